@@ -1,0 +1,146 @@
+"""The ports: what an adapter is.
+
+Each is a small Protocol. Adapters observe cheaply and do what they are told; they never decide. All effects are
+absolute and repeatable: doing one twice is doing it once. Errors: `WorldError` (or any OSError / TimeoutError) means
+"try again"; `Conflict` that somebody else committed first; `Refused` that an effect would be wrong. The contract suite
+of each port is in `canarycore_runtime.testing`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from canarycore import (
+        Command,
+        HookAnswer,
+        HookQuestion,
+        MetricAnswer,
+        MetricQuestion,
+        Notice,
+        Rollout,
+        Routes,
+        Status,
+        Workload,
+    )
+
+
+@frozen(kw_only=True)
+class Stored:
+    """What the store holds of one rollout. `version` is opaque; it changes with every commit."""
+
+    rollout: Rollout
+    status: Status
+    version: str
+    command: Command | None = None
+    deleted: bool = False
+
+
+@frozen(kw_only=True)
+class Workloads:
+    """What is observed of the target and its primary copy (see `World` for the meaning of each)."""
+
+    target: Workload | None
+    primary: Workload | None
+    scaler_paused: bool | None = None
+    kept: tuple[str, ...] = ()
+    restored: bool = False
+
+
+class StatusStore(Protocol):
+    """Keeps rollouts and their statuses under an optimistic lock. A rollout's key is `namespace/name`."""
+
+    async def keys(self) -> tuple[str, ...]:
+        """The rollouts there are."""
+
+    async def load(self, key: str) -> Stored | None:
+        """The rollout and its status, or None when it is gone."""
+
+    async def commit(self, key: str, status: Status, version: str) -> str:
+        """Store `status` if the stored version is still `version`, durably, and return the new version.
+
+        Raises Conflict when it is not; then nothing was written.
+        """
+
+
+class WorkloadPort(Protocol):
+    """Runs the target and its primary copy."""
+
+    async def observe(self, rollout: Rollout) -> Workloads: ...
+
+    async def initialise(self, rollout: Rollout, revision: str) -> None:
+        """Create the primary copy carrying `revision`. Refused if the target carries another one."""
+
+    async def scale_up(self, rollout: Rollout) -> None: ...
+
+    async def scale_down(self, rollout: Rollout) -> None: ...
+
+    async def promote(self, rollout: Rollout, revision: str) -> None:
+        """Make the primary carry `revision`, keeping the old one restorable. Refused if the target carries another."""
+
+    async def restore_primary(self, rollout: Rollout, revision: str) -> None:
+        """Make the primary carry the kept `revision` again. Refused if it was not kept."""
+
+    async def pause_scaler(self, rollout: Rollout) -> None: ...
+
+    async def resume_scaler(self, rollout: Rollout) -> None: ...
+
+    async def restore(self, rollout: Rollout) -> None:
+        """Give the owner's objects back as they were."""
+
+
+class Router(Protocol):
+    """Routes requests between primary and canary."""
+
+    async def observe(self, rollout: Rollout) -> Routes | None: ...
+
+    async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
+        """Route so, creating or taking over the routing objects; others' fields stay untouched."""
+
+    async def restore(self, rollout: Rollout) -> None:
+        """Give taken-over routing objects back; remove created ones."""
+
+
+class MetricSource(Protocol):
+    """Answers metric questions."""
+
+    async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
+        """The value over the check's window. Never raises for what the provider says: that is `MetricAnswer.error`."""
+
+    async def online(self, rollout: Rollout) -> str:
+        """Empty when the source can be reached, else why not."""
+
+
+class HookPort(Protocol):
+    """Calls webhooks."""
+
+    async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
+        """Passed when the receiver answered with a status of at most 202 within the hook's timeout and retries."""
+
+
+class Notifier(Protocol):
+    """Tells people or systems."""
+
+    async def publish(self, rollout: Rollout, notice: Notice) -> None:
+        """Deliver; the same `notice.key` may come again after a crash."""
+
+
+class Clock(Protocol):
+    """Seconds since the epoch, as `World.now` tells them."""
+
+    def __call__(self) -> float: ...
+
+
+@frozen(kw_only=True)
+class Parts:
+    """The adapters one runner works with."""
+
+    store: StatusStore
+    workload: WorkloadPort
+    router: Router
+    metrics: MetricSource
+    hooks: HookPort
+    notifiers: tuple[Notifier, ...]
+    clock: Clock

@@ -1,0 +1,57 @@
+"""canarycore: progressive delivery as a library.
+
+    decide(rollout, status, known) -> Ask | Decision
+    converge(goal(rollout, status), world) -> effects
+
+`decide` says how a rollout advances, `goal` what its status wants of the world, `converge` which effects are safe now.
+`cycle` is the driver's loop as a generator, the same for a simulator and for an async runner. Nothing here does I/O,
+reads a clock or draws a random number.
+"""
+
+from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
+from canarycore._decide import Because, Decision, Known, decide
+from canarycore._effects import (
+    Effect,
+    Initialise,
+    PauseScaler,
+    Promote,
+    Restore,
+    RestorePrimary,
+    ResumeScaler,
+    ScaleDown,
+    ScaleUp,
+    SetRoutes,
+)
+from canarycore._goal import Goal, Plan, Scale, converge, goal
+from canarycore._analysis import Judgement, Verdict, judge
+from canarycore._ladder import GROUND, Ladder, Rung, Strategy
+from canarycore._notices import Channel, Notice, Tell
+from canarycore._phases import ROWS, TRANSITIONS, WAITS, Phase, Row, Rule
+from canarycore._questions import (
+    Answer,
+    Ask,
+    HookAnswer,
+    HookQuestion,
+    MetricAnswer,
+    MetricQuestion,
+    Question,
+    SourcesAnswer,
+    SourcesQuestion,
+)
+from canarycore._spec import (
+    Affinity,
+    Alert,
+    Check,
+    CheckKind,
+    Hook,
+    HookType,
+    Match,
+    NoData,
+    Reference,
+    Rollout,
+    Severity,
+    StringMatch,
+    TargetRef,
+)
+from canarycore._status import Pending, Reason, Status
+from canarycore._world import Command, CommandKind, Routes, Workload, World

@@ -1,0 +1,89 @@
+"""Questions: what costs something to learn or has side effects, and the answers.
+
+`decide` returns an `Ask` with everything it needs at this point; the driver fetches the answers concurrently and calls
+again. An answer is filed under its question's `key`. The key is also the idempotency key a receiver can use: it is made
+of the revision, the rung, the attempt and the poll, so a repeated call is recognisable and a new poll of a gate is not
+taken for a repeat.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from canarycore._phases import Phase
+    from canarycore._spec import Check, Hook
+
+
+@frozen
+class HookQuestion:
+    """Call this webhook, and tell it this phase and revision."""
+
+    key: str
+    hook: Hook
+    phase: Phase
+    revision: str
+
+
+@frozen
+class MetricQuestion:
+    """Query this check's metric for the canary's revision."""
+
+    key: str
+    check: Check
+    revision: str
+
+
+@frozen
+class SourcesQuestion:
+    """Are the metric sources of these checks online?"""
+
+    key: str
+    checks: tuple[Check, ...]
+
+
+Question = HookQuestion | MetricQuestion | SourcesQuestion
+
+
+@frozen(kw_only=True)
+class HookAnswer:
+    """`passed`: the receiver answered with a status of at most 202. `text`: its body, or why there was no answer."""
+
+    passed: bool
+    text: str = ""
+
+
+@frozen(kw_only=True)
+class MetricAnswer:
+    """`value` in the check's unit; None with an empty `error` means that the source has no data.
+
+    `samples`: how many requests stand behind the value, where the source can tell. `error`: why the query failed.
+    """
+
+    value: float | None = None
+    samples: int | None = None
+    error: str = ""
+
+
+@frozen(kw_only=True)
+class SourcesAnswer:
+    """`error` is empty when all sources are online."""
+
+    error: str = ""
+
+
+Answer = HookAnswer | MetricAnswer | SourcesAnswer
+
+
+@frozen
+class Ask:
+    """What `decide` needs to know before it can go on; the questions may be put concurrently."""
+
+    questions: tuple[Question, ...]
+
+
+Answers = "Mapping[str, Answer]"

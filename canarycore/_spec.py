@@ -1,0 +1,210 @@
+"""What the owner asked for, resolved once.
+
+A `Rollout` has its defaults applied and its strategy turned into a ladder; nothing downstream asks again which field
+was set. `canarycore.manifest` builds it from a Flagger `Canary`; an embedder may build it by hand. Illegal
+combinations cannot be built: validators speak in the owner's terms.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import Attribute, field, frozen
+from attrs.validators import ge, gt, le
+
+from canarycore._ladder import Ladder
+
+
+class HookType(Enum):
+    """When a webhook is called (Flagger's `webhooks[].type`)."""
+
+    CONFIRM_ROLLOUT = "confirm-rollout"
+    PRE_ROLLOUT = "pre-rollout"
+    ROLLOUT = "rollout"
+    CONFIRM_TRAFFIC_INCREASE = "confirm-traffic-increase"
+    CONFIRM_PROMOTION = "confirm-promotion"
+    POST_ROLLOUT = "post-rollout"
+    ROLLBACK = "rollback"
+    EVENT = "event"
+
+    __hash__ = object.__hash__
+
+
+class CheckKind(Enum):
+    """Where a check's number comes from, and therefore how Flagger words its failure."""
+
+    SUCCESS_RATE = "request-success-rate"
+    DURATION = "request-duration"
+    TEMPLATE = "template"
+    QUERY = "query"
+
+    __hash__ = object.__hash__
+
+
+class NoData(Enum):
+    """What an analysis without data counts as (`analysis.noData`)."""
+
+    FAIL = "fail"
+    HOLD = "hold"
+
+
+class Severity(Enum):
+    """Of an alert (`alerts[].severity`), rising."""
+
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@frozen(kw_only=True)
+class TargetRef:
+    """The workload under rollout (`spec.targetRef`)."""
+
+    api_version: str = "apps/v1"
+    kind: str = "Deployment"
+    name: str
+
+
+@frozen(kw_only=True)
+class Reference:
+    """A MetricTemplate or AlertProvider by name; an empty namespace is the rollout's own."""
+
+    name: str
+    namespace: str = ""
+
+
+@frozen(kw_only=True)
+class Check:
+    """A metric and the range it must stay in.
+
+    `minimum` and `maximum` are in the metric's unit: percent for request-success-rate, milliseconds for
+    request-duration, the query's own otherwise. `window` is the query's look-back in seconds, `window_text` the same as
+    the owner wrote it (it goes into queries). Flagger: `metrics[]`.
+    """
+
+    name: str
+    kind: CheckKind
+    minimum: float | None = None
+    maximum: float | None = None
+    window: float = field(default=60.0, validator=gt(0))
+    window_text: str = "1m"
+    template: Reference | None = None
+    query: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@frozen(kw_only=True)
+class Hook:
+    """A webhook. `timeout` is in seconds, `retries` counts further attempts. Flagger: `webhooks[]`."""
+
+    name: str
+    type: HookType
+    url: str
+    timeout: float = 10.0
+    retries: int = 0
+    metadata: tuple[tuple[str, str], ...] = ()
+    mute_alert: bool = False
+    disable_tls: bool = False
+
+
+@frozen(kw_only=True)
+class Alert:
+    """Who is told, and from which severity on. Flagger: `alerts[]`."""
+
+    name: str
+    provider: Reference
+    severity: Severity = Severity.INFO
+
+
+@frozen(kw_only=True)
+class Affinity:
+    """The session cookie that keeps a user on the version first met. `max_age` is in seconds. `sessionAffinity`."""
+
+    cookie_name: str
+    primary_cookie_name: str = ""
+    max_age: int = 86400
+    domain: str = ""
+    path: str = ""
+    same_site: str = ""
+    http_only: bool = False
+    partitioned: bool = False
+    secure: bool = False
+
+
+@frozen(kw_only=True)
+class StringMatch:
+    """One of Istio's StringMatch kinds: `exact`, `prefix`, `suffix` or `regex`."""
+
+    kind: str
+    value: str
+
+
+@frozen(kw_only=True)
+class Match:
+    """One alternative of `analysis.match`: all of its conditions must hold. `without` headers must not match."""
+
+    headers: tuple[tuple[str, StringMatch], ...] = ()
+    without: tuple[tuple[str, StringMatch], ...] = ()
+    uri: StringMatch | None = None
+
+
+def _percent(instance: object, attribute: Attribute[int], value: int) -> None:
+    ge(0)(instance, attribute, value)
+    le(100)(instance, attribute, value)
+
+
+@frozen(kw_only=True)
+class Rollout:
+    """What the owner asked for.
+
+    Times are in seconds, thresholds of readiness in percent of replicas. `interval` is the time between analyses,
+    `progress_deadline` how long pods may fail to get ready, `drain` how long the canary keeps running after a rollback
+    has taken its traffic away. `threshold` failed checks roll back; `inconclusive_limit` held analyses do (0: never).
+    `source` names the Canary's unresolved manifest for adapters that need its service section; the core never looks
+    into it.
+    """
+
+    name: str
+    namespace: str = "default"
+    target: TargetRef
+    provider: str = "istio"
+    ladder: Ladder = Ladder()
+    interval: float = field(default=60.0, validator=gt(0))
+    threshold: int = field(default=1, validator=ge(1))
+    checks: tuple[Check, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    match: tuple[Match, ...] = ()
+    affinity: Affinity | None = None
+    mirror_weight: int = field(default=100, validator=_percent)
+    no_data: NoData = NoData.FAIL
+    min_samples: int = field(default=0, validator=ge(0))
+    inconclusive_limit: int = field(default=0, validator=ge(0))
+    progress_deadline: float = field(default=600.0, validator=ge(0))
+    primary_ready: int = field(default=100, validator=_percent)
+    canary_ready: int = field(default=100, validator=_percent)
+    skip_analysis: bool = False
+    suspend: bool = False
+    revert_on_deletion: bool = False
+    autoscaled: bool = False
+    drain: float = field(default=1.0, validator=ge(0))
+    hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
+
+    @hooks_by_type.default
+    def _sorted_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
+        return {kind: tuple(hook for hook in self.hooks if hook.type is kind) for kind in HookType}
+
+    @property
+    def full_name(self) -> str:
+        """`name.namespace`, as Flagger's texts say it."""
+        return f"{self.name}.{self.namespace}"
+
+    @property
+    def target_name(self) -> str:
+        """The target as Flagger's texts say it: `name.namespace`."""
+        return f"{self.target.name}.{self.namespace}"
+
+    @property
+    def primary_name(self) -> str:
+        """The primary copy as Flagger's texts say it: `name-primary.namespace`."""
+        return f"{self.target.name}-primary.{self.namespace}"

@@ -1,0 +1,87 @@
+"""The status: the only memory of a rollout.
+
+It is small, frozen, hashable, and lives in the store (on Kubernetes the Canary's status subresource). Whoever reads it
+can go on from there: `decide` needs nothing else of the past. Times are seconds on the observer's clock (`World.now`).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs import field, frozen
+
+from canarycore._ladder import GROUND, Rung
+from canarycore._phases import Phase
+
+if TYPE_CHECKING:
+    from canarycore._notices import Notice
+
+
+class Reason(Enum):
+    """How the rollout came to its phase: carried along, so that the texts at the end are true."""
+
+    NONE = ""
+    PASSED = "Passed"
+    SKIPPED = "Skipped"
+    COMMANDED = "Commanded"
+    WITHDRAWN = "Withdrawn"
+    CHECKS = "FailedChecks"
+    INCONCLUSIVE = "Inconclusive"
+    DEADLINE = "ProgressDeadlineExceeded"
+    HOOK = "RollbackHook"
+    PROMOTION = "PromotionFailed"
+    ABORTED = "Aborted"
+
+    __hash__ = object.__hash__
+
+
+class Pending(Enum):
+    """Work that a finished phase still owes."""
+
+    HOOKS = "post-rollout hooks"
+    SETTLE = "settle"
+
+    __hash__ = object.__hash__
+
+
+@frozen(kw_only=True)
+class Status:
+    """Where a rollout stands.
+
+    phase: Flagger's phase. reason: how it got there.
+    since: when the phase began; None before the first decision.
+    analysed_at: when the last analysis counted, or the phase began; the interval is measured from here.
+    rung: where traffic should be, by value. failed_checks and holds: of this analysis.
+    applied: the revision under test (Flagger `lastAppliedSpec`). promoted: the revision of the primary
+    (`lastPromotedSpec`). previous: the one before it, for undo.
+    drain_until: the canary keeps running until then, although its traffic is gone.
+    paused: by command. handled: id of the last command carried out or refused.
+    pending: what a finished phase still owes. outbox: notices committed and perhaps not yet published.
+    """
+
+    phase: Phase = Phase.INITIALIZING
+    reason: Reason = Reason.NONE
+    since: float | None = None
+    analysed_at: float = 0.0
+    rung: Rung = GROUND
+    failed_checks: int = 0
+    holds: int = 0
+    applied: str = ""
+    promoted: str = ""
+    previous: str = ""
+    drain_until: float = 0.0
+    paused: bool = False
+    handled: str = ""
+    pending: tuple[Pending, ...] = ()
+    outbox: tuple[Notice, ...] = field(default=())
+
+    def but(self, **changes: object) -> Status:
+        """This status with some fields changed."""
+        return attrs.evolve(self, **changes)  # type: ignore[arg-type]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the phase owes nothing more; an idle rollout that is settled is silent."""
+        return not self.pending

@@ -103,7 +103,7 @@ class Ladder:
             return Rung(
                 iteration=rung.iteration + 1,
                 matched=self.strategy is Strategy.AB,
-                mirrored=self.strategy is Strategy.BLUE_GREEN and self.mirror,
+                mirrored=self.strategy is Strategy.BLUE_GREEN and self.mirror and self.routed,
             )
         if self.strategy is Strategy.BLUE_GREEN and rung.iteration == self.iterations:
             return Rung(iteration=rung.iteration + 1, weight=TOTAL if self.routed else 0)

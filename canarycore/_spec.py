@@ -189,10 +189,15 @@ class Rollout:
     autoscaled: bool = False
     drain: float = field(default=1.0, validator=ge(0))
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
+    checks_in_order: tuple[Check, ...] = field(init=False, eq=False, repr=False)
 
     @hooks_by_type.default
     def _sorted_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
         return {kind: tuple(hook for hook in self.hooks if hook.type is kind) for kind in HookType}
+
+    @checks_in_order.default
+    def _as_flagger_runs_them(self) -> tuple[Check, ...]:
+        return tuple(sorted(self.checks, key=lambda check: check.kind is CheckKind.TEMPLATE))
 
     @property
     def full_name(self) -> str:

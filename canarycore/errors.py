@@ -11,9 +11,44 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from attrs import frozen
+
 
 class CanaryError(Exception):
     """Every error that canarycore raises on purpose."""
+
+
+@frozen(kw_only=True)
+class Problem:
+    """One thing wrong with a manifest.
+
+    `path` is where (`spec.analysis.metrics[0].thresholdRange.min`), `remedy` what to do about it. `line` counts from 1.
+    An `error` keeps the manifest from being used; a `warning` does not. `rule` names the check that found it.
+    """
+
+    path: str
+    found: str
+    expected: str
+    remedy: str
+    rule: str
+    severity: Literal["error", "warning"] = "error"
+    line: int | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        where = "".join(f"{part}:" for part in (self.file, self.line) if part)
+        place = f"{where} {self.path}".strip()
+        return f"{place}: found {self.found}, expected {self.expected}. {self.remedy} [{self.severity}: {self.rule}]"
+
+
+class ManifestError(CanaryError):
+    """The owner's manifest cannot be used. `problems` are all that is wrong with it, warnings included."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
 
 
 class WorldError(CanaryError):

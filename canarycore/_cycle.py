@@ -1,0 +1,168 @@
+"""The driver's loop, as a generator: observe → decide (ask until decided) → commit → converge → publish.
+
+The same generator runs in the simulator and in the async runner; each answers its requests in its own way:
+
+    request     the driver answers with
+    Observe     Seen(rollout, status, world)
+    Fetch       a mapping of question key to answer, for as many as it could get
+    Commit      nothing; throws Conflict into the generator when somebody else committed first
+    Apply       nothing; throws WorldError when the effect could not be carried out
+    Publish     nothing; throws WorldError when the notice could not be delivered
+
+Status first, effects after: a decision is durable before its first effect, so a crash at any point is followed by a
+cycle that finds the status ahead of the world and converges again. What the generator keeps in `Memory` between cycles
+only saves repeats; losing it is always safe.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from canarycore._decide import Decision, Known, decide
+from canarycore._goal import converge, goal
+from canarycore.errors import Conflict, WorldError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from canarycore._effects import Effect
+    from canarycore._notices import Notice
+    from canarycore._questions import Answer, Question
+    from canarycore._spec import Rollout
+    from canarycore._status import Status
+    from canarycore._world import World
+
+
+@frozen
+class Observe:
+    """Look at the rollout, its status and the world, all at one moment."""
+
+
+@frozen
+class Fetch:
+    """Answer these questions, concurrently if possible."""
+
+    questions: tuple[Question, ...]
+
+
+@frozen
+class Commit:
+    """Make this status durable, unless somebody else was first."""
+
+    status: Status
+
+
+@frozen
+class Apply:
+    """Carry this effect out."""
+
+    effect: Effect
+
+
+@frozen
+class Publish:
+    """Tell this notice."""
+
+    notice: Notice
+
+
+Request = Observe | Fetch | Commit | Apply | Publish
+
+
+@frozen
+class Seen:
+    """The answer to Observe."""
+
+    rollout: Rollout
+    status: Status
+    world: World
+
+
+@frozen
+class Rest:
+    """A cycle's end. `wake`: when to look again (seconds; None: at the next change). `troubles`: what went wrong.
+
+    `effects` were carried out; the world should be looked at again soon. `decision` is None when the commit met a
+    conflict: then nothing was done, and the next cycle observes afresh.
+    """
+
+    decision: Decision | None
+    wake: float | None
+    effects: tuple[Effect, ...] = ()
+    troubles: tuple[WorldError, ...] = ()
+
+
+@define
+class Memory:
+    """What one process remembers of one rollout between cycles, to save repeats."""
+
+    answers: dict[str, Answer] = field(factory=dict)
+    published: set[str] = field(factory=set)
+
+
+_MOST_ANSWERS = 64
+
+
+def cycle(memory: Memory) -> Generator[Request, object, Rest]:
+    """One turn of a rollout."""
+    seen = yield Observe()
+    assert isinstance(seen, Seen)
+    rollout, status, world = seen.rollout, seen.status, seen.world
+    decision = yield from _decide(rollout, status, world, memory)
+    durable, passing = status.outbox, decision.notices
+    after = status
+    if decision.status is not status:
+        unpublished = tuple(notice for notice in status.outbox if notice.key not in memory.published)
+        durable, passing = unpublished + decision.notices, ()
+        after = decision.status.but(outbox=durable)
+        try:
+            yield Commit(after)
+        except Conflict as conflict:
+            return Rest(None, world.now, (), (conflict,))
+        except WorldError as trouble:
+            return Rest(None, world.now, (), (trouble,))
+        memory.answers.clear()
+        memory.published &= {notice.key for notice in durable}
+    effects, troubles = yield from _apply(converge(goal(rollout, after), world).effects, suspended=rollout.suspend)
+    for notice in (*durable, *passing):
+        if notice.key in memory.published:
+            continue
+        try:
+            yield Publish(notice)
+        except WorldError as trouble:
+            troubles.append(trouble)
+        else:
+            memory.published.add(notice.key)
+    wake = world.now if effects or troubles else decision.wake
+    return Rest(decision, wake, tuple(effects), tuple(troubles))
+
+
+def _decide(
+    rollout: Rollout, status: Status, world: World, memory: Memory
+) -> Generator[Request, object, Decision]:
+    while True:
+        outcome = decide(rollout, status, Known(world, memory.answers))
+        if isinstance(outcome, Decision):
+            return outcome
+        answers: Mapping[str, Answer] = yield Fetch(outcome.questions)  # type: ignore[assignment]
+        memory.answers.update(answers)
+        while len(memory.answers) > _MOST_ANSWERS:
+            del memory.answers[next(iter(memory.answers))]
+
+
+def _apply(
+    effects: tuple[Effect, ...], *, suspended: bool
+) -> Generator[Request, object, tuple[list[Effect], list[WorldError]]]:
+    """Effects in order, up to the first that fails: the later ones may rest on it."""
+    done: list[Effect] = []
+    if suspended:
+        return done, []
+    for effect in effects:
+        try:
+            yield Apply(effect)
+        except WorldError as trouble:
+            return done, [trouble]
+        done.append(effect)
+    return done, []

@@ -1,0 +1,325 @@
+"""What a status wants of the world, and which effects are safe now.
+
+`goal` is a function of the rollout and the status alone: whoever reads the status wants the same thing. `converge`
+compares it with an observation and says what may be done at once. Order is safety:
+
+  1. capacity before traffic: the canary is scaled up before it is sent anything;
+  2. the primary's revision is changed only to the one the goal names, from a target that carries it or from what was
+     kept, never to another;
+  3. traffic follows ready capacity: no write moves it towards a side without available pods, and a side that has lost
+     all of them loses its traffic to the other;
+  4. traffic away before capacity goes: the canary is scaled down when nothing reaches it any more and it has drained.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from canarycore._effects import (
+    Effect,
+    Initialise,
+    PauseScaler,
+    Promote,
+    Restore,
+    RestorePrimary,
+    ResumeScaler,
+    ScaleDown,
+    ScaleUp,
+    SetRoutes,
+)
+from canarycore._notices import Tell
+from canarycore._phases import Phase
+from canarycore._world import Routes, Workload, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canarycore._ladder import Rung
+    from canarycore._spec import Rollout
+    from canarycore._status import Status
+
+
+class Scale(Enum):
+    """What the canary workload should be: running, at zero, or whatever its owner makes of it."""
+
+    UP = "up"
+    DOWN = "down"
+    LEAVE = "leave"
+
+    __hash__ = object.__hash__
+
+
+@frozen(kw_only=True)
+class Goal:
+    """What a status wants.
+
+    routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
+    from the target; otherwise from what was kept. sound: traffic may move to the primary only when it wholly carries
+    that revision and is ready. failover: the canary may stand in for a primary without pods. until: when the drain is
+    over, or when waiting for the target on deletion ends (seconds). restore: give everything back.
+    """
+
+    routes: Routes | None
+    canary: Scale = Scale.LEAVE
+    primary: str = ""
+    promoting: bool = False
+    sound: bool = False
+    failover: bool = False
+    until: float = 0.0
+    restore: bool = False
+    primary_ready: int = 100
+    canary_ready: int = 100
+
+
+@frozen
+class Plan:
+    """Effects that are safe now, in order. `done`: the world is as the goal wants it. `notes`: what to tell."""
+
+    effects: tuple[Effect, ...]
+    done: bool
+    notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
+
+
+def goal(rollout: Rollout, status: Status) -> Goal:
+    """What `status` wants of the world (the table of phases in the docs)."""
+    return _GOALS[status.phase](rollout, status)
+
+
+def unready(workload: Workload, threshold: int) -> str:
+    """Why a workload is not ready, in Flagger's words; empty when it is.
+
+    `threshold` is the percentage of updated replicas that must be available.
+    """
+    if workload.stuck:
+        return workload.stuck
+    if workload.updated < workload.desired:
+        return f"waiting for rollout to finish: {workload.updated} out of {workload.desired} new replicas have been updated"
+    if workload.total > workload.updated:
+        return f"waiting for rollout to finish: {workload.total - workload.updated} old replicas are pending termination"
+    needed = workload.updated * threshold // 100
+    if workload.ready < needed:
+        return (
+            f"waiting for rollout to finish: {workload.ready} of {needed} (readyThreshold {threshold}%) "
+            "updated replicas are available"
+        )
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------- goals by phase
+
+
+def _initializing(rollout: Rollout, status: Status) -> Goal:
+    return Goal(
+        routes=Routes(), primary=status.applied, promoting=True, sound=True, primary_ready=rollout.primary_ready
+    )
+
+
+def _idle(rollout: Rollout, status: Status) -> Goal:
+    return Goal(
+        routes=_nothing(rollout, status),
+        canary=Scale.LEAVE if status.settled else Scale.DOWN,
+        until=status.drain_until,
+    )
+
+
+def _failed(rollout: Rollout, status: Status) -> Goal:
+    return Goal(
+        routes=_nothing(rollout, status),
+        canary=Scale.LEAVE if status.settled else Scale.DOWN,
+        primary=status.promoted,
+        sound=True,
+        failover=rollout.ladder.routed and not status.settled,
+        until=status.drain_until,
+        primary_ready=rollout.primary_ready,
+    )
+
+
+def _waiting(rollout: Rollout, status: Status) -> Goal:
+    return Goal(routes=_nothing(rollout, status))
+
+
+def _active(rollout: Rollout, status: Status) -> Goal:
+    return Goal(
+        routes=_on(status.rung, rollout, status),
+        canary=Scale.UP,
+        primary=status.promoted,
+        failover=rollout.ladder.routed,
+    )
+
+
+def _promotion(rollout: Rollout, status: Status) -> Goal:
+    return Goal(
+        routes=_on(status.rung, rollout, status),
+        canary=Scale.UP,
+        primary=status.applied,
+        promoting=True,
+        failover=rollout.ladder.routed,
+    )
+
+
+def _terminating(rollout: Rollout, status: Status) -> Goal:
+    return Goal(
+        routes=None,
+        canary=Scale.UP if rollout.revert_on_deletion else Scale.LEAVE,
+        until=(status.since or 0.0) + rollout.progress_deadline,
+        restore=rollout.revert_on_deletion,
+        canary_ready=rollout.canary_ready,
+    )
+
+
+def _terminated(rollout: Rollout, status: Status) -> Goal:
+    del rollout, status
+    return Goal(routes=None)
+
+
+_GOALS: dict[Phase, Callable[[Rollout, Status], Goal]] = {
+    Phase.INITIALIZING: _initializing,
+    Phase.INITIALIZED: _idle,
+    Phase.WAITING: _waiting,
+    Phase.PROGRESSING: _active,
+    Phase.WAITING_PROMOTION: _active,
+    Phase.PROMOTING: _promotion,
+    Phase.FINALISING: _promotion,
+    Phase.SUCCEEDED: _idle,
+    Phase.FAILED: _failed,
+    Phase.TERMINATING: _terminating,
+    Phase.TERMINATED: _terminated,
+}
+
+
+_AFTER_A_ROLLOUT = frozenset({Phase.FINALISING, Phase.SUCCEEDED, Phase.FAILED})
+
+
+def _nothing(rollout: Rollout, status: Status) -> Routes:
+    """All traffic on the primary; a session cookie of the rollout that is over is taken back."""
+    if rollout.affinity is None or status.phase not in _AFTER_A_ROLLOUT:
+        return _PRIMARY_ONLY
+    return Routes(expired=status.applied)
+
+
+_PRIMARY_ONLY = Routes()
+
+
+def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
+    if not rung.exposed:
+        return _nothing(rollout, status)
+    cookie = status.applied if rollout.affinity is not None and rung.weight else ""
+    return Routes(weight=rung.weight, mirrored=rung.mirrored, matched=rung.matched, cookie=cookie)
+
+
+# ------------------------------------------------------------------------------------------------------- converge
+
+
+def converge(goal: Goal, world: World) -> Plan:
+    """Which effects are safe now on the way to `goal`, in order."""
+    target, primary = world.target, world.primary
+    if goal.restore:
+        return _give_back(goal, world)
+    effects: list[Effect] = []
+    done = True
+    if goal.canary is Scale.UP and target is not None and (target.desired == 0 or world.scaler_paused):
+        done = False
+        effects.extend(_scale_up(world))
+    if goal.primary and (primary is None or primary.revision != goal.primary):
+        done, effect = _change_primary(goal, world)
+        if effect is not None:
+            effects.append(effect)
+    notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
+    if goal.routes is not None and (world.routes != goal.routes or _lacks_capacity(goal.routes, world)):
+        routes, notes = _safe_routes(goal, goal.routes, world)
+        done = done and routes == goal.routes == world.routes
+        if routes is not None and routes != world.routes:
+            effects.append(SetRoutes(routes))
+    if goal.canary is Scale.DOWN and target is not None and (target.desired > 0 or world.scaler_paused is False):
+        done = False
+        effects.extend(_scale_down(goal, world))
+    return _DONE if done and not effects and not notes else Plan(tuple(effects), done, notes)
+
+
+_DONE = Plan((), True)
+
+
+def _scale_up(world: World) -> list[Effect]:
+    effects: list[Effect] = [ResumeScaler()] if world.scaler_paused else []
+    if world.target is not None and world.target.desired == 0:
+        effects.append(ScaleUp())
+    return effects
+
+
+def _change_primary(goal: Goal, world: World) -> tuple[bool, Effect | None]:
+    """Whether the primary is as good as it can be, and what brings it to the wanted revision."""
+    if world.primary is None:
+        return False, Initialise(goal.primary) if goal.promoting and _carries(world.target, goal.primary) else None
+    if goal.promoting:
+        return False, Promote(goal.primary) if _carries(world.target, goal.primary) else None
+    if goal.primary in world.kept:
+        return False, RestorePrimary(goal.primary)
+    return True, None
+
+
+def _carries(workload: Workload | None, revision: str) -> bool:
+    return workload is not None and workload.revision == revision
+
+
+def _lacks_capacity(routes: Routes, world: World) -> bool:
+    return (world.primary is None or not world.primary.has_capacity) or (
+        routes.exposed and (world.target is None or not world.target.has_capacity)
+    )
+
+
+def _safe_routes(
+    goal: Goal, wanted: Routes, world: World
+) -> tuple[Routes | None, tuple[tuple[Tell, tuple[str, ...]], ...]]:
+    """The routes that may be written now (None: none), and what to tell about them."""
+    have = world.routes
+    canary_runs = world.target is not None and world.target.has_capacity
+    if world.primary is None or not world.primary.has_capacity:
+        if not (canary_runs and goal.failover):
+            return have, ((Tell.NO_CAPACITY, ("the primary has no ready pods",)),)
+        stand_in = evolve(wanted, weight=100, mirrored=False, matched=False)
+        sides = ("canary", "primary")
+        return stand_in, ((Tell.FAILOVER, sides), (Tell.FAILOVER_ALERT, sides))
+    if wanted.exposed and not canary_runs:
+        note = (Tell.NO_CAPACITY, ("the canary has no ready pods",))
+        return evolve(wanted, weight=0, mirrored=False, matched=False), (note,)
+    if goal.sound and not _sound(goal, world.primary):
+        return have, ((Tell.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
+    if have is not None and have != wanted:
+        return wanted, ((Tell.REPAIRING, (_words(have), _words(wanted))),)
+    return wanted, ()
+
+
+def _sound(goal: Goal, primary: Workload) -> bool:
+    return primary.revision == goal.primary and not unready(primary, goal.primary_ready)
+
+
+def _words(routes: Routes) -> str:
+    words = f"{routes.primary}/{routes.weight}"
+    return words + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
+
+
+def _scale_down(goal: Goal, world: World) -> list[Effect]:
+    routes, primary = world.routes, world.primary
+    if routes is None or routes.exposed or world.now < goal.until or primary is None or not primary.has_capacity:
+        return []
+    effects: list[Effect] = [PauseScaler()] if world.scaler_paused is False else []
+    if world.target is not None and world.target.desired > 0:
+        effects.append(ScaleDown())
+    return effects
+
+
+def _give_back(goal: Goal, world: World) -> Plan:
+    """On deletion: the target runs first (for a bounded time), then it gets its traffic and its objects back."""
+    if world.restored:
+        return _DONE
+    target = world.target
+    if target is not None:
+        up = _scale_up(world)
+        if up:
+            return Plan(tuple(up), False)
+        if (not target.has_capacity or unready(target, goal.canary_ready)) and world.now < goal.until:
+            return Plan((), False, ((Tell.NO_CAPACITY, ("the target is not ready",)),))
+    return Plan((Restore(),), False)

@@ -1,0 +1,88 @@
+"""Durations as Go writes them: "1m30s", "500ms", "1.5h".
+
+Flagger's manifests and texts use Go's time.Duration, so both directions are needed: what an owner writes is read, and
+what the owner is told looks the same. Durations are float seconds here.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "\u00b5s": 1_000,  # micro sign
+    "\u03bcs": 1_000,  # Greek letter mu
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+"""Go's units. There is no day: its length is not fixed."""
+
+LONGEST = 2**63 - 1
+"""Go keeps nanoseconds in 64 bits: about 292 years."""
+
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)([a-z\u00b5\u03bc]+)")
+_SECOND = NANOSECONDS["s"]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a Go duration such as "1m30s".
+
+    An optional sign, then one or more decimal numbers with a unit each; a bare "0" needs no unit. Raises ValueError with
+    a sentence that says what is missing.
+    """
+    sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if body == "0":
+        return 0.0
+    total, at = Fraction(0), 0
+    while at < len(body):
+        part = _PART.match(body, at)
+        if part is None:
+            raise ValueError(_complaint(text, body[at:]))
+        number, unit = part.groups()
+        if unit not in NANOSECONDS:
+            raise ValueError(f"{text!r} has the unit {unit!r}; the units are {', '.join(NANOSECONDS)}")
+        total += Fraction(number) * NANOSECONDS[unit]
+        at = part.end()
+    if at == 0:
+        raise ValueError(_complaint(text, body))
+    if total > LONGEST:
+        raise ValueError(f"{text!r} is longer than the 292 years that a Go duration can hold")
+    return float(sign * int(total) / Fraction(_SECOND))
+
+
+def _complaint(text: str, rest: str) -> str:
+    if not rest:
+        return f"{text!r} is empty; a duration is a number and a unit such as '30s'"
+    if re.fullmatch(r"\d+\.?\d*|\.\d+", rest):
+        return f"{text!r} ends without a unit; write '{text}s' for seconds"
+    return f"{text!r} is not a number with a unit such as '30s' or '1m30s'"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as Go's `Duration.String` prints it: "1m30s", "1.2s", "500ms", "0s"."""
+    left = round(Fraction(seconds) * _SECOND)
+    sign, left = ("-", -left) if left < 0 else ("", left)
+    if left == 0:
+        return "0s"
+    if left < _SECOND:
+        unit = next(unit for unit in ("ms", "\u00b5s", "ns") if left >= NANOSECONDS[unit])
+        return f"{sign}{_decimal(left, NANOSECONDS[unit])}{unit}"
+    minutes, rest = divmod(left, NANOSECONDS["m"])
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, _SECOND)}s"
+    if hours:
+        text = f"{hours}h{minutes}m{text}"
+    elif minutes:
+        text = f"{minutes}m{text}"
+    return sign + text
+
+
+def _decimal(nanoseconds: int, unit: int) -> str:
+    """`nanoseconds` counted in `unit`, exact and without trailing zeros."""
+    whole, rest = divmod(nanoseconds, unit)
+    digits = len(str(unit)) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")

@@ -1,0 +1,319 @@
+"""Reading plain data into typed data, with every mistake collected.
+
+A wire class is an attrs class whose fields are made by `wire(codec)`. A **codec** reads a JSON value at a **spot** and
+writes it back. A spot knows its path; what is wrong there is noted, and reading goes on, so that an owner sees all
+mistakes at once. What a codec returns after a complaint is never used: nothing is built once an error is noted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+from attrs import frozen
+
+from canarycore.errors import Problem
+from canarycore.manifest._duration import parse_duration
+
+T = TypeVar("T")
+
+PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>")
+"""`<name>`: what documents leave for the reader to fill in."""
+
+
+@frozen
+class Spot:
+    """A place in a document. `hidden`: what stands here may be a secret and is never printed."""
+
+    path: str
+    problems: list[Problem]
+    hidden: bool = False
+
+    def at(self, key: str | int, *, hidden: bool = False) -> Spot:
+        """The place below this one; a hidden place hides all that is below it."""
+        return Spot(join(self.path, key), self.problems, hidden or self.hidden)
+
+    def refuse(self, value: object, expected: str, remedy: str, rule: str = "type") -> None:
+        """Note that `value` cannot stand here."""
+        if isinstance(value, str) and PLACEHOLDER.fullmatch(value):
+            rule, remedy = "placeholder", f"Replace the placeholder {value} by {expected}."
+        found = "a value that is not shown" if self.hidden and rule != "placeholder" else show(value)
+        self.problems.append(Problem(path=self.path, found=found, expected=expected, remedy=remedy, rule=rule))
+
+    def miss(self, expected: str) -> None:
+        """Note that something required is not here."""
+        self.problems.append(
+            Problem(path=self.path, found="nothing", expected=expected, remedy="Add the field.", rule="required")
+        )
+
+    def unknown(self, known: Iterable[str], owner: str) -> None:
+        """Note a field that nobody reads."""
+        names = list(known)
+        name = self.path.rpartition(".")[2]
+        near = difflib.get_close_matches(name, names, n=1)
+        self.problems.append(
+            Problem(
+                path=self.path,
+                found=f"the unknown field {name!r}",
+                expected=f"a field of {owner}",
+                remedy=f"Did you mean {near[0]!r}?" if near else f"Remove it; known are {', '.join(sorted(names))}.",
+                rule="unknown-field",
+                severity="warning",
+            )
+        )
+
+    @property
+    def failed(self) -> bool:
+        """Whether any error is noted in this document."""
+        return any(problem.severity == "error" for problem in self.problems)
+
+
+def join(path: str, key: str | int) -> str:
+    """The path one step down: `a.b`, `a[0]`, or `a["b.c"]` for a key that is no plain word."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if not re.fullmatch(r"[\w-]+", key):
+        return f'{path}["{key}"]'
+    return f"{path}.{key}" if path else key
+
+
+def show(value: object) -> str:
+    """A found value as it is told: short, and with its type where that is the mistake."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"{str(value).lower()} (a boolean)"
+        case str():
+            return repr(value if len(value) <= 60 else f"{value[:57]}...")
+        case int() | float():
+            return f"{value} (a number)"
+        case Mapping():
+            return "a mapping"
+        case _:
+            return "a list"
+
+
+@frozen
+class Codec:
+    """How a JSON value becomes a typed one and back. `empty` stands for an absent field."""
+
+    read: Callable[[Any, Spot], Any]
+    write: Callable[[Any], Any] = lambda value: value
+    empty: Any = None
+
+
+def wire(codec: Codec, *, required: bool = False, name: str = "", hidden: bool = False) -> Any:  # as attrs.field
+    """A field of a wire class. `name` is its JSON name where that is not the attribute's in camel case."""
+    return attrs.field(
+        default=codec.empty,
+        repr=not hidden,
+        metadata={"codec": codec, "name": name, "required": required, "hidden": hidden},
+    )
+
+
+def json_name(field: attrs.Attribute[Any]) -> str:
+    """What a wire class's field is called in JSON."""
+    first, *rest = field.name.rstrip("_").split("_")
+    name: str = field.metadata["name"] or first + "".join(word.capitalize() for word in rest)
+    return name
+
+
+def fields_of(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+    """The wire fields of a class by their JSON names."""
+    return {json_name(field): field for field in attrs.fields(cls) if "codec" in field.metadata}
+
+
+def read_object(cls: type[T], value: object, spot: Spot, *, known: Iterable[str] = ()) -> T | None:
+    """Read a mapping into `cls`; `known` are further names that are no mistake here."""
+    if not isinstance(value, Mapping):
+        spot.refuse(value, "a mapping", "Write its fields below it, indented.")
+        return None
+    fields = fields_of(cls)
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        here = spot.at(name, hidden=field.metadata["hidden"])
+        codec: Codec = field.metadata["codec"]
+        if value.get(name) is not None:
+            found[field.name] = codec.read(value[name], here)
+        elif field.metadata["required"]:
+            here.miss(f"a value: {cls.__name__} needs it")
+    for name in value:
+        if name not in fields and name not in known:
+            spot.at(str(name)).unknown(fields, cls.__name__)
+    return None if spot.failed else cls(**found)
+
+
+def write_object(instance: Any) -> dict[str, Any]:
+    """The JSON mapping of a wire object; what is empty is left out."""
+    written = {}
+    for name, field in fields_of(type(instance)).items():
+        value = getattr(instance, field.name)
+        if value != field.metadata["codec"].empty:
+            written[name] = field.metadata["codec"].write(value)
+    return written
+
+
+# the codecs ---------------------------------------------------------------------------------------------------------
+
+
+def _text(value: object, spot: Spot) -> str:
+    if not isinstance(value, str):
+        remedy = f'Put it in quotes: "{value}".' if isinstance(value, int | float) else "Write one line of text."
+        spot.refuse(value, "a text", remedy)
+        return ""
+    if PLACEHOLDER.fullmatch(value):
+        spot.refuse(value, "the real value", "")
+    return value
+
+
+def _free(value: object, spot: Spot) -> str:
+    return value if isinstance(value, str) else _text(value, spot)
+
+
+def _name(value: object, spot: Spot) -> str:
+    text = _text(value, spot)
+    if text and not PLACEHOLDER.fullmatch(text) and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", text):
+        spot.refuse(text, "a Kubernetes name", "Use lower-case letters, digits, '-' and '.' only.", "name")
+    return text
+
+
+def _boolean(value: object, spot: Spot) -> bool:
+    if not isinstance(value, bool):
+        spot.refuse(value, "true or false", "Write true or false, without quotes.")
+        return False
+    return value
+
+
+def _number(value: object, spot: Spot) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        spot.refuse(value, "a number", "Write it without quotes and unit.")
+        return 0.0
+    return float(value)
+
+
+def duration(*, above: float = 0.0) -> Codec:
+    """A Go duration that is longer than `above` seconds, kept as the owner wrote it."""
+
+    def read(value: object, spot: Spot) -> str:
+        expected = 'a duration such as "30s" or "1m30s"'
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            spot.refuse(value, expected, f'Add the unit: "{value}s" for seconds.', "duration")
+            return ""
+        if not isinstance(value, str) or PLACEHOLDER.fullmatch(value):
+            spot.refuse(value, expected, f"Write {expected}.", "duration")
+            return ""
+        try:
+            if value and parse_duration(value) <= above:
+                spot.refuse(value, f"a duration above {above:g}s", "Give a longer one.", "duration")
+        except ValueError as error:
+            spot.refuse(value, expected, f"{str(error).capitalize()}.", "duration")
+        return value
+
+    return Codec(read, empty="")
+
+
+def integer(low: int | None = None, high: int | None = None) -> Codec:
+    """A whole number from `low` to `high`."""
+    limits = {(True, True): f" from {low} to {high}", (True, False): f" of at least {low}"}
+    expected = "a whole number" + limits.get((low is not None, high is not None), "")
+
+    def read(value: object, spot: Spot) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # YAML tools write 5.0 for 5
+        if isinstance(value, bool) or not isinstance(value, int):
+            spot.refuse(value, expected, "Write a whole number, without quotes and unit.")
+            return 0
+        if (low is not None and value < low) or (high is not None and value > high):
+            spot.refuse(value, expected, f"Give {expected}.", "range")
+        return value
+
+    return Codec(read)
+
+
+def one_of(*choices: str) -> Codec:
+    """One of some texts; "" is allowed where Flagger allows it."""
+    shown = ", ".join(choice for choice in choices if choice)
+
+    def read(value: object, spot: Spot) -> str:
+        if not isinstance(value, str) or value not in choices:
+            near = difflib.get_close_matches(str(value), choices, n=1)
+            remedy = f"Did you mean {near[0]!r}?" if near else f"Use one of {shown}."
+            spot.refuse(value, f"one of {shown}", remedy, "choice")
+            return ""
+        return value
+
+    return Codec(read, empty="")
+
+
+def list_of(item: Codec) -> Codec:
+    """A list, kept as a tuple."""
+
+    def read(value: object, spot: Spot) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            spot.refuse(value, "a list", "Begin each item with '- '.")
+            return ()
+        return tuple(item.read(element, spot.at(index)) for index, element in enumerate(value))
+
+    return Codec(read, lambda value: [item.write(element) for element in value], ())
+
+
+def rising(item: Codec) -> Codec:
+    """A list of numbers each of which is greater than the one before."""
+    listed = list_of(item)
+
+    def read(value: object, spot: Spot) -> tuple[int, ...]:
+        numbers: tuple[int, ...] = listed.read(value, spot)
+        for index, (before, after) in enumerate(zip(numbers, numbers[1:], strict=False), start=1):
+            if after <= before:
+                spot.at(index).refuse(
+                    after, f"more than the {before} before it", "List the weights in strictly rising order.", "rising"
+                )
+        return numbers
+
+    return Codec(read, listed.write, ())
+
+
+def map_of(item: Codec) -> Codec:
+    """A mapping from names to values, kept as pairs in the order of the document."""
+
+    def read(value: object, spot: Spot) -> tuple[tuple[str, Any], ...]:
+        if not isinstance(value, Mapping):
+            spot.refuse(value, "a mapping", "Write 'name: value' lines below it.")
+            return ()
+        return tuple((str(key), item.read(element, spot.at(str(key)))) for key, element in value.items())
+
+    return Codec(read, lambda value: {key: item.write(element) for key, element in value}, ())
+
+
+def object_of(cls: type[Any]) -> Codec:
+    """A nested wire class."""
+    return Codec(lambda value, spot: read_object(cls, value, spot), write_object)
+
+
+def section(owner: str, *names: str) -> Codec:
+    """A mapping that is handed on as it is, after a look at its top-level names; without names anything goes."""
+
+    def read(value: object, spot: Spot) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            spot.refuse(value, "a mapping", f"Write the fields of {owner} below it.")
+            return {}
+        for name in value:
+            if names and name not in names:
+                spot.at(str(name)).unknown(names, owner)
+        return value
+
+    return Codec(read)
+
+
+TEXT = Codec(_text, empty="")
+FREE = Codec(_free, empty="")
+"""Text in which anything may stand, also what looks like a placeholder: commands and queries."""
+NAME = Codec(_name, empty="")
+BOOLEAN = Codec(_boolean, empty=False)
+NUMBER = Codec(_number)
+PERCENT = integer(0, 100)

@@ -11,6 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import attrs
@@ -50,14 +51,13 @@ class Spot:
             Problem(path=self.path, found="nothing", expected=expected, remedy="Add the field.", rule="required")
         )
 
-    def unknown(self, known: Iterable[str], owner: str) -> None:
-        """Note a field that nobody reads."""
+    def unknown(self, name: str, known: Iterable[str], owner: str) -> None:
+        """Note a field below this place that nobody reads."""
         names = list(known)
-        name = self.path.rpartition(".")[2]
         near = difflib.get_close_matches(name, names, n=1)
         self.problems.append(
             Problem(
-                path=self.path,
+                path=join(self.path, name),
                 found=f"the unknown field {name!r}",
                 expected=f"a field of {owner}",
                 remedy=f"Did you mean {near[0]!r}?" if near else f"Remove it; known are {', '.join(sorted(names))}.",
@@ -81,6 +81,9 @@ def join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else key
 
 
+LONGEST_SHOWN = 60
+
+
 def show(value: object) -> str:
     """A found value as it is told: short, and with its type where that is the mistake."""
     match value:
@@ -89,7 +92,7 @@ def show(value: object) -> str:
         case bool():
             return f"{str(value).lower()} (a boolean)"
         case str():
-            return repr(value if len(value) <= 60 else f"{value[:57]}...")
+            return repr(value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}...")
         case int() | float():
             return f"{value} (a number)"
         case Mapping():
@@ -141,10 +144,10 @@ def read_object(cls: type[T], value: object, spot: Spot, *, known: Iterable[str]
         if value.get(name) is not None:
             found[field.name] = codec.read(value[name], here)
         elif field.metadata["required"]:
-            here.miss(f"a value: {cls.__name__} needs it")
+            here.miss(f"the field: {spot.path or 'the document'} needs it")
     for name in value:
         if name not in fields and name not in known:
-            spot.at(str(name)).unknown(fields, cls.__name__)
+            spot.unknown(str(name), fields, cls.__name__)
     return None if spot.failed else cls(**found)
 
 
@@ -268,7 +271,7 @@ def rising(item: Codec) -> Codec:
 
     def read(value: object, spot: Spot) -> tuple[int, ...]:
         numbers: tuple[int, ...] = listed.read(value, spot)
-        for index, (before, after) in enumerate(zip(numbers, numbers[1:], strict=False), start=1):
+        for index, (before, after) in enumerate(pairwise(numbers), start=1):
             if after <= before:
                 spot.at(index).refuse(
                     after, f"more than the {before} before it", "List the weights in strictly rising order.", "rising"
@@ -290,9 +293,9 @@ def map_of(item: Codec) -> Codec:
     return Codec(read, lambda value: {key: item.write(element) for key, element in value}, ())
 
 
-def object_of(cls: type[Any]) -> Codec:
-    """A nested wire class."""
-    return Codec(lambda value, spot: read_object(cls, value, spot), write_object)
+def object_of(cls: type[Any], *, known: Iterable[str] = ()) -> Codec:
+    """A nested wire class; `known` are names that it does not keep and that are no mistake."""
+    return Codec(lambda value, spot: read_object(cls, value, spot, known=known), write_object)
 
 
 def section(owner: str, *names: str) -> Codec:
@@ -304,7 +307,7 @@ def section(owner: str, *names: str) -> Codec:
             return {}
         for name in value:
             if names and name not in names:
-                spot.at(str(name)).unknown(names, owner)
+                spot.unknown(str(name), names, owner)
         return value
 
     return Codec(read)

@@ -62,13 +62,26 @@ class Metadata:
     annotations: Pairs = wire(LABELS)
 
 
+CLUSTERS_OWN = (
+    *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName"),
+    *("generation", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid"),
+)
+"""Metadata that the cluster writes."""
+
+
 @frozen(kw_only=True)
 class ObjectReference:
-    """An object of some kind; `namespace` is only read where Flagger allows another one."""
+    """An object of some kind in the Canary's namespace."""
 
     api_version: str = wire(TEXT, required=True)
     kind: str = wire(TEXT, required=True)
     name: str = wire(NAME, required=True)
+
+
+@frozen(kw_only=True)
+class ForeignReference(ObjectReference):
+    """An object that may be in another namespace."""
+
     namespace: str = wire(NAME)
 
 
@@ -127,6 +140,7 @@ HTTP_MATCH = (
 CORS = (
     *("allowCredentials", "allowHeaders", "allowMethods", "allowOrigin", "allowOrigins", "exposeHeaders", "maxAge"),
 )
+TRAFFIC_POLICY = ("connectionPool", "loadBalancer", "outlierDetection", "portLevelSettings", "tls")
 PARENT = ("group", "kind", "name", "namespace", "port", "sectionName")
 
 
@@ -188,9 +202,7 @@ class Service:
     gateway_refs: tuple[Json, ...] = wire(list_of(section("a Gateway API ParentReference", *PARENT)))
     hosts: tuple[str, ...] = wire(TEXTS)
     delegation: bool = wire(BOOLEAN)
-    traffic_policy: Json | None = wire(
-        section("Istio's TrafficPolicy", "connectionPool", "loadBalancer", "outlierDetection", "portLevelSettings", "tls")
-    )
+    traffic_policy: Json | None = wire(section("Istio's TrafficPolicy", *TRAFFIC_POLICY))
     match: tuple[Json, ...] = wire(list_of(section("Istio's HTTPMatchRequest", *HTTP_MATCH)))
     rewrite: Rewrite | None = wire(object_of(Rewrite))
     retries: Retries | None = wire(object_of(Retries))
@@ -219,7 +231,7 @@ def _string_match(value: object, spot: Spot) -> StringMatch | None:
     given = [kind for kind in MATCH_KINDS if value.get(kind) is not None]
     for name in value:
         if name not in MATCH_KINDS:
-            spot.at(str(name)).unknown(MATCH_KINDS, "a string match")
+            spot.unknown(str(name), MATCH_KINDS, "a string match")
     if len(given) != 1:
         spot.refuse(value, expected, f"Give exactly one; here are {', '.join(given) or 'none'}.", "match")
         return None
@@ -356,7 +368,7 @@ class CanarySpec:
     autoscaler_ref: AutoscalerReference | None = wire(object_of(AutoscalerReference))
     ingress_ref: ObjectReference | None = wire(object_of(ObjectReference))
     route_ref: ObjectReference | None = wire(object_of(ObjectReference))
-    upstream_ref: ObjectReference | None = wire(object_of(ObjectReference))
+    upstream_ref: ForeignReference | None = wire(object_of(ForeignReference))
     service: Service | None = wire(object_of(Service))
     analysis: Analysis | None = wire(object_of(Analysis))
     canary_analysis: Analysis | None = wire(object_of(Analysis))
@@ -370,7 +382,7 @@ class CanarySpec:
 class Resource:
     """What the three kinds have in common. `warnings` are what parsing noticed and did not refuse."""
 
-    metadata: Metadata = wire(object_of(Metadata), required=True)
+    metadata: Metadata = wire(object_of(Metadata, known=CLUSTERS_OWN), required=True)
     warnings: tuple[Problem, ...] = field(default=(), eq=False, repr=False)
 
     @property
@@ -449,7 +461,7 @@ class AlertProvider(Resource):
     status: Json | None = wire(section("status"))
 
 
-KINDS: dict[str, type[Canary] | type[MetricTemplate] | type[AlertProvider]] = {
+KINDS: dict[str, type[Canary | MetricTemplate | AlertProvider]] = {
     "Canary": Canary,
     "MetricTemplate": MetricTemplate,
     "AlertProvider": AlertProvider,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
@@ -23,10 +23,10 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     problems: list[Problem] = []
     spot = Spot(at, problems)
     kind = _kind(document, spot)
-    resource = kind and read_object(kind, document, spot, known=("apiVersion", "kind"))
+    resource = read_object(kind, document, spot, known=("apiVersion", "kind")) if kind else None
     if resource is None:
         raise ManifestError(tuple(problems))
-    return cast("Parsed", attrs.evolve(resource, warnings=tuple(problems)))
+    return attrs.evolve(resource, warnings=tuple(problems))
 
 
 def concerns_us(document: Mapping[str, Any]) -> bool:
@@ -39,13 +39,13 @@ def dump(resource: Parsed) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": type(resource).__name__, **write_object(resource)}
 
 
-def _kind(document: Mapping[str, Any], spot: Spot) -> type[Any] | None:
+def _kind(document: Mapping[str, Any], spot: Spot) -> type[Parsed] | None:
     version, kind = document.get("apiVersion"), document.get("kind")
     if version != API_VERSION:
         spot.at("apiVersion").refuse(
-            version, repr(API_VERSION), f"Write apiVersion: {API_VERSION}; it is the only version there is.", "api-version"
+            version, repr(API_VERSION), f"Write apiVersion: {API_VERSION}, the only version there is.", "api-version"
         )
     if kind not in KINDS:
         spot.at("kind").refuse(kind, f"one of {', '.join(KINDS)}", "Correct the kind.", "kind")
         return None
-    return KINDS[cast("str", kind)]
+    return KINDS[str(kind)]

@@ -1,0 +1,35 @@
+"""Flagger's manifests to rollouts and back: every mistake at once, each with its path and remedy.
+
+    report = load([(name, text), ...])            resources of YAML texts, or ManifestError with all problems
+    rollout = resolve(report.canaries[0], templates=report.templates)
+    parse(document)                               one resource from a plain mapping
+    check_files([(name, text), ...])              lint: never raises, says what parses but cannot work
+    status_to_dict / status_from_dict             the status subresource
+
+Nothing here reads files: texts come from the caller. YAML needs the extra `canarycore[yaml]`.
+"""
+
+from canarycore.errors import ManifestError, Problem
+from canarycore.manifest._duration import format_duration, parse_duration
+from canarycore.manifest._files import Report, load
+from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._parse import dump, parse
+from canarycore.manifest._resolve import resolve
+from canarycore.manifest._yaml import Document, documents
+
+__all__ = [
+    "AlertProvider",
+    "Canary",
+    "Document",
+    "ManifestError",
+    "MetricTemplate",
+    "Problem",
+    "Report",
+    "documents",
+    "dump",
+    "format_duration",
+    "load",
+    "parse",
+    "parse_duration",
+    "resolve",
+]

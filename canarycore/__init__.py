@@ -8,6 +8,7 @@
 reads a clock or draws a random number.
 """
 
+from canarycore._analysis import Judgement, Verdict, judge
 from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
 from canarycore._decide import Because, Decision, Known, decide
 from canarycore._effects import (
@@ -23,7 +24,6 @@ from canarycore._effects import (
     SetRoutes,
 )
 from canarycore._goal import Goal, Plan, Scale, converge, goal
-from canarycore._analysis import Judgement, Verdict, judge
 from canarycore._ladder import GROUND, Ladder, Rung, Strategy
 from canarycore._notices import Channel, Notice, Tell
 from canarycore._phases import ROWS, TRANSITIONS, WAITS, Phase, Row, Rule
@@ -55,3 +55,81 @@ from canarycore._spec import (
 )
 from canarycore._status import Pending, Reason, Status
 from canarycore._world import Command, CommandKind, Routes, Workload, World
+
+__all__ = [
+    "GROUND",
+    "ROWS",
+    "TRANSITIONS",
+    "WAITS",
+    "Affinity",
+    "Alert",
+    "Answer",
+    "Apply",
+    "Ask",
+    "Because",
+    "Channel",
+    "Check",
+    "CheckKind",
+    "Command",
+    "CommandKind",
+    "Commit",
+    "Decision",
+    "Effect",
+    "Fetch",
+    "Goal",
+    "Hook",
+    "HookAnswer",
+    "HookQuestion",
+    "HookType",
+    "Initialise",
+    "Judgement",
+    "Known",
+    "Ladder",
+    "Match",
+    "Memory",
+    "MetricAnswer",
+    "MetricQuestion",
+    "NoData",
+    "Notice",
+    "Observe",
+    "PauseScaler",
+    "Pending",
+    "Phase",
+    "Plan",
+    "Promote",
+    "Publish",
+    "Question",
+    "Reason",
+    "Reference",
+    "Request",
+    "Rest",
+    "Restore",
+    "RestorePrimary",
+    "ResumeScaler",
+    "Rollout",
+    "Routes",
+    "Row",
+    "Rule",
+    "Rung",
+    "Scale",
+    "ScaleDown",
+    "ScaleUp",
+    "Seen",
+    "SetRoutes",
+    "Severity",
+    "SourcesAnswer",
+    "SourcesQuestion",
+    "Status",
+    "Strategy",
+    "StringMatch",
+    "TargetRef",
+    "Tell",
+    "Verdict",
+    "Workload",
+    "World",
+    "converge",
+    "cycle",
+    "decide",
+    "goal",
+    "judge",
+]

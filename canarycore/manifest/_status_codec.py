@@ -1,0 +1,178 @@
+"""The status subresource: Flagger's fields for everybody, ours beside them.
+
+What Flagger's status has a field for is written there, so that its users' dashboards, `kubectl get canary` and
+`kubectl wait` go on working. What it has no field for is compact JSON in `status.canarycore`. Both together give the
+status back without loss. A status without `canarycore` was written by Flagger itself and is adopted: the rung follows
+from its weight and iterations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from canarycore._goal import goal
+from canarycore._ladder import GROUND, Rung, Strategy
+from canarycore._notices import Notice, Tell
+from canarycore._phases import Phase
+from canarycore._spec import Rollout
+from canarycore._status import Reason, Status
+from canarycore.errors import ManifestError, Problem
+
+OURS = "canarycore"
+"""The field of the status that holds what Flagger has no field for."""
+
+FLAGGERS = ("phase", "failed_checks", "applied", "promoted")
+"""The attributes of a Status that Flagger's fields hold in full."""
+
+PROMOTED = {Phase.INITIALIZED: "True", Phase.SUCCEEDED: "True", Phase.FAILED: "False"}
+"""The status of the condition Promoted; of every other phase it is Unknown."""
+
+MESSAGES: dict[tuple[Phase, Reason], str] = {
+    (Phase.INITIALIZING, Reason.NONE): "New {kind} detected, starting initialization.",
+    (Phase.INITIALIZED, Reason.NONE): "{kind} initialization completed.",
+    (Phase.WAITING, Reason.NONE): "Waiting for approval.",
+    (Phase.PROGRESSING, Reason.NONE): "New revision detected, progressing canary analysis.",
+    (Phase.WAITING_PROMOTION, Reason.NONE): "Waiting for approval.",
+    (Phase.PROMOTING, Reason.NONE): "Canary analysis completed, starting primary rolling update.",
+    (Phase.FINALISING, Reason.NONE): "Canary analysis completed, routing all traffic to primary.",
+    (Phase.SUCCEEDED, Reason.NONE): "Canary analysis completed successfully, promotion finished.",
+    (Phase.FAILED, Reason.NONE): "Canary analysis failed, {kind} scaled to zero.",
+    # Flagger says one of the above here too, though it is not so
+    (Phase.PROMOTING, Reason.COMMANDED): "Promotion commanded, starting primary rolling update.",
+    (Phase.FINALISING, Reason.COMMANDED): "Promotion commanded, routing all traffic to primary.",
+    (Phase.SUCCEEDED, Reason.COMMANDED): "Promotion commanded, promotion finished.",
+    (Phase.SUCCEEDED, Reason.WITHDRAWN): "Rollout withdrawn, {kind} is back at the promoted revision.",
+    (Phase.FAILED, Reason.INCONCLUSIVE): "Canary analysis inconclusive, {kind} scaled to zero.",
+    (Phase.FAILED, Reason.ABORTED): "Rollout aborted, {kind} scaled to zero.",
+    (Phase.FAILED, Reason.PROMOTION): "Promotion failed, the primary did not get ready.",
+    (Phase.TERMINATING, Reason.NONE): "Canary deleted, restoring {kind}.",
+    (Phase.TERMINATED, Reason.NONE): "Canary deleted.",
+}
+"""What the condition Promoted says; a reason without a row of its own says what its phase says."""
+
+
+def status_to_dict(rollout: Rollout, status: Status) -> dict[str, Any]:
+    """The status subresource of a rollout, as plain JSON data."""
+    written: dict[str, Any] = {
+        "phase": status.phase.value,
+        "failedChecks": status.failed_checks,
+        "canaryWeight": status.rung.weight,
+        "iterations": status.rung.iteration,
+        **_cookies(rollout, status),
+    }
+    if status.applied:
+        written["lastAppliedSpec"] = status.applied
+    if status.promoted:
+        written["lastPromotedSpec"] = status.promoted
+    if status.since is not None and (time := _rfc3339(max(status.since, status.analysed_at))):
+        written["lastTransitionTime"] = time
+    written["conditions"] = [_condition(rollout, status)]
+    written[OURS] = json.dumps(_converter().unstructure(status), separators=(",", ":"))
+    return written
+
+
+def status_from_dict(rollout: Rollout, found: Mapping[str, Any] | None) -> Status:
+    """The status that a status subresource holds; nothing at all is a rollout that was never seen before.
+
+    Raises ManifestError where it cannot be read.
+    """
+    if not found or not found.get("phase"):
+        return Status()
+    flaggers = {
+        "phase": found["phase"],
+        "failed_checks": found.get("failedChecks", 0),
+        "applied": found.get("lastAppliedSpec", ""),
+        "promoted": found.get("lastPromotedSpec", ""),
+    }
+    try:
+        if OURS in found:
+            return _converter().structure({**json.loads(found[OURS]), **flaggers}, Status)
+        return _adopt(rollout, found, _converter().structure(flaggers, Status))
+    except (cattrs.BaseValidationError, ValueError, KeyError, TypeError) as error:
+        problem = Problem(
+            path="status",
+            found="a status that cannot be read",
+            expected="one that Flagger or canarycore wrote",
+            remedy=f"Correct or remove it. ({_innermost(error)})",
+            rule="status",
+        )
+        raise ManifestError((problem,)) from error
+
+
+def _cookies(rollout: Rollout, status: Status) -> dict[str, str]:
+    """The session cookies, as `name=value`: what the routes are meant to set and to take back."""
+    routes = goal(rollout, status).routes
+    if rollout.affinity is None or routes is None:
+        return {}
+    name = rollout.affinity.cookie_name
+    cookies = {"sessionAffinityCookie": routes.cookie, "previousSessionAffinityCookie": routes.expired}
+    return {field: f"{name}={value}" for field, value in cookies.items() if value}
+
+
+def _condition(rollout: Rollout, status: Status) -> dict[str, str]:
+    message = MESSAGES.get((status.phase, status.reason)) or MESSAGES[status.phase, Reason.NONE]
+    condition = {
+        "type": "Promoted",
+        "status": PROMOTED.get(status.phase, "Unknown"),
+        "reason": status.phase.value,
+        "message": message.format(kind=rollout.target.kind),
+    }
+    if status.since is not None and (time := _rfc3339(status.since)):
+        condition |= {"lastUpdateTime": time, "lastTransitionTime": time}
+    return condition
+
+
+def _rfc3339(seconds: float) -> str:
+    """Seconds since the epoch as Kubernetes writes them; "" where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
+def _adopt(rollout: Rollout, found: Mapping[str, Any], status: Status) -> Status:
+    """A status of Flagger's, with what it leaves open filled in."""
+    text = found.get("lastTransitionTime")
+    since = datetime.fromisoformat(text).timestamp() if text else None
+    return status.but(since=since, analysed_at=since or 0.0, rung=_rung(rollout, found, status.phase))
+
+
+def _rung(rollout: Rollout, found: Mapping[str, Any], phase: Phase) -> Rung:
+    """Where Flagger's status leaves the traffic. Of a closed confirm-promotion gate it forgets the weight."""
+    ladder = rollout.ladder
+    if phase is Phase.WAITING_PROMOTION:
+        return next(rung for rung in ladder.rungs if ladder.asks_promotion(rung))
+    weight, iteration = found.get("canaryWeight", 0), found.get("iterations", 0)
+    known = (rung for rung in ladder.rungs if rung.iteration == iteration > 0)
+    if ladder.strategy is not Strategy.WEIGHTS:
+        return next(known, GROUND)
+    return Rung(weight=weight)
+
+
+def _innermost(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    """Ours to JSON data and back: what has its default is left out, what Flagger has a field for too."""
+    attrs.resolve_types(Notice, localns={"Phase": Phase})
+    attrs.resolve_types(Status, localns={"Notice": Notice})
+    converter = cattrs.Converter(omit_if_default=True)
+    converter.register_unstructure_hook(Tell, lambda tell: tell.name)
+    converter.register_structure_hook(Tell, lambda name, _: Tell[name])
+    elsewhere: dict[str, Any] = {name: override(omit=True) for name in FLAGGERS}
+    converter.register_unstructure_hook(
+        Status, make_dict_unstructure_fn(Status, converter, _cattrs_omit_if_default=True, **elsewhere)
+    )
+    return converter

@@ -1,0 +1,51 @@
+"""Exact draws that `random.Random` lacks before Python 3.13."""
+
+from __future__ import annotations
+
+from math import ceil, log, log1p
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from random import Random
+
+_FEW = 16.0
+"""Expected successes up to which walking from one to the next is the faster way."""
+
+
+def binomial(random: Random, n: int, p: float) -> int:
+    """How many of `n` independent trials of chance `p` come true.
+
+    Many are halved first: the median trial's uniform is Beta-distributed, and tells on which side of `p` half of the
+    trials lie (Devroye 1986, X.4.3). So the work grows with the logarithm of `n`.
+    """
+    if p > 0.5:  # noqa: PLR2004 - the rarer side is the shorter walk
+        return n - binomial(random, n, 1.0 - p)
+    hits = 0
+    while n * p > _FEW:
+        middle = n // 2 + 1
+        uniform = random.betavariate(middle, n + 1 - middle)
+        if uniform <= p:
+            hits += middle
+            n, p = n - middle, min(max((p - uniform) / (1.0 - uniform), 0.0), 1.0)
+        else:
+            n, p = middle - 1, min(p / uniform, 1.0)
+        if p > 0.5:  # noqa: PLR2004
+            return hits + binomial(random, n, p)
+    return hits + _walk(random, n, p)
+
+
+def _walk(random: Random, n: int, p: float) -> int:
+    """By the geometric gaps between successes."""
+    if n <= 0 or p <= 0.0:
+        return 0
+    scale, position, hits = log1p(-p), 0, -1
+    while position <= n:
+        position += int(log(1.0 - random.random()) / scale) + 1
+        hits += 1
+    return hits
+
+
+def percentile(random: Random, n: int, share: float) -> float:
+    """The sample quantile of `n` uniform draws, as a uniform: the order statistic is Beta-distributed. `n` > 0."""
+    rank = max(ceil(share * n), 1)
+    return random.betavariate(rank, n + 1 - rank)

@@ -1,0 +1,438 @@
+"""A simulated cluster as one value.
+
+`State` is the whole of it: frozen, hashable, and a function of nothing else. Pods are not stepped: how many of them are
+ready follows from when their workload last changed, how fast its revision starts (`Pace`), and the time, so a state
+means the same whoever looks at it and whenever. `observe` is what the core sees of it, `apply` what an effect makes of
+it, `next_change` when it will look different by itself.
+
+All times are seconds on the simulated clock; `State.shifted` moves them together, as nothing depends on where 0 is.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf, isfinite
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from canarycore._effects import (
+    Effect,
+    Initialise,
+    PauseScaler,
+    Promote,
+    Restore,
+    RestorePrimary,
+    ResumeScaler,
+    ScaleDown,
+    ScaleUp,
+    SetRoutes,
+)
+from canarycore._questions import HookAnswer
+from canarycore._status import Status
+from canarycore._world import Command, Routes, Workload
+from canarycore._world import World as Observation
+from canarycore.errors import Refused
+from canarycore.testing._metrics import ByRevision, Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canarycore._spec import Rollout
+
+
+@frozen
+class Pace:
+    """How the pods of a revision get ready.
+
+    delay: seconds until they are (inf: never); a rolling update takes that long as a whole. stuck: seconds after which
+    the platform gives up on pods that are still not ready (None: it never does). up, down: a crash loop is ready for
+    `up` seconds and away for `down`, for ever.
+    """
+
+    delay: float = 0.0
+    stuck: float | None = None
+    up: float = inf
+    down: float = 0.0
+
+
+AT_ONCE = Pace()
+NEVER = Pace(delay=inf)
+
+
+def after(seconds: float) -> Pace:
+    """Ready `seconds` after the pods were asked for."""
+    return Pace(delay=seconds)
+
+
+def stuck(seconds: float = 0.0) -> Pace:
+    """Never ready, and the platform says so after `seconds`."""
+    return Pace(delay=inf, stuck=seconds)
+
+
+def crash_loop(up: float, down: float, delay: float = 0.0) -> Pace:
+    """Ready after `delay`, then for `up` seconds, then away for `down`, and so on (all in seconds)."""
+    return Pace(delay=delay, up=up, down=down)
+
+
+_SURGE = 1
+"""Pods that a rolling update starts before it stops an old one."""
+
+
+@frozen(kw_only=True)
+class Pods:
+    """A workload. `changed`: when its template or size last changed. mine, others: ready pods at that moment, of
+    `revision` and of the one before. short: since when too few have been available, if that began before `changed`.
+    """
+
+    revision: str
+    desired: int
+    changed: float = 0.0
+    mine: int = 0
+    others: int = 0
+    other: str = ""
+    short: float | None = None
+
+    def seen(self, now: float, pace: Pace, words: str = "") -> Workload:
+        """What an observer is told at `now`. `words`: the platform's own when it gave up."""
+        elapsed = now - self.changed
+        fresh, left = self._ready(elapsed, pace)
+        rolling = left > 0
+        updated = min(self.desired, fresh + _SURGE) if rolling else self.desired
+        up = fresh if _is_up(elapsed, pace) else 0
+        ready = up + left
+        unavailable = ready < self.desired - self.desired // 4
+        complete = not rolling and ready >= self.desired
+        return Workload(
+            revision=self.revision,
+            desired=self.desired,
+            updated=updated,
+            ready=ready,
+            total=updated + left,
+            unready_since=self._short(elapsed, pace) if unavailable else None,
+            stuck=words if pace.stuck is not None and not complete and elapsed >= pace.stuck else "",
+        )
+
+    def _ready(self, elapsed: float, pace: Pace) -> tuple[int, int]:
+        """Pods of this revision that have become ready, and pods of the one before that are left."""
+        need = max(self.desired - self.mine, 0)
+        if elapsed >= pace.delay or not need:
+            return self.desired, 0
+        if not self.others:
+            return self.mine, 0
+        done = int(elapsed / pace.delay * need) if isfinite(pace.delay) else 0
+        return self.mine + done, max(min(self.others, self.desired) - done, 1)
+
+    def _short(self, elapsed: float, pace: Pace) -> float:
+        if elapsed >= pace.delay and isfinite(pace.up):
+            turns = (elapsed - pace.delay) // (pace.up + pace.down)
+            return self.changed + pace.delay + turns * (pace.up + pace.down) + pace.up
+        return self.changed if self.short is None else self.short
+
+    def next_change(self, now: float, pace: Pace) -> float:
+        """The first time after `now` at which `seen` changes by itself (inf: never)."""
+        if not self.desired:
+            return inf
+        moments = [self.changed + (inf if pace.stuck is None else pace.stuck)]
+        need = self.desired - self.mine
+        if need > 0:
+            parts = need if self.others else 1
+            moments += [self.changed + pace.delay * part / parts for part in range(1, parts + 1)]
+        if isfinite(pace.up):
+            turn, start = pace.up + pace.down, self.changed + pace.delay
+            begun = start + max(0, (now - start) // turn) * turn
+            moments += [start, begun + pace.up, begun + turn]
+        return min((moment for moment in moments if moment > now), default=inf)
+
+    def becoming(self, now: float, pace: Pace, *, revision: str | None = None, desired: int | None = None) -> Pods:
+        """With another template or size, from `now` on. Pods that were starting start again."""
+        revision = self.revision if revision is None else revision
+        desired = self.desired if desired is None else desired
+        if (revision, desired) == (self.revision, self.desired):
+            return self
+        seen = self.seen(now, pace)
+        fresh, left = self._ready(now - self.changed, pace)
+        counts = {self.revision: fresh if _is_up(now - self.changed, pace) else 0}
+        counts[self.other] = counts.get(self.other, 0) + left
+        mine = min(counts.pop(revision, 0), desired)
+        other = max(counts, key=counts.__getitem__, default="")
+        others = min(sum(counts.values()), desired)
+        return Pods(
+            revision=revision,
+            desired=desired,
+            changed=now,
+            mine=mine,
+            others=others,
+            other=other if others else "",
+            short=seen.unready_since if desired else None,
+        )
+
+    def starting(self, now: float, pace: Pace) -> Pods:
+        """With its own pods to get ready anew from `now` on; what a rolling update has left of the old ones stays."""
+        fresh, left = self._ready(now - self.changed, pace)
+        short = self.seen(now, pace).unready_since
+        return evolve(self, changed=now, mine=fresh if left else 0, others=left, short=short)
+
+
+def _is_up(elapsed: float, pace: Pace) -> bool:
+    if not isfinite(pace.up) or elapsed < pace.delay:
+        return True
+    return (elapsed - pace.delay) % (pace.up + pace.down) < pace.up
+
+
+@frozen(kw_only=True)
+class Scaler:
+    """The target's autoscaler: it keeps a running target within [minimum, maximum] unless it is paused."""
+
+    minimum: int = 1
+    maximum: int = 10
+    paused: bool = False
+
+
+class FaultKind(Enum):
+    """What can go wrong at a write (a commit, an effect, a notice, a call of a hook) or at an observation."""
+
+    CRASH_BEFORE = "the process dies before write n"
+    CRASH_AFTER = "the process dies after write n"
+    CONFLICT = "write n is a commit and meets a conflict"
+    LOST = "write n times out and was not carried out"
+    APPLIED = "write n times out and was carried out"
+    RIVAL = "another process runs a whole cycle just before write n"
+    STALE_WORLD = "observation n shows the workloads and routes of the observation before"
+    STALE_STATUS = "observation n shows the status and version of the observation before"
+
+    __hash__ = object.__hash__
+
+
+READS = frozenset({FaultKind.STALE_WORLD, FaultKind.STALE_STATUS})
+
+
+@frozen
+class Fault:
+    """A fault as plain data. `at`: the number of the write or observation that it meets, counted from 0 over the whole
+    life of the world. `times`: for how many in a row.
+    """
+
+    kind: FaultKind
+    at: int
+    times: int = 1
+
+    def meets(self, kind: FaultKind, number: int) -> bool:
+        return self.kind is kind and self.at <= number < self.at + self.times
+
+
+@frozen(kw_only=True)
+class State:
+    """Everything about a simulated cluster.
+
+    now: seconds. rollout, status, version: what the store holds. target, primary: workloads. replicas: what the
+    target's owner asks for. routes: None before there are any. scaler: None where there is none. kept: revisions the
+    primary can be restored to. paces: by "primary/v2", "v2", "primary" or "target" (the first that is found, else
+    `AT_ONCE`). hooks: answers in turn by hook name, the last one repeated; a hook without any passes. turns: how often
+    each hook (by name) or check ("metric " + name) was asked. metrics: who answers metric questions. sources: why metric
+    sources are offline ("" if they are not). writes, reads: how many there were; faults meet them by number.
+    """
+
+    rollout: Rollout
+    now: float = 0.0
+    status: Status = Status()
+    version: int = 0
+    target: Pods | None = None
+    primary: Pods | None = None
+    replicas: int = 2
+    routes: Routes | None = None
+    scaler: Scaler | None = None
+    kept: tuple[str, ...] = ()
+    command: Command | None = None
+    deleted: bool = False
+    restored: bool = False
+    paces: tuple[tuple[str, Pace], ...] = ()
+    hooks: tuple[tuple[str, tuple[HookAnswer, ...]], ...] = ()
+    turns: tuple[tuple[str, int], ...] = ()
+    metrics: Metrics = ByRevision()
+    sources: str = ""
+    writes: int = 0
+    reads: int = 0
+    faults: tuple[Fault, ...] = ()
+
+    def but(self, **changes: object) -> State:
+        """This state with some fields changed."""
+        return evolve(self, **changes)  # type: ignore[arg-type]
+
+    def pace(self, workload: str, revision: str) -> Pace:
+        known = dict(self.paces)
+        keys = (f"{workload}/{revision}", revision, workload)
+        return next((known[key] for key in keys if key in known), AT_ONCE)
+
+    def turn(self, name: str) -> int:
+        """How often `name` was asked before."""
+        return dict(self.turns).get(name, 0)
+
+    def turned(self, name: str) -> State:
+        turns = dict(self.turns)
+        turns[name] = turns.get(name, 0) + 1
+        return evolve(self, turns=tuple(sorted(turns.items())))
+
+    def shifted(self, seconds: float) -> State:
+        """The same state `seconds` later: every time in it moves. Keys of notices that were told keep theirs."""
+        status = self.status
+        times = {} if status.since is None else {"since": status.since + seconds}
+        return evolve(
+            self,
+            now=self.now + seconds,
+            status=status.but(
+                analysed_at=status.analysed_at + seconds, drain_until=status.drain_until + seconds, **times
+            ),
+            target=_shifted(self.target, seconds),
+            primary=_shifted(self.primary, seconds),
+        )
+
+
+def _shifted(pods: Pods | None, seconds: float) -> Pods | None:
+    if pods is None:
+        return None
+    short = None if pods.short is None else pods.short + seconds
+    return evolve(pods, changed=pods.changed + seconds, short=short)
+
+
+# ------------------------------------------------------------------------------------------------------ observing
+
+
+def observe(state: State) -> Observation:
+    """What the core is shown."""
+    return Observation(
+        now=state.now,
+        target=seen(state, "target"),
+        primary=seen(state, "primary"),
+        routes=state.routes,
+        scaler_paused=None if state.scaler is None else state.scaler.paused,
+        kept=state.kept,
+        command=state.command,
+        deleted=state.deleted,
+        restored=state.restored,
+    )
+
+
+def seen(state: State, workload: str) -> Workload | None:
+    """The workload "target" or "primary" at the state's time."""
+    pods = _pods(state, workload)
+    if pods is None:
+        return None
+    name = state.rollout.target.name + ("-primary" if workload == "primary" else "")
+    words = f'{state.rollout.target.kind.lower()} "{name}" exceeded its progress deadline'
+    return pods.seen(state.now, state.pace(workload, pods.revision), words)
+
+
+def _pods(state: State, workload: str) -> Pods | None:
+    return state.target if workload == "target" else state.primary
+
+
+def next_change(state: State) -> float:
+    """When the workloads will next look different by themselves (seconds; inf: never)."""
+    return min(
+        (
+            pods.next_change(state.now, state.pace(workload, pods.revision))
+            for workload in ("target", "primary")
+            if (pods := _pods(state, workload)) is not None
+        ),
+        default=inf,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- effects
+
+
+def apply(state: State, effect: Effect) -> State:
+    """What an effect makes of the world; doing one twice is doing it once. Raises Refused as an adapter would."""
+    return _EFFECTS[type(effect)](state, effect)
+
+
+def resized(state: State, workload: str, desired: int) -> State:
+    """With the workload "target" or "primary" at another size."""
+    return _become(state, workload, desired=desired)
+
+
+def _become(state: State, workload: str, *, revision: str | None = None, desired: int | None = None) -> State:
+    pods = _pods(state, workload)
+    if pods is None:
+        return state
+    pods = pods.becoming(state.now, state.pace(workload, pods.revision), revision=revision, desired=desired)
+    return state.but(**{workload: pods})
+
+
+def redeployed(state: State, revision: str) -> State:
+    """With another revision on the target, which is created if it is missing."""
+    if state.target is None:
+        return state.but(target=Pods(revision=revision, desired=state.replicas, changed=state.now))
+    return _become(state, "target", revision=revision)
+
+
+def _initialise(state: State, effect: Initialise) -> State:
+    _demand_target(state, effect.revision)
+    if state.primary is not None:
+        return state
+    return state.but(primary=Pods(revision=effect.revision, desired=state.replicas, changed=state.now))
+
+
+def _demand_target(state: State, revision: str) -> None:
+    found = "nothing" if state.target is None else state.target.revision
+    if found != revision:
+        raise Refused(f"the target carries {found}, expected {revision}")
+
+
+def _set_routes(state: State, effect: SetRoutes) -> State:
+    return state.but(routes=effect.routes)
+
+
+def _scale_up(state: State, effect: ScaleUp) -> State:
+    del effect
+    return resized(state, "target", state.replicas) if state.target is not None and not state.target.desired else state
+
+
+def _scale_down(state: State, effect: ScaleDown) -> State:
+    del effect
+    return resized(state, "target", 0)
+
+
+def _pause_scaler(state: State, effect: PauseScaler) -> State:
+    del effect
+    return state if state.scaler is None else state.but(scaler=evolve(state.scaler, paused=True))
+
+
+def _resume_scaler(state: State, effect: ResumeScaler) -> State:
+    del effect
+    return state if state.scaler is None else state.but(scaler=evolve(state.scaler, paused=False))
+
+
+def _promote(state: State, effect: Promote) -> State:
+    _demand_target(state, effect.revision)
+    if state.primary is None:
+        raise Refused(f"there is no primary to carry {effect.revision}")
+    if state.primary.revision == effect.revision:
+        return state
+    kept = dict.fromkeys((state.primary.revision, *state.kept))
+    return _become(state.but(kept=tuple(kept)), "primary", revision=effect.revision)
+
+
+def _restore_primary(state: State, effect: RestorePrimary) -> State:
+    if effect.revision not in state.kept:
+        raise Refused(f"revision {effect.revision} was not kept, expected one of {', '.join(state.kept) or 'none'}")
+    return _become(state, "primary", revision=effect.revision)
+
+
+def _restore(state: State, effect: Restore) -> State:
+    del effect
+    return state.but(restored=True, routes=None)
+
+
+_EFFECTS: dict[type, Callable[..., State]] = {
+    Initialise: _initialise,
+    SetRoutes: _set_routes,
+    ScaleUp: _scale_up,
+    ScaleDown: _scale_down,
+    PauseScaler: _pause_scaler,
+    ResumeScaler: _resume_scaler,
+    Promote: _promote,
+    RestorePrimary: _restore_primary,
+    Restore: _restore,
+}

@@ -128,7 +128,7 @@ def deep(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Decisions, imports, simulations and manifests, each beside a peer in the same run."""
-    _install_sources(session, "bench")
+    _install_sources(session)
     session.run("python", "-m", "bench", *session.posargs)
 
 

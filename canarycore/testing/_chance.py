@@ -18,7 +18,7 @@ def binomial(random: Random, n: int, p: float) -> int:
     Many are halved first: the median trial's uniform is Beta-distributed, and tells on which side of `p` half of the
     trials lie (Devroye 1986, X.4.3). So the work grows with the logarithm of `n`.
     """
-    if p > 0.5:  # noqa: PLR2004 - the rarer side is the shorter walk
+    if p > 0.5:
         return n - binomial(random, n, 1.0 - p)
     hits = 0
     while n * p > _FEW:
@@ -29,7 +29,7 @@ def binomial(random: Random, n: int, p: float) -> int:
             n, p = n - middle, min(max((p - uniform) / (1.0 - uniform), 0.0), 1.0)
         else:
             n, p = middle - 1, min(p / uniform, 1.0)
-        if p > 0.5:  # noqa: PLR2004
+        if p > 0.5:
             return hits + binomial(random, n, p)
     return hits + _walk(random, n, p)
 

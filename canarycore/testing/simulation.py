@@ -21,7 +21,7 @@ from math import gcd, inf, log, log1p
 from random import Random
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Rest, Seen, cycle
 from canarycore._phases import IDLE, OVER, Phase
@@ -33,7 +33,7 @@ from canarycore._questions import (
     SourcesAnswer,
 )
 from canarycore._spec import CheckKind
-from canarycore._status import Pending, Status
+from canarycore._status import Status
 from canarycore._world import Routes
 from canarycore.errors import CannotHappen
 from canarycore.policy._scenario import Scenario, inside, outside

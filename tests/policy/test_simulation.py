@@ -1,0 +1,236 @@
+"""What many simulated rollouts come to is what can be worked out by hand."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from math import comb, sqrt
+from random import Random
+
+import pytest
+from attrs import evolve
+
+from canarycore import (
+    Because,
+    Check,
+    CheckKind,
+    Hook,
+    HookType,
+    Ladder,
+    NoData,
+    Notice,
+    Phase,
+    Rollout,
+    Strategy,
+    TargetRef,
+)
+from canarycore.policy import Behaviour, Outcome, Scenario, Share, summarise
+from canarycore.testing._chance import binomial, percentile
+from canarycore.testing.simulation import Happening, simulate, sweep
+
+SUCCESS = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
+LATENCY = Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0)
+
+
+def _rollout(**changes: object) -> Rollout:
+    base = Rollout(
+        name="app", target=TargetRef(name="app"), ladder=Ladder(steps=(50,), top=50), threshold=1, checks=(SUCCESS,)
+    )
+    return evolve(base, **changes)  # type: ignore[arg-type]
+
+
+def _bad(error_rate: float, rps: float = 10.0, **more: object) -> Scenario:
+    return Scenario(new=Behaviour(error_rate=error_rate), rps=rps, **more)  # type: ignore[arg-type]
+
+
+def _tail(n: int, p: float, allowed: int) -> float:
+    """The probability of more than `allowed` failures in `n` requests."""
+    return 1.0 - sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(allowed + 1))
+
+
+def _agrees(share: Share, expected: float) -> bool:
+    return abs(share.value - expected) <= 4 * sqrt(expected * (1 - expected) / share.of)
+
+
+def _samples(rollout: Rollout, scenario: Scenario) -> list[int | None]:
+    """How many requests stood behind each check of one run, in order."""
+    told: list[Happening] = []
+    simulate(rollout, scenario, tell=told.append)
+    decisions = [one.what for one in told if isinstance(one.what, Because)]
+    return [judgement.answer.samples for because in decisions for judgement in because.judgements]
+
+
+def _texts(rollout: Rollout, scenario: Scenario) -> list[str]:
+    told: list[Happening] = []
+    simulate(rollout, scenario, tell=told.append)
+    return [one.what.text for one in told if isinstance(one.what, Notice)]
+
+
+# probabilities ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error_rate", [0.005, 0.01, 0.02])
+def test_a_single_rung_rolls_back_with_the_probability_of_the_binomial_tail(error_rate: float) -> None:
+    """10 rps at weight 50 for a minute: 300 requests, of which the check allows 3 to fail."""
+    told = summarise(sweep(_rollout(), _bad(error_rate), runs=1500, seed=7))
+    assert _agrees(told.rolled_back, _tail(300, error_rate, 3))
+
+
+def test_several_rungs_and_a_threshold_follow_the_markov_chain_of_their_checks() -> None:
+    rollout = _rollout(ladder=Ladder(steps=(20, 40), top=40), threshold=2)
+    fail = [_tail(120, 0.01, 1), _tail(240, 0.01, 2)]
+    # two failures absorb; a pass climbs: promotion is (0 failures) or (1 failure on either rung)
+    promoted = (1 - fail[0]) * (1 - fail[1]) * (1 + fail[0] + fail[1])
+    told = summarise(sweep(rollout, _bad(0.01), runs=1500, seed=3))
+    assert _agrees(told.promoted, promoted)
+
+
+def test_the_worse_the_new_version_the_likelier_its_rollback() -> None:
+    rollout = _rollout(ladder=Ladder(step=10, top=50), threshold=3)
+    rates = [0.0, 0.005, 0.01, 0.02, 0.05]
+    told = [summarise(sweep(rollout, _bad(rate), runs=150, seed=1)).rolled_back.value for rate in rates]
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0.0, 1.0)
+
+
+def test_users_meet_as_many_bad_requests_as_the_new_version_causes() -> None:
+    """A healthy enough version is promoted: a minute at 50%, then two with it as the primary."""
+    rollout = _rollout(checks=())
+    told = summarise(sweep(rollout, _bad(0.1, rps=50), runs=100, seed=5))
+    expected = told.canary_requests.value * 0.1
+    assert told.bad_requests.half is not None
+    assert abs(told.bad_requests.value - expected) < 2 * told.bad_requests.half
+    assert told.excess_bad_requests == told.bad_requests
+
+
+def test_a_version_as_bad_as_the_old_one_does_no_excess_harm() -> None:
+    scenario = Scenario(old=Behaviour(error_rate=0.05), new=Behaviour(error_rate=0.05), rps=50)
+    told = summarise(sweep(_rollout(checks=()), scenario, runs=200, seed=5))
+    low, high = told.excess_bad_requests.interval or (0.0, 0.0)
+    assert low < 0.0 < high
+    assert told.bad_requests.value > 100
+
+
+# what a check sees --------------------------------------------------------------------------------------------------
+
+
+def test_a_window_longer_than_the_interval_sees_the_traffic_of_several_rungs() -> None:
+    rollout = _rollout(ladder=Ladder(steps=(10, 20, 30), top=30), interval=10.0)
+    assert _samples(rollout, _bad(0.0)) == [10, 30, 60]
+
+
+def test_a_window_shorter_than_the_interval_sees_its_end_only() -> None:
+    rollout = _rollout(checks=(evolve(SUCCESS, window=30.0),))
+    assert _samples(rollout, _bad(0.0)) == [150]
+
+
+def test_without_requests_there_is_no_data_and_no_data_fails() -> None:
+    run = simulate(_rollout(threshold=2), _bad(0.0, rps=0.0))
+    assert (run.outcome, run.reason) == (Outcome.ROLLED_BACK, "FailedChecks")
+    assert any("no values found" in text for text in _texts(_rollout(), _bad(0.0, rps=0.0)))
+
+
+def test_a_policy_that_holds_without_data_stays_undecided() -> None:
+    assert simulate(_rollout(no_data=NoData.HOLD), _bad(0.0, rps=0.0)).outcome is Outcome.UNDECIDED
+
+
+def test_the_measured_p99_varies_around_the_true_one() -> None:
+    rollout = _rollout(checks=(LATENCY,))
+    fast, slow = (Scenario(new=Behaviour(p99=p99)) for p99 in (250.0, 1000.0))
+    assert summarise(sweep(rollout, fast, runs=50)).promoted.value == 1.0
+    assert summarise(sweep(rollout, slow, runs=50)).rolled_back.value == 1.0
+    drawn = [percentile(Random(number), 1000, 0.99) for number in range(500)]
+    assert sum(drawn) / 500 == pytest.approx(990 / 1001, abs=0.0006)
+
+
+def test_an_ab_test_sees_the_share_of_users_that_match() -> None:
+    rollout = _rollout(ladder=Ladder(strategy=Strategy.AB, iterations=2))
+    assert _samples(rollout, _bad(0.0, match_share=0.25)) == [150, 150]
+
+
+def test_mirrored_requests_are_measured_and_not_seen_by_users() -> None:
+    rollout = _rollout(ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=1, mirror=True))
+    run = simulate(rollout, _bad(1.0))
+    assert (run.outcome, run.bad_requests) == (Outcome.ROLLED_BACK, 0)
+
+
+def test_blue_green_without_a_load_test_has_no_data() -> None:
+    rollout = _rollout(ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2))
+    assert simulate(rollout, _bad(0.0)).outcome is Outcome.ROLLED_BACK
+    assert simulate(rollout, _bad(0.0, test_rps=10.0)).outcome is Outcome.PROMOTED
+
+
+# hooks and chance ---------------------------------------------------------------------------------------------------
+
+
+def test_hooks_pass_and_rollback_hooks_stay_quiet() -> None:
+    kinds = [kind for kind in HookType if kind is not HookType.EVENT]
+    rollout = _rollout(hooks=tuple(Hook(name=kind.value, type=kind, url="http://hook/") for kind in kinds))
+    assert simulate(rollout, _bad(0.0)).outcome is Outcome.PROMOTED
+
+
+@pytest.mark.parametrize("kind", [HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_PROMOTION])
+def test_a_denied_gate_leaves_the_rollout_waiting(kind: HookType) -> None:
+    rollout = _rollout(hooks=(Hook(name="gate", type=kind, url="http://gate/"),))
+    assert simulate(rollout, _bad(0.0, gates={"gate": False})).outcome is Outcome.UNDECIDED
+
+
+def test_an_approved_rollback_hook_rolls_back() -> None:
+    rollout = _rollout(hooks=(Hook(name="undo", type=HookType.ROLLBACK, url="http://gate/"),))
+    run = simulate(rollout, _bad(0.0, gates={"undo": True}))
+    assert (run.outcome, run.reason) == (Outcome.ROLLED_BACK, "RollbackHook")
+
+
+def test_a_metric_of_ones_own_fails_with_the_given_probability() -> None:
+    own = Check(name="orders", kind=CheckKind.TEMPLATE, maximum=5.0)
+    told = summarise(sweep(_rollout(checks=(own,)), _bad(0.0, failures={"orders": 0.3}), runs=500, seed=2))
+    assert _agrees(told.rolled_back, 0.3)
+
+
+def test_a_new_revision_that_skips_its_analysis_is_promoted_at_once() -> None:
+    run = simulate(_rollout(skip_analysis=True), _bad(1.0))
+    assert (run.outcome, run.reason) == (Outcome.PROMOTED, "Skipped")
+
+
+# repeatability ------------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_gives_the_same_runs_however_they_are_shared_out() -> None:
+    rollout, scenario = _rollout(), _bad(0.01)
+    alone = list(sweep(rollout, scenario, runs=60, seed="x"))
+    with ThreadPoolExecutor(2) as executor:
+        shared = list(sweep(rollout, scenario, runs=60, seed="x", executor=executor))
+    assert alone == shared
+    assert len(alone) == 60
+    assert len({run.bad_requests for run in alone}) > 1
+
+
+def test_a_run_tells_its_phases_and_weights_in_order() -> None:
+    told: list[Happening] = []
+    simulate(_rollout(), _bad(0.0), tell=told.append)
+    rungs = list(dict.fromkeys((one.phase, one.weight) for one in told if isinstance(one.what, Because)))
+    assert rungs == [
+        (Phase.PROGRESSING, 0),
+        (Phase.PROGRESSING, 50),
+        (Phase.PROMOTING, 50),
+        (Phase.FINALISING, 0),
+        (Phase.SUCCEEDED, 0),
+    ]
+
+
+# draws --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "p"), [(40, 0.1), (40, 0.7), (300, 0.4), (900, 0.05)])
+def test_binomial_draws_follow_the_binomial_distribution(n: int, p: float) -> None:
+    """A chi-square over the likely values, within six of its standard deviations."""
+    random, draws = Random(11), 4000
+    drawn = [binomial(random, n, p) for _ in range(draws)]
+    expected = {k: draws * comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)}
+    likely = {k: count for k, count in expected.items() if count >= 10}
+    chi2 = sum((drawn.count(k) - count) ** 2 / count for k, count in likely.items())
+    assert chi2 < len(likely) + 6 * sqrt(2 * len(likely))
+
+
+@pytest.mark.parametrize(("n", "p", "hits"), [(0, 0.5, 0), (10, 0.0, 0), (10, 1.0, 10), (10**6, 1.0, 10**6)])
+def test_certain_draws_are_certain(n: int, p: float, hits: int) -> None:
+    assert binomial(Random(0), n, p) == hits

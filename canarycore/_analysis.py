@@ -33,24 +33,31 @@ class Verdict(Enum):
 
 @frozen
 class Judgement:
-    """One check's verdict. `value` in the check's unit. `thin`: data from fewer than `minSamples` requests.
-
-    `error`: why there was no value. `samples`: the requests behind it, where known.
-    """
+    """One check's verdict on the answer it got (`answer.value` is in the check's unit)."""
 
     check: Check
     verdict: Verdict
-    value: float | None = None
-    error: str = ""
-    samples: int | None = None
-    thin: bool = False
+    answer: MetricAnswer
+
+    @property
+    def thin(self) -> bool:
+        """Whether there was a value, but from fewer than `minSamples` requests."""
+        value = self.answer.value
+        return self.verdict is Verdict.NO_DATA and value is not None and not isnan(value)
+
+    @property
+    def error(self) -> str:
+        """Why there was no value to judge."""
+        if self.verdict is not Verdict.ERROR:
+            return ""
+        return self.answer.error or f"the value is {_go.number(self.answer.value or 0.0)}"
 
     def text(self, rollout: Rollout) -> str:
         """What Flagger says of it when it is no pass."""
         return _TEXTS[self.verdict](self, rollout)
 
     def __str__(self) -> str:
-        value = "" if self.value is None else f" {_go.number(self.value)}"
+        value = "" if self.answer.value is None else f" {_go.number(self.answer.value)}"
         error = f" ({self.error})" if self.error else ""
         return f"{self.check.name}{value}: {self.verdict.value}{error}"
 
@@ -59,21 +66,21 @@ def judge(check: Check, answer: MetricAnswer, min_samples: int = 0) -> Judgement
     """The threshold judge: the value must lie in [minimum, maximum]. `min_samples` counts requests."""
     value = answer.value
     if answer.error:
-        return Judgement(check, Verdict.ERROR, None, answer.error)
+        return Judgement(check, Verdict.ERROR, answer)
     if value is None or isnan(value):
-        return Judgement(check, Verdict.NO_DATA)
+        return Judgement(check, Verdict.NO_DATA, answer)
     if not isfinite(value):
-        return Judgement(check, Verdict.ERROR, None, f"the value is {_go.number(value)}")
+        return Judgement(check, Verdict.ERROR, answer)
     if min_samples and (answer.samples is None or answer.samples < min_samples):
-        return Judgement(check, Verdict.NO_DATA, value, "", answer.samples, thin=True)
+        return Judgement(check, Verdict.NO_DATA, answer)
     low, high = check.minimum, check.maximum
     if (low is not None and value < low) or (high is not None and value > high):
-        return Judgement(check, Verdict.FAIL, value, "", answer.samples)
-    return Judgement(check, Verdict.PASS, value, "", answer.samples)
+        return Judgement(check, Verdict.FAIL, answer)
+    return Judgement(check, Verdict.PASS, answer)
 
 
 def _out_of_range(judgement: Judgement, rollout: Rollout) -> str:
-    check, value = judgement.check, judgement.value or 0.0
+    check, value = judgement.check, judgement.answer.value or 0.0
     low = check.minimum is not None and value < check.minimum
     sign, bound = ("<", check.minimum) if low else (">", check.maximum)
     what, show = _WORDS.get(check.kind, (check.name, _plain))
@@ -102,7 +109,7 @@ _WORDS = {
 def _no_data(judgement: Judgement, rollout: Rollout) -> str:
     check = judgement.check
     if judgement.thin:
-        return f"Halt advancement too few requests for metric {check.name}: {judgement.samples} of {rollout.min_samples}"
+        return f"Halt advancement too few requests for metric {check.name}: {judgement.answer.samples} of {rollout.min_samples}"
     silent = (
         f"Halt advancement no values found for {rollout.provider} metric {check.name} "
         f"probably {rollout.target_name} is not receiving traffic"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from canarycore._decide import Decision, Known, decide
+from canarycore._decide import Decision, deliberate
 from canarycore._goal import converge, goal
 from canarycore.errors import Conflict, WorldError
 
@@ -142,14 +142,21 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
 def _decide(
     rollout: Rollout, status: Status, world: World, memory: Memory
 ) -> Generator[Request, object, Decision]:
-    while True:
-        outcome = decide(rollout, status, Known(world, memory.answers))
-        if isinstance(outcome, Decision):
-            return outcome
-        answers: Mapping[str, Answer] = yield Fetch(outcome.questions)  # type: ignore[assignment]
-        memory.answers.update(answers)
-        while len(memory.answers) > _MOST_ANSWERS:
-            del memory.answers[next(iter(memory.answers))]
+    """Deliberate, fetching what is asked; answers got before in this status are not fetched again."""
+    thinking = deliberate(rollout, status, world)
+    answers = memory.answers
+    try:
+        ask = next(thinking)
+        while True:
+            while missing := ask.unanswered(answers):
+                fetched: Mapping[str, Answer] = yield Fetch(missing)  # type: ignore[assignment]
+                answers.update(fetched)
+            ask = thinking.send(answers)
+            while len(answers) > _MOST_ANSWERS:
+                del answers[next(iter(answers))]
+    except StopIteration as stop:
+        decision: Decision = stop.value
+        return decision
 
 
 def _apply(

@@ -1,8 +1,9 @@
 """How a rollout advances: `decide`, a total function.
 
 For any rollout, status and knowledge it returns a value: an `Ask` with all it needs at this point, or a `Decision`. It
-never raises, reads no clock and draws no random number. There is one code path: the second call, with the answers,
-walks the same guards as the first, so asking and deciding cannot disagree.
+never raises, reads no clock and draws no random number. There is one code path, so asking and deciding cannot disagree:
+`deliberate` is a generator that yields an `Ask` wherever it must know more and goes on with the answers; `decide` runs
+it from the start with the answers there are. A driver that stays with one decision sends answers to `deliberate`.
 
 Guards come in the order of what matters most; the first match wins:
 
@@ -18,7 +19,8 @@ The guards of an analysis (phases Progressing and WaitingPromotion), in order:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
@@ -32,13 +34,12 @@ from canarycore._questions import (
     Ask,
     HookAnswer,
     HookQuestion,
-    MetricAnswer,
     MetricQuestion,
     Question,
     SourcesAnswer,
     SourcesQuestion,
 )
-from canarycore._spec import CheckKind, Hook, HookType, NoData, Rollout
+from canarycore._spec import Check, Hook, HookType, NoData, Rollout
 from canarycore._status import Pending, Reason, Status
 from canarycore._world import Command, CommandKind, Workload, World
 
@@ -59,7 +60,10 @@ class Known:
 
 @frozen
 class Because:
-    """Why: the rule that fired, what was asked and answered, and each check's verdict. It prints as a sentence."""
+    """Why: the rule that fired, hooks and sources asked and their answers, and each check's verdict on its value.
+
+    It is data, and prints as a sentence.
+    """
 
     rule: Rule
     before: Phase
@@ -95,27 +99,49 @@ class Decision:
     because: Because
 
 
+Thinking = Generator[Ask, "Mapping[str, Answer]", Decision]
+"""A decision under way: yields an Ask, is sent an answer to each of its questions, returns the Decision."""
+
 Outcome = Ask | Decision
 
 
 def decide(rollout: Rollout, status: Status, known: Known) -> Outcome:
     """The next decision of a rollout, or what must be asked first. Total: never raises, whatever it is given."""
-    case = _Case(rollout, status, known.world, known.answers)
+    thinking = deliberate(rollout, status, known.world)
+    try:
+        ask = next(thinking)
+        while True:
+            open_questions = ask.unanswered(known.answers)
+            if open_questions:
+                return Ask(open_questions)
+            ask = thinking.send(known.answers)
+    except StopIteration as stop:
+        decision: Decision = stop.value
+        return decision
+
+
+def deliberate(rollout: Rollout, status: Status, world: World) -> Thinking:
+    """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
+    case = _Case(rollout, status, world)
+    outcome = _first_guard(case) or _PHASES[status.phase](case)
+    return outcome if isinstance(outcome, Decision) else (yield from outcome)
+
+
+def _first_guard(case: _Case) -> Decision | None:
+    rollout, status, world = case.rollout, case.status, case.world
     if status.since is None:
         return _detect(case)
     if status.phase in OVER:
-        return _PHASES[status.phase](case)
-    if known.world.deleted:
+        return None
+    if world.deleted:
         return _delete(case)
     if rollout.suspend:
         case.tell_once(Tell.SUSPENDED)
         return case.wait(Rule.SUSPENDED, None)
-    command = known.world.command
+    command = world.command
     if command is not None and command.id != status.handled:
-        outcome = _COMMANDS[command.kind](case, command)
-        if outcome is not None:
-            return outcome
-    return _PHASES[status.phase](case)
+        return _COMMANDS[command.kind](case, command)
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------ vocabulary
@@ -128,17 +154,17 @@ class _Case:
     rollout: Rollout
     status: Status
     world: World
-    answers: Mapping[str, Answer]
     asked: list[tuple[Question, Answer]] = field(factory=list)
     judgements: tuple[Judgement, ...] = ()
     told: list[tuple[Tell, tuple[str, ...], bool]] = field(factory=list)
     detail: str = ""
+    poll: int = field(init=False)
 
     # time -------------------------------------------------------------------------------------------------------
 
-    @property
-    def poll(self) -> int:
-        """How many whole intervals have passed since the last analysis; nothing is due at 0."""
+    @poll.default
+    def _whole_intervals(self) -> int:
+        """How many intervals have passed since the last analysis; nothing is due at 0."""
         return max(0, int((self.world.now - self.status.analysed_at + _EPSILON) // self.rollout.interval))
 
     @property
@@ -168,36 +194,31 @@ class _Case:
             self.told.append((what, args, what.value.severity is None))
 
     def _notices(self, phase: Phase, poll: int | None) -> tuple[Notice, ...]:
-        rollout, status = self.rollout, self.status
-        stem = f"{status.applied}@{status.since}/{status.phase.value}/{status.analysed_at}/{status.rung}"
-        names = _names(rollout)
-        return tuple(
-            Notice(
-                what,
-                f"{stem}/{what.name}/{'/'.join(args)}" + (f"#{poll}" if repeats and poll is not None else ""),
-                phase if what in _TOLD_AFTER else status.phase,
-                names,
-                args,
-            )
-            for what, args, repeats in self.told
-        )
+        status, names = self.status, self.rollout.names
+        stem = f"{status.applied}@{status.analysed_at}/{status.phase._value_}"
+        notices = []
+        for what, args, repeats in self.told:
+            key = f"{stem}/{what._name_}/{'/'.join(args)}"
+            if repeats and poll is not None:
+                key = f"{key}#{poll}"
+            notices.append(Notice(what, key, phase if what in _TOLD_AFTER else status.phase, names, args))
+        return tuple(notices)
 
     # asking -----------------------------------------------------------------------------------------------------
 
     def key(self, kind: str, name: str) -> str:
+        """The time of the last analysis stands for the rung and the attempt: each counted analysis moves it."""
         status, world = self.status, self.world
         revision = world.target.revision if world.target is not None else status.applied
-        attempt = f"{status.failed_checks}.{status.holds}"
-        return f"{revision}@{status.since}/{status.phase.value}/{status.rung}/{attempt}#{self.poll}/{kind}/{name}"
+        return f"{revision}@{status.analysed_at}/{status.phase._value_}#{self.poll}/{kind}/{name}"
 
-    def ask_hook(self, hook: Hook, phase: Phase | None = None) -> HookAnswer | Ask:
-        """The hook's answer, or the question. `phase`: what the hook is told, if not the status's own."""
+    def call(self, hook: Hook, phase: Phase | None = None) -> Generator[Ask, Mapping[str, Answer], HookAnswer]:
+        """The hook's answer. `phase`: what the hook is told, if not the status's own."""
         status, target = self.status, self.world.target
         revision = target.revision if target is not None and status.phase in _GATED_BY_TARGET else status.applied
         question = HookQuestion(self.key(hook.type.value, hook.name), hook, phase or status.phase, revision)
-        answer = self.answers.get(question.key)
-        if not isinstance(answer, HookAnswer):
-            return Ask((question,))
+        answer = (yield Ask((question,)))[question.key]
+        assert isinstance(answer, HookAnswer)
         self.asked.append((question, answer))
         return answer
 
@@ -210,28 +231,19 @@ class _Case:
         because = Because(rule, status.phase, status.phase, self.detail, tuple(self.asked), self.judgements)
         return Decision(status, notices, wake, because)
 
-    def change(self, rule: Rule, wake: float | None = None, **changes: object) -> Decision:
+    def change(self, rule: Rule, wake: float | None = None, **changes: Any) -> Decision:
         """A new status. Without `wake`: look again at once, as the world has to follow."""
         before = self.status
-        after = before.but(outbox=(), **changes)
+        changes["outbox"] = ()
+        after = before.but(**changes)
         because = Because(rule, before.phase, after.phase, self.detail, tuple(self.asked), self.judgements)
         notices = self._notices(after.phase, None) if self.told else ()
         return Decision(after, notices, self.world.now if wake is None else wake, because)
 
-    def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: object) -> Decision:
+    def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
         """A new status in another phase."""
         now = self.world.now
         return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
-
-
-def _names(rollout: Rollout) -> tuple[tuple[str, str], ...]:
-    return (
-        ("name", rollout.full_name),
-        ("target", rollout.target_name),
-        ("primary", rollout.primary_name),
-        ("kind", rollout.target.kind),
-        ("kind_lower", rollout.target.kind.lower()),
-    )
 
 
 _TOLD_AFTER = frozenset(
@@ -258,17 +270,17 @@ _GATED_BY_TARGET = IDLE | {Phase.WAITING}
 # ------------------------------------------------------------------------------------------- before and after all
 
 
-def _detect(case: _Case) -> Outcome:
+def _detect(case: _Case) -> Decision:
     target = case.world.target
     return case.enter(Rule.DETECTED, Phase.INITIALIZING, applied=target.revision if target is not None else "")
 
 
-def _delete(case: _Case) -> Outcome:
+def _delete(case: _Case) -> Decision:
     case.tell(Tell.TERMINATING)
     return case.enter(Rule.DELETED, Phase.TERMINATING, rung=GROUND, pending=())
 
 
-def _terminating(case: _Case) -> Outcome:
+def _terminating(case: _Case) -> Decision:
     plan = converge(goal(case.rollout, case.status), case.world)
     if not plan.done:
         case.tell_plan(plan)
@@ -277,14 +289,14 @@ def _terminating(case: _Case) -> Outcome:
     return case.enter(Rule.RESTORED, Phase.TERMINATED)
 
 
-def _terminated(case: _Case) -> Outcome:
+def _terminated(case: _Case) -> Decision:
     return case.wait(Rule.GONE, None)
 
 
 # ------------------------------------------------------------------------------------------------------ initialise
 
 
-def _initializing(case: _Case) -> Outcome:
+def _initializing(case: _Case) -> Thinking:
     rollout, status, world = case.rollout, case.status, case.world
     target = world.target
     if target is None:
@@ -293,9 +305,7 @@ def _initializing(case: _Case) -> Outcome:
     if target.revision != status.applied:
         return case.change(Rule.NOTED, applied=target.revision)
     if not rollout.skip_analysis:
-        sources = _sources(case)
-        if isinstance(sources, Ask):
-            return sources
+        yield from _sources(case)
     plan = converge(goal(rollout, status), world)
     primary = world.primary
     reason = unready(primary, rollout.primary_ready) if primary is not None else ""
@@ -310,27 +320,25 @@ def _initializing(case: _Case) -> Outcome:
     )
 
 
-def _sources(case: _Case) -> Ask | None:
+def _sources(case: _Case) -> Generator[Ask, Mapping[str, Answer], None]:
     checks = case.rollout.checks
     error = ""
     if checks:
         question = SourcesQuestion(case.key("sources", "online"), checks)
-        answer = case.answers.get(question.key)
-        if not isinstance(answer, SourcesAnswer):
-            return Ask((question,))
+        answer = (yield Ask((question,)))[question.key]
+        assert isinstance(answer, SourcesAnswer)
         case.asked.append((question, answer))
         error = answer.error
     if error:
         case.tell(Tell.SOURCES_OFFLINE, error)
     else:
         case.tell(Tell.SOURCES_ONLINE)
-    return None
 
 
 # ------------------------------------------------------------------------------------------------------------ idle
 
 
-def _idle(case: _Case) -> Outcome:
+def _idle(case: _Case) -> Decision | Thinking:
     status, world = case.status, case.world
     if Pending.HOOKS in status.pending:
         return _post_rollout(case)
@@ -365,11 +373,9 @@ def _being_taken_back(case: _Case) -> bool:
     )
 
 
-def _post_rollout(case: _Case) -> Outcome:
+def _post_rollout(case: _Case) -> Thinking:
     for hook in case.rollout.hooks_by_type[HookType.POST_ROLLOUT]:
-        answer = case.ask_hook(hook)
-        if isinstance(answer, Ask):
-            return answer
+        answer = yield from case.call(hook)
         if not answer.passed:
             case.tell(Tell.POST_ROLLOUT_FAILED, hook.name, answer.text)
             break
@@ -395,13 +401,11 @@ def _pending(rollout: Rollout) -> tuple[Pending, ...]:
 # --------------------------------------------------------------------------------------------------------- starting
 
 
-def _start_when_confirmed(case: _Case) -> Outcome:
+def _start_when_confirmed(case: _Case) -> Thinking:
     """Past the confirm-rollout gates a new revision starts."""
     waiting = case.status.phase is Phase.WAITING
     for hook in case.rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]:
-        answer = case.ask_hook(hook)
-        if isinstance(answer, Ask):
-            return answer
+        answer = yield from case.call(hook)
         if answer.passed:
             case.tell(Tell.GATE_ROLLOUT_PASSED, hook.name)
             continue
@@ -414,20 +418,20 @@ def _start_when_confirmed(case: _Case) -> Outcome:
     return _start(case, Rule.STARTED)
 
 
-def _start(case: _Case, rule: Rule) -> Outcome:
+def _start(case: _Case, rule: Rule) -> Decision:
     case.tell(Tell.NEW_REVISION)
     case.tell(Tell.NEW_REVISION_ALERT)
     return case.enter(rule, Phase.PROGRESSING, **_fresh(case), pending=())
 
 
-def _fresh(case: _Case) -> dict[str, object]:
+def _fresh(case: _Case) -> dict[str, Any]:
     """A new analysis of what the target carries now."""
     target = case.world.target
     revision = case.status.applied if target is None else target.revision
     return {"applied": revision, "rung": GROUND, "failed_checks": 0, "holds": 0}
 
 
-def _waiting(case: _Case) -> Outcome:
+def _waiting(case: _Case) -> Thinking:
     target = case.world.target
     if target is None:
         case.tell(Tell.TARGET_MISSING)
@@ -438,10 +442,10 @@ def _waiting(case: _Case) -> Outcome:
         return case.wait(Rule.ON_HOLD, None)
     if case.poll < 1:
         return case.wait(Rule.NOT_DUE, case.next_poll)
-    return _rollback_hooks(case) or _start_when_confirmed(case)
+    return (yield from _rollback_hooks(case)) or (yield from _start_when_confirmed(case))
 
 
-def _withdraw(case: _Case) -> Outcome:
+def _withdraw(case: _Case) -> Decision:
     case.tell(Tell.WITHDRAWN)
     case.tell(Tell.WITHDRAWN_ALERT)
     status = case.status
@@ -467,7 +471,7 @@ def _drained(case: _Case) -> float:
 # --------------------------------------------------------------------------------------------------------- analysing
 
 
-def _active(case: _Case) -> Outcome:
+def _active(case: _Case) -> Thinking:
     rollout, status, world = case.rollout, case.status, case.world
     target = world.target
     if target is None:
@@ -476,8 +480,8 @@ def _active(case: _Case) -> Outcome:
     if target.revision != status.applied:
         return _withdraw(case) if target.revision == status.promoted else _restart(case)
     poll = case.poll
-    if poll and not status.paused:
-        outcome = _rollback_hooks(case)
+    if poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:
+        outcome = yield from _rollback_hooks(case)
         if outcome is not None:
             return outcome
     outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(
@@ -499,19 +503,17 @@ def _active(case: _Case) -> Outcome:
         return _promote(case, Rule.SKIPPED, Reason.SKIPPED)
     if status.failed_checks >= rollout.threshold:
         return _roll_back_checks(case, status.failed_checks)
-    return _analyse(case)
+    return (yield from _analyse(case))
 
 
-def _restart(case: _Case) -> Outcome:
+def _restart(case: _Case) -> Decision:
     case.tell(Tell.RESTARTED)
     return case.enter(Rule.RESTARTED, Phase.PROGRESSING, **_fresh(case))
 
 
-def _rollback_hooks(case: _Case) -> Outcome | None:
+def _rollback_hooks(case: _Case) -> Generator[Ask, Mapping[str, Answer], Decision | None]:
     for hook in case.rollout.hooks_by_type[HookType.ROLLBACK]:
-        answer = case.ask_hook(hook)
-        if isinstance(answer, Ask):
-            return answer
+        answer = yield from case.call(hook)
         if answer.passed:
             case.tell(Tell.ROLLBACK_HOOK_PASSED, hook.name)
             case.tell(Tell.ROLLING_BACK_HOOK)
@@ -521,7 +523,7 @@ def _rollback_hooks(case: _Case) -> Outcome | None:
     return None
 
 
-def _side_unready(case: _Case, side: Workload | None, threshold: int, *, is_primary: bool) -> Outcome | None:
+def _side_unready(case: _Case, side: Workload | None, threshold: int, *, is_primary: bool) -> Decision | None:
     """A wait, or a rollback past the progress deadline, when pods are missing on one side."""
     what = Tell.PRIMARY_UNREADY if is_primary else Tell.CANARY_UNREADY
     if side is None:
@@ -548,28 +550,31 @@ def _side_unready(case: _Case, side: Workload | None, threshold: int, *, is_prim
     return case.wait(Rule.UNREADY, wake)
 
 
-def _analyse(case: _Case) -> Outcome:
+def _analyse(case: _Case) -> Thinking:
     """Hooks in order, then metrics at once, then gates."""
+    hooks, checks = case.rollout.hooks_by_type, case.rollout.checks_in_order
     climbing = case.status.rung != GROUND
+    kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
     if not climbing:
         case.tell(Tell.STARTING)
-    outcome = _checking_hooks(case, climbing=climbing)
-    if outcome is None and climbing:
-        outcome = _metrics(case)
-    return outcome or _gates(case)
+    outcome = (yield from _checking_hooks(case, kind)) if hooks[kind] else None
+    if outcome is None and climbing and checks:
+        questions = _metric_questions(case, checks)
+        outcome = _verdict(case, questions, (yield Ask(questions)))
+    return outcome or (yield from _gates(case))
 
 
-def _checking_hooks(case: _Case, *, climbing: bool) -> Outcome | None:
+_CHECKING_TEXTS = {
+    HookType.PRE_ROLLOUT: (Tell.PRE_ROLLOUT_FAILED, Tell.PRE_ROLLOUT_PASSED),
+    HookType.ROLLOUT: (Tell.ROLLOUT_HOOK_FAILED, None),
+}
+
+
+def _checking_hooks(case: _Case, kind: HookType) -> Generator[Ask, Mapping[str, Answer], Decision | None]:
     """Rollout hooks while traffic may be on the canary, pre-rollout hooks before; they end at the first that fails."""
-    kind, failed, passed = (
-        (HookType.ROLLOUT, Tell.ROLLOUT_HOOK_FAILED, None)
-        if climbing
-        else (HookType.PRE_ROLLOUT, Tell.PRE_ROLLOUT_FAILED, Tell.PRE_ROLLOUT_PASSED)
-    )
+    failed, passed = _CHECKING_TEXTS[kind]
     for hook in case.rollout.hooks_by_type[kind]:
-        answer = case.ask_hook(hook, Phase.PROGRESSING)
-        if isinstance(answer, Ask):
-            return answer
+        answer = yield from case.call(hook, Phase.PROGRESSING)
         if not answer.passed:
             case.tell(failed, hook.name, answer.text)
             return _halt(case)
@@ -578,43 +583,32 @@ def _checking_hooks(case: _Case, *, climbing: bool) -> Outcome | None:
     return None
 
 
-def _metrics(case: _Case) -> Outcome | None:
-    checks = case.rollout.checks_in_order
-    if not checks:
-        return None
-    stem = case.key("metric", "")
-    answers = case.answers
-    applied = case.status.applied
-    judgements, missing = [], []
-    for check in checks:
-        key = stem + check.name
-        answer = answers.get(key)
-        question = MetricQuestion(key, check, applied)
-        if isinstance(answer, MetricAnswer):
-            case.asked.append((question, answer))
-            judgements.append(judge(check, answer, case.rollout.min_samples))
-        else:
-            missing.append(question)
-    if missing:
-        return Ask(tuple(missing))
-    case.judgements = tuple(judgements)
-    return _verdict(case)
+def _metric_questions(case: _Case, checks: tuple[Check, ...]) -> tuple[MetricQuestion, ...]:
+    stem, revision = case.key("metric", ""), case.status.applied
+    return tuple([MetricQuestion(stem + check.name, check, revision) for check in checks])
 
 
-def _verdict(case: _Case) -> Outcome | None:
+def _verdict(
+    case: _Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
+) -> Decision | None:
     """None when all checks passed; the first that did not is told, in Flagger's order."""
+    rollout = case.rollout
+    enough = rollout.min_samples
+    case.judgements = tuple(
+        [judge(question.check, answers[question.key], enough) for question in questions]  # type: ignore[arg-type]
+    )
     bad = [judgement for judgement in case.judgements if judgement.verdict is not Verdict.PASS]
     if not bad:
         return None
-    hold = case.rollout.no_data is NoData.HOLD
+    hold = rollout.no_data is NoData.HOLD
     if all(judgement.thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
         return _hold(case, bad[0])
     told = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
-    case.tell(Tell.CHECK_FAILED, told.text(case.rollout))
+    case.tell(Tell.CHECK_FAILED, told.text(rollout))
     return _halt(case)
 
 
-def _halt(case: _Case) -> Outcome:
+def _halt(case: _Case) -> Decision:
     """A failed check counts; at the threshold the rollout is rolled back in the same breath."""
     failed = case.status.failed_checks + 1
     if failed >= case.rollout.threshold:
@@ -622,7 +616,7 @@ def _halt(case: _Case) -> Outcome:
     return _counted(case, Rule.HALTED, failed_checks=failed)
 
 
-def _hold(case: _Case, judgement: Judgement) -> Outcome:
+def _hold(case: _Case, judgement: Judgement) -> Decision:
     rollout, holds = case.rollout, case.status.holds + 1
     case.tell(Tell.HELD, judgement.text(rollout))
     if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
@@ -632,23 +626,24 @@ def _hold(case: _Case, judgement: Judgement) -> Outcome:
     return _counted(case, Rule.HELD, holds=holds)
 
 
-def _counted(case: _Case, rule: Rule, **changes: object) -> Decision:
+def _counted(case: _Case, rule: Rule, **changes: Any) -> Decision:
     """The interval starts anew: an analysis was counted."""
     now = case.world.now
     return case.change(rule, now + case.rollout.interval, analysed_at=now, **changes)
 
 
-def _gates(case: _Case) -> Outcome:
+def _gates(case: _Case) -> Thinking:
     """The rung passed: past the gates comes the next one, or the promotion."""
-    rollout, status = case.rollout, case.status
-    ladder, rung = rollout.ladder, status.rung
-    waiting = status.phase is Phase.WAITING_PROMOTION
-    if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and not waiting:
-        outcome = _gate(case, HookType.CONFIRM_TRAFFIC_INCREASE)
+    status, ladder, hooks = case.status, case.rollout.ladder, case.rollout.hooks_by_type
+    rung = status.rung
+    if hooks[HookType.CONFIRM_TRAFFIC_INCREASE] and (
+        ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING
+    ):
+        outcome = yield from _gate(case, HookType.CONFIRM_TRAFFIC_INCREASE)
         if outcome is not None:
             return outcome
-    if ladder.asks_promotion(rung):
-        outcome = _gate(case, HookType.CONFIRM_PROMOTION)
+    if hooks[HookType.CONFIRM_PROMOTION] and ladder.asks_promotion(rung):
+        outcome = yield from _gate(case, HookType.CONFIRM_PROMOTION)
         if outcome is not None:
             return outcome
     after = ladder.after(rung)
@@ -669,12 +664,10 @@ _GATE_TEXTS = {
 }
 
 
-def _gate(case: _Case, kind: HookType) -> Outcome | None:
+def _gate(case: _Case, kind: HookType) -> Generator[Ask, Mapping[str, Answer], Decision | None]:
     passed, closed, alert = _GATE_TEXTS[kind]
     for hook in case.rollout.hooks_by_type[kind]:
-        answer = case.ask_hook(hook)
-        if isinstance(answer, Ask):
-            return answer
+        answer = yield from case.call(hook)
         if answer.passed:
             case.tell(passed, hook.name)
             continue
@@ -696,7 +689,7 @@ def _gate(case: _Case, kind: HookType) -> Outcome | None:
     return None
 
 
-def _advance(case: _Case, rung: Rung) -> Outcome:
+def _advance(case: _Case, rung: Rung) -> Decision:
     rollout = case.rollout
     ladder = rollout.ladder
     if rung.iteration > ladder.iterations:
@@ -712,12 +705,12 @@ def _advance(case: _Case, rung: Rung) -> Outcome:
 # --------------------------------------------------------------------------------------------------------- promoting
 
 
-def _promote(case: _Case, rule: Rule, reason: Reason) -> Outcome:
+def _promote(case: _Case, rule: Rule, reason: Reason) -> Decision:
     case.tell(Tell.COPYING)
     return case.enter(rule, Phase.PROMOTING, reason, paused=False)
 
 
-def _promoting(case: _Case) -> Outcome:
+def _promoting(case: _Case) -> Decision:
     status, world = case.status, case.world
     target, primary = world.target, world.primary
     if primary is None or primary.revision != status.applied:
@@ -733,7 +726,7 @@ def _promoting(case: _Case) -> Outcome:
     return _step_back(case)
 
 
-def _primary_settling(case: _Case) -> Outcome | None:
+def _primary_settling(case: _Case) -> Decision | None:
     """None once the primary carries the passed revision, is ready, and routes are as wanted."""
     rollout, status, world = case.rollout, case.status, case.world
     if status.paused:
@@ -758,7 +751,7 @@ def _primary_settling(case: _Case) -> Outcome | None:
     return None
 
 
-def _step_back(case: _Case) -> Outcome:
+def _step_back(case: _Case) -> Decision:
     rollout, status = case.rollout, case.status
     ladder, rung = rollout.ladder, status.rung
     weight = ladder.back(rung.weight)
@@ -773,7 +766,7 @@ def _step_back(case: _Case) -> Outcome:
     return case.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=GROUND, drain_until=drain)
 
 
-def _finalising(case: _Case) -> Outcome:
+def _finalising(case: _Case) -> Decision:
     rollout, status, world = case.rollout, case.status, case.world
     outcome = _primary_settling(case)
     if outcome is not None:
@@ -797,7 +790,7 @@ def _finalising(case: _Case) -> Outcome:
 # ------------------------------------------------------------------------------------------------------ rolling back
 
 
-def _fail(case: _Case, rule: Rule, reason: Reason, **changes: object) -> Decision:
+def _fail(case: _Case, rule: Rule, reason: Reason, **changes: Any) -> Decision:
     """The rollback is durable with this status; its effects follow from it."""
     case.tell(Tell.FAILED)
     fresh = _fresh(case) if case.status.phase in _GATED_BY_TARGET else {"rung": GROUND, "failed_checks": 0, "holds": 0}
@@ -812,19 +805,19 @@ def _fail(case: _Case, rule: Rule, reason: Reason, **changes: object) -> Decisio
     )
 
 
-def _roll_back_checks(case: _Case, failed: int) -> Outcome:
+def _roll_back_checks(case: _Case, failed: int) -> Decision:
     case.tell(Tell.ROLLING_BACK_CHECKS, failed)
     case.tell(Tell.ROLLING_BACK_CHECKS_ALERT, failed)
     return _fail(case, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
 
 
-def _roll_back_late(case: _Case, why: str) -> Outcome:
+def _roll_back_late(case: _Case, why: str) -> Decision:
     case.tell(Tell.ROLLING_BACK_DEADLINE, why)
     case.tell(Tell.ROLLING_BACK_DEADLINE_ALERT, why)
     return _fail(case, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE)
 
 
-def _fail_promotion(case: _Case, why: str) -> Outcome:
+def _fail_promotion(case: _Case, why: str) -> Decision:
     case.tell(Tell.PROMOTION_FAILED, why)
     case.tell(Tell.PROMOTION_FAILED_ALERT, why)
     return _fail(case, Rule.PROMOTION_FAILED, Reason.PROMOTION)
@@ -833,12 +826,12 @@ def _fail_promotion(case: _Case, why: str) -> Outcome:
 # ---------------------------------------------------------------------------------------------------------- commands
 
 
-def _refuse(case: _Case, command: Command, why: str) -> Outcome:
+def _refuse(case: _Case, command: Command, why: str) -> Decision:
     case.tell(Tell.REFUSED, command.kind.value, why)
     return case.change(Rule.REFUSED, handled=command.id)
 
 
-def _command_promote(case: _Case, command: Command) -> Outcome | None:
+def _command_promote(case: _Case, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase not in BEFORE_PROMOTION:
         return _refuse(case, command, f"nothing is being analysed in phase {status.phase.value}")
@@ -858,7 +851,7 @@ def _command_promote(case: _Case, command: Command) -> Outcome | None:
     )
 
 
-def _command_abort(case: _Case, command: Command) -> Outcome | None:
+def _command_abort(case: _Case, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase is Phase.INITIALIZING:
         return None  # there is nothing to go back to yet; it is carried out, or refused, once there is
@@ -874,21 +867,21 @@ def _command_abort(case: _Case, command: Command) -> Outcome | None:
     return _fail(case, Rule.ABORTED, Reason.ABORTED, handled=command.id)
 
 
-def _command_pause(case: _Case, command: Command) -> Outcome | None:
+def _command_pause(case: _Case, command: Command) -> Decision | None:
     if case.status.phase not in UNDER_WAY or case.status.paused:
         return _refuse(case, command, "there is nothing to pause")
     case.tell(Tell.PAUSED, command.id)
     return case.change(Rule.PAUSED, paused=True, handled=command.id)
 
 
-def _command_resume(case: _Case, command: Command) -> Outcome | None:
+def _command_resume(case: _Case, command: Command) -> Decision | None:
     if case.status.phase not in UNDER_WAY or not case.status.paused:
         return _refuse(case, command, "it is not paused")
     case.tell(Tell.RESUMED, command.id)
     return case.change(Rule.RESUMED, paused=False, handled=command.id)
 
 
-def _command_retry(case: _Case, command: Command) -> Outcome | None:
+def _command_retry(case: _Case, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase is not Phase.FAILED:
         return _refuse(case, command, f"only a failed rollout is retried, this one is {status.phase.value}")
@@ -902,7 +895,7 @@ def _command_retry(case: _Case, command: Command) -> Outcome | None:
     return case.enter(Rule.RETRIED, Phase.PROGRESSING, **_fresh(case), pending=(), handled=command.id)
 
 
-def _command_skip_to(case: _Case, command: Command) -> Outcome | None:
+def _command_skip_to(case: _Case, command: Command) -> Decision | None:
     status, ladder, target = case.status, case.rollout.ladder, case.world.target
     if status.phase is not Phase.PROGRESSING or ladder.strategy is not Strategy.WEIGHTS:
         return _refuse(case, command, "only an analysis by weights can skip to a weight")
@@ -914,7 +907,7 @@ def _command_skip_to(case: _Case, command: Command) -> Outcome | None:
     return _counted(case, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
 
 
-_COMMANDS: dict[CommandKind, Callable[[_Case, Command], Outcome | None]] = {
+_COMMANDS: dict[CommandKind, Callable[[_Case, Command], Decision | None]] = {
     CommandKind.PROMOTE: _command_promote,
     CommandKind.ABORT: _command_abort,
     CommandKind.PAUSE: _command_pause,
@@ -923,7 +916,7 @@ _COMMANDS: dict[CommandKind, Callable[[_Case, Command], Outcome | None]] = {
     CommandKind.SKIP_TO: _command_skip_to,
 }
 
-_PHASES: dict[Phase, Callable[[_Case], Outcome]] = {
+_PHASES: dict[Phase, Callable[[_Case], Decision | Thinking]] = {
     Phase.INITIALIZING: _initializing,
     Phase.INITIALIZED: _idle,
     Phase.WAITING: _waiting,

@@ -32,7 +32,7 @@ from canarycore._effects import (
 )
 from canarycore._notices import Tell
 from canarycore._phases import Phase
-from canarycore._world import Routes, Workload, World
+from canarycore._world import PRIMARY_ONLY, Routes, Workload, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +43,15 @@ if TYPE_CHECKING:
 
 
 class Scale(Enum):
-    """What the canary workload should be: running, at zero, or whatever its owner makes of it."""
+    """What the canary workload should be: running, at zero, whatever its owner makes of it, or its owner's again.
+
+    GIVE_BACK also gives back every other object that was changed for the rollout.
+    """
 
     UP = "up"
     DOWN = "down"
     LEAVE = "leave"
+    GIVE_BACK = "give back"
 
     __hash__ = object.__hash__
 
@@ -59,7 +63,8 @@ class Goal:
     routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
     from the target; otherwise from what was kept. sound: traffic may move to the primary only when it wholly carries
     that revision and is ready. failover: the canary may stand in for a primary without pods. until: when the drain is
-    over, or when waiting for the target on deletion ends (seconds). restore: give everything back.
+    over, or when waiting for the target on deletion ends (seconds). ready: the percentage of replicas that makes the side
+    which is to get the traffic ready (the primary where `sound`, the target where it is given back).
     """
 
     routes: Routes | None
@@ -69,9 +74,7 @@ class Goal:
     sound: bool = False
     failover: bool = False
     until: float = 0.0
-    restore: bool = False
-    primary_ready: int = 100
-    canary_ready: int = 100
+    ready: int = 100
 
 
 @frozen
@@ -113,7 +116,7 @@ def unready(workload: Workload, threshold: int) -> str:
 
 def _initializing(rollout: Rollout, status: Status) -> Goal:
     return Goal(
-        routes=Routes(), primary=status.applied, promoting=True, sound=True, primary_ready=rollout.primary_ready
+        routes=PRIMARY_ONLY, primary=status.applied, promoting=True, sound=True, ready=rollout.primary_ready
     )
 
 
@@ -133,7 +136,7 @@ def _failed(rollout: Rollout, status: Status) -> Goal:
         sound=True,
         failover=rollout.ladder.routed and not status.settled,
         until=status.drain_until,
-        primary_ready=rollout.primary_ready,
+        ready=rollout.primary_ready,
     )
 
 
@@ -163,10 +166,9 @@ def _promotion(rollout: Rollout, status: Status) -> Goal:
 def _terminating(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=None,
-        canary=Scale.UP if rollout.revert_on_deletion else Scale.LEAVE,
+        canary=Scale.GIVE_BACK if rollout.revert_on_deletion else Scale.LEAVE,
         until=(status.since or 0.0) + rollout.progress_deadline,
-        restore=rollout.revert_on_deletion,
-        canary_ready=rollout.canary_ready,
+        ready=rollout.canary_ready,
     )
 
 
@@ -196,18 +198,16 @@ _AFTER_A_ROLLOUT = frozenset({Phase.FINALISING, Phase.SUCCEEDED, Phase.FAILED})
 def _nothing(rollout: Rollout, status: Status) -> Routes:
     """All traffic on the primary; a session cookie of the rollout that is over is taken back."""
     if rollout.affinity is None or status.phase not in _AFTER_A_ROLLOUT:
-        return _PRIMARY_ONLY
+        return PRIMARY_ONLY
     return Routes(expired=status.applied)
-
-
-_PRIMARY_ONLY = Routes()
 
 
 def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
     if not rung.exposed:
         return _nothing(rollout, status)
-    cookie = status.applied if rollout.affinity is not None and rung.weight else ""
-    return Routes(weight=rung.weight, mirrored=rung.mirrored, matched=rung.matched, cookie=cookie)
+    if rollout.affinity is None or not rung.weight:
+        return rung.routes
+    return evolve(rung.routes, cookie=status.applied)
 
 
 # ------------------------------------------------------------------------------------------------------- converge
@@ -216,11 +216,12 @@ def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
 def converge(goal: Goal, world: World) -> Plan:
     """Which effects are safe now on the way to `goal`, in order."""
     target, primary = world.target, world.primary
-    if goal.restore:
+    canary = goal.canary
+    if canary is Scale.GIVE_BACK:
         return _give_back(goal, world)
     effects: list[Effect] = []
     done = True
-    if goal.canary is Scale.UP and target is not None and (target.desired == 0 or world.scaler_paused):
+    if canary is Scale.UP and target is not None and (target.desired == 0 or world.scaler_paused):
         done = False
         effects.extend(_scale_up(world))
     if goal.primary and (primary is None or primary.revision != goal.primary):
@@ -233,7 +234,7 @@ def converge(goal: Goal, world: World) -> Plan:
         done = done and routes == goal.routes == world.routes
         if routes is not None and routes != world.routes:
             effects.append(SetRoutes(routes))
-    if goal.canary is Scale.DOWN and target is not None and (target.desired > 0 or world.scaler_paused is False):
+    if canary is Scale.DOWN and target is not None and (target.desired > 0 or world.scaler_paused is False):
         done = False
         effects.extend(_scale_down(goal, world))
     return _DONE if done and not effects and not notes else Plan(tuple(effects), done, notes)
@@ -293,7 +294,7 @@ def _safe_routes(
 
 
 def _sound(goal: Goal, primary: Workload) -> bool:
-    return primary.revision == goal.primary and not unready(primary, goal.primary_ready)
+    return primary.revision == goal.primary and not unready(primary, goal.ready)
 
 
 def _words(routes: Routes) -> str:
@@ -320,6 +321,6 @@ def _give_back(goal: Goal, world: World) -> Plan:
         up = _scale_up(world)
         if up:
             return Plan(tuple(up), False)
-        if (not target.has_capacity or unready(target, goal.canary_ready)) and world.now < goal.until:
+        if (not target.has_capacity or unready(target, goal.ready)) and world.now < goal.until:
             return Plan((), False, ((Tell.NO_CAPACITY, ("the target is not ready",)),))
     return Plan((Restore(),), False)

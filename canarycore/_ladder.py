@@ -2,7 +2,8 @@
 
 A **rung** says where traffic is: how much of it goes to the canary (`weight`, percent), whether live requests are
 copied to it (`mirrored`), whether requests that match a header or cookie go to it (`matched`), and the count of the
-check there (`iteration`). A **ladder** is the owner's policy for climbing: rung 0 is `GROUND` (the canary is up and gets
+check there (`iteration`). What follows from it is kept ready: its `routes`, whether it is `exposed` (any live request,
+or a copy of one, reaches the canary), and its `words`. A **ladder** is the owner's policy for climbing: rung 0 is `GROUND` (the canary is up and gets
 nothing), each later rung is left only by a pass, and past the top rung the revision is promoted.
 
 The status stores the rung by value, never by index, and `Ladder.after` works from any value. So when the owner edits
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from canarycore._world import Routes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,13 +41,20 @@ class Rung:
     mirrored: bool = False
     matched: bool = False
     iteration: int = 0
+    routes: Routes = field(init=False, eq=False, repr=False)
+    exposed: bool = field(init=False, eq=False, repr=False)
+    words: str = field(init=False, eq=False, repr=False)
 
-    @property
-    def exposed(self) -> bool:
-        """Whether any live request, or a copy of one, reaches the canary because of routing."""
-        return self.weight > 0 or self.mirrored or self.matched
+    @routes.default
+    def _as_routes(self) -> Routes:
+        return Routes(weight=self.weight, mirrored=self.mirrored, matched=self.matched)
 
-    def __str__(self) -> str:
+    @exposed.default
+    def _is_exposed(self) -> bool:
+        return self.routes.exposed
+
+    @words.default
+    def _in_words(self) -> str:
         words = [f"weight {self.weight}"]
         if self.iteration:
             words.append(f"iteration {self.iteration}")
@@ -53,6 +63,9 @@ class Rung:
         if self.matched:
             words.append("matched")
         return ", ".join(words)
+
+    def __str__(self) -> str:
+        return self.words
 
 
 GROUND = Rung()
@@ -84,19 +97,27 @@ class Ladder:
     step_back: int = 0
     routed: bool = True
     rungs: tuple[Rung, ...] = field(init=False, eq=False, repr=False)
+    _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
 
     @rungs.default
     def _climb(self) -> tuple[Rung, ...]:
         return tuple(self._from_the_ground())
 
+    @_next.default
+    def _steps_between(self) -> dict[Rung, Rung | None]:
+        return dict(zip(self.rungs, (*self.rungs[1:], None), strict=True))
+
     def _from_the_ground(self) -> Iterator[Rung]:
         rung: Rung | None = GROUND
         while rung is not None:
             yield rung
-            rung = self.after(rung)
+            rung = self._after(rung)
 
     def after(self, rung: Rung) -> Rung | None:
         """The next rung, from any rung, or None when the climb is over and the revision is to be promoted."""
+        return self._next[rung] if rung in self._next else self._after(rung)
+
+    def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:
             return self._heavier(rung)
         if rung.iteration < self.iterations:

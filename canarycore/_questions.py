@@ -8,7 +8,7 @@ taken for a repeat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import frozen
 
@@ -17,36 +17,6 @@ if TYPE_CHECKING:
 
     from canarycore._phases import Phase
     from canarycore._spec import Check, Hook
-
-
-@frozen
-class HookQuestion:
-    """Call this webhook, and tell it this phase and revision."""
-
-    key: str
-    hook: Hook
-    phase: Phase
-    revision: str
-
-
-@frozen
-class MetricQuestion:
-    """Query this check's metric for the canary's revision."""
-
-    key: str
-    check: Check
-    revision: str
-
-
-@frozen
-class SourcesQuestion:
-    """Are the metric sources of these checks online?"""
-
-    key: str
-    checks: tuple[Check, ...]
-
-
-Question = HookQuestion | MetricQuestion | SourcesQuestion
 
 
 @frozen(kw_only=True)
@@ -80,10 +50,44 @@ Answer = HookAnswer | MetricAnswer | SourcesAnswer
 
 
 @frozen
+class HookQuestion:
+    """Call this webhook, and tell it this phase and revision."""
+
+    answer: ClassVar[type[Answer]] = HookAnswer
+    key: str
+    hook: Hook
+    phase: Phase
+    revision: str
+
+
+@frozen
+class MetricQuestion:
+    """Query this check's metric for the canary's revision."""
+
+    answer: ClassVar[type[Answer]] = MetricAnswer
+    key: str
+    check: Check
+    revision: str
+
+
+@frozen
+class SourcesQuestion:
+    """Are the metric sources of these checks online?"""
+
+    answer: ClassVar[type[Answer]] = SourcesAnswer
+    key: str
+    checks: tuple[Check, ...]
+
+
+Question = HookQuestion | MetricQuestion | SourcesQuestion
+
+
+@frozen
 class Ask:
     """What `decide` needs to know before it can go on; the questions may be put concurrently."""
 
     questions: tuple[Question, ...]
 
-
-Answers = "Mapping[str, Answer]"
+    def unanswered(self, answers: Mapping[str, Answer]) -> tuple[Question, ...]:
+        """Those of the questions that have no answer of the right kind among `answers` (by key)."""
+        return tuple([ask for ask in self.questions if not isinstance(answers.get(ask.key), ask.answer)])

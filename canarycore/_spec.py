@@ -195,6 +195,18 @@ class Rollout:
     def _sorted_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
         return {kind: tuple(hook for hook in self.hooks if hook.type is kind) for kind in HookType}
 
+    names: tuple[tuple[str, str], ...] = field(init=False, eq=False, repr=False)
+
+    @names.default
+    def _as_texts_say_them(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("name", self.full_name),
+            ("target", self.target_name),
+            ("primary", self.primary_name),
+            ("kind", self.target.kind),
+            ("kind_lower", self.target.kind.lower()),
+        )
+
     @checks_in_order.default
     def _as_flagger_runs_them(self) -> tuple[Check, ...]:
         return tuple(sorted(self.checks, key=lambda check: check.kind is CheckKind.TEMPLATE))

@@ -61,6 +61,9 @@ class Routes:
         return 100 - self.weight
 
 
+PRIMARY_ONLY = Routes()
+
+
 class CommandKind(Enum):
     """What an operator may ask of a rollout at run time."""
 

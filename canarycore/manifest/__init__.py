@@ -12,9 +12,11 @@ Nothing here reads files: texts come from the caller. YAML needs the extra `cana
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import Report, load
+from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._parse import dump, parse
 from canarycore.manifest._resolve import resolve
+from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 from canarycore.manifest._yaml import Document, documents
 
 __all__ = [
@@ -25,11 +27,15 @@ __all__ = [
     "MetricTemplate",
     "Problem",
     "Report",
+    "check_files",
     "documents",
     "dump",
     "format_duration",
+    "lint",
     "load",
     "parse",
     "parse_duration",
     "resolve",
+    "status_from_dict",
+    "status_to_dict",
 ]

@@ -31,8 +31,8 @@ _SECOND = NANOSECONDS["s"]
 def parse_duration(text: str) -> float:
     """Seconds of a Go duration such as "1m30s".
 
-    An optional sign, then one or more decimal numbers with a unit each; a bare "0" needs no unit. Raises ValueError with
-    a sentence that says what is missing.
+    An optional sign, then one or more decimal numbers with a unit each; a bare "0" needs no unit. Raises ValueError
+    with a sentence that says what is missing.
     """
     sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if body == "0":

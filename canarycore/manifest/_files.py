@@ -92,18 +92,23 @@ def load(files: Iterable[tuple[str, str]]) -> Report:
 def read(files: Iterable[tuple[str, str]]) -> Report:
     """What is in some (name, text) pairs, and what is wrong with its form."""
     problems: list[Problem] = []
-    found: list[Found] = []
+    pieces: list[Found] = []
     for name, text in files:
         try:
-            pieces = documents(text)
+            pieces += (Found(file=name, document=document) for document in documents(text))
         except ManifestError as error:
             problems += (attrs.evolve(problem, file=name or None) for problem in error.problems)
-            continue
-        for document in pieces:
-            piece, complaints = _look(Found(file=name, document=document))
-            found.append(piece)
-            problems += complaints
-    return Report(problems=tuple(problems), found=tuple(found))
+    report = examine(pieces)
+    return attrs.evolve(report, problems=(*problems, *report.problems))
+
+
+def examine(pieces: Iterable[Found]) -> Report:
+    """Some documents with their resources, and what is wrong with their form."""
+    looked = [_look(piece) for piece in pieces]
+    return Report(
+        found=tuple(found for found, _ in looked),
+        problems=tuple(problem for _, problems in looked for problem in problems),
+    )
 
 
 def _look(found: Found) -> tuple[Found, tuple[Problem, ...]]:

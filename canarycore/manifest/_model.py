@@ -292,9 +292,13 @@ class CanaryAlert:
     provider_ref: NamedReference | None = wire(object_of(NamedReference), required=True)
 
 
+SHORTEST_TIMEOUT = 2
+"""A timeout of fewer characters than this counts as none, as in Flagger."""
+
+
 def _hook_timeout(value: object, spot: Spot) -> str:
-    if isinstance(value, str) and len(value) < 2:
-        return value  # Flagger takes so short a text for the default
+    if isinstance(value, str) and len(value) < SHORTEST_TIMEOUT:
+        return value
     text: str = DURATION.read(value, spot)
     return text
 

@@ -17,8 +17,8 @@ Parsed = Canary | MetricTemplate | AlertProvider
 def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     """The resource that a document describes.
 
-    `at` is the document's own path where it is part of something larger. Raises ManifestError with all problems. What is
-    only noticed (unknown fields) is on the resource's `warnings`.
+    `at` is the document's own path where it is part of something larger. Raises ManifestError with all problems. What
+    is only noticed (unknown fields) is on the resource's `warnings`.
     """
     problems: list[Problem] = []
     spot = Spot(at, problems)

@@ -26,6 +26,7 @@ from canarycore._spec import (
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
+    SHORTEST_TIMEOUT,
     Analysis,
     Canary,
     CanaryAlert,
@@ -192,12 +193,17 @@ def _hook(webhook: Webhook) -> Hook:
         name=webhook.name,
         type=HookType(webhook.type or HookType.ROLLOUT.value),
         url=webhook.url,
-        timeout=parse_duration(webhook.timeout if len(webhook.timeout) >= 2 else HOOK_TIMEOUT),  # noqa: PLR2004
+        timeout=hook_timeout(webhook),
         retries=webhook.retries or 0,
         metadata=webhook.metadata,
         mute_alert=webhook.mute_alert,
         disable_tls=webhook.disable_tls,
     )
+
+
+def hook_timeout(webhook: Webhook) -> float:
+    """How long a webhook may take, in seconds."""
+    return parse_duration(webhook.timeout if len(webhook.timeout) >= SHORTEST_TIMEOUT else HOOK_TIMEOUT)
 
 
 def _alert(alert: CanaryAlert) -> Alert:

@@ -1,0 +1,161 @@
+"""Lint rules about the objects around a canary: its service, workload, autoscaler and other canaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from canarycore.manifest._rule import Case, Finding, Json, Rule
+
+HEAVY = 50
+"""Percent of traffic that one replica should not be left alone with."""
+
+SELECTORS = ("app", "name", "app.kubernetes.io/name")
+"""The labels by which Flagger tells primary and canary pods apart, unless it is configured otherwise."""
+
+
+def _dig(document: Json | None, *keys: str) -> Any:
+    """A value deep inside a document of a foreign kind, or None."""
+    value: Any = document
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _workload(case: Case) -> Json | None:
+    target = case.canary.spec.target_ref
+    return case.around.other(target.kind, case.canary.namespace, target.name)
+
+
+def _autoscaler(case: Case) -> Json | None:
+    reference = case.canary.spec.autoscaler_ref
+    return reference and case.around.other(reference.kind, case.canary.namespace, reference.name)
+
+
+def _no_service(case: Case) -> Iterator[Finding]:
+    if case.canary.spec.service is None and not case.canary.spec.target_ref.knative:
+        yield Finding("spec.service", "nothing")
+
+
+def _knative(case: Case) -> Iterator[Finding]:
+    target = case.canary.spec.target_ref
+    if target.knative != (case.provider == "knative"):
+        yield Finding("spec.targetRef", f"{target.api_version} {target.kind} on the provider {case.provider}")
+
+
+def _knative_autoscaler(case: Case) -> Iterator[Finding]:
+    if case.canary.spec.target_ref.knative and case.canary.spec.autoscaler_ref:
+        yield Finding("spec.autoscalerRef", "an autoscaler of a Knative Service")
+
+
+def _cluster_ip(case: Case) -> Iterator[Finding]:
+    target = case.canary.spec.target_ref
+    service = _workload(case) if target.kind == "Service" and not target.knative else None
+    if service and _dig(service, "spec", "type") != "ExternalName":
+        yield Finding(
+            "spec.targetRef.kind", f"the {_dig(service, 'spec', 'type') or 'ClusterIP'} Service {target.name}"
+        )
+
+
+def _labels(case: Case) -> Iterator[Finding]:
+    labels = _dig(_workload(case), "spec", "selector", "matchLabels")
+    if isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
+        words = {"selectors": ", ".join(SELECTORS)}
+        yield Finding("spec.targetRef.name", f"a workload selected by {', '.join(labels)}", words)
+
+
+def _port(case: Case) -> Iterator[Finding]:
+    service, workload = case.canary.spec.service, _workload(case)
+    containers = _dig(workload, "spec", "template", "spec", "containers")
+    if service is None or not isinstance(containers, list):
+        return
+    ports = [port for container in containers for port in _dig(container, "ports") or ()]
+    known = {_dig(port, "containerPort") for port in ports} | {_dig(port, "name") for port in ports}
+    wanted = service.target_port or service.port
+    if ports and wanted not in known:
+        place = "targetPort" if service.target_port else "port"
+        shown = ", ".join(sorted(str(port) for port in known if port))
+        yield Finding(f"spec.service.{place}", f"the container port {wanted}", {"ports": shown})
+
+
+def _old_autoscaling(case: Case) -> Iterator[Finding]:
+    reference = case.canary.spec.autoscaler_ref
+    if reference and reference.api_version in {"autoscaling/v2beta1", "autoscaling/v2beta2"}:
+        yield Finding("spec.autoscalerRef.apiVersion", repr(reference.api_version))
+
+
+def _one_replica(case: Case) -> Iterator[Finding]:
+    scaler = _autoscaler(case)
+    field = "minReplicaCount" if _dig(scaler, "kind") == "ScaledObject" else "minReplicas"
+    least = _dig(scaler, "spec", field)
+    least = 1 if least is None else least
+    if scaler and isinstance(least, int) and least <= 1 and case.heaviest >= HEAVY:
+        yield Finding("spec.autoscalerRef", f"{field} {least}", {"weight": case.heaviest})
+
+
+def _scaler_limits(case: Case) -> Iterator[Finding]:
+    reference = case.canary.spec.autoscaler_ref
+    limits = reference and reference.primary_scaler_replicas
+    if limits and limits.min_replicas and limits.max_replicas and limits.min_replicas > limits.max_replicas:
+        found = f"minReplicas {limits.min_replicas} above maxReplicas {limits.max_replicas}"
+        yield Finding("spec.autoscalerRef.primaryScalerReplicas", found)
+
+
+def _shared_target(case: Case) -> Iterator[Finding]:
+    mine = case.canary
+    for other in case.around.canaries:
+        same_place = other is not mine and other.namespace == mine.namespace
+        if same_place and other.name == mine.name:
+            yield Finding("metadata.name", f"a second Canary {mine.name}.{mine.namespace}")
+        elif same_place and other.spec.target_ref == mine.spec.target_ref:
+            yield Finding("spec.targetRef.name", f"the target of the Canary {other.name} as well")
+
+
+RULES: tuple[Rule[Case], ...] = (
+    Rule(
+        "no-service",
+        "error",
+        _no_service,
+        "the service section with a port: without it no traffic can be routed",
+        "Add service: {{port: ...}}.",
+    ),
+    Rule("knative", "error", _knative, "a Knative Service and the provider knative, both or neither", "Correct one."),
+    Rule("knative-autoscaler", "error", _knative_autoscaler, "none: Knative scales by itself", "Remove it."),
+    Rule(
+        "cluster-ip-target",
+        "error",
+        _cluster_ip,
+        "an ExternalName Service: the copy of any other is refused by the API server",
+        "Point targetRef to the Deployment behind the Service.",
+    ),
+    Rule(
+        "selector-label",
+        "error",
+        _labels,
+        "one of the labels {selectors}: they tell the primary's pods from the canary's",
+        "Add one to the workload's selector, or configure the controller's selector labels.",
+    ),
+    Rule(
+        "container-port",
+        "warning",
+        _port,
+        "one of the container's ports ({ports})",
+        "Correct port, or give the container's port in targetPort.",
+    ),
+    Rule(
+        "old-autoscaling",
+        "warning",
+        _old_autoscaling,
+        "autoscaling/v2: current Kubernetes no longer has this version",
+        "Write autoscaling/v2.",
+    ),
+    Rule(
+        "one-replica",
+        "warning",
+        _one_replica,
+        "at least 2: one pod would get {weight}% of the traffic before the autoscaler reacts",
+        "Raise the minimum, or stop at a lower weight.",
+    ),
+    Rule("scaler-limits", "error", _scaler_limits, "minReplicas at most maxReplicas", "Swap or correct them."),
+    Rule("shared-target", "error", _shared_target, "one Canary for each target: two undo each other", "Remove one."),
+)

@@ -46,7 +46,7 @@ ROUTING: dict[str, Routing] = {
     "appmesh:v1beta2": _APP_MESH,
     "contour": Routing(matches=("exact", "prefix", "suffix")),
     "gloo": Routing(matches=EXACT_REGEX),
-    "nginx": Routing(matches=EXACT_REGEX, needs="spec.ingressRef"),
+    "nginx": Routing(matches=EXACT_REGEX, alternatives=True, needs="spec.ingressRef"),
     "skipper": Routing(needs="spec.ingressRef"),
     "apisix": Routing(needs="spec.routeRef"),
     "linkerd": SPLIT_ONLY,

@@ -31,9 +31,9 @@ class Around:
         """A document of another kind."""
         for document in self.others:
             metadata = document.get("metadata") or {}
-            if document.get("kind") == kind and metadata.get("name") == name:
-                if (metadata.get("namespace") or "default") == namespace:
-                    return document
+            place = (document.get("kind"), metadata.get("namespace") or "default", metadata.get("name"))
+            if place == (kind, namespace, name):
+                return document
         return None
 
 

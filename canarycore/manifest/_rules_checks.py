@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from canarycore._ladder import Strategy
 from canarycore._spec import CheckKind, HookType
 from canarycore.manifest._duration import format_duration, parse_duration
-from canarycore.manifest._model import AlertProvider, Metric, MetricTemplate, NamedReference
-from canarycore.manifest._resolve import BUILT_IN, HOOK_TIMEOUT, METRIC_INTERVAL
+from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
+from canarycore.manifest._resolve import BUILT_IN, METRIC_INTERVAL, hook_timeout
 from canarycore.manifest._rule import Case, Finding, Rule
 
 METRIC_PROVIDERS = (
@@ -146,23 +146,21 @@ def _missing_provider(case: Case) -> Iterator[Finding]:
 
 
 def _duplicates(case: Case) -> Iterator[Finding]:
-    for section, items in (
-        ("metrics", case.analysis.metrics),
-        ("webhooks", case.analysis.webhooks),
-        ("alerts", case.analysis.alerts),
+    analysis = case.analysis
+    for section, names in (
+        ("metrics", [metric.name for metric in analysis.metrics]),
+        ("webhooks", [hook.name for hook in analysis.webhooks]),
+        ("alerts", [alert.name for alert in analysis.alerts]),
     ):
-        counts = Counter(item.name for item in items)
-        for index, item in enumerate(items):
-            if counts[item.name] > 1:
-                counts[item.name] = 0  # told once
-                yield Finding(
-                    case.at(f"{section}[{index}].name"), f"the name {item.name!r} more than once in {section}"
-                )
+        for name, count in Counter(names).items():
+            if count > 1:
+                second = names.index(name, names.index(name) + 1)
+                yield Finding(case.at(f"{section}[{second}].name"), f"the name {name!r} {count} times")
 
 
 def _long_hook(case: Case) -> Iterator[Finding]:
     for index, hook in enumerate(case.analysis.webhooks):
-        timeout = parse_duration(hook.timeout if len(hook.timeout) > 1 else HOOK_TIMEOUT)
+        timeout = hook_timeout(hook)
         if hook.type in {"", HookType.ROLLOUT.value} and timeout > case.interval:
             words = {"interval": format_duration(case.interval)}
             yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}", words)
@@ -170,7 +168,7 @@ def _long_hook(case: Case) -> Iterator[Finding]:
 
 def _clipped_timeout(case: Case) -> Iterator[Finding]:
     for index, hook in enumerate(case.analysis.webhooks):
-        if len(hook.timeout) == 1:
+        if 0 < len(hook.timeout) < SHORTEST_TIMEOUT:
             yield Finding(case.at(f"webhooks[{index}].timeout"), repr(hook.timeout))
 
 

@@ -138,7 +138,7 @@ RULES: tuple[Rule[Case], ...] = (
         "overshoot",
         "warning",
         _overshoot,
-        "a multiple of the step: the climb goes on in steps of {step} until it has reached {top}, so it tops out at {heaviest}",
+        "a multiple of the step: steps of {step} go on until {top} is reached, so the climb tops out at {heaviest}",
         "Use {lower} or {heaviest} as the top, or list the weights in stepWeights.",
     ),
     Rule(
@@ -173,7 +173,7 @@ RULES: tuple[Rule[Case], ...] = (
         "unrouted-weights",
         "warning",
         _unrouted_weights,
-        "iterations: the provider kubernetes cannot split traffic, so the analysis becomes blue/green with {count} checks",
+        "iterations: kubernetes cannot split traffic, so the analysis becomes blue/green with {count} checks",
         "Give iterations, or choose a provider that routes.",
     ),
     Rule(

@@ -29,7 +29,7 @@ def _workload(case: Case) -> Json | None:
 
 def _autoscaler(case: Case) -> Json | None:
     reference = case.canary.spec.autoscaler_ref
-    return reference and case.around.other(reference.kind, case.canary.namespace, reference.name)
+    return case.around.other(reference.kind, case.canary.namespace, reference.name) if reference else None
 
 
 def _no_service(case: Case) -> Iterator[Finding]:
@@ -67,7 +67,7 @@ def _labels(case: Case) -> Iterator[Finding]:
 def _port(case: Case) -> Iterator[Finding]:
     service, workload = case.canary.spec.service, _workload(case)
     containers = _dig(workload, "spec", "template", "spec", "containers")
-    if service is None or not isinstance(containers, list):
+    if service is None or not isinstance(containers, list) or case.canary.spec.target_ref.knative:
         return
     ports = [port for container in containers for port in _dig(container, "ports") or ()]
     known = {_dig(port, "containerPort") for port in ports} | {_dig(port, "name") for port in ports}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
 from canarycore._spec import StringMatch
+from canarycore.manifest._fields import join
 from canarycore.manifest._resolve import UNROUTED
 from canarycore.manifest._routing import ROUTING, Routing
 from canarycore.manifest._rule import Case, Finding, Rule
@@ -57,13 +58,19 @@ def _no_kind(case: Case) -> Iterator[Finding]:
     for path, name, match in _headers(case):
         if match.kind not in routing.matches:
             words = {"provider": case.provider, "kinds": ", ".join(routing.matches)}
-            yield Finding(f"{path}.{name}", f"a match by {match.kind}", words)
+            yield Finding(join(path, name), f"a match by {match.kind}", words)
 
 
 def _cookie_on_nginx(case: Case) -> Iterator[Finding]:
     for path, name, match in _headers(case) if case.provider == "nginx" and _ab(case) else ():
         if name == "cookie" and match.kind != "exact":
-            yield Finding(f"{path}.{name}", f"a cookie by {match.kind}")
+            yield Finding(join(path, name), f"a cookie by {match.kind}")
+
+
+def _headers_on_nginx(case: Case) -> Iterator[Finding]:
+    names = [name for _, name, _ in _headers(case) if name != "cookie"]
+    if case.provider == "nginx" and _ab(case) and len(names) > 1:
+        yield Finding(case.at("match"), f"{len(names)} headers")
 
 
 def _merged(case: Case) -> Iterator[Finding]:
@@ -78,7 +85,7 @@ def _upper_case(case: Case) -> Iterator[Finding]:
     for path, name, _ in _headers(case) if routing and routing.lower_case else ():
         if name != name.lower():
             words = {"provider": case.provider, "lower": name.lower()}
-            yield Finding(f"{path}.{name}", f"the header name {name!r}", words)
+            yield Finding(join(path, name), f"the header name {name!r}", words)
 
 
 def _matches_all(case: Case) -> Iterator[Finding]:
@@ -173,6 +180,13 @@ RULES: tuple[Rule[Case], ...] = (
         _cookie_on_nginx,
         "exact with the cookie's name: nginx looks at the value `always` itself",
         "Write exact: followed by the name of the cookie.",
+    ),
+    Rule(
+        "nginx-headers",
+        "warning",
+        _headers_on_nginx,
+        "one header and one cookie at most: nginx has room for no more, and the last one counts",
+        "Keep one header.",
     ),
     Rule(
         "merged-match",

@@ -40,13 +40,11 @@ def documents(text: str) -> tuple[Document, ...]:
     except ImportError as error:
         raise CanaryError("reading YAML needs ruamel.yaml: pip install 'canarycore[yaml]'") from error
     problems: list[Problem] = []
+    found: list[Document] = []
     try:
-        found = [
-            document
-            for node in YAML(typ="rt", pure=True).compose_all(text)
-            if node is not None
-            for document in _unlisted(_Reading(problems).document(node))
-        ]
+        for node in YAML(typ="rt", pure=True).compose_all(text):
+            if node is not None:
+                found += _unlisted(_Reading(problems).document(node))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problems.append(_syntax(str(error.problem or error.context), mark and mark.line + 1, text))

@@ -70,7 +70,9 @@ class CannotHappen(CanaryError):
 class UnknownProvider(CanaryError):
     """No adapter of that name is installed."""
 
-    def __init__(self, port: str, name: str, installed: tuple[str, ...]) -> None:
-        self.port, self.name, self.installed = port, name, installed
+    def __init__(self, port: str, name: str, installed: tuple[str, ...], distribution: str = "") -> None:
+        """`distribution`: the one that is known to provide it, or empty."""
+        self.port, self.name, self.installed, self.distribution = port, name, installed, distribution
         known = ", ".join(installed) or "none"
-        super().__init__(f"unknown {port} {name!r}: installed are {known}. Install the distribution that provides it.")
+        remedy = f"pip install {distribution}" if distribution else "Install the distribution that provides it"
+        super().__init__(f"unknown {port} {name!r}: installed are {known}. {remedy}.")

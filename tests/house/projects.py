@@ -1,0 +1,50 @@
+"""The distributions of this checkout, read from their pyproject files."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+@frozen
+class Project:
+    """One distribution: its folder and what its pyproject says."""
+
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        return (self.folder / "pyproject.toml").read_text()
+
+    @property
+    def table(self) -> dict[str, Any]:
+        return tomllib.loads(self.text)["project"]
+
+    @property
+    def name(self) -> str:
+        return self.table["name"]
+
+    @property
+    def package(self) -> Path:
+        return self.folder / self.name.replace("-", "_")
+
+    @property
+    def requirements(self) -> list[Requirement]:
+        """Of all extras too."""
+        lines = [*self.table["dependencies"]]
+        for extra in self.table.get("optional-dependencies", {}).values():
+            lines += extra
+        return [Requirement(line) for line in lines]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PROJECTS = [Project(path.parent) for path in sorted([ROOT / "pyproject.toml", *ROOT.glob("adapters/*/pyproject.toml")])]
+OURS = {project.name for project in PROJECTS}

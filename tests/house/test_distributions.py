@@ -1,0 +1,66 @@
+"""The distributions: complete, plain for pip, and honest about their oldest dependencies."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from packaging.version import Version
+
+from tests.house.projects import OURS, PROJECTS, ROOT, Project
+
+every = pytest.mark.parametrize("project", PROJECTS, ids=str)
+
+
+def test_there_are_six_distributions():
+    expected = {"runtime", "metrics", "hooks", "local", "cli"}
+    assert {"canarycore"} | {f"canarycore-{name}" for name in expected} == OURS
+
+
+@every
+def test_a_distribution_is_typed_for_its_users(project: Project):
+    assert (project.package / "py.typed").is_file()
+
+
+@every
+def test_a_distribution_says_its_licence_its_python_and_how_it_is_built(project: Project):
+    assert project.table["license"] == "Apache-2.0"
+    assert project.table["requires-python"] == ">=3.11"
+    assert 'build-backend = "hatchling.build"' in project.text
+
+
+@every
+def test_a_distribution_shows_a_readme(project: Project):
+    assert (project.folder / project.table["readme"]).read_text().strip()
+
+
+@every
+def test_all_distributions_carry_the_same_version(project: Project):
+    assert project.table["version"] == PROJECTS[-1].table["version"]
+
+
+@every
+def test_every_dependency_earns_its_place_with_a_comment(project: Project):
+    lines = [line.strip() for line in project.text.split("[tool")[0].splitlines()]
+    named = [str(requirement) for requirement in project.requirements if requirement.name not in OURS]
+    for dependency in named:
+        name = re.split(r"[\[>=<~!;]", dependency)[0]
+        assert any(re.match(rf'(\w+ = \[)?"{re.escape(name)}\b.*".*#\s*\S+', line) for line in lines), dependency
+
+
+@every
+def test_a_dependency_has_one_lower_bound_and_nothing_else(project: Project):
+    for requirement in project.requirements:
+        assert [bound.operator for bound in requirement.specifier] == [">="], str(requirement)
+
+
+def test_the_lowest_constraints_are_the_lower_bounds_of_the_pyprojects():
+    lowest: dict[str, Version] = {}
+    for project in PROJECTS:
+        for requirement in project.requirements:
+            if requirement.name not in OURS:
+                bound = Version(next(iter(requirement.specifier)).version)
+                lowest[requirement.name] = max(bound, lowest.get(requirement.name, bound))
+    expected = "".join(f"{name}=={version}\n" for name, version in sorted(lowest.items()))
+    found = (ROOT / "constraints" / "lowest.txt").read_text()
+    assert "".join(line for line in found.splitlines(keepends=True) if not line.startswith("#")) == expected

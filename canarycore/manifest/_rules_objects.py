@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from canarycore.manifest._model import Canary
 from canarycore.manifest._rule import Case, Finding, Json, Rule
 
 HEAVY = 50
@@ -101,13 +102,21 @@ def _scaler_limits(case: Case) -> Iterator[Finding]:
         yield Finding("spec.autoscalerRef.primaryScalerReplicas", found)
 
 
+def _twins(case: Case) -> Iterator[Canary]:
+    """The other canaries of this one's namespace."""
+    mine = case.canary
+    return (other for other in case.around.canaries if other is not mine and other.namespace == mine.namespace)
+
+
+def _same_name(case: Case) -> Iterator[Finding]:
+    if any(other.name == case.canary.name for other in _twins(case)):
+        yield Finding("metadata.name", f"more than one Canary {case.canary.name}.{case.canary.namespace}")
+
+
 def _shared_target(case: Case) -> Iterator[Finding]:
     mine = case.canary
-    for other in case.around.canaries:
-        same_place = other is not mine and other.namespace == mine.namespace
-        if same_place and other.name == mine.name:
-            yield Finding("metadata.name", f"a second Canary {mine.name}.{mine.namespace}")
-        elif same_place and other.spec.target_ref == mine.spec.target_ref:
+    for other in _twins(case):
+        if other.name != mine.name and other.spec.target_ref == mine.spec.target_ref:
             yield Finding("spec.targetRef.name", f"the target of the Canary {other.name} as well")
 
 
@@ -157,5 +166,12 @@ RULES: tuple[Rule[Case], ...] = (
         "Raise the minimum, or stop at a lower weight.",
     ),
     Rule("scaler-limits", "error", _scaler_limits, "minReplicas at most maxReplicas", "Swap or correct them."),
+    Rule(
+        "same-name",
+        "warning",
+        _same_name,
+        "one Canary of a name: applied together, only the last one remains",
+        "Apply one of them, or rename.",
+    ),
     Rule("shared-target", "error", _shared_target, "one Canary for each target: two undo each other", "Remove one."),
 )

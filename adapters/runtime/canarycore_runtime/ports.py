@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from canarycore import (
         Command,
         HookAnswer,
@@ -127,6 +129,13 @@ class Notifier(Protocol):
         """Deliver; the same `notice.key` may come again after a crash."""
 
 
+class Changes(Protocol):
+    """Tells that something about a rollout changed: its manifest, its status, a command, or the world."""
+
+    def changes(self) -> AsyncIterator[str]:
+        """The keys of changed rollouts, as they change. Told twice, late or merged does no harm."""
+
+
 class Clock(Protocol):
     """Seconds since the epoch, as `World.now` tells them."""
 
@@ -144,3 +153,4 @@ class Parts:
     hooks: HookPort
     notifiers: tuple[Notifier, ...]
     clock: Clock
+    changes: tuple[Changes, ...] = ()

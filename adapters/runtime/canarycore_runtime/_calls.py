@@ -1,0 +1,97 @@
+"""How a port is called: for a bounded time, in a bounded number at once, and with one kind of error coming back.
+
+An adapter may raise, hang, or cancel itself. `call` turns each into a `WorldError`, so that nothing else reaches the
+core, and only the rollout that asked is concerned. `whole` carries a write to its end when its caller is cancelled.
+`Lanes` bound how many questions one provider is asked at once; each provider has a lane of its own, so that one that
+hangs keeps nobody waiting who asks another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
+
+from attrs import field, frozen
+from attrs.validators import ge, gt
+
+from canarycore.errors import WorldError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Limits:
+    """How much a runner does at once, and how long it waits. Times are in seconds.
+
+    cycles: how many cycles are under way at once; one that waits for an answer does not count.
+    lane: how many questions, or notices, one provider has before it at once.
+    call: how long one call of a port may take; a hook has its own time-out for each attempt, and this on top.
+    tell: how long one notifier may take over one notice.
+    backoff, backoff_most: the first and the longest wait after a failure; it doubles in between.
+    patience: the longest that a change waits for a rollout whose effects fail or whose world does not follow.
+    resync: the store is listed so often, and a rollout that waits for a change is looked at anyway: one may be missed.
+    spread: the rollouts found first are first looked at over so many seconds, each at a moment of its own.
+    grace: how long `stop` waits for cycles under way before it cancels them.
+    """
+
+    cycles: int = field(default=64, validator=ge(1))
+    lane: int = field(default=32, validator=ge(1))
+    call: float = field(default=30.0, validator=gt(0))
+    tell: float = field(default=5.0, validator=gt(0))
+    backoff: float = field(default=0.1, validator=gt(0))
+    backoff_most: float = field(default=30.0, validator=gt(0))
+    patience: float = field(default=1.0, validator=ge(0))
+    resync: float = field(default=60.0, validator=gt(0))
+    spread: float = field(default=0.0, validator=ge(0))
+    grace: float = field(default=10.0, validator=ge(0))
+
+
+async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
+    """The port's answer. Raises WorldError (the adapter's own, or one that says what happened), never anything else."""
+    name = getattr(port, "__qualname__", type(port).__name__)
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await port(*args)
+    except WorldError:
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise WorldError(f"{name} was cancelled by its adapter") from error
+    except Exception as error:
+        if limit.expired():
+            raise WorldError(f"{name} took longer than {seconds:g} s") from error
+        raise WorldError(f"{name} failed: {type(error).__name__}: {error}") from error
+
+
+async def whole(write: Coroutine[Any, Any, T]) -> T:
+    """The outcome of `write`; a first cancellation waits for it, a second one abandons it."""
+    task = asyncio.ensure_future(write)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+    finally:
+        if not task.cancel() and not task.cancelled():
+            task.exception()  # looked at, or asyncio reports it as lost
+
+
+class Lanes:
+    """A lane per provider, open while somebody is in it or waits for it."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._open: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def __getitem__(self, name: str) -> asyncio.Semaphore:
+        lane = self._open.get(name)
+        if lane is None:
+            lane = self._open[name] = asyncio.Semaphore(self._width)
+        return lane

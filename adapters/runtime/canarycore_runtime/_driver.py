@@ -1,0 +1,312 @@
+"""One rollout's cycles over the ports: each request of `canarycore.cycle` becomes calls of adapters.
+
+    Observe   store, workload and router, at one moment
+    Fetch     all questions at once, each in its provider's lane
+    Commit    the store, under the version that was loaded
+    Apply     the port's method that the table EFFECTS names
+    Publish   every notifier
+
+Why stopping anywhere is safe: the status is durable before its first effect, effects state an end state, and notices
+stay in the status until they are told. So a cycle may be dropped between any two calls; a write under way is carried
+to its end first (`whole`), so that its outcome is known.
+
+Questions outlive the cycle that put them. A change of the world does not wait for a slow provider: it interrupts the
+cycle, the next one looks again, and finds its questions still under way if it asks the same. If it decided otherwise
+(an abort, another revision), they are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from attrs import Factory, define, field, frozen
+
+from canarycore import (
+    Apply,
+    Commit,
+    Fetch,
+    HookAnswer,
+    HookQuestion,
+    Initialise,
+    Memory,
+    MetricAnswer,
+    MetricQuestion,
+    Observe,
+    PauseScaler,
+    Promote,
+    Publish,
+    Rest,
+    Restore,
+    RestorePrimary,
+    ResumeScaler,
+    ScaleDown,
+    ScaleUp,
+    Seen,
+    SetRoutes,
+    SourcesAnswer,
+    SourcesQuestion,
+    World,
+    cycle,
+)
+from canarycore.errors import WorldError
+from canarycore_runtime._calls import Lanes, Limits, call, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Mapping
+
+    from canarycore import Answer, Effect, Question, Request, Rollout
+    from canarycore_runtime.ports import Parts
+
+
+class GoneError(Exception):
+    """The store no longer has the rollout."""
+
+
+class InterruptedCycleError(Exception):
+    """The world changed while questions were under way; nothing was decided."""
+
+
+class UndeliveredError(WorldError):
+    """A notifier did not take a notice. It is told again; the rollout goes on meanwhile."""
+
+
+@define(eq=False)
+class Driver:
+    """Drives one rollout's cycles, one at a time. What it keeps between them only saves repeats."""
+
+    key: str
+    parts: Parts
+    limits: Limits
+    slots: asyncio.Semaphore
+    lanes: Lanes
+    group: asyncio.TaskGroup
+    memory: Memory = Factory(Memory)
+    changed: asyncio.Event = Factory(asyncio.Event)
+    seen: Seen | None = None
+    _version: str = ""
+    _asked: dict[str, asyncio.Task[Answer]] = Factory(dict)
+    _heard: dict[str, set[int]] = Factory(dict)
+    _heard_before: Mapping[str, set[int]] = Factory(dict)
+    _deaf: set[int] = Factory(set)
+    _has_slot: bool = field(default=False, init=False)
+
+    async def drive(self) -> Rest:
+        """One cycle. The caller has taken no slot; one is held while anything but an answer is awaited.
+
+        Raises WorldError when the rollout could not be observed, GoneError, and InterruptedCycleError.
+        """
+        self.changed.clear()
+        self._deaf = set()
+        self._heard, self._heard_before = {}, self._heard
+        try:
+            await self._enter()
+            rest = await self._answer_all(cycle(self.memory))
+        finally:
+            self._leave()
+        if rest.decision is not None:
+            self.drop_questions()
+        return rest
+
+    async def _answer_all(self, requests: Generator[Request, object, Rest]) -> Rest:
+        try:
+            request = next(requests)
+            while True:
+                try:
+                    answer = await _SERVICES[type(request)](self, request)
+                except WorldError as trouble:
+                    request = requests.throw(trouble)
+                else:
+                    request = requests.send(answer)
+        except StopIteration as end:
+            rest: Rest = end.value
+            return rest
+        finally:
+            requests.close()
+
+    def drop_questions(self, wanted: Mapping[str, object] = {}) -> None:
+        """Stop asking what no decision waits for any more."""
+        for key in self._asked.keys() - wanted.keys():
+            self._asked.pop(key).cancel()
+
+    # slots ------------------------------------------------------------------------------------------------------
+
+    async def _enter(self) -> None:
+        await self.slots.acquire()
+        self._has_slot = True
+
+    def _leave(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self.slots.release()
+
+    # services, in a cycle's order -------------------------------------------------------------------------------
+
+    async def observe(self, _: Observe) -> Seen:
+        parts, seconds = self.parts, self.limits.call
+        now = parts.clock()
+        stored = await call(seconds, parts.store.load, self.key)
+        if stored is None:
+            raise GoneError(self.key)
+        workloads = await call(seconds, parts.workload.observe, stored.rollout)
+        routes = await call(seconds, parts.router.observe, stored.rollout)
+        world = World(
+            now=now,
+            target=workloads.target,
+            primary=workloads.primary,
+            routes=routes,
+            scaler_paused=workloads.scaler_paused,
+            kept=workloads.kept,
+            command=stored.command,
+            deleted=stored.deleted,
+            restored=workloads.restored,
+        )
+        self._version = stored.version
+        self.seen = Seen(stored.rollout, stored.status, world)
+        return self.seen
+
+    async def fetch(self, fetch: Fetch) -> dict[str, Answer]:
+        wanted = {question.key: question for question in fetch.questions}
+        self.drop_questions(wanted)
+        for key, question in wanted.items():
+            if key not in self._asked:
+                self._asked[key] = self.group.create_task(self._ask(question))
+        self._leave()
+        answered = asyncio.ensure_future(asyncio.wait([self._asked[key] for key in wanted]))
+        changed = asyncio.ensure_future(self.changed.wait())
+        try:
+            await asyncio.wait({answered, changed}, return_when=asyncio.FIRST_COMPLETED)
+            if not answered.done():
+                raise InterruptedCycleError(self.key)
+        finally:
+            answered.cancel()
+            changed.cancel()
+        await self._enter()
+        return {key: self._asked.pop(key).result() for key in wanted}
+
+    async def _ask(self, question: Question) -> Answer:
+        """The provider's answer. Whatever goes wrong is an answer too."""
+        rollout, way = self._rollout, _WAYS[type(question)]
+        try:
+            async with self.lanes[way.lane(rollout, question)]:
+                answer = await way.put(self, rollout, question)
+        except WorldError as error:
+            return way.failed(str(error))
+        if not isinstance(answer, way.expected):
+            return way.failed(f"its adapter answered with {type(answer).__name__}, expected {way.expected.__name__}")
+        return answer
+
+    async def commit(self, commit: Commit) -> None:
+        await whole(call(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
+
+    async def apply(self, apply: Apply) -> None:
+        carry_out = EFFECTS[type(apply.effect)]
+        await whole(call(self.limits.call, carry_out, self.parts, self._rollout, apply.effect))
+
+    async def publish(self, publish: Publish) -> None:
+        """Every notifier that has not heard it yet. One that failed is left alone until the next cycle."""
+        key = publish.notice.key
+        heard = self._heard[key] = self._heard_before.get(key, set())
+        missing = [index for index in range(len(self.parts.notifiers)) if index not in heard]
+        self._leave()
+        errors = await asyncio.gather(*(self._tell(index, publish) for index in missing))
+        await self._enter()
+        heard.update(index for index, error in zip(missing, errors, strict=True) if error is None)
+        troubles = [str(error) for error in errors if error is not None]
+        if troubles:
+            raise UndeliveredError("; ".join(troubles))
+
+    async def _tell(self, index: int, publish: Publish) -> WorldError | None:
+        if index in self._deaf:
+            return UndeliveredError(f"notifier {index} failed a moment ago")
+        try:
+            await call(self.limits.tell, self.parts.notifiers[index].publish, self._rollout, publish.notice)
+        except WorldError as error:
+            self._deaf.add(index)
+            return error
+        return None
+
+    @property
+    def _rollout(self) -> Rollout:
+        assert self.seen is not None, "nothing is asked or done before the first look"
+        return self.seen.rollout
+
+
+_SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
+    Observe: Driver.observe,
+    Fetch: Driver.fetch,
+    Commit: Driver.commit,
+    Apply: Driver.apply,
+    Publish: Driver.publish,
+}
+
+
+# --------------------------------------------------------------------------------------------------------- questions
+
+
+@frozen
+class _Way:
+    """How a kind of question is put: in whose lane, to whom, what must come back, and what stands for a failure."""
+
+    lane: Callable[[Rollout, Any], str]
+    put: Callable[[Driver, Rollout, Any], Awaitable[object]]
+    expected: type[Answer]
+    failed: Callable[[str], Answer]
+
+
+def _metric_lane(rollout: Rollout, question: MetricQuestion) -> str:
+    template = question.check.template
+    return f"metric {rollout.provider}" if template is None else f"metric {template.namespace}/{template.name}"
+
+
+def _query(driver: Driver, rollout: Rollout, question: MetricQuestion) -> Awaitable[MetricAnswer]:
+    return call(driver.limits.call, driver.parts.metrics.query, rollout, question)
+
+
+def _call_hook(driver: Driver, rollout: Rollout, question: HookQuestion) -> Awaitable[HookAnswer]:
+    attempts = question.hook.timeout * (1 + question.hook.retries)
+    return call(attempts + driver.limits.call, driver.parts.hooks.call, rollout, question)
+
+
+async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> SourcesAnswer:
+    return SourcesAnswer(error=await call(driver.limits.call, driver.parts.metrics.online, rollout))
+
+
+_WAYS: dict[type[Question], _Way] = {
+    MetricQuestion: _Way(_metric_lane, _query, MetricAnswer, lambda text: MetricAnswer(error=text)),
+    HookQuestion: _Way(
+        lambda _, question: f"hook {urlsplit(question.hook.url).netloc}",
+        _call_hook,
+        HookAnswer,
+        lambda text: HookAnswer(passed=False, text=text),
+    ),
+    SourcesQuestion: _Way(
+        lambda rollout, _: f"sources {rollout.provider}",
+        _ask_sources,
+        SourcesAnswer,
+        lambda text: SourcesAnswer(error=text),
+    ),
+}
+
+
+# ----------------------------------------------------------------------------------------------------------- effects
+
+
+async def _restore(parts: Parts, rollout: Rollout, _: Restore) -> None:
+    """Routes first: while they are given back, the primary still serves."""
+    await parts.router.restore(rollout)
+    await parts.workload.restore(rollout)
+
+
+EFFECTS: dict[type[Effect], Callable[[Parts, Rollout, Any], Awaitable[None]]] = {
+    Initialise: lambda parts, rollout, effect: parts.workload.initialise(rollout, effect.revision),
+    SetRoutes: lambda parts, rollout, effect: parts.router.set_routes(rollout, effect.routes),
+    ScaleUp: lambda parts, rollout, _: parts.workload.scale_up(rollout),
+    ScaleDown: lambda parts, rollout, _: parts.workload.scale_down(rollout),
+    PauseScaler: lambda parts, rollout, _: parts.workload.pause_scaler(rollout),
+    ResumeScaler: lambda parts, rollout, _: parts.workload.resume_scaler(rollout),
+    Promote: lambda parts, rollout, effect: parts.workload.promote(rollout, effect.revision),
+    RestorePrimary: lambda parts, rollout, effect: parts.workload.restore_primary(rollout, effect.revision),
+    Restore: _restore,
+}

@@ -1,0 +1,74 @@
+"""The registry: adapters are found by entry points, one group per port.
+
+A distribution that brings a Slack notifier declares
+
+    [project.entry-points."canarycore.notifiers"]
+    slack = "canarycore_notifiers.slack:SlackNotifier"
+
+and `load("notifiers", "slack")` gives that class. A name that nobody installed is an error that lists those installed;
+nothing stands in for it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from canarycore.errors import CanaryError, UnknownProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.metadata import EntryPoint
+
+Port = Literal["routers", "workloads", "stores", "metrics", "hooks", "notifiers"]
+PORTS: tuple[Port, ...] = get_args(Port)
+
+
+class BrokenAdapter(CanaryError):
+    """An installed adapter cannot be imported, or two distributions provide the same name."""
+
+
+def installed(port: Port) -> tuple[str, ...]:
+    """The names that `load` knows, sorted."""
+    return tuple(sorted({entry.name for entry in _entries(port)}))
+
+
+def load(port: Port, name: str) -> Callable[..., Any]:
+    """The factory of the adapter `name`.
+
+    Raises UnknownProvider when nobody provides it, and BrokenAdapter when it is ambiguous or cannot be imported.
+    """
+    found = [entry for entry in _entries(port) if entry.name == name]
+    if not found:
+        raise UnknownProvider(port, name, installed(port), _DISTRIBUTIONS.get((port, name), ""))
+    if len({entry.value for entry in found}) > 1:
+        raise BrokenAdapter(
+            f"{port} {name!r} is provided by {' and by '.join(map(_origin, found))}, expected one. Uninstall the other."
+        )
+    try:
+        factory: Callable[..., Any] = found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise BrokenAdapter(
+            f"{port} {name!r} of {_origin(found[0])} cannot be loaded: {error}. Install that distribution again."
+        ) from error
+    return factory
+
+
+_DISTRIBUTIONS: dict[tuple[Port, str], str] = {
+    ("routers", "local"): "canarycore-local",
+    ("workloads", "local"): "canarycore-local",
+    ("metrics", "local"): "canarycore-local",
+    ("stores", "sqlite"): "canarycore-local",
+    ("metrics", "prometheus"): "canarycore-metrics",
+    ("hooks", "http"): "canarycore-hooks",
+}
+"""Where an adapter of ours is, for the hint when it is not installed."""
+
+
+def _entries(port: Port) -> list[EntryPoint]:
+    return list(entry_points(group=f"canarycore.{port}"))
+
+
+def _origin(entry: EntryPoint) -> str:
+    distribution = entry.dist.name if entry.dist is not None else "an unnamed distribution"
+    return f"{distribution} ({entry.value})"

@@ -1,0 +1,65 @@
+"""Simulated time for asyncio: when nothing is ready, the clock jumps to the next timer.
+
+    @simulated
+    async def test_a_day_passes() -> None:
+        await asyncio.sleep(86400)
+
+Everything that reckons by the event loop follows: sleeps, time-outs, the runner's timers. What happens outside of it
+(threads, sockets, processes) takes no simulated time at all, so this is for code that stays inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Deadlock(AssertionError):
+    """Every task waits, and no timer is set: nothing can happen any more."""
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop on simulated time. It starts at 0 seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        return self.now
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Waits by moving the loop's time."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        if ready:
+            return ready
+        if timeout is None:
+            raise Deadlock("every task waits and no timer is set: nothing can happen any more")
+        self._loop.now += timeout
+        return ready
+
+
+def simulated(test: Callable[P, Coroutine[object, object, T]]) -> Callable[P, T]:
+    """Run a coroutine function to its end on a `SimulatedLoop` of its own."""
+
+    @wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+            return runner.run(test(*args, **kwargs))
+
+    return run

@@ -7,7 +7,6 @@ printed. A callable of your own does as well.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import log
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from attrs import frozen
 
 from canarycore._questions import MetricAnswer
 from canarycore._spec import CheckKind
+from canarycore.testing._chance import binomial
 
 if TYPE_CHECKING:
     from canarycore._questions import MetricQuestion
@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 class Asked:
     """A metric question in its circumstances.
 
-    revision: what the canary's pods carry. weight: percent of live traffic that meets them. turn: how often this check
-    was asked before. now: seconds.
+    revision: what the canary's pods carry. turn: how often this check was asked before. now: seconds.
     """
 
     question: MetricQuestion
     rollout: Rollout
     now: float
     revision: str
-    weight: int
     routes: Routes | None
     turn: int
+
+    @property
+    def weight(self) -> int:
+        """Percent of live traffic that meets the canary."""
+        return 0 if self.routes is None else self.routes.weight
 
     @property
     def share(self) -> float:
@@ -144,21 +147,3 @@ class Binomial:
         rate = dict(self.error_rates).get(asked.revision, 0.0)
         failed = binomial(Random(f"{self.seed}/{asked.question.key}"), requests, rate)
         return MetricAnswer(value=100.0 * (requests - failed) / requests, samples=requests)
-
-
-def binomial(random: Random, n: int, p: float) -> int:
-    """How many of `n` independent trials of chance `p` come true: exact, by the geometric gaps between successes
-    (Devroye 1986, X.4.3). Takes about n·p steps.
-    """
-    if p <= 0 or n <= 0:
-        return 0
-    if p >= 1:
-        return n
-    if p > 0.5:
-        return n - binomial(random, n, 1 - p)
-    scale = log(1 - p)
-    position, hits = 0, -1
-    while position <= n:
-        position += int(log(1 - random.random()) / scale) + 1
-        hits += 1
-    return hits

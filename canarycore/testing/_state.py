@@ -81,8 +81,10 @@ _SURGE = 1
 
 @frozen(kw_only=True)
 class Pods:
-    """A workload. `changed`: when its template or size last changed. mine, others: ready pods at that moment, of
-    `revision` and of the one before. short: since when too few have been available, if that began before `changed`.
+    """A workload.
+
+    changed: when its template or size last changed. mine, others: pods that were ready then, of `revision` and of the
+    one before (`other`). short: since when too few have been available, if that began before `changed`.
     """
 
     revision: str
@@ -151,8 +153,9 @@ class Pods:
         if (revision, desired) == (self.revision, self.desired):
             return self
         seen = self.seen(now, pace)
-        fresh, left = self._ready(now - self.changed, pace)
-        counts = {self.revision: fresh if _is_up(now - self.changed, pace) else 0}
+        elapsed = now - self.changed
+        fresh, left = self._ready(elapsed, pace)
+        counts = {self.revision: fresh if _is_up(elapsed, pace) else 0}
         counts[self.other] = counts.get(self.other, 0) + left
         mine = min(counts.pop(revision, 0), desired)
         other = max(counts, key=counts.__getitem__, default="")
@@ -209,8 +212,10 @@ READS = frozenset({FaultKind.STALE_WORLD, FaultKind.STALE_STATUS})
 
 @frozen
 class Fault:
-    """A fault as plain data. `at`: the number of the write or observation that it meets, counted from 0 over the whole
-    life of the world. `times`: for how many in a row.
+    """A fault as plain data.
+
+    at: the number of the write or observation that it meets, counted from 0 over the whole life of the world. times:
+    for how many in a row.
     """
 
     kind: FaultKind
@@ -229,8 +234,8 @@ class State:
     target's owner asks for. routes: None before there are any. scaler: None where there is none. kept: revisions the
     primary can be restored to. paces: by "primary/v2", "v2", "primary" or "target" (the first that is found, else
     `AT_ONCE`). hooks: answers in turn by hook name, the last one repeated; a hook without any passes. turns: how often
-    each hook (by name) or check ("metric " + name) was asked. metrics: who answers metric questions. sources: why metric
-    sources are offline ("" if they are not). writes, reads: how many there were; faults meet them by number.
+    each hook (by name) or check ("metric " + name) was asked. metrics: who answers metric questions. sources: why
+    metric sources are offline ("" if they are not). writes, reads: how many there were; faults meet them by number.
     """
 
     rollout: Rollout
@@ -358,6 +363,14 @@ def _become(state: State, workload: str, *, revision: str | None = None, desired
         return state
     pods = pods.becoming(state.now, state.pace(workload, pods.revision), revision=revision, desired=desired)
     return state.but(**{workload: pods})
+
+
+def scaled(state: State) -> State:
+    """What the target's autoscaler does, if it is let."""
+    scaler, target = state.scaler, state.target
+    if scaler is None or scaler.paused or target is None or not target.desired:
+        return state
+    return resized(state, "target", min(max(target.desired, scaler.minimum), scaler.maximum))
 
 
 def redeployed(state: State, revision: str) -> State:

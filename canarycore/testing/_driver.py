@@ -1,0 +1,300 @@
+"""One cycle of the simulated driver: it answers the requests of `canarycore.cycle`, meets faults, and takes notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, field, frozen
+
+from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Rest, Seen, cycle
+from canarycore._decide import Decision, Known, decide
+from canarycore._effects import Effect
+from canarycore._notices import Notice
+from canarycore._questions import (
+    Answer,
+    HookAnswer,
+    HookQuestion,
+    MetricQuestion,
+    Question,
+    SourcesAnswer,
+    SourcesQuestion,
+)
+from canarycore._status import Status
+from canarycore._world import World as Observation
+from canarycore.errors import Conflict, WorldError
+from canarycore.testing._metrics import Asked
+from canarycore.testing._state import FaultKind, State, apply, observe, scaled
+
+if TYPE_CHECKING:
+    from canarycore._cycle import Request
+    from canarycore._phases import Phase
+
+
+class Crash(Exception):
+    """The simulated process died, as a fault asked for."""
+
+
+@frozen
+class Write:
+    """Something that the driver did to the world. `number` is what faults go by. `of` says what it was."""
+
+    number: int
+    time: float
+    of: Status | Effect | Notice | HookQuestion
+
+    @property
+    def is_commit(self) -> bool:
+        return isinstance(self.of, Status)
+
+
+@frozen(kw_only=True)
+class Moment:
+    """A write that just happened, in its circumstances: what the invariants are about.
+
+    seen: the observation that this cycle rests on. stale: it, or the status, was not up to date. decision: the one that
+    led here. asked: what was asked since the last commit, with the answers.
+    """
+
+    before: State
+    write: Write
+    after: State
+    seen: Observation
+    stale: bool
+    decision: Decision
+    asked: tuple[tuple[Question, Answer], ...]
+
+
+@frozen(kw_only=True)
+class Record:
+    """One cycle. `time`: seconds. `decision`: None when the cycle ended before it was made, or in a conflict.
+
+    committed: the status that was written, if one was. effects, notices: carried out and published, in order. asked:
+    questions and their answers, hooks included. troubles: what went wrong. crashed: the process died in this cycle.
+    wake: when it wanted to look again (seconds). state: the cluster after it.
+    """
+
+    time: float
+    state: State
+    decision: Decision | None = None
+    committed: Status | None = None
+    effects: tuple[Effect, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    asked: tuple[tuple[Question, Answer], ...] = ()
+    troubles: tuple[WorldError, ...] = ()
+    crashed: bool = False
+    wake: float | None = None
+
+    @property
+    def phase(self) -> Phase:
+        return self.state.status.phase
+
+    @property
+    def because(self) -> str:
+        return "" if self.decision is None else str(self.decision.because)
+
+    def __str__(self) -> str:
+        parts = [f"t={self.time:g} {self.phase.value} {self.state.status.rung}", self.because]
+        parts += [f"did {effect}" for effect in self.effects]
+        parts += [f"told {notice.text!r}" for notice in self.notices]
+        parts += [f"trouble: {trouble}" for trouble in self.troubles]
+        return " | ".join(part for part in [*parts, "crashed" * self.crashed] if part)
+
+
+@define
+class Cluster:
+    """A state that changes, and what the driver has done to it. `asked`: since the last commit, by question key."""
+
+    state: State
+    asked: dict[str, tuple[Question, Answer]] = field(factory=dict)
+    before: State | None = None
+    history: list[Record] = field(factory=list)
+    writes: list[Write] = field(factory=list)
+    watch: Callable[[Moment], None] | None = None
+
+
+@define
+class Turn:
+    """One cycle under way."""
+
+    cluster: Cluster
+    memory: Memory
+    seen: Seen | None = None
+    version: int = 0
+    stale: bool = False
+    decision: Decision | None = None
+    committed: Status | None = None
+    effects: list[Effect] = field(factory=list)
+    notices: list[Notice] = field(factory=list)
+    asked: list[tuple[Question, Answer]] = field(factory=list)
+
+    def run(self) -> Record:
+        """The cycle, to its end or to a crash."""
+        time = self.cluster.state.now
+        rest = Rest(None, None)
+        crashed = False
+        try:
+            rest = self._drive()
+        except Crash:
+            crashed = True
+        return Record(
+            time=time,
+            state=self.cluster.state,
+            decision=self.decision if crashed else rest.decision,
+            committed=self.committed,
+            effects=tuple(self.effects),
+            notices=tuple(self.notices),
+            asked=tuple(self.asked),
+            troubles=rest.troubles,
+            crashed=crashed,
+            wake=rest.wake,
+        )
+
+    def _drive(self) -> Rest:
+        turn = cycle(self.memory)
+        request = next(turn)
+        while True:
+            try:
+                try:
+                    answer = self._answer(request)
+                except WorldError as trouble:
+                    request = turn.throw(trouble)
+                else:
+                    request = turn.send(answer)
+            except StopIteration as stop:
+                rest: Rest = stop.value
+                return rest
+
+    def _answer(self, request: Request) -> object:
+        match request:
+            case Observe():
+                self.seen = self._observe()
+                return self.seen
+            case Fetch(questions):
+                return {question.key: self._fetch(question) for question in questions}
+            case Commit(status):
+                self._decided()
+                self._write(status, self._commit)
+                self.committed = status
+            case Apply(effect):
+                self._decided()
+                self._write(effect, self._apply)
+                self.effects.append(effect)
+            case Publish(notice):
+                self._decided()
+                self._write(notice, _nothing)
+                self.notices.append(notice)
+        return None
+
+    def _observe(self) -> Seen:
+        cluster = self.cluster
+        state = scaled(cluster.state)
+        before = cluster.before or state
+        cluster.before = cluster.state = state.but(reads=state.reads + 1)
+        kinds = {fault.kind for fault in state.faults if fault.meets(fault.kind, state.reads)}
+        shown = observe(state)
+        if FaultKind.STALE_WORLD in kinds:
+            old = observe(before.but(now=state.now))
+            shown = evolve(shown, target=old.target, primary=old.primary, routes=old.routes)
+        stored = before if FaultKind.STALE_STATUS in kinds else state
+        self.stale = bool(kinds)
+        self.version = stored.version
+        return Seen(stored.rollout, stored.status, shown)
+
+    def _decided(self) -> None:
+        """What was decided, found again from the same inputs before the first write clears the answers."""
+        if self.decision is None and self.seen is not None:
+            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, self.memory.answers))
+            assert isinstance(outcome, Decision)
+            self.decision = outcome
+
+    def _fetch(self, question: Question) -> Answer:
+        answer: Answer
+        if isinstance(question, HookQuestion):
+            answer = self._call(question)
+        elif isinstance(question, MetricQuestion):
+            answer = self._measure(question)
+        else:
+            assert isinstance(question, SourcesQuestion)
+            answer = SourcesAnswer(error=self.cluster.state.sources)
+        self.asked.append((question, answer))
+        self.cluster.asked[question.key] = (question, answer)
+        return answer
+
+    def _call(self, question: HookQuestion) -> HookAnswer:
+        name = question.hook.name
+        try:
+            self._write(question, _nothing)
+        except WorldError as trouble:
+            return HookAnswer(passed=False, text=str(trouble))
+        state = self.cluster.state
+        answers = dict(state.hooks).get(name) or (HookAnswer(passed=True),)
+        self.cluster.state = state.turned(name)
+        return answers[min(state.turn(name), len(answers) - 1)]
+
+    def _measure(self, question: MetricQuestion) -> Answer:
+        state = self.cluster.state
+        name = f"metric {question.check.name}"
+        self.cluster.state = state.turned(name)
+        return state.metrics(
+            Asked(
+                question=question,
+                rollout=state.rollout,
+                now=state.now,
+                revision="" if state.target is None else state.target.revision,
+                routes=state.routes,
+                turn=state.turn(name),
+            )
+        )
+
+    def _commit(self, status: Status) -> None:
+        state = self.cluster.state
+        if state.version != self.version:
+            raise Conflict(f"version {self.version} was read, the store holds {state.version}: observe again")
+        self.version = state.version + 1
+        self.cluster.state = state.but(status=status, version=self.version)
+
+    def _apply(self, effect: Effect) -> None:
+        self.cluster.state = scaled(apply(self.cluster.state, effect))
+
+    def _write(self, of: Status | Effect | Notice | HookQuestion, carry_out: Callable[..., None]) -> None:
+        """One write, with the faults that meet it."""
+        cluster = self.cluster
+        write = Write(cluster.state.writes, cluster.state.now, of)
+        kinds = {fault.kind for fault in cluster.state.faults if fault.meets(fault.kind, write.number)}
+        cluster.state = cluster.state.but(writes=write.number + 1)
+        if FaultKind.CRASH_BEFORE in kinds:
+            raise Crash
+        if FaultKind.RIVAL in kinds:
+            cluster.history.append(Turn(cluster, Memory()).run())
+            self.stale = True
+        if FaultKind.CONFLICT in kinds and write.is_commit:
+            cluster.state = cluster.state.but(version=cluster.state.version + 1)
+        if FaultKind.LOST in kinds:
+            raise WorldError("timed out")
+        before = cluster.state
+        carry_out(of)
+        cluster.writes.append(write)
+        if cluster.watch is not None and self.decision is not None and self.seen is not None:
+            cluster.watch(
+                Moment(
+                    before=before,
+                    write=write,
+                    after=cluster.state,
+                    seen=self.seen.world,
+                    stale=self.stale,
+                    decision=self.decision,
+                    asked=tuple(cluster.asked.values()),
+                )
+            )
+        if write.is_commit:
+            cluster.asked.clear()
+        if FaultKind.CRASH_AFTER in kinds:
+            raise Crash
+        if FaultKind.APPLIED in kinds:
+            raise WorldError("timed out")
+
+
+def _nothing(of: object) -> None:
+    """A notice or a call leaves no trace in the cluster."""
+    del of

@@ -11,26 +11,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
-
-import attrs
-import cattrs
-from cattrs.gen import make_dict_unstructure_fn, override
 
 from canarycore._goal import goal
 from canarycore._ladder import GROUND, Rung, Strategy
-from canarycore._notices import Notice, Tell
 from canarycore._phases import Phase
 from canarycore._spec import Rollout
 from canarycore._status import Reason, Status
+from canarycore.codec import from_data, to_data
 from canarycore.errors import ManifestError, Problem
 
 OURS = "canarycore"
 """The field of the status that holds what Flagger has no field for."""
 
-FLAGGERS = ("phase", "failed_checks", "applied", "promoted")
-"""The attributes of a Status that Flagger's fields hold in full."""
+FLAGGERS = {
+    "phase": "phase",
+    "failed_checks": "failedChecks",
+    "applied": "lastAppliedSpec",
+    "promoted": "lastPromotedSpec",
+}
+"""The attributes of a Status that a field of Flagger's holds in full."""
+
+DEFAULTS: dict[str, Any] = to_data(Status())
+"""What goes without saying."""
 
 PROMOTED = {Phase.INITIALIZED: "True", Phase.SUCCEEDED: "True", Phase.FAILED: "False"}
 """The status of the condition Promoted; of every other phase it is Unknown."""
@@ -61,22 +64,21 @@ MESSAGES: dict[tuple[Phase, Reason], str] = {
 
 def status_to_dict(rollout: Rollout, status: Status) -> dict[str, Any]:
     """The status subresource of a rollout, as plain JSON data."""
-    written: dict[str, Any] = {
+    fields: dict[str, Any] = to_data(status)
+    ours = {name: value for name, value in fields.items() if name not in FLAGGERS and value != DEFAULTS[name]}
+    written = {
         "phase": status.phase.value,
         "failedChecks": status.failed_checks,
         "canaryWeight": status.rung.weight,
         "iterations": status.rung.iteration,
+        "lastAppliedSpec": status.applied,
+        "lastPromotedSpec": status.promoted,
+        "lastTransitionTime": _rfc3339(max(status.since or 0.0, status.analysed_at)),
         **_cookies(rollout, status),
+        "conditions": [_condition(rollout, status)],
+        OURS: json.dumps(ours, separators=(",", ":")),
     }
-    if status.applied:
-        written["lastAppliedSpec"] = status.applied
-    if status.promoted:
-        written["lastPromotedSpec"] = status.promoted
-    if status.since is not None and (time := _rfc3339(max(status.since, status.analysed_at))):
-        written["lastTransitionTime"] = time
-    written["conditions"] = [_condition(rollout, status)]
-    written[OURS] = json.dumps(_converter().unstructure(status), separators=(",", ":"))
-    return written
+    return {name: value for name, value in written.items() if value != ""}
 
 
 def status_from_dict(rollout: Rollout, found: Mapping[str, Any] | None) -> Status:
@@ -86,22 +88,17 @@ def status_from_dict(rollout: Rollout, found: Mapping[str, Any] | None) -> Statu
     """
     if not found or not found.get("phase"):
         return Status()
-    flaggers = {
-        "phase": found["phase"],
-        "failed_checks": found.get("failedChecks", 0),
-        "applied": found.get("lastAppliedSpec", ""),
-        "promoted": found.get("lastPromotedSpec", ""),
-    }
+    fields = {name: found[field] for name, field in FLAGGERS.items() if field in found}
     try:
         if OURS in found:
-            return _converter().structure({**json.loads(found[OURS]), **flaggers}, Status)
-        return _adopt(rollout, found, _converter().structure(flaggers, Status))
-    except (cattrs.BaseValidationError, ValueError, KeyError, TypeError) as error:
+            return from_data({**json.loads(found[OURS]), **fields}, Status)
+        return _adopt(rollout, found, from_data(fields, Status))
+    except (ValueError, TypeError) as error:
         problem = Problem(
             path="status",
             found="a status that cannot be read",
             expected="one that Flagger or canarycore wrote",
-            remedy=f"Correct or remove it. ({_innermost(error)})",
+            remedy=f"Correct or remove it ({error}).",
             rule="status",
         )
         raise ManifestError((problem,)) from error
@@ -119,19 +116,20 @@ def _cookies(rollout: Rollout, status: Status) -> dict[str, str]:
 
 def _condition(rollout: Rollout, status: Status) -> dict[str, str]:
     message = MESSAGES.get((status.phase, status.reason)) or MESSAGES[status.phase, Reason.NONE]
-    condition = {
+    time = _rfc3339(status.since or 0.0)
+    return {
         "type": "Promoted",
         "status": PROMOTED.get(status.phase, "Unknown"),
         "reason": status.phase.value,
         "message": message.format(kind=rollout.target.kind),
+        **({"lastUpdateTime": time, "lastTransitionTime": time} if time else {}),
     }
-    if status.since is not None and (time := _rfc3339(status.since)):
-        condition |= {"lastUpdateTime": time, "lastTransitionTime": time}
-    return condition
 
 
 def _rfc3339(seconds: float) -> str:
-    """Seconds since the epoch as Kubernetes writes them; "" where no calendar reaches."""
+    """Seconds since the epoch as Kubernetes writes them; "" for no time, and where no calendar reaches."""
+    if not seconds:
+        return ""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
@@ -155,24 +153,3 @@ def _rung(rollout: Rollout, found: Mapping[str, Any], phase: Phase) -> Rung:
     if ladder.strategy is not Strategy.WEIGHTS:
         return next(known, GROUND)
     return Rung(weight=weight)
-
-
-def _innermost(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return str(error)
-
-
-@cache
-def _converter() -> cattrs.Converter:
-    """Ours to JSON data and back: what has its default is left out, what Flagger has a field for too."""
-    attrs.resolve_types(Notice, localns={"Phase": Phase})
-    attrs.resolve_types(Status, localns={"Notice": Notice})
-    converter = cattrs.Converter(omit_if_default=True)
-    converter.register_unstructure_hook(Tell, lambda tell: tell.name)
-    converter.register_structure_hook(Tell, lambda name, _: Tell[name])
-    elsewhere: dict[str, Any] = {name: override(omit=True) for name in FLAGGERS}
-    converter.register_unstructure_hook(
-        Status, make_dict_unstructure_fn(Status, converter, _cattrs_omit_if_default=True, **elsewhere)
-    )
-    return converter

@@ -85,6 +85,7 @@ class _Reading:
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         self.lines: dict[str, int] = {}
+        self.open: set[int] = set()  # nodes being read, to notice one that refers to itself
 
     def document(self, node: Any) -> Document:
         content = self.value(node, "")
@@ -94,11 +95,18 @@ class _Reading:
 
     def value(self, node: Any, path: str) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
+        if node.id == "scalar":
+            return _scalar(node)
+        if id(node) in self.open:
+            self._complain(node, path, "an alias of something around it", "a value", "Write the value out.")
+            return None
+        self.open.add(id(node))
         if node.id == "mapping":
-            return self._mapping(node, path)
-        if node.id == "sequence":
-            return [self.value(item, join(path, index)) for index, item in enumerate(node.value)]
-        return _scalar(node)
+            value: Any = self._mapping(node, path)
+        else:
+            value = [self.value(item, join(path, index)) for index, item in enumerate(node.value)]
+        self.open.discard(id(node))
+        return value
 
     def _mapping(self, node: Any, path: str) -> dict[str, Any]:
         own: dict[str, Any] = {}
@@ -109,8 +117,7 @@ class _Reading:
                     key, path, "a key that is no text", "a field's name", "Quote it, or render the template."
                 )
             elif key.tag.endswith(":merge"):
-                for source in [value] if value.id == "mapping" else value.value:
-                    merged = {**self._mapping(source, path), **merged}
+                merged = {**self._merge(value, path), **merged}
             elif key.value in own:
                 here = join(path, key.value)
                 self._complain(key, here, f"the field {key.value!r} twice", "each field once", "Remove one of them.")
@@ -119,6 +126,15 @@ class _Reading:
                 self.lines[here] = key.start_mark.line + 1
                 own[key.value] = self.value(value, here)
         return {**merged, **own}
+
+    def _merge(self, node: Any, path: str) -> dict[str, Any]:
+        """The fields that `<<` takes in; of several mappings the first goes before the others."""
+        value = self.value(node, path)
+        sources = value if isinstance(value, list) else [value]
+        if not all(isinstance(source, dict) for source in sources):
+            self._complain(node, path, "<< with something else", "<< with a mapping", "Write the fields out.")
+            return {}
+        return {key: field for source in reversed(sources) for key, field in source.items()}
 
     def _complain(self, node: Any, path: str, found: str, expected: str, remedy: str) -> None:
         line = node.start_mark.line + 1
@@ -133,7 +149,7 @@ def _scalar(node: Any) -> Any:
         case "null":
             return None
         case "bool":
-            return text.lower() == "true"
+            return text.lower() in {"true", "yes", "on"}
         case "int":
             return _integer(text)
         case "float":

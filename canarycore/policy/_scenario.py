@@ -54,9 +54,11 @@ class Scenario:
 def inside(check: Check) -> float:
     """A value that passes the check."""
     low, high = check.minimum, check.maximum
-    if low is None or high is None:
-        return next((bound for bound in (low, high) if bound is not None), 0.0)
-    return (low + high) / 2
+    if low is not None and high is not None:
+        return (low + high) / 2
+    if high is None:
+        return 0.0 if low is None else low
+    return high / 2 if high > 0 else high
 
 
 def outside(check: Check) -> float | None:

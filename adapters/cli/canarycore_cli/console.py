@@ -1,0 +1,164 @@
+"""Printing, exit codes, and what becomes of errors.
+
+Results go to stdout, everything else to stderr. Colour is for terminals only, and NO_COLOR is respected. No
+command ends with a traceback over something that its user can put right.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+
+from canarycore.errors import CanaryError, ManifestError, UnknownProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from rich.console import Console
+
+    from canarycore.errors import Problem
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OK, TROUBLE, BAD_INPUT, ROLLED_BACK = 0, 1, 2, 3
+"""Exit codes of every command."""
+
+_DISTRIBUTIONS = {
+    "canarycore_runtime": "canarycore-runtime",
+    "canarycore_local": "canarycore-local",
+    "canarycore_hooks": "canarycore-hooks",
+    "canarycore_metrics": "canarycore-metrics",
+    "ruamel": "canarycore[yaml]",
+}
+"""Which distribution brings a module that may be missing."""
+
+
+class BadInput(CanaryError):
+    """What the user typed cannot be used; the message says what was expected."""
+
+
+def out() -> Console:
+    """The console of results."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """The console of everything that is not a result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(data: object) -> None:
+    """One line of JSON on stdout, at once: programs read along."""
+    sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def tells_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """A command whose errors are told in words: 2 for what the user can put right, 1 for the rest."""
+
+    @wraps(command)
+    def told(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return command(*args, **options)
+        except ManifestError as error:
+            print_problems(error.problems, err())
+            raise typer.Exit(BAD_INPUT) from None
+        except (BadInput, UnknownProvider) as error:
+            fail(str(error), BAD_INPUT)
+        except ModuleNotFoundError as error:
+            distribution = _DISTRIBUTIONS.get((error.name or "").partition(".")[0])
+            if distribution is None:
+                raise
+            fail(f"this needs {distribution}, which is not installed: pip install {distribution!r}", BAD_INPUT)
+        except (CanaryError, OSError) as error:
+            fail(str(error), TROUBLE)
+        except BrokenPipeError:
+            raise typer.Exit(TROUBLE) from None
+
+    return told
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End with a message."""
+    err().print(message, style="red", markup=False)
+    raise typer.Exit(code)
+
+
+def print_problems(problems: Iterable[Problem], console: Console) -> None:
+    """Every problem: where, what was found, what was expected, what to do."""
+    from rich.text import Text
+
+    for problem in problems:
+        where = ":".join(str(part) for part in (problem.file, problem.line) if part)
+        console.print(
+            Text.assemble(
+                (f"{where}  " if where else "", "bold"),
+                (problem.severity, "red" if problem.severity == "error" else "yellow"),
+                f"  {problem.path or 'the document'}  ",
+                (f"[{problem.rule}]", "dim"),
+            )
+        )
+        console.print(Text(f"    found {problem.found}, expected {problem.expected}"))
+        console.print(Text(f"    {problem.remedy}"))
+
+
+def pairs(texts: Iterable[str], option: str, meaning: str, read: Callable[[str], T]) -> Mapping[str, T]:
+    """Repeated options NAME=VALUE as a mapping. `read` raises ValueError for a value it cannot read."""
+    found: dict[str, T] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name] = read(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise BadInput(f"{option} {text}: expected {meaning}")
+    return found
+
+
+def approval(value: str) -> bool:
+    """Read `approve` or `deny`."""
+    known = {"approve": True, "deny": False}
+    if value not in known:
+        raise ValueError(value)
+    return known[value]
+
+
+def share(value: str) -> float:
+    """Read a share, `0.02` or `2%`, as a number from 0 to 1."""
+    number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+    if not 0 <= number <= 1:
+        raise ValueError(value)
+    return number
+
+
+def old_and_new(text: str, option: str, meaning: str, read: Callable[[str], T]) -> tuple[T, T]:
+    """Read `old,new`."""
+    try:
+        old, new = (read(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise BadInput(f"{option} {text}: expected {meaning}") from None
+    return old, new
+
+
+def plain(seconds: float) -> str:
+    """A time span for people: 45s, 2m05s, 1h02m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}s" if seconds != whole and seconds < 10 else f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    return f"{minutes // 60}h{minutes % 60:02}m"
+
+
+Json = dict[str, Any]

@@ -1,0 +1,39 @@
+"""canary lint: everything that is wrong with some manifests, at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore.manifest import check_files
+from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
+from canarycore_cli.manifests import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from canarycore.manifest import Report
+
+
+def lint(paths: Iterable[str], *, strict: bool, as_json: bool) -> int:
+    """Print the problems; returns the exit code. `strict`: warnings count as errors."""
+    files = texts(paths)
+    report = check_files(files)
+    if as_json:
+        print_json({"files": len(files), **report.to_json()})
+    else:
+        _print(report, len(files))
+    return BAD_INPUT if report.errors or (strict and report.problems) else OK
+
+
+def _print(report: Report, files: int) -> None:
+    console = out()
+    print_problems(report.problems, console)
+    errors = len(report.errors)
+    warnings = len(report.problems) - errors
+    looked_at = f"{_count(files, 'file')} with {_count(len(report.canaries), 'usable Canary', 'usable Canaries')}"
+    verdict = "clean" if not report.problems else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    console.print(f"{verdict} in {looked_at}", style="bold", markup=False)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

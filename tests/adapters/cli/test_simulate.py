@@ -1,0 +1,120 @@
+"""canary simulate: one run as a log, many as probabilities."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.cli.conftest import MANIFEST, Canary
+
+KEYS = {
+    "runs",
+    "promoted",
+    "rolled_back",
+    "p_rollback",
+    "p_rollback_ci95",
+    "mean_minutes",
+    "mean_bad_requests",
+    "mean_excess_bad_requests",
+    "p50_minutes",
+    "p95_minutes",
+}
+
+
+def test_many_runs_give_probabilities_with_intervals(canary: Canary, manifest: Path) -> None:
+    result = canary("simulate", manifest, "--error-rate", "0.001,0.02", "--rps", "10", "--runs", "300", "--json")
+    told = json.loads(result.stdout)
+    low, high = told["p_rollback_ci95"]
+    assert result.exit_code == 0
+    assert set(told) >= KEYS
+    assert told["promoted"] + told["rolled_back"] == told["runs"] == 300
+    assert low < told["p_rollback"] < high
+    assert told["p_rollback"] == pytest.approx(0.849, abs=0.08)  # more than 3 bad of 300 at 2%, four standard errors
+
+
+def test_one_run_gives_its_events_and_the_same_keys(canary: Canary, manifest: Path) -> None:
+    told = json.loads(canary("simulate", manifest, "--json").stdout)
+    assert set(told) >= KEYS
+    assert (told["outcome"], told["reason"], told["runs"]) == ("promoted", "Passed", 1)
+    events = [event["text"] for event in told["events"] if event["kind"] == "event"]
+    assert events[:3] == [
+        "New revision detected! Scaling up app.test",
+        "Starting canary analysis for app.test",
+        "Advance app.test canary weight 50",
+    ]
+    decisions = [event for event in told["events"] if event["kind"] == "decision"]
+    assert decisions[0]["text"] == "Initialized → Progressing: a new revision was found"
+
+
+def test_one_run_prints_flaggers_texts_with_times(canary: Canary, manifest: Path) -> None:
+    told = canary("simulate", manifest, "--error-rate", "0,50%").stdout
+    assert "0:02:00  Failed             0%  Rolling back app.test failed checks threshold reached 1" in told
+    assert told.splitlines()[-1].startswith("Rolled back (FailedChecks) after 2m00s")
+
+
+def test_many_runs_print_a_table(canary: Canary, manifest: Path) -> None:
+    told = canary("simulate", manifest, "--runs", "20").stdout
+    assert "promoted" in told
+    assert "100.0%" in told
+    assert "20 runs" in told
+
+
+def test_a_seed_repeats_itself(canary: Canary, manifest: Path) -> None:
+    run = ("simulate", manifest, "--error-rate", "0,1%", "--runs", "50", "--json", "--seed")
+    assert canary(*run, "1").stdout == canary(*run, "1").stdout != canary(*run, "2").stdout
+
+
+def test_several_processes_give_the_same_runs(canary: Canary, manifest: Path) -> None:
+    run = ("simulate", manifest, "--error-rate", "0,1%", "--runs", "60", "--json")
+    assert canary(*run).stdout == canary(*run, "--jobs", "2").stdout
+
+
+def test_a_denied_gate_leaves_it_undecided(canary: Canary, manifest: Path) -> None:
+    told = json.loads(canary("simulate", manifest, "--gate", "gate=deny", "--json").stdout)
+    assert (told["outcome"], told["promoted"], told["rolled_back"]) == ("undecided", 0, 0)
+
+
+def test_slow_responses_roll_back(canary: Canary, tmp_path: Path) -> None:
+    path = tmp_path / "slow.yaml"
+    path.write_text(MANIFEST.replace("request-success-rate", "request-duration").replace("min: 99", "max: 500"))
+    told = json.loads(canary("simulate", path, "--latency", "100,900", "--json").stdout)
+    assert told["outcome"] == "rolled back"
+
+
+def test_a_broken_manifest_is_refused_with_every_problem(canary: Canary, broken: Path) -> None:
+    result = canary("simulate", broken)
+    assert result.exit_code == 2
+    assert "spec.targetRef.name" in result.stderr
+    assert "spec.service.port" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--error-rate", "0.01"), "two shares"),
+        (("--error-rate", "0,2"), "two shares"),
+        (("--latency", "fast,slow"), "two P99s"),
+        (("--gate", "gate"), "NAME=approve"),
+        (("--gate", "other=deny"), "it has gate"),
+        (("--failures", "gate=often"), "NAME=SHARE"),
+        (("--match-share", "12"), "a share"),
+        (("--canary", "other"), "expected one of app.test"),
+    ],
+)
+def test_options_that_cannot_be_used_say_what_was_expected(
+    canary: Canary, manifest: Path, options: tuple[str, ...], words: str
+) -> None:
+    result = canary("simulate", manifest, *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_one_of_several_canaries_is_chosen_by_name(canary: Canary, tmp_path: Path) -> None:
+    path = tmp_path / "both.yaml"
+    path.write_text(MANIFEST + "---\n" + MANIFEST.replace("name: app", "name: two"))
+    refused = canary("simulate", path)
+    assert (refused.exit_code, "app.test, two.test" in refused.stderr) == (2, True)
+    assert canary("simulate", path, "--canary", "two").exit_code == 0

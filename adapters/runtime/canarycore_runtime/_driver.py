@@ -10,9 +10,10 @@ Why stopping anywhere is safe: the status is durable before its first effect, ef
 stay in the status until they are told. So a cycle may be dropped between any two calls; a write under way is carried
 to its end first (`whole`), so that its outcome is known.
 
-Questions outlive the cycle that put them. A change of the world does not wait for a slow provider: it interrupts the
-cycle, the next one looks again, and finds its questions still under way if it asks the same. If it decided otherwise
-(an abort, another revision), they are dropped.
+Answers take time, and nothing may be decided from a view that is older than its answers. So a cycle that has to wait for
+an answer ends there, and the next one looks again: when the answers are in, it finds them as it asks the same. A change
+of the world does not wait for a slow provider either: the next cycle looks at once, and finds its questions still under
+way, or decides otherwise (an abort, another revision) and drops them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from canarycore import (
     Apply,
@@ -54,7 +55,7 @@ from canarycore.errors import WorldError
 from canarycore_runtime._calls import Lanes, Limits, call, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 
     from canarycore import Answer, Effect, Question, Request, Rollout
     from canarycore_runtime.ports import Parts
@@ -64,8 +65,8 @@ class GoneError(Exception):
     """The store no longer has the rollout."""
 
 
-class InterruptedCycleError(Exception):
-    """The world changed while questions were under way; nothing was decided."""
+class LookAgainError(Exception):
+    """Time has passed over a question, nothing was decided: another cycle is due now."""
 
 
 class UndeliveredError(WorldError):
@@ -86,7 +87,7 @@ class Driver:
     changed: asyncio.Event = Factory(asyncio.Event)
     seen: Seen | None = None
     _version: str = ""
-    _asked: dict[str, asyncio.Task[Answer]] = Factory(dict)
+    _asked: dict[Question, asyncio.Task[Answer]] = Factory(dict)
     _heard: dict[str, set[int]] = Factory(dict)
     _heard_before: Mapping[str, set[int]] = Factory(dict)
     _deaf: set[int] = Factory(set)
@@ -95,7 +96,7 @@ class Driver:
     async def drive(self) -> Rest:
         """One cycle. The caller has taken no slot; one is held while anything but an answer is awaited.
 
-        Raises WorldError when the rollout could not be observed, GoneError, and InterruptedCycleError.
+        Raises WorldError when the rollout could not be observed, GoneError, and LookAgainError.
         """
         self.changed.clear()
         self._deaf = set()
@@ -105,8 +106,7 @@ class Driver:
             rest = await self._answer_all(cycle(self.memory))
         finally:
             self._leave()
-        if rest.decision is not None:
-            self.drop_questions()
+        self.drop_questions()
         return rest
 
     async def _answer_all(self, requests: Generator[Request, object, Rest]) -> Rest:
@@ -125,10 +125,11 @@ class Driver:
         finally:
             requests.close()
 
-    def drop_questions(self, wanted: Mapping[str, object] = {}) -> None:
-        """Stop asking what no decision waits for any more."""
-        for key in self._asked.keys() - wanted.keys():
-            self._asked.pop(key).cancel()
+    def drop_questions(self) -> None:
+        """No decision waits for their answers any more."""
+        for task in self._asked.values():
+            task.cancel()
+        self._asked.clear()
 
     # slots ------------------------------------------------------------------------------------------------------
 
@@ -162,28 +163,34 @@ class Driver:
             deleted=stored.deleted,
             restored=workloads.restored,
         )
+        if self.seen is not None and self.seen.status != stored.status:
+            self.drop_questions()  # asked for another decision
         self._version = stored.version
         self.seen = Seen(stored.rollout, stored.status, world)
         return self.seen
 
     async def fetch(self, fetch: Fetch) -> dict[str, Answer]:
-        wanted = {question.key: question for question in fetch.questions}
-        self.drop_questions(wanted)
-        for key, question in wanted.items():
-            if key not in self._asked:
-                self._asked[key] = self.group.create_task(self._ask(question))
-        self._leave()
-        answered = asyncio.ensure_future(asyncio.wait([self._asked[key] for key in wanted]))
+        """A question is told from others by what it asks: its key tells the poll too, which moves while one waits."""
+        answers = {}
+        for question in fetch.questions:
+            asked = evolve(question, key="")
+            if asked not in self._asked:
+                self._asked[asked] = self.group.create_task(self._ask(question))
+            answers[question.key] = self._asked[asked]
+        if not all(task.done() for task in answers.values()):
+            self._leave()
+            await self._answered_or_changed(answers.values())
+            raise LookAgainError(self.key)
+        return {key: task.result() for key, task in answers.items()}
+
+    async def _answered_or_changed(self, tasks: Iterable[asyncio.Task[Answer]]) -> None:
+        answered = asyncio.ensure_future(asyncio.wait(tasks))
         changed = asyncio.ensure_future(self.changed.wait())
         try:
             await asyncio.wait({answered, changed}, return_when=asyncio.FIRST_COMPLETED)
-            if not answered.done():
-                raise InterruptedCycleError(self.key)
         finally:
             answered.cancel()
             changed.cancel()
-        await self._enter()
-        return {key: self._asked.pop(key).result() for key in wanted}
 
     async def _ask(self, question: Question) -> Answer:
         """The provider's answer. Whatever goes wrong is an answer too."""
@@ -193,8 +200,9 @@ class Driver:
                 answer = await way.put(self, rollout, question)
         except WorldError as error:
             return way.failed(str(error))
-        if not isinstance(answer, way.expected):
-            return way.failed(f"its adapter answered with {type(answer).__name__}, expected {way.expected.__name__}")
+        if not isinstance(answer, question.answer):
+            found, expected = type(answer).__name__, question.answer.__name__
+            return way.failed(f"its adapter answered with {found}, expected {expected}")
         return answer
 
     async def commit(self, commit: Commit) -> None:
@@ -247,11 +255,10 @@ _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
 
 @frozen
 class _Way:
-    """How a kind of question is put: in whose lane, to whom, what must come back, and what stands for a failure."""
+    """How a kind of question is put: in whose lane, to whom, and what stands for a failure."""
 
     lane: Callable[[Rollout, Any], str]
     put: Callable[[Driver, Rollout, Any], Awaitable[object]]
-    expected: type[Answer]
     failed: Callable[[str], Answer]
 
 
@@ -274,17 +281,15 @@ async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> 
 
 
 _WAYS: dict[type[Question], _Way] = {
-    MetricQuestion: _Way(_metric_lane, _query, MetricAnswer, lambda text: MetricAnswer(error=text)),
+    MetricQuestion: _Way(_metric_lane, _query, lambda text: MetricAnswer(error=text)),
     HookQuestion: _Way(
         lambda _, question: f"hook {urlsplit(question.hook.url).netloc}",
         _call_hook,
-        HookAnswer,
         lambda text: HookAnswer(passed=False, text=text),
     ),
     SourcesQuestion: _Way(
         lambda rollout, _: f"sources {rollout.provider}",
         _ask_sources,
-        SourcesAnswer,
         lambda text: SourcesAnswer(error=text),
     ),
 }

@@ -31,7 +31,7 @@ from attrs import define, frozen
 from canarycore import Phase, Rest
 from canarycore.errors import WorldError
 from canarycore_runtime._calls import Lanes, Limits, call
-from canarycore_runtime._driver import Driver, GoneError, InterruptedCycleError, UndeliveredError
+from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +233,7 @@ class Runner:
         except GoneError:
             self._forget(driver)
             return
-        except InterruptedCycleError:
+        except LookAgainError:
             rest = None
         except Exception as error:  # noqa: BLE001 - it ends as this rollout's trouble
             rest = self._trouble(driver.key, error)

@@ -15,6 +15,7 @@ import asyncio
 import math
 import random
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from itertools import count
@@ -27,7 +28,7 @@ from attrs.validators import ge, gt, le
 from canarycore_local.router import REVISION_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
 NOBODY = ""
 """Who answered a request that got no answer from either side."""
@@ -40,7 +41,8 @@ _STEP = math.log(1.05)
 class Traffic:
     """What to send.
 
-    rate: requests a second. share: percent of requests that carry the `matching` headers. timeout: seconds. path and matching_path: with the query. poisson: arrivals at random by `seed`, instead of evenly spaced.
+    rate: requests a second. share: percent of requests that carry the `matching` headers. timeout: seconds.
+    path and matching_path: with the query. poisson: arrivals at random by `seed`, instead of evenly spaced.
     most_in_flight: requests beyond are dropped, and bad.
     """
 
@@ -137,7 +139,7 @@ class Window:
 
 
 class Generator:
-    """Sends traffic to `url` until told to stop. `generating` gives one that runs."""
+    """Sends traffic to `url` between `start` and `stop`. `generating` gives one."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, traffic: Traffic) -> None:
         self._session = session
@@ -145,6 +147,7 @@ class Generator:
         self._traffic = traffic
         self._random = random.Random(traffic.seed)  # noqa: S311 - no secrets here
         self._in_flight = 0
+        self._begun = asyncio.Event()
         self._stopped = False
         self._all = Window(label="all")
         self._windows = [Window(label="start")]
@@ -167,18 +170,24 @@ class Generator:
     @property
     def running(self) -> bool:
         """Whether requests are being sent."""
-        return not self._stopped
+        return self._begun.is_set() and not self._stopped
 
     def open_window(self, label: str) -> None:
         """Requests started from now on belong to a new window."""
         self._windows.append(Window(label=label))
 
+    def start(self) -> None:
+        """Begin to send, if nothing is sent yet."""
+        self._begun.set()
+
     def stop(self) -> None:
         """Start no further request."""
         self._stopped = True
+        self._begun.set()
 
     async def run(self) -> None:
-        """Send until stopped; returns when the last request is answered."""
+        """Send from the start until stopped; returns when the last request is answered."""
+        await self._begun.wait()
         loop = asyncio.get_running_loop()
         start = loop.time()
         async with asyncio.TaskGroup() as group:
@@ -225,7 +234,7 @@ class Generator:
 
 @asynccontextmanager
 async def generating(url: str, traffic: Traffic) -> AsyncIterator[Generator]:
-    """Traffic for as long as the context lasts; it ends when the last request is answered."""
+    """A generator that waits to be started; the context ends when its last request is answered."""
     timeout = aiohttp.ClientTimeout(total=traffic.timeout)
     connections, no_memory = aiohttp.TCPConnector(limit=0), aiohttp.DummyCookieJar()  # each request is a new user
     async with (

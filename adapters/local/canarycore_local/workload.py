@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from canarycore import Rollout
     from canarycore_local.envoy import Envoy
     from canarycore_local.processes import Process, Processes
-    from canarycore_runtime.ports import Clock
 
 PLAN = "plan.json"
 
@@ -109,11 +108,19 @@ class _Crashes:
 class LocalWorkload:
     """The target and the primary of one rehearsal. `running` gives one that works."""
 
-    def __init__(self, processes: Processes, envoy: Envoy, folder: Path, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        envoy: Envoy,
+        folder: Path,
+        session: aiohttp.ClientSession,
+        key: str,
+    ) -> None:
         self._processes = processes
         self._envoy = envoy
         self._folder = folder
         self._session = session
+        self._key = key
         self._plan = _load(folder)
         self._instances: dict[str, _Instance] = {}
         self._leaving: dict[Side, int] = dict.fromkeys(Side, 0)
@@ -121,8 +128,7 @@ class LocalWorkload:
         self._crashes: dict[tuple[Side, str], _Crashes] = {}
         self._unready_since: dict[Side, float] = {}
         self._trouble: str = "the processes were not looked at yet"
-        self.clock: Clock = time.time
-        self.changed = asyncio.Event()
+        self._changed = asyncio.Event()
 
     # the port ---------------------------------------------------------------------------------------------------
 
@@ -176,16 +182,22 @@ class LocalWorkload:
         """Run the target again. The primary runs on until everything ends: requests may still be on their way."""
         await self._change(up=True, restored=True)
 
+    async def changes(self) -> AsyncIterator[str]:
+        """The rollout's key, whenever a process became ready, unready, came or went."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            yield self._key
+
     # the owner --------------------------------------------------------------------------------------------------
 
     async def deploy(self, version: Version) -> None:
         """Give the target another version, as its owner would."""
         await self._change(target=version)
 
-    @property
-    def deployed(self) -> Version | None:
-        """The target's version."""
-        return self._plan.target
+    def revision(self) -> str:
+        """What the target carries; empty before anything was deployed."""
+        return "" if self._plan.target is None else self._plan.target.revision
 
     def versions(self) -> dict[str, str]:
         """The labels of the versions known, by revision."""
@@ -216,7 +228,7 @@ class LocalWorkload:
         if plan != self._plan:
             await asyncio.to_thread(_save, self._folder, plan)
             self._plan = plan
-            self.changed.set()
+            self._changed.set()
 
     # the loop ---------------------------------------------------------------------------------------------------
 
@@ -232,7 +244,7 @@ class LocalWorkload:
             except WorldError as trouble:
                 self._trouble = str(trouble)
             if self._seen() != before:
-                self.changed.set()
+                self._changed.set()
             await asyncio.sleep(TICK)
 
     def _seen(self) -> object:
@@ -349,7 +361,7 @@ class LocalWorkload:
         if complete or desired == 0:
             self._unready_since.pop(side, None)
         else:
-            self._unready_since.setdefault(side, self.clock())
+            self._unready_since.setdefault(side, time.time())
         return Workload(
             revision=version.revision,
             desired=desired,
@@ -361,11 +373,11 @@ class LocalWorkload:
 
 
 @asynccontextmanager
-async def running(processes: Processes, envoy: Envoy, folder: Path) -> AsyncIterator[LocalWorkload]:
-    """The workload of `folder`, tended for as long as the context lasts. Its processes outlive it."""
+async def running(processes: Processes, envoy: Envoy, folder: Path, key: str) -> AsyncIterator[LocalWorkload]:
+    """The workload of the rollout `key` in `folder`, tended while the context lasts. Its processes outlive it."""
     timeout = aiohttp.ClientTimeout(total=_PROBE)
     async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
-        workload = LocalWorkload(processes, envoy, folder, session)
+        workload = LocalWorkload(processes, envoy, folder, session, key)
         loop = group.create_task(workload.tend())
         try:
             yield workload

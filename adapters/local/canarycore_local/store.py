@@ -1,0 +1,161 @@
+"""The port StatusStore: rollouts, their statuses and the commands given to them, in one SQLite file.
+
+Several processes may use the file at once: one that runs the rollout, and others that give commands. A status is
+committed under an optimistic lock, the row's version, and is on the disk before `commit` returns. Each call has a
+connection of its own in a thread, so that nothing is shared and the event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from canarycore import Command, CommandKind, Rollout, Status
+from canarycore.codec import from_json, to_json
+from canarycore.errors import Conflict, WorldError
+from canarycore_runtime.ports import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rollouts (
+    key TEXT PRIMARY KEY,
+    rollout TEXT NOT NULL,
+    status TEXT NOT NULL,
+    version INTEGER NOT NULL DEFAULT 1,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    wishes INTEGER NOT NULL DEFAULT 0  -- how often anybody changed what is wanted: what `changes` looks at
+);
+CREATE TABLE IF NOT EXISTS commands (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL REFERENCES rollouts (key),
+    kind TEXT NOT NULL,
+    weight INTEGER NOT NULL
+);
+"""
+
+_BUSY = 5.0
+_POLL = 0.2
+
+
+class SqliteStore:
+    """The rollouts in the file at `path`; it is made when it is first used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    # the port ---------------------------------------------------------------------------------------------------
+
+    async def keys(self) -> tuple[str, ...]:
+        """The rollouts there are."""
+        return tuple(key for (key,) in await self._rows("SELECT key FROM rollouts ORDER BY key"))
+
+    async def load(self, key: str) -> Stored | None:
+        """The rollout, its status and the newest command given to it; None when there is no such rollout."""
+
+        def read(database: sqlite3.Connection) -> tuple[Any, Any]:
+            database.execute("BEGIN")  # both reads see the same moment
+            found = "SELECT rollout, status, version, deleted FROM rollouts WHERE key = ?"
+            newest = "SELECT number, kind, weight FROM commands WHERE key = ? ORDER BY number DESC LIMIT 1"
+            return database.execute(found, (key,)).fetchone(), database.execute(newest, (key,)).fetchone()
+
+        row, command = await self._do(read)
+        if row is None:
+            return None
+        rollout, status, version, deleted = row
+        return Stored(
+            rollout=from_json(rollout, Rollout),
+            status=from_json(status, Status),
+            version=str(version),
+            command=None if command is None else _command(*command),
+            deleted=bool(deleted),
+        )
+
+    async def commit(self, key: str, status: Status, version: str) -> str:
+        """Store `status` durably if the stored version is still `version`; returns the new one, or raises Conflict."""
+        statement = "UPDATE rollouts SET status = ?, version = version + 1 WHERE key = ? AND version = ?"
+        if not await self._write((statement, (to_json(status), key, int(version)))):
+            raise Conflict(f"{key} is no longer at version {version}: somebody else committed first")
+        return str(int(version) + 1)
+
+    async def changes(self) -> AsyncIterator[str]:
+        """The keys of rollouts that were added or edited, or were given a command, as it happens."""
+        known = await self._wishes()
+        while True:
+            await asyncio.sleep(_POLL)
+            now = await self._wishes()
+            for key in {key for key, _ in now ^ known}:
+                yield key
+            known = now
+
+    async def _wishes(self) -> frozenset[tuple[str, int]]:
+        return frozenset(await self._rows("SELECT key, wishes FROM rollouts"))
+
+    # the owner --------------------------------------------------------------------------------------------------
+
+    async def put(self, rollout: Rollout) -> str:
+        """Add a rollout, or change what is wanted of it; its status stays. Returns its key."""
+        key = key_of(rollout)
+        statement = """
+            INSERT INTO rollouts (key, rollout, status) VALUES (?1, ?2, ?3) ON CONFLICT (key)
+            DO UPDATE SET rollout = ?2, version = version + 1, wishes = wishes + 1 WHERE rollout <> ?2
+        """
+        await self._write((statement, (key, to_json(rollout), to_json(Status()))))
+        return key
+
+    async def delete(self, key: str) -> None:
+        """Ask for the rollout's deletion: it ends in Terminated."""
+        statement = "UPDATE rollouts SET deleted = 1, version = version + 1, wishes = wishes + 1 WHERE key = ?"
+        await self._write((statement, (key,)))
+
+    async def give(self, key: str, kind: CommandKind, weight: int = 0) -> None:
+        """Give a command. Raises WorldError when there is no such rollout."""
+        command = "INSERT INTO commands (key, kind, weight) SELECT key, ?2, ?3 FROM rollouts WHERE key = ?1"
+        noticed = "UPDATE rollouts SET wishes = wishes + 1 WHERE key = ?"
+        if not await self._write((command, (key, kind.value, weight)), (noticed, (key,))):
+            known = ", ".join(await self.keys()) or "none"
+            raise WorldError(f"no rollout {key} in {self._path}: there are {known}")
+
+    # SQLite -----------------------------------------------------------------------------------------------------
+
+    async def _rows(self, query: str) -> list[Any]:
+        return await self._do(lambda database: database.execute(query).fetchall())
+
+    async def _write(self, *statements: tuple[str, tuple[object, ...]]) -> int:
+        """Carry out all or nothing; returns how many rows the last one changed."""
+
+        def write(database: sqlite3.Connection) -> int:
+            database.execute("BEGIN IMMEDIATE")
+            changed = [database.execute(statement, values).rowcount for statement, values in statements]
+            database.execute("COMMIT")
+            return changed[-1]
+
+        return await self._do(write)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def connected() -> T:
+            with closing(sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+                database.executescript(_SCHEMA)
+                return work(database)
+
+        try:
+            return await asyncio.to_thread(connected)
+        except sqlite3.Error as error:
+            raise WorldError(f"the store {self._path} failed: {error}") from error
+
+
+def key_of(rollout: Rollout) -> str:
+    """The key of a rollout in a store."""
+    return f"{rollout.namespace}/{rollout.name}"
+
+
+def _command(number: int, kind: str, weight: int) -> Command:
+    return Command(id=f"{kind}-{number}", kind=CommandKind(kind), weight=weight)

@@ -1,0 +1,311 @@
+"""Hypothesis strategies for everything that the core takes in, and for schedules of a simulated cluster.
+
+    from hypothesis import given
+    from canarycore.testing.strategies import rollouts
+
+    @given(rollouts())
+    def test_my_policy_store_keeps_a_rollout(rollout): ...
+
+`rollouts` cover every ladder. `statuses`, `observations` and answers are not tame: they combine what no cluster would,
+as `decide` must have an answer to that too. `worlds` are clusters in which a first revision is promoted; `schedules`
+are what others then do, and `faults` what goes wrong, as plain data.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from canarycore._ladder import GROUND, Ladder, Rung, Strategy
+from canarycore._phases import Phase
+from canarycore._questions import (
+    Answer,
+    HookAnswer,
+    HookQuestion,
+    MetricAnswer,
+    MetricQuestion,
+    Question,
+    SourcesAnswer,
+)
+from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, NoData, Rollout, StringMatch, TargetRef
+from canarycore._status import Pending, Reason, Status
+from canarycore._world import Command, CommandKind, Routes, Workload
+from canarycore._world import World as Observation
+from canarycore.testing._actions import (
+    Action,
+    Deploy,
+    Edit,
+    Measure,
+    Order,
+    RemoveTarget,
+    RouteByHand,
+    ScalePrimary,
+    ScaleTarget,
+    SetPace,
+    SourcesAre,
+)
+from canarycore.testing._actions import Answer as AnswerHook
+from canarycore.testing._metrics import ByRevision, Constant
+from canarycore.testing._state import AT_ONCE, NEVER, READS, Fault, FaultKind, Pace, Scaler, State, after, stuck
+from canarycore.testing.world import World
+
+try:
+    from hypothesis import strategies as st
+except ModuleNotFoundError as missing:
+    message = "canarycore.testing.strategies needs Hypothesis: pip install canarycore[testing]"
+    raise ModuleNotFoundError(message, name=missing.name) from missing
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+REVISIONS = ("v1", "v2", "v3")
+"""Few, so that they meet one another."""
+
+revisions: SearchStrategy[str] = st.sampled_from(REVISIONS)
+weights: SearchStrategy[int] = st.integers(0, 100)
+times: SearchStrategy[float] = st.sampled_from([0.0, 1.0, 9.0, 10.0, 11.0, 20.0, 30.0, 100.0, 1000.0])
+
+
+# ------------------------------------------------------------------------------------------------------- rollouts
+
+
+def ladders() -> SearchStrategy[Ladder]:
+    """Every strategy of Flagger, and ladders without any step."""
+    back = st.sampled_from([0, 10, 30, 100])
+    rising = st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(lambda steps: tuple(sorted(steps)))
+    routed, mirror = st.booleans(), st.booleans()
+    by_step = st.builds(
+        Ladder,
+        step=st.integers(1, 100),
+        top=st.integers(1, 100),
+        mirror=mirror,
+        step_back=back,
+    )
+    by_steps = st.builds(Ladder, steps=rising, mirror=mirror, step_back=back)
+    ab = st.builds(Ladder, strategy=st.just(Strategy.AB), iterations=st.integers(1, 5))
+    blue_green = st.builds(
+        Ladder,
+        strategy=st.just(Strategy.BLUE_GREEN),
+        iterations=st.integers(1, 5),
+        mirror=mirror,
+        routed=routed,
+    )
+    return st.one_of(by_step, by_steps, ab, blue_green, st.just(Ladder()))
+
+
+def checks() -> SearchStrategy[Check]:
+    """Checks of each kind, with a range or without."""
+    return st.one_of(
+        st.just(Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)),
+        st.just(Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0)),
+        st.just(Check(name="not-found", kind=CheckKind.TEMPLATE, maximum=5.0)),
+        st.just(Check(name="inline", kind=CheckKind.QUERY, minimum=0.0, maximum=1.0)),
+        st.just(Check(name="boundless", kind=CheckKind.QUERY)),
+    )
+
+
+def hooks() -> SearchStrategy[tuple[Hook, ...]]:
+    """Up to four hooks, each type at most twice."""
+    kinds = st.lists(st.sampled_from(HookType), max_size=4)
+    return kinds.map(
+        lambda found: tuple(
+            Hook(name=f"{kind.value}-{number}", type=kind, url="http://hooks.example", mute_alert=number % 2 == 1)
+            for number, kind in enumerate(found)
+        )
+    )
+
+
+@st.composite
+def rollouts(draw: DrawFn) -> Rollout:
+    """Policies of every kind, with small numbers."""
+    ladder = draw(ladders())
+    matched = ladder.strategy is Strategy.AB
+    found = draw(st.lists(checks(), max_size=3, unique_by=lambda check: check.name))
+    return Rollout(
+        name="podinfo",
+        namespace="test",
+        target=TargetRef(name="podinfo", kind=draw(st.sampled_from(["Deployment", "DaemonSet"]))),
+        ladder=ladder,
+        interval=draw(st.sampled_from([10.0, 30.0])),
+        threshold=draw(st.integers(1, 3)),
+        checks=tuple(found),
+        hooks=draw(hooks()),
+        match=(Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),) if matched else (),
+        affinity=draw(st.sampled_from([None, None, Affinity(cookie_name="canary")])),
+        no_data=draw(st.sampled_from(NoData)),
+        min_samples=draw(st.sampled_from([0, 0, 100])),
+        inconclusive_limit=draw(st.sampled_from([0, 2])),
+        progress_deadline=draw(st.sampled_from([20.0, 60.0, 600.0])),
+        primary_ready=draw(st.sampled_from([100, 50])),
+        canary_ready=draw(st.sampled_from([100, 50])),
+        skip_analysis=draw(st.sampled_from([False, False, False, True])),
+        suspend=draw(st.sampled_from([False, False, False, False, True])),
+        revert_on_deletion=draw(st.booleans()),
+        drain=draw(st.sampled_from([0.0, 1.0])),
+    )
+
+
+# ------------------------------------------------------------------------------------------- what decide is given
+
+
+def rungs() -> SearchStrategy[Rung]:
+    """Any rung, on some ladder or on none."""
+    return st.builds(
+        Rung, weight=weights, mirrored=st.booleans(), matched=st.booleans(), iteration=st.integers(0, 6)
+    ) | st.just(GROUND)
+
+
+def statuses() -> SearchStrategy[Status]:
+    """Any status, however it may have come about; one without a beginning is in the first phase."""
+    return st.just(Status()) | st.builds(
+        Status,
+        phase=st.sampled_from(Phase),
+        reason=st.sampled_from(Reason),
+        since=times,
+        analysed_at=times,
+        rung=rungs(),
+        failed_checks=st.integers(0, 4),
+        holds=st.integers(0, 3),
+        applied=st.sampled_from(["", *REVISIONS]),
+        promoted=st.sampled_from(["", *REVISIONS]),
+        previous=st.sampled_from(["", *REVISIONS]),
+        drain_until=times,
+        paused=st.booleans(),
+        handled=st.sampled_from(["", "c1", "c2"]),
+        pending=st.sampled_from([(), (Pending.SETTLE,), (Pending.HOOKS, Pending.SETTLE), (Pending.HOOKS,)]),
+    )
+
+
+def workloads() -> SearchStrategy[Workload]:
+    """Any counts of pods, sensible or not."""
+    few = st.integers(0, 3)
+    return st.builds(
+        Workload,
+        revision=revisions,
+        desired=few,
+        updated=few,
+        ready=few,
+        total=few,
+        unready_since=st.none() | times,
+        stuck=st.sampled_from(["", "", "", 'deployment "podinfo" exceeded its progress deadline']),
+    ) | st.builds(_ready, revisions, st.integers(0, 3))
+
+
+def _ready(revision: str, pods: int) -> Workload:
+    return Workload(revision=revision, desired=pods, updated=pods, ready=pods, total=pods)
+
+
+def routings() -> SearchStrategy[Routes]:
+    """Any routes."""
+    return st.builds(
+        Routes,
+        weight=weights | st.sampled_from([0, 100]),
+        mirrored=st.booleans(),
+        matched=st.booleans(),
+        cookie=st.sampled_from(["", *REVISIONS]),
+        expired=st.sampled_from(["", *REVISIONS]),
+    ) | st.just(Routes())
+
+
+def commands() -> SearchStrategy[Command]:
+    """Any command, weights outside 0 to 100 included."""
+    kinds = st.sampled_from(CommandKind)
+    return st.builds(Command, id=st.sampled_from(["c1", "c2", "c3"]), kind=kinds, weight=st.integers(-1, 101))
+
+
+def observations() -> SearchStrategy[Observation]:
+    """Any observation (`canarycore.World`)."""
+    return st.builds(
+        Observation,
+        now=times,
+        target=st.none() | workloads(),
+        primary=st.none() | workloads(),
+        routes=st.none() | routings(),
+        scaler_paused=st.none() | st.booleans(),
+        kept=st.lists(revisions, max_size=2, unique=True).map(tuple),
+        command=st.none() | commands(),
+        deleted=st.sampled_from([False, False, False, True]),
+        restored=st.sampled_from([False, False, False, True]),
+    )
+
+
+def answer_to(question: Question) -> SearchStrategy[Answer]:
+    """Any answer of the kind that `question` wants."""
+    if isinstance(question, HookQuestion):
+        return st.builds(HookAnswer, passed=st.booleans(), text=st.sampled_from(["", "no"]))
+    if isinstance(question, MetricQuestion):
+        return st.builds(
+            MetricAnswer,
+            value=st.sampled_from([None, nan, inf, -inf, -1.0, 0.0, 0.5, 98.99, 99.0, 100.0, 500.0, 501.0, 1e300]),
+            samples=st.sampled_from([None, 0, 99, 100]),
+            error=st.sampled_from(["", "", "", "timed out"]),
+        )
+    return st.builds(SourcesAnswer, error=st.sampled_from(["", "offline"]))
+
+
+# --------------------------------------------------------------------------------------------------------- worlds
+
+
+def paces() -> SearchStrategy[Pace]:
+    """How pods get ready: at once, soon, late, never."""
+    return st.sampled_from([AT_ONCE, after(5), after(15), after(70), NEVER, stuck(5)])
+
+
+@st.composite
+def worlds(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> World:
+    """A cluster in which v1 is promoted and idle. `of`: the rollouts (default: `rollouts()`, none suspended)."""
+    rollout = draw(rollouts().map(lambda found: evolve(found, suspend=False)) if of is None else of)
+    scaler = draw(st.sampled_from([None, None, Scaler(minimum=1, maximum=4), Scaler(minimum=3, maximum=4)]))
+    world = World(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
+    world.do(Deploy("v1")).run(until=lambda found: found.phase is Phase.INITIALIZED and found.status.settled)
+    return world
+
+
+def actions(rollout: Rollout) -> SearchStrategy[Action]:
+    """What others may do while a rollout is under way; deletion is left to those who mean it."""
+    names = [hook.name for hook in rollout.hooks] or ["no such hook"]
+    some_routes = st.none() | st.builds(Routes, weight=st.sampled_from([0, 5, 50, 100]))
+    return st.one_of(
+        st.builds(Deploy, revisions),
+        st.builds(Deploy, revisions),
+        st.builds(ScaleTarget, st.integers(0, 3)),
+        st.builds(ScalePrimary, st.integers(0, 3)),
+        st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
+        st.builds(RouteByHand, some_routes),
+        st.builds(Order, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
+        st.builds(
+            AnswerHook, st.sampled_from(names), st.sampled_from([(True,), (False,), (False, True), ("timeout",)])
+        ),
+        st.builds(Measure, st.sampled_from([ByRevision(), ByRevision(bad=("v2",)), Constant(None), Constant(nan)])),
+        st.builds(SourcesAre, st.sampled_from(["", "offline"])),
+        st.builds(Edit, ladders().map(lambda ladder: _climbing(rollout, ladder))),
+        st.just(RemoveTarget()),
+    )
+
+
+_ANSWERS: tuple[tuple[bool | str, ...], ...] = ((True,), (False,), (False, True), ("timeout",))
+
+
+def _climbing(rollout: Rollout, ladder: Ladder) -> Rollout:
+    """The rollout with other steps."""
+    return evolve(rollout, ladder=ladder)
+
+
+def faults(highest: int = 60) -> SearchStrategy[Fault]:
+    """Any fault at one of the first `highest` writes or observations."""
+    times_in_a_row = st.sampled_from([1, 1, 1, 2, 6])
+    return st.builds(Fault, st.sampled_from(FaultKind), st.integers(0, highest), times_in_a_row)
+
+
+def write_faults(highest: int = 60) -> SearchStrategy[Fault]:
+    """Crashes, conflicts, timeouts and a rival, but nothing that shows the past."""
+    kinds = st.sampled_from([kind for kind in FaultKind if kind not in READS])
+    return st.builds(Fault, kinds, st.integers(0, highest))
+
+
+def schedules(rollout: Rollout, most: int = 6) -> SearchStrategy[list[tuple[float, Action]]]:
+    """Actions with their times, in the first minutes after now (seconds)."""
+    moments = st.sampled_from([0.0, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0, 90.0])
+    return st.lists(st.tuples(moments, actions(rollout)), max_size=most)

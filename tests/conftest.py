@@ -1,0 +1,19 @@
+"""Hypothesis profiles, once for all tests: HYPOTHESIS_PROFILE chooses one (default: `ci` where CI is set, else `dev`).
+
+    dev    few examples, for the inner loop
+    ci     more, always the same ones, so that a red run is red again
+    deep   many; together with `-m deep`
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+
+settings.register_profile("dev", max_examples=50, **_COMMON)
+settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
+settings.register_profile("deep", max_examples=100_000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))

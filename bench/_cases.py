@@ -13,6 +13,7 @@ from transitions import Machine
 from bench._measure import Row, duration, throughput
 from canarycore import (
     ROWS,
+    Answer,
     Ask,
     Check,
     CheckKind,
@@ -30,10 +31,32 @@ from canarycore import (
     Workload,
     World,
     decide,
+    deliberate,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+POLICY = Rollout(
+    name="podinfo",
+    target=TargetRef(name="podinfo"),
+    ladder=Ladder(step=5, top=50),
+    threshold=5,
+    checks=(
+        Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0),
+        Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0),
+    ),
+)
+"""What the App Mesh guide's Canary asks for, without its hooks."""
+
+STATUS = Status(phase=Phase.PROGRESSING, since=0.0, analysed_at=0.0, rung=Rung(weight=10), applied="b", promoted="a")
+WORLD = World(
+    now=60.0,
+    target=Workload(revision="b", desired=2, updated=2, ready=2, total=2),
+    primary=Workload(revision="a", desired=2, updated=2, ready=2, total=2),
+    routes=Routes(weight=10),
+)
+VALUES = (MetricAnswer(value=99.8), MetricAnswer(value=212.0))
 
 GUIDE = Path(__file__).parent.parent / "examples" / "manifests" / "flagger-appmesh-guide" / "canary.yaml"
 
@@ -42,40 +65,40 @@ GUIDE = Path(__file__).parent.parent / "examples" / "manifests" / "flagger-appme
 
 
 def decision() -> Row:
-    """A progressing rollout with two checks: decide asks, is answered, and advances by one rung."""
-    checks = (
-        Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0),
-        Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0),
-    )
-    rollout = Rollout(
-        name="podinfo", target=TargetRef(name="podinfo"), ladder=Ladder(step=5, top=50), threshold=5, checks=checks
-    )
-    status = Status(
-        phase=Phase.PROGRESSING, since=0.0, analysed_at=0.0, rung=Rung(weight=10), applied="b", promoted="a"
-    )
-    world = World(
-        now=60.0,
-        target=_running("b"),
-        primary=_running("a"),
-        routes=Routes(weight=10),
-    )
-    values = (MetricAnswer(value=99.8), MetricAnswer(value=212.0))
+    """A progressing rollout with two checks, as `cycle` decides it: it asks, is answered, and advances by one rung."""
 
     def ours() -> Decision:
-        asked = decide(rollout, status, Known(world, {}))
-        assert isinstance(asked, Ask)
-        answers = {question.key: value for question, value in zip(asked.questions, values, strict=True)}
-        decided = decide(rollout, status, Known(world, answers))
+        thinking = deliberate(POLICY, STATUS, WORLD)
+        ask = next(thinking)
+        try:
+            thinking.send(_answers(ask))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's result
+        raise AssertionError(ask)
+
+    assert ours().status.rung.weight == 15
+    return throughput("decision", "decisions", ours, PEER, _Driven().turn)
+
+
+def deciding_twice() -> Row:
+    """The same by two calls of `decide`, as a driver does that keeps nothing between them."""
+
+    def ours() -> Decision:
+        ask = decide(POLICY, STATUS, Known(WORLD))
+        assert isinstance(ask, Ask)
+        decided = decide(POLICY, STATUS, Known(WORLD, _answers(ask)))
         assert isinstance(decided, Decision)
         return decided
 
     assert ours().status.rung.weight == 15
-    peer = _Driven()
-    return throughput("decision", "decisions", ours, "transitions.Machine over the same rows", peer.turn)
+    return throughput("decide", "decisions", ours, PEER, _Driven().turn)
 
 
-def _running(revision: str) -> Workload:
-    return Workload(revision=revision, desired=2, updated=2, ready=2, total=2)
+PEER = "transitions.Machine over the same rows"
+
+
+def _answers(ask: Ask) -> dict[str, Answer]:
+    return {question.key: value for question, value in zip(ask.questions, VALUES, strict=True)}
 
 
 class _Driven:
@@ -177,9 +200,24 @@ def manifest() -> Row:
     return throughput("manifest", "manifests", ours, "ruamel.yaml load", lambda: YAML(typ="safe", pure=True).load(text))
 
 
+# ------------------------------------------------------------------------------------------------------ simulation
+
+
+def simulation() -> Row:
+    """Whole rollouts on simulated time, from the new revision to the promotion, with sampled traffic."""
+    from canarycore.policy import Outcome, Scenario
+    from canarycore.testing.simulation import simulate
+
+    scenario = Scenario(rps=100.0)
+    assert simulate(POLICY, scenario).outcome is Outcome.PROMOTED
+    return throughput("simulation", "rollouts", lambda: simulate(POLICY, scenario))
+
+
 CASES: dict[str, Callable[[], Row]] = {
     "decision": decision,
+    "decide": deciding_twice,
     "import": imports,
     "start": start,
     "manifest": manifest,
+    "simulation": simulation,
 }

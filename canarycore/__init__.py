@@ -130,6 +130,7 @@ __all__ = [
     "converge",
     "cycle",
     "decide",
+    "deliberate",
     "goal",
     "judge",
 ]

@@ -22,8 +22,7 @@ class Controller:
             try:
                 reply = self.fulfil(requests.send(reply))
             except StopIteration as end:
-                rest: cc.Rest = end.value
-                return rest
+                return end.value  # type: ignore[no-any-return]  # a generator's result
 
     def fulfil(self, request: cc.Request) -> object:
         match request:

@@ -10,7 +10,7 @@ GROUND Goal Hook HookAnswer HookQuestion HookType Initialise Judgement Known Lad
 MetricQuestion NoData Notice Observe PauseScaler Pending Phase Plan Promote Publish Question ROWS Reason Reference
 Request Rest Restore RestorePrimary ResumeScaler Rollout Routes Row Rule Rung Scale ScaleDown ScaleUp Seen SetRoutes
 Severity SourcesAnswer SourcesQuestion Status Strategy StringMatch TRANSITIONS TargetRef Tell Verdict WAITS Workload
-World converge cycle decide goal judge
+World converge cycle decide deliberate goal judge
 """
 
 

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
     from typer.core import TyperCommand
 
-DOCS = Path(__file__).parent
-ROOT = DOCS.parent
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), EXAMPLES / "README.md"]
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> int:
     """0 when everything is current (afterwards, or with `--check` already)."""
-    stale = [page for page in sorted(DOCS.glob("*.md")) if page.read_text() != rendered(page)]
+    stale = [page for page in PAGES if page.read_text() != rendered(page)]
     if "--check" in sys.argv[1:]:
         for page in stale:
             print(f"{page.relative_to(ROOT)}: found old generated parts, expected current ones. Run docs/generate.py.")
@@ -48,7 +49,16 @@ def _phases() -> str:
 
 
 def _tiny_controller() -> str:
-    return f"\n```python\n{(ROOT / 'examples' / 'tiny_controller.py').read_text()}```\n\n"
+    return f"\n```python\n{(EXAMPLES / 'tiny_controller.py').read_text()}```\n\n"
+
+
+def _manifests() -> str:
+    """Each manifest with its first line, which says what it is."""
+    lines = ["", "| Folder | File | What it is |", "| --- | --- | --- |"]
+    for path in sorted((EXAMPLES / "manifests").rglob("*.yaml")):
+        told = path.read_text().splitlines()[0].removeprefix("#").strip()
+        lines.append(f"| {path.parent.name} | `{path.name}` | {_cell(told)} |")
+    return "\n".join([*lines, "", ""])
 
 
 # ------------------------------------------------------------------------------------------------------ command line
@@ -88,6 +98,7 @@ def _cell(text: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "phases": _phases,
     "tiny_controller": _tiny_controller,
+    "manifests": _manifests,
     "commands": _commands,
 }
 

@@ -1,0 +1,100 @@
+"""The docs are true: their code runs, their outputs are what comes out, their generated parts are current."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+from tests.house.projects import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON = Sybil([PythonCodeBlockParser()])
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)(#[^)]*)?\)")
+
+
+@frozen
+class Command:
+    """A command line of a page, and what the page says comes out of it; "…" stands for anything."""
+
+    page: str
+    line: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.line}"
+
+
+def commands() -> list[Command]:
+    found = []
+    for page in PAGES:
+        for block in CONSOLE.findall(page.read_text()):
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                line, _, output = part.partition("\n")
+                found.append(Command(page.name, line, output))
+    return found
+
+
+def rehearses(command: Command) -> bool:
+    return "canary rehearse" in command.line
+
+
+COMMANDS = commands()
+QUICK = [command for command in COMMANDS if not rehearses(command)]
+REHEARSALS = [command for command in COMMANDS if rehearses(command)]
+
+
+def output_of(command: Command) -> str:
+    shell = f'canary() {{ "{sys.executable}" -m canarycore_cli "$@"; }}\n{command.line}'
+    environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1"}
+    result = subprocess.run(["bash", "-c", shell], cwd=ROOT, env=environment, capture_output=True, text=True)
+    return result.stdout
+
+
+def assert_told_truly(command: Command) -> None:
+    found = re.sub(r"[ \t]+$", "", output_of(command), flags=re.MULTILINE)
+    expected = command.output.replace("…", "...")
+    assert doctest.OutputChecker().check_output(expected, found, doctest.ELLIPSIS), found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_on_a_page_runs(page: Path):
+    for example in PYTHON.parse(page).examples():
+        example.evaluate()
+
+
+def test_the_tutorial_shows_commands_and_rehearsals():
+    assert QUICK
+    assert REHEARSALS
+
+
+@pytest.mark.parametrize("command", QUICK, ids=str)
+def test_a_command_prints_what_its_page_shows(command: Command):
+    assert_told_truly(command)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("command", REHEARSALS, ids=str)
+def test_a_rehearsal_ends_as_its_page_shows(command: Command):
+    assert_told_truly(command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_on_a_page_leads_to_a_file(page: Path):
+    targets = [target for target, _ in LINK.findall(page.read_text())]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_generated_parts_are_what_would_be_generated_now():
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

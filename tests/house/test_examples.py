@@ -1,0 +1,45 @@
+"""The examples run, as they stand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.house.projects import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_tiny_controller_promotes_its_second_revision():
+    assert run("tiny_controller.py").splitlines()[-1].endswith("Promotion completed! Scaling down podinfo.default")
+
+
+def test_the_tiny_controller_is_under_sixty_lines():
+    assert len((EXAMPLES / "tiny_controller.py").read_text().splitlines()) < 60
+
+
+def test_simulate_policy_tells_good_versions_from_bad_ones():
+    lines = run("simulate_policy.py").splitlines()[1:]
+    promoted = [line.split()[1] for line in lines]
+    assert (promoted[0], promoted[-1]) == ("100%", "0%")
+
+
+@pytest.mark.e2e
+def test_rehearse_policy_promotes_the_good_version_and_rolls_the_bad_one_back():
+    outcomes = [line for line in run("rehearse_policy.py").splitlines() if line.startswith("outcome")]
+    assert outcomes == ["outcome: Succeeded", "outcome: Failed"]
+
+
+def test_every_example_is_listed_in_the_readme_of_the_examples():
+    told = (EXAMPLES / "README.md").read_text()
+    names = [path.name for path in [*EXAMPLES.glob("*.py"), *(EXAMPLES / "manifests").rglob("*.yaml")]]
+    assert [name for name in names if f"`{name}`" not in told] == []

@@ -10,17 +10,16 @@ Why stopping anywhere is safe: the status is durable before its first effect, ef
 stay in the status until they are told. So a cycle may be dropped between any two calls; a write under way is carried
 to its end first (`whole`), so that its outcome is known.
 
-Answers take time, and nothing may be decided from a view that is older than its answers. So a cycle that has to wait for
-an answer ends there, and the next one looks again: when the answers are in, it finds them as it asks the same. A change
-of the world does not wait for a slow provider either: the next cycle looks at once, and finds its questions still under
-way, or decides otherwise (an abort, another revision) and drops them.
+Answers take time, and nothing may be decided from a view that is older than its answers. So a cycle that has to wait
+for an answer ends there, and the next one looks again: when the answers are in, it finds them as it asks the same. A
+change of the world does not wait for a slow provider either: the next cycle looks at once, and finds its questions
+still under way, or decides otherwise (an abort, another revision) and drops them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -264,7 +263,14 @@ class _Way:
 
 def _metric_lane(rollout: Rollout, question: MetricQuestion) -> str:
     template = question.check.template
-    return f"metric {rollout.provider}" if template is None else f"metric {template.namespace}/{template.name}"
+    if template is None:
+        return f"metric {rollout.provider}"
+    return f"metric {template.namespace or rollout.namespace}/{template.name}"
+
+
+def _hook_lane(_: Rollout, question: HookQuestion) -> str:
+    host = question.hook.url.partition("://")[2].partition("/")[0]
+    return f"hook {host}"
 
 
 def _query(driver: Driver, rollout: Rollout, question: MetricQuestion) -> Awaitable[MetricAnswer]:
@@ -282,11 +288,7 @@ async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> 
 
 _WAYS: dict[type[Question], _Way] = {
     MetricQuestion: _Way(_metric_lane, _query, lambda text: MetricAnswer(error=text)),
-    HookQuestion: _Way(
-        lambda _, question: f"hook {urlsplit(question.hook.url).netloc}",
-        _call_hook,
-        lambda text: HookAnswer(passed=False, text=text),
-    ),
+    HookQuestion: _Way(_hook_lane, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
     SourcesQuestion: _Way(
         lambda rollout, _: f"sources {rollout.provider}",
         _ask_sources,

@@ -49,9 +49,10 @@ def key_of(rollout: Rollout) -> str:
 
 
 class SimulatedClusters:
-    """One simulated cluster per rollout. `log` is what was written, in order: commits, effects, notices, calls.
+    """One simulated cluster per rollout. Build it inside a running event loop.
 
-    Build it inside a running event loop.
+    log: what was written, in order: commits, effects, notices, calls of hooks. hanging: names of hooks and checks that
+    never answer. deaf: whether notifiers fail. timeout: how long a metric query may take (seconds).
     """
 
     def __init__(self, rollouts: Iterable[Rollout] = (), *, do: Iterable[Action] = ()) -> None:
@@ -59,6 +60,9 @@ class SimulatedClusters:
         self._states: dict[str, State] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ears: set[asyncio.Queue[str]] = set()
+        self.hanging: set[str] = set()
+        self.deaf = False
+        self.timeout = 10.0
         self.log: list[tuple[str, Status | Effect | Notice | HookQuestion]] = []
         for rollout in rollouts:
             self.add(rollout)
@@ -263,9 +267,13 @@ class SimulatedMetrics:
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
         await asyncio.sleep(0)
-        key, name = key_of(rollout), f"metric {question.check.name}"
-        state = self._clusters.state(key)
-        self._clusters.quietly(key, state.turned(name))
+        clusters, check = self._clusters, question.check.name
+        if check in clusters.hanging:
+            await asyncio.sleep(clusters.timeout)
+            return MetricAnswer(error=f"no answer within {clusters.timeout:g} s")
+        key, name = key_of(rollout), f"metric {check}"
+        state = clusters.state(key)
+        clusters.quietly(key, state.turned(name))
         return state.metrics(
             Asked(
                 question=question,
@@ -289,13 +297,26 @@ class SimulatedHooks:
         self._clusters = clusters
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
+        """Try after try, until one passes or none is left."""
+        answer = await self._try(rollout, question)
+        for _ in range(question.hook.retries):
+            if answer.passed:
+                break
+            answer = await self._try(rollout, question)
+        return answer
+
+    async def _try(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
         await asyncio.sleep(0)
-        key, name = key_of(rollout), question.hook.name
-        state = self._clusters.state(key)
-        self._clusters.log.append((key, question))
-        self._clusters.quietly(key, state.turned(name))
-        answers = dict(state.hooks).get(name) or (HookAnswer(passed=True),)
-        return answers[min(state.turn(name), len(answers) - 1)]
+        clusters, hook = self._clusters, question.hook
+        key = key_of(rollout)
+        state = clusters.state(key)
+        clusters.log.append((key, question))
+        clusters.quietly(key, state.turned(hook.name))
+        if hook.name in clusters.hanging:
+            await asyncio.sleep(hook.timeout)
+            return HookAnswer(passed=False, text=f"no answer within {hook.timeout:g} s")
+        answers = dict(state.hooks).get(hook.name) or (HookAnswer(passed=True),)
+        return answers[min(state.turn(hook.name), len(answers) - 1)]
 
 
 class SimulatedNotifier:
@@ -306,5 +327,7 @@ class SimulatedNotifier:
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
         await asyncio.sleep(0)
+        if self._clusters.deaf:
+            raise WorldError("the receiver takes no notices")
         self._clusters.log.append((key_of(rollout), notice))
         await asyncio.sleep(0)

@@ -1,0 +1,52 @@
+"""What the suites put before adapters."""
+
+from __future__ import annotations
+
+from canarycore import (
+    Check,
+    CheckKind,
+    Hook,
+    HookType,
+    Ladder,
+    Match,
+    Notice,
+    Phase,
+    Rollout,
+    Strategy,
+    StringMatch,
+    TargetRef,
+    Tell,
+)
+
+
+def rollout(name: str = "podinfo") -> Rollout:
+    """By weights, with a check and a hook."""
+    return Rollout(
+        name=name,
+        target=TargetRef(name=name),
+        ladder=Ladder(step=20, top=60),
+        interval=10,
+        threshold=3,
+        checks=(success_rate(),),
+        hooks=(Hook(name="smoke", type=HookType.PRE_ROLLOUT, url="http://127.0.0.1/smoke"),),
+    )
+
+
+def by_header(name: str = "podinfo") -> Rollout:
+    """By a header, as in A/B tests."""
+    return Rollout(
+        name=name,
+        target=TargetRef(name=name),
+        ladder=Ladder(strategy=Strategy.AB, iterations=3),
+        match=(Match(headers=(("x-canary", StringMatch(kind="exact", value="insider")),)),),
+    )
+
+
+def success_rate() -> Check:
+    return Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99)
+
+
+def notice(key: str, who: str = "podinfo") -> Notice:
+    """An event."""
+    names = (("name", f"{who}.default"), ("target", f"{who}.default"), ("primary", f"{who}-primary.default"))
+    return Notice(Tell.NEW_REVISION, key, Phase.PROGRESSING, names)

@@ -1,0 +1,116 @@
+"""What a HookPort promises: a status of at most 202 passes, nothing is raised, and each try carries the same key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from attrs import frozen
+
+from canarycore import Hook, HookQuestion, HookType, Phase
+from canarycore_runtime.testing.contracts._samples import rollout
+
+if TYPE_CHECKING:
+    from canarycore import HookAnswer
+    from canarycore_runtime.ports import HookPort
+
+HANG = 0
+"""In place of a status: the receiver never answers."""
+
+TIMEOUT = 0.2
+"""Seconds that a hook of this suite may take."""
+
+
+@frozen
+class Call:
+    """What the receiver got: the idempotency key, and what of the payload every receiver relies on."""
+
+    key: str
+    name: str
+    namespace: str
+    phase: str
+
+
+class HookBench(Protocol):
+    """A receiver of webhooks. `url` is where it listens."""
+
+    adapter: HookPort
+    url: str
+
+    async def will_answer(self, *statuses: int, body: str = "") -> None:
+        """To the next calls with these statuses in turn, the last one repeated; `HANG` for none."""
+
+    async def calls(self) -> tuple[Call, ...]:
+        """What was received so far, in order."""
+
+
+@pytest.mark.asyncio
+class HookContract:
+    """Derive from it and provide the fixture `bench`."""
+
+    @pytest.fixture
+    def bench(self) -> HookBench:
+        raise NotImplementedError("a subclass provides the bench")
+
+    @pytest.mark.parametrize("status", [200, 201, 202])
+    async def test_a_status_of_at_most_202_passes(self, bench: HookBench, status: int) -> None:
+        await bench.will_answer(status)
+        assert (await _call(bench)).passed
+
+    @pytest.mark.parametrize("status", [203, 204, 304, 400, 403, 404, 429, 500, 503])
+    async def test_any_other_status_does_not_pass(self, bench: HookBench, status: int) -> None:
+        await bench.will_answer(status)
+        assert not (await _call(bench)).passed
+
+    async def test_a_failure_tells_the_receivers_words(self, bench: HookBench) -> None:
+        await bench.will_answer(500, body="smoke test 3 failed")
+        assert "smoke test 3 failed" in (await _call(bench)).text
+
+    async def test_a_receiver_that_hangs_does_not_pass_and_is_told(self, bench: HookBench) -> None:
+        await bench.will_answer(HANG)
+        answer = await _call(bench)
+        assert not answer.passed
+        assert answer.text
+
+    async def test_without_retries_a_failure_is_called_once(self, bench: HookBench) -> None:
+        await bench.will_answer(500, 200)
+        assert not (await _call(bench)).passed
+        assert len(await bench.calls()) == 1
+
+    async def test_a_retry_that_passes_is_a_pass(self, bench: HookBench) -> None:
+        await bench.will_answer(500, 200)
+        assert (await _call(bench, retries=1)).passed
+        assert len(await bench.calls()) == 2
+
+    async def test_retries_end(self, bench: HookBench) -> None:
+        await bench.will_answer(500)
+        assert not (await _call(bench, retries=2)).passed
+        assert len(await bench.calls()) == 3
+
+    async def test_after_a_pass_nothing_is_retried(self, bench: HookBench) -> None:
+        await bench.will_answer(200)
+        await _call(bench, retries=2)
+        assert len(await bench.calls()) == 1
+
+    async def test_every_try_of_one_question_carries_its_key(self, bench: HookBench) -> None:
+        await bench.will_answer(500, 500, 200)
+        await _call(bench, key="two@1/poll-7", retries=2)
+        assert [call.key for call in await bench.calls()] == ["two@1/poll-7"] * 3
+
+    async def test_another_poll_carries_another_key(self, bench: HookBench) -> None:
+        """Or a gate that caches by key would stay closed for ever."""
+        await bench.will_answer(500)
+        await _call(bench, key="two@1/poll-7")
+        await _call(bench, key="two@1/poll-8")
+        assert [call.key for call in await bench.calls()] == ["two@1/poll-7", "two@1/poll-8"]
+
+    async def test_the_receiver_is_told_the_rollout_and_the_phase_of_the_question(self, bench: HookBench) -> None:
+        await bench.will_answer(200)
+        await _call(bench)
+        (call,) = await bench.calls()
+        assert (call.name, call.namespace, call.phase) == ("podinfo", "default", "Progressing")
+
+
+async def _call(bench: HookBench, key: str = "two@1/poll-1", retries: int = 0) -> HookAnswer:
+    hook = Hook(name="smoke", type=HookType.PRE_ROLLOUT, url=bench.url, timeout=TIMEOUT, retries=retries)
+    return await bench.adapter.call(rollout(), HookQuestion(key, hook, Phase.PROGRESSING, "two"))

@@ -38,8 +38,8 @@ class Problem:
     file: str | None = None
 
     def __str__(self) -> str:
-        where = "".join(f"{part}:" for part in (self.file, self.line) if part)
-        place = f"{where} {self.path}".strip()
+        where = ":".join(str(part) for part in (self.file, self.line) if part)
+        place = ": ".join(part for part in (where, self.path) if part) or "manifest"
         return f"{place}: found {self.found}, expected {self.expected}. {self.remedy} [{self.severity}: {self.rule}]"
 
 

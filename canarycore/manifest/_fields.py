@@ -166,7 +166,7 @@ def write_object(instance: Any) -> dict[str, Any]:
 
 def _text(value: object, spot: Spot) -> str:
     if not isinstance(value, str):
-        remedy = f'Put it in quotes: "{value}".' if isinstance(value, int | float) else "Write one line of text."
+        remedy = "Put it in quotes." if isinstance(value, int | float) else "Write one line of text."
         spot.refuse(value, "a text", remedy)
         return ""
     if PLACEHOLDER.fullmatch(value):
@@ -199,8 +199,9 @@ def _number(value: object, spot: Spot) -> float:
     return float(value)
 
 
-def duration(*, above: float = 0.0) -> Codec:
-    """A Go duration that is longer than `above` seconds, kept as the owner wrote it."""
+def duration(*, zero: bool = False) -> Codec:
+    """A Go duration, kept as the owner wrote it; `zero`: it may be none at all."""
+    least = "a duration of at least 0s" if zero else "a duration above 0s"
 
     def read(value: object, spot: Spot) -> str:
         expected = 'a duration such as "30s" or "1m30s"'
@@ -211,10 +212,12 @@ def duration(*, above: float = 0.0) -> Codec:
             spot.refuse(value, expected, f"Write {expected}.", "duration")
             return ""
         try:
-            if value and parse_duration(value) <= above:
-                spot.refuse(value, f"a duration above {above:g}s", "Give a longer one.", "duration")
+            seconds = parse_duration(value) if value else None  # Flagger takes an empty text for none
         except ValueError as error:
             spot.refuse(value, expected, f"{str(error).capitalize()}.", "duration")
+            return ""
+        if seconds is not None and (seconds < 0 or (seconds == 0 and not zero)):
+            spot.refuse(value, least, "Give a longer one.", "duration")
         return value
 
     return Codec(read, empty="")

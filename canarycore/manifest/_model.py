@@ -356,7 +356,7 @@ class Analysis:
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
-    drain: str = wire(duration(above=-1.0))
+    drain: str = wire(duration(zero=True))
 
 
 # the resources ------------------------------------------------------------------------------------------------------

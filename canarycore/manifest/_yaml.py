@@ -47,7 +47,8 @@ def documents(text: str) -> tuple[Document, ...]:
                 found += _unlisted(_Reading(problems).document(node))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problems.append(_syntax(str(error.problem or error.context), mark and mark.line + 1, text))
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        problems.append(_syntax(what.removeprefix("found "), mark and mark.line + 1, text))
     except YAMLError as error:
         problems.append(_syntax(str(error), None, text))
     if problems:

@@ -1,0 +1,195 @@
+"""The status subresource: Flagger's users find what they know, and nothing of ours is lost."""
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canarycore import Affinity, Notice, Phase, Reason, Rollout, Rung, Status, TargetRef, Tell
+from canarycore._status import Pending
+from canarycore.manifest import ManifestError, parse, resolve, status_from_dict, status_to_dict
+from tests.manifest.samples import AB, BLUE_GREEN, canary, shared
+
+TEXTS = st.text(max_size=8)
+TIMES = st.floats(0, 1e12)
+
+NOTICES = st.builds(
+    Notice,
+    tell=st.sampled_from(Tell),
+    key=TEXTS,
+    phase=st.sampled_from(Phase),
+    names=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
+    args=st.lists(TEXTS, max_size=2).map(tuple),
+    mute=st.booleans(),
+)
+RUNGS = st.builds(
+    Rung, weight=st.integers(0, 100), mirrored=st.booleans(), matched=st.booleans(), iteration=st.integers(0, 20)
+)
+STATUSES = st.builds(
+    Status,
+    phase=st.sampled_from(Phase),
+    reason=st.sampled_from(Reason),
+    since=st.none() | TIMES,
+    analysed_at=TIMES,
+    rung=RUNGS,
+    failed_checks=st.integers(0, 50),
+    holds=st.integers(0, 50),
+    applied=TEXTS,
+    promoted=TEXTS,
+    previous=TEXTS,
+    drain_until=TIMES,
+    paused=st.booleans(),
+    handled=TEXTS,
+    pending=st.lists(st.sampled_from(Pending), max_size=2).map(tuple),
+    outbox=st.lists(NOTICES, max_size=2).map(tuple),
+)
+ROLLOUTS = st.sampled_from(
+    [
+        resolve(parse(canary(analysis=analysis)))
+        for analysis in (
+            {},
+            {"mirror": True},
+            AB,
+            BLUE_GREEN,
+            {"sessionAffinity": {"cookieName": "sticky"}},
+        )
+    ]
+)
+AT = 1_600_000_000.0
+"""2020-09-13T12:26:40Z"""
+
+
+@given(rollout=ROLLOUTS, status=STATUSES)
+def test_no_status_loses_anything_on_the_way_through_json(rollout, status):
+    assert status_from_dict(rollout, json.loads(json.dumps(status_to_dict(rollout, status)))) == status
+
+
+def test_the_property_covers_every_field_of_a_status():
+    fields = {field.name for field in attrs.fields(Status) if field.init}
+    assert fields <= {
+        *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
+        *("previous", "drain_until", "paused", "handled", "pending", "outbox"),
+    }
+
+
+def test_flaggers_fields_say_what_flagger_would():
+    status = Status(
+        phase=Phase.PROGRESSING,
+        since=AT,
+        analysed_at=AT + 60,
+        rung=Rung(weight=20),
+        failed_checks=2,
+        applied="new",
+        promoted="old",
+    )
+    written = status_to_dict(resolve(parse(canary())), status)
+    del written["canarycore"]
+    assert written == {
+        "phase": "Progressing",
+        "failedChecks": 2,
+        "canaryWeight": 20,
+        "iterations": 0,
+        "lastAppliedSpec": "new",
+        "lastPromotedSpec": "old",
+        "lastTransitionTime": "2020-09-13T12:27:40Z",
+        "conditions": [
+            {
+                "type": "Promoted",
+                "status": "Unknown",
+                "reason": "Progressing",
+                "message": "New revision detected, progressing canary analysis.",
+                "lastUpdateTime": "2020-09-13T12:26:40Z",
+                "lastTransitionTime": "2020-09-13T12:26:40Z",
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason", "promoted", "message"),
+    [
+        (Phase.FAILED, Reason.CHECKS, "False", "Canary analysis failed, DaemonSet scaled to zero."),
+        (Phase.FAILED, Reason.DEADLINE, "False", "Canary analysis failed, DaemonSet scaled to zero."),
+        (Phase.FAILED, Reason.ABORTED, "False", "Rollout aborted, DaemonSet scaled to zero."),
+        (Phase.FAILED, Reason.INCONCLUSIVE, "False", "Canary analysis inconclusive, DaemonSet scaled to zero."),
+        (Phase.FAILED, Reason.PROMOTION, "False", "Promotion failed, the primary did not get ready."),
+        (Phase.SUCCEEDED, Reason.PASSED, "True", "Canary analysis completed successfully, promotion finished."),
+        (Phase.SUCCEEDED, Reason.WITHDRAWN, "True", "Rollout withdrawn, DaemonSet is back at the promoted revision."),
+        (Phase.SUCCEEDED, Reason.COMMANDED, "True", "Promotion commanded, promotion finished."),
+        (Phase.INITIALIZED, Reason.NONE, "True", "DaemonSet initialization completed."),
+        (Phase.WAITING, Reason.NONE, "Unknown", "Waiting for approval."),
+    ],
+)
+def test_the_condition_promoted_says_what_is_true(phase, reason, promoted, message):
+    rollout = Rollout(name="a", target=TargetRef(kind="DaemonSet", name="a"))
+    (condition,) = status_to_dict(rollout, Status(phase=phase, reason=reason))["conditions"]
+    assert (condition["status"], condition["reason"], condition["message"]) == (promoted, phase.value, message)
+
+
+def test_session_cookies_are_written_while_they_are_set_and_when_they_are_taken_back():
+    rollout = Rollout(name="a", target=TargetRef(name="a"), affinity=Affinity(cookie_name="sticky"))
+    climbing = Status(phase=Phase.PROGRESSING, rung=Rung(weight=10), applied="r2")
+    assert status_to_dict(rollout, climbing)["sessionAffinityCookie"] == "sticky=r2"
+    over = status_to_dict(rollout, climbing.but(phase=Phase.SUCCEEDED))
+    assert (over["previousSessionAffinityCookie"], over.get("sessionAffinityCookie")) == ("sticky=r2", None)
+
+
+@pytest.mark.parametrize("found", [None, {}, {"phase": ""}])
+def test_no_status_is_a_rollout_that_was_never_seen_before(found):
+    assert status_from_dict(resolve(parse(canary())), found) == Status()
+
+
+@pytest.mark.parametrize(
+    ("analysis", "found", "rung"),
+    [
+        ({}, {"phase": "Progressing", "canaryWeight": 20}, Rung(weight=20)),
+        ({}, {"phase": "WaitingPromotion", "canaryWeight": 0, "iterations": -1}, Rung(weight=50)),
+        (AB, {"phase": "Progressing", "iterations": 3}, Rung(iteration=3, matched=True)),
+        (AB, {"phase": "WaitingPromotion", "iterations": 9}, Rung(iteration=10, matched=True)),
+        (BLUE_GREEN | {"mirror": True}, {"phase": "Progressing", "iterations": 3}, Rung(iteration=3, mirrored=True)),
+        (BLUE_GREEN, {"phase": "Promoting", "iterations": 11}, Rung(iteration=11, weight=100)),
+        (BLUE_GREEN, {"phase": "Succeeded", "iterations": 0}, Rung()),
+    ],
+)
+def test_a_status_of_flaggers_is_adopted_with_its_traffic_where_it_is(analysis, found, rung):
+    rollout = resolve(parse(canary(analysis=analysis)))
+    flaggers = found | {"failedChecks": 2, "lastAppliedSpec": "b", "lastPromotedSpec": "a", "trackedConfigs": {}}
+    adopted = status_from_dict(rollout, flaggers | {"lastTransitionTime": "2020-09-13T12:26:40Z"})
+    assert (adopted.rung, adopted.since, adopted.analysed_at) == (rung, AT, AT)
+    assert (adopted.failed_checks, adopted.applied, adopted.promoted) == (2, "b", "a")
+
+
+def test_every_recorded_status_is_adopted_and_written_back_as_flagger_wrote_it():
+    untrue = {("canaryWeight", "WaitingPromotion"), ("iterations", "WaitingPromotion"), ("conditions", "Terminating")}
+    found = 0
+    for path in sorted(shared("golden").glob("*/trace.json")):
+        trace = json.loads(path.read_text())
+        provider = next(flag.partition("=")[2] for flag in trace["flags"] if flag.startswith("-mesh-provider"))
+        rollout = resolve(parse(trace["input"]["canary"]), provider=provider)
+        for status in trace["statuses"]:
+            written = status_to_dict(rollout, status_from_dict(rollout, status))
+            for field in ("phase", "failedChecks", "canaryWeight", "iterations", "lastAppliedSpec", "conditions"):
+                found += 1
+                last_of_blue_green = field == "canaryWeight" and written["canaryWeight"] == 100 and status["iterations"]
+                forgotten = field == "iterations" and status["iterations"] < 0
+                if (field, status["phase"]) not in untrue and not last_of_blue_green and not forgotten:
+                    assert written.get(field) == status.get(field), (path.parent.name, field)
+    assert found
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"phase": "Dreaming"},
+        {"phase": "Failed", "failedChecks": "many"},
+        {"phase": "Failed", "canarycore": "{"},
+        {"phase": "Failed", "canarycore": "[]"},
+        {"phase": "Failed", "canarycore": '{"reason": "Whim"}'},
+        {"phase": "Failed", "lastTransitionTime": "yesterday"},
+    ],
+)
+def test_a_status_that_cannot_be_read_is_refused(found):
+    with pytest.raises(ManifestError, match="status that cannot be read"):
+        status_from_dict(resolve(parse(canary())), found)

@@ -1,0 +1,86 @@
+"""YAML texts become plain documents with line numbers, or errors with theirs."""
+
+import sys
+
+import pytest
+
+from canarycore.errors import CanaryError
+from canarycore.manifest import ManifestError, documents
+
+TEXT = """\
+# two documents
+kind: Canary
+spec:
+  analysis:
+    metrics:
+      - name: a
+        thresholdRange:
+          min: 99
+---
+kind: Deployment
+"""
+
+
+def test_each_document_of_a_text_comes_with_the_lines_of_its_fields():
+    first, second = documents(TEXT)
+    assert first.content["spec"]["analysis"]["metrics"] == [{"name": "a", "thresholdRange": {"min": 99}}]
+    assert first.lines["spec.analysis.metrics[0].thresholdRange.min"] == 8
+    assert (second.content, second.lines["kind"]) == ({"kind": "Deployment"}, 10)
+
+
+def test_a_path_that_is_not_there_has_the_line_of_what_is_around_it():
+    assert documents(TEXT)[0].line("spec.analysis.metrics[0].templateRef.name") == 6
+    assert documents(TEXT)[0].line("spec.targetRef") == 3
+
+
+def test_words_and_numbers_are_read_as_the_kubernetes_tools_read_them():
+    text = "a: [yes, off, 'yes', true, 2020-01-01, 0x1F, 1_000, 1.5, ~, on-call]"
+    assert documents(text)[0].content["a"] == [True, False, "yes", True, "2020-01-01", 31, 1000, 1.5, None, "on-call"]
+
+
+def test_aliases_and_merges_are_written_out():
+    text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 9, z: 5}]}"
+    content = documents(text)[0].content
+    assert (content["b"], content["c"]) == ({"x": 1, "y": 3}, {"x": 1, "y": 2, "z": 5})
+
+
+def test_a_list_stands_for_its_items():
+    text = "kind: List\nitems:\n- kind: A\n  x: {y: 1}\n- kind: B\n"
+    first, second = documents(text)
+    assert (first.content["kind"], first.lines["x.y"], second.content["kind"]) == ("A", 4, "B")
+
+
+def test_empty_documents_are_left_out():
+    assert documents("---\n---\n# nothing\n---\n{}\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("a:\n  b: 1\n c: 2\n", 3, "while parsing a block mapping"),
+        ("a: [1, 2\nb: 3\n", 2, "expected"),
+        ("a: 'b\n", 2, "quoted scalar"),
+        ("- a\n- b\n", 1, "no mapping"),
+        ("a: 1\nb: 2\na: 3\n", 3, "the field 'a' twice"),
+        ("{a: 1}: 2\n", 1, "a key that is no text"),
+        ("a: &a\n  - *a\n", 1, "an alias of something around it"),
+        ("a:\n  <<: 3\n", 2, "<< with something else"),
+    ],
+)
+def test_what_is_no_yaml_is_refused_with_its_line(text, line, found):
+    with pytest.raises(ManifestError) as refusal:
+        documents(text)
+    (problem,) = refusal.value.problems
+    assert (problem.line, problem.severity) == (line, "error")
+    assert found in problem.found
+
+
+def test_a_template_that_was_not_rendered_is_recognised():
+    with pytest.raises(ManifestError, match="helm template"):
+        documents("{{- if .Values.canary }}\nkind: Canary\n{{- end }}\n")
+
+
+def test_a_missing_yaml_library_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
+    with pytest.raises(CanaryError, match=r"pip install 'canarycore\[yaml\]'"):
+        documents("a: 1")

@@ -58,6 +58,7 @@ __all__ = [
     "Split",
     "Stage",
     "accelerate",
+    "read_script",
     "rehearse",
     "resume",
     "stop",
@@ -237,6 +238,13 @@ async def resume(folder: Path, stage: Stage = Stage()) -> AsyncIterator[Rehearsa
     with _only_owner(folder):
         async with _running(folder, stage) as rehearsal:
             yield rehearsal
+
+
+def read_script(folder: Path) -> Script:
+    """The script of the rehearsal in the folder. Raises RehearsalError when there is none."""
+    if not (folder / _SCRIPT).exists():
+        raise RehearsalError(f"{folder} holds no rehearsal to resume")
+    return _load(folder).script
 
 
 @asynccontextmanager

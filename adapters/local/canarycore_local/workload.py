@@ -127,7 +127,7 @@ class LocalWorkload:
         self._in_force: dict[Side, tuple[Endpoint, ...] | None] = dict.fromkeys(Side)
         self._crashes: dict[tuple[Side, str], _Crashes] = {}
         self._unready_since: dict[Side, float] = {}
-        self._trouble: str = "the processes were not looked at yet"
+        self._trouble = ""
         self._changed = asyncio.Event()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -158,6 +158,8 @@ class LocalWorkload:
     async def scale_down(self, rollout: Rollout) -> None:
         """Stop the target, once it has answered all it had."""
         await self._change(up=False)
+        for one in self._of(Side.CANARY):  # now, not at the next look: it may be scaled up with another version by then
+            one.draining_since = one.draining_since or time.monotonic()
 
     async def promote(self, rollout: Rollout, revision: str) -> None:
         """Replace the primary by a copy of the target, and keep what it carried."""
@@ -235,17 +237,21 @@ class LocalWorkload:
     async def tend(self) -> None:
         """Bring the processes to the plan, for ever."""
         while True:
-            before = self._seen()
-            try:
-                await self._look()
-                for side in Side:
-                    await self._converge(side)
-                self._trouble = ""
-            except WorldError as trouble:
-                self._trouble = str(trouble)
-            if self._seen() != before:
-                self._changed.set()
+            await self.step()
             await asyncio.sleep(TICK)
+
+    async def step(self) -> None:
+        """Look, and do what can be done now."""
+        before = self._seen()
+        try:
+            await self._look()
+            for side in Side:
+                await self._converge(side)
+            self._trouble = ""
+        except WorldError as trouble:
+            self._trouble = str(trouble)
+        if self._seen() != before:
+            self._changed.set()
 
     def _seen(self) -> object:
         ready = sorted((one.name, one.ready, one.draining_since is None) for one in self._instances.values())
@@ -312,7 +318,7 @@ class LocalWorkload:
         for one in stale:
             if replaced and one.draining_since is None:
                 one.draining_since = time.monotonic()
-        done = [one for one in stale if replaced and one.drained]
+        done = [one for one in stale if one.draining_since is not None and one.drained]
         await self._serve(side, [one for one in (*fresh, *stale) if one.ready and one not in done])
         for one in done:
             await self._processes.stop(one.name, _GRACE)
@@ -378,6 +384,7 @@ async def running(processes: Processes, envoy: Envoy, folder: Path, key: str) ->
     timeout = aiohttp.ClientTimeout(total=_PROBE)
     async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
         workload = LocalWorkload(processes, envoy, folder, session, key)
+        await workload.step()
         loop = group.create_task(workload.tend())
         try:
             yield workload

@@ -1,0 +1,1 @@
+"""Webhooks for canarycore: `canarycore_hooks.webhook` calls them."""

@@ -1,0 +1,224 @@
+"""Webhooks against a receiver on loopback that answers as it is told."""
+
+import asyncio
+import ssl
+import subprocess
+
+import pytest
+import stamina
+from aiohttp import web
+
+from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
+from canarycore.errors import WorldError
+from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
+
+
+class Receiver:
+    """Answers with `answers` in turn, the last one for ever; keeps what it was told."""
+
+    def __init__(self):
+        self.answers = [(200, "ok")]
+        self.delay = 0.0
+        self.told = []
+
+    async def respond(self, request):
+        self.told.append((dict(request.headers), await request.json()))
+        await asyncio.sleep(self.delay)
+        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return web.Response(status=status, text=body)
+
+    async def listen(self, **options):
+        app = web.Application()
+        app.router.add_post("/", self.respond)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0, **options)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]
+        return runner
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting():
+    """Retries follow at once."""
+    with stamina.set_testing(True, attempts=10, cap=True):
+        yield
+
+
+@pytest.fixture
+async def receiver():
+    receiver = Receiver()
+    runner = await receiver.listen()
+    yield receiver
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def client():
+    async with WebhookClient() as client:
+        yield client
+
+
+def rollout(*hooks):
+    return Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), hooks=hooks)
+
+
+def question(receiver, key="rev@1.0/Progressing/weight 5#1/rollout/load", **more):
+    url = f"http://127.0.0.1:{receiver.port}/"
+    hook = Hook(name="load", type=HookType.ROLLOUT, url=url, metadata=(("cmd", "hey"),), **{"timeout": 1.0, **more})
+    return HookQuestion(key, hook, Phase.PROGRESSING, "rev")
+
+
+async def test_the_payload_is_flagger_s(client, receiver):
+    await client.call(rollout(), question(receiver))
+
+    headers, payload = receiver.told[0]
+    assert payload == {
+        "name": "podinfo",
+        "namespace": "test",
+        "phase": "Progressing",
+        "checksum": checksum("rev"),
+        "metadata": {"cmd": "hey"},
+    }
+    assert headers["Content-Type"].startswith("application/json")
+
+
+@pytest.mark.parametrize(
+    ("status", "passed"), [(200, True), (201, True), (202, True), (203, False), (403, False), (501, False)]
+)
+async def test_a_hook_passes_up_to_202_and_says_what_the_receiver_said(client, receiver, status, passed):
+    receiver.answers = [(status, "words")]
+
+    answer = await client.call(rollout(), question(receiver, retries=3))
+
+    assert (answer.passed, answer.text) == (passed, "words")
+    assert len(receiver.told) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_what_may_be_over_in_a_moment_is_tried_again_under_the_same_key(client, receiver, status):
+    receiver.answers = [(status, "later"), (status, "later"), (200, "ok")]
+
+    answer = await client.call(rollout(), question(receiver, retries=2))
+
+    assert answer.passed
+    assert len(receiver.told) == 3
+    assert len({headers["Idempotency-Key"] for headers, _ in receiver.told}) == 1
+
+
+async def test_the_last_attempt_s_answer_counts(client, receiver):
+    receiver.answers = [(500, "first"), (500, "second"), (500, "third")]
+
+    answer = await client.call(rollout(), question(receiver, retries=1))
+
+    assert (answer.passed, answer.text) == (False, "second")
+
+
+async def test_another_question_has_another_key(client, receiver):
+    await client.call(rollout(), question(receiver, key="poll 1"))
+    await client.call(rollout(), question(receiver, key="poll 2"))
+
+    assert [headers["Idempotency-Key"] for headers, _ in receiver.told] == ["poll 1", "poll 2"]
+
+
+async def test_a_key_with_anything_in_it_makes_a_valid_header(client, receiver):
+    answer = await client.call(rollout(), question(receiver, key="gate/ünï\r\nX-Evil: yes"))
+
+    assert answer.passed
+    assert "X-Evil" not in receiver.told[0][0]
+
+
+async def test_a_receiver_that_hangs_does_not_pass(client, receiver):
+    receiver.delay = 2.0
+
+    answer = await client.call(rollout(), question(receiver, timeout=0.2))
+
+    assert (answer.passed, answer.text) == (False, "no answer within 0.2 s")
+
+
+async def test_a_receiver_that_is_not_there_does_not_pass(client, receiver):
+    receiver.port = 9
+
+    answer = await client.call(rollout(), question(receiver))
+
+    assert not answer.passed
+    assert "Cannot connect" in answer.text
+
+
+async def test_an_url_that_is_none_is_not_repeated(client):
+    hook = Hook(name="gate", type=HookType.ROLLOUT, url="http://[secret/")
+
+    answer = await client.call(rollout(), HookQuestion("key", hook, Phase.PROGRESSING, "rev"))
+
+    assert not answer.passed
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(("disable_tls", "passed"), [(False, False), (True, True)])
+async def test_a_certificate_is_checked_unless_the_owner_says_otherwise(client, tmp_path, disable_tls, passed):
+    receiver = Receiver()
+    runner = await receiver.listen(ssl_context=_self_signed(tmp_path))
+    hook = Hook(name="gate", type=HookType.ROLLOUT, url=f"https://127.0.0.1:{receiver.port}/", disable_tls=disable_tls)
+
+    answer = await client.call(rollout(), HookQuestion("key", hook, Phase.PROGRESSING, "rev"))
+
+    await runner.cleanup()
+    assert answer.passed is passed
+
+
+def _self_signed(folder):
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    made = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost")
+    command = ("openssl", "req", "-x509", *made, "-keyout", str(key), "-out", str(certificate))
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def notice(tell=Tell.COPYING):
+    names = (("target", "podinfo.test"), ("primary", "podinfo-primary.test"))
+    return Notice(tell, "rev@1.0/Promoting/COPYING", Phase.PROMOTING, names)
+
+
+def event_hook(receiver, **more):
+    return Hook(name="events", type=HookType.EVENT, url=f"http://127.0.0.1:{receiver.port}/", **more)
+
+
+async def test_an_event_is_told_with_its_text_type_and_time(client, receiver):
+    hook = event_hook(receiver, metadata=(("env", "lab"), ("eventType", "mine")))
+
+    await EventHook(client, clock=lambda: 12.3456).publish(rollout(hook), notice())
+
+    headers, payload = receiver.told[0]
+    assert headers["Idempotency-Key"] == notice().key
+    assert payload["phase"] == "Promoting"
+    assert payload["checksum"] == checksum("rev")
+    assert payload["metadata"] == {
+        "env": "lab",
+        "eventMessage": "Copying podinfo.test template spec to podinfo-primary.test",
+        "eventType": "Normal",
+        "timestamp": "12345",
+    }
+
+
+async def test_an_alert_is_no_event(client, receiver):
+    await EventHook(client).publish(rollout(event_hook(receiver)), notice(Tell.ABORTED_ALERT))
+
+    assert not receiver.told
+
+
+async def test_everybody_s_hook_is_told_only_where_a_rollout_has_none_of_its_own(client, receiver):
+    events = EventHook(client, everybody=f"http://127.0.0.1:{receiver.port}/")
+
+    await events.publish(rollout(), notice())
+    await events.publish(rollout(event_hook(receiver, metadata=(("own", "yes"),))), notice())
+
+    assert [payload["metadata"].get("own") for _, payload in receiver.told] == [None, "yes"]
+
+
+async def test_an_event_that_could_not_be_told_is_a_trouble(client, receiver):
+    receiver.answers = [(400, "no")]
+
+    with pytest.raises(WorldError, match="event hook events failed: no"):
+        await EventHook(client).publish(rollout(event_hook(receiver)), notice())

@@ -1,0 +1,204 @@
+"""The Prometheus source against a server of our own that answers as it is told, and against a real one."""
+
+import asyncio
+import json
+import math
+import shutil
+import socket
+import warnings
+
+import pytest
+from aiohttp import web
+
+from canarycore import Check, CheckKind, MetricQuestion, Rollout, TargetRef
+from canarycore_metrics.prometheus import PrometheusSource
+
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+
+
+def question(query="up", kind=CheckKind.QUERY, **more):
+    return MetricQuestion("key", Check(name="check", kind=kind, query=query, **more), "revision")
+
+
+def vector(*values):
+    result = [{"metric": {}, "value": [1700000000.1, value]} for value in values]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+@pytest.fixture
+async def server():
+    """A server that answers every query with `server.answer`, (status, body), and remembers the requests."""
+
+    class Server:
+        def __init__(self):
+            self.answer, self.delay, self.requests = (200, vector("1")), 0.0, []
+
+        async def respond(self, request):
+            self.requests.append(request)
+            await asyncio.sleep(self.delay)
+            status, body = self.answer
+            return web.Response(status=status, text=body)
+
+    scripted = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", scripted.respond)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    scripted.address = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    yield scripted
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def source(server):
+    async with PrometheusSource(server.address, timeout=0.5) as source:
+        yield source
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (vector("99.5"), 99.5),
+        (vector("1", "2"), 1),
+        (json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [1700000000, "3"]}}), 3),
+        (vector(), None),
+        (vector("NaN"), None),
+        (vector("+Inf"), math.inf),
+    ],
+)
+async def test_the_first_sample_counts_and_what_is_no_number_is_no_data(server, source, body, value):
+    server.answer = (200, body)
+
+    answer = await source.query(ROLLOUT, question())
+
+    assert (answer.value, answer.error) == (value, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (500, "boom", "error response: Status 500 Internal Server Error: boom"),
+        (422, "parse error", "error response: Status 422 Unprocessable Entity: parse error"),
+        (299, "not json", "error unmarshaling result: Expecting value, 'not json'"),
+        (200, "{}", "error unmarshaling result: expected a vector or a scalar, '{}'"),
+        (200, '{"data": {"resultType": "matrix", "result": []}}', "error unmarshaling result: expected a vector"),
+        (200, vector("much"), "error unmarshaling result: expected a vector or a scalar"),
+    ],
+)
+async def test_what_goes_wrong_is_an_error_in_the_provider_s_words(server, source, status, body, error):
+    server.answer = (status, body)
+
+    answer = await source.query(ROLLOUT, question())
+
+    assert answer.value is None
+    assert answer.error.startswith(error)
+
+
+async def test_a_server_that_hangs_is_an_error(server, source):
+    server.delay = 2.0
+
+    assert (await source.query(ROLLOUT, question())).error == "request failed: no answer within 0.5 s"
+
+
+async def test_a_server_that_is_not_there_is_an_error():
+    async with PrometheusSource("http://127.0.0.1:9") as source:
+        assert (await source.query(ROLLOUT, question())).error.startswith("request failed: Cannot connect")
+
+
+async def test_the_query_is_rendered_before_it_is_put(server, source):
+    text = 'x{ns="{{ namespace }}",svc="{{ service }}",dir="{{ variables.way }}"}[{{ interval }}] + 1'
+
+    await source.query(ROLLOUT, question(text, CheckKind.TEMPLATE, window_text="30s", variables=(("way", "in"),)))
+
+    assert server.requests[0].path == "/api/v1/query"
+    assert server.requests[0].query["query"] == 'x{ns="test",svc="podinfo",dir="in"}[30s] + 1'
+
+
+async def test_a_query_that_cannot_be_rendered_is_an_error_and_not_put(server, source):
+    answer = await source.query(ROLLOUT, question("{{ cluster }}"))
+
+    assert answer.error.startswith("{{ cluster }} has no value")
+    assert not server.requests
+
+
+async def test_a_built_in_metric_has_no_query_here(source):
+    assert "built-in" in (await source.query(ROLLOUT, question(kind=CheckKind.SUCCESS_RATE))).error
+
+
+@pytest.mark.parametrize(
+    ("secret", "authorization"),
+    [
+        ({"token": "t0p"}, "Bearer t0p"),
+        ({"username": "me", "password": "pass"}, "Basic bWU6cGFzcw=="),
+        ({}, None),
+    ],
+)
+async def test_credentials_and_headers_are_sent(server, secret, authorization):
+    async with PrometheusSource(f"{server.address}/prefix/", headers={"X-Scope": ["a", "b"]}, secret=secret) as source:
+        await source.query(ROLLOUT, question())
+
+    request = server.requests[0]
+    assert request.headers.get("Authorization") == authorization
+    assert request.headers.getall("X-Scope") == ["a", "b"]
+    assert request.path == "/prefix/api/v1/query"
+
+
+@pytest.mark.parametrize(
+    ("address", "secret", "complaint"),
+    [
+        ("", {}, "address is not a valid URL"),
+        ("prometheus:9090", {}, "address is not a valid URL"),
+        ("http://prometheus", {"username": "me"}, "do not contain a password"),
+        ("http://prometheus", {"password": "hush"}, "do not contain a username"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_once_and_no_secret_is_told(address, secret, complaint):
+    with pytest.raises(ValueError, match=complaint) as refused:
+        PrometheusSource(address, secret=secret)
+
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, vector("1")), ""),
+        ((200, vector("2")), "prometheus not available: value is not 1 for query: vector(1)"),
+        ((503, "later"), "prometheus not available: running query failed: error response: Status 503 "),
+    ],
+)
+async def test_online_is_a_query_that_answers_one(server, source, answer, words):
+    server.answer = answer
+
+    told = await source.online(ROLLOUT)
+
+    assert told.startswith(words)
+    assert bool(told) == bool(words)
+    assert server.requests[0].query["query"] == "vector(1)"
+
+
+@pytest.mark.e2e
+async def test_a_real_prometheus_answers(tmp_path):
+    binary = shutil.which("prometheus")
+    if binary is None:
+        warnings.warn("no prometheus on the PATH: the source was not tried against a real one", stacklevel=1)
+        pytest.skip("no prometheus on the PATH")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    (tmp_path / "prometheus.yml").write_text("{}")
+    options = ("--config.file=prometheus.yml", f"--web.listen-address={address}", "--storage.tsdb.path=data")
+    process = await asyncio.create_subprocess_exec(binary, *options, cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        async with PrometheusSource(f"http://{address}") as source:
+            async with asyncio.timeout(30):
+                while await source.online(ROLLOUT):  # noqa: ASYNC110 - it does not tell when it is ready
+                    await asyncio.sleep(0.1)
+            assert (await source.value("scalar(vector(42))")).value == 42
+            assert (await source.value("absent_metric")).value is None
+            assert "Status 400" in (await source.value("}")).error
+    finally:
+        process.terminate()
+        await process.wait()

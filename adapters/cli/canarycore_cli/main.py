@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +27,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 Gates = Annotated[
     list[str] | None, typer.Option("--gate", metavar="NAME=approve|deny", help="What a hook answers. Repeatable.")
 ]
+Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Which rehearsal, if several run: NAME or NAMESPACE/NAME.")]
+StateDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the rehearsal's state. Default: one in the user's cache.")
+]
+
+
+class Hooks(Enum):
+    """Who answers webhooks."""
+
+    LOCAL = "local"
+    LIVE = "live"
+    PASS = "pass"  # noqa: S105 - no password
 
 
 def _version(wanted: bool) -> None:
@@ -115,3 +129,131 @@ def simulate(
         gates=gate or [],
     )
     show(rollout(manifest, canary), assumed, runs=runs, seed=seed, jobs=jobs, as_json=as_json)
+
+
+@app.command()
+@tells_errors
+def rehearse(
+    manifest: Annotated[str, typer.Argument(metavar="[MANIFEST]", help="File with the Canary; - is stdin.")] = "",
+    *,
+    new: Annotated[
+        str,
+        typer.Option(metavar="FAULTS", help="The new version, as errors=5%,latency=300ms,jitter=50ms,start=crash."),
+    ] = "",
+    old: Annotated[str, typer.Option(metavar="FAULTS", help="The old version.")] = "",
+    new_cmd: Annotated[
+        str, typer.Option(metavar="COMMAND", help="Run this as the new version; it listens on $PORT.")
+    ] = "",
+    old_cmd: Annotated[str, typer.Option(metavar="COMMAND", help="Run this as the old version.")] = "",
+    then: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FAULTS", help="One more version after it; 'healthy': no faults. Repeatable."),
+    ] = None,
+    rps: Annotated[float, typer.Option(min=0.1, help="Requests of users per second.")] = 100.0,
+    path: Annotated[str, typer.Option(metavar="PATH", help="What users request.")] = "/",
+    match_share: Annotated[
+        str, typer.Option(metavar="SHARE", help="Share of requests that meet an A/B test's conditions.")
+    ] = "10%",
+    speed: Annotated[float, typer.Option(min=0.1, help="Divides intervals, windows and deadlines.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="Of the traffic.")] = 0,
+    hooks: Annotated[
+        Hooks, typer.Option(help="local: this machine plays load tests and gates; live: call them; pass: all pass.")
+    ] = Hooks.LOCAL,
+    gate: Gates = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="The value of a metric of your own. Repeatable.")
+    ] = None,
+    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus to ask for metrics of your own.")] = "",
+    canary: CanaryName = "",
+    state_dir: StateDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a rehearsal whose process was killed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Carry a policy out on this machine: a real Envoy, two versions of a service, real requests.
+
+    Starts the old version, then rolls the new one out as the manifest says. Without commands for the versions a small
+    built-in service is used, with faults on demand. Ctrl-C ends everything. Exit code 0: promoted, 3: rolled back.
+    """
+    from canarycore_cli.rehearse import Options, run
+
+    options = Options(
+        manifest=manifest,
+        canary=canary,
+        old=old,
+        new=new,
+        old_command=old_cmd,
+        new_command=new_cmd,
+        then=then or [],
+        rps=rps,
+        path=path,
+        match_share=match_share,
+        speed=speed,
+        seed=seed,
+        hooks=hooks.value,
+        gates=gate or [],
+        metrics=metric or [],
+        metrics_server=metrics_server,
+        state_dir=state_dir,
+        resume=resume,
+        as_json=as_json,
+    )
+    raise typer.Exit(run(options))
+
+
+def _command(name: str, about: str) -> None:
+    """Add a command that a running rehearsal is given."""
+
+    def give(name_: Name = "", *, state_dir: StateDir = None) -> None:
+        from canarycore_cli.commands import give as run
+
+        run(name, name_, state_dir)
+
+    give.__doc__ = about
+    app.command(name)(tells_errors(give))
+
+
+for _name, _about in (
+    ("promote", "Promote the new version of a running rehearsal now."),
+    ("abort", "Roll the new version of a running rehearsal back now."),
+    ("pause", "Hold a running rehearsal where it is."),
+    ("resume", "Let a paused rehearsal go on."),
+    ("retry", "Try the revision again that a running rehearsal rejected."),
+):
+    _command(_name, _about)
+
+
+@app.command("skip-to")
+@tells_errors
+def skip_to(
+    weight: Annotated[int, typer.Argument(min=1, max=100, metavar="WEIGHT", help="Percent of requests.")],
+    name: Name = "",
+    *,
+    state_dir: StateDir = None,
+) -> None:
+    """Send this share of requests to the new version of a running rehearsal at once."""
+    from canarycore_cli.commands import give
+
+    give("skip-to", name, state_dir, weight)
+
+
+@app.command()
+@tells_errors
+def status(name: Name = "", *, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Tell how the running rehearsals stand."""
+    from canarycore_cli.commands import status as run
+
+    run(name, state_dir, as_json=as_json)
+
+
+@app.command()
+@tells_errors
+def explain(
+    name: Name = "",
+    *,
+    last: Annotated[int, typer.Option(min=1, help="How many decisions.")] = 10,
+    state_dir: StateDir = None,
+) -> None:
+    """Tell the last decisions of a rehearsal, running or not, and why."""
+    from canarycore_cli.commands import explain as run
+
+    run(name, state_dir, last)

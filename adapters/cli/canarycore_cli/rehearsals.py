@@ -1,0 +1,135 @@
+"""Where rehearsals keep their state, and which of them are running.
+
+    <cache>/canarycore/rehearsals/<namespace>-<name>    the default folder of a rehearsal
+    <cache>/canarycore/running/<pid>.json               a rehearsal that runs, wherever its folder is
+
+A record is locked for as long as its process lives, so one that was killed is told from one that runs without trusting
+process ids. <cache> is $XDG_CACHE_HOME, else ~/.cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore_cli.console import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from canarycore import Rollout
+
+TRACE = "trace.ndjson"
+"""The story of a rehearsal in its folder, one JSON object a line."""
+
+_SCRIPT = "script.json"  # what canarycore_local makes first in a folder
+
+
+@frozen(kw_only=True)
+class Running:
+    """A rehearsal that runs. `key` is `namespace/name`, its key in the store."""
+
+    key: str
+    folder: Path
+    pid: int
+
+
+def default_folder(rollout: Rollout) -> Path:
+    """Where the rehearsal of a rollout keeps its state unless told otherwise."""
+    return _cache() / "rehearsals" / f"{rollout.namespace}-{rollout.name}"
+
+
+def latest_folder() -> Path:
+    """The folder of the rehearsal that was begun last. Raises BadInput when there is none."""
+    scripts = sorted(_cache().glob(f"rehearsals/*/{_SCRIPT}"), key=lambda script: script.stat().st_mtime)
+    if not scripts:
+        raise BadInput("found no rehearsal to resume, expected one that was interrupted: give its --state-dir")
+    return scripts[-1].parent
+
+
+def holds_rehearsal(folder: Path) -> bool:
+    """Whether a rehearsal was begun in the folder."""
+    return (folder / _SCRIPT).exists()
+
+
+def clear(folder: Path) -> None:
+    """Remove what an ended rehearsal left. Raises BadInput for a folder that is something else."""
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not holds_rehearsal(folder):
+        raise BadInput(f"--state-dir {folder}: found other files, expected an empty folder or one of a rehearsal")
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def registered(key: str, folder: Path) -> Iterator[None]:
+    """Be found by other commands meanwhile."""
+    records = _cache() / "running"
+    records.mkdir(parents=True, exist_ok=True)
+    record = records / f"{os.getpid()}.json"
+    with record.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump({"key": key, "folder": str(folder.resolve()), "pid": os.getpid()}, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            record.unlink(missing_ok=True)
+
+
+def running() -> tuple[Running, ...]:
+    """All rehearsals that run; records of those that were killed are removed."""
+    return tuple(one for record in sorted((_cache() / "running").glob("*.json")) for one in _read(record))
+
+
+def refuse_if_running(folder: Path) -> None:
+    """Raise BadInput if a rehearsal runs in the folder."""
+    for one in running():
+        if one.folder == folder.resolve():
+            raise BadInput(
+                f"a rehearsal of {one.key} is running in {folder} (process {one.pid}): "
+                "stop it by Ctrl-C there, or choose another folder by --state-dir"
+            )
+
+
+def choose(name: str, state_dir: Path | None) -> Running:
+    """The running rehearsal that is meant. Raises BadInput unless it is exactly one."""
+    everywhere = running()
+    found = [one for one in everywhere if _is_meant(one, name, state_dir)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{one.key} in {one.folder}" for one in everywhere) or "none"
+    if not found:
+        raise BadInput(f"found no running rehearsal{f' of {name}' if name else ''}; running are: {known}")
+    raise BadInput(f"found {len(found)} running rehearsals, expected one: give a NAME or --state-dir ({known})")
+
+
+def _is_meant(one: Running, name: str, state_dir: Path | None) -> bool:
+    namespace, _, plain = one.key.partition("/")
+    names = ("", plain, one.key, f"{plain}.{namespace}")
+    return name in names and (state_dir is None or one.folder == state_dir.resolve())
+
+
+def _read(record: Path) -> Iterator[Running]:
+    try:
+        with record.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = json.load(file)
+                yield Running(key=found["key"], folder=Path(found["folder"]), pid=found["pid"])
+            else:
+                record.unlink(missing_ok=True)  # nobody holds it: its process was killed
+    except (FileNotFoundError, ValueError):
+        return  # it ended, or is just being written
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canarycore"

@@ -1,0 +1,296 @@
+"""canary rehearse: the policy of a manifest, carried out on this machine with real requests.
+
+`canarycore_local` sets the stage (Envoy, processes, traffic, store), `canarycore_runtime` runs the rollout. Here
+options become a script, and what happens becomes a story (`canarycore_cli.story`) that is printed, shown live and traced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from canarycore import CheckKind, HookType, Strategy
+from canarycore_cli import manifests, rehearsals
+from canarycore_cli.console import (
+    OK,
+    ROLLED_BACK,
+    TROUBLE,
+    BadInput,
+    approval,
+    err,
+    out,
+    pairs,
+    print_json,
+    share,
+)
+from canarycore_cli.describe import described
+from canarycore_cli.live import View
+from canarycore_cli.plain import Teller
+from canarycore_cli.story import Story, Trace
+from canarycore_local import rehearsal as local
+from canarycore_local.faults import BadFaults, Faults
+from canarycore_local.matching import NoExample, example
+from canarycore_local.traffic import Traffic
+from canarycore_local.versions import Version
+from canarycore_runtime import Runner, load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from canarycore import Rollout
+    from canarycore_cli.console import Json
+    from canarycore_local.hooks import Gate
+    from canarycore_runtime import MetricSource
+
+HEALTHY = "healthy"
+"""What stands for no faults."""
+
+GATES = (HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION)
+
+_TICK = 0.1
+_EXIT_CODES = {"Succeeded": OK, "Failed": ROLLED_BACK}
+
+
+@frozen(kw_only=True)
+class Options:
+    """The options as typed."""
+
+    manifest: str
+    canary: str
+    old: str
+    new: str
+    old_command: str
+    new_command: str
+    then: Sequence[str]
+    rps: float
+    path: str
+    match_share: str
+    speed: float
+    seed: int
+    hooks: str
+    gates: Sequence[str]
+    metrics: Sequence[str]
+    metrics_server: str
+    state_dir: Path | None
+    resume: bool
+    as_json: bool
+
+
+def run(options: Options) -> int:
+    """Rehearse; returns the exit code. Whatever was started has ended when this returns."""
+    script, folder = _begun(options) if options.resume else _new(options)
+    rollout = script.rollout
+    constants = pairs(options.metrics, "--metric", "NAME=VALUE with a number, such as orders=3", float)
+    _demand_measured(rollout, constants, options)
+    view = None if options.as_json or not _on_a_terminal() else View(script, rollout.full_name)
+    gates = _gates(rollout, options.gates, view)
+    rehearsals.refuse_if_running(folder)
+    if not options.resume:
+        _make_room(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    console = view.console if view else out()
+    story = Story((Trace(folder / rehearsals.TRACE), print_json if options.as_json else Teller(console)))
+    for remark in _remarks(rollout, options, folder):
+        story.line("remark", text=remark)
+    try:
+        with rehearsals.registered(f"{rollout.namespace}/{rollout.name}", folder):
+            stage = local.Stage(gates=gates, constants=constants, notifiers=(story,))
+            result = asyncio.run(_perform(script, folder, stage, story, view, options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        err().print("stopped: everything that was started has ended", style="yellow")
+        return TROUBLE
+    return _EXIT_CODES.get(result["outcome"], TROUBLE)
+
+
+async def _perform(
+    script: local.Script, folder: Path, stage: local.Stage, story: Story, view: View | None, options: Options
+) -> Json:
+    with _stoppable():
+        async with AsyncExitStack() as around:
+            stage = await _with_providers(stage, options, around)
+            opened = local.resume(folder, stage) if options.resume else local.rehearse(folder, script, stage)
+            rehearsal = await around.enter_async_context(opened)
+            _tell_start(story, rehearsal)
+            on_cycle = view.heard(story.cycle) if view else story.cycle
+            async with Runner(rehearsal.parts, on_cycle=on_cycle), _watched(story, view, rehearsal):
+                status = await rehearsal.play()
+        story.look(rehearsal.splits(), over=True)
+        return story.end(rehearsal, status)
+
+
+async def _with_providers(stage: local.Stage, options: Options, around: AsyncExitStack) -> local.Stage:
+    """The stage with real webhooks and a real metrics server, where they are wanted."""
+    hooks: local.Hooks = "local" if options.hooks == "local" else "pass"
+    elsewhere: MetricSource | None = None
+    if options.hooks == "live":
+        hooks = await around.enter_async_context(load("hooks", "http")())
+    if options.metrics_server:
+        elsewhere = await around.enter_async_context(load("metrics", "prometheus")(options.metrics_server))
+    return evolve(stage, hooks=hooks, elsewhere=elsewhere)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end things in order, as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def _watched(story: Story, view: View | None, rehearsal: local.Rehearsal) -> AsyncIterator[None]:
+    """Splits are told, and the view is drawn, while the context lasts."""
+
+    async def watch() -> None:
+        while True:
+            story.look(rehearsal.splits())
+            if view:
+                view.draw()
+            await asyncio.sleep(_TICK)
+
+    async with AsyncExitStack() as stack:
+        if view:
+            await stack.enter_async_context(view.shown(rehearsal))
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+
+def _tell_start(story: Story, rehearsal: local.Rehearsal) -> None:
+    script = rehearsal.script
+    story.line(
+        "start",
+        canary=rehearsal.key,
+        policy=described(script.rollout),
+        versions=[_labelled(version) for version in script.versions],
+        speed=script.speed,
+        rps=script.traffic.rate,
+        address=rehearsal.address,
+    )
+
+
+def _labelled(version: Version) -> str:
+    about = version.command or str(version.faults)
+    return f"{version.label} ({about})" if about else version.label
+
+
+# ------------------------------------------------------------------------------------------------------------- options
+
+
+def _new(options: Options) -> tuple[local.Script, Path]:
+    if not options.manifest:
+        raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --resume)")
+    rollout = manifests.rollout(options.manifest, options.canary)
+    if rollout.suspend:
+        raise BadInput(f"{options.manifest}: found spec.suspend: true, expected false: nothing would happen")
+    script = local.Script(
+        rollout=rollout, versions=_versions(options), traffic=_traffic(rollout, options), speed=options.speed
+    )
+    return script, options.state_dir or rehearsals.default_folder(rollout)
+
+
+def _begun(options: Options) -> tuple[local.Script, Path]:
+    """The rehearsal to resume: of a folder, of a manifest, or the last one."""
+    if options.state_dir is not None:
+        folder = options.state_dir
+    elif options.manifest:
+        folder = rehearsals.default_folder(manifests.rollout(options.manifest, options.canary))
+    else:
+        folder = rehearsals.latest_folder()
+    return local.read_script(folder), folder
+
+
+def _versions(options: Options) -> tuple[Version, ...]:
+    old = _version("v1", "--old", options.old, options.old_command)
+    new = _version("v2", "--new", options.new, options.new_command)
+    later = (_version(f"v{number}", "--then", text, "") for number, text in enumerate(options.then, 3))
+    return (old, new, *later)
+
+
+def _version(label: str, option: str, faults: str, command: str) -> Version:
+    if command and faults:
+        raise BadInput(f"{option} {faults} and {option}-cmd: expected one of them, faults are of the built-in service")
+    try:
+        return Version(label=label, command=command, faults=Faults.parse("" if faults == HEALTHY else faults))
+    except BadFaults as error:
+        raise BadInput(f"{option}: {error}") from None
+
+
+def _traffic(rollout: Rollout, options: Options) -> Traffic:
+    plain = Traffic(rate=options.rps, path=options.path, matching_path=options.path, seed=options.seed)
+    if rollout.ladder.strategy is not Strategy.AB or not rollout.match:
+        return plain
+    try:
+        percent = 100 * share(options.match_share)
+        path, headers = example(rollout.match[0])
+    except NoExample as error:
+        raise BadInput(str(error)) from None
+    except ValueError:
+        raise BadInput(f"--match-share {options.match_share}: expected a share from 0 to 1, such as 10%") from None
+    return Traffic(
+        rate=options.rps,
+        path=options.path,
+        share=percent,
+        matching=headers,
+        matching_path=path if rollout.match[0].uri else options.path,
+        seed=options.seed,
+    )
+
+
+def _demand_measured(rollout: Rollout, constants: Mapping[str, float], options: Options) -> None:
+    """Raise BadInput for a metric that nobody here can measure: it could only fail."""
+    own = [check.name for check in rollout.checks if check.kind in (CheckKind.TEMPLATE, CheckKind.QUERY)]
+    missing = [name for name in own if name not in constants]
+    if missing and not options.metrics_server:
+        raise BadInput(
+            f"the metric {missing[0]} is not measured on this machine: give it a value by --metric {missing[0]}=VALUE, "
+            "or name a Prometheus by --metrics-server URL"
+        )
+
+
+def _gates(rollout: Rollout, texts: Sequence[str], view: View | None) -> Mapping[str, Gate]:
+    """Gates answered by options; on a terminal the others are asked of whoever sits there."""
+    given = pairs(texts, "--gate", "NAME=approve or NAME=deny", approval)
+    names = {hook.name for hook in rollout.hooks if hook.type in (*GATES, HookType.ROLLBACK)}
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        listed = ", ".join(sorted(names)) or "none"
+        raise BadInput(f"--gate {unknown[0]}: the manifest has no gate of that name; it has {listed}")
+    asked = {hook.name for hook in rollout.hooks if hook.type in GATES} - given.keys()
+    return {**given, **(dict.fromkeys(asked, view.gate) if view else {})}
+
+
+def _remarks(rollout: Rollout, options: Options, folder: Path) -> Iterator[str]:
+    yield f"state: {folder}"
+    if not options.resume:
+        yield f"the provider {rollout.provider} and the service section play no part: Envoy routes on this machine"
+    gates = [hook.name for hook in rollout.hooks if hook.type in GATES]
+    if options.hooks == "local" and gates and not options.gates and not _on_a_terminal():
+        yield f"gates are open, as nobody can be asked (--gate NAME=deny closes one): {', '.join(gates)}"
+
+
+def _make_room(folder: Path) -> None:
+    """End what a killed rehearsal may have left running in the folder, and empty it."""
+    if rehearsals.holds_rehearsal(folder):
+        asyncio.run(local.stop(folder))
+    rehearsals.clear(folder)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdout.isatty() and sys.stdin.isatty()

@@ -67,10 +67,10 @@ def judge(check: Check, answer: MetricAnswer, min_samples: int = 0) -> Judgement
     value = answer.value
     if answer.error:
         return Judgement(check, Verdict.ERROR, answer)
-    if value is None or isnan(value):
+    if value is None:
         return Judgement(check, Verdict.NO_DATA, answer)
     if not isfinite(value):
-        return Judgement(check, Verdict.ERROR, answer)
+        return Judgement(check, Verdict.NO_DATA if isnan(value) else Verdict.ERROR, answer)
     if min_samples and (answer.samples is None or answer.samples < min_samples):
         return Judgement(check, Verdict.NO_DATA, answer)
     low, high = check.minimum, check.maximum

@@ -123,25 +123,20 @@ def decide(rollout: Rollout, status: Status, known: Known) -> Outcome:
 def deliberate(rollout: Rollout, status: Status, world: World) -> Thinking:
     """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
     case = _Case(rollout, status, world)
-    outcome = _first_guard(case) or _PHASES[status.phase](case)
-    return outcome if isinstance(outcome, Decision) else (yield from outcome)
-
-
-def _first_guard(case: _Case) -> Decision | None:
-    rollout, status, world = case.rollout, case.status, case.world
+    phase, command = status.phase, world.command
     if status.since is None:
         return _detect(case)
-    if status.phase in OVER:
-        return None
-    if world.deleted:
+    if world.deleted and phase not in OVER:
         return _delete(case)
-    if rollout.suspend:
+    if rollout.suspend and phase not in OVER:
         case.tell_once(Tell.SUSPENDED)
         return case.wait(Rule.SUSPENDED, None)
-    command = world.command
-    if command is not None and command.id != status.handled:
-        return _COMMANDS[command.kind](case, command)
-    return None
+    if command is not None and command.id != status.handled and phase not in OVER:
+        decision = _COMMANDS[command.kind](case, command)
+        if decision is not None:
+            return decision
+    outcome = _PHASES[phase](case)
+    return outcome if isinstance(outcome, Decision) else (yield from outcome)
 
 
 # ------------------------------------------------------------------------------------------------------ vocabulary
@@ -154,7 +149,7 @@ class _Case:
     rollout: Rollout
     status: Status
     world: World
-    asked: list[tuple[Question, Answer]] = field(factory=list)
+    asked: tuple[tuple[Question, Answer], ...] = ()
     judgements: tuple[Judgement, ...] = ()
     told: list[tuple[Tell, tuple[str, ...], bool]] = field(factory=list)
     detail: str = ""
@@ -181,13 +176,13 @@ class _Case:
 
     # telling ----------------------------------------------------------------------------------------------------
 
-    def tell(self, what: Tell, *args: object) -> None:
+    def tell(self, what: Tell, *args: str) -> None:
         """Something to tell: again at each poll while nothing is written."""
-        self.told.append((what, tuple(map(str, args)), True))
+        self.told.append((what, args, True))
 
-    def tell_once(self, what: Tell, *args: object) -> None:
+    def tell_once(self, what: Tell, *args: str) -> None:
         """Something to tell once in this status."""
-        self.told.append((what, tuple(map(str, args)), False))
+        self.told.append((what, args, False))
 
     def tell_plan(self, plan: Plan) -> None:
         for what, args in plan.notes:
@@ -195,14 +190,19 @@ class _Case:
 
     def _notices(self, phase: Phase, poll: int | None) -> tuple[Notice, ...]:
         status, names = self.status, self.rollout.names
-        stem = f"{status.applied}@{status.analysed_at}/{status.phase._value_}"
-        notices = []
-        for what, args, repeats in self.told:
-            key = f"{stem}/{what._name_}/{'/'.join(args)}"
-            if repeats and poll is not None:
-                key = f"{key}#{poll}"
-            notices.append(Notice(what, key, phase if what in _TOLD_AFTER else status.phase, names, args))
-        return tuple(notices)
+        stem = f"{status.applied}@{status.analysed_at}/{status.phase._value_}/"
+        return tuple(
+            [
+                Notice(
+                    what,
+                    stem + what._name_ + "/".join(args) + (f"#{poll}" if repeats and poll is not None else ""),
+                    phase if what in _TOLD_AFTER else status.phase,
+                    names,
+                    args,
+                )
+                for what, args, repeats in self.told
+            ]
+        )
 
     # asking -----------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class _Case:
         question = HookQuestion(self.key(hook.type.value, hook.name), hook, phase or status.phase, revision)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, HookAnswer)
-        self.asked.append((question, answer))
+        self.asked += ((question, answer),)
         return answer
 
     # deciding ---------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class _Case:
         """Nothing is written."""
         status = self.status
         notices = self._notices(status.phase, self.poll) if self.told else ()
-        because = Because(rule, status.phase, status.phase, self.detail, tuple(self.asked), self.judgements)
+        because = Because(rule, status.phase, status.phase, self.detail, self.asked, self.judgements)
         return Decision(status, notices, wake, because)
 
     def change(self, rule: Rule, wake: float | None = None, **changes: Any) -> Decision:
@@ -236,7 +236,7 @@ class _Case:
         before = self.status
         changes["outbox"] = ()
         after = before.but(**changes)
-        because = Because(rule, before.phase, after.phase, self.detail, tuple(self.asked), self.judgements)
+        because = Because(rule, before.phase, after.phase, self.detail, self.asked, self.judgements)
         notices = self._notices(after.phase, None) if self.told else ()
         return Decision(after, notices, self.world.now if wake is None else wake, because)
 
@@ -327,7 +327,7 @@ def _sources(case: _Case) -> Generator[Ask, Mapping[str, Answer], None]:
         question = SourcesQuestion(case.key("sources", "online"), checks)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, SourcesAnswer)
-        case.asked.append((question, answer))
+        case.asked += ((question, answer),)
         error = answer.error
     if error:
         case.tell(Tell.SOURCES_OFFLINE, error)
@@ -358,7 +358,7 @@ def _idle(case: _Case) -> Decision | Thinking:
     if status.pending:
         return case.change(Rule.SETTLED, pending=())
     if target is not None and target.desired > 0:
-        case.tell_once(Tell.SCALED_BY_HAND, target.desired)
+        case.tell_once(Tell.SCALED_BY_HAND, str(target.desired))
     return case.wait(Rule.IDLE, None)
 
 
@@ -553,7 +553,7 @@ def _side_unready(case: _Case, side: Workload | None, threshold: int, *, is_prim
 def _analyse(case: _Case) -> Thinking:
     """Hooks in order, then metrics at once, then gates."""
     hooks, checks = case.rollout.hooks_by_type, case.rollout.checks_in_order
-    climbing = case.status.rung != GROUND
+    climbing = not case.status.rung == GROUND  # noqa: SIM201  attrs' != is a second call, and this is the hot path
     kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
     if not climbing:
         case.tell(Tell.STARTING)
@@ -561,7 +561,9 @@ def _analyse(case: _Case) -> Thinking:
     if outcome is None and climbing and checks:
         questions = _metric_questions(case, checks)
         outcome = _verdict(case, questions, (yield Ask(questions)))
-    return outcome or (yield from _gates(case))
+    if outcome is None and (hooks[HookType.CONFIRM_TRAFFIC_INCREASE] or hooks[HookType.CONFIRM_PROMOTION]):
+        outcome = yield from _gates(case)
+    return outcome or _climb(case)
 
 
 _CHECKING_TEXTS = {
@@ -592,12 +594,12 @@ def _verdict(
     case: _Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
 ) -> Decision | None:
     """None when all checks passed; the first that did not is told, in Flagger's order."""
-    rollout = case.rollout
-    enough = rollout.min_samples
-    case.judgements = tuple(
-        [judge(question.check, answers[question.key], enough) for question in questions]  # type: ignore[arg-type]
-    )
-    bad = [judgement for judgement in case.judgements if judgement.verdict is not Verdict.PASS]
+    rollout, bad = case.rollout, []
+    for question in questions:
+        judgement = judge(question.check, answers[question.key], rollout.min_samples)  # type: ignore[arg-type]
+        case.judgements += (judgement,)
+        if judgement.verdict is not Verdict.PASS:
+            bad.append(judgement)
     if not bad:
         return None
     hold = rollout.no_data is NoData.HOLD
@@ -620,8 +622,8 @@ def _hold(case: _Case, judgement: Judgement) -> Decision:
     rollout, holds = case.rollout, case.status.holds + 1
     case.tell(Tell.HELD, judgement.text(rollout))
     if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
-        case.tell(Tell.ROLLING_BACK_INCONCLUSIVE, holds)
-        case.tell(Tell.ROLLING_BACK_INCONCLUSIVE_ALERT, holds)
+        case.tell(Tell.ROLLING_BACK_INCONCLUSIVE, str(holds))
+        case.tell(Tell.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
         return _fail(case, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
     return _counted(case, Rule.HELD, holds=holds)
 
@@ -632,22 +634,21 @@ def _counted(case: _Case, rule: Rule, **changes: Any) -> Decision:
     return case.change(rule, now + case.rollout.interval, analysed_at=now, **changes)
 
 
-def _gates(case: _Case) -> Thinking:
-    """The rung passed: past the gates comes the next one, or the promotion."""
-    status, ladder, hooks = case.status, case.rollout.ladder, case.rollout.hooks_by_type
+def _climb(case: _Case) -> Decision:
+    """The rung passed, and no gate is closed: the next one, or the promotion."""
+    after = case.rollout.ladder.after(case.status.rung)
+    return _promote(case, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(case, after)
+
+
+def _gates(case: _Case) -> Generator[Ask, Mapping[str, Answer], Decision | None]:
+    """The gates between this rung and what comes after it; None when all are open."""
+    status, ladder = case.status, case.rollout.ladder
     rung = status.rung
-    if hooks[HookType.CONFIRM_TRAFFIC_INCREASE] and (
-        ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING
-    ):
+    if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
         outcome = yield from _gate(case, HookType.CONFIRM_TRAFFIC_INCREASE)
         if outcome is not None:
             return outcome
-    if hooks[HookType.CONFIRM_PROMOTION] and ladder.asks_promotion(rung):
-        outcome = yield from _gate(case, HookType.CONFIRM_PROMOTION)
-        if outcome is not None:
-            return outcome
-    after = ladder.after(rung)
-    return _promote(case, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(case, after)
+    return (yield from _gate(case, HookType.CONFIRM_PROMOTION)) if ladder.asks_promotion(rung) else None
 
 
 _GATE_TEXTS = {
@@ -696,9 +697,9 @@ def _advance(case: _Case, rung: Rung) -> Decision:
         if ladder.routed:
             case.tell(Tell.ALL_TO_CANARY_MIRRORED if ladder.mirror else Tell.ALL_TO_CANARY)
     elif rung.iteration:
-        case.tell(Tell.ADVANCED_ITERATION, rung.iteration, ladder.iterations)
+        case.tell(Tell.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
     else:
-        case.tell(Tell.ADVANCED_WEIGHT, rung.weight)
+        case.tell(Tell.ADVANCED_WEIGHT, str(rung.weight))
     return _counted(case, Rule.ADVANCED, rung=rung)
 
 
@@ -756,7 +757,7 @@ def _step_back(case: _Case) -> Decision:
     ladder, rung = rollout.ladder, status.rung
     weight = ladder.back(rung.weight)
     if ladder.step_back and rung.exposed:
-        case.tell(Tell.PRIMARY_WEIGHT, 100 - weight)
+        case.tell(Tell.PRIMARY_WEIGHT, str(100 - weight))
         if weight > 0:
             return _counted(case, Rule.STEPPED_BACK, rung=Rung(weight=weight, iteration=rung.iteration))
     elif rung.exposed and ladder.routed or rung.iteration and ladder.routed:
@@ -806,8 +807,8 @@ def _fail(case: _Case, rule: Rule, reason: Reason, **changes: Any) -> Decision:
 
 
 def _roll_back_checks(case: _Case, failed: int) -> Decision:
-    case.tell(Tell.ROLLING_BACK_CHECKS, failed)
-    case.tell(Tell.ROLLING_BACK_CHECKS_ALERT, failed)
+    case.tell(Tell.ROLLING_BACK_CHECKS, str(failed))
+    case.tell(Tell.ROLLING_BACK_CHECKS_ALERT, str(failed))
     return _fail(case, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
 
 
@@ -903,7 +904,7 @@ def _command_skip_to(case: _Case, command: Command) -> Decision | None:
         return _refuse(case, command, f"the weight is {command.weight}, expected 1 to 100")
     if target is None or target.revision != status.applied:
         return _refuse(case, command, "the target carries another revision than the one under analysis")
-    case.tell(Tell.SKIPPED_TO, command.weight, command.id)
+    case.tell(Tell.SKIPPED_TO, str(command.weight), command.id)
     return _counted(case, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
 
 

@@ -229,7 +229,7 @@ def converge(goal: Goal, world: World) -> Plan:
         if effect is not None:
             effects.append(effect)
     notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
-    if goal.routes is not None and (world.routes != goal.routes or _lacks_capacity(goal.routes, world)):
+    if goal.routes is not None and not (world.routes == goal.routes and _both_run(goal.routes, world)):
         routes, notes = _safe_routes(goal, goal.routes, world)
         done = done and routes == goal.routes == world.routes
         if routes is not None and routes != world.routes:
@@ -265,10 +265,12 @@ def _carries(workload: Workload | None, revision: str) -> bool:
     return workload is not None and workload.revision == revision
 
 
-def _lacks_capacity(routes: Routes, world: World) -> bool:
-    return (world.primary is None or not world.primary.has_capacity) or (
-        routes.exposed and (world.target is None or not world.target.has_capacity)
-    )
+def _both_run(routes: Routes, world: World) -> bool:
+    """Whether each side that is to get requests has pods that answer them."""
+    target, primary = world.target, world.primary
+    if primary is None or primary.ready == 0:
+        return False
+    return (target is not None and target.ready > 0) or not routes.exposed
 
 
 def _safe_routes(

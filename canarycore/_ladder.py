@@ -69,6 +69,7 @@ class Rung:
 
 
 GROUND = Rung()
+_OFF_LADDER = Rung(iteration=-1)
 
 
 class Strategy(Enum):
@@ -115,7 +116,8 @@ class Ladder:
 
     def after(self, rung: Rung) -> Rung | None:
         """The next rung, from any rung, or None when the climb is over and the revision is to be promoted."""
-        return self._next[rung] if rung in self._next else self._after(rung)
+        known = self._next.get(rung, _OFF_LADDER)
+        return self._after(rung) if known is _OFF_LADDER else known
 
     def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:

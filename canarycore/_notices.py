@@ -142,7 +142,6 @@ class Notice:
     phase: Phase
     names: tuple[tuple[str, str], ...] = field(repr=False)
     args: tuple[str, ...] = ()
-    mute: bool = False
 
     @property
     def channel(self) -> Channel:

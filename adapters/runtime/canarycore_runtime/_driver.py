@@ -54,7 +54,7 @@ from canarycore.errors import WorldError
 from canarycore_runtime._calls import Lanes, Limits, call, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Iterable
 
     from canarycore import Answer, Effect, Question, Request, Rollout
     from canarycore_runtime.ports import Parts
@@ -74,7 +74,10 @@ class UndeliveredError(WorldError):
 
 @define(eq=False)
 class Driver:
-    """Drives one rollout's cycles, one at a time. What it keeps between them only saves repeats."""
+    """Drives one rollout's cycles, one at a time. What it keeps between them only saves repeats.
+
+    changed: set by who knows of a change. seen: what the last cycle saw. began: when it got its slot (seconds).
+    """
 
     key: str
     parts: Parts
@@ -85,10 +88,11 @@ class Driver:
     memory: Memory = Factory(Memory)
     changed: asyncio.Event = Factory(asyncio.Event)
     seen: Seen | None = None
+    began: float = 0.0
     _version: str = ""
     _asked: dict[Question, asyncio.Task[Answer]] = Factory(dict)
     _heard: dict[str, set[int]] = Factory(dict)
-    _heard_before: Mapping[str, set[int]] = Factory(dict)
+    _tried: set[str] = Factory(set)
     _deaf: set[int] = Factory(set)
     _has_slot: bool = field(default=False, init=False)
 
@@ -98,14 +102,17 @@ class Driver:
         Raises WorldError when the rollout could not be observed, GoneError, and LookAgainError.
         """
         self.changed.clear()
-        self._deaf = set()
-        self._heard, self._heard_before = {}, self._heard
+        self._deaf, self._tried = set(), set()
         try:
             await self._enter()
+            self.began = self.parts.clock()
             rest = await self._answer_all(cycle(self.memory))
         finally:
             self._leave()
         self.drop_questions()
+        if rest.decision is not None:
+            missing = self._tried - self.memory.published
+            self._heard = {key: heard for key, heard in self._heard.items() if key in missing}
         return rest
 
     async def _answer_all(self, requests: Generator[Request, object, Rest]) -> Rest:
@@ -214,7 +221,8 @@ class Driver:
     async def publish(self, publish: Publish) -> None:
         """Every notifier that has not heard it yet. One that failed is left alone until the next cycle."""
         key = publish.notice.key
-        heard = self._heard[key] = self._heard_before.get(key, set())
+        self._tried.add(key)
+        heard = self._heard.setdefault(key, set())
         missing = [index for index in range(len(self.parts.notifiers)) if index not in heard]
         self._leave()
         errors = await asyncio.gather(*(self._tell(index, publish) for index in missing))

@@ -22,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 from zlib import crc32
 
@@ -97,33 +96,43 @@ class Runner:
         self._slots = asyncio.Semaphore(self._limits.cycles)
         self._lanes = Lanes(self._limits.lane)
         self._group = asyncio.TaskGroup()
-        self._stack = AsyncExitStack()
         self._listening: list[asyncio.Task[None]] = []
         self._places: dict[str, _Place] = {}
-        self._stopping = False
+        self._stopping: asyncio.Task[None] | None = None
         self._tally = _Tally()
 
     # lifetime ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._group)
-        self._stack.push_async_callback(self.stop)
+        await self._group.__aenter__()
         self._listening = [self._group.create_task(self._list())]
         self._listening += [self._group.create_task(self._listen(source)) for source in self._parts.changes]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+    ) -> None:
+        """The body's own error leaves as it is; the task group is told of cancellation only."""
+        try:
+            await self.stop()
+        except asyncio.CancelledError as cancelled:
+            kind, error, trace = type(cancelled), cancelled, cancelled.__traceback__
+        if isinstance(error, asyncio.CancelledError):
+            await self._group.__aexit__(kind, error, trace)
+        else:
+            await self._group.__aexit__(None, None, None)
 
     async def stop(self) -> None:
         """Begin nothing new, let cycles under way end within the grace time, cancel what is left.
 
         A cycle that only waits for answers ends at once. Nothing is left half-applied: a write under way is carried to
-        its end, and what was not begun is done by whoever comes next.
+        its end, and what was not begun is done by whoever comes next. To cancel this is to abandon even such writes.
         """
-        self._stopping = True
+        if self._stopping is None:
+            self._stopping = self._group.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         for task in self._listening:
             task.cancel()
         places = tuple(self._places.values())
@@ -137,13 +146,15 @@ class Runner:
             turn.cancel()
         for place in places:
             place.driver.drop_questions()
+        if turns:
+            await asyncio.wait(turns)
 
     def wake(self, key: str) -> None:
         """Something about this rollout changed: look at it now, or right after the cycle under way.
 
         While its effects fail, or its world does not follow them, it waits for at most `Limits.patience`.
         """
-        if self._stopping:
+        if self._stopping is not None:
             return
         place = self._places.get(key)
         if place is None:
@@ -211,7 +222,7 @@ class Runner:
 
     def _arm(self, place: _Place, due: float) -> None:
         """Look at the rollout then, unless it is looked at sooner anyway."""
-        if self._stopping or (place.due is not None and place.due <= due):
+        if self._stopping is not None or (place.due is not None and place.due <= due):
             return
         place.rest()
         place.due = due
@@ -227,7 +238,6 @@ class Runner:
 
     async def _look(self, place: _Place, due: float) -> None:
         driver = place.driver
-        late = max(0.0, self._now - due)
         try:
             rest = await driver.drive()
         except GoneError:
@@ -242,6 +252,7 @@ class Runner:
         if rest is None:
             self._arm(place, self._now)
             return
+        late = max(0.0, driver.began - due)
         self._tally.count(late, troubled=bool(rest.troubles))
         self._tell(Turn(driver.key, driver.seen, rest, late))
         self._plan(place, rest)

@@ -1,0 +1,677 @@
+"""The runner: when each rollout is looked at, and what keeps rollouts from each other. All of it on simulated time."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from attrs import evolve
+
+from canarycore import CommandKind, HookQuestion, Phase, Reference, Routes, ScaleDown, SetRoutes
+from canarycore.testing import Answer, ByRevision, Delete, Deploy, Measure, Order, Recreate
+from canarycore_runtime import Limits, Runner
+from canarycore_runtime.testing import simulated
+from tests.adapters.runtime.fakes import (
+    GATE,
+    KEY,
+    RATE,
+    SMOKE,
+    answer_rubbish,
+    break_off,
+    cancel_itself,
+    deployed,
+    hang,
+    instead,
+    named,
+    passes,
+    refuse,
+    release,
+    rollout,
+    slowly,
+)
+
+STEADY = {"jitter": lambda: 1.0}
+"""Back-off without chance: the whole of it."""
+
+
+# ------------------------------------------------------------------------------------------------------- one rollout
+
+
+@simulated
+async def test_a_healthy_revision_is_promoted_an_interval_a_rung():
+    clusters = deployed(rollout())
+    async with Runner(clusters.parts()):
+        await release(clusters)
+        await passes(120)
+    assert clusters.story(KEY)[3:] == [
+        (30, "Progressing weight 0"),
+        (40, "Progressing weight 30"),
+        (50, "Progressing weight 60"),
+        (60, "Promoting weight 60"),
+        (70, "Finalising weight 0"),
+        (80, "Succeeded weight 0"),
+        (80, "Succeeded weight 0"),
+    ]
+
+
+@simulated
+async def test_a_sick_revision_is_rolled_back():
+    clusters = deployed(rollout())
+    clusters.do(KEY, Measure(ByRevision(("v2",))))
+    async with Runner(clusters.parts()):
+        await release(clusters)
+        await passes(120)
+    state = clusters.state(KEY)
+    assert (state.status.phase, state.routes, state.target.desired) == (Phase.FAILED, Routes(), 0)
+    assert state.primary.revision == "v1"
+
+
+@simulated
+async def test_a_change_wakes_a_resting_rollout_at_once():
+    clusters = deployed(rollout())
+    async with Runner(clusters.parts()):
+        await passes(33.25)
+        clusters.do(KEY, Deploy("v2"))
+        await passes(0.001)
+    assert clusters.story(KEY)[-1] == (33.25, "Progressing weight 0")
+
+
+@simulated
+async def test_who_has_no_source_of_changes_calls_wake():
+    clusters = deployed(rollout())
+    async with Runner(evolve(clusters.parts(), changes=())) as runner:
+        await passes(33.25)
+        clusters.do(KEY, Deploy("v2"))
+        runner.wake(KEY)
+        await passes(0.001)
+    assert clusters.story(KEY)[-1] == (33.25, "Progressing weight 0")
+
+
+@simulated
+async def test_a_change_that_nobody_told_is_found_within_a_resync():
+    clusters = deployed(rollout())
+    async with Runner(evolve(clusters.parts(), changes=()), Limits(resync=20)):
+        await passes(33.25)
+        clusters.do(KEY, Deploy("v2"))
+        await passes(20)
+    assert "Progressing weight 0" in clusters.steps(KEY)
+
+
+@simulated
+async def test_a_new_rollout_is_found_when_it_is_told():
+    clusters = deployed()
+    async with Runner(clusters.parts()):
+        await passes(5)
+        clusters.do(clusters.add(rollout()), Deploy("v1"))
+        await passes(0.001)
+    assert clusters.phase(KEY) is Phase.INITIALIZED
+
+
+@simulated
+async def test_a_closed_gate_is_asked_once_an_interval():
+    clusters = deployed(rollout(hooks=(GATE,)))
+    clusters.do(KEY, Answer("gate", (False, False, False, True)))
+    async with Runner(clusters.parts()):
+        await release(clusters)
+        await passes(120)
+    times = [time for time, _ in clusters.of_key(KEY, HookQuestion)]
+    assert [after - before for before, after in pairwise(times)] == [10, 10, 10]
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
+
+
+@simulated
+async def test_a_rollout_never_runs_two_cycles_at_once_and_a_change_in_a_cycle_makes_another_right_after():
+    clusters = deployed(rollout())
+    inside, most, looks = 0, 0, []
+
+    async def observed(method, *args):
+        nonlocal inside, most
+        inside, most = inside + 1, max(most, inside + 1)
+        looks.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(1)
+        inside -= 1
+        return await method(*args)
+
+    parts = instead(evolve(clusters.parts(), changes=()), "workload", KEY, observed, only="observe")
+    async with Runner(parts) as runner:
+        await passes(30)
+        before = len(looks)
+        for _ in range(20):
+            runner.wake(KEY)
+            await passes(0.01)
+        await passes(10)
+    assert most == 1
+    assert [time - 30 for time in looks[before:]] == [0, 1]
+
+
+# ------------------------------------------------------------------------------------------------------ slow answers
+
+
+@simulated
+async def test_an_abort_does_not_wait_for_a_hook_that_hangs():
+    clusters = deployed(rollout(hooks=(SMOKE,)))
+    clusters.hanging.add("smoke")
+    async with Runner(clusters.parts()):
+        await release(clusters)
+        await passes(60)
+        clusters.do(KEY, Order(CommandKind.ABORT))
+        await passes(0.001)
+    assert clusters.phase(KEY) is Phase.FAILED
+
+
+@simulated
+async def test_a_slow_hook_is_called_once_however_often_the_world_changes_meanwhile():
+    """Six intervals pass, so the poll that its key tells moves."""
+    clusters = deployed(rollout(hooks=(SMOKE,)))
+    parts = instead(clusters.parts(), "hooks", KEY, slowly(65))
+    async with Runner(parts) as runner:
+        await release(clusters)
+        for _ in range(70):
+            await passes(1)
+            runner.wake(KEY)
+        await passes(60)
+    assert len(clusters.of_key(KEY, HookQuestion)) == 1
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
+
+
+@simulated
+async def test_a_rollback_decided_by_a_slow_answer_still_drains_before_it_scales_down():
+    clusters = deployed(rollout(threshold=1, drain=3))
+    clusters.do(KEY, Measure(ByRevision(("v2",))))
+    async with Runner(instead(clusters.parts(), "metrics", KEY, slowly(8), only="query")):
+        await release(clusters)
+        await passes(60)
+    back = max(time for time, effect in clusters.effects(KEY) if effect == SetRoutes(Routes()))
+    down = max(time for time, effect in clusters.effects(KEY) if effect == ScaleDown())
+    assert down - back == 3
+
+
+@pytest.mark.parametrize("told", [True, False])
+@simulated
+async def test_a_revision_that_arrives_during_a_slow_query_is_sent_no_traffic_for_it(told):
+    clusters = deployed(rollout())
+    parts = instead(clusters.parts(), "metrics", KEY, slowly(8), only="query")
+    async with Runner(parts if told else evolve(parts, changes=())) as runner:
+        await passes(30)
+        clusters.do(KEY, Deploy("v2"))
+        runner.wake(KEY)
+        await passes(23)
+        assert clusters.state(KEY).routes == Routes(weight=30)
+        clusters.do(KEY, Deploy("v3"))
+        await passes(10)
+        assert clusters.state(KEY).routes == Routes()
+    assert max(effect.routes.weight for _, effect in clusters.effects(KEY) if isinstance(effect, SetRoutes)) == 30
+
+
+@simulated
+async def test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop():
+    clusters = deployed(rollout(threshold=1))
+    async with Runner(instead(clusters.parts(), "metrics", KEY, answer_rubbish, only="query")):
+        await release(clusters)
+        await passes(60)
+    assert clusters.phase(KEY) is Phase.FAILED
+
+
+# --------------------------------------------------------------------------------------------------------- isolation
+
+PORTS = ("store", "workload", "router", "metrics", "hooks", "notifiers")
+MISBEHAVIOUR = (hang, break_off, refuse, cancel_itself, answer_rubbish)
+
+
+@pytest.mark.parametrize("what", MISBEHAVIOUR)
+@pytest.mark.parametrize("port", PORTS)
+@simulated
+async def test_what_one_rollouts_adapters_do_changes_no_moment_of_the_others(port, what):
+    stories = []
+    for misbehaves in (False, True):
+        clusters = deployed(*named(6, hooks=(SMOKE,)))
+        start = asyncio.get_running_loop().time()
+        parts = clusters.parts()
+        if misbehaves:
+            parts = instead(parts, port, "default/app-3", what)
+        async with Runner(parts, Limits(cycles=2, lane=2)):
+            await release(clusters)
+            await passes(120)
+        others = [key for key in clusters.keys if key != "default/app-3"]
+        assert {clusters.phase(key) for key in others} == {Phase.SUCCEEDED}
+        stories.append([[(time - start, step) for time, step in clusters.story(key)] for key in others])
+    assert stories[0] == stories[1]
+
+
+@simulated
+async def test_two_hundred_rollouts_advance_beside_every_kind_of_trouble_at_once():
+    clusters = deployed(*named(200))
+    parts = clusters.parts()
+    troubled = {f"default/app-{number}" for number in (3, 50, 90, 120, 199)}
+    for key, port, what in zip(sorted(troubled), PORTS, MISBEHAVIOUR, strict=False):
+        parts = instead(parts, port, key, what)
+    async with Runner(parts, Limits(cycles=8, lane=4)) as runner:
+        await release(clusters)
+        await passes(120)
+        stats = runner.stats()
+    good = [key for key in clusters.keys if key not in troubled]
+    assert {tuple(clusters.story(key)) for key in good} == {tuple(clusters.story("default/app-0"))}
+    assert clusters.phase("default/app-0") is Phase.SUCCEEDED
+    assert stats.rollouts == 200
+    assert stats.troubled > 0
+
+
+@simulated
+async def test_a_provider_that_hangs_for_many_keeps_nobody_of_another_provider_waiting():
+    elsewhere = evolve(RATE, name="elsewhere", template=Reference(name="elsewhere"))
+    slow, quick = named(20, checks=(elsewhere,)), [rollout("quick")]
+    clusters = deployed(*slow, *quick)
+    clusters.hanging.add("elsewhere")
+    async with Runner(clusters.parts(), Limits(lane=1, cycles=2)):
+        await release(clusters)
+        await passes(120)
+    assert clusters.phase("default/quick") is Phase.SUCCEEDED
+    assert clusters.story("default/quick")[-1][0] == 80
+
+
+@simulated
+async def test_a_provider_has_no_more_questions_before_it_than_its_lane_is_wide():
+    clusters = deployed(*named(20))
+    inside = most = 0
+
+    async def counted(method, *args):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.5)
+        inside -= 1
+        return await method(*args)
+
+    parts = clusters.parts()
+    for key in clusters.keys:
+        parts = instead(parts, "metrics", key, counted, only="query")
+    async with Runner(parts, Limits(lane=3)):
+        await release(clusters)
+        await passes(30)
+    assert most == 3
+
+
+@simulated
+async def test_an_observer_that_raises_disturbs_nobody():
+    clusters = deployed(rollout())
+
+    def watch(turn):
+        raise RuntimeError("a bug in somebody's dashboard")
+
+    async with Runner(clusters.parts(), on_cycle=watch):
+        await release(clusters)
+        await passes(120)
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
+
+
+@simulated
+async def test_a_source_of_changes_that_fails_is_heard_again():
+    clusters = deployed(rollout())
+
+    class Flaky:
+        failed = False
+
+        async def changes(self):
+            if not self.failed:
+                self.failed = True
+                raise OSError("the watch ended")
+            async for key in clusters.changes():
+                yield key
+
+    async with Runner(evolve(clusters.parts(), changes=(Flaky(),))):
+        await passes(33.25)
+        clusters.do(KEY, Deploy("v2"))
+        await passes(0.001)
+    assert clusters.story(KEY)[-1] == (33.25, "Progressing weight 0")
+
+
+@simulated
+async def test_a_store_that_cannot_be_listed_at_first_is_listed_later():
+    clusters = deployed(rollout())
+    parts = clusters.parts()
+    attempts = []
+
+    class Flaky:
+        def __getattr__(self, name):
+            return getattr(parts.store, name)
+
+        async def keys(self):
+            attempts.append(asyncio.get_running_loop().time())
+            if len(attempts) < 4:
+                raise OSError("no connection")
+            return await parts.store.keys()
+
+    async with Runner(evolve(parts, store=Flaky(), changes=()), Limits(backoff=1), **STEADY):
+        await passes(20)
+    assert attempts == [0, 1, 3, 7]
+    assert clusters.phase(KEY) is Phase.INITIALIZED
+
+
+# ---------------------------------------------------------------------------------------------------------- back-off
+
+
+def failing(times: list[float], *, until: int):
+    """Fails until so many attempts were made, noting their times."""
+
+    async def attempt(method, *args):
+        times.append(asyncio.get_running_loop().time())
+        if len(times) < until:
+            raise OSError("no connection")
+        return await method(*args)
+
+    return attempt
+
+
+@simulated
+async def test_the_wait_after_failures_doubles_up_to_its_limit():
+    clusters = deployed(rollout(interval=1000))
+    times = []
+    parts = instead(evolve(clusters.parts(), changes=()), "router", KEY, failing(times, until=9), only="set_routes")
+    async with Runner(parts, Limits(backoff=1, backoff_most=8, resync=1000), **STEADY):
+        await passes(200)
+    assert [after - before for before, after in pairwise(times)][:5] == [1, 2, 4, 8, 8]
+
+
+@simulated
+async def test_after_a_success_the_wait_begins_small_again():
+    clusters = deployed(rollout(interval=1000))
+    first, second = [], []
+    parts = instead(evolve(clusters.parts(), changes=()), "router", KEY, failing(first, until=4), only="set_routes")
+    parts = instead(parts, "workload", KEY, failing(second, until=3), only="scale_down")
+    async with Runner(parts, Limits(backoff=1, resync=1000), **STEADY):
+        await passes(100)
+    assert [after - before for before, after in pairwise(first)] == [1, 2, 4]
+    assert [after - before for before, after in pairwise(second)] == [1, 2]
+
+
+@simulated
+async def test_jitter_shortens_a_wait_to_no_less_than_half():
+    clusters = deployed(rollout(interval=1000))
+    times = []
+    parts = instead(evolve(clusters.parts(), changes=()), "router", KEY, failing(times, until=4), only="set_routes")
+    async with Runner(parts, Limits(backoff=1, resync=1000), jitter=lambda: 0.0):
+        await passes(100)
+    assert [after - before for before, after in pairwise(times)] == [0.5, 1, 2]
+
+
+@simulated
+async def test_a_world_that_does_not_follow_is_not_written_to_in_a_loop():
+    """Each write is told as a change, as a watch tells it."""
+    clusters = deployed(rollout())
+
+    async def swallow(method, *args):
+        clusters.log.append((KEY, SetRoutes(args[1])))
+        clusters.put(KEY, clusters.state(KEY))
+
+    async with Runner(instead(clusters.parts(), "router", KEY, swallow, only="set_routes"), Limits(patience=1)):
+        await passes(60)
+    assert 3 < len(clusters.effects(KEY)) < 70
+
+
+@simulated
+async def test_a_command_waits_no_longer_than_the_patience_while_effects_fail():
+    clusters = deployed(rollout())
+    times = []
+    async with Runner(clusters.parts(), Limits(backoff=30, patience=1), **STEADY) as runner:
+        await release(clusters)
+        await passes(5)
+        runner._parts = runner._places[KEY].driver.parts = instead(
+            clusters.parts(), "router", KEY, failing(times, until=99), only="set_routes"
+        )
+        await passes(6)
+        clusters.do(KEY, Order(CommandKind.ABORT))
+        await passes(1)
+    assert times
+    assert clusters.phase(KEY) is Phase.FAILED
+
+
+@simulated
+async def test_a_conflict_is_followed_by_a_fresh_look():
+    clusters = deployed(rollout())
+    met = []
+
+    async def somebody_else_first(method, key, status, version):
+        if not met:
+            met.append(version)
+            clusters.put(key, evolve(clusters.state(key), version=clusters.state(key).version + 1))
+        return await method(key, status, version)
+
+    async with Runner(instead(clusters.parts(), "store", KEY, somebody_else_first, only="commit")):
+        await release(clusters)
+        await passes(120)
+    assert met
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
+
+
+# ----------------------------------------------------------------------------------------------------------- notices
+
+
+class Ear:
+    """A notifier that writes down what it hears, once it works."""
+
+    def __init__(self, *, deaf: float = 0.0) -> None:
+        self.heard: list[str] = []
+        self._deaf = deaf
+
+    async def publish(self, rollout, notice) -> None:
+        if asyncio.get_running_loop().time() < self._deaf:
+            raise OSError("status 500")
+        self.heard.append(notice.key)
+
+
+@simulated
+async def test_a_notifier_that_fails_keeps_neither_others_from_being_told_nor_the_rollout_waiting():
+    clusters = deployed(rollout())
+    good, bad = Ear(), Ear(deaf=1000)
+    async with Runner(evolve(clusters.parts(), notifiers=(bad, good))):
+        await release(clusters)
+        await passes(120)
+    assert clusters.story(KEY)[-1] == (80, "Succeeded weight 0")
+    assert any("SUCCEEDED" in key for key in good.heard)
+    assert len(good.heard) == len(set(good.heard))
+
+
+@simulated
+async def test_a_notifier_that_recovers_is_told_all_that_is_durable():
+    clusters = deployed(rollout())
+    bad, good = Ear(deaf=200), Ear()
+    async with Runner(evolve(clusters.parts(), notifiers=(bad, good)), **STEADY):
+        await release(clusters)
+        await passes(300)
+    assert [key for key in good.heard if "#" not in key] == bad.heard
+
+
+@simulated
+async def test_a_notice_not_told_before_a_crash_is_told_after_it_under_the_same_key():
+    clusters = deployed(rollout())
+    before, after = Ear(deaf=1000), Ear()
+    async with Runner(evolve(clusters.parts(), notifiers=(before, Ear()))):
+        await release(clusters)
+        await passes(0.001)
+    outbox = [notice.key for notice in clusters.state(KEY).status.outbox]
+    assert outbox
+    async with Runner(evolve(clusters.parts(), notifiers=(after,))):
+        await passes(0.001)
+    assert after.heard == outbox
+
+
+@simulated
+async def test_a_notifier_that_hangs_costs_each_cycle_its_time_once():
+    clusters = deployed(rollout())
+    parts = instead(clusters.parts(), "notifiers", KEY, hang)
+    async with Runner(parts, Limits(tell=2)):
+        await passes(30)
+        clusters.do(KEY, Deploy("v2"))
+        await passes(5)
+        clusters.do(KEY, Order(CommandKind.ABORT))
+        await passes(2.001)
+    assert clusters.phase(KEY) is Phase.FAILED
+
+
+# ------------------------------------------------------------------------------------------------- coming and going
+
+
+@simulated
+async def test_a_rollout_that_is_gone_from_the_store_is_forgotten():
+    clusters = deployed(rollout())
+    async with Runner(clusters.parts()) as runner:
+        await passes(5)
+        assert runner.stats().rollouts == 1
+        clusters.remove(KEY)
+        await passes(0.001)
+        assert runner.stats().rollouts == 0
+
+
+@simulated
+async def test_a_rollout_that_is_gone_unseen_is_forgotten_within_a_resync():
+    clusters = deployed(rollout())
+    async with Runner(evolve(clusters.parts(), changes=()), Limits(resync=20)) as runner:
+        await passes(5)
+        clusters.remove(KEY)
+        await passes(20)
+        assert runner.stats().rollouts == 0
+
+
+@simulated
+async def test_a_terminated_rollout_is_left_alone():
+    clusters = deployed(rollout())
+    turns = []
+    async with Runner(clusters.parts(), on_cycle=turns.append):
+        await passes(5)
+        clusters.do(KEY, Delete())
+        await passes(5)
+        assert clusters.phase(KEY) is Phase.TERMINATED
+        before = len(turns)
+        await passes(1000)
+    assert len(turns) == before
+
+
+@simulated
+async def test_a_rollout_that_comes_back_after_its_end_begins_anew():
+    clusters = deployed(rollout())
+    async with Runner(clusters.parts()):
+        await passes(5)
+        clusters.do(KEY, Delete())
+        await passes(5)
+        clusters.do(KEY, Recreate(), Deploy("v2"))
+        await passes(30)
+    assert clusters.phase(KEY) is Phase.INITIALIZED
+
+
+# ------------------------------------------------------------------------------------------------------- being watched
+
+
+@simulated
+async def test_an_observer_is_told_each_cycle_with_its_reason():
+    clusters = deployed(rollout())
+    turns = []
+    async with Runner(clusters.parts(), on_cycle=turns.append) as runner:
+        await release(clusters)
+        await passes(120)
+        assert runner.stats().cycles == len(turns)
+    reasons = [str(turn.rest.decision.because) for turn in turns]
+    assert "Progressing → Promoting: every rung passed; rate 99: pass" in reasons
+    assert {turn.key for turn in turns} == {KEY}
+
+
+@simulated
+async def test_lateness_is_the_wait_for_a_place():
+    clusters = deployed(*named(3))
+    parts = clusters.parts()
+    for key in clusters.keys:
+        parts = instead(parts, "workload", key, slowly(1), only="observe")
+    turns = []
+    async with Runner(parts, Limits(cycles=1), on_cycle=turns.append) as runner:
+        await passes(3.5)
+        stats = runner.stats()
+    assert [turn.late for turn in turns] == [0, 1, 2]
+    assert (stats.late_worst, stats.late_mean) == (2, 1)
+
+
+@simulated
+async def test_first_looks_are_spread_by_the_rollouts_key():
+    spreads = []
+    for _ in range(2):
+        clusters = deployed(*named(50))
+        start = asyncio.get_running_loop().time()
+        async with Runner(evolve(clusters.parts(), changes=()), Limits(spread=10)):
+            await passes(10)
+        spreads.append({key: clusters.story(key)[0][0] - start for key in clusters.keys})
+    times = sorted(spreads[0].values())
+    assert spreads[0] == pytest.approx(spreads[1])
+    assert times[0] < 2
+    assert times[-1] > 8
+    assert len(set(times)) == 50
+
+
+# ---------------------------------------------------------------------------------------------------------- stopping
+
+
+@simulated
+async def test_a_commit_under_way_is_finished_and_its_cycle_too():
+    clusters = deployed(rollout())
+    async with Runner(instead(clusters.parts(), "store", KEY, slowly(3), only="commit")) as runner:
+        await passes(1)
+        await runner.stop()
+        now = asyncio.get_running_loop().time()
+    assert now == 3
+    assert clusters.steps(KEY) == ["Initializing weight 0"]
+    assert [type(effect).__name__ for _, effect in clusters.effects(KEY)] == ["Initialise"]
+
+
+@simulated
+async def test_after_stop_nothing_is_begun():
+    clusters = deployed(rollout())
+    async with Runner(clusters.parts()) as runner:
+        await passes(5)
+        await runner.stop()
+        written = len(clusters.entries)
+        clusters.do(KEY, Deploy("v2"))
+        runner.wake(KEY)
+        await passes(100)
+    assert len(clusters.entries) == written
+
+
+@simulated
+async def test_stop_does_not_wait_for_answers():
+    clusters = deployed(rollout(hooks=(SMOKE,)))
+    clusters.hanging.add("smoke")
+    async with Runner(clusters.parts()) as runner:
+        await release(clusters)
+        await passes(20)
+        await runner.stop()
+        assert asyncio.get_running_loop().time() == 50
+
+
+@simulated
+async def test_past_the_grace_a_cycle_is_cancelled_before_its_next_write():
+    clusters = deployed(rollout())
+    async with Runner(instead(clusters.parts(), "store", KEY, slowly(20), only="commit"), Limits(grace=2)) as runner:
+        await passes(1)
+        await runner.stop()
+    assert asyncio.get_running_loop().time() == 20
+    assert clusters.steps(KEY) == ["Initializing weight 0"]
+    assert clusters.effects(KEY) == []
+
+
+@simulated
+async def test_the_body_of_the_context_may_raise():
+    clusters = deployed(rollout())
+
+    async def run():
+        async with Runner(clusters.parts()):
+            await passes(5)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@simulated
+async def test_nothing_is_left_running_after_the_context():
+    clusters = deployed(rollout(hooks=(SMOKE, GATE)))
+    clusters.hanging.add("smoke")
+    async with Runner(clusters.parts()):
+        await release(clusters)
+        await passes(20)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -9,6 +9,7 @@ from canarycore import (
     CheckKind,
     Effect,
     Hook,
+    HookQuestion,
     HookType,
     Ladder,
     Notice,

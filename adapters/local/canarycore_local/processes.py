@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from canarycore.errors import WorldError
-from canarycore_local.warden import GRACE, RECORD
+from canarycore_local.warden import GRACE, HELD, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -148,7 +148,7 @@ def _start_warden(folder: Path, patience: float) -> subprocess.Popen[bytes]:
 async def _found_soon(folder: Path, starter: subprocess.Popen[bytes]) -> Processes:
     with suppress(TimeoutError):
         async with asyncio.timeout(_START):
-            while starter.poll() is None:
+            while starter.poll() in (None, HELD):  # held by a warden that our predecessor started: it is found soon
                 if (processes := await find(folder)) is not None:
                     return processes
                 await asyncio.sleep(_POLL)

@@ -43,7 +43,7 @@ class EnvoyRouter:
         self._envoy = envoy
 
     async def observe(self, rollout: Rollout) -> Routes | None:
-        """The routes in force; None before the first were set."""
+        """The routes in force; None before the first were set and after they were given back."""
         return _read((await self._envoy.routes()).config)
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
@@ -51,8 +51,8 @@ class EnvoyRouter:
         await self._envoy.set_routes(route_configuration(_write(rollout, routes)))
 
     async def restore(self, rollout: Rollout) -> None:
-        """Send everything to the target, as if there had been no rollout."""
-        await self.set_routes(rollout, Routes(weight=_TO_CANARY))
+        """Send everything to the target, as if there had been no rollout; then there are no routes of ours."""
+        await self._envoy.set_routes(route_configuration([_named("given-back", _ANY, _split(_TO_CANARY))]))
 
 
 def _write(rollout: Rollout, routes: Routes) -> list[Json]:

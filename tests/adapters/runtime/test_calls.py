@@ -1,0 +1,146 @@
+"""How ports are called: one kind of error comes back, and writes are carried to their end."""
+
+import asyncio
+
+import pytest
+
+from canarycore.errors import Conflict, WorldError
+from canarycore_runtime._calls import Lanes, call, whole
+from canarycore_runtime.testing import Deadlock, simulated
+
+
+@simulated
+async def test_a_call_that_hangs_ends_as_an_error_that_names_it_and_its_time():
+    async def observe():
+        await asyncio.Event().wait()
+
+    with pytest.raises(WorldError, match=r"observe took longer than 7 s"):
+        await call(7, observe)
+    assert asyncio.get_running_loop().time() == 7
+
+
+@simulated
+async def test_an_exception_becomes_a_world_error_with_its_cause():
+    async def observe():
+        raise KeyError("spec")
+
+    with pytest.raises(WorldError, match=r"observe failed: KeyError: 'spec'") as caught:
+        await call(7, observe)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@simulated
+async def test_a_timeout_of_the_adapters_own_is_not_told_as_ours():
+    async def observe():
+        raise TimeoutError("read timed out")
+
+    with pytest.raises(WorldError, match=r"failed: TimeoutError: read timed out"):
+        await call(7, observe)
+
+
+@simulated
+async def test_a_conflict_stays_a_conflict():
+    async def commit():
+        raise Conflict("version 1 was read")
+
+    with pytest.raises(Conflict):
+        await call(7, commit)
+
+
+@simulated
+async def test_an_adapter_that_cancels_itself_cancels_nobody_else():
+    async def observe():
+        raise asyncio.CancelledError
+
+    with pytest.raises(WorldError, match="cancelled by its adapter"):
+        await call(7, observe)
+
+
+@simulated
+async def test_a_cancelled_caller_stays_cancelled():
+    async def observe():
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(call(7, observe))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@simulated
+async def test_a_write_is_carried_to_its_end_when_its_caller_is_cancelled():
+    written = []
+
+    async def write():
+        await asyncio.sleep(5)
+        written.append(True)
+
+    task = asyncio.ensure_future(whole(write()))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert written
+    assert asyncio.get_running_loop().time() == 5
+
+
+@simulated
+async def test_a_second_cancellation_abandons_a_write():
+    written = []
+
+    async def write():
+        await asyncio.sleep(5)
+        written.append(True)
+
+    task = asyncio.ensure_future(whole(write()))
+    for _ in range(2):
+        await asyncio.sleep(1)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(10)
+    assert not written
+
+
+@simulated
+async def test_a_write_that_fails_while_its_caller_is_cancelled_is_not_reported_as_lost():
+    lost = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: lost.append(context))
+
+    async def write():
+        await asyncio.sleep(5)
+        raise WorldError("status 500")
+
+    task = asyncio.ensure_future(whole(write()))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    del task
+    await asyncio.sleep(1)
+    assert not lost
+
+
+@simulated
+async def test_a_lane_that_nobody_uses_is_closed():
+    lanes = Lanes(1)
+    async with lanes["hook a"]:
+        assert lanes["hook a"].locked()
+        assert not lanes["hook b"].locked()
+    assert not lanes._open
+
+
+@simulated
+async def test_simulated_time_jumps():
+    await asyncio.sleep(86400)
+    assert asyncio.get_running_loop().time() == pytest.approx(86400)
+
+
+def test_simulated_time_tells_a_deadlock():
+    @simulated
+    async def wait():
+        await asyncio.Event().wait()
+
+    with pytest.raises(Deadlock):
+        wait()

@@ -1,0 +1,93 @@
+"""The registry: an adapter is found by its name, and nothing stands in for one that is not installed."""
+
+from importlib.metadata import Distribution, EntryPoint
+
+import pytest
+
+from canarycore.errors import UnknownProvider
+from canarycore_runtime import BrokenAdapter, installed, load, registry
+
+
+class Installed(Distribution):
+    """A distribution that exists in this test only."""
+
+    def __init__(self, name, *entries):
+        self._name = name
+        self._entries = [EntryPoint(name, value, group)._for(self) for group, name, value in entries]
+
+    @property
+    def metadata(self):
+        return {"Name": self._name}
+
+    def read_text(self, filename):
+        return None
+
+    def locate_file(self, path):
+        raise NotImplementedError
+
+    @property
+    def entry_points(self):
+        return self._entries
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Says which distributions are installed."""
+
+    def has(*distributions):
+        def entry_points(group):
+            return [entry for one in distributions for entry in one.entry_points if entry.group == group]
+
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+
+    return has
+
+
+RUNNER = ("canarycore.routers", "fancy", "canarycore_runtime.runner:Runner")
+
+
+def test_an_installed_adapter_is_loaded_by_its_name(machine):
+    machine(Installed("fancy-router", RUNNER))
+    assert load("routers", "fancy").__name__ == "Runner"
+    assert installed("routers") == ("fancy",)
+
+
+def test_a_name_is_of_one_port(machine):
+    machine(Installed("fancy-router", RUNNER))
+    with pytest.raises(UnknownProvider):
+        load("metrics", "fancy")
+
+
+def test_an_unknown_name_lists_those_installed_and_loads_none_of_them(machine):
+    machine(Installed("fancy-router", RUNNER), Installed("other", ("canarycore.routers", "contour", "x:y")))
+    with pytest.raises(UnknownProvider, match=r"unknown routers 'istoi': installed are contour, fancy") as caught:
+        load("routers", "istoi")
+    assert caught.value.installed == ("contour", "fancy")
+
+
+def test_a_name_of_ours_that_is_not_installed_tells_what_to_install(machine):
+    machine()
+    with pytest.raises(UnknownProvider, match="pip install canarycore-local"):
+        load("stores", "sqlite")
+
+
+def test_an_adapter_that_cannot_be_imported_says_whose_it_is_and_why(machine):
+    machine(Installed("fancy-router", ("canarycore.routers", "fancy", "fancy_that_is_not_there:Router")))
+    with pytest.raises(BrokenAdapter, match=r"of fancy-router .* cannot be loaded: No module named"):
+        load("routers", "fancy")
+
+
+def test_two_adapters_of_one_name_are_an_error_that_names_both(machine):
+    machine(Installed("one", RUNNER), Installed("two", ("canarycore.routers", "fancy", "json:loads")))
+    with pytest.raises(BrokenAdapter, match=r"one \(.*\) and by two \(.*\)"):
+        load("routers", "fancy")
+
+
+def test_one_adapter_found_twice_on_the_path_is_one(machine):
+    machine(Installed("one", RUNNER), Installed("one", RUNNER))
+    assert load("routers", "fancy").__name__ == "Runner"
+
+
+@pytest.mark.parametrize(("port", "name"), registry._DISTRIBUTIONS)
+def test_every_hint_is_about_a_port(port, name):
+    assert port in registry.PORTS

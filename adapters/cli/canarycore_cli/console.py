@@ -43,17 +43,17 @@ class BadInput(CanaryError):
 
 
 def out() -> Console:
-    """The console of results."""
+    """The console of results. Lines are wrapped on terminals only."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """The console of everything that is not a result."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(data: object) -> None:

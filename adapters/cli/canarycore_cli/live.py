@@ -16,14 +16,15 @@ import tty
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from canarycore import CommandKind, Judgement, Verdict
-from canarycore_cli.console import plain
+from canarycore_cli.console import out, plain
+from canarycore_cli.story import NOBODY, labels_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,7 +41,7 @@ class View:
     """What is shown, and what the keys do."""
 
     def __init__(self, script: Script, name: str) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = out()
         self._script = script
         self._name = name
         self._live: Live | None = None
@@ -48,7 +49,7 @@ class View:
         self._turn: Turn | None = None
         self._judgements: tuple[Judgement, ...] = ()
         self._waiting: dict[str, str] = {}
-        self._answers: dict[str, bool] = {}
+        self._opened: set[tuple[str, str]] = set()
         self._giving: set[asyncio.Task[None]] = set()
         self._rate = _Rate()
 
@@ -67,11 +68,11 @@ class View:
 
     async def gate(self, question: HookQuestion) -> bool:
         """Closed until somebody opens it by a key; asked again for each revision."""
-        name = question.hook.name
-        answer = self._answers.get(f"{name} {question.revision}")
-        if answer is None:
-            self._waiting[name] = f"{name} {question.revision}"
-        return bool(answer)
+        name, revision = question.hook.name, question.revision
+        if (name, revision) in self._opened:
+            return True
+        self._waiting[name] = revision
+        return False
 
     # showing ----------------------------------------------------------------------------------------------------
 
@@ -94,10 +95,10 @@ class View:
         def act(key: str) -> None:
             if key == "q":
                 task.cancel()
-            elif key in ("y", "n") and self._waiting:
-                name, question = self._waiting.popitem()
-                self._answers[question] = key == "y"
-                self.console.print(f"gate {name}: {'opened' if key == 'y' else 'stays closed'}", style="bold")
+            elif key == "y" and self._waiting:
+                name, revision = self._waiting.popitem()
+                self._opened.add((name, revision))
+                self.console.print(f"gate {name} opened", style="bold", markup=False)
             elif key in _COMMANDS:
                 self._give(_COMMANDS[key])
             elif key == " ":
@@ -130,7 +131,7 @@ class View:
             parts.append(self._checks())
         failed = f"failed checks {status.failed_checks} of {self._script.rollout.threshold}"
         parts.append(Text(f"{failed}   next look {self._countdown(turn)}"))
-        parts += [Text(f"gate {name}: open it? y / n", style="bold yellow") for name in self._waiting]
+        parts += [Text(f"gate {name} is closed: y opens it", style="bold yellow") for name in self._waiting]
         keys = Text("p promote   a abort   space pause/resume   q quit", style="dim")
         return Panel(Group(*parts, keys), title=title, title_align="left")
 
@@ -150,10 +151,10 @@ class View:
         table = Table(box=None, pad_edge=False)
         for heading in ("version", "requests", "a second", "success rate", "P99", "bad"):
             table.add_column(heading, justify="left" if heading == "version" else "right", header_style="dim")
-        labels = rehearsal.workload.versions()
+        labels = labels_of(self._script)
         for revision, tally in rehearsal.generator.total.revisions().items():
             good, p99 = tally.success_rate, tally.quantile(0.99)
-            label = labels.get(revision, revision or "nobody")
+            label = labels.get(revision, revision or NOBODY)
             table.add_row(
                 label,
                 str(tally.requests),

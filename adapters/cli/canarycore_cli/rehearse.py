@@ -1,7 +1,7 @@
 """canary rehearse: the policy of a manifest, carried out on this machine with real requests.
 
 `canarycore_local` sets the stage (Envoy, processes, traffic, store), `canarycore_runtime` runs the rollout. Here
-options become a script, and what happens becomes a story (`canarycore_cli.story`) that is printed, shown live and traced.
+options become a script, and what happens becomes a story (see `canarycore_cli.story`): printed, shown live, traced.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def run(options: Options) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         err().print("stopped: everything that was started has ended", style="yellow")
         return TROUBLE
+    if not options.as_json:
+        console.print(f"state and trace are in {folder}", style="dim", markup=False)
     return _EXIT_CODES.get(result["outcome"], TROUBLE)
 
 
@@ -277,8 +279,9 @@ def _gates(rollout: Rollout, texts: Sequence[str], view: View | None) -> Mapping
 
 
 def _remarks(rollout: Rollout, options: Options, folder: Path) -> Iterator[str]:
-    yield f"state: {folder}"
-    if not options.resume:
+    if options.resume:
+        yield f"going on with the rehearsal in {folder}"
+    else:
         yield f"the provider {rollout.provider} and the service section play no part: Envoy routes on this machine"
     gates = [hook.name for hook in rollout.hooks if hook.type in GATES]
     if options.hooks == "local" and gates and not options.gates and not _on_a_terminal():

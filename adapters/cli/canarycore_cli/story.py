@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from canarycore import Because, Judgement, Notice, Rollout, Routes, Status
     from canarycore_cli.console import Json
-    from canarycore_local.rehearsal import Rehearsal, Split
+    from canarycore_local.rehearsal import Rehearsal, Script, Split
     from canarycore_runtime import Turn
 
 _SETTLING = 1.0
@@ -100,7 +100,7 @@ class Story:
     def end(self, rehearsal: Rehearsal, status: Status) -> Json:
         """Tell the last line, and return it."""
         total = rehearsal.generator.total
-        labels = rehearsal.workload.versions()
+        labels = labels_of(rehearsal.script)
         result: Json = {
             "outcome": status.phase.value,
             "reason": status.reason.value,
@@ -130,6 +130,11 @@ class Trace:
     def __call__(self, line: Json) -> None:
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
+
+
+def labels_of(script: Script) -> dict[str, str]:
+    """What people call the versions, by revision."""
+    return {version.revision: version.label for version in script.versions}
 
 
 def _check(judgement: Judgement) -> Json:

@@ -1,0 +1,156 @@
+"""canary rehearse as its users run it: a process of its own, a real Envoy, real requests."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.conftest import Canary, Line, Rehearsal
+
+pytestmark = pytest.mark.e2e
+
+RESULT = {"outcome", "reason", "seconds", "requests", "bad_requests", "requests_by_version", "splits"}
+
+
+def _weights(rehearsal: Rehearsal) -> list[int]:
+    return [line["weight"] for line in rehearsal.all("weight")]
+
+
+def _texts(rehearsal: Rehearsal) -> list[str]:
+    return [line["text"] for line in rehearsal.all("event")]
+
+
+def _is_fair(split: Line) -> bool:
+    """Within 5 points of the weight, or its 99% binomial interval where that is wider."""
+    share = split["weight"] / 100
+    wide = 2.576 * 100 * (share * (1 - share) / max(split["requests"], 1)) ** 0.5
+    return abs(split["measured"] - split["weight"]) <= max(5.0, wide)
+
+
+def test_a_healthy_version_is_promoted_and_no_request_is_lost(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    code, result = rehearsal.end()
+    assert (code, result["outcome"], result["reason"]) == (0, "Succeeded", "Passed")
+    assert set(result) == RESULT
+    assert result["bad_requests"] == 0
+    assert _weights(rehearsal) == [0, 20, 50, 0]
+    assert all(_is_fair(split) for split in result["splits"] if split["requests"] > 50)
+    assert sum(result["requests_by_version"].values()) == result["requests"]
+    assert "Promotion completed! Scaling down app.test" in _texts(rehearsal)
+    assert canary.left_behind() == []
+
+
+def test_every_decision_says_why(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    rehearsal.end()
+    passed = next(line for line in rehearsal.all("decision") if line["rule"] == "ADVANCED" and line["checks"])
+    check = passed["checks"][0]
+    assert (check["name"], check["verdict"], check["minimum"]) == ("request-success-rate", "pass", 97.0)
+    assert check["samples"] > 0
+    assert passed["because"].startswith("Progressing: the rung passed")
+    assert [hook["name"] for hook in passed["hooks"]] == ["load"]
+
+
+def test_a_version_with_errors_is_rolled_back(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest, "--new", "errors=40%")
+    code, result = rehearsal.end()
+    assert (code, result["outcome"], result["reason"]) == (3, "Failed", "FailedChecks")
+    assert _weights(rehearsal)[-1] == 0
+    assert "Rolling back app.test failed checks threshold reached 2" in _texts(rehearsal)
+    assert canary.left_behind() == []
+
+
+def test_a_version_that_crashes_is_rolled_back_and_gets_no_request(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest, "--new", "start=crash")
+    code, result = rehearsal.end()
+    assert (code, result["reason"]) == (3, "ProgressDeadlineExceeded")
+    assert list(result["requests_by_version"]) == ["v1"]
+    assert (_weights(rehearsal), result["bad_requests"]) == ([0], 0)
+
+
+def test_versions_are_rolled_out_one_after_the_other(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest, "--new", "errors=40%", "--then", "healthy")
+    code, result = rehearsal.end()
+    assert (code, result["outcome"]) == (0, "Succeeded")
+    assert set(result["requests_by_version"]) == {"v1", "v2", "v3"}
+    assert "Canary failed! Scaling down app.test" in _texts(rehearsal)
+
+
+def test_another_process_aborts_it(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    rehearsal.until(kind="weight", weight=20)
+    aborted = canary.run("abort")
+    assert (aborted.returncode, "Failed (Aborted)" in aborted.stdout) == (0, True)
+    code, result = rehearsal.end()
+    assert (code, result["outcome"], result["reason"]) == (3, "Failed", "Aborted")
+    assert _weights(rehearsal) == [0, 20, 0]
+
+
+def test_another_process_pauses_and_resumes_skips_and_promotes(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    rehearsal.until(kind="weight", weight=20)
+    assert canary.run("pause", "app").returncode == 0
+    standing = json.loads(canary.run("status", "--json").stdout)
+    assert [(one["canary"], one["paused"], one["weight"]) for one in standing] == [("test/app", True, 20)]
+    assert canary.run("resume", "test/app").returncode == 0
+    assert canary.run("skip-to", "37").returncode == 0
+    rehearsal.until(kind="weight", weight=37)
+    assert canary.run("promote", "--state-dir", canary.state).returncode == 0
+    code, result = rehearsal.end()
+    assert (code, result["reason"]) == (0, "Commanded")
+    assert "status" not in canary.run("status").stdout
+    assert "the command promote" in canary.run("explain", "--state-dir", canary.state, "--last", "50").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_everything_that_was_started(canary: Canary, number: signal.Signals) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    address = urlsplit(rehearsal.until(kind="start")["address"])
+    rehearsal.until(kind="weight", weight=20)
+    rehearsal.process.send_signal(number)
+    assert rehearsal.end()[0] == 1
+    assert canary.left_behind() == []
+    with socket.socket() as probe:
+        assert probe.connect_ex((address.hostname or "", address.port or 0)) != 0
+
+
+def test_a_killed_rehearsal_is_resumed_to_the_same_end(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    rehearsal.until(kind="weight", weight=50)
+    rehearsal.process.kill()
+    rehearsal.process.wait(timeout=10)
+    again = canary.rehearse("--resume")
+    code, result = again.end()
+    assert (code, result["outcome"], result["bad_requests"]) == (0, "Succeeded", 0)
+    assert 20 not in _weights(again)
+    assert canary.left_behind() == []
+
+
+def test_one_folder_has_one_rehearsal_at_a_time(canary: Canary) -> None:
+    first = canary.rehearse(canary.manifest)
+    first.until(kind="weight", weight=20)
+    second = canary.run("rehearse", canary.manifest, "--state-dir", canary.state)
+    assert (second.returncode, "is running in" in second.stderr) == (2, True)
+    assert first.process.poll() is None
+
+
+def test_a_denied_gate_holds_the_rollout_where_it_is(canary: Canary) -> None:
+    manifest = canary.manifest
+    gate = "      - name: go\n        type: confirm-promotion\n        url: http://tester/\n"
+    manifest.write_text(manifest.read_text() + gate)
+    rehearsal = canary.rehearse(manifest, "--gate", "go=deny")
+    rehearsal.until(kind="event", text="Halt app.test advancement waiting for promotion approval go")
+    assert canary.run("abort").returncode == 0
+    assert rehearsal.end()[1]["reason"] == "Aborted"
+
+
+def test_other_files_in_the_state_folder_are_not_touched(canary: Canary) -> None:
+    canary.state.mkdir()
+    (canary.state / "thesis.txt").write_text("years of work")
+    refused = canary.run("rehearse", canary.manifest, "--state-dir", canary.state)
+    assert (refused.returncode, "found other files" in refused.stderr) == (2, True)
+    assert (canary.state / "thesis.txt").read_text() == "years of work"

@@ -438,11 +438,19 @@ def _waiting(case: _Case) -> Thinking:
         return case.wait(Rule.GATE_CLOSED, case.next_poll)
     if target.revision == case.status.promoted:
         return _withdraw(case)
+    if case.poll and not case.status.paused:
+        decision = yield from _rollback_hooks(case)
+        if decision is not None:
+            return decision
+    plan = converge(goal(case.rollout, case.status), case.world)
+    if not plan.done:
+        case.tell_plan(plan)
+        return case.wait(Rule.CONVERGING, case.next_poll)
     if case.status.paused:
         return case.wait(Rule.ON_HOLD, None)
-    if case.poll < 1:
+    if not case.poll:
         return case.wait(Rule.NOT_DUE, case.next_poll)
-    return (yield from _rollback_hooks(case)) or (yield from _start_when_confirmed(case))
+    return (yield from _start_when_confirmed(case))
 
 
 def _withdraw(case: _Case) -> Decision:

@@ -82,7 +82,7 @@ def traffic_moves_to_ready_pods_only(moment: Moment, history: Sequence[Record]) 
     before = moment.before.routes
     if _exposes_more(before, after) and not _has_pods(moment, "target"):
         return f"routes went from {before} to {after} while the canary has no available pods"
-    if (before is None or after.weight < before.weight) and not _has_pods(moment, "primary"):
+    if after.weight < (100 if before is None else before.weight) and not _has_pods(moment, "primary"):
         return f"routes went from {before} to {after} while the primary has no available pods"
     return None
 

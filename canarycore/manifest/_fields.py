@@ -141,9 +141,10 @@ def read_object(cls: type[T], value: object, spot: Spot, *, known: Iterable[str]
     for name, field in fields.items():
         here = spot.at(name, hidden=field.metadata["hidden"])
         codec: Codec = field.metadata["codec"]
-        if value.get(name) is not None:
-            found[field.name] = codec.read(value[name], here)
-        elif field.metadata["required"]:
+        required, given = field.metadata["required"], value.get(name)
+        if given is not None and not (required and given == ""):
+            found[field.name] = codec.read(given, here)
+        elif required:
             here.miss(f"the field: {spot.path or 'the document'} needs it")
     for name in value:
         if name not in fields and name not in known:

@@ -31,7 +31,7 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
 
 def concerns_us(document: Mapping[str, Any]) -> bool:
     """Whether a document claims to be one of Flagger's resources; all others are passed over."""
-    return str(document.get("apiVersion", "")).startswith(f"{GROUP}/") or document.get("kind") in KINDS
+    return str(document.get("apiVersion")).startswith(f"{GROUP}/") or str(document.get("kind")) in KINDS
 
 
 def dump(resource: Parsed) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def _kind(document: Mapping[str, Any], spot: Spot) -> type[Parsed] | None:
         spot.at("apiVersion").refuse(
             version, repr(API_VERSION), f"Write apiVersion: {API_VERSION}, the only version there is.", "api-version"
         )
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         spot.at("kind").refuse(kind, f"one of {', '.join(KINDS)}", "Correct the kind.", "kind")
         return None
-    return KINDS[str(kind)]
+    return KINDS[kind]

@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 from canarycore._ladder import Ladder, Strategy
 from canarycore.errors import Problem
 from canarycore.manifest._duration import parse_duration
+from canarycore.manifest._foreign import dig
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import INTERVAL, SHORTEST_INTERVAL, ladder, strategy
 from canarycore.manifest._routing import ROUTING, Routing
@@ -30,8 +31,8 @@ class Around:
     def other(self, kind: str, namespace: str, name: str) -> Json | None:
         """A document of another kind."""
         for document in self.others:
-            metadata = document.get("metadata") or {}
-            place = (document.get("kind"), metadata.get("namespace") or "default", metadata.get("name"))
+            where = dig(document, "metadata", "namespace") or "default"
+            place = (document.get("kind"), where, dig(document, "metadata", "name"))
             if place == (kind, namespace, name):
                 return document
         return None

@@ -21,7 +21,7 @@ METRIC_PROVIDERS = (
 ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
 TEMPLATE_WORDS = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
 
-UNFILLED = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}", re.IGNORECASE)
+UNFILLED = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
 """What documents leave in addresses for the reader to fill in."""
 
 MANY = 2

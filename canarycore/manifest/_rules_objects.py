@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from canarycore.manifest._foreign import dig, items
 from canarycore.manifest._model import Canary
 from canarycore.manifest._rule import Case, Finding, Json, Rule
 
@@ -13,14 +13,6 @@ HEAVY = 50
 
 SELECTORS = ("app", "name", "app.kubernetes.io/name")
 """The labels by which Flagger tells primary and canary pods apart, unless it is configured otherwise."""
-
-
-def _dig(document: Json | None, *keys: str) -> Any:
-    """A value deep inside a document of a foreign kind, or None."""
-    value: Any = document
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def _workload(case: Case) -> Json | None:
@@ -52,14 +44,12 @@ def _knative_autoscaler(case: Case) -> Iterator[Finding]:
 def _cluster_ip(case: Case) -> Iterator[Finding]:
     target = case.canary.spec.target_ref
     service = _workload(case) if target.kind == "Service" and not target.knative else None
-    if service and _dig(service, "spec", "type") != "ExternalName":
-        yield Finding(
-            "spec.targetRef.kind", f"the {_dig(service, 'spec', 'type') or 'ClusterIP'} Service {target.name}"
-        )
+    if service and dig(service, "spec", "type") != "ExternalName":
+        yield Finding("spec.targetRef.kind", f"the {dig(service, 'spec', 'type') or 'ClusterIP'} Service {target.name}")
 
 
 def _labels(case: Case) -> Iterator[Finding]:
-    labels = _dig(_workload(case), "spec", "selector", "matchLabels")
+    labels = dig(_workload(case), "spec", "selector", "matchLabels")
     if isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
         words = {"selectors": ", ".join(SELECTORS)}
         yield Finding("spec.targetRef.name", f"a workload selected by {', '.join(labels)}", words)
@@ -67,16 +57,15 @@ def _labels(case: Case) -> Iterator[Finding]:
 
 def _port(case: Case) -> Iterator[Finding]:
     service, workload = case.canary.spec.service, _workload(case)
-    containers = _dig(workload, "spec", "template", "spec", "containers")
-    if service is None or not isinstance(containers, list) or case.canary.spec.target_ref.knative:
+    if service is None or case.canary.spec.target_ref.knative:
         return
-    ports = [port for container in containers for port in _dig(container, "ports") or ()]
-    known = {_dig(port, "containerPort") for port in ports} | {_dig(port, "name") for port in ports}
+    containers = items(dig(workload, "spec", "template", "spec", "containers"))
+    ports = [port for container in containers for port in items(dig(container, "ports"))]
+    names = [str(name) for port in ports for name in (dig(port, "containerPort"), dig(port, "name")) if name]
     wanted = service.target_port or service.port
-    if ports and wanted not in known:
+    if names and str(wanted) not in names:
         place = "targetPort" if service.target_port else "port"
-        shown = ", ".join(sorted(str(port) for port in known if port))
-        yield Finding(f"spec.service.{place}", f"the container port {wanted}", {"ports": shown})
+        yield Finding(f"spec.service.{place}", f"the container port {wanted}", {"ports": ", ".join(names)})
 
 
 def _old_autoscaling(case: Case) -> Iterator[Finding]:
@@ -87,8 +76,8 @@ def _old_autoscaling(case: Case) -> Iterator[Finding]:
 
 def _one_replica(case: Case) -> Iterator[Finding]:
     scaler = _autoscaler(case)
-    field = "minReplicaCount" if _dig(scaler, "kind") == "ScaledObject" else "minReplicas"
-    least = _dig(scaler, "spec", field)
+    field = "minReplicaCount" if dig(scaler, "kind") == "ScaledObject" else "minReplicas"
+    least = dig(scaler, "spec", field)
     least = 1 if least is None else least
     if scaler and isinstance(least, int) and least <= 1 and case.heaviest >= HEAVY:
         yield Finding("spec.autoscalerRef", f"{field} {least}", {"weight": case.heaviest})

@@ -1,5 +1,6 @@
 """Durations are Go's, in both directions."""
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -48,9 +49,8 @@ def test_a_duration_is_read_as_go_reads_it(text, seconds):
     ],
 )
 def test_what_is_no_duration_is_refused_with_the_reason(text, complaint):
-    with pytest.raises(ValueError, match="^") as refusal:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
         parse_duration(text)
-    assert complaint in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,9 @@ def test_what_is_written_is_read_back_to_the_nanosecond(nanoseconds):
 
 @given(st.text(alphabet="0123456789.+-nuµmshd \n", max_size=12))
 def test_any_text_is_either_a_duration_or_refused(text):
+    refusal = ""
     try:
         assert isinstance(parse_duration(text), float)
-    except ValueError as refusal:
-        assert repr(text) in str(refusal)
+    except ValueError as error:
+        refusal = str(error)
+    assert not refusal or repr(text) in refusal

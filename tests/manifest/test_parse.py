@@ -1,6 +1,7 @@
 """A document becomes a resource, or everything that is wrong with it at once."""
 
 import copy
+import json
 
 import attrs
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canarycore.errors import CanaryError
-from canarycore.manifest import AlertProvider, Canary, ManifestError, MetricTemplate, dump, load, parse
+from canarycore.manifest import AlertProvider, ManifestError, MetricTemplate, dump, lint, load, parse, resolve
 from canarycore.manifest import _model as model
 from canarycore.manifest._fields import fields_of
 from tests.manifest.samples import BASE, alert_provider, canary, shared, template
@@ -171,7 +172,9 @@ def unknown_to(hint: object, schema: dict, path: str = "spec") -> list[str]:
     fields = fields_of(cls)
     properties = schema.get("properties") or schema.get("items", {}).get("properties") or {}
     missing = [f"{path}.{name}" for name in properties if name not in fields]
-    below = (unknown_to(fields[name].type, part, f"{path}.{name}") for name, part in properties.items() if name in fields)
+    below = (
+        unknown_to(fields[name].type, part, f"{path}.{name}") for name, part in properties.items() if name in fields
+    )
     return missing + [found for part in below for found in part]
 
 
@@ -223,6 +226,7 @@ def test_all_mistakes_are_told_at_once():
         ("kind", "Canery", "'Canery'", "one of Canary", "Correct the kind"),
         ("metadata", None, "nothing", "the document needs it", "Add the field"),
         ("metadata.name", "<name>", "'<name>'", "the real value", "Replace the placeholder <name>"),
+        ("metadata.name", "", "nothing", "metadata needs it", "Add the field"),
         ("metadata.name", "Pod_Info", "'Pod_Info'", "a Kubernetes name", "lower-case"),
         ("spec.targetRef", None, "nothing", "spec needs it", "Add the field"),
         ("spec.targetRef.kind", "deployment", "'deployment'", "one of Deployment", "Did you mean 'Deployment'?"),
@@ -252,7 +256,13 @@ def test_all_mistakes_are_told_at_once():
         ("spec.analysis.webhooks[0].timeout", "0s", "'0s'", "a duration above 0s", "longer"),
         ("spec.analysis.webhooks[0].metadata", "x", "a value that is not shown", "a mapping", "name: value"),
         ("spec.analysis.webhooks[0].metadata.cmd", 5, "a value that is not shown", "a text", "quotes"),
-        ("spec.analysis.alerts[0].severity", "warning", "'warning'", "one of info, warn, error", "Did you mean 'warn'?"),
+        (
+            "spec.analysis.alerts[0].severity",
+            "warning",
+            "'warning'",
+            "one of info, warn, error",
+            "Did you mean 'warn'?",
+        ),
         ("spec.analysis.alerts[0].providerRef", None, "nothing", "spec.analysis.alerts[0] needs it", "Add"),
         ("spec.analysis.match[0].headers.x-canary", "insider", "'insider'", "exact, prefix, suffix, regex", "exact:"),
         (
@@ -368,9 +378,7 @@ def test_foreign_kinds_are_passed_over_and_kept_for_the_linter():
 
 
 def dump_yaml(document: dict) -> str:
-    import json
-
-    return json.dumps(document)
+    return json.dumps(document)  # JSON is YAML
 
 
 # properties ---------------------------------------------------------------------------------------------------------
@@ -400,15 +408,13 @@ def test_whatever_stands_in_any_place_is_read_or_refused_there(place, value):
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    try:
-        parsed = parse(document)
-    except ManifestError as refusal:
-        errors = [problem for problem in refusal.problems if problem.severity == "error"]
-        assert errors
-        assert all(problem.remedy and str(problem) for problem in errors)
-    else:
-        assert isinstance(parsed, Canary)
+    parsed, errors = attempt(document)
+    assert (parsed is None) == bool(errors)
+    assert all(problem.remedy and str(problem) for problem in errors)
+    if parsed:
         assert parse(dump(parsed)) == parsed
+        assert resolve(parsed).ladder.rungs
+        assert all(problem.path for problem in lint([document]))
 
 
 @given(st.sets(st.sampled_from([path for path in PATHS if path[0] == "spec" and len(path) > 2])))
@@ -416,12 +422,18 @@ def test_a_canary_survives_being_written_whatever_is_left_out(left_out):
     document = copy.deepcopy(FULL)
     for path in sorted(left_out, key=lambda path: [str(key) for key in path], reverse=True):
         remove(document, path)
-    try:
-        parsed = parse(document)
-    except ManifestError as refusal:
-        assert {problem.rule for problem in refusal.problems} <= {"required", "match"}
-    else:
+    parsed, errors = attempt(document)
+    assert {problem.rule for problem in errors} <= {"required", "match"}
+    if parsed:
         assert parse(dump(parsed)) == parsed
+
+
+def attempt(document):
+    """The resource or None, and the errors."""
+    try:
+        return parse(document), []
+    except ManifestError as refusal:
+        return None, [problem for problem in refusal.problems if problem.severity == "error"]
 
 
 def remove(document, path):

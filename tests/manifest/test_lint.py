@@ -1,0 +1,496 @@
+"""The linter: each rule has a case it catches and a near one that it leaves alone."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canarycore.manifest import check_files, documents, lint, parse
+from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES
+from canarycore.manifest._routing import ROUTING
+from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, canary, metric, shared, template
+
+KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}
+SCALER = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"}
+
+
+def hook(**fields) -> dict:
+    return {"webhooks": [{"name": "load", "url": "http://loadtester.test/"} | fields]}
+
+
+def alert(name: str = "on-call") -> dict:
+    return {"alerts": [{"name": "dev", "providerRef": {"name": name}}]}
+
+
+def ab(*headers: dict, **fields) -> dict:
+    return AB | {"match": [{"headers": header} for header in headers] or AB["match"]} | fields
+
+
+def other(kind: str, **spec) -> dict:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "podinfo", "namespace": "test"}, "spec": spec}
+
+
+def deployment(labels: dict, *ports: dict) -> dict:
+    containers = [{"name": "app", "ports": list(ports)}]
+    return other("Deployment", selector={"matchLabels": labels}, template={"spec": {"containers": containers}})
+
+
+def named(name: str, document: dict) -> dict:
+    return document | {"metadata": document["metadata"] | {"name": name}}
+
+
+def old_analysis() -> dict:
+    document = canary()
+    document["spec"]["canaryAnalysis"] = document["spec"].pop("analysis")
+    return document
+
+
+CASES = [
+    # rule, what it catches (documents), what it leaves alone
+    ("no-analysis", [canary() | {"spec": canary()["spec"] | {"analysis": None}}], [canary(skipAnalysis=True)]),
+    ("deprecated-analysis", [old_analysis()], [canary()]),
+    ("no-step", [canary(analysis={"stepWeight": 0})], [canary(analysis={"stepWeight": 0, "stepWeights": [5]})]),
+    ("no-step", [canary(analysis={"stepWeight": None})], [canary(analysis={"stepWeight": None}, skipAnalysis=True)]),
+    ("no-step", [canary(analysis={"stepWeight": None})], [canary(analysis=BLUE_GREEN)]),
+    ("max-below-step", [canary(analysis={"maxWeight": 9})], [canary(analysis={"maxWeight": 10})]),
+    ("overshoot", [canary(analysis={"stepWeight": 20})], [canary(analysis={"stepWeight": 25})]),
+    ("overshoot", [canary(analysis={"stepWeight": 40, "maxWeight": 60})], [canary(analysis={"maxWeight": 0})]),
+    ("overshoot", [canary(analysis={"stepWeight": 20})], [canary(analysis={"stepWeight": 30, "maxWeight": 100})]),
+    (
+        "steps-and-step",
+        [canary(analysis={"stepWeights": [10, 50]})],
+        [canary(analysis={"stepWeights": [10, 50], "stepWeight": None, "maxWeight": None})],
+    ),
+    ("weights-ignored", [canary(analysis={"iterations": 5})], [canary(analysis=BLUE_GREEN)]),
+    ("match-ignored", [canary(analysis={"match": AB["match"]})], [canary(analysis=AB)]),
+    (
+        "promotion-steps-ignored",
+        [canary(analysis=AB | {"stepWeightPromotion": 10})],
+        [canary(analysis={"stepWeightPromotion": 10})],
+    ),
+    ("unrouted-weights", [canary(provider="kubernetes")], [canary(provider="kubernetes", analysis=BLUE_GREEN)]),
+    ("short-interval", [canary(analysis={"interval": "9s"})], [canary(analysis={"interval": "10s"})]),
+    ("odd-duration", [canary(analysis={"interval": "1h"})], [canary(analysis={"interval": "60m"})]),
+    ("odd-duration", [canary(analysis=metric(interval="1.5m"))], [canary(analysis=metric(interval="1m30s"))]),
+    ("odd-duration", [canary(analysis=hook(timeout=".5m"))], [canary(analysis=hook(timeout="500ms"))]),
+    ("no-tolerance", [canary(analysis={"threshold": 0})], [canary(analysis={"threshold": 1})]),
+    ("no-tolerance", [canary(analysis={"threshold": None})], [canary(analysis={"threshold": 2})]),
+    ("short-deadline", [canary(progressDeadlineSeconds=59)], [canary(progressDeadlineSeconds=60)]),
+    ("no-checks", [canary(analysis={"metrics": []})], [canary(analysis={"metrics": []} | hook())]),
+    ("no-checks", [canary(analysis={"metrics": []} | hook(type="event"))], [canary()]),
+    ("no-checks", [canary(analysis={"metrics": []})], [canary(analysis={"metrics": []}, skipAnalysis=True)]),
+    ("no-range", [canary(analysis=metric(thresholdRange=None))], [canary(analysis=metric())]),
+    (
+        "no-range",
+        [canary(analysis=metric(thresholdRange={}))],
+        [canary(analysis=metric(thresholdRange=None, threshold=99))],
+    ),
+    (
+        "empty-range",
+        [canary(analysis=metric(thresholdRange={"min": 2, "max": 1}))],
+        [canary(analysis=metric(thresholdRange={"min": 2, "max": 2}))],
+    ),
+    ("deprecated-threshold", [canary(analysis=metric(threshold=99))], [canary(analysis=metric())]),
+    ("no-query", [canary(analysis=metric(name="success-rate"))], [canary(analysis=metric(name="x", query="up"))]),
+    ("built-in-template", [canary(analysis=metric(query="up"))], [canary(analysis=metric(name="own", query="up"))]),
+    (
+        "unit",
+        [canary(analysis=metric(thresholdRange={"min": 0.99}))],
+        [canary(analysis=metric(thresholdRange={"min": 90}))],
+    ),
+    (
+        "unit",
+        [canary(analysis=metric(name="request-duration", thresholdRange={"max": 0.5}))],
+        [canary(analysis=metric(name="request-duration", thresholdRange={"max": 500}))],
+    ),
+    ("long-window", [canary(analysis=metric(interval="2m"))], [canary(analysis=metric(interval="2m") | AB)]),
+    ("long-window", [canary(analysis=metric(interval="61s"))], [canary(analysis=metric(interval="60s"))]),
+    ("short-window", [canary(analysis=metric(interval="29s"))], [canary(analysis=metric(interval="30s"))]),
+    (
+        "missing-template",
+        [canary(analysis=metric(name="e", templateRef={"name": "erors"})), template()],
+        [canary(analysis=metric(name="e", templateRef={"name": "errors"})), template()],
+    ),
+    (
+        "missing-template",
+        [canary(analysis=metric(name="e", templateRef={"name": "errors", "namespace": "other"})), template()],
+        [canary(analysis=metric(name="e", templateRef={"name": "errors", "namespace": "test"})), template()],
+    ),
+    (
+        "unseen-template",
+        [canary(analysis=metric(name="e", templateRef={"name": "errors"}))],
+        [canary(analysis=metric(name="e", templateRef={"name": "errors"})), template()],
+    ),
+    ("missing-alert-provider", [canary(analysis=alert())], [canary(analysis=alert()), alert_provider()]),
+    (
+        "missing-alert-provider",
+        [canary(analysis=alert("nobody")), alert_provider()],
+        [canary(analysis=alert()), alert_provider()],
+    ),
+    ("duplicate-name", [canary(analysis={"metrics": metric()["metrics"] * 2})], [canary()]),
+    ("duplicate-name", [canary(analysis={"webhooks": hook()["webhooks"] * 2})], [canary(analysis=hook())]),
+    ("long-hook", [canary(analysis=hook(timeout="61s"))], [canary(analysis=hook(timeout="60s"))]),
+    ("long-hook", [canary(analysis=hook(timeout="61s"))], [canary(analysis=hook(timeout="2m", type="pre-rollout"))]),
+    ("clipped-timeout", [canary(analysis=hook(timeout="5"))], [canary(analysis=hook(timeout="5s"))]),
+    ("bad-url", [canary(analysis=hook(url="loadtester/"))], [canary(analysis=hook(url="https://loadtester/"))]),
+    (
+        "placeholder-address",
+        [canary(analysis=hook(url="http://<name>.test/"))],
+        [canary(analysis=hook(url="http://your-app.test/"))],
+    ),
+    ("placeholder-address", [canary(metricsServer="http://CHANGE_ME/")], [canary(metricsServer="http://prom:9090")]),
+    (
+        "placeholder-address",
+        [alert_provider(secretRef=None, address="https://hooks.example.com/services/YOUR/SLACK/WEBHOOK")],
+        [alert_provider(secretRef=None, address="https://hooks.example.com/services/T0/B0")],
+    ),
+    ("placeholder-address", [template(address="http://<prometheus>:9090")], [template()]),
+    ("unknown-metric-provider", [template(type="promethes")], [template(type="datadog")]),
+    ("template-word", [template(query="up[{{ intervall }}]")], [template(query="{{ if true }}{{name}}{{ end }}")]),
+    ("template-dot", [template(query="up[{{ .Interval }}]")], [template(query="up[{{- interval -}}]")]),
+    ("unknown-alert-provider", [alert_provider(type="slak")], [alert_provider(type="msteams")]),
+    ("no-address", [alert_provider(secretRef=None)], [alert_provider()]),
+    (
+        "address-and-secret",
+        [alert_provider(address="https://hooks.example.com/x")],
+        [alert_provider(secretRef=None, address="https://hooks.example.com/x")],
+    ),
+    ("unknown-provider", [canary(provider="istoi")], [canary(provider="istio")]),
+    ("no-ab-routing", [canary(provider="linkerd", analysis=AB)], [canary(provider="istio", analysis=AB)]),
+    ("unrouted-match", [canary(provider="kubernetes", analysis=AB)], [canary(provider="kubernetes")]),
+    (
+        "match-kind",
+        [canary(provider="contour", analysis=ab({"user-agent": {"regex": ".*"}}))],
+        [canary(provider="contour", analysis=ab({"user-agent": {"prefix": "Fire"}}))],
+    ),
+    (
+        "match-kind",
+        [canary(analysis=ab({"user-agent": {"suffix": "x"}}))],
+        [canary(provider="appmesh", analysis=ab({"user-agent": {"suffix": "x"}}))],
+    ),
+    (
+        "nginx-cookie",
+        [canary(provider="nginx", analysis=ab({"cookie": {"regex": "a=b"}}))],
+        [canary(provider="nginx", analysis=ab({"cookie": {"exact": "a"}}))],
+    ),
+    (
+        "nginx-headers",
+        [canary(provider="nginx", analysis=ab({"a": {"exact": "1"}}, {"b": {"exact": "1"}}))],
+        [canary(provider="nginx", analysis=ab({"a": {"exact": "1"}}, {"cookie": {"exact": "b"}}))],
+    ),
+    (
+        "merged-match",
+        [canary(provider="appmesh:v1beta2", analysis=ab({"a": {"exact": "1"}}, {"b": {"exact": "1"}}))],
+        [canary(provider="istio", analysis=ab({"a": {"exact": "1"}}, {"b": {"exact": "1"}}))],
+    ),
+    (
+        "header-case",
+        [canary(analysis=ab({"X-Canary": {"exact": "1"}}))],
+        [canary(provider="appmesh", analysis=ab({"X-Canary": {"exact": "1"}}))],
+    ),
+    ("match-everything", [canary(analysis=AB | {"match": [{}]})], [canary(analysis=AB)]),
+    (
+        "match-everything",
+        [canary(analysis=AB | {"match": [{"name": "all"}]})],
+        [canary(analysis=AB | {"match": [{"queryParams": {"v": {"exact": "2"}}}]})],
+    ),
+    (
+        "dropped-match",
+        [canary(analysis=AB | {"match": [{"uri": {"prefix": "/"}}]})],
+        [canary(analysis=AB | {"match": [{"sourceLabels": {"app": "x"}}]})],
+    ),
+    ("no-mirror", [canary(provider="contour", analysis={"mirror": True})], [canary(analysis={"mirror": True})]),
+    ("mirror-ignored", [canary(analysis=AB | {"mirror": True})], [canary(analysis=BLUE_GREEN | {"mirror": True})]),
+    (
+        "mirror-weight-ignored",
+        [canary(analysis={"mirrorWeight": 20})],
+        [canary(analysis={"mirrorWeight": 20, "mirror": True})],
+    ),
+    (
+        "no-affinity",
+        [canary(provider="nginx", analysis={"sessionAffinity": {"cookieName": "c"}})],
+        [canary(provider="istio", analysis={"sessionAffinity": {"cookieName": "c"}})],
+    ),
+    (
+        "affinity-ignored",
+        [canary(analysis=AB | {"sessionAffinity": {"cookieName": "c"}})],
+        [canary(analysis={"sessionAffinity": {"cookieName": "c"}})],
+    ),
+    (
+        "same-cookie",
+        [canary(analysis={"sessionAffinity": {"cookieName": "c", "primaryCookieName": "c"}})],
+        [canary(analysis={"sessionAffinity": {"cookieName": "c", "primaryCookieName": "p"}})],
+    ),
+    (
+        "no-blue-green",
+        [canary(provider="knative", targetRef=KNATIVE, analysis=BLUE_GREEN)],
+        [canary(provider="knative", targetRef=KNATIVE)],
+    ),
+    (
+        "missing-reference",
+        [canary(provider="gatewayapi:v1")],
+        [canary(provider="gatewayapi:v1", service={"port": 80, "gatewayRefs": [{"name": "gateway"}]})],
+    ),
+    (
+        "missing-reference",
+        [canary(provider="nginx")],
+        [canary(provider="nginx", ingressRef={"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "a"})],
+    ),
+    ("no-service", [canary(service=None)], [canary(service=None, provider="knative", targetRef=KNATIVE)]),
+    ("knative", [canary(targetRef=KNATIVE)], [canary(targetRef=KNATIVE, provider="knative")]),
+    (
+        "knative-autoscaler",
+        [canary(targetRef=KNATIVE, provider="knative", autoscalerRef=SCALER)],
+        [canary(autoscalerRef=SCALER)],
+    ),
+    (
+        "cluster-ip-target",
+        [canary(targetRef={"apiVersion": "v1", "kind": "Service", "name": "podinfo"}), other("Service", ports=[])],
+        [
+            canary(targetRef={"apiVersion": "v1", "kind": "Service", "name": "podinfo"}),
+            other("Service", type="ExternalName"),
+        ],
+    ),
+    (
+        "selector-label",
+        [canary(), deployment({"component": "podinfo"})],
+        [canary(), deployment({"app.kubernetes.io/name": "podinfo"})],
+    ),
+    (
+        "container-port",
+        [canary(service={"port": 80}), deployment({"app": "podinfo"}, {"containerPort": 9898, "name": "http"})],
+        [
+            canary(service={"port": 80, "targetPort": "http"}),
+            deployment({"app": "podinfo"}, {"containerPort": 9898, "name": "http"}),
+        ],
+    ),
+    (
+        "container-port",
+        [canary(), deployment({"app": "x"}, {"containerPort": 1})],
+        [canary(), deployment({"app": "x"})],
+    ),
+    (
+        "old-autoscaling",
+        [canary(autoscalerRef=SCALER | {"apiVersion": "autoscaling/v2beta2"})],
+        [canary(autoscalerRef=SCALER)],
+    ),
+    (
+        "one-replica",
+        [canary(autoscalerRef=SCALER), other("HorizontalPodAutoscaler", minReplicas=1)],
+        [canary(autoscalerRef=SCALER), other("HorizontalPodAutoscaler", minReplicas=2)],
+    ),
+    (
+        "one-replica",
+        [canary(autoscalerRef=SCALER), other("HorizontalPodAutoscaler", maxReplicas=4)],
+        [canary(autoscalerRef=SCALER, analysis={"maxWeight": 40}), other("HorizontalPodAutoscaler", minReplicas=1)],
+    ),
+    (
+        "scaler-limits",
+        [canary(autoscalerRef=SCALER | {"primaryScalerReplicas": {"minReplicas": 3, "maxReplicas": 2}})],
+        [canary(autoscalerRef=SCALER | {"primaryScalerReplicas": {"minReplicas": 2, "maxReplicas": 2}})],
+    ),
+    ("same-name", [canary(), canary()], [canary(), named("other", canary())]),
+    (
+        "shared-target",
+        [canary(), named("other", canary())],
+        [canary(), named("other", canary(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"}))],
+    ),
+]
+IDS = [f"{rule}-{index}" for index, (rule, _, _) in enumerate(CASES)]
+RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RULES)}
+
+
+@pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)
+def test_a_rule_catches_its_case_and_leaves_the_near_one_alone(rule, caught, spared):
+    found = [problem for problem in lint(caught) if problem.rule == rule]
+    assert found
+    assert {problem.severity for problem in found} == {RULES[rule].severity}
+    assert all(problem.path and problem.found and problem.expected and problem.remedy for problem in found)
+    assert not any(re.search(r"\{\w+\}", problem.expected + problem.remedy) for problem in found)
+    assert rule not in {problem.rule for problem in lint(spared)}
+
+
+@pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)
+def test_the_cases_parse_so_that_the_rule_and_not_the_parser_speaks(rule, caught, spared):
+    for document in (*caught, *spared):
+        if document.get("apiVersion") == "flagger.app/v1beta1":
+            parse(document)
+
+
+def test_every_rule_has_a_case():
+    assert set(RULES) == {rule for rule, _, _ in CASES}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_is_named_and_ends_its_remedy(rule):
+    assert rule.name == rule.name.lower().replace(" ", "-")
+    assert rule.remedy.endswith((".", "}", "?"))
+    assert not rule.expected.endswith(".")
+
+
+def test_the_base_of_the_cases_has_no_problem():
+    assert lint([BASE]) == ()
+
+
+def test_the_overshoot_says_at_which_weight_the_climb_tops_out():
+    (problem,) = lint([canary(analysis={"stepWeight": 15, "maxWeight": 61})])
+    assert "tops out at 75" in problem.expected
+    assert "Use 60 or 75" in problem.remedy
+
+
+def test_the_range_rule_says_which_way_the_metric_fails():
+    verdicts = {
+        name: lint([canary(analysis=metric(name=name, thresholdRange=None))])[0].expected
+        for name in ("request-success-rate", "request-duration")
+    }
+    assert "always passes" in verdicts["request-success-rate"]
+    assert "0 or less only" in verdicts["request-duration"]
+
+
+def test_the_controllers_provider_counts_for_a_canary_that_names_none():
+    assert "no-ab-routing" in {problem.rule for problem in lint([canary(analysis=AB)], provider="linkerd")}
+
+
+def test_a_secret_in_an_address_is_not_told():
+    documents_ = [
+        alert_provider(secretRef=None, address="https://hooks.example.com/YOUR/s3cret"),
+        canary(analysis=hook(url="ftp://user:s3cret@host/")),
+    ]
+    assert len(lint(documents_)) == 2
+    assert not any("s3cret" in str(problem) for problem in lint(documents_))
+
+
+def test_the_routing_table_has_flaggers_providers_and_no_other():
+    yaml = pytest.importorskip("ruamel.yaml").YAML(typ="safe", pure=True)
+    definition = next(iter(yaml.load_all((shared("crds") / "flagger.yaml").read_text())))
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert set(ROUTING) == set(spec["properties"]["provider"]["enum"])
+
+
+def test_what_flagger_was_seen_to_trip_over_is_told_before():
+    """Golden traces 25 (never initialises) and 27 (one condition from two)."""
+    told = {}
+    for name in ("25-istio-service-target", "27-appmesh-ab", "01-istio-canary-promote"):
+        trace = json.loads((shared("golden") / name / "trace.json").read_text())
+        provider = next(flag.partition("=")[2] for flag in trace["flags"] if flag.startswith("-mesh-provider"))
+        objects = [trace["input"]["canary"], *trace["input"]["objects"]]
+        told[name] = {problem.rule for problem in lint(objects, provider=provider)} - {"long-window"}
+    assert told == {
+        "25-istio-service-target": {"cluster-ip-target"},
+        "27-appmesh-ab": {"merged-match"},
+        "01-istio-canary-promote": set(),
+    }
+
+
+# files --------------------------------------------------------------------------------------------------------------
+
+TEXT = """\
+apiVersion: flagger.app/v1beta1
+kind: Canary
+metadata:
+  name: podinfo
+  namespace: test
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: podinfo}
+  service:
+    port: 9898
+  analysis:
+    interval: 5s
+    threshold: 5
+    stepWieght: 10
+    metrics:
+      - name: request-success-rate
+"""
+
+
+def test_problems_of_files_come_with_file_and_line():
+    report = check_files([("podinfo/canary.yaml", TEXT)])
+    told = {(problem.rule, problem.file, problem.line) for problem in report.problems}
+    assert told == {
+        ("unknown-field", "podinfo/canary.yaml", 13),
+        ("no-step", "podinfo/canary.yaml", 10),
+        ("no-range", "podinfo/canary.yaml", 15),
+        ("short-interval", "podinfo/canary.yaml", 11),
+        ("long-window", "podinfo/canary.yaml", 15),
+    }
+
+
+def test_a_problem_reads_as_one_sentence_after_another():
+    problem = next(problem for problem in check_files([("a.yaml", TEXT)]).problems if problem.rule == "short-interval")
+    assert str(problem) == (
+        "a.yaml:11: spec.analysis.interval: found '5s', expected at least 10s: a shorter interval counts as 10s. "
+        "Write 10s or more. [warning: short-interval]"
+    )
+
+
+def test_what_cannot_be_parsed_does_not_keep_the_rest_from_being_checked():
+    broken = TEXT.replace("port: 9898", "port: <port>")
+    report = check_files([("a.yaml", broken), ("b.yaml", "a: ["), ("c.yaml", TEXT), ("d.yaml", "spec: {}\n")])
+    assert {(problem.file, problem.rule) for problem in report.problems if problem.file != "c.yaml"} == {
+        ("a.yaml", "placeholder"),
+        ("a.yaml", "unknown-field"),
+        ("b.yaml", "yaml-syntax"),
+        ("d.yaml", "fragment"),
+    }
+    assert len(report.canaries) == 1
+
+
+def test_a_report_is_plain_data_for_programs():
+    report = check_files(
+        [("a.yaml", TEXT), ("t.yaml", json.dumps(template())), ("p.yaml", json.dumps(alert_provider()))]
+    )
+    data = json.loads(json.dumps(report.to_json()))
+    assert (data["errors"], data["warnings"]) == (2, 3)
+    assert (data["canaries"], data["templates"], data["providers"]) == (
+        ["podinfo.test"],
+        ["errors.test"],
+        ["on-call.test"],
+    )
+    assert set(data["problems"][0]) == {
+        *("path", "found", "expected", "remedy", "rule", "severity", "line", "file"),
+    }
+
+
+def test_documents_with_lines_can_be_linted_one_by_one():
+    assert {problem.line for problem in lint(documents(TEXT)) if problem.rule == "short-interval"} == {11}
+
+
+def test_every_seed_is_looked_at_and_nothing_raises():
+    files = [(path.name, path.read_text()) for path in sorted(shared("seeds").glob("*/*.yaml"))]
+    report = check_files(files)
+    assert len(report.canaries) == 1
+    assert {"Mesh", "Namespace", "GatewayRoute", "Kustomization", "HelmRelease"} <= {
+        other.get("kind") for other in report.others
+    }
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    place=st.sampled_from(
+        [
+            *(("metadata",), ("metadata", "name"), ("metadata", "namespace"), ("spec",), ("spec", "selector")),
+            *(("spec", "selector", "matchLabels"), ("spec", "template", "spec", "containers")),
+            *(("spec", "minReplicas"), ("spec", "type"), ("kind",), ("apiVersion",)),
+        ]
+    ),
+    kind=st.sampled_from(["Deployment", "HorizontalPodAutoscaler", "Service"]),
+    value=JSON,
+)
+def test_nothing_in_a_foreign_document_makes_the_linter_raise(place, kind, value):
+    foreign = other(kind)
+    inner = foreign
+    for key in place[:-1]:
+        inner = inner.setdefault(key, {})
+    inner[place[-1]] = value
+    files = [("all.yaml", json.dumps(document)) for document in (canary(autoscalerRef=SCALER), foreign)]
+    report = check_files(files)
+    assert len(report.canaries) == 1
+    assert json.dumps(report.to_json())

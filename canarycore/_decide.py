@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from canarycore._analysis import Judgement, Verdict, judge
-from canarycore._goal import Plan, converge, goal, unready
+from canarycore._goal import Plan, converge, goal, in_step, unready
 from canarycore._ladder import GROUND, Rung, Strategy
 from canarycore._notices import Notice, Tell
 from canarycore._phases import ACTIVE, BEFORE_PROMOTION, IDLE, OVER, UNDER_WAY, Phase, Rule
@@ -492,17 +492,10 @@ def _active(case: _Case) -> Thinking:
         outcome = yield from _rollback_hooks(case)
         if outcome is not None:
             return outcome
-    outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(
-        case, target, rollout.canary_ready, is_primary=False
-    )
-    if outcome is not None:
-        return outcome
-    plan = converge(goal(rollout, status), world)
-    if not plan.done:
-        case.tell_plan(plan)
-        if case.overdue:
-            return _roll_back_late(case, "the world does not follow")
-        return case.wait(Rule.CONVERGING, case.next_poll)
+    if not in_step(rollout, status, world):
+        outcome = _out_of_step(case, target)
+        if outcome is not None:
+            return outcome
     if status.paused:
         return case.wait(Rule.ON_HOLD, None)
     if not poll:
@@ -512,6 +505,23 @@ def _active(case: _Case) -> Thinking:
     if status.failed_checks >= rollout.threshold:
         return _roll_back_checks(case, status.failed_checks)
     return (yield from _analyse(case))
+
+
+def _out_of_step(case: _Case, target: Workload) -> Decision | None:
+    """A wait, or a rollback past the progress deadline, while pods are missing or the world is not as it should be."""
+    rollout, world = case.rollout, case.world
+    outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(
+        case, target, rollout.canary_ready, is_primary=False
+    )
+    if outcome is not None:
+        return outcome
+    plan = converge(goal(rollout, case.status), world)
+    if plan.done:
+        return None
+    case.tell_plan(plan)
+    if case.overdue:
+        return _roll_back_late(case, "the world does not follow")
+    return case.wait(Rule.CONVERGING, case.next_poll)
 
 
 def _restart(case: _Case) -> Decision:
@@ -602,14 +612,19 @@ def _verdict(
     case: _Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
 ) -> Decision | None:
     """None when all checks passed; the first that did not is told, in Flagger's order."""
-    rollout, bad = case.rollout, []
-    for question in questions:
-        judgement = judge(question.check, answers[question.key], rollout.min_samples)  # type: ignore[arg-type]
-        case.judgements += (judgement,)
+    enough = case.rollout.min_samples
+    judgements = [judge(asked.check, answers[asked.key], enough) for asked in questions]  # type: ignore[arg-type]
+    case.judgements = tuple(judgements)
+    for judgement in judgements:
         if judgement.verdict is not Verdict.PASS:
-            bad.append(judgement)
-    if not bad:
-        return None
+            return _did_not_pass(case)
+    return None
+
+
+def _did_not_pass(case: _Case) -> Decision:
+    """A hold where all that is missing is data and the owner wants to wait for it, else a failed check."""
+    rollout = case.rollout
+    bad = [judgement for judgement in case.judgements if judgement.verdict is not Verdict.PASS]
     hold = rollout.no_data is NoData.HOLD
     if all(judgement.thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
         return _hold(case, bad[0])

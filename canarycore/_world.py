@@ -29,6 +29,12 @@ class Workload:
     total: int
     unready_since: float | None = None
     stuck: str = ""
+    whole: bool = field(init=False, eq=False, repr=False)
+    """Whether every replica asked for runs this revision, is available, and no other is left."""
+
+    @whole.default
+    def _is_whole(self) -> bool:
+        return 0 < self.desired == self.updated == self.total <= self.ready and not self.stuck
 
     @property
     def has_capacity(self) -> bool:

@@ -1,8 +1,8 @@
 """Hypothesis profiles, once for all tests: HYPOTHESIS_PROFILE chooses one (default: `ci` where CI is set, else `dev`).
 
-    dev    few examples, for the inner loop
-    ci     more, always the same ones, so that a red run is red again
-    deep   many; together with `-m deep`
+dev    few examples, for the inner loop
+ci     more, always the same ones, so that a red run is red again
+deep   many; together with `-m deep`
 """
 
 from __future__ import annotations

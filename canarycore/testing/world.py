@@ -75,19 +75,14 @@ class World:
     check: bool = field(default=True, kw_only=True)
     memory: Memory = field(factory=Memory, init=False)
     _cluster: Cluster = field(init=False, repr=False)
-    _log: list[str] = field(factory=list, init=False, repr=False)
+    _planned: tuple[tuple[float, Action], ...] = field(default=(), init=False, repr=False)
+    _log: list[tuple[str, tuple[object, ...]]] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         start = self._start or State(rollout=self.rollout)
-        self._log.append(self._made())
+        self._planned = tuple(self.schedule)
         self._cluster = Cluster(start.but(faults=(*start.faults, *self.faults)))
         self._cluster.watch = self._watch if self.check else None
-
-    def _made(self) -> str:
-        parts = [source(self.rollout)]
-        parts += [] if self._start is None else [f"state={source(self._start)}"]
-        parts += [f"{name}={source(part)}" for name in ("faults", "schedule") if (part := getattr(self, name))]
-        return f"world = World({', '.join(parts)})"
 
     # what one looks at ----------------------------------------------------------------------------------------------
 
@@ -98,7 +93,7 @@ class World:
 
     @state.setter
     def state(self, state: State) -> None:
-        self._log.append(f"world.state = {source(state)}")
+        self._log.append(("world.state = {}", (state,)))
         self._cluster.state = state
 
     @property
@@ -150,26 +145,29 @@ class World:
 
     def program(self) -> str:
         """This world's life so far as a Python script."""
-        return "\n".join([_IMPORTS, *self._log])
+        given = {"state": self._start, "faults": self.faults, "schedule": self._planned}
+        made = [source(self.rollout), *(f"{name}={source(part)}" for name, part in given.items() if part)]
+        lines = (line.format(", ".join(map(source, parts))) for line, parts in self._log)
+        return "\n".join([_IMPORTS, f"world = World({', '.join(made)})", *lines])
 
     # what others do -------------------------------------------------------------------------------------------------
 
     def do(self, *actions: Action) -> World:
         """Others act, at the present moment."""
-        self._log.append(f"world.do({', '.join(map(source, actions))})")
+        self._log.append(("world.do({})", actions))
         for action in actions:
             self._cluster.state = act(self.state, action)
         return self
 
     def sleep(self, seconds: float) -> World:
         """Time passes, nobody looks."""
-        self._log.append(f"world.sleep({seconds})")
+        self._log.append(("world.sleep({})", (seconds,)))
         self._pass(self.now + seconds)
         return self
 
     def restart(self) -> World:
         """The process is replaced by a new one, between two cycles."""
-        self._log.append("world.restart()")
+        self._log.append(("world.restart()", ()))
         self.memory = Memory()
         return self
 
@@ -177,7 +175,7 @@ class World:
 
     def step(self) -> Record:
         """One cycle, now."""
-        self._log.append("world.step()")
+        self._log.append(("world.step()", ()))
         return self._step()
 
     def run(self, until: Until = None, *, limit: float = 86400.0, max_cycles: int = 10_000) -> World:
@@ -187,7 +185,7 @@ class World:
         happen any more unless somebody acts. Raises NeverHappened when it cannot happen, or has not after `limit`
         simulated seconds or `max_cycles` cycles; BusyLoop when the driver never rests.
         """
-        self._log.append(f"world.run(until={source(until)})")
+        self._log.append(("world.run(until={})", (until,)))
         timed = isinstance(until, int | float)
         end = self.now + (until if isinstance(until, int | float) else limit)
         is_so = _condition(until)

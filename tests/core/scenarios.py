@@ -105,6 +105,10 @@ def climbing(world: World) -> bool:
     return world.phase is Phase.PROGRESSING and world.status.rung.weight + world.status.rung.iteration > 0
 
 
+def taking_over(world: World) -> bool:
+    return world.state.primary is not None and world.state.primary.revision == "v2"
+
+
 def promoted(world: World) -> None:
     world.do(Deploy("v2")).run()
 
@@ -132,7 +136,7 @@ def superseded(world: World) -> None:
 
 
 def superseded_while_promoting(world: World) -> None:
-    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until={Phase.PROMOTING, Phase.FINALISING})
+    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
     world.do(Deploy("v3")).run()
 
 
@@ -262,7 +266,7 @@ def rolled_back_while_waiting(world: World) -> None:
 
 
 def deleted(world: World) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=climbing).run(until=1.0)
     world.do(Delete()).run()
 
 

@@ -11,7 +11,6 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -127,7 +126,6 @@ def json_name(field: attrs.Attribute[Any]) -> str:
     return name
 
 
-@cache
 def fields_of(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
     """The wire fields of a class by their JSON names."""
     return {json_name(field): field for field in attrs.fields(cls) if "codec" in field.metadata}

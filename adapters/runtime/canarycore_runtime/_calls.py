@@ -60,14 +60,19 @@ async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object)
     except WorldError:
         raise
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        if cancelled_from_outside():
             raise
         raise WorldError(f"{name} was cancelled by its adapter") from error
     except Exception as error:
         if limit.expired():
             raise WorldError(f"{name} took longer than {seconds:g} s") from error
         raise WorldError(f"{name} failed: {type(error).__name__}: {error}") from error
+
+
+def cancelled_from_outside() -> bool:
+    """Whether somebody wants this task to end; a CancelledError without that is an adapter's own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def whole(write: Coroutine[Any, Any, T]) -> T:

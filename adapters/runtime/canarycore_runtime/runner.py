@@ -29,7 +29,7 @@ from attrs import define, frozen
 
 from canarycore import Phase, Rest
 from canarycore.errors import WorldError
-from canarycore_runtime._calls import Lanes, Limits, call
+from canarycore_runtime._calls import Lanes, Limits, call, cancelled_from_outside
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
 
 if TYPE_CHECKING:
@@ -204,7 +204,9 @@ class Runner:
                 async for key in source.changes():
                     failures = 0
                     self.wake(key)
-            except Exception as error:  # noqa: BLE001 - whatever an adapter raises, the others go on
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and cancelled_from_outside():
+                    raise
                 failures += 1
                 _log.warning("%s stopped telling changes: %s: %s", type(source).__name__, type(error).__name__, error)
             else:
@@ -244,6 +246,7 @@ class Runner:
             self._forget(driver)
             return
         except LookAgainError:
+            place.late = max(place.late, driver.began - due)
             rest = None
         except Exception as error:  # noqa: BLE001 - it ends as this rollout's trouble
             rest = self._trouble(driver.key, error)
@@ -252,7 +255,7 @@ class Runner:
         if rest is None:
             self._arm(place, self._now)
             return
-        late = max(0.0, driver.began - due)
+        late, place.late = max(place.late, driver.began - due), 0.0
         self._tally.count(late, troubled=bool(rest.troubles))
         self._tell(Turn(driver.key, driver.seen, rest, late))
         self._plan(place, rest)
@@ -323,8 +326,8 @@ class Runner:
 class _Place:
     """One rollout in the runner. due: when it is looked at next (None: under way, or not before a change).
 
-    stuck, unheard: failures in a row, of the world and of notifiers. not_before: no change wakes it sooner. did: the
-    status that the last cycle saw, and its effects.
+    stuck, unheard: failures in a row, of the world and of notifiers. late: of the cycle that put the questions
+    (seconds). not_before: no change wakes it sooner. did: the status that the last cycle saw, and its effects.
     """
 
     driver: Driver
@@ -333,6 +336,7 @@ class _Place:
     turn: asyncio.Task[None] | None = None
     stuck: int = 0
     unheard: int = 0
+    late: float = 0.0
     not_before: float = 0.0
     did: tuple[Status, tuple[Effect, ...]] | None = None
 

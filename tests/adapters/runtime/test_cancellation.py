@@ -1,7 +1,7 @@
 """A runner that is stopped, cancelled or killed at any step of its event loop leaves nothing half-applied.
 
-Whoever comes next reaches the end that an undisturbed runner reaches: the same decisions in the same order, none of them
-twice, the same world, and every notice told.
+Whoever comes next reaches the end that an undisturbed runner reaches: the same decisions in the same order, none of
+them twice, the same world, and every notice told.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ def killed(life: asyncio.Task):
 
 
 async def scene(end, grace: float, at: int, bad: tuple[str, ...]):
-    """One rollout of v2, disturbed at loop step `at` (-9: never). Returns the clusters, and whether it was disturbed."""
+    """One rollout of v2, disturbed at loop step `at` (-9: never). Returns its clusters and whether it was."""
     loop = asyncio.get_running_loop()
     clusters = deployed(POLICY)
     clusters.do(KEY, Measure(ByRevision(bad)))

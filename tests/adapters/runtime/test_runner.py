@@ -303,8 +303,9 @@ async def test_an_observer_that_raises_disturbs_nobody():
     assert clusters.phase(KEY) is Phase.SUCCEEDED
 
 
+@pytest.mark.parametrize("error", [OSError("the watch ended"), asyncio.CancelledError()])
 @simulated
-async def test_a_source_of_changes_that_fails_is_heard_again():
+async def test_a_source_of_changes_that_fails_is_heard_again(error):
     clusters = deployed(rollout())
 
     class Flaky:
@@ -313,7 +314,7 @@ async def test_a_source_of_changes_that_fails_is_heard_again():
         async def changes(self):
             if not self.failed:
                 self.failed = True
-                raise OSError("the watch ended")
+                raise error
             async for key in clusters.changes():
                 yield key
 
@@ -585,6 +586,25 @@ async def test_lateness_is_the_wait_for_a_place():
         stats = runner.stats()
     assert [turn.late for turn in turns] == [0, 1, 2]
     assert (stats.late_worst, stats.late_mean) == (2, 1)
+
+
+@simulated
+async def test_the_lateness_of_an_analysis_counts_though_it_has_to_wait_for_answers():
+    clusters = deployed(rollout())
+    parts = evolve(instead(clusters.parts(), "metrics", KEY, slowly(3), only="query"), changes=())
+    turns = []
+    async with Runner(parts, on_cycle=turns.append) as runner:
+        await passes(30)
+        clusters.do(KEY, Deploy("v2"))
+        runner.wake(KEY)
+        await passes(15)
+        await runner._slots.acquire()
+        runner._slots._value -= 63
+        await passes(7)
+        runner._slots._value += 63
+        runner._slots.release()
+        await passes(10)
+    assert max(turn.late for turn in turns) == 2
 
 
 @simulated

@@ -32,7 +32,7 @@ from attrs.validators import gt, min_len
 
 from canarycore import Phase, Rollout, Routes, Status
 from canarycore.codec import from_data, to_data
-from canarycore.errors import CanaryError, CannotHappen
+from canarycore.errors import CanaryError, CannotHappen, WorldError
 from canarycore_local import envoy, workload
 from canarycore_local.hooks import Gates, LocalHooks, PassingHooks
 from canarycore_local.metrics import EnvoyMetrics, measuring
@@ -183,10 +183,10 @@ class Rehearsal:
         """Deploy version after version, each when the one before has come to its end; the last one's final status."""
         while True:
             status = await self._status()
-            if status.phase is not Phase.INITIALIZING:
-                self.generator.start()
             if self._is_over(status) and not await self._deploy_next():
                 return status
+            if status.phase is not Phase.INITIALIZING and self._serves():
+                self.generator.start()
             await asyncio.sleep(_POLL)
 
     async def _status(self) -> Status:
@@ -194,6 +194,14 @@ class Rehearsal:
         if stored is None:
             raise CannotHappen(f"{self.key} vanished from the store of the rehearsal")
         return stored.status
+
+    def _serves(self) -> bool:
+        """Whether users can be let in: after a resumption everything may have to be started first."""
+        try:
+            self.workload.address(envoy.Side.PRIMARY)
+        except WorldError:
+            return False
+        return bool(self._router.splits)
 
     def _is_over(self, status: Status) -> bool:
         at_rest = status.phase in _ENDS and status.settled and status.applied == self.version.revision

@@ -215,8 +215,8 @@ class Driver:
         await whole(call(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
 
     async def apply(self, apply: Apply) -> None:
-        carry_out = EFFECTS[type(apply.effect)]
-        await whole(call(self.limits.call, carry_out, self.parts, self._rollout, apply.effect))
+        for port, *given in EFFECTS[type(apply.effect)](self.parts, apply.effect):
+            await whole(call(self.limits.call, port, self._rollout, *given))
 
     async def publish(self, publish: Publish) -> None:
         """Every notifier that has not heard it yet. One that failed is left alone until the next cycle."""
@@ -233,10 +233,11 @@ class Driver:
             raise UndeliveredError("; ".join(troubles))
 
     async def _tell(self, index: int, publish: Publish) -> WorldError | None:
+        notifier = self.parts.notifiers[index]
         if index in self._deaf:
-            return UndeliveredError(f"notifier {index} failed a moment ago")
+            return UndeliveredError(f"{type(notifier).__name__} failed a moment ago")
         try:
-            await call(self.limits.tell, self.parts.notifiers[index].publish, self._rollout, publish.notice)
+            await call(self.limits.tell, notifier.publish, self._rollout, publish.notice)
         except WorldError as error:
             self._deaf.add(index)
             return error
@@ -308,20 +309,16 @@ _WAYS: dict[type[Question], _Way] = {
 # ----------------------------------------------------------------------------------------------------------- effects
 
 
-async def _restore(parts: Parts, rollout: Rollout, _: Restore) -> None:
-    """Routes first: while they are given back, the primary still serves."""
-    await parts.router.restore(rollout)
-    await parts.workload.restore(rollout)
-
-
-EFFECTS: dict[type[Effect], Callable[[Parts, Rollout, Any], Awaitable[None]]] = {
-    Initialise: lambda parts, rollout, effect: parts.workload.initialise(rollout, effect.revision),
-    SetRoutes: lambda parts, rollout, effect: parts.router.set_routes(rollout, effect.routes),
-    ScaleUp: lambda parts, rollout, _: parts.workload.scale_up(rollout),
-    ScaleDown: lambda parts, rollout, _: parts.workload.scale_down(rollout),
-    PauseScaler: lambda parts, rollout, _: parts.workload.pause_scaler(rollout),
-    ResumeScaler: lambda parts, rollout, _: parts.workload.resume_scaler(rollout),
-    Promote: lambda parts, rollout, effect: parts.workload.promote(rollout, effect.revision),
-    RestorePrimary: lambda parts, rollout, effect: parts.workload.restore_primary(rollout, effect.revision),
-    Restore: _restore,
+EFFECTS: dict[type[Effect], Callable[[Parts, Any], tuple[tuple[Any, ...], ...]]] = {
+    Initialise: lambda parts, effect: ((parts.workload.initialise, effect.revision),),
+    SetRoutes: lambda parts, effect: ((parts.router.set_routes, effect.routes),),
+    ScaleUp: lambda parts, _: ((parts.workload.scale_up,),),
+    ScaleDown: lambda parts, _: ((parts.workload.scale_down,),),
+    PauseScaler: lambda parts, _: ((parts.workload.pause_scaler,),),
+    ResumeScaler: lambda parts, _: ((parts.workload.resume_scaler,),),
+    Promote: lambda parts, effect: ((parts.workload.promote, effect.revision),),
+    RestorePrimary: lambda parts, effect: ((parts.workload.restore_primary, effect.revision),),
+    # routes first: while they are given back, the primary still serves
+    Restore: lambda parts, _: ((parts.router.restore,), (parts.workload.restore,)),
 }
+"""Which calls carry an effect out, in order: the port's method, and what it is given after the rollout."""

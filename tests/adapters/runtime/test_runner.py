@@ -291,6 +291,23 @@ async def test_a_provider_has_no_more_questions_before_it_than_its_lane_is_wide(
 
 
 @simulated
+async def test_a_trouble_says_which_adapter_did_what():
+    clusters = deployed(rollout())
+    turns = []
+
+    class Router:
+        observe = clusters.parts().router.observe
+
+        async def set_routes(self, rollout, routes):
+            raise OSError("no space left")
+
+    async with Runner(evolve(clusters.parts(), router=Router()), on_cycle=turns.append):
+        await passes(5)
+    (trouble, *_) = (trouble for turn in turns for trouble in turn.rest.troubles)
+    assert str(trouble).endswith("Router.set_routes failed: OSError: no space left")
+
+
+@simulated
 async def test_an_observer_that_raises_disturbs_nobody():
     clusters = deployed(rollout())
 

@@ -30,7 +30,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop on simulated time. It starts at 0 seconds."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now: float = 0.0
         super().__init__(_Jumping(self))
 
     def time(self) -> float:

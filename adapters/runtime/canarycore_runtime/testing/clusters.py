@@ -61,8 +61,8 @@ class SimulatedClusters:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ears: set[asyncio.Queue[str]] = set()
         self.hanging: set[str] = set()
-        self.deaf = False
-        self.timeout = 10.0
+        self.deaf: bool = False
+        self.timeout: float = 10.0
         self.log: list[tuple[str, Status | Effect | Notice | HookQuestion]] = []
         for rollout in rollouts:
             self.add(rollout)

@@ -189,6 +189,15 @@ def a_new_revision_first_takes_the_traffic_away(moment: Moment, history: Sequenc
     return f"{effect} came while the new revision gets traffic by {state.routes}"
 
 
+def every_effect_changes_something(moment: Moment, history: Sequence[Record]) -> str | None:
+    """I12: nothing is written that is so already."""
+    del history
+    effect = moment.write.of
+    if moment.stale or isinstance(effect, Status | Notice | HookQuestion) or moment.before != moment.after:
+        return None
+    return f"{effect} changed nothing"
+
+
 # ---------------------------------------------------------------------------------------------------- of a commit
 
 
@@ -316,6 +325,7 @@ EACH_WRITE: tuple[OnWrite, ...] = (
     OnWrite("I10", "what was to be told was told", what_was_to_be_told_was_told),
     OnWrite("I10", "hooks that are owed are called", hooks_owed_were_called),
     OnWrite("I11", "no data is no pass", no_data_is_no_pass),
+    OnWrite("I12", "every effect changes something", every_effect_changes_something),
     OnWrite("I13", "a new revision first takes the traffic away", a_new_revision_first_takes_the_traffic_away),
 )
 

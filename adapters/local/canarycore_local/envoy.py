@@ -46,6 +46,8 @@ LONGEST_REQUEST = 15.0
 REVISION_KEY = ("canarycore", "revision")
 """Where an endpoint's metadata says which revision it runs."""
 
+_EVERYBODY = "everybody"
+_PROBE_HOST = "routes.canarycore.invalid"  # a name that no user can have; its answer is the version of the routes
 _IN_FORCE = 10.0
 _STARTED = 20.0
 _POLL = 0.01
@@ -77,54 +79,61 @@ class Host:
     active: int
 
 
-@frozen(kw_only=True)
-class RoutesInForce:
-    """`version` is of our making. `error` is Envoy's word on routes that it refused since."""
-
-    version: str
-    config: Json
-    error: str
-
-
 class Envoy:
     """A running Envoy."""
 
-    def __init__(self, folder: Path, session: aiohttp.ClientSession, port: int) -> None:
+    def __init__(self, folder: Path, session: aiohttp.ClientSession, admin: str, port: int) -> None:
         self._folder = folder
+        self._admin = admin
         self._session = session
         self.address = f"http://{HOST}:{port}"
 
-    async def set_routes(self, routes: Json) -> None:
-        """Put a route configuration in force."""
-        version = hashlib.sha256(json.dumps(routes).encode()).hexdigest()[:12]
-        if (await self.routes()).version == version:
+    async def set_routes(self, routes: list[Json]) -> None:
+        """Put routes in force, in order: the first that matches counts. Raises WorldError when Envoy refuses them."""
+        version = _version(routes)
+        if await self._answers_by(version):
             return
-        await asyncio.to_thread(_write_resource, self._folder, ROUTES, ROUTES, version, _typed("route", routes))
-        await _until(lambda: self._carries(version), _IN_FORCE, "put the routes in force")
+        refused = await self._refused()
+        resource = _routes_resource(routes, version)
+        await asyncio.to_thread(_write_resource, self._folder, ROUTES, ROUTES, version, resource)
 
-    async def routes(self) -> RoutesInForce:
-        """The route configuration in force."""
-        dump = (await self.ask("/config_dump?resource=dynamic_route_configs")).get("configs", [{}])[0]
-        error = dump.get("error_state", {}).get("details", "")
-        return RoutesInForce(version=dump.get("version_info", ""), config=dump.get("route_config", {}), error=error)
+        async def in_force() -> bool:
+            if await self._refused() > refused:
+                raise WorldError(f"Envoy refused the routes: {await asyncio.to_thread(_last_words, self._folder)}")
+            return await self._answers_by(version)
 
-    async def _carries(self, version: str) -> bool:
-        routes = await self.routes()
-        if routes.version != version and routes.error:
-            raise WorldError(f"Envoy refused the routes: {routes.error}")
-        return routes.version == version
+        await _until(in_force, _IN_FORCE, "put the routes in force")
+
+    async def routes(self) -> list[Json]:
+        """The routes in force."""
+        dump = await self.ask("/config_dump?resource=dynamic_route_configs")
+        hosts = dump["configs"][0]["route_config"]["virtual_hosts"]
+        found: list[Json] = next(host["routes"] for host in hosts if host["name"] == _EVERYBODY)
+        return found
+
+    async def _answers_by(self, version: str) -> bool:
+        """Whether requests are routed by that version: asked where they are, as the admin interface knows sooner."""
+        try:
+            async with self._session.get(self.address, headers={"Host": _PROBE_HOST}) as response:
+                return await response.text() == version
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise WorldError(f"Envoy does not answer requests: {type(error).__name__} {error}") from error
+
+    async def _refused(self) -> int:
+        stats = await self.ask(r"/stats?format=json&filter=rds\.routes\.update_rejected$")
+        return sum(stat["value"] for stat in stats["stats"])
 
     async def set_endpoints(self, side: Side, endpoints: tuple[Endpoint, ...]) -> None:
         """Put the endpoints of one side in force."""
         assignment = _assignment(side, endpoints)
-        version = hashlib.sha256(json.dumps(assignment).encode()).hexdigest()[:12]
-        await asyncio.to_thread(_write_resource, self._folder, "endpoints", side.value, version, assignment)
+        name = side.value
+        await asyncio.to_thread(_write_resource, self._folder, "endpoints", name, _version(assignment), assignment)
         wanted = {endpoint.port: endpoint.draining for endpoint in endpoints}
 
         async def loaded() -> bool:
             return {port: host.draining for port, host in (await self.hosts())[side].items()} == wanted
 
-        await _until(loaded, _IN_FORCE, f"put the endpoints of the {side.value} in force")
+        await _until(loaded, _IN_FORCE, f"put the endpoints of the {name} in force")
 
     async def hosts(self) -> Mapping[Side, Mapping[int, Host]]:
         """The endpoints in force, by port."""
@@ -134,7 +143,7 @@ class Envoy:
     async def ask(self, path: str) -> Json:
         """What the admin interface answers. Raises WorldError."""
         try:
-            async with self._session.get(path) as response:
+            async with self._session.get(self._admin + path) as response:
                 response.raise_for_status()
                 answer: Json = await response.json(content_type=None)
                 return answer
@@ -157,17 +166,12 @@ async def running(processes: Processes, folder: Path, port: int = 0) -> AsyncIte
         await processes.start(PROCESS, _argv(folder), folder / LOG, env={}, note={})
     admin = await _admin_address(processes, folder)
     timeout = aiohttp.ClientTimeout(total=5.0)
-    async with aiohttp.ClientSession(f"http://{admin}", timeout=timeout) as session:
-        await _until(lambda: _is_ready(session), _STARTED, f"get ready; see {folder / LOG}")
-        async with session.get("/listeners?format=json") as response:
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        await _until(lambda: _is_ready(session, admin), _STARTED, f"get ready; see {folder / LOG}")
+        async with session.get(f"{admin}/listeners?format=json") as response:
             listeners = await response.json(content_type=None)
         address = listeners["listener_statuses"][0]["local_address"]["socket_address"]
-        yield Envoy(folder, session, int(address["port_value"]))
-
-
-def route_configuration(routes: list[Json]) -> Json:
-    """Routes of the one virtual host."""
-    return {"name": ROUTES, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]}
+        yield Envoy(folder, session, admin, int(address["port_value"]))
 
 
 def _argv(folder: Path) -> tuple[str, ...]:
@@ -184,7 +188,7 @@ def _prepare(folder: Path, port: int) -> None:
     for side in Side:
         _write_resource(folder, "endpoints", side.value, "none", _assignment(side, ()))
     closed = {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no routes yet"}}}
-    _write_resource(folder, ROUTES, ROUTES, "none", _typed("route", route_configuration([closed])))
+    _write_resource(folder, ROUTES, ROUTES, "none", _routes_resource([closed], "none"))
 
 
 def _bootstrap(folder: Path, port: int) -> Json:
@@ -238,6 +242,15 @@ def _files(folder: Path, watched: str, name: str) -> Json:
     return {"resource_api_version": "V3", "path_config_source": source, "initial_fetch_timeout": "0s"}
 
 
+def _routes_resource(routes: list[Json], version: str) -> Json:
+    told = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": version}}}
+    hosts = [
+        {"name": _EVERYBODY, "domains": ["*"], "routes": routes},
+        {"name": "probe", "domains": [_PROBE_HOST], "routes": [told]},
+    ]
+    return _typed("route", {"name": ROUTES, "virtual_hosts": hosts})
+
+
 def _assignment(side: Side, endpoints: tuple[Endpoint, ...]) -> Json:
     return _typed("endpoints", {"cluster_name": side.value, "endpoints": [{"lb_endpoints": list(map(_lb, endpoints))}]})
 
@@ -276,6 +289,14 @@ def _typed(kind: str, resource: Json) -> Json:
     return {"@type": _TYPES[kind], **resource}
 
 
+def _version(resource: object) -> str:
+    return hashlib.sha256(json.dumps(resource).encode()).hexdigest()[:12]
+
+
+def _last_words(folder: Path) -> str:
+    return (folder / LOG).read_text().rstrip().rpartition("\n")[2]
+
+
 def _write_resource(folder: Path, watched: str, name: str, version: str, resource: Json) -> None:
     draft = folder / "drafts" / f"{watched}-{name}.json"
     draft.write_text(json.dumps({"version_info": version, "resources": [resource]}))
@@ -289,17 +310,16 @@ async def _admin_address(processes: Processes, folder: Path) -> str:
 
     async def written() -> bool:
         if not (await processes.all())[PROCESS].running:
-            words = await asyncio.to_thread((folder / LOG).read_text)
-            raise WorldError(f"Envoy ended as soon as it was started: {words.strip()}")
+            raise WorldError(f"Envoy ended at once: {await asyncio.to_thread(_last_words, folder)}")
         return bool(await asyncio.to_thread(read))
 
     await _until(written, _STARTED, f"start; see {folder / LOG}")
-    return await asyncio.to_thread(read)
+    return f"http://{await asyncio.to_thread(read)}"
 
 
-async def _is_ready(session: aiohttp.ClientSession) -> bool:
+async def _is_ready(session: aiohttp.ClientSession, admin: str) -> bool:
     try:
-        async with session.get("/ready") as response:
+        async with session.get(f"{admin}/ready") as response:
             return response.status == HTTPStatus.OK
     except aiohttp.ClientError:
         return False

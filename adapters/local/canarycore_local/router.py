@@ -20,7 +20,7 @@ import re
 from typing import TYPE_CHECKING
 
 from canarycore import Routes, StringMatch
-from canarycore_local.envoy import REVISION_KEY, Side, route_configuration
+from canarycore_local.envoy import REVISION_KEY, Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,9 @@ REVISION_HEADER = "x-canary-revision"
 
 _COOKIE_KEY = ("canarycore", "cookie")
 _ANY = {"prefix": "/"}
+
+# as meshes do: a request that has reached nobody may be sent again without harm
+_RETRIES = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
 _TO_CANARY = 100
 
 
@@ -44,15 +47,15 @@ class EnvoyRouter:
 
     async def observe(self, rollout: Rollout) -> Routes | None:
         """The routes in force; None before the first were set and after they were given back."""
-        return _read((await self._envoy.routes()).config)
+        return _read(await self._envoy.routes())
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Route so; returns when it is in force."""
-        await self._envoy.set_routes(route_configuration(_write(rollout, routes)))
+        await self._envoy.set_routes(_write(rollout, routes))
 
     async def restore(self, rollout: Rollout) -> None:
         """Send everything to the target, as if there had been no rollout; then there are no routes of ours."""
-        await self._envoy.set_routes(route_configuration([_named("given-back", _ANY, _split(_TO_CANARY))]))
+        await self._envoy.set_routes([_named("given-back", _ANY, _split(_TO_CANARY))])
 
 
 def _write(rollout: Rollout, routes: Routes) -> list[Json]:
@@ -70,10 +73,8 @@ def _write(rollout: Rollout, routes: Routes) -> list[Json]:
     return [*found, _default(rollout, routes)]
 
 
-def _read(config: Json) -> Routes | None:
-    by_name = {
-        route.get("name", ""): route for host in config.get("virtual_hosts", []) for route in host.get("routes", [])
-    }
+def _read(routes: list[Json]) -> Routes | None:
+    by_name = {route.get("name", ""): route for route in routes}
     if "default" not in by_name:
         return None
     clusters = by_name["default"]["route"]["weighted_clusters"]["clusters"]
@@ -108,7 +109,8 @@ def _named(name: str, match: Json, action: Json) -> Json:
 
 def _split(weight: int, issued: dict[Side, str] | None = None) -> Json:
     weights = {Side.PRIMARY: 100 - weight, Side.CANARY: weight}
-    return {"weighted_clusters": {"clusters": [_share(side, weights[side], (issued or {}).get(side)) for side in Side]}}
+    clusters = [_share(side, weights[side], (issued or {}).get(side)) for side in Side]
+    return {"weighted_clusters": {"clusters": clusters}, "retry_policy": _RETRIES}
 
 
 def _share(side: Side, weight: int, cookie: str | None) -> Json:
@@ -149,9 +151,12 @@ def _cookie(name: str, value: str) -> Json:
 
 def _match(match: Match) -> Json:
     headers = [_matcher(name, string) for name, string in match.headers]
-    headers += [{**_matcher(name, string), "invert_match": True} for name, string in match.without]
+    headers += [{**_matcher(name, string), **_WITHOUT} for name, string in match.without]
     path = _ANY if match.uri is None else _PATHS[match.uri.kind](match.uri.value)
     return {**path, "headers": headers}
+
+
+_WITHOUT = {"invert_match": True, "treat_missing_header_as_empty": True}
 
 
 def _matcher(name: str, string: StringMatch) -> Json:

@@ -1,0 +1,39 @@
+"""Requests that meet match conditions."""
+
+import re
+
+import pytest
+
+from canarycore import Match, StringMatch
+from canarycore_local.matching import NoExample, example
+
+
+@pytest.mark.parametrize(
+    ("regex", "text"),
+    [
+        ("^(.*?;)?(canary=insider)(;.*)?$", "canary=insider"),
+        (".*Firefox.*", "Firefox"),
+        ("^(?:iPhone|iPad) [0-9]{2}", "iPhone 00"),
+        (r"[^a-z]\d+\w", None),
+        ("(?i)yes", "yes"),
+        ("[^;]+=on", None),
+    ],
+)
+def test_the_shortest_string_that_a_regex_matches_is_its_example(regex, text):
+    _, headers = example(Match(headers=(("cookie", StringMatch(kind="regex", value=regex)),)))
+
+    assert re.fullmatch(regex, headers["cookie"])
+    assert text is None or headers["cookie"] == text
+
+
+@pytest.mark.parametrize("kind", ["exact", "prefix", "suffix"])
+def test_a_plain_condition_is_its_own_example(kind):
+    match = Match(headers=(("x-canary", StringMatch(kind=kind, value="in")),), uri=StringMatch(kind=kind, value="/a"))
+
+    assert example(match) == ("/a", {"x-canary": "in"})
+
+
+@pytest.mark.parametrize("regex", [r"(a)\1", "a(?=b)b", "("])
+def test_a_regex_without_an_example_asks_for_one(regex):
+    with pytest.raises(NoExample, match="give the headers to send by hand"):
+        example(Match(headers=(("x", StringMatch(kind="regex", value=regex)),)))

@@ -9,8 +9,9 @@ reads a clock or draws a random number.
 """
 
 from canarycore._analysis import Judgement, Verdict, judge
+from canarycore._case import Because, Decision, Known
 from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
-from canarycore._decide import Because, Decision, Known, decide, deliberate
+from canarycore._decide import decide, deliberate
 from canarycore._effects import (
     Effect,
     Initialise,

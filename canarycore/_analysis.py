@@ -1,7 +1,7 @@
 """Verdicts: what a check's answer means.
 
-A judge is a pure function from a check and its answer to a `Judgement`. No data is never a pass, and a query that failed
-is told apart from a bad value. Texts are Flagger's; a judgement formats its own only when it is read.
+A judge is a pure function from a check and its answer to a `Judgement`. No data is never a pass, and a query that
+failed is told apart from a bad value. Texts are Flagger's; a judgement formats its own only when it is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Verdict(Enum):
     """PASS and FAIL are about the value; NO_DATA and ERROR say that there was none."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  a verdict, no password
     FAIL = "fail"
     NO_DATA = "no data"
     ERROR = "error"
@@ -109,7 +109,8 @@ _WORDS = {
 def _no_data(judgement: Judgement, rollout: Rollout) -> str:
     check = judgement.check
     if judgement.thin:
-        return f"Halt advancement too few requests for metric {check.name}: {judgement.answer.samples} of {rollout.min_samples}"
+        seen = judgement.answer.samples
+        return f"Halt advancement too few requests for metric {check.name}: {seen} of {rollout.min_samples}"
     silent = (
         f"Halt advancement no values found for {rollout.provider} metric {check.name} "
         f"probably {rollout.target_name} is not receiving traffic"
@@ -134,7 +135,7 @@ def _error(judgement: Judgement, rollout: Rollout) -> str:
 
 
 _TEXTS = {
-    Verdict.PASS: lambda judgement, rollout: f"{judgement.check.name} passed",
+    Verdict.PASS: lambda judgement, _rollout: f"{judgement.check.name} passed",
     Verdict.FAIL: _out_of_range,
     Verdict.NO_DATA: _no_data,
     Verdict.ERROR: _error,

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from canarycore._decide import Decision, deliberate
+from canarycore._case import Decision
+from canarycore._decide import deliberate
 from canarycore._goal import converge, goal
 from canarycore.errors import Conflict, WorldError
 
@@ -139,9 +140,7 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
     return Rest(decision, wake, tuple(effects), tuple(troubles))
 
 
-def _decide(
-    rollout: Rollout, status: Status, world: World, memory: Memory
-) -> Generator[Request, object, Decision]:
+def _decide(rollout: Rollout, status: Status, world: World, memory: Memory) -> Generator[Request, object, Decision]:
     """Deliberate, fetching what is asked; answers got before in this status are not fetched again."""
     thinking = deliberate(rollout, status, world)
     answers = memory.answers

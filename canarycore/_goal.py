@@ -63,8 +63,8 @@ class Goal:
     routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
     from the target; otherwise from what was kept. sound: traffic may move to the primary only when it wholly carries
     that revision and is ready. failover: the canary may stand in for a primary without pods. until: when the drain is
-    over, or when waiting for the target on deletion ends (seconds). ready: the percentage of replicas that makes the side
-    which is to get the traffic ready (the primary where `sound`, the target where it is given back).
+    over, or when waiting for the target on deletion ends (seconds). ready: the percentage of replicas that makes the
+    side which is to get the traffic ready (the primary where `sound`, the target where it is given back).
     """
 
     routes: Routes | None
@@ -98,17 +98,18 @@ def unready(workload: Workload, threshold: int) -> str:
     """
     if workload.stuck:
         return workload.stuck
-    if workload.updated < workload.desired:
-        return f"waiting for rollout to finish: {workload.updated} out of {workload.desired} new replicas have been updated"
-    if workload.total > workload.updated:
-        return f"waiting for rollout to finish: {workload.total - workload.updated} old replicas are pending termination"
-    needed = workload.updated * threshold // 100
-    if workload.ready < needed:
-        return (
-            f"waiting for rollout to finish: {workload.ready} of {needed} (readyThreshold {threshold}%) "
-            "updated replicas are available"
-        )
+    updated, desired, ready = workload.updated, workload.desired, workload.ready
+    needed = updated * threshold // 100
+    if updated < desired:
+        return f"{_WAITING} {updated} out of {desired} new replicas have been updated"
+    if workload.total > updated:
+        return f"{_WAITING} {workload.total - updated} old replicas are pending termination"
+    if ready < needed:
+        return f"{_WAITING} {ready} of {needed} (readyThreshold {threshold}%) updated replicas are available"
     return ""
+
+
+_WAITING = "waiting for rollout to finish:"
 
 
 def in_step(rollout: Rollout, status: Status, world: World) -> bool:
@@ -132,9 +133,7 @@ def in_step(rollout: Rollout, status: Status, world: World) -> bool:
 
 
 def _initializing(rollout: Rollout, status: Status) -> Goal:
-    return Goal(
-        routes=PRIMARY_ONLY, primary=status.applied, promoting=True, sound=True, ready=rollout.primary_ready
-    )
+    return Goal(routes=PRIMARY_ONLY, primary=status.applied, promoting=True, sound=True, ready=rollout.primary_ready)
 
 
 def _idle(rollout: Rollout, status: Status) -> Goal:

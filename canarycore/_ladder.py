@@ -3,8 +3,9 @@
 A **rung** says where traffic is: how much of it goes to the canary (`weight`, percent), whether live requests are
 copied to it (`mirrored`), whether requests that match a header or cookie go to it (`matched`), and the count of the
 check there (`iteration`). What follows from it is kept ready: its `routes`, whether it is `exposed` (any live request,
-or a copy of one, reaches the canary), and its `words`. A **ladder** is the owner's policy for climbing: rung 0 is `GROUND` (the canary is up and gets
-nothing), each later rung is left only by a pass, and past the top rung the revision is promoted.
+or a copy of one, reaches the canary), and its `words`. A **ladder** is the owner's policy for climbing: rung 0 is
+`GROUND` (the canary is up and gets nothing), each later rung is left only by a pass, and past the top rung the revision
+is promoted.
 
 The status stores the rung by value, never by index, and `Ladder.after` works from any value. So when the owner edits
 the steps while a rollout is under way no weight moves by itself: the next rung follows from where traffic is now.

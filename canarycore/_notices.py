@@ -65,9 +65,7 @@ class Tell(Enum):
     GATE_ROLLOUT_ALERT = _alert(Severity.WARN, "Canary is waiting for approval.")
     GATE_ROLLOUT_PASSED = _event("Confirm-rollout check {0} passed")
     NEW_REVISION = _event("New revision detected! Scaling up {target}")
-    NEW_REVISION_ALERT = _alert(
-        Severity.INFO, "New revision detected, progressing canary analysis.", details=True
-    )
+    NEW_REVISION_ALERT = _alert(Severity.INFO, "New revision detected, progressing canary analysis.", details=True)
     RESTARTED = _event("New revision detected! Restarting analysis for {target}")
     STARTING = _event("Starting canary analysis for {target}")
     PRE_ROLLOUT_PASSED = _event("Pre-rollout check {0} passed")

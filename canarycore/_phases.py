@@ -91,7 +91,7 @@ class Rule(Enum):
     REFUSED = "the command makes no sense here"
     HOOKS_CALLED = "the post-rollout hooks were called"
     SETTLED = "the pending work of the phase is done"
-    # waits: nothing is written
+    # the waits, which write nothing
     INITIALISING = "the primary is being created"
     CONVERGING = "the world is not yet as the status wants it"
     UNREADY = "pods are not ready"

@@ -72,7 +72,7 @@ class MetricQuestion:
 
 @frozen
 class SourcesQuestion:
-    """Are the metric sources of these checks online?"""
+    """Whether the metric sources of these checks are online."""
 
     answer: ClassVar[type[Answer]] = SourcesAnswer
     key: str

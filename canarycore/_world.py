@@ -16,8 +16,8 @@ from attrs.validators import ge, le
 class Workload:
     """The target or its primary copy.
 
-    revision: hash of what its owner wrote (template and tracked configs). desired: replicas asked for. updated: replicas
-    that carry `revision`. ready: replicas that are available, of any revision. total: replicas that exist.
+    revision: hash of what its owner wrote (template and tracked configs). desired: replicas asked for. updated:
+    replicas that carry `revision`. ready: replicas that are available, of any revision. total: replicas that exist.
     unready_since: since when too few are available (seconds), None when enough are. stuck: the platform's own words
     when it gave up on the workload ("" if it did not).
     """

@@ -25,7 +25,7 @@ from cattrs.strategies import configure_tagged_union
 
 from canarycore import (
     _analysis,
-    _decide,
+    _case,
     _effects,
     _goal,
     _ladder,
@@ -67,13 +67,13 @@ def from_data(data: object, kind: type[T]) -> T:
 
 
 _MODULES = (
-    _analysis, _decide, _effects, _goal, _ladder, _notices, _phases, _questions, _spec, _status, _world,
+    _analysis, _case, _effects, _goal, _ladder, _notices, _phases, _questions, _spec, _status, _world,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _DATA = [
     value for name, value in _NAMES.items() if isinstance(value, type) and attrs.has(value) and not name.startswith("_")
 ]
-_UNIONS = (_questions.Question, _questions.Answer, _effects.Effect, _decide.Outcome)
+_UNIONS = (_questions.Question, _questions.Answer, _effects.Effect, _case.Outcome)
 
 _CONVERTER = make_converter(omit_if_default=False)
 _CONVERTER.register_unstructure_hook(float, lambda value: value if math.isfinite(value) else str(value))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Rest, Seen, cycle
-from canarycore._decide import Decision, Known, decide
+from canarycore._case import Decision, Known
+from canarycore._decide import decide
 from canarycore._effects import Effect
 from canarycore._notices import Notice
 from canarycore._questions import (

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from canarycore._cycle import Request
-    from canarycore._decide import Because
+    from canarycore._case import Because
     from canarycore._notices import Notice
     from canarycore._questions import Answer, Question
     from canarycore._spec import Check, Hook, Rollout

@@ -1,0 +1,215 @@
+"""One decision under way: its inputs, what has been asked and told so far, and the decision it becomes.
+
+`Known` is what a decision may rest on, `Decision` what comes out, `Because` why. `Case` is the builder in between that
+the guards of `_decide`, `_climb`, `_moves` and `_commands` share: it knows the time of the next poll, makes questions
+and notices with stable keys, and turns a rule into a `Decision` that waits, changes the status or enters a phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from canarycore._analysis import Judgement
+from canarycore._goal import Plan
+from canarycore._notices import Notice, Tell
+from canarycore._phases import IDLE, Phase, Rule
+from canarycore._questions import Answer, Ask, HookAnswer, HookQuestion, Question
+from canarycore._spec import Hook, Rollout
+from canarycore._status import Reason, Status
+from canarycore._world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+EPSILON = 1e-6
+"""Seconds by which a clock may be early: a timer that fires a hair too soon must not cost an interval."""
+
+
+@frozen
+class Known:
+    """All that a decision may rest on: one observation, and the answers got so far by their question's key."""
+
+    world: World
+    answers: Mapping[str, Answer] = {}
+
+
+@frozen
+class Because:
+    """Why: the rule that fired, hooks and sources asked and their answers, and each check's verdict on its value.
+
+    It is data, and prints as a sentence.
+    """
+
+    rule: Rule
+    before: Phase
+    after: Phase
+    detail: str = ""
+    asked: tuple[tuple[Question, Answer], ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+
+    def __str__(self) -> str:
+        move = self.before.value if self.after is self.before else f"{self.before.value} → {self.after.value}"
+        parts = [f"{move}: {self.rule.value}" + (f" ({self.detail})" if self.detail else "")]
+        parts += [str(judgement) for judgement in self.judgements]
+        parts += [
+            f"{question.hook.type.value} {question.hook.name} {'passed' if answer.passed else 'did not pass'}"
+            for question, answer in self.asked
+            if isinstance(question, HookQuestion) and isinstance(answer, HookAnswer)
+        ]
+        return "; ".join(parts)
+
+
+@frozen
+class Decision:
+    """What was decided.
+
+    status: the status to commit; the very object that was given when nothing is to be written. notices: what to tell
+    (committed with the status in its outbox, or published directly when nothing is written). wake: when to look again
+    (seconds), None when only a change of the world matters. because: why.
+    """
+
+    status: Status
+    notices: tuple[Notice, ...]
+    wake: float | None
+    because: Because
+
+
+Thinking = Generator[Ask, "Mapping[str, Answer]", Decision]
+"""A decision under way: yields an Ask, is sent an answer to each of its questions, returns the Decision."""
+
+
+Outcome = Ask | Decision
+
+
+Questioning = Generator[Ask, "Mapping[str, Answer]", "Decision | None"]
+"""Part of a decision: None when its guards let the rollout pass."""
+
+
+@define
+class Case:
+    """One decision under way: the inputs, and what has been asked and told so far."""
+
+    rollout: Rollout
+    status: Status
+    world: World
+    asked: tuple[tuple[Question, Answer], ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    told: list[tuple[Tell, tuple[str, ...], bool]] = field(factory=list)
+    detail: str = ""
+    poll: int = field(init=False)
+
+    # time -------------------------------------------------------------------------------------------------------
+
+    @poll.default
+    def _whole_intervals(self) -> int:
+        """How many intervals have passed since the last analysis; nothing is due at 0."""
+        return max(0, int((self.world.now - self.status.analysed_at + EPSILON) // self.rollout.interval))
+
+    @property
+    def next_poll(self) -> float:
+        return self.status.analysed_at + (self.poll + 1) * self.rollout.interval
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the world has failed to follow for longer than the progress deadline allows."""
+        return self.expired(self.status.analysed_at + self.rollout.interval)
+
+    def expired(self, since: float) -> bool:
+        return self.world.now + EPSILON >= since + self.rollout.progress_deadline
+
+    # telling ----------------------------------------------------------------------------------------------------
+
+    def tell(self, what: Tell, *args: str) -> None:
+        """Something to tell: again at each poll while nothing is written."""
+        self.told.append((what, args, True))
+
+    def tell_once(self, what: Tell, *args: str) -> None:
+        """Something to tell once in this status."""
+        self.told.append((what, args, False))
+
+    def tell_plan(self, plan: Plan) -> None:
+        for what, args in plan.notes:
+            self.told.append((what, args, what.value.severity is None))
+
+    def _notices(self, phase: Phase, poll: int | None) -> tuple[Notice, ...]:
+        status, names = self.status, self.rollout.names
+        stem = f"{status.applied}@{status.analysed_at}/{status.phase._value_}/"
+        return tuple(
+            [
+                Notice(
+                    what,
+                    stem + what._name_ + "/".join(args) + (f"#{poll}" if repeats and poll is not None else ""),
+                    phase if what in _TOLD_AFTER else status.phase,
+                    names,
+                    args,
+                )
+                for what, args, repeats in self.told
+            ]
+        )
+
+    # asking -----------------------------------------------------------------------------------------------------
+
+    def key(self, kind: str, name: str) -> str:
+        """The time of the last analysis stands for the rung and the attempt: each counted analysis moves it."""
+        status, world = self.status, self.world
+        revision = world.target.revision if world.target is not None else status.applied
+        return f"{revision}@{status.analysed_at}/{status.phase._value_}#{self.poll}/{kind}/{name}"
+
+    def call(self, hook: Hook, phase: Phase | None = None) -> Generator[Ask, Mapping[str, Answer], HookAnswer]:
+        """The hook's answer. `phase`: what the hook is told, if not the status's own."""
+        status, target = self.status, self.world.target
+        revision = target.revision if target is not None and status.phase in GATED_BY_TARGET else status.applied
+        question = HookQuestion(self.key(hook.type.value, hook.name), hook, phase or status.phase, revision)
+        answer = (yield Ask((question,)))[question.key]
+        assert isinstance(answer, HookAnswer)
+        self.asked += ((question, answer),)
+        return answer
+
+    # deciding ---------------------------------------------------------------------------------------------------
+
+    def wait(self, rule: Rule, wake: float | None) -> Decision:
+        """Nothing is written."""
+        status = self.status
+        notices = self._notices(status.phase, self.poll) if self.told else ()
+        because = Because(rule, status.phase, status.phase, self.detail, self.asked, self.judgements)
+        return Decision(status, notices, wake, because)
+
+    def change(self, rule: Rule, wake: float | None = None, **changes: Any) -> Decision:
+        """A new status. Without `wake`: look again at once, as the world has to follow."""
+        before = self.status
+        changes["outbox"] = ()
+        after = before.but(**changes)
+        because = Because(rule, before.phase, after.phase, self.detail, self.asked, self.judgements)
+        notices = self._notices(after.phase, None) if self.told else ()
+        return Decision(after, notices, self.world.now if wake is None else wake, because)
+
+    def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
+        """A new status in another phase."""
+        now = self.world.now
+        return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
+
+
+_TOLD_AFTER = frozenset(
+    {
+        Tell.INITIALIZED,
+        Tell.INITIALIZED_ALERT,
+        Tell.NEW_REVISION,
+        Tell.NEW_REVISION_ALERT,
+        Tell.FAILED,
+        Tell.SUCCEEDED,
+        Tell.SUCCEEDED_ALERT,
+        Tell.SUCCEEDED_SKIPPED,
+        Tell.SUCCEEDED_SKIPPED_ALERT,
+        Tell.WITHDRAWN,
+        Tell.WITHDRAWN_ALERT,
+    }
+)
+"""Texts that tell the phase a decision leads to; the others tell the phase it was made in."""
+
+
+GATED_BY_TARGET = IDLE | {Phase.WAITING}
+"""Phases whose gates are about the revision on the target, which no status carries yet."""

@@ -1,0 +1,178 @@
+"""An analysis that is due: hooks in the manifest's order, all metrics at once, gates after a pass, the next rung.
+
+Rung 0 runs the pre-rollout hooks and asks no metric. Every later rung runs the rollout hooks and the metrics, and is
+left only when all pass. What did not pass counts as a failed check, or holds where the owner wants to wait for data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore._analysis import Judgement, Verdict, judge
+from canarycore._case import Case, Decision, Questioning, Thinking
+from canarycore._ladder import GROUND, Rung, Strategy
+from canarycore._moves import counted, fail, promote
+from canarycore._notices import Tell
+from canarycore._phases import Phase, Rule
+from canarycore._questions import Answer, Ask, MetricQuestion
+from canarycore._spec import Check, HookType, NoData
+from canarycore._status import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def analyse(case: Case) -> Thinking:
+    """Hooks in order, then metrics at once, then gates."""
+    hooks, checks = case.rollout.hooks_by_type, case.rollout.checks_in_order
+    climbing = not case.status.rung == GROUND  # noqa: SIM201  attrs' != is a second call, and this is the hot path
+    kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
+    if not climbing:
+        case.tell(Tell.STARTING)
+    outcome = (yield from _checking_hooks(case, kind)) if hooks[kind] else None
+    if outcome is None and climbing and checks:
+        questions = _metric_questions(case, checks)
+        outcome = _verdict(case, questions, (yield Ask(questions)))
+    if outcome is None and (hooks[HookType.CONFIRM_TRAFFIC_INCREASE] or hooks[HookType.CONFIRM_PROMOTION]):
+        outcome = yield from _gates(case)
+    return outcome or _climb(case)
+
+
+_CHECKING_TEXTS = {
+    HookType.PRE_ROLLOUT: (Tell.PRE_ROLLOUT_FAILED, Tell.PRE_ROLLOUT_PASSED),
+    HookType.ROLLOUT: (Tell.ROLLOUT_HOOK_FAILED, None),
+}
+
+
+def _checking_hooks(case: Case, kind: HookType) -> Questioning:
+    """Rollout hooks while traffic may be on the canary, pre-rollout hooks before; they end at the first that fails."""
+    failed, passed = _CHECKING_TEXTS[kind]
+    for hook in case.rollout.hooks_by_type[kind]:
+        answer = yield from case.call(hook, Phase.PROGRESSING)
+        if not answer.passed:
+            case.tell(failed, hook.name, answer.text)
+            return _halt(case)
+        if passed is not None:
+            case.tell(passed, hook.name)
+    return None
+
+
+def _metric_questions(case: Case, checks: tuple[Check, ...]) -> tuple[MetricQuestion, ...]:
+    stem, revision = case.key("metric", ""), case.status.applied
+    return tuple([MetricQuestion(stem + check.name, check, revision) for check in checks])
+
+
+def _verdict(case: Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]) -> Decision | None:
+    """None when all checks passed; the first that did not is told, in Flagger's order."""
+    enough = case.rollout.min_samples
+    judgements = [judge(asked.check, answers[asked.key], enough) for asked in questions]  # type: ignore[arg-type]
+    case.judgements = tuple(judgements)
+    for judgement in judgements:
+        if judgement.verdict is not Verdict.PASS:
+            return _did_not_pass(case)
+    return None
+
+
+def _did_not_pass(case: Case) -> Decision:
+    """A hold where all that is missing is data and the owner wants to wait for it, else a failed check."""
+    rollout = case.rollout
+    bad = [judgement for judgement in case.judgements if judgement.verdict is not Verdict.PASS]
+    hold = rollout.no_data is NoData.HOLD
+    if all(judgement.thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
+        return _hold(case, bad[0])
+    told = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
+    case.tell(Tell.CHECK_FAILED, told.text(rollout))
+    return _halt(case)
+
+
+def _halt(case: Case) -> Decision:
+    """A failed check counts; at the threshold the rollout is rolled back in the same breath."""
+    failed = case.status.failed_checks + 1
+    if failed >= case.rollout.threshold:
+        return roll_back_checks(case, failed)
+    return counted(case, Rule.HALTED, failed_checks=failed)
+
+
+def _hold(case: Case, judgement: Judgement) -> Decision:
+    rollout, holds = case.rollout, case.status.holds + 1
+    case.tell(Tell.HELD, judgement.text(rollout))
+    if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
+        case.tell(Tell.ROLLING_BACK_INCONCLUSIVE, str(holds))
+        case.tell(Tell.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
+        return fail(case, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
+    return counted(case, Rule.HELD, holds=holds)
+
+
+def roll_back_checks(case: Case, failed: int) -> Decision:
+    case.tell(Tell.ROLLING_BACK_CHECKS, str(failed))
+    case.tell(Tell.ROLLING_BACK_CHECKS_ALERT, str(failed))
+    return fail(case, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
+
+
+def _gates(case: Case) -> Questioning:
+    """The gates between this rung and what comes after it; None when all are open."""
+    status, ladder = case.status, case.rollout.ladder
+    rung = status.rung
+    if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
+        outcome = yield from _gate(case, HookType.CONFIRM_TRAFFIC_INCREASE)
+        if outcome is not None:
+            return outcome
+    return (yield from _gate(case, HookType.CONFIRM_PROMOTION)) if ladder.asks_promotion(rung) else None
+
+
+_GATE_TEXTS = {
+    HookType.CONFIRM_TRAFFIC_INCREASE: (
+        Tell.GATE_INCREASE_PASSED,
+        Tell.GATE_INCREASE_CLOSED,
+        Tell.GATE_INCREASE_ALERT,
+    ),
+    HookType.CONFIRM_PROMOTION: (
+        Tell.GATE_PROMOTION_PASSED,
+        Tell.GATE_PROMOTION_CLOSED,
+        Tell.GATE_PROMOTION_ALERT,
+    ),
+}
+
+
+def _gate(case: Case, kind: HookType) -> Questioning:
+    passed, closed, alert = _GATE_TEXTS[kind]
+    for hook in case.rollout.hooks_by_type[kind]:
+        answer = yield from case.call(hook)
+        if answer.passed:
+            case.tell(passed, hook.name)
+            continue
+        if case.status.phase is Phase.WAITING_PROMOTION:
+            return case.wait(Rule.GATE_CLOSED, case.next_poll)
+        case.tell(closed, hook.name)
+        if not hook.mute_alert:
+            case.tell_once(alert)
+        if kind is HookType.CONFIRM_PROMOTION:
+            now = case.world.now
+            return case.change(
+                Rule.GATED_PROMOTION,
+                now + case.rollout.interval,
+                phase=Phase.WAITING_PROMOTION,
+                since=now,
+                analysed_at=now,
+            )
+        return case.wait(Rule.GATE_CLOSED, case.next_poll)
+    return None
+
+
+def _climb(case: Case) -> Decision:
+    """The rung passed, and no gate is closed: the next one, or the promotion."""
+    after = case.rollout.ladder.after(case.status.rung)
+    return promote(case, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(case, after)
+
+
+def _advance(case: Case, rung: Rung) -> Decision:
+    rollout = case.rollout
+    ladder = rollout.ladder
+    if rung.iteration > ladder.iterations:
+        if ladder.routed:
+            case.tell(Tell.ALL_TO_CANARY_MIRRORED if ladder.mirror else Tell.ALL_TO_CANARY)
+    elif rung.iteration:
+        case.tell(Tell.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
+    else:
+        case.tell(Tell.ADVANCED_WEIGHT, str(rung.weight))
+    return counted(case, Rule.ADVANCED, rung=rung)

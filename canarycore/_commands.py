@@ -1,0 +1,110 @@
+"""Commands of an operator: each is carried out once, or refused with the reason, in every phase.
+
+A handler returns None to leave the command for later. The id of a command that was handled goes into the status.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore._case import Case, Decision
+from canarycore._ladder import Rung, Strategy
+from canarycore._moves import being_taken_back, counted, fail, fresh
+from canarycore._notices import Tell
+from canarycore._phases import ACTIVE, BEFORE_PROMOTION, UNDER_WAY, Phase, Rule
+from canarycore._status import Reason
+from canarycore._world import Command, CommandKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _refuse(case: Case, command: Command, why: str) -> Decision:
+    case.tell(Tell.REFUSED, command.kind.value, why)
+    return case.change(Rule.REFUSED, handled=command.id)
+
+
+def _command_promote(case: Case, command: Command) -> Decision | None:
+    status, target = case.status, case.world.target
+    if status.phase not in BEFORE_PROMOTION:
+        return _refuse(case, command, f"nothing is being analysed in phase {status.phase.value}")
+    if target is None or target.revision == status.promoted:
+        return _refuse(case, command, "the target carries no revision to promote")
+    if status.phase in ACTIVE and target.revision != status.applied:
+        return _refuse(case, command, "the target carries another revision than the one under analysis")
+    case.tell(Tell.PROMOTING_BY_COMMAND, command.id)
+    case.tell(Tell.COPYING)
+    return case.enter(
+        Rule.PROMOTED_BY_COMMAND,
+        Phase.PROMOTING,
+        Reason.COMMANDED,
+        applied=target.revision,
+        paused=False,
+        handled=command.id,
+    )
+
+
+def _command_abort(case: Case, command: Command) -> Decision | None:
+    status, target = case.status, case.world.target
+    if status.phase is Phase.INITIALIZING:
+        return None  # there is nothing to go back to yet; it is carried out, or refused, once there is
+    waits_to_start = (
+        status.phase in (Phase.INITIALIZED, Phase.SUCCEEDED)
+        and target is not None
+        and target.revision != status.applied
+    )
+    if status.phase not in UNDER_WAY and not waits_to_start:
+        return _refuse(case, command, f"nothing is under way in phase {status.phase.value}")
+    case.tell(Tell.ABORTED, command.id)
+    case.tell(Tell.ABORTED_ALERT)
+    return fail(case, Rule.ABORTED, Reason.ABORTED, handled=command.id)
+
+
+def _command_pause(case: Case, command: Command) -> Decision | None:
+    if case.status.phase not in UNDER_WAY or case.status.paused:
+        return _refuse(case, command, "there is nothing to pause")
+    case.tell(Tell.PAUSED, command.id)
+    return case.change(Rule.PAUSED, paused=True, handled=command.id)
+
+
+def _command_resume(case: Case, command: Command) -> Decision | None:
+    if case.status.phase not in UNDER_WAY or not case.status.paused:
+        return _refuse(case, command, "it is not paused")
+    case.tell(Tell.RESUMED, command.id)
+    return case.change(Rule.RESUMED, paused=False, handled=command.id)
+
+
+def _command_retry(case: Case, command: Command) -> Decision | None:
+    status, target = case.status, case.world.target
+    if status.phase is not Phase.FAILED:
+        return _refuse(case, command, f"only a failed rollout is retried, this one is {status.phase.value}")
+    if target is None or target.revision == status.promoted:
+        return _refuse(case, command, "the target carries no revision to try")
+    if being_taken_back(case):
+        return None  # kept until the primary is as it was
+    case.tell(Tell.RETRYING, command.id)
+    case.tell(Tell.NEW_REVISION)
+    case.tell(Tell.NEW_REVISION_ALERT)
+    return case.enter(Rule.RETRIED, Phase.PROGRESSING, **fresh(case), pending=(), handled=command.id)
+
+
+def _command_skip_to(case: Case, command: Command) -> Decision | None:
+    status, ladder, target = case.status, case.rollout.ladder, case.world.target
+    if status.phase is not Phase.PROGRESSING or ladder.strategy is not Strategy.WEIGHTS:
+        return _refuse(case, command, "only an analysis by weights can skip to a weight")
+    if not 0 < command.weight <= 100:
+        return _refuse(case, command, f"the weight is {command.weight}, expected 1 to 100")
+    if target is None or target.revision != status.applied:
+        return _refuse(case, command, "the target carries another revision than the one under analysis")
+    case.tell(Tell.SKIPPED_TO, str(command.weight), command.id)
+    return counted(case, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
+
+
+COMMANDS: dict[CommandKind, Callable[[Case, Command], Decision | None]] = {
+    CommandKind.PROMOTE: _command_promote,
+    CommandKind.ABORT: _command_abort,
+    CommandKind.PAUSE: _command_pause,
+    CommandKind.RESUME: _command_resume,
+    CommandKind.RETRY: _command_retry,
+    CommandKind.SKIP_TO: _command_skip_to,
+}

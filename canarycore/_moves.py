@@ -1,0 +1,97 @@
+"""The moves that more than one guard makes: start, restart, promote, withdraw, fail.
+
+Each returns the `Decision` whose status is durable before its first effect; the effects follow from the status alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from canarycore._case import GATED_BY_TARGET, Case, Decision
+from canarycore._ladder import GROUND
+from canarycore._notices import Tell
+from canarycore._phases import Phase, Rule
+from canarycore._spec import HookType, Rollout
+from canarycore._status import Pending, Reason
+
+
+def start(case: Case, rule: Rule) -> Decision:
+    case.tell(Tell.NEW_REVISION)
+    case.tell(Tell.NEW_REVISION_ALERT)
+    return case.enter(rule, Phase.PROGRESSING, **fresh(case), pending=())
+
+
+def restart(case: Case) -> Decision:
+    case.tell(Tell.RESTARTED)
+    return case.enter(Rule.RESTARTED, Phase.PROGRESSING, **fresh(case))
+
+
+def fresh(case: Case) -> dict[str, Any]:
+    """A new analysis of what the target carries now."""
+    target = case.world.target
+    revision = case.status.applied if target is None else target.revision
+    return {"applied": revision, "rung": GROUND, "failed_checks": 0, "holds": 0}
+
+
+def promote(case: Case, rule: Rule, reason: Reason) -> Decision:
+    case.tell(Tell.COPYING)
+    return case.enter(rule, Phase.PROMOTING, reason, paused=False)
+
+
+def withdraw(case: Case) -> Decision:
+    case.tell(Tell.WITHDRAWN)
+    case.tell(Tell.WITHDRAWN_ALERT)
+    status = case.status
+    return case.enter(
+        Rule.WITHDRAWN,
+        Phase.SUCCEEDED,
+        Reason.WITHDRAWN,
+        applied=status.promoted,
+        rung=GROUND,
+        failed_checks=0,
+        holds=0,
+        paused=False,
+        drain_until=drained(case),
+        pending=pending_work(case.rollout),
+    )
+
+
+def fail(case: Case, rule: Rule, reason: Reason, **changes: Any) -> Decision:
+    """The rollback is durable with this status; its effects follow from it."""
+    case.tell(Tell.FAILED)
+    anew = fresh(case) if case.status.phase in GATED_BY_TARGET else {"rung": GROUND, "failed_checks": 0, "holds": 0}
+    return case.enter(
+        rule,
+        Phase.FAILED,
+        reason,
+        **{**anew, **changes},
+        paused=False,
+        drain_until=drained(case),
+        pending=pending_work(case.rollout),
+    )
+
+
+def drained(case: Case) -> float:
+    """When the canary may stop after its traffic was taken away in a hurry."""
+    return case.world.now + (case.rollout.drain if case.status.rung.exposed else 0.0)
+
+
+def pending_work(rollout: Rollout) -> tuple[Pending, ...]:
+    return (Pending.HOOKS, Pending.SETTLE) if rollout.hooks_by_type[HookType.POST_ROLLOUT] else (Pending.SETTLE,)
+
+
+def counted(case: Case, rule: Rule, **changes: Any) -> Decision:
+    """The interval starts anew: an analysis was counted."""
+    now = case.world.now
+    return case.change(rule, now + case.rollout.interval, analysed_at=now, **changes)
+
+
+def being_taken_back(case: Case) -> bool:
+    """Whether the primary still carries a rejected revision that it can be relieved of."""
+    status, primary = case.status, case.world.primary
+    return (
+        status.phase is Phase.FAILED
+        and primary is not None
+        and primary.revision != status.promoted
+        and status.promoted in case.world.kept
+    )

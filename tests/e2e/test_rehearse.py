@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
+from random import Random
 from urllib.parse import urlsplit
 
 import pytest
@@ -154,3 +156,19 @@ def test_other_files_in_the_state_folder_are_not_touched(canary: Canary) -> None
     refused = canary.run("rehearse", canary.manifest, "--state-dir", canary.state)
     assert (refused.returncode, "found other files" in refused.stderr) == (2, True)
     assert (canary.state / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_moment_it_promotes_once_and_loses_nothing(canary: Canary, seed: int) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    rehearsal.until(kind="start")
+    time.sleep(Random(seed).uniform(0.0, 10.0))
+    rehearsal.process.kill()
+    rehearsal.process.wait(timeout=10)
+    again = canary.rehearse("--resume")
+    code, result = again.end()
+    assert (code, result["outcome"], result["bad_requests"]) == (0, "Succeeded", 0)
+    trace = (canary.state / "trace.ndjson").read_text()
+    # a decision that was committed, and its process killed before it was told, is not in the trace
+    assert trace.count('"rule": "PROMOTED"') <= 1
+    assert canary.left_behind() == []

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from canarycore.errors import ManifestError
 from canarycore_cli.console import BadInput
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ def rollout(path: str, name: str = "") -> Rollout:
     found = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
     chosen = [canary for full, canary in found.items() if name in ("", full, canary.name)]
     if len(chosen) == 1:
-        return resolve(chosen[0], templates=report.templates)
+        try:
+            return resolve(chosen[0], templates=report.templates)
+        except ManifestError as error:
+            place = next(piece for piece in report.found if piece.resource is chosen[0])
+            raise ManifestError(tuple(map(place.locate, error.problems))) from None
     if not found:
         raise BadInput(f"{path}: found no Canary, expected a manifest with apiVersion flagger.app/v1beta1, kind Canary")
     names = ", ".join(found)

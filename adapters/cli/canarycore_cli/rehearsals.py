@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 TRACE = "trace.ndjson"
 """The story of a rehearsal in its folder, one JSON object a line."""
 
+OPTIONS = "options.json"
+"""What whoever resumes a rehearsal has to know and is not in its script."""
+
 _SCRIPT = "script.json"  # what canarycore_local makes first in a folder
 
 
@@ -63,7 +66,8 @@ def clear(folder: Path) -> None:
     """Remove what an ended rehearsal left. Raises BadInput for a folder that is something else."""
     if not folder.exists():
         return
-    if any(folder.iterdir()) and not holds_rehearsal(folder):
+    names = {entry.name for entry in folder.iterdir()}
+    if not holds_rehearsal(folder) and names - {TRACE, OPTIONS}:
         raise BadInput(f"--state-dir {folder}: found other files, expected an empty folder or one of a rehearsal")
     shutil.rmtree(folder)
 

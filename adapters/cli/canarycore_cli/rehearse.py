@@ -7,6 +7,7 @@ options become a script, and what happens becomes a story (see `canarycore_cli.s
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -85,6 +86,8 @@ class Options:
 def run(options: Options) -> int:
     """Rehearse; returns the exit code. Whatever was started has ended when this returns."""
     script, folder = _begun(options) if options.resume else _new(options)
+    if options.resume:
+        options = _as_begun(options, folder)
     rollout = script.rollout
     constants = pairs(options.metrics, "--metric", "NAME=VALUE with a number, such as orders=3", float)
     _demand_measured(rollout, constants, options)
@@ -93,7 +96,7 @@ def run(options: Options) -> int:
     rehearsals.refuse_if_running(folder)
     if not options.resume:
         _make_room(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+        _remember(options, folder)
     console = view.console if view else out()
     story = Story((Trace(folder / rehearsals.TRACE), print_json if options.as_json else Teller(console)))
     for remark in _remarks(rollout, options, folder):
@@ -216,6 +219,23 @@ def _begun(options: Options) -> tuple[local.Script, Path]:
     else:
         folder = rehearsals.latest_folder()
     return local.read_script(folder), folder
+
+
+def _remember(options: Options, folder: Path) -> None:
+    """Keep what is not in the script, for whoever resumes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: getattr(options, name) for name in _KEPT}
+    (folder / rehearsals.OPTIONS).write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _as_begun(options: Options, folder: Path) -> Options:
+    """Hooks and metrics as they were at the start; gates and metrics given now come on top."""
+    kept = json.loads((folder / rehearsals.OPTIONS).read_text(encoding="utf-8"))
+    gates, metrics = [*kept["gates"], *options.gates], [*kept["metrics"], *options.metrics]
+    return evolve(options, **{**kept, "gates": gates, "metrics": metrics})
+
+
+_KEPT = ("hooks", "gates", "metrics", "metrics_server")
 
 
 def _versions(options: Options) -> tuple[Version, ...]:

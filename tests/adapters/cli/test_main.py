@@ -1,0 +1,49 @@
+"""The command as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from canarycore_cli.console import plain
+from tests.adapters.cli.conftest import Canary
+
+COMMANDS = ["lint", "simulate", "rehearse", "promote", "abort", "pause"]
+COMMANDS += ["resume", "retry", "skip-to", "status", "explain"]
+
+
+def test_help_tells_every_command(canary: Canary) -> None:
+    told = canary("--help").stdout
+    assert all(command in told for command in COMMANDS)
+    assert "3 rolled back" in told
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(canary: Canary, command: str) -> None:
+    result = canary(command, "--help")
+    assert (result.exit_code, "Usage" in result.stdout) == (0, True)
+
+
+def test_the_version_is_told(canary: Canary) -> None:
+    assert canary("--version").stdout.startswith("canary ")
+
+
+def test_help_loads_no_more_than_it_needs() -> None:
+    """The core, the runtime, the local adapter and HTTP clients come with the commands that need them."""
+    program = (
+        "import sys; from canarycore_cli.main import app\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "heavy = {'canarycore_local', 'canarycore_runtime', 'aiohttp', 'asyncio', 'ruamel', 'hypothesis'}\n"
+        "print(sorted(loaded & heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.25, "0.2s"), (12.0, "12s"), (59.7, "1m00s"), (125, "2m05s"), (3720, "1h02m")]
+)
+def test_time_spans_are_told_for_people(seconds: float, text: str) -> None:
+    assert plain(seconds) == text

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
-from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Rest, Seen, cycle
 from canarycore._case import Decision, Known
+from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Rest, Seen, cycle
 from canarycore._decide import decide
 from canarycore._effects import Effect
 from canarycore._notices import Notice
@@ -229,14 +229,14 @@ class Turn:
         except WorldError as trouble:
             return HookAnswer(passed=False, text=str(trouble))
         state = self.cluster.state
+        self.cluster.state = state.turned(name, question.key)
         answers = dict(state.hooks).get(name) or (HookAnswer(passed=True),)
-        self.cluster.state = state.turned(name)
-        return answers[min(state.turn(name), len(answers) - 1)]
+        return answers[min(state.turn(name, question.key), len(answers) - 1)]
 
     def _measure(self, question: MetricQuestion) -> Answer:
         state = self.cluster.state
         name = f"metric {question.check.name}"
-        self.cluster.state = state.turned(name)
+        self.cluster.state = state.turned(name, question.key)
         return state.metrics(
             Asked(
                 question=question,
@@ -244,7 +244,7 @@ class Turn:
                 now=state.now,
                 revision="" if state.target is None else state.target.revision,
                 routes=state.routes,
-                turn=state.turn(name),
+                turn=state.turn(name, question.key),
             )
         )
 

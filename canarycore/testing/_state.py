@@ -234,8 +234,9 @@ class State:
     target's owner asks for. routes: None before there are any. scaler: None where there is none. kept: revisions the
     primary can be restored to. paces: by "primary/v2", "v2", "primary" or "target" (the first that is found, else
     `AT_ONCE`). hooks: answers in turn by hook name, the last one repeated; a hook without any passes. turns: how often
-    each hook (by name) or check ("metric " + name) was asked. metrics: who answers metric questions. sources: why
-    metric sources are offline ("" if they are not). writes, reads: how many there were; faults meet them by number.
+    each hook (by name) or check ("metric " + name) was asked, and under which key last. metrics: who answers metric
+    questions. sources: why metric sources are offline ("" if they are not). writes, reads: how many there were; faults
+    meet them by number.
     """
 
     rollout: Rollout
@@ -253,7 +254,7 @@ class State:
     restored: bool = False
     paces: tuple[tuple[str, Pace], ...] = ()
     hooks: tuple[tuple[str, tuple[HookAnswer, ...]], ...] = ()
-    turns: tuple[tuple[str, int], ...] = ()
+    turns: tuple[tuple[str, int, str], ...] = ()
     metrics: Metrics = ByRevision()
     sources: str = ""
     writes: int = 0
@@ -269,14 +270,21 @@ class State:
         keys = (f"{workload}/{revision}", revision, workload)
         return next((known[key] for key in keys if key in known), AT_ONCE)
 
-    def turn(self, name: str) -> int:
-        """How often `name` was asked before."""
-        return dict(self.turns).get(name, 0)
+    def turn(self, name: str, key: str = "") -> int:
+        """How often `name` was asked before; what is asked again under the same `key` is the same turn."""
+        count, last = self._turn(name)
+        return count - 1 if key and key == last else count
 
-    def turned(self, name: str) -> State:
-        turns = dict(self.turns)
-        turns[name] = turns.get(name, 0) + 1
-        return evolve(self, turns=tuple(sorted(turns.items())))
+    def turned(self, name: str, key: str = "") -> State:
+        """With `name` asked once more, unless it is the same turn."""
+        count, last = self._turn(name)
+        if key and key == last:
+            return self
+        others = [turn for turn in self.turns if turn[0] != name]
+        return self.but(turns=tuple(sorted([*others, (name, count + 1, key)])))
+
+    def _turn(self, name: str) -> tuple[int, str]:
+        return next(((count, last) for known, count, last in self.turns if known == name), (0, ""))
 
     def shifted(self, seconds: float) -> State:
         """The same state `seconds` later: every time in it moves. Keys of notices that were told keep theirs."""

@@ -169,8 +169,6 @@ class Driver:
             deleted=stored.deleted,
             restored=workloads.restored,
         )
-        if self.seen is not None and self.seen.status != stored.status:
-            self.drop_questions()  # asked for another decision
         self._version = stored.version
         self.seen = Seen(stored.rollout, stored.status, world)
         return self.seen

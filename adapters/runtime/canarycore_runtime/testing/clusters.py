@@ -11,6 +11,7 @@ in it is what effects, `do`, and time make of it, and every change is told throu
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ class SimulatedClusters:
         self._loop = asyncio.get_running_loop()
         self._states: dict[str, State] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._turns: Counter[tuple[str, object]] = Counter()
         self._ears: set[asyncio.Queue[str]] = set()
         self.hanging: set[str] = set()
         self.deaf: bool = False
@@ -121,9 +123,10 @@ class SimulatedClusters:
         self._states[key] = state
         self._told(key)
 
-    def quietly(self, key: str, state: State) -> None:
-        """The cluster is so from now on, which nobody is told (how often something was asked, say)."""
-        self._states[key] = state
+    def turn(self, key: str, asked: object) -> int:
+        """How often this was asked of the cluster before."""
+        self._turns[key, asked] += 1
+        return self._turns[key, asked] - 1
 
     async def changes(self) -> AsyncIterator[str]:
         """The port Changes."""
@@ -271,9 +274,8 @@ class SimulatedMetrics:
         if check in clusters.hanging:
             await asyncio.sleep(clusters.timeout)
             return MetricAnswer(error=f"no answer within {clusters.timeout:g} s")
-        key, name = key_of(rollout), f"metric {check}"
+        key = key_of(rollout)
         state = clusters.state(key)
-        clusters.quietly(key, state.turned(name))
         return state.metrics(
             Asked(
                 question=question,
@@ -281,7 +283,7 @@ class SimulatedMetrics:
                 now=state.now,
                 revision="" if state.target is None else state.target.revision,
                 routes=state.routes,
-                turn=state.turn(name),
+                turn=clusters.turn(key, question.check),
             )
         )
 
@@ -309,14 +311,12 @@ class SimulatedHooks:
         await asyncio.sleep(0)
         clusters, hook = self._clusters, question.hook
         key = key_of(rollout)
-        state = clusters.state(key)
         clusters.log.append((key, question))
-        clusters.quietly(key, state.turned(hook.name))
         if hook.name in clusters.hanging:
             await asyncio.sleep(hook.timeout)
             return HookAnswer(passed=False, text=f"no answer within {hook.timeout:g} s")
-        answers = dict(state.hooks).get(hook.name) or (HookAnswer(passed=True),)
-        return answers[min(state.turn(hook.name), len(answers) - 1)]
+        answers = dict(clusters.state(key).hooks).get(hook.name) or (HookAnswer(passed=True),)
+        return answers[min(clusters.turn(key, (hook.name, answers)), len(answers) - 1)]
 
 
 class SimulatedNotifier:

@@ -94,6 +94,19 @@ def test_a_link_on_a_page_leads_to_a_file(page: Path):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def decided_somewhere() -> list[tuple[str, str]]:
+    """(name, file) of each row of the README's table of places."""
+    section = (ROOT / "README.md").read_text().split("### Where is")[1].split("\n## ")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][2:]
+    return [(re.findall(r"`([\w.]+)`", row)[0].rpartition(".")[2], re.findall(r"\]\((.+)\)", row)[0]) for row in rows]
+
+
+@pytest.mark.parametrize(("name", "file"), decided_somewhere())
+def test_what_the_readme_says_is_decided_somewhere_is_there(name: str, file: str):
+    pattern = rf"^\s*(async )?(def|class) {name}\b|^{name}\b.*="
+    assert re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
+
+
 def test_the_generated_parts_are_what_would_be_generated_now():
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True)

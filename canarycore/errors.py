@@ -7,6 +7,8 @@
     │   ├── Conflict       somebody else committed first: observe again
     │   └── Refused        an effect that must not happen, such as promoting another revision than the one that passed
     └── CannotHappen       a fault of ours
+
+Each message says what was found, what was expected, where, and what to do.
 """
 
 from __future__ import annotations

@@ -66,6 +66,21 @@ async def test_a_sick_revision_is_rolled_back():
 
 
 @simulated
+async def test_nobody_is_looked_at_early_when_the_event_loop_runs_ahead_of_the_clock():
+    clusters = deployed(rollout())
+    loop = asyncio.get_running_loop()
+    turns = []
+    parts = evolve(clusters.parts(), clock=lambda: 0.9 * loop.time(), changes=())
+    async with Runner(parts, on_cycle=turns.append) as runner:
+        await release(clusters)
+        runner.wake(KEY)
+        await passes(120)
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
+    for turn, after in pairwise(turns):
+        assert turn.rest.wake is None or after.seen.world.now >= turn.rest.wake - 1e-6
+
+
+@simulated
 async def test_a_change_wakes_a_resting_rollout_at_once():
     clusters = deployed(rollout())
     async with Runner(clusters.parts()):
@@ -561,6 +576,19 @@ async def test_a_terminated_rollout_is_left_alone():
         before = len(turns)
         await passes(1000)
     assert len(turns) == before
+
+
+@simulated
+async def test_a_terminated_rollout_that_is_gone_unseen_is_forgotten_within_a_resync():
+    clusters = deployed(rollout())
+    async with Runner(evolve(clusters.parts(), changes=()), Limits(resync=20)) as runner:
+        await passes(5)
+        clusters.do(KEY, Delete())
+        await passes(20)
+        assert clusters.phase(KEY) is Phase.TERMINATED
+        clusters.remove(KEY)
+        await passes(20)
+        assert runner.stats().rollouts == 0
 
 
 @simulated

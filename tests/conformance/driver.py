@@ -1,0 +1,109 @@
+"""What a controller must offer to be held to a trace, and the replay itself.
+
+`canarycore.testing.World` is driven by `tests.conformance.world`; a controller on a real API server can be put under the
+same replay with a driver of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import frozen
+
+from tests.conformance.story import Acted, Stand, Step, Story
+from tests.conformance.trace import Trace, acts
+
+if TYPE_CHECKING:
+    from canarycore.errors import Problem
+
+Done = Callable[[], bool]
+
+PATIENCE = 20
+"""Looks by which ours may take longer than Flagger until a wait is held to be in vain."""
+
+
+class Driver(Protocol):
+    """One controller with one rollout. It starts from the trace's objects and canary, before its first look."""
+
+    refused: tuple[Problem, ...]
+    """Why the canary is not accepted at all; then nothing below is used."""
+
+    @property
+    def stand(self) -> Stand:
+        """The status as it is now."""
+
+    def tick(self, done: Done) -> bool:
+        """Let one interval pass, or less: true at the first moment at which `done` holds."""
+
+    def settle(self) -> None:
+        """Finish what the controller does at this moment, without letting time pass."""
+
+    def act(self, action: Any) -> None:
+        """Carry out an action of the trace."""
+
+    def take(self) -> list[Step]:
+        """What happened since it was last asked."""
+
+
+@frozen(kw_only=True)
+class Replay:
+    """Ours: the story, the waits that never came true (numbers of actions), and why the canary was refused."""
+
+    story: Story
+    unmet: tuple[int, ...] = ()
+    refused: tuple[Problem, ...] = ()
+
+
+def replay(trace: Trace, driver: Driver) -> Replay:
+    """Put the trace's actions to a controller, and hear its story."""
+    if driver.refused:
+        return Replay(story=Story(()), refused=driver.refused)
+    ticks: list[tuple[Step, ...]] = []
+    unmet = []
+    for number, action in enumerate(trace.actions):
+        if not _wait(action.get("wait", {}), driver, ticks, trace.ticks + PATIENCE):
+            unmet.append(number)
+        if acts(action):
+            driver.act(action)
+            ticks.append((*driver.take(), Acted(number)))
+    for _ in range(_looks_after(trace)):
+        driver.tick(_never)
+        ticks.append(tuple(driver.take()))
+    driver.settle()
+    ticks.append(tuple(driver.take()))
+    return Replay(story=Story(tuple(ticks)), unmet=tuple(unmet))
+
+
+def _wait(wait: Any, driver: Driver, ticks: list[tuple[Step, ...]], limit: int) -> bool:
+    if "ticks" in wait:
+        for _ in range(wait["ticks"]):
+            driver.tick(_never)
+            ticks.append(tuple(driver.take()))
+        return True
+    done = _condition(wait, driver)
+    for _ in range(limit):
+        if done():
+            return True
+        driver.tick(done)
+        ticks.append(tuple(driver.take()))
+    return done()
+
+
+def _condition(wait: Any, driver: Driver) -> Done:
+    phase, weight = wait.get("phase"), wait.get("canaryWeight")
+    return lambda: (
+        phase in (None, driver.stand.phase) and (weight is None or driver.stand.weight == weight)
+    )
+
+
+def _looks_after(trace: Trace) -> int:
+    """How often Flagger looked after the last action that changed something, where the trace ends with one."""
+    if not trace.actions or not acts(trace.actions[-1]):
+        return 0
+    last = max((place for place, frame in enumerate(trace.timeline) if "action" in frame), default=0)
+    return 1 + sum("tick" in frame for frame in trace.timeline[last:])
+
+
+def _never() -> bool:
+    return False

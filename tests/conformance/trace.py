@@ -1,0 +1,192 @@
+"""A trace as it lies on disk, and the story that it recorded.
+
+The format is described in the README beside the traces. `read` gives a `Trace`: what was put in (`objects`, `canary`,
+`scripts`, `actions`) and what Flagger made of it (`recorded`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from tests.conformance.story import Acted, Alerted, Called, Checked, Stand, Step, Story, Told, plain
+
+ONLINE = "vector(1)"
+"""The query that asks whether a metrics server is there at all."""
+
+PASSES = 202
+"""Flagger takes any status up to this one as a pass."""
+
+Json = Any
+
+
+@frozen(kw_only=True)
+class Trace:
+    """One scenario. `prom`, `hooks` and `cluster` are the scripts at the start; `actions` in order, each with its wait."""
+
+    name: str
+    about: str
+    flags: tuple[str, ...]
+    objects: tuple[Json, ...]
+    canary: Json
+    prom: tuple[Json, ...] = ()
+    hooks: dict[str, Any] = field(factory=dict)
+    cluster: tuple[Json, ...] = ()
+    actions: tuple[Json, ...] = ()
+    timeline: tuple[Json, ...] = ()
+
+    def flag(self, name: str, default: str = "") -> str:
+        """The value of `-name=value`."""
+        return next((flag.partition("=")[2] for flag in self.flags if flag.startswith(f"-{name}=")), default)
+
+    @property
+    def namespace(self) -> str:
+        return self.canary["metadata"].get("namespace") or self.flag("namespace", "default")
+
+    @property
+    def ticks(self) -> int:
+        """On how many looks Flagger took all this."""
+        return sum("tick" in frame for frame in self.timeline)
+
+    @property
+    def recorded(self) -> Story:
+        return _Recording(self).story()
+
+    def built_in_queries(self) -> dict[int, str]:
+        """What Flagger asked, by the check's place in its order; only checks that were reached are known."""
+        known: dict[int, str] = {}
+        for frame in self.timeline:
+            queries = [step["query"]["q"] for step in frame.get("steps", ()) if "query" in step]
+            for place, query in enumerate(query for query in queries if query != ONLINE):
+                known.setdefault(place, _one_line(query))
+        return known
+
+
+def read(folder: Path) -> Trace:
+    """The trace in `folder`/trace.json."""
+    found = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
+    given = found["input"]
+    return Trace(
+        name=found["scenario"],
+        about=found["about"],
+        flags=tuple(found["flags"]),
+        objects=tuple(given["objects"]),
+        canary=given["canary"],
+        prom=tuple(given.get("prom", ())),
+        hooks=given.get("hooks", {}),
+        cluster=tuple(given.get("cluster", ())),
+        actions=tuple(given["actions"]),
+        timeline=tuple(found["timeline"]),
+    )
+
+
+def acts(action: Json) -> bool:
+    """Whether an action changes anything, or only waits."""
+    return bool(set(action) - {"wait", "note"})
+
+
+def url_tail(url: str) -> str:
+    """The last part of a URL: the name under which the scripted servers know a hook."""
+    return url.rstrip("/").rpartition("/")[2]
+
+
+# --------------------------------------------------------------------------------------------------------- recording
+
+
+class _Recording:
+    """The timeline, read from the start: scripted rules change on the way."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.rules = trace.prom
+        self.numbers = [number for number, action in enumerate(trace.actions) if acts(action)]
+        self.event_hook = ""
+
+    def story(self) -> Story:
+        return Story(tuple(tuple(self._tick(frame)) for frame in self.trace.timeline))
+
+    def _tick(self, frame: Json) -> list[Step]:
+        if "action" in frame:
+            self.rules = frame["action"].get("prom", self.rules)
+            return [Acted(self.numbers.pop(0))]
+        steps = (self._step(step) for step in frame.get("steps", ()))
+        return [step for step in steps if step is not None]
+
+    def _step(self, step: Json) -> Step | None:
+        if "status" in step and step.get("code", 200) < 300:
+            return _stand(step["status"])
+        if "event" in step:
+            return Told(*step["event"], step.get("phase", ""))
+        if "alert" in step:
+            return _alert(step["alert"])
+        if "hook" in step:
+            return self._hook(step["hook"])
+        if "query" in step:
+            return self._query(step["query"])
+        return None
+
+    def _hook(self, hook: Json) -> Step | None:
+        payload = hook["payload"]
+        metadata = dict(payload.get("metadata") or {})
+        if "eventMessage" in metadata:
+            self.event_hook = self.event_hook or hook["name"]
+            told = Told(metadata["eventType"], metadata["eventMessage"], payload["phase"])
+            return told if hook["name"] == self.event_hook else None
+        passed = status_of(hook["answer"]) <= PASSES
+        return Called(hook["name"], payload["phase"], passed, tuple(sorted(metadata.items())))
+
+    def _query(self, query: Json) -> Step | None:
+        text = _one_line(query["q"])
+        if text == ONLINE:
+            return None
+        return Checked(rule_for(self.rules, text), plain(query["answer"]))
+
+
+def status_of(answer: Json) -> int:
+    """The HTTP status of a scripted answer: a bare status, or {status, body}."""
+    return int(answer.get("status", 200)) if isinstance(answer, dict) else int(answer)
+
+
+def rule_for(rules: tuple[Json, ...], query: str) -> str:
+    """The `match` of the first rule that a query meets."""
+    return next((rule["match"] for rule in rules if rule["match"] in query), "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _stand(status: Json) -> Stand:
+    return Stand(
+        status.get("phase", ""),
+        status.get("canaryWeight", 0),
+        status.get("iterations", 0),
+        status.get("failedChecks", 0),
+    )
+
+
+_ERROR_COLOURS = ("danger", "FF0000")
+_ANY_COLOUR = re.compile(r'"(color|themeColor)"')
+
+
+def _alert(alert: Json) -> Alerted:
+    payload = alert["payload"]
+    written = json.dumps(payload)
+    error = any(colour in written for colour in _ERROR_COLOURS) if _ANY_COLOUR.search(written) else None
+    return Alerted(alert["to"], _alert_text(payload), error)
+
+
+def _alert_text(payload: Json) -> str:
+    """The message in the formats of Slack (Rocket and Discord too), Microsoft Teams and Google Chat."""
+    if "attachments" in payload:
+        return str(payload["attachments"][0]["text"])
+    if "cards" in payload:
+        text = payload["cards"][0]["sections"][0]["widgets"][0]["textParagraph"]["text"]
+        return re.sub(r"<[^>]*>", "", text)
+    if "sections" in payload:
+        return str(payload["sections"][0]["activityTitle"])
+    return json.dumps(payload)

@@ -172,3 +172,15 @@ def test_killed_at_any_moment_it_promotes_once_and_loses_nothing(canary: Canary,
     # a decision that was committed, and its process killed before it was told, is not in the trace
     assert trace.count('"rule": "PROMOTED"') <= 1
     assert canary.left_behind() == []
+
+
+@pytest.mark.parametrize(("new", "code"), [("healthy", 0), ("errors=60%", 3)])
+def test_blue_green_is_judged_by_a_load_test_and_not_on_users(canary: Canary, new: str, code: int) -> None:
+    manifest = canary.manifest
+    manifest.write_text(manifest.read_text().replace("stepWeights: [20, 50]", "iterations: 2"))
+    rehearsal = canary.rehearse(manifest, "--new", new)
+    ended, result = rehearsal.end()
+    assert (ended, result["bad_requests"]) == (code, 0)
+    checks = [check for line in rehearsal.all("decision") for check in line["checks"]]
+    assert all(check["samples"] > 0 for check in checks)
+    assert _weights(rehearsal) == ([0, 100, 0] if code == 0 else [0])

@@ -10,6 +10,7 @@
     workload   the port Workload: target and primary as processes
     metrics    the port MetricSource: success rate and P99 from Envoy's own counters
     traffic    the open-loop generator
+    loadtest   requests straight to the canary, for policies that send it no others
     hooks      the port Hook, answered on this machine
     store      the port StatusStore, in SQLite
 """

@@ -35,6 +35,7 @@ from canarycore.codec import from_data, to_data
 from canarycore.errors import CanaryError, CannotHappen, WorldError
 from canarycore_local import envoy, workload
 from canarycore_local.hooks import Gates, LocalHooks, PassingHooks
+from canarycore_local.loadtest import LoadTest, needs_load_test
 from canarycore_local.metrics import EnvoyMetrics, measuring
 from canarycore_local.processes import PATIENCE, own
 from canarycore_local.processes import stop_everything as stop
@@ -153,6 +154,7 @@ class Rehearsal:
         generator: Generator,
         parts: Parts,
         address: str,
+        plays_load_tests: bool,
     ) -> None:
         self._folder = folder
         self._progress = progress
@@ -164,6 +166,7 @@ class Rehearsal:
         self.generator = generator
         self.parts = parts
         self.address = address
+        self._plays_load_tests = plays_load_tests
 
     @property
     def script(self) -> Script:
@@ -181,13 +184,16 @@ class Rehearsal:
 
     async def play(self) -> Status:
         """Deploy version after version, each when the one before has come to its end; the last one's final status."""
-        while True:
-            status = await self._status()
-            if self._is_over(status) and not await self._deploy_next():
-                return status
-            if status.phase is not Phase.INITIALIZING and self._serves():
-                self.generator.start()
-            await asyncio.sleep(_POLL)
+        tested = self._plays_load_tests and needs_load_test(self.rollout)
+        async with LoadTest(self.address, self.script.traffic.path) as load_test:
+            while True:
+                status = await self._status()
+                if self._is_over(status) and not await self._deploy_next():
+                    return status
+                if status.phase is not Phase.INITIALIZING and self._serves(envoy.Side.PRIMARY):
+                    self.generator.start()
+                await load_test.switch(on=tested and status.phase in _TESTED and self._serves(envoy.Side.CANARY))
+                await asyncio.sleep(_POLL)
 
     async def _status(self) -> Status:
         stored = await self.store.load(self.key)
@@ -195,10 +201,10 @@ class Rehearsal:
             raise CannotHappen(f"{self.key} vanished from the store of the rehearsal")
         return stored.status
 
-    def _serves(self) -> bool:
-        """Whether users can be let in: after a resumption everything may have to be started first."""
+    def _serves(self, side: envoy.Side) -> bool:
+        """Whether requests can be sent there: after a resumption everything may have to be started first."""
         try:
-            self.workload.address(envoy.Side.PRIMARY)
+            self.workload.address(side)
         except WorldError:
             return False
         return bool(self._router.splits)
@@ -217,6 +223,7 @@ class Rehearsal:
         return True
 
 
+_TESTED = frozenset({Phase.PROGRESSING, Phase.WAITING_PROMOTION})
 _ENDS = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
 
 
@@ -292,6 +299,7 @@ async def _running(folder: Path, stage: Stage) -> AsyncIterator[Rehearsal]:
             generator=generator,
             parts=parts,
             address=proxy.address,
+            plays_load_tests=stage.hooks == "local",
         )
 
 

@@ -2,6 +2,7 @@
 
 Envoy takes the first route that matches. From the top:
 
+    test             requests with the header x-canary-test      -> canary
     sticky-canary    the session cookie of this rollout          -> canary
     sticky-primary   the primary's session cookie, if one is set -> primary
     expired          the cookie of a rollout that is over        -> by weight, and the cookie is taken back
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 VERSION_HEADER = "x-canary-version"
 REVISION_HEADER = "x-canary-revision"
 
+TEST_HEADER = "x-canary-test"
+"""Sends a request straight to the canary, as a mesh's service of its own for the canary does."""
+
 _COOKIE_KEY = ("canarycore", "cookie")
 _ANY = {"prefix": "/"}
 
@@ -59,7 +63,8 @@ class EnvoyRouter:
 
 
 def _write(rollout: Rollout, routes: Routes) -> list[Json]:
-    affinity, found = rollout.affinity, []
+    affinity = rollout.affinity
+    found = [_named("test", {**_ANY, "headers": [{"name": TEST_HEADER, "present_match": True}]}, _split(_TO_CANARY))]
     if affinity and routes.cookie and routes.weight > 0:
         found.append(_named("sticky-canary", _cookie(affinity.cookie_name, routes.cookie), _split(_TO_CANARY)))
         if affinity.primary_cookie_name:

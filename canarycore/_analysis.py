@@ -6,13 +6,13 @@ failed is told apart from a bad value. Texts are Flagger's; a judgement formats 
 
 from __future__ import annotations
 
-from enum import Enum
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from canarycore import _go
+from canarycore._enum import OneOf
 from canarycore._spec import Check, CheckKind
 
 if TYPE_CHECKING:
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
     from canarycore._spec import Rollout
 
 
-class Verdict(Enum):
+class Verdict(OneOf):
     """PASS and FAIL are about the value; NO_DATA and ERROR say that there was none."""
 
     PASS = "pass"  # noqa: S105  a verdict, no password
     FAIL = "fail"
     NO_DATA = "no data"
     ERROR = "error"
-
-    __hash__ = object.__hash__
 
 
 @frozen

@@ -13,7 +13,6 @@ compares it with an observation and says what may be done at once. Order is safe
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -30,6 +29,7 @@ from canarycore._effects import (
     ScaleUp,
     SetRoutes,
 )
+from canarycore._enum import OneOf
 from canarycore._notices import Tell
 from canarycore._phases import Phase
 from canarycore._world import PRIMARY_ONLY, Routes, Workload, World
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from canarycore._status import Status
 
 
-class Scale(Enum):
+class Scale(OneOf):
     """What the canary workload should be: running, at zero, whatever its owner makes of it, or its owner's again.
 
     GIVE_BACK also gives back every other object that was changed for the rollout.
@@ -52,8 +52,6 @@ class Scale(Enum):
     DOWN = "down"
     LEAVE = "leave"
     GIVE_BACK = "give back"
-
-    __hash__ = object.__hash__
 
 
 @frozen(kw_only=True)

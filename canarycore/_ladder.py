@@ -20,11 +20,11 @@ the steps while a rollout is under way no weight moves by itself: the next rung 
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from canarycore._enum import OneOf
 from canarycore._world import Routes
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ GROUND = Rung()
 _OFF_LADDER = Rung(iteration=-1)
 
 
-class Strategy(Enum):
+class Strategy(OneOf):
     """Which of Flagger's deployment strategies the ladder carries out (`Canary.DeploymentStrategy`)."""
 
     WEIGHTS = "canary"

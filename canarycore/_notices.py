@@ -7,18 +7,18 @@ is read.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from canarycore._enum import OneOf
 from canarycore._spec import Severity
 
 if TYPE_CHECKING:
     from canarycore._phases import Phase
 
 
-class Channel(Enum):
+class Channel(OneOf):
     """Events go to the record of the rollout (Kubernetes Events, event hooks); alerts to people (chat)."""
 
     EVENT = "event"
@@ -51,7 +51,7 @@ def _alert(severity: Severity, template: str, *, details: bool = False) -> Text:
     return Text(template, severity=severity, details=details)
 
 
-class Tell(Enum):
+class Tell(OneOf):
     """Every text there is. Placeholders: {name} {target} {primary} are full names, {kind} the target's kind."""
 
     SOURCES_ONLINE = _event("all the metrics providers are available!")
@@ -127,8 +127,6 @@ class Tell(Enum):
     TAKING_BACK = _warning("Taking {primary} back to revision {0}")
     STRANDED = _warning("All traffic of {name} stays on the canary: the primary is not ready and cannot be taken back")
     SCALED_BY_HAND = _warning("{target} was scaled to {0} while nothing is under way: leaving it alone")
-
-    __hash__ = object.__hash__
 
 
 @frozen

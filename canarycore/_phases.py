@@ -15,12 +15,12 @@ Diagrams and the `transitions.Machine` for embedders (`canarycore.machine`) are 
 
 from __future__ import annotations
 
-from enum import Enum
-
 from attrs import frozen
 
+from canarycore._enum import OneOf
 
-class Phase(Enum):
+
+class Phase(OneOf):
     """Flagger's phases of a Canary (`status.phase`)."""
 
     INITIALIZING = "Initializing"
@@ -34,8 +34,6 @@ class Phase(Enum):
     FAILED = "Failed"
     TERMINATING = "Terminating"
     TERMINATED = "Terminated"
-
-    __hash__ = object.__hash__  # members are singletons; Enum would hash the name on every look-up
 
 
 IDLE = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
@@ -54,7 +52,7 @@ BEFORE_PROMOTION = frozenset({Phase.WAITING}) | ACTIVE
 UNDER_WAY = BEFORE_PROMOTION | PROMOTION
 
 
-class Rule(Enum):
+class Rule(OneOf):
     """Why a decision came out as it did. The value is how it is told."""
 
     # changes of phase
@@ -103,8 +101,6 @@ class Rule(Enum):
     RESTORING = "the target is being restored"
     IDLE = "nothing to do"
     GONE = "the rollout has ended"
-
-    __hash__ = object.__hash__
 
 
 WAITS = frozenset(

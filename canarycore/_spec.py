@@ -7,15 +7,14 @@ combinations cannot be built: validators speak in the owner's terms.
 
 from __future__ import annotations
 
-from enum import Enum
-
 from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, le
 
+from canarycore._enum import OneOf
 from canarycore._ladder import Ladder
 
 
-class HookType(Enum):
+class HookType(OneOf):
     """When a webhook is called (Flagger's `webhooks[].type`)."""
 
     CONFIRM_ROLLOUT = "confirm-rollout"
@@ -27,10 +26,8 @@ class HookType(Enum):
     ROLLBACK = "rollback"
     EVENT = "event"
 
-    __hash__ = object.__hash__
 
-
-class CheckKind(Enum):
+class CheckKind(OneOf):
     """Where a check's number comes from, and therefore how Flagger words its failure."""
 
     SUCCESS_RATE = "request-success-rate"
@@ -38,17 +35,15 @@ class CheckKind(Enum):
     TEMPLATE = "template"
     QUERY = "query"
 
-    __hash__ = object.__hash__
 
-
-class NoData(Enum):
+class NoData(OneOf):
     """What an analysis without data counts as (`analysis.noData`)."""
 
     FAIL = "fail"
     HOLD = "hold"
 
 
-class Severity(Enum):
+class Severity(OneOf):
     """Of an alert (`alerts[].severity`), rising."""
 
     INFO = "info"

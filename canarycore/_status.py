@@ -6,11 +6,11 @@ can go on from there: `decide` needs nothing else of the past. Times are seconds
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from canarycore._enum import OneOf
 from canarycore._ladder import GROUND, Rung
 from canarycore._phases import Phase
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from canarycore._notices import Notice
 
 
-class Reason(Enum):
+class Reason(OneOf):
     """How the rollout came to its phase: carried along, so that the texts at the end are true."""
 
     NONE = ""
@@ -33,16 +33,12 @@ class Reason(Enum):
     PROMOTION = "PromotionFailed"
     ABORTED = "Aborted"
 
-    __hash__ = object.__hash__
 
-
-class Pending(Enum):
+class Pending(OneOf):
     """Work that a finished phase still owes."""
 
     HOOKS = "post-rollout hooks"
     SETTLE = "settle"
-
-    __hash__ = object.__hash__
 
 
 @frozen(kw_only=True, slots=False)  # a dict is copied in a third of the time, and every decision makes a copy

@@ -6,10 +6,10 @@ hooks), is a question instead (`canarycore._questions`).
 
 from __future__ import annotations
 
-from enum import Enum
-
 from attrs import field, frozen
 from attrs.validators import ge, le
+
+from canarycore._enum import OneOf
 
 
 @frozen(kw_only=True)
@@ -70,7 +70,7 @@ class Routes:
 PRIMARY_ONLY = Routes()
 
 
-class CommandKind(Enum):
+class CommandKind(OneOf):
     """What an operator may ask of a rollout at run time."""
 
     PROMOTE = "promote"
@@ -79,8 +79,6 @@ class CommandKind(Enum):
     RESUME = "resume"
     RETRY = "retry"
     SKIP_TO = "skip-to"
-
-    __hash__ = object.__hash__
 
 
 @frozen(kw_only=True)

@@ -74,7 +74,10 @@ class UnknownProvider(CanaryError):
 
     def __init__(self, port: str, name: str, installed: tuple[str, ...], distribution: str = "") -> None:
         """`distribution`: the one that is known to provide it, or empty."""
-        self.port, self.name, self.installed, self.distribution = port, name, installed, distribution
+        self.port: str = port
+        self.name: str = name
+        self.installed: tuple[str, ...] = installed
+        self.distribution: str = distribution
         known = ", ".join(installed) or "none"
         remedy = f"pip install {distribution}" if distribution else "Install the distribution that provides it"
         super().__init__(f"unknown {port} {name!r}: installed are {known}. {remedy}.")

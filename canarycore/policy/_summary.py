@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from math import sqrt
 from statistics import NormalDist, fmean, quantiles, stdev
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+
+from canarycore._enum import OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
-class Outcome(Enum):
+class Outcome(OneOf):
     """How a run ended. UNDECIDED: it still waited when the simulation lost patience, for a gate for instance."""
 
     PROMOTED = "promoted"

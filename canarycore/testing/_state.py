@@ -10,7 +10,6 @@ All times are seconds on the simulated clock; `State.shifted` moves them togethe
 
 from __future__ import annotations
 
-from enum import Enum
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from canarycore._effects import (
     ScaleUp,
     SetRoutes,
 )
+from canarycore._enum import OneOf
 from canarycore._questions import HookAnswer
 from canarycore._status import Status
 from canarycore._world import Command, Routes, Workload
@@ -192,7 +192,7 @@ class Scaler:
     paused: bool = False
 
 
-class FaultKind(Enum):
+class FaultKind(OneOf):
     """What can go wrong at a write (a commit, an effect, a notice, a call of a hook) or at an observation."""
 
     CRASH_BEFORE = "the process dies before write n"
@@ -203,8 +203,6 @@ class FaultKind(Enum):
     RIVAL = "another process runs a whole cycle just before write n"
     STALE_WORLD = "observation n shows the workloads and routes of the observation before"
     STALE_STATUS = "observation n shows the status and version of the observation before"
-
-    __hash__ = object.__hash__
 
 
 READS = frozenset({FaultKind.STALE_WORLD, FaultKind.STALE_STATUS})

@@ -48,7 +48,9 @@ class InvariantViolated(CanaryError, AssertionError):
     """A write that must not be. `name` is I1 to I14 or "table"; `script` runs the schedule again."""
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
-        self.name, self.found, self.script = name, found, script
+        self.name: str = name
+        self.found: str = found
+        self.script: str = script
         super().__init__(f"{name} ({text}): {found}\n\nThe last cycles:\n{last}\n\nThe schedule:\n{script}")
 
 

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
-    from canarycore._cycle import Request
     from canarycore._case import Because
+    from canarycore._cycle import Request
     from canarycore._notices import Notice
     from canarycore._questions import Answer, Question
     from canarycore._spec import Check, Hook, Rollout

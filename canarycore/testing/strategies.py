@@ -53,9 +53,9 @@ from canarycore.testing.world import World
 
 try:
     from hypothesis import strategies as st
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     message = "canarycore.testing.strategies needs Hypothesis: pip install canarycore[testing]"
-    raise ModuleNotFoundError(message, name=missing.name) from missing
+    raise ModuleNotFoundError(message, name=_missing.name) from _missing
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy

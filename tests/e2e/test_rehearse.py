@@ -184,3 +184,19 @@ def test_blue_green_is_judged_by_a_load_test_and_not_on_users(canary: Canary, ne
     checks = [check for line in rehearsal.all("decision") for check in line["checks"]]
     assert all(check["samples"] > 0 for check in checks)
     assert _weights(rehearsal) == ([0, 100, 0] if code == 0 else [0])
+
+
+@pytest.mark.parametrize("phase", ["Waiting", "Progressing", "WaitingPromotion", "Promoting", "Finalising"])
+def test_an_abort_in_every_phase_ends_in_failed_with_all_traffic_on_the_primary(canary: Canary, phase: str) -> None:
+    manifest = canary.manifest
+    kind = {"Waiting": "confirm-rollout", "WaitingPromotion": "confirm-promotion"}.get(phase)
+    if kind:
+        gate = f"      - name: go\n        type: {kind}\n        url: http://tester/\n"
+        manifest.write_text(manifest.read_text() + gate)
+    rehearsal = canary.rehearse(manifest, *(("--gate", "go=deny") if kind else ()))
+    rehearsal.until(kind="decision", phase=phase)
+    assert canary.run("abort").returncode == 0
+    code, result = rehearsal.end()
+    assert (code, result["outcome"], result["reason"], result["bad_requests"]) == (3, "Failed", "Aborted", 0)
+    assert _weights(rehearsal)[-1] == 0
+    assert canary.left_behind() == []

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from canarycore import CommandKind
 from canarycore_cli import rehearsals
 from canarycore_cli.console import TROUBLE, BadInput, fail, out, print_json
-from canarycore_local.rehearsal import STORE
-from canarycore_local.store import SqliteStore
+from canarycore_local.store import STORE, SqliteStore
 
 if TYPE_CHECKING:
     from pathlib import Path

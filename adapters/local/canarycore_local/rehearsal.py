@@ -40,7 +40,7 @@ from canarycore_local.metrics import EnvoyMetrics, measuring
 from canarycore_local.processes import PATIENCE, own
 from canarycore_local.processes import stop_everything as stop
 from canarycore_local.router import EnvoyRouter
-from canarycore_local.store import SqliteStore, key_of
+from canarycore_local.store import STORE, SqliteStore, key_of
 from canarycore_local.traffic import Generator, Traffic, Window, generating
 from canarycore_local.versions import Version
 from canarycore_runtime.ports import HookPort, MetricSource, Notifier, Parts
@@ -64,9 +64,6 @@ __all__ = [
     "resume",
     "stop",
 ]
-
-STORE = "status.sqlite"
-"""The store's file in the folder of a rehearsal."""
 
 STARTING = 10.0
 """Seconds: no progress deadline is shortened below, for a process starts no faster in a faster rehearsal."""

@@ -40,6 +40,9 @@ CREATE TABLE IF NOT EXISTS commands (
 );
 """
 
+STORE = "status.sqlite"
+"""The store's file in the folder of a rehearsal."""
+
 _BUSY = 5.0
 _POLL = 0.2
 

@@ -1,0 +1,100 @@
+"""What one distribution does when it is installed alone: `python alone.py DISTRIBUTION`, by the Python it is installed in.
+
+It works, and what it could do with more says what to install. Only the standard library is imported here, for nothing
+else is sure to be there. The nox session `wheel` runs it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGES = (
+    "canarycore",
+    "canarycore_runtime",
+    "canarycore_metrics",
+    "canarycore_hooks",
+    "canarycore_local",
+    "canarycore_cli",
+)
+NEEDS = {
+    "canarycore": {"canarycore"},
+    "canarycore_runtime": {"canarycore", "canarycore_runtime"},
+    "canarycore_metrics": {"canarycore", "canarycore_runtime", "canarycore_metrics"},
+    "canarycore_hooks": {"canarycore", "canarycore_runtime", "canarycore_hooks"},
+    "canarycore_local": {"canarycore", "canarycore_runtime", "canarycore_local"},
+    "canarycore_cli": {"canarycore", "canarycore_runtime", "canarycore_cli"},
+}
+"""Which of our packages are there when one was installed."""
+
+CANARY = Path(__file__).parents[2] / "examples" / "manifests" / "flagger-appmesh-guide" / "canary.yaml"
+
+
+def core() -> None:
+    """Decides; YAML and Hypothesis are extras."""
+    cc = import_module("canarycore")
+    rollout = cc.Rollout(name="shop", target=cc.TargetRef(name="shop"), ladder=cc.Ladder(step=50))
+    decision = cc.decide(rollout, cc.Status(), cc.Known(cc.World(now=0.0)))
+    assert decision.because.rule is cc.Rule.DETECTED
+    assert "canarycore[yaml]" in complaint("from canarycore.manifest import load; load([('a', 'kind: Canary')])")
+    assert "canarycore[testing]" in complaint("import canarycore.testing.strategies")
+
+
+def runtime() -> None:
+    """Names the distribution of an adapter that is not there."""
+    assert "canarycore-local" in complaint("from canarycore_runtime import load; load('routers', 'local')")
+
+
+def metrics() -> None:
+    """Is found by its name."""
+    import_module("canarycore_runtime").load("metrics", "prometheus")
+
+
+def hooks() -> None:
+    """Is found by its name."""
+    import_module("canarycore_runtime").load("hooks", "http")
+
+
+def local() -> None:
+    """Is found by its name."""
+    import_module("canarycore_runtime").load("routers", "local")
+
+
+def cli() -> None:
+    """Lints and simulates; a rehearsal says what it needs."""
+    assert command("lint", str(CANARY)).returncode == 0
+    assert command("simulate", str(CANARY)).returncode == 0
+    rehearsal = command("rehearse", str(CANARY))
+    assert rehearsal.returncode == 2, rehearsal
+    assert "canarycore-local" in rehearsal.stderr
+
+
+CHECKS = dict(zip(PACKAGES, (core, runtime, metrics, hooks, local, cli), strict=True))
+
+
+def complaint(program: str) -> str:
+    """What a program that must fail says."""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode != 0, program
+    return result.stderr
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`canary`, run to its end."""
+    return subprocess.run([sys.executable, "-m", "canarycore_cli", *arguments], capture_output=True, text=True)
+
+
+def main(distribution: str) -> None:
+    """Fails by an AssertionError."""
+    package = distribution.replace("-", "_")
+    found = {name for name in PACKAGES if find_spec(name) is not None}
+    assert found == NEEDS[package], f"found {found}, expected {NEEDS[package]}"
+    CHECKS[package]()
+    print(f"{distribution} works alone")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

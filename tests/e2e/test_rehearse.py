@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sys
 import time
 from random import Random
 from urllib.parse import urlsplit
@@ -199,4 +200,28 @@ def test_an_abort_in_every_phase_ends_in_failed_with_all_traffic_on_the_primary(
     code, result = rehearsal.end()
     assert (code, result["outcome"], result["reason"], result["bad_requests"]) == (3, "Failed", "Aborted", 0)
     assert _weights(rehearsal)[-1] == 0
+    assert canary.left_behind() == []
+
+
+def test_commands_of_ones_own_are_rolled_out(canary: Canary) -> None:
+    """A server that knows no /readyz and listens on $PORT."""
+    serve = f"{sys.executable} -m http.server $PORT --bind 127.0.0.1 --directory"
+    (canary.folder / "one").mkdir()
+    (canary.folder / "two").mkdir()
+    rehearsal = canary.rehearse(
+        canary.manifest, "--old-cmd", f"{serve} {canary.folder}/one", "--new-cmd", f"{serve} {canary.folder}/two"
+    )
+    code, result = rehearsal.end()
+    assert (code, result["outcome"], result["bad_requests"]) == (0, "Succeeded", 0)
+    assert set(result["requests_by_version"]) == {"v1", "v2"}
+
+
+def test_it_ends_when_nobody_reads_its_story(canary: Canary) -> None:
+    rehearsal = canary.rehearse(canary.manifest)
+    rehearsal.until(kind="start")
+    assert rehearsal.process.stdout is not None
+    rehearsal.process.stdout.close()
+    assert rehearsal.process.wait(timeout=30) == 1
+    assert rehearsal.process.stderr is not None
+    assert "Traceback" not in rehearsal.process.stderr.read()
     assert canary.left_behind() == []

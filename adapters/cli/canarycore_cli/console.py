@@ -7,6 +7,7 @@ command ends with a traceback over something that its user can put right.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
@@ -31,6 +32,8 @@ OK, TROUBLE, BAD_INPUT, ROLLED_BACK = 0, 1, 2, 3
 _DISTRIBUTIONS = {
     "canarycore_runtime": "canarycore-runtime",
     "canarycore_local": "canarycore-local",
+    "envoy": "canarycore-local",
+    "aiohttp": "canarycore-local",
     "canarycore_hooks": "canarycore-hooks",
     "canarycore_metrics": "canarycore-metrics",
     "ruamel": "canarycore[yaml]",
@@ -62,6 +65,27 @@ def print_json(data: object) -> None:
     sys.stdout.flush()
 
 
+class JsonLines:
+    """Prints one object a line, until its reader has gone (`canary ... --json | head -1`)."""
+
+    def __init__(self) -> None:
+        self.is_read = True
+
+    def __call__(self, data: object) -> None:
+        if not self.is_read:
+            return
+        try:
+            print_json(data)
+        except BrokenPipeError:
+            self.is_read = False
+            _close_stdout()
+
+
+def _close_stdout() -> None:
+    """Nobody reads: what is left in buffers must not fail again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def tells_errors(command: Callable[P, T]) -> Callable[P, T]:
     """A command whose errors are told in words: 2 for what the user can put right, 1 for the rest."""
 
@@ -79,10 +103,11 @@ def tells_errors(command: Callable[P, T]) -> Callable[P, T]:
             if distribution is None:
                 raise
             fail(f"this needs {distribution}, which is not installed: pip install {distribution!r}", BAD_INPUT)
+        except BrokenPipeError:
+            _close_stdout()
+            raise typer.Exit(TROUBLE) from None
         except (CanaryError, OSError) as error:
             fail(str(error), TROUBLE)
-        except BrokenPipeError:
-            raise typer.Exit(TROUBLE) from None
 
     return told
 

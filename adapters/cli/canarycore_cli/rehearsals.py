@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 TRACE = "trace.ndjson"
 """The story of a rehearsal in its folder, one JSON object a line."""
 
+LOG = "canary.log"
+"""What the library logged."""
+
 OPTIONS = "options.json"
 """What whoever resumes a rehearsal has to know and is not in its script."""
 
@@ -67,7 +70,7 @@ def clear(folder: Path) -> None:
     if not folder.exists():
         return
     names = {entry.name for entry in folder.iterdir()}
-    if not holds_rehearsal(folder) and names - {TRACE, OPTIONS}:
+    if not holds_rehearsal(folder) and names - {TRACE, OPTIONS, LOG}:
         raise BadInput(f"--state-dir {folder}: found other files, expected an empty folder or one of a rehearsal")
     shutil.rmtree(folder)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -22,11 +23,11 @@ from canarycore_cli.console import (
     ROLLED_BACK,
     TROUBLE,
     BadInput,
+    JsonLines,
     approval,
     err,
     out,
     pairs,
-    print_json,
     share,
 )
 from canarycore_cli.describe import described
@@ -98,13 +99,15 @@ def run(options: Options) -> int:
         _make_room(folder)
         _remember(options, folder)
     console = view.console if view else out()
-    story = Story((Trace(folder / rehearsals.TRACE), print_json if options.as_json else Teller(console)))
+    logging.basicConfig(filename=folder / rehearsals.LOG, level=logging.WARNING)
+    lines = JsonLines()
+    story = Story((Trace(folder / rehearsals.TRACE), lines if options.as_json else Teller(console)))
     for remark in _remarks(rollout, options, folder):
         story.line("remark", text=remark)
     try:
         with rehearsals.registered(f"{rollout.namespace}/{rollout.name}", folder):
             stage = local.Stage(gates=gates, constants=constants, notifiers=(story,))
-            result = asyncio.run(_perform(script, folder, stage, story, view, options))
+            result = asyncio.run(_perform(script, folder, stage, story, view, lines, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err().print("stopped: everything that was started has ended", style="yellow")
         return TROUBLE
@@ -114,7 +117,13 @@ def run(options: Options) -> int:
 
 
 async def _perform(
-    script: local.Script, folder: Path, stage: local.Stage, story: Story, view: View | None, options: Options
+    script: local.Script,
+    folder: Path,
+    stage: local.Stage,
+    story: Story,
+    view: View | None,
+    lines: JsonLines,
+    options: Options,
 ) -> Json:
     with _stoppable():
         async with AsyncExitStack() as around:
@@ -123,7 +132,7 @@ async def _perform(
             rehearsal = await around.enter_async_context(opened)
             _tell_start(story, rehearsal)
             on_cycle = view.heard(story.cycle) if view else story.cycle
-            async with Runner(rehearsal.parts, on_cycle=on_cycle), _watched(story, view, rehearsal):
+            async with Runner(rehearsal.parts, on_cycle=on_cycle), _watched(story, view, lines, rehearsal):
                 status = await rehearsal.play()
         story.look(rehearsal.splits(), over=True)
         return story.end(rehearsal, status)
@@ -155,11 +164,17 @@ def _stoppable() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _watched(story: Story, view: View | None, rehearsal: local.Rehearsal) -> AsyncIterator[None]:
-    """Splits are told, and the view is drawn, while the context lasts."""
+async def _watched(
+    story: Story, view: View | None, lines: JsonLines, rehearsal: local.Rehearsal
+) -> AsyncIterator[None]:
+    """Splits are told, and the view is drawn, while the context lasts; without a reader the rehearsal ends."""
+    performing = asyncio.current_task()
+    assert performing is not None
 
     async def watch() -> None:
         while True:
+            if not lines.is_read:
+                performing.cancel()
             story.look(rehearsal.splits())
             if view:
                 view.draw()

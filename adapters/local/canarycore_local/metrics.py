@@ -24,6 +24,7 @@ from attrs import frozen
 
 from canarycore import CheckKind, MetricAnswer
 from canarycore.errors import WorldError
+from canarycore_local.alongside import alongside
 from canarycore_local.envoy import Side
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import MetricSource
 
 _READINGS = 50
+_SPARE = 10
 _SHORTEST_GAP = 0.05
 _LONGEST_GAP = 1.0
 _CANARY = rf"cluster\.{Side.CANARY.value}\.upstream_rq_"
@@ -108,7 +110,7 @@ class EnvoyMetrics:
 
     async def watch(self, windows: Iterable[float]) -> None:
         """Read as often as `windows` (seconds) need, for ever."""
-        self._trails = {window: deque(maxlen=_READINGS + 2) for window in windows}
+        self._trails = {window: deque(maxlen=_READINGS + _SPARE) for window in windows}
         gaps = {window: max(window / _READINGS, _SHORTEST_GAP) for window in self._trails}
         pause = min([*gaps.values(), _LONGEST_GAP])
         while True:
@@ -118,7 +120,7 @@ class EnvoyMetrics:
                 pass  # whoever asks now is told; a gap in the readings harms nobody
             else:
                 for window, trail in self._trails.items():
-                    if not trail or reading.at >= trail[-1].at + gaps[window]:
+                    if not trail or _is_due(reading, trail[-1], gaps[window]):
                         trail.append(reading)
             await asyncio.sleep(pause)
 
@@ -129,12 +131,8 @@ class EnvoyMetrics:
 @asynccontextmanager
 async def measuring(metrics: EnvoyMetrics, rollout: Rollout) -> AsyncIterator[EnvoyMetrics]:
     """Metrics that read for the rollout's checks, for as long as the context lasts."""
-    async with asyncio.TaskGroup() as group:
-        loop = group.create_task(metrics.watch({check.window for check in rollout.checks}))
-        try:
-            yield metrics
-        finally:
-            loop.cancel()
+    async with alongside(metrics.watch({check.window for check in rollout.checks})):
+        yield metrics
 
 
 def _parsed(stats: Json, revision: str) -> Reading:
@@ -152,6 +150,11 @@ def _parsed(stats: Json, revision: str) -> Reading:
         bad=counters.get("5xx", 0),
         latencies=latencies,
     )
+
+
+def _is_due(reading: Reading, last: Reading, gap: float) -> bool:
+    """Whether it is time for another reading of a trail; with another revision, the counting begins anew."""
+    return reading.at >= last.at + gap or reading.revision != last.revision
 
 
 def _since(trail: Iterable[Reading], start: float, revision: str) -> Reading | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from canarycore.errors import WorldError
-from canarycore_local.warden import GRACE, HELD, RECORD
+from canarycore_local.warden import GRACE, HELD, LOCK, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -41,7 +42,8 @@ class Process:
 class Processes:
     """The connection to a warden. As long as it is open, the warden waits for nobody else."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, folder: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._folder = folder
         self._reader = reader
         self._writer = writer
         self._turn = asyncio.Lock()
@@ -69,7 +71,9 @@ class Processes:
     async def end(self) -> None:
         """Stop every process, and the warden too. Returns when the last of them has ended."""
         await self._ask(do="end")
-        await self._reader.read()  # the warden's end closes the connection
+        with (self._folder / LOCK).open("w") as lock:
+            while not _is_free(lock):  # noqa: ASYNC110 - the dead do not tell
+                await asyncio.sleep(_POLL)
         self.ended = True
 
     def close(self) -> None:
@@ -119,7 +123,7 @@ async def find(folder: Path) -> Processes | None:
         reader, writer = await asyncio.open_unix_connection(record["socket"])
     except (FileNotFoundError, ConnectionError):
         return None
-    return Processes(reader, writer)
+    return Processes(folder, reader, writer)
 
 
 async def stop_everything(folder: Path) -> bool:
@@ -131,6 +135,14 @@ async def stop_everything(folder: Path) -> bool:
         await processes.end()
     finally:
         processes.close()
+    return True
+
+
+def _is_free(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True
 
 

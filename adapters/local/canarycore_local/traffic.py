@@ -25,6 +25,7 @@ import aiohttp
 from attrs import define, field, frozen
 from attrs.validators import ge, gt, le
 
+from canarycore_local.alongside import alongside
 from canarycore_local.router import REVISION_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -237,16 +238,10 @@ async def generating(url: str, traffic: Traffic) -> AsyncIterator[Generator]:
     """A generator that waits to be started; the context ends when its last request is answered."""
     timeout = aiohttp.ClientTimeout(total=traffic.timeout)
     connections, no_memory = aiohttp.TCPConnector(limit=0), aiohttp.DummyCookieJar()  # each request is a new user
-    async with (
-        aiohttp.ClientSession(timeout=timeout, connector=connections, cookie_jar=no_memory) as session,
-        asyncio.TaskGroup() as group,
-    ):
+    async with aiohttp.ClientSession(timeout=timeout, connector=connections, cookie_jar=no_memory) as session:
         generator = Generator(session, url, traffic)
-        group.create_task(generator.run())
-        try:
+        async with alongside(generator.run(), generator.stop):
             yield generator
-        finally:
-            generator.stop()
 
 
 def _merged(tallies: Iterator[Tally]) -> Tally:

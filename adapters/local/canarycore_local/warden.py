@@ -63,12 +63,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to run on without an owner")
     options = parser.parse_args()
-    with (options.folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit(HELD)
-        asyncio.run(_Warden(options.folder, options.patience).run())
+    lock = os.open(options.folder / LOCK, os.O_CREAT | os.O_WRONLY)  # never closed: free once this process is gone
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(HELD)
+    asyncio.run(_Warden(options.folder, options.patience).run())
 
 
 class _Warden:
@@ -141,13 +141,14 @@ class _Warden:
         return {"processes": {name: process.described() for name, process in self._processes.items()}}
 
     async def _stop(self, name: str, grace: float) -> Message:
-        self._processes[name].stop(grace)
+        if name in self._processes:
+            self._processes[name].stop(grace)
         return {}
 
     async def _forget(self, name: str) -> Message:
-        if self._processes[name].running:
+        if name in self._processes and self._processes[name].running:
             raise ValueError(f"{name} is still running: stop it first")
-        del self._processes[name]
+        self._processes.pop(name, None)
         return {}
 
     async def _end(self) -> Message:

@@ -33,6 +33,7 @@ from attrs import define, evolve, frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
+from canarycore_local.alongside import alongside
 from canarycore_local.envoy import HOST, LONGEST_REQUEST, Endpoint, Side
 from canarycore_local.versions import Version
 from canarycore_runtime.ports import Workloads
@@ -146,10 +147,7 @@ class LocalWorkload:
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
         """Run a copy of the target as the primary."""
-        if self._plan.primary is None:
-            await self._change(primary=self._target_carrying(revision))
-        elif self._plan.primary.revision != revision:
-            raise Refused(f"the primary carries {self._plan.primary.revision} already, not {revision}: promote instead")
+        await self.promote(rollout, revision)
 
     async def scale_up(self, rollout: Rollout) -> None:
         """Run the target."""
@@ -162,7 +160,7 @@ class LocalWorkload:
             one.draining_since = one.draining_since or time.monotonic()
 
     async def promote(self, rollout: Rollout, revision: str) -> None:
-        """Replace the primary by a copy of the target, and keep what it carried."""
+        """Run a copy of the target as the primary, in place of the one there is, and keep what that carried."""
         if self._plan.primary is None or self._plan.primary.revision != revision:
             await self._change(primary=self._target_carrying(revision))
 
@@ -259,7 +257,7 @@ class LocalWorkload:
 
     async def _look(self) -> None:
         """Learn which processes live, which are ready, and what the leaving ones still have to answer."""
-        self._leaving = dict.fromkeys(Side, 0)
+        leaving = dict.fromkeys(Side, 0)
         living: dict[str, _Instance] = {}
         hosts = await self._envoy.hosts()
         for name, process in (await self._processes.all()).items():
@@ -269,13 +267,13 @@ class LocalWorkload:
             if not process.running:
                 await self._bury(side, process)
             elif process.stopping:
-                self._leaving[side] += 1
+                leaving[side] += 1
             else:
                 # one that is new to us, but not to Envoy, was ready when our predecessor was killed
                 port = process.note["port"]
                 adopted = _Instance(name, side, process.note["revision"], port, ready=port in hosts[side])
                 living[name] = self._instances.get(name, adopted)
-        self._instances = living
+        self._instances, self._leaving = living, leaving
         async with asyncio.TaskGroup() as group:
             for one in living.values():
                 group.create_task(self._probe(one))
@@ -382,14 +380,11 @@ class LocalWorkload:
 async def running(processes: Processes, envoy: Envoy, folder: Path, key: str) -> AsyncIterator[LocalWorkload]:
     """The workload of the rollout `key` in `folder`, tended while the context lasts. Its processes outlive it."""
     timeout = aiohttp.ClientTimeout(total=_PROBE)
-    async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
+    async with aiohttp.ClientSession(timeout=timeout) as session:
         workload = LocalWorkload(processes, envoy, folder, session, key)
         await workload.step()
-        loop = group.create_task(workload.tend())
-        try:
+        async with alongside(workload.tend()):
             yield workload
-        finally:
-            loop.cancel()
 
 
 def _load(folder: Path) -> Plan:

@@ -19,6 +19,7 @@ from canarycore_local.versions import Version
 from canarycore_runtime.testing.contracts._samples import rollout
 
 V1, V2 = Version(label="v1"), Version(label="v2")
+KEY = "default/podinfo"
 MARK = "CANARYCORE_TEST"
 SURE = 4.5
 """Standard deviations that a share may be off: one run in a hundred thousand."""
@@ -66,17 +67,21 @@ def is_settled(side):
 
 
 @pytest.fixture
-async def plane(tmp_path, clean):
-    """A plane that ends with the test."""
+async def proxy(tmp_path, clean):
+    """A warden and an Envoy that end with the test."""
     async with own(tmp_path) as processes:
         try:
-            async with (
-                envoy.running(processes, tmp_path / "envoy") as proxy,
-                workload.running(processes, proxy, tmp_path, "default/podinfo") as working,
-            ):
-                yield Plane(processes, proxy, working)
+            async with envoy.running(processes, tmp_path / "envoy") as proxy:
+                yield processes, proxy
         finally:
             await processes.end()
+
+
+@pytest.fixture
+async def plane(proxy, tmp_path):
+    """The same with a workload."""
+    async with workload.running(*proxy, tmp_path, KEY) as working:
+        yield Plane(*proxy, working)
 
 
 @pytest.fixture
@@ -117,4 +122,4 @@ async def enough(generator, requests):
     return generator.window
 
 
-__all__ = ["V1", "V2", "Plane", "WorldError", "enough", "is_share", "marked"]
+__all__ = ["KEY", "V1", "V2", "Plane", "WorldError", "enough", "is_share", "marked"]

@@ -14,7 +14,7 @@ from canarycore_local.envoy import Side
 from canarycore_local.faults import Faults
 from canarycore_local.versions import Version
 from canarycore_runtime.testing.contracts import WorkloadContract
-from tests.adapters.local.conftest import V1, V2, enough
+from tests.adapters.local.conftest import KEY, V1, V2, Plane, enough
 
 pytestmark = pytest.mark.e2e
 
@@ -173,27 +173,29 @@ async def test_a_target_scaled_down_and_up_with_another_version_is_not_served_by
     await plane.until(lambda seen: seen.target.total == 1 and seen.target.ready == 0)
 
 
-async def test_whoever_comes_after_finds_plan_and_processes(plane, tmp_path):
-    await plane.initialise(V1)
-    await plane.workload.deploy(V2)
-    await plane.settle()
-    await plane.workload.promote(plane.rollout, V2.revision)
-    await plane.settle()
-    before, running = await plane.workload.observe(plane.rollout), await pids(plane, Side.PRIMARY)
+async def test_whoever_comes_after_finds_plan_and_processes(proxy, tmp_path):
+    async with workload.running(*proxy, tmp_path, KEY) as predecessor:
+        plane = Plane(*proxy, predecessor)
+        await plane.initialise(V1)
+        await plane.workload.deploy(V2)
+        await plane.settle()
+        await plane.workload.promote(plane.rollout, V2.revision)
+        await plane.settle()
+        before, running = await predecessor.observe(plane.rollout), await pids(plane, Side.PRIMARY)
+    async with workload.running(*proxy, tmp_path, KEY) as successor:
+        after = await successor.observe(plane.rollout)
 
-    async with workload.running(plane.processes, plane.envoy, tmp_path, "default/podinfo") as successor:
-        assert await successor.observe(plane.rollout) == before
+    assert after == before
     assert await pids(plane, Side.PRIMARY) == running
     assert before.kept == (V1.revision, V2.revision)
 
 
 async def test_a_change_is_told_with_the_rollout_s_key(plane):
     changes = plane.workload.changes()
-    await asyncio.wait_for(anext(changes), 10)
 
     await plane.workload.deploy(V1)
 
-    assert await asyncio.wait_for(anext(changes), 10) == "default/podinfo"
+    assert await asyncio.wait_for(anext(changes), 10) == KEY
     await changes.aclose()
 
 

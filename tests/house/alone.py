@@ -1,4 +1,4 @@
-"""What one distribution does when it is installed alone: `python alone.py DISTRIBUTION`, by the Python it is installed in.
+"""What a distribution does when it is installed alone: `python alone.py DISTRIBUTION`, by the Python that has it.
 
 It works, and what it could do with more says what to install. Only the standard library is imported here, for nothing
 else is sure to be there. The nox session `wheel` runs it.

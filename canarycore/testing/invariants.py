@@ -167,14 +167,16 @@ def effects_follow_from_the_stored_status(moment: Moment, history: Sequence[Reco
 
 
 def no_rollback_onto_the_rejected_revision(moment: Moment, history: Sequence[Record]) -> str | None:
-    """I6: in Failed, traffic goes back only to a primary that carries the promoted revision."""
+    """I6: in Failed, traffic goes back only to a primary that wholly carries the promoted revision."""
     del history
     before, after, status = moment.before.routes, _new_routes(moment), moment.before.status
     if after is None or before is None or status.phase is not Phase.FAILED or after.weight >= before.weight:
         return None
-    primary = moment.before.primary
-    found = "nothing" if primary is None else primary.revision
-    return None if found == status.promoted else f"traffic went back to a primary that carries {found}"
+    primary = observe(moment.before).primary
+    if primary is None or primary.revision != status.promoted:
+        return f"traffic went back to a primary that carries {'nothing' if primary is None else primary.revision}"
+    rejected = primary.total - primary.updated
+    return f"traffic went back to a primary with {rejected} pods of another revision" if rejected else None
 
 
 def a_new_revision_first_takes_the_traffic_away(moment: Moment, history: Sequence[Record]) -> str | None:

@@ -36,6 +36,7 @@ from canarycore.testing import (
     Fault,
     Measure,
     Order,
+    Pace,
     Recreate,
     RemoveTarget,
     RouteByHand,
@@ -159,6 +160,12 @@ def starts_slowly(world: World) -> None:
 
 def primary_never_takes_over(world: World) -> None:
     world.do(Deploy("v2"), SetPace("primary/v2", stuck(25))).run()
+
+
+def primary_takes_over_halfway(world: World) -> None:
+    """One of two pods of the primary gets ready with v2; v1 takes a while to come back."""
+    world.do(Deploy("v2"), SetPace("primary/v2", Pace(delay=20.0, stuck=15.0))).run(until=taking_over)
+    world.do(SetPace("primary/v1", after(5))).run()
 
 
 def primary_takes_its_time(world: World) -> None:
@@ -295,6 +302,7 @@ SITUATIONS: dict[str, Callable[[World], None]] = {
         given_up_by_the_platform,
         starts_slowly,
         primary_never_takes_over,
+        primary_takes_over_halfway,
         primary_takes_its_time,
         primary_loses_its_pods,
         primary_stays_away,

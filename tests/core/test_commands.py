@@ -14,6 +14,7 @@ from canarycore.testing import (
     Edit,
     Measure,
     Order,
+    RouteByHand,
     SetPace,
     World,
 )
@@ -59,8 +60,7 @@ def test_a_command_is_carried_out_where_it_makes_sense_and_refused_elsewhere(pha
 @pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
 def test_a_command_is_handled_once(phase, kind):
     world = at(phase).do(Order(kind, 50)).run(until=100.0)
-    handled = [record for record in world.history if record.committed and record.committed.handled]
-    rules = [record.decision.because.rule for record in handled]
+    rules = [record.decision.because.rule for record in world.history if record.committed]
     assert sum(rule in {*CARRIED_OUT.values(), Rule.RESUMED, Rule.REFUSED} for rule in rules) == 1
 
 
@@ -158,6 +158,12 @@ def test_while_suspended_nothing_is_converged_and_it_is_told_once():
     told = [notice for notice in world.notices if "suspended" in notice.text]
     assert (world.status.rung.weight, len(told)) == (20, 1)
     assert world.history[-1].effects == ()
+
+
+def test_while_suspended_routes_that_others_set_are_left_alone():
+    world = at(Phase.PROGRESSING)
+    world.do(Edit(evolve(world.state.rollout, suspend=True)), RouteByHand(Routes(weight=7))).run(until=100.0)
+    assert world.state.routes == Routes(weight=7)
 
 
 def test_a_command_after_the_end_is_left_alone():

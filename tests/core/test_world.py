@@ -179,6 +179,14 @@ def test_a_timeout_is_carried_out_or_not(kind, phase):
     assert world.phase is phase
 
 
+def test_effects_end_at_the_first_that_fails():
+    """ResumeScaler times out: ScaleUp, which comes after it, is not tried in that cycle."""
+    world = idle(policy(), (Fault(FaultKind.LOST, 1),), scaler=Scaler()).do(Deploy("v2"))
+    record = world.step()
+    assert (record.effects, len(record.troubles)) == ((), 1)
+    assert world.run().phase is Phase.SUCCEEDED
+
+
 def test_a_rival_commits_first():
     world = idle(policy(), (Fault(FaultKind.RIVAL, 0),)).do(Deploy("v2"))
     assert isinstance(world.step().troubles[0], Conflict)

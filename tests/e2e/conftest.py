@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +128,41 @@ class Canary:
         command = [sys.executable, "-m", "canarycore_cli", *map(str, arguments)]
         env = os.environ | {"XDG_CACHE_HOME": str(self.folder / "cache"), "NO_COLOR": "1", "COLUMNS": "200"}
         return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@define
+class Heard:
+    """What a receiver of webhooks was told, by the last part of the path. `answers` are given in turn, then 200."""
+
+    answers: dict[str, list[int]]
+    url: str = ""
+    calls: defaultdict[str, list[Line]] = field(factory=lambda: defaultdict(list))
+
+
+@contextmanager
+def receiver(**answers: list[int]) -> Iterator[Heard]:
+    """A server that receives webhooks."""
+    heard = Heard(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            name = self.path.rpartition("/")[2]
+            heard.calls[name].append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            left = heard.answers.get(name)
+            self.send_response(left.pop(0) if left else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        heard.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield heard
+        server.shutdown()
+        thread.join()
 
 
 def _command_lines() -> Iterator[str]:

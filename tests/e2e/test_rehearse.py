@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.conftest import Canary, Line, Rehearsal
+from tests.e2e.conftest import Canary, Line, Rehearsal, receiver
 
 pytestmark = pytest.mark.e2e
 
@@ -225,3 +225,21 @@ def test_it_ends_when_nobody_reads_its_story(canary: Canary) -> None:
     assert rehearsal.process.stderr is not None
     assert "Traceback" not in rehearsal.process.stderr.read()
     assert canary.left_behind() == []
+
+
+def test_live_hooks_are_called_and_events_told(canary: Canary) -> None:
+    """A gate that opens at its third call, and a receiver of events."""
+    with receiver(gate=[403, 403, 200]) as heard:
+        manifest = canary.manifest
+        hooks = "".join(
+            f"      - name: {name}\n        type: {kind}\n        url: {heard.url}/{name}\n"
+            for name, kind in (("gate", "confirm-promotion"), ("told", "event"))
+        )
+        manifest.write_text(manifest.read_text().replace("http://tester/", f"{heard.url}/load") + hooks)
+        code, _ = canary.rehearse(manifest, "--hooks", "live").end()
+    assert code == 0
+    assert [call["phase"] for call in heard.calls["gate"]] == ["Progressing", "WaitingPromotion", "WaitingPromotion"]
+    told = [call["metadata"]["eventMessage"] for call in heard.calls["told"]]
+    assert "Halt app.test advancement waiting for promotion approval gate" in told
+    assert "Promotion completed! Scaling down app.test" in told
+    assert len(heard.calls["load"]) >= 3

@@ -39,7 +39,7 @@ from canarycore_local.faults import BadFaults, Faults
 from canarycore_local.matching import NoExample, example
 from canarycore_local.traffic import Traffic
 from canarycore_local.versions import Version
-from canarycore_runtime import Runner, load
+from canarycore_runtime import Runner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from canarycore import Rollout
     from canarycore_cli.console import Json
     from canarycore_local.hooks import Gate
-    from canarycore_runtime import MetricSource
 
 HEALTHY = "healthy"
 """What stands for no faults."""
@@ -140,13 +139,18 @@ async def _perform(
 
 async def _with_providers(stage: local.Stage, options: Options, around: AsyncExitStack) -> local.Stage:
     """The stage with real webhooks and a real metrics server, where they are wanted."""
-    hooks: local.Hooks = "local" if options.hooks == "local" else "pass"
-    elsewhere: MetricSource | None = None
     if options.hooks == "live":
-        hooks = await around.enter_async_context(load("hooks", "http")())
+        from canarycore_hooks.webhook import EventHook, WebhookClient
+
+        client = await around.enter_async_context(WebhookClient())
+        stage = evolve(stage, hooks=client, notifiers=(*stage.notifiers, EventHook(client)))
+    elif options.hooks == "pass":
+        stage = evolve(stage, hooks="pass")
     if options.metrics_server:
-        elsewhere = await around.enter_async_context(load("metrics", "prometheus")(options.metrics_server))
-    return evolve(stage, hooks=hooks, elsewhere=elsewhere)
+        from canarycore_metrics.prometheus import PrometheusSource
+
+        stage = evolve(stage, elsewhere=await around.enter_async_context(PrometheusSource(options.metrics_server)))
+    return stage
 
 
 @contextmanager

@@ -331,7 +331,7 @@ def _primary_settling(case: Case) -> Decision | None:
         case.tell_plan(plan)
         since = max(primary.unready_since or world.now, status.since or 0.0)
         if primary.stuck or case.expired(since):
-            return _fail_promotion(case, reason)
+            return _fail_promotion(case, f"{rollout.primary_name} not ready: {reason}")
         return case.wait(Rule.UNREADY, min(case.next_poll, since + rollout.progress_deadline))
     if not plan.done:
         case.tell_plan(plan)

@@ -112,7 +112,7 @@ def wheel(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """A real Envoy and real processes, one after the other: they share two cores."""
     _install_sources(session, "tests")
-    session.run("pytest", "-m", "e2e", *session.posargs)
+    session.run("pytest", "-m", "e2e", "--timeout=900", *session.posargs)
 
 
 @nox.session
@@ -126,7 +126,7 @@ def planted(session: nox.Session) -> None:
 def deep(session: nox.Session) -> None:
     """Many examples and long schedules."""
     _install_sources(session, "tests")
-    session.run("pytest", "-n2", "-m", "deep", *session.posargs, env={"HYPOTHESIS_PROFILE": "deep"})
+    session.run("pytest", "-n2", "-m", "deep", "--timeout=0", *session.posargs, env={"HYPOTHESIS_PROFILE": "deep"})
 
 
 @nox.session

@@ -65,6 +65,7 @@ class WebhookClient:
                 timeout=None,
                 wait_initial=_FIRST_WAIT,
                 wait_max=_LONGEST_WAIT,
+                wait_jitter=_FIRST_WAIT,
             ):
                 with attempt:
                     return await self._attempt(hook, payload, key)

@@ -5,11 +5,11 @@ import ssl
 import subprocess
 
 import pytest
-import stamina
 from aiohttp import web
 
 from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
 from canarycore.errors import WorldError
+from canarycore_hooks import webhook
 from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
 from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
 from canarycore_runtime.testing.contracts.hooks import HANG
@@ -41,10 +41,10 @@ class Receiver:
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting():
+def _no_waiting(monkeypatch):
     """Retries follow at once."""
-    with stamina.set_testing(True, attempts=10, cap=True):
-        yield
+    for wait in ("_FIRST_WAIT", "_LONGEST_WAIT"):
+        monkeypatch.setattr(webhook, wait, 0.01)
 
 
 @pytest.fixture

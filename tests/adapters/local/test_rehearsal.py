@@ -205,7 +205,6 @@ async def test_a_killed_rehearsal_is_resumed_to_the_same_end(tmp_path, clean, mo
 
 
 @pytest.mark.deep
-@pytest.mark.e2e
 @pytest.mark.parametrize("moment", moments(30)[3:])
 async def test_a_rehearsal_killed_at_any_moment_is_resumed_to_the_same_end(tmp_path, clean, moment):
     await _kill_and_resume(tmp_path, clean, moment)

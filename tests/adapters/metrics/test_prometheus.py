@@ -5,6 +5,8 @@ import json
 import math
 import shutil
 import socket
+import ssl
+import subprocess
 import warnings
 from contextlib import AsyncExitStack
 
@@ -248,3 +250,34 @@ class TestThePortsContract(MetricSourceContract):
         server.online = True
         async with AsyncExitStack() as stack:
             yield Bench(server, stack)
+
+
+@pytest.mark.parametrize(("skip", "trusted"), [(False, False), (True, True)])
+async def test_a_certificate_is_checked_unless_the_owner_says_otherwise(tmp_path, skip, trusted):
+    async def respond(request):
+        return web.Response(text=vector("1"))
+
+    app = web.Application()
+    app.router.add_get("/api/v1/query", respond)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_self_signed(tmp_path))
+    await site.start()
+    address = f"https://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+
+    async with PrometheusSource(address, insecure_skip_verify=skip) as source:
+        answer = await source.value("up")
+
+    await runner.cleanup()
+    assert (answer.value == 1) is trusted
+    assert bool(answer.error) is not trusted
+
+
+def _self_signed(folder):
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    made = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost")
+    command = ("openssl", "req", "-x509", *made, "-keyout", str(key), "-out", str(certificate))
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context

@@ -58,8 +58,9 @@ def _checking_hooks(case: Case, kind: HookType) -> Questioning:
 
 
 def _metric_questions(case: Case, checks: tuple[Check, ...]) -> tuple[MetricQuestion, ...]:
+    """A built-in metric may bring a query of its own under the same name, so the key has the place as well."""
     stem, revision = case.key("metric", ""), case.status.applied
-    return tuple([MetricQuestion(stem + check.name, check, revision) for check in checks])
+    return tuple([MetricQuestion(f"{stem}{place}/{check.name}", check, revision) for place, check in enumerate(checks)])
 
 
 def _verdict(case: Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]) -> Decision | None:

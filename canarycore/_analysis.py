@@ -109,8 +109,9 @@ def _no_data(judgement: Judgement, rollout: Rollout) -> str:
     if judgement.thin:
         seen = judgement.answer.samples
         return f"Halt advancement too few requests for metric {check.name}: {seen} of {rollout.min_samples}"
+    of_a_service = rollout.target.kind == "Service" and rollout.target.api_version == "v1"
     silent = (
-        f"Halt advancement no values found for {rollout.provider} metric {check.name} "
+        f"Halt advancement no values found for {rollout.provider}{':service' * of_a_service} metric {check.name} "
         f"probably {rollout.target_name} is not receiving traffic"
     )
     return {

@@ -1,7 +1,7 @@
 """What a controller must offer to be held to a trace, and the replay itself.
 
-`canarycore.testing.World` is driven by `tests.conformance.world`; a controller on a real API server can be put under the
-same replay with a driver of its own.
+`tests.conformance.world` drives `canarycore.testing.World`; a controller on a real API server can be put under the same
+replay with a driver of its own.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Driver(Protocol):
     def settle(self) -> None:
         """Finish what the controller does at this moment, without letting time pass."""
 
-    def act(self, action: Any) -> None:
-        """Carry out an action of the trace."""
+    def act(self, action: Any) -> tuple[Problem, ...]:
+        """Carry out an action of the trace; or say why an edit of the canary is not accepted."""
 
     def take(self) -> list[Step]:
         """What happened since it was last asked."""
@@ -48,11 +48,12 @@ class Driver(Protocol):
 
 @frozen(kw_only=True)
 class Replay:
-    """Ours: the story, the waits that never came true (numbers of actions), and why the canary was refused."""
+    """Ours. `unmet`: actions whose wait never came true. `refused`: why the canary, or the edit `refused_at`, was."""
 
     story: Story
     unmet: tuple[int, ...] = ()
     refused: tuple[Problem, ...] = ()
+    refused_at: int = -1
 
 
 def replay(trace: Trace, driver: Driver) -> Replay:
@@ -60,19 +61,23 @@ def replay(trace: Trace, driver: Driver) -> Replay:
     if driver.refused:
         return Replay(story=Story(()), refused=driver.refused)
     ticks: list[tuple[Step, ...]] = []
-    unmet = []
+    unmet: list[int] = []
+    refused: tuple[Problem, ...] = ()
+    refused_at = -1
     for number, action in enumerate(trace.actions):
         if not _wait(action.get("wait", {}), driver, ticks, trace.ticks + PATIENCE):
             unmet.append(number)
         if acts(action):
-            driver.act(action)
+            problems = driver.act(action)
+            if problems and not refused:
+                refused, refused_at = problems, number
             ticks.append((*driver.take(), Acted(number)))
     for _ in range(_looks_after(trace)):
         driver.tick(_never)
         ticks.append(tuple(driver.take()))
     driver.settle()
     ticks.append(tuple(driver.take()))
-    return Replay(story=Story(tuple(ticks)), unmet=tuple(unmet))
+    return Replay(story=Story(tuple(ticks)), unmet=tuple(unmet), refused=refused, refused_at=refused_at)
 
 
 def _wait(wait: Any, driver: Driver, ticks: list[tuple[Step, ...]], limit: int) -> bool:
@@ -91,10 +96,15 @@ def _wait(wait: Any, driver: Driver, ticks: list[tuple[Step, ...]], limit: int) 
 
 
 def _condition(wait: Any, driver: Driver) -> Done:
-    phase, weight = wait.get("phase"), wait.get("canaryWeight")
-    return lambda: (
-        phase in (None, driver.stand.phase) and (weight is None or driver.stand.weight == weight)
-    )
+    """A status to wait for. Outside the climb Flagger's weight is not the true one, so only the phase counts there."""
+    unknown = set(wait) - set(STATUS_FIELDS)
+    assert not unknown, f"the trace waits for {sorted(unknown)}: expected ticks or {sorted(STATUS_FIELDS)}"
+    climbs = wait.get("phase") in (None, "Progressing", "Promoting")
+    wanted = {STATUS_FIELDS[name]: value for name, value in wait.items() if climbs or name != "canaryWeight"}
+    return lambda: all(getattr(driver.stand, name) == value for name, value in wanted.items())
+
+
+STATUS_FIELDS = {"phase": "phase", "canaryWeight": "weight", "iterations": "iterations", "failedChecks": "failed"}
 
 
 def _looks_after(trace: Trace) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 Json = Any
 
 CANARY = "Canary"
-ROUTED_BY_OTHERS = frozenset({"HorizontalPodAutoscaler", "ScaledObject", "ConfigMap", "Secret", "Service"})
 OPT_OUT = "flagger.app/config-tracking"
 
 

@@ -74,14 +74,25 @@ class Hooks:
         for name in scripts:
             self._turns.pop(name, None)
 
-    def upcoming(self, name: str) -> tuple[HookAnswer, ...]:
-        """The answers to come, the last one repeated."""
-        answers = as_list(self.scripts.get(name, 200)) or [200]
-        turn = min(self._turns.get(name, 0), len(answers) - 1)
-        return tuple(called(name, answer) for answer in answers[turn:])
+    def attempts(self, name: str, retries: int) -> list[HookAnswer]:
+        """The answers to one call: a server's own trouble is tried again, `retries` times at most."""
+        answers, turn = as_list(self.scripts.get(name, 200)) or [200], self._turns.get(name, 0)
+        found: list[HookAnswer] = []
+        for attempt in range(retries + 1):
+            answer = in_turn(answers, turn + attempt)
+            found.append(called(name, answer))
+            if not _is_worth_a_retry(status_of(answer)):
+                break
+        return found
 
-    def used(self, name: str) -> None:
-        self._turns[name] = self._turns.get(name, 0) + 1
+    def used(self, name: str, times: int) -> None:
+        self._turns[name] = self._turns.get(name, 0) + times
+
+
+def _is_worth_a_retry(status: int) -> bool:
+    return status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+    )
 
 
 def called(name: str, answer: Any) -> HookAnswer:

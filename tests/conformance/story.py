@@ -51,7 +51,7 @@ class Alerted:
 
 @frozen
 class Called:
-    """A webhook by the last part of its URL, the phase and metadata it was told, and whether it answered with a pass."""
+    """A webhook by the last part of its URL, the phase and metadata it was told, and whether it let us pass."""
 
     hook: str
     phase: str

@@ -26,7 +26,7 @@ Json = Any
 
 @frozen(kw_only=True)
 class Trace:
-    """One scenario. `prom`, `hooks` and `cluster` are the scripts at the start; `actions` in order, each with its wait."""
+    """One scenario. `prom`, `hooks` and `cluster` are the scripts at the start; an action has its wait with it."""
 
     name: str
     about: str
@@ -120,7 +120,8 @@ class _Recording:
         if "status" in step and step.get("code", 200) < 300:
             return _stand(step["status"])
         if "event" in step:
-            return Told(*step["event"], step.get("phase", ""))
+            kind, text = step["event"]
+            return Told(kind, text, step.get("phase", ""))
         if "alert" in step:
             return _alert(step["alert"])
         if "hook" in step:

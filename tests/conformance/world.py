@@ -1,19 +1,21 @@
 """The driver for the simulated cluster: a trace's inputs become what `canarycore.testing.World` understands.
 
-The simulated controller looks when Flagger would, once an interval, and whenever it asked to be woken in between; it is
-not told of changes. So both stories have the same rhythm, and what is left are differences in what is decided. A restart
-and an edit of the canary make it look at once, as a watch would.
+The simulated controller looks when Flagger would, once an interval, and whenever it asked to be woken in between; it
+is not told of changes. So both stories have the same rhythm, and what is left are differences in what is decided. A
+restart and an edit of the canary make it look at once, as a watch would.
 """
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from canarycore import CheckKind, HookQuestion, HookType, Phase, Routes, Severity, Verdict, judge
+from canarycore import CheckKind, HookQuestion, HookType, MetricAnswer, Phase, Routes, Severity, Verdict, judge
 from canarycore import Workload as Observed
 from canarycore._goal import unready
 from canarycore.errors import ManifestError
@@ -46,7 +48,7 @@ from tests.conformance.story import Alerted, Called, Checked, Stand, Step, Told,
 from tests.conformance.trace import ONLINE, Json, Trace, url_tail
 
 if TYPE_CHECKING:
-    from canarycore import Check, MetricAnswer, Notice, Rollout
+    from canarycore import Check, Notice, Rollout
     from canarycore.errors import Problem
     from canarycore.testing import Asked, Record
     from tests.conformance.driver import Done
@@ -79,7 +81,7 @@ BUILT_IN = {
     "traefik": ("traefik_service_request_duration_seconds_bucket",) * 2,
     "apisix": ("apisix_http_status", "apisix_http_latency_bucket"),
 }
-"""What the built-in queries (success rate, latency) of a provider ask for; Flagger asks those of istio of all others."""
+"""What the built-in queries (success rate, latency) of a provider ask for; all others are asked those of istio."""
 
 
 class WorldDriver:
@@ -134,7 +136,7 @@ class WorldDriver:
         steps, self._steps = self._steps, []
         return steps
 
-    def act(self, action: Json) -> None:
+    def act(self, action: Json) -> tuple[Problem, ...]:
         if "hooks" in action:
             self.hooks.update(action["hooks"])
         if "prom" in action:
@@ -147,8 +149,12 @@ class WorldDriver:
             self.world.restart()
         if "delete" in action:
             self._delete(action["delete"]["kind"], action["delete"]["metadata"]["name"])
-        if "patch" in action:
-            self._patch(action["kind"], action["name"], action["patch"])
+        try:
+            if "patch" in action:
+                self._patch(action["kind"], action["name"], action["patch"])
+        except ManifestError as error:
+            return error.problems
+        return ()
 
     # time -----------------------------------------------------------------------------------------------------------
 
@@ -169,7 +175,7 @@ class WorldDriver:
         world = self.world
         world.do(SourcesAre(self._sources()))
         hooks = world.state.rollout.hooks
-        upcoming = {hook.name: self.hooks.upcoming(url_tail(hook.url)) for hook in hooks}
+        upcoming = {hook.name: (self.hooks.attempts(url_tail(hook.url), hook.retries)[-1],) for hook in hooks}
         world.state = world.state.but(hooks=tuple(sorted(upcoming.items())), turns=())
         flagger_asks = self._flagger_asks_for_rollbacks()
         record = world.step()
@@ -184,13 +190,13 @@ class WorldDriver:
     # what happened --------------------------------------------------------------------------------------------------
 
     def _note(self, record: Record, *, flagger_asks: bool) -> None:
-        for question, answer in record.asked:
+        for question, _ in record.asked:
             if isinstance(question, HookQuestion):
-                name = url_tail(question.hook.url)
+                name, told = url_tail(question.hook.url), tuple(sorted(question.hook.metadata))
+                attempts = self.hooks.attempts(name, question.hook.retries)
+                self._steps.extend(Called(name, question.phase.value, one.passed, told) for one in attempts)
                 if flagger_asks or question.hook.type is not HookType.ROLLBACK:
-                    self.hooks.used(name)
-                told = tuple(sorted(question.hook.metadata))
-                self._steps.append(Called(name, question.phase.value, bool(getattr(answer, "passed", False)), told))
+                    self.hooks.used(name, len(attempts))
         if record.committed is not None:
             self._steps.append(_stand(record.state.rollout, record.committed))
         for notice in record.notices:
@@ -231,12 +237,15 @@ class WorldDriver:
         return _ready(world.primary, rollout.primary_ready) and _ready(world.target, rollout.canary_ready)
 
     def _measure(self, asked: Asked) -> MetricAnswer:
-        """A scripted answer. Flagger stops at the first check that does not pass: what it would not ask is not used up."""
+        """A scripted answer. Flagger stops at the first check that fails: what it would not ask is not used up."""
         check, rollout = asked.question.check, asked.rollout
         analysis = asked.question.key.rpartition("/metric/")[0]
         if analysis != self._round:
             self._round, self._failed = analysis, False
         use_up = not self._failed
+        if check.kind is CheckKind.TEMPLATE and not check.query:
+            self._failed = True
+            return MetricAnswer(error=_not_found(check, rollout))
         rule, scripted = self.prometheus.ask(self._query(check, rollout), use_up=use_up)
         if use_up:
             self._steps.append(Checked(rule, plain(scripted)))
@@ -264,6 +273,10 @@ class WorldDriver:
         }
 
     def _sources(self) -> str:
+        rollout = self.world.state.rollout
+        for check in rollout.checks:
+            if check.kind is CheckKind.TEMPLATE and not check.query:
+                return _not_found(check, rollout)
         rule, answer = self.prometheus.ask(ONLINE, use_up=False)
         found = measured(answer if rule else 1)
         if found.value == 1:
@@ -276,9 +289,13 @@ class WorldDriver:
     def _patch(self, kind: str, name: str, patch: Json) -> None:
         rollout = self.world.state.rollout
         if kind == CANARY:
-            self.canary = patched(self.canary, patch)
+            before, self.canary = self.canary, patched(self.canary, patch)
             self._look_at_once()
-            self.world.do(Edit(self._resolved()))
+            try:
+                self.world.do(Edit(self._resolved()))
+            except ManifestError:
+                self.canary = before
+                raise
             return
         self.objects.patch(kind, name, patch)
         if (kind, name) == (rollout.target.kind, rollout.target.name):
@@ -316,8 +333,7 @@ class WorldDriver:
         canary = parse(self.canary)
         assert isinstance(canary, Canary)
         templates = [
-            parse(_in_namespace(found, self.trace.namespace))
-            for found in self.objects.of_kind(MetricTemplate.__name__)
+            parse(_in_namespace(found, self.trace.namespace)) for found in self.objects.of_kind(MetricTemplate.__name__)
         ]
         known = [template for template in templates if isinstance(template, MetricTemplate)]
         return resolve(canary, templates=known, provider=self.trace.flag("mesh-provider", "istio"))
@@ -379,7 +395,12 @@ class WorldDriver:
             self.world.state = state.but(**alone)
 
 
-_MODES = {"ready": after, "never": lambda _: NEVER, "stuck": stuck}
+def _never(seconds: float) -> Pace:
+    del seconds
+    return NEVER
+
+
+_MODES: dict[str, Callable[[float], Pace]] = {"ready": after, "never": _never, "stuck": stuck}
 _SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 _KNOWN = {*_SCALERS, "Deployment", "DaemonSet", "Service", "ConfigMap", "Secret", "MetricTemplate", "AlertProvider"}
 
@@ -407,14 +428,18 @@ def _concerns(wanted: Severity, severity: Severity) -> bool:
 
 
 def _decoded(text: str) -> str:
-    import base64
-
     return base64.b64decode(text).decode()
+
+
+def _not_found(check: Check, rollout: Rollout) -> str:
+    assert check.template is not None
+    return f"metric template {check.template.name}.{check.template.namespace or rollout.namespace} not found"
 
 
 def _built_in(check: Check, rollout: Rollout) -> str:
     """The gist of a provider's own query, for a check that the recording never reached."""
     success, latency = BUILT_IN.get(rollout.provider.partition(":")[0], BUILT_IN["istio"])
     if check.kind is CheckKind.SUCCESS_RATE:
-        return f"sum( rate( {success}{{ }}[{check.window_text}] ) ) / sum( rate( {success}{{ }}[{check.window_text}] ) ) * 100"
+        rate = f"sum( rate( {success}{{ }}[{check.window_text}] ) )"
+        return f"{rate} / {rate} * 100"
     return f"histogram_quantile( 0.99, sum( rate( {latency}{{ }}[{check.window_text}] ) ) by (le) )"

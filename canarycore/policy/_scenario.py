@@ -30,7 +30,8 @@ class Scenario:
     """What is assumed.
 
     rps: users' requests a second, evenly spread. test_rps: requests a second that load tests send straight to the
-    canary; users do not see those. match_share: share of users that an A/B test's match conditions pick. gates: what a
+    canary; users do not see those. ready_after: seconds until pods of the new version are ready, each time they are
+    started (infinite: never). match_share: share of users that an A/B test's match conditions pick. gates: what a
     hook answers by its name, where it is not the default (rollback hooks stay quiet, all others pass). failures: the
     probability that a check or hook fails each time it is asked, by its name; metrics of one's own (templates, queries)
     are in range otherwise.
@@ -40,6 +41,7 @@ class Scenario:
     new: Behaviour = Behaviour()
     rps: float = field(default=100.0, validator=ge(0.0))
     test_rps: float = field(default=0.0, validator=ge(0.0))
+    ready_after: float = field(default=0.0, validator=ge(0.0))
     match_share: float = field(default=0.1, validator=_share)
     gates: Mapping[str, bool] = {}
     failures: Mapping[str, float] = field(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CONFIDENCE = 0.95
-_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 class Outcome(OneOf):
@@ -57,9 +57,9 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson (1927): holds its level near 0 and 1 too, where the plain normal interval does not."""
-        count, of, z2 = self.count, self.of, _Z * _Z
+        count, of, z2 = self.count, self.of, Z * Z
         centre = (count + z2 / 2) / (of + z2)
-        half = _Z / (of + z2) * sqrt(count * (of - count) / of + z2 / 4)
+        half = Z / (of + z2) * sqrt(count * (of - count) / of + z2 / 4)
         return (0.0 if count == 0 else centre - half, 1.0 if count == of else centre + half)
 
 
@@ -75,7 +75,7 @@ class Mean:
         """None of no values."""
         if not values:
             return None
-        half = _Z * stdev(values) / sqrt(len(values)) if len(values) > 1 else None
+        half = Z * stdev(values) / sqrt(len(values)) if len(values) > 1 else None
         return cls(fmean(values), half)
 
     @property

@@ -4,7 +4,8 @@
     for run in sweep(rollout, scenario, runs=1000, seed=1): ...
 
 The primary carries the old version, the new one has just arrived on the target; everything after that is decided by
-`cycle()`. Pods are ready at once. Time jumps from one wake to the next.
+`cycle()`. Pods of the new version are ready `Scenario.ready_after` seconds after they are started, and serve nobody
+before. Time jumps from one wake to the next.
 
 Traffic is counted in buckets between those moments, no longer than the common measure of the interval and the checks'
 windows. Each bucket holds how many requests met the canary and how many of them failed (Binomial). A success-rate check
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain, islice, repeat
-from math import gcd, inf, log, log1p
+from math import inf, log, log1p
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,11 @@ from canarycore._spec import CheckKind
 from canarycore._status import Status
 from canarycore._world import Routes
 from canarycore.errors import CannotHappen
+from canarycore.policy._model import grain, patience
 from canarycore.policy._scenario import Scenario, inside, outside
 from canarycore.policy._summary import Outcome, Run
 from canarycore.testing._chance import binomial, percentile
-from canarycore.testing._state import Pods, State, apply, next_change, observe
+from canarycore.testing._state import Pace, Pods, State, apply, next_change, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,14 +100,6 @@ def sweep(
     return islice(chain.from_iterable(batches), runs)
 
 
-def patience(rollout: Rollout) -> float:
-    """Simulated seconds after which a run counts as undecided: ten times as long as checks alone could hold it up."""
-    ladder = rollout.ladder
-    back = 100 // ladder.step_back if ladder.step_back else 1
-    intervals = len(ladder.rungs) + rollout.threshold + back + 2
-    return 10 * intervals * rollout.interval + 2 * rollout.progress_deadline
-
-
 def _batch(rollout: Rollout, scenario: Scenario, seed: int | str, start: int) -> list[Run]:
     return [simulate(rollout, scenario, f"{seed}/{number}") for number in range(start, start + BATCH)]
 
@@ -126,6 +120,7 @@ class _Simulation:
             primary=Pods(revision=OLD, desired=1, mine=1),
             routes=Routes(),
             replicas=1,
+            paces=((NEW, Pace(delay=scenario.ready_after)),) if scenario.ready_after else (),
         )
         self._scenario = scenario
         self._random = random
@@ -263,7 +258,7 @@ class _Traffic:
         self._scenario = scenario
         self._random = random
         self._rollout = rollout
-        self._grain = _grain(rollout)
+        self._grain = grain(rollout)
         self._longest = max((check.window for check in rollout.checks), default=0.0)
         self._buckets: deque[_Bucket] = deque()
         self._live, self._tests, self._rest = _Stream(), _Stream(), _Stream()
@@ -275,7 +270,7 @@ class _Traffic:
         primary = state.primary
         assert primary is not None
         share, copied, tested = self._exposure(state)
-        new = primary.revision == NEW
+        new = primary.revision == NEW and _is_ready(primary, state.now, scenario)
         rate = (scenario.new if new else scenario.old).error_rate
         count = self._rest.take(scenario.rps * (1.0 - share) * seconds)
         self._count(count, binomial(self._random, count, rate), new=new)
@@ -301,7 +296,8 @@ class _Traffic:
     def _exposure(self, state: State) -> tuple[float, float, float]:
         """To the canary: the share of users, copies a second, test requests a second."""
         scenario, routes = self._scenario, state.routes
-        if routes is None or state.target is None or not state.target.desired:
+        target = state.target
+        if routes is None or target is None or not target.desired or not _is_ready(target, state.now, scenario):
             return 0.0, 0.0, 0.0
         share = scenario.match_share if routes.matched else routes.weight / 100
         copied = scenario.rps * self._rollout.mirror_weight / 100 if routes.mirrored else 0.0
@@ -328,10 +324,9 @@ class _Traffic:
             self.new_bad += bad
 
 
-def _grain(rollout: Rollout) -> float:
-    """The common measure of the interval and the windows; a sixtieth of the interval at the least."""
-    lengths = [rollout.interval, *(check.window for check in rollout.checks)]
-    return max(gcd(*(round(length * 1000) for length in lengths)) / 1000, rollout.interval / 60)
+def _is_ready(pods: Pods, now: float, scenario: Scenario) -> bool:
+    """Whether pods of the new version have had the time they need. Until then the old ones serve."""
+    return now >= pods.changed + scenario.ready_after
 
 
 def _exponential_p99(random: Random, requests: int, p99: float) -> float:

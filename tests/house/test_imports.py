@@ -17,6 +17,7 @@ BESIDES = {
     "manifest": {"ruamel", "cattrs"},
     "machine.py": {"transitions"},
     "codec.py": {"cattrs"},
+    "policy": {"numpy", "matplotlib"},
     "testing": {"random", "hypothesis", "cattrs"},
 }
 """What a part of the core may import beside what all of it may."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore import Because, Channel, CheckKind, HookType, Judgement, Notice, Strategy
-from canarycore.policy import Behaviour, Outcome, Run, Scenario, summarise
-from canarycore.testing.simulation import Happening, patience, simulate, sweep
+from canarycore.policy import Behaviour, Outcome, Run, Scenario, patience, summarise
+from canarycore.testing.simulation import Happening, simulate, sweep
 from canarycore_cli.console import (
     BadInput,
     Json,

@@ -1,0 +1,328 @@
+"""A policy and its scenario in numbers: what the vectorised and the exact engine share.
+
+The reference is the event-driven engine (`canarycore.testing.simulation`), which lets the core itself decide; tests
+hold all three together. What is taken from it, phase by phase:
+
+    waiting       confirm-rollout gates are asked at once, then once an interval
+    before        the canary's pods are ready after `Scenario.ready_after`; past the progress deadline it is rolled back
+    a place       every interval: rollback hooks, hooks in order, all checks, gates; a place is left only by a pass
+    promotion     the weights on the way back, an interval each, then one interval of draining
+
+A **place** is a rung, seen as numbers. The last one may come twice: where a closed confirm-promotion gate has moved the
+rollout to WaitingPromotion, gates for an increase of traffic are asked no more.
+
+An analysis comes out as a pass, a halt (a failed check counts) or a hold. Each check's part in that is classified by
+the core's own `judge`.
+"""
+
+from __future__ import annotations
+
+from math import ceil, gcd, inf
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from canarycore._analysis import Judgement, Verdict, judge
+from canarycore._enum import OneOf
+from canarycore._ladder import GROUND, Strategy
+from canarycore._questions import MetricAnswer
+from canarycore._spec import CheckKind, HookType, NoData
+from canarycore.errors import CanaryError
+from canarycore.policy._scenario import Scenario, inside, outside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from canarycore._ladder import Ladder, Rung
+    from canarycore._spec import Check, Hook, Rollout
+
+_HAIR = 1e-6
+"""Seconds, or requests, by which sums of floats may be off."""
+
+
+class NotCovered(CanaryError):
+    """An engine's model does not cover this policy in this scenario; the message says why."""
+
+
+class Says(OneOf):
+    """What a check, or a whole analysis, comes to."""
+
+    PASS = "pass"  # noqa: S105  a verdict, no password
+    HALT = "halt"
+    HOLD = "hold"
+
+
+@frozen
+class Window:
+    """A look-back from an analysis: so many whole intervals, and so many of the slices before them."""
+
+    intervals: int
+    slices: int
+
+
+@frozen(kw_only=True)
+class Gauge:
+    """A check in numbers.
+
+    chance: the probability that it fails by chance, coming to `failing` then. window: None where it counts no requests;
+    it comes to `steady` then. Otherwise without requests it comes to `silent`, and with fewer than `enough` to a hold.
+    edges: a P99's range as uniforms (lower, upper); None where response times are always in range, `steady` says so.
+    """
+
+    check: Check
+    chance: float
+    failing: Says
+    steady: Says
+    silent: Says
+    enough: int
+    window: Window | None
+    edges: tuple[float, float] | None
+
+
+@frozen(kw_only=True)
+class Place:
+    """A rung in numbers.
+
+    live: users' requests a second that meet the canary. unseen: copies and load tests, a second. exposed: whether
+    traffic has to drain from here. measured: whether checks are asked. hooks, increase, promotion: the probabilities
+    that all hooks pass, and that the gates of each kind are all open. gated: whether a closed confirm-promotion gate
+    leads on to a place of its own.
+    """
+
+    live: float
+    unseen: float
+    exposed: bool
+    measured: bool
+    hooks: float
+    increase: float
+    promotion: float
+    gated: bool = False
+
+
+@frozen(kw_only=True)
+class Way:
+    """The promotion: its length in seconds, and users' requests that the new and the old version serve meanwhile."""
+
+    seconds: float
+    new: float
+    old: float
+
+
+@frozen(kw_only=True)
+class Model:
+    """Everything in numbers.
+
+    first: seconds from the start to the first analysis (inf: the pods come too late). waits: times of rollback polls
+    before that. fresh: whether the first analysis polls rollback hooks anew. last: seconds to the rollback for late
+    pods. slices: the interval cut where windows begin, newest first, in seconds. depth: how many intervals the longest
+    window reaches into. drain: of a rollback. end: when a run counts as undecided.
+    """
+
+    rollout: Rollout = field(repr=False)
+    scenario: Scenario = field(repr=False)
+    confirm: float
+    rollback: float
+    first: float
+    waits: tuple[float, ...]
+    fresh: bool
+    last: float
+    places: tuple[Place, ...]
+    way: Way
+    gauges: tuple[Gauge, ...]
+    slices: tuple[float, ...]
+    depth: int
+    end: float
+
+    def is_even(self, *, live: bool) -> bool:
+        """Whether every slice of an interval holds a whole number of users' (else: of unseen) requests everywhere."""
+        rates = {place.live if live else place.unseen for place in self.places}
+        amounts = (rate * slice_ for rate in rates for slice_ in self.slices)
+        return all(abs(amount - round(amount)) < _HAIR for amount in amounts)
+
+
+def common_gaps(rollout: Rollout) -> str:
+    """Why neither engine covers this policy ("": nothing speaks against it)."""
+    if rollout.suspend:
+        return "the Canary is suspended"
+    hooks = [(hook.type, hook.name) for hook in rollout.hooks]
+    return "two hooks share a name, and so their answers" if len(set(hooks)) < len(hooks) else ""
+
+
+def model(rollout: Rollout, scenario: Scenario) -> Model:
+    """The policy in numbers."""
+    ready, interval, deadline = scenario.ready_after, rollout.interval, rollout.progress_deadline
+    in_time = ready <= deadline
+    first = max(interval, ready) if in_time else inf
+    waiting = first - _HAIR if in_time else deadline + _HAIR
+    gauges, slices = _gauges(rollout, scenario)
+    return Model(
+        rollout=rollout,
+        scenario=scenario,
+        confirm=_all_pass(scenario, rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]),
+        rollback=1.0 - _none_passes(scenario, rollout.hooks_by_type[HookType.ROLLBACK]),
+        first=first,
+        waits=tuple(poll * interval for poll in range(1, ceil(waiting / interval))),
+        fresh=in_time and abs(first / interval - round(first / interval)) < _HAIR,
+        last=deadline,
+        places=tuple(_places(rollout, scenario)),
+        way=_way(rollout, scenario),
+        gauges=gauges,
+        slices=slices,
+        depth=max((_depth(gauge.window) for gauge in gauges if gauge.window), default=1),
+        end=patience(rollout),
+    )
+
+
+def patience(rollout: Rollout) -> float:
+    """Simulated seconds after which a run counts as undecided: ten times as long as checks alone could hold it up."""
+    ladder = rollout.ladder
+    back = 100 // ladder.step_back if ladder.step_back else 1
+    intervals = len(ladder.rungs) + rollout.threshold + back + 2
+    return 10 * intervals * rollout.interval + 2 * rollout.progress_deadline
+
+
+def grain(rollout: Rollout) -> float:
+    """The common measure of the interval and the windows (seconds); a sixtieth of the interval at the least."""
+    lengths = [rollout.interval, *(check.window for check in rollout.checks)]
+    return max(gcd(*(round(length * 1000) for length in lengths)) / 1000, rollout.interval / 60)
+
+
+# ------------------------------------------------------------------------------------------------------------- hooks
+
+
+def _all_pass(scenario: Scenario, hooks: Iterable[Hook]) -> float:
+    chance = 1.0
+    for hook in hooks:
+        chance *= _passes(scenario, hook)
+    return chance
+
+
+def _none_passes(scenario: Scenario, hooks: Iterable[Hook]) -> float:
+    chance = 1.0
+    for hook in hooks:
+        chance *= 1.0 - _passes(scenario, hook)
+    return chance
+
+
+def _passes(scenario: Scenario, hook: Hook) -> float:
+    return 1.0 - scenario.failures.get(hook.name, 0.0) if scenario.passes(hook) else 0.0
+
+
+# ------------------------------------------------------------------------------------------------------------ places
+
+
+def _places(rollout: Rollout, scenario: Scenario) -> Iterator[Place]:
+    if rollout.skip_analysis:
+        yield evolve(_place(rollout, scenario, GROUND), hooks=1.0, increase=1.0, promotion=1.0)
+        return
+    for rung in rollout.ladder.rungs:
+        yield _place(rollout, scenario, rung)
+    if rollout.ladder.strategy is Strategy.WEIGHTS:
+        top = _place(rollout, scenario, rollout.ladder.rungs[-1])
+        if top.gated:
+            yield evolve(top, increase=1.0, gated=False)
+
+
+def _place(rollout: Rollout, scenario: Scenario, rung: Rung) -> Place:
+    hooks, ladder = rollout.hooks_by_type, rollout.ladder
+    measured = rung != GROUND
+    asks_increase = ladder.strategy is Strategy.WEIGHTS and not rung.mirrored
+    increase = _all_pass(scenario, hooks[HookType.CONFIRM_TRAFFIC_INCREASE]) if asks_increase else 1.0
+    promotion = _all_pass(scenario, hooks[HookType.CONFIRM_PROMOTION]) if ladder.asks_promotion(rung) else 1.0
+    return Place(
+        live=scenario.rps * _share(scenario, rung),
+        unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
+        exposed=rung.exposed,
+        measured=measured,
+        hooks=_all_pass(scenario, hooks[HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT]),
+        increase=increase,
+        promotion=promotion,
+        gated=ladder.strategy is Strategy.WEIGHTS and increase < 1.0 and 0.0 < promotion < 1.0,
+    )
+
+
+def _share(scenario: Scenario, rung: Rung) -> float:
+    """Of users on the canary."""
+    return scenario.match_share if rung.matched else rung.weight / 100
+
+
+def _way(rollout: Rollout, scenario: Scenario) -> Way:
+    """The new version's pods replace the primary's after `ready_after`; from then on all that users get is new."""
+    rung = GROUND if rollout.skip_analysis else rollout.ladder.rungs[-1]
+    seconds = _back(rollout.ladder, rung, rollout.interval, scenario.ready_after)
+    old = scenario.rps * (1.0 - _share(scenario, rung)) * min(scenario.ready_after, seconds)
+    return Way(seconds=seconds, new=scenario.rps * seconds - old if seconds < inf else inf, old=old)
+
+
+def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
+    if not rung.exposed:
+        return ready
+    seconds, weight = max(interval, ready), ladder.back(rung.weight)
+    while ladder.step_back and weight > 0:
+        seconds, weight = seconds + interval, ladder.back(weight)
+    return seconds + interval
+
+
+# ------------------------------------------------------------------------------------------------------------ checks
+
+
+def _gauges(rollout: Rollout, scenario: Scenario) -> tuple[tuple[Gauge, ...], tuple[float, ...]]:
+    """The checks in numbers, and the slices of an interval that their windows need."""
+    spans = {check: _span(rollout, check) for check in rollout.checks if _counts(check)}
+    cuts = [*sorted({rest for _, rest in spans.values() if rest}), rollout.interval]
+    slices = tuple(later - earlier for earlier, later in zip([0.0, *cuts], cuts, strict=False))
+    windows = {check: Window(whole, cuts.index(rest) + 1 if rest else 0) for check, (whole, rest) in spans.items()}
+    return tuple(_gauge(rollout, scenario, check, windows.get(check)) for check in rollout.checks), slices
+
+
+def _counts(check: Check) -> bool:
+    return check.kind in (CheckKind.SUCCESS_RATE, CheckKind.DURATION)
+
+
+def _span(rollout: Rollout, check: Check) -> tuple[int, float]:
+    """The window as whole intervals and a rest, in the buckets that traffic is counted in."""
+    size = grain(rollout)
+    whole = int((check.window + _HAIR) // rollout.interval)
+    buckets = ceil((check.window - whole * rollout.interval) / size - 0.5 - 1e-9)
+    rest = max(buckets, 0) * size
+    return (whole + 1, 0.0) if rest >= rollout.interval - _HAIR else (whole, rest)
+
+
+def _depth(window: Window) -> int:
+    return window.intervals + (1 if window.slices else 0)
+
+
+def _gauge(rollout: Rollout, scenario: Scenario, check: Check, window: Window | None) -> Gauge:
+    def says(answer: MetricAnswer) -> Says:
+        return _says(rollout, judge(check, answer, rollout.min_samples))
+
+    counted = None if window is None else max(rollout.min_samples, 1)
+    p99 = scenario.new.p99 if check.kind is CheckKind.DURATION else None
+    return Gauge(
+        check=check,
+        chance=scenario.failures.get(check.name, 0.0),
+        failing=says(MetricAnswer(value=outside(check))),
+        steady=says(MetricAnswer(value=inside(check) if p99 is None else 0.0, samples=counted)),
+        silent=says(MetricAnswer(samples=0)),
+        enough=rollout.min_samples,
+        window=window,
+        edges=_edges(check, p99) if p99 else None,
+    )
+
+
+def _says(rollout: Rollout, judgement: Judgement) -> Says:
+    """A hold where all that is missing is data and the owner waits for it."""
+    if judgement.verdict is Verdict.PASS:
+        return Says.PASS
+    waits = judgement.thin or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
+    return Says.HOLD if waits else Says.HALT
+
+
+def _edges(check: Check, p99: float) -> tuple[float, float]:
+    """The range as quantiles of the exponential response times whose P99 is `p99` (milliseconds)."""
+    low, high = check.minimum, check.maximum
+    return (0.0 if low is None else _quantile(low, p99), 1.0 if high is None else _quantile(high, p99))
+
+
+def _quantile(value: float, p99: float) -> float:
+    return 0.0 if value < 0.0 else 1.0 - 0.01 ** (value / p99)

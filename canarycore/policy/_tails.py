@@ -1,0 +1,74 @@
+"""Binomial tails, to nearly full precision, from `math` alone.
+
+A probability is written as its deviance from the mean, as in Loader (2000), "Fast and accurate computation of binomial
+probabilities": log-gammas of large numbers would cancel, deviances do not. A tail is the probability at its edge times
+the sum of the ratios outward from there, all positive and falling, so nothing is ever subtracted from a larger number.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil, exp, lgamma, log, pi, sqrt
+
+_TINY = 1e-18
+
+
+@lru_cache(maxsize=65536)
+def at_most(k: int, n: int, p: float) -> float:
+    """The probability of at most `k` successes in `n` independent trials of chance `p`."""
+    if k < 0:
+        return 0.0
+    if k >= n or p <= 0.0:
+        return 1.0
+    if p >= 1.0:
+        return 0.0
+    if k + 1 > (n + 1) * p:
+        return 1.0 - _outward(n - k - 1, n, 1.0 - p)
+    return _outward(k, n, p)
+
+
+def order_statistic_below(u: float, n: int, share: float) -> float:
+    """The probability that the sample quantile `share` of `n` > 0 uniform draws is at most `u`."""
+    rank = max(ceil(share * n), 1)
+    return 1.0 - at_most(rank - 1, n, min(max(u, 0.0), 1.0))
+
+
+def _outward(k: int, n: int, p: float) -> float:
+    """The lower tail up to `k`, where `k` is below the mean."""
+    odds = (1.0 - p) / p
+    term = total = _exactly(k, n, p)
+    while k > 0 and term > total * _TINY:
+        term *= k / (n - k + 1) * odds
+        total += term
+        k -= 1
+    return min(total, 1.0)
+
+
+def _exactly(k: int, n: int, p: float) -> float:
+    if k == 0:
+        return float((1.0 - p) ** n)
+    q, rest = 1.0 - p, n - k
+    deviance = _stirling(n) - _stirling(k) - _stirling(rest) - _deviance(k, n * p) - _deviance(rest, n * q)
+    return exp(deviance) * sqrt(n / (2.0 * pi * k * rest))
+
+
+def _stirling(n: int) -> float:
+    """What Stirling's formula for log n! leaves out."""
+    if n < 16:
+        return lgamma(n + 1.0) - (n + 0.5) * log(n) + n - 0.5 * log(2.0 * pi)
+    square = 1.0 / (n * n)
+    return (1 / 12 - (1 / 360 - (1 / 1260 - (1 / 1680 - square / 1188) * square) * square) * square) / n
+
+
+def _deviance(x: float, mean: float) -> float:
+    """x log(x / mean) + mean - x, without cancellation where x is near the mean."""
+    if abs(x - mean) >= 0.1 * (x + mean):
+        return x * log(x / mean) + mean - x
+    ratio = (x - mean) / (x + mean)
+    total, power, number = (x - mean) * ratio, 2.0 * x * ratio, 1
+    while True:
+        power *= ratio * ratio
+        more = total + power / (2 * number + 1)
+        if more == total:
+            return total
+        total, number = more, number + 1

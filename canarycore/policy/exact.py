@@ -1,0 +1,346 @@
+"""Operating characteristics without drawing anything: the policy as a Markov chain.
+
+    told = solve(rollout, Scenario(new=Behaviour(error_rate=0.02)))
+    told.p_rollback, told.minutes, told.bad_requests
+
+Where no window reaches beyond its interval, the analyses of a climb are independent. Let A[i, f] be how often, on
+average, a rollout is analysed at place i with f failed checks, and p[i] the probability that an analysis there fails:
+
+    A[i, f + 1] += A[i, f] p[i]        A[i + 1, f] += A[i, f] (1 - p[i])        f = threshold absorbs as a rollback
+
+p[i] is a binomial tail of the requests that the canary sees in the window. Analyses that leave everything as it is
+(held without a limit, or a closed gate) make A[i, f] a geometric series; held ones with a limit are counted beside f.
+
+Requests come evenly spaced, so an interval may hold one more than the one before. What the spacing has left over is
+then part of the state, as it is of the reference engine's.
+
+What it leaves out of the reference: patience. A rollout waits for ever; one that can never go on is `p_undecided`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from canarycore._spec import CheckKind, NoData
+from canarycore.policy._model import Gauge, Model, NotCovered, Place, Says, common_gaps, model
+from canarycore.policy._tails import at_most, order_statistic_below
+
+if TYPE_CHECKING:
+    from canarycore._spec import Check, Rollout
+    from canarycore.policy._scenario import Scenario
+
+
+@frozen(kw_only=True)
+class Expected:
+    """Probabilities, and means over all rollouts; the words are `Run`'s. Infinite where some rollouts wait for ever."""
+
+    p_promotion: float
+    p_rollback: float
+    p_undecided: float
+    minutes: float
+    requests: float
+    canary_requests: float
+    bad_requests: float
+    excess_bad_requests: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """Plain data; what is infinite is null."""
+        means = {
+            "mean_minutes": self.minutes,
+            "mean_requests": self.requests,
+            "mean_canary_requests": self.canary_requests,
+            "mean_bad_requests": self.bad_requests,
+            "mean_excess_bad_requests": self.excess_bad_requests,
+        }
+        return {
+            "p_promotion": self.p_promotion,
+            "p_rollback": self.p_rollback,
+            "p_undecided": self.p_undecided,
+            **{name: value if abs(value) < inf else None for name, value in means.items()},
+        }
+
+
+def why_not(rollout: Rollout, scenario: Scenario) -> str:
+    """Why this engine does not cover the policy in this scenario; "" when it does."""
+    return common_gaps(rollout) or _gaps(model(rollout, scenario))
+
+
+def solve(rollout: Rollout, scenario: Scenario) -> Expected:
+    """What the policy comes to. Raises NotCovered."""
+    numbers = model(rollout, scenario)
+    reason = common_gaps(rollout) or _gaps(numbers)
+    if reason:
+        raise NotCovered(f"the exact engine does not cover this: {reason}")
+    return _Chain(numbers).solve()
+
+
+def _gaps(numbers: Model) -> str:
+    rollout = numbers.rollout
+    if numbers.depth > 1:
+        return "a window longer than the interval makes one analysis depend on the one before"
+    if sum(gauge.check.kind is CheckKind.SUCCESS_RATE for gauge in numbers.gauges) > 1:
+        return "several success rates are taken from the same requests"
+    if numbers.rollback and not numbers.fresh and numbers.first < inf:
+        return "pods get ready between two polls of the rollback hooks"
+    if numbers.is_even(live=True) and numbers.is_even(live=False):
+        return ""
+    held = not rollout.inconclusive_limit and (rollout.min_samples > 0 or rollout.no_data is NoData.HOLD)
+    if held or any(place.increase < 1.0 or place.promotion < 1.0 for place in numbers.places):
+        return "analyses may be repeated, and the requests of an interval are no whole number"
+    return "pods are late, and the requests of an interval are no whole number" if numbers.scenario.ready_after else ""
+
+
+# ------------------------------------------------------------------------------------------------------------- chain
+
+_Spare = tuple[float, float]
+"""Parts of a request, of users and unseen ones, that their even spacing has left over from the interval before."""
+
+_Cells = list[dict[_Spare, float]]
+"""How often a place is entered: by failed checks and holds (`failed * limit + held`), then by spare requests."""
+
+
+@define
+class _Chain:
+    """The recursion, and what it has added up: probabilities, expected seconds and requests."""
+
+    model: Model
+    promoted: float = 0.0
+    rolled_back: float = 0.0
+    undecided: float = 0.0
+    seconds: float = 0.0
+    live: float = 0.0
+    draining: float = 0.0
+
+    def solve(self) -> Expected:
+        numbers = self.model
+        states = numbers.rollout.threshold * _held_states(numbers)
+        here: _Cells = [{} for _ in range(states)]
+        here[0][0.0, 0.0] = self._start()
+        gated: _Cells = [{} for _ in range(states)]
+        for place in numbers.places:
+            beyond: _Cells = [{} for _ in range(states)]
+            self._stand(place, here, beyond, gated)
+            here = beyond
+            if place.gated:
+                self._promote(beyond)
+                here = gated
+        self._promote(here)
+        return self._expected()
+
+    def _start(self) -> float:
+        """How likely a first analysis is; adds the seconds up to it, less the interval that each analysis brings."""
+        numbers = self.model
+        interval, going, before = numbers.rollout.interval, self._confirmed(), 0.0
+        for wait in numbers.waits:
+            self.seconds += going * (wait - before)
+            self.rolled_back += going * numbers.rollback
+            going, before = going * (1.0 - numbers.rollback), wait
+        if numbers.first < inf:
+            self.seconds += going * (numbers.first - before - interval)
+            return going
+        self.seconds += going * (numbers.last - before)
+        self.rolled_back += going
+        return 0.0
+
+    def _confirmed(self) -> float:
+        """How likely the gates of the start open before a rollback hook asks."""
+        numbers = self.model
+        closed = 1.0 - numbers.confirm
+        stay = (1.0 - numbers.rollback) * closed
+        if stay >= 1.0:
+            self.undecided = 1.0
+            return 0.0
+        polls = closed / (1.0 - stay)
+        self.seconds += polls * numbers.rollout.interval
+        self.rolled_back += polls * numbers.rollback
+        return numbers.confirm + polls * (1.0 - numbers.rollback) * numbers.confirm
+
+    def _stand(self, place: Place, here: _Cells, beyond: _Cells, gated: _Cells) -> None:
+        """All analyses at a place. Failed checks and holds only rise, so one walk through the cells meets them all."""
+        numbers = self.model
+        holds, states, visits = _held_states(numbers), len(here), 0.0
+        steps: dict[_Spare, _Step] = {}
+        for state, cell in enumerate(here):
+            for spare, mass in cell.items():
+                step = steps.get(spare)
+                if step is None:
+                    step = steps[spare] = _step(numbers, place, spare)
+                if step.stay >= 1.0:
+                    self.undecided += mass
+                    continue
+                seen, left = mass / (1.0 - step.stay), step.spare
+                visits += seen
+                _enter(beyond[state], left, seen * step.on)
+                if step.gated:
+                    _enter(gated[state], left, seen * step.gated)
+                if step.undone:
+                    self._roll_back(place, seen * step.undone)
+                if state + holds < states:
+                    _enter(here[state + holds], left, seen * step.halt)
+                else:
+                    self._roll_back(place, seen * step.halt)
+                if step.hold and (state + 1) % holds:
+                    _enter(here[state + 1], left, seen * step.hold)
+                elif step.hold:
+                    self._roll_back(place, seen * step.hold)
+        self.seconds += visits * numbers.rollout.interval
+        self.live += visits * numbers.rollout.interval * place.live
+
+    def _roll_back(self, place: Place, mass: float) -> None:
+        self.rolled_back += mass
+        self.draining += mass * place.exposed
+
+    def _promote(self, cells: _Cells) -> None:
+        self.promoted += sum(mass for cell in cells for mass in cell.values())
+
+    def _expected(self) -> Expected:
+        numbers, way = self.model, self.model.way
+        scenario, seconds, live = numbers.scenario, self.seconds, self.live
+        if self.promoted:
+            seconds += self.promoted * way.seconds
+            live += self.promoted * way.new
+        requests = scenario.rps * (seconds + self.draining * numbers.rollout.drain)
+        excess = live * (scenario.new.error_rate - scenario.old.error_rate)
+        means = (seconds / 60, requests, live, requests * scenario.old.error_rate + excess, excess)
+        minutes, requests, live, bad, excess = (inf,) * 5 if self.undecided else means
+        return Expected(
+            p_promotion=self.promoted,
+            p_rollback=self.rolled_back,
+            p_undecided=self.undecided,
+            minutes=minutes,
+            requests=requests,
+            canary_requests=live,
+            bad_requests=bad,
+            excess_bad_requests=excess,
+        )
+
+
+def _held_states(numbers: Model) -> int:
+    """How many counts of holds have to be told apart."""
+    return numbers.rollout.inconclusive_limit or 1
+
+
+def _enter(cell: dict[_Spare, float], spare: _Spare, mass: float) -> None:
+    cell[spare] = cell.get(spare, 0.0) + mass
+
+
+# ---------------------------------------------------------------------------------------------------------- one step
+
+
+@frozen
+class _Step:
+    """One analysis: the probabilities of where it leads, and what requests are spare after it."""
+
+    on: float
+    gated: float
+    halt: float
+    hold: float
+    stay: float
+    undone: float
+    spare: _Spare
+
+
+def _step(numbers: Model, place: Place, spare: _Spare) -> _Step:
+    """In the order in which an analysis asks: rollback hooks, hooks, checks, gates."""
+    live, unseen = (
+        _spaced(left, rate, numbers.slices) for left, rate in zip(spare, (place.live, place.unseen), strict=True)
+    )
+    goes_on = 1.0 - numbers.rollback
+    passes, holds = (
+        _checked(numbers, tuple(map(sum, zip(live[0], unseen[0], strict=True)))) if place.measured else (1.0, 0.0)
+    )
+    passes, hold = goes_on * place.hooks * passes, goes_on * place.hooks * holds
+    open_ = passes * place.increase
+    shut = open_ * (1.0 - place.promotion)
+    stay = passes - open_ + (0.0 if place.gated else shut)
+    is_limited = numbers.rollout.inconclusive_limit > 0
+    return _Step(
+        on=open_ * place.promotion,
+        gated=shut if place.gated else 0.0,
+        halt=max(goes_on - passes - hold, 0.0),
+        hold=hold if is_limited else 0.0,
+        stay=stay if is_limited else stay + hold,
+        undone=numbers.rollback,
+        spare=(live[1], unseen[1]),
+    )
+
+
+def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[int], float]:
+    """Whole requests in each slice of an interval (newest first), and what is spare after it."""
+    taken = []
+    for seconds in reversed(slices):
+        spare += rate * seconds
+        whole = int(spare + 1e-9)
+        taken.append(whole)
+        spare -= whole
+    return taken[::-1], round(spare, 9)
+
+
+def _checked(numbers: Model, requests: tuple[int, ...]) -> tuple[float, float]:
+    """The probabilities that all checks pass, and that none of those that do not is more than a hold."""
+    passes = unhalted = 1.0
+    for gauge in numbers.gauges:
+        window = gauge.window
+        seen = sum(requests) if window is None or window.intervals else sum(requests[: window.slices])
+        passed, held = _gauged(numbers, gauge, seen)
+        passes *= passed
+        unhalted *= passed + held
+    return passes, unhalted - passes
+
+
+def _gauged(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float]:
+    """The probabilities that a check passes, and that it holds."""
+    passes, holds = _measured(numbers, gauge, requests)
+    chance = gauge.chance
+    if not chance:
+        return passes, holds
+    return (
+        passes * (1.0 - chance) + chance * (gauge.failing is Says.PASS),
+        holds * (1.0 - chance) + chance * (gauge.failing is Says.HOLD),
+    )
+
+
+def _measured(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float]:
+    if gauge.window is None:
+        return _certain(gauge.steady)
+    if not requests:
+        return _certain(gauge.silent)
+    if requests < gauge.enough:
+        return 0.0, 1.0
+    if gauge.check.kind is CheckKind.SUCCESS_RATE:
+        least, most = _allowed(gauge.check, requests)
+        rate = numbers.scenario.new.error_rate
+        return (at_most(most, requests, rate) - at_most(least - 1, requests, rate) if most >= least else 0.0), 0.0
+    if gauge.edges is None:
+        return _certain(gauge.steady)
+    low, high = gauge.edges
+    return max(order_statistic_below(high, requests, 0.99) - order_statistic_below(low, requests, 0.99), 0.0), 0.0
+
+
+def _certain(says: Says) -> tuple[float, float]:
+    return float(says is Says.PASS), float(says is Says.HOLD)
+
+
+def _allowed(check: Check, requests: int) -> tuple[int, int]:
+    """The fewest and the most bad requests at which the success rate is in range, rounded as the reference rounds."""
+
+    def rate(bad: int) -> float:
+        return 100.0 * (requests - bad) / requests
+
+    least, most = 0, requests
+    if check.minimum is not None:
+        most = min(max(int(requests * (1.0 - check.minimum / 100.0)), -1), requests)
+        while most < requests and rate(most + 1) >= check.minimum:
+            most += 1
+        while most >= 0 and rate(most) < check.minimum:
+            most -= 1
+    if check.maximum is not None:
+        least = min(max(int(requests * (1.0 - check.maximum / 100.0)), 0), requests + 1)
+        while least > 0 and rate(least - 1) <= check.maximum:
+            least -= 1
+        while least <= requests and rate(least) > check.maximum:
+            least += 1
+    return least, most

@@ -1,0 +1,464 @@
+"""Many rollouts at once: the reference engine's model, in NumPy arrays.
+
+    told = simulate(rollout, Scenario(new=Behaviour(error_rate=0.02)), runs=100_000, seed=1)
+    told.summary().rolled_back.value
+
+Runs do not meet, so each has a clock of its own, and those that stand at the same place are analysed together: a
+**cohort**. All analyses of a place are done before the next place is entered; who passes moves on with the next cohort,
+who does not stays for another analysis, and who has ended is noted. A cohort is a table of columns with a row a run.
+
+Where all runs of a cohort have seen the same number of requests, that is one number, and drawing failures is cheap.
+Windows longer than the interval make each run carry what it saw in the intervals before.
+"""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from canarycore._spec import CheckKind
+from canarycore._status import Reason
+from canarycore.policy._model import Gauge, Model, NotCovered, Place, Says, Window, common_gaps, model
+from canarycore.policy._summary import Mean, Outcome, Share, Summary, Z
+from canarycore.policy._tails import order_statistic_below
+
+try:
+    import numpy as np
+except ModuleNotFoundError as missing:  # pragma: no cover - only without the extra
+    raise ModuleNotFoundError(
+        "the vectorised engine needs NumPy: pip install 'canarycore[simulation]'", name="numpy"
+    ) from missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from canarycore._spec import Rollout
+    from canarycore.policy._scenario import Scenario
+
+    Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
+    Truths = NDArray[np.bool_]
+    Cohort = dict[str, NDArray[Any]]
+    Slices = list[Any]
+
+BATCH = 32_768
+"""Runs that are done together: their columns stay in the processor's cache."""
+
+_OUTCOMES = tuple(Outcome)
+_REASONS = tuple(Reason)
+
+
+@frozen(eq=False)
+class Runs:
+    """What became of the runs, a column a fact of `Run`. `outcome` and `reason` count into their enums."""
+
+    outcome: Counts
+    reason: Counts
+    seconds: Floats
+    requests: Counts
+    canary_requests: Counts
+    bad_requests: Counts
+    excess_bad_requests: Floats
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def summary(self) -> Summary:
+        """As `summarise` tells it of single runs."""
+        minutes, total = self.seconds / 60, len(self)
+        ended = {outcome: self.outcome == number for number, outcome in enumerate(_OUTCOMES)}
+        counts = {outcome: int(mask.sum()) for outcome, mask in ended.items()}
+        reasons = np.bincount(self.reason, minlength=len(_REASONS))
+        return Summary(
+            runs=total,
+            promoted=Share(counts[Outcome.PROMOTED], total),
+            rolled_back=Share(counts[Outcome.ROLLED_BACK], total),
+            undecided=counts[Outcome.UNDECIDED],
+            minutes=_mean(minutes),
+            p50_minutes=float(np.percentile(minutes, 50)),
+            p95_minutes=float(np.percentile(minutes, 95)),
+            minutes_to_promotion=_mean_or_none(minutes[ended[Outcome.PROMOTED]]),
+            minutes_to_rollback=_mean_or_none(minutes[ended[Outcome.ROLLED_BACK]]),
+            requests=_mean(self.requests),
+            canary_requests=_mean(self.canary_requests),
+            bad_requests=_mean(self.bad_requests),
+            excess_bad_requests=_mean(self.excess_bad_requests),
+            reasons=tuple(
+                sorted((reason.value, int(count)) for reason, count in zip(_REASONS, reasons, strict=True) if count)
+            ),
+        )
+
+
+def why_not(rollout: Rollout, scenario: Scenario) -> str:
+    """Why this engine does not cover the policy in this scenario; "" when it does."""
+    return common_gaps(rollout) or _gaps(model(rollout, scenario))
+
+
+def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) -> Runs:
+    """So many runs. The same arguments give the same runs. Raises NotCovered."""
+    numbers = model(rollout, scenario)
+    reason = common_gaps(rollout) or _gaps(numbers)
+    if reason:
+        raise NotCovered(f"the vectorised engine does not cover this: {reason}")
+    return _gathered(_batches(numbers, runs, seed))
+
+
+def _gaps(numbers: Model) -> str:
+    scenario = numbers.scenario
+    if numbers.depth > 1 and scenario.ready_after and scenario.test_rps:
+        return "a window longer than the interval meets load tests that begin late"
+    return ""
+
+
+def _batches(numbers: Model, runs: int, seed: int) -> Iterator[Runs]:
+    random = np.random.default_rng(seed)
+    for start in range(0, runs, BATCH):
+        batch = _Batch(numbers, random)
+        batch.run(min(BATCH, runs - start))
+        yield from batch.ended
+
+
+def _gathered(parts: Iterator[Runs]) -> Runs:
+    listed = [
+        (p.outcome, p.reason, p.seconds, p.requests, p.canary_requests, p.bad_requests, p.excess_bad_requests)
+        for p in parts
+    ]
+    return Runs(*(np.concatenate(columns) for columns in zip(*listed, strict=True)))
+
+
+# ------------------------------------------------------------------------------------------------------------- climb
+
+
+@define(eq=False)
+class _Batch:
+    """Some runs on their way.
+
+    Columns of a cohort: `clock`, when the coming analysis is due (seconds). `live`, users' requests that have met the
+    canary, fractions included, and `bad`, how many failed. `failed` and `held`, counts of analyses. Where needed:
+    `unseen`, as `live`, and `past_seen`, `past_bad`, what each slice of the intervals before held, newest first.
+    """
+
+    model: Model
+    random: np.random.Generator
+    ended: list[Runs] = field(factory=list)
+    even: tuple[bool, bool] = field(init=False)
+
+    @even.default
+    def _is_even(self) -> tuple[bool, bool]:
+        return self.model.is_even(live=True), self.model.is_even(live=False)
+
+    def run(self, size: int) -> None:
+        """From the new revision's arrival to every end."""
+        here = self._started(size)
+        nobody = _where(here, np.zeros(len(here["clock"]), bool))
+        polls = self.model.fresh
+        for place in self.model.places:
+            gated: list[Cohort] = []
+            here = _joined(list(self._analysed(place, here, gated, polls=polls)) or [nobody])
+            if place.gated:
+                self._promote(here)
+                here = _joined(gated or [nobody])
+            polls = True
+        self._promote(here)
+
+    # up to the first analysis -------------------------------------------------------------------------------------
+
+    def _started(self, size: int) -> Cohort:
+        """The runs whose first analysis comes; closed gates, rollback hooks and late pods end others before."""
+        numbers = self.model
+        starts = list(self._confirmed(size))
+        going = self._fresh(np.concatenate([np.full(count, start) for start, count in starts]))
+        if numbers.rollback:
+            for wait in numbers.waits:
+                undone = self.random.random(len(going["clock"])) < numbers.rollback
+                self._roll_back(_later(_where(going, undone), wait), Reason.HOOK)
+                going = _where(going, ~undone)
+        if numbers.first < inf:
+            return _later(going, numbers.first)
+        self._roll_back(_later(going, numbers.last), Reason.DEADLINE)
+        return self._fresh(np.zeros(0))
+
+    def _confirmed(self, size: int) -> Iterator[tuple[float, int]]:
+        """When confirm-rollout gates open, and for how many runs then."""
+        numbers, now, waiting = self.model, 0.0, size
+        while True:
+            opened = int(self.random.binomial(waiting, numbers.confirm))
+            yield now, opened
+            waiting, now = waiting - opened, now + numbers.rollout.interval
+            if not waiting:
+                return
+            if now >= numbers.end:
+                self._close(self._fresh(np.full(waiting, numbers.end)), Outcome.UNDECIDED, Reason.NONE)
+                return
+            undone = int(self.random.binomial(waiting, numbers.rollback))
+            self._roll_back(self._fresh(np.full(undone, now)), Reason.HOOK)
+            waiting -= undone
+
+    def _fresh(self, clock: Floats) -> Cohort:
+        numbers, size = self.model, len(clock)
+        cohort: Cohort = {
+            "clock": clock,
+            "live": np.zeros(size),
+            "bad": np.zeros(size, np.int64),
+            "failed": np.zeros(size, np.int32),
+            "held": np.zeros(size, np.int32),
+        }
+        if not self.even[1]:  # load tests begin when there are pods, but the first interval is counted in full
+            early = min(numbers.scenario.ready_after, numbers.rollout.interval)
+            cohort["unseen"] = np.full(size, -early * numbers.places[0].unseen)
+        if numbers.depth > 1:
+            shape = (numbers.depth - 1, len(numbers.slices), size)
+            cohort |= {"past_seen": np.zeros(shape, np.int64), "past_bad": np.zeros(shape, np.int64)}
+        return cohort
+
+    # a place ------------------------------------------------------------------------------------------------------
+
+    def _analysed(self, place: Place, cohort: Cohort, gated: list[Cohort], *, polls: bool) -> Iterator[Cohort]:
+        """Analyse at a place until nobody is left there; yields those who may go on. `polls`: rollback hooks do."""
+        numbers = self.model
+        rollout = numbers.rollout
+        cohort = self._patient(place, cohort)
+        while size := len(cohort["clock"]):
+            seen, bad = self._traffic(place, cohort)
+            halt, hold = self._verdict(place, cohort, seen, bad)
+            undone = self._chance(numbers.rollback if polls else 0.0, size)
+            halt, hold = halt & ~undone, hold & ~undone
+            cohort["failed"] += halt
+            cohort["held"] += hold
+            over = halt & (cohort["failed"] >= rollout.threshold)
+            stuck = hold & (cohort["held"] >= rollout.inconclusive_limit) & (rollout.inconclusive_limit > 0)
+            asked = ~(halt | hold | undone) & self._chance(place.increase, size)
+            passed = asked & self._chance(place.promotion, size)
+            if numbers.depth > 1:
+                _remember(cohort, past_seen=seen, past_bad=bad)
+            if passed.all():
+                yield _later(cohort, rollout.interval)
+                return
+            for mask, reason in ((over, Reason.CHECKS), (stuck, Reason.INCONCLUSIVE), (undone, Reason.HOOK)):
+                if mask.any():
+                    self._roll_back(_where(cohort, mask), reason, place)
+            cohort = _later(cohort, rollout.interval)
+            yield _where(cohort, passed)
+            leaves = over | stuck | undone | passed
+            if place.gated:
+                gated.append(_where(cohort, asked & ~passed))
+                leaves |= asked
+            cohort, polls = self._patient(place, _where(cohort, ~leaves)), True
+
+    def _patient(self, place: Place, cohort: Cohort) -> Cohort:
+        """Those whose coming analysis is before the end; the others stand where they are when it comes."""
+        numbers = self.model
+        impatient = cohort["clock"] >= numbers.end
+        if not impatient.any():
+            return cohort
+        given_up = _where(cohort, impatient)
+        rest = numbers.end - (given_up["clock"] - numbers.rollout.interval)
+        self._serve(given_up, given_up["live"] + place.live * rest)
+        given_up["clock"][:] = numbers.end
+        self._close(given_up, Outcome.UNDECIDED, Reason.NONE)
+        return _where(cohort, ~impatient)
+
+    def _chance(self, chance: float, size: int) -> Truths:
+        """What comes true so often."""
+        if chance in (0.0, 1.0):
+            return np.full(size, chance == 1.0)
+        return self.random.random(size) < chance
+
+    # an interval's traffic ----------------------------------------------------------------------------------------
+
+    def _traffic(self, place: Place, cohort: Cohort) -> tuple[Slices, Slices]:
+        """Requests that meet the canary in each slice of an interval, and how many fail; one number where all agree."""
+        numbers = self.model
+        counted = place.measured or numbers.depth > 1
+        all_seen, all_bad = [], []
+        for seconds in reversed(numbers.slices):
+            seen = self._requests(cohort, "live", place.live * seconds, even=self.even[0])
+            bad = self._failures(seen, numbers.scenario.new.error_rate, len(cohort["clock"]))
+            cohort["bad"] += bad
+            if place.unseen and counted:
+                more = self._requests(cohort, "unseen", place.unseen * seconds, even=self.even[1])
+                bad = bad + self._failures(more, numbers.scenario.new.error_rate, len(cohort["clock"]))
+                seen = seen + more
+            elif place.unseen and not self.even[1]:
+                cohort["unseen"] += place.unseen * seconds
+            all_seen.append(seen)
+            all_bad.append(bad)
+        return all_seen[::-1], all_bad[::-1]
+
+    def _requests(self, cohort: Cohort, name: str, amount: float, *, even: bool) -> Any:
+        """Whole requests of an amount that are evenly spaced."""
+        if even:
+            if name in cohort:
+                cohort[name] += amount
+            return round(amount)
+        before = _whole(cohort[name])
+        cohort[name] += amount
+        return _whole(cohort[name]) - before
+
+    def _failures(self, requests: Any, rate: float, size: int) -> Counts:
+        if rate == 0.0:
+            return np.zeros(size, np.int64)
+        if isinstance(requests, np.ndarray) and size and requests.min() == requests.max():
+            requests = int(requests[0])
+        return self.random.binomial(requests, rate, size)
+
+    # verdicts -----------------------------------------------------------------------------------------------------
+
+    def _verdict(self, place: Place, cohort: Cohort, seen: Slices, bad: Slices) -> tuple[Truths, Truths]:
+        """Who is halted and who is held; a halt outdoes a hold."""
+        size = len(cohort["clock"])
+        halts, holds = ~self._chance(place.hooks, size), np.zeros(size, bool)
+        if place.measured:
+            rows = [seen, *cohort.get("past_seen", ())], [bad, *cohort.get("past_bad", ())]
+            for gauge in self.model.gauges:
+                halt, hold = self._gauged(gauge, *rows, size)
+                halts |= halt
+                holds |= hold
+        return halts, holds & ~halts
+
+    def _gauged(self, gauge: Gauge, seen: list[Any], bad: list[Any], size: int) -> tuple[Any, Any]:
+        """Who is halted and who is held by one check."""
+        halt: Any = gauge.steady is Says.HALT
+        hold: Any = gauge.steady is Says.HOLD
+        if gauge.window is not None:
+            requests = np.asarray(_in_window(gauge.window, seen))
+            empty, thin = requests == 0, (requests > 0) & (requests < gauge.enough)
+            outside = self._outside(gauge, requests, bad, size)
+            halt = np.where(empty, gauge.silent is Says.HALT, outside & ~thin)
+            hold = np.where(empty, gauge.silent is Says.HOLD, thin)
+        if gauge.chance:
+            chance = self._chance(gauge.chance, size)
+            halt = np.where(chance, gauge.failing is Says.HALT, halt)
+            hold = np.where(chance, gauge.failing is Says.HOLD, hold)
+        return halt, hold
+
+    def _outside(self, gauge: Gauge, requests: Counts, bad: list[Any], size: int) -> Any:
+        """Whose value is out of range, where there are requests."""
+        check = gauge.check
+        if check.kind is CheckKind.SUCCESS_RATE:
+            value = 100.0 * (requests - _in_window(gauge.window, bad)) / np.maximum(requests, 1)
+            low, high = check.minimum, check.maximum
+            return (value < (-inf if low is None else low)) | (value > (inf if high is None else high))
+        if gauge.edges is None:
+            return gauge.steady is not Says.PASS
+        passes = _for_each(requests, _inside_of(*gauge.edges))
+        return self.random.random(size) >= passes
+
+    # ends ---------------------------------------------------------------------------------------------------------
+
+    def _roll_back(self, cohort: Cohort, reason: Reason, place: Place | None = None) -> None:
+        """At the clock's time; where the canary was exposed it drains."""
+        numbers = self.model
+        drain = numbers.rollout.drain if place is not None and place.exposed else 0.0
+        until = np.maximum(np.minimum(cohort["clock"] + drain, numbers.end), cohort["clock"])
+        self._close(cohort, Outcome.ROLLED_BACK, reason, until)
+
+    def _promote(self, cohort: Cohort) -> None:
+        """An interval before the clock's time, which is set for another analysis. Some do not arrive before the end."""
+        numbers, way = self.model, self.model.way
+        reason = Reason.SKIPPED if numbers.rollout.skip_analysis else Reason.PASSED
+        _later(cohort, way.seconds - numbers.rollout.interval)
+        late = cohort["clock"] >= numbers.end
+        in_time, stranded = _where(cohort, ~late), _where(cohort, late)
+        self._serve(in_time, in_time["live"] + way.new)
+        self._close(in_time, Outcome.PROMOTED, reason)
+        left = way.seconds - (stranded["clock"] - numbers.end)
+        served = np.clip(numbers.scenario.rps * left - way.old, 0.0, way.new)
+        self._serve(stranded, stranded["live"] + served)
+        stranded["clock"][:] = numbers.end
+        self._close(stranded, Outcome.UNDECIDED, reason)
+
+    def _serve(self, cohort: Cohort, live: Floats) -> None:
+        """Users meet the new version until so many of them, in sum, have."""
+        requests = _whole(live) - _whole(cohort["live"])
+        cohort["bad"] += self._failures(requests, self.model.scenario.new.error_rate, len(requests))
+        cohort["live"] = live
+
+    def _close(self, cohort: Cohort, outcome: Outcome, reason: Reason, until: Floats | None = None) -> None:
+        """Note runs that have ended at the clock's time; users come `until` the canary has drained."""
+        scenario, clock = self.model.scenario, cohort["clock"]
+        size, served = len(clock), _whole(cohort["live"])
+        requests = np.maximum(_whole(scenario.rps * (clock if until is None else until)), served)
+        bad = self._failures(requests - served, scenario.old.error_rate, size)
+        self.ended.append(
+            Runs(
+                outcome=np.full(size, _OUTCOMES.index(outcome), np.int8),
+                reason=np.full(size, _REASONS.index(reason), np.int8),
+                seconds=clock,
+                requests=requests,
+                canary_requests=served,
+                bad_requests=cohort["bad"] + bad,
+                excess_bad_requests=cohort["bad"] - served * scenario.old.error_rate,
+            )
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------- cohorts
+
+
+def _where(cohort: Cohort, mask: Truths) -> Cohort:
+    return {name: column[..., mask] for name, column in cohort.items()}
+
+
+def _later(cohort: Cohort, seconds: float) -> Cohort:
+    cohort["clock"] += seconds
+    return cohort
+
+
+def _joined(cohorts: list[Cohort]) -> Cohort:
+    """At least one cohort."""
+    if len(cohorts) == 1:
+        return cohorts[0]
+    return {name: np.concatenate([cohort[name] for cohort in cohorts], axis=-1) for name in cohorts[0]}
+
+
+def _remember(cohort: Cohort, **slices: Slices) -> None:
+    """What the slices of this interval held, before what those of earlier ones did."""
+    for name, current in slices.items():
+        past = cohort[name]
+        row = np.stack([np.broadcast_to(column, past.shape[-1:]) for column in current])
+        cohort[name] = np.concatenate([row[None], past[:-1]])
+
+
+def _in_window(window: Window | None, rows: list[Any]) -> Any:
+    """The sum over a window, of rows of slices, newest first."""
+    assert window is not None
+    slices = [column for row in rows[: window.intervals] for column in row]
+    if window.slices:
+        slices += rows[window.intervals][: window.slices]
+    return sum(slices)
+
+
+def _whole(amount: Any) -> Counts:
+    whole: Counts = np.floor(amount + 1e-6).astype(np.int64)
+    return whole
+
+
+def _inside_of(low: float, high: float) -> Callable[[int], float]:
+    """How likely the P99 of so many requests is in range."""
+
+    def passes(requests: int) -> float:
+        if not requests:
+            return 0.0
+        return order_statistic_below(high, requests, 0.99) - order_statistic_below(low, requests, 0.99)
+
+    return passes
+
+
+def _for_each(numbers: Counts, function: Callable[[int], float]) -> Floats:
+    """The function of each number, worked out once for each that is different."""
+    different, places = np.unique(numbers, return_inverse=True)
+    return np.array([function(int(number)) for number in different])[places.reshape(numbers.shape)]
+
+
+def _mean(values: NDArray[Any]) -> Mean:
+    half = Z * float(np.std(values, ddof=1)) / sqrt(len(values)) if len(values) > 1 else None
+    return Mean(float(np.mean(values)), half)
+
+
+def _mean_or_none(values: NDArray[Any]) -> Mean | None:
+    return _mean(values) if len(values) else None

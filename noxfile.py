@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
 PACKAGES = {name: name.replace("-", "_") for name in DISTRIBUTIONS}
 SOURCES = [str(Path(folder, PACKAGES[name])) for name, folder in DISTRIBUTIONS.items()]
 LIBRARIES = ["canarycore", "canarycore_runtime", "canarycore_metrics", "canarycore_hooks"]
+PROCESSES = "tests/adapters/local"
 ABOUT_SOURCES = ["--ignore=tests/house", "--ignore=tests/planted"]  # tests of the checkout, not of what is installed
 EXTRAS = "canarycore[yaml,testing]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -44,7 +45,7 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 def tests(session: nox.Session) -> None:
     """What the code claims, fast."""
     _install_sources(session, "tests")
-    session.run("pytest", "-n2", *session.posargs)
+    _pytest(session)
 
 
 @nox.session
@@ -85,7 +86,7 @@ def docs(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The tests pass with the oldest dependencies that the pyprojects allow."""
     _install_sources(session, "tests", constraints=["-c", "constraints/lowest.txt"])
-    session.run("pytest", "-n2", *session.posargs)
+    _pytest(session)
 
 
 @nox.session(reuse_venv=False)
@@ -99,7 +100,7 @@ def wheel(session: nox.Session) -> None:
     from_wheels = ("--find-links", str(wheels), "--only-binary", ",".join(DISTRIBUTIONS))
     session.install(*from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:])
     with session.chdir(_without_sources(session)):
-        session.run("pytest", "-n2", *ABOUT_SOURCES, *session.posargs)
+        _pytest(session, *ABOUT_SOURCES)
     for distribution in DISTRIBUTIONS:
         alone = Path(session.create_tmp(), "alone").resolve()
         session.run("python", "-m", "venv", "--clear", str(alone))
@@ -126,7 +127,7 @@ def planted(session: nox.Session) -> None:
 def deep(session: nox.Session) -> None:
     """Many examples and long schedules."""
     _install_sources(session, "tests")
-    session.run("pytest", "-n2", "-m", "deep", "--timeout=0", *session.posargs, env={"HYPOTHESIS_PROFILE": "deep"})
+    _pytest(session, "-m", "deep", "--timeout=0", env={"HYPOTHESIS_PROFILE": "deep"})
 
 
 @nox.session
@@ -148,6 +149,15 @@ def _install_sources(session: nox.Session, *groups: str, constraints: list[str] 
     folders = [part for folder in DISTRIBUTIONS.values() for part in ("-e", folder)]
     folders[1] = f".[{EXTRAS.split('[')[1]}"
     session.install(*(constraints or []), *folders, *nox.project.dependency_groups(PROJECT, *groups))
+
+
+def _pytest(session: nox.Session, *options: str, env: dict[str, str] | None = None) -> None:
+    """Tests of plain code share both cores; those that start processes and measure traffic have the machine alone."""
+    if session.posargs:
+        session.run("pytest", *options, *session.posargs, env=env)
+    else:
+        session.run("pytest", "-n2", f"--ignore={PROCESSES}", *options, env=env)
+        session.run("pytest", *options, PROCESSES, env=env)
 
 
 def _without_sources(session: nox.Session) -> Path:

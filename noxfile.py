@@ -120,7 +120,7 @@ def e2e(session: nox.Session) -> None:
 def planted(session: nox.Session) -> None:
     """Each planted defect makes a test fail."""
     _install_sources(session, "tests")
-    session.run("pytest", "-m", "planted", *session.posargs)
+    session.run("pytest", "-n2", "-m", "planted", *session.posargs)
 
 
 @nox.session

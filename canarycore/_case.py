@@ -163,7 +163,8 @@ class Case:
         """The hook's answer. `phase`: what the hook is told, if not the status's own."""
         status, target = self.status, self.world.target
         revision = target.revision if target is not None and status.phase in GATED_BY_TARGET else status.applied
-        question = HookQuestion(self.key(hook.type.value, hook.name), hook, phase or status.phase, revision)
+        place = self.rollout.hooks.index(hook)  # names need not be unique
+        question = HookQuestion(self.key(f"{hook.type.value}/{place}", hook.name), hook, phase or status.phase, revision)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, HookAnswer)
         self.asked += ((question, answer),)

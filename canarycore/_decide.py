@@ -149,6 +149,8 @@ def _idle(case: Case) -> Decision | Thinking:
     if not plan.done:
         if being_taken_back(case):
             case.tell(Tell.TAKING_BACK, status.promoted)
+        elif _stranded(case):
+            case.tell(Tell.STRANDED)
         case.tell_plan(plan)
         drained = status.drain_until if status.drain_until > world.now else case.next_poll
         return case.wait(Rule.CONVERGING, drained)
@@ -157,6 +159,12 @@ def _idle(case: Case) -> Decision | Thinking:
     if target is not None and target.desired > 0:
         case.tell_once(Tell.SCALED_BY_HAND, str(target.desired))
     return case.wait(Rule.IDLE, None)
+
+
+def _stranded(case: Case) -> bool:
+    """Whether a failed rollout has left the primary with a revision that it cannot be relieved of."""
+    status, primary = case.status, case.world.primary
+    return status.phase is Phase.FAILED and primary is not None and primary.revision != status.promoted
 
 
 def _post_rollout(case: Case) -> Thinking:

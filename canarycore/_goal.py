@@ -147,10 +147,10 @@ def _failed(rollout: Rollout, status: Status) -> Goal:
         routes=_nothing(rollout, status),
         canary=Scale.LEAVE if status.settled else Scale.DOWN,
         primary=status.promoted,
-        sound=True,
+        sound=not status.settled,
         failover=rollout.ladder.routed and not status.settled,
         until=status.drain_until,
-        ready=rollout.primary_ready,
+        ready=0,  # some pods are enough to come back to, when what they replace was rejected
     )
 
 
@@ -234,23 +234,26 @@ def converge(goal: Goal, world: World) -> Plan:
     if canary is Scale.GIVE_BACK:
         return _give_back(goal, world)
     effects: list[Effect] = []
-    done = True
+    sound = not goal.sound or (primary is not None and _sound(goal, primary))
+    done = sound
     if canary is Scale.UP and target is not None and (target.desired == 0 or world.scaler_paused):
         done = False
         effects.extend(_scale_up(world))
     if goal.primary and (primary is None or primary.revision != goal.primary):
-        done, effect = _change_primary(goal, world)
+        changed, effect = _change_primary(goal, world)
+        done = done and changed
         if effect is not None:
             effects.append(effect)
     notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
     if goal.routes is not None and not (world.routes == goal.routes and _both_run(goal.routes, world)):
-        routes, notes = _safe_routes(goal, goal.routes, world)
+        routes, notes = _safe_routes(goal, goal.routes, world, sound=sound)
         done = done and routes == goal.routes == world.routes
         if routes is not None and routes != world.routes:
             effects.append(SetRoutes(routes))
     if canary is Scale.DOWN and target is not None and (target.desired > 0 or world.scaler_paused is False):
         done = False
-        effects.extend(_scale_down(goal, world))
+        if sound:
+            effects.extend(_scale_down(goal, world))
     return _DONE if done and not effects and not notes else Plan(tuple(effects), done, notes)
 
 
@@ -288,7 +291,7 @@ def _both_run(routes: Routes, world: World) -> bool:
 
 
 def _safe_routes(
-    goal: Goal, wanted: Routes, world: World
+    goal: Goal, wanted: Routes, world: World, *, sound: bool
 ) -> tuple[Routes | None, tuple[tuple[Tell, tuple[str, ...]], ...]]:
     """The routes that may be written now (None: none), and what to tell about them."""
     have = world.routes
@@ -302,7 +305,7 @@ def _safe_routes(
     if wanted.exposed and not canary_runs:
         note = (Tell.NO_CAPACITY, ("the canary has no ready pods",))
         return evolve(wanted, weight=0, mirrored=False, matched=False), (note,)
-    if goal.sound and not _sound(goal, world.primary):
+    if not sound:
         return have, ((Tell.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
     if have is not None and have != wanted:
         return wanted, ((Tell.REPAIRING, (_words(have), _words(wanted))),)
@@ -310,7 +313,13 @@ def _safe_routes(
 
 
 def _sound(goal: Goal, primary: Workload) -> bool:
-    return primary.revision == goal.primary and not unready(primary, goal.ready)
+    """Whether no pod of another revision is left on the primary, and enough of its own are available."""
+    updated = primary.updated
+    return (
+        primary.revision == goal.primary
+        and primary.total == updated >= primary.desired
+        and primary.ready >= updated * goal.ready // 100
+    )
 
 
 def _words(routes: Routes) -> str:

@@ -17,6 +17,7 @@ from canarycore.testing import (
     RouteByHand,
     SetPace,
     World,
+    after,
 )
 from tests.core.scenarios import POLICIES, SITUATIONS, at, climbing, idle, play, policy
 
@@ -169,3 +170,12 @@ def test_while_suspended_routes_that_others_set_are_left_alone():
 def test_a_command_after_the_end_is_left_alone():
     world = at(Phase.PROGRESSING).do(Delete()).run()
     assert outcome(world, CommandKind.RETRY) is Rule.GONE
+
+
+def test_an_abort_while_finalising_keeps_the_canary_until_the_primary_is_taken_back():
+    """The primary carries the rejected revision by then: the canary stands by, and nothing counts as done before."""
+    world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(Order(CommandKind.ABORT))
+    for _ in range(3):
+        world.step()
+    assert (world.status.phase, world.status.settled) == (Phase.FAILED, False)
+    assert world.state.target.desired > 0

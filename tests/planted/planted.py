@@ -286,8 +286,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "roll back onto a primary that carries the rejected revision",
         "_goal.py",
-        "        primary=status.promoted,\n        sound=True,\n",
-        "        primary=status.promoted,\n",
+        "        primary=status.promoted,\n        sound=",
+        "        primary=status.promoted,\n        sound=False and ",
         "test_faults.py",
     ),
     _core(

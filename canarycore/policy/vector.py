@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from canarycore._spec import CheckKind
 from canarycore._status import Reason
 from canarycore.policy._model import Gauge, Model, NotCovered, Place, Says, Window, common_gaps, model
-from canarycore.policy._summary import Mean, Outcome, Share, Summary, Z
+from canarycore.policy._summary import Mean, Outcome, Run, Share, Summary, Z
 from canarycore.policy._tails import order_statistic_below
 
 try:
@@ -66,6 +66,23 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.outcome)
+
+    def runs(self) -> Iterator[Run]:
+        """One by one, in no order that means anything."""
+        columns = (self.seconds, self.requests, self.canary_requests, self.bad_requests, self.excess_bad_requests)
+        for outcome, reason, *facts in zip(
+            self.outcome.tolist(), self.reason.tolist(), *(column.tolist() for column in columns), strict=True
+        ):
+            seconds, requests, served, bad, excess = facts
+            yield Run(
+                outcome=_OUTCOMES[outcome],
+                reason=_REASONS[reason].value,
+                seconds=seconds,
+                requests=requests,
+                canary_requests=served,
+                bad_requests=bad,
+                excess_bad_requests=excess,
+            )
 
     def summary(self) -> Summary:
         """As `summarise` tells it of single runs."""
@@ -429,7 +446,7 @@ def _in_window(window: Window | None, rows: list[Any]) -> Any:
     assert window is not None
     slices = [column for row in rows[: window.intervals] for column in row]
     if window.slices:
-        slices += rows[window.intervals][: window.slices]
+        slices.extend(rows[window.intervals][: window.slices])
     return sum(slices)
 
 

@@ -1,0 +1,288 @@
+"""Three engines, one story: the exact one, the vectorised one and the core itself agree.
+
+Samples are compared by bounds that hold for any distribution with this variance and range (Bernstein's inequality, and
+binomial tails), set so that a true agreement is denied about once in a million comparisons; seeds are fixed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from math import comb, inf, sqrt
+from random import Random
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+
+from canarycore import Check, CheckKind, Hook, HookType, Ladder, NoData, Rollout, Strategy, TargetRef
+from canarycore.policy import Behaviour, NotCovered, Outcome, Scenario, Summary, exact, summarise, vector
+from canarycore.policy._tails import at_most, order_statistic_below
+from canarycore.testing.simulation import sweep
+from tests.policy.policies import cases
+
+SUCCESS = Check(name="success", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
+LATENCY = Check(name="latency", kind=CheckKind.DURATION, maximum=500.0)
+
+
+def policy(**changes: object) -> Rollout:
+    base = Rollout(
+        name="app",
+        target=TargetRef(name="app"),
+        ladder=Ladder(step=10, top=50),
+        threshold=3,
+        checks=(SUCCESS, LATENCY),
+    )
+    return evolve(base, **changes)  # type: ignore[arg-type]
+
+
+def scenario(error_rate: float = 0.01, **changes: object) -> Scenario:
+    base = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=error_rate, p99=460.0), rps=20.0)
+    return evolve(base, **changes)  # type: ignore[arg-type]
+
+
+# comparing ----------------------------------------------------------------------------------------------------------
+
+
+def is_plausible(count: int, runs: int, chance: float) -> bool:
+    """Whether so many of the runs may come out so."""
+    chance = min(max(chance, 0.0), 1.0)
+    return min(at_most(count, runs, chance), 1.0 - at_most(count - 1, runs, chance)) > 1e-7
+
+
+def is_near(mean: float, expected: float, sample: np.ndarray, runs: int, slack: float) -> bool:
+    """Whether the mean of so many runs may lie so far off; `sample` tells their variance and range."""
+    spread = float(np.ptp(sample))
+    return abs(mean - expected) <= 5 * float(np.std(sample)) / sqrt(runs) + 5 * spread / runs + slack
+
+
+FACTS = {"seconds": 1e-6, "requests": 1.01, "canary_requests": 1.01, "bad_requests": 1.01, "excess_bad_requests": 1.01}
+"""Facts of a run, and by how much their means may differ: requests come whole, in one stream or in several."""
+
+
+def assert_agrees_with_the_core(rollout: Rollout, assumed: Scenario, *, runs: int, many: int) -> None:
+    drawn = vector.simulate(rollout, assumed, runs=many, seed=1)
+    ran = list(sweep(rollout, assumed, runs=runs, seed=2))
+    told, expected = summarise(ran), drawn.summary()
+    reasons = Counter(dict(expected.reasons))
+    for reason, count in Counter(run.reason for run in ran).items():
+        assert is_plausible(count, runs, max(reasons[reason], 5) / many), (reason, count, reasons)
+    for reason, count in reasons.items():
+        assert is_plausible(dict(told.reasons).get(reason, 0), runs, count / many), (reason, count, told.reasons)
+    assert is_plausible(told.promoted.count, runs, max(expected.promoted.value, 5 / many))
+    for name, slack in FACTS.items():
+        sample = np.append(getattr(drawn, name), [getattr(run, name) for run in ran])
+        mean = float(np.mean([getattr(run, name) for run in ran]))
+        assert is_near(mean, float(np.mean(getattr(drawn, name))), sample, runs, slack), name
+
+
+def assert_agrees_with_the_chain(rollout: Rollout, assumed: Scenario, *, runs: int) -> None:
+    solved = exact.solve(rollout, assumed)
+    assert solved.p_promotion + solved.p_rollback + solved.p_undecided == pytest.approx(1.0, abs=1e-9)
+    drawn = vector.simulate(rollout, assumed, runs=runs, seed=3)
+    told = drawn.summary()
+    if told.undecided:  # the chain's patience has no end
+        return
+    assert is_plausible(told.promoted.count, runs, solved.p_promotion)
+    assert is_plausible(told.rolled_back.count, runs, solved.p_rollback)
+    names = {"seconds": solved.minutes * 60, **{name: getattr(solved, name) for name in list(FACTS)[1:]}}
+    for name, expected in names.items():
+        sample = getattr(drawn, name)
+        assert is_near(float(np.mean(sample)), expected, sample, runs, FACTS[name]), name
+
+
+# agreement ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, derandomize=True)
+@given(cases())
+def test_arrays_tell_what_the_core_does(case: tuple[Rollout, Scenario]):
+    if not vector.why_not(*case):
+        assert_agrees_with_the_core(*case, runs=40, many=10_000)
+
+
+@pytest.mark.deep
+@settings(max_examples=1500, derandomize=True)
+@given(cases())
+def test_arrays_tell_what_the_core_does_for_many_policies(case: tuple[Rollout, Scenario]):
+    if not vector.why_not(*case):
+        assert_agrees_with_the_core(*case, runs=300, many=50_000)
+
+
+@settings(max_examples=40, derandomize=True)
+@given(cases(long=False))
+def test_the_chain_tells_what_arrays_draw(case: tuple[Rollout, Scenario]):
+    if not exact.why_not(*case):
+        assert_agrees_with_the_chain(*case, runs=10_000)
+
+
+@pytest.mark.deep
+@settings(max_examples=1500, derandomize=True)
+@given(cases(long=False))
+def test_the_chain_tells_what_arrays_draw_for_many_policies(case: tuple[Rollout, Scenario]):
+    if not exact.why_not(*case):
+        assert_agrees_with_the_chain(*case, runs=200_000)
+
+
+@pytest.mark.parametrize("error_rate", [0.004, 0.007, 0.01])
+def test_a_million_runs_lie_within_four_standard_errors_of_the_chain(error_rate: float):
+    rollout, assumed, runs = policy(), scenario(error_rate), 1_000_000
+    solved = exact.solve(rollout, assumed).p_rollback
+    assert 0.01 < solved < 0.99999
+    drawn = vector.simulate(rollout, assumed, runs=runs, seed=4).summary()
+    assert abs(drawn.rolled_back.value - solved) <= 4 * sqrt(solved * (1 - solved) / runs)
+
+
+# the chain ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_recursion_is_the_inverse_of_the_chains_matrix_on_a_thousand_policies():
+    """N = (I - Q)^-1 tells how often each state is met; the chances in Q are plain sums over the binomial."""
+    random = Random(6)
+    worst = 0.0
+    for _ in range(1000):
+        rungs, threshold = random.randint(1, 8), random.randint(1, 6)
+        steps = tuple(sorted(random.sample(range(2, 101, 2), rungs)))
+        minimum, error_rate = random.choice([90.0, 95.0, 98.0, 99.0]), random.uniform(0.0, 0.12)
+        check = Check(name="success", kind=CheckKind.SUCCESS_RATE, minimum=minimum)
+        rollout = policy(ladder=Ladder(steps=steps, top=steps[-1]), threshold=threshold, checks=(check,))
+        assumed = Scenario(new=Behaviour(error_rate=error_rate), rps=random.choice([2.5, 5.0, 10.0]))
+        fails = [0.0, *(_fails(round(assumed.rps * 0.6 * step), error_rate, minimum) for step in steps)]
+        p_rollback, minutes = _inverted(fails, threshold)
+        solved = exact.solve(rollout, assumed)
+        worst = max(worst, abs(solved.p_rollback - p_rollback), abs(solved.minutes - minutes - 2 * solved.p_promotion))
+    assert worst < 1e-9
+
+
+def _fails(requests: int, error_rate: float, minimum: float) -> float:
+    chances = (comb(requests, bad) * error_rate**bad * (1 - error_rate) ** (requests - bad) for bad in range(200))
+    return 1.0 - sum(
+        chance
+        for bad, chance in zip(range(requests + 1), chances, strict=False)
+        if 100.0 * (requests - bad) / requests >= minimum
+    )
+
+
+def _inverted(fails: list[float], threshold: int) -> tuple[float, float]:
+    """The probability of a rollback, and the expected number of analyses, a minute each."""
+    size = len(fails) * threshold
+    moves, rolls_back = np.zeros((size, size)), np.zeros(size)
+    for place, chance in enumerate(fails):
+        for failed in range(threshold):
+            state = place * threshold + failed
+            if failed + 1 < threshold:
+                moves[state, state + 1] = chance
+            else:
+                rolls_back[state] = chance
+            if place + 1 < len(fails):
+                moves[state, state + threshold] = 1.0 - chance
+    visits = np.linalg.inv(np.eye(size) - moves)[0]
+    return float(visits @ rolls_back), float(visits.sum())
+
+
+@settings(max_examples=60, derandomize=True)
+@given(cases(long=False))
+def test_the_worse_the_new_version_the_likelier_its_rollback(case: tuple[Rollout, Scenario]):
+    """For checks with a lower bound only: a success rate may not be too good to be true."""
+    rollout, assumed = case
+    checks = tuple(evolve(check, maximum=None) if check.name == "success" else check for check in rollout.checks)
+    rollout = evolve(rollout, checks=checks)
+    if exact.why_not(rollout, assumed):
+        return
+    worse = [evolve(assumed, new=evolve(assumed.new, error_rate=rate)) for rate in (0.0, 0.003, 0.01, 0.05, 0.3, 1.0)]
+    told = [exact.solve(rollout, one).p_rollback for one in worse]
+    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(told)), told
+
+
+def test_a_rollout_that_can_never_go_on_is_undecided_and_takes_for_ever():
+    gate = Hook(name="gate", type=HookType.CONFIRM_PROMOTION, url="http://gate/")
+    told = exact.solve(policy(hooks=(gate,), checks=()), scenario(gates={"gate": False}))
+    assert (told.p_promotion, told.p_rollback, told.p_undecided, told.minutes) == (0.0, 0.0, 1.0, inf)
+    assert told.to_json()["mean_minutes"] is None
+
+
+# what is not covered ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rollout", "assumed", "word"),
+    [
+        (policy(interval=30.0), scenario(), "window longer than the interval"),
+        (policy(checks=(SUCCESS, evolve(SUCCESS, name="other"))), scenario(), "same requests"),
+        (policy(no_data=NoData.HOLD), scenario(rps=3.3), "no whole number"),
+        (policy(suspend=True), scenario(), "suspended"),
+    ],
+)
+def test_the_chain_says_what_it_does_not_cover(rollout: Rollout, assumed: Scenario, word: str):
+    assert word in exact.why_not(rollout, assumed)
+    with pytest.raises(NotCovered, match=word):
+        exact.solve(rollout, assumed)
+
+
+def test_arrays_say_what_they_do_not_cover():
+    late = scenario(test_rps=5.0, ready_after=20.0)
+    for rollout, word in ((policy(suspend=True), "suspended"), (policy(interval=30.0), "begin late")):
+        assert word in vector.why_not(rollout, late)
+        with pytest.raises(NotCovered, match=word):
+            vector.simulate(rollout, late, runs=1)
+
+
+# arrays -------------------------------------------------------------------------------------------------------------
+
+
+def told(runs: int, seed: int) -> Summary:
+    return vector.simulate(policy(), scenario(), runs=runs, seed=seed).summary()
+
+
+def test_a_seed_repeats_its_runs_and_another_does_not():
+    assert told(1000, 1) == told(1000, 1) != told(1000, 2)
+
+
+def test_as_many_runs_are_told_as_were_asked_for():
+    late = vector.BATCH + 7
+    assert [len(vector.simulate(policy(), scenario(), runs=runs)) for runs in (1, 999, late)] == [1, 999, late]
+
+
+def test_a_summary_of_columns_is_the_summary_of_its_runs():
+    columns = vector.simulate(policy(), scenario(0.006), runs=500, seed=5)
+    by_column, one_by_one = columns.summary().to_json(), summarise(columns.runs()).to_json()
+    assert by_column.keys() == one_by_one.keys()
+    for name, value in by_column.items():
+        assert value == pytest.approx(one_by_one[name]), name
+    assert {run.outcome for run in columns.runs()} == {Outcome.PROMOTED, Outcome.ROLLED_BACK}
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_late_pods_are_a_rollback_past_the_deadline(strategy: Strategy):
+    ladder = Ladder(strategy=strategy, step=10, top=50, iterations=3)
+    late = scenario(ready_after=601.0, test_rps=5.0)
+    told = vector.simulate(policy(ladder=ladder), late, runs=10).summary()
+    assert (told.rolled_back.count, told.minutes.value) == (10, 10.0)
+    assert_agrees_with_the_core(policy(ladder=ladder), late, runs=2, many=10)
+
+
+# tails --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [1e-9, 0.003, 0.2, 0.5, 0.97])
+@pytest.mark.parametrize("n", [1, 7, 60, 400])
+def test_binomial_tails_are_the_plain_sums(n: int, p: float):
+    from fractions import Fraction
+
+    exactly = Fraction(p)
+    total = Fraction(0)
+    for k in range(n):
+        total += comb(n, k) * exactly**k * (1 - exactly) ** (n - k)
+        assert at_most(k, n, p) == pytest.approx(float(total), rel=1e-12, abs=1e-300)
+
+
+def test_tails_of_huge_samples_are_sound():
+    assert at_most(10**6, 2 * 10**6, 0.5) == pytest.approx(0.5, abs=3e-4)
+    assert at_most(9_000, 10**6, 0.01) == pytest.approx(2.4e-24, rel=0.2)
+    assert at_most(10**6 - 1, 10**6, 1e-9) == 1.0
+
+
+def test_the_p99_of_a_sample_is_below_when_enough_of_its_draws_are():
+    """Of 100 draws the 99th: at least 99 below 0.98."""
+    assert order_statistic_below(0.98, 100, 0.99) == pytest.approx(0.98**100 + 100 * 0.98**99 * 0.02)

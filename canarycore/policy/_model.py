@@ -144,8 +144,8 @@ def common_gaps(rollout: Rollout) -> str:
     """Why neither engine covers this policy ("": nothing speaks against it)."""
     if rollout.suspend:
         return "the Canary is suspended"
-    hooks = [(hook.type, hook.name) for hook in rollout.hooks]
-    return "two hooks share a name, and so their answers" if len(set(hooks)) < len(hooks) else ""
+    same = len(set(rollout.hooks)) < len(rollout.hooks)
+    return "two hooks are the same, and so are their answers" if same else ""
 
 
 def model(rollout: Rollout, scenario: Scenario) -> Model:

@@ -11,9 +11,10 @@ All times are seconds on the simulated clock; `State.shifted` moves them togethe
 from __future__ import annotations
 
 from math import inf, isfinite
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, fields, frozen
 
 from canarycore._effects import (
     Effect,
@@ -261,7 +262,9 @@ class State:
 
     def but(self, **changes: object) -> State:
         """This state with some fields changed."""
-        return evolve(self, **changes)  # type: ignore[arg-type]
+        values = dict(zip(_FIELDS, _values(self), strict=True))
+        values.update(changes)
+        return State(**values)
 
     def pace(self, workload: str, revision: str) -> Pace:
         known = dict(self.paces)
@@ -297,6 +300,10 @@ class State:
             target=_shifted(self.target, seconds),
             primary=_shifted(self.primary, seconds),
         )
+
+
+_FIELDS = tuple(attribute.name for attribute in fields(State))
+_values = attrgetter(*_FIELDS)
 
 
 def _shifted(pods: Pods | None, seconds: float) -> Pods | None:

@@ -35,7 +35,7 @@ from canarycore._questions import (
 )
 from canarycore._spec import CheckKind
 from canarycore._status import Status
-from canarycore._world import Routes
+from canarycore._world import Routes, World
 from canarycore.errors import CannotHappen
 from canarycore.policy._model import grain, patience
 from canarycore.policy._scenario import Scenario, inside, outside
@@ -126,6 +126,8 @@ class _Simulation:
         self._random = random
         self._tell = tell
         self._memory = Memory()
+        self._looked, self._changes = self.state, inf
+        self._world: World | None = None
         self._traffic = _Traffic(scenario, random, rollout)
 
     @property
@@ -172,7 +174,7 @@ class _Simulation:
     def _answer(self, request: Request) -> object:
         match request:
             case Observe():
-                return Seen(self.state.rollout, self.state.status, observe(self.state))
+                return Seen(self.state.rollout, self.state.status, self._observe())
             case Fetch(questions):
                 return {question.key: self._reply(question) for question in questions}
             case Commit(status):
@@ -182,6 +184,24 @@ class _Simulation:
             case Publish(notice):
                 self._happened(notice)
         return None
+
+    def _observe(self) -> World:
+        """What `observe` shows; workloads that cannot have changed since they were looked at stay as they were."""
+        state, last, world = self.state, self._looked, self._world
+        unchanged = state.target is last.target and state.primary is last.primary
+        if world is None or not unchanged or state.now >= self._changes:
+            world, self._looked, self._changes = observe(state), state, next_change(state)
+        elif state.now != world.now or state.routes is not world.routes:
+            world = World(
+                now=state.now,
+                target=world.target,
+                primary=world.primary,
+                routes=state.routes,
+                scaler_paused=world.scaler_paused,
+                kept=state.kept,
+            )
+        self._world = world
+        return world
 
     def _reply(self, question: Question) -> Answer:
         match question:
@@ -213,7 +233,7 @@ class _Simulation:
         if rest.decision is not None and rest.decision.status is not self.state.status:
             self._happened(rest.decision.because)
         wake = inf if rest.wake is None else rest.wake
-        return min(wake, next_change(self.state)) if wake > self.now else wake
+        return min(wake, self._changes) if wake > self.now else wake
 
     def _happened(self, what: Notice | Because) -> None:
         if self._tell is not None:

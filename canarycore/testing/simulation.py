@@ -34,7 +34,7 @@ from canarycore._questions import (
     SourcesAnswer,
 )
 from canarycore._spec import CheckKind
-from canarycore._status import Status
+from canarycore._status import Reason, Status
 from canarycore._world import Routes, World
 from canarycore.errors import CannotHappen
 from canarycore.policy._model import grain, patience
@@ -64,12 +64,17 @@ _MOST_CYCLES_AT_ONCE = 1000
 
 @frozen
 class Happening:
-    """Something told during a run: `seconds` after its start, in this phase and at this weight (percent)."""
+    """Something told during a run: `seconds` after its start, in this phase and at this weight (percent).
+
+    share: of users who meet the new version from then on, 0 to 1. failed: checks, up to the threshold.
+    """
 
     seconds: float
     phase: Phase
     weight: int
     what: Notice | Because
+    share: float
+    failed: int
 
 
 def simulate(
@@ -237,9 +242,11 @@ class _Simulation:
 
     def _happened(self, what: Notice | Because) -> None:
         if self._tell is not None:
-            state = self.state
+            state, status = self.state, self.state.status
             weight = state.routes.weight if state.routes is not None else 0
-            self._tell(Happening(state.now, state.status.phase, weight, what))
+            failed = self.state.rollout.threshold if status.reason is Reason.CHECKS else status.failed_checks
+            share = self._traffic.share(state)
+            self._tell(Happening(state.now, status.phase, weight, what, share, failed))
 
 
 _OUTCOMES = {Phase.SUCCEEDED: Outcome.PROMOTED, Phase.FAILED: Outcome.ROLLED_BACK}
@@ -287,15 +294,22 @@ class _Traffic:
     def flow(self, state: State, until: float) -> None:
         """What happens from the state's time to `until`, while nothing changes."""
         scenario, seconds = self._scenario, until - state.now
-        primary = state.primary
-        assert primary is not None
         share, copied, tested = self._exposure(state)
-        new = primary.revision == NEW and _is_ready(primary, state.now, scenario)
+        new = self._is_taken_over(state)
         rate = (scenario.new if new else scenario.old).error_rate
         count = self._rest.take(scenario.rps * (1.0 - share) * seconds)
         self._count(count, binomial(self._random, count, rate), new=new)
         if share or copied or tested:
             self._fill(state.now, until, share, copied + tested)
+
+    def share(self, state: State) -> float:
+        """Of users who meet the new version."""
+        return 1.0 if self._is_taken_over(state) else self._exposure(state)[0]
+
+    def _is_taken_over(self, state: State) -> bool:
+        """Whether the primary serves the new version."""
+        primary = state.primary
+        return primary is not None and primary.revision == NEW and _is_ready(primary, state.now, self._scenario)
 
     def measure(self, check: Check, now: float) -> MetricAnswer:
         """What the check's query finds in its window."""

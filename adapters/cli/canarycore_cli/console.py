@@ -37,6 +37,8 @@ _DISTRIBUTIONS = {
     "canarycore_hooks": "canarycore-hooks",
     "canarycore_metrics": "canarycore-metrics",
     "ruamel": "canarycore[yaml]",
+    "numpy": "canarycore[simulation]",
+    "matplotlib": "canarycore[simulation]",
 }
 """Which distribution brings a module that may be missing."""
 

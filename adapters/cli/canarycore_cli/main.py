@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from canarycore_cli.console import OK, tells_errors
+from canarycore_cli.engines import Engine
 
 app = typer.Typer(
     name="canary",
@@ -108,7 +109,19 @@ def simulate(
         float | None,
         typer.Option(min=0, help="Load test requests per second to the canary. Default: 20 if it gets nothing else."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes to use for many runs; 0: one per core.")] = 1,
+    ready_after: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Until pods of the new version are ready.")
+    ] = 0.0,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="Of many runs. core: the policy itself decides each; vector: arrays; exact: no draws at all."
+        ),
+    ] = Engine.AUTO,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.html|png", help="Draw what happens over time, and what would if.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes for many runs of the core; 0: one per core.")] = 1,
     canary: CanaryName = "",
     as_json: AsJson = False,
 ) -> None:
@@ -117,7 +130,7 @@ def simulate(
     The policy itself decides, as it would in production; requests and their failures are drawn at random.
     """
     from canarycore_cli.manifests import rollout
-    from canarycore_cli.simulate import Assumptions, show
+    from canarycore_cli.simulate import Assumptions, How, show
 
     assumed = Assumptions(
         error_rate=error_rate,
@@ -127,8 +140,10 @@ def simulate(
         match_share=match_share,
         failures=failures or [],
         gates=gate or [],
+        ready_after=ready_after,
     )
-    show(rollout(manifest, canary), assumed, runs=runs, seed=seed, jobs=jobs, as_json=as_json)
+    how = How(runs=runs, seed=seed, jobs=jobs, engine=engine, plot=plot, as_json=as_json)
+    show(rollout(manifest, canary), assumed, how)
 
 
 @app.command()

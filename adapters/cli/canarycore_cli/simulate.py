@@ -28,15 +28,18 @@ from canarycore_cli.console import (
     share,
 )
 from canarycore_cli.describe import described, outcome_style
+from canarycore_cli.engines import Engine, chosen, plot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from rich.console import Console
 
     from canarycore import Rollout
     from canarycore.policy import Mean, Share, Summary
+    from canarycore.policy.exact import Expected
 
 TEST_RPS = 20.0
 """Requests a second of an assumed load test, where the canary would get no other traffic."""
@@ -56,27 +59,70 @@ class Assumptions:
     match_share: str
     failures: Sequence[str]
     gates: Sequence[str]
+    ready_after: float
 
 
-def show(rollout: Rollout, assumed: Assumptions, *, runs: int, seed: int, jobs: int, as_json: bool) -> None:
+@frozen(kw_only=True)
+class How:
+    """How it is done: so many runs, from this seed, by so many processes, with this engine; `plot`: a file to draw."""
+
+    runs: int
+    seed: int
+    jobs: int
+    engine: Engine
+    plot: Path | None
+    as_json: bool
+
+
+def show(rollout: Rollout, assumed: Assumptions, how: How) -> None:
     """Simulate and print. Raises BadInput."""
     scenario = _scenario(rollout, assumed)
     notes = _notes(rollout, scenario)
-    if runs == 1:
-        told: list[Happening] = []
-        run = simulate(rollout, scenario, f"{seed}/0", tell=told.append)
-        if as_json:
-            print_json(_run_json(run, told, seed, notes))
-        else:
-            _print_run(rollout, run, told, notes)
-        return
-    with _executor(jobs) as executor:
-        ran = tuple(_watched(sweep(rollout, scenario, runs=runs, seed=seed, executor=executor), runs))
-    summary = summarise(ran)
-    if as_json:
-        print_json({**summary.to_json(), "seed": seed, "assumptions": notes})
+    if how.plot is not None:
+        plot(how.plot, rollout, scenario, seed=how.seed, title=described(rollout))
+    if how.engine is Engine.EXACT:
+        _show_exact(rollout, scenario, notes, as_json=how.as_json)
+    elif how.runs == 1:
+        _show_run(rollout, scenario, notes, how)
+    else:
+        _show_runs(rollout, scenario, notes, how)
+
+
+def _show_run(rollout: Rollout, scenario: Scenario, notes: list[str], how: How) -> None:
+    told: list[Happening] = []
+    run = simulate(rollout, scenario, f"{how.seed}/0", tell=told.append)
+    if how.as_json:
+        print_json(_run_json(run, told, how.seed, notes))
+    else:
+        _print_run(rollout, run, told, notes)
+
+
+def _show_runs(rollout: Rollout, scenario: Scenario, notes: list[str], how: How) -> None:
+    engine, note = chosen(how.engine, rollout, scenario)
+    if engine is Engine.VECTOR:
+        from canarycore.policy import vector
+
+        summary = vector.simulate(rollout, scenario, runs=how.runs, seed=how.seed).summary()
+    else:
+        with _executor(how.jobs) as executor:
+            runs = sweep(rollout, scenario, runs=how.runs, seed=how.seed, executor=executor)
+            summary = summarise(_watched(runs, how.runs))
+    notes = [*notes, *([note] if note else [])]
+    if how.as_json:
+        print_json({**summary.to_json(), "seed": how.seed, "engine": engine.value, "assumptions": notes})
     else:
         _print_summary(rollout, summary, notes)
+
+
+def _show_exact(rollout: Rollout, scenario: Scenario, notes: list[str], *, as_json: bool) -> None:
+    chosen(Engine.EXACT, rollout, scenario)
+    from canarycore.policy import exact
+
+    told = exact.solve(rollout, scenario)
+    if as_json:
+        print_json({**told.to_json(), "engine": Engine.EXACT.value, "assumptions": notes})
+    else:
+        _print_expected(rollout, told, notes)
 
 
 # --------------------------------------------------------------------------------------------------------- assumptions
@@ -101,6 +147,7 @@ def _scenario(rollout: Rollout, assumed: Assumptions) -> Scenario:
         new=Behaviour(error_rate=new_errors, p99=new_p99),
         rps=assumed.rps,
         test_rps=_needed_test_rps(rollout) if assumed.test_rps is None else assumed.test_rps,
+        ready_after=assumed.ready_after,
         match_share=_match_share(assumed.match_share),
         gates=gates,
         failures=failures,
@@ -144,6 +191,7 @@ def _notes(rollout: Rollout, scenario: Scenario) -> list[str]:
         f"{scenario.rps:g} requests a second, evenly spread",
         f"error rates: old {scenario.old.error_rate:.3%}, new {scenario.new.error_rate:.3%}",
         *([f"load tests send the canary {scenario.test_rps:g} requests a second"] if scenario.test_rps else []),
+        *([f"pods are ready {plain(scenario.ready_after)} after their start"] if scenario.ready_after else []),
         *([f"{scenario.match_share:.1%} of requests match the A/B conditions"] if rollout.match else []),
         *(["response times are in range (--latency says otherwise)"] if latency_free else []),
         *([f"in range unless --failures says otherwise: {', '.join(own)}"] if own else []),
@@ -291,6 +339,31 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
     ):
         if mean is not None:
             yield _mean_row(name, mean)
+
+
+def _print_expected(rollout: Rollout, told: Expected, notes: Sequence[str]) -> None:
+    from rich.table import Table
+
+    console = out()
+    console.print(described(rollout), style="bold", markup=False)
+    _print_notes(console, notes)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, chance in (
+        ("promoted", told.p_promotion),
+        ("rolled back", told.p_rollback),
+        ("waits for ever", told.p_undecided),
+    ):
+        if chance or name != "waits for ever":
+            table.add_row(name, f"{chance:.4%}")
+    for name, mean in (
+        ("minutes", told.minutes),
+        ("requests served by the new version", told.canary_requests),
+        ("bad requests that users saw", told.bad_requests),
+        ("  more than the old version's", told.excess_bad_requests),
+    ):
+        table.add_row(name, f"{mean:,.1f}")
+    console.print(table)
+    console.print("exact: probabilities and means of a Markov chain, nothing was drawn", style="dim", markup=False)
 
 
 def _share_row(name: str, part: Share) -> tuple[str, str, str]:

@@ -1,0 +1,256 @@
+"""Four curves of a policy, as one picture.
+
+    figure = draw(rollout, scenario)
+    save(figure, Path("policy.png"))        or .html: one page that needs nothing else
+
+    who meets the new version over time                  the failed checks over time
+    the probability of a rollback by the error rate      users' bad requests by the traffic
+
+The upper two are runs of the reference engine. The lower left one is exact where the Markov chain covers the policy,
+and sampled otherwise, like the lower right one: by the vectorised engine or, where that does not cover it, the
+reference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+from io import StringIO
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from canarycore._spec import CheckKind
+from canarycore.policy import exact
+from canarycore.policy._summary import Outcome
+from canarycore.testing.simulation import simulate, sweep
+
+try:
+    import matplotlib as mpl
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
+except ModuleNotFoundError as missing:  # pragma: no cover - only without the extra
+    raise ModuleNotFoundError(
+        "pictures need NumPy and Matplotlib: pip install 'canarycore[simulation]'", name=missing.name
+    ) from missing
+
+from canarycore.policy import vector
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from canarycore._spec import Rollout
+    from canarycore.policy._scenario import Scenario
+    from canarycore.testing.simulation import Happening
+
+SUFFIXES = (".html", ".png")
+
+STORIES = 300
+"""Runs of the reference engine behind the curves over time."""
+
+_MOMENTS, _POINTS, _FEW_POINTS = 240, 61, 13
+_RUNS, _FEW_RUNS = 4000, 60
+_NEW, _BAD, _REST = "#0072b2", "#d55e00", "#5f6368"
+
+
+def draw(rollout: Rollout, scenario: Scenario, *, seed: int = 0, title: str = "") -> Figure:
+    """The picture of a policy in a scenario. The same arguments give the same picture."""
+    with mpl.rc_context(
+        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
+    ):
+        figure = Figure(figsize=(12.8, 8.4), layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1))
+        figure.suptitle(title or rollout.full_name, fontsize=13)
+        (over_time, failed), (characteristic, harm) = figure.subplots(2, 2)
+        stories = _stories(rollout, scenario, seed)
+        _draw_share(over_time, stories)
+        _draw_failed(failed, stories, rollout)
+        _draw_characteristic(characteristic, rollout, scenario, seed)
+        _draw_harm(harm, rollout, scenario, seed)
+        for axes in (over_time, failed, characteristic, harm):
+            axes.grid(visible=True, color="#e4e6e8", linewidth=0.8)
+            axes.set_axisbelow(True)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG, or as an HTML page that holds the picture. Raises ValueError for any other suffix."""
+    if path.suffix == ".png":
+        figure.savefig(path, dpi=130)
+    elif path.suffix == ".html":
+        path.write_text(_page(figure), encoding="utf-8")
+    else:
+        raise ValueError(f"{path.name}: found {path.suffix or 'no suffix'}, expected {' or '.join(SUFFIXES)}")
+
+
+def _page(figure: Figure) -> str:
+    drawn = StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(drawn, format="svg")
+    svg = drawn.getvalue()
+    title = escape(figure.get_suptitle())
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        "<style>body { margin: 1rem; background: #fff } svg { max-width: 100%; height: auto }</style>\n"
+        f"{svg[svg.index('<svg') :]}</html>\n"
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- over time
+
+
+@frozen(eq=False)
+class _Stories:
+    """Runs over time. A row a run: the share of users on the new version (percent), the failed checks so far."""
+
+    minutes: NDArray[Any]
+    shares: NDArray[Any]
+    failed: NDArray[Any]
+    outcomes: tuple[Outcome, ...]
+
+
+def _stories(rollout: Rollout, scenario: Scenario, seed: int) -> _Stories:
+    told: list[list[Happening]] = [[] for _ in range(STORIES)]
+    runs = [simulate(rollout, scenario, f"{seed}/{number}", tell=story.append) for number, story in enumerate(told)]
+    longest = float(np.percentile([run.seconds for run in runs], 99)) or rollout.interval
+    moments = np.linspace(0.0, longest * 1.08, _MOMENTS)
+    return _Stories(
+        moments / 60,
+        np.array([_steps(moments, [(one.seconds, 100 * one.share) for one in story]) for story in told]),
+        np.array([_steps(moments, [(one.seconds, one.failed) for one in story]) for story in told]),
+        tuple(run.outcome for run in runs),
+    )
+
+
+def _steps(moments: NDArray[Any], changes: list[tuple[float, float]]) -> NDArray[Any]:
+    """What holds at each moment: what the last change before it made."""
+    times, values = zip((-1.0, 0.0), *changes, strict=True)
+    return np.array(values)[np.searchsorted(np.array(times), moments, side="right") - 1]
+
+
+def _draw_share(axes: Axes, stories: _Stories) -> None:
+    _bands(axes, stories.minutes, stories.shares, _NEW, steps="steps-post")
+    ends = Counter(stories.outcomes)
+    told = ", ".join(f"{ends[outcome]} {outcome.value}" for outcome in Outcome if ends[outcome])
+    axes.set(
+        title=f"Users on the new version ({len(stories.outcomes)} runs: {told})",
+        xlabel="minutes since the new revision arrived",
+        ylabel="share of users, %",
+        ylim=(-3, 103),
+        xlim=(0, stories.minutes[-1]),
+    )
+    axes.legend(loc="upper left", framealpha=0.85, edgecolor="none")
+
+
+def _draw_failed(axes: Axes, stories: _Stories, rollout: Rollout) -> None:
+    _bands(axes, stories.minutes, stories.failed, _BAD, steps="steps-post")
+    axes.axhline(rollout.threshold, color=_REST, linestyle="--", linewidth=1.2, label="threshold: rolled back")
+    axes.set(
+        title="Failed checks",
+        xlabel="minutes since the new revision arrived",
+        ylabel="failed checks so far",
+        ylim=(-0.05 * rollout.threshold, 1.18 * rollout.threshold),
+        xlim=(0, stories.minutes[-1]),
+    )
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right", framealpha=0.85, edgecolor="none")
+
+
+def _bands(axes: Axes, across: NDArray[Any], rows: NDArray[Any], colour: str, *, steps: str = "default") -> None:
+    """The median, half of the runs and nine tenths of them. `steps`: Matplotlib's word for how they go on."""
+    fill: Any = None if steps == "default" else "post"
+    low, quarter, middle, three_quarters, high = np.percentile(rows, [5, 25, 50, 75, 95], axis=0)
+    axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0, step=fill, label="90% of runs")
+    axes.fill_between(
+        across, quarter, three_quarters, color=colour, alpha=0.3, linewidth=0, step=fill, label="50% of runs"
+    )
+    axes.plot(across, middle, color=colour, linewidth=2, drawstyle=steps, label="median")
+
+
+# ----------------------------------------------------------------------------------------------- what if: error rates
+
+
+def _draw_characteristic(axes: Axes, rollout: Rollout, scenario: Scenario, seed: int) -> None:
+    """The operating characteristic: the probability of a rollback against the true error rate."""
+    truth, widest = scenario.new.error_rate, _widest(rollout, scenario)
+    is_exact = not exact.why_not(rollout, scenario)
+    rates = np.linspace(0.0, widest, _POINTS if is_exact else _FEW_POINTS)
+    chances = [_p_rollback(rollout, _at_rate(scenario, rate), seed, is_exact=is_exact) for rate in rates]
+    here = _p_rollback(rollout, scenario, seed, is_exact=is_exact)
+    axes.plot(100 * rates, 100 * np.array(chances), color=_BAD, linewidth=2, marker="" if is_exact else "o")
+    for allowed in _bounds(rollout):
+        axes.axvline(100 * allowed, color=_REST, linestyle=":", linewidth=1.2, label=f"the check allows {allowed:.2%}")
+    words = f"this scenario: {truth:.2%} bad, {here:.1%} rolled back"
+    axes.plot([100 * truth], [100 * here], "o", color=_REST, markersize=8, clip_on=False, label=words)
+    axes.set(
+        title=f"Probability of a rollback ({'exact' if is_exact else 'sampled'})",
+        xlabel="true error rate of the new version, %",
+        ylabel="probability of a rollback, %",
+        ylim=(-3, 103),
+        xlim=(0, 100 * widest),
+    )
+    axes.legend(loc="lower right" if chances[-1] > 0.5 else "upper right", framealpha=0.85, edgecolor="none")
+
+
+def _widest(rollout: Rollout, scenario: Scenario) -> float:
+    """The error rate up to which it gets interesting."""
+    bounds = _bounds(rollout)
+    return min(max(2.5 * max(bounds, default=0.02), 1.25 * scenario.new.error_rate, 0.005), 1.0)
+
+
+def _bounds(rollout: Rollout) -> list[float]:
+    """The error rates that success-rate checks allow."""
+    checks = (check for check in rollout.checks if check.kind is CheckKind.SUCCESS_RATE)
+    return sorted({1.0 - check.minimum / 100.0 for check in checks if check.minimum is not None})
+
+
+def _at_rate(scenario: Scenario, rate: float) -> Scenario:
+    return evolve(scenario, new=evolve(scenario.new, error_rate=float(rate)))
+
+
+def _p_rollback(rollout: Rollout, scenario: Scenario, seed: int, *, is_exact: bool) -> float:
+    if is_exact:
+        return exact.solve(rollout, scenario).p_rollback
+    outcomes = _sampled(rollout, scenario, seed)[1]
+    return outcomes.count(Outcome.ROLLED_BACK) / len(outcomes)
+
+
+def _sampled(rollout: Rollout, scenario: Scenario, seed: int) -> tuple[list[int], list[Outcome]]:
+    """Users' bad requests and the outcome of each run."""
+    is_vector = not vector.why_not(rollout, scenario)
+    runs = (
+        vector.simulate(rollout, scenario, runs=_RUNS, seed=seed).runs()
+        if is_vector
+        else sweep(rollout, scenario, runs=_FEW_RUNS, seed=seed)
+    )
+    pairs = [(run.bad_requests, run.outcome) for run in runs]
+    return [bad for bad, _ in pairs], [outcome for _, outcome in pairs]
+
+
+# --------------------------------------------------------------------------------------------------- what if: traffic
+
+
+def _draw_harm(axes: Axes, rollout: Rollout, scenario: Scenario, seed: int) -> None:
+    """Users' bad requests against traffic, from a tenth of the scenario's to ten times of it."""
+    middle = scenario.rps or 10.0
+    traffic = np.geomspace(middle / 10, middle * 10, _FEW_POINTS)
+    rows = np.array([_sampled(rollout, evolve(scenario, rps=float(rps)), seed)[0] for rps in traffic]).T
+    _bands(axes, traffic, rows, _NEW)
+    axes.set_xscale("log")
+    if np.percentile(rows, 5, axis=0).min() > 0:
+        axes.set_yscale("log")
+    axes.axvline(middle, color=_REST, linestyle=":", linewidth=1.2, label="this scenario")
+    for axis in (axes.xaxis, axes.yaxis) if axes.get_yscale() == "log" else (axes.xaxis,):
+        axis.set_major_formatter(lambda value, _place: f"{value:,g}" if value < inf else "")
+    axes.set(
+        title="Users' bad requests, from arrival to end",
+        xlabel="traffic, requests a second",
+        ylabel="bad requests in a rollout",
+        xlim=(traffic[0], traffic[-1]),
+    )
+    axes.legend(loc="upper left", framealpha=0.85, edgecolor="none")

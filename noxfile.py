@@ -32,7 +32,7 @@ SOURCES = [str(Path(folder, PACKAGES[name])) for name, folder in DISTRIBUTIONS.i
 LIBRARIES = ["canarycore", "canarycore_runtime", "canarycore_metrics", "canarycore_hooks"]
 PROCESSES = "tests/adapters/local"
 ABOUT_SOURCES = ["--ignore=tests/house", "--ignore=tests/planted"]  # tests of the checkout, not of what is installed
-EXTRAS = "canarycore[yaml,testing]"
+EXTRAS = "canarycore[yaml,testing,simulation]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 nox.needs_version = ">=2025.2.9"

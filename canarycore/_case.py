@@ -164,7 +164,8 @@ class Case:
         status, target = self.status, self.world.target
         revision = target.revision if target is not None and status.phase in GATED_BY_TARGET else status.applied
         place = self.rollout.hooks.index(hook)  # names need not be unique
-        question = HookQuestion(self.key(f"{hook.type.value}/{place}", hook.name), hook, phase or status.phase, revision)
+        key = self.key(f"{hook.type.value}/{place}", hook.name)
+        question = HookQuestion(key, hook, phase or status.phase, revision)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, HookAnswer)
         self.asked += ((question, answer),)

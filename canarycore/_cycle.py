@@ -13,9 +13,9 @@ Status first, effects after: a decision is durable before its first effect, so a
 cycle that finds the status ahead of the world and converges again. What the generator keeps in `Memory` between cycles
 only saves repeats; losing it is always safe.
 
-Answers take time, and a decision should not rest on a view that is older than its answers. A driver whose providers can
-be slow closes the generator at a Fetch, waits, and runs another cycle when the answers are in (`canarycore_runtime` does
-so); one that answers at once, such as a simulator, simply goes on.
+Answers take time, and a decision should not rest on a view that is older than its answers. A driver whose providers
+can be slow closes the generator at a Fetch, waits, and runs another cycle when the answers are in
+(`canarycore_runtime` does so); one that answers at once, such as a simulator, simply goes on.
 """
 
 from __future__ import annotations

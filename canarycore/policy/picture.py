@@ -32,10 +32,10 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import MaxNLocator
-except ModuleNotFoundError as missing:  # pragma: no cover - only without the extra
+except ModuleNotFoundError as _missing:  # pragma: no cover - only without the extra
     raise ModuleNotFoundError(
-        "pictures need NumPy and Matplotlib: pip install 'canarycore[simulation]'", name=missing.name
-    ) from missing
+        "pictures need NumPy and Matplotlib: pip install 'canarycore[simulation]'", name=_missing.name
+    ) from _missing
 
 from canarycore.policy import vector
 

@@ -26,10 +26,10 @@ from canarycore.policy._tails import order_statistic_below
 
 try:
     import numpy as np
-except ModuleNotFoundError as missing:  # pragma: no cover - only without the extra
+except ModuleNotFoundError as _missing:  # pragma: no cover - only without the extra
     raise ModuleNotFoundError(
         "the vectorised engine needs NumPy: pip install 'canarycore[simulation]'", name="numpy"
-    ) from missing
+    ) from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -133,7 +133,7 @@ def deep(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Decisions, imports, simulations and manifests, each beside a peer in the same run."""
-    _install_sources(session)
+    _install_sources(session, "bench")
     session.run("python", "-m", "bench", *session.posargs)
 
 

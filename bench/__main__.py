@@ -6,12 +6,15 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from bench._cases import CASES
+from bench import _cases
+from bench._engines import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench._measure import Row
+
+CASES = {**_cases.CASES, **ENGINES}
 
 
 def main() -> None:

@@ -135,9 +135,12 @@ class Model:
 
     def is_even(self, *, live: bool) -> bool:
         """Whether every slice of an interval holds a whole number of users' (else: of unseen) requests everywhere."""
-        rates = {place.live if live else place.unseen for place in self.places}
-        amounts = (rate * slice_ for rate in rates for slice_ in self.slices)
-        return all(abs(amount - round(amount)) < _HAIR for amount in amounts)
+        for rate in {place.live if live else place.unseen for place in self.places}:
+            for seconds in self.slices:
+                amount = rate * seconds
+                if abs(amount - round(amount)) >= _HAIR:
+                    return False
+        return True
 
 
 def common_gaps(rollout: Rollout) -> str:
@@ -225,10 +228,12 @@ def _places(rollout: Rollout, scenario: Scenario) -> Iterator[Place]:
 
 def _place(rollout: Rollout, scenario: Scenario, rung: Rung) -> Place:
     hooks, ladder = rollout.hooks_by_type, rollout.ladder
-    measured = rung != GROUND
-    asks_increase = ladder.strategy is Strategy.WEIGHTS and not rung.mirrored
-    increase = _all_pass(scenario, hooks[HookType.CONFIRM_TRAFFIC_INCREASE]) if asks_increase else 1.0
-    promotion = _all_pass(scenario, hooks[HookType.CONFIRM_PROMOTION]) if ladder.asks_promotion(rung) else 1.0
+    is_weights, measured = ladder.strategy is Strategy.WEIGHTS, rung != GROUND
+    increase = promotion = 1.0
+    if is_weights and not rung.mirrored:
+        increase = _all_pass(scenario, hooks[HookType.CONFIRM_TRAFFIC_INCREASE])
+    if hooks[HookType.CONFIRM_PROMOTION] and ladder.asks_promotion(rung):
+        promotion = _all_pass(scenario, hooks[HookType.CONFIRM_PROMOTION])
     return Place(
         live=scenario.rps * _share(scenario, rung),
         unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
@@ -237,7 +242,7 @@ def _place(rollout: Rollout, scenario: Scenario, rung: Rung) -> Place:
         hooks=_all_pass(scenario, hooks[HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT]),
         increase=increase,
         promotion=promotion,
-        gated=ladder.strategy is Strategy.WEIGHTS and increase < 1.0 and 0.0 < promotion < 1.0,
+        gated=is_weights and increase < 1.0 and 0.0 < promotion < 1.0,
     )
 
 

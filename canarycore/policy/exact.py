@@ -173,17 +173,22 @@ class _Chain:
                     continue
                 seen, left = mass / (1.0 - step.stay), step.spare
                 visits += seen
-                _enter(beyond[state], left, seen * step.on)
+                onward = beyond[state]
+                onward[left] = onward.get(left, 0.0) + seen * step.on
+                if step.halt:
+                    if state + holds < states:
+                        halted = here[state + holds]
+                        halted[left] = halted.get(left, 0.0) + seen * step.halt
+                    else:
+                        self._roll_back(place, seen * step.halt)
+                if step.is_plain:
+                    continue
                 if step.gated:
-                    _enter(gated[state], left, seen * step.gated)
+                    gated[state][left] = gated[state].get(left, 0.0) + seen * step.gated
                 if step.undone:
                     self._roll_back(place, seen * step.undone)
-                if state + holds < states:
-                    _enter(here[state + holds], left, seen * step.halt)
-                else:
-                    self._roll_back(place, seen * step.halt)
                 if step.hold and (state + 1) % holds:
-                    _enter(here[state + 1], left, seen * step.hold)
+                    here[state + 1][left] = here[state + 1].get(left, 0.0) + seen * step.hold
                 elif step.hold:
                     self._roll_back(place, seen * step.hold)
         self.seconds += visits * numbers.rollout.interval
@@ -223,16 +228,15 @@ def _held_states(numbers: Model) -> int:
     return numbers.rollout.inconclusive_limit or 1
 
 
-def _enter(cell: dict[_Spare, float], spare: _Spare, mass: float) -> None:
-    cell[spare] = cell.get(spare, 0.0) + mass
-
-
 # ---------------------------------------------------------------------------------------------------------- one step
 
 
 @frozen
 class _Step:
-    """One analysis: the probabilities of where it leads, and what requests are spare after it."""
+    """One analysis: the probabilities of where it leads, and what requests are spare after it.
+
+    is_plain: it leads on or to a halt, nowhere else.
+    """
 
     on: float
     gated: float
@@ -241,17 +245,17 @@ class _Step:
     stay: float
     undone: float
     spare: _Spare
+    is_plain: bool
 
 
 def _step(numbers: Model, place: Place, spare: _Spare) -> _Step:
     """In the order in which an analysis asks: rollback hooks, hooks, checks, gates."""
-    live, unseen = (
-        _spaced(left, rate, numbers.slices) for left, rate in zip(spare, (place.live, place.unseen), strict=True)
-    )
+    live, spare_live = _spaced(spare[0], place.live, numbers.slices)
+    unseen, spare_unseen = _spaced(spare[1], place.unseen, numbers.slices)
     goes_on = 1.0 - numbers.rollback
-    passes, holds = (
-        _checked(numbers, tuple(map(sum, zip(live[0], unseen[0], strict=True)))) if place.measured else (1.0, 0.0)
-    )
+    passes, holds = 1.0, 0.0
+    if place.measured:
+        passes, holds = _checked(numbers, [users + others for users, others in zip(live, unseen, strict=True)])
     passes, hold = goes_on * place.hooks * passes, goes_on * place.hooks * holds
     open_ = passes * place.increase
     shut = open_ * (1.0 - place.promotion)
@@ -264,12 +268,15 @@ def _step(numbers: Model, place: Place, spare: _Spare) -> _Step:
         hold=hold if is_limited else 0.0,
         stay=stay if is_limited else stay + hold,
         undone=numbers.rollback,
-        spare=(live[1], unseen[1]),
+        spare=(spare_live, spare_unseen),
+        is_plain=not (shut or hold or numbers.rollback),
     )
 
 
 def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[int], float]:
     """Whole requests in each slice of an interval (newest first), and what is spare after it."""
+    if not rate:
+        return [0] * len(slices), spare
     taken = []
     for seconds in reversed(slices):
         spare += rate * seconds
@@ -279,7 +286,7 @@ def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[
     return taken[::-1], round(spare, 9)
 
 
-def _checked(numbers: Model, requests: tuple[int, ...]) -> tuple[float, float]:
+def _checked(numbers: Model, requests: list[int]) -> tuple[float, float]:
     """The probabilities that all checks pass, and that none of those that do not is more than a hold."""
     passes = unhalted = 1.0
     for gauge in numbers.gauges:
@@ -313,11 +320,13 @@ def _measured(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float
     if gauge.check.kind is CheckKind.SUCCESS_RATE:
         least, most = _allowed(gauge.check, requests)
         rate = numbers.scenario.new.error_rate
-        return (at_most(most, requests, rate) - at_most(least - 1, requests, rate) if most >= least else 0.0), 0.0
+        too_few = at_most(least - 1, requests, rate) if least > 0 else 0.0
+        return (at_most(most, requests, rate) - too_few if most >= least else 0.0), 0.0
     if gauge.edges is None:
         return _certain(gauge.steady)
     low, high = gauge.edges
-    return max(order_statistic_below(high, requests, 0.99) - order_statistic_below(low, requests, 0.99), 0.0), 0.0
+    below = order_statistic_below(low, requests, 0.99) if low > 0.0 else 0.0
+    return max(order_statistic_below(high, requests, 0.99) - below, 0.0), 0.0
 
 
 def _certain(says: Says) -> tuple[float, float]:

@@ -1,0 +1,200 @@
+"""The simulator's engines: whole rollouts a second, ten rungs and two checks, beside the same work done otherwise.
+
+What is simulated is the same in each: every minute the requests that meet the canary are counted, so many of them fail
+as the binomial says, their P99 is drawn, both checks are judged, and the rollout climbs, halts, is promoted or rolled
+back. The peers keep that story with a general tool: SimPy with a process and its clock, `transitions` with a machine
+and its guards. They know nothing of gates, drains, notices or crashes.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simpy
+from attrs import evolve
+from transitions import Machine
+
+from bench._cases import POLICY
+from bench._measure import Row, throughput
+from canarycore.policy import Behaviour, Scenario, exact, vector
+from canarycore.testing._chance import binomial
+from canarycore.testing.simulation import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+SCENARIO = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=0.005, p99=400.0), rps=100.0)
+RUNS = 65_536
+"""Rollouts that the vectorised engine is asked for at a time."""
+
+WEIGHTS = tuple(rung.weight for rung in POLICY.ladder.rungs)
+
+
+def arrays() -> Row:
+    """The vectorised engine, beside SimPy."""
+    seeds = count()
+    return _times(RUNS, throughput("vector", "rollouts", lambda: _vector(next(seeds)), "SimPy", _simpy_rollout))
+
+
+def chain() -> Row:
+    """The exact engine, beside the chain's matrix inverted by NumPy; every policy meets an error rate of its own."""
+    ours, theirs = (map(_at, count()) for _ in range(2))
+    return throughput(
+        "exact",
+        "policies",
+        lambda: exact.solve(POLICY, next(ours)),
+        "NumPy, (I - Q)^-1",
+        lambda: _inverted(next(theirs)),
+    )
+
+
+def core_beside_simpy() -> Row:
+    """The reference, in which the core decides, beside SimPy."""
+    seeds = count()
+    return throughput("core", "rollouts", lambda: simulate(POLICY, SCENARIO, next(seeds)), "SimPy", _simpy_rollout)
+
+
+def core_beside_transitions() -> Row:
+    """The same beside a `transitions.Machine` for each rollout."""
+    seeds = count()
+    ours = lambda: simulate(POLICY, SCENARIO, next(seeds))  # noqa: E731  measured as it stands
+    return throughput("core-machine", "rollouts", ours, "transitions.Machine", _machine_rollout)
+
+
+ENGINES: dict[str, Callable[[], Row]] = {
+    "vector": arrays,
+    "exact": chain,
+    "core": core_beside_simpy,
+    "core-machine": core_beside_transitions,
+}
+
+
+def _vector(seed: int) -> vector.Runs:
+    return vector.simulate(POLICY, SCENARIO, runs=RUNS, seed=seed)
+
+
+def _at(number: int) -> Scenario:
+    return evolve(SCENARIO, new=Behaviour(error_rate=number % 99_991 / 1e6, p99=400.0))
+
+
+def _times(many: int, row: Row) -> Row:
+    """A row whose calls each do so much work; the peer's do one piece."""
+    assert row.per_second is not None
+    assert row.ratio is not None
+    return evolve(row, per_second=row.per_second * many, ratio=row.ratio * many)
+
+
+# ------------------------------------------------------------------------------------------------------------- peers
+
+_random = Random(0)  # noqa: S311  a seeded generator makes runs repeatable
+
+
+class _Rollout:
+    """The story that the peers tell."""
+
+    def __init__(self) -> None:
+        self.place = self.failed = self.canary_requests = self.bad = 0
+
+    def passes(self) -> bool:
+        """A minute's traffic, and the verdict on it."""
+        weight = WEIGHTS[self.place]
+        if not weight:
+            return True
+        seen = round(SCENARIO.rps * 60 * weight / 100)
+        bad = binomial(_random, seen, SCENARIO.new.error_rate)
+        self.canary_requests += seen
+        self.bad += bad + binomial(_random, round(SCENARIO.rps * 60) - seen, SCENARIO.old.error_rate)
+        rank = -(-seen * 99 // 100)
+        p99 = 400.0 * _random.betavariate(rank, seen + 1 - rank) / 0.99
+        return 100.0 * (seen - bad) / seen >= 99.0 and p99 <= 500.0
+
+    @property
+    def is_at_the_top(self) -> bool:
+        return self.place + 1 == len(WEIGHTS)
+
+    @property
+    def is_failing(self) -> bool:
+        return self.failed + 1 >= POLICY.threshold
+
+    def climb(self) -> None:
+        self.place += 1
+
+    def halt(self) -> None:
+        self.failed += 1
+
+
+def _simpy_rollout() -> None:
+    environment = simpy.Environment()
+    environment.process(_analysed(environment, _Rollout()))
+    environment.run()
+
+
+def _analysed(environment: simpy.Environment, rollout: _Rollout) -> Generator[simpy.Event, object, None]:
+    while True:
+        yield environment.timeout(POLICY.interval)
+        if rollout.passes():
+            if rollout.is_at_the_top:
+                yield environment.timeout(2 * POLICY.interval)
+                return
+            rollout.climb()
+        else:
+            rollout.halt()
+            if rollout.failed >= POLICY.threshold:
+                return
+
+
+class _Driven(_Rollout):
+    """As a machine: its guards look at the verdict, the place and the failed checks."""
+
+    state: str
+    analysed: Callable[[], bool]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = True
+
+    def measure(self) -> None:
+        self.passed = self.passes()
+
+
+_MACHINE = Machine(
+    model=None,
+    states=["progressing", "promoting", "finalising", "succeeded", "failed"],
+    initial="progressing",
+    transitions=[
+        {"trigger": "analysed", "source": "progressing", "dest": "promoting", "prepare": "measure",
+         "conditions": ["passed", "is_at_the_top"]},
+        {"trigger": "analysed", "source": "progressing", "dest": "=", "conditions": "passed", "after": "climb"},
+        {"trigger": "analysed", "source": "progressing", "dest": "failed", "conditions": "is_failing"},
+        {"trigger": "analysed", "source": "progressing", "dest": "=", "after": "halt"},
+        {"trigger": "analysed", "source": "promoting", "dest": "finalising"},
+        {"trigger": "analysed", "source": "finalising", "dest": "succeeded"},
+    ],
+    auto_transitions=False,
+)  # fmt: skip
+
+
+def _machine_rollout() -> None:
+    rollout = _Driven()
+    _MACHINE.add_model(rollout)
+    while rollout.state not in {"succeeded", "failed"}:
+        rollout.analysed()
+    _MACHINE.remove_model(rollout)
+
+
+def _inverted(scenario: Scenario) -> float:
+    """The probability of a rollback, for this policy alone: its checks as they are, and their binomial summed up."""
+    seen = np.rint(scenario.rps * 60 * np.array(WEIGHTS[1:]) / 100)
+    most, rate = int(seen[-1] / 100), scenario.new.error_rate
+    bad = np.arange(most)
+    ratios = (seen[:, None] - bad) / (bad + 1) * rate / (1 - rate)
+    chances = (1 - rate) ** seen[:, None] * np.cumprod(np.hstack([np.ones((len(seen), 1)), ratios]), axis=1)
+    passes = np.where(np.arange(most + 1) * 100 <= seen[:, None], chances, 0.0).sum(axis=1)
+    fails = np.array([0.0, *(1 - passes)])
+    threshold = POLICY.threshold
+    moves = np.kron(np.diag(fails), np.eye(threshold, k=1)) + np.kron(np.diag(1 - fails[:-1], k=1), np.eye(threshold))
+    visits = np.linalg.inv(np.eye(len(moves)) - moves)[0]
+    return float(visits[threshold - 1 :: threshold] @ fails)

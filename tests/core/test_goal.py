@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from canarycore import (
     Affinity,
+    Pending,
     Phase,
     Plan,
     Promote,
@@ -19,11 +20,13 @@ from canarycore import (
     ScaleDown,
     ScaleUp,
     SetRoutes,
+    Status,
     Tell,
     Workload,
     converge,
     goal,
 )
+from canarycore import World as Observation
 from canarycore._goal import in_step, unready
 from canarycore.testing import (
     NEVER,
@@ -76,6 +79,19 @@ def test_capacity_comes_before_traffic_and_goes_after_it(rollout, status, world)
     if SetRoutes in kinds:
         assert not {ScaleUp, ResumeScaler} & set(kinds[kinds.index(SetRoutes) :])
         assert ScaleDown not in kinds
+
+
+def test_the_cycle_that_takes_the_traffic_away_does_not_stop_the_canary():
+    """Even with no drain to wait for: the routes are seen to be back first."""
+    status = Status(phase=Phase.FAILED, since=0.0, applied="v2", promoted="v1", pending=(Pending.SETTLE,))
+    pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
+    world = Observation(
+        now=9.0,
+        target=Workload(revision="v2", **pods),
+        primary=Workload(revision="v1", **pods),
+        routes=Routes(weight=20),
+    )
+    assert effects_of(policy(), status, world) == (SetRoutes(Routes()),)
 
 
 @anything

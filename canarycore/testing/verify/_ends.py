@@ -1,0 +1,97 @@
+"""Whether a rollout ended as it should: what is wrong with a place where it stays for good, or None.
+
+An end is silent (nothing will happen any more) or a circle: a wait that is polled, in which nothing is written and time
+passes. Where nothing happened that excuses another end, it is the end without faults (I7); everywhere it is a sound one
+(I8): all told, no revision lost, the primary as the status says, traffic on it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore._cycle import Apply, Commit
+from canarycore._phases import ALIVE, IDLE, Phase
+from canarycore.testing._state import observe, resized
+from canarycore.testing.invariants import NAMED_WAITS, fingerprint
+from canarycore.testing.verify._model import Found
+from canarycore.testing.verify._steps import Excuse
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from canarycore.testing.verify._model import Model, Spot
+
+Trace = tuple[object, ...]
+"""What ends of one kind have in common."""
+
+
+def amiss(model: Model, spot: Spot, circle: list[Spot], excuse: Excuse, allowed: AbstractSet[Trace]) -> Found | None:
+    """What is wrong with an end. `circle`: the spots it goes round, if it is not silent. `allowed`: without faults."""
+    found = _turmoil(model, circle) or _unsound(spot, excuse)
+    if found is None and excuse in {Excuse.NONE, Excuse.SIZE} and trace(spot, excuse) not in allowed:
+        found = "I7", f"it ends in {_words(spot)}, without faults it does not"
+    return None if found is None else Found(found[0], _TEXTS[found[0]], found[1])
+
+
+_TEXTS = {
+    "I1": "in the end all traffic is on the primary",
+    "I4": "in the end the primary carries what was promoted",
+    "I7": "faults that are over leave no trace",
+    "I8": "once faults are over it ends, or waits for somebody",
+    "I10": "in the end everything has been told",
+    "I12": "in the end the canary is down",
+    "I14": "no revision is lost",
+}
+
+
+def trace(spot: Spot, excuse: Excuse) -> Trace:
+    """What the end has in common with the one without faults; pods apart where somebody else decided on them."""
+    state = spot.state
+    if excuse & Excuse.SIZE and state.target is not None:
+        state = state.but(target=resized(state, "target", 0).target)
+    return excuse, fingerprint(state)
+
+
+def _turmoil(model: Model, circle: list[Spot]) -> tuple[str, str] | None:
+    for spot in circle:
+        if spot.point is not None and isinstance(spot.point.request, Commit | Apply):
+            return "I8", f"it goes round for ever, writing {spot.point.request}"
+    if circle and not any(spot.point is None and model.due(spot) > spot.state.now for spot in circle):
+        return "I8", "it goes round for ever at one moment"
+    return None
+
+
+def _unsound(spot: Spot, excuse: Excuse) -> tuple[str, str] | None:
+    state, status, rule = spot.state, spot.state.status, spot.rule
+    untold = [notice for notice in status.outbox if notice.key not in spot.told]
+    if untold:
+        return "I10", f"{untold[0].text!r} was never told"
+    if status.phase not in ALIVE:
+        return None if status.phase is Phase.TERMINATED else ("I8", f"it stays in {status.phase.value}")
+    if rule in NAMED_WAITS:
+        waits = excuse & Excuse.WAIT or state.rollout.suspend
+        return None if waits else ("I8", f"it waits for ever in {status.phase.value}: {rule.value}")
+    if status.phase not in IDLE or not status.settled:
+        return "I8", f"it rests in {status.phase.value}, pending {status.pending}, by {rule}"
+    view = observe(state)
+    target, primary = view.target, view.primary
+    if target is not None and target.revision != status.applied:
+        return "I14", f"revision {target.revision} is lost in {status.phase.value} of {status.applied}"
+    if status.phase is Phase.FAILED and not excuse & Excuse.FAIL:
+        return "I7", f"it was rolled back ({status.reason.value}), though nothing calls for it"
+    restorable = status.phase is not Phase.FAILED or not excuse & Excuse.WAIT
+    if restorable and (primary is None or primary.revision != status.promoted):
+        return "I4", f"the primary carries {primary}, promoted is {status.promoted}"
+    if status.phase is not Phase.FAILED and status.promoted != status.applied:
+        return "I4", f"{status.applied} ended as {status.phase.value}, promoted is {status.promoted}"
+    if (view.routes is None or view.routes.exposed) and primary is not None and primary.ready:
+        return "I1", f"routes stay at {view.routes} in {status.phase.value}"
+    if target is not None and target.desired and not excuse & (Excuse.SIZE | Excuse.OTHER | Excuse.WAIT):
+        return "I12", f"the target keeps running in {status.phase.value}"
+    return None
+
+
+def _words(spot: Spot) -> str:
+    state, status = spot.state, spot.state.status
+    primary = "no primary" if state.primary is None else f"primary at {state.primary.revision}"
+    return f"{status.phase.value} ({status.reason.value}) of {status.applied}, {status.rung}, {primary}, {state.routes}"

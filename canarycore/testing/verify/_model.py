@@ -1,0 +1,497 @@
+"""What can happen next, from every spot in the life of a rollout.
+
+A **spot** is the world, the controller's point in its cycle (or its rest between two), and two marks: whether the world
+moved under a cycle after it was observed (`moved`), and whether somebody else committed since (`overtaken`). Spots are
+made once. What can happen at one, a `Move` each, is worked out once and does not depend on how many faults are left or
+what happened before, so all schedules share it.
+
+Others act between any two steps of the controller that touch the same things: before an observation, a commit and an
+effect. Before a question or a notice they need not be tried: these change nothing that others see, so the same comes of
+acting after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from canarycore._cycle import Apply, Commit, Fetch, Publish
+from canarycore._phases import WAITS, Rule
+from canarycore._questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
+from canarycore._spec import HookType, Rollout, TargetRef
+from canarycore.errors import Conflict, WorldError
+from canarycore.testing._actions import act
+from canarycore.testing._driver import Moment, Record, Write
+from canarycore.testing._metrics import Asked as Circumstances
+from canarycore.testing._metrics import healthy, sick
+from canarycore.testing._state import apply, next_change, scaled
+from canarycore.testing.invariants import EACH_WRITE
+from canarycore.testing.verify._process import Asked, Driver, Point, Remembered, after, begin
+from canarycore.testing.verify._steps import (
+    Acts,
+    Answered,
+    ClockJumps,
+    Crash,
+    Excuse,
+    Go,
+    Late,
+    LooksAgain,
+    Loses,
+    Overtaken,
+    Rival,
+    Step,
+    ThenBlind,
+    ThenForgetful,
+    TimesOut,
+    Unmeasured,
+)
+from canarycore.testing.verify._time import JUMP, Resting, rebased, recent
+
+if TYPE_CHECKING:
+    from canarycore._questions import Answer, Question
+    from canarycore.testing._state import State
+    from canarycore.testing.verify._situations import Trial
+
+RETRY = 1.0
+"""Seconds that the driver waits after trouble other than a conflict."""
+
+
+_POLLED = "#"
+"""In the key of a notice that is told at a poll, and that no status owes."""
+
+
+@frozen
+class Found:
+    """An invariant that a write broke."""
+
+    name: str
+    text: str
+    found: str
+
+
+@define(eq=False, slots=True)
+class Spot:
+    """Somewhere in the life of a rollout. `number` counts from 0. `point` is None between two cycles.
+
+    told: keys of notices that were published, as far as a status may still owe them. wake: when the process looks
+    again. stale: what the next observation shows instead of the present, the workloads and routes (`blind`) or the
+    status. rule: why the last cycle waits, if it does. free, faults: what can happen; None as long as nobody asked.
+    """
+
+    number: int
+    state: State
+    told: frozenset[str]
+    point: Point | None = None
+    wake: float = inf
+    stale: State | None = None
+    blind: bool = False
+    remembered: Remembered = Remembered()
+    rule: Rule | None = None
+    moved: bool = False
+    overtaken: bool = False
+    free: tuple[Move, ...] | None = None
+    faults: tuple[Move, ...] | None = None
+
+
+@frozen
+class Move:
+    """A step from one spot to another, and what it broke."""
+
+    step: Step
+    to: Spot
+    found: Found | None = None
+
+    @property
+    def excuse(self) -> Excuse:
+        return self.step.excuse
+
+
+@define
+class Model:
+    """The spots of one trial. `driver`: the loop under test."""
+
+    trial: Trial
+    driver: Driver
+    spots: list[Spot] = field(factory=list)
+    _places: dict[object, Spot] = field(factory=dict)
+    _states: dict[object, State] = field(factory=dict)
+    _memories: dict[object, Remembered] = field(factory=dict)
+    _points: dict[object, Point] = field(factory=dict)
+    _judged: dict[object, Found | None] = field(factory=dict)
+
+    def starts(self) -> list[Spot]:
+        return [self._rest(state, frozenset(), state.now, Remembered()) for state in self.trial.starts]
+
+    def free(self, spot: Spot) -> tuple[Move, ...]:
+        """What can happen without a fault; first what is to happen. Nothing if it rests for good."""
+        if spot.free is None:
+            spot.free = tuple(self._resume(spot) if spot.point is None else self._respond(spot, spot.point))
+        return spot.free
+
+    def faults(self, spot: Spot) -> tuple[Move, ...]:
+        """What can go wrong here."""
+        if spot.faults is None:
+            found = self._faults_at_rest(spot) if spot.point is None else self._faults_at(spot, spot.point)
+            spot.faults = tuple(move for move in found if move.to is not spot)
+        return spot.faults
+
+    # between two cycles -----------------------------------------------------------------------------------------
+
+    def due(self, spot: Spot) -> float:
+        """When a cycle begins that nobody asks for: the process's own time, or a change that it is told of."""
+        return max(spot.state.now, min(spot.wake, next_change(spot.state)))
+
+    def _resume(self, spot: Spot) -> Iterator[Move]:
+        due = self.due(spot)
+        if due < inf:
+            yield Move(Go(), self._look(spot, due))
+
+    def _look(self, spot: Spot, moment: float) -> Spot:
+        state = self._state(scaled(spot.state.but(now=moment)))
+        point = self._begin(state, spot.stale, spot.blind, self._memory(recent(spot.remembered, state)))
+        return self._mid(state, spot.told, point, overtaken=point.seen.status != state.status)
+
+    def _begin(self, state: State, stale: State | None, blind: bool, remembered: Remembered) -> Point:
+        key = id(state), id(stale), blind, id(remembered)
+        point = self._points.get(key)
+        if point is None:
+            point = self._points[key] = begin(self.driver, state, stale, blind, remembered)
+        return point
+
+    def _faults_at_rest(self, spot: Spot) -> Iterator[Move]:
+        state, due, interval = spot.state, self.due(spot), spot.state.rollout.interval
+        yield Move(Crash(), self._crashed(state, spot.told))
+        if due > state.now:
+            yield Move(LooksAgain(), self._look(spot, state.now))
+        if due < inf:
+            for intervals in (1, 3):
+                late = Late(intervals * interval)
+                yield Move(late, self._look(spot, due + late.seconds))
+        for sign in (1, -1):
+            jump = ClockJumps(sign * JUMP * interval)
+            yield Move(jump, self._jumped(spot, jump.seconds))
+        for action in self.trial.actions:
+            changed = self._acted(state, action)
+            if changed is not None:
+                to = self._rest(
+                    changed, spot.told, changed.now, spot.remembered, spot.rule, stale=spot.stale, blind=spot.blind
+                )
+                yield Move(action, to)
+
+    def _jumped(self, spot: Spot, seconds: float) -> Spot:
+        """The clock is set; pods get ready as before, and the process sleeps for as long as before."""
+        moved, status = spot.state.shifted(seconds), spot.state.status
+        return self._rest(moved.but(status=status), spot.told, spot.wake + seconds, spot.remembered, spot.rule)
+
+    def _acted(self, state: State, action: Acts) -> State | None:
+        changed = self._state(scaled(act(state, action.action)))
+        return None if changed is state else changed
+
+    # within a cycle ---------------------------------------------------------------------------------------------
+
+    def _respond(self, spot: Spot, point: Point) -> Iterator[Move]:
+        request = point.request
+        if isinstance(request, Fetch):
+            passing, *others = _answers(request.questions)
+            yield Move(Go(), self._on(spot, point, passing))
+            for answers in others:
+                yield Move(Answered(_only(answers), _excuse(answers)), self._on(spot, point, answers))
+        elif isinstance(request, Commit) and spot.overtaken:
+            yield Move(Go(), self._on(spot, point, Conflict("overtaken")))
+        else:
+            yield self._write(spot, point, Go())
+
+    def _write(self, spot: Spot, point: Point, step: Step, response: WorldError | None = None) -> Move:
+        """A write that is carried out, and what it broke."""
+        state, told, refused = self._carried_out(spot.state, spot.told, point)
+        to = self._on(spot, point, response or refused, state, told)
+        return Move(step, to, self._judge(spot, point, state) if refused is None else None)
+
+    def _carried_out(
+        self, state: State, told: frozenset[str], point: Point
+    ) -> tuple[State, frozenset[str], WorldError | None]:
+        request = point.request
+        if isinstance(request, Publish):
+            key = request.notice.key
+            return state, told if _POLLED in key else told | {key}, None
+        if isinstance(request, Commit):
+            owed = {notice.key for notice in request.status.outbox}
+            return self._state(state.but(status=request.status)), told & owed, None
+        assert isinstance(request, Apply)
+        try:
+            return self._state(scaled(apply(state, request.effect))), told, None
+        except WorldError as refused:
+            return state, told, refused
+
+    def _judge(self, spot: Spot, point: Point, state: State) -> Found | None:
+        key = id(spot.state), spot.told, id(point), spot.moved
+        if key not in self._judged:
+            self._judged[key] = _broken(spot, point, state)
+        return self._judged[key]
+
+    def _on(
+        self,
+        spot: Spot,
+        point: Point,
+        response: object,
+        state: State | None = None,
+        told: frozenset[str] | None = None,
+    ) -> Spot:
+        """On to the next point of the cycle, or to rest after it."""
+        state, told = spot.state if state is None else state, spot.told if told is None else told
+        following = after(self.driver, point, response)
+        if following.request is not None:
+            return self._mid(state, told, following, moved=spot.moved, overtaken=spot.overtaken)
+        return self._ended(state, told, following, moved=spot.moved)
+
+    def _ended(
+        self,
+        state: State,
+        told: frozenset[str],
+        point: Point,
+        *,
+        moved: bool,
+        stale: State | None = None,
+        blind: bool = False,
+    ) -> Spot:
+        rest = point.rest
+        assert rest is not None
+        rule = point.decision.because.rule if rest.decision is None else rest.decision.because.rule
+        wake = state.now if moved or point.stale else _wake(point, state.now)  # a change is told of
+        return self._rest(state, told, wake, point.remembered, rule, stale=stale, blind=blind)
+
+    def _faults_at(self, spot: Spot, point: Point) -> Iterator[Move]:
+        request, state = point.request, spot.state
+        yield Move(Crash(), self._crashed(state, spot.told))
+        if isinstance(request, Commit):
+            yield Move(Loses(), self._on(spot, point, Conflict("somebody else was first")))
+        if isinstance(request, Fetch):
+            for answers in _unmeasured(request.questions):
+                yield Move(Unmeasured(_only(answers)), self._on(spot, point, answers))
+        else:
+            timeout = WorldError("timed out")
+            yield Move(TimesOut(applied=False), self._on(spot, point, timeout))
+            if not (isinstance(request, Commit) and spot.overtaken):
+                yield self._write(spot, point, TimesOut(applied=True), timeout)
+        yield from self._stale(spot, point)
+        if not isinstance(request, Commit | Apply):
+            return
+        for action in self.trial.actions:
+            changed = self._acted(state, action)
+            if changed is not None:
+                overtaken = spot.overtaken or changed.status != state.status
+                yield Move(action, self._mid(changed, spot.told, point, moved=True, overtaken=overtaken))
+        for rival in (Rival(), Overtaken(state.rollout.interval)):
+            changed, told = self._led_by_another(state, spot.told, getattr(rival, "seconds", None))
+            if changed is not state or told != spot.told:
+                overtaken = spot.overtaken or changed.status != state.status
+                yield Move(rival, self._mid(changed, told, point, moved=True, overtaken=overtaken))
+
+    def _stale(self, spot: Spot, point: Point) -> Iterator[Move]:
+        """Where the cycle ends next: the observation after it shows the world, or the status, before it."""
+        done = self.free(spot)[0]
+        if done.to.point is not None:
+            return
+        state, told, response = self._answered(spot.state, spot.told, point)
+        if isinstance(point.request, Commit) and spot.overtaken:
+            state, told, response = spot.state, spot.told, Conflict("overtaken")
+        following, old = after(self.driver, point, response), point.state
+        if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
+            yield Move(ThenBlind(), self._ended(state, told, following, moved=spot.moved, stale=old, blind=True))
+        if state.status != old.status:
+            yield Move(ThenForgetful(), self._ended(state, told, following, moved=spot.moved, stale=old))
+
+    def _answered(self, state: State, told: frozenset[str], point: Point) -> tuple[State, frozenset[str], object]:
+        """What becomes of a request when all is well."""
+        if isinstance(point.request, Fetch):
+            return state, told, _answers(point.request.questions)[0]
+        return self._carried_out(state, told, point)
+
+    def _crashed(self, state: State, told: frozenset[str]) -> Spot:
+        return self._rest(state, told, state.now, Remembered())
+
+    def _led_by_another(
+        self, state: State, told: frozenset[str], seconds: float | None
+    ) -> tuple[State, frozenset[str]]:
+        """Another process runs one cycle, or all that are due in so many seconds."""
+        end, remembered = state.now + (seconds or 0.0), Remembered()
+        while True:
+            point = self._begin(state, None, blind=False, remembered=remembered)
+            while point.request is not None:
+                state, told, response = self._answered(state, told, point)
+                point = after(self.driver, point, response)
+            wake = max(state.now, min(_wake(point, state.now), next_change(state)))
+            if seconds is None or wake > end:
+                return self._state(scaled(state.but(now=end))), told
+            state, remembered = self._state(scaled(state.but(now=wake))), self._memory(point.remembered)
+
+    # spots, each made once --------------------------------------------------------------------------------------
+
+    def _mid(
+        self, state: State, told: frozenset[str], point: Point, *, moved: bool = False, overtaken: bool = False
+    ) -> Spot:
+        if point.request is None:
+            return self._ended(state, told, point, moved=moved)
+        key = id(state), told, id(point), moved, overtaken
+        spot = self._places.get(key)
+        if spot is None:
+            spot = Spot(len(self.spots), state, told, point, moved=moved, overtaken=overtaken)
+            self._places[key] = spot
+            self.spots.append(spot)
+        return spot
+
+    def _rest(
+        self,
+        state: State,
+        told: frozenset[str],
+        wake: float,
+        remembered: Remembered,
+        rule: Rule | None = None,
+        *,
+        stale: State | None = None,
+        blind: bool = False,
+    ) -> Spot:
+        resting = rebased(Resting(state, told, wake, stale, remembered))
+        state, told, wake = self._state(resting.state), resting.told, resting.wake
+        stale = None if resting.stale is None else self._state(resting.stale)
+        remembered = self._memory(resting.remembered)
+        rule = rule if rule in WAITS else None
+        key = id(state), told, wake, id(stale), blind, id(remembered), rule
+        spot = self._places.get(key)
+        if spot is None:
+            spot = Spot(len(self.spots), state, told, None, wake, stale, blind, remembered, rule)
+            self._places[key] = spot
+            self.spots.append(spot)
+        return spot
+
+    def _state(self, state: State) -> State:
+        """The one object that stands for this state."""
+        key = (
+            id(state.rollout),
+            state.now,
+            state.status,
+            state.target,
+            state.primary,
+            state.replicas,
+            state.routes,
+            state.scaler,
+            state.kept,
+            state.command,
+            state.deleted,
+            state.restored,
+            state.paces,
+        )
+        return self._states.setdefault(key, state)
+
+    def _memory(self, memory: Remembered) -> Remembered:
+        key = tuple((question.key, answer) for question, answer in memory.asked), memory.published
+        return self._memories.setdefault(key, memory)
+
+
+# -------------------------------------------------------------------------------------------------------- helpers
+
+
+def _wake(point: Point, now: float) -> float:
+    rest = point.rest
+    assert rest is not None
+    if any(isinstance(trouble, Conflict) for trouble in rest.troubles):
+        return now
+    if rest.troubles:
+        return now + RETRY
+    return inf if rest.wake is None else rest.wake
+
+
+def _broken(spot: Spot, point: Point, after_it: State) -> Found | None:
+    """The first invariant that this write breaks."""
+    request = point.request
+    if isinstance(request, Publish):
+        return None
+    of = request.status if isinstance(request, Commit) else request.effect  # type: ignore[union-attr]
+    decision = point.decision
+    if decision.because.rule in {Rule.IDLE, Rule.GONE}:
+        return Found("I12", "an idle cycle does nothing", f"{of} in a cycle with nothing to do")
+    moment = Moment(
+        before=spot.state.but(rollout=point.seen.rollout),
+        write=Write(0, spot.state.now, of),
+        after=after_it.but(rollout=point.seen.rollout),
+        seen=point.seen.world,
+        stale=spot.moved or point.stale,
+        decision=decision,
+        asked=point.asked,
+    )
+    told = tuple(notice for notice in spot.state.status.outbox if notice.key in spot.told)
+    history = [Record(time=spot.state.now, state=spot.state, notices=told)]
+    for invariant in EACH_WRITE:
+        found = invariant.broken(moment, history)
+        if found is not None:
+            return Found(invariant.name, invariant.text, found)
+    return None
+
+
+def _answers(questions: tuple[Question, ...]) -> list[Asked]:
+    """What the providers may answer: first that all is well, then each way in which it is not.
+
+    One answer at a time is changed: the first that does not pass decides.
+    """
+    good = _good_ones(questions)
+    return [good, *[_with(good, number, bad) for number, ask in enumerate(questions) for bad in _bad(ask)]]
+
+
+def _unmeasured(questions: tuple[Question, ...]) -> list[Asked]:
+    """Ways in which there is no number to judge: tried for the first metric, as they are alike for all."""
+    if not isinstance(questions[0], MetricQuestion):
+        return []
+    found = [MetricAnswer(), MetricAnswer(value=nan), MetricAnswer(value=inf), MetricAnswer(error="timed out")]
+    value = healthy(_circumstances(questions[0])).value
+    return [_with(_good_ones(questions), 0, answer) for answer in (*found, MetricAnswer(value=value, samples=0))]
+
+
+def _good_ones(questions: tuple[Question, ...]) -> Asked:
+    return tuple([(question, _good(question)) for question in questions])
+
+
+def _with(asked: Asked, number: int, answer: Answer) -> Asked:
+    return (*asked[:number], (asked[number][0], answer), *asked[number + 1 :])
+
+
+def _only(asked: Asked) -> tuple[Answer, ...]:
+    return tuple([answer for _, answer in asked])
+
+
+_HARMLESS = frozenset(
+    {HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION, HookType.POST_ROLLOUT}
+)
+
+
+def _excuse(answers: Asked) -> Excuse:
+    """A gate that is closed holds a rollout up and changes nothing about its end."""
+    question = answers[0][0]
+    harmless = isinstance(question, HookQuestion) and question.hook.type in _HARMLESS
+    return Excuse.NONE if harmless or isinstance(question, SourcesQuestion) else Excuse.FAIL
+
+
+def _good(question: Question) -> Answer:
+    if isinstance(question, HookQuestion):
+        return HookAnswer(passed=question.hook.type is not HookType.ROLLBACK)
+    if isinstance(question, MetricQuestion):
+        return healthy(_circumstances(question))
+    return SourcesAnswer()
+
+
+def _bad(question: Question) -> Iterator[Answer]:
+    if isinstance(question, HookQuestion):
+        yield HookAnswer(passed=question.hook.type is HookType.ROLLBACK, text="timed out")
+    elif isinstance(question, SourcesQuestion):
+        yield SourcesAnswer(error="offline")
+    elif question.check.minimum is not None or question.check.maximum is not None:
+        yield sick(_circumstances(question))
+
+
+def _circumstances(question: MetricQuestion) -> Circumstances:
+    return Circumstances(question=question, rollout=_NOBODYS, now=0.0, revision="", routes=None, turn=0)
+
+
+_NOBODYS = Rollout(name="", target=TargetRef(name=""))

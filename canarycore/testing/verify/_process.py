@@ -1,0 +1,125 @@
+"""The controller as a graph of points: where in its cycle it is, as a value that can be compared and gone on from.
+
+A generator cannot be compared or copied, but it is a function of what it was sent. So a **point** is the observation a
+cycle began with and the responses since; each is made once, by running the real `cycle()` that far, and kept. The next
+request of a point, or the `Rest` its cycle ended with, is found by looking it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+from attrs import define, evolve, field, frozen
+
+from canarycore._case import Decision, Known
+from canarycore._cycle import Memory, Request, Rest, Seen
+from canarycore._decide import decide
+from canarycore.errors import WorldError
+from canarycore.testing._state import State, observe
+
+if TYPE_CHECKING:
+    from canarycore._questions import Answer, Question
+
+Driver = Callable[[Memory], Generator[Request, object, Rest]]
+"""`canarycore.cycle`, or a loop that stands in for it."""
+
+Asked = tuple[tuple["Question", "Answer"], ...]
+
+
+@frozen(eq=False)
+class Remembered:
+    """What a process remembers between cycles: the frozen twin of `Memory`."""
+
+    asked: Asked = ()
+    published: frozenset[str] = frozenset()
+
+
+@define(eq=False)
+class Point:
+    """A point of a cycle. `request` is None when the cycle has ended; then `rest` and `remembered` tell how."""
+
+    state: State
+    seen: Seen
+    before: Remembered
+    responses: tuple[object, ...]
+    stale: bool = False
+    request: Request | None = None
+    rest: Rest | None = None
+    remembered: Remembered = field(factory=Remembered)
+    asked: Asked = ()
+    next: dict[object, Point] = field(factory=dict)
+    running: tuple[Generator[Request, object, Rest], Memory] | None = None
+    decided: Decision | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """What the cycle decided, found again from the same inputs."""
+        if self.decided is None:
+            answers = {question.key: answer for question, answer in self.asked}
+            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, answers))
+            assert isinstance(outcome, Decision)
+            self.decided = outcome
+        return self.decided
+
+
+def begin(driver: Driver, state: State, stale: State | None, blind: bool, before: Remembered) -> Point:
+    """A cycle that has just observed `state`; with `stale`, its workloads and routes (`blind`), or its status."""
+    shown, stored = observe(state), state
+    if stale is not None and blind:
+        old = observe(stale.but(now=state.now))
+        shown = evolve(shown, target=old.target, primary=old.primary, routes=old.routes)
+    elif stale is not None:
+        stored = stale
+    point = Point(state, Seen(stored.rollout, stored.status, shown), before, (), stale is not None, asked=before.asked)
+    _go(driver, point)
+    return point
+
+
+def after(driver: Driver, point: Point, response: object) -> Point:
+    """The point that follows when the driver is sent `response`: answers as pairs, an error to throw, or None."""
+    name = f"{type(response).__name__} {response}" if isinstance(response, WorldError) else response
+    known = point.next.get(name)
+    if known is None:
+        known = Point(
+            point.state, point.seen, point.before, (*point.responses, response), point.stale, asked=point.asked
+        )
+        if isinstance(response, tuple):
+            known.asked += response
+        else:
+            known.decided = point.decided
+        known.running, point.running = point.running, None
+        _go(driver, known)
+        point.next[name] = known
+    return known
+
+
+def _go(driver: Driver, point: Point) -> None:
+    """Run the generator to this point: one response further if it is at hand, else from the start."""
+    if point.running is not None:
+        turn, memory = point.running
+        responses = point.responses[-1:]
+    else:
+        answers = {question.key: answer for question, answer in point.before.asked}
+        memory = Memory(answers=answers, published=set(point.before.published))
+        turn = driver(memory)
+        next(turn)
+        responses = (point.seen, *point.responses)
+    try:
+        for response in responses:
+            point.request = _send(turn, response)
+    except StopIteration as stop:
+        point.request, point.rest, point.running = None, stop.value, None
+        known = {question.key: (question, answer) for question, answer in point.asked}
+        asked = tuple(known[key] for key in memory.answers)
+        point.remembered = Remembered(asked, frozenset(memory.published))
+    else:
+        point.running = (turn, memory)
+
+
+def _send(turn: Generator[Request, object, Rest], response: object) -> Request:
+    if isinstance(response, WorldError):
+        return turn.throw(response)
+    if isinstance(response, tuple):
+        return turn.send({question.key: answer for question, answer in response})
+    return turn.send(response)

@@ -59,16 +59,18 @@ class Goal:
     """What a status wants.
 
     routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
-    from the target; otherwise from what was kept. sound: traffic may move to the primary only when it wholly carries
-    that revision and is ready. failover: the canary may stand in for a primary without pods. until: when the drain is
-    over, or when waiting for the target on deletion ends (seconds). ready: the percentage of replicas that makes the
-    side which is to get the traffic ready (the primary where `sound`, the target where it is given back).
+    from the target; otherwise from what was kept. tested: the one revision of the canary that may be sent requests.
+    sound: traffic may move to the primary only when it wholly carries `primary` and is ready. failover: the canary may
+    stand in for a primary without pods. until: when the drain is over, or when waiting for the target on deletion ends
+    (seconds). ready: the percentage of replicas that makes the side which is to get the traffic ready (the primary
+    where `sound`, the target where it is given back).
     """
 
     routes: Routes | None
     canary: Scale = Scale.LEAVE
     primary: str = ""
     promoting: bool = False
+    tested: str = ""
     sound: bool = False
     failover: bool = False
     until: float = 0.0
@@ -121,6 +123,7 @@ def in_step(rollout: Rollout, status: Status, world: World) -> bool:
         and primary is not None
         and target.whole
         and primary.whole
+        and target.revision == status.applied
         and primary.revision == status.promoted
         and not world.scaler_paused
         and world.routes == _on(status.rung, rollout, status)
@@ -163,6 +166,7 @@ def _active(rollout: Rollout, status: Status) -> Goal:
         routes=_on(status.rung, rollout, status),
         canary=Scale.UP,
         primary=status.promoted,
+        tested=status.applied,
         failover=rollout.ladder.routed,
     )
 
@@ -173,6 +177,7 @@ def _promotion(rollout: Rollout, status: Status) -> Goal:
         canary=Scale.UP,
         primary=status.applied,
         promoting=True,
+        tested=status.applied,
         failover=rollout.ladder.routed,
     )
 
@@ -245,9 +250,12 @@ def converge(goal: Goal, world: World) -> Plan:
         if effect is not None:
             effects.append(effect)
     notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
-    if goal.routes is not None and not (world.routes == goal.routes and _both_run(goal.routes, world)):
-        routes, notes = _safe_routes(goal, goal.routes, world, sound=sound)
-        done = done and routes == goal.routes == world.routes
+    wanted = goal.routes
+    if wanted is not None and wanted.exposed and target is not None and target.revision != goal.tested:
+        wanted = evolve(wanted, weight=0, mirrored=False, matched=False)  # nobody has tested what came after
+    if wanted is not None and not (world.routes == wanted and _both_run(wanted, world)):
+        routes, notes = _safe_routes(goal, wanted, world, sound=sound)
+        done = done and routes == wanted == world.routes
         if routes is not None and routes != world.routes:
             effects.append(SetRoutes(routes))
     if canary is Scale.DOWN and target is not None and (target.desired > 0 or world.scaler_paused is False):

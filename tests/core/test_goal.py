@@ -32,13 +32,14 @@ from canarycore.testing import (
     NEVER,
     Delete,
     Deploy,
+    RouteByHand,
     Scaler,
     ScaleTarget,
     SetPace,
     after,
 )
 from canarycore.testing import strategies as some
-from tests.core.scenarios import POLICIES, SITUATIONS, climbing, idle, play, policy
+from tests.core.scenarios import POLICIES, SITUATIONS, climbing, idle, play, policy, taking_over
 
 anything = given(some.rollouts(), some.statuses(), some.observations())
 
@@ -234,3 +235,15 @@ def test_a_rollout_waits_for_nothing_longer_than_it_must():
     """Silence: the last cycle of each situation wakes for nobody, or waits for somebody by name."""
     world = play(policy(), SITUATIONS["promoted"])
     assert (world.history[-1].wake, world.history[-1].decision.because.rule) == (None, Rule.IDLE)
+
+
+def test_a_revision_that_arrives_while_another_is_promoted_gets_no_traffic():
+    """It waits for the end: what it was routed when it came is taken away, and nothing gives it back."""
+    world = idle(POLICIES["weights"])
+    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
+    world.do(Deploy("v3")).step()
+    assert world.state.routes == Routes(weight=0)
+    world.do(RouteByHand(None)).step()
+    assert world.state.routes == Routes(weight=0)
+    world.run()
+    assert (world.phase, world.status.promoted, world.status.previous) == (Phase.SUCCEEDED, "v3", "v2")

@@ -116,7 +116,9 @@ def why_not(rollout: Rollout, scenario: Scenario) -> str:
 
 
 def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) -> Runs:
-    """So many runs. The same arguments give the same runs. Raises NotCovered."""
+    """So many runs. The same arguments give the same runs. Raises NotCovered, and ValueError of no runs."""
+    if runs < 1:
+        raise ValueError(f"runs: found {runs}, expected at least 1")
     numbers = model(rollout, scenario)
     reason = common_gaps(rollout) or _gaps(numbers)
     if reason:
@@ -132,7 +134,7 @@ def _gaps(numbers: Model) -> str:
 
 
 def _batches(numbers: Model, runs: int, seed: int) -> Iterator[Runs]:
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([abs(seed), int(seed < 0)])
     for start in range(0, runs, BATCH):
         batch = _Batch(numbers, random)
         batch.run(min(BATCH, runs - start))
@@ -418,7 +420,8 @@ class _Batch:
 
 
 def _where(cohort: Cohort, mask: Truths) -> Cohort:
-    return {name: column[..., mask] for name, column in cohort.items()}
+    rows = np.flatnonzero(mask)
+    return {name: column.take(rows, axis=-1) for name, column in cohort.items()}
 
 
 def _later(cohort: Cohort, seconds: float) -> Cohort:

@@ -41,6 +41,7 @@ def core() -> None:
     assert decision.because.rule is cc.Rule.DETECTED
     assert "canarycore[yaml]" in complaint("from canarycore.manifest import load; load([('a', 'kind: Canary')])")
     assert "canarycore[testing]" in complaint("import canarycore.testing.strategies")
+    assert "canarycore[simulation]" in complaint("import canarycore.policy.vector")
 
 
 def runtime() -> None:

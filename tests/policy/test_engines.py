@@ -6,6 +6,8 @@ binomial tails), set so that a true agreement is denied about once in a million 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from math import comb, inf, sqrt
@@ -237,6 +239,7 @@ def told(runs: int, seed: int) -> Summary:
 
 def test_a_seed_repeats_its_runs_and_another_does_not():
     assert told(1000, 1) == told(1000, 1) != told(1000, 2)
+    assert told(1000, -1) != told(1000, 1)
 
 
 def test_as_many_runs_are_told_as_were_asked_for():
@@ -251,6 +254,19 @@ def test_a_summary_of_columns_is_the_summary_of_its_runs():
     for name, value in by_column.items():
         assert value == pytest.approx(one_by_one[name]), name
     assert {run.outcome for run in columns.runs()} == {Outcome.PROMOTED, Outcome.ROLLED_BACK}
+
+
+def test_no_runs_at_all_are_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        vector.simulate(policy(), scenario(), runs=0)
+
+
+@pytest.mark.parametrize("module", ["vector", "picture"])
+def test_without_numpy_an_import_says_what_to_install(module: str):
+    program = f"import sys; sys.modules['numpy'] = None; import canarycore.policy.{module}"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "pip install 'canarycore[simulation]'" in result.stderr
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))

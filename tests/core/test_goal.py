@@ -55,6 +55,19 @@ def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_that
             assert effect.revision == status.applied == world.target.revision
 
 
+def test_a_target_that_has_moved_on_is_not_promoted():
+    """v2 passed; v3 is on the target by now, and nobody has looked at it."""
+    status = Status(phase=Phase.PROMOTING, since=0.0, applied="v2", promoted="v1")
+    pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
+    world = Observation(
+        now=9.0,
+        target=Workload(revision="v3", **pods),
+        primary=Workload(revision="v1", **pods),
+        routes=Routes(),
+    )
+    assert effects_of(policy(), status, world) == ()
+
+
 @anything
 def test_only_a_kept_revision_is_restored(rollout, status, world):
     for effect in effects_of(rollout, status, world):

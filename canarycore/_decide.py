@@ -291,15 +291,23 @@ def _side_unready(case: Case, side: Workload | None, threshold: int, *, is_prima
     plan = converge(goal(case.rollout, case.status), case.world)
     case.tell_plan(plan)
     wake = case.next_poll
-    since = side.unready_since if side is not None else None
-    if side is not None and side.stuck:
-        return _roll_back_late(case, reason)
-    if since is not None:
-        since = max(since, case.status.since or since)
-        if case.expired(since):
+    if side is not None and what is not Tell.PRIMARY_AT_ZERO:
+        since = _unready_since(case, side)
+        if side.stuck or case.expired(since):
             return _roll_back_late(case, reason)
         wake = min(wake, since + case.rollout.progress_deadline)
     return case.wait(Rule.UNREADY, wake)
+
+
+def _unready_since(case: Case, side: Workload) -> float:
+    """Since when a side that is not ready lacks pods, for the progress deadline.
+
+    The platform tells it while too few pods are available. Where the old ones of a rolling update go on serving it
+    tells nothing, and the last analysis stands for it.
+    """
+    status = case.status
+    since = status.analysed_at if side.unready_since is None else side.unready_since
+    return max(since, status.since or 0.0)
 
 
 def _roll_back_late(case: Case, why: str) -> Decision:
@@ -337,7 +345,7 @@ def _primary_settling(case: Case) -> Decision | None:
         case.detail = reason
         case.tell(Tell.PRIMARY_UNREADY, reason)
         case.tell_plan(plan)
-        since = max(primary.unready_since or world.now, status.since or 0.0)
+        since = _unready_since(case, primary)
         if primary.stuck or case.expired(since):
             return _fail_promotion(case, f"{rollout.primary_name} not ready: {reason}")
         return case.wait(Rule.UNREADY, min(case.next_poll, since + rollout.progress_deadline))

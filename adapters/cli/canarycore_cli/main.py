@@ -14,7 +14,7 @@ from canarycore_cli.engines import Engine
 app = typer.Typer(
     name="canary",
     help="Progressive delivery: check a canary policy, simulate it, rehearse it with real traffic on this machine.",
-    epilog="Exit codes: 0 fine or promoted, 1 trouble, 2 bad input, 3 rolled back.",
+    epilog="Exit codes: 0 fine or promoted, 1 trouble, 2 bad input, 3 rolled back, 4 a promise is broken.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -144,6 +144,34 @@ def simulate(
     )
     how = How(runs=runs, seed=seed, jobs=jobs, engine=engine, plot=plot, as_json=as_json)
     show(rollout(manifest, canary), assumed, how)
+
+
+@app.command()
+@tells_errors
+def verify(
+    manifest: Annotated[str, typer.Argument(metavar="[MANIFEST]", help="File with the Canary; - is stdin.")] = "",
+    *,
+    strategy: Annotated[str, typer.Option(metavar="NAME", help="Without a manifest: this strategy only.")] = "",
+    situation: Annotated[str, typer.Option(metavar="NAME", help="Without a manifest: this situation only.")] = "",
+    faults: Annotated[int, typer.Option(min=0, max=3, help="How many things go wrong, at most.")] = 1,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
+    canary: CanaryName = "",
+    as_json: AsJson = False,
+) -> None:
+    """Let everything go wrong at every step of a policy, and tell whether a promise is broken.
+
+    Explores all that can happen: crashes, conflicts, timeouts, stale caches, a second leader, clocks that jump, and
+    what others do to the cluster. Without a manifest: every strategy in every situation. Each violation comes with its
+    shortest schedule, as a Python program. Exit code 0: no violation, 4: violations.
+    """
+    from canarycore_cli.verify import run
+
+    rollout = None
+    if manifest:
+        from canarycore_cli.manifests import rollout as read
+
+        rollout = read(manifest, canary)
+    raise typer.Exit(run(rollout, strategy=strategy, situation=situation, faults=faults, jobs=jobs, as_json=as_json))
 
 
 @app.command()

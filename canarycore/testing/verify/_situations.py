@@ -168,12 +168,27 @@ def trials() -> list[Trial]:
 LONGEST_WAIT = 2
 """Intervals that pods may take to get ready, in a trial."""
 
+MOST_FAILED = 2
+"""Failed or held analyses that roll back, in a trial."""
+
 
 def trial(rollout: Rollout) -> Trial:
-    """A policy of one's own, with waits that look alike left out."""
-    reduced: tuple[str, ...] = ()
-    if rollout.progress_deadline > LONGEST_WAIT * rollout.interval:
-        reduced = (f"a progress deadline of {LONGEST_WAIT} intervals instead of {rollout.progress_deadline:g} s",)
-        rollout = evolve(rollout, progress_deadline=LONGEST_WAIT * rollout.interval)
-    scaler = Scaler(minimum=2) if rollout.autoscaled else None
-    return Trial(strategy=rollout.full_name, situation="as written", rollout=rollout, scaler=scaler, reduced=reduced)
+    """A policy of one's own, with what would only be repeated left out: a longer wait, a count that goes on."""
+    longest = LONGEST_WAIT * rollout.interval
+    shorter: dict[str, float] = {
+        "progress_deadline": min(rollout.progress_deadline, longest),
+        "threshold": min(rollout.threshold, MOST_FAILED),
+        "inconclusive_limit": min(rollout.inconclusive_limit, MOST_FAILED),
+    }
+    reduced = tuple(
+        f"{name.replace('_', ' ')} {value:g} instead of {getattr(rollout, name):g}"
+        for name, value in shorter.items()
+        if value != getattr(rollout, name)
+    )
+    return Trial(
+        strategy=rollout.full_name,
+        situation="as written",
+        rollout=evolve(rollout, **shorter),  # type: ignore[arg-type]
+        scaler=Scaler(minimum=2) if rollout.autoscaled else None,
+        reduced=reduced,
+    )

@@ -1,0 +1,178 @@
+"""Every fault at every step, and what the search itself promises."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from canarycore import NoData, Phase, Reason, cycle
+from canarycore.testing import Deploy, Scaler
+from canarycore.testing.verify import (
+    SITUATIONS,
+    STRATEGIES,
+    Acts,
+    Crash,
+    Excuse,
+    Loses,
+    Rival,
+    TimesOut,
+    Trial,
+    Violated,
+    replay,
+    trial,
+    trials,
+    verify,
+)
+from canarycore.testing.verify._explore import explore, good_ends, way_to
+from tests.verify import drivers
+
+PLAIN = Trial(strategy="canary", rollout=STRATEGIES["canary"])
+SKIPPED = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
+
+KNOWN = {"gates"}
+"""A gate that is closed for longer than the progress deadline, and then a route set by hand: rolled back at once."""
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return explore(PLAIN, 1, cycle)
+
+
+def met(graph) -> list:
+    return [graph.spot(node) for node in range(len(graph.keys))]
+
+
+# ----------------------------------------------------------------------------------------------------- what holds
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_single_fault_breaks_a_skipped_analysis(strategy):
+    assert verify(SITUATIONS["skipAnalysis"](strategy, STRATEGIES[strategy])).violations == ()
+
+
+def test_no_single_fault_breaks_a_canary():
+    assert verify(PLAIN).violations == ()
+
+
+def test_no_single_fault_breaks_a_rollout_that_holds_for_lack_of_data():
+    assert verify(evolve(STRATEGIES["canary"], no_data=NoData.HOLD, inconclusive_limit=2)).violations == ()
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("about", trials(), ids=lambda about: f"{about.strategy}, {about.situation}")
+def test_no_single_fault_breaks_anything(about):
+    assert verify(about).violations == () or about.situation in KNOWN
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("strategy", ["canary", "blue/green"])
+@pytest.mark.parametrize("situation", ["plain", "skipAnalysis"])
+def test_no_pair_of_faults_breaks_anything(strategy, situation):
+    assert verify(SITUATIONS[situation](strategy, STRATEGIES[strategy]), 2).violations == ()
+
+
+# ---------------------------------------------------------------------------------------- defects that are planted
+
+
+@pytest.mark.parametrize(("driver", "broken"), drivers.DEFECTS.items(), ids=lambda part: getattr(part, "__name__", ""))
+def test_a_defect_of_the_loop_is_found(driver, broken):
+    report = verify(SKIPPED, driver=driver)
+    assert broken in {violation.name for violation in report.violations}
+
+
+def test_the_loop_that_the_defects_are_planted_in_is_right():
+    assert verify(SKIPPED, driver=drivers.right).violations == ()
+
+
+def test_effects_before_the_commit_are_found_and_shown_as_a_program(capsys):
+    """Flagger's order."""
+    report = verify(PLAIN, driver=drivers.effects_first)
+    worst = next(one for one in report.violations if one.name == "I5")
+    names = {"replay": lambda *given, **more: replay(*given, **more, driver=drivers.effects_first)}
+    program = worst.script.replace("from canarycore.testing.verify import *", _IMPORT_WITHOUT_REPLAY)
+    with pytest.raises(Violated, match="I5"):
+        exec(program, names)
+    assert "about to" in capsys.readouterr().out
+
+
+_IMPORT_WITHOUT_REPLAY = """\
+here = replay
+from canarycore.testing.verify import *
+replay = here
+"""
+
+
+# ------------------------------------------------------------------------------------------ the search itself
+
+
+def test_the_search_meets_every_phase(plain):
+    assert {spot.state.status.phase for spot in met(plain)} == set(Phase) - {Phase.WAITING, Phase.WAITING_PROMOTION}
+
+
+def test_the_search_meets_every_reason_that_its_actions_can_bring_about(plain):
+    found = {spot.state.status.reason for spot in met(plain)}
+    assert found == set(Reason) - {Reason.INCONCLUSIVE, Reason.HOOK}
+
+
+def test_every_kind_of_step_is_taken(plain):
+    steps = {
+        type(move.step).__name__ for spot in plain.model.spots for move in (*(spot.free or ()), *(spot.faults or ()))
+    }
+    assert steps == {
+        "Go", "Answered", "Unmeasured", "Crash", "Loses", "TimesOut", "ThenBlind", "ThenForgetful", "LooksAgain", "Late",
+        "ClockJumps", "Rival", "Overtaken", "Acts",
+    }  # fmt: skip
+
+
+def test_without_faults_a_rollout_is_promoted_or_rolled_back_or_still_idle():
+    ends = good_ends(explore(PLAIN, 0, cycle))
+    assert {trace[1][0] for trace in ends} == {Phase.INITIALIZED, Phase.SUCCEEDED}
+
+
+def test_a_gate_that_stays_closed_is_a_circle_and_not_a_way_without_end():
+    gated = SITUATIONS["gates"]("canary", STRATEGIES["canary"])
+    assert len(explore(gated, 0, cycle).keys) < 10_000
+
+
+def test_the_first_way_to_a_state_is_a_shortest_one(plain):
+    lengths = [len(way_to(plain, node)) for node in range(0, len(plain.keys), 500)]
+    assert lengths == sorted(lengths)
+
+
+def test_schedules_are_counted_and_not_walked():
+    one, two = verify(SKIPPED, 1), verify(SKIPPED, 2)
+    assert 100 < one.schedules < two.schedules
+    assert one.transitions < two.transitions
+
+
+@pytest.mark.parametrize("faults", [-1, 4])
+def test_so_many_faults_cannot_be_asked_for(faults):
+    with pytest.raises(ValueError, match=f"found {faults} faults, expected 0 to 3"):
+        verify(SKIPPED, faults)
+
+
+def test_a_long_policy_is_shortened_and_says_so():
+    made = trial(evolve(STRATEGIES["canary"], progress_deadline=600.0, threshold=10, autoscaled=True))
+    assert made.reduced == ("progress deadline 20 instead of 600", "threshold 2 instead of 10")
+    assert made.scaler == Scaler(minimum=2)
+
+
+# ----------------------------------------------------------------------------------------------------- replaying
+
+
+@pytest.mark.parametrize("step", [Crash(), TimesOut(applied=True), TimesOut(applied=False), Loses(), Rival()])
+def test_a_schedule_is_replayed_to_its_end(step):
+    told = []
+    replay(PLAIN, schedule={1: step}, tell=told.append)
+    assert "Succeeded of v2" in told[-1]
+
+
+def test_a_schedule_of_what_others_do_is_replayed():
+    told = []
+    replay(PLAIN, schedule={9: Acts(Deploy("v3"), Excuse.OTHER)}, tell=told.append)
+    assert "Succeeded of v3" in told[-1]
+
+
+def test_a_step_that_cannot_happen_is_refused():
+    with pytest.raises(ValueError, match="step 0: found Loses\\(\\), expected what can happen here: Acts, ClockJumps"):
+        replay(PLAIN, schedule={0: Loses()}, tell=lambda _: None)

@@ -5,7 +5,7 @@
     layers    who may import whom                  e2e       real Envoys, real processes
     lint      rules and format                     planted   a planted defect is found
     docs      built, true, linked                  deep      many examples, long schedules
-                                                   bench     how fast
+    verify    every fault at every step            bench     how fast
 
 What the sessions install is named in pyproject.toml: the distributions' dependencies and the dependency groups.
 """
@@ -128,6 +128,21 @@ def deep(session: nox.Session) -> None:
     """Many examples and long schedules."""
     _install_sources(session, "tests")
     _pytest(session, "-m", "deep", "--timeout=0", env={"HYPOTHESIS_PROFILE": "deep"})
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """No single fault, at any step of any strategy in any situation, breaks a promise."""
+    _install_sources(session)
+    session.run("canary", "verify", *session.posargs)
+
+
+@nox.session(name="verify-deep")
+def verify_deep(session: nox.Session) -> None:
+    """No pair of faults does, and no three in a plain canary."""
+    _install_sources(session)
+    session.run("canary", "verify", "--faults", "2", *session.posargs)
+    session.run("canary", "verify", "--faults", "3", "--strategy", "canary", "--situation", "plain", *session.posargs)
 
 
 @nox.session

@@ -101,19 +101,19 @@ def verify(
 
 
 def _violations(graph: Graph) -> Iterator[Violation]:
-    """The shortest schedule for each invariant and kinds of faults that break it."""
+    """A shortest schedule for each invariant; another one only if it takes other kinds of faults."""
     broken: list[tuple[int, Step | None, Found]] = [(node, step, found) for node, step, _, found in graph.broken]
     broken += [(node, None, found) for node, found in bad_ends(graph)]
-    seen = set()
-    for node, last, found in broken:
+    known: dict[tuple[str, str], list[set[type[Step]]]] = {}
+    for node, last, found in sorted(broken, key=lambda one: graph.faults - graph.left(one[0])):
         steps = way_to(graph, node)
-        way = [(graph.spot(one), step) for one, step in steps] + (
-            [(graph.spot(node), last)] if last is not None else []
-        )
+        way = [(graph.spot(one), step) for one, step in steps]
+        if last is not None:
+            way.append((graph.spot(node), last))
         faults = tuple(step for _, step in way if not isinstance(step, FREE))
-        key = found.name, found.text, tuple(map(type, faults))
-        if key not in seen:
-            seen.add(key)
+        kinds, others = set(map(type, faults)), known.setdefault((found.name, found.text), [])
+        if not any(other <= kinds for other in others):
+            others.append(kinds)
             start = steps[0][0] if steps else node
             yield Violation(found.name, found.text, found.found, faults, _script(graph.model.trial, start, way))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from canarycore import (
     Affinity,
+    CommandKind,
     Pending,
     Phase,
     Plan,
@@ -32,6 +33,7 @@ from canarycore.testing import (
     NEVER,
     Delete,
     Deploy,
+    Order,
     RouteByHand,
     Scaler,
     ScaleTarget,
@@ -260,3 +262,15 @@ def test_a_revision_that_arrives_while_another_is_promoted_gets_no_traffic():
     assert world.state.routes == Routes(weight=0)
     world.run()
     assert (world.phase, world.status.promoted, world.status.previous) == (Phase.SUCCEEDED, "v3", "v2")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the progress deadline is measured from the last analysis, however long it rests"
+)
+def test_a_route_set_by_hand_while_a_rollout_is_paused_for_long_rolls_nothing_back():
+    """Somebody else's change of a route is put right, and moves no rollout; a gate that stays closed is the same."""
+    world = idle(POLICIES["weights"])
+    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Order(CommandKind.PAUSE)).run(until=300.0)
+    world.do(RouteByHand(Routes(weight=97))).step()
+    assert (world.phase, world.state.routes) == (Phase.PROGRESSING, Routes(weight=20))

@@ -414,9 +414,9 @@ def _broken(spot: Spot, point: Point, after_it: State) -> Found | None:
     if decision.because.rule in {Rule.IDLE, Rule.GONE}:
         return Found("I12", "an idle cycle does nothing", f"{of} in a cycle with nothing to do")
     moment = Moment(
-        before=spot.state.but(rollout=point.seen.rollout),
+        before=_under(point.seen.rollout, spot.state),
         write=Write(0, spot.state.now, of),
-        after=after_it.but(rollout=point.seen.rollout),
+        after=_under(point.seen.rollout, after_it),
         seen=point.seen.world,
         stale=spot.moved or point.stale,
         decision=decision,
@@ -429,6 +429,11 @@ def _broken(spot: Spot, point: Point, after_it: State) -> Found | None:
         if found is not None:
             return Found(invariant.name, invariant.text, found)
     return None
+
+
+def _under(rollout: Rollout, state: State) -> State:
+    """With the rollout that the write was decided under: its owner may have edited it since."""
+    return state if state.rollout is rollout else state.but(rollout=rollout)
 
 
 def _answers(questions: tuple[Question, ...]) -> list[Asked]:

@@ -126,6 +126,8 @@ def recent(memory: Remembered, state: State) -> Remembered:
     status, poll = state.status, _poll(state, state.rollout)
     stem = f"@{status.analysed_at}/{status.phase.value}"
     owed = {notice.key for notice in status.outbox}
+    if not memory.asked and memory.published <= owed:
+        return memory
     asked = tuple((question, answer) for question, answer in memory.asked if f"{stem}#{poll}/" in question.key)
     published = frozenset(
         key
@@ -147,15 +149,15 @@ def _cut(state: State, rollout: Rollout) -> State:
         oldest = now - (jump if steady and status.phase is not Phase.TERMINATING else long)
         if status.since < oldest:
             times["since"] = oldest
-    if times:
-        status = status.but(**times)
-    return state.but(status=status, target=target, primary=primary)
+    if target is state.target and primary is state.primary and not times:
+        return state
+    return state.but(status=status.but(**times) if times else status, target=target, primary=primary)
 
 
 def _cut_pods(state: State, pods: Pods | None, workload: str, long: float) -> Pods | None:
     """Pods that will not change by themselves: nobody asks any more when those that are ready became so."""
-    if pods is None:
-        return None
+    if pods is None or pods.changed == LONG_AGO:
+        return pods
     pace = state.pace(workload, pods.revision)
     if pods.next_change(state.now, pace) < inf:
         return pods

@@ -27,7 +27,7 @@ from attrs import define, field, frozen
 from canarycore._case import Decision
 from canarycore._decide import deliberate
 from canarycore._goal import converge, goal
-from canarycore.errors import Conflict, WorldError
+from canarycore.errors import Conflict, Unanswered, WorldError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -90,7 +90,7 @@ class Rest:
     """A cycle's end. `wake`: when to look again (seconds; None: at the next change). `troubles`: what went wrong.
 
     `effects` were carried out; the world should be looked at again soon. `decision` is None when the commit met a
-    conflict: then nothing was done, and the next cycle observes afresh.
+    conflict or a question found no answer: then nothing was done, and the next cycle observes afresh.
     """
 
     decision: Decision | None
@@ -115,7 +115,10 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
     seen = yield Observe()
     assert isinstance(seen, Seen)
     rollout, status, world = seen.rollout, seen.status, seen.world
-    decision = yield from _decide(rollout, status, world, memory)
+    try:
+        decision = yield from _decide(rollout, status, world, memory)
+    except Unanswered as trouble:
+        return Rest(None, world.now, (), (trouble,))
     durable, passing = status.outbox, decision.notices
     after = status
     if decision.status is not status:
@@ -151,9 +154,14 @@ def _decide(rollout: Rollout, status: Status, world: World, memory: Memory) -> G
     try:
         ask = next(thinking)
         while True:
-            while missing := ask.unanswered(answers):
+            missing = ask.unanswered(answers)
+            while missing:
                 fetched: Mapping[str, Answer] = yield Fetch(missing)  # type: ignore[assignment]
                 answers.update(fetched)
+                left = ask.unanswered(answers)
+                if left == missing:
+                    raise Unanswered(", ".join(question.key for question in left))
+                missing = left
             ask = thinking.send(answers)
             while len(answers) > _MOST_ANSWERS:
                 del answers[next(iter(answers))]

@@ -5,7 +5,8 @@
     ├── UnknownProvider    a provider nobody installed: names those that are
     ├── WorldError         the world refused or could not be reached; trying again is right
     │   ├── Conflict       somebody else committed first: observe again
-    │   └── Refused        an effect that must not happen, such as promoting another revision than the one that passed
+    │   ├── Refused        an effect that must not happen, such as promoting another revision than the one that passed
+    │   └── Unanswered     a question got no answer, or one of another kind
     └── CannotHappen       a fault of ours
 
 Each message says what was found, what was expected, where, and what to do.
@@ -63,6 +64,10 @@ class Conflict(WorldError):
 
 class Refused(WorldError):
     """An adapter refused an effect because carrying it out would be wrong."""
+
+
+class Unanswered(WorldError):
+    """A driver had no answer of the right kind to a question; the message has the question's key."""
 
 
 class CannotHappen(CanaryError):

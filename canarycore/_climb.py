@@ -58,9 +58,8 @@ def _checking_hooks(case: Case, kind: HookType) -> Questioning:
 
 
 def _metric_questions(case: Case, checks: tuple[Check, ...]) -> tuple[MetricQuestion, ...]:
-    """A built-in metric may bring a query of its own under the same name, so the key has the place as well."""
-    stem, revision = case.key("metric", ""), case.status.applied
-    return tuple([MetricQuestion(f"{stem}{place}/{check.name}", check, revision) for place, check in enumerate(checks)])
+    stem, revision, places = case.key("metric", ""), case.status.applied, case.rollout.check_places
+    return tuple([MetricQuestion(stem + place, check, revision) for place, check in zip(places, checks, strict=True)])
 
 
 def _verdict(case: Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]) -> Decision | None:

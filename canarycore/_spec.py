@@ -185,6 +185,7 @@ class Rollout:
     drain: float = field(default=1.0, validator=ge(0))
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
     checks_in_order: tuple[Check, ...] = field(init=False, eq=False, repr=False)
+    check_places: tuple[str, ...] = field(init=False, eq=False, repr=False)
 
     @hooks_by_type.default
     def _sorted_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
@@ -205,6 +206,11 @@ class Rollout:
     @checks_in_order.default
     def _as_flagger_runs_them(self) -> tuple[Check, ...]:
         return tuple(sorted(self.checks, key=lambda check: check.kind is CheckKind.TEMPLATE))
+
+    @check_places.default
+    def _told_apart(self) -> tuple[str, ...]:
+        """Names need not be unique: a built-in metric may bring a query of its own under the same one."""
+        return tuple(f"{place}/{check.name}" for place, check in enumerate(self.checks_in_order))
 
     @property
     def full_name(self) -> str:

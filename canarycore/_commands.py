@@ -71,7 +71,7 @@ def _command_resume(case: Case, command: Command) -> Decision | None:
     if case.status.phase not in UNDER_WAY or not case.status.paused:
         return _refuse(case, command, "it is not paused")
     case.tell(Tell.RESUMED, command.id)
-    return case.change(Rule.RESUMED, paused=False, handled=command.id)
+    return case.change(Rule.RESUMED, paused=False, handled=command.id, analysed_at=case.world.now)
 
 
 def _command_retry(case: Case, command: Command) -> Decision | None:

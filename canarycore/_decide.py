@@ -270,8 +270,6 @@ def _out_of_step(case: Case, target: Workload) -> Decision | None:
     if plan.done:
         return None
     case.tell_plan(plan)
-    if case.overdue:
-        return _roll_back_late(case, "the world does not follow")
     return case.wait(Rule.CONVERGING, case.next_poll)
 
 
@@ -291,23 +289,29 @@ def _side_unready(case: Case, side: Workload | None, threshold: int, *, is_prima
     plan = converge(goal(case.rollout, case.status), case.world)
     case.tell_plan(plan)
     wake = case.next_poll
-    if side is not None and what is not Tell.PRIMARY_AT_ZERO:
-        since = _unready_since(case, side)
-        if side.stuck or case.expired(since):
+    if side is not None and side.stuck:
+        return _roll_back_late(case, reason)
+    since = None if side is None else _lacking_since(case, side, is_primary=is_primary)
+    if since is not None:
+        if case.expired(since):
             return _roll_back_late(case, reason)
         wake = min(wake, since + case.rollout.progress_deadline)
     return case.wait(Rule.UNREADY, wake)
 
 
-def _unready_since(case: Case, side: Workload) -> float:
-    """Since when a side that is not ready lacks pods, for the progress deadline.
+def _lacking_since(case: Case, side: Workload, *, is_primary: bool) -> float | None:
+    """Since when a side of an analysis lacks pods, for the progress deadline; None where nobody can tell.
 
-    The platform tells it while too few pods are available. Where the old ones of a rolling update go on serving it
-    tells nothing, and the last analysis stands for it.
+    The platform tells it while too few pods are available. Where those of another revision go on serving it tells
+    nothing: then the canary's own have been awaited since the analysis began, if it could begin as soon as they came.
+    Later, or behind a gate that may have been closed for long, they lack for a moment, as when they are scaled.
     """
-    status = case.status
-    since = status.analysed_at if side.unready_since is None else side.unready_since
-    return max(since, status.since or 0.0)
+    status, rollout = case.status, case.rollout
+    if side.unready_since is not None:
+        return max(side.unready_since, status.since or 0.0)
+    if is_primary or status.rung != GROUND or status.paused or rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]:
+        return None
+    return status.analysed_at
 
 
 def _roll_back_late(case: Case, why: str) -> Decision:
@@ -345,7 +349,7 @@ def _primary_settling(case: Case) -> Decision | None:
         case.detail = reason
         case.tell(Tell.PRIMARY_UNREADY, reason)
         case.tell_plan(plan)
-        since = _unready_since(case, primary)
+        since = max(primary.unready_since or status.analysed_at, status.since or 0.0)
         if primary.stuck or case.expired(since):
             return _fail_promotion(case, f"{rollout.primary_name} not ready: {reason}")
         return case.wait(Rule.UNREADY, min(case.next_poll, since + rollout.progress_deadline))

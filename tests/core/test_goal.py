@@ -264,9 +264,6 @@ def test_a_revision_that_arrives_while_another_is_promoted_gets_no_traffic():
     assert (world.phase, world.status.promoted, world.status.previous) == (Phase.SUCCEEDED, "v3", "v2")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the progress deadline is measured from the last analysis, however long it rests"
-)
 def test_a_route_set_by_hand_while_a_rollout_is_paused_for_long_rolls_nothing_back():
     """Somebody else's change of a route is put right, and moves no rollout; a gate that stays closed is the same."""
     world = idle(POLICIES["weights"])

@@ -139,10 +139,9 @@ def verify(session: nox.Session) -> None:
 
 @nox.session(name="verify-deep")
 def verify_deep(session: nox.Session) -> None:
-    """No pair of faults does, and no three in a plain canary."""
+    """No pair of faults does. Some states are many: a gate's pairs take 5 GB a process."""
     _install_sources(session)
     session.run("canary", "verify", "--faults", "2", *session.posargs)
-    session.run("canary", "verify", "--faults", "3", "--strategy", "canary", "--situation", "plain", *session.posargs)
 
 
 @nox.session

@@ -118,7 +118,8 @@ def test_the_search_meets_every_reason_that_its_actions_can_bring_about(plain):
 
 
 def test_every_kind_of_step_is_taken(plain):
-    moves = [move for spot in plain.model.spots for move in (*(spot.free or ()), *(spot.faults or ()))]
+    spots = list(dict.fromkeys(met(plain)))[:2000]
+    moves = [move for spot in spots for move in (*plain.model.free(spot), *plain.model.faults(spot))]
     assert {type(move.step) for move in moves} == set(get_args(Step))
 
 

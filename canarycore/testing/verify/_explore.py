@@ -33,7 +33,10 @@ MOST_FAULTS = _LEFT_MASK
 
 @define
 class Graph:
-    """Nodes by number, in the order they were met. `edges[first[n]:first[n + 1]]` are what follows node n."""
+    """Nodes by number, in the order they were met. `edges[first[n]:first[n + 1]]` are what follows node n.
+
+    silent: nodes at which nothing more happens by itself.
+    """
 
     model: Model
     faults: int
@@ -42,6 +45,7 @@ class Graph:
     edges: array[int] = field(factory=lambda: array("q"))
     first: array[int] = field(factory=lambda: array("q", [0]))
     broken: list[tuple[int, Step, Spot, Found]] = field(factory=list)
+    silent: set[int] = field(factory=set)
 
     def spot(self, node: int) -> Spot:
         return self.model.spots[self.keys[node] >> _SHIFT]
@@ -65,7 +69,7 @@ def explore(trial: Trial, faults: int, driver: Driver, watch: Watch = lambda _: 
     met: dict[int, int] = {}
     for spot in graph.model.starts():
         _meet(graph, met, spot.number << _SHIFT | faults << _EXCUSES, parent=-1)
-    ways: list[Ways | None] = []
+    ways = Ways()
     collecting = gc.isenabled()
     gc.disable()  # nothing made here is garbage before the end
     try:
@@ -82,25 +86,30 @@ def explore(trial: Trial, faults: int, driver: Driver, watch: Watch = lambda _: 
 
 @define
 class Ways:
-    """What follows a spot as parts of keys, worked out once for all nodes there. `faulty`: None until asked for."""
+    """What follows each spot, as parts of keys: worked out once for all nodes there. Both go by the spot's number."""
 
-    free: list[tuple[int, int]]
-    faulty: list[tuple[int, int]] | None = None
+    free: dict[int, Parts] = field(factory=dict)
+    faulty: dict[int, Parts] = field(factory=dict)
 
 
-def _expand(graph: Graph, met: dict[int, int], ways: list[Ways | None], node: int, key: int) -> None:
+Parts = tuple[tuple[int, int], ...]
+"""For each move, what is added to a key and what is joined with it."""
+
+
+def _expand(graph: Graph, met: dict[int, int], ways: Ways, node: int, key: int) -> None:
     """Meet everything that follows a node: what happens without a fault first."""
     number, kept = key >> _SHIFT, key & _KEPT
-    if number >= len(ways):
-        ways.extend([None] * (len(graph.model.spots) - len(ways)))
-    way = ways[number]
-    if way is None:
-        way = ways[number] = Ways(_parts(graph, node, graph.model.free(graph.model.spots[number]), 0))
-    following = way.free
+    following = ways.free.get(number)
+    if following is None:
+        following = ways.free[number] = _parts(graph, node, graph.model.free(graph.model.spots[number]), 0)
+    if not following:
+        graph.silent.add(node)
     if kept >= _ONE_LEFT:
-        if way.faulty is None:
-            way.faulty = _parts(graph, node, graph.model.faults(graph.model.spots[number]), _ONE_LEFT)
-        following = following + way.faulty
+        faulty = ways.faulty.get(number)
+        if faulty is None:
+            moves = graph.model.faults(graph.model.spots[number])
+            faulty = ways.faulty[number] = _parts(graph, node, moves, _ONE_LEFT)
+        following += faulty
     edges = graph.edges
     for to, excuse in following:
         child = to + kept | excuse
@@ -109,9 +118,9 @@ def _expand(graph: Graph, met: dict[int, int], ways: list[Ways | None], node: in
     graph.first.append(len(edges))
 
 
-def _parts(graph: Graph, node: int, moves: tuple[Move, ...], cost: int) -> list[tuple[int, int]]:
+def _parts(graph: Graph, node: int, moves: tuple[Move, ...], cost: int) -> Parts:
     graph.broken += [(node, move.step, move.to, move.found) for move in moves if move.found is not None]
-    return [((move.to.number << _SHIFT) - cost, int(move.excuse)) for move in moves]
+    return tuple([((move.to.number << _SHIFT) - cost, int(move.excuse)) for move in moves])
 
 
 def _meet(graph: Graph, met: dict[int, int], key: int, parent: int) -> int:
@@ -157,8 +166,7 @@ def _ends(graph: Graph) -> Iterator[tuple[int, list[int]]]:
         while not seen[node]:
             seen[node] = 1
             way.append(node)
-            following = graph.first[node + 1] > graph.first[node] and graph.model.free(graph.spot(node))
-            if not following:
+            if node in graph.silent:
                 yield node, []
                 break
             node = graph.edges[graph.first[node]]

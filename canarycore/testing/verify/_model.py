@@ -78,7 +78,7 @@ class Spot:
 
     told: keys of notices that were published, as far as a status may still owe them. wake: when the process looks
     again. stale: what the next observation shows instead of the present, the workloads and routes (`blind`) or the
-    status. rule: why the last cycle waits, if it does. free, faults: what can happen; None as long as nobody asked.
+    status. rule: why the last cycle waits, if it does.
     """
 
     number: int
@@ -92,8 +92,6 @@ class Spot:
     rule: Rule | None = None
     moved: bool = False
     overtaken: bool = False
-    free: tuple[Move, ...] | None = None
-    faults: tuple[Move, ...] | None = None
 
 
 @frozen
@@ -127,16 +125,12 @@ class Model:
 
     def free(self, spot: Spot) -> tuple[Move, ...]:
         """What can happen without a fault; first what is to happen. Nothing if it rests for good."""
-        if spot.free is None:
-            spot.free = tuple(self._resume(spot) if spot.point is None else self._respond(spot, spot.point))
-        return spot.free
+        return tuple(self._resume(spot) if spot.point is None else self._respond(spot, spot.point))
 
     def faults(self, spot: Spot) -> tuple[Move, ...]:
         """What can go wrong here."""
-        if spot.faults is None:
-            found = self._faults_at_rest(spot) if spot.point is None else self._faults_at(spot, spot.point)
-            spot.faults = tuple(move for move in found if move.to is not spot)
-        return spot.faults
+        found = self._faults_at_rest(spot) if spot.point is None else self._faults_at(spot, spot.point)
+        return tuple(move for move in found if move.to is not spot)
 
     # between two cycles -----------------------------------------------------------------------------------------
 
@@ -292,13 +286,12 @@ class Model:
 
     def _stale(self, spot: Spot, point: Point) -> Iterator[Move]:
         """Where the cycle ends next: the observation after it shows the world, or the status, before it."""
-        done = self.free(spot)[0]
-        if done.to.point is not None:
-            return
         state, told, response = self._answered(spot.state, spot.told, point)
         if isinstance(point.request, Commit) and spot.overtaken:
             state, told, response = spot.state, spot.told, Conflict("overtaken")
         following, old = after(self.driver, point, response), point.state
+        if following.request is not None:
+            return
         if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
             yield Move(ThenBlind(), self._ended(state, told, following, moved=spot.moved, stale=old, blind=True))
         if state.status != old.status:

@@ -23,8 +23,8 @@ from tests.adapters.local import owner
 from tests.adapters.local.conftest import is_share, marked
 
 V1, V2 = owner.SCRIPT.versions
-LONGEST = 6.0
-"""Seconds that the rehearsal of `owner` takes, about."""
+LONGEST = 4.5
+"""Seconds that the rehearsal of `owner` takes at least: whoever is killed is killed in the middle."""
 
 
 def test_times_are_divided_but_no_deadline_below_what_a_process_takes_to_start():
@@ -220,6 +220,7 @@ async def _kill_and_resume(folder, mark, moment):
     await process.wait()
     try:
         async with resume(folder, owner.stage(folder)) as rehearsal, Runner(rehearsal.parts):
+            found = await rehearsal.store.load(rehearsal.key)
             final = await rehearsal.play()
             left = await rehearsal.parts.router.observe(rehearsal.rollout)
             watch.cancel()
@@ -230,8 +231,9 @@ async def _kill_and_resume(folder, mark, moment):
         return
 
     assert (final.phase, final.promoted, final.applied) == (Phase.SUCCEEDED, V2.revision, V2.revision)
-    assert left == Routes()
-    assert users.total.bad == 0
+    if not found.status.settled:  # else it was over, and stopped serving by itself
+        assert left == Routes()
+        assert users.total.bad == 0
     assert users.total.requests > 0
     assert told(folder).count("COPYING") == 1
     assert told(folder).count("SUCCEEDED") == 1

@@ -442,9 +442,12 @@ def _unmeasured(questions: tuple[Question, ...]) -> list[Asked]:
     """Ways in which there is no number to judge: tried for the first metric, as they are alike for all."""
     if not isinstance(questions[0], MetricQuestion):
         return []
-    found = [MetricAnswer(), MetricAnswer(value=nan), MetricAnswer(value=inf), MetricAnswer(error="timed out")]
     value = healthy(_circumstances(questions[0])).value
-    return [_with(_good_ones(questions), 0, answer) for answer in (*found, MetricAnswer(value=value, samples=0))]
+    return [_with(_good_ones(questions), 0, answer) for answer in (*_NO_NUMBER, MetricAnswer(value=value, samples=0))]
+
+
+_NO_NUMBER = (MetricAnswer(), MetricAnswer(value=nan), MetricAnswer(value=inf), MetricAnswer(error="timed out"))
+"""One object each: an answer of NaN is equal to nothing but itself."""
 
 
 def _good_ones(questions: tuple[Question, ...]) -> Asked:

@@ -276,12 +276,15 @@ def _scale_up(world: World) -> list[Effect]:
 
 
 def _change_primary(goal: Goal, world: World) -> tuple[bool, Effect | None]:
-    """Whether the primary is as good as it can be, and what brings it to the wanted revision."""
+    """Whether the primary is as good as it can be, and what brings it to the wanted revision.
+
+    A primary with the revision under test got it by a promotion: then the status is an old one, and nothing is undone.
+    """
     if world.primary is None:
         return False, Initialise(goal.primary) if goal.promoting and _carries(world.target, goal.primary) else None
     if goal.promoting:
         return False, Promote(goal.primary) if _carries(world.target, goal.primary) else None
-    if goal.primary in world.kept:
+    if goal.primary in world.kept and world.primary.revision != goal.tested:
         return False, RestorePrimary(goal.primary)
     return True, None
 

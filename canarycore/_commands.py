@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from canarycore._case import Case, Decision
 from canarycore._ladder import Rung, Strategy
-from canarycore._moves import being_taken_back, counted, fail, fresh
+from canarycore._moves import being_taken_back, counted, fail, promote, start
 from canarycore._notices import Tell
 from canarycore._phases import ACTIVE, BEFORE_PROMOTION, UNDER_WAY, Phase, Rule
 from canarycore._status import Reason
@@ -33,15 +33,8 @@ def _command_promote(case: Case, command: Command) -> Decision | None:
     if status.phase in ACTIVE and target.revision != status.applied:
         return _refuse(case, command, "the target carries another revision than the one under analysis")
     case.tell(Tell.PROMOTING_BY_COMMAND, command.id)
-    case.tell(Tell.COPYING)
-    return case.enter(
-        Rule.PROMOTED_BY_COMMAND,
-        Phase.PROMOTING,
-        Reason.COMMANDED,
-        applied=target.revision,
-        paused=False,
-        handled=command.id,
-    )
+    applied, handled = target.revision, command.id
+    return promote(case, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, applied=applied, handled=handled)
 
 
 def _command_abort(case: Case, command: Command) -> Decision | None:
@@ -83,9 +76,7 @@ def _command_retry(case: Case, command: Command) -> Decision | None:
     if being_taken_back(case):
         return None  # kept until the primary is as it was
     case.tell(Tell.RETRYING, command.id)
-    case.tell(Tell.NEW_REVISION)
-    case.tell(Tell.NEW_REVISION_ALERT)
-    return case.enter(Rule.RETRIED, Phase.PROGRESSING, **fresh(case), pending=(), handled=command.id)
+    return start(case, Rule.RETRIED, handled=command.id)
 
 
 def _command_skip_to(case: Case, command: Command) -> Decision | None:

@@ -15,10 +15,10 @@ from canarycore._spec import HookType, Rollout
 from canarycore._status import Pending, Reason
 
 
-def start(case: Case, rule: Rule) -> Decision:
+def start(case: Case, rule: Rule, **changes: Any) -> Decision:
     case.tell(Tell.NEW_REVISION)
     case.tell(Tell.NEW_REVISION_ALERT)
-    return case.enter(rule, Phase.PROGRESSING, **fresh(case), pending=())
+    return case.enter(rule, Phase.PROGRESSING, **fresh(case), pending=(), **changes)
 
 
 def restart(case: Case) -> Decision:
@@ -33,9 +33,9 @@ def fresh(case: Case) -> dict[str, Any]:
     return {"applied": revision, "rung": GROUND, "failed_checks": 0, "holds": 0}
 
 
-def promote(case: Case, rule: Rule, reason: Reason) -> Decision:
+def promote(case: Case, rule: Rule, reason: Reason, **changes: Any) -> Decision:
     case.tell(Tell.COPYING)
-    return case.enter(rule, Phase.PROMOTING, reason, paused=False)
+    return case.enter(rule, Phase.PROMOTING, reason, paused=False, **changes)
 
 
 def withdraw(case: Case) -> Decision:

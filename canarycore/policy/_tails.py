@@ -23,8 +23,8 @@ def at_most(k: int, n: int, p: float) -> float:
     if p >= 1.0:
         return 0.0
     if k + 1 > (n + 1) * p:
-        return 1.0 - _outward(n - k - 1, n, 1.0 - p)
-    return _outward(k, n, p)
+        return 1.0 - _outward(n - k - 1, n, 1.0 - p, p)
+    return _outward(k, n, p, 1.0 - p)
 
 
 def order_statistic_below(u: float, n: int, share: float) -> float:
@@ -33,10 +33,10 @@ def order_statistic_below(u: float, n: int, share: float) -> float:
     return 1.0 - at_most(rank - 1, n, min(max(u, 0.0), 1.0))
 
 
-def _outward(k: int, n: int, p: float) -> float:
-    """The lower tail up to `k`, where `k` is below the mean."""
-    odds = (1.0 - p) / p
-    term = total = _exactly(k, n, p)
+def _outward(k: int, n: int, p: float, q: float) -> float:
+    """The lower tail up to `k`, where `k` is below the mean. `q` is 1 - `p`, and exact where `p` was rounded to 1."""
+    odds = q / p
+    term = total = _exactly(k, n, p, q)
     while k > 0 and term > total * _TINY:
         term *= k / (n - k + 1) * odds
         total += term
@@ -44,10 +44,10 @@ def _outward(k: int, n: int, p: float) -> float:
     return min(total, 1.0)
 
 
-def _exactly(k: int, n: int, p: float) -> float:
+def _exactly(k: int, n: int, p: float, q: float) -> float:
     if k == 0:
-        return float((1.0 - p) ** n)
-    q, rest = 1.0 - p, n - k
+        return float(q**n)
+    rest = n - k
     deviance = _stirling(n) - _stirling(k) - _stirling(rest) - _deviance(k, n * p) - _deviance(rest, n * q)
     return exp(deviance) * sqrt(n / (2.0 * pi * k * rest))
 

@@ -281,7 +281,7 @@ def test_late_pods_are_a_rollback_past_the_deadline(strategy: Strategy):
 # tails --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [1e-9, 0.003, 0.2, 0.5, 0.97])
+@pytest.mark.parametrize("p", [1e-17, 1e-9, 0.003, 0.2, 0.5, 0.97])
 @pytest.mark.parametrize("n", [1, 7, 60, 400])
 def test_binomial_tails_are_the_plain_sums(n: int, p: float):
     from fractions import Fraction

@@ -24,12 +24,18 @@ DISTRIBUTIONS = {
     "canarycore-runtime": "adapters/runtime",
     "canarycore-metrics": "adapters/metrics",
     "canarycore-hooks": "adapters/hooks",
+    "canarycore-mesh": "adapters/mesh",
+    "canarycore-notifiers": "adapters/notifiers",
+    "canarycore-kubernetes": "adapters/kubernetes",
     "canarycore-local": "adapters/local",
     "canarycore-cli": "adapters/cli",
 }
 PACKAGES = {name: name.replace("-", "_") for name in DISTRIBUTIONS}
 SOURCES = [str(Path(folder, PACKAGES[name])) for name, folder in DISTRIBUTIONS.items()]
-LIBRARIES = ["canarycore", "canarycore_runtime", "canarycore_metrics", "canarycore_hooks"]
+LIBRARIES = [
+    *("canarycore", "canarycore_runtime", "canarycore_metrics", "canarycore_hooks"),
+    *("canarycore_mesh", "canarycore_notifiers", "canarycore_kubernetes"),
+]
 PROCESSES = "tests/adapters/local"
 ABOUT_SOURCES = ["--ignore=tests/house", "--ignore=tests/planted"]  # tests of the checkout, not of what is installed
 EXTRAS = "canarycore[yaml,testing,simulation]"

@@ -17,6 +17,9 @@ PACKAGES = (
     "canarycore_runtime",
     "canarycore_metrics",
     "canarycore_hooks",
+    "canarycore_mesh",
+    "canarycore_notifiers",
+    "canarycore_kubernetes",
     "canarycore_local",
     "canarycore_cli",
 )
@@ -25,6 +28,9 @@ NEEDS = {
     "canarycore_runtime": {"canarycore", "canarycore_runtime"},
     "canarycore_metrics": {"canarycore", "canarycore_runtime", "canarycore_metrics"},
     "canarycore_hooks": {"canarycore", "canarycore_runtime", "canarycore_hooks"},
+    "canarycore_mesh": {"canarycore", "canarycore_runtime", "canarycore_mesh"},
+    "canarycore_notifiers": {"canarycore", "canarycore_runtime", "canarycore_notifiers"},
+    "canarycore_kubernetes": {"canarycore", "canarycore_runtime", "canarycore_kubernetes"},
     "canarycore_local": {"canarycore", "canarycore_runtime", "canarycore_local"},
     "canarycore_cli": {"canarycore", "canarycore_runtime", "canarycore_cli"},
 }
@@ -59,6 +65,24 @@ def hooks() -> None:
     import_module("canarycore_runtime").load("hooks", "http")
 
 
+def mesh() -> None:
+    """Is imported without what does I/O."""
+    import_module("canarycore_mesh")
+    assert "aiohttp" not in sys.modules
+
+
+def notifiers() -> None:
+    """Is imported."""
+    import_module("canarycore_notifiers")
+
+
+def kubernetes() -> None:
+    """Says what it needs where there is no cluster."""
+    kubeconfig = "import asyncio; from canarycore_kubernetes.client import connect\n"
+    kubeconfig += "async def main():\n    async with connect('nowhere'): pass\nasyncio.run(main())"
+    assert "Give a kubeconfig" in complaint(kubeconfig)
+
+
 def local() -> None:
     """Is found by its name."""
     import_module("canarycore_runtime").load("routers", "local")
@@ -73,7 +97,7 @@ def cli() -> None:
     assert "canarycore-local" in rehearsal.stderr
 
 
-CHECKS = dict(zip(PACKAGES, (core, runtime, metrics, hooks, local, cli), strict=True))
+CHECKS = dict(zip(PACKAGES, (core, runtime, metrics, hooks, mesh, notifiers, kubernetes, local, cli), strict=True))
 
 
 def complaint(program: str) -> str:

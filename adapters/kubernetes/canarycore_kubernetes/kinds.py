@@ -1,0 +1,58 @@
+"""The kinds of the API that are used, and the kind of an object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore_runtime.mesh import Kind
+
+if TYPE_CHECKING:
+    from canarycore_runtime.mesh import Json
+
+CANARY = Kind("flagger.app", "v1beta1", "Canary", "canaries")
+METRIC_TEMPLATE = Kind("flagger.app", "v1beta1", "MetricTemplate", "metrictemplates")
+ALERT_PROVIDER = Kind("flagger.app", "v1beta1", "AlertProvider", "alertproviders")
+
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
+CONTROLLER_REVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
+KNATIVE_SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
+
+HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+SCALED_OBJECT = Kind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+
+SERVICE = Kind("", "v1", "Service", "services")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+SECRET = Kind("", "v1", "Secret", "secrets")
+EVENT = Kind("", "v1", "Event", "events")
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
+
+KINDS: tuple[Kind, ...] = (
+    *(CANARY, METRIC_TEMPLATE, ALERT_PROVIDER),
+    *(DEPLOYMENT, DAEMON_SET, CONTROLLER_REVISION, KNATIVE_SERVICE),
+    *(HPA, SCALED_OBJECT),
+    *(SERVICE, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS),
+)
+
+
+def by_object(body: Json) -> Kind:
+    """The kind that an object says it is of.
+
+    A kind that is not named here (those of meshes are not) has its plural by the API's convention: `ingresses`,
+    `policies`, `gateways`.
+    """
+    group, _, version = str(body["apiVersion"]).rpartition("/")
+    kind = str(body["kind"])
+    return _NAMED.get((group, version, kind)) or Kind(group, version, kind, _plural(kind.lower()))
+
+
+_NAMED = {(kind.group, kind.version, kind.kind): kind for kind in KINDS}
+
+
+def _plural(word: str) -> str:
+    if word.endswith(("s", "x", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return f"{word}s"

@@ -1,0 +1,182 @@
+"""A chat room behind a webhook: the port Notifier for alerts.
+
+    async with SlackNotifier("https://hooks.slack.com/services/…", channel="general", username="flagger") as slack:
+        await slack.publish(rollout, notice)
+
+Only alerts are told; events are for others. An alert was delivered when `publish` returns. What may be over in a moment
+(no connection, no answer in time, 429, 5xx) is tried again, and then a WorldError, so that the caller tells it again
+later; what the room refuses for good is Refused. The address is a secret, as it is all that a sender needs, and so are
+the token and the proxy: none of them is printed, and where an answer repeats one, it is blotted out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import unquote
+
+import aiohttp
+import stamina
+from yarl import URL
+
+from canarycore import Channel, Severity
+from canarycore.errors import Refused, WorldError
+from canarycore_notifiers.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from canarycore import Notice, Rollout
+
+Json = dict[str, Any]
+
+TIMEOUT = 4.0
+"""Seconds for one attempt, and after which no other one begins."""
+
+ATTEMPTS = 3
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 1.0
+_LONGEST_ANSWER = 64 * 1024
+_LONGEST_WORDS = 200
+_BLOT = "…"
+
+
+def no_fields(rollout: Rollout, notice: Notice) -> Iterable[tuple[str, str]]:
+    """Nothing beside the text."""
+    del rollout, notice
+    return ()
+
+
+class ChatNotifier(ABC):
+    """Tells alerts to the room at `address`, while its context is open.
+
+    token: sent as a bearer's where the chat reads one. proxy: through which it is sent; the environment's by default.
+    channel, username: where it appears, and as whose, in chats that have such. fields: what is told beside the text,
+    as (title, value). timeout: seconds for one attempt.
+
+    Raises ValueError when the address, the proxy, the channel or the user name cannot be used.
+    """
+
+    name: ClassVar[str]
+    has_rooms: ClassVar[bool] = False
+    reads_token: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        proxy: str = "",
+        channel: str = "",
+        username: str = "",
+        fields: Callable[[Rollout, Notice], Iterable[tuple[str, str]]] = no_fields,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.url = _url(address, f"the webhook's address of {self.name}")
+        self.proxy = _url(proxy, f"the proxy of {self.name}") if proxy else None
+        self.token = token if self.reads_token else ""
+        self.channel, self.username = channel, username
+        for what, given in (("channel", channel), ("user name", username)):
+            if self.has_rooms and not given:
+                raise ValueError(f"no {what} for {self.name}: expected one")
+        self._fields = fields
+        self._timeout = timeout
+        self._secrets = tuple(sorted({*_parts(self.url), *_parts(self.proxy), token} - {""}, key=len, reverse=True))
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=self._timeout)
+        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @abstractmethod
+    def payload(self, message: Message) -> Json:
+        """The message in the chat's format."""
+
+    def complaint(self, answer: str) -> str:
+        """What a body that came with success says has gone wrong, if anything."""
+        del answer
+        return ""
+
+    async def publish(self, rollout: Rollout, notice: Notice) -> None:
+        """Tell an alert. Raises WorldError when it was not taken, and Refused when it never will be."""
+        if notice.channel is not Channel.ALERT:
+            return
+        message = Message(
+            about=rollout.full_name,
+            text=notice.text,
+            fields=tuple(self._fields(rollout, notice)),
+            error=notice.severity is Severity.ERROR,
+        )
+        try:
+            async for attempt in stamina.retry_context(
+                on=_UnsettledError,
+                attempts=ATTEMPTS,
+                timeout=self._timeout,
+                wait_initial=_FIRST_WAIT,
+                wait_max=_LONGEST_WAIT,
+                wait_jitter=_FIRST_WAIT,
+            ):
+                with attempt:
+                    await self._post(self.payload(message))
+        except _UnsettledError as last:
+            raise WorldError(str(last)) from None
+
+    async def _post(self, payload: Json) -> None:
+        if self._session is None:
+            raise RuntimeError("the notifier is not open: use it inside `async with`")
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            async with self._session.post(self.url, json=payload, headers=headers, proxy=self.proxy) as response:
+                body = (await response.content.read(_LONGEST_ANSWER)).decode(errors="replace")
+        except TimeoutError:
+            raise _UnsettledError(f"{self.name} failed: no answer within {self._timeout:g} s") from None
+        except (aiohttp.ClientError, ValueError) as error:
+            words = self._blotted(str(error)) if isinstance(error, aiohttp.ClientConnectionError) else ""
+            raise _UnsettledError(f"{self.name} failed: {words or type(error).__name__}") from None
+        status, method = response.status, response.method
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            told = f"{self.name} answered with status {status}: {self._blotted(body)}"
+            raise _UnsettledError(told) if status in _AGAIN else Refused(told)
+        if method != "POST":
+            raise Refused(f"{self.name} redirects to a {method}, which carries no message: expected the final address")
+        if complaint := self.complaint(body):
+            raise Refused(f"{self.name} refused it: {self._blotted(complaint)}")
+
+    def _blotted(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _BLOT)
+        return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}…"
+
+
+_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)})
+
+
+def _url(address: str, what: str) -> URL:
+    try:
+        url = URL(address)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"{what} is not a valid URL: expected one that begins with http:// or https://")
+    return url
+
+
+def _parts(url: URL | None) -> Iterator[str]:
+    """What an answer or an error might repeat of an address, all that is not the host."""
+    if url is None:
+        return
+    for part in (url.raw_path_qs, url.raw_path, url.raw_query_string, url.user or "", url.password or ""):
+        yield from (text for text in (part, unquote(part)) if text.strip("/"))
+
+
+class _UnsettledError(Exception):
+    """A failure that another attempt may not meet."""

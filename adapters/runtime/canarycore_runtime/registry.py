@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
-Port = Literal["routers", "workloads", "stores", "metrics", "hooks", "notifiers"]
+Port = Literal["routers", "workloads", "stores", "metrics", "hooks", "notifiers", "meshes"]
 PORTS: tuple[Port, ...] = get_args(Port)
 
 
@@ -61,6 +61,11 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("stores", "sqlite"): "canarycore-local",
     ("metrics", "prometheus"): "canarycore-metrics",
     ("hooks", "http"): "canarycore-hooks",
+    ("notifiers", "slack"): "canarycore-notifiers",
+    ("notifiers", "discord"): "canarycore-notifiers",
+    ("notifiers", "rocket"): "canarycore-notifiers",
+    ("notifiers", "msteams"): "canarycore-notifiers",
+    ("notifiers", "gchat"): "canarycore-notifiers",
 }
 """Where an adapter of ours is, for the hint when it is not installed."""
 

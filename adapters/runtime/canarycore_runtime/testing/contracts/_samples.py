@@ -46,7 +46,6 @@ def success_rate() -> Check:
     return Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99)
 
 
-def notice(key: str, who: str = "podinfo") -> Notice:
-    """An event."""
-    names = (("name", f"{who}.default"), ("target", f"{who}.default"), ("primary", f"{who}-primary.default"))
-    return Notice(Tell.NEW_REVISION, key, Phase.PROGRESSING, names)
+def notice(key: str, tell: Tell = Tell.NEW_REVISION) -> Notice:
+    """By default an event."""
+    return Notice(tell, key, Phase.PROGRESSING, rollout().names)

@@ -1,0 +1,182 @@
+"""Chats against a room on loopback: what is told, what is told again, and what is never told."""
+
+import pytest
+from aiohttp import web
+
+from canarycore import Channel, Notice, Phase, Rollout, TargetRef, Tell
+from canarycore.errors import Refused, WorldError
+from canarycore_notifiers.chat import ATTEMPTS
+from canarycore_notifiers.gchat import GoogleChatNotifier
+from canarycore_notifiers.msteams import TeamsNotifier
+from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
+from canarycore_runtime.testing.contracts import NotifierContract
+from tests.adapters.notifiers.conftest import SECRET, TOKEN, self_signed
+
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+KINDS = (SlackNotifier, DiscordNotifier, RocketNotifier, TeamsNotifier, GoogleChatNotifier)
+every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+def alert(tell=Tell.NEW_REVISION_ALERT):
+    return Notice(tell, "key", Phase.PROGRESSING, ROLLOUT.names, ("5",))
+
+
+def slack(room, **options):
+    return SlackNotifier(room.address, **{"channel": "dev", "username": "bot", **options})
+
+
+async def test_an_alert_comes_with_the_fields_that_it_is_given(room):
+    def fields(rollout, notice):
+        return [("Rollout", rollout.name), ("Details", str(notice.details))]
+
+    async with slack(room, fields=fields) as notifier:
+        await notifier.publish(ROLLOUT, alert())
+
+    (attachment,) = room.payloads[0]["attachments"]
+    assert attachment["text"] == "New revision detected, progressing canary analysis."
+    assert attachment["author_name"] == "podinfo.test"
+    assert [(field["title"], field["value"]) for field in attachment["fields"]] == [
+        ("Rollout", "podinfo"),
+        ("Details", "True"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tell", "colour"),
+    [
+        (Tell.NEW_REVISION_ALERT, "good"),
+        (Tell.GATE_PROMOTION_ALERT, "good"),
+        (Tell.ROLLING_BACK_CHECKS_ALERT, "danger"),
+    ],
+)
+async def test_only_an_error_looks_like_one(room, tell, colour):
+    async with slack(room) as notifier:
+        await notifier.publish(ROLLOUT, alert(tell))
+    assert room.payloads[0]["attachments"][0]["color"] == colour
+
+
+async def test_events_are_not_for_chats(room):
+    async with slack(room) as notifier:
+        await notifier.publish(ROLLOUT, Notice(Tell.NEW_REVISION, "key", Phase.PROGRESSING, ROLLOUT.names))
+    assert not room.requests
+
+
+@every
+async def test_the_token_goes_to_slack_alone(room, kind):
+    async with kind(room.address, token=TOKEN, channel="dev", username="bot") as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    assert [authorization for _, _, authorization, _ in room.requests] == [
+        f"Bearer {TOKEN}" if kind is SlackNotifier else None
+    ]
+
+
+async def test_it_goes_through_the_proxy(room):
+    proxy = f"http://127.0.0.1:{room.port}"
+    async with SlackNotifier("http://chat.test/hook", proxy=proxy, channel="dev", username="bot") as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    assert room.hosts == ["chat.test"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_what_may_be_over_in_a_moment_is_tried_again(room, status):
+    room.answers = [(status, "later"), (status, "later"), (200, "ok")]
+    async with slack(room) as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    assert len(room.requests) == 3
+
+
+async def test_what_stays_so_is_an_error_that_is_not_final(room):
+    room.answers = [(503, "later")]
+    async with slack(room) as notifier:
+        with pytest.raises(WorldError, match="slack answered with status 503: later") as caught:
+            await notifier.publish(ROLLOUT, alert())
+    assert not isinstance(caught.value, Refused)
+    assert len(room.requests) == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((404, "no_service"), "slack answered with status 404: no_service"),
+        ((400, f"no such hook: /services/{SECRET}"), "slack answered with status 400: no such hook: …"),
+        ((200, '{"ok": false, "error": "channel_not_found"}'), "slack refused it: channel_not_found"),
+        ((302, ""), "slack redirects to a GET"),
+    ],
+)
+async def test_what_will_never_be_taken_is_refused_at_once_with_the_room_s_words(room, answer, words):
+    room.answers = [answer, (200, "ok")]
+    async with slack(room) as notifier:
+        with pytest.raises(Refused) as caught:
+            await notifier.publish(ROLLOUT, alert())
+    assert str(caught.value).startswith(words)
+    assert SECRET not in str(caught.value)
+
+
+async def test_a_redirect_that_keeps_the_message_is_followed(room):
+    room.answers = [(308, ""), (200, "ok")]
+    async with slack(room) as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    assert [path for _, path, _, _ in room.requests] == [f"/services/{SECRET}", "/elsewhere"]
+    assert room.payloads[0] == room.payloads[1]
+
+
+async def test_a_room_that_hangs_is_an_error(room):
+    room.delay = 2.0
+    async with slack(room, timeout=0.1) as notifier:
+        with pytest.raises(WorldError, match=r"no answer within 0\.1 s"):
+            await notifier.publish(ROLLOUT, alert())
+
+
+async def test_a_room_that_is_not_there_is_an_error(room):
+    room.port = 9
+    async with slack(room) as notifier:
+        with pytest.raises(WorldError, match="slack failed: Cannot connect to host"):
+            await notifier.publish(ROLLOUT, alert())
+
+
+async def test_a_certificate_is_checked(room, tmp_path):
+    app = web.Application()
+    app.router.add_post("/{path:.*}", room.respond)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self_signed(tmp_path))
+    await site.start()
+    address = f"https://127.0.0.1:{runner.addresses[0][1]}/hook"
+
+    async with SlackNotifier(address, channel="dev", username="bot") as notifier:
+        with pytest.raises(WorldError, match="certificate"):
+            await notifier.publish(ROLLOUT, alert())
+
+    await runner.cleanup()
+    assert not room.requests
+
+
+class Bench:
+    """The contract's receiver."""
+
+    def __init__(self, room, adapter):
+        self.room, self.adapter, self.secret = room, adapter, SECRET
+
+    async def refuse(self, *, refuse):
+        self.room.answers = [(500, f"broken: /services/{SECRET} with {TOKEN}") if refuse else (200, "ok")]
+        self.room.requests.clear()
+
+    async def heard(self):
+        return tuple(str(payload) for payload in self.room.payloads)
+
+
+@every
+class TestThePortsContract(NotifierContract):
+    channel = Channel.ALERT
+
+    @pytest.fixture
+    async def bench(self, room, kind):
+        async with kind(room.address, token=TOKEN, channel="dev", username="bot") as adapter:
+            yield Bench(room, adapter)
+
+
+async def test_the_token_is_in_no_error(room):
+    room.answers = [(400, f"bad token {TOKEN}")]
+    async with slack(room, token=TOKEN) as notifier:
+        with pytest.raises(Refused, match="bad token …"):
+            await notifier.publish(ROLLOUT, alert())

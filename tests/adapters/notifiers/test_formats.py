@@ -1,0 +1,93 @@
+"""The payloads are Flagger's, byte for byte where it matters: as the recorded ones show them."""
+
+import json
+
+import pytest
+
+from canarycore_notifiers.gchat import GoogleChatNotifier
+from canarycore_notifiers.message import Message
+from canarycore_notifiers.msteams import TeamsNotifier
+from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
+from tests.manifest.samples import shared
+
+ADDRESS = "http://127.0.0.1/hook"
+RECEIVERS = {
+    "secret": SlackNotifier,
+    "slack": SlackNotifier,
+    "discord/slack": DiscordNotifier,
+    "rocket": RocketNotifier,
+    "msteams": TeamsNotifier,
+    "gchat": GoogleChatNotifier,
+}
+FIELDS = (
+    ("Target", "Deployment/podinfo.t21"),
+    ("Failed checks threshold", "1"),
+    ("Progress deadline", "60s"),
+    ("Traffic routing", "Weight step: 50 max: 50"),
+)
+MESSAGES = (
+    Message(about="podinfo.t21", text="New Deployment detected, initialization completed.", fields=FIELDS),
+    Message(about="podinfo.t21", text="New revision detected, progressing canary analysis.", fields=FIELDS),
+    Message(about="podinfo.t21", text="Failed checks threshold reached 1", error=True),
+)
+
+
+def notifier(kind, **options):
+    return kind(ADDRESS, channel="dev", username="bot", **options)
+
+
+@pytest.mark.parametrize("receiver", RECEIVERS)
+def test_the_payloads_are_those_of_the_recording(receiver):
+    trace = json.loads((shared("golden") / "21-istio-alerts" / "trace.json").read_text())
+    alerts = [step["alert"] for frame in trace["timeline"] for step in frame.get("steps", ()) if "alert" in step]
+    recorded = [alert["payload"] for alert in alerts if alert["to"] == receiver]
+
+    told = [notifier(RECEIVERS[receiver]).payload(message) for message in MESSAGES]
+
+    assert recorded
+    assert recorded == told[-len(recorded) :]
+
+
+@pytest.mark.parametrize(
+    ("address", "final"),
+    [
+        ("https://discord.example/api/webhooks/1/x", "https://discord.example/api/webhooks/1/x/slack"),
+        ("https://discord.example/api/webhooks/1/x/slack", "https://discord.example/api/webhooks/1/x/slack"),
+        ("https://discord.example/x?thread_id=7", "https://discord.example/x/slack?thread_id=7"),
+    ],
+)
+def test_discord_is_asked_to_read_slack_s_format(address, final):
+    assert str(DiscordNotifier(address, channel="dev", username="bot").url) == final
+
+
+def test_google_chat_takes_no_markup_from_others():
+    message = Message(about="podinfo.test", text="not ready: <b>x</b> & y", fields=(("<i>", "<u>"),))
+    text = json.dumps(notifier(GoogleChatNotifier).payload(message))
+    assert "&lt;b&gt;x&lt;/b&gt; &amp; y" in text
+    assert "&lt;i&gt;<br>" in text
+    assert "<u>" not in text
+
+
+@pytest.mark.parametrize("kind", [SlackNotifier, DiscordNotifier, RocketNotifier])
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [({"username": "bot"}, "no channel for"), ({"channel": "dev"}, "no user name for")],
+)
+def test_a_chat_with_rooms_needs_one(kind, options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        kind(ADDRESS, **options)
+
+
+@pytest.mark.parametrize("kind", RECEIVERS.values())
+@pytest.mark.parametrize(
+    ("address", "options", "complaint"),
+    [
+        ("hush", {}, "the webhook's address of .* is not a valid URL"),
+        ("http://[hush", {}, "the webhook's address of .* is not a valid URL"),
+        (ADDRESS, {"proxy": "socks5://hush:1080"}, "the proxy of .* is not a valid URL"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_once_and_not_repeated(kind, address, options, complaint):
+    with pytest.raises(ValueError, match=complaint) as refused:
+        kind(address, channel="dev", username="bot", **options)
+    assert "hush" not in str(refused.value)

@@ -16,6 +16,7 @@ from canarycore._questions import (
     Answer,
     HookAnswer,
     HookQuestion,
+    MetricAnswer,
     MetricQuestion,
     Question,
     SourcesAnswer,
@@ -235,18 +236,8 @@ class Turn:
 
     def _measure(self, question: MetricQuestion) -> Answer:
         state = self.cluster.state
-        name = f"metric {question.check.name}"
-        self.cluster.state = state.turned(name, question.key)
-        return state.metrics(
-            Asked(
-                question=question,
-                rollout=state.rollout,
-                now=state.now,
-                revision="" if state.target is None else state.target.revision,
-                routes=state.routes,
-                turn=state.turn(name, question.key),
-            )
-        )
+        self.cluster.state = state.turned(f"metric {question.check.name}", question.key)
+        return measure(state, question)
 
     def _commit(self, status: Status) -> None:
         state = self.cluster.state
@@ -294,6 +285,20 @@ class Turn:
             raise Crash
         if FaultKind.APPLIED in kinds:
             raise WorldError("timed out")
+
+
+def measure(state: State, question: MetricQuestion) -> MetricAnswer:
+    """What the source of metrics answers in this state, which it leaves as it is."""
+    return state.metrics(
+        Asked(
+            question=question,
+            rollout=state.rollout,
+            now=state.now,
+            revision="" if state.target is None else state.target.revision,
+            routes=state.routes,
+            turn=state.turn(f"metric {question.check.name}", question.key),
+        )
+    )
 
 
 def _nothing(of: object) -> None:

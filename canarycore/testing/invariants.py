@@ -29,13 +29,15 @@ from canarycore._ladder import GROUND, Rung
 from canarycore._notices import Notice, Tell
 from canarycore._phases import ACTIVE, ALIVE, IDLE, PROMOTION, TRANSITIONS, WAITS, Phase, Rule
 from canarycore._questions import HookQuestion, MetricAnswer, MetricQuestion
-from canarycore._spec import HookType
+from canarycore._spec import HookType, NoData
 from canarycore._status import Pending, Status
 from canarycore.errors import CanaryError
+from canarycore.testing._driver import measure
 from canarycore.testing._state import State, observe
 
 if TYPE_CHECKING:
     from canarycore._effects import Effect
+    from canarycore._spec import Rollout
     from canarycore._world import Routes, Workload
     from canarycore.testing._driver import Moment, Record
     from canarycore.testing.world import World
@@ -375,13 +377,15 @@ NAMED_WAITS = frozenset(
 def at_rest(world: World) -> str | None:
     """What is wrong with a world in which nothing happens any more (I8, I10, I14), or None.
 
-    I8: it is idle or over with all work done, or waits in a named state for somebody else. I10: every notice that was
-    committed was published. I14: the target's revision is the one that the status knows of.
+    I8: it is idle or over with all work done, or waits in a named state for somebody else, or holds for as long as no
+    data comes, as the policy wants it to. I10: every notice that was committed was published. I14: the revision of the
+    target is the one that the status knows of.
     """
     status = world.status
     rule = world.history[-1].decision.because.rule if world.history and world.history[-1].decision else None
     waits = rule in NAMED_WAITS
-    if status.phase in ALIVE and not waits and (status.phase not in IDLE or not status.settled):
+    holds = rule is Rule.HELD and _holds_for_good(world.state)
+    if status.phase in ALIVE and not (waits or holds) and (status.phase not in IDLE or not status.settled):
         return f"I8: it rests in {status.phase.value} (pending: {status.pending}) by {rule}"
     published = {notice.key for notice in world.notices}
     untold = [notice for notice in status.outbox if notice.key not in published]
@@ -391,6 +395,21 @@ def at_rest(world: World) -> str | None:
     if status.phase in ALIVE and not waits and target is not None and target.revision != status.applied:
         return f"I14: revision {target.revision} is lost in {status.phase.value} of {status.applied}"
     return None
+
+
+def _holds_for_good(state: State) -> bool:
+    """Whether the policy holds without a limit, for as long as its metrics are answered as they would be now."""
+    rollout = state.rollout
+    questions = [MetricQuestion(f"at rest/{one.name}", one, state.status.applied) for one in rollout.checks]
+    passes = {_conclusion(rollout, question, measure(state, question)) for question in questions}
+    return not rollout.inconclusive_limit and None in passes and False not in passes
+
+
+def _conclusion(rollout: Rollout, question: MetricQuestion, answer: MetricAnswer) -> bool | None:
+    """Whether a check passes; None where the owner wants to wait: for a value, or for enough requests behind it."""
+    if answer.value is None or answer.error or not isfinite(answer.value):
+        return None if rollout.no_data is NoData.HOLD else False
+    return _passes(question, answer) if (answer.samples or 0) >= rollout.min_samples else None
 
 
 def fingerprint(state: State) -> tuple[object, ...]:

@@ -7,17 +7,20 @@ from attrs import evolve
 
 import canarycore
 import canarycore.testing
-from canarycore import Initialise, Phase, Promote, RestorePrimary, Routes, SetRoutes
+from canarycore import Initialise, MetricAnswer, NoData, Phase, Promote, RestorePrimary, Routes, Rule, SetRoutes
 from canarycore.errors import Conflict, Refused
 from canarycore.testing import (
     AT_ONCE,
     NEVER,
     Binomial,
     BusyLoop,
+    Constant,
     Deploy,
+    Edit,
     Fault,
     FaultKind,
     InvariantViolated,
+    Measure,
     NeverHappened,
     Order,
     Pods,
@@ -28,12 +31,14 @@ from canarycore.testing import (
     World,
     after,
     apply,
+    at_rest,
     crash_loop,
     next_change,
     observe,
+    scripted,
     stuck,
 )
-from tests.core.scenarios import SITUATIONS, climbing, idle, play, policy
+from tests.core.scenarios import DURATION, SITUATIONS, SUCCESS_RATE, climbing, idle, play, policy
 
 WORDS = 'deployment "podinfo" exceeded its progress deadline'
 
@@ -236,6 +241,45 @@ def test_a_violation_names_the_invariant_and_prints_the_schedule(monkeypatch):
         world.run()
     assert caught.value.name.startswith("I")
     assert "from canarycore import *" in caught.value.script
+
+
+NO_DATA = Constant(MetricAnswer(error="timed out"))
+FEW = Constant(MetricAnswer(value=100.0, samples=9))
+WAITS_FOR_DATA = policy(no_data=NoData.HOLD, checks=(SUCCESS_RATE, DURATION))
+
+
+def held(rollout, metrics) -> World:
+    """v2 is analysed and held, for ten minutes."""
+    world = idle(rollout).do(Deploy("v2"), Measure(metrics)).run(until=600.0)
+    assert world.history[-1].decision.because.rule is Rule.HELD
+    return world
+
+
+@pytest.mark.parametrize(
+    ("rollout", "metrics"),
+    [
+        (WAITS_FOR_DATA, NO_DATA),
+        (WAITS_FOR_DATA, scripted(request_duration=(None,))),
+        (policy(min_samples=10), FEW),
+    ],
+)
+def test_a_hold_without_a_limit_is_rest_while_no_data_comes(rollout, metrics):
+    assert at_rest(held(rollout, metrics)) is None
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        Measure(Constant(99.0)),  # both pass
+        Measure(Constant(98.0)),  # one fails
+        Measure(scripted(request_success_rate=(98.0,), request_duration=(None,))),
+        Edit(evolve(WAITS_FOR_DATA, inconclusive_limit=100)),
+        Edit(evolve(WAITS_FOR_DATA, no_data=NoData.FAIL)),
+    ],
+)
+def test_a_hold_that_must_end_is_no_rest(news):
+    world = held(WAITS_FOR_DATA, NO_DATA).do(news)
+    assert "I8: it rests in Progressing" in at_rest(world)
 
 
 def test_a_driver_that_never_rests_is_found(monkeypatch):

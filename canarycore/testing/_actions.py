@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore._phases import Phase
 from canarycore._questions import HookAnswer
 from canarycore._status import Status
 from canarycore._world import Command, CommandKind, Routes
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Deploy:
-    """The target gets a revision (a new image, or another config), and is created if it is missing."""
+    """The target gets a revision with new pods (a new image, for one), and is created if it is missing."""
+
+    revision: str
+
+
+@frozen
+class Configure:
+    """A config that the target reads is edited: that is another revision too, but the pods there are run on."""
 
     revision: str
 
@@ -28,6 +36,11 @@ class Deploy:
 @frozen
 class RemoveTarget:
     """The target is deleted."""
+
+
+@frozen
+class ReplaceTarget:
+    """The target is deleted and created again as its owner wrote it: nothing of its pods is left."""
 
 
 @frozen
@@ -80,7 +93,10 @@ class Delete:
 
 @frozen
 class Recreate:
-    """The owner applies the rollout again after it is gone: with no status, beside whatever was left behind."""
+    """The owner deletes the rollout and applies it again: it has no status, beside whatever was left behind.
+
+    One that gives everything back when it is deleted stays until it has; before that nothing can be applied again.
+    """
 
 
 @frozen
@@ -114,9 +130,18 @@ class SourcesAre:
     error: str
 
 
+@frozen
+class SetClock:
+    """The clock is set forward by so many seconds, or back if negative; what pods do takes as long as before."""
+
+    seconds: float
+
+
 Action = (
     Deploy
+    | Configure
     | RemoveTarget
+    | ReplaceTarget
     | ScaleTarget
     | ScalePrimary
     | SetPace
@@ -129,6 +154,7 @@ Action = (
     | Answer
     | Measure
     | SourcesAre
+    | SetClock
 )
 
 
@@ -148,9 +174,23 @@ def _deploy(state: State, action: Deploy) -> State:
     return redeployed(state, action.revision)
 
 
+def _configure(state: State, action: Configure) -> State:
+    target = state.target
+    if target is None or target.revision == action.revision:
+        return state
+    pace = state.pace("target", target.revision)
+    return state.but(target=target.reread(state.now, pace, action.revision))
+
+
 def _remove_target(state: State, action: RemoveTarget) -> State:
     del action
     return state.but(target=None)
+
+
+def _replace_target(state: State, action: ReplaceTarget) -> State:
+    del action
+    target = state.target
+    return state if target is None else redeployed(state.but(target=None), target.revision)
 
 
 def _scale_target(state: State, action: ScaleTarget) -> State:
@@ -193,6 +233,8 @@ def _delete(state: State, action: Delete) -> State:
 
 def _recreate(state: State, action: Recreate) -> State:
     del action
+    if state.rollout.revert_on_deletion and state.status.phase is not Phase.TERMINATED:
+        return state
     return state.but(deleted=False, restored=False, status=Status(), version=state.version + 1, command=None)
 
 
@@ -217,9 +259,15 @@ def _sources_are(state: State, action: SourcesAre) -> State:
     return state.but(sources=action.error)
 
 
+def _set_clock(state: State, action: SetClock) -> State:
+    return state.shifted(action.seconds).but(status=state.status)
+
+
 _ACTIONS: dict[type, Callable[..., State]] = {
     Deploy: _deploy,
+    Configure: _configure,
     RemoveTarget: _remove_target,
+    ReplaceTarget: _replace_target,
     ScaleTarget: _scale_target,
     ScalePrimary: _scale_primary,
     SetPace: _set_pace,
@@ -232,4 +280,5 @@ _ACTIONS: dict[type, Callable[..., State]] = {
     Answer: _answer,
     Measure: _measure,
     SourcesAre: _sources_are,
+    SetClock: _set_clock,
 }

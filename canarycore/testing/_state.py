@@ -177,6 +177,13 @@ class Pods:
         short = self.seen(now, pace).unready_since
         return evolve(self, changed=now, mine=fresh if left else 0, others=left, short=short)
 
+    def reread(self, now: float, pace: Pace, revision: str) -> Pods:
+        """The same pods, said to be of another revision from `now` on: those that are ready stay so."""
+        elapsed = now - self.changed
+        fresh, left = self._ready(elapsed, pace)
+        mine, short = fresh if _is_up(elapsed, pace) else 0, self.seen(now, pace).unready_since
+        return evolve(self, revision=revision, changed=now, mine=mine, others=left, short=short)
+
 
 def _is_up(elapsed: float, pace: Pace) -> bool:
     if not isfinite(pace.up) or elapsed < pace.delay:

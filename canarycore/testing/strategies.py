@@ -35,20 +35,36 @@ from canarycore._world import Command, CommandKind, Routes, Workload
 from canarycore._world import World as Observation
 from canarycore.testing._actions import (
     Action,
+    Configure,
     Deploy,
     Edit,
     Measure,
     Order,
+    Recreate,
     RemoveTarget,
+    ReplaceTarget,
     RouteByHand,
     ScalePrimary,
     ScaleTarget,
+    SetClock,
     SetPace,
     SourcesAre,
 )
 from canarycore.testing._actions import Answer as AnswerHook
-from canarycore.testing._metrics import ByRevision, Constant
-from canarycore.testing._state import AT_ONCE, NEVER, READS, Fault, FaultKind, Pace, Scaler, State, after, stuck
+from canarycore.testing._metrics import ByRevision, Constant, Metrics
+from canarycore.testing._state import (
+    AT_ONCE,
+    NEVER,
+    READS,
+    Fault,
+    FaultKind,
+    Pace,
+    Scaler,
+    State,
+    after,
+    crash_loop,
+    stuck,
+)
 from canarycore.testing.world import World
 
 try:
@@ -62,6 +78,9 @@ if TYPE_CHECKING:
 
 REVISIONS = ("v1", "v2", "v3")
 """Few, so that they meet one another."""
+
+MOST_IN_A_ROW = 6
+"""How often a fault may come again at once: once more than a Kubernetes client retries a conflict of its own accord."""
 
 revisions: SearchStrategy[str] = st.sampled_from(REVISIONS)
 weights: SearchStrategy[int] = st.integers(0, 100)
@@ -257,7 +276,14 @@ def answer_to(question: Question) -> SearchStrategy[Answer]:
 
 def paces() -> SearchStrategy[Pace]:
     """How pods get ready: at once, soon, late, never."""
-    return st.sampled_from([AT_ONCE, after(5), after(15), after(70), NEVER, stuck(5)])
+    return st.sampled_from([AT_ONCE, after(5), after(15), after(70), NEVER, stuck(5), crash_loop(12, 5)])
+
+
+def metrics() -> SearchStrategy[Metrics]:
+    """Good and bad values, values that never change, and each way in which there is none."""
+    no_number = (None, nan, inf, -inf, MetricAnswer(error="timed out"), MetricAnswer(error="503 Service Unavailable"))
+    some = [ByRevision(), ByRevision(bad=("v2",)), Constant(100.0), *map(Constant, no_number)]
+    return st.sampled_from(some)
 
 
 @st.composite
@@ -271,28 +297,28 @@ def worlds(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> World:
 
 
 def actions(rollout: Rollout) -> SearchStrategy[Action]:
-    """What others may do while a rollout is under way; deletion is left to those who mean it."""
+    """What others may do while a rollout is under way; deletion for good is left to those who mean it."""
     names = [hook.name for hook in rollout.hooks] or ["no such hook"]
     some_routes = st.none() | st.builds(Routes, weight=st.sampled_from([0, 5, 50, 100]))
     return st.one_of(
         st.builds(Deploy, revisions),
         st.builds(Deploy, revisions),
+        st.builds(Configure, revisions),
         st.builds(ScaleTarget, st.integers(0, 3)),
         st.builds(ScalePrimary, st.integers(0, 3)),
         st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
         st.builds(RouteByHand, some_routes),
         st.builds(Order, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
-        st.builds(
-            AnswerHook, st.sampled_from(names), st.sampled_from([(True,), (False,), (False, True), ("timeout",)])
-        ),
-        st.builds(Measure, st.sampled_from([ByRevision(), ByRevision(bad=("v2",)), Constant(None), Constant(nan)])),
+        st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(_ANSWERS)),
+        st.builds(Measure, metrics()),
         st.builds(SourcesAre, st.sampled_from(["", "offline"])),
         st.builds(Edit, ladders().map(lambda ladder: _climbing(rollout, ladder))),
-        st.just(RemoveTarget()),
+        st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
+        st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate()]),
     )
 
 
-_ANSWERS: tuple[tuple[bool | str, ...], ...] = ((True,), (False,), (False, True), ("timeout",))
+_ANSWERS: tuple[tuple[bool | str, ...], ...] = ((True,), (False,), (False, True), (True, False, True), ("timeout",))
 
 
 def _climbing(rollout: Rollout, ladder: Ladder) -> Rollout:
@@ -302,7 +328,7 @@ def _climbing(rollout: Rollout, ladder: Ladder) -> Rollout:
 
 def faults(highest: int = 60) -> SearchStrategy[Fault]:
     """Any fault at one of the first `highest` writes or observations."""
-    times_in_a_row = st.sampled_from([1, 1, 1, 2, 6])
+    times_in_a_row = st.just(1) | st.integers(1, MOST_IN_A_ROW)
     return st.builds(Fault, st.sampled_from(FaultKind), st.integers(0, highest), times_in_a_row)
 
 

@@ -13,11 +13,14 @@ from canarycore._ladder import Ladder, Strategy
 from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, Rollout, StringMatch, TargetRef
 from canarycore._world import CommandKind, Routes
 from canarycore.testing._actions import (
+    Configure,
     Delete,
     Deploy,
     Edit,
     Order,
+    Recreate,
     RemoveTarget,
+    ReplaceTarget,
     RouteByHand,
     ScalePrimary,
     ScaleTarget,
@@ -68,6 +71,7 @@ def _interference(rollout: Rollout, scaler: Scaler | None) -> list[Acts]:
     found = [
         Acts(Deploy(THIRD), other),
         Acts(Deploy(OLD), other),
+        Acts(Configure(THIRD), other),
         Acts(RouteByHand(None)),
         Acts(RouteByHand(Routes())),
         Acts(RouteByHand(Routes(weight=97))),
@@ -80,13 +84,17 @@ def _interference(rollout: Rollout, scaler: Scaler | None) -> list[Acts]:
         Acts(SetPace("primary", NEVER), fail | wait),
         Acts(SetPace(f"primary/{NEW}", stuck(1.0)), fail | wait),
         Acts(RemoveTarget(), fail | wait),
+        Acts(ReplaceTarget(), other),
         Acts(Edit(evolve(rollout, ladder=_other_steps(rollout.ladder))), other),
         Acts(Edit(evolve(rollout, skip_analysis=not rollout.skip_analysis)), other),
         Acts(Edit(evolve(rollout, suspend=True)), wait),
+        Acts(Edit(rollout), other),  # GitOps puts back what somebody edited
         Acts(Delete(), other),
+        Acts(Recreate(), other),
         Acts(Order(CommandKind.PROMOTE, id="promote"), other),
         Acts(Order(CommandKind.ABORT, id="abort"), fail),
         Acts(Order(CommandKind.PAUSE, id="pause"), wait),
+        Acts(Order(CommandKind.RESUME, id="resume"), other),
         Acts(Order(CommandKind.RETRY, id="retry"), other),
         Acts(Order(CommandKind.SKIP_TO, weight=50, id="skip-to"), other),
     ]

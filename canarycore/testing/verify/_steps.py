@@ -65,7 +65,7 @@ class Crash:
 
 @frozen
 class Loses:
-    """The commit meets a conflict: somebody changed the resource in between."""
+    """The commit meets a conflict: somebody changed the resource in between. Several in a row lead to the same."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 

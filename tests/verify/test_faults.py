@@ -1,0 +1,70 @@
+"""The faults and interferences that a search tries, and those that it need not try."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from canarycore import CommandKind, Commit, cycle
+from canarycore.testing import (
+    Action,
+    Answer,
+    Fault,
+    FaultKind,
+    Measure,
+    Order,
+    Scaler,
+    SetClock,
+    SourcesAre,
+    fingerprint,
+)
+from canarycore.testing.strategies import MOST_IN_A_ROW
+from canarycore.testing.verify import STRATEGIES, Loses, Trial
+from canarycore.testing.verify._explore import explore
+from tests.core.scenarios import POLICIES, play, promoted
+
+STEPS = {Answer, Measure, SourcesAre, SetClock}
+"""What providers answer and clocks do: steps of their own, at every point."""
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle)
+
+
+def after_conflicts(graph, spot, times):
+    """Where the controller is when its commit at this spot lost, and the same commit lost again and again."""
+    for _ in range(times):
+        while spot.point is None or not isinstance(spot.point.request, Commit):
+            spot = graph.model.free(spot)[0].to
+        spot = next(move.to for move in graph.model.faults(spot) if isinstance(move.step, Loses))
+    return spot
+
+
+@pytest.mark.parametrize("times", range(2, MOST_IN_A_ROW + 1))
+def test_so_many_conflicts_in_a_row_lead_to_where_one_leads(graph, times):
+    """So one of them stands for all, at every commit that the search meets."""
+    spots = {node: graph.spot(node) for node in range(len(graph.keys)) if graph.left(node)}
+    commits = [spot for spot in spots.values() if spot.point and isinstance(spot.point.request, Commit)]
+    assert commits
+    assert all(after_conflicts(graph, spot, times) is after_conflicts(graph, spot, 1) for spot in commits)
+
+
+@pytest.mark.parametrize("times", range(1, MOST_IN_A_ROW + 1))
+def test_a_rollout_whose_commits_conflict_so_often_in_a_row_ends_as_one_without_conflicts(times):
+    plain = play(POLICIES["weights"], promoted)
+    faults = [Fault(FaultKind.CONFLICT, write.number, times) for write in plain.writes if write.is_commit]
+    ends = {fingerprint(play(POLICIES["weights"], promoted, (fault,)).state) for fault in faults}
+    assert ends == {fingerprint(plain.state)}
+
+
+def test_everything_that_others_can_do_is_tried():
+    trials = [Trial(strategy="canary", rollout=STRATEGIES["canary"], scaler=scaler) for scaler in (None, Scaler())]
+    tried = {type(acts.action) for trial in trials for acts in trial.actions}
+    assert tried == set(get_args(Action)) - STEPS
+
+
+def test_every_command_is_tried():
+    orders = [acts.action for acts in Trial(strategy="canary", rollout=STRATEGIES["canary"]).actions]
+    assert {order.kind for order in orders if isinstance(order, Order)} == set(CommandKind)

@@ -14,10 +14,16 @@ While all is still no request is made.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+import random
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from attrs import frozen
+from attrs import define, frozen
+
+from canarycore.errors import WorldError
+from canarycore_kubernetes.client import ApiError, Gone, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,11 +32,13 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind
 
 T = TypeVar("T")
+Place = tuple[str, str]
+"""Where an object is: its namespace and its name."""
 
 _log = logging.getLogger("canarycore.kubernetes")
 
-BACKOFF, BACKOFF_MOST = 0.2, 30.0
-"""Seconds before the first and the latest repeat of a list or a watch that failed."""
+BACKOFF, BACKOFF_MOST = 0.2, 10.0
+"""Seconds before the first and the latest repeat of a list or a watch."""
 
 ABSENT = 300.0
 """Seconds until a kind that the server does not have is looked for again, at most."""
@@ -44,8 +52,8 @@ class View(Generic[T]):
     """Which objects of a kind are held, and what of each.
 
     project: of the object as it came, and of what was held of it before (None if nothing was), what is held from now
-    on; it must not raise, and what it returns is compared by ==. selector and fields: a label and a field selector.
-    metadata_only: the objects come without spec, data and status, which spares the server and the wire.
+    on; what it returns is compared by ==. selector and fields: a label and a field selector. metadata_only: the objects
+    come without spec, data and status, which spares the server and the wire.
     """
 
     kind: Kind
@@ -71,11 +79,19 @@ class Cache(Generic[T]):
     def __init__(
         self, client: Client, view: View[T], *, namespace: str = "", tell: Callable[[str], None] = lambda _: None
     ) -> None:
-        raise NotImplementedError
+        self.view: View[T] = view
+        self.synced: asyncio.Event = asyncio.Event()
+        self._client = client
+        self._namespace = namespace
+        self._tell = tell
+        self._held: dict[Place, tuple[int, T]] = {}
+        self._lookers: dict[Place, set[str]] = {}
+        self._subscribers: list[Callable[[str, str], None]] = []
+        self._tried = asyncio.Event()
+        self._trouble: WorldError | None = None
+        self._lost_at = 0.0
 
-    async def run(self) -> None:
-        """List and watch until cancelled."""
-        raise NotImplementedError
+    # what is held -----------------------------------------------------------------------------------------------
 
     async def ready(self) -> Self:
         """This cache, once it can be relied on.
@@ -83,35 +99,199 @@ class Cache(Generic[T]):
         Raises WorldError, with the reason, when the objects could not be listed, or when the server has been out of
         reach for longer than PATIENCE. A kind that the server does not have has no objects, which is no error.
         """
-        raise NotImplementedError
+        await self._tried.wait()
+        if self._trouble is not None and (not self.synced.is_set() or _now() > self._lost_at + PATIENCE):
+            raise WorldError(f"the {self.view.kind.plural} of the cluster are not known: {self._trouble}")
+        return self
 
     def get(self, namespace: str, name: str) -> T | None:
         """What is held of the object; None if it does not exist."""
-        raise NotImplementedError
+        held = self._held.get((namespace, name))
+        return None if held is None else held[1]
 
     def look(self, namespace: str, name: str, key: str) -> T | None:
         """The same, on behalf of the rollout `key`: it is woken when the object changes, appears or goes."""
-        raise NotImplementedError
+        place = (namespace, name)
+        lookers = self._lookers.get(place)
+        if lookers is None:
+            self._lookers[place] = {key}
+        else:
+            lookers.add(key)
+        held = self._held.get(place)
+        return None if held is None else held[1]
 
     def version(self, namespace: str, name: str) -> str:
         """The resourceVersion of what is held; "" if the object does not exist."""
-        raise NotImplementedError
+        held = self._held.get((namespace, name))
+        return "" if held is None else str(held[0])
 
-    def all(self) -> Iterator[tuple[tuple[str, str], T]]:
-        """((namespace, name), what is held) of each object."""
-        raise NotImplementedError
+    def all(self) -> Iterator[tuple[Place, T]]:
+        """((namespace, name), what is held) of each object, as they are now."""
+        return iter([(place, value) for place, (_, value) in self._held.items()])
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return len(self._held)
 
     def subscribe(self, callback: Callable[[str, str], None]) -> None:
-        """Tell every change: the namespace and name of each object that changed, appeared or went."""
-        raise NotImplementedError
+        """Tell every change from now on: the namespace and name of each object that changed, appeared or went."""
+        self._subscribers.append(callback)
 
-    def put(self, body: Json) -> T:
+    # what was written here --------------------------------------------------------------------------------------
+
+    def put(self, body: Json) -> None:
         """The object is so, as the server has just answered. Who looked at it is not told: it was us."""
-        raise NotImplementedError
+        self._keep(_place(body), body)
 
     def drop(self, namespace: str, name: str) -> None:
         """The object is gone, as the server has just answered."""
-        raise NotImplementedError
+        self._held.pop((namespace, name), None)
+
+    # list and watch ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        backoff = _Backoff()
+        while True:
+            try:
+                version = await self._list()
+                await self._follow(version, backoff)
+            except Gone:
+                _log.info("%s: the server has forgotten what happened, listing all again", self.view.kind.plural)
+                await backoff.wait()
+            except Missing as missing:
+                self._there_are_only(set(), missing_at=None)
+                await backoff.wait(missing, most=ABSENT)
+            except WorldError as error:
+                self._is_lost(error)
+                await backoff.wait(error)
+
+    async def _list(self) -> str:
+        """Hold what there is; returns the version at which that was so."""
+        view, there, version = self.view, set[Place](), ""
+        pages = self._client.list(
+            view.kind,
+            self._namespace,
+            selector=view.selector,
+            fields=view.fields,
+            metadata_only=view.metadata_only,
+        )
+        async with aclosing(pages):
+            async for page in pages:
+                version = page["metadata"]["resourceVersion"]
+                there.update(self._found(body) for body in page["items"])
+        self._there_are_only(there, missing_at=int(version))
+        return version
+
+    async def _follow(self, version: str, backoff: _Backoff) -> None:
+        """Take in what happens after `version`, until all has to be listed again: then Gone or Missing is raised."""
+        view = self.view
+        while True:
+            error: WorldError | None = None
+            try:
+                async with self._client.watch(
+                    view.kind,
+                    self._namespace,
+                    version=version,
+                    selector=view.selector,
+                    fields=view.fields,
+                    metadata_only=view.metadata_only,
+                ) as events:
+                    self._is_current()
+                    async for event, body in events:
+                        backoff.reset()
+                        version = body["metadata"]["resourceVersion"]
+                        _TAKE[event](self, body)
+            except (Gone, Missing):
+                raise
+            except WorldError as trouble:
+                self._is_lost(trouble)
+                error = trouble
+            await backoff.wait(error)
+
+    def _found(self, body: Json) -> Place:
+        place = _place(body)
+        if self._keep(place, body):
+            self._changed(place)
+        return place
+
+    def _went(self, body: Json) -> None:
+        self._lose(_place(body), int(body["metadata"]["resourceVersion"]))
+
+    def _there_are_only(self, there: set[Place], *, missing_at: int | None) -> None:
+        """Of all others it is known that they were gone at that version (None: at any)."""
+        for place in self._held.keys() - there:
+            self._lose(place, missing_at)
+        self._is_current()
+
+    def _keep(self, place: Place, body: Json) -> bool:
+        """Hold the object, unless something newer is held; returns whether what is held of it is another now."""
+        version, held = int(body["metadata"]["resourceVersion"]), self._held.get(place)
+        if held is not None and version <= held[0]:
+            return False
+        try:
+            value = self.view.project(body, None if held is None else held[1])
+        except Exception:  # one object that cannot be read must not hide the others
+            _log.exception("%s %s cannot be read, and counts as absent", self.view.kind.kind, "/".join(place))
+            return self._held.pop(place, None) is not None
+        self._held[place] = (version, value)
+        return held is None or value != held[1]
+
+    def _lose(self, place: Place, version: int | None) -> None:
+        """The object was gone at that version, unless something newer is held."""
+        held = self._held.get(place)
+        if held is not None and (version is None or held[0] <= version):
+            del self._held[place]
+            self._changed(place)
+
+    def _changed(self, place: Place) -> None:
+        for callback in self._subscribers:
+            callback(*place)
+        for key in self._lookers.pop(place, ()):
+            self._tell(key)
+
+    def _is_current(self) -> None:
+        self._trouble = None
+        self.synced.set()
+        self._tried.set()
+
+    def _is_lost(self, trouble: WorldError) -> None:
+        _log.warning("%s: %s", self.view.kind.plural, trouble)
+        if self._trouble is None:
+            self._lost_at = _now()
+        self._trouble = trouble
+        self._tried.set()
+
+
+_TAKE: dict[str, Callable[[Cache[Any], Json], object]] = {
+    "ADDED": Cache._found,  # noqa: SLF001 - the table of the class above
+    "MODIFIED": Cache._found,  # noqa: SLF001
+    "DELETED": Cache._went,  # noqa: SLF001
+    "BOOKMARK": lambda *_: None,
+}
+"""What is done about each type of event."""
+
+
+def _place(body: Json) -> Place:
+    metadata = body["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@define
+class _Backoff:
+    """Waits longer each time, up to a limit, and each time a little differently, so that not all come back at once."""
+
+    failures: int = 0
+
+    def reset(self) -> None:
+        self.failures = 0
+
+    async def wait(self, error: WorldError | None = None, *, most: float = BACKOFF_MOST) -> None:
+        """At least for as long as the server asked for."""
+        asked = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+        longest = min(most, BACKOFF * 2.0 ** min(self.failures, 20))
+        self.failures += 1
+        await asyncio.sleep(max(asked, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - it keeps no secret

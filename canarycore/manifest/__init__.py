@@ -5,6 +5,7 @@
     parse(document)                               one resource from a plain mapping
     check_files([(name, text), ...])              lint: never raises, says what parses but cannot work
     status_to_dict / status_from_dict             the status subresource
+    schema("Canary")                              the spec, for a CustomResourceDefinition
 
 Nothing here reads files: texts come from the caller. YAML needs the extra `canarycore[yaml]`.
 """
@@ -14,7 +15,7 @@ from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import Report, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
-from canarycore.manifest._parse import dump, parse
+from canarycore.manifest._parse import dump, parse, schema
 from canarycore.manifest._resolve import resolve
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 from canarycore.manifest._yaml import Document, documents
@@ -36,6 +37,7 @@ __all__ = [
     "parse",
     "parse_duration",
     "resolve",
+    "schema",
     "status_from_dict",
     "status_to_dict",
 ]

@@ -22,6 +22,9 @@ from canarycore.manifest._duration import parse_duration
 
 T = TypeVar("T")
 
+Schema = Mapping[str, Any]
+"""An OpenAPI v3 schema, as a CustomResourceDefinition holds it."""
+
 PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>")
 """`<name>`: what documents leave for the reader to fill in."""
 
@@ -103,11 +106,19 @@ def show(value: object) -> str:
 
 @frozen
 class Codec:
-    """How a JSON value becomes a typed one and back. `empty` stands for an absent field."""
+    """How a JSON value becomes a typed one and back. `empty` stands for an absent field.
+
+    schema: what OpenAPI v3 says of such a value; in a function where it refers to a class.
+    """
 
     read: Callable[[Any, Spot], Any]
     write: Callable[[Any], Any] = lambda value: value
     empty: Any = None
+    schema: Schema | Callable[[], Schema] = attrs.field(factory=dict, eq=False, repr=False)
+
+    def describe(self) -> Schema:
+        """The schema, whole."""
+        return self.schema() if callable(self.schema) else self.schema
 
 
 def wire(codec: Codec, *, required: bool = False, name: str = "", hidden: bool = False) -> Any:  # as attrs.field
@@ -160,6 +171,17 @@ def write_object(instance: Any) -> dict[str, Any]:
         if value != field.metadata["codec"].empty:
             written[name] = field.metadata["codec"].write(value)
     return written
+
+
+def schema_of(cls: type[Any]) -> Schema:
+    """What OpenAPI v3 says of a wire class's mapping: the fields, and which are required."""
+    fields = fields_of(cls)
+    required = [name for name, field in fields.items() if field.metadata["required"]]
+    return {
+        "type": "object",
+        "properties": {name: field.metadata["codec"].describe() for name, field in fields.items()},
+        **({"required": required} if required else {}),
+    }
 
 
 # the codecs ---------------------------------------------------------------------------------------------------------
@@ -221,7 +243,7 @@ def duration(*, zero: bool = False) -> Codec:
             spot.refuse(value, least, "Give a longer one.", "duration")
         return value
 
-    return Codec(read, empty="")
+    return Codec(read, empty="", schema={"type": "string"})
 
 
 def integer(low: int | None = None, high: int | None = None) -> Codec:
@@ -239,7 +261,9 @@ def integer(low: int | None = None, high: int | None = None) -> Codec:
             spot.refuse(value, expected, f"Give {expected}.", "range")
         return value
 
-    return Codec(read)
+    bounds = {"minimum": low, "maximum": high}
+    limited = {name: bound for name, bound in bounds.items() if bound is not None}
+    return Codec(read, schema={"type": "integer", **limited})
 
 
 def one_of(*choices: str) -> Codec:
@@ -254,7 +278,7 @@ def one_of(*choices: str) -> Codec:
             return ""
         return value
 
-    return Codec(read, empty="")
+    return Codec(read, empty="", schema={"type": "string", "enum": list(choices)})
 
 
 def list_of(item: Codec) -> Codec:
@@ -266,7 +290,10 @@ def list_of(item: Codec) -> Codec:
             return ()
         return tuple(item.read(element, spot.at(index)) for index, element in enumerate(value))
 
-    return Codec(read, lambda value: [item.write(element) for element in value], ())
+    def schema() -> Schema:
+        return {"type": "array", "items": item.describe()}
+
+    return Codec(read, lambda value: [item.write(element) for element in value], (), schema)
 
 
 def rising(item: Codec) -> Codec:
@@ -282,7 +309,7 @@ def rising(item: Codec) -> Codec:
                 )
         return numbers
 
-    return Codec(read, listed.write, ())
+    return Codec(read, listed.write, (), listed.schema)
 
 
 def map_of(item: Codec) -> Codec:
@@ -294,12 +321,19 @@ def map_of(item: Codec) -> Codec:
             return ()
         return tuple((str(key), item.read(element, spot.at(str(key)))) for key, element in value.items())
 
-    return Codec(read, lambda value: {key: item.write(element) for key, element in value}, ())
+    def schema() -> Schema:
+        return {"type": "object", "additionalProperties": item.describe()}
+
+    return Codec(read, lambda value: {key: item.write(element) for key, element in value}, (), schema)
 
 
 def object_of(cls: type[Any], *, known: Iterable[str] = ()) -> Codec:
     """A nested wire class; `known` are names that it does not keep and that are no mistake."""
-    return Codec(lambda value, spot: read_object(cls, value, spot, known=known), write_object)
+
+    def schema() -> Schema:
+        return schema_of(cls)
+
+    return Codec(lambda value, spot: read_object(cls, value, spot, known=known), write_object, schema=schema)
 
 
 def section(owner: str, *names: str) -> Codec:
@@ -314,13 +348,16 @@ def section(owner: str, *names: str) -> Codec:
                 spot.unknown(str(name), names, owner)
         return value
 
-    return Codec(read)
+    return Codec(read, schema=ANYTHING)
 
 
-TEXT = Codec(_text, empty="")
-FREE = Codec(_free, empty="")
+ANYTHING: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+TEXT = Codec(_text, empty="", schema={"type": "string"})
+FREE = Codec(_free, empty="", schema={"type": "string"})
 """Text in which anything may stand, also what looks like a placeholder: commands and queries."""
-NAME = Codec(_name, empty="")
-BOOLEAN = Codec(_boolean, empty=False)
-NUMBER = Codec(_number)
+NAME = Codec(_name, empty="", schema={"type": "string"})
+BOOLEAN = Codec(_boolean, empty=False, schema={"type": "boolean"})
+NUMBER = Codec(_number, schema={"type": "number"})
 PERCENT = integer(0, 100)

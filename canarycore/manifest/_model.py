@@ -191,7 +191,7 @@ class Service:
     name: str = wire(NAME)
     port: int | None = wire(PORT, required=True)
     port_name: str = wire(TEXT)
-    target_port: int | str | None = wire(Codec(_port_or_name))
+    target_port: int | str | None = wire(Codec(_port_or_name, schema={"x-kubernetes-int-or-string": True}))
     app_protocol: str = wire(TEXT)
     traffic_distribution: str = wire(one_of("PreferClose", "PreferSameZone", "PreferSameNode"))
     port_discovery: bool = wire(BOOLEAN)
@@ -238,7 +238,11 @@ def _string_match(value: object, spot: Spot) -> StringMatch | None:
     return StringMatch(kind=given[0], value=FREE.read(value[given[0]], spot.at(given[0])))
 
 
-STRING_MATCH = Codec(_string_match, lambda match: {match.kind: match.value})
+STRING_MATCH = Codec(
+    _string_match,
+    lambda match: {match.kind: match.value},
+    schema={"type": "object", "properties": {kind: {"type": "string"} for kind in MATCH_KINDS}},
+)
 HEADERS = map_of(STRING_MATCH)
 Headers = tuple[tuple[str, StringMatch], ...]
 
@@ -311,7 +315,7 @@ class Webhook:
     type: str = wire(one_of("", *(kind.value for kind in HookType)))
     url: str = wire(TEXT, required=True, hidden=True)
     mute_alert: bool = wire(BOOLEAN)
-    timeout: str = wire(Codec(_hook_timeout, empty=""))
+    timeout: str = wire(Codec(_hook_timeout, empty="", schema={"type": "string"}))
     retries: int | None = wire(COUNT)
     disable_tls: bool = wire(BOOLEAN, name="disableTLS")
     metadata: Pairs = wire(LABELS, hidden=True)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from canarycore.errors import ManifestError, Problem
-from canarycore.manifest._fields import Spot, read_object, write_object
+from canarycore.manifest._fields import Codec, Schema, Spot, fields_of, read_object, write_object
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
 
 Parsed = Canary | MetricTemplate | AlertProvider
@@ -49,3 +49,10 @@ def _kind(document: Mapping[str, Any], spot: Spot) -> type[Parsed] | None:
         spot.at("kind").refuse(kind, f"one of {', '.join(KINDS)}", "Correct the kind.", "kind")
         return None
     return KINDS[kind]
+
+
+def schema(kind: str) -> Schema:
+    """What a CustomResourceDefinition says of the spec of a kind (`Canary`, `MetricTemplate`, `AlertProvider`)."""
+    field = fields_of(KINDS[kind])["spec"]
+    codec: Codec = field.metadata["codec"]
+    return codec.describe()

@@ -1,0 +1,142 @@
+"""What Prometheus scrapes: Flagger's metrics under their names, with the values they claim to have, and a few of ours.
+
+Where Flagger's are not correct, these are: `canary_status` is 0 in every phase of a rollout and not only in
+Progressing, and `canary_duration_seconds` measures a rollout from its start to its end and not one look at it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from canarycore import MetricAnswer, MetricQuestion, Phase, Reason, Strategy
+
+if TYPE_CHECKING:
+    from collections import Counter as Tally
+    from collections.abc import Iterable
+
+    from canarycore import Decision, Rollout, Status
+    from canarycore_runtime import Turn
+
+RUNNING, SUCCESSFUL, FAILED = 0, 1, 2
+"""The values of `flagger_canary_status`."""
+
+AT_REST = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
+
+STRATEGIES = {Strategy.WEIGHTS: "canary", Strategy.AB: "ab-testing", Strategy.BLUE_GREEN: "blue-green"}
+"""The values of the label `deployment_strategy`."""
+
+ROLLOUT_SECONDS = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+LATE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
+
+LATE = 1.0
+"""Seconds by which a look may be late before the interval counts as not kept."""
+
+
+class Exporter:
+    """Counts what the runner's turns tell. Give `told` to the runner as `on_cycle`."""
+
+    def __init__(self, *, version: str, provider: str) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        info = gauge("flagger_info", "Version and mesh provider.", "version", "mesh_provider")
+        info.labels(version, provider).set(1)
+        self._total = gauge("flagger_canary_total", "Canaries.", "namespace")
+        self._status = gauge(
+            "flagger_canary_status", "The last rollout: 0 running, 1 successful, 2 failed.", "name", "namespace"
+        )
+        self._weight = gauge("flagger_canary_weight", "Percent of requests.", "workload", "namespace")
+        self._analysis = gauge("flagger_canary_metric_analysis", "A check's last value.", "name", "namespace", "metric")
+        outcome = ("name", "namespace", "deployment_strategy", "analysis_status")
+        self._successes = Counter("flagger_canary_successes", "Rollouts that succeeded.", outcome, registry=registry)
+        self._failures = Counter("flagger_canary_failures", "Rollouts that failed.", outcome, registry=registry)
+        self._duration = Histogram(
+            "flagger_canary_duration_seconds",
+            "A rollout, from its start to its end.",
+            ("name", "namespace"),
+            buckets=ROLLOUT_SECONDS,
+            registry=registry,
+        )
+        self._late = Histogram(
+            "canarycore_late_seconds", "How late rollouts are looked at.", buckets=LATE_SECONDS, registry=registry
+        )
+        self._missed = Counter(
+            "canarycore_intervals_missed",
+            "Looks that were later than a second.",
+            ("name", "namespace"),
+            registry=registry,
+        )
+        self._troubles = Counter(
+            "canarycore_troubles", "Looks that met an error of the cluster or of a provider.", ("name", "namespace"),
+            registry=registry,
+        )  # fmt: skip
+        self._leader = gauge("canarycore_leader", "Whether this replica decides.")
+        self._began: dict[tuple[str, str], float] = {}
+
+    def led(self, leads: bool) -> None:
+        """Whether this replica decides now."""
+        self._leader.set(leads)
+
+    def counted(self, canaries: Tally[str]) -> None:
+        """How many canaries each namespace has."""
+        self._total.clear()
+        for namespace, number in canaries.items():
+            self._total.labels(namespace).set(number)
+
+    def told(self, turn: Turn) -> None:
+        """One look at a rollout."""
+        self._late.observe(max(turn.late, 0.0))
+        namespace, _, name = turn.key.partition("/")
+        if turn.late > LATE:
+            self._missed.labels(name, namespace).inc()
+        if turn.rest.troubles:
+            self._troubles.labels(name, namespace).inc()
+        if turn.seen is not None and turn.rest.decision is not None:
+            self._decided(turn.seen.rollout, turn.seen.status, turn.rest.decision)
+
+    def forget(self, rollout: Rollout) -> None:
+        """A canary is gone: nothing more is told of it."""
+        target, namespace = rollout.target.name, rollout.namespace
+        self._status.remove_by_labels({"name": target, "namespace": namespace})
+        self._analysis.remove_by_labels({"name": target, "namespace": namespace})
+        for workload in (target, f"{target}-primary"):
+            self._weight.remove_by_labels({"workload": workload, "namespace": namespace})
+
+    def _decided(self, rollout: Rollout, before: Status, decision: Decision) -> None:
+        after, target, namespace = decision.status, rollout.target.name, rollout.namespace
+        self._status.labels(target, namespace).set(_status(after))
+        self._weight.labels(f"{target}-primary", namespace).set(100 - after.rung.weight)
+        self._weight.labels(target, namespace).set(after.rung.weight)
+        for metric, value in _values(decision):
+            self._analysis.labels(target, namespace, metric).set(value)
+        if after.phase is not before.phase:
+            self._moved(rollout, before, after)
+
+    def _moved(self, rollout: Rollout, before: Status, after: Status) -> None:
+        place = (rollout.target.name, rollout.namespace)
+        if before.phase in AT_REST and after.phase not in AT_REST and after.since is not None:
+            self._began[place] = after.since
+        outcome = {Phase.SUCCEEDED: self._successes, Phase.FAILED: self._failures}.get(after.phase)
+        if outcome is None:
+            return
+        analysis = "skipped" if after.reason is Reason.SKIPPED else "completed"
+        outcome.labels(*place, STRATEGIES[rollout.ladder.strategy], analysis).inc()
+        began = self._began.pop(place, None)
+        if began is not None and after.since is not None:
+            self._duration.labels(*place).observe(max(0.0, after.since - began))
+
+
+def _status(status: Status) -> int:
+    if status.phase is Phase.FAILED:
+        return FAILED
+    return SUCCESSFUL if status.phase in AT_REST else RUNNING
+
+
+def _values(decision: Decision) -> Iterable[tuple[str, float]]:
+    for question, answer in decision.because.asked:
+        if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and answer.value is not None:
+            yield question.check.name, answer.value

@@ -1,0 +1,45 @@
+"""What a cluster asks of a controller over HTTP: /healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from prometheus_client import CollectorRegistry
+
+
+@asynccontextmanager
+async def serving(host: str, port: int, registry: CollectorRegistry, ready: Callable[[], str]) -> AsyncIterator[int]:
+    """Serve while the context is open; gives the port, which is a free one for 0.
+
+    ready: empty when the caches are filled, else what is awaited. Alive is whoever answers: a replica that waits for
+    the lease is both alive and ready, so that a rolling update ends.
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="OK")
+
+    async def readyz(_: web.Request) -> web.Response:
+        missing = ready()
+        return web.Response(text=missing or "OK", status=503 if missing else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        address = runner.addresses[0]
+        yield int(address[1])
+    finally:
+        await runner.cleanup()

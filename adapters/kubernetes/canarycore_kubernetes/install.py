@@ -1,0 +1,301 @@
+"""What a cluster needs for the controller, as plain objects: definitions, rights, the controller itself, admission.
+
+    objects(Install(namespace="canarycore", providers=("istio",)))
+
+The definitions are Flagger's kinds with our additions, so Canaries that Flagger knows stay as they are. The rights are
+those that the controller's tests run under; those on routing objects are of the providers that are named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from canarycore.manifest import schema
+from canarycore_kubernetes.admission import admission
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from canarycore_runtime.mesh import Json
+
+GROUP = "flagger.app"
+NAME = "canarycore"
+PORT = 8080
+
+LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": NAME}
+
+READ = ("get", "list", "watch")
+WATCH = ("list", "watch")
+OWN = (*READ, "create", "patch")
+
+Right = tuple[str, str, tuple[str, ...]]
+"""API group, resource, verbs."""
+
+RIGHTS: tuple[Right, ...] = (
+    # what the owner writes, and its status
+    (GROUP, "canaries", (*WATCH, "patch")),
+    (GROUP, "canaries/status", ("patch",)),
+    (GROUP, "canaries/finalizers", ("update",)),  # owner references that block deletion ask for it
+    (GROUP, "metrictemplates", WATCH),
+    (GROUP, "alertproviders", WATCH),
+    # targets, their primary copies, and what these need
+    ("apps", "deployments", OWN),
+    ("apps", "daemonsets", OWN),
+    ("apps", "controllerrevisions", (*WATCH, "create", "delete")),
+    ("", "services", OWN),
+    ("", "configmaps", OWN),
+    ("", "secrets", OWN),
+    ("autoscaling", "horizontalpodautoscalers", OWN),
+    ("keda.sh", "scaledobjects", OWN),
+    # what is told
+    ("", "events", ("create", "patch")),
+)
+"""What every controller may do, in each namespace that it looks at."""
+
+ROUTING: dict[str, tuple[tuple[str, str], ...]] = {
+    "kubernetes": (),
+    "istio": (("networking.istio.io", "virtualservices"), ("networking.istio.io", "destinationrules")),
+    "appmesh": (("appmesh.k8s.aws", "virtualnodes"), ("appmesh.k8s.aws", "virtualservices")),
+    "appmesh:v1beta2": (
+        ("appmesh.k8s.aws", "virtualnodes"),
+        ("appmesh.k8s.aws", "virtualrouters"),
+        ("appmesh.k8s.aws", "virtualservices"),
+    ),
+    "gatewayapi:v1": (("gateway.networking.k8s.io", "httproutes"),),
+    "gatewayapi:v1beta1": (("gateway.networking.k8s.io", "httproutes"),),
+    "nginx": (("networking.k8s.io", "ingresses"),),
+    "skipper": (("networking.k8s.io", "ingresses"),),
+    "traefik": (("traefik.io", "traefikservices"),),
+    "contour": (("projectcontour.io", "httpproxies"),),
+    "gloo": (("gateway.solo.io", "routetables"), ("gloo.solo.io", "upstreams")),
+    "apisix": (("apisix.apache.org", "apisixroutes"),),
+    "kuma": (("kuma.io", "trafficroutes"),),
+    "knative": (("serving.knative.dev", "services"), ("serving.knative.dev", "revisions")),
+    **dict.fromkeys(
+        ("linkerd", "osm", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), (("split.smi-spec.io", "trafficsplits"),)
+    ),
+}
+"""The routing objects of each provider: all may be read, made and patched."""
+
+
+@frozen(kw_only=True)
+class Install:
+    """What is installed. providers: whose routing objects the controller may write; the first is its default.
+
+    watched: the only namespace that it looks at (all if empty): then its rights end there. monitored: with a
+    ServiceMonitor for the Prometheus operator. flags: further flags of the controller.
+    """
+
+    namespace: str = NAME
+    providers: tuple[str, ...] = ("kubernetes",)
+    watched: str = ""
+    image: str = f"{NAME}:0.1.0"
+    replicas: int = 2
+    metrics_server: str = "http://prometheus.monitoring:9090"
+    monitored: bool = False
+    flags: tuple[str, ...] = ()
+
+
+def objects(install: Install) -> tuple[Json, ...]:
+    """Everything, in the order in which it is applied."""
+    return (
+        *definitions(),
+        *admission(),
+        _object("v1", "Namespace", install.namespace),
+        _object("v1", "ServiceAccount", NAME, install.namespace),
+        *_rights(install),
+        _deployment(install),
+        _service(install),
+        *([_monitor(install)] if install.monitored else []),
+    )
+
+
+# definitions --------------------------------------------------------------------------------------------------------
+
+_CANARY_COLUMNS = (
+    ("Status", "string", ".status.phase", 0),
+    ("Weight", "string", ".status.canaryWeight", 0),
+    ("Suspended", "boolean", ".spec.suspend", 1),
+    ("FailedChecks", "string", ".status.failedChecks", 1),
+    ("Interval", "string", ".spec.analysis.interval", 1),
+    ("StepWeight", "string", ".spec.analysis.stepWeight", 1),
+    ("MaxWeight", "string", ".spec.analysis.maxWeight", 1),
+    ("LastTransitionTime", "string", ".status.lastTransitionTime", 0),
+)
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+_CONDITION = {
+    "type": "object",
+    "required": ["type", "status", "reason"],
+    "properties": dict.fromkeys(("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime"), _TEXT),
+}
+_CANARY_STATUS = {
+    "type": "object",
+    "properties": {
+        "phase": _TEXT,
+        **dict.fromkeys(("failedChecks", "canaryWeight", "iterations"), _NUMBER),
+        **dict.fromkeys(("lastAppliedSpec", "lastPromotedSpec", "lastTransitionTime"), _TEXT),
+        **dict.fromkeys(
+            ("sessionAffinityCookie", "previousSessionAffinityCookie", "primarySessionAffinityCookie"), _TEXT
+        ),
+        "trackedConfigs": {"type": "object", "additionalProperties": _TEXT},
+        "conditions": {"type": "array", "items": _CONDITION},
+        NAME: _TEXT,  # ours: what a rollout remembers beyond Flagger's fields
+    },
+}
+_KINDS: tuple[tuple[str, str, tuple[tuple[str, str, str, int], ...], dict[str, Any]], ...] = (
+    ("Canary", "canaries", _CANARY_COLUMNS, {"status": _CANARY_STATUS}),
+    ("MetricTemplate", "metrictemplates", (("Provider", "string", ".spec.provider.type", 0),), {}),
+    ("AlertProvider", "alertproviders", (("Type", "string", ".spec.type", 0),), {}),
+)
+
+
+def definitions() -> Iterator[Json]:
+    """The CustomResourceDefinitions of Flagger's kinds, with our fields."""
+    for kind, plural, columns, further in _KINDS:
+        version = {
+            "name": "v1beta1",
+            "served": True,
+            "storage": True,
+            "subresources": {"status": {}},
+            "additionalPrinterColumns": [
+                {"name": name, "type": form, "jsonPath": path, **({"priority": priority} if priority else {})}
+                for name, form, path, priority in columns
+            ],
+            "schema": {
+                "openAPIV3Schema": {
+                    "type": "object",
+                    "required": ["spec"],
+                    "properties": {
+                        "apiVersion": _TEXT,
+                        "kind": _TEXT,
+                        "metadata": {"type": "object"},
+                        "spec": schema(kind),
+                        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                        **further,
+                    },
+                }
+            },
+        }
+        yield {
+            **_object("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{GROUP}"),
+            "spec": {
+                "group": GROUP,
+                "scope": "Namespaced",
+                "names": {
+                    "kind": kind,
+                    "listKind": f"{kind}List",
+                    "plural": plural,
+                    "singular": kind.lower(),
+                    "categories": ["all"],
+                },
+                "versions": [version],
+            },
+        }
+
+
+# rights -------------------------------------------------------------------------------------------------------------
+
+
+def rules(providers: Iterable[str]) -> list[Json]:
+    """The rules of the role: what the controller may do with Canaries of these providers."""
+    routing = dict.fromkeys(place for provider in providers for place in ROUTING[provider])
+    rights = (*RIGHTS, *((group, resource, OWN) for group, resource in routing))
+    return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in rights]
+
+
+def _rights(install: Install) -> Iterator[Json]:
+    kind = "Role" if install.watched else "ClusterRole"
+    subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": install.namespace}]
+    role = _object("rbac.authorization.k8s.io/v1", kind, NAME, install.watched)
+    yield role | {"rules": rules(install.providers)}
+    yield _object("rbac.authorization.k8s.io/v1", f"{kind}Binding", NAME, install.watched) | {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": NAME},
+        "subjects": subjects,
+    }
+    election = f"{NAME}-election"
+    lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    yield _object("rbac.authorization.k8s.io/v1", "Role", election, install.namespace) | {
+        "rules": [{**lease, "verbs": ["create"]}, {**lease, "resourceNames": [NAME], "verbs": ["get", "patch"]}]
+    }
+    yield _object("rbac.authorization.k8s.io/v1", "RoleBinding", election, install.namespace) | {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": election},
+        "subjects": subjects,
+    }
+
+
+# the controller -----------------------------------------------------------------------------------------------------
+
+
+def _deployment(install: Install) -> Json:
+    flags = [
+        f"--mesh-provider={install.providers[0]}",
+        f"--metrics-server={install.metrics_server}",
+        "--enable-leader-election",
+        f"--leader-election-namespace={install.namespace}",
+        *([f"--namespace={install.watched}"] if install.watched else []),
+        *install.flags,
+    ]
+
+    def probe(path: str) -> Json:
+        return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 5}
+
+    container = {
+        "name": "controller",
+        "image": install.image,
+        "args": ["controller", *flags],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "livenessProbe": probe("/healthz"),
+        "readinessProbe": probe("/readyz"),
+        "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return _object("apps/v1", "Deployment", NAME, install.namespace) | {
+        "spec": {
+            "replicas": install.replicas,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+            "template": {
+                "metadata": {"labels": LABELS},
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 10001,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container],
+                },
+            },
+        }
+    }
+
+
+def _service(install: Install) -> Json:
+    return _object("v1", "Service", NAME, install.namespace) | {
+        "spec": {
+            "selector": {"app.kubernetes.io/name": NAME},
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
+        }
+    }
+
+
+def _monitor(install: Install) -> Json:
+    return _object("monitoring.coreos.com/v1", "ServiceMonitor", NAME, install.namespace) | {
+        "spec": {
+            "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+            "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+        }
+    }
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str = "") -> Json:
+    metadata: Json = {"name": name, "labels": LABELS}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}

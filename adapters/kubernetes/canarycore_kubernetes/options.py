@@ -1,0 +1,79 @@
+"""How the controller is set up: Flagger's flags, with their names, defaults and environment variables, and ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from attrs import field, frozen
+from attrs.validators import ge, in_
+
+from canarycore_kubernetes.logs import LEVELS
+
+ENCODINGS = ("json", "console")
+
+
+@frozen(kw_only=True)
+class Options:
+    """The controller's options; those with a URL or a token hold secrets and are not printed.
+
+    Flagger's: kubeconfig, master: where the cluster is (empty: the one that this process runs in). kubeconfig_qps,
+    kubeconfig_burst: requests per second, and at once. namespace: the only one that is looked at (empty: all).
+    mesh_provider: of canaries that name none. metrics_server: Prometheus, for the built-in metrics. port: of /healthz,
+    /readyz and /metrics. selector_labels: which label tells the primary's pods. include_label_prefix: labels that the
+    primary gets too. enable_config_tracking: ConfigMaps and Secrets belong to a revision. no_cross_namespace_refs:
+    refuse references to other namespaces. slack_*, msteams_*: who hears alerts of canaries without alerts of their own.
+    event_webhook: gets every event. cluster_name: told in alerts. enable_leader_election: several replicas may run.
+
+    Ours: observe: decide beside a Flagger that is at work, write nothing, tell where we would do otherwise.
+    listen: the address to listen on. identity: this replica's name in the lease.
+    """
+
+    kubeconfig: str = ""
+    master: str = ""
+    kubeconfig_qps: float = field(default=100.0, validator=ge(0))
+    kubeconfig_burst: int = field(default=250, validator=ge(1))
+    kubeconfig_service_mesh: str = ""
+    namespace: str = ""
+    mesh_provider: str = "istio"
+    metrics_server: str = "http://prometheus:9090"
+    control_loop_interval: str = "10s"
+    threadiness: int = field(default=64, validator=ge(1))
+    log_level: str = field(default="info", validator=in_(LEVELS))
+    log_encoding: str = field(default="json", validator=in_(ENCODINGS))
+    port: int = field(default=8080, validator=ge(0))
+    listen: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod; nothing there acts
+    selector_labels: tuple[str, ...] = ("app", "name", "app.kubernetes.io/name")
+    include_label_prefix: tuple[str, ...] = ()
+    ingress_annotations_prefix: str = "nginx.ingress.kubernetes.io"
+    ingress_class: str = ""
+    enable_config_tracking: bool = True
+    no_cross_namespace_refs: bool = False
+    slack_url: str = field(default="", repr=False)
+    slack_token: str = field(default="", repr=False)
+    slack_proxy_url: str = field(default="", repr=False)
+    slack_user: str = "flagger"
+    slack_channel: str = ""
+    msteams_url: str = field(default="", repr=False)
+    msteams_proxy_url: str = field(default="", repr=False)
+    event_webhook: str = field(default="", repr=False)
+    cluster_name: str = ""
+    enable_leader_election: bool = False
+    leader_election_namespace: str = "kube-system"
+    observe: bool = False
+    identity: str = ""
+
+
+ENVIRONMENT = {
+    "slack_url": "SLACK_URL",
+    "slack_token": "SLACK_TOKEN",
+    "msteams_url": "MSTEAMS_URL",
+    "event_webhook": "EVENT_WEBHOOK_URL",
+}
+"""Options that may come from the environment instead, so that a Secret need not stand in a command line."""
+
+
+def from_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The options that the environment sets."""
+    variables = os.environ if given is None else given
+    return {option: variables[name] for option, name in ENVIRONMENT.items() if variables.get(name)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
 from canarycore._case import Decision, Known
-from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Rest, Seen, cycle
+from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
 from canarycore._decide import decide
 from canarycore._effects import Effect
 from canarycore._notices import Notice
@@ -29,8 +29,11 @@ from canarycore.testing._metrics import Asked
 from canarycore.testing._state import FaultKind, State, apply, observe, scaled
 
 if TYPE_CHECKING:
-    from canarycore._cycle import Request
     from canarycore._phases import Phase
+
+
+Driver = Callable[[Memory], Generator[Request, object, Rest]]
+"""`canarycore.cycle`, or a loop that stands in for it."""
 
 
 class Crash(Exception):
@@ -105,9 +108,13 @@ class Record:
 
 @define
 class Cluster:
-    """A state that changes, and what the driver has done to it. `asked`: since the last commit, by question key."""
+    """A state that changes, and what the driver has done to it.
+
+    driver: its loop. asked: since the last commit, by question key.
+    """
 
     state: State
+    driver: Driver = cycle
     asked: dict[str, tuple[Question, Answer]] = field(factory=dict)
     before: State | None = None
     history: list[Record] = field(factory=list)
@@ -153,7 +160,7 @@ class Turn:
         )
 
     def _drive(self) -> Rest:
-        turn = cycle(self.memory)
+        turn = self.cluster.driver(self.memory)
         request = next(turn)
         while True:
             try:
@@ -206,8 +213,9 @@ class Turn:
     def _decided(self) -> None:
         """What was decided, found again from the same inputs before the first write clears the answers."""
         if self.decision is None and self.seen is not None:
-            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, self.memory.answers))
-            assert isinstance(outcome, Decision)
+            answers = {question.key: answer for question, answer in self.cluster.asked.values()} | self.memory.answers
+            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, answers))
+            assert isinstance(outcome, Decision), f"it writes before it has the answers to {outcome.questions}"
             self.decision = outcome
 
     def _fetch(self, question: Question) -> Answer:

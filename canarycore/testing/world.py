@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from canarycore._cycle import Memory
+from canarycore._cycle import Memory, cycle
 from canarycore._phases import Phase
 from canarycore._questions import HookQuestion
 from canarycore.errors import CanaryError, Conflict
 from canarycore.testing._actions import Action, act
-from canarycore.testing._driver import Cluster, Moment, Record, Turn, Write
+from canarycore.testing._driver import Cluster, Driver, Moment, Record, Turn, Write
 from canarycore.testing._program import source
-from canarycore.testing._state import Fault, State, next_change, observe, scaled
+from canarycore.testing._state import READS, Fault, FaultKind, State, next_change, observe, scaled
 from canarycore.testing.invariants import EACH_CYCLE, EACH_WRITE, InvariantViolated
 
 if TYPE_CHECKING:
@@ -65,13 +65,15 @@ class World:
     """A simulated cluster and the driver on it. See the module for the idea.
 
     rollout: the policy. state: where to start (default: an empty cluster that holds the rollout). faults: see `Fault`.
-    schedule: (seconds, action) pairs that `run` and `sleep` carry out in time. check: whether invariants are checked.
+    schedule: (seconds, action) pairs that `run` and `sleep` carry out in time. driver: the loop, if it is not
+    `canarycore.cycle`. check: whether invariants are checked.
     """
 
     rollout: Rollout
     _start: State | None = field(default=None, kw_only=True, alias="state")
     faults: tuple[Fault, ...] = field(default=(), kw_only=True, converter=tuple)
     schedule: list[tuple[float, Action]] = field(factory=list, kw_only=True, converter=_in_time)
+    driver: Driver = field(default=cycle, kw_only=True)
     check: bool = field(default=True, kw_only=True)
     memory: Memory = field(factory=Memory, init=False)
     _cluster: Cluster = field(init=False, repr=False)
@@ -81,7 +83,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         start = self._start or State(rollout=self.rollout)
         self._planned = tuple(self.schedule)
-        self._cluster = Cluster(start.but(faults=(*start.faults, *self.faults)))
+        self._cluster = Cluster(start.but(faults=(*start.faults, *self.faults)), self.driver)
         self._cluster.watch = self._watch if self.check else None
 
     # what one looks at ----------------------------------------------------------------------------------------------
@@ -145,7 +147,9 @@ class World:
 
     def program(self) -> str:
         """This world's life so far as a Python script."""
-        given = {"state": self._start, "faults": self.faults, "schedule": self._planned}
+        given: dict[str, object] = {"state": self._start, "faults": self.faults, "schedule": self._planned}
+        if self.driver is not cycle:
+            given["driver"] = self.driver
         made = [source(self.rollout), *(f"{name}={source(part)}" for name, part in given.items() if part)]
         lines = (line.format(", ".join(map(source, parts))) for line, parts in self._log)
         return "\n".join([_IMPORTS, f"world = World({', '.join(made)})", *lines])
@@ -163,6 +167,13 @@ class World:
         """Time passes, nobody looks."""
         self._log.append(("world.sleep({})", (seconds,)))
         self._pass(self.now + seconds)
+        return self
+
+    def fault(self, kind: FaultKind, after: int = 0, times: int = 1) -> World:
+        """Something goes wrong at the next write or observation, or `after` so many, so many times in a row."""
+        self._log.append(("world.fault({})", (kind, after, times)))
+        number = self.state.reads if kind in READS else self.state.writes
+        self._cluster.state = self.state.but(faults=(*self.state.faults, Fault(kind, number + after, times)))
         return self
 
     def restart(self) -> World:

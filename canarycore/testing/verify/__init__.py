@@ -12,7 +12,7 @@ and each is gone on from once (`_explore`). What can happen at a point is data (
 once faults are over is in `_ends`; what the invariants are, in `canarycore.testing.invariants`.
 """
 
-from canarycore.testing.verify._process import Driver
+from canarycore.testing._driver import Driver
 from canarycore.testing.verify._report import Report, Violated, Violation, replay, verify
 from canarycore.testing.verify._situations import SITUATIONS, STRATEGIES, Trial, trial, trials
 from canarycore.testing.verify._steps import (

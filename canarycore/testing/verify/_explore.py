@@ -21,8 +21,8 @@ from canarycore.testing.verify._steps import FREE, Excuse, Step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from canarycore.testing._driver import Driver
     from canarycore.testing.verify._model import Move
-    from canarycore.testing.verify._process import Driver
     from canarycore.testing.verify._situations import Trial
 
 _EXCUSES, _LEFT = 4, 2

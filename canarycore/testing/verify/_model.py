@@ -24,12 +24,12 @@ from canarycore._questions import HookAnswer, HookQuestion, MetricAnswer, Metric
 from canarycore._spec import HookType, Rollout, TargetRef
 from canarycore.errors import Conflict, WorldError
 from canarycore.testing._actions import act
-from canarycore.testing._driver import Moment, Record, Write
+from canarycore.testing._driver import Driver, Moment, Record, Write
 from canarycore.testing._metrics import Asked as Circumstances
 from canarycore.testing._metrics import healthy, sick
 from canarycore.testing._state import apply, next_change, scaled
 from canarycore.testing.invariants import EACH_WRITE
-from canarycore.testing.verify._process import Asked, Driver, Point, Remembered, after, begin
+from canarycore.testing.verify._process import Asked, Point, Remembered, after, begin
 from canarycore.testing.verify._steps import (
     Acts,
     Answered,

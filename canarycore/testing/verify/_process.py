@@ -7,7 +7,7 @@ request of a point, or the `Rest` its cycle ended with, is found by looking it u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
@@ -16,13 +16,11 @@ from canarycore._case import Decision, Known
 from canarycore._cycle import Memory, Request, Rest, Seen
 from canarycore._decide import decide
 from canarycore.errors import WorldError
+from canarycore.testing._driver import Driver
 from canarycore.testing._state import State, observe
 
 if TYPE_CHECKING:
     from canarycore._questions import Answer, Question
-
-Driver = Callable[[Memory], Generator[Request, object, Rest]]
-"""`canarycore.cycle`, or a loop that stands in for it."""
 
 Asked = tuple[tuple["Question", "Answer"], ...]
 

@@ -18,8 +18,8 @@ from canarycore.testing.verify._steps import FREE, Excuse, Go, Step
 
 if TYPE_CHECKING:
     from canarycore._spec import Rollout
+    from canarycore.testing._driver import Driver
     from canarycore.testing.verify._explore import Watch
-    from canarycore.testing.verify._process import Driver
 
 Way = list[tuple[Spot, Step]]
 

@@ -6,6 +6,7 @@
     lint      rules and format                     planted   a planted defect is found
     docs      built, true, linked                  deep      many examples, long schedules
     verify    every fault at every step            bench     how fast
+    cluster   a real Kubernetes API server
 
 What the sessions install is named in pyproject.toml: the distributions' dependencies and the dependency groups.
 """
@@ -120,6 +121,13 @@ def e2e(session: nox.Session) -> None:
     """A real Envoy and real processes, one after the other: they share two cores."""
     _install_sources(session, "tests")
     session.run("pytest", "-m", "e2e", "--timeout=900", *session.posargs)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
+    _install_sources(session, "tests")
+    session.run("pytest", "-m", "cluster", "--timeout=1800", *session.posargs)
 
 
 @nox.session

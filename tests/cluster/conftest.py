@@ -1,0 +1,73 @@
+"""The control plane that these tests share, and what each of them has of its own.
+
+Where a part of it cannot be had the tests are skipped; in CI (env CI is set) that is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.controlplane import crds
+from tests.controlplane.api import Access, Api, Json
+from tests.controlplane.binaries import Missing, binaries
+from tests.controlplane.plane import Plane
+from tests.controlplane.plane import plane as started
+from tests.controlplane.proxy import Proxy, proxied
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("cluster")
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[Plane]:
+    """A running control plane with the kinds of all meshes."""
+    try:
+        binaries()
+        list(crds.definitions("flagger"))
+    except (Missing, FileNotFoundError) as error:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
+    with started() as running:
+        yield running
+
+
+@pytest.fixture
+def api(plane: Plane) -> Api:
+    """The administrator's requests."""
+    return plane.api
+
+
+@pytest.fixture
+def namespace(plane: Plane) -> Iterator[str]:
+    """A namespace of its own; its pods are ready at once, unless the test says otherwise."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    plane.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    plane.kubelet.rules()
+    plane.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def kubeconfig(plane: Plane) -> Path:
+    """The administrator's."""
+    return plane.kubeconfig()
+
+
+@pytest.fixture
+def access_of(plane: Plane, namespace: str) -> Callable[[list[Json]], Access]:
+    """The access of a service account `controller` that may do what the rules of a ClusterRole say."""
+    return lambda rules: plane.api.service_account(namespace, "controller", rules)
+
+
+@pytest.fixture
+def proxy(plane: Plane) -> Iterator[Proxy]:
+    """A way to the API server that faults are injected on."""
+    with proxied(plane.api.access) as running:
+        yield running

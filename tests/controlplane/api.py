@@ -1,0 +1,169 @@
+"""What a test says to the API server: plain JSON, one call at a time, kinds found by discovery.
+
+api.apply({"apiVersion": "apps/v1", "kind": "Deployment", …})
+api.eventually(path, lambda body: body["status"].get("readyReplicas") == 1)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import urllib3
+from attrs import define, field, frozen
+
+Json = dict[str, Any]
+_T = TypeVar("_T")
+
+MANAGER = "tests"
+"""The field manager under which tests write."""
+
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_PATIENCE = 60.0
+_POLL = 0.05
+
+
+class ApiError(Exception):
+    """The API server's answer, where it is not a success."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+@frozen
+class Access:
+    """How a user reaches an API server. `authority` is a file, empty for plain HTTP."""
+
+    server: str
+    token: str = field(repr=False)
+    authority: str = ""
+
+    @property
+    def kubeconfig(self) -> Json:
+        cluster = {"server": self.server, **({"certificate-authority": self.authority} if self.authority else {})}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": {"token": self.token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        }
+
+
+@define
+class Api:
+    """Requests of one user. A path is that of the API: `/api/v1/namespaces/test/pods/a`."""
+
+    access: Access
+    _plurals: dict[tuple[str, str], tuple[str, bool]] = field(factory=dict, init=False)
+    _pool: urllib3.PoolManager = field(init=False)
+
+    @_pool.default
+    def _new_pool(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(ca_certs=self.access.authority or None, maxsize=8, retries=False)
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, content: str = "application/json", **query: Any
+    ) -> Json:
+        """Ask once. Raises ApiError."""
+        headers = {"Authorization": f"Bearer {self.access.token}", "Content-Type": content}
+        url = f"{self.access.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body)
+        answer = self._pool.request(method, url, body=data, headers=headers, timeout=30)
+        if answer.status >= 400:
+            raise ApiError(answer.status, _message(answer.data))
+        found: Json = answer.json()
+        return found
+
+    def get(self, path: str) -> Json | None:
+        """One object, None if there is none."""
+        try:
+            return self.request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, path: str, **query: Any) -> list[Json]:
+        items: list[Json] = self.request("GET", path, **query)["items"]
+        return items
+
+    def create(self, body: Json, namespace: str = "") -> Json:
+        return self.request("POST", self.path(body, namespace, named=False), body, fieldManager=MANAGER)
+
+    def apply(self, body: Json, namespace: str = "") -> Json:
+        """Server-side apply, by force."""
+        path = self.path(body, namespace)
+        return self.request("PATCH", path, body, content=_APPLY, fieldManager=MANAGER, force="true")
+
+    def patch(self, path: str, patch: Json) -> Json:
+        """A JSON merge patch."""
+        return self.request("PATCH", path, patch, content=_MERGE, fieldManager=MANAGER)
+
+    def delete(self, path: str, **query: Any) -> None:
+        """That it is already gone is no error."""
+        try:
+            self.request("DELETE", path, **query)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def eventually(self, path: str, wanted: Callable[[Json], Any], seconds: float = _PATIENCE) -> Json:
+        """The object, as soon as it is as wanted. The error shows how it was at the end."""
+        return eventually(lambda: (body := self.get(path)) and wanted(body) and body, seconds, lambda: self.get(path))
+
+    def path(self, body: Json, namespace: str = "", *, named: bool = True) -> str:
+        """Of an object, or of the collection that it is created in."""
+        version, kind, meta = body["apiVersion"], body["kind"], body["metadata"]
+        plural, namespaced = self._plural(version, kind)
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        inside = f"/namespaces/{meta.get('namespace') or namespace or 'default'}" if namespaced else ""
+        return f"{root}{inside}/{plural}" + (f"/{meta['name']}" if named else "")
+
+    def service_account(self, namespace: str, name: str, rules: list[Json]) -> Access:
+        """A user of its own, who may do what `rules` (of a ClusterRole) allow, in all namespaces."""
+        meta = {"name": f"{namespace}-{name}"}
+        subject = {"kind": "ServiceAccount", "namespace": namespace, "name": name}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": meta["name"]}
+        rbac = "rbac.authorization.k8s.io/v1"
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name}}
+        self.apply(account)
+        self.apply({"apiVersion": rbac, "kind": "ClusterRole", "metadata": meta, "rules": rules})
+        self.apply(
+            {"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": meta, "roleRef": role, "subjects": [subject]}
+        )
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        token = self.request("POST", f"{self.path(account)}/token", request)["status"]["token"]
+        return Access(self.access.server, token, self.access.authority)
+
+    def _plural(self, version: str, kind: str) -> tuple[str, bool]:
+        if (version, kind) not in self._plurals:
+            root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            for found in self.request("GET", root)["resources"]:
+                if "/" not in found["name"]:
+                    self._plurals[version, found["kind"]] = found["name"], found["namespaced"]
+        return self._plurals[version, kind]
+
+
+def eventually(look: Callable[[], _T], seconds: float = _PATIENCE, describe: Callable[[], Any] | None = None) -> _T:
+    """What `look` finds, as soon as it is truthy."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > end:
+            seen = json.dumps(describe(), indent=1) if describe else repr(found)
+            raise AssertionError(f"not within {seconds:g} s; it is: {seen}")
+        time.sleep(_POLL)
+    return found
+
+
+def _message(data: bytes) -> str:
+    try:
+        return str(json.loads(data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return data.decode(errors="replace")

@@ -1,0 +1,100 @@
+"""Who asked the API server for what, and how often, by its audit log.
+
+    mark = plane.audit.mark()
+    …
+    plane.audit.since(mark, user="system:serviceaccount:test:controller")
+    Counter({("watch", "deployments.apps"): 1, ("update", "canaries.flagger.app/status"): 1})
+
+The verbs are the API's: get, list, watch, create, update, patch, delete, deletecollection. A watch counts when it
+begins, everything else when it was answered, refused or not.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.controlplane.api import Api, eventually
+
+Asked = tuple[str, str]
+"""A verb and what it was for: `deployments.apps`, `canaries.flagger.app/status`, or the path of what is no object."""
+
+
+@frozen(kw_only=True)
+class Request:
+    """One request."""
+
+    user: str
+    agent: str
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    uri: str
+    code: int
+    at: str
+
+
+@frozen
+class Audit:
+    """The audit log of an API server."""
+
+    path: Path
+    api: Api
+
+    def mark(self) -> int:
+        """A place in the log, after all that was answered so far."""
+        self._catch_up()
+        return self.path.stat().st_size
+
+    def since(self, mark: int, *, user: str = "", namespace: str = "") -> Counter[Asked]:
+        """How often what was asked for, of one user and one namespace or of all."""
+        return Counter((found.verb, found.resource) for found in self.requests(mark, user=user, namespace=namespace))
+
+    def requests(self, mark: int, *, user: str = "", namespace: str = "") -> list[Request]:
+        """What was asked for, in order."""
+        self._catch_up()
+        return [
+            found
+            for found in self._read(mark)
+            if (not user or found.user == user) and (not namespace or found.namespace == namespace)
+        ]
+
+    def _catch_up(self) -> None:
+        """An answer may be out before its line is written; a request of our own, asked later, tells when it is."""
+        sign = f"/version?{uuid.uuid4()}"
+        before = self.path.stat().st_size if self.path.exists() else 0
+        self.api.request("GET", sign)
+        eventually(lambda: any(sign == found.uri for found in self._read(before)))
+
+    def _read(self, mark: int) -> Iterator[Request]:
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as log:
+            log.seek(mark)
+            for line in log:
+                if line.endswith(b"\n"):
+                    found = json.loads(line)
+                    if (found["verb"] == "watch") == (found["stage"] == "ResponseStarted"):
+                        yield _request(found)
+
+
+def _request(found: dict[str, object]) -> Request:
+    of = found.get("objectRef") or {}
+    kind = ".".join(filter(None, (of.get("resource", ""), of.get("apiGroup", ""))))
+    return Request(
+        user=found["user"]["username"],
+        agent=found.get("userAgent", ""),
+        verb=found["verb"],
+        resource="/".join(filter(None, (kind, of.get("subresource", "")))) or found["requestURI"].partition("?")[0],
+        namespace=of.get("namespace", ""),
+        name=of.get("name", ""),
+        uri=found["requestURI"],
+        code=found.get("responseStatus", {}).get("code", 0),
+        at=found["requestReceivedTimestamp"],
+    )

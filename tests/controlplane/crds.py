@@ -1,0 +1,45 @@
+"""The kinds of ../shared/crds on an API server.
+
+`appmesh-v1beta1` has other schemas for the same kinds as `appmesh`, `gateway-api-experimental` for those of
+`gateway-api`: each is installed only when a test asks for it, in place of the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from tests.controlplane.api import Api, Json
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT.parent / "shared" / "crds"
+
+ALL = (
+    "flagger", "istio", "appmesh", "gateway-api", "smi", "contour", "traefik", "gloo", "kuma", "apisix", "knative",
+    "keda",
+)  # fmt: skip
+
+_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+def install(api: Api, *names: str) -> None:
+    """The kinds of these files; returns when they can be used."""
+    made = [api.apply(body) for name in names for body in definitions(name)]
+    for body in made:
+        api.eventually(f"{_PATH}/{body['metadata']['name']}", _established)
+
+
+def definitions(name: str) -> Iterator[Json]:
+    """The CustomResourceDefinitions of one file."""
+    path = FOLDER / f"{name}.yaml"
+    if not path.exists():
+        raise FileNotFoundError(f"found no {os.path.relpath(path, ROOT)}: expected the CRDs beside the checkout")
+    yield from (body for body in YAML(typ="safe", pure=False).load_all(path) if body)
+
+
+def _established(body: Json) -> bool:
+    conditions = body.get("status", {}).get("conditions", [])
+    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)

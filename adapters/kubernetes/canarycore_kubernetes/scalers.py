@@ -1,0 +1,136 @@
+"""Autoscalers: the primary's copy of the target's, and how the target's own is held off.
+
+A HorizontalPodAutoscaler lets a workload at zero alone, so it is never paused. KEDA's ScaledObject does not, and is
+paused at zero by the annotation that KEDA has for this. The primary's copy follows its original when a revision is
+promoted, and not before: limits are part of what is rolled out.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore_kubernetes.cache import View
+from canarycore_kubernetes.kinds import HPA, SCALED_OBJECT
+from canarycore_kubernetes.names import annotation, own, primary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canarycore.manifest import Canary
+    from canarycore_runtime.mesh import Json, Kind
+
+PAUSED = "autoscaling.keda.sh/paused-replicas"
+"""KEDA's annotation that holds a workload at a number of replicas."""
+
+PAUSE: Json = {"metadata": {"annotations": {PAUSED: "0"}}}
+RESUME: Json = {"metadata": {"annotations": {PAUSED: None}}}
+"""Merge patches of a ScaledObject."""
+
+
+@frozen
+class ScalerFacts:
+    """What is held of an autoscaler.
+
+    minimum: the least replicas that it runs, when it runs any. paused: whether it is held off at zero; None where that
+    need not be.
+    """
+
+    minimum: int = 1
+    paused: bool | None = None
+
+
+def _hpa_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
+    return ScalerFacts(minimum=body["spec"].get("minReplicas") or 1)
+
+
+def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
+    return ScalerFacts(
+        minimum=body["spec"].get("minReplicaCount") or 1,
+        paused=annotation(body, PAUSED) == "0",
+    )
+
+
+SCALERS: dict[str, View[ScalerFacts]] = {
+    HPA.kind: View(kind=HPA, project=_hpa_facts),
+    SCALED_OBJECT.kind: View(kind=SCALED_OBJECT, project=_scaled_object_facts),
+}
+"""By the kind in `spec.autoscalerRef`."""
+
+
+def primary_scaler(scaler: Json, canary: Canary, owner: Json) -> Json:
+    """The copy of the target's autoscaler that scales the primary, with the limits and queries meant for it."""
+    reference = canary.spec.autoscaler_ref
+    assert reference is not None, "there is a scaler, so it was referred to"
+    metadata = scaler["metadata"]
+    copy: Json = {
+        "apiVersion": scaler["apiVersion"],
+        "kind": scaler["kind"],
+        "metadata": {
+            "name": primary_of(reference.name),
+            "namespace": metadata["namespace"],
+            "labels": own(metadata.get("labels")),
+            "ownerReferences": [owner],
+        },
+        "spec": deepcopy(scaler["spec"]),
+    }
+    copy["spec"]["scaleTargetRef"] = {**copy["spec"]["scaleTargetRef"], "name": primary_of(canary.spec.target_ref.name)}
+    _COMPLETE[scaler["kind"]](copy, scaler, canary)
+    return copy
+
+
+def with_scale(found: Json, wanted: Json) -> Json:
+    """The primary's autoscaler that was found, scaling as wanted; what others put on it since is left."""
+    return deepcopy(found) | {"spec": wanted["spec"]}
+
+
+def _complete_hpa(copy: Json, _: Json, canary: Canary) -> None:
+    _limit(copy["spec"], canary, "minReplicas", "maxReplicas")
+
+
+def _complete_scaled_object(copy: Json, scaler: Json, canary: Canary) -> None:
+    annotations = own(scaler["metadata"].get("annotations"))
+    copy["metadata"]["annotations"] = {key: text for key, text in annotations.items() if key != PAUSED}
+    spec = copy["spec"]
+    _limit(spec, canary, "minReplicaCount", "maxReplicaCount")
+    hpa = spec.setdefault("advanced", {}).setdefault("horizontalPodAutoscalerConfig", {})
+    if hpa.get("name"):
+        hpa["name"] = primary_of(hpa["name"])
+    for trigger in spec.get("triggers") or ():
+        _ask_about_primary(trigger, canary)
+
+
+_COMPLETE: dict[str, Callable[[Json, Json, Canary], None]] = {
+    HPA.kind: _complete_hpa,
+    SCALED_OBJECT.kind: _complete_scaled_object,
+}
+
+
+def _limit(spec: Json, canary: Canary, minimum: str, maximum: str) -> None:
+    reference = canary.spec.autoscaler_ref
+    replicas = reference and reference.primary_scaler_replicas
+    if replicas and replicas.min_replicas is not None:
+        spec[minimum] = replicas.min_replicas
+    if replicas and replicas.max_replicas is not None:
+        spec[maximum] = replicas.max_replicas
+
+
+def _ask_about_primary(trigger: Json, canary: Canary) -> None:
+    """Give a trigger the query that is meant for the primary, or else ask its own about the primary's name."""
+    reference, metadata = canary.spec.autoscaler_ref, trigger.get("metadata") or {}
+    queries = dict(reference.primary_scaler_queries) if reference else {}
+    if queries:
+        if trigger.get("name") in queries:
+            trigger["metadata"] = metadata | {"query": queries[trigger["name"]]}
+    elif "query" in metadata:
+        target = canary.spec.target_ref.name
+        metadata["query"] = re.sub(f"{re.escape(target)}(-canary)?", primary_of(target), metadata["query"])
+
+
+def scaler_kind(canary: Canary) -> Kind | None:
+    """The kind of the target's autoscaler; None where it has none."""
+    reference = canary.spec.autoscaler_ref
+    return None if reference is None else SCALERS[reference.kind].kind

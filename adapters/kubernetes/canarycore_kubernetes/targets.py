@@ -1,0 +1,192 @@
+"""Deployments and DaemonSets as they are held: what their owner wrote, reduced, and how their pods are.
+
+views = pod_views(Reading(labels=...))
+facts = (await cluster.cache(views[DEPLOYMENT]).ready()).look("default", "podinfo", key)
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, frozen
+
+from canarycore_kubernetes.cache import View
+from canarycore_kubernetes.configs import ConfigUse
+from canarycore_kubernetes.copies import SELECTOR_LABELS
+from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.names import KEPT, REVISION, annotation
+from canarycore_kubernetes.revision import SCALED_TO_ZERO, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from canarycore_runtime.mesh import Json, Kind
+
+
+@frozen(kw_only=True)
+class Reading:
+    """How workloads are read. labels: the selector labels. tracked: whether configs belong to a revision."""
+
+    labels: tuple[str, ...] = SELECTOR_LABELS
+    tracked: bool = True
+    clock: Callable[[], float] = time.time
+
+
+@frozen
+class Port:
+    """A port of a container. An unnamed one is called as Flagger calls it: `tcp-<container>-<position>`."""
+
+    name: str
+    number: int
+
+
+@frozen(kw_only=True)
+class Written:
+    """What an owner wrote: it changes only with the generation.
+
+    shape and configs: see `revision`. label: the one by which pods are selected, and its value; empty where the
+    selector has none of the selector labels. ports: of all containers but the proxies of meshes.
+    """
+
+    uid: str
+    generation: int
+    shape: str
+    configs: tuple[ConfigUse, ...]
+    label: tuple[str, str]
+    ports: tuple[Port, ...]
+
+
+@frozen(kw_only=True)
+class PodFacts:
+    """What is held of a Deployment or a DaemonSet.
+
+    carries: the revision that its annotation names; empty where it has none. kept: those it can be restored to. The
+    rest is as in `canarycore.Workload`.
+    """
+
+    written: Written
+    carries: str
+    kept: tuple[str, ...]
+    desired: int
+    updated: int
+    ready: int
+    total: int
+    unready_since: float | None = None
+    stuck: str = ""
+
+
+def pod_views(reading: Reading) -> dict[Kind, View[PodFacts]]:
+    """How Deployments and DaemonSets are held. Make them once: a cluster has one view per kind."""
+    return {kind: View(kind=kind, project=partial(pod_facts, reading)) for kind in (DEPLOYMENT, DAEMON_SET)}
+
+
+def pod_facts(reading: Reading, body: Json, before: PodFacts | None = None) -> PodFacts:
+    """The projection of a Deployment or a DaemonSet. `before`: what was held of it until now."""
+    metadata = body["metadata"]
+    written = None if before is None else before.written
+    if written is None or (written.uid, written.generation) != (metadata["uid"], metadata.get("generation", 0)):
+        written = _written(reading, body)
+    kept = annotation(body, KEPT)
+    facts = PodFacts(
+        written=written,
+        carries=annotation(body, REVISION),
+        kept=tuple(kept.split(",")) if kept else (),
+        **_COUNTS[body["kind"]](body),
+    )
+    if body["kind"] == DAEMON_SET.kind and facts.desired:
+        return evolve(facts, unready_since=_still_since(facts, before, reading.clock))
+    return facts
+
+
+# ------------------------------------------------------------------------------------------------- what its owner wrote
+
+
+def _written(reading: Reading, body: Json) -> Written:
+    metadata, template = body["metadata"], body["spec"]["template"]
+    matched = body["spec"].get("selector", {}).get("matchLabels") or {}
+    label = next((label for label in reading.labels if label in matched), "")
+    reduced = fingerprint(template, labels=reading.labels, name=metadata["name"], tracked=reading.tracked)
+    return Written(
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        shape=reduced.shape,
+        configs=reduced.configs,
+        label=(label, matched.get(label, "")),
+        ports=tuple(_ports(template["spec"])),
+    )
+
+
+PROXIES = ("istio-proxy", "envoy")
+"""Containers that a mesh has put beside the owner's."""
+
+
+def _ports(spec: Json) -> Iterator[Port]:
+    for container in spec["containers"]:
+        if container["name"] not in PROXIES:
+            for position, port in enumerate(container.get("ports") or ()):
+                yield Port(port.get("name") or f"tcp-{container['name']}-{position}", port["containerPort"])
+
+
+# ----------------------------------------------------------------------------------------------------- how its pods are
+
+
+def _deployment(body: Json) -> dict[str, Any]:
+    """Counts and trouble. Until the Deployment's controller has seen a change, no pod is known to be of it."""
+    status, seen = _status(body)
+    desired = body["spec"].get("replicas", 1)
+    conditions = {one["type"]: one for one in status.get("conditions") or ()} if seen and desired else {}
+    available, progressing = conditions.get("Available", {}), conditions.get("Progressing", {})
+    lacks = available.get("status") == "False" and available.get("reason") == "MinimumReplicasUnavailable"
+    late = progressing.get("reason") == "ProgressDeadlineExceeded"
+    return {
+        "desired": desired,
+        "updated": status.get("updatedReplicas", 0) if seen else 0,
+        "ready": status.get("availableReplicas", 0),
+        "total": status.get("replicas", 0),
+        "unready_since": _seconds(available["lastUpdateTime"]) if lacks else None,
+        "stuck": f'deployment "{body["metadata"]["name"]}" exceeded its progress deadline' if late else "",
+    }
+
+
+def _daemon_set(body: Json) -> dict[str, Any]:
+    """Counts. One that may run somewhere is wanted on one node at least, or nothing at all would count as ready."""
+    status, seen = _status(body)
+    at_zero = SCALED_TO_ZERO in (body["spec"]["template"]["spec"].get("nodeSelector") or {})
+    return {
+        "desired": 0 if at_zero else max(1, status.get("desiredNumberScheduled", 0)),
+        "updated": status.get("updatedNumberScheduled", 0) if seen else 0,
+        "ready": status.get("numberAvailable", 0),
+        "total": status.get("currentNumberScheduled", 0) + status.get("numberMisscheduled", 0),
+    }
+
+
+_COUNTS: dict[str, Callable[[Json], dict[str, Any]]] = {
+    DEPLOYMENT.kind: _deployment,
+    DAEMON_SET.kind: _daemon_set,
+}
+
+
+def _status(body: Json) -> tuple[Json, bool]:
+    """The status, and whether it is about what the owner wrote last."""
+    status = body.get("status") or {}
+    return status, body["metadata"].get("generation", 0) <= status.get("observedGeneration", 0)
+
+
+def _still_since(facts: PodFacts, before: PodFacts | None, clock: Callable[[], float]) -> float | None:
+    """Since when pods are missing and nothing happens; a DaemonSet does not say so itself."""
+    if facts.desired == facts.updated == facts.total <= facts.ready:
+        return None
+    if before is None or before.unready_since is None or _counts(before) != _counts(facts):
+        return clock()
+    return before.unready_since
+
+
+def _counts(facts: PodFacts) -> tuple[int, ...]:
+    return facts.written.generation, facts.desired, facts.updated, facts.ready, facts.total
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

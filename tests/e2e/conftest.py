@@ -105,9 +105,9 @@ class Canary:
         return self.folder / "state"
 
     def rehearse(self, *options: str | Path) -> Rehearsal:
-        """Begin a rehearsal with --json."""
+        """Begin a rehearsal with --json. Of an option that is given twice the last one counts."""
         common = ("--json", "--speed", "20", "--rps", "80", "--state-dir", self.state)
-        rehearsal = Rehearsal(self._popen("rehearse", *options, *common))
+        rehearsal = Rehearsal(self._popen("rehearse", *common, *options))
         self.started.append(rehearsal)
         return rehearsal
 

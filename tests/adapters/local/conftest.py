@@ -1,7 +1,6 @@
 """What the tests of the local adapter share: a plane (a warden, an Envoy, processes), an eye on what is left."""
 
 import asyncio
-import math
 import os
 import uuid
 from contextlib import asynccontextmanager
@@ -21,8 +20,6 @@ from canarycore_runtime.testing.contracts._samples import rollout
 V1, V2 = Version(label="v1"), Version(label="v2")
 KEY = "default/podinfo"
 MARK = "CANARYCORE_TEST"
-SURE = 4.5
-"""Standard deviations that a share may be off: one run in a hundred thousand."""
 
 
 class Plane:
@@ -108,12 +105,6 @@ def marked(mark):
     return found
 
 
-def is_share(part, whole, percent):
-    """Whether `part` of `whole` requests is what chance makes of so many percent."""
-    share = percent / 100
-    return abs(part - whole * share) <= SURE * math.sqrt(whole * share * (1 - share)) + 1
-
-
 async def enough(generator, requests):
     """Wait until the open window of the generator has so many answers."""
     async with asyncio.timeout(60):
@@ -122,4 +113,4 @@ async def enough(generator, requests):
     return generator.window
 
 
-__all__ = ["KEY", "V1", "V2", "Plane", "WorldError", "enough", "is_share", "marked"]
+__all__ = ["KEY", "V1", "V2", "Plane", "WorldError", "enough", "marked"]

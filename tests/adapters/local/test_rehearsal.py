@@ -20,7 +20,8 @@ from canarycore_local.traffic import Traffic, generating
 from canarycore_local.versions import Version
 from canarycore_runtime import Runner
 from tests.adapters.local import owner
-from tests.adapters.local.conftest import is_share, marked
+from tests.adapters.local.conftest import marked
+from tests.chance import is_share
 
 V1, V2 = owner.SCRIPT.versions
 LONGEST = 4.5

@@ -10,7 +10,8 @@ from canarycore import Affinity, Match, Routes, StringMatch
 from canarycore.errors import WorldError
 from canarycore_local.envoy import Side
 from canarycore_runtime.testing.contracts import RouterContract
-from tests.adapters.local.conftest import V1, V2, enough, is_share
+from tests.adapters.local.conftest import V1, V2, enough
+from tests.chance import is_share
 
 pytestmark = pytest.mark.e2e
 

@@ -1,23 +1,27 @@
 """What a mesh is to us: its routing objects as plain data.
 
-A mesh module does no I/O. It renders the objects that send requests where `Routes` says, reads `Routes` back from the
-objects that are there, and says how they are given back. Who reads and writes them (the Kubernetes adapter) is no
-concern of a mesh, so a module is a few pure functions, and can be tested without a cluster.
+A mesh module does no I/O. It renders the objects that send requests where `Routes` says, and reads `Routes` back from
+the objects that are there. Who reads and writes them (the Kubernetes adapter) is no concern of a mesh, so a module is a
+few pure functions, and can be tested without a cluster.
 
-    class Linkerd:
+    class Linkerd(Mesh):
         queries = {CheckKind.SUCCESS_RATE: "…"}
         def looks_at(self, asked): return (Ref(kind=HTTP_ROUTE, namespace=asked.namespace, name=asked.apex),)
         def render(self, asked, routes, found): return ({"apiVersion": …},)
         def routes(self, asked, found): return Routes(weight=…)
-        def restore(self, asked, found): return ()
+
+Objects that somebody else made are taken over where they stand: the writer notes what it replaces, and gives it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
+
+from canarycore.manifest import dump
 
 if TYPE_CHECKING:
     from canarycore import CheckKind, Rollout, Routes
@@ -34,6 +38,7 @@ class Kind:
     version: str
     kind: str
     plural: str
+    namespaced: bool = field(default=True, eq=False)
 
     @property
     def api_version(self) -> str:
@@ -49,7 +54,7 @@ class Kind:
 
 @frozen(kw_only=True)
 class Ref:
-    """One object."""
+    """One object. The namespace of what has none is empty."""
 
     kind: Kind
     namespace: str
@@ -60,12 +65,19 @@ Found = Mapping[Ref, Json]
 """The objects that exist, of those that a mesh looks at. They are not to be changed."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False, eq=False)
 class Asked:
-    """What is to be routed. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`."""
+    """What is to be routed. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`.
+
+    pods: the label, and its value, by which a Service finds the target's pods; empty where the target has no pods of
+    its own (Services). ingress_prefix, ingress_class: the controller's options of these names.
+    """
 
     canary: Canary
     rollout: Rollout
+    pods: tuple[str, str] = ("", "")
+    ingress_prefix: str = "nginx.ingress.kubernetes.io"
+    ingress_class: str = ""
 
     @property
     def namespace(self) -> str:
@@ -85,12 +97,54 @@ class Asked:
     def canary_service(self) -> str:
         return f"{self.apex}-canary"
 
+    @property
+    def primary_pods(self) -> tuple[str, str]:
+        """The same as `pods`, of the primary's."""
+        label, value = self.pods
+        return label, f"{value}-primary"
+
+    @cached_property
+    def service(self) -> Json:
+        """`spec.service` as JSON, without what is empty."""
+        section: Json = dump(self.canary)["spec"].get("service", {})
+        return section
+
+    @cached_property
+    def match(self) -> list[Json]:
+        """The analysis's `match` as JSON."""
+        spec = dump(self.canary)["spec"]
+        entries: list[Json] = (spec.get("analysis") or spec.get("canaryAnalysis") or {}).get("match", [])
+        return entries
+
+    @cached_property
+    def words(self) -> Mapping[str, str]:
+        """What queries may name, but for the interval and variables."""
+        spec = self.canary.spec
+        target = spec.target_ref.name
+        return {
+            "name": self.canary.name,
+            "namespace": self.namespace,
+            "target": target,
+            "service": self.apex,
+            "ingress": spec.ingress_ref.name if spec.ingress_ref else target,
+            "route": spec.route_ref.name if spec.route_ref else target,
+        }
+
 
 class Mesh(Protocol):
     """One mesh or ingress. Each is an entry point of `canarycore.meshes`, under the names that manifests give it."""
 
     queries: Mapping[CheckKind, str]
     """The built-in metrics' queries, as Go templates."""
+
+    milliseconds: float = 1.0
+    """What the answer to the query of request-duration counts: so many milliseconds are its unit."""
+
+    before_pods: frozenset[Kind] = frozenset()
+    """Kinds of which the objects must be there before the pods are, as they make the pods members of the mesh."""
+
+    statuses: frozenset[Kind] = frozenset()
+    """Kinds of which the status is read too; of all others it is left out."""
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         """The objects that it renders or reads."""
@@ -101,11 +155,14 @@ class Mesh(Protocol):
         Each holds only fields that are ours (applied server-side, others keep theirs), with apiVersion, kind,
         metadata.name and metadata.namespace; the writer adds the owner reference and the field manager. Lists of
         custom resources are replaced whole, so whatever of others stands in `found` inside such a list is repeated.
-        Raises Refused when something that must be there is missing (an ingress to copy).
+        Fields that the API server would fill in inside a list are given, or they look like somebody's change.
+        Raises Refused when something that must be there is missing (an ingress to copy), or cannot be expressed.
         """
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         """Where requests go now; None where an object is missing or does not split at all."""
 
-    def restore(self, asked: Asked, found: Found) -> tuple[Json, ...]:
-        """The objects to write back where they were taken over. Those that we made go with their owner."""
+    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+        """What its queries' names stand for."""
+        del found
+        return asked.words

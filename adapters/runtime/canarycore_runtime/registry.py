@@ -54,6 +54,11 @@ def load(port: Port, name: str) -> Callable[..., Any]:
     return factory
 
 
+_MESHES = (
+    *("apisix", "appmesh", "appmesh:v1beta1", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1"),
+    *("gloo", "istio", "knative", "kubernetes", "kuma", "linkerd", "nginx", "osm", "skipper", "smi:v1alpha1"),
+    *("smi:v1alpha2", "smi:v1alpha3", "traefik"),
+)
 _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("routers", "local"): "canarycore-local",
     ("workloads", "local"): "canarycore-local",
@@ -66,6 +71,7 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("notifiers", "rocket"): "canarycore-notifiers",
     ("notifiers", "msteams"): "canarycore-notifiers",
     ("notifiers", "gchat"): "canarycore-notifiers",
+    **{("meshes", name): "canarycore-mesh" for name in _MESHES},
 }
 """Where an adapter of ours is, for the hint when it is not installed."""
 

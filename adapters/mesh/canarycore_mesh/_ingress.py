@@ -1,0 +1,70 @@
+"""What the meshes have in common that copy an Ingress of the owner's: the copy routes to the canary, beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore_mesh._objects import needed, ref, refuse
+from canarycore_runtime.mesh import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+
+INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
+WHERE = "spec.ingressRef"
+
+
+def source(asked: Asked) -> Ref:
+    """The owner's Ingress."""
+    return ref(INGRESS, asked, _name(asked))
+
+
+def copy(asked: Asked) -> Ref:
+    """The Ingress that is made of it."""
+    return ref(INGRESS, asked, f"{_name(asked)}-canary")
+
+
+def copied_spec(asked: Asked, found: Found, route: Callable[[list[Json]], list[Json]]) -> Json:
+    """The source's spec, in which `route` has replaced the paths of each rule.
+
+    Raises Refused when the source is missing or has no path to the apex Service.
+    """
+    spec = needed(asked, found, source(asked), WHERE)["spec"]
+    rules: list[Json] = spec.get("rules") or []
+    if not any(leads_to(path, asked.apex) for rule in rules for path in _paths(rule)):
+        refuse(
+            asked,
+            f"no path to the Service {asked.apex} in the Ingress {_name(asked)}",
+            "one",
+            WHERE,
+            "Add a rule whose backend is that Service.",
+        )
+    routed = [
+        {**rule, "http": {**rule["http"], "paths": route(_paths(rule))}} if _paths(rule) else rule for rule in rules
+    ]
+    return {**spec, "rules": routed}
+
+
+def leads_to(path: Json, service: str) -> bool:
+    """Whether the backend of a path is that Service."""
+    return bool((path["backend"].get("service") or {}).get("name") == service)
+
+
+def led_to(path: Json, service: str) -> Json:
+    """The same path with that Service as backend."""
+    backend = path["backend"]
+    return {**path, "backend": {**backend, "service": {**backend["service"], "name": service}}}
+
+
+def _paths(rule: Json) -> list[Json]:
+    paths: list[Json] = (rule.get("http") or {}).get("paths") or []
+    return paths
+
+
+def _name(asked: Asked) -> str:
+    reference = asked.canary.spec.ingress_ref
+    if reference is None:
+        refuse(asked, "nothing", "the Ingress that routes to the app", WHERE, "Add it.")
+    return reference.name

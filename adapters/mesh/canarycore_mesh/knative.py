@@ -1,0 +1,71 @@
+"""Knative: the target itself splits between its newest revision and the one that was promoted.
+
+The promoted revision is named by an annotation of the target, which the workload adapter writes; until it is there,
+nothing can be routed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore import Routes
+from canarycore_mesh._objects import needed, ref, refuse, rendered
+from canarycore_mesh._queries import of_envoy
+from canarycore_runtime.mesh import Kind, Mesh
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+
+SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
+
+PROMOTED = "flagger.app/primary-revision"
+"""The annotation that names the promoted revision."""
+
+WHERE = "spec.targetRef"
+
+
+class Knative(Mesh):
+    """Provider `knative`."""
+
+    queries = of_envoy('envoy_cluster_name=~"{{ namespace }}/{{ route }}"')
+    statuses = frozenset({SERVICE})
+
+    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+        return (_target(asked),)
+
+    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+        promoted = _promoted(needed(asked, found, _target(asked), WHERE))
+        if not promoted:
+            refuse(asked, f"no annotation {PROMOTED}", "the promoted revision", WHERE, "Wait until it is initialised.")
+        traffic = [
+            {"latestRevision": True, "percent": routes.weight},
+            {"revisionName": promoted, "percent": routes.primary},
+        ]
+        return (rendered(asked, SERVICE, _target(asked).name, {"traffic": traffic}),)
+
+    def routes(self, asked: Asked, found: Found) -> Routes | None:
+        service = found.get(_target(asked))
+        parts = {} if service is None else {_side(part): part for part in service["spec"].get("traffic") or ()}
+        weight = parts.get(True, {}).get("percent", 0)
+        return Routes(weight=weight) if parts.keys() == {True, False} and 0 <= weight <= 100 else None
+
+    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+        """The route is the newest revision: what is under test."""
+        status = found.get(_target(asked), {}).get("status", {})
+        return {**asked.words, "route": status.get("latestCreatedRevisionName", "")}
+
+
+def _target(asked: Asked) -> Ref:
+    return ref(SERVICE, asked, asked.canary.spec.target_ref.name)
+
+
+def _promoted(service: Json) -> str:
+    name: str = (service["metadata"].get("annotations") or {}).get(PROMOTED, "")
+    return name
+
+
+def _side(part: Json) -> bool:
+    """Whether this part of the traffic is the canary's."""
+    return bool(part.get("latestRevision"))

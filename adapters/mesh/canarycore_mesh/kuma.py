@@ -1,0 +1,55 @@
+"""Kuma: a TrafficRoute, which is in no namespace. Its mesh is told by an annotation of the Canary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore import Routes
+from canarycore_mesh._objects import apex_metadata, ref, rendered, weight_of
+from canarycore_mesh._queries import of_envoy
+from canarycore_runtime.mesh import Kind, Mesh
+
+if TYPE_CHECKING:
+    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+
+TRAFFIC_ROUTE = Kind("kuma.io", "v1alpha1", "TrafficRoute", "trafficroutes", namespaced=False)
+
+_MESH = "kuma.io/mesh"
+_SERVICE = "kuma.io/service"
+
+
+class Kuma(Mesh):
+    """Provider `kuma`."""
+
+    queries = of_envoy('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
+
+    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+        return (ref(TRAFFIC_ROUTE, asked, asked.apex),)
+
+    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+        del found
+        spec = {
+            "sources": [{"match": {_SERVICE: "*"}}],
+            "destinations": [{"match": _service(asked, asked.apex)}],
+            "conf": {
+                "split": [
+                    {"weight": routes.primary, "destination": _service(asked, asked.primary)},
+                    {"weight": routes.weight, "destination": _service(asked, asked.canary_service)},
+                ]
+            },
+        }
+        mesh = dict(asked.canary.metadata.annotations).get(_MESH, "default")
+        return ({**rendered(asked, TRAFFIC_ROUTE, asked.apex, spec, apex_metadata(asked)), "mesh": mesh},)
+
+    def routes(self, asked: Asked, found: Found) -> Routes | None:
+        route = found.get(ref(TRAFFIC_ROUTE, asked, asked.apex))
+        split = [] if route is None else (route["spec"].get("conf") or {}).get("split") or []
+        parts = ((part.get("destination", {}).get(_SERVICE, ""), part.get("weight", 0)) for part in split)
+        sides = (_service(asked, name)[_SERVICE] for name in (asked.primary, asked.canary_service))
+        weight = weight_of(parts, *sides)
+        return None if weight is None else Routes(weight=weight)
+
+
+def _service(asked: Asked, name: str) -> Json:
+    """A Service as Kuma names it."""
+    return {_SERVICE: f"{name}_{asked.namespace}_svc_{asked.service['port']}"}

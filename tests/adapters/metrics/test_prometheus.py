@@ -67,14 +67,14 @@ async def source(server):
     ("body", "value"),
     [
         (vector("99.5"), 99.5),
-        (vector("1", "2"), 1),
+        (vector("1", "2"), 2),
         (json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [1700000000, "3"]}}), 3),
         (vector(), None),
         (vector("NaN"), None),
         (vector("+Inf"), math.inf),
     ],
 )
-async def test_the_first_sample_counts_and_what_is_no_number_is_no_data(server, source, body, value):
+async def test_the_last_sample_counts_and_what_is_no_number_is_no_data(server, source, body, value):
     server.answer = (200, body)
 
     answer = await source.query(ROLLOUT, question())
@@ -89,7 +89,8 @@ async def test_the_first_sample_counts_and_what_is_no_number_is_no_data(server, 
         (422, "parse error", "error response: Status 422 Unprocessable Entity: parse error"),
         (299, "not json", "error unmarshaling result: Expecting value, 'not json'"),
         (200, "{}", "error unmarshaling result: expected a vector or a scalar, '{}'"),
-        (200, '{"data": {"resultType": "matrix", "result": []}}', "error unmarshaling result: expected a vector"),
+        (200, '{"data": {"resultType": "matrix", "result": []}}', "query returned multiple values"),
+        (200, '{"data": {"resultType": "string", "result": []}}', "error unmarshaling result: expected a vector"),
         (200, vector("much"), "error unmarshaling result: expected a vector or a scalar"),
     ],
 )
@@ -120,6 +121,12 @@ async def test_the_query_is_rendered_before_it_is_put(server, source):
 
     assert server.requests[0].path == "/api/v1/query"
     assert server.requests[0].query["query"] == 'x{ns="test",svc="podinfo",dir="in"}[30s] + 1'
+
+
+async def test_white_space_is_sent_as_flagger_sends_it(server, source):
+    await source.value("\n\tsum(\n\t\tup\n\t)")
+
+    assert server.requests[0].query["query"] == " sum( up )"
 
 
 async def test_a_query_that_cannot_be_rendered_is_an_error_and_not_put(server, source):
@@ -159,8 +166,8 @@ async def test_credentials_and_headers_are_sent(server, secret, authorization):
     [
         ("", {}, "address is not a valid URL"),
         ("prometheus:9090", {}, "address is not a valid URL"),
-        ("http://prometheus", {"username": "me"}, "do not contain a password"),
-        ("http://prometheus", {"password": "hush"}, "do not contain a username"),
+        ("http://prometheus", {"username": "me"}, "does not contain password"),
+        ("http://prometheus", {"password": "hush"}, "does not contain username"),
     ],
 )
 def test_what_cannot_be_used_is_refused_at_once_and_no_secret_is_told(address, secret, complaint):
@@ -174,8 +181,8 @@ def test_what_cannot_be_used_is_refused_at_once_and_no_secret_is_told(address, s
     ("answer", "words"),
     [
         ((200, vector("1")), ""),
-        ((200, vector("2")), "prometheus not available: value is not 1 for query: vector(1)"),
-        ((503, "later"), "prometheus not available: running query failed: error response: Status 503 "),
+        ((200, vector("2")), "value is not 1 for query: vector(1)"),
+        ((503, "later"), "running query failed: error response: Status 503 "),
     ],
 )
 async def test_online_is_a_query_that_answers_one(server, source, answer, words):

@@ -1,0 +1,253 @@
+"""The port Notifier for alerts: each goes to the chats that the canary names, or else to the controller's own.
+
+    rollout.alerts → AlertProvider, with its Secret → the chat's adapter
+
+A canary with alerts of its own tells nobody else, whether or not one of them wants to hear a notice of that severity.
+An alert that one chat did not take is told again, and then only to those that have not heard it. What can never be told
+(a provider that is not there, a Secret without an address, a chat that refuses it) goes to the log and is over:
+a rollout does not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+from attrs import field, frozen
+
+from canarycore import Channel, Severity
+from canarycore.errors import CanaryError, Refused, WorldError
+from canarycore_kubernetes.pool import Pool
+from canarycore_kubernetes.secrets import Secrets
+from canarycore_kubernetes.templates import PROVIDERS, find
+from canarycore_runtime import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from canarycore import Alert, Notice, Rollout
+    from canarycore.manifest import Canary
+    from canarycore_kubernetes.cluster import Cluster
+    from canarycore_runtime.ports import Notifier
+
+CHANNEL = "general"
+USERNAME = "flagger"
+"""Of a provider that names none."""
+
+REMEMBERED = 1000
+"""Alerts of which is known who has heard them, until all have."""
+
+OWN = "the controller's own alert provider"
+ROUTING = "Traffic routing"
+
+_log = structlog.get_logger("canarycore.alerts")
+_RISING = tuple(Severity)
+
+
+@frozen(kw_only=True)
+class Chat:
+    """Where an alert goes, and as whose. All that may be secret is not printed."""
+
+    type: str
+    address: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    proxy: str = field(default="", repr=False)
+    channel: str = CHANNEL
+    username: str = USERNAME
+
+
+def everybody(
+    *,
+    slack_url: str = "",
+    slack_token: str = "",
+    slack_proxy_url: str = "",
+    slack_user: str = USERNAME,
+    slack_channel: str = "",
+    msteams_url: str = "",
+    msteams_proxy_url: str = "",
+) -> Chat | None:
+    """The controller's own chat, from its flags: Teams where it has an address, or else Slack, or none."""
+    if msteams_url:
+        return Chat(type="msteams", address=msteams_url, proxy=msteams_proxy_url)
+    if slack_url:
+        return Chat(
+            type="slack",
+            address=slack_url,
+            token=slack_token,
+            proxy=slack_proxy_url,
+            channel=slack_channel,
+            username=slack_user,
+        )
+    return None
+
+
+class Alerts:
+    """Tells alerts, while its context is open.
+
+    canary: the manifest behind a rollout; raises WorldError when it is gone. everybody: the chat of canaries without
+    alerts of their own. cluster_name: told in each alert, unless it is empty. cross_namespace: whether providers of
+    other namespaces may be used. adapter: the factory of a chat's adapter.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        canary: Callable[[Rollout], Canary],
+        everybody: Chat | None = None,
+        cluster_name: str = "",
+        cross_namespace: bool = True,
+        adapter: Callable[[str], Callable[..., Any]] = lambda name: load("notifiers", name),
+    ) -> None:
+        self._cluster = cluster
+        self._canary = canary
+        self._everybody = everybody
+        self._cluster_name = cluster_name
+        self._cross_namespace = cross_namespace
+        self._adapter = adapter
+        self._secrets = Secrets(cluster)
+        self._pool: Pool[Chat, Notifier] = Pool(self._open)
+        self._heard: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
+
+    async def __aenter__(self) -> Self:
+        await self._pool.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.__aexit__(kind, error, trace)
+
+    async def publish(self, rollout: Rollout, notice: Notice) -> None:
+        """Tell an alert to all who want it. Raises WorldError when one of them should be told again."""
+        if notice.channel is not Channel.ALERT:
+            return
+        key = (rollout.full_name, notice.key)
+        heard = self._remembered(key)
+        missing = [(place, alert) for place, alert in enumerate(self._wanted(rollout, notice)) if place not in heard]
+        told = await asyncio.gather(*(self._tell(rollout, notice, alert) for _, alert in missing))
+        heard.update(place for (place, _), trouble in zip(missing, told, strict=True) if not trouble)
+        troubles = "; ".join(trouble for trouble in told if trouble)
+        if troubles:
+            raise WorldError(troubles)
+        self._heard.pop(key, None)
+
+    def _wanted(self, rollout: Rollout, notice: Notice) -> tuple[Alert | None, ...]:
+        """Who wants to hear it; None is the controller's own chat."""
+        if rollout.alerts:
+            return tuple(alert for alert in rollout.alerts if _concerns(alert, notice))
+        return (None,) if self._everybody is not None else ()
+
+    async def _tell(self, rollout: Rollout, notice: Notice, alert: Alert | None) -> str:
+        """Empty when this receiver is done with it, else why it should be told again."""
+        name = OWN if alert is None else f"alert provider {alert.provider.name}.{_namespace(rollout, alert)}"
+        try:
+            await self._send(rollout, notice, alert)
+        except (CanaryError, ValueError) as error:
+            told = f"{name} error: {error}"
+            if isinstance(error, WorldError) and not isinstance(error, Refused):
+                return told
+            _log.warning("an alert is given up", canary=rollout.full_name, alert=notice.text, error=told)
+        return ""
+
+    async def _send(self, rollout: Rollout, notice: Notice, alert: Alert | None) -> None:
+        """Tell one receiver; with its Secret as it is now, where what is kept of it does not serve."""
+        chat, secret = await self._chat(rollout, alert)
+        try:
+            await self._send_to(chat, rollout, notice)
+        except WorldError:
+            if secret is None:
+                raise
+            self._secrets.forget(*secret)
+            renewed, _ = await self._chat(rollout, alert)
+            if renewed == chat:
+                raise
+            await self._send_to(renewed, rollout, notice)
+
+    async def _send_to(self, chat: Chat, rollout: Rollout, notice: Notice) -> None:
+        async with self._pool.lend(chat) as adapter:
+            await adapter.publish(rollout, notice)
+
+    # where it goes ----------------------------------------------------------------------------------------------
+
+    async def _chat(self, rollout: Rollout, alert: Alert | None) -> tuple[Chat, tuple[str, str] | None]:
+        """The receiver's chat, and the namespace and name of the Secret that it was made with."""
+        if alert is None:
+            assert self._everybody is not None, "nobody else is wanted without it"
+            return self._everybody, None
+        namespace, name = _namespace(rollout, alert), alert.provider.name
+        if namespace != rollout.namespace and not self._cross_namespace:
+            raise Refused(f"can't access alert provider {name}.{namespace}, cross-namespace references are blocked")
+        spec = (await find(self._cluster, PROVIDERS, namespace, name)).spec
+        address, token, secret = spec.address, "", None
+        if spec.secret_ref is not None:
+            secret = (namespace, spec.secret_ref.name)
+            values = await self._secrets.read(*secret)
+            if "address" not in values:
+                raise Refused(f"secret {secret[1]} does not contain an address: expected one, and perhaps a token")
+            address, token = values["address"], values.get("token", "")
+        chat = Chat(
+            type=spec.type,
+            address=address,
+            token=token,
+            proxy=spec.proxy,
+            channel=spec.channel or CHANNEL,
+            username=spec.username or USERNAME,
+        )
+        return chat, secret
+
+    def _open(self, chat: Chat) -> AbstractAsyncContextManager[Notifier]:
+        opened: AbstractAsyncContextManager[Notifier] = self._adapter(chat.type)(
+            chat.address,
+            token=chat.token,
+            proxy=chat.proxy,
+            channel=chat.channel,
+            username=chat.username,
+            fields=self._fields,
+        )
+        return opened
+
+    def _fields(self, rollout: Rollout, notice: Notice) -> Iterator[tuple[str, str]]:
+        """What is told beside the text, as (title, value)."""
+        if self._cluster_name:
+            yield "Cluster", self._cluster_name
+        if notice.details:
+            yield from policy(rollout, self._canary(rollout))
+
+    def _remembered(self, key: tuple[str, str]) -> set[int]:
+        """The places of those who have heard this alert."""
+        heard = self._heard.setdefault(key, set())
+        self._heard.move_to_end(key)
+        while len(self._heard) > REMEMBERED:
+            self._heard.popitem(last=False)
+        return heard
+
+
+def policy(rollout: Rollout, canary: Canary) -> Iterator[tuple[str, str]]:
+    """The policy's main figures, as Flagger words them: its own, and not what follows from them."""
+    yield "Target", f"{rollout.target.kind}/{rollout.target_name}"
+    yield "Failed checks threshold", str(rollout.threshold)
+    yield "Progress deadline", f"{rollout.progress_deadline:.0f}s"
+    analysis = canary.analysis
+    if analysis is None:
+        return
+    highest = f"max: {analysis.max_weight or 0}"
+    if analysis.iterations:
+        yield ROUTING, "A/B Testing" if analysis.match else "Blue/Green"
+    elif analysis.step_weight:
+        yield ROUTING, f"Weight step: {analysis.step_weight} {highest}"
+    elif analysis.step_weights:
+        yield ROUTING, f"Weight steps: {','.join(map(str, analysis.step_weights))} {highest}"
+
+
+def _concerns(alert: Alert, notice: Notice) -> bool:
+    """Whether the alert's severity is reached."""
+    return notice.severity is not None and _RISING.index(notice.severity) >= _RISING.index(alert.severity)
+
+
+def _namespace(rollout: Rollout, alert: Alert) -> str:
+    return alert.provider.namespace or rollout.namespace

@@ -1,0 +1,67 @@
+"""Secrets that providers are reached with: read when they are needed, and good for a minute.
+
+A provider is asked far more often than its Secret changes. Who is turned away with what is kept here calls `forget`, so
+that a Secret that was renewed does no harm meanwhile. No watch is needed for it, and so no right to list Secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from typing import TYPE_CHECKING
+
+from attrs import Factory, define
+
+from canarycore.errors import Refused
+from canarycore_kubernetes.kinds import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from canarycore_kubernetes.cluster import Cluster
+
+KEPT = 60.0
+"""Seconds for which a Secret is not read again."""
+
+
+@define(eq=False)
+class _Kept:
+    """A Secret's values, until when they are good (monotonic seconds), and the lock of who reads it."""
+
+    values: Mapping[str, str] = Factory(dict)
+    until: float = 0.0
+    reading: asyncio.Lock = Factory(asyncio.Lock)
+
+
+class Secrets:
+    """The Secrets of a cluster, as text."""
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._kept: dict[tuple[str, str], _Kept] = {}
+
+    async def read(self, namespace: str, name: str) -> Mapping[str, str]:
+        """The Secret's values by their names. Raises Refused when there is none, and WorldError."""
+        kept = self._kept.setdefault((namespace, name), _Kept())
+        async with kept.reading:
+            if self._clock() >= kept.until:
+                kept.values = await self._fetch(namespace, name)
+                kept.until = self._clock() + KEPT
+            return kept.values
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Read it again when it is needed next."""
+        self._kept.pop((namespace, name), None)
+
+    async def _fetch(self, namespace: str, name: str) -> Mapping[str, str]:
+        body = await self._cluster.get(SECRET, namespace, name)
+        if body is None:
+            raise Refused(f'secrets "{name}" not found')
+        return {key: _text(value) for key, value in (body.get("data") or {}).items()}
+
+
+def _text(value: str) -> str:
+    """A value, without the line break that `echo` puts behind it and no header or address can carry."""
+    return base64.b64decode(value).decode(errors="replace").rstrip("\r\n")

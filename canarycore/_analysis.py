@@ -91,7 +91,7 @@ def _percent(value: float, is_bound: bool) -> str:
 
 def _duration(value: float, is_bound: bool) -> str:
     del is_bound
-    return _go.milliseconds(value)
+    return _go.duration(int(value) * _go.NANOSECONDS["ms"])
 
 
 def _plain(value: float, is_bound: bool) -> str:

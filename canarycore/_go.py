@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import math
 
-_UNITS_MS = ((3_600_000, "h"), (60_000, "m"))
+NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "\u00b5s": 1_000,  # micro sign
+    "\u03bcs": 1_000,  # Greek letter mu
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+"""Units of a duration. There is no day: its length is not fixed."""
 
 
 def number(value: float) -> str:
@@ -19,17 +29,26 @@ def number(value: float) -> str:
     return text if "e" not in text or abs(value) < 1e-4 or abs(value) >= 1e21 else f"{value:f}".rstrip("0")
 
 
-def milliseconds(value: float) -> str:
-    """`value` milliseconds as Go's `time.Duration` prints them: 500ms, 1.2s, 1m0s. Fractions are cut off."""
-    total = int(value)
-    if total == 0:
+def duration(nanoseconds: int) -> str:
+    """`nanoseconds` as Go's `time.Duration` prints them: 0s, 500ms, 1.2s, 1m0s, 1h0m0s."""
+    sign, left = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    if left == 0:
         return "0s"
-    sign, total = ("-", -total) if total < 0 else ("", total)
-    if total < 1000:
-        return f"{sign}{total}ms"
-    text, rest = "", total
-    for size, unit in _UNITS_MS:
-        if total >= size:
-            text += f"{rest // size}{unit}"
-            rest %= size
-    return f"{sign}{text}{number(rest / 1000)}s"
+    if left < NANOSECONDS["s"]:
+        unit = next(unit for unit in ("ms", "\u00b5s", "ns") if left >= NANOSECONDS[unit])
+        return f"{sign}{_decimal(left, NANOSECONDS[unit])}{unit}"
+    minutes, rest = divmod(left, NANOSECONDS["m"])
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(rest, NANOSECONDS['s'])}s"
+    if hours:
+        text = f"{hours}h{minutes}m{text}"
+    elif minutes:
+        text = f"{minutes}m{text}"
+    return sign + text
+
+
+def _decimal(nanoseconds: int, unit: int) -> str:
+    """`nanoseconds` counted in `unit`, exact and without trailing zeros."""
+    whole, rest = divmod(nanoseconds, unit)
+    digits = len(str(unit)) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")

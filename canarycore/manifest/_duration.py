@@ -9,17 +9,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-NANOSECONDS = {
-    "ns": 1,
-    "us": 1_000,
-    "\u00b5s": 1_000,  # micro sign
-    "\u03bcs": 1_000,  # Greek letter mu
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-"""Go's units. There is no day: its length is not fixed."""
+from canarycore._go import NANOSECONDS, duration
 
 LONGEST = 2**63 - 1
 """Go keeps nanoseconds in 64 bits: about 292 years."""
@@ -64,25 +54,4 @@ def _complaint(text: str, rest: str) -> str:
 
 def format_duration(seconds: float) -> str:
     """A duration as Go's `Duration.String` prints it: "1m30s", "1.2s", "500ms", "0s"."""
-    left = round(Fraction(seconds) * _SECOND)
-    sign, left = ("-", -left) if left < 0 else ("", left)
-    if left == 0:
-        return "0s"
-    if left < _SECOND:
-        unit = next(unit for unit in ("ms", "\u00b5s", "ns") if left >= NANOSECONDS[unit])
-        return f"{sign}{_decimal(left, NANOSECONDS[unit])}{unit}"
-    minutes, rest = divmod(left, NANOSECONDS["m"])
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_decimal(rest, _SECOND)}s"
-    if hours:
-        text = f"{hours}h{minutes}m{text}"
-    elif minutes:
-        text = f"{minutes}m{text}"
-    return sign + text
-
-
-def _decimal(nanoseconds: int, unit: int) -> str:
-    """`nanoseconds` counted in `unit`, exact and without trailing zeros."""
-    whole, rest = divmod(nanoseconds, unit)
-    digits = len(str(unit)) - 1
-    return f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")
+    return duration(round(Fraction(seconds) * _SECOND))

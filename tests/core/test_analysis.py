@@ -61,6 +61,7 @@ TEXTS = [
     ),
     (SUCCESS_RATE, Got(error="timed out"), "Prometheus query failed: running query failed: timed out"),
     (DURATION, Got(value=1200.0), "Halt podinfo.test advancement request duration 1.2s > 500ms"),
+    (DURATION, Got(value=3_600_000.0), "Halt podinfo.test advancement request duration 1h0m0s > 500ms"),
     (
         DURATION,
         Got(),

@@ -9,10 +9,9 @@ from __future__ import annotations
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from canarycore import _go
 from canarycore._enum import OneOf
+from canarycore._record import record
 from canarycore._spec import Check, CheckKind
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Verdict(OneOf):
     ERROR = "error"
 
 
-@frozen
+@record
 class Judgement:
     """One check's verdict on the answer it got (`answer.value` is in the check's unit)."""
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define
 
 from canarycore._analysis import Judgement
 from canarycore._goal import Plan
 from canarycore._notices import Notice, Tell
 from canarycore._phases import IDLE, Phase, Rule
 from canarycore._questions import Answer, Ask, HookAnswer, HookQuestion, Question
+from canarycore._record import record
 from canarycore._spec import Hook, Rollout
 from canarycore._status import Reason, Status
-from canarycore._world import World
+from canarycore._world import Workload, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ EPSILON = 1e-6
 """Seconds by which a clock may be early: a timer that fires a hair too soon must not cost an interval."""
 
 
-@frozen
+@record
 class Known:
     """All that a decision may rest on: one observation, and the answers got so far by their question's key."""
 
@@ -37,7 +38,7 @@ class Known:
     answers: Mapping[str, Answer] = {}
 
 
-@frozen
+@record
 class Because:
     """Why: the rule that fired, hooks and sources asked and their answers, and each check's verdict on its value.
 
@@ -63,7 +64,7 @@ class Because:
         return "; ".join(parts)
 
 
-@frozen
+@record
 class Decision:
     """What was decided.
 
@@ -89,25 +90,29 @@ Questioning = Generator[Ask, "Mapping[str, Answer]", "Decision | None"]
 """Part of a decision: None when its guards let the rollout pass."""
 
 
-@define
+@define(init=False)
 class Case:
-    """One decision under way: the inputs, and what has been asked and told so far."""
+    """One decision under way: the inputs, and what has been asked and told so far.
+
+    poll: how many intervals have passed since the last analysis; nothing is due at 0.
+    """
 
     rollout: Rollout
     status: Status
     world: World
-    asked: tuple[tuple[Question, Answer], ...] = ()
-    judgements: tuple[Judgement, ...] = ()
-    told: list[tuple[Tell, tuple[str, ...], bool]] = field(factory=list)
-    detail: str = ""
-    poll: int = field(init=False)
+    poll: int
+    asked: tuple[tuple[Question, Answer], ...]
+    judgements: tuple[Judgement, ...]
+    told: list[tuple[Tell, tuple[str, ...], bool]]
+    detail: str
+
+    def __init__(self, rollout: Rollout, status: Status, world: World) -> None:
+        self.rollout, self.status, self.world = rollout, status, world
+        age = world.now - status.analysed_at + EPSILON
+        self.poll = int(age // rollout.interval) if age > 0 else 0
+        self.asked, self.judgements, self.told, self.detail = (), (), [], ""
 
     # time -------------------------------------------------------------------------------------------------------
-
-    @poll.default
-    def _whole_intervals(self) -> int:
-        """How many intervals have passed since the last analysis; nothing is due at 0."""
-        return max(0, int((self.world.now - self.status.analysed_at + EPSILON) // self.rollout.interval))
 
     @property
     def next_poll(self) -> float:
@@ -117,6 +122,11 @@ class Case:
     def overdue(self) -> bool:
         """Whether the world has failed to follow for longer than the progress deadline allows."""
         return self.expired(self.status.analysed_at + self.rollout.interval)
+
+    def missing_since(self, side: Workload) -> float:
+        """Since when pods of this side have been missing in this phase; where nobody tells, since the last analysis."""
+        told, status = side.unready_since, self.status
+        return max(status.analysed_at if told is None else told, status.since or 0.0)
 
     def expired(self, since: float) -> bool:
         return self.world.now + EPSILON >= since + self.rollout.progress_deadline
@@ -135,15 +145,17 @@ class Case:
         for what, args in plan.notes:
             self.told.append((what, args, what.value.severity is None))
 
-    def _notices(self, phase: Phase, poll: int | None) -> tuple[Notice, ...]:
+    def _notices(self, after: Phase, again: str = "") -> tuple[Notice, ...]:
+        """What was told, as notices of a decision that leads to `after`. `again` tells a repeat from the first."""
         status, names = self.status, self.rollout.names
-        stem = f"{status.applied}@{status.analysed_at}/{status.phase._value_}/"
+        before = status.phase
+        stem = f"{status.applied}@{status.analysed_at}/{before._value_}/"
         return tuple(
             [
                 Notice(
                     what,
-                    stem + what._name_ + "/".join(args) + (f"#{poll}" if repeats and poll is not None else ""),
-                    phase if what in _TOLD_AFTER else status.phase,
+                    f"{stem}{what._name_}{'/'.join(args)}{again if repeats else ''}",
+                    after if what in _TOLD_AFTER else before,
                     names,
                     args,
                 )
@@ -176,7 +188,7 @@ class Case:
     def wait(self, rule: Rule, wake: float | None) -> Decision:
         """Nothing is written."""
         status = self.status
-        notices = self._notices(status.phase, self.poll) if self.told else ()
+        notices = self._notices(status.phase, f"#{self.poll}") if self.told else ()
         because = Because(rule, status.phase, status.phase, self.detail, self.asked, self.judgements)
         return Decision(status, notices, wake, because)
 
@@ -186,7 +198,7 @@ class Case:
         changes["outbox"] = ()
         after = before.but(**changes)
         because = Because(rule, before.phase, after.phase, self.detail, self.asked, self.judgements)
-        notices = self._notices(after.phase, None) if self.told else ()
+        notices = self._notices(after.phase) if self.told else ()
         return Decision(after, notices, self.world.now if wake is None else wake, because)
 
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from canarycore._analysis import Judgement, Verdict, judge
 from canarycore._case import Case, Decision, Questioning, Thinking
-from canarycore._ladder import GROUND, Rung, Strategy
+from canarycore._ladder import Rung, Strategy
 from canarycore._moves import counted, fail, promote
 from canarycore._notices import Tell
 from canarycore._phases import Phase, Rule
 from canarycore._questions import Answer, Ask, MetricQuestion
-from canarycore._spec import Check, HookType, NoData
+from canarycore._spec import HookType, NoData
 from canarycore._status import Reason
 
 if TYPE_CHECKING:
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 def analyse(case: Case) -> Thinking:
     """Hooks in order, then metrics at once, then gates."""
-    hooks, checks = case.rollout.hooks_by_type, case.rollout.checks_in_order
-    climbing = not case.status.rung == GROUND  # noqa: SIM201  attrs' != is a second call, and this is the hot path
+    rollout, climbing = case.rollout, not case.status.rung.is_ground
     kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
     if not climbing:
         case.tell(Tell.STARTING)
-    outcome = (yield from _checking_hooks(case, kind)) if hooks[kind] else None
-    if outcome is None and climbing and checks:
-        questions = _metric_questions(case, checks)
+    outcome = (yield from _checking_hooks(case, kind)) if rollout.hooks_by_type[kind] else None
+    if outcome is None and climbing and rollout.checks_by_place:
+        stem, revision = case.key("metric", ""), case.status.applied
+        questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in rollout.checks_by_place])
         outcome = _verdict(case, questions, (yield Ask(questions)))
-    if outcome is None and (hooks[HookType.CONFIRM_TRAFFIC_INCREASE] or hooks[HookType.CONFIRM_PROMOTION]):
+    if outcome is None and rollout.has_gates:
         outcome = yield from _gates(case)
     return outcome or _climb(case)
 
@@ -57,18 +57,13 @@ def _checking_hooks(case: Case, kind: HookType) -> Questioning:
     return None
 
 
-def _metric_questions(case: Case, checks: tuple[Check, ...]) -> tuple[MetricQuestion, ...]:
-    stem, revision, places = case.key("metric", ""), case.status.applied, case.rollout.check_places
-    return tuple([MetricQuestion(stem + place, check, revision) for place, check in zip(places, checks, strict=True)])
-
-
 def _verdict(case: Case, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]) -> Decision | None:
     """None when all checks passed; the first that did not is told, in Flagger's order."""
     enough = case.rollout.min_samples
     judgements = [judge(asked.check, answers[asked.key], enough) for asked in questions]  # type: ignore[arg-type]
-    case.judgements = tuple(judgements)
+    case.judgements, passed = tuple(judgements), Verdict.PASS
     for judgement in judgements:
-        if judgement.verdict is not Verdict.PASS:
+        if judgement.verdict is not passed:
             return _did_not_pass(case)
     return None
 

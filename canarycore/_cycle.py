@@ -22,11 +22,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from canarycore._case import Decision
 from canarycore._decide import deliberate
 from canarycore._goal import converge, goal
+from canarycore._record import record
 from canarycore.errors import Conflict, Unanswered, WorldError
 
 if TYPE_CHECKING:
@@ -40,33 +41,33 @@ if TYPE_CHECKING:
     from canarycore._world import World
 
 
-@frozen
+@record
 class Observe:
     """Look at the rollout, its status and the world, all at one moment."""
 
 
-@frozen
+@record
 class Fetch:
     """Answer these questions, concurrently if possible."""
 
     questions: tuple[Question, ...]
 
 
-@frozen
+@record
 class Commit:
     """Make this status durable, unless somebody else was first."""
 
     status: Status
 
 
-@frozen
+@record
 class Apply:
     """Carry this effect out."""
 
     effect: Effect
 
 
-@frozen
+@record
 class Publish:
     """Tell this notice."""
 
@@ -76,7 +77,7 @@ class Publish:
 Request = Observe | Fetch | Commit | Apply | Publish
 
 
-@frozen
+@record
 class Seen:
     """The answer to Observe."""
 
@@ -85,7 +86,7 @@ class Seen:
     world: World
 
 
-@frozen
+@record
 class Rest:
     """A cycle's end. `wake`: when to look again (seconds; None: at the next change). `troubles`: what went wrong.
 

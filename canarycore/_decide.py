@@ -27,7 +27,17 @@ from canarycore._climb import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
 from canarycore._goal import converge, goal, in_step, unready
 from canarycore._ladder import GROUND, Rung
-from canarycore._moves import being_taken_back, counted, fail, pending_work, promote, restart, start, withdraw
+from canarycore._moves import (
+    being_taken_back,
+    counted,
+    fail,
+    has_kept_the_rejected,
+    pending_work,
+    promote,
+    restart,
+    start,
+    withdraw,
+)
 from canarycore._notices import Tell
 from canarycore._phases import OVER, Phase, Rule
 from canarycore._questions import Answer, Ask, SourcesAnswer, SourcesQuestion
@@ -56,7 +66,18 @@ def decide(rollout: Rollout, status: Status, known: Known) -> Outcome:
 
 def deliberate(rollout: Rollout, status: Status, world: World) -> Thinking:
     """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
-    case = Case(rollout, status, world)
+    outcome = _outcome(Case(rollout, status, world))
+    return _decided(outcome) if isinstance(outcome, Decision) else outcome
+
+
+def _decided(decision: Decision) -> Thinking:
+    """Nothing has to be asked."""
+    yield from ()
+    return decision
+
+
+def _outcome(case: Case) -> Decision | Thinking:
+    rollout, status, world = case.rollout, case.status, case.world
     phase, command = status.phase, world.command
     if status.since is None:
         return _detect(case)
@@ -69,8 +90,7 @@ def deliberate(rollout: Rollout, status: Status, world: World) -> Thinking:
         decision = COMMANDS[command.kind](case, command)
         if decision is not None:
             return decision
-    outcome = _PHASES[phase](case)
-    return outcome if isinstance(outcome, Decision) else (yield from outcome)
+    return _PHASES[phase](case)
 
 
 def _detect(case: Case) -> Decision:
@@ -149,7 +169,7 @@ def _idle(case: Case) -> Decision | Thinking:
     if not plan.done:
         if being_taken_back(case):
             case.tell(Tell.TAKING_BACK, status.promoted)
-        elif _stranded(case):
+        elif has_kept_the_rejected(case):
             case.tell(Tell.STRANDED)
         case.tell_plan(plan)
         drained = status.drain_until if status.drain_until > world.now else case.next_poll
@@ -159,12 +179,6 @@ def _idle(case: Case) -> Decision | Thinking:
     if target is not None and target.desired > 0:
         case.tell_once(Tell.SCALED_BY_HAND, str(target.desired))
     return case.wait(Rule.IDLE, None)
-
-
-def _stranded(case: Case) -> bool:
-    """Whether a failed rollout has left the primary with a revision that it cannot be relieved of."""
-    status, primary = case.status, case.world.primary
-    return status.phase is Phase.FAILED and primary is not None and primary.revision != status.promoted
 
 
 def _post_rollout(case: Case) -> Thinking:
@@ -218,32 +232,40 @@ def _waiting(case: Case) -> Thinking:
     return (yield from _start_when_confirmed(case))
 
 
-def _active(case: Case) -> Thinking:
-    rollout, status, world = case.rollout, case.status, case.world
-    target = world.target
+def _active(case: Case) -> Decision | Thinking:
+    rollout, status = case.rollout, case.status
+    target = case.world.target
     if target is None:
         case.tell(Tell.TARGET_MISSING)
         return case.wait(Rule.UNREADY, case.next_poll)
     if target.revision != status.applied:
         return withdraw(case) if target.revision == status.promoted else restart(case)
-    poll = case.poll
-    if poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:
-        outcome = yield from _rollback_hooks(case)
-        if outcome is not None:
-            return outcome
-    if not in_step(rollout, status, world):
+    if case.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:
+        return _active_unless_rolled_back(case, target)
+    return _under_analysis(case, target)
+
+
+def _active_unless_rolled_back(case: Case, target: Workload) -> Thinking:
+    rolled_back = yield from _rollback_hooks(case)
+    outcome = rolled_back or _under_analysis(case, target)
+    return outcome if isinstance(outcome, Decision) else (yield from outcome)
+
+
+def _under_analysis(case: Case, target: Workload) -> Decision | Thinking:
+    rollout, status = case.rollout, case.status
+    if not in_step(rollout, status, case.world):
         outcome = _out_of_step(case, target)
         if outcome is not None:
             return outcome
     if status.paused:
         return case.wait(Rule.ON_HOLD, None)
-    if not poll:
+    if not case.poll:
         return case.wait(Rule.NOT_DUE, case.next_poll)
     if rollout.skip_analysis:
         return promote(case, Rule.SKIPPED, Reason.SKIPPED)
     if status.failed_checks >= rollout.threshold:
         return roll_back_checks(case, status.failed_checks)
-    return (yield from analyse(case))
+    return analyse(case)
 
 
 def _rollback_hooks(case: Case) -> Questioning:
@@ -306,12 +328,9 @@ def _lacking_since(case: Case, side: Workload, *, is_primary: bool) -> float | N
     nothing: then the canary's own have been awaited since the analysis began, if it could begin as soon as they came.
     Later, or behind a gate that may have been closed for long, they lack for a moment, as when they are scaled.
     """
-    status, rollout = case.status, case.rollout
-    if side.unready_since is not None:
-        return max(side.unready_since, status.since or 0.0)
-    if is_primary or status.rung != GROUND or status.paused or rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]:
-        return None
-    return status.analysed_at
+    status, gates = case.status, case.rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]
+    is_awaited = status.rung.is_ground and not (is_primary or status.paused or gates)
+    return case.missing_since(side) if is_awaited or side.unready_since is not None else None
 
 
 def _roll_back_late(case: Case, why: str) -> Decision:
@@ -349,7 +368,7 @@ def _primary_settling(case: Case) -> Decision | None:
         case.detail = reason
         case.tell(Tell.PRIMARY_UNREADY, reason)
         case.tell_plan(plan)
-        since = max(primary.unready_since or status.analysed_at, status.since or 0.0)
+        since = case.missing_since(primary)
         if primary.stuck or case.expired(since):
             return _fail_promotion(case, f"{rollout.primary_name} not ready: {reason}")
         return case.wait(Rule.UNREADY, min(case.next_poll, since + rollout.progress_deadline))

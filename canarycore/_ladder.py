@@ -3,9 +3,9 @@
 A **rung** says where traffic is: how much of it goes to the canary (`weight`, percent), whether live requests are
 copied to it (`mirrored`), whether requests that match a header or cookie go to it (`matched`), and the count of the
 check there (`iteration`). What follows from it is kept ready: its `routes`, whether it is `exposed` (any live request,
-or a copy of one, reaches the canary), and its `words`. A **ladder** is the owner's policy for climbing: rung 0 is
-`GROUND` (the canary is up and gets nothing), each later rung is left only by a pass, and past the top rung the revision
-is promoted.
+or a copy of one, reaches the canary), whether it `is_ground`, and its `words`. A **ladder** is the owner's policy for
+climbing: rung 0 is `GROUND` (the canary is up and gets nothing), each later rung is left only by a pass, and past the
+top rung the revision is promoted.
 
 The status stores the rung by value, never by index, and `Ladder.after` works from any value. So when the owner edits
 the steps while a rollout is under way no weight moves by itself: the next rung follows from where traffic is now.
@@ -44,6 +44,7 @@ class Rung:
     iteration: int = 0
     routes: Routes = field(init=False, eq=False, repr=False)
     exposed: bool = field(init=False, eq=False, repr=False)
+    is_ground: bool = field(init=False, eq=False, repr=False)
     words: str = field(init=False, eq=False, repr=False)
 
     @routes.default
@@ -53,6 +54,10 @@ class Rung:
     @exposed.default
     def _is_exposed(self) -> bool:
         return self.routes.exposed
+
+    @is_ground.default
+    def _is_at_the_bottom(self) -> bool:
+        return not self.exposed and not self.iteration
 
     @words.default
     def _in_words(self) -> str:

@@ -88,10 +88,10 @@ def counted(case: Case, rule: Rule, **changes: Any) -> Decision:
 
 def being_taken_back(case: Case) -> bool:
     """Whether the primary still carries a rejected revision that it can be relieved of."""
+    return has_kept_the_rejected(case) and case.status.promoted in case.world.kept
+
+
+def has_kept_the_rejected(case: Case) -> bool:
+    """Whether a failed rollout has left the primary with another revision than the promoted one."""
     status, primary = case.status, case.world.primary
-    return (
-        status.phase is Phase.FAILED
-        and primary is not None
-        and primary.revision != status.promoted
-        and status.promoted in case.world.kept
-    )
+    return status.phase is Phase.FAILED and primary is not None and primary.revision != status.promoted

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from canarycore._enum import OneOf
+from canarycore._record import record
 from canarycore._spec import Severity
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Tell(OneOf):
     SCALED_BY_HAND = _warning("{target} was scaled to {0} while nothing is under way: leaving it alone")
 
 
-@frozen
+@record
 class Notice:
     """One thing told. `phase` is the phase that receivers are told. `key` is stable: a repeat has the same one."""
 

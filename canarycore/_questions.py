@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
+from canarycore._record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from canarycore._spec import Check, Hook
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class HookAnswer:
     """`passed`: the receiver answered with a status of at most 202. `text`: its body, or why there was no answer."""
 
@@ -27,7 +27,7 @@ class HookAnswer:
     text: str = ""
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class MetricAnswer:
     """`value` in the check's unit; None with an empty `error` means that the source has no data.
 
@@ -39,7 +39,7 @@ class MetricAnswer:
     error: str = ""
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class SourcesAnswer:
     """`error` is empty when all sources are online."""
 
@@ -49,7 +49,7 @@ class SourcesAnswer:
 Answer = HookAnswer | MetricAnswer | SourcesAnswer
 
 
-@frozen
+@record
 class HookQuestion:
     """Call this webhook, and tell it this phase and revision."""
 
@@ -60,7 +60,7 @@ class HookQuestion:
     revision: str
 
 
-@frozen
+@record
 class MetricQuestion:
     """Query this check's metric for the canary's revision."""
 
@@ -70,7 +70,7 @@ class MetricQuestion:
     revision: str
 
 
-@frozen
+@record
 class SourcesQuestion:
     """Whether the metric sources of these checks are online."""
 
@@ -82,7 +82,7 @@ class SourcesQuestion:
 Question = HookQuestion | MetricQuestion | SourcesQuestion
 
 
-@frozen
+@record
 class Ask:
     """What `decide` needs to know before it can go on; the questions may be put concurrently."""
 

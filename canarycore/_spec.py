@@ -184,12 +184,18 @@ class Rollout:
     autoscaled: bool = False
     drain: float = field(default=1.0, validator=ge(0))
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
+    has_gates: bool = field(init=False, eq=False, repr=False)
     checks_in_order: tuple[Check, ...] = field(init=False, eq=False, repr=False)
-    check_places: tuple[str, ...] = field(init=False, eq=False, repr=False)
+    checks_by_place: tuple[tuple[str, Check], ...] = field(init=False, eq=False, repr=False)
 
     @hooks_by_type.default
     def _sorted_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
         return {kind: tuple(hook for hook in self.hooks if hook.type is kind) for kind in HookType}
+
+    @has_gates.default
+    def _is_held_up_on_its_climb(self) -> bool:
+        gates = self.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE], self.hooks_by_type[HookType.CONFIRM_PROMOTION]
+        return any(gates)
 
     names: tuple[tuple[str, str], ...] = field(init=False, eq=False, repr=False)
 
@@ -207,10 +213,10 @@ class Rollout:
     def _as_flagger_runs_them(self) -> tuple[Check, ...]:
         return tuple(sorted(self.checks, key=lambda check: check.kind is CheckKind.TEMPLATE))
 
-    @check_places.default
-    def _told_apart(self) -> tuple[str, ...]:
+    @checks_by_place.default
+    def _told_apart(self) -> tuple[tuple[str, Check], ...]:
         """Names need not be unique: a built-in metric may bring a query of its own under the same one."""
-        return tuple(f"{place}/{check.name}" for place, check in enumerate(self.checks_in_order))
+        return tuple((f"{place}/{check.name}", check) for place, check in enumerate(self.checks_in_order))
 
     @property
     def full_name(self) -> str:

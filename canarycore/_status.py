@@ -75,8 +75,9 @@ class Status:
     def but(self, **changes: Any) -> Status:
         """This status with some fields changed."""
         new = _blank(Status)
-        new.__dict__.update(self.__dict__)
-        new.__dict__.update(changes)
+        values = new.__dict__
+        values.update(self.__dict__)
+        values.update(changes)
         return new
 
     @property

@@ -121,8 +121,8 @@ DEFECTS: tuple[Defect, ...] = (
         "_decide.py",
         "    if target.revision != status.applied:\n"
         "        return withdraw(case) if target.revision == status.promoted else restart(case)\n"
-        "    poll",
-        "    if target.revision != status.applied:\n        return restart(case)\n    poll",
+        "    if case.poll",
+        "    if target.revision != status.applied:\n        return restart(case)\n    if case.poll",
         "test_defects.py",
     ),
     _core(
@@ -198,9 +198,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "gates are asked before metrics",
         "_climb.py",
-        "    outcome = (yield from _checking_hooks(case, kind)) if hooks[kind] else None\n",
-        "    outcome = yield from _gates(case)\n"
-        "    outcome = outcome or ((yield from _checking_hooks(case, kind)) if hooks[kind] else None)\n",
+        "    outcome = (yield from _checking_hooks(case, kind)) if",
+        "    outcome = yield from _gates(case)\n    outcome = outcome or (yield from _checking_hooks(case, kind)) if",
         "test_notices.py",
     ),
     _core(
@@ -214,8 +213,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "an analysis does not wait for the interval",
         "_decide.py",
-        "    if not poll:\n        return case.wait(Rule.NOT_DUE, case.next_poll)\n    if rollout.skip_analysis:\n",
-        "    if rollout.skip_analysis:\n",
+        "        return case.wait(Rule.NOT_DUE, case.next_poll)\n    if rollout.skip_analysis:\n",
+        "        pass\n    if rollout.skip_analysis:\n",
         "test_ladder.py",
     ),
     _core(
@@ -228,8 +227,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a pause is not kept",
         "_decide.py",
-        "    if status.paused:\n        return case.wait(Rule.ON_HOLD, None)\n    if not poll:\n",
-        "    if not poll:\n",
+        "    if status.paused:\n        return case.wait(Rule.ON_HOLD, None)\n    if not case.poll:\n",
+        "    if not case.poll:\n",
         "test_commands.py",
     ),
     _core(
@@ -250,8 +249,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "rollback hooks are asked only when all is ready",
         "_decide.py",
-        "    if poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:\n",
-        "    if poll and not status.paused and in_step(rollout, status, world):\n",
+        "    if case.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:\n",
+        "    if case.poll and not status.paused and in_step(rollout, status, case.world):\n",
         "test_defects.py",
     ),
     _core(

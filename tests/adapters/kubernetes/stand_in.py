@@ -1,0 +1,70 @@
+"""A cluster of a few objects, for what only reads: caches and `get`, and how often the server was asked."""
+
+from __future__ import annotations
+
+import base64
+
+from canarycore.errors import WorldError
+from canarycore.manifest import parse, resolve
+
+
+class Objects:
+    """Stands in for a Cluster. `down`: whatever is asked of the server fails."""
+
+    def __init__(self, *bodies):
+        self.bodies = {}
+        self.reads = []
+        self.down = False
+        self.put(*bodies)
+
+    def put(self, *bodies):
+        for body in bodies:
+            body = dict(body, metadata={"namespace": "default"} | body["metadata"])
+            if body["kind"] == "Secret":
+                texts = body.pop("stringData", {}).items()
+                body["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in texts}
+            self.bodies[body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]] = body
+
+    def cache(self, view):
+        return Cached(self, view)
+
+    async def get(self, kind, namespace, name):
+        self.reads.append((kind.kind, namespace, name))
+        if self.down:
+            raise WorldError("the API server cannot be reached")
+        return self.bodies.get((kind.kind, namespace, name))
+
+
+class Cached:
+    def __init__(self, objects, view):
+        self.objects, self.view = objects, view
+
+    async def ready(self):
+        return self
+
+    def get(self, namespace, name):
+        body = self.objects.bodies.get((self.view.kind.kind, namespace, name))
+        return None if body is None else self.view.project(body, None)
+
+
+class Canaries:
+    """What the store knows: manifests behind rollouts."""
+
+    def __init__(self):
+        self.canaries = {}
+
+    def add(self, manifest, provider="istio"):
+        canary = parse(manifest)
+        rollout = resolve(canary, provider=provider)
+        self.canaries[rollout.full_name] = canary
+        return rollout
+
+    def __call__(self, rollout):
+        canary = self.canaries.get(rollout.full_name)
+        if canary is None:
+            raise WorldError(f"canary {rollout.full_name} is gone")
+        return canary
+
+
+def secret(name, namespace="default", **values):
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "stringData": values}

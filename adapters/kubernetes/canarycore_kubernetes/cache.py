@@ -230,7 +230,7 @@ class Cache(Generic[T]):
             return False
         try:
             value = self.view.project(body, None if held is None else held[1])
-        except Exception:  # one object that cannot be read must not hide the others
+        except Exception:  # noqa: BLE001 - one object that cannot be read must not hide the others
             _log.exception("%s %s cannot be read, and counts as absent", self.view.kind.kind, "/".join(place))
             return self._held.pop(place, None) is not None
         self._held[place] = (version, value)
@@ -244,8 +244,9 @@ class Cache(Generic[T]):
             self._changed(place)
 
     def _changed(self, place: Place) -> None:
-        for callback in self._subscribers:
-            callback(*place)
+        if self.synced.is_set():  # what the first list finds is no change: it was there
+            for callback in self._subscribers:
+                callback(*place)
         for key in self._lookers.pop(place, ()):
             self._tell(key)
 

@@ -1,48 +1,117 @@
-"""The port StatusStore: Canary resources as rollouts, their statuses under an optimistic lock."""
+"""The port StatusStore: rollouts from Canary resources, their statuses in the status subresource.
+
+A commit is one merge patch under the resourceVersion that was loaded: the optimistic lock. What was committed is in the
+cache when `commit` returns, so a load never answers with less than what was committed here.
+
+Beside the status there is some upkeep, done when a rollout is loaded, and only where something has to be changed:
+
+- A Canary with revertOnDeletion carries our finalizer (Flagger's name) before its first commit, or its objects could be
+  gone before they are given back. It is taken off once the end of the rollout is stored and was told, or when the owner
+  no longer wants it; after a crash in between, whoever loads next takes it off.
+- A Canary that cannot be used is not run. Why is told by an Event, once per generation, and by a condition for as long
+  as it is so.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from canarycore import CommandKind, Phase
+from canarycore.errors import WorldError
+from canarycore_kubernetes.canaries import COMMAND, VALID, Broken, Held
+from canarycore_kubernetes.events import Told
+from canarycore_kubernetes.kinds import CANARY
+from canarycore_kubernetes.statuses import written
 
 if TYPE_CHECKING:
-    from canarycore import Rollout, Status
-    from canarycore.manifest import Canary
+    from canarycore import Status
+    from canarycore_kubernetes.canaries import Canaries
     from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.events import Events
     from canarycore_runtime.mesh import Json
     from canarycore_runtime.ports import Stored
 
-
-@frozen(kw_only=True)
-class Held:
-    """What is held of a Canary. `canary` is its manifest, as `Asked.canary` wants it."""
-
-    canary: Canary
-    uid: str
-
-    @property
-    def owner(self) -> Json:
-        """The owner reference of what is made for this Canary."""
-        raise NotImplementedError
+FINALIZER = "finalizer.flagger.app"
 
 
 class CanaryStore:
-    """The rollouts that the cluster's Canary resources ask for. `provider` is the one of a Canary that names none."""
+    """The rollouts that the cluster's Canaries ask for."""
 
-    def __init__(self, cluster: Cluster, *, provider: str = "istio") -> None:
+    def __init__(self, cluster: Cluster, canaries: Canaries, events: Events) -> None:
         self._cluster = cluster
-        self._provider = provider
+        self._canaries = canaries
+        self._events = events
+        self._ended: set[str] = set()
 
-    def held(self, rollout: Rollout) -> Held:
-        """The Canary behind a rollout that was loaded. Raises WorldError when it is gone. Costs nothing."""
-        raise NotImplementedError
+    # the port ---------------------------------------------------------------------------------------------------
 
     async def keys(self) -> tuple[str, ...]:
-        raise NotImplementedError
+        """The Canaries there are. One that cannot be used is told so when it is loaded."""
+        return await self._canaries.keys()
 
     async def load(self, key: str) -> Stored | None:
-        raise NotImplementedError
+        """The rollout and its status; None when there is none, or when its Canary cannot be used."""
+        held = await self._canaries.find(key)
+        if isinstance(held, Broken):
+            await self._tell_broken(key, held)
+        elif isinstance(held, Held):
+            await self._keep_up(key, held)
+        return await self._canaries.load(key)
 
     async def commit(self, key: str, status: Status, version: str) -> str:
-        raise NotImplementedError
+        """Store `status` durably if the stored version is still `version`; returns the new one, or raises Conflict."""
+        held = await self._canaries.find(key)
+        if not isinstance(held, Held):
+            raise WorldError(f"canary {key} is gone, or cannot be used any more")
+        namespace, _, name = key.partition("/")
+        patch = {"metadata": {"resourceVersion": version}, "status": written(held.rollout, status)}
+        body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
+        return str(body["metadata"]["resourceVersion"])
+
+    # upkeep -----------------------------------------------------------------------------------------------------
+
+    async def _keep_up(self, key: str, held: Held) -> None:
+        if held.unknown:
+            kinds = ", ".join(kind.value for kind in CommandKind)
+            text = f"{COMMAND} is {held.unknown!r}, expected <kind>[ <weight>] <anything unique>; kinds are {kinds}"
+            await self._warn(key, held, text, f"command {held.unknown}")
+        if held.conditions:
+            others = [condition for condition in held.conditions if condition["type"] != VALID]
+            await self._patch(key, {"status": {"conditions": others}}, subresource="status")
+        carried = FINALIZER in held.finalizers
+        if not held.deleted and carried is not held.rollout.revert_on_deletion:
+            await self._finalize(key, held, carry=not carried)
+        elif held.deleted and carried and held.status.phase is Phase.TERMINATED:
+            await self._release(key, held)
+
+    async def _release(self, key: str, held: Held) -> None:
+        """Let the Canary go at the second look: at the first what its end has to tell may not have been told yet."""
+        if held.uid in self._ended:
+            await self._finalize(key, held, carry=False)
+            self._ended.discard(held.uid)
+        else:
+            self._ended.add(held.uid)
+            self._cluster.tell(key)
+
+    async def _finalize(self, key: str, held: Held, *, carry: bool) -> None:
+        others = [finalizer for finalizer in held.finalizers if finalizer != FINALIZER]
+        await self._patch(key, {"metadata": {"finalizers": [*others, *([FINALIZER] if carry else [])]}})
+
+    async def _tell_broken(self, key: str, broken: Broken) -> None:
+        why = "; ".join(str(problem) for problem in broken.problems if problem.severity == "error")
+        await self._warn(key, broken, f"The canary cannot be used: {why}", f"broken {broken.generation}")
+        told = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": why}
+        if told not in broken.conditions:
+            others = [condition for condition in broken.conditions if condition["type"] != VALID]
+            await self._patch(key, {"status": {"conditions": [*others, told]}}, subresource="status")
+
+    async def _warn(self, key: str, about: Held | Broken, text: str, event: str) -> None:
+        namespace, _, name = key.partition("/")
+        told = Told(namespace=namespace, name=name, uid=about.uid, type="Warning", text=text, key=event)
+        await self._events.tell(told)
+
+    async def _patch(self, key: str, patch: Json, *, subresource: str = "") -> None:
+        """Change what is held, if it is still what the server has."""
+        namespace, _, name = key.partition("/")
+        metadata = {**patch.get("metadata", {}), "resourceVersion": self._canaries.version(key)}
+        await self._cluster.merge(CANARY, namespace, name, {**patch, "metadata": metadata}, subresource=subresource)

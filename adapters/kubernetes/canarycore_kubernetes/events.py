@@ -1,0 +1,146 @@
+"""The port Notifier: Kubernetes Events about the Canary, with Flagger's types, reason, component and texts.
+
+An Event's name is made of the notice's key, so a notice that is told again after a crash is the Event that is there
+already. A text that is told again and again (a gate that stays closed, pods that are not ready) is one Event whose
+count rises. Nothing is ever left out to spare the server: what a rollout tells last is what people look for first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from attrs import define, frozen
+
+from canarycore import Channel
+from canarycore_kubernetes.client import Missing, Outdated
+from canarycore_kubernetes.kinds import CANARY, EVENT
+
+if TYPE_CHECKING:
+    from canarycore import Notice, Rollout
+    from canarycore_kubernetes.canaries import Canaries
+    from canarycore_kubernetes.client import Client
+    from canarycore_runtime.mesh import Json
+    from canarycore_runtime.ports import Clock
+
+REASON = "Synced"
+COMPONENT = "flagger"
+LONGEST = 1024
+"""Characters of a message."""
+
+REMEMBERED = 10_000
+"""Texts that a notifier remembers having told; one that it forgot is a new Event when it is told again."""
+
+
+@frozen(kw_only=True)
+class Told:
+    """One thing told about a Canary. `key` is the same when it is told again after a crash."""
+
+    namespace: str
+    name: str
+    uid: str
+    type: str
+    text: str
+    key: str
+
+    @property
+    def event(self) -> str:
+        """The Event's name."""
+        return f"{self.name}.{blake2b(f'{self.uid}/{self.key}'.encode(), digest_size=8).hexdigest()}"
+
+
+class Events:
+    """Writes Events about Canaries."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._told: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
+
+    async def tell(self, told: Told) -> None:
+        """Write it down, once; raises WorldError when the server did not take it."""
+        place = (told.uid, told.type, told.text)
+        series = self._told.get(place)
+        if series is None:
+            series = await self._begin(told)
+        elif told.key != series.last:
+            series = await self._repeat(told, series)
+        self._told[place] = series
+        self._told.move_to_end(place)
+        if len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+
+    async def _begin(self, told: Told) -> _Series:
+        with suppress(Outdated):  # it was told before a crash
+            await self._client.create(_event(told, _rfc3339(self._clock())))
+        return _Series(event=told.event, last=told.key)
+
+    async def _repeat(self, told: Told, series: _Series) -> _Series:
+        count = series.count + 1
+        patch = {"count": count, "lastTimestamp": _rfc3339(self._clock())}
+        try:
+            await self._client.merge(EVENT, told.namespace, series.event, patch)
+        except Missing:  # events are kept for an hour or so
+            return await self._begin(told)
+        return _Series(event=series.event, last=told.key, count=count)
+
+
+@define
+class _Series:
+    """An Event: its name, the key that was told last, and how often it was told."""
+
+    event: str
+    last: str
+    count: int = 1
+
+
+class EventNotifier:
+    """The port Notifier for what is told as events; alerts are others' to tell."""
+
+    def __init__(self, events: Events, canaries: Canaries) -> None:
+        self._events = events
+        self._canaries = canaries
+
+    async def publish(self, rollout: Rollout, notice: Notice) -> None:
+        """Write the notice down as an Event about the Canary. Raises WorldError when the server did not take it."""
+        if notice.channel is Channel.EVENT:
+            await self._events.tell(
+                Told(
+                    namespace=rollout.namespace,
+                    name=rollout.name,
+                    uid=self._canaries.held(rollout).uid,
+                    type=notice.type,
+                    text=notice.text,
+                    key=notice.key,
+                )
+            )
+
+
+def _event(told: Told, now: str) -> Json:
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.kind,
+        "metadata": {"name": told.event, "namespace": told.namespace},
+        "involvedObject": {
+            "apiVersion": CANARY.api_version,
+            "kind": CANARY.kind,
+            "namespace": told.namespace,
+            "name": told.name,
+            "uid": told.uid,
+        },
+        "type": told.type,
+        "reason": REASON,
+        "message": told.text[:LONGEST],
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import CONFIG_MAP, SECRET
-from canarycore_kubernetes.names import KEPT_FOR, SUFFIX, annotation, is_owned, owners, primary_of, with_prefix
+from canarycore_kubernetes.names import KEPT_FOR, SUFFIX, annotation, canaries_of, owners, primary_of, with_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -29,7 +29,6 @@ TRACKED_TYPES = ("Opaque", "kubernetes.io/basic-auth", "kubernetes.io/ssh-auth",
 """The types of Secrets that an application reads."""
 
 _CONTENT = ("type", "data", "binaryData")
-_KINDS = {kind.kind: kind for kind in (CONFIG_MAP, SECRET)}
 
 
 @frozen
@@ -105,13 +104,13 @@ class ConfigFacts:
 
     checksum: of all that it holds. text: the same without binary data, which Flagger neither looks at nor copies; where
     there is none, both are what Flagger writes in `status.trackedConfigs`. shared: whether a primary uses the same
-    object. copied: whether this is a copy that a primary runs on.
+    object. owners: of a copy that primaries run on, the Canaries whose they are.
     """
 
     checksum: str
     text: str
     shared: bool = False
-    copied: bool = False
+    owners: tuple[str, ...] = ()
 
 
 def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
@@ -121,7 +120,7 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
         checksum=_checksum({"data": body.get("data"), "binaryData": binary}) if binary else text,
         text=text,
         shared=_is_shared(body),
-        copied=body["metadata"]["name"].endswith(SUFFIX) and is_owned(body),
+        owners=canaries_of(body) if body["metadata"]["name"].endswith(SUFFIX) else (),
     )
     return before if before is not None and before == facts else facts
 
@@ -179,8 +178,15 @@ def kept_name(name: str, checksum: str) -> str:
     return f"{name}-{checksum}"
 
 
+def overwritten(found: Json, copy: Json) -> Json:
+    """The primary's config `found`, holding and owned as `copy` is; labels of others stay."""
+    metadata = found["metadata"] | {"ownerReferences": copy["metadata"]["ownerReferences"]}
+    metadata["labels"] = found["metadata"].get("labels", {}) | copy["metadata"]["labels"]
+    return given_back(found, copy) | {"metadata": metadata}
+
+
 def given_back(found: Json, kept: Json) -> Json:
-    """A primary's config with what was kept of it."""
+    """The primary's config `found` with what was kept of it."""
     emptied = {key: value for key, value in found.items() if key not in _CONTENT}
     return emptied | {part: kept[part] for part in _CONTENT if kept.get(part)}
 
@@ -191,13 +197,8 @@ def _holding(body: Json, *, name: str, labels: dict[str, str], owners: list[Json
     return copy | {part: body[part] for part in _CONTENT if body.get(part)}
 
 
-def use_copies(spec: Json, copied: Collection[tuple[Kind, str]]) -> None:
-    """Name the copies of these configs in a pod spec."""
+def use_copies(spec: Json, copied: Collection[tuple[str, str]]) -> None:
+    """Name the copies of these configs (kind, name) in a pod spec."""
     for spot in tuple(config_spots(spec)):
-        if (spot.kind, spot.use.name) in copied:
+        if (spot.kind.kind, spot.use.name) in copied:
             spot.holder[spot.key] = primary_of(spot.use.name)
-
-
-def kind_of(body: Json) -> Kind:
-    """CONFIG_MAP or SECRET."""
-    return _KINDS[body["kind"]]

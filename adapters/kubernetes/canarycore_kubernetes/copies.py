@@ -27,7 +27,7 @@ from canarycore_kubernetes.revision import FLAGGER_ID, SCALED_TO_ZERO, pod_selec
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from canarycore_runtime.mesh import Json, Kind
+    from canarycore_runtime.mesh import Json
 
 SELECTOR_LABELS = ("app", "name", "app.kubernetes.io/name")
 """Labels that may tell the primary's pods from the target's, the first that a selector has."""
@@ -47,7 +47,7 @@ class Copying:
     """How a copy is made.
 
     owner: the reference to the Canary. revision: what the copy will carry. labels: the selector labels. prefixes: of
-    labels that the copy gets too. copied: the configs of which the primary has copies. autoscaled: whether the
+    labels that the copy gets too. copied: the configs (kind, name) of which it reads copies. autoscaled: whether the
     replicas are an autoscaler's.
     """
 
@@ -55,7 +55,7 @@ class Copying:
     revision: str
     labels: tuple[str, ...] = SELECTOR_LABELS
     prefixes: tuple[str, ...] = ()
-    copied: Collection[tuple[Kind, str]] = ()
+    copied: Collection[tuple[str, str]] = ()
     autoscaled: bool = False
 
 
@@ -100,18 +100,18 @@ def primary_copy(target: Json, copying: Copying) -> Json:
     return copy
 
 
-def promoted(found: Json, target: Json, copying: Copying, kept: Iterable[str] = ()) -> Json:
+def promoted(found: Json, target: Json, copying: Copying, kept: Iterable[str]) -> Json:
     """The primary `found` with what the target carries. kept: the revisions that it can go back to, newest first."""
     wanted, fresh = deepcopy(found), primary_copy(target, copying)
     metadata, spec = wanted["metadata"], wanted["spec"]
-    labels = {
-        key: text for key, text in (metadata.get("labels") or {}).items() if not has_prefix(key, copying.prefixes)
-    }
-    metadata["labels"] = labels | fresh["metadata"]["labels"]
-    metadata["annotations"] = _marked(found, copying.revision, kept) | fresh["metadata"]["annotations"]
+    others = {key: text for key, text in metadata.get("labels", {}).items() if not has_prefix(key, copying.prefixes)}
+    metadata["labels"] = others | fresh["metadata"]["labels"]
+    metadata["annotations"] = (
+        metadata.get("annotations", {}) | fresh["metadata"]["annotations"] | {KEPT: ",".join(kept)}
+    )
     for part in _PARTS[target["kind"]]:
         spec[part] = fresh["spec"].get(part)
-    if not copying.autoscaled and target["spec"].get("replicas"):
+    if target["spec"].get("replicas") and not copying.autoscaled:
         spec["replicas"] = target["spec"]["replicas"]
     spec["template"] = fresh["spec"]["template"]
     return wanted
@@ -119,15 +119,13 @@ def promoted(found: Json, target: Json, copying: Copying, kept: Iterable[str] = 
 
 def given_back(found: Json, template: Json, revision: str) -> Json:
     """The primary `found` with a pod template that it carried before."""
-    wanted = deepcopy(found)
-    wanted["metadata"]["annotations"] = (found["metadata"].get("annotations") or {}) | {REVISION: revision}
-    wanted["spec"]["template"] = template
-    return wanted
+    return marked(found, revision) | {"spec": found["spec"] | {"template": template}}
 
 
-def _marked(found: Json, revision: str, kept: Iterable[str]) -> Json:
-    annotations = (found["metadata"].get("annotations") or {}) | {REVISION: revision, KEPT: ",".join(kept)}
-    return {key: text for key, text in annotations.items() if text or key != KEPT}
+def marked(found: Json, revision: str) -> Json:
+    """The primary `found`, said to carry this revision."""
+    annotations = found["metadata"].get("annotations", {}) | {REVISION: revision}
+    return found | {"metadata": found["metadata"] | {"annotations": annotations}}
 
 
 def _template(target: Json, copying: Copying) -> Json:
@@ -156,8 +154,8 @@ def _id_of(revision: str) -> str:
 def _refuse_on_delete(target: Json) -> None:
     strategy = (target["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate")
     if strategy != "RollingUpdate":
-        metadata = target["metadata"]
+        name = f"{target['metadata']['name']}.{target['metadata']['namespace']}"
         raise Refused(
-            f"daemonset {metadata['name']}.{metadata['namespace']} must have RollingUpdate strategy but have {strategy}, "
-            "by which a promotion would replace no pods. Set spec.updateStrategy.type to RollingUpdate."
+            f"daemonset {name} must have RollingUpdate strategy but have {strategy}, "
+            "which replaces no pods. Set spec.updateStrategy.type to RollingUpdate."
         )

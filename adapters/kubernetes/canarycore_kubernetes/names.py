@@ -52,12 +52,12 @@ def has_prefix(key: str, prefixes: Collection[str]) -> bool:
     return any(prefix == "*" or (prefix and key.startswith(prefix)) for prefix in prefixes)
 
 
-def owner_reference(name: str, uid: str) -> Json:
+def owner_reference(canary: str, uid: str) -> Json:
     """The reference by which an object is a Canary's, and goes when it goes."""
     return {
         "apiVersion": CANARY.api_version,
         "kind": CANARY.kind,
-        "name": name,
+        "name": canary,
         "uid": uid,
         "controller": True,
         "blockOwnerDeletion": True,
@@ -74,9 +74,10 @@ def _is_same(one: Json, other: Json) -> bool:
     return bool(one["kind"] == other["kind"] and one["name"] == other["name"])
 
 
-def is_owned(body: Json) -> bool:
-    """Whether an object belongs to some Canary."""
-    return any(
-        reference["kind"] == CANARY.kind and reference["apiVersion"].startswith(f"{CANARY.group}/")
+def canaries_of(body: Json) -> tuple[str, ...]:
+    """The names of the Canaries that an object belongs to."""
+    return tuple(
+        reference["name"]
         for reference in body["metadata"].get("ownerReferences") or ()
+        if reference["kind"] == CANARY.kind and reference["apiVersion"].startswith(f"{CANARY.group}/")
     )

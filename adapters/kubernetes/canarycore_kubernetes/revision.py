@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from canarycore_kubernetes.configs import ConfigUse, config_spots, used
+from canarycore_kubernetes.configs import config_spots, used
 from canarycore_kubernetes.names import SUFFIX, TOOLKIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from canarycore_kubernetes.configs import ConfigFacts, ConfigUse
     from canarycore_runtime.mesh import Json
 
 FLAGGER_ID = "flagger-id"
@@ -72,6 +73,30 @@ def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", t
 def identity(shape: str, contents: Iterable[str]) -> str:
     """The revision: a shape, and for each config that it has what it is called and holds."""
     return digest([shape, *contents])
+
+
+def contents(configs: Iterable[ConfigUse], held: Mapping[ConfigUse, ConfigFacts | None], *, text: bool) -> list[str]:
+    """What a target's configs are called and hold; those that it shares with its primary are names only.
+
+    text: what Flagger looks at of them, rather than all.
+    """
+    return [_content(str(use), held[use], text=text) for use in configs]
+
+
+def copied_contents(
+    configs: Iterable[ConfigUse], held: Mapping[ConfigUse, ConfigFacts | None], *, text: bool
+) -> list[str]:
+    """The same of a primary, of which the configs are copies, in the originals' names."""
+    return [
+        _content(str(use).removesuffix(SUFFIX), facts, text=text) if facts is not None and facts.owners else str(use)
+        for use, facts in ((use, held[use]) for use in configs)
+    ]
+
+
+def _content(name: str, facts: ConfigFacts | None, *, text: bool) -> str:
+    if facts is None or facts.shared:
+        return name
+    return f"{name}:{facts.text if text else facts.checksum}"
 
 
 def digest(value: object) -> str:

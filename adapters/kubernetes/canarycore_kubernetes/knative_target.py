@@ -1,0 +1,147 @@
+"""Targets that are Knative Services.
+
+Knative makes a Revision of each template, runs it, and scales it by its traffic; so there is no copy and nothing to
+scale. An annotation names the Revision that is the primary, and another the one that takes part as the canary: that is
+its being scaled up. Revisions bear their own names, so ours are theirs; where traffic goes is the router's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore.errors import Refused
+from canarycore_kubernetes.cache import View, found_body
+from canarycore_kubernetes.keeping import KEEP, kept_of
+from canarycore_kubernetes.kinds import KNATIVE_SERVICE
+from canarycore_kubernetes.means import Target, running
+from canarycore_kubernetes.names import KEPT, annotation
+from canarycore_kubernetes.patches import locked
+from canarycore_runtime.mesh import Kind
+from canarycore_runtime.ports import Workloads
+
+if TYPE_CHECKING:
+    from canarycore import Workload
+    from canarycore_runtime.mesh import Json
+
+KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
+
+PRIMARY = "flagger.app/primary-revision"
+"""The annotation that names the Revision which gets the primary's traffic."""
+
+CANARY = "canarycore/canary-revision"
+"""The annotation that names the Revision which takes part in a rollout."""
+
+
+@frozen
+class RevisionFacts:
+    """What is held of a Knative Revision. unready_since: since when it is not ready (seconds), if it says so."""
+
+    ready: bool
+    unready_since: float | None = None
+
+
+def revision_facts(body: Json, _: RevisionFacts | None = None) -> RevisionFacts:
+    """The projection of a Knative Revision."""
+    conditions = {one["type"]: one for one in (body.get("status") or {}).get("conditions") or ()}
+    condition = conditions.get("Ready", {})
+    ready, changed = condition.get("status") == "True", condition.get("lastTransitionTime")
+    return RevisionFacts(ready, None if ready or not changed else datetime.fromisoformat(changed).timestamp())
+
+
+def _with_status(body: Json, _: Json | None = None) -> Json:
+    return found_body(body) | {"status": body.get("status") or {}}
+
+
+KNATIVE_SERVICES = View(kind=KNATIVE_SERVICE, project=_with_status)
+REVISIONS = View(kind=KNATIVE_REVISION, project=revision_facts)
+
+
+@frozen(kw_only=True)
+class KnativeTarget(Target):
+    """A Knative Service. The methods are those of the port."""
+
+    async def observe(self) -> Workloads:
+        found = await self._found()
+        newest, primary = ("", "") if found is None else (_newest(found), annotation(found, PRIMARY))
+        up = not primary or (found is not None and annotation(found, CANARY) == newest)
+        return Workloads(
+            target=await self._workload(newest, up=up),
+            primary=await self._workload(primary, up=True),
+            kept=() if found is None else kept_of(found),
+            restored=self.restored,
+        )
+
+    async def _found(self) -> Json | None:
+        return (await self.cluster.cache(KNATIVE_SERVICES).ready()).look(self.namespace, self.name, self.key)
+
+    async def _workload(self, revision: str, *, up: bool) -> Workload | None:
+        if not revision:
+            return None
+        facts = (await self.cluster.cache(REVISIONS).ready()).look(self.namespace, revision, self.key)
+        if facts is None:
+            return running(revision, up=up, ready=False)
+        return running(revision, up=up, ready=facts.ready, unready_since=facts.unready_since)
+
+    # what is done -----------------------------------------------------------------------------------------------
+
+    async def initialise(self, revision: str) -> None:
+        await self.promote(revision)
+
+    async def promote(self, revision: str) -> None:
+        service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
+        primary = annotation(service, PRIMARY)
+        if primary == revision:
+            return
+        if _newest(service) != revision:
+            raise Refused(f"service {self.name}.{self.namespace} carries {_newest(service)}, not {revision}")
+        kept = [kept for kept in dict.fromkeys((primary, *kept_of(service))) if kept]
+        await self._mark({PRIMARY: revision, KEPT: ",".join(kept[:KEEP]) or None}, service)
+
+    async def restore_primary(self, revision: str) -> None:
+        service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
+        if annotation(service, PRIMARY) == revision:
+            return
+        if revision not in kept_of(service):
+            raise Refused(f"revision {revision} of service {self.name}.{self.namespace} was not kept")
+        if await self.cluster.get(KNATIVE_REVISION, self.namespace, revision) is None:
+            raise Refused(f"revision {revision} of service {self.name}.{self.namespace} is gone: Knative removed it")
+        await self._mark({PRIMARY: revision}, service)
+
+    async def scale_up(self) -> None:
+        service = await self._found()
+        if service is not None and annotation(service, CANARY) != _newest(service):
+            await self._mark({CANARY: _newest(service)})
+
+    async def scale_down(self) -> None:
+        service = await self._found()
+        if service is not None and annotation(service, CANARY):
+            await self._mark({CANARY: None})
+
+    async def restore(self) -> None:
+        """The annotations go; where traffic goes is given back by the router."""
+        service = await self._found()
+        ours = {} if service is None else {key: None for key in (PRIMARY, CANARY, KEPT) if annotation(service, key)}
+        if ours:
+            await self._mark(ours)
+        self.is_restored()
+
+    async def pause_scaler(self) -> None:
+        """Knative's own scaler needs no pause."""
+
+    async def resume_scaler(self) -> None:
+        """Knative's own scaler needs no pause."""
+
+    async def _mark(self, annotations: Json, found: Json | None = None) -> None:
+        """Change annotations of the owner's object, if it is still the one that was found."""
+        patch: Json = {"metadata": {"annotations": annotations}}
+        await self.cluster.merge(
+            KNATIVE_SERVICE, self.namespace, self.name, patch if found is None else locked(patch, found)
+        )
+
+
+def _newest(service: Json) -> str:
+    """The Revision that Knative made of the template."""
+    return str((service.get("status") or {}).get("latestCreatedRevisionName", ""))

@@ -1,0 +1,287 @@
+"""Targets that run pods: Deployments and DaemonSets.
+
+The primary is a copy of the workload. Its annotation says which revision it carries. A primary without one was made by
+Flagger: then both sides are reduced to what Flagger looks at, and a primary that is as its target would be copied
+carries the target's revision; nothing is written to find that out. Where both sides are the same they have one
+revision, the annotated one, whatever a newer Kubernetes or a newer release of ours makes of the same template.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore import Workload
+from canarycore.errors import Refused, WorldError
+from canarycore_kubernetes.configs import CONFIGS, config_facts
+from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
+from canarycore_kubernetes.keeping import KEEP, copy_configs, forget, keep, kept_template
+from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.means import Target
+from canarycore_kubernetes.names import primary_of
+from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents, identity
+from canarycore_kubernetes.scalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
+from canarycore_kubernetes.targets import pod_facts
+from canarycore_runtime.ports import Workloads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from canarycore_kubernetes.cache import Cache
+    from canarycore_kubernetes.configs import ConfigFacts, ConfigUse
+    from canarycore_kubernetes.targets import PodFacts
+    from canarycore_runtime.mesh import Json, Kind
+
+_KINDS = {kind.kind: kind for kind in (DEPLOYMENT, DAEMON_SET)}
+
+_UP: Json = {"spec": {"template": {"spec": {"nodeSelector": {SCALED_TO_ZERO: None}}}}}
+_DOWN: Json = {"spec": {"template": {"spec": {"nodeSelector": {SCALED_TO_ZERO: "true"}}}}}
+"""How a DaemonSet is scaled: there are no nodes with this label."""
+
+
+@frozen(kw_only=True)
+class PodTarget(Target):
+    """A Deployment or a DaemonSet, and its primary. The methods are those of the port."""
+
+    @property
+    def kind(self) -> Kind:
+        return _KINDS[self.rollout.target.kind]
+
+    # what is seen -----------------------------------------------------------------------------------------------
+
+    async def observe(self) -> Workloads:
+        cache = await self._cache()
+        target = cache.look(self.namespace, self.name, self.key)
+        primary = cache.look(self.namespace, self.primary, self.key)
+        scaler = await self._scaler(self.key)
+        carried = await self._revisions(target, primary)
+        return Workloads(
+            target=_workload(target, carried[0]),
+            primary=_workload(primary, carried[1]),
+            scaler_paused=None if scaler is None else scaler.paused,
+            kept=() if primary is None else primary.kept,
+            restored=self.restored,
+        )
+
+    async def _cache(self) -> Cache[PodFacts]:
+        return await self.cluster.cache(self.means.views[self.kind]).ready()
+
+    async def _revisions(self, target: PodFacts | None, primary: PodFacts | None) -> tuple[str, str]:
+        mine = {} if target is None else await self._looked_up(target.written.configs)
+        copies = {} if primary is None else await self._looked_up(primary.written.configs)
+        if target is not None:
+            self._demand(mine)
+        return revisions(target, primary, mine, copies)
+
+    async def _looked_up(self, configs: Iterable[ConfigUse]) -> dict[ConfigUse, ConfigFacts | None]:
+        return {
+            use: (await self.cluster.cache(CONFIGS[use.kind]).ready()).look(self.namespace, use.name, self.key)
+            for use in configs
+        }
+
+    def _demand(self, held: Mapping[ConfigUse, object]) -> None:
+        """Raise WorldError where a config is missing without which no pod starts: it may come any moment."""
+        for use, found in held.items():
+            if found is None and use.required:
+                raise WorldError(
+                    f"{use}.{self.namespace}, which {self.kind.kind.lower()} {self.name} needs, does not exist: "
+                    "create it, or make the reference to it optional"
+                )
+
+    # the primary ------------------------------------------------------------------------------------------------
+
+    async def initialise(self, revision: str) -> None:
+        if (await self._cache()).get(self.namespace, self.primary) is not None:
+            return
+        target, configs = await self._target_carrying(revision)
+        copy = primary_copy(target, self._copying(revision, configs))
+        await copy_configs(self.means, self.owner, configs, self.primary)
+        await self.cluster.create(copy)
+
+    async def promote(self, revision: str) -> None:
+        facts = await self._primary_facts()
+        if facts.carries == revision:
+            return
+        target, configs = await self._target_carrying(revision)
+        copying = self._copying(revision, configs)
+        primary_copy(target, copying)  # what is refused is refused before anything is written
+        before = (await self._revisions(None, facts))[1]
+        if not facts.carries:  # what it carries cannot be told from its configs once they are overwritten
+            await self._change(self.primary, lambda found: marked(found, before))
+        kept = tuple(dict.fromkeys((before, *facts.kept)))
+        await keep(self.means, self.owner, await self._read(self.primary), before)
+        await copy_configs(self.means, self.owner, configs, self.primary)
+        await self._change(self.primary, lambda found: promoted(found, target, copying, kept[:KEEP]))
+        await forget(self.means, self.namespace, self.primary, kept[KEEP:], kept[:KEEP])
+
+    async def restore_primary(self, revision: str) -> None:
+        facts = await self._primary_facts()
+        if facts.carries == revision:
+            return
+        if revision not in facts.kept:
+            kept = ", ".join(facts.kept) or "none"
+            raise Refused(f"revision {revision} of {self.primary}.{self.namespace} was not kept: kept are {kept}")
+        template = await kept_template(self.means, self.namespace, self.primary, revision, self.owner)
+        await self._change(self.primary, lambda found: given_back(found, template, revision))
+
+    async def _primary_facts(self) -> PodFacts:
+        facts = (await self._cache()).get(self.namespace, self.primary)
+        if facts is None:
+            raise WorldError(f"{self.kind.kind.lower()} {self.primary}.{self.namespace} does not exist")
+        return facts
+
+    async def _target_carrying(self, revision: str) -> tuple[Json, list[Json]]:
+        """The target, and the configs of which the primary gets copies, as they are on the server at this moment.
+
+        Raises Refused when together they are another revision than the one that is asked for.
+        """
+        target = await self._read(self.name)
+        facts = pod_facts(self.means.reading, target)
+        bodies = {use: await self.cluster.get(use.kind, self.namespace, use.name) for use in facts.written.configs}
+        mine = {use: None if body is None else config_facts(body) for use, body in bodies.items()}
+        self._demand(mine)
+        primary = (await self._cache()).get(self.namespace, self.primary)
+        copies = {} if primary is None else await self._looked_up(primary.written.configs)
+        found, _ = revisions(facts, primary, mine, copies)
+        if found != revision:
+            raise Refused(f"{self.kind.kind.lower()} {self.name}.{self.namespace} carries {found}, not {revision}")
+        return target, [body for body in bodies.values() if body is not None and not config_facts(body).shared]
+
+    def _copying(self, revision: str, configs: Iterable[Json]) -> Copying:
+        return Copying(
+            owner=self.owner,
+            revision=revision,
+            labels=self.means.reading.labels,
+            prefixes=self.means.prefixes,
+            copied=frozenset((body["kind"], body["metadata"]["name"]) for body in configs),
+            autoscaled=self.rollout.autoscaled,
+        )
+
+    async def _read(self, name: str) -> Json:
+        return await self.means.read(self.kind, self.namespace, name)
+
+    async def _change(self, name: str, wanted: Callable[[Json], Json]) -> None:
+        await self.means.change(self.kind, self.namespace, name, wanted)
+
+    async def _merge(self, patch: Json) -> None:
+        await self.cluster.merge(self.kind, self.namespace, self.name, patch)
+
+    # scale ------------------------------------------------------------------------------------------------------
+
+    async def scale_up(self) -> None:
+        cache = await self._cache()
+        target = cache.get(self.namespace, self.name)
+        if target is None or target.desired > 0:
+            return
+        primary = cache.get(self.namespace, self.primary)
+        if self.kind is DAEMON_SET:
+            await self._merge(_UP)
+        elif self.rollout.autoscaled:
+            scaler = await self._scaler()
+            await self._merge(_replicas(1 if scaler is None else scaler.minimum))
+        else:
+            await self._merge(_replicas(1 if primary is None else primary.desired or 1))
+
+    async def scale_down(self) -> None:
+        """With an autoscaler the primary's own is there first, as the target's is of no use at zero."""
+        target = (await self._cache()).get(self.namespace, self.name)
+        if target is None or target.desired == 0:
+            return
+        await self._copy_scaler()
+        await self._merge(_DOWN if self.kind is DAEMON_SET else _replicas(0))
+
+    async def restore(self) -> None:
+        """Run the target as the primary ran, under its own autoscaler."""
+        await self.resume_scaler()
+        cache = await self._cache()
+        target, primary = cache.get(self.namespace, self.name), cache.get(self.namespace, self.primary)
+        if self.kind is DAEMON_SET or primary is None or not primary.desired:
+            await self.scale_up()
+        elif target is not None and target.desired != primary.desired:
+            await self._merge(_replicas(primary.desired))
+        self.is_restored()
+
+    # the autoscaler ---------------------------------------------------------------------------------------------
+
+    async def pause_scaler(self) -> None:
+        scaler = await self._scaler()
+        if scaler is not None and scaler.paused is False:
+            await self._copy_scaler()
+            await self._merge_scaler(PAUSE)
+
+    async def resume_scaler(self) -> None:
+        scaler = await self._scaler()
+        if scaler is not None and scaler.paused:
+            await self._merge_scaler(RESUME)
+
+    async def _scaler(self, key: str = "") -> ScalerFacts | None:
+        """What is held of the target's autoscaler, on behalf of the rollout `key`."""
+        reference = self.canary.spec.autoscaler_ref
+        if reference is None:
+            return None
+        cache = await self.cluster.cache(SCALERS[reference.kind]).ready()
+        place = (self.namespace, reference.name)
+        return cache.look(*place, key) if key else cache.get(*place)
+
+    async def _merge_scaler(self, patch: Json) -> None:
+        reference = self.canary.spec.autoscaler_ref
+        assert reference is not None, "there is a scaler, so it was referred to"
+        await self.cluster.merge(SCALERS[reference.kind].kind, self.namespace, reference.name, patch)
+
+    async def _copy_scaler(self) -> None:
+        """Let the primary scale as the target does; anew only when it carries what the target does."""
+        reference = self.canary.spec.autoscaler_ref
+        if reference is None:
+            return
+        view = SCALERS[reference.kind]
+        name = primary_of(reference.name)
+        is_there = (await self.cluster.cache(view).ready()).get(self.namespace, name) is not None
+        seen = await self.observe()
+        if is_there and (seen.target is None or seen.primary is None or seen.target.revision != seen.primary.revision):
+            return
+        scaler = await self.means.read(view.kind, self.namespace, reference.name)
+        wanted = primary_scaler(scaler, self.canary, self.owner)
+        if is_there:
+            await self.means.change(view.kind, self.namespace, name, lambda found: with_scale(found, wanted))
+        else:
+            await self.means.make(wanted)
+
+
+def _replicas(count: int) -> Json:
+    return {"spec": {"replicas": count}}
+
+
+def _workload(facts: PodFacts | None, revision: str) -> Workload | None:
+    if facts is None:
+        return None
+    return Workload(
+        revision=revision,
+        desired=facts.desired,
+        updated=facts.updated,
+        ready=facts.ready,
+        total=facts.total,
+        unready_since=facts.unready_since,
+        stuck=facts.stuck,
+    )
+
+
+def revisions(
+    target: PodFacts | None,
+    primary: PodFacts | None,
+    mine: Mapping[ConfigUse, ConfigFacts | None],
+    copies: Mapping[ConfigUse, ConfigFacts | None],
+) -> tuple[str, str]:
+    """The revisions that the target and the primary carry; empty for one that does not exist.
+
+    mine and copies: what is known of the configs that each names.
+    """
+    unmarked = primary is not None and not primary.carries
+    wanted = carried = ""
+    if target is not None:
+        wanted = identity(target.written.shape, contents(target.written.configs, mine, text=unmarked))
+    if primary is not None and wanted != primary.carries:
+        carried = identity(primary.written.shape, copied_contents(primary.written.configs, copies, text=unmarked))
+    if primary is None or unmarked:
+        return wanted, carried
+    return (primary.carries if wanted == carried else wanted), primary.carries

@@ -1,0 +1,96 @@
+"""The port WorkloadPort on Kubernetes: the target and its primary copy.
+
+    workload = ClusterWorkloads(cluster, canaries, labels=options.selector_labels)
+
+What is observed comes from caches and costs no request. An effect asks the server for whole objects where it needs
+them, says what is to be so, and writes only what is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore_kubernetes.copies import SELECTOR_LABELS
+from canarycore_kubernetes.knative_target import KnativeTarget
+from canarycore_kubernetes.means import Means
+from canarycore_kubernetes.pods import PodTarget
+from canarycore_kubernetes.service_target import ServiceTarget
+from canarycore_kubernetes.targets import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from canarycore import Rollout
+    from canarycore_kubernetes.cache import View
+    from canarycore_kubernetes.canaries import Canaries
+    from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.targets import PodFacts
+    from canarycore_runtime.mesh import Kind
+    from canarycore_runtime.ports import Workloads
+
+
+class ClusterWorkloads:
+    """The targets of a cluster's Canaries.
+
+    labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
+    --enable-config-tracking.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        canaries: Canaries,
+        *,
+        labels: tuple[str, ...] = SELECTOR_LABELS,
+        prefixes: tuple[str, ...] = (),
+        tracked: bool = True,
+    ) -> None:
+        self._canaries = canaries
+        self._means = Means(cluster=cluster, reading=Reading(labels=labels, tracked=tracked), prefixes=prefixes)
+
+    @property
+    def views(self) -> Mapping[Kind, View[PodFacts]]:
+        """How Deployments and DaemonSets are held, for who else needs to know their pods' labels and ports."""
+        return self._means.views
+
+    def _target(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
+        """The target as one that can be worked on. Raises WorldError when the Canary is gone."""
+        held = self._canaries.held(rollout)
+        if held.canary.spec.target_ref.knative:
+            sort: type[PodTarget | ServiceTarget | KnativeTarget] = KnativeTarget
+        else:
+            sort = ServiceTarget if rollout.target.kind == "Service" else PodTarget
+        return sort(means=self._means, rollout=rollout, canary=held.canary, uid=held.uid)
+
+    # the port ---------------------------------------------------------------------------------------------------
+
+    async def observe(self, rollout: Rollout) -> Workloads:
+        return await self._target(rollout).observe()
+
+    async def initialise(self, rollout: Rollout, revision: str) -> None:
+        """Create the primary copy carrying `revision`. Refused if the target carries another one."""
+        await self._target(rollout).initialise(revision)
+
+    async def scale_up(self, rollout: Rollout) -> None:
+        await self._target(rollout).scale_up()
+
+    async def scale_down(self, rollout: Rollout) -> None:
+        await self._target(rollout).scale_down()
+
+    async def promote(self, rollout: Rollout, revision: str) -> None:
+        """Make the primary carry `revision`, keeping the old one restorable. Refused if the target carries another."""
+        await self._target(rollout).promote(revision)
+
+    async def restore_primary(self, rollout: Rollout, revision: str) -> None:
+        """Make the primary carry the kept `revision` again. Refused if it was not kept."""
+        await self._target(rollout).restore_primary(revision)
+
+    async def pause_scaler(self, rollout: Rollout) -> None:
+        await self._target(rollout).pause_scaler()
+
+    async def resume_scaler(self, rollout: Rollout) -> None:
+        await self._target(rollout).resume_scaler()
+
+    async def restore(self, rollout: Rollout) -> None:
+        """Give the owner's objects back as they were."""
+        await self._target(rollout).restore()

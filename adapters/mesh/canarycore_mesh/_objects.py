@@ -8,22 +8,13 @@ from attrs import evolve
 
 from canarycore import Routes, Strategy
 from canarycore.errors import Refused
-from canarycore_runtime.mesh import Ref
+from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from canarycore import Affinity
     from canarycore_runtime.mesh import Asked, Found, Json, Kind
-
-TOOLKIT = {
-    "helm.toolkit.fluxcd.io/driftDetection": "disabled",
-    "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
-}
-"""Annotations that keep GitOps tools from setting back what a rollout changes."""
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""What kubectl notes on the objects it applies. A copy of such an object was not applied by it."""
 
 
 def refuse(asked: Asked, found: str, expected: str, where: str, remedy: str) -> NoReturn:
@@ -51,7 +42,7 @@ def rendered(asked: Asked, kind: Kind, name: str, spec: Json, metadata: Json | N
 
 
 def apex_metadata(asked: Asked, *, selectable: bool = True) -> Json:
-    """Labels and annotations of the object that users call: `spec.service.apex`, with the toolkit's annotations.
+    """Labels and annotations of the object that users call: `spec.service.apex`, and what GitOps tools heed.
 
     selectable: with the label that the apex Service has, once there are any of the owner's.
     """
@@ -59,7 +50,7 @@ def apex_metadata(asked: Asked, *, selectable: bool = True) -> Json:
     label, _ = asked.pods
     own = {label: asked.apex} if selectable and label and given is not None else {}
     given = given or {}
-    return {"labels": given.get("labels", {}) | own, "annotations": given.get("annotations", {}) | TOOLKIT}
+    return {"labels": given.get("labels", {}) | own, "annotations": given.get("annotations", {}) | SWITCHED_OFF}
 
 
 def copied_metadata(source: Json, *, without: str = "") -> Json:

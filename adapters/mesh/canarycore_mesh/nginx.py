@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore_mesh._ingress import copied_spec, copy, leads_to, led_to, source
-from canarycore_mesh._objects import TOOLKIT, among_matching, copied_metadata, known_headers, refuse, rendered
+from canarycore_mesh._objects import among_matching, copied_metadata, known_headers, refuse, rendered
 from canarycore_mesh._queries import built_in, mean, success_rate
-from canarycore_runtime.mesh import Mesh
+from canarycore_runtime.mesh import SWITCHED_OFF, Mesh
 
 if TYPE_CHECKING:
     from canarycore_runtime.mesh import Asked, Found, Json, Ref
@@ -38,7 +38,7 @@ class Nginx(Mesh):
     def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
         spec = copied_spec(asked, found, lambda paths: [_to_canary(asked, path) for path in paths])
         metadata = copied_metadata(found[source(asked)], without=_annotation(asked, "canary"))
-        metadata["annotations"] |= TOOLKIT | _annotations(asked, routes)
+        metadata["annotations"] |= SWITCHED_OFF | _annotations(asked, routes)
         return (rendered(asked, copy(asked).kind, copy(asked).name, spec, metadata),)
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:

@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+SWITCHED_OFF = {
+    "helm.toolkit.fluxcd.io/driftDetection": "disabled",
+    "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
+}
+"""Annotations that keep GitOps tools from setting back what a rollout changes."""
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""What kubectl notes on the objects it applies: the object, as JSON. A copy of such an object was not applied by it."""
+
 
 @frozen
 class Kind:

@@ -1,0 +1,91 @@
+"""Whole objects, held small: as JSON text, with the fields that were written by us.
+
+    cache = await cluster.cache(packed(SERVICE)).ready()
+    found = cache.look("default", "podinfo", key)
+    found.body["spec"]["selector"]
+
+A Python mapping of an object takes ten times the room of its text, and whoever looks at routes each few seconds looks
+at the same ones: a text that is the same needs no second look. What is left out is the status, unless it is asked for,
+and what changes without anything of this having changed (the version).
+
+The API server notes of each field who wrote it last. So what we once wrote and no longer want can be told from what
+somebody else wants there, also after a restart, and for what Flagger wrote before us.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache, lru_cache, partial
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore_kubernetes.cache import View
+from canarycore_kubernetes.client import MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from canarycore_runtime.mesh import Json, Kind
+
+Path = tuple[str, ...]
+"""Where a field is: the names from the object inwards. A list is one field."""
+
+OURS = (MANAGER, "flagger")
+"""The field managers whose fields are ours to remove."""
+
+
+@frozen
+class Packed:
+    """An object. owned: the fields that nobody but us has written."""
+
+    text: str
+    owned: frozenset[Path] = frozenset()
+
+    @property
+    def body(self) -> Json:
+        """The object; each time a fresh one."""
+        body: Json = json.loads(self.text)
+        return body
+
+
+@cache
+def packed(kind: Kind, *, status: bool = False) -> View[Packed]:
+    """How objects of this kind are held. The same view for the same arguments, as a cluster has one per kind."""
+    return View(kind=kind, project=partial(pack, status))
+
+
+def pack(status: bool, body: Json, before: Packed | None = None) -> Packed:
+    """The projection. What is the same as `before` is that."""
+    left_out = ("managedFields", "resourceVersion")
+    metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
+    kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
+    found = Packed(
+        json.dumps(kept, separators=(",", ":")), frozenset(_owned(body["metadata"].get("managedFields") or ()))
+    )
+    return before if before is not None and before == found else found
+
+
+def _owned(entries: Iterable[Json]) -> set[Path]:
+    ours, others = set[Path](), set[Path]()
+    for entry in entries:
+        if not entry.get("subresource"):
+            fields = _fields(json.dumps(entry.get("fieldsV1", {}), sort_keys=True))
+            (ours if entry.get("manager") in OURS else others).update(fields)
+    return ours - others
+
+
+@lru_cache(maxsize=4096)
+def _fields(text: str) -> tuple[Path, ...]:
+    """The fields of an entry; thousands of objects have the same ones."""
+    return tuple(_leaves(json.loads(text), ()))
+
+
+def _leaves(fields: Json, at: Path) -> Iterator[Path]:
+    """`f:name` is a field, `k:`, `v:` and `i:` are items of a list, `.` is the thing itself."""
+    names = [name for name in fields if name != "."]
+    if at and (not names or any(not name.startswith("f:") for name in names)):
+        yield at
+        return
+    for name in names:
+        yield from _leaves(fields[name], (*at, name.removeprefix("f:")))

@@ -1,0 +1,132 @@
+"""The Services of a rollout: the apex that users call, and one for each side.
+
+    canary, primary, apex = services(asked, ports)
+
+A Service that was there before stays its owner's: of it nothing but the selector is changed, and that last of all, when
+the primary's pods answer. A target that is a Service itself has no pods of its own to find: there is a copy of it in
+place of the canary's Service, and the primary's is the workload adapter's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canarycore_kubernetes.kinds import SERVICE
+from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from canarycore.manifest import Canary
+    from canarycore_kubernetes.targets import Port
+    from canarycore_runtime.mesh import Asked, Json
+
+HTTP = "http"
+"""The port's name, if the owner gives none."""
+
+ASSIGNED = ("clusterIP", "clusterIPs", "healthCheckNodePort", "ipFamilies", "ipFamilyPolicy")
+"""What the API server assigns to a Service, and refuses to see in another one."""
+
+_AT_CREATION = ("type", "clusterIP")
+"""What is ours only when the Service is made: later it cannot be changed, or is somebody's decision."""
+
+
+def services(asked: Asked, ports: Iterable[Port]) -> tuple[Json, Json, Json]:
+    """The Services of canary and primary, and the apex. ports: of the target's containers, for `portDiscovery`."""
+    listed = [_port(asked), *(_discovered(asked, ports) if asked.service.get("portDiscovery") else ())]
+    return (
+        _service(asked, asked.canary_service, "canary", asked.pods, listed),
+        _service(asked, asked.primary, "primary", asked.primary_pods, listed),
+        _service(asked, asked.apex, "apex", asked.primary_pods, listed),
+    )
+
+
+def only_selector(service: Json) -> Json:
+    """What of a Service is changed where somebody else made it."""
+    metadata = {name: service["metadata"][name] for name in ("name", "namespace")}
+    spec = {"selector": service["spec"]["selector"]}
+    return {**service, "metadata": {**metadata, "annotations": SWITCHED_OFF}, "spec": spec}
+
+
+def fitted(service: Json, found: Json, asked: Asked) -> Json:
+    """The Service as it can be written over what is there: ports keep their node ports and their order."""
+    spec = {name: value for name, value in service["spec"].items() if name not in _AT_CREATION}
+    spec["ports"] = _over(spec["ports"], found["spec"].get("ports") or [])
+    unmanaged = asked.service.get("unmanagedMetadata", {})
+    kept = {
+        name: {
+            key: value
+            for key, value in service["metadata"][name].items()
+            if key not in unmanaged.get(name, ()) or key not in (found["metadata"].get(name) or {})
+        }
+        for name in ("labels", "annotations")
+    }
+    return {**service, "metadata": service["metadata"] | kept, "spec": spec}
+
+
+def copied_service(canary: Canary, source: Json, name: str) -> Json:
+    """A copy of a Service that is the target, under another name."""
+    metadata = source["metadata"]
+    annotations = {key: text for key, text in (metadata.get("annotations") or {}).items() if key != LAST_APPLIED}
+    spec = {key: value for key, value in source["spec"].items() if key not in ASSIGNED}
+    if "ports" in spec:
+        spec["ports"] = [{key: value for key, value in port.items() if key != "nodePort"} for port in spec["ports"]]
+    if source["spec"].get("clusterIP") == "None":
+        spec["clusterIP"] = "None"  # headless by its owner's wish, not assigned
+    service = canary.spec.service
+    if service is not None and service.traffic_distribution:
+        spec["trafficDistribution"] = service.traffic_distribution
+    labels = metadata.get("labels") or {}
+    return _object(metadata["namespace"], name, labels, annotations, spec)
+
+
+# ---------------------------------------------------------------------------------------------------------- details
+
+
+def _service(asked: Asked, name: str, side: str, pods: tuple[str, str], ports: list[Json]) -> Json:
+    metadata, (label, value) = asked.service.get(side, {}), pods
+    spec: Json = {"type": "ClusterIP", "selector": {label: value}, "ports": ports}
+    if asked.service.get("headless"):
+        spec["clusterIP"] = "None"
+    if "trafficDistribution" in asked.service:
+        spec["trafficDistribution"] = asked.service["trafficDistribution"]
+    labels = metadata.get("labels", {}) | {label: name}
+    return _object(asked.namespace, name, labels, metadata.get("annotations", {}) | SWITCHED_OFF, spec)
+
+
+def _object(namespace: str, name: str, labels: Json, annotations: Json, spec: Json) -> Json:
+    return {
+        "apiVersion": SERVICE.api_version,
+        "kind": SERVICE.kind,
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
+        "spec": spec,
+    }
+
+
+def _port(asked: Asked) -> Json:
+    service = asked.service
+    protocol = {"appProtocol": service["appProtocol"]} if "appProtocol" in service else {}
+    target = service.get("targetPort") or service["port"]
+    name = service.get("portName", HTTP)
+    return {"name": name, "protocol": "TCP", "port": service["port"], "targetPort": target, **protocol}
+
+
+def _discovered(asked: Asked, ports: Iterable[Port]) -> Iterator[Json]:
+    """The containers' other ports. One that has the main port's name or number has no room beside it."""
+    service = asked.service
+    target = service.get("targetPort") or service["port"]
+    names, numbers = {service.get("portName", HTTP)}, {service["port"]}
+    for port in ports:
+        if target in (port.name, port.number) or port.name in names or port.number in numbers:
+            continue
+        names.add(port.name)
+        numbers.add(port.number)
+        yield {"name": port.name, "protocol": "TCP", "port": port.number, "targetPort": port.number}
+
+
+def _over(ports: list[Json], found: list[Json]) -> list[Json]:
+    """The ports as they are wanted, with what the API server or somebody else gave to those that are there."""
+    places = {port["port"]: place for place, port in enumerate(found)}
+    given = {port["port"]: {key: port[key] for key in ("nodePort",) if key in port} for port in found}
+    ordered = sorted(ports, key=lambda port: places.get(port["port"], len(found)))
+    return [port | given.get(port["port"], {}) for port in ordered]

@@ -1,0 +1,164 @@
+"""Which fields of an object are ours, and what becomes of the others.
+
+    wanted(found, rendered, owner, ...)   the object as it is to be: others' fields stay, what we no longer want goes
+    given_back(found, rendered)           the same object as it was before it was taken over
+
+Objects that we make are the Canary's, and go when it goes. An object that somebody else made is taken over where it
+stands: what is replaced of its spec is noted in an annotation, in Flagger's form, so that either of us can give it
+back. No note is needed where kubectl has left one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from canarycore_kubernetes.kinds import CANARY
+from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from canarycore_kubernetes.packed import Packed, Path
+    from canarycore_runtime.mesh import Json
+
+NOTE = "flagger.kubernetes.io/original-configuration"
+"""The annotation with what was replaced, as JSON of a spec."""
+
+MADE_FOR = "canarycore/canary"
+"""The annotation that says whose an object is where it cannot say so by its owner: `namespace/name`."""
+
+
+@frozen(kw_only=True)
+class Owner:
+    """Whose objects are. reference: how an object says so; None where it cannot, being out of the Canary's reach."""
+
+    namespace: str
+    name: str
+    reference: Json | None
+
+    def made(self, body: Json) -> bool:
+        """Whether an object was made for this Canary, by us or by Flagger."""
+        metadata = body["metadata"]
+        annotations = metadata.get("annotations") or {}
+        if self.reference is None:
+            by_flagger = NOTE not in annotations and SWITCHED_OFF.items() <= annotations.items()
+            return by_flagger if MADE_FOR not in annotations else annotations[MADE_FOR] == self._key
+        return any(
+            reference["kind"] == CANARY.kind
+            and reference["name"] == self.name
+            and reference["apiVersion"].startswith(f"{CANARY.group}/")
+            for reference in metadata.get("ownerReferences") or ()
+        )
+
+    def mark(self, rendered: Json) -> Json:
+        """An object that is to be made, as this Canary's."""
+        metadata = rendered["metadata"]
+        if self.reference is not None:
+            return rendered | {"metadata": metadata | {"ownerReferences": [self.reference]}}
+        annotations = metadata.get("annotations", {}) | {MADE_FOR: self._key}
+        return rendered | {"metadata": metadata | {"annotations": annotations}}
+
+    @property
+    def _key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+def wanted(found: Packed | None, rendered: Json, owner: Owner, *, taken: bool) -> Json:
+    """The object as it is to be. taken: whether somebody else's was taken over before, by us or by Flagger."""
+    if found is None:
+        return owner.mark(rendered)
+    body = found.body
+    if owner.made(body):
+        stale = [path for path in found.owned if _is_ours(path) and not _covers(rendered, path)]
+        made: Json = _over(_without(body, stale), rendered)
+        return made
+    result: Json = _over(body, _beside_the_owner(rendered, body))
+    note = "" if taken else _note(body, rendered)
+    if note:
+        result["metadata"]["annotations"] = result["metadata"].get("annotations", {}) | {NOTE: note}
+    return result
+
+
+def given_back(found: Packed, rendered: Json) -> Json:
+    """The object without what we wrote, and with what that replaced. rendered: what was written, with any routes."""
+    body = found.body
+    original = original_spec(body)
+    ours = [path for path in found.owned if _covers(rendered, path)]
+    result = _without(body, [*ours, ("metadata", "annotations", NOTE)])
+    replaced = {name: value for name, value in original.items() if name in rendered["spec"]}
+    result["spec"] = {**result.get("spec", {}), **replaced}
+    return result
+
+
+def original_spec(body: Json) -> Json:
+    """What the owner of an object that was taken over had written, as far as it is known."""
+    annotations = body["metadata"].get("annotations") or {}
+    if LAST_APPLIED in annotations:
+        spec: Json = json.loads(annotations[LAST_APPLIED]).get("spec", {})
+        return spec
+    noted: Json = json.loads(annotations.get(NOTE, "{}"))
+    return noted
+
+
+# ---------------------------------------------------------------------------------------------------------- details
+
+
+def _note(body: Json, rendered: Json) -> str:
+    """What is to be noted of what is replaced now; "" where nothing is, or where it is known."""
+    annotations, spec = body["metadata"].get("annotations") or {}, body.get("spec", {})
+    replaced = {name: spec[name] for name in rendered["spec"] if name in spec}
+    known = LAST_APPLIED in annotations or NOTE in annotations
+    return json.dumps(replaced, separators=(",", ":"), sort_keys=True) if replaced and not known else ""
+
+
+def _beside_the_owner(rendered: Json, body: Json) -> Json:
+    """Of labels and annotations, what the owner of the object has not given himself."""
+    metadata = dict(rendered["metadata"])
+    for name in ("labels", "annotations"):
+        own = body["metadata"].get(name) or {}
+        ours = metadata.get(name, {})
+        metadata[name] = {key: value for key, value in ours.items() if key not in own or key in SWITCHED_OFF}
+    return rendered | {"metadata": metadata}
+
+
+_BOOKKEEPING = (NOTE, MADE_FOR)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a field of an object that we made is there for the routes, and may go when they no longer have it."""
+    if path[0] == "metadata":
+        return path[1] in ("labels", "annotations") and path[-1] not in _BOOKKEEPING
+    return path[0] == "spec"
+
+
+def _covers(rendered: Any, path: Path) -> bool:
+    """Whether a rendered object says something about a field."""
+    for name in path:
+        if not isinstance(rendered, dict):
+            return True
+        if name not in rendered:
+            return False
+        rendered = rendered[name]
+    return True
+
+
+def _over(found: Any, rendered: Any) -> Any:
+    """`rendered` on top of `found`; mappings are merged, all else is replaced."""
+    if not isinstance(rendered, dict) or not isinstance(found, dict):
+        return rendered
+    return {**found, **{name: _over(found.get(name), value) for name, value in rendered.items()}}
+
+
+def _without(body: Json, paths: Iterable[Path]) -> Json:
+    """The object without these fields. It is changed."""
+    for path in paths:
+        *outer, last = path
+        inner: Any = body
+        for name in outer:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(last, None)
+    return body

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from canarycore_kubernetes.client import Client, connect
+from canarycore_kubernetes.cluster import Cluster
 from tests.controlplane import crds
 from tests.controlplane.api import Access, Api, Json
 from tests.controlplane.binaries import Missing, binaries
@@ -71,3 +73,17 @@ def proxy(plane: Plane) -> Iterator[Proxy]:
     """A way to the API server that faults are injected on."""
     with proxied(plane.api.access) as running:
         yield running
+
+
+@pytest.fixture
+async def client(kubeconfig: Path) -> AsyncIterator[Client]:
+    """The administrator's."""
+    async with connect(str(kubeconfig)) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def cluster(client: Client, namespace: str) -> AsyncIterator[Cluster]:
+    """The test's namespace, as the administrator sees it."""
+    async with Cluster(client, namespace=namespace) as opened:
+        yield opened

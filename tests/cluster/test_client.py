@@ -89,7 +89,9 @@ async def test_a_deletion_tells_whether_there_was_anything(client, namespace):
 async def test_a_list_comes_in_pages_and_each_object_says_its_kind(client, namespace):
     for number in range(5):
         await client.create(config(namespace, f"c{number}"))
-    pages = [page async for page in client.list(CONFIG_MAP, namespace, fields="metadata.name!=kube-root-ca.crt", limit=2)]
+    pages = [
+        page async for page in client.list(CONFIG_MAP, namespace, fields="metadata.name!=kube-root-ca.crt", limit=2)
+    ]
     assert [len(page["items"]) for page in pages] == [2, 2, 1]
     assert {item["kind"] for page in pages for item in page["items"]} == {"ConfigMap"}
 

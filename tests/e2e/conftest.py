@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+
+from canarycore import CommandKind
+from canarycore_local.store import STORE, SqliteStore
 
 MANIFEST = """\
 apiVersion: flagger.app/v1beta1
@@ -115,6 +119,21 @@ class Canary:
         process = self._popen(*arguments)
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def give(self, kind: CommandKind, weight: int = 0) -> None:
+        """Give a command as `canary` does, without the second or more in which its process starts."""
+        asyncio.run(SqliteStore(self.state / STORE).give("test/app", kind, weight))
+
+    def held_at(self, weight: int) -> Rehearsal:
+        """A rehearsal that stays at a weight for as long as it is wanted: behind a gate, which a command has passed."""
+        manifest = self.manifest
+        gate = "      - name: higher\n        type: confirm-traffic-increase\n        url: http://tester/\n"
+        manifest.write_text(manifest.read_text() + gate)
+        rehearsal = self.rehearse(manifest, "--gate", "higher=deny")
+        rehearsal.until(kind="event", text="Halt app.test advancement waiting for traffic increase approval higher")
+        self.give(CommandKind.SKIP_TO, weight)
+        rehearsal.until(kind="weight", weight=weight)
+        return rehearsal
 
     def left_behind(self) -> list[str]:
         """Command lines of processes that still work for the rehearsal, once they had a moment to end."""

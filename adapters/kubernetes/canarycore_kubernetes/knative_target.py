@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Refused
-from canarycore_kubernetes.cache import View, found_body
+from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.keeping import KEEP, kept_of
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE
 from canarycore_kubernetes.means import Target, running
-from canarycore_kubernetes.names import KEPT, annotation
+from canarycore_kubernetes.names import KEPT, TESTED, annotation
+from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import locked
 from canarycore_runtime.mesh import Kind
 from canarycore_runtime.ports import Workloads
@@ -30,9 +31,6 @@ KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
 
 PRIMARY = "flagger.app/primary-revision"
 """The annotation that names the Revision which gets the primary's traffic."""
-
-CANARY = "canarycore/canary-revision"
-"""The annotation that names the Revision which takes part in a rollout."""
 
 
 @frozen
@@ -51,11 +49,6 @@ def revision_facts(body: Json, _: RevisionFacts | None = None) -> RevisionFacts:
     return RevisionFacts(ready, None if ready or not changed else datetime.fromisoformat(changed).timestamp())
 
 
-def _with_status(body: Json, _: Json | None = None) -> Json:
-    return found_body(body) | {"status": body.get("status") or {}}
-
-
-KNATIVE_SERVICES = View(kind=KNATIVE_SERVICE, project=_with_status)
 REVISIONS = View(kind=KNATIVE_REVISION, project=revision_facts)
 
 
@@ -66,7 +59,7 @@ class KnativeTarget(Target):
     async def observe(self) -> Workloads:
         found = await self._found()
         newest, primary = ("", "") if found is None else (_newest(found), annotation(found, PRIMARY))
-        up = not primary or (found is not None and annotation(found, CANARY) == newest)
+        up = not primary or (found is not None and annotation(found, TESTED) == newest)
         return Workloads(
             target=await self._workload(newest, up=up),
             primary=await self._workload(primary, up=True),
@@ -75,7 +68,9 @@ class KnativeTarget(Target):
         )
 
     async def _found(self) -> Json | None:
-        return (await self.cluster.cache(KNATIVE_SERVICES).ready()).look(self.namespace, self.name, self.key)
+        view = packed(KNATIVE_SERVICE, status=True)
+        found = (await self.cluster.cache(view).ready()).look(self.namespace, self.name, self.key)
+        return None if found is None else found.body
 
     async def _workload(self, revision: str, *, up: bool) -> Workload | None:
         if not revision:
@@ -112,18 +107,18 @@ class KnativeTarget(Target):
 
     async def scale_up(self) -> None:
         service = await self._found()
-        if service is not None and annotation(service, CANARY) != _newest(service):
-            await self._mark({CANARY: _newest(service)})
+        if service is not None and annotation(service, TESTED) != _newest(service):
+            await self._mark({TESTED: _newest(service)})
 
     async def scale_down(self) -> None:
         service = await self._found()
-        if service is not None and annotation(service, CANARY):
-            await self._mark({CANARY: None})
+        if service is not None and annotation(service, TESTED):
+            await self._mark({TESTED: None})
 
     async def restore(self) -> None:
         """The annotations go; where traffic goes is given back by the router."""
         service = await self._found()
-        ours = {} if service is None else {key: None for key in (PRIMARY, CANARY, KEPT) if annotation(service, key)}
+        ours = {} if service is None else {key: None for key in (PRIMARY, TESTED, KEPT) if annotation(service, key)}
         if ours:
             await self._mark(ours)
         self.is_restored()

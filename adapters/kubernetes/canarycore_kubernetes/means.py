@@ -43,10 +43,10 @@ class Means:
     reading: Reading = Reading()
     prefixes: tuple[str, ...] = ()
     restored: set[str] = field(factory=set, eq=False)
-    views: Mapping[Kind, View[PodFacts]] = field(init=False, eq=False, repr=False)
 
-    @views.default
-    def _pod_views(self) -> Mapping[Kind, View[PodFacts]]:
+    @property
+    def views(self) -> Mapping[Kind, View[PodFacts]]:
+        """How Deployments and DaemonSets are held."""
         return pod_views(self.reading)
 
     async def change(self, kind: Kind, namespace: str, name: str, wanted: Callable[[Json], Json]) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
@@ -21,7 +21,7 @@ from canarycore_kubernetes.names import KEPT, REVISION, annotation
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from canarycore_runtime.mesh import Json, Kind
 
@@ -78,8 +78,9 @@ class PodFacts:
     stuck: str = ""
 
 
-def pod_views(reading: Reading) -> dict[Kind, View[PodFacts]]:
-    """How Deployments and DaemonSets are held. Make them once: a cluster has one view per kind."""
+@cache
+def pod_views(reading: Reading) -> Mapping[Kind, View[PodFacts]]:
+    """How Deployments and DaemonSets are held. The same views for the same reading: a cluster has one per kind."""
     return {kind: View(kind=kind, project=partial(pod_facts, reading)) for kind in (DEPLOYMENT, DAEMON_SET)}
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -94,6 +95,16 @@ class Api:
         items: list[Json] = self.request("GET", path, **query)["items"]
         return items
 
+    def watch(self, path: str, **query: Any) -> Iterator[Json]:
+        """The events of a collection, for as long as the API server tells them. Raises ApiError."""
+        url = f"{self.access.server}{path}?{urlencode({'watch': 'true', **query})}"
+        headers = {"Authorization": f"Bearer {self.access.token}"}
+        answer = self._pool.request("GET", url, headers=headers, preload_content=False, timeout=None)
+        with closing(answer):
+            if answer.status >= 400:
+                raise ApiError(answer.status, _message(answer.data))
+            yield from map(json.loads, answer)
+
     def create(self, body: Json, namespace: str = "") -> Json:
         return self.request("POST", self.path(body, namespace, named=False), body, fieldManager=MANAGER)
 
@@ -116,7 +127,12 @@ class Api:
 
     def eventually(self, path: str, wanted: Callable[[Json], Any], seconds: float = _PATIENCE) -> Json:
         """The object, as soon as it is as wanted. The error shows how it was at the end."""
-        return eventually(lambda: (body := self.get(path)) and wanted(body) and body, seconds, lambda: self.get(path))
+
+        def look() -> Json | None:
+            body = self.get(path)
+            return body if body is not None and wanted(body) else None
+
+        return eventually(look, seconds, lambda: self.get(path))
 
     def path(self, body: Json, namespace: str = "", *, named: bool = True) -> str:
         """Of an object, or of the collection that it is created in."""
@@ -126,7 +142,7 @@ class Api:
         inside = f"/namespaces/{meta.get('namespace') or namespace or 'default'}" if namespaced else ""
         return f"{root}{inside}/{plural}" + (f"/{meta['name']}" if named else "")
 
-    def service_account(self, namespace: str, name: str, rules: list[Json]) -> Access:
+    def service_account(self, namespace: str, name: str, rules: Sequence[Json]) -> Access:
         """A user of its own, who may do what `rules` (of a ClusterRole) allow, in all namespaces."""
         meta = {"name": f"{namespace}-{name}"}
         subject = {"kind": "ServiceAccount", "namespace": namespace, "name": name}
@@ -151,7 +167,9 @@ class Api:
         return self._plurals[version, kind]
 
 
-def eventually(look: Callable[[], _T], seconds: float = _PATIENCE, describe: Callable[[], Any] | None = None) -> _T:
+def eventually(
+    look: Callable[[], _T | None], seconds: float = _PATIENCE, describe: Callable[[], Any] | None = None
+) -> _T:
     """What `look` finds, as soon as it is truthy."""
     end = time.monotonic() + seconds
     while not (found := look()):

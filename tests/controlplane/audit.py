@@ -19,7 +19,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.controlplane.api import Api, eventually
+from tests.controlplane.api import Api, Json, eventually
 
 Asked = tuple[str, str]
 """A verb and what it was for: `deployments.apps`, `canaries.flagger.app/status`, or the path of what is no object."""
@@ -84,7 +84,7 @@ class Audit:
                         yield _request(found)
 
 
-def _request(found: dict[str, object]) -> Request:
+def _request(found: Json) -> Request:
     of = found.get("objectRef") or {}
     kind = ".".join(filter(None, (of.get("resource", ""), of.get("apiGroup", ""))))
     return Request(

@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
 
+Serve = Callable[[], AbstractAsyncContextManager[Any]]
+
 
 @contextmanager
-def in_background(serve: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[asyncio.AbstractEventLoop]:
+def in_background(serve: Serve) -> Iterator[asyncio.AbstractEventLoop]:
     """Enter `serve()` in a thread with a loop of its own; leave it at the end. Yields the loop."""
-    loop = asyncio.new_event_loop()
-    ready: Future[None] = Future()
-    done = asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(_hold(serve, ready, done),), daemon=True)
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    thread = threading.Thread(target=lambda: asyncio.run(_hold(serve, started)), daemon=True)
     thread.start()
+    loop, over = started.result()
     try:
-        ready.result()
         yield loop
     finally:
-        if not ready.exception():
-            loop.call_soon_threadsafe(done.set)
+        loop.call_soon_threadsafe(over.set)
         thread.join()
-        loop.close()
 
 
-async def _hold(
-    serve: Callable[[], AbstractAsyncContextManager[Any]], ready: Future[None], done: asyncio.Event
-) -> None:
+async def _hold(serve: Serve, started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    over = asyncio.Event()
     try:
         async with serve():
-            ready.set_result(None)
-            await done.wait()
+            started.set_result((asyncio.get_running_loop(), over))
+            await over.wait()
     except Exception as error:
-        if ready.done():
+        if started.done():
             raise
-        ready.set_exception(error)
-
-
-def ask(loop: asyncio.AbstractEventLoop, question: Coroutine[Any, Any, Any]) -> Any:
-    """The answer of a coroutine that runs in that loop."""
-    return asyncio.run_coroutine_threadsafe(question, loop).result()
+        started.set_exception(error)

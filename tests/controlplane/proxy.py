@@ -137,10 +137,10 @@ class Proxy:
             auto_decompress=False,
         ) as session:
 
-            async def handle(request: web.Request) -> web.StreamResponse:
+            async def handle(request: web.BaseRequest) -> web.StreamResponse:
                 return await self._handle(request, session)
 
-            runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0)
+            runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)  # 0 would be for ever
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
@@ -151,7 +151,7 @@ class Proxy:
             finally:
                 await runner.cleanup()
 
-    async def _handle(self, request: web.Request, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest, session: aiohttp.ClientSession) -> web.StreamResponse:
         passage = await self._passage(request)
         fault = self._fault(request)
         if fault is not None:
@@ -186,7 +186,7 @@ class Proxy:
                 return await _hang_up(request, fault)
             return web.Response(status=found.status, body=content, headers=_passed_on(found))
 
-    async def _passage(self, request: web.Request) -> Passage:
+    async def _passage(self, request: web.BaseRequest) -> Passage:
         writes = request.method in WRITES and not _REVIEWS.search(request.path)
         self._writes += writes
         return Passage(
@@ -197,7 +197,7 @@ class Proxy:
             body=await request.read(),
         )
 
-    def _fault(self, request: web.Request) -> Fault | None:
+    def _fault(self, request: web.BaseRequest) -> Fault | None:
         """The fault that harms this request. Each that fits and has to wait has waited for one more."""
         faults = []
         chosen = None
@@ -213,7 +213,7 @@ class Proxy:
         self._faults = faults
         return chosen
 
-    def _remember(self, request: web.Request, content: bytes) -> None:
+    def _remember(self, request: web.BaseRequest, content: bytes) -> None:
         if request.method == "GET" and request.path not in self._first and b'List","' in content[:100]:
             self._first[request.path] = json.loads(content).get("metadata", {}).get("resourceVersion")
 
@@ -229,7 +229,7 @@ def proxied(upstream: Access) -> Iterator[Proxy]:
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
-def _fits(fault: Fault, request: web.Request) -> bool:
+def _fits(fault: Fault, request: web.BaseRequest) -> bool:
     return (
         (not fault.methods or request.method in fault.methods)
         and re.search(fault.path, request.path_qs) is not None
@@ -238,7 +238,7 @@ def _fits(fault: Fault, request: web.Request) -> bool:
     )
 
 
-def _watches(request: web.Request) -> bool:
+def _watches(request: web.BaseRequest) -> bool:
     return request.query.get("watch", "").lower() in {"1", "true"}
 
 
@@ -264,7 +264,7 @@ def _expired() -> web.Response:
     return web.json_response({"type": "ERROR", "object": _status(410)})
 
 
-async def _hang_up(request: web.Request, fault: Fault) -> web.Response:
+async def _hang_up(request: web.BaseRequest, fault: Fault) -> web.Response:
     await asyncio.sleep(fault.seconds)
     if request.transport is not None:
         request.transport.abort()
@@ -281,7 +281,7 @@ def _passed_on(found: aiohttp.ClientResponse) -> dict[str, str]:
     return {key: value for key, value in found.headers.items() if key.lower() not in _HOP}
 
 
-async def _stream(request: web.Request, found: aiohttp.ClientResponse, fault: Fault | None) -> web.StreamResponse:
+async def _stream(request: web.BaseRequest, found: aiohttp.ClientResponse, fault: Fault | None) -> web.StreamResponse:
     """Event by event; cut means that the connection breaks, not that the stream ends."""
     answer = web.StreamResponse(status=found.status, headers=_passed_on(found))
     await answer.prepare(request)

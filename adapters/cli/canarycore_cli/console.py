@@ -36,6 +36,8 @@ _DISTRIBUTIONS = {
     "aiohttp": "canarycore-local",
     "canarycore_hooks": "canarycore-hooks",
     "canarycore_metrics": "canarycore-metrics",
+    "canarycore_kubernetes": "canarycore-kubernetes",
+    "aiolimiter": "canarycore-kubernetes",
     "ruamel": "canarycore[yaml]",
     "numpy": "canarycore[simulation]",
     "matplotlib": "canarycore[simulation]",

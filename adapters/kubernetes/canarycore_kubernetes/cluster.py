@@ -11,6 +11,7 @@ Reads of caches cost nothing. `get` asks the server, for the few moments when a 
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from canarycore.errors import CannotHappen
@@ -20,6 +21,7 @@ from canarycore_kubernetes.kinds import by_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from canarycore_kubernetes.client import Client
@@ -82,6 +84,10 @@ class Cluster:
         self._tasks.append(self._group.create_task(cache.run(), name=f"cache of {view.kind.plural}"))
         return cache
 
+    def awaited(self) -> str:
+        """Which kinds have not been listed yet; empty when all are."""
+        return ", ".join(kind.plural for kind, cache in self._caches.items() if not cache.synced.is_set())
+
     # the port Changes -------------------------------------------------------------------------------------------
 
     def tell(self, key: str) -> None:
@@ -111,26 +117,35 @@ class Cluster:
 
     async def create(self, body: Json) -> Json:
         """See `Client.create`."""
-        return self._written(by_object(body), await self.client.create(body))
+        kind = by_object(body)
+        with self._writing(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]):
+            return self._written(kind, await self.client.create(body))
 
     async def apply(self, body: Json, *, subresource: str = "", force: bool = True) -> Json:
         """See `Client.apply`."""
-        return self._written(by_object(body), await self.client.apply(body, subresource=subresource, force=force))
+        kind = by_object(body)
+        with self._writing(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]):
+            return self._written(kind, await self.client.apply(body, subresource=subresource, force=force))
 
     async def merge(
         self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str = ""
     ) -> Json:
         """See `Client.merge`."""
-        try:
-            body = await self.client.merge(kind, namespace, name, patch, subresource=subresource)
-        except Missing:
-            self._gone(kind, namespace, name)
-            raise
-        return self._written(kind, body)
+        with self._writing(kind, namespace, name):
+            try:
+                body = await self.client.merge(kind, namespace, name, patch, subresource=subresource)
+            except Missing:
+                self._gone(kind, namespace, name)
+                raise
+            return self._written(kind, body)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
         """See `Client.delete`. The cache hears of it by its watch: a finalizer may keep the object for a while."""
         return await self.client.delete(kind, namespace, name, uid=uid)
+
+    def _writing(self, kind: Kind, namespace: str, name: str) -> AbstractContextManager[None]:
+        cache = self._caches.get(kind)
+        return nullcontext() if cache is None else cache.writing(namespace, name)
 
     def _written(self, kind: Kind, body: Json) -> Json:
         cache = self._caches.get(kind)

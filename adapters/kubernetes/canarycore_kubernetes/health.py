@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def serving(host: str, port: int, registry: CollectorRegistry, ready: Callable[[], str]) -> AsyncIterator[int]:
+async def serving(
+    host: str | None, port: int, registry: CollectorRegistry, ready: Callable[[], str]
+) -> AsyncIterator[int]:
     """Serve while the context is open; gives the port, which is a free one for 0.
 
     ready: empty when the caches are filled, else what is awaited. Alive is whoever answers: a replica that waits for

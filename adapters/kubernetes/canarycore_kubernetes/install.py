@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GROUP = "flagger.app"
 NAME = "canarycore"
+LEASE = "flagger-leader-election"
 PORT = 8080
 
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": NAME}
@@ -218,7 +219,7 @@ def _rights(install: Install) -> Iterator[Json]:
     election = f"{NAME}-election"
     lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
     yield _object("rbac.authorization.k8s.io/v1", "Role", election, install.namespace) | {
-        "rules": [{**lease, "verbs": ["create"]}, {**lease, "resourceNames": [NAME], "verbs": ["get", "patch"]}]
+        "rules": [{**lease, "verbs": ["create"]}, {**lease, "resourceNames": [LEASE], "verbs": ["get", "patch"]}]
     }
     yield _object("rbac.authorization.k8s.io/v1", "RoleBinding", election, install.namespace) | {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": election},

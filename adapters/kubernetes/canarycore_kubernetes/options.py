@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
 from attrs import field, frozen
 from attrs.validators import ge, in_
 
@@ -17,7 +14,8 @@ ENCODINGS = ("json", "console")
 class Options:
     """The controller's options; those with a URL or a token hold secrets and are not printed.
 
-    Flagger's: kubeconfig, master: where the cluster is (empty: the one that this process runs in). kubeconfig_qps,
+    Flagger's: kubeconfig, master: where the cluster is (empty: the one that this process runs in).
+    kubeconfig_service_mesh: where the routing objects are, if that is another cluster. kubeconfig_qps,
     kubeconfig_burst: requests per second, and at once. namespace: the only one that is looked at (empty: all).
     mesh_provider: of canaries that name none. metrics_server: Prometheus, for the built-in metrics. port: of /healthz,
     /readyz and /metrics. selector_labels: which label tells the primary's pods. include_label_prefix: labels that the
@@ -26,7 +24,8 @@ class Options:
     event_webhook: gets every event. cluster_name: told in alerts. enable_leader_election: several replicas may run.
 
     Ours: observe: decide beside a Flagger that is at work, write nothing, tell where we would do otherwise.
-    listen: the address to listen on. identity: this replica's name in the lease.
+    listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this replica's
+    name in the lease.
     """
 
     kubeconfig: str = ""
@@ -37,12 +36,11 @@ class Options:
     namespace: str = ""
     mesh_provider: str = "istio"
     metrics_server: str = "http://prometheus:9090"
-    control_loop_interval: str = "10s"
     threadiness: int = field(default=64, validator=ge(1))
     log_level: str = field(default="info", validator=in_(LEVELS))
     log_encoding: str = field(default="json", validator=in_(ENCODINGS))
     port: int = field(default=8080, validator=ge(0))
-    listen: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod; nothing there acts
+    listen: str = ""
     selector_labels: tuple[str, ...] = ("app", "name", "app.kubernetes.io/name")
     include_label_prefix: tuple[str, ...] = ()
     ingress_annotations_prefix: str = "nginx.ingress.kubernetes.io"
@@ -64,16 +62,6 @@ class Options:
     identity: str = ""
 
 
-ENVIRONMENT = {
-    "slack_url": "SLACK_URL",
-    "slack_token": "SLACK_TOKEN",
-    "msteams_url": "MSTEAMS_URL",
-    "event_webhook": "EVENT_WEBHOOK_URL",
-}
-"""Options that may come from the environment instead, so that a Secret need not stand in a command line."""
-
-
-def from_environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The options that the environment sets."""
-    variables = os.environ if given is None else given
-    return {option: variables[name] for option, name in ENVIRONMENT.items() if variables.get(name)}
+def words(text: str) -> tuple[str, ...]:
+    """A flag that lists, as `app,name`."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -1,0 +1,51 @@
+"""canary controller: the process that runs a cluster's Canaries, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack, suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING
+
+from aiolimiter import AsyncLimiter
+
+from canarycore_cli.console import OK
+from canarycore_kubernetes import logs
+from canarycore_kubernetes.client import connect
+from canarycore_kubernetes.controller import control
+
+if TYPE_CHECKING:
+    from canarycore_kubernetes.options import Options
+
+
+def run(options: Options) -> int:
+    """Control the cluster; returns when the process is told to end, once what is under way has ended."""
+    logs.set_up(options.log_level, options.log_encoding)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_controlled(options))
+    return OK
+
+
+async def _controlled(options: Options) -> None:
+    this = asyncio.current_task()
+    assert this is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, this.cancel)
+    # so many at once, and then as many a second as the options allow
+    limit = AsyncLimiter(options.kubeconfig_burst, options.kubeconfig_burst / options.kubeconfig_qps)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(connect(options.kubeconfig, server=options.master, limit=limit))
+        mesh = None
+        if options.kubeconfig_service_mesh:
+            mesh = await stack.enter_async_context(connect(options.kubeconfig_service_mesh, limit=limit))
+        await control(client, options, version=_version(), mesh=mesh)
+
+
+def _version() -> str:
+    try:
+        return installed_version("canarycore-kubernetes")
+    except PackageNotFoundError:
+        return "unknown"

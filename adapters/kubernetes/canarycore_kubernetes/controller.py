@@ -1,0 +1,183 @@
+"""The controller: what a cluster's Canaries ask for is decided and carried out, until somebody stops it.
+
+    async with connect(options.kubeconfig) as client:
+        await control(client, options)
+
+One task group holds everything: the caches, the server for probes and metrics, the election, and the runner while this
+replica leads. A replica that loses its lease ends, as its writes are refused from that moment on; whoever started it
+starts it again, to wait for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from canarycore.errors import WorldError
+from canarycore_kubernetes import logs
+from canarycore_kubernetes.alerts import Alerts, everybody
+from canarycore_kubernetes.canaries import Canaries
+from canarycore_kubernetes.cluster import Cluster
+from canarycore_kubernetes.events import EventNotifier, Events
+from canarycore_kubernetes.exporter import Exporter
+from canarycore_kubernetes.health import serving
+from canarycore_kubernetes.lease import Leader
+from canarycore_kubernetes.router import MeshRouter
+from canarycore_kubernetes.sources import TemplateSources
+from canarycore_kubernetes.store import CanaryStore
+from canarycore_kubernetes.workload import ClusterWorkloads
+from canarycore_runtime import Limits, Parts, Runner, load
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from canarycore_kubernetes.client import Client
+    from canarycore_kubernetes.options import Options
+    from canarycore_runtime import Turn
+    from canarycore_runtime.ports import Clock
+
+SPREAD = 5.0
+"""Seconds over which the rollouts found at the start are first looked at."""
+
+COUNTED = 15.0
+"""Seconds between counts of the Canaries there are."""
+
+_log = logging.getLogger("canarycore.controller")
+
+
+async def control(
+    client: Client,
+    options: Options,
+    *,
+    version: str,
+    mesh: Client | None = None,
+    listening: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Control a cluster until cancelled.
+
+    mesh: of the cluster that the routing objects are in, if that is another one. listening: is told the port of probes
+    and metrics.
+    """
+    exporter = Exporter(version=version, provider=options.mesh_provider)
+    leader = _leader(client, options)
+
+    def opened(to: Client) -> Cluster:
+        return Cluster(to if leader is None else to.fenced(leader.fence), namespace=options.namespace)
+
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(opened(client))
+        routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
+        canaries = Canaries(cluster, provider=options.mesh_provider)
+        parts = await stack.enter_async_context(assembled(cluster, canaries, options, routes=routes))
+        served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
+        listening(await stack.enter_async_context(served))
+        async with asyncio.TaskGroup() as group, leader or nullcontext():
+            group.create_task(_count(canaries, exporter), name="counting canaries")
+            await _lead(leader, parts, options, exporter)
+
+
+async def _lead(leader: Leader | None, parts: Parts, options: Options, exporter: Exporter) -> None:
+    """Run rollouts whenever this replica leads."""
+
+    def told(turn: Turn) -> None:
+        exporter.told(turn)
+        logs.told(turn)
+
+    limits = Limits(cycles=options.threadiness, spread=SPREAD)
+    while True:
+        if leader is not None:
+            await leader.elected()
+        exporter.led(True)
+        async with Runner(parts, limits, on_cycle=told):
+            await (asyncio.Event().wait() if leader is None else leader.deposed())
+        exporter.led(False)
+
+
+def _leader(client: Client, options: Options) -> Leader | None:
+    if not options.enable_leader_election:
+        return None
+    namespace = options.namespace or options.leader_election_namespace
+    return Leader(client, namespace=namespace, identity=options.identity or socket.gethostname())
+
+
+async def _count(canaries: Canaries, exporter: Exporter) -> None:
+    while True:
+        try:
+            exporter.counted(Counter(key.partition("/")[0] for key in await canaries.keys()))
+        except WorldError as error:
+            _log.debug("the canaries cannot be counted: %s", error)
+        await asyncio.sleep(COUNTED)
+
+
+@asynccontextmanager
+async def assembled(
+    cluster: Cluster,
+    canaries: Canaries,
+    options: Options,
+    *,
+    routes: Cluster | None = None,
+    clock: Clock = time.time,
+) -> AsyncGenerator[Parts, None]:
+    """The adapters that the options ask for, open. `routes`: where routing objects are, if that is another cluster."""
+    across = not options.no_cross_namespace_refs
+    workload = ClusterWorkloads(
+        cluster,
+        canaries,
+        labels=options.selector_labels,
+        prefixes=options.include_label_prefix,
+        tracked=options.enable_config_tracking,
+    )
+    router = MeshRouter(
+        cluster,
+        canaries,
+        workload.views,
+        mesh_cluster=routes,
+        ingress_prefix=options.ingress_annotations_prefix,
+        ingress_class=options.ingress_class,
+    )
+    async with AsyncExitStack() as stack:
+        hooks = await stack.enter_async_context(load("hooks", "http")())
+        metrics = TemplateSources(
+            cluster,
+            canary=lambda rollout: canaries.held(rollout).canary,
+            mesh=router.mesh,
+            words=router.words,
+            metrics_server=options.metrics_server,
+            mesh_provider=options.mesh_provider,
+            cross_namespace=across,
+        )
+        alerts = Alerts(
+            cluster,
+            canary=lambda rollout: canaries.held(rollout).canary,
+            everybody=everybody(
+                slack_url=options.slack_url,
+                slack_token=options.slack_token,
+                slack_proxy_url=options.slack_proxy_url,
+                slack_user=options.slack_user,
+                slack_channel=options.slack_channel,
+                msteams_url=options.msteams_url,
+                msteams_proxy_url=options.msteams_proxy_url,
+            ),
+            cluster_name=options.cluster_name,
+            cross_namespace=across,
+        )
+        events = Events(cluster.client, clock)
+        yield Parts(
+            store=CanaryStore(cluster, canaries, events),
+            workload=workload,
+            router=router,
+            metrics=await stack.enter_async_context(metrics),
+            hooks=hooks,
+            notifiers=(
+                EventNotifier(events, canaries),
+                await stack.enter_async_context(alerts),
+                load("notifiers", "webhook")(hooks, options.event_webhook),
+            ),
+            clock=clock,
+            changes=(cluster,) if routes is None else (cluster, routes),
+        )

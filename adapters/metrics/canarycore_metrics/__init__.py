@@ -1,6 +1,10 @@
-"""Metric providers for canarycore.
+"""Metric providers for canarycore, one module each.
 
-source       what all of them have in common
-template     queries written as Go templates
-prometheus   instant queries to a Prometheus server, or anything that answers like one
+source            what all of them have in common: a query over HTTP
+template          queries written as Go templates
+prometheus        instant queries to a Prometheus server, or anything that answers like one
+datadog, dynatrace, graphite, influxdb, newrelic, splunk
+cluster           what the next two have in common: a Kubernetes API
+externalmetrics   Kubernetes' external metrics
+keptn             KeptnMetrics and analyses
 """

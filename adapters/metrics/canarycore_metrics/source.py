@@ -28,6 +28,7 @@ from canarycore import MetricAnswer
 from canarycore_metrics.template import TemplateError, render
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
@@ -70,6 +71,8 @@ class HttpSource(ABC):
     name: ClassVar[str]
     home: ClassVar[str] = ""
     """Where the provider is when no address is given."""
+    patience: ClassVar[float] = TIMEOUT
+    """Seconds for one query when none are given."""
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class HttpSource(ABC):
         secret: Mapping[str, str] | None = None,
         region: str = "",
         insecure_skip_verify: bool = False,
-        timeout: float = TIMEOUT,
+        timeout: float | None = None,
         built_in: Mapping[CheckKind, str] | None = None,
         words: Callable[[Rollout], Mapping[str, str]] | None = None,
         clock: Callable[[], float] = time.time,
@@ -91,8 +94,8 @@ class HttpSource(ABC):
         self._headers = [*_flat(headers or {}), *self.credentials()]
         sent = [part for _, value in self._headers for part in (value, value.partition(" ")[2])]
         self._hidden = [*sent, *self.secret.values()]
-        self._verify = not insecure_skip_verify
-        self._timeout = timeout
+        self._insecure = insecure_skip_verify
+        self._timeout = timeout or self.patience
         self._built_in = built_in or {}
         self._words = words or words_of
         self._session: aiohttp.ClientSession | None = None
@@ -101,7 +104,7 @@ class HttpSource(ABC):
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             headers=self._headers,
-            connector=aiohttp.TCPConnector(ssl=self._verify),
+            connector=aiohttp.TCPConnector(ssl=False if self._insecure else self.trusted()),
             trust_env=True,
         )
         return self
@@ -155,6 +158,10 @@ class HttpSource(ABC):
         """The headers that `self.secret` makes. Raises ValueError when something is missing in it."""
         return ()
 
+    def trusted(self) -> ssl.SSLContext | bool:
+        """Which certificates are trusted: by default those that the system trusts."""
+        return True
+
     def checked(self, address: str) -> URL:
         """The address. Raises ValueError when it is none."""
         try:
@@ -173,13 +180,22 @@ class HttpSource(ABC):
         return self.secret[key]
 
     async def ask(
-        self, path: str, *, method: str = "GET", passes: Callable[[int], bool] = is_no_error, **more: Any
+        self,
+        path: str,
+        *,
+        at: URL | None = None,
+        method: str = "GET",
+        passes: Callable[[int], bool] = is_no_error,
+        **more: Any,
     ) -> str:
-        """The body of the answer. Raises SourceError when there is none, or its status is none that passes."""
+        """The body of the answer, of another host if `at` is given.
+
+        Raises SourceError when there is no answer, or its status is none that passes.
+        """
         if self._session is None:
             raise RuntimeError("the source is not open: use it inside `async with`")
         try:
-            async with self._session.request(method, self.url / path, **more) as response:
+            async with self._session.request(method, (at or self.url) / path, **more) as response:
                 body = await response.text(errors="replace")
         except TimeoutError:
             raise SourceError(f"request failed: no answer within {self._timeout:g} s") from None

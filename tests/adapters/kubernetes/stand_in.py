@@ -18,8 +18,8 @@ class Objects:
         self.put(*bodies)
 
     def put(self, *bodies):
-        for body in bodies:
-            body = dict(body, metadata={"namespace": "default"} | body["metadata"])
+        for given in bodies:
+            body = dict(given, metadata={"namespace": "default"} | given["metadata"])
             if body["kind"] == "Secret":
                 texts = body.pop("stringData", {}).items()
                 body["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in texts}

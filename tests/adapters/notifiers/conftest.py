@@ -46,7 +46,8 @@ async def room():
     room = Room()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", room.respond)
-    runner = web.AppRunner(app, access_log=None)  # the log of a test's server is no log of ours
+    # the log of a test's server is no log of ours, and nobody waits for an answer that nobody waits for
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -1,0 +1,42 @@
+"""Datadog: the first point of the first series over ten times the check's window.
+
+The first point, as the last one is nearly always of a time that is not over yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from canarycore_metrics.source import HttpSource, is_ok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOOK_BACK = 10
+"""Windows."""
+
+
+class DatadogSource(HttpSource):
+    """Datadog's API. Its secret has `datadog_api_key` and `datadog_application_key`."""
+
+    name = "datadog"
+    home = "https://api.datadoghq.com"
+
+    def credentials(self) -> Iterable[tuple[str, str]]:
+        yield "DD-API-KEY", self.needed("datadog_api_key")
+        yield "DD-APPLICATION-KEY", self.needed("datadog_application_key")
+
+    async def measure(self, query: str, window: float) -> float | None:
+        now = int(self.clock())
+        span = {"from": str(now - int(LOOK_BACK * window)), "to": str(now)}
+        body = await self.ask("api/v1/query", params={"query": query, **span}, passes=is_ok)
+        return self.read(body, _first_point, expected="series of points")
+
+    async def probe(self) -> None:
+        await self.ask("api/v1/validate", passes=is_ok)
+
+
+def _first_point(document: Any) -> float | None:
+    series = document["series"]
+    points = series[0]["pointlist"] if series else ()
+    return points[0][1] if points and points[0] else None

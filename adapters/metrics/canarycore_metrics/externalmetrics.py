@@ -1,0 +1,62 @@
+"""Kubernetes' external metrics: `<namespace>/<metric>?labelSelector=<selector>`, of which the first value counts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from canarycore_metrics.cluster import ClusterSource
+from canarycore_metrics.source import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+API = "apis/external.metrics.k8s.io/v1beta1"
+NAMESPACE = "default"
+"""Of a query that names none."""
+
+EXPECTED = "expected <namespace>/<metric>?labelSelector=<url-encoded selector>"
+
+_QUANTITY = re.compile(r"(?P<number>[+-]?[\d.]+([eE][+-]?\d+)?)(?P<suffix>[numkMGTPE]|[KMGTPE]i)?")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+FACTORS: Mapping[str, float] = {
+    "": 1.0,
+    **{suffix: 10.0**power for suffix, power in _DECIMAL.items()},
+    **{suffix: 2.0**power for suffix, power in _BINARY.items()},
+}
+"""What the suffix of a quantity multiplies it by."""
+
+
+class ExternalMetricsSource(ClusterSource):
+    """The external metrics API, of the cluster or of a metrics server at an address of its own."""
+
+    name = "externalmetrics"
+
+    async def measure(self, query: str, window: float) -> float | None:
+        del window  # the metrics server has its own
+        where, _, given = query.strip().partition("?")
+        namespace, _, metric = where.rpartition("/")
+        if not metric or "/" in namespace:
+            raise SourceError(f"error parsing metric query: found {query.strip()!r}, {EXPECTED}")
+        selector = parse_qs(given).get("labelSelector", [""])[0]
+        path = f"{API}/namespaces/{namespace or NAMESPACE}/{metric}"
+        body = await self.call(path, params={"labelSelector": selector} if selector else {})
+        return self.read(body, _first_value, expected="items with quantities")
+
+    async def probe(self) -> None:
+        await self.call(API)
+
+
+def quantity(text: str) -> float:
+    """A quantity of Kubernetes as a number: `1500m` is 1.5, `2Ki` is 2048. Raises ValueError when it is none."""
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        raise ValueError(f"found {text!r}, expected a quantity such as 1500m")
+    return float(found["number"]) * FACTORS[found["suffix"] or ""]
+
+
+def _first_value(document: Any) -> float | None:
+    items = document["items"]
+    return quantity(str(items[0]["value"])) if items else None

@@ -1,0 +1,56 @@
+"""InfluxDB 2: Flux queries; the `_value` of the first record counts."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import suppress
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from canarycore_metrics.source import HttpSource, SourceError, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROBE = 'from(bucket: "default") |> range(start: -2h)'
+PATIENCE = 15.0
+"""Seconds that a query may take."""
+
+
+class InfluxDbSource(HttpSource):
+    """An InfluxDB server. Its secret has `token` and `org`."""
+
+    name = "influxdb"
+    patience = PATIENCE
+
+    def credentials(self) -> Iterable[tuple[str, str]]:
+        if self.secret:
+            self.needed("org")
+            yield "Authorization", f"Token {self.needed('token')}"
+
+    async def measure(self, query: str, window: float) -> float | None:
+        del window  # it is in the query
+        body = await self._run(query)
+        return _first_value(body)
+
+    async def probe(self) -> None:
+        """A server without a bucket of that name says so, which is an answer too."""
+        await self._run(PROBE, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND})
+
+    async def _run(self, query: str, **more: Any) -> str:
+        request = {"query": query, "type": "flux", "dialect": {"header": True, "annotations": []}}
+        organisation = {"org": self.secret["org"]} if self.secret else {}
+        accept = {"Accept": "application/csv"}
+        return await self.ask("api/v2/query", method="POST", json=request, params=organisation, headers=accept, **more)
+
+
+def _first_value(body: str) -> float | None:
+    """Records follow a line with the names of their columns; an empty body has none."""
+    records = csv.DictReader(line for line in body.splitlines() if line.strip())
+    columns, first = records.fieldnames or ["_value"], next(records, {})
+    if first.get("error"):
+        raise SourceError(f"query error: {first['error']}")
+    if "_value" in columns:
+        with suppress(ValueError):
+            return float(first["_value"]) if first.get("_value") else None
+    raise SourceError(f"invalid response: expected records with a number as _value, '{short(body)}'")

@@ -1,0 +1,40 @@
+"""New Relic: NRQL over the check's window, by the Insights query API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from canarycore_metrics.source import HttpSource, is_ok
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROBE = "SELECT * FROM Metric"
+PROBED = 60.0
+"""Seconds of which a probe asks."""
+
+
+class NewRelicSource(HttpSource):
+    """New Relic's Insights API. Its secret has `newrelic_account_id` and `newrelic_query_key`."""
+
+    name = "newrelic"
+    home = "https://insights-api.newrelic.com"
+
+    def credentials(self) -> Iterable[tuple[str, str]]:
+        self.needed("newrelic_account_id")
+        yield "X-Query-Key", self.needed("newrelic_query_key")
+
+    async def measure(self, query: str, window: float) -> float | None:
+        return self.read(await self._select(query, window), _only_result, expected="one result")
+
+    async def probe(self) -> None:
+        await self._select(PROBE, PROBED)
+
+    async def _select(self, query: str, window: float) -> str:
+        path = f"v1/accounts/{self.secret['newrelic_account_id']}/query"
+        return await self.ask(path, params={"nrql": f"{query} SINCE {int(window)} seconds ago"}, passes=is_ok)
+
+
+def _only_result(document: Any) -> float | None:
+    results = document["results"]
+    return results[0].get("result") if len(results) == 1 else None

@@ -1,0 +1,89 @@
+"""Splunk Observability Cloud: SignalFlow programs over ten times the check's window; the last value counts.
+
+A program is run by HTTP, and its answer is a stream of events: `data` ones have the values, an `error` says why there
+are none.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from canarycore_metrics.source import HttpSource, SourceError, is_ok, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from yarl import URL
+
+LOOK_BACK = 10
+"""Windows."""
+
+
+class SplunkSource(HttpSource):
+    """A realm's API (`https://api.us1.signalfx.com`) or stream (`wss://stream.us1.signalfx.com`).
+
+    The secret has `sf_token_key`.
+    """
+
+    name = "splunk"
+
+    def checked(self, address: str) -> URL:
+        """Both of its hosts are known by either, and both are asked by HTTP."""
+        return super().checked(f"http{address[2:]}" if address.startswith(("ws://", "wss://")) else address)
+
+    def credentials(self) -> Iterable[tuple[str, str]]:
+        yield "X-SF-Token", self.needed("sf_token_key")
+
+    async def measure(self, query: str, window: float) -> float | None:
+        now = int(self.clock() * 1000)
+        span = {"start": str(now - int(LOOK_BACK * window * 1000)), "stop": str(now), "immediate": "true"}
+        body = await self.ask(
+            "v2/signalflow/execute",
+            at=self._of("stream"),
+            method="POST",
+            params=span,
+            data=query.encode(),
+            headers={"Content-Type": "text/plain"},
+            passes=is_ok,
+        )
+        return _last_value(body)
+
+    async def probe(self) -> None:
+        await self.ask("v2/metric", at=self._of("api"), params={"limit": "1"}, passes=is_ok)
+
+    def _of(self, part: str) -> URL:
+        """The host of one of a realm's parts; any other host, such as a proxy, has all."""
+        first, dot, realm = (self.url.host or "").partition(".")
+        return self.url.with_host(f"{part}.{realm}") if first in {"api", "stream"} and dot else self.url
+
+
+def _last_value(body: str) -> float | None:
+    """The last value of the only series. A stream that does not tell its end was cut off."""
+    series: dict[str, float] = {}
+    ended = False
+    try:
+        for event, message in _events(body):
+            if event == "error" or message.get("event") == "CHANNEL_ABORT":
+                raise SourceError(f"error executing query: {short(json.dumps(message))}")
+            if event == "data":
+                values = {point["tsId"]: point["value"] for point in message["data"]}
+                series |= {name: float(value) for name, value in values.items() if value is not None}
+            ended = ended or message.get("event") == "END_OF_CHANNEL"
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise SourceError(f"invalid response: expected a stream of messages, '{short(body)}'") from None
+    if not ended:
+        raise SourceError(f"invalid response: expected a stream with an end, '{short(body)}'")
+    if len(series) > 1:
+        raise SourceError("query returned multiple values")
+    return next(iter(series.values()), None)
+
+
+def _events(body: str) -> Iterator[tuple[str, Any]]:
+    """Server-sent events: blocks of lines `event: …` and `data: …`."""
+    for block in body.replace("\r\n", "\n").split("\n\n"):
+        fields = [line.partition(":") for line in block.splitlines()]
+        name = "".join(value.strip() for field, _, value in fields if field == "event")
+        data = "\n".join(value for field, _, value in fields if field == "data")
+        if name and data:
+            yield name, json.loads(data)

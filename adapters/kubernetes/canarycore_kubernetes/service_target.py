@@ -1,12 +1,13 @@
 """Targets that are Kubernetes Services: external names, or pods that somebody else runs.
 
-There is nothing to wait for, and nothing to scale. `<name>-primary` is a copy of the target that follows it when a
-revision is promoted; the router gives the canary's side a copy too. Annotations of the primary say which revision it
-carries, and which one takes part as the canary: that is the target's being scaled up.
+There is nothing to wait for, and nothing to scale. `<name>-primary` and `<name>-canary` are copies of the target; the
+primary's follows when a revision is promoted, the canary's when a rollout begins. Annotations say which revision each
+copy carries, and the canary's only while it takes part in a rollout: that is its being scaled up.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,39 +16,92 @@ from canarycore.errors import Refused
 from canarycore_kubernetes.keeping import KEEP, drop, kept_of, store, stored
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.means import Target, running
-from canarycore_kubernetes.names import KEPT, REVISION, TESTED, annotation
+from canarycore_kubernetes.names import KEPT, REVISION, annotation, own
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.revision import digest
-from canarycore_kubernetes.services import ASSIGNED, copied_service
+from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
+
+_ASSIGNED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort")
+"""Fields of a spec that the API server gives out; nodePort in each port is another."""
+
+HEADLESS = "None"
+
+
+def service_copy(target: Json, name: str, owner: Json, *, distribution: str = "") -> Json:
+    """A copy of a Service under another name. distribution: the Canary's `service.trafficDistribution`."""
+    metadata = target["metadata"]
+    annotations = own(metadata.get("annotations"))
+    annotations.pop(LAST_APPLIED, None)
+    return {
+        "apiVersion": "v1",
+        "kind": SERVICE.kind,
+        "metadata": {
+            "name": name,
+            "namespace": metadata["namespace"],
+            "labels": own(metadata.get("labels")),
+            "annotations": annotations,
+            "ownerReferences": [owner],
+        },
+        "spec": service_spec(target, distribution=distribution),
+    }
+
+
+def service_spec(service: Json, *, distribution: str = "") -> Json:
+    """What somebody wrote of a Service, rather than the API server gave out."""
+    spec: Json = deepcopy(service["spec"])
+    headless = spec.get("clusterIP") == HEADLESS
+    for field in _ASSIGNED:
+        spec.pop(field, None)
+    for port in spec.get("ports") or ():
+        port.pop("nodePort", None)
+    if headless:
+        spec["clusterIP"] = HEADLESS
+    return spec | ({"trafficDistribution": distribution} if distribution else {})
 
 
 def like(found: Json, copy: Json, marks: Json) -> Json:
     """The copy `found`, saying what `copy` does, with these annotations; what others put on it stays."""
     metadata, spec = found["metadata"], copy["spec"]
     if _EXTERNAL not in {spec.get("type"), found["spec"].get("type")}:
-        spec = {field: found["spec"][field] for field in ASSIGNED if field in found["spec"]} | spec
+        spec = {field: found["spec"][field] for field in _ASSIGNED if field in found["spec"]} | spec
     annotations = metadata.get("annotations", {}) | copy["metadata"]["annotations"] | marks
     labels = metadata.get("labels", {}) | copy["metadata"]["labels"]
     return found | {"metadata": metadata | {"labels": labels, "annotations": annotations}, "spec": spec}
 
 
 _EXTERNAL = "ExternalName"
-"""The type of Service to which the API server assigns nothing."""
+
+
+# ------------------------------------------------------------------------------------------------------------- the port
 
 
 @frozen(kw_only=True)
 class ServiceTarget(Target):
-    """A Service, and its primary. The methods are those of the port."""
+    """A Service, and its two copies. The methods are those of the port."""
+
+    @property
+    def twin(self) -> str:
+        """The name of the canary's copy."""
+        return f"{self.name}-canary"
+
+    @property
+    def _distribution(self) -> str:
+        service = self.canary.spec.service
+        return "" if service is None else service.traffic_distribution
+
+    # what is seen -----------------------------------------------------------------------------------------------
 
     async def observe(self) -> Workloads:
         target, primary = await self._found(self.name), await self._found(self.primary)
+        twin = await self._found(self.twin)
         revision = self._revision(target, primary)
+        up = twin is None or annotation(twin, REVISION) == revision
         return Workloads(
-            target=None if target is None else running(revision, up=_takes_part(primary, revision)),
+            target=None if target is None else running(revision, up=up),
             primary=None if primary is None else running(self._carried(primary), up=True),
             kept=() if primary is None else kept_of(primary),
             restored=self.restored,
@@ -61,24 +115,25 @@ class ServiceTarget(Target):
         """The revision that the target carries: the primary's, where both say the same."""
         if target is None:
             return ""
-        written = self._written(target)
-        return self._carried(primary) if primary is not None and self._written(primary) == written else written
+        written = self._digest(target)
+        return self._carried(primary) if primary is not None and self._digest(primary) == written else written
 
     def _carried(self, primary: Json) -> str:
-        return annotation(primary, REVISION) or self._written(primary)
+        return annotation(primary, REVISION) or self._digest(primary)
 
-    def _written(self, service: Json) -> str:
-        return digest(self._copy(service)["spec"])
+    def _digest(self, service: Json) -> str:
+        return digest(service_spec(service, distribution=self._distribution))
 
     # what is done -----------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
         if await self._found(self.primary) is not None:
             return
-        copy = self._copy(await self._target_carrying(revision))
-        metadata = copy["metadata"] | {"ownerReferences": [self.owner]}
-        metadata["annotations"] |= {REVISION: revision}
-        await self.cluster.create(copy | {"metadata": metadata})
+        target = await self._target_carrying(revision)
+        await self.means.make(self._copy(target, self.twin))
+        copy = self._copy(target, self.primary)
+        copy["metadata"]["annotations"][REVISION] = revision
+        await self.cluster.create(copy)
 
     async def promote(self, revision: str) -> None:
         primary = await self.means.read(SERVICE, self.namespace, self.primary)
@@ -87,8 +142,9 @@ class ServiceTarget(Target):
         target = await self._target_carrying(revision)
         carried = self._carried(primary)
         kept = tuple(dict.fromkeys((carried, *kept_of(primary))))
-        await store(self.means, self.owner, primary, carried, {"spec": self._copy(primary)["spec"]})
-        await self._change(target, {REVISION: revision, KEPT: ",".join(kept[:KEEP])})
+        await store(self.means, self.owner, primary, carried, {"spec": service_spec(primary)})
+        marks = {REVISION: revision, KEPT: ",".join(kept[:KEEP])}
+        await self._change(self.primary, self._copy(target, self.primary), marks)
         for dropped in kept[KEEP:]:
             await drop(self.means, self.namespace, self.primary, dropped)
 
@@ -96,21 +152,32 @@ class ServiceTarget(Target):
         primary = await self.means.read(SERVICE, self.namespace, self.primary)
         if annotation(primary, REVISION) == revision:
             return
-        kept = await stored(self.means, self.namespace, self.primary, revision)
-        await self._change(primary | kept, {REVISION: revision})
+        kept = primary | await stored(self.means, self.namespace, self.primary, revision)
+        await self._change(self.primary, self._copy(kept, self.primary), {REVISION: revision})
 
     async def scale_up(self) -> None:
-        """The target takes part as it is now."""
-        primary = await self._found(self.primary)
-        revision = self._revision(await self._found(self.name), primary)
-        if revision and not _takes_part(primary, revision):
-            await self._mark(revision)
+        """The canary's copy takes part, and is what the target is now."""
+        target = await self._found(self.name)
+        if target is None:
+            return
+        revision = self._revision(target, await self._found(self.primary))
+        twin, copy = await self._found(self.twin), self._copy(target, self.twin)
+        if twin is None:
+            copy["metadata"]["annotations"][REVISION] = revision
+            await self.cluster.create(copy)
+        elif annotation(twin, REVISION) != revision:
+            await self._change(self.twin, copy, {REVISION: revision})
 
     async def scale_down(self) -> None:
-        """The target takes no part."""
-        primary = await self._found(self.primary)
-        if primary is not None and annotation(primary, TESTED):
-            await self._mark(None)
+        """The canary's copy stays as it is, and takes no part."""
+        twin = await self._found(self.twin)
+        if twin is not None and annotation(twin, REVISION):
+            patch = {"metadata": {"annotations": {REVISION: None}}}
+            await self.cluster.merge(SERVICE, self.namespace, self.twin, patch)
+
+    async def restore(self) -> None:
+        """The target was never changed."""
+        self.is_restored()
 
     async def pause_scaler(self) -> None:
         """There is none."""
@@ -118,12 +185,8 @@ class ServiceTarget(Target):
     async def resume_scaler(self) -> None:
         """There is none."""
 
-    async def restore(self) -> None:
-        """The target was never changed."""
-        self.is_restored()
-
-    def _copy(self, service: Json) -> Json:
-        return copied_service(self.canary, service, self.primary)
+    def _copy(self, service: Json, name: str) -> Json:
+        return service_copy(service, name, self.owner, distribution=self._distribution)
 
     async def _target_carrying(self, revision: str) -> Json:
         """The target as it is on the server. Raises Refused when it is another revision than the one asked for."""
@@ -133,15 +196,5 @@ class ServiceTarget(Target):
             raise Refused(f"service {self.name}.{self.namespace} carries {found}, not {revision}")
         return target
 
-    async def _change(self, source: Json, marks: Json) -> None:
-        copy = self._copy(source)
-        await self.means.change(SERVICE, self.namespace, self.primary, lambda found: like(found, copy, marks))
-
-    async def _mark(self, revision: str | None) -> None:
-        patch = {"metadata": {"annotations": {TESTED: revision}}}
-        await self.cluster.merge(SERVICE, self.namespace, self.primary, patch)
-
-
-def _takes_part(primary: Json | None, revision: str) -> bool:
-    """Whether the target is scaled up; before there is a primary it is all that there is."""
-    return primary is None or annotation(primary, TESTED) == revision
+    async def _change(self, name: str, copy: Json, marks: Json) -> None:
+        await self.means.change(SERVICE, self.namespace, name, lambda found: like(found, copy, marks))

@@ -18,10 +18,14 @@ from canarycore_kubernetes.service_target import ServiceTarget
 from canarycore_kubernetes.targets import Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
 
     from canarycore import Rollout
+    from canarycore_kubernetes.cache import View
     from canarycore_kubernetes.canaries import Canaries
     from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.targets import PodFacts
+    from canarycore_runtime.mesh import Kind
     from canarycore_runtime.ports import Workloads
 
 
@@ -43,6 +47,11 @@ class ClusterWorkloads:
     ) -> None:
         self._canaries = canaries
         self._means = Means(cluster=cluster, reading=Reading(labels=labels, tracked=tracked), prefixes=prefixes)
+
+    @property
+    def views(self) -> Mapping[Kind, View[PodFacts]]:
+        """How Deployments and DaemonSets are held, for who else needs to know their pods' labels and ports."""
+        return self._means.views
 
     def _target(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
         """The target as one that can be worked on. Raises WorldError when the Canary is gone."""

@@ -27,7 +27,7 @@ from canarycore.testing._actions import (
     SourcesAre,
     act,
 )
-from canarycore.testing._driver import Moment, Record, Write
+from canarycore.testing._driver import Driver, Moment, Platform, Record, Write
 from canarycore.testing._metrics import (
     Asked,
     Binomial,
@@ -71,6 +71,7 @@ __all__ = [
     "Constant",
     "Delete",
     "Deploy",
+    "Driver",
     "Edit",
     "Fault",
     "FaultKind",
@@ -81,6 +82,7 @@ __all__ = [
     "NeverHappened",
     "Order",
     "Pace",
+    "Platform",
     "Pods",
     "Record",
     "Recreate",

@@ -36,6 +36,18 @@ Driver = Callable[[Memory], Generator[Request, object, Rest]]
 """`canarycore.cycle`, or a loop that stands in for it."""
 
 
+class Platform:
+    """What shows the world and carries effects out. One of your own may use a part that is under test for it."""
+
+    def look(self, state: State) -> State:
+        """The state, with what this platform knows better than it."""
+        return scaled(state)
+
+    def apply(self, state: State, effect: Effect) -> State:
+        """What an effect makes of the state. Raises WorldError."""
+        return scaled(apply(state, effect))
+
+
 class Crash(Exception):
     """The simulated process died, as a fault asked for."""
 
@@ -76,7 +88,8 @@ class Record:
 
     committed: the status that was written, if one was. effects, notices: carried out and published, in order. asked:
     questions and their answers, hooks included. troubles: what went wrong. crashed: the process died in this cycle.
-    wake: when it wanted to look again (seconds). state: the cluster after it.
+    blank: it remembered nothing when the cycle began. wake: when it wanted to look again (seconds). state: the cluster
+    after it.
     """
 
     time: float
@@ -88,6 +101,7 @@ class Record:
     asked: tuple[tuple[Question, Answer], ...] = ()
     troubles: tuple[WorldError, ...] = ()
     crashed: bool = False
+    blank: bool = False
     wake: float | None = None
 
     @property
@@ -110,11 +124,12 @@ class Record:
 class Cluster:
     """A state that changes, and what the driver has done to it.
 
-    driver: its loop. asked: since the last commit, by question key.
+    driver: its loop. platform: who carries effects out. asked: since the last commit, by question key.
     """
 
     state: State
     driver: Driver = cycle
+    platform: Platform = field(factory=Platform)
     asked: dict[str, tuple[Question, Answer]] = field(factory=dict)
     before: State | None = None
     history: list[Record] = field(factory=list)
@@ -139,7 +154,7 @@ class Turn:
 
     def run(self) -> Record:
         """The cycle, to its end or to a crash."""
-        time = self.cluster.state.now
+        time, blank = self.cluster.state.now, self.memory == Memory()
         rest = Rest(None, None)
         crashed = False
         try:
@@ -156,6 +171,7 @@ class Turn:
             asked=tuple(self.asked),
             troubles=rest.troubles,
             crashed=crashed,
+            blank=blank,
             wake=rest.wake,
         )
 
@@ -197,13 +213,13 @@ class Turn:
 
     def _observe(self) -> Seen:
         cluster = self.cluster
-        state = scaled(cluster.state)
+        state = cluster.platform.look(cluster.state)
         before = cluster.before or state
         cluster.before = cluster.state = state.but(reads=state.reads + 1)
         kinds = {fault.kind for fault in state.faults if fault.meets(fault.kind, state.reads)}
         shown = observe(state)
         if FaultKind.STALE_WORLD in kinds:
-            old = observe(before.but(now=state.now))
+            old = observe(before.but(now=max(before.now, state.now)))
             shown = evolve(shown, target=old.target, primary=old.primary, routes=old.routes)
         stored = before if FaultKind.STALE_STATUS in kinds else state
         self.stale = bool(kinds)
@@ -255,7 +271,7 @@ class Turn:
         self.cluster.state = state.but(status=status, version=self.version)
 
     def _apply(self, effect: Effect) -> None:
-        self.cluster.state = scaled(apply(self.cluster.state, effect))
+        self.cluster.state = self.cluster.platform.apply(self.cluster.state, effect)
 
     def _write(self, of: Status | Effect | Notice | HookQuestion, carry_out: Callable[..., None]) -> None:
         """One write, with the faults that meet it."""

@@ -118,7 +118,7 @@ def routes_are_those_of_the_status(moment: Moment, history: Sequence[Record]) ->
         return f"{after} does not add up to 100"
     if not after.exposed or (after.weight, after.mirrored, after.matched) == (rung.weight, rung.mirrored, rung.matched):
         return None
-    if after.weight == 100 and not after.mirrored and not after.matched and not _has_pods(moment, "primary"):
+    if after.weight == 100 and not after.mirrored and not after.matched and _primary_failed(moment):
         return None
     return f"routes became {after} in phase {status.phase.value} at rung {rung}"
 
@@ -127,7 +127,7 @@ def only_the_revision_under_test_gets_traffic(moment: Moment, history: Sequence[
     """I3: traffic to the canary grows only while the target carries the revision under test, failover apart."""
     del history
     after = _new_routes(moment)
-    if after is None or not _exposes_more(moment.before.routes, after) or not _has_pods(moment, "primary"):
+    if after is None or not _exposes_more(moment.before.routes, after) or _primary_failed(moment):
         return None
     status, target = moment.before.status, moment.before.target
     found = "nothing" if target is None else target.revision
@@ -351,8 +351,8 @@ def an_idle_cycle_does_nothing(record: Record, history: Sequence[Record]) -> str
 
 
 def _restarted(history: Sequence[Record]) -> bool:
-    """Whether an earlier cycle crashed: a new process tells again what it cannot know was told."""
-    return any(record.crashed or record.troubles for record in history)
+    """Whether there was more than one process: a new one tells again what it cannot know was told."""
+    return any(record.crashed or record.blank or record.troubles for record in history[1:])
 
 
 EACH_CYCLE: tuple[OnCycle, ...] = (OnCycle("I12", "an idle cycle does nothing", an_idle_cycle_does_nothing),)
@@ -458,6 +458,12 @@ def _exposes_more(before: Routes | None, after: Routes) -> bool:
 def _has_pods(moment: Moment, workload: str) -> bool:
     found: Workload | None = getattr(observe(moment.before), workload)
     return found is not None and found.ready > 0
+
+
+def _primary_failed(moment: Moment) -> bool:
+    """Whether the primary has no available pods, or had none when the cycle looked: it may since have been promoted."""
+    seen = moment.seen.primary
+    return seen is None or not seen.ready or not _has_pods(moment, "primary")
 
 
 def _passes(question: MetricQuestion, answer: MetricAnswer) -> bool:

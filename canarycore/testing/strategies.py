@@ -274,16 +274,37 @@ def answer_to(question: Question) -> SearchStrategy[Answer]:
 # --------------------------------------------------------------------------------------------------------- worlds
 
 
+PACES: dict[str, Pace] = {
+    "at once": AT_ONCE,
+    "soon": after(5),
+    "late": after(15),
+    "too late": after(70),
+    "never": NEVER,
+    "never, and told so": stuck(5),
+    "now and then": crash_loop(12, 5),
+}
+"""How pods get ready."""
+
+METRICS: dict[str, Metrics] = {
+    "good": ByRevision(),
+    "bad for v2": ByRevision(bad=("v2",)),
+    "always the same": Constant(100.0),
+    "no data": Constant(None),
+    "NaN": Constant(nan),
+    "infinite": Constant(inf),
+    "below everything": Constant(-inf),
+    "a timeout": Constant(MetricAnswer(error="timed out")),
+    "a server's error": Constant(MetricAnswer(error="503 Service Unavailable")),
+}
+"""Good and bad values, a value that never changes, and each way in which there is none."""
+
+ANSWERS: tuple[tuple[bool | str, ...], ...] = ((True,), (False,), (False, True), (True, False, True), ("timeout",))
+"""What hooks say, in turn."""
+
+
 def paces() -> SearchStrategy[Pace]:
-    """How pods get ready: at once, soon, late, never."""
-    return st.sampled_from([AT_ONCE, after(5), after(15), after(70), NEVER, stuck(5), crash_loop(12, 5)])
-
-
-def metrics() -> SearchStrategy[Metrics]:
-    """Good and bad values, values that never change, and each way in which there is none."""
-    no_number = (None, nan, inf, -inf, MetricAnswer(error="timed out"), MetricAnswer(error="503 Service Unavailable"))
-    some = [ByRevision(), ByRevision(bad=("v2",)), Constant(100.0), *map(Constant, no_number)]
-    return st.sampled_from(some)
+    """How pods get ready: at once, soon, late, never, again and again."""
+    return st.sampled_from(list(PACES.values()))
 
 
 @st.composite
@@ -309,16 +330,13 @@ def actions(rollout: Rollout) -> SearchStrategy[Action]:
         st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
         st.builds(RouteByHand, some_routes),
         st.builds(Order, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
-        st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(_ANSWERS)),
-        st.builds(Measure, metrics()),
+        st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(ANSWERS)),
+        st.builds(Measure, st.sampled_from(list(METRICS.values()))),
         st.builds(SourcesAre, st.sampled_from(["", "offline"])),
         st.builds(Edit, ladders().map(lambda ladder: _climbing(rollout, ladder))),
         st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
         st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate()]),
     )
-
-
-_ANSWERS: tuple[tuple[bool | str, ...], ...] = ((True,), (False,), (False, True), (True, False, True), ("timeout",))
 
 
 def _climbing(rollout: Rollout, ladder: Ladder) -> Rollout:

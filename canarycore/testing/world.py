@@ -27,7 +27,7 @@ from canarycore._phases import Phase
 from canarycore._questions import HookQuestion
 from canarycore.errors import CanaryError, Conflict
 from canarycore.testing._actions import Action, act
-from canarycore.testing._driver import Cluster, Driver, Moment, Record, Turn, Write
+from canarycore.testing._driver import Cluster, Driver, Moment, Platform, Record, Turn, Write
 from canarycore.testing._program import source
 from canarycore.testing._state import READS, Fault, FaultKind, State, next_change, observe, scaled
 from canarycore.testing.invariants import EACH_CYCLE, EACH_WRITE, InvariantViolated
@@ -66,7 +66,7 @@ class World:
 
     rollout: the policy. state: where to start (default: an empty cluster that holds the rollout). faults: see `Fault`.
     schedule: (seconds, action) pairs that `run` and `sleep` carry out in time. driver: the loop, if it is not
-    `canarycore.cycle`. check: whether invariants are checked.
+    `canarycore.cycle`. platform: who carries effects out, if some part is not simulated. check: whether invariants are.
     """
 
     rollout: Rollout
@@ -74,6 +74,7 @@ class World:
     faults: tuple[Fault, ...] = field(default=(), kw_only=True, converter=tuple)
     schedule: list[tuple[float, Action]] = field(factory=list, kw_only=True, converter=_in_time)
     driver: Driver = field(default=cycle, kw_only=True)
+    platform: Platform = field(factory=Platform, kw_only=True)
     check: bool = field(default=True, kw_only=True)
     memory: Memory = field(factory=Memory, init=False)
     _cluster: Cluster = field(init=False, repr=False)
@@ -83,7 +84,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         start = self._start or State(rollout=self.rollout)
         self._planned = tuple(self.schedule)
-        self._cluster = Cluster(start.but(faults=(*start.faults, *self.faults)), self.driver)
+        self._cluster = Cluster(start.but(faults=(*start.faults, *self.faults)), self.driver, self.platform)
         self._cluster.watch = self._watch if self.check else None
 
     # what one looks at ----------------------------------------------------------------------------------------------
@@ -174,6 +175,12 @@ class World:
         self._log.append(("world.fault({})", (kind, after, times)))
         number = self.state.reads if kind in READS else self.state.writes
         self._cluster.state = self.state.but(faults=(*self.state.faults, Fault(kind, number + after, times)))
+        return self
+
+    def calm(self) -> World:
+        """From now on nothing goes wrong: faults that were still to come do not."""
+        self._log.append(("world.calm()", ()))
+        self._cluster.state = self.state.but(faults=())
         return self
 
     def restart(self) -> World:

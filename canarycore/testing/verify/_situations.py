@@ -85,7 +85,7 @@ def _interference(rollout: Rollout, scaler: Scaler | None) -> list[Acts]:
         Acts(SetPace(f"primary/{NEW}", stuck(1.0)), fail | wait),
         Acts(RemoveTarget(), fail | wait),
         Acts(ReplaceTarget(), other),
-        Acts(Edit(evolve(rollout, ladder=_other_steps(rollout.ladder))), other),
+        Acts(Edit(evolve(rollout, ladder=other_steps(rollout.ladder))), other),
         Acts(Edit(evolve(rollout, skip_analysis=not rollout.skip_analysis)), other),
         Acts(Edit(evolve(rollout, suspend=True)), wait),
         Acts(Edit(rollout), other),  # GitOps puts back what somebody edited
@@ -103,7 +103,7 @@ def _interference(rollout: Rollout, scaler: Scaler | None) -> list[Acts]:
     return found
 
 
-def _other_steps(ladder: Ladder) -> Ladder:
+def other_steps(ladder: Ladder) -> Ladder:
     """The ladder after its owner edited it."""
     if ladder.strategy is Strategy.WEIGHTS:
         return evolve(ladder, step=0, steps=(15, 70), top=100)

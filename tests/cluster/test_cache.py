@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.kinds import CONFIG_MAP
 from canarycore_runtime.mesh import Kind
+from tests.cluster.patience import until
 from tests.controlplane.plane import ADMIN
 from tests.controlplane.proxy import Fault, Harm
 
@@ -27,13 +27,6 @@ def config(namespace, name="one", **data):
 
 def path(namespace, name="one"):
     return CONFIG_MAP.path(namespace, name)
-
-
-async def until(look, seconds=20):
-    end = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        await asyncio.sleep(0.02)
 
 
 def holds(cache, namespace, **wanted):
@@ -128,7 +121,7 @@ async def test_a_stale_list_takes_nothing_back_that_was_written_here(behind, pro
 async def test_a_list_that_fails_is_told_to_who_waits_and_tried_again(behind, proxy, namespace):
     proxy.inject(Fault(Harm.ANSWER, status=403, path="configmaps", times=1))
     cache = behind.cache(DATA)
-    with pytest.raises(WorldError, match="configmaps of the cluster are not known.*403"):
+    with pytest.raises(WorldError, match=r"configmaps of the cluster are not known.*403"):
         await cache.ready()
     await until(cache.synced.is_set)
     assert await cache.ready() is cache
@@ -147,10 +140,7 @@ async def test_a_server_out_of_reach_for_long_is_told_and_then_forgiven(behind, 
             return True
         return False
 
-    end = time.monotonic() + 20
-    while not await unknown():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
+    await until(unknown)
     proxy.inject()
     await until(holds(cache, namespace, new={"a": "1"}), 30)
     assert not await unknown()
@@ -159,6 +149,11 @@ async def test_a_server_out_of_reach_for_long_is_told_and_then_forgiven(behind, 
 async def test_a_kind_that_is_not_there_is_empty(cluster, namespace):
     cache = await cluster.cache(Kind("nowhere.example.com", "v1", "Thing", "things")).ready()
     assert len(cache) == 0
+
+
+def is_established(definition):
+    conditions = definition.get("status", {}).get("conditions") or []
+    return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)
 
 
 async def test_a_kind_that_comes_later_is_found(cluster, api, namespace):
@@ -181,9 +176,7 @@ async def test_a_kind_that_comes_later_is_found(cluster, api, namespace):
         }
     )
     definition = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.{kind.group}"
-    api.eventually(
-        definition, lambda body: any(c["type"] == "Established" for c in body.get("status", {}).get("conditions", []))
-    )
+    api.eventually(definition, is_established)
     thing = {"apiVersion": kind.api_version, "kind": "Thing", "metadata": {"name": "a", "namespace": namespace}}
     api.request("POST", kind.path(namespace), thing)
     await until(lambda: len(cache) == 1, 30)

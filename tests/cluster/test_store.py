@@ -17,6 +17,7 @@ from canarycore_kubernetes.events import Events
 from canarycore_kubernetes.kinds import CANARY, EVENT, METRIC_TEMPLATE
 from canarycore_kubernetes.store import FINALIZER, CanaryStore
 from canarycore_runtime.testing.contracts import StatusStoreContract
+from tests.cluster.patience import until
 
 
 def canary(namespace, name="podinfo", **spec):
@@ -28,15 +29,6 @@ def canary(namespace, name="podinfo", **spec):
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"targetRef": target, "service": {"port": 80}, "analysis": analysis, **spec},
     }
-
-
-async def until(look, seconds=20):
-    """What `look` finds, as soon as it is truthy."""
-    end = time.monotonic() + seconds
-    while not (found := await look()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        await asyncio.sleep(0.02)
-    return found
 
 
 class Opened:

@@ -17,10 +17,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from canarycore.errors import WorldError
 from canarycore_kubernetes.client import ApiError, Gone, Missing
@@ -87,6 +87,7 @@ class Cache(Generic[T]):
         self._held: dict[Place, tuple[int, T]] = {}
         self._lookers: dict[Place, set[str]] = {}
         self._subscribers: list[Callable[[str, str], None]] = []
+        self._writing: dict[Place, _Write] = {}
         self._tried = asyncio.Event()
         self._trouble: WorldError | None = None
         self._lost_at = 0.0
@@ -122,8 +123,11 @@ class Cache(Generic[T]):
 
     def version(self, namespace: str, name: str) -> str:
         """The resourceVersion of what is held; "" if the object does not exist."""
-        held = self._held.get((namespace, name))
-        return "" if held is None else str(held[0])
+        return str(self._version((namespace, name)) or "")
+
+    def _version(self, place: Place) -> int:
+        held = self._held.get(place)
+        return 0 if held is None else held[0]
 
     def all(self) -> Iterator[tuple[Place, T]]:
         """((namespace, name), what is held) of each object, as they are now."""
@@ -138,13 +142,35 @@ class Cache(Generic[T]):
 
     # what was written here --------------------------------------------------------------------------------------
 
+    @contextmanager
+    def writing(self, namespace: str, name: str) -> Iterator[None]:
+        """While we write the object; the answer is `put`.
+
+        Events about our own change, and about what others do to the object after it, may arrive before the answer does.
+        """
+        place, answered = (namespace, name), False
+        write = self._writing.setdefault(place, _Write())
+        try:
+            yield
+            answered = True
+        finally:
+            self._writing.pop(place, None)
+            if write.changes and not (answered and write.changes == [self._version(place)]):
+                self._changed(place)
+
     def put(self, body: Json) -> None:
         """The object is so, as the server has just answered. Who looked at it is not told: it was us."""
-        self._keep(_place(body), body)
+        place = _place(body)
+        write = self._writing.get(place)
+        if write is None or int(body["metadata"]["resourceVersion"]) > write.gone_at:
+            self._keep(place, body)
 
     def drop(self, namespace: str, name: str) -> None:
         """The object is gone, as the server has just answered."""
-        self._held.pop((namespace, name), None)
+        place = (namespace, name)
+        write = self._writing.get(place)
+        if write is None or not write.changes:
+            self._held.pop(place, None)
 
     # list and watch ---------------------------------------------------------------------------------------------
 
@@ -238,12 +264,17 @@ class Cache(Generic[T]):
 
     def _lose(self, place: Place, version: int | None) -> None:
         """The object was gone at that version, unless something newer is held."""
+        if place in self._writing and version is not None:
+            self._writing[place].gone_at = version
         held = self._held.get(place)
         if held is not None and (version is None or held[0] <= version):
             del self._held[place]
             self._changed(place)
 
     def _changed(self, place: Place) -> None:
+        if place in self._writing:
+            self._writing[place].changes.append(self._version(place))
+            return
         if self.synced.is_set():  # what the first list finds is no change: it was there
             for callback in self._subscribers:
                 callback(*place)
@@ -279,6 +310,14 @@ def _place(body: Json) -> Place:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+@define
+class _Write:
+    """A write of ours under way. changes: the versions that events brought meanwhile (0: gone). gone_at: if it went."""
+
+    changes: list[int] = Factory(list)
+    gone_at: int = 0
 
 
 @define

@@ -79,7 +79,8 @@ class Cluster:
         return cache
 
     def _begin(self, view: View[Any]) -> Cache[Any]:
-        cache = Cache(self.client, view, namespace=self.namespace, tell=self.tell)
+        namespace = self.namespace if view.kind.namespaced else ""
+        cache = Cache(self.client, view, namespace=namespace, tell=self.tell)
         self._caches[view.kind] = cache
         self._tasks.append(self._group.create_task(cache.run(), name=f"cache of {view.kind.plural}"))
         return cache
@@ -105,15 +106,11 @@ class Cluster:
         finally:
             self._ears.remove(ear)
 
-    # the client's, with the answer put into the cache -----------------------------------------------------------
+    # the client's; what a write answers is put into the cache ----------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """The whole object, from the server. See `Client.get`."""
-        body = await self.client.get(kind, namespace, name)
-        if body is None:
-            self._gone(kind, namespace, name)
-            return None
-        return self._written(kind, body)
+        return await self.client.get(kind, namespace, name)
 
     async def create(self, body: Json) -> Json:
         """See `Client.create`."""

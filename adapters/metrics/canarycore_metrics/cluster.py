@@ -32,6 +32,7 @@ class ClusterSource(HttpSource):
     async def call(self, path: str, **more: Any) -> str:
         """The body of the answer. The pod's own token is read each time, as it is renewed each hour."""
         token = self.secret.get("token") or _own_token()
+        self.hide(token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return await self.ask(path, headers=headers, **more)
 

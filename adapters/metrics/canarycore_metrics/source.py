@@ -87,13 +87,14 @@ class HttpSource(ABC):
         words: Callable[[Rollout], Mapping[str, str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.url = self.checked(address or self.home)
         self.secret = dict(secret or {})
         self.region = region
+        self.url = self.checked(address or self.home)
         self.clock = clock
         self._headers = [*_flat(headers or {}), *self.credentials()]
         sent = [part for _, value in self._headers for part in (value, value.partition(" ")[2])]
-        self._hidden = [*sent, *self.secret.values()]
+        self._hidden = (*sent, *self.secret.values())
+        self._passing: tuple[str, ...] = ()
         self._insecure = insecure_skip_verify
         self._timeout = timeout or self.patience
         self._built_in = built_in or {}
@@ -157,6 +158,10 @@ class HttpSource(ABC):
     def credentials(self) -> Iterable[tuple[str, str]]:
         """The headers that `self.secret` makes. Raises ValueError when something is missing in it."""
         return ()
+
+    def hide(self, *credentials: str) -> None:
+        """Blot these out from now on, in place of those given before: credentials that are renewed."""
+        self._passing = credentials
 
     def trusted(self) -> ssl.SSLContext | bool:
         """Which certificates are trusted: by default those that the system trusts."""
@@ -222,7 +227,7 @@ class HttpSource(ABC):
 
     def _blotted(self, text: str) -> str:
         """A text without credentials. What is shorter than a few characters cannot be told from other words."""
-        for value in self._hidden:
+        for value in (*self._hidden, *self._passing):
             if len(value) >= _SHORTEST_SECRET:
                 text = text.replace(value, _BLOT)
         return text

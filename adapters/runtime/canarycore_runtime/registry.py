@@ -49,7 +49,7 @@ def load(port: Port, name: str) -> Callable[..., Any]:
         factory: Callable[..., Any] = found[0].load()
     except (ImportError, AttributeError) as error:
         raise BrokenAdapter(
-            f"{port} {name!r} of {_origin(found[0])} cannot be loaded: {error}. Install that distribution again."
+            f"{port} {name!r} of {_origin(found[0])} cannot be loaded: {error}. Install what is missing."
         ) from error
     return factory
 
@@ -64,6 +64,7 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("workloads", "local"): "canarycore-local",
     ("metrics", "local"): "canarycore-local",
     ("stores", "sqlite"): "canarycore-local",
+    ("metrics", "cloudwatch"): "canarycore-metrics",
     ("metrics", "datadog"): "canarycore-metrics",
     ("metrics", "dynatrace"): "canarycore-metrics",
     ("metrics", "externalmetrics"): "canarycore-metrics",
@@ -73,6 +74,7 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("metrics", "newrelic"): "canarycore-metrics",
     ("metrics", "prometheus"): "canarycore-metrics",
     ("metrics", "splunk"): "canarycore-metrics",
+    ("metrics", "stackdriver"): "canarycore-metrics",
     ("hooks", "http"): "canarycore-hooks",
     ("notifiers", "webhook"): "canarycore-hooks",
     ("notifiers", "slack"): "canarycore-notifiers",

@@ -1,0 +1,88 @@
+"""The fixtures of tests on a real API server, for one in memory."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from canarycore_kubernetes.client import connect
+from canarycore_kubernetes.cluster import Cluster
+from tests.adapters.kubernetes.memory import serving
+from tests.controlplane.api import Api
+from tests.controlplane.proxy import proxied
+
+
+class Audit:
+    """Counts requests, as the audit log does."""
+
+    def __init__(self, server):
+        self._server = server
+
+    def mark(self):
+        return self._server.asked.copy()
+
+    def since(self, mark, **_):
+        return self._server.asked - mark
+
+
+class Plane:
+    def __init__(self, server, folder):
+        self._folder = folder
+        self.api = Api(server.access)
+        self.audit = Audit(server)
+
+    def kubeconfig(self, access=None, name="admin"):
+        path = self._folder / f"{name}.kubeconfig"
+        path.write_text(json.dumps((access or self.api.access).kubeconfig))
+        return path
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def plane(server, tmp_path):
+    return Plane(server, tmp_path)
+
+
+@pytest.fixture
+def api(plane):
+    return plane.api
+
+
+@pytest.fixture
+def namespace():
+    return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def kubeconfig(plane):
+    return plane.kubeconfig()
+
+
+@pytest.fixture
+def access_of():
+    pytest.skip("everybody may do everything here")
+
+
+@pytest.fixture
+def proxy(server):
+    with proxied(server.access) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(kubeconfig):
+    async with connect(str(kubeconfig)) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def cluster(client, namespace):
+    async with Cluster(client, namespace=namespace) as opened:
+        yield opened

@@ -24,7 +24,7 @@ from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.client import MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from canarycore_runtime.mesh import Json, Kind
 
@@ -32,7 +32,10 @@ Path = tuple[str, ...]
 """Where a field is: the names from the object inwards. A list is one field."""
 
 OURS = (MANAGER, "flagger")
-"""The field managers whose fields are ours to remove."""
+"""The field managers whose fields are ours to remove.
+
+Of a Service they are only what we wrote: what Flagger made has the API server's defaults under Flagger's name.
+"""
 
 
 @frozen
@@ -52,26 +55,25 @@ class Packed:
 @cache
 def packed(kind: Kind, *, status: bool = False) -> View[Packed]:
     """How objects of this kind are held. The same view for the same arguments, as a cluster has one per kind."""
-    return View(kind=kind, project=partial(pack, status))
+    return View(kind=kind, project=partial(pack, OURS if kind.group else OURS[:1], status))
 
 
-def pack(status: bool, body: Json, before: Packed | None = None) -> Packed:
+def pack(managers: Collection[str], status: bool, body: Json, before: Packed | None = None) -> Packed:
     """The projection. What is the same as `before` is that."""
     left_out = ("managedFields", "resourceVersion")
     metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
     kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
-    found = Packed(
-        json.dumps(kept, separators=(",", ":")), frozenset(_owned(body["metadata"].get("managedFields") or ()))
-    )
+    entries = body["metadata"].get("managedFields") or ()
+    found = Packed(json.dumps(kept, separators=(",", ":")), frozenset(_owned(managers, entries)))
     return before if before is not None and before == found else found
 
 
-def _owned(entries: Iterable[Json]) -> set[Path]:
+def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:
     ours, others = set[Path](), set[Path]()
     for entry in entries:
         if not entry.get("subresource"):
             fields = _fields(json.dumps(entry.get("fieldsV1", {}), sort_keys=True))
-            (ours if entry.get("manager") in OURS else others).update(fields)
+            (ours if entry.get("manager") in managers else others).update(fields)
     return ours - others
 
 

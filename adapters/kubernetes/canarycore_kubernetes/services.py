@@ -3,8 +3,7 @@
     canary, primary, apex = services(asked, ports)
 
 A Service that was there before stays its owner's: of it nothing but the selector is changed, and that last of all, when
-the primary's pods answer. A target that is a Service itself has no pods of its own to find: there is a copy of it in
-place of the canary's Service, and the primary's is the workload adapter's.
+the primary's pods answer. Where the target is a Service itself there are none of these: it is copied, as workloads are.
 """
 
 from __future__ import annotations
@@ -12,20 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore_kubernetes.kinds import SERVICE
-from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
+from canarycore_runtime.mesh import SWITCHED_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from canarycore.manifest import Canary
     from canarycore_kubernetes.targets import Port
     from canarycore_runtime.mesh import Asked, Json
 
 HTTP = "http"
 """The port's name, if the owner gives none."""
-
-ASSIGNED = ("clusterIP", "clusterIPs", "healthCheckNodePort", "ipFamilies", "ipFamilyPolicy")
-"""What the API server assigns to a Service, and refuses to see in another one."""
 
 _AT_CREATION = ("type", "clusterIP")
 """What is ours only when the Service is made: later it cannot be changed, or is somebody's decision."""
@@ -49,35 +44,18 @@ def only_selector(service: Json) -> Json:
 
 
 def fitted(service: Json, found: Json, asked: Asked) -> Json:
-    """The Service as it can be written over what is there: ports keep their node ports and their order."""
-    spec = {name: value for name, value in service["spec"].items() if name not in _AT_CREATION}
+    """The Service as it can be written over what is there, with what others decide as they have decided."""
+    there = {name: found["spec"][name] for name in _AT_CREATION if name in found["spec"]}
+    spec = {name: there.get(name, value) for name, value in service["spec"].items()}
     spec["ports"] = _over(spec["ports"], found["spec"].get("ports") or [])
-    unmanaged = asked.service.get("unmanagedMetadata", {})
-    kept = {
-        name: {
-            key: value
-            for key, value in service["metadata"][name].items()
-            if key not in unmanaged.get(name, ()) or key not in (found["metadata"].get(name) or {})
+    unmanaged, metadata = asked.service.get("unmanagedMetadata", {}), dict(service["metadata"])
+    for section in ("labels", "annotations"):
+        theirs = found["metadata"].get(section) or {}
+        metadata[section] = {
+            name: theirs.get(name, text) if name in unmanaged.get(section, ()) else text
+            for name, text in metadata[section].items()
         }
-        for name in ("labels", "annotations")
-    }
-    return {**service, "metadata": service["metadata"] | kept, "spec": spec}
-
-
-def copied_service(canary: Canary, source: Json, name: str) -> Json:
-    """A copy of a Service that is the target, under another name."""
-    metadata = source["metadata"]
-    annotations = {key: text for key, text in (metadata.get("annotations") or {}).items() if key != LAST_APPLIED}
-    spec = {key: value for key, value in source["spec"].items() if key not in ASSIGNED}
-    if "ports" in spec:
-        spec["ports"] = [{key: value for key, value in port.items() if key != "nodePort"} for port in spec["ports"]]
-    if source["spec"].get("clusterIP") == "None":
-        spec["clusterIP"] = "None"  # headless by its owner's wish, not assigned
-    service = canary.spec.service
-    if service is not None and service.traffic_distribution:
-        spec["trafficDistribution"] = service.traffic_distribution
-    labels = metadata.get("labels") or {}
-    return _object(metadata["namespace"], name, labels, annotations, spec)
+    return {**service, "metadata": metadata, "spec": spec}
 
 
 # ---------------------------------------------------------------------------------------------------------- details

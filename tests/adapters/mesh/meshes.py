@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from canarycore.manifest import parse, resolve
+from canarycore.manifest import Canary, parse, resolve
 from canarycore_runtime.mesh import Asked, Mesh
 from tests.house.projects import ROOT, Project
 
@@ -23,21 +23,33 @@ def mesh_of(provider: str) -> Mesh:
     return mesh
 
 
-def asked(provider: str, *, service: Json | None = None, analysis: Json | None = None, **fields: Any) -> Asked:
+def manifest(
+    provider: str, *, service: Json | None = None, analysis: Json | None = None, namespace: str = "test", **spec: Any
+) -> Json:
     """A Canary `podinfo` on that provider, with what each of them needs."""
-    annotations = fields.pop("annotations", {})
-    spec = {
-        "provider": provider,
-        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
-        "service": {"port": 9898, **_NEEDED.get(provider, {}), **(service or {})},
-        "analysis": {"interval": "30s", "threshold": 3, "stepWeight": 20, "maxWeight": 60, **(analysis or {})},
-        **_REFERENCES.get(provider, {}),
-        **fields,
+    annotations = spec.pop("annotations", {})
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": "podinfo", "namespace": namespace, "annotations": annotations},
+        "spec": {
+            "provider": provider,
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+            "service": {"port": 9898, **_NEEDED.get(provider, {}), **(service or {})},
+            "analysis": {"interval": "30s", "threshold": 3, "stepWeight": 20, "maxWeight": 60, **(analysis or {})},
+            **_REFERENCES.get(provider, {}),
+            **spec,
+        },
     }
-    metadata = {"name": "podinfo", "namespace": "test", "annotations": annotations}
-    canary = parse({"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": metadata, "spec": spec})
+
+
+def asked(provider: str, **given: Any) -> Asked:
+    """What is asked of the mesh for such a Canary."""
+    canary = parse(manifest(provider, **given))
+    assert isinstance(canary, Canary)
     assert not canary.warnings, canary.warnings
-    return Asked(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    pods = ("", "") if canary.spec.target_ref.kind == "Service" else ("app", "podinfo")
+    return Asked(canary=canary, rollout=resolve(canary), pods=pods)
 
 
 AB = {"iterations": 3, "stepWeight": 0, "match": [{"headers": {"x-canary": {"exact": "insider"}}}]}
@@ -56,4 +68,44 @@ _REFERENCES: dict[str, Json] = {
     "skipper": _INGRESS,
     "apisix": {"routeRef": {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "name": "web"}},
     "knative": {"targetRef": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}},
+}
+
+
+def sources(provider: str, namespace: str = "test") -> list[Json]:
+    """What the owner has made for that provider: what is copied, or is the target."""
+    made = _SOURCES.get(provider)
+    return [] if made is None else [{**made, "metadata": {**made["metadata"], "namespace": namespace}}]
+
+
+_PATHS = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "podinfo", "port": {"number": 9898}}}}]
+_WEB = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "Ingress",
+    "metadata": {"name": "web", "labels": {"team": "web"}, "annotations": {"example.com/kept": "yes"}},
+    "spec": {"rules": [{"host": "app.example.com", "http": {"paths": _PATHS}}]},
+}
+_SOURCES: dict[str, Json] = {
+    "nginx": _WEB,
+    "skipper": _WEB,
+    "apisix": {
+        "apiVersion": "apisix.apache.org/v2",
+        "kind": "ApisixRoute",
+        "metadata": {"name": "web", "labels": {"team": "web"}},
+        "spec": {
+            "http": [
+                {
+                    "name": "app",
+                    "match": {"hosts": ["app.example.com"], "paths": ["/*"]},
+                    "backends": [{"serviceName": "podinfo", "servicePort": 9898}],
+                }
+            ]
+        },
+    },
+    "knative": {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": "podinfo", "annotations": {"flagger.app/primary-revision": "podinfo-00001"}},
+        "spec": {"template": {"spec": {"containers": [{"image": "podinfo:6.0.0"}]}}},
+        "status": {"latestCreatedRevisionName": "podinfo-00002"},
+    },
 }

@@ -1,0 +1,353 @@
+"""The port Router on a cluster: the Services and the routing objects of a rollout, whatever its mesh.
+
+    router = MeshRouter(cluster, canaries, workload.views)
+
+What is observed comes from caches and costs no request; as long as nothing has changed it is not even read again. The
+mesh says what the objects must be for some routes, and what routes the objects are; here they are compared, and only
+what differs is written. So an advance is one write, and a change that somebody else made to an object of ours makes the
+routes unknown until the next `set_routes` has put it right.
+
+Order, whatever the routes: the sides' Services first, so that nothing leads to a Service that is not there; then the
+apex, then what splits. `prepare` comes before the primary runs: it makes the sides' Services, and with some meshes what
+makes pods members. The apex and the split wait for `set_routes`, as by then the primary's pods answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore import Routes
+from canarycore.errors import Refused, UnknownProvider
+from canarycore_kubernetes.kinds import SERVICE
+from canarycore_kubernetes.names import owner_reference
+from canarycore_kubernetes.packed import packed
+from canarycore_kubernetes.patches import merge_patch
+from canarycore_kubernetes.services import fitted, only_selector, services
+from canarycore_kubernetes.takeover import NOTE, Owner, given_back, original_spec, wanted
+from canarycore_runtime.mesh import Asked, Ref
+from canarycore_runtime.registry import installed, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from canarycore import Rollout
+    from canarycore.manifest import Canary
+    from canarycore_kubernetes.cache import Cache, View
+    from canarycore_kubernetes.canaries import Canaries
+    from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.packed import Packed
+    from canarycore_kubernetes.targets import PodFacts, Port
+    from canarycore_runtime.mesh import Found, Json, Kind, Mesh
+
+_log = logging.getLogger("canarycore.kubernetes")
+
+
+@frozen(kw_only=True, eq=False)
+class Scene:
+    """What there is of one rollout's routes. uid: the Canary's. ports: of the target's containers."""
+
+    asked: Asked
+    mesh: Mesh
+    uid: str
+    ports: tuple[Port, ...]
+    held: Mapping[Ref, Packed]
+
+    @property
+    def found(self) -> Found:
+        """The objects as a mesh wants them."""
+        return {ref: held.body for ref, held in self.held.items()}
+
+    @property
+    def has_pods(self) -> bool:
+        """Whether the target has pods, which Services find by a label."""
+        return bool(self.asked.pods[0])
+
+
+@frozen(kw_only=True, eq=False)
+class Change:
+    """An object that is not as it is to be.
+
+    before: None where it does not exist. rendered: what is ours of it. patch: from `before`; the whole object where
+    there is none.
+    """
+
+    ref: Ref
+    owner: Owner
+    before: Packed | None
+    rendered: Json
+    patch: Json
+
+
+class MeshRouter:
+    """Routes requests between primary and canary by the mesh that each Canary names.
+
+    views: how targets are held (`ClusterWorkloads.views`), which know their pods' label and ports. mesh_cluster: where
+    the routing objects are, if that is another cluster than the one of the workloads. ingress_prefix, ingress_class:
+    the controller's options --ingress-annotations-prefix and --ingress-class.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        canaries: Canaries,
+        views: Mapping[Kind, View[PodFacts]],
+        *,
+        mesh_cluster: Cluster | None = None,
+        ingress_prefix: str = "nginx.ingress.kubernetes.io",
+        ingress_class: str = "",
+    ) -> None:
+        self._cluster = cluster
+        self._canaries = canaries
+        self._views = {kind.kind: view for kind, view in views.items()}
+        self._mesh_cluster = mesh_cluster or cluster
+        self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
+        self._meshes: dict[str, Mesh] = {}
+        self._asked: dict[str, Asked] = {}
+        self._seen: dict[str, tuple[Asked, Mapping[Ref, Packed], Routes | None]] = {}
+        self._unlike: dict[Ref, tuple[Json, Packed]] = {}
+
+    # the port ---------------------------------------------------------------------------------------------------
+
+    async def observe(self, rollout: Rollout) -> Routes | None:
+        """The routes; None where an object is missing, or is not what it must be for them."""
+        scene = await self._scene(rollout)
+        if scene is None:
+            return None
+        key = _key(rollout)
+        asked, held, routes = self._seen.get(key, (None, {}, None))
+        if asked is not scene.asked or held != scene.held:
+            routes = self._read(scene)
+            self._seen[key] = (scene.asked, scene.held, routes)
+        return routes
+
+    async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
+        """Write what differs. Raises Refused where the mesh cannot route so, or an object of the owner's is missing."""
+        scene = await self._whole_scene(rollout)
+        for change in self._changes(scene, routes):
+            await self._write(scene, change)
+
+    async def prepare(self, rollout: Rollout) -> None:
+        """Make what must be there before the primary's pods are. Nothing is routed by it."""
+        scene = await self._whole_scene(rollout)
+        early = scene.mesh.before_pods
+        sides = {scene.asked.primary, scene.asked.canary_service}
+        for change in self._changes(scene, Routes(), with_mesh=bool(early)):
+            if change.ref.kind in early or (change.ref.kind == SERVICE and change.ref.name in sides):
+                await self._write(scene, change)
+
+    async def restore(self, rollout: Rollout) -> None:
+        """The apex leads to the target's pods, then what we made goes, and what was taken over is as it was."""
+        scene = await self._scene(rollout)
+        if scene is None:
+            return
+        await self._give_apex_back(scene)
+        found = scene.found
+        splits = scene.mesh.routes(scene.asked, found) is not None
+        for ref in scene.mesh.looks_at(scene.asked):
+            if ref not in found:
+                continue
+            metadata = found[ref]["metadata"]
+            if self._owner(scene, ref).made(found[ref]):
+                await self._cluster_of(ref).delete(ref.kind, ref.namespace, ref.name, uid=metadata["uid"])
+            elif splits or NOTE in (metadata.get("annotations") or {}):
+                await self._give_back(scene, ref)
+
+    # what others ask --------------------------------------------------------------------------------------------
+
+    def mesh(self, provider: str) -> Mesh:
+        """The mesh of that name. Raises UnknownProvider, which names those that are installed."""
+        if provider not in self._meshes:
+            self._meshes[provider] = load("meshes", _known(provider))()
+        return self._meshes[provider]
+
+    def words(self, rollout: Rollout) -> Mapping[str, str]:
+        """What the rollout's queries may name. Raises WorldError when its Canary is gone."""
+        mesh, canary = self.mesh(rollout.provider), self._canaries.held(rollout).canary
+        asked = self._ask(rollout, canary, ("", ""))
+        held = {ref: self._cache(mesh, ref).get(ref.namespace, ref.name) for ref in mesh.looks_at(asked)}
+        return mesh.words(asked, {ref: packed.body for ref, packed in held.items() if packed is not None})
+
+    # what there is ----------------------------------------------------------------------------------------------
+
+    async def _whole_scene(self, rollout: Rollout) -> Scene:
+        """The scene, or the reason why there is none."""
+        scene = await self._scene(rollout)
+        if scene is None:
+            target = rollout.target
+            raise Refused(
+                f"{target.kind.lower()} {rollout.target_name} is missing, or its selector has none of the selector "
+                "labels: there is nothing to route to. Create it, or name the label with --selector-labels."
+            )
+        return scene
+
+    async def _scene(self, rollout: Rollout) -> Scene | None:
+        """What the caches hold; None where the target is missing, or nothing tells its pods."""
+        key, held, mesh = _key(rollout), self._canaries.held(rollout), self._mesh_of(rollout)
+        pods: tuple[str, str] = ("", "")
+        ports: tuple[Port, ...] = ()
+        if rollout.target.kind in self._views:
+            targets = await self._cluster.cache(self._views[rollout.target.kind]).ready()
+            facts = targets.look(rollout.namespace, rollout.target.name, key)
+            if facts is None or not facts.written.label[0]:
+                return None
+            pods, ports = facts.written.label, facts.written.ports
+        asked = self._ask(rollout, held.canary, pods, key=key)
+        refs = (*_services_of(asked), *mesh.looks_at(asked))
+        caches = [(ref, await self._cache(mesh, ref).ready()) for ref in refs]
+        seen = {ref: cache.look(ref.namespace, ref.name, key) for ref, cache in caches}
+        there = {ref: packed for ref, packed in seen.items() if packed is not None}
+        return Scene(asked=asked, mesh=mesh, uid=held.uid, ports=ports, held=there)
+
+    def _mesh_of(self, rollout: Rollout) -> Mesh:
+        try:
+            return self.mesh(rollout.provider)
+        except UnknownProvider as error:
+            raise Refused(f"canary {rollout.full_name}, spec.provider: {error}") from error
+
+    def _ask(self, rollout: Rollout, canary: Canary, pods: tuple[str, str], *, key: str = "") -> Asked:
+        """The same object for the same question, as it has the manifest's sections as JSON."""
+        known = self._asked.get(key)
+        if known is not None and known.canary is canary and known.rollout is rollout and known.pods == pods:
+            return known
+        asked = Asked(canary=canary, rollout=rollout, pods=pods, **self._options)
+        if key:
+            self._asked[key] = asked
+        return asked
+
+    def _cache(self, mesh: Mesh, ref: Ref) -> Cache[Packed]:
+        return self._cluster_of(ref).cache(packed(ref.kind, status=ref.kind in mesh.statuses))
+
+    def _cluster_of(self, ref: Ref) -> Cluster:
+        return self._cluster if ref.kind.group in _OF_THE_WORKLOADS else self._mesh_cluster
+
+    def _owner(self, scene: Scene, ref: Ref) -> Owner:
+        """Whose an object is. What is in no namespace, or in another cluster, cannot refer to the Canary."""
+        name = scene.asked.canary.name
+        within = ref.kind.namespaced and self._cluster_of(ref) is self._cluster
+        reference = owner_reference(name, scene.uid) if within else None
+        return Owner(namespace=scene.asked.namespace, name=name, reference=reference)
+
+    # what is to be ----------------------------------------------------------------------------------------------
+
+    def _read(self, scene: Scene) -> Routes | None:
+        """The routes, if all objects are what they must be for them."""
+        routes = scene.mesh.routes(scene.asked, scene.found)
+        if routes is None:
+            return None
+        try:
+            return None if any(True for _ in self._changes(scene, routes)) else routes
+        except Refused:  # setting routes says why
+            return None
+
+    def _changes(self, scene: Scene, routes: Routes, *, with_mesh: bool = True) -> Iterator[Change]:
+        """What differs, in the order in which it is written."""
+        if scene.has_pods:
+            for service in services(scene.asked, scene.ports):
+                yield from self._service_change(scene, service)
+        if not with_mesh:
+            return
+        found = scene.found
+        rendered = scene.mesh.render(scene.asked, routes, found)
+        taken = scene.mesh.routes(scene.asked, found) is not None
+        refs = {(ref.kind.kind, ref.name): ref for ref in scene.mesh.looks_at(scene.asked)}
+        for body in rendered:
+            yield from self._change(scene, refs[body["kind"], body["metadata"]["name"]], body, taken=taken)
+
+    def _service_change(self, scene: Scene, service: Json) -> Iterator[Change]:
+        ref = Ref(kind=SERVICE, namespace=scene.asked.namespace, name=service["metadata"]["name"])
+        held = scene.held.get(ref)
+        if held is None:
+            yield from self._change(scene, ref, service, taken=False)
+            return
+        found = held.body
+        if ref.name == scene.asked.apex and not self._owner(scene, ref).made(found):
+            rendered = only_selector(service)
+        else:
+            rendered = fitted(service, found, scene.asked)
+        # a selector that follows from the target needs no note
+        taken = found["spec"].get("selector") in (service["spec"]["selector"], dict([scene.asked.pods]))
+        yield from self._change(scene, ref, rendered, taken=taken)
+
+    def _change(self, scene: Scene, ref: Ref, rendered: Json, *, taken: bool) -> Iterator[Change]:
+        before, owner = scene.held.get(ref), self._owner(scene, ref)
+        if before is not None and self._unlike.get(ref) == (rendered, before):
+            return
+        after = wanted(before, rendered, owner, taken=taken)
+        patch = after if before is None else merge_patch(before.body, after)
+        if patch:
+            yield Change(ref=ref, owner=owner, before=before, rendered=rendered, patch=patch)
+
+    # what is done -----------------------------------------------------------------------------------------------
+
+    async def _write(self, scene: Scene, change: Change) -> None:
+        ref, cluster = change.ref, self._cluster_of(change.ref)
+        if change.before is None:  # applied, so that what the server adds by itself is not noted as ours
+            await cluster.apply(change.patch, force=False)
+        else:
+            await self._merge(scene, ref, change.patch)
+        written = self._cache(scene.mesh, ref).get(ref.namespace, ref.name)
+        if written is None:
+            return
+        left = merge_patch(written.body, wanted(written, change.rendered, change.owner, taken=True))
+        if left:
+            self._unlike[ref] = (change.rendered, written)
+            _log.warning("%s %s.%s: the server made something else of %s", ref.kind.kind, ref.name, ref.namespace, left)
+        else:
+            self._unlike.pop(ref, None)
+
+    async def _merge(self, scene: Scene, ref: Ref, patch: Json) -> None:
+        """Change the object, if it is still the one that was looked at."""
+        version = self._cache(scene.mesh, ref).version(ref.namespace, ref.name)
+        locked = patch | {"metadata": patch.get("metadata", {}) | {"resourceVersion": version}}
+        await self._cluster_of(ref).merge(ref.kind, ref.namespace, ref.name, locked)
+
+    async def _give_apex_back(self, scene: Scene) -> None:
+        """The apex leads to the target's pods: those that its owner named, if he made it."""
+        if not scene.has_pods:
+            return
+        *_, service = services(scene.asked, scene.ports)
+        ref = Ref(kind=SERVICE, namespace=scene.asked.namespace, name=scene.asked.apex)
+        held = scene.held.get(ref)
+        if held is None or held.body["spec"].get("selector") != service["spec"]["selector"]:
+            return
+        body = held.body
+        selector = dict([scene.asked.pods])
+        if self._owner(scene, ref).made(body):
+            after = body | {"spec": body["spec"] | {"selector": selector}}
+        else:
+            after = given_back(held, only_selector(service))
+            after["spec"]["selector"] = original_spec(body).get("selector", selector)
+        await self._merge(scene, ref, merge_patch(body, after))
+
+    async def _give_back(self, scene: Scene, ref: Ref) -> None:
+        """What was taken over is as it was; what was only read (an ingress that was copied) has nothing of ours."""
+        held = scene.held[ref]
+        for body in scene.mesh.render(scene.asked, Routes(), scene.found):
+            if (body["kind"], body["metadata"]["name"]) == (ref.kind.kind, ref.name):
+                patch = merge_patch(held.body, given_back(held, body))
+                if patch:
+                    await self._merge(scene, ref, patch)
+
+
+_OF_THE_WORKLOADS = ("", "networking.k8s.io", "serving.knative.dev")
+"""API groups of what is always where the workloads are: Services, Ingresses, Knative's targets."""
+
+
+def _services_of(asked: Asked) -> tuple[Ref, ...]:
+    names = (asked.canary_service, asked.primary, asked.apex) if asked.pods[0] else ()
+    return tuple(Ref(kind=SERVICE, namespace=asked.namespace, name=name) for name in names)
+
+
+def _key(rollout: Rollout) -> str:
+    return f"{rollout.namespace}/{rollout.name}"
+
+
+def _known(provider: str) -> str:
+    """The installed mesh that a provider's name begins with: `smi:v1alpha1` of `smi:v1alpha1:istio`."""
+    names, name = installed("meshes"), provider
+    while name and name not in names:
+        name = name.rpartition(":")[0]
+    return name or provider

@@ -1,13 +1,9 @@
 """The Prometheus source against a server of our own that answers as it is told, and against a real one."""
 
-import asyncio
 import json
 import math
-import shutil
-import socket
 import ssl
 import subprocess
-import warnings
 from contextlib import AsyncExitStack
 
 import pytest
@@ -171,31 +167,6 @@ async def test_online_is_a_query_that_answers_one(server, source, answer, words)
     assert told.startswith(words)
     assert bool(told) == bool(words)
     assert server.requests[0].query["query"] == "vector(1)"
-
-
-@pytest.mark.e2e
-async def test_a_real_prometheus_answers(tmp_path):
-    binary = shutil.which("prometheus")
-    if binary is None:
-        warnings.warn("no prometheus on the PATH: the source was not tried against a real one", stacklevel=1)
-        pytest.skip("no prometheus on the PATH")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    (tmp_path / "prometheus.yml").write_text("{}")
-    options = ("--config.file=prometheus.yml", f"--web.listen-address={address}", "--storage.tsdb.path=data")
-    process = await asyncio.create_subprocess_exec(binary, *options, cwd=tmp_path, stderr=asyncio.subprocess.DEVNULL)
-    try:
-        async with PrometheusSource(f"http://{address}") as source:
-            async with asyncio.timeout(30):
-                while await source.online(ROLLOUT):  # noqa: ASYNC110 - it does not tell when it is ready
-                    await asyncio.sleep(0.1)
-            assert (await source.value("scalar(vector(42))")).value == 42
-            assert (await source.value("absent_metric")).value is None
-            assert "Status 400" in (await source.value("}")).error
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def _asks_online(request):

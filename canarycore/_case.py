@@ -154,7 +154,7 @@ class Case:
             [
                 Notice(
                     what,
-                    f"{stem}{what._name_}{'/'.join(args)}{again if repeats else ''}",
+                    f"{stem}{what._name_}{'' if what in _AS_IT_STOOD else '/'.join(args)}{again if repeats else ''}",
                     after if what in _TOLD_AFTER else before,
                     names,
                     args,
@@ -223,6 +223,9 @@ _TOLD_AFTER = frozenset(
     }
 )
 """Texts that tell the phase a decision leads to; the others tell the phase it was made in."""
+
+_AS_IT_STOOD = frozenset({Tell.PRIMARY_UNREADY, Tell.CANARY_UNREADY})
+"""Texts about what moves while one waits for it: told once a poll, and not each time that a pod more is there."""
 
 
 GATED_BY_TARGET = IDLE | {Phase.WAITING}

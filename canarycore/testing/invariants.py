@@ -382,7 +382,7 @@ def at_rest(world: World) -> str | None:
     target is the one that the status knows of.
     """
     status = world.status
-    rule = world.history[-1].decision.because.rule if world.history and world.history[-1].decision else None
+    rule = _last_rule(world)
     waits = rule in NAMED_WAITS
     holds = rule is Rule.HELD and _holds_for_good(world.state)
     if status.phase in ALIVE and not (waits or holds) and (status.phase not in IDLE or not status.settled):
@@ -395,6 +395,14 @@ def at_rest(world: World) -> str | None:
     if status.phase in ALIVE and not waits and target is not None and target.revision != status.applied:
         return f"I14: revision {target.revision} is lost in {status.phase.value} of {status.applied}"
     return None
+
+
+def _last_rule(world: World) -> Rule | None:
+    """What the last poll came to: between two polls pods may come and go, and nothing is due."""
+    history = world.history
+    since = history[-1].time - world.state.rollout.interval if history else 0.0
+    rules = (record.decision.because.rule for record in reversed(history) if record.decision and record.time >= since)
+    return next((rule for rule in rules if rule is not Rule.NOT_DUE), None)
 
 
 def _holds_for_good(state: State) -> bool:

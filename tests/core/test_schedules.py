@@ -6,8 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canarycore.testing import World, at_rest
+from canarycore import Rollout
+from canarycore.testing import Action, Edit, World, at_rest
 from canarycore.testing import strategies as some
+
+SLOWEST = 70.0
+"""Seconds that pods take to come, if they do."""
 
 
 def lives(data: st.DataObject, *, with_faults: bool) -> None:
@@ -16,9 +20,21 @@ def lives(data: st.DataObject, *, with_faults: bool) -> None:
     schedule = data.draw(some.schedules(start.rollout))
     faults = data.draw(st.lists(some.faults(), max_size=3)) if with_faults else ()
     world = World(start.rollout, state=start.state.but(writes=0, reads=0), schedule=schedule, faults=faults)
-    world.run(until=100.0).run(until=1900.0)
+    world.run(until=100.0).run(until=patience(start.rollout, schedule))
     wrong = at_rest(world)
     assert wrong is None, f"{wrong}\n{world.program()}\n" + "\n".join(map(str, world.history[-4:]))
+
+
+def patience(rollout: Rollout, schedule: list[tuple[float, Action]]) -> float:
+    """Seconds after the last action in which it must have come to rest.
+
+    An interval for each rung and promotion step, failed check and hold, and as many that a crash loop may spoil. Twice
+    the time for pods to come, of the canary and of the new primary.
+    """
+    ladders = [rollout.ladder, *(action.rollout.ladder for _, action in schedule if isinstance(action, Edit))]
+    steps = max(len(ladder.rungs) + 100 // (ladder.step_back or 100) for ladder in ladders)
+    intervals = 2 * (steps + rollout.threshold + rollout.inconclusive_limit + 5)
+    return intervals * rollout.interval + 2 * (rollout.progress_deadline + SLOWEST)
 
 
 @given(st.data())

@@ -282,6 +282,15 @@ def test_a_hold_that_must_end_is_no_rest(news):
     assert "I8: it rests in Progressing" in at_rest(world)
 
 
+def test_pods_that_come_and_go_between_two_polls_disturb_no_rest():
+    world = idle(WAITS_FOR_DATA).do(Deploy("v2"), SetPace("v2", crash_loop(12, 5)), Measure(NO_DATA)).run(until=600.0)
+    rules = set()
+    for _ in range(20):
+        assert at_rest(world) is None
+        rules.add(world.run(until=1.0).history[-1].decision.because.rule)
+    assert {Rule.HELD, Rule.UNREADY, Rule.NOT_DUE} <= rules
+
+
 def test_a_driver_that_never_rests_is_found(monkeypatch):
     real = canarycore.testing._driver.Turn.run
     busy = lambda turn: evolve(real(turn), wake=0.0)  # noqa: E731

@@ -1,8 +1,8 @@
 """Targets that are Knative Services.
 
 Knative makes a Revision of each template, runs it, and scales it by its traffic; so there is no copy and nothing to
-scale. An annotation names the Revision that is the primary, and another the one that takes part as the canary: that is
-its being scaled up. Revisions bear their own names, so ours are theirs; where traffic goes is the router's.
+scale. An annotation names the Revision that is the primary, and another says that the newest one takes part in a
+rollout: that is its being scaled up. Revisions bear names, so ours are theirs; where traffic goes is the router's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.keeping import KEEP, kept_of
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE
 from canarycore_kubernetes.means import Target, running
-from canarycore_kubernetes.names import KEPT, TESTED, annotation
+from canarycore_kubernetes.names import KEPT, annotation
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import locked
 from canarycore_runtime.mesh import Kind
@@ -31,6 +31,9 @@ KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
 
 PRIMARY = "flagger.app/primary-revision"
 """The annotation that names the Revision which gets the primary's traffic."""
+
+UP = "canarycore/up"
+"""The annotation of a Service of which the newest Revision takes part in a rollout."""
 
 
 @frozen
@@ -59,7 +62,7 @@ class KnativeTarget(Target):
     async def observe(self) -> Workloads:
         found = await self._found()
         newest, primary = ("", "") if found is None else (_newest(found), annotation(found, PRIMARY))
-        up = not primary or (found is not None and annotation(found, TESTED) == newest)
+        up = found is not None and (not primary or bool(annotation(found, UP)))
         return Workloads(
             target=await self._workload(newest, up=up),
             primary=await self._workload(primary, up=True),
@@ -83,17 +86,23 @@ class KnativeTarget(Target):
     # what is done -----------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
-        await self.promote(revision)
+        service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
+        if not annotation(service, PRIMARY):
+            self._demand(service, revision)
+            await self._mark({PRIMARY: revision, UP: "true"}, service)
 
     async def promote(self, revision: str) -> None:
         service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
         primary = annotation(service, PRIMARY)
         if primary == revision:
             return
+        self._demand(service, revision)
+        kept = tuple(dict.fromkeys((primary, *kept_of(service))))
+        await self._mark({PRIMARY: revision, KEPT: ",".join(kept[:KEEP])}, service)
+
+    def _demand(self, service: Json, revision: str) -> None:
         if _newest(service) != revision:
             raise Refused(f"service {self.name}.{self.namespace} carries {_newest(service)}, not {revision}")
-        kept = [kept for kept in dict.fromkeys((primary, *kept_of(service))) if kept]
-        await self._mark({PRIMARY: revision, KEPT: ",".join(kept[:KEEP]) or None}, service)
 
     async def restore_primary(self, revision: str) -> None:
         service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
@@ -107,18 +116,18 @@ class KnativeTarget(Target):
 
     async def scale_up(self) -> None:
         service = await self._found()
-        if service is not None and annotation(service, TESTED) != _newest(service):
-            await self._mark({TESTED: _newest(service)})
+        if service is not None and not annotation(service, UP):
+            await self._mark({UP: "true"})
 
     async def scale_down(self) -> None:
         service = await self._found()
-        if service is not None and annotation(service, TESTED):
-            await self._mark({TESTED: None})
+        if service is not None and annotation(service, UP):
+            await self._mark({UP: None})
 
     async def restore(self) -> None:
         """The annotations go; where traffic goes is given back by the router."""
         service = await self._found()
-        ours = {} if service is None else {key: None for key in (PRIMARY, TESTED, KEPT) if annotation(service, key)}
+        ours = {} if service is None else {key: None for key in (PRIMARY, UP, KEPT) if annotation(service, key)}
         if ours:
             await self._mark(ours)
         self.is_restored()

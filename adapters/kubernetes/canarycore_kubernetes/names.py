@@ -23,9 +23,6 @@ REVISION = "canarycore/revision"
 KEPT = "canarycore/kept"
 """The annotation of a primary that names the revisions it can be restored to, the newest first, with commas."""
 
-TESTED = "canarycore/tested"
-"""The annotation that names the revision which takes part as the canary, of a target that has no replicas to tell."""
-
 KEPT_FOR = "canarycore/kept-for"
 """The label of what is kept of earlier revisions: the name of the primary."""
 

@@ -130,10 +130,11 @@ class ServiceTarget(Target):
         if await self._found(self.primary) is not None:
             return
         target = await self._target_carrying(revision)
-        await self.means.make(self._copy(target, self.twin))
-        copy = self._copy(target, self.primary)
-        copy["metadata"]["annotations"][REVISION] = revision
-        await self.cluster.create(copy)
+        copies = [self._copy(target, name) for name in (self.twin, self.primary)]
+        for copy in copies:
+            copy["metadata"]["annotations"][REVISION] = revision
+        await self.means.make(copies[0])
+        await self.cluster.create(copies[1])
 
     async def promote(self, revision: str) -> None:
         primary = await self.means.read(SERVICE, self.namespace, self.primary)

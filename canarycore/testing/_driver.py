@@ -47,6 +47,9 @@ class Platform:
         """What an effect makes of the state. Raises WorldError."""
         return scaled(apply(state, effect))
 
+    def restart(self) -> None:
+        """The process is another one from now on: what only the old one knew is lost."""
+
 
 class Crash(Exception):
     """The simulated process died, as a fault asked for."""

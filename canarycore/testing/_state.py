@@ -11,10 +11,9 @@ All times are seconds on the simulated clock; `State.shifted` moves them togethe
 from __future__ import annotations
 
 from math import inf, isfinite
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from attrs import evolve, fields, frozen
+from attrs import evolve, frozen
 
 from canarycore._effects import (
     Effect,
@@ -30,6 +29,7 @@ from canarycore._effects import (
 )
 from canarycore._enum import OneOf
 from canarycore._questions import HookAnswer
+from canarycore._record import record
 from canarycore._status import Status
 from canarycore._world import Command, Routes, Workload
 from canarycore._world import World as Observation
@@ -39,7 +39,7 @@ from canarycore.testing._metrics import ByRevision, Metrics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canarycore._spec import Rollout
+    from canarycore._spec import Rollout, TargetRef
 
 
 @frozen
@@ -80,7 +80,7 @@ _SURGE = 1
 """Pods that a rolling update starts before it stops an old one."""
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Pods:
     """A workload.
 
@@ -98,17 +98,17 @@ class Pods:
 
     def seen(self, now: float, pace: Pace, words: str = "") -> Workload:
         """What an observer is told at `now`. `words`: the platform's own when it gave up."""
-        elapsed = now - self.changed
+        elapsed, desired = now - self.changed, self.desired
         fresh, left = self._ready(elapsed, pace)
         rolling = left > 0
-        updated = min(self.desired, fresh + _SURGE) if rolling else self.desired
+        updated = min(desired, fresh + _SURGE) if rolling else desired
         up = fresh if _is_up(elapsed, pace) else 0
         ready = up + left
-        unavailable = ready < self.desired - self.desired // 4
-        complete = not rolling and ready >= self.desired
+        unavailable = ready < desired - desired // 4
+        complete = not rolling and ready >= desired
         return Workload(
             revision=self.revision,
-            desired=self.desired,
+            desired=desired,
             updated=updated,
             ready=ready,
             total=updated + left,
@@ -118,11 +118,11 @@ class Pods:
 
     def _ready(self, elapsed: float, pace: Pace) -> tuple[int, int]:
         """Pods of this revision that have become ready, and pods of the one before that are left."""
-        need = max(self.desired - self.mine, 0)
-        if elapsed >= pace.delay or not need:
+        if elapsed >= pace.delay or self.mine >= self.desired:
             return self.desired, 0
         if not self.others:
             return self.mine, 0
+        need = self.desired - self.mine
         done = int(elapsed / pace.delay * need) if isfinite(pace.delay) else 0
         return self.mine + done, max(min(self.others, self.desired) - done, 1)
 
@@ -136,16 +136,16 @@ class Pods:
         """The first time after `now` at which `seen` changes by itself (inf: never)."""
         if not self.desired:
             return inf
-        moments = [self.changed + (inf if pace.stuck is None else pace.stuck)]
+        moments = [] if pace.stuck is None else [self.changed + pace.stuck]
         need = self.desired - self.mine
-        if need > 0:
+        if need > 0 and self.changed + pace.delay > now:
             parts = need if self.others else 1
             moments += [self.changed + pace.delay * part / parts for part in range(1, parts + 1)]
-        if isfinite(pace.up):
+        if pace.up < inf:
             turn, start = pace.up + pace.down, self.changed + pace.delay
             begun = start + max(0, (now - start) // turn) * turn
             moments += [start, begun + pace.up, begun + turn]
-        return min((moment for moment in moments if moment > now), default=inf)
+        return min([moment for moment in moments if moment > now], default=inf)
 
     def becoming(self, now: float, pace: Pace, *, revision: str | None = None, desired: int | None = None) -> Pods:
         """With another template or size, from `now` on. Pods that were starting start again."""
@@ -171,6 +171,18 @@ class Pods:
             short=seen.unready_since if desired else None,
         )
 
+    def shifted(self, seconds: float) -> Pods:
+        """The same pods `seconds` later."""
+        return Pods(
+            revision=self.revision,
+            desired=self.desired,
+            changed=self.changed + seconds,
+            mine=self.mine,
+            others=self.others,
+            other=self.other,
+            short=None if self.short is None else self.short + seconds,
+        )
+
     def starting(self, now: float, pace: Pace) -> Pods:
         """With its own pods to get ready anew from `now` on; what a rolling update has left of the old ones stays."""
         fresh, left = self._ready(now - self.changed, pace)
@@ -186,7 +198,7 @@ class Pods:
 
 
 def _is_up(elapsed: float, pace: Pace) -> bool:
-    if not isfinite(pace.up) or elapsed < pace.delay:
+    if pace.up == inf or elapsed < pace.delay:
         return True
     return (elapsed - pace.delay) % (pace.up + pace.down) < pace.up
 
@@ -232,7 +244,7 @@ class Fault:
         return self.kind is kind and self.at <= number < self.at + self.times
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # a dict is copied in a fifth of the time, and nearly all states are copies
 class State:
     """Everything about a simulated cluster.
 
@@ -269,14 +281,17 @@ class State:
 
     def but(self, **changes: object) -> State:
         """This state with some fields changed."""
-        values = dict(zip(_FIELDS, _values(self), strict=True))
+        new = _blank(State)
+        values = new.__dict__
+        values.update(self.__dict__)
         values.update(changes)
-        return State(**values)
+        return new
 
     def pace(self, workload: str, revision: str) -> Pace:
+        if not self.paces:
+            return AT_ONCE
         known = dict(self.paces)
-        keys = (f"{workload}/{revision}", revision, workload)
-        return next((known[key] for key in keys if key in known), AT_ONCE)
+        return known.get(f"{workload}/{revision}") or known.get(revision) or known.get(workload) or AT_ONCE
 
     def turn(self, name: str, key: str = "") -> int:
         """How often `name` was asked before; what is asked again under the same `key` is the same turn."""
@@ -298,26 +313,17 @@ class State:
         """The same state `seconds` later: every time in it moves. Keys of notices that were told keep theirs."""
         status = self.status
         times = {} if status.since is None else {"since": status.since + seconds}
-        return evolve(
-            self,
+        return self.but(
             now=self.now + seconds,
             status=status.but(
                 analysed_at=status.analysed_at + seconds, drain_until=status.drain_until + seconds, **times
             ),
-            target=_shifted(self.target, seconds),
-            primary=_shifted(self.primary, seconds),
+            target=None if self.target is None else self.target.shifted(seconds),
+            primary=None if self.primary is None else self.primary.shifted(seconds),
         )
 
 
-_FIELDS = tuple(attribute.name for attribute in fields(State))
-_values = attrgetter(*_FIELDS)
-
-
-def _shifted(pods: Pods | None, seconds: float) -> Pods | None:
-    if pods is None:
-        return None
-    short = None if pods.short is None else pods.short + seconds
-    return evolve(pods, changed=pods.changed + seconds, short=short)
+_blank = object.__new__
 
 
 # ------------------------------------------------------------------------------------------------------ observing
@@ -343,9 +349,13 @@ def seen(state: State, workload: str) -> Workload | None:
     pods = _pods(state, workload)
     if pods is None:
         return None
-    name = state.rollout.target.name + ("-primary" if workload == "primary" else "")
-    words = f'{state.rollout.target.kind.lower()} "{name}" exceeded its progress deadline'
-    return pods.seen(state.now, state.pace(workload, pods.revision), words)
+    pace = state.pace(workload, pods.revision)
+    return pods.seen(state.now, pace, "" if pace.stuck is None else _given_up(state.rollout.target, workload))
+
+
+def _given_up(target: TargetRef, workload: str) -> str:
+    name = target.name + ("-primary" if workload == "primary" else "")
+    return f'{target.kind.lower()} "{name}" exceeded its progress deadline'
 
 
 def _pods(state: State, workload: str) -> Pods | None:
@@ -354,13 +364,10 @@ def _pods(state: State, workload: str) -> Pods | None:
 
 def next_change(state: State) -> float:
     """When the workloads will next look different by themselves (seconds; inf: never)."""
+    target, primary, now = state.target, state.primary, state.now
     return min(
-        (
-            pods.next_change(state.now, state.pace(workload, pods.revision))
-            for workload in ("target", "primary")
-            if (pods := _pods(state, workload)) is not None
-        ),
-        default=inf,
+        inf if target is None else target.next_change(now, state.pace("target", target.revision)),
+        inf if primary is None else primary.next_change(now, state.pace("primary", primary.revision)),
     )
 
 

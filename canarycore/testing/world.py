@@ -186,7 +186,7 @@ class World:
     def restart(self) -> World:
         """The process is replaced by a new one, between two cycles."""
         self._log.append(("world.restart()", ()))
-        self.memory = Memory()
+        self._begin_anew()
         return self
 
     # what the driver does -------------------------------------------------------------------------------------------
@@ -231,12 +231,16 @@ class World:
     def _step(self) -> Record:
         record = Turn(self._cluster, self.memory).run()
         if record.crashed:
-            self.memory = Memory()
+            self._begin_anew()
         self.history.append(record)
         if self.check:
             for invariant in EACH_CYCLE:
                 self._demand(invariant.name, invariant.text, invariant.broken(record, self.history))
         return record
+
+    def _begin_anew(self) -> None:
+        self.memory = Memory()
+        self.platform.restart()
 
     def _wake(self, record: Record) -> float:
         """When the driver looks next: its wake, or a change that it is told of."""

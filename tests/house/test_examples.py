@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,20 @@ def test_the_tiny_controller_promotes_its_second_revision():
 
 def test_the_tiny_controller_is_under_sixty_lines():
     assert len((EXAMPLES / "tiny_controller.py").read_text().splitlines()) < 60
+
+
+def test_the_bug_of_the_router_is_found_and_shown_as_a_few_events():
+    found, _, schedule = run("own_router.py").partition("Failing test case: <state machine>\n")
+    assert re.match(r"found Routes\(weight=\d+,.*\), expected what was set: Routes\(weight=\d+,", found)
+    events = schedule.partition("Explanation:")[0].splitlines()
+    assert events[0] == "state = AnyLife()"
+    assert events[-1] == "state.teardown()"
+    assert len(events) < 8
+
+
+def test_the_router_of_the_example_is_tested_in_twenty_lines():
+    _, _, program = (EXAMPLES / "own_router.py").read_text().partition("class AnyLife")
+    assert len(program.partition("\n\n\n")[0].splitlines()) < 20
 
 
 def test_simulate_policy_tells_good_versions_from_bad_ones():

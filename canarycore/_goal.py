@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from canarycore._effects import (
     Effect,
@@ -32,6 +32,7 @@ from canarycore._effects import (
 from canarycore._enum import OneOf
 from canarycore._notices import Tell
 from canarycore._phases import Phase
+from canarycore._record import record
 from canarycore._world import PRIMARY_ONLY, Routes, Workload, World
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Scale(OneOf):
     GIVE_BACK = "give back"
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Goal:
     """What a status wants.
 
@@ -77,7 +78,7 @@ class Goal:
     ready: int = 100
 
 
-@frozen
+@record
 class Plan:
     """Effects that are safe now, in order. `done`: the world is as the goal wants it. `notes`: what to tell."""
 

@@ -2,9 +2,8 @@
 
 `attrs.frozen` keeps its promise while the program runs, and pays for it whenever an object is made: each field is set
 in a roundabout way, which takes three times as long as an assignment. A record is frozen for type checkers, and has
-equality and a hash by its fields; nothing else stands between it and a slip. It is for what is made in each decision
-and then passed on: questions, judgements, notices, reasons, requests of the cycle. What lasts (`Rollout`, `Status`,
-`World`) is frozen for good.
+equality and a hash by its fields; nothing else stands between it and a slip. It is for what each cycle makes and passes
+on: observations, questions, judgements, plans, notices, reasons. What lasts (`Rollout`, `Status`) is frozen for good.
 
 After Tin Tvrtković, "Zero Overhead Frozen Attrs Classes".
 """

@@ -10,9 +10,10 @@ from attrs import field, frozen
 from attrs.validators import ge, le
 
 from canarycore._enum import OneOf
+from canarycore._record import record
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Workload:
     """The target or its primary copy.
 
@@ -90,7 +91,7 @@ class Command:
     weight: int = 0
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class World:
     """An observation.
 

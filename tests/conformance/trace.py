@@ -123,7 +123,7 @@ class _Recording:
             kind, text = step["event"]
             return Told(kind, text, step.get("phase", ""))
         if "alert" in step:
-            return _alert(step["alert"])
+            return alerted(step["alert"])
         if "hook" in step:
             return self._hook(step["hook"])
         if "query" in step:
@@ -174,7 +174,8 @@ _ERROR_COLOURS = ("danger", "FF0000")
 _ANY_COLOUR = re.compile(r'"(color|themeColor)"')
 
 
-def _alert(alert: Json) -> Alerted:
+def alerted(alert: Json) -> Alerted:
+    """An alert as a receiver got it: {to, payload}."""
     payload = alert["payload"]
     written = json.dumps(payload)
     error = any(colour in written for colour in _ERROR_COLOURS) if _ANY_COLOUR.search(written) else None

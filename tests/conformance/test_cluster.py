@@ -1,0 +1,34 @@
+"""The controller's own adapters on a real API server tell the same story as Flagger, but for docs/differences.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cluster import ClusterDriver
+from tests.conformance.trace import Trace
+from tests.conformance.verdict import judge
+from tests.controlplane.plane import Plane
+
+pytestmark = pytest.mark.cluster
+
+
+def test_a_trace_tells_the_same_story_on_a_cluster(
+    folder: Path, plane: Plane, record_property: Callable[[str, object], None]
+):
+    drivers: list[ClusterDriver] = []
+
+    def driver(trace: Trace) -> ClusterDriver:
+        drivers.append(ClusterDriver(trace, plane))
+        return drivers[-1]
+
+    try:
+        verdict = judge(folder, driver)
+    finally:
+        for one in drivers:
+            one.close()
+
+    record_property("rows", " ".join(verdict.used))
+    assert not verdict.parts, "\n".join([f"{folder.name} (rows used: {', '.join(verdict.used)})", *verdict.parts])

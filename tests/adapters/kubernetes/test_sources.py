@@ -2,19 +2,25 @@
 
 import json
 import math
+from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
 from canarycore import CheckKind, MetricAnswer, MetricQuestion
 from canarycore.errors import UnknownProvider
 from canarycore_kubernetes.sources import TemplateSources
+from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_metrics.template import render
-from canarycore_runtime.mesh import Asked
+from canarycore_runtime import mesh
 from canarycore_runtime.testing.contracts import MetricSourceContract, Reply
 from tests.adapters.kubernetes.stand_in import Canaries, Objects, secret
 from tests.manifest.samples import shared
 
 SERVER = "http://prometheus:9090"
+SHORT, LONG = 0.2, 20.0
+"""Seconds that a provider may take: one that hangs, and any other however busy the machine is."""
+
 METRICS = [
     {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}},
     {"name": "request-duration", "interval": "30s", "thresholdRange": {"max": 500}},
@@ -107,7 +113,7 @@ class World:
             **{
                 "canary": self.canaries,
                 "mesh": MESHES.__getitem__,
-                "words": lambda rollout: Asked(canary=self.canaries(rollout), rollout=rollout).words,
+                "words": lambda rollout: mesh.Asked(canary=self.canaries(rollout), rollout=rollout).words,
                 "metrics_server": SERVER,
                 "adapter": self.fancy.adapter,
                 **options,
@@ -350,26 +356,64 @@ async def test_a_secret_is_in_no_answer_log_or_repr(world, caplog):
 
 
 class Bench:
-    """The contract's provider, behind a template."""
+    """The contract's provider: a Prometheus behind the controller's metrics server, and the same behind a template."""
 
-    secret = ""
-    cannot = frozenset({Reply.SERVER_ERROR, Reply.BAD_JSON, Reply.HANG, Reply.UNREACHABLE})
+    secret = "t0p-secret"
+    cannot = frozenset()
 
-    def __init__(self, world):
-        self.world = world
+    def __init__(self, world, server, stack, templated):
+        self.world, self.server, self.stack, self.templated = world, server, stack, templated
 
     async def answering(self, reply):
-        values = {Reply.GOOD: 99.5, Reply.BAD: 42.0, Reply.NAN: math.nan, Reply.INFINITE: math.inf}
-        value = values.get(reply, None if reply is Reply.EMPTY else -math.inf)
-        self.world.fancy.answers = [MetricAnswer(value=value)]
-        self.world.canaries.add(canary())
-        return self.world.sources()
+        numbers = {Reply.GOOD: "99.5", Reply.BAD: "42", Reply.NAN: "NaN", Reply.INFINITE: "+Inf"}
+        failures = {Reply.SERVER_ERROR: (500, "boom"), Reply.BAD_JSON: (200, "no json")}
+        told = failures.get(reply, (200, vector() if reply is Reply.EMPTY else vector(numbers.get(reply, "-Inf"))))
+        self.server.answer = lambda request: (200, vector("1")) if "vector(1)" in request.query_string else told
+        self.server.delay = 2.0 if reply is Reply.HANG else 0.0
+        address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
+        self.world.objects.put(
+            template(type="prometheus", address=address, secretRef={"name": "key"}), secret("key", token=self.secret)
+        )
+        sources = self.world.sources(
+            metrics_server=address,
+            adapter=lambda name: partial(PrometheusSource, timeout=SHORT if reply is Reply.HANG else LONG),
+        )
+        return await self.stack.enter_async_context(
+            Asked(self.world, sources, METRICS[CUSTOM if self.templated else 0])
+        )
 
 
+class Asked:
+    """The sources, whose rollout is a canary with one metric in place of the contract's."""
+
+    def __init__(self, world, sources, metric):
+        self.rollout, self.sources = world.canaries.add(canary([metric])), sources
+
+    async def __aenter__(self):
+        await self.sources.__aenter__()
+        return self
+
+    async def __aexit__(self, *given):
+        await self.sources.__aexit__(*given)
+
+    async def query(self, rollout, question):
+        return await self.sources.query(self.rollout, MetricQuestion("key", self.rollout.checks[0], "revision"))
+
+    async def online(self, rollout):
+        return await self.sources.online(self.rollout)
+
+
+def vector(*values):
+    result = [{"metric": {}, "value": [1700000000.1, value]} for value in values]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+@pytest.mark.parametrize("templated", [False, True])
 class TestThePortsContract(MetricSourceContract):
     @pytest.fixture
-    def bench(self, world):
-        return Bench(world)
+    async def bench(self, world, scripted, templated):
+        async with AsyncExitStack() as stack:
+            yield Bench(world, scripted, stack, templated)
 
 
 # as recorded --------------------------------------------------------------------------------------------------------

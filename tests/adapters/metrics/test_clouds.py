@@ -3,6 +3,7 @@
 import json
 import subprocess
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
@@ -221,7 +222,9 @@ class Bench:
         self.server.answer = lambda request: self.tokens(request) if request.path == "/token" else told
         self.server.delay = 2.0 if reply is Reply.HANG else 0.0
         address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
-        return await self.stack.enter_async_context(Asked(self.made(address), "[]"))
+        return await self.stack.enter_async_context(
+            Asked(self.made(address, timeout=0.2 if reply is Reply.HANG else 20.0), "[]")
+        )
 
 
 class TestCloudWatchKeepsThePortsContract(MetricSourceContract):
@@ -229,7 +232,7 @@ class TestCloudWatchKeepsThePortsContract(MetricSourceContract):
     async def bench(self, server, amazon):
         async with AsyncExitStack() as stack:
             body = '{{"MetricDataResults": [{{"Values": [{}]}}]}}'.format
-            yield Bench(server, stack, lambda address: cloudwatch(address, timeout=0.2), body)
+            yield Bench(server, stack, cloudwatch, body)
 
 
 class TestStackdriverKeepsThePortsContract(MetricSourceContract):
@@ -240,4 +243,4 @@ class TestStackdriverKeepsThePortsContract(MetricSourceContract):
             return f'{{"timeSeriesData": [{{"pointData": [{{"values": [{value}]}}]}}]}}'
 
         async with AsyncExitStack() as stack:
-            yield Bench(server, stack, lambda address: stackdriver(address, google, timeout=0.5), body)
+            yield Bench(server, stack, partial(stackdriver, secret=google), body)

@@ -279,7 +279,8 @@ class Bench:
         self.server.answer = failures.get(reply) or (200, self.provider.body(reply) if known else "")
         self.server.delay = 2.0 if reply is Reply.HANG else 0.0
         address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
-        return await self.stack.enter_async_context(Asked(self.provider.at(address, timeout=0.2), self.provider.query))
+        source = self.provider.at(address, timeout=0.2 if reply is Reply.HANG else 20.0)
+        return await self.stack.enter_async_context(Asked(source, self.provider.query))
 
 
 class Asked:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
+import time
 from types import SimpleNamespace
 
 import pytest
+from attrs import evolve
 
+from canarycore import Routes
+from canarycore.errors import Conflict, Refused
 from canarycore.manifest import parse, resolve
-from canarycore_kubernetes.kinds import CANARY, SERVICE
+from canarycore_kubernetes.cluster import Cluster
+from canarycore_kubernetes.kinds import KNATIVE_SERVICE, SERVICE
+from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.router import MeshRouter
+from canarycore_kubernetes.takeover import NOTE
 from canarycore_kubernetes.targets import Reading, pod_views
 from canarycore_runtime.mesh import Ref
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
+from tests.controlplane.plane import ADMIN
+from tests.manifest.samples import shared
 
 SPLITTING = (
     *("apisix", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1", "gloo", "istio", "knative"),
@@ -144,6 +156,10 @@ class Bench:
     # the world around it -----------------------------------------------------------------------------------------
 
     @property
+    def owner(self):
+        return owner_reference("podinfo", self.canary["metadata"]["uid"])
+
+    @property
     def splitting(self):
         """Where the object is that splits."""
         mesh = mesh_of(self.provider)
@@ -176,13 +192,20 @@ class Bench:
     async def meddled(self):
         return self.body()["metadata"]["annotations"].get("example.com/theirs") == "1"
 
+    async def heard_all(self):
+        """The same of what was written before anybody looked."""
+        await self.observe()
+        await self.heard(self.splitting)
+
     async def heard(self, ref):
         """What somebody else wrote has reached the cache."""
         cache = await self.cluster.cache(packed(ref.kind, status=ref.kind in mesh_of(self.provider).statuses)).ready()
         version = int(self.body(ref)["metadata"]["resourceVersion"])
-        async with asyncio.timeout(10):
-            while int(cache.version(ref.namespace, ref.name) or 0) < version:
-                await asyncio.sleep(0.01)
+        for _ in range(1000):
+            if int(cache.version(ref.namespace, ref.name) or 0) >= version:
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail(f"{ref} was not heard of")
 
 
 def deployment(namespace):
@@ -211,8 +234,8 @@ def put(provider, namespace, api):
     for body in sources(provider, namespace):
         api.create(body)
         if "status" in body:
-            kind = CANARY.__class__("serving.knative.dev", "v1", "Service", "services")
-            api.patch(kind.path(namespace, body["metadata"]["name"]) + "/status", {"status": body["status"]})
+            where = KNATIVE_SERVICE.path(namespace, body["metadata"]["name"])
+            api.patch(f"{where}/status", {"status": body["status"]})
 
 
 class Contract(RouterContract):
@@ -264,3 +287,320 @@ def _gone(api, where):
             return
         time.sleep(0.05)
     raise AssertionError(f"{where} is still there")
+
+
+# what it costs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["istio", "gatewayapi:v1", "appmesh:v1beta2", "nginx"])
+async def bench(request, namespace, cluster, api):
+    put(request.param, namespace, api)
+    return Bench(request.param, namespace, cluster, api)
+
+
+@pytest.fixture
+async def istio(namespace, cluster, api):
+    put("istio", namespace, api)
+    return Bench("istio", namespace, cluster, api)
+
+
+async def test_an_advance_is_one_write_and_no_read(bench, plane):
+    await bench.set_routes(None, Routes())
+    await bench.observe()
+    mark = plane.audit.mark()
+    await bench.set_routes(None, Routes(weight=20))
+    assert await bench.observe() == Routes(weight=20)
+    asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
+    assert {verb: count for (verb, _), count in asked.items() if verb != "watch"} == {"patch": 1}
+
+
+async def test_looking_at_routes_asks_nobody_and_reads_nothing_twice(bench, plane, monkeypatch):
+    await bench.set_routes(None, Routes(weight=20))
+    await bench.observe()
+    mark, read = plane.audit.mark(), []
+    monkeypatch.setattr(bench.router, "_read", read.append)
+    for _ in range(5):
+        assert await bench.observe() == Routes(weight=20)
+    assert not read
+    asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
+    assert not [verb for verb, _ in asked if verb != "watch"]
+
+
+async def test_another_process_finds_nothing_to_write(bench, plane, client):
+    await bench.set_routes(None, Routes(weight=20))
+    async with Cluster(client, namespace=bench.namespace) as other:
+        bench.router = MeshRouter(other, bench, pod_views(Reading()))
+        assert await bench.observe() == Routes(weight=20)
+        mark = plane.audit.mark()
+        await bench.set_routes(None, Routes(weight=20))
+        asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
+        assert not [verb for verb, _ in asked if verb in ("patch", "create")]
+
+
+# before the primary runs --------------------------------------------------------------------------------------------
+
+
+async def test_before_the_primary_runs_there_are_its_services_and_nothing_is_routed(bench):
+    await bench.router.prepare(bench.rollout())
+    assert bench.body(bench.service("-primary"))["spec"]["selector"] == {"app": "podinfo-primary"}
+    assert bench.body(bench.service("-canary"))["spec"]["selector"] == {"app": "podinfo"}
+    assert bench.body(bench.service()) is None
+    assert bench.body() is None
+    assert await bench.observe() is None
+
+
+async def test_pods_of_app_mesh_find_their_nodes_there(namespace, cluster, api):
+    put("appmesh:v1beta2", namespace, api)
+    bench = Bench("appmesh:v1beta2", namespace, cluster, api)
+    await bench.router.prepare(bench.rollout())
+    nodes = api.list(bench.splitting.kind.path(namespace).replace("virtualrouters", "virtualnodes"))
+    assert {node["metadata"]["name"] for node in nodes} == {"podinfo-primary", "podinfo-canary"}
+
+
+async def test_without_a_target_nothing_is_routed_and_the_reason_is_told(namespace, cluster, api):
+    bench = Bench("istio", namespace, cluster, api)
+    assert await bench.observe() is None
+    with pytest.raises(Refused, match=f"deployment podinfo.{namespace} is missing"):
+        await bench.set_routes(None, Routes())
+
+
+async def test_an_unknown_provider_is_an_error_that_names_those_installed(istio):
+    rollout = evolve(istio.rollout(), provider="consul")
+    istio.given["consul"] = (istio.held_canary, rollout)
+    with pytest.raises(Refused, match="unknown meshes 'consul': installed are apisix, appmesh"):
+        await istio.router.observe(rollout)
+
+
+async def test_a_provider_may_name_the_mesh_behind_an_interface(istio):
+    assert type(istio.router.mesh("smi:v1alpha1:istio")).__name__ == "SmiV1Alpha1"
+
+
+# what somebody else does --------------------------------------------------------------------------------------------
+
+
+async def test_a_base_field_that_was_changed_hides_the_routes_until_it_is_put_right(istio):
+    await istio.set_routes(None, Routes(weight=20))
+    istio.api.patch(path(istio.splitting), {"spec": {"hosts": ["elsewhere.example.com"]}})
+    await istio.heard(istio.splitting)
+    assert await istio.observe() is None
+    await istio.set_routes(None, Routes(weight=20))
+    assert istio.body()["spec"]["hosts"] == ["podinfo"]
+    assert await istio.observe() == Routes(weight=20)
+
+
+async def test_a_weight_that_was_changed_is_seen_as_it_is(istio):
+    await istio.set_routes(None, Routes(weight=20))
+    route = istio.body()["spec"]["http"]
+    route[0]["route"][0]["weight"], route[0]["route"][1]["weight"] = 50, 50
+    istio.api.patch(path(istio.splitting), {"spec": {"http": route}})
+    await istio.heard(istio.splitting)
+    assert await istio.observe() == Routes(weight=50)
+
+
+async def test_fields_of_others_stay_beside_ours(istio):
+    await istio.set_routes(None, Routes())
+    istio.api.patch(path(istio.splitting), {"spec": {"exportTo": ["."]}, "metadata": {"labels": {"theirs": "yes"}}})
+    istio.api.patch(path(istio.service()), {"spec": {"sessionAffinity": "ClientIP"}})
+    await istio.heard(istio.splitting)
+    await istio.heard(istio.service())
+    assert await istio.observe() == Routes()
+    await istio.set_routes(None, Routes(weight=20))
+    assert istio.body()["spec"]["exportTo"] == ["."]
+    assert istio.body()["metadata"]["labels"] == {"theirs": "yes"}
+    assert istio.body(istio.service())["spec"]["sessionAffinity"] == "ClientIP"
+
+
+async def test_what_the_owner_no_longer_wants_goes_also_where_flagger_wrote_it(istio, api):
+    policy = {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    rule = {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "podinfo-canary", "ownerReferences": [istio.owner]},
+        "spec": {"host": "podinfo-canary", **policy},
+    }
+    where = api.path(rule, istio.namespace)
+    api.request("POST", where.rpartition("/")[0], rule, fieldManager="flagger")
+    await istio.set_routes(None, Routes(), service=policy)
+    assert api.get(where)["spec"] == rule["spec"]
+    await istio.set_routes(None, Routes())
+    assert api.get(where)["spec"] == {"host": "podinfo-canary"}
+    assert api.get(where.replace("podinfo-canary", "podinfo-primary"))["spec"] == {"host": "podinfo-primary"}
+
+
+async def test_what_was_read_and_has_changed_since_is_not_written_over(istio):
+    """An object of ours that somebody changes at the same moment is looked at again first."""
+    await istio.set_routes(None, Routes())
+    cache = await istio.cluster.cache(packed(istio.splitting.kind)).ready()
+    cache.version = lambda *_: "1"
+    with pytest.raises(Conflict):
+        await istio.set_routes(None, Routes(weight=20))
+
+
+# taking over and giving back ----------------------------------------------------------------------------------------
+
+
+def adopted(namespace):
+    """What an owner has before there is a Canary."""
+    metadata = {"name": "podinfo", "namespace": namespace, "labels": {"own": "yes"}}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {**metadata, "annotations": {"own": "yes"}},
+            "spec": {
+                "selector": {"app": "podinfo", "tier": "web"},
+                "ports": [{"name": "web", "port": 8080, "targetPort": "http"}],
+            },
+        },
+        {
+            "apiVersion": "networking.istio.io/v1beta1",
+            "kind": "VirtualService",
+            "metadata": metadata,
+            "spec": {
+                "hosts": ["old.example.com"],
+                "exportTo": ["*"],
+                "http": [{"timeout": "3s", "route": [{"destination": {"host": "podinfo"}}]}],
+            },
+        },
+    ]
+
+
+def as_written(body):
+    """What somebody wrote of an object."""
+    metadata = {name: body["metadata"].get(name) for name in ("labels", "annotations", "ownerReferences")}
+    return metadata, {name: value for name, value in body["spec"].items() if "cluster" not in name.lower()}
+
+
+@pytest.fixture
+async def taken_over(namespace, cluster, api):
+    put("istio", namespace, api)
+    for body in adopted(namespace):
+        api.create(body)
+    return Bench("istio", namespace, cluster, api)
+
+
+async def test_what_the_owner_made_is_taken_over_where_it_stands(taken_over):
+    bench = taken_over
+    assert await bench.observe() is None
+    await bench.set_routes(None, Routes(weight=20))
+    assert await bench.observe() == Routes(weight=20)
+    service, route = bench.body(bench.service()), bench.body()
+    assert service["spec"]["selector"] == {"app": "podinfo-primary"}
+    assert [port["name"] for port in service["spec"]["ports"]] == ["web"]
+    assert route["metadata"]["labels"] == service["metadata"]["labels"] == {"own": "yes"}
+    assert route["spec"]["exportTo"] == ["*"]
+    assert "ownerReferences" not in route["metadata"] | service["metadata"]
+
+
+async def test_all_that_was_taken_over_is_given_back(taken_over):
+    bench = taken_over
+    before = [as_written(bench.body(ref)) for ref in (bench.service(), bench.splitting)]
+    await bench.set_routes(None, Routes(weight=20))
+    await bench.set_routes(None, Routes())
+    await bench.restore()
+    assert [as_written(bench.body(ref)) for ref in (bench.service(), bench.splitting)] == before
+    assert await bench.observe() is None
+
+
+async def test_what_was_given_back_can_be_taken_over_again(taken_over):
+    bench = taken_over
+    before = as_written(bench.body())
+    for _ in range(2):
+        await bench.set_routes(None, Routes(weight=20))
+        await bench.restore()
+    assert as_written(bench.body()) == before
+
+
+async def test_what_kubectl_applied_is_given_back_as_it_was_applied_last(taken_over):
+    bench = taken_over
+    later = {"spec": {"hosts": ["new.example.com"], "http": bench.body()["spec"]["http"]}}
+    annotation = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(later)}
+    bench.api.patch(path(bench.splitting), {"metadata": {"annotations": annotation}})
+    await bench.heard_all()
+    await bench.set_routes(None, Routes(weight=20))
+    assert NOTE not in bench.body()["metadata"]["annotations"]
+    await bench.restore()
+    assert bench.body()["spec"] == {**later["spec"], "exportTo": ["*"]}
+
+
+async def test_the_apex_is_switched_by_one_write(taken_over, api):
+    """At no moment does it select nothing."""
+    bench = taken_over
+    await bench.router.prepare(bench.rollout())
+    assert bench.body(bench.service())["spec"]["selector"] == {"app": "podinfo", "tier": "web"}
+    version = int(bench.body(bench.service())["metadata"]["resourceVersion"])
+    await bench.set_routes(None, Routes())
+    events = api.watch(SERVICE.path(bench.namespace), resourceVersion=str(version), timeoutSeconds=1)
+    objects = [event["object"] for event in events]
+    seen = [body["spec"]["selector"] for body in objects if body["metadata"]["name"] == "podinfo"]
+    assert seen == [{"app": "podinfo-primary"}]
+
+
+async def test_what_we_made_goes_and_the_apex_leads_to_the_target(istio):
+    await istio.set_routes(None, Routes(weight=20))
+    await istio.restore()
+    assert istio.body() is None
+    assert istio.body(istio.service())["spec"]["selector"] == {"app": "podinfo"}
+
+
+# after Flagger ------------------------------------------------------------------------------------------------------
+
+FLAGGERS = (
+    *("01-istio-canary-promote", "05-istio-ab", "16-istio-hpa", "22-istio-daemonset", "26-appmesh-canary"),
+    *("27-appmesh-ab", "28-gatewayapi-canary", "29-gatewayapi-ab", "30-nginx-canary", "30b-nginx-ab"),
+    *("31-traefik-canary", "32-contour-canary", "32b-contour-ab", "33-gloo-canary", "34-smi-canary"),
+    *("34b-smi-v1alpha1", "35-apisix-canary", "37-kuma-canary", "48-istio-delegation"),
+)
+
+
+@pytest.mark.parametrize("name", FLAGGERS)
+async def test_what_flagger_left_needs_no_write(name, namespace, cluster, api, plane):
+    """Its Services, routes and ingresses are what ours would be."""
+    trace = json.loads((shared("golden") / name / "trace.json").read_text())
+    bench = After(trace, namespace, cluster, api)
+    try:
+        assert await bench.router.observe(bench.made) == Routes()
+        mark = plane.audit.mark()
+        await bench.router.set_routes(bench.made, Routes())
+        asked = plane.audit.since(mark, user=ADMIN, namespace=namespace)
+        assert not [verb for verb, _ in asked if verb in ("patch", "create")]
+    finally:
+        for where in bench.nowhere:
+            api.delete(where)
+
+
+class After(Bench):
+    """A cluster in which Flagger has been at work, as a recording left it."""
+
+    def __init__(self, trace, namespace, cluster, api):
+        self.nowhere = []
+        old = next(flag.partition("=")[2] for flag in trace["flags"] if flag.startswith("-namespace="))
+        provider = next(flag.partition("=")[2] for flag in trace["flags"] if flag.startswith("-mesh-provider="))
+        final = json.loads(re.sub(rf"(?<![a-z0-9]){old}(?![a-z0-9])", namespace, json.dumps(_listed(trace["final"]))))
+        (manifest,) = (body for body in final if body["kind"] == "Canary")
+        super().__init__(provider, namespace, cluster, api)
+        for body in final:
+            if body["kind"] in ("Canary", "Namespace", "Pod", "ReplicaSet", "ConfigMap", "Secret", "Event"):
+                continue
+            self._put(body, api)
+        canary = parse({name: value for name, value in manifest.items() if name != "status"})
+        self.made = resolve(canary, provider=provider)
+        self.given = {"": (canary, self.made)}
+
+    def _put(self, body, api):
+        metadata = {name: body["metadata"][name] for name in KEPT_METADATA if name in body["metadata"]}
+        if "ownerReferences" in metadata:
+            metadata["ownerReferences"] = [self.owner]
+        spec = {name: value for name, value in body["spec"].items() if not name.startswith("clusterIP")}
+        made = {**{name: value for name, value in body.items() if name != "status"}, "metadata": metadata, "spec": spec}
+        where = api.path(made, self.namespace, named=False)
+        api.request("POST", where, made, fieldManager="flagger")
+        if "namespaces" not in where:
+            self.nowhere.append(f"{where}/{metadata['name']}")
+
+
+KEPT_METADATA = ("name", "labels", "annotations", "ownerReferences")
+
+
+def _listed(final):
+    return list(final.values()) if isinstance(final, dict) else final

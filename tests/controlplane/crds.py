@@ -41,5 +41,5 @@ def definitions(name: str) -> Iterator[Json]:
 
 
 def _established(body: Json) -> bool:
-    conditions = body.get("status", {}).get("conditions", [])
+    conditions = (body.get("status") or {}).get("conditions") or []
     return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)

@@ -52,9 +52,13 @@ class Packed:
         return body
 
 
-@cache
 def packed(kind: Kind, *, status: bool = False) -> View[Packed]:
     """How objects of this kind are held. The same view for the same arguments, as a cluster has one per kind."""
+    return _view(kind, status)
+
+
+@cache
+def _view(kind: Kind, status: bool) -> View[Packed]:
     return View(kind=kind, project=partial(pack, OURS if kind.group else OURS[:1], status))
 
 

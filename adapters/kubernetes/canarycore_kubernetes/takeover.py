@@ -145,20 +145,33 @@ def _covers(rendered: Any, path: Path) -> bool:
     return True
 
 
+_WHOLE = ("selector", "matchLabels")
+"""Mappings that say one thing together: each entry more selects less."""
+
+
 def _over(found: Any, rendered: Any) -> Any:
-    """`rendered` on top of `found`; mappings are merged, all else is replaced."""
+    """`rendered` on top of `found`; mappings are merged, all else is replaced. No list at all is an empty one."""
     if not isinstance(rendered, dict) or not isinstance(found, dict):
         return rendered
-    return {**found, **{name: _over(found.get(name), value) for name, value in rendered.items()}}
+    merged = dict(found)
+    for name, value in rendered.items():
+        if value != [] or found.get(name):
+            merged[name] = value if name in _WHOLE else _over(found.get(name), value)
+    return merged
 
 
 def _without(body: Json, paths: Iterable[Path]) -> Json:
-    """The object without these fields. It is changed."""
+    """The object without these fields, and without mappings in which nothing is left. It is changed."""
     for path in paths:
-        *outer, last = path
-        inner: Any = body
-        for name in outer:
-            inner = inner.get(name) if isinstance(inner, dict) else None
-        if isinstance(inner, dict):
-            inner.pop(last, None)
+        _remove(body, path)
     return body
+
+
+def _remove(inside: Any, path: Path) -> None:
+    name, *rest = path
+    if not isinstance(inside, dict) or name not in inside:
+        return
+    if rest:
+        _remove(inside[name], tuple(rest))
+    if not rest or inside[name] == {}:
+        del inside[name]

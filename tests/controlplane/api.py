@@ -96,8 +96,11 @@ class Api:
         return items
 
     def watch(self, path: str, **query: Any) -> Iterator[Json]:
-        """The events of a collection, for as long as the API server tells them. Raises ApiError."""
-        url = f"{self.access.server}{path}?{urlencode({'watch': 'true', **query})}"
+        """The events of a collection, for as long as the API server tells them. Raises ApiError.
+
+        From version 0 on, which means what there is: with no version an API server over Debian's etcd may say 504.
+        """
+        url = f"{self.access.server}{path}?{urlencode({'watch': 'true', 'resourceVersion': '0', **query})}"
         headers = {"Authorization": f"Bearer {self.access.token}"}
         answer = self._pool.request("GET", url, headers=headers, preload_content=False, timeout=None)
         with closing(answer):

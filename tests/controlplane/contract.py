@@ -179,7 +179,7 @@ class ServerContract:
         assert versions == sorted(set(versions))
         assert versions[0] > int(begin)
 
-    def test_a_watch_without_a_version_begins_with_what_there_is(self, api: Api, config: Make, configs: str):
+    def test_a_watch_from_version_0_begins_with_what_there_is(self, api: Api, config: Make, configs: str):
         api.create(config("there"))
         (event,) = told(api, configs, 1, fieldSelector="metadata.name=there")
         assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "there")

@@ -131,6 +131,7 @@ async def assembled(
         labels=options.selector_labels,
         prefixes=options.include_label_prefix,
         tracked=options.enable_config_tracking,
+        before=lambda rollout: router.prepare(rollout),  # noqa: PLW0108 - the router is made of its views, below
     )
     router = MeshRouter(
         cluster,

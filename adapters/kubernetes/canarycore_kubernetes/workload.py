@@ -18,7 +18,7 @@ from canarycore_kubernetes.service_target import ServiceTarget
 from canarycore_kubernetes.targets import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from canarycore import Rollout
     from canarycore_kubernetes.cache import View
@@ -33,7 +33,8 @@ class ClusterWorkloads:
     """The targets of a cluster's Canaries.
 
     labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
-    --enable-config-tracking.
+    --enable-config-tracking. before: what is done before a primary is made (`MeshRouter.prepare`: a mesh may need
+    objects of its own to be there before the pods).
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class ClusterWorkloads:
         labels: tuple[str, ...] = SELECTOR_LABELS,
         prefixes: tuple[str, ...] = (),
         tracked: bool = True,
+        before: Callable[[Rollout], Awaitable[None]] | None = None,
     ) -> None:
         self._canaries = canaries
+        self._before = before
         self._means = Means(cluster=cluster, reading=Reading(labels=labels, tracked=tracked), prefixes=prefixes)
 
     @property
@@ -69,6 +72,8 @@ class ClusterWorkloads:
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
         """Create the primary copy carrying `revision`. Refused if the target carries another one."""
+        if self._before is not None:
+            await self._before(rollout)
         await self._target(rollout).initialise(revision)
 
     async def scale_up(self, rollout: Rollout) -> None:

@@ -56,8 +56,11 @@ def runtime() -> None:
 
 
 def metrics() -> None:
-    """Is found by its name."""
+    """Is found by its name; clouds' credentials are extras."""
     import_module("canarycore_runtime").load("metrics", "prometheus")
+    for cloud in ("cloudwatch", "stackdriver"):
+        missing = complaint(f"from canarycore_runtime import load; load('metrics', '{cloud}')")
+        assert f"canarycore-metrics[{cloud}]" in missing, missing
 
 
 def hooks() -> None:
@@ -72,8 +75,8 @@ def mesh() -> None:
 
 
 def notifiers() -> None:
-    """Is imported."""
-    import_module("canarycore_notifiers")
+    """Is found by its name."""
+    import_module("canarycore_runtime").load("notifiers", "slack")
 
 
 def kubernetes() -> None:

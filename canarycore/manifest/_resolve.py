@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from attrs import evolve
+
 from canarycore._ladder import TOTAL, Ladder, Strategy
 from canarycore._spec import (
     Affinity,
@@ -37,6 +39,7 @@ from canarycore.manifest._model import (
     SessionAffinity,
     Webhook,
 )
+from canarycore.manifest._routing import ROUTING, SPLIT_ONLY, Routing
 
 INTERVAL = 60.0
 SHORTEST_INTERVAL = 10.0
@@ -66,20 +69,21 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         raise ManifestError(problems)
     spec, analysis = canary.spec, canary.analysis or Analysis()
     chosen = spec.provider or provider
+    can = _abilities(canary, chosen)
     deadline = spec.progress_deadline_seconds
     return Rollout(
         name=canary.name,
         namespace=canary.namespace,
         target=TargetRef(api_version=spec.target_ref.api_version, kind=spec.target_ref.kind, name=spec.target_ref.name),
         provider=chosen,
-        ladder=ladder(analysis, chosen),
+        ladder=ladder(analysis if can.mirror else evolve(analysis, mirror=False), chosen),
         interval=max(parse_duration(analysis.interval), SHORTEST_INTERVAL) if analysis.interval else INTERVAL,
         threshold=max(analysis.threshold or 0, 1),
         checks=_checks(canary, templates),
         hooks=tuple(_hook(webhook) for webhook in analysis.webhooks),
         alerts=tuple(_alert(alert) for alert in analysis.alerts),
         match=() if chosen == UNROUTED else tuple(_match(condition) for condition in analysis.match),
-        affinity=_affinity(analysis.session_affinity) if analysis.session_affinity else None,
+        affinity=_affinity(analysis.session_affinity) if analysis.session_affinity and can.affinity else None,
         mirror_weight=analysis.mirror_weight or TOTAL,
         no_data=NoData(analysis.no_data or NoData.FAIL.value),
         min_samples=analysis.min_samples or 0,
@@ -93,6 +97,18 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         autoscaled=spec.autoscaler_ref is not None,
         drain=parse_duration(analysis.drain or DRAIN),
     )
+
+
+def _abilities(canary: Canary, provider: str) -> Routing:
+    """What can be routed; what cannot is left out here, or its rung would be waited for without end.
+
+    A TCP connection has no requests to copy and no cookies; conditions take the place of session cookies.
+    """
+    service, analysis = canary.spec.service, canary.analysis
+    if provider == "istio" and service is not None and service.app_protocol.lower() == "tcp":
+        return SPLIT_ONLY
+    can = ROUTING.get(provider, Routing(mirror=True, affinity=True))
+    return evolve(can, affinity=False) if analysis is not None and analysis.match else can
 
 
 def unclimbable(canary: Canary, provider: str) -> Iterator[Problem]:

@@ -42,11 +42,35 @@ def test_what_is_given_is_taken():
     (hook,) = rollout.hooks
     assert (hook.type, hook.timeout, hook.retries) == (HookType.CONFIRM_PROMOTION, 15.0, 2)
     assert (hook.mute_alert, hook.disable_tls, hook.metadata) == (True, True, (("cmd", "cat <file>"),))
-    assert rollout.affinity
-    assert (rollout.affinity.max_age, rollout.affinity.same_site) == (3600, "Strict")
     (match,) = rollout.match
     assert [(name, match.kind) for name, match in match.headers] == [("cookie", "regex"), ("x.y", "suffix")]
     assert (match.without[0][0], match.uri.value) == ("x-bot", "/api")
+
+
+def test_a_session_cookie_is_taken_where_users_are_split_by_weight():
+    cookie = {"cookieName": "session", "maxAge": 3600, "sameSite": "Strict"}
+    affinity = resolved(analysis={"sessionAffinity": cookie}).affinity
+    assert affinity
+    assert (affinity.max_age, affinity.same_site) == (3600, "Strict")
+    assert resolved(analysis={"sessionAffinity": cookie, "match": AB["match"]}).affinity is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "service", "mirror", "affinity"),
+    [
+        ("istio", {}, True, True),
+        ("istio", {"appProtocol": "TCP"}, False, False),
+        ("gatewayapi:v1", {}, True, True),
+        ("appmesh:v1beta2", {}, False, False),
+        ("nginx", {}, False, False),
+        ("a-mesh-of-somebody-elses", {}, True, True),
+    ],
+)
+def test_what_a_provider_cannot_do_is_left_out(provider, service, mirror, affinity):
+    """Its rung would be waited for without end."""
+    analysis = {"mirror": True, "sessionAffinity": {"cookieName": "session"}}
+    rollout = resolved(analysis=analysis, provider=provider, service={"port": 80, **service})
+    assert (any(rung.mirrored for rung in rollout.ladder.rungs), rollout.affinity is not None) == (mirror, affinity)
 
 
 @pytest.mark.parametrize(

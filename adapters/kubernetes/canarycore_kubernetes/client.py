@@ -21,13 +21,15 @@ import time
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import stamina
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
-from canarycore.errors import CannotHappen, Conflict, Refused, WorldError
+from canarycore.errors import Conflict, Refused, WorldError
 from canarycore_kubernetes.kinds import by_object
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ QUIET = 150.0
 
 TIMEOUT = 10.0
 """Seconds that one request may take."""
+
+LONGEST_EVENT = 2**21
+"""Bytes of an event that are read at once; etcd takes objects of 1.5 MB at most."""
 
 ATTEMPTS = 4
 PATIENCE = 20.0
@@ -130,7 +135,9 @@ async def connect(
         raise Unreachable(f"no way to reach a cluster: {error}. Give a kubeconfig.", sent=False) from error
     if server:
         configuration.host = server.rstrip("/")
+    configuration.proxy = configuration.proxy or _proxy_of_environment(str(configuration.host))
     async with ApiClient(configuration) as api:
+        _ask_no_environment(api)
         yield Client(api, limit=limit)
 
 
@@ -141,6 +148,19 @@ async def _authenticate(configuration: Configuration, kubeconfig: str, context: 
             return
     loader = await config.load_kube_config(kubeconfig or None, context or None, configuration)
     configuration.refresh_api_key_hook = _Renewal(loader)
+
+
+def _proxy_of_environment(host: str) -> str | None:
+    address = urlsplit(host)
+    return None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
+
+
+def _ask_no_environment(api: ApiClient) -> None:
+    """The transport's session would look for proxies and passwords in the environment, in a thread, at each request."""
+    rest = api.rest_client
+    session = aiohttp.ClientSession(connector=rest.pool_manager.connector, read_bufsize=LONGEST_EVENT)
+    rest.pool_manager.detach()
+    rest.pool_manager = session
 
 
 class _Renewal:
@@ -289,17 +309,14 @@ class Client:
     # one request ------------------------------------------------------------------------------------------------
 
     async def _read(self, method: str, path: str, *, query: dict[str, str] | None = None, accept: str = JSON) -> Json:
-        async for attempt in stamina.retry_context(on=_may_read_again, attempts=ATTEMPTS, timeout=PATIENCE):
-            with attempt:
-                return await self._exchange(method, path, query=query, accept=accept)
-        raise CannotHappen("a retried request neither answered nor failed")
+        return await _READING(self._exchange, method, path, query=query, accept=accept)
 
     async def _write(self, method: str, path: str, **request: Any) -> Json:
-        async for attempt in stamina.retry_context(on=_was_not_looked_at, attempts=ATTEMPTS, timeout=PATIENCE):
-            with attempt:
-                self._fence()
-                return await self._exchange(method, path, **request)
-        raise CannotHappen("a retried request neither answered nor failed")
+        async def write() -> Json:
+            self._fence()
+            return await self._exchange(method, path, **request)
+
+        return await _WRITING(write)
 
     async def _exchange(self, method: str, path: str, **request: Any) -> Json:
         what = f"{method} {path}"
@@ -404,3 +421,7 @@ def _may_read_again(error: Exception) -> bool | float:
     if isinstance(error, ApiError):
         return (error.status == 429 or error.status >= 500) and (error.retry_after or True)
     return isinstance(error, Unreachable)
+
+
+_READING = stamina.AsyncRetryingCaller(attempts=ATTEMPTS, timeout=PATIENCE).on(_may_read_again)
+_WRITING = stamina.AsyncRetryingCaller(attempts=ATTEMPTS, timeout=PATIENCE).on(_was_not_looked_at)

@@ -106,7 +106,7 @@ class Cluster:
         finally:
             self._ears.remove(ear)
 
-    # the client's; what a write answers is put into the cache ----------------------------------------------------------
+    # the client's; what a write answers is put into the cache --------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
         """The whole object, from the server. See `Client.get`."""

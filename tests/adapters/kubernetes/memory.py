@@ -83,7 +83,7 @@ class Server:
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
-        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0)
+        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.01)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]

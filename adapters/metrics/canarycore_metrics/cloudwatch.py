@@ -17,8 +17,8 @@ try:
     from botocore.awsrequest import AWSRequest
     from botocore.exceptions import BotoCoreError
     from botocore.session import get_session
-except ImportError as missing:
-    raise ImportError(f"{missing}: pip install canarycore-metrics[cloudwatch]") from missing
+except ImportError as _missing:
+    raise ImportError(f"{_missing}: pip install canarycore-metrics[cloudwatch]") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

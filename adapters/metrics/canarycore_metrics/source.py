@@ -87,10 +87,10 @@ class HttpSource(ABC):
         words: Callable[[Rollout], Mapping[str, str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.secret = dict(secret or {})
-        self.region = region
-        self.url = self.checked(address or self.home)
-        self.clock = clock
+        self.secret: dict[str, str] = dict(secret or {})
+        self.region: str = region
+        self.url: URL = self.checked(address or self.home)
+        self.clock: Callable[[], float] = clock
         self._headers = [*_flat(headers or {}), *self.credentials()]
         sent = [part for _, value in self._headers for part in (value, value.partition(" ")[2])]
         self._hidden = (*sent, *self.secret.values())

@@ -18,8 +18,8 @@ try:
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
     from google.oauth2 import service_account
-except ImportError as missing:
-    raise ImportError(f"{missing}: pip install canarycore-metrics[stackdriver]") from missing
+except ImportError as _missing:
+    raise ImportError(f"{_missing}: pip install canarycore-metrics[stackdriver]") from _missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -74,10 +74,11 @@ class ChatNotifier(ABC):
         fields: Callable[[Rollout, Notice], Iterable[tuple[str, str]]] = no_fields,
         timeout: float = TIMEOUT,
     ) -> None:
-        self.url = _url(address, f"the webhook's address of {self.name}")
-        self.proxy = _url(proxy, f"the proxy of {self.name}") if proxy else None
-        self.token = token if self.reads_token else ""
-        self.channel, self.username = channel, username
+        self.url: URL = _url(address, f"the webhook's address of {self.name}")
+        self.proxy: URL | None = _url(proxy, f"the proxy of {self.name}") if proxy else None
+        self.token: str = token if self.reads_token else ""
+        self.channel: str = channel
+        self.username: str = username
         for what, given in (("channel", channel), ("user name", username)):
             if self.has_rooms and not given:
                 raise ValueError(f"no {what} for {self.name}: expected one")

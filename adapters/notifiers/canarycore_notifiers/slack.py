@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from canarycore_notifiers.chat import ChatNotifier, Json
 
 if TYPE_CHECKING:
+    from yarl import URL
+
     from canarycore_notifiers.message import Message
 
 
@@ -51,7 +53,7 @@ class DiscordNotifier(SlackNotifier):
     def __init__(self, address: str, **options: Any) -> None:
         super().__init__(address, **options)
         if not self.url.path.endswith("/slack"):
-            self.url = (self.url / "slack").with_query(self.url.query)
+            self.url: URL = (self.url / "slack").with_query(self.url.query)
 
 
 class RocketNotifier(SlackNotifier):

@@ -131,7 +131,7 @@ async def connect(
     configuration = Configuration()
     try:
         await _authenticate(configuration, kubeconfig, context)
-    except (config.ConfigException, OSError) as error:
+    except Exception as error:  # the loader fails in as many ways as a file may be wrong
         raise Unreachable(f"no way to reach a cluster: {error}. Give a kubeconfig.", sent=False) from error
     if server:
         configuration.host = server.rstrip("/")
@@ -173,7 +173,10 @@ class _Renewal:
     async def __call__(self, configuration: Configuration) -> None:
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + RENEWAL
-            await self._loader.load_and_set(configuration)
+            try:
+                await self._loader.load_and_set(configuration)
+            except Exception as error:
+                raise Unreachable(f"credentials cannot be renewed: {error}", sent=False) from error
 
 
 class Client:

@@ -56,12 +56,16 @@ class Refusal(Exception):
 
 @define
 class Server:
-    """All objects, and all that happened to them. asked: how often what was asked for, as the audit log counts it."""
+    """All objects, and all that happened to them.
+
+    asked: how often what was asked for, as the audit log counts it. tokens: who asked, in order.
+    """
 
     objects: dict[Ref, Json] = Factory(dict)
     kinds: dict[tuple[str, str], Kind] = field(init=False)
     history: list[tuple[int, str, Ref, Json]] = Factory(list)
     asked: Counter[tuple[str, str]] = Factory(Counter)
+    tokens: list[str] = Factory(list)
     url: str = ""
     _applied: dict[tuple[Ref, str], Json] = Factory(dict)
     _versions: Iterator[int] = Factory(lambda: itertools.count(1))
@@ -95,6 +99,7 @@ class Server:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         found = _PATH.fullmatch(request.path)
+        self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         try:
             if found is None:
                 return web.json_response(self._discovered(request.path))

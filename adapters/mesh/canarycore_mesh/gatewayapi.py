@@ -119,15 +119,15 @@ class GatewayApi(Mesh):
     def _filters(self, asked: Asked) -> Iterator[Json]:
         """What is done to each request and answer, in the order in which it is written."""
         service = asked.service
-        headers, rewrite, cors = (service.get(name, {}) for name in ("headers", "rewrite", "corsPolicy"))
+        headers, rewrite, cors = service.get("headers", {}), service.get("rewrite"), service.get("corsPolicy")
         for side, kind in (("request", "RequestHeaderModifier"), ("response", "ResponseHeaderModifier")):
             if side in headers:
                 yield {"type": kind, f"{side}HeaderModifier": _headers(headers[side])}
-        if rewrite:
+        if rewrite is not None:
             yield {"type": "URLRewrite", "urlRewrite": _rewrite(rewrite)}
         for mirror in service.get("mirror", []):
             yield _mirror({**mirror, "backendRef": {**SERVICE, **mirror["backendRef"]}})
-        if cors and self.newer:
+        if cors is not None and self.newer:
             yield {"type": "CORS", "cors": _cors(cors)}
 
     def _sticky(self, asked: Asked, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:

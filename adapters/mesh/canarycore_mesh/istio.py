@@ -153,10 +153,10 @@ def _rule(asked: Asked, route: list[Json]) -> Json:
     return {
         **given(
             match=tidy(service.get("match", [])),
-            rewrite=rewrite and given(uri=rewrite.get("uri"), authority=rewrite.get("authority")),
+            rewrite=rewrite if rewrite is None else given(uri=rewrite.get("uri"), authority=rewrite.get("authority")),
             timeout=service.get("timeout"),
-            retries=retries and {"attempts": 0, **retries},
-            corsPolicy=cors and tidy(cors),
+            retries=retries if retries is None else {"attempts": 0, **retries},
+            corsPolicy=cors if cors is None else tidy(cors),
             headers=service.get("headers"),
         ),
         "route": route,

@@ -1,0 +1,184 @@
+"""The Gateway API: Istio's words in the service section, said in those of an HTTPRoute."""
+
+from __future__ import annotations
+
+import pytest
+
+from canarycore import Routes
+from canarycore.errors import Refused
+from canarycore_runtime.mesh import Ref
+from tests.adapters.mesh.meshes import AB, asked, mesh_of
+
+PRIMARY_ONLY = Routes()
+V1, V1BETA1 = "gatewayapi:v1", "gatewayapi:v1beta1"
+EVERYTHING = {"path": {"type": "PathPrefix", "value": "/"}}
+
+
+def spec(routes=PRIMARY_ONLY, provider=V1, **given):
+    (route,) = mesh_of(provider).render(asked(provider, **given), routes, {})
+    return route["spec"]
+
+
+def shares(rule):
+    return {part["name"]: part["weight"] for part in rule["backendRefs"]}
+
+
+def filters(provider=V1, **service):
+    (rule,) = spec(provider=provider, service=service)["rules"]
+    return rule.get("filters", [])
+
+
+def test_what_the_server_would_add_is_written_out():
+    found = spec(service={"hosts": ["www.example.com"]})
+    gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gateway", "namespace": "ingress"}
+    assert (found["parentRefs"], found["hostnames"]) == ([gateway], ["www.example.com"])
+    (rule,) = found["rules"]
+    assert rule["matches"] == [EVERYTHING]
+    assert rule["backendRefs"][0] == {
+        "group": "",
+        "kind": "Service",
+        "name": "podinfo-primary",
+        "port": 9898,
+        "weight": 100,
+    }
+
+
+def test_without_a_gateway_there_is_nothing_to_route():
+    with pytest.raises(Refused, match=r"spec\.service\.gatewayRefs"):
+        spec(service={"gatewayRefs": []})
+
+
+def test_conditions_are_translated():
+    match = {
+        "uri": {"regex": "/a.*"},
+        "method": {"exact": "GET"},
+        "headers": {"x-a": {"exact": "1"}, "x-b": {"regex": "2.*"}},
+        "queryParams": {"q": {"exact": "3"}},
+    }
+    (rule,) = spec(service={"match": [match, {"uri": {"exact": "/b"}}]})["rules"]
+    assert rule["matches"] == [
+        {
+            "path": {"type": "RegularExpression", "value": "/a.*"},
+            "method": "GET",
+            "headers": [
+                {"type": "Exact", "name": "x-a", "value": "1"},
+                {"type": "RegularExpression", "name": "x-b", "value": "2.*"},
+            ],
+            "queryParams": [{"type": "Exact", "name": "q", "value": "3"}],
+        },
+        {"path": {"type": "Exact", "value": "/b"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("match", "where"),
+    [({"headers": {"x-a": {"prefix": "1"}}}, "headers"), ({"queryParams": {"q": {"prefix": "1"}}}, "queryParams")],
+)
+def test_a_condition_that_it_does_not_know_is_refused(match, where):
+    """Flagger leaves it out, and everybody is routed to the canary."""
+    with pytest.raises(Refused, match=rf"match\[\]\.{where}: found a match by prefix"):
+        spec(Routes(matched=True), analysis={**AB, "match": [match]})
+
+
+def test_matching_requests_meet_the_services_conditions_too():
+    service = {"match": [{"uri": {"prefix": "/api"}}]}
+    matching, default = spec(Routes(matched=True), service=service, analysis=AB)["rules"]
+    path = {"path": {"type": "PathPrefix", "value": "/api"}}
+    assert matching["matches"] == [{**path, "headers": [{"type": "Exact", "name": "x-canary", "value": "insider"}]}]
+    assert default["matches"] == [path]
+    assert shares(matching) == {"podinfo-primary": 0, "podinfo-canary": 100}
+    assert shares(default) == {"podinfo-primary": 100}
+
+
+def test_headers_are_changed_in_a_fixed_order():
+    operations = {"add": {"b": "2", "a": "1"}, "set": {"c": "3"}, "remove": ["d"]}
+    assert filters(headers={"request": operations, "response": {"set": {"e": "4"}}}) == [
+        {
+            "type": "RequestHeaderModifier",
+            "requestHeaderModifier": {
+                "add": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}],
+                "set": [{"name": "c", "value": "3"}],
+                "remove": ["d"],
+            },
+        },
+        {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [{"name": "e", "value": "4"}]}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "written"),
+    [
+        ({"uri": "/a"}, {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/a"}}),
+        (
+            {"uri": "/a", "type": "ReplacePrefixMatch"},
+            {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/a"}},
+        ),
+        ({"authority": "api"}, {"hostname": "api"}),
+    ],
+)
+def test_paths_and_hosts_are_rewritten(rewrite, written):
+    assert filters(rewrite=rewrite) == [{"type": "URLRewrite", "urlRewrite": written}]
+
+
+def test_cors_has_plain_origins_and_an_age_in_seconds():
+    policy = {
+        "allowOrigin": ["https://a.example.com"],
+        "allowMethods": ["GET"],
+        "allowCredentials": True,
+        "maxAge": "1h",
+    }
+    (one,) = filters(corsPolicy=policy)
+    assert one["cors"] == {
+        "allowOrigins": ["https://a.example.com"],
+        "allowMethods": ["GET"],
+        "allowCredentials": True,
+        "maxAge": 3600,
+    }
+    assert filters(V1BETA1, corsPolicy=policy) == []
+
+
+def test_the_owners_mirrors_come_before_the_canarys():
+    service = {"mirror": [{"backendRef": {"name": "shadow", "port": 80}}]}
+    (rule,) = spec(Routes(mirrored=True), service=service, analysis={"mirror": True})["rules"]
+    backends = [one["requestMirror"]["backendRef"] for one in rule["filters"]]
+    assert backends == [
+        {"group": "", "kind": "Service", "name": "shadow", "port": 80},
+        {"group": "", "kind": "Service", "name": "podinfo-canary", "port": 9898},
+    ]
+
+
+def test_timeouts_are_those_of_the_newer_version():
+    given = {"timeout": "15s", "backendTimeout": "5s"}
+    (rule,) = spec(service=given)["rules"]
+    assert rule["timeouts"] == {"request": "15s", "backendRequest": "5s"}
+    assert "timeouts" not in spec(provider=V1BETA1, service=given)["rules"][0]
+
+
+def test_users_stay_on_the_side_that_they_met():
+    affinity = {"cookieName": "session", "primaryCookieName": "first"}
+    rules = spec(Routes(weight=30, cookie="abc"), analysis={"sessionAffinity": affinity})["rules"]
+    to_canary, to_primary, by_weight = rules
+    cookie = {"type": "RegularExpression", "name": "Cookie", "value": ".*session.*abc.*"}
+    assert to_canary["matches"] == [{**EVERYTHING, "headers": [cookie]}]
+    assert shares(to_canary) == {"podinfo-primary": 0, "podinfo-canary": 100}
+    assert shares(to_primary) == {"podinfo-primary": 100, "podinfo-canary": 0}
+    cookies = [part["filters"][0]["responseHeaderModifier"]["add"][0] for part in by_weight["backendRefs"]]
+    assert [cookie["value"] for cookie in cookies] == ["first=abc; Max-Age=30", "session=abc; Max-Age=86400"]
+    assert len(spec(Routes(weight=30, cookie="abc"), V1BETA1, analysis={"sessionAffinity": affinity})["rules"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "observed", "known"),
+    [("True", 2, True), ("True", 1, False), ("False", 2, False), (None, 0, True)],
+)
+def test_routes_count_once_the_gateway_has_accepted_them(status, observed, known):
+    """A gateway that has never said anything is not waited for."""
+    canary, mesh = asked(V1), mesh_of(V1)
+    (route,) = mesh.render(canary, Routes(weight=20), {})
+    (parent,) = route["spec"]["parentRefs"]
+    accepted = {"type": "Accepted", "status": status, "observedGeneration": observed}
+    parents = [{"parentRef": parent, "conditions": [accepted]}] if status else []
+    found = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
+    (ref,) = mesh.looks_at(canary)
+    assert isinstance(ref, Ref)
+    assert mesh.routes(canary, {ref: found}) == (Routes(weight=20) if known else None)

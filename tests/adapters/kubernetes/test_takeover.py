@@ -1,0 +1,163 @@
+"""Which fields are ours: of what we made, of what was taken over, and after it was given back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from canarycore_kubernetes.names import owner_reference
+from canarycore_kubernetes.packed import OURS, Packed, pack
+from canarycore_kubernetes.takeover import LAST_APPLIED, MADE_FOR, NOTE, SWITCHED_OFF, Owner, given_back, wanted
+
+OWNER = Owner(namespace="test", name="podinfo", reference=owner_reference("podinfo", "1"))
+ELSEWHERE = Owner(namespace="test", name="podinfo", reference=None)
+
+RENDERED = {
+    "apiVersion": "example.com/v1",
+    "kind": "Route",
+    "metadata": {"name": "podinfo", "namespace": "test", "labels": {"team": "web"}, "annotations": dict(SWITCHED_OFF)},
+    "spec": {"hosts": ["podinfo"], "rules": [{"weight": 10}]},
+}
+
+
+def held(spec, *, owned=(), **metadata):
+    body = {"apiVersion": "example.com/v1", "kind": "Route", "metadata": {"name": "podinfo", **metadata}, "spec": spec}
+    return Packed(json.dumps(body), frozenset(owned))
+
+
+def ours(spec, *, owned=(), **metadata):
+    return held(spec, owned=owned, ownerReferences=[OWNER.reference], **metadata)
+
+
+def test_what_is_made_is_the_canarys():
+    body = wanted(None, RENDERED, OWNER, taken=False)
+    assert body == RENDERED | {"metadata": RENDERED["metadata"] | {"ownerReferences": [OWNER.reference]}}
+
+
+def test_what_cannot_refer_to_its_canary_says_whose_it_is():
+    body = wanted(None, RENDERED, ELSEWHERE, taken=False)
+    assert body["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    assert ELSEWHERE.made(body)
+    assert not Owner(namespace="test", name="other", reference=None).made(body)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "made"),
+    [({}, False), (SWITCHED_OFF, True), ({**SWITCHED_OFF, NOTE: "{}"}, False), ({MADE_FOR: "test/web"}, False)],
+)
+def test_what_flagger_made_without_an_owner_is_told_by_its_annotations(annotations, made):
+    assert ELSEWHERE.made({"metadata": {"annotations": annotations}}) is made
+
+
+def test_of_what_we_made_only_what_we_once_wrote_goes():
+    found = ours(
+        {"hosts": ["podinfo"], "policy": {"tls": {"mode": "X"}}, "exportTo": ["."]},
+        owned=[("spec", "hosts"), ("spec", "policy", "tls", "mode"), ("metadata", "labels", "old"), ("kind",)],
+        labels={"old": "1", "theirs": "1"},
+    )
+    body = wanted(found, RENDERED, OWNER, taken=True)
+    assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
+    assert body["metadata"]["labels"] == {"theirs": "1", "team": "web"}
+
+
+def test_a_selector_is_said_as_a_whole():
+    found = ours({"selector": {"app": "podinfo", "tier": "web"}})
+    body = wanted(found, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, taken=True)
+    assert body["spec"] == {"selector": {"app": "podinfo-primary"}}
+
+
+def test_no_list_at_all_is_an_empty_one():
+    rendered = RENDERED | {"spec": {"hosts": [], "gateways": []}}
+    assert wanted(ours({"hosts": ["x"]}), rendered, OWNER, taken=True)["spec"] == {"hosts": []}
+
+
+# what somebody else made --------------------------------------------------------------------------------------------
+
+
+def test_what_is_replaced_of_somebody_elses_is_noted():
+    found = held({"hosts": ["old"], "exportTo": ["."]}, labels={"team": "theirs"})
+    body = wanted(found, RENDERED, OWNER, taken=False)
+    assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
+    assert json.loads(body["metadata"]["annotations"][NOTE]) == {"hosts": ["old"]}
+    assert body["metadata"]["labels"] == {"team": "theirs"}
+    assert "ownerReferences" not in body["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "taken"),
+    [({"annotations": {LAST_APPLIED: "{}"}}, False), ({"annotations": {NOTE: "{}"}}, False), ({}, True)],
+    ids=["kubectl noted it", "noted before", "taken over before"],
+)
+def test_what_is_known_is_not_noted_again(metadata, taken):
+    found = held({"hosts": ["old"]}, **metadata)
+    before = found.body["metadata"].get("annotations", {})
+    after = wanted(found, RENDERED, OWNER, taken=taken)["metadata"]["annotations"]
+    assert after == before | SWITCHED_OFF
+
+
+def test_what_replaces_nothing_needs_no_note():
+    assert NOTE not in wanted(held({"exportTo": ["."]}), RENDERED, OWNER, taken=False)["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "hosts"),
+    [
+        ({NOTE: '{"hosts":["old"]}'}, ["old"]),
+        ({LAST_APPLIED: '{"spec":{"hosts":["applied"],"exportTo":["*"]}}'}, ["applied"]),
+    ],
+)
+def test_it_is_given_back_as_it_was(annotations, hosts):
+    """What others have changed since is theirs."""
+    before = held({"hosts": hosts, "exportTo": ["."]}, annotations={LAST_APPLIED: "{}", **annotations})
+    written = [("spec", "hosts"), ("spec", "rules"), *(("metadata", "annotations", name) for name in SWITCHED_OFF)]
+    taken = held(
+        {"hosts": ["podinfo"], "rules": [], "exportTo": ["."]},
+        owned=written,
+        annotations={**annotations, **SWITCHED_OFF},
+    )
+    body = given_back(taken, RENDERED)
+    assert body["spec"] == before.body["spec"]
+    assert body["metadata"].get("annotations", {}) == {k: v for k, v in annotations.items() if k == LAST_APPLIED}
+
+
+# what is held -------------------------------------------------------------------------------------------------------
+
+
+def stored(*entries, **fields):
+    return {"metadata": {"name": "podinfo", "resourceVersion": "7", "managedFields": list(entries)}, **fields}
+
+
+def entry(manager, fields, **more):
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, **more}
+
+
+def test_a_list_is_one_field_and_a_mapping_is_its_entries():
+    fields = {
+        "f:metadata": {"f:labels": {".": {}, "f:a/b": {}}},
+        "f:spec": {"f:hosts": {}, "f:ports": {".": {}, 'k:{"port":80}': {".": {}, "f:name": {}}}},
+    }
+    found = pack(OURS, False, stored(entry("canarycore", fields)))
+    assert found.owned == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
+
+
+def test_a_field_that_somebody_else_has_written_too_is_not_ours_to_remove():
+    one, other = {"f:spec": {"f:hosts": {}}}, {"f:spec": {"f:rules": {}}}
+    found = pack(
+        OURS, False, stored(entry("flagger", {"f:spec": {**one["f:spec"], **other["f:spec"]}}), entry("me", one))
+    )
+    assert found.owned == {("spec", "rules")}
+
+
+def test_a_status_is_held_where_it_is_asked_for_and_versions_never():
+    body = stored(entry("canarycore", {"f:status": {"f:a": {}}}, subresource="status"), status={"a": 1}, spec={})
+    assert pack(OURS, False, body).body == {"metadata": {"name": "podinfo"}, "spec": {}}
+    assert pack(OURS, True, body).body == {"metadata": {"name": "podinfo"}, "status": {"a": 1}, "spec": {}}
+    assert not pack(OURS, True, body).owned
+
+
+def test_what_has_not_changed_is_the_same_as_before():
+    before = pack(OURS, False, stored(spec={"a": 1}))
+    later = stored(spec={"a": 1})
+    later["metadata"]["resourceVersion"] = "8"
+    assert pack(OURS, False, later, before) is before

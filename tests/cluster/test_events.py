@@ -6,8 +6,16 @@ import time
 
 import pytest
 
-from canarycore_kubernetes.events import Events, Told
-from canarycore_kubernetes.kinds import EVENT
+from canarycore import Phase, Tell
+from canarycore_kubernetes.canaries import Canaries
+from canarycore_kubernetes.client import connect
+from canarycore_kubernetes.cluster import Cluster
+from canarycore_kubernetes.events import EventNotifier, Events, Told
+from canarycore_kubernetes.kinds import CANARY, EVENT
+from canarycore_runtime.testing.contracts import NotifierContract
+from canarycore_runtime.testing.contracts._samples import notice, rollout
+from tests.cluster.test_store import canary
+from tests.controlplane.proxy import Fault, Harm
 
 
 @pytest.fixture
@@ -59,3 +67,55 @@ async def test_many_events_of_one_canary_all_arrive(events, api, namespace):
     for text in texts:
         await events.tell(told(namespace, text, key=text))
     assert set(found(api, namespace)) == set(texts)
+
+
+# the port -----------------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    def __init__(self, adapter, api, proxy):
+        self.adapter, self.secret = adapter, api.access.token
+        self._api, self._proxy = api, proxy
+
+    async def refuse(self, *, refuse):
+        self._proxy.inject(*([Fault(Harm.ANSWER, path="/events", times=1000)] if refuse else []))
+
+    async def heard(self):
+        found = self._api.list(EVENT.path("default"))
+        return tuple(event["message"] for event in found if event["involvedObject"]["kind"] == "Canary")
+
+
+@pytest.fixture
+async def bench(plane, api, proxy):
+    """The Canary that the contract's notices are about, and a way to the server that can be blocked."""
+    api.create(canary("default"))
+    kubeconfig = plane.kubeconfig(proxy.access, "proxied")
+    async with connect(str(kubeconfig)) as client, Cluster(client, namespace="default") as cluster:
+        canaries = Canaries(cluster)
+        await canaries.keys()
+        yield Bench(EventNotifier(Events(client, time.time), canaries), api, proxy)
+    api.delete(CANARY.path("default", "podinfo"))
+    for event in api.list(EVENT.path("default")):
+        api.delete(EVENT.path("default", event["metadata"]["name"]))
+
+
+class TestEventNotifier(NotifierContract):
+    @pytest.fixture
+    def bench(self, bench):
+        return bench
+
+
+async def test_an_alert_is_no_event(bench):
+    await bench.adapter.publish(rollout(), notice("told-1", tell=Tell.NEW_REVISION_ALERT))
+    assert await bench.heard() == ()
+
+
+async def test_a_notice_becomes_an_event_of_its_type(bench, api):
+    told = notice("told-1", tell=Tell.PROMOTION_FAILED)
+    told = type(told)(told.tell, told.key, Phase.FAILED, told.names, ("no pods",))
+    await bench.adapter.publish(rollout(), told)
+    (event,) = [found for found in api.list(EVENT.path("default")) if found["involvedObject"]["kind"] == "Canary"]
+    assert (event["type"], event["message"]) == (
+        "Warning",
+        "Promotion of podinfo.default failed, primary not ready: no pods",
+    )

@@ -77,7 +77,7 @@ class Server:
 
     @property
     def access(self) -> Access:
-        return Access(self.url, "anything")
+        return Access(self.url, "secret-of-the-tests")
 
     @property
     def version(self) -> int:

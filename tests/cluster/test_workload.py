@@ -1,233 +1,29 @@
-"""Targets and primaries on a real API server with real controllers: the contract for each kind, and what writes cost."""
+"""Targets and primaries on a real API server, with its own controllers: the contract, for every kind of target."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections import Counter
-
 import pytest
 
-from canarycore.errors import Refused, WorldError
-from canarycore_kubernetes.canaries import Canaries
-from canarycore_kubernetes.configs import CONFIGS
-from canarycore_kubernetes.kinds import (
-    CANARY,
-    CONFIG_MAP,
-    CONTROLLER_REVISION,
-    DAEMON_SET,
-    DEPLOYMENT,
-    HPA,
-    KNATIVE_SERVICE,
-    SCALED_OBJECT,
-    SECRET,
-    SERVICE,
-)
-from canarycore_kubernetes.knative_target import KNATIVE_REVISION
-from canarycore_kubernetes.packed import packed
-from canarycore_kubernetes.revision import without_defaults
-from canarycore_kubernetes.scalers import PAUSED, SCALERS
-from canarycore_kubernetes.workload import ClusterWorkloads
+from canarycore_kubernetes.kinds import DAEMON_SET, KNATIVE_SERVICE, SERVICE
 from canarycore_runtime.testing.contracts import WorkloadContract
-from tests.cluster.patience import until
-
-IMAGES = {"one": "podinfo:6.0.0", "two": "podinfo:6.0.1", "three": "podinfo:6.0.2", "four": "podinfo:6.0.3"}
-
-
-def meta(name="podinfo", **metadata):
-    return {"name": name, **metadata}
-
-
-def canary(target_kind="Deployment", api_version="apps/v1", **spec):
-    target = {"apiVersion": api_version, "kind": target_kind, "name": "podinfo"}
-    analysis = {"interval": "10s", "threshold": 3, "iterations": 3}
-    return {
-        "apiVersion": "flagger.app/v1beta1",
-        "kind": "Canary",
-        "metadata": meta(),
-        "spec": {"targetRef": target, "service": {"port": 9898}, "analysis": analysis, **spec},
-    }
-
-
-def pods(kind, image, **pod_spec):
-    spec = {"containers": [{"name": "app", "image": image}], **pod_spec}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": meta(labels={"app": "podinfo", "team": "web"}, annotations={"note": "mine"}),
-        "spec": {
-            **({"replicas": 2} if kind == "Deployment" else {}),
-            "selector": {"matchLabels": {"app": "podinfo"}},
-            "template": {"metadata": {"labels": {"app": "podinfo"}}, "spec": spec},
-        },
-    }
-
-
-class Bench:
-    """One Canary and its target, which an owner changes and the cluster's controllers run."""
-
-    def __init__(self, cluster, namespace, api, **options):
-        self.cluster, self.namespace, self.api = cluster, namespace, api
-        self.canaries = Canaries(cluster)
-        self.adapter = ClusterWorkloads(cluster, self.canaries, **options)
-
-    async def begin(self, body):
-        self.api.create(body, self.namespace)
-        key = f"{self.namespace}/podinfo"
-        stored = await until(lambda: self.canaries.load(key))
-        self.rollout = stored.rollout
-        return self
-
-    # the owner --------------------------------------------------------------------------------------------------
-
-    async def deploy(self, label):
-        self.api.apply(self.target(IMAGES[label]), self.namespace)
-        await self.caught_up(self.kind, self.view)
-        return (await self.adapter.observe(self.rollout)).target.revision
-
-    def body(self, kind, name):
-        return self.api.get(kind.path(self.namespace, name))
-
-    def patch(self, kind, name, patch):
-        return self.api.patch(kind.path(self.namespace, name), patch)
-
-    async def caught_up(self, kind, view, name="podinfo"):
-        """Wait until the cache has heard of what was just written."""
-        cache, wanted = await self.cluster.cache(view).ready(), self.body(kind, name)["metadata"]["resourceVersion"]
-        await until(lambda: int(cache.version(self.namespace, name) or 0) >= int(wanted))
-
-    # what is so -------------------------------------------------------------------------------------------------
-
-    async def seen(self):
-        return await self.adapter.observe(self.rollout)
-
-    async def settle(self):
-        await until(self._is_settled)
-
-    async def _is_settled(self):
-        seen = await self.seen()
-        return all(side is None or self._is_whole(side) for side in (seen.target, seen.primary))
-
-    def _is_whole(self, side):
-        return side.desired == side.updated == side.ready == side.total
-
-
-class PodBench(Bench):
-    def __init__(self, *args, kind=DEPLOYMENT, pod_spec=None, **options):
-        super().__init__(*args, **options)
-        self.kind, self.view, self.pod_spec = kind, self.adapter.views[kind], pod_spec or {}
-
-    def target(self, image):
-        return pods(self.kind.kind, image, **self.pod_spec)
-
-    def _is_whole(self, side):
-        if side.desired:
-            return super()._is_whole(side)
-        return side.ready == side.total == 0
-
-
-class ServiceBench(Bench):
-    kind, view = SERVICE, packed(SERVICE)
-
-    def target(self, image):
-        name = f"v{image.rpartition(':')[2]}.example.com"
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": meta(),
-            "spec": {"type": "ExternalName", "externalName": name, "ports": [{"name": "http", "port": 9898}]},
-        }
-
-
-class ClusterServiceBench(ServiceBench):
-    def target(self, image):
-        spec = {"selector": {"version": image.rpartition(":")[2]}, "ports": [{"name": "http", "port": 9898}]}
-        return {"apiVersion": "v1", "kind": "Service", "metadata": meta(), "spec": spec}
-
-
-class KnativeBench(Bench):
-    """Stands in for Knative's controller: each new template is a new Revision, that is ready at once."""
-
-    kind, view = KNATIVE_SERVICE, packed(KNATIVE_SERVICE, status=True)
-
-    def target(self, image):
-        template = {"spec": {"containers": [{"image": image}]}}
-        return {
-            "apiVersion": KNATIVE_SERVICE.api_version,
-            "kind": "Service",
-            "metadata": meta(),
-            "spec": {"template": template},
-        }
-
-    async def deploy(self, label):
-        self.api.apply(self.target(IMAGES[label]), self.namespace)
-        name = f"podinfo-{label}"
-        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-        revision = {
-            "apiVersion": KNATIVE_SERVICE.api_version,
-            "kind": "Revision",
-            "metadata": meta(name),
-            "spec": {"containers": [{"image": IMAGES[label]}]},
-        }
-        self.api.apply(revision, self.namespace)
-        self.patch_status(KNATIVE_REVISION, name, ready)
-        self.patch_status(KNATIVE_SERVICE, "podinfo", {"latestCreatedRevisionName": name})
-        await self.caught_up(KNATIVE_SERVICE, self.view)
-        return name
-
-    def patch_status(self, kind, name, status):
-        self.api.patch(f"{kind.path(self.namespace, name)}/status", {"status": status})
-
-
-HPA_BODY = {
-    "apiVersion": "autoscaling/v2",
-    "kind": "HorizontalPodAutoscaler",
-    "metadata": meta(),
-    "spec": {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
-        "minReplicas": 2,
-        "maxReplicas": 4,
-        "metrics": [
-            {
-                "type": "Resource",
-                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 90}},
-            }
-        ],
-    },
-}
-KEDA_BODY = {
-    "apiVersion": "keda.sh/v1alpha1",
-    "kind": "ScaledObject",
-    "metadata": meta("so"),
-    "spec": {
-        "scaleTargetRef": {"name": "podinfo"},
-        "minReplicaCount": 2,
-        "maxReplicaCount": 4,
-        "triggers": [{"type": "cron", "metadata": {"query": 'sum(x{app="podinfo"})'}}],
-    },
-}
-BY_HPA = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"}
-BY_KEDA = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "so"}
+from tests.cluster.workloads import (
+    BY_HPA,
+    BY_KEDA,
+    HPA_BODY,
+    IMAGES,
+    KEDA_BODY,
+    ClusterServiceBench,
+    KnativeBench,
+    PodBench,
+    ServiceBench,
+    canary,
+    opener,
+)
 
 
 @pytest.fixture
-async def opened(cluster, namespace, api):
-    """How a bench is made: its class, the Canary, and what else is there."""
-
-    async def make(bench, body, *others, **options):
-        for other in others:
-            api.create(other, namespace)
-        made = bench(cluster, namespace, api, **options)
-        for other in others:
-            if other["kind"] in SCALERS:
-                view = SCALERS[other["kind"]]
-                await made.caught_up(view.kind, view, other["metadata"]["name"])
-        return await made.begin(body)
-
-    return make
-
-
-# the contract -------------------------------------------------------------------------------------------------------
+def opened(cluster, namespace, api):
+    return opener(cluster, namespace, api)
 
 
 class TestDeployment(WorkloadContract):

@@ -21,7 +21,7 @@ from attrs import frozen
 from canarycore.errors import Refused
 from canarycore_kubernetes.configs import use_copies
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.names import KEPT, REVISION, has_prefix, own, primary_of, with_prefix
+from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, has_prefix, own, primary_of, with_prefix
 from canarycore_kubernetes.revision import FLAGGER_ID, SCALED_TO_ZERO, pod_selectors, rename_in_selector
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ _CLUSTERS_OWN = ("deployment.kubernetes.io/revision", "deprecated.daemonset.temp
 class Copying:
     """How a copy is made.
 
-    owner: the reference to the Canary. revision: what the copy will carry. labels: the selector labels. prefixes: of
-    labels that the copy gets too. copied: the configs (kind, name) of which it reads copies. autoscaled: whether the
-    replicas are an autoscaler's.
+    owner: the reference to the Canary. revision: what the copy will carry, and contents what its configs hold. labels:
+    the selector labels. prefixes: of labels that the copy gets too. copied: the configs (kind, name) of which it reads
+    copies. autoscaled: whether the replicas are an autoscaler's.
     """
 
     owner: Json
     revision: str
+    contents: tuple[str, ...] = ()
     labels: tuple[str, ...] = SELECTOR_LABELS
     prefixes: tuple[str, ...] = ()
     copied: Collection[tuple[str, str]] = ()
@@ -86,7 +87,7 @@ def primary_copy(target: Json, copying: Copying) -> Json:
             "name": primary_of(metadata["name"]),
             "namespace": metadata["namespace"],
             "labels": with_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_of(value)},
-            "annotations": annotations | {REVISION: copying.revision},
+            "annotations": annotations | _carrying(copying.revision, copying.contents),
             "ownerReferences": [copying.owner],
         },
         "spec": {
@@ -106,9 +107,11 @@ def promoted(found: Json, target: Json, copying: Copying, kept: Iterable[str]) -
     metadata, spec = wanted["metadata"], wanted["spec"]
     others = {key: text for key, text in metadata.get("labels", {}).items() if not has_prefix(key, copying.prefixes)}
     metadata["labels"] = others | fresh["metadata"]["labels"]
-    metadata["annotations"] = (
-        metadata.get("annotations", {}) | fresh["metadata"]["annotations"] | {KEPT: ",".join(kept)}
-    )
+    metadata["annotations"] = {
+        **_unmarked(found),
+        **fresh["metadata"]["annotations"],
+        KEPT: ",".join(kept),
+    }
     for part in _PARTS[target["kind"]]:
         spec[part] = fresh["spec"].get(part)
     if target["spec"].get("replicas") and not copying.autoscaled:
@@ -117,15 +120,25 @@ def promoted(found: Json, target: Json, copying: Copying, kept: Iterable[str]) -
     return wanted
 
 
-def given_back(found: Json, template: Json, revision: str) -> Json:
+def given_back(found: Json, template: Json, revision: str, contents: Iterable[str]) -> Json:
     """The primary `found` with a pod template that it carried before."""
-    return marked(found, revision) | {"spec": found["spec"] | {"template": template}}
+    return marked(found, revision, contents) | {"spec": found["spec"] | {"template": template}}
 
 
-def marked(found: Json, revision: str) -> Json:
+def marked(found: Json, revision: str, contents: Iterable[str]) -> Json:
     """The primary `found`, said to carry this revision."""
-    annotations = found["metadata"].get("annotations", {}) | {REVISION: revision}
+    annotations = _unmarked(found) | _carrying(revision, contents)
     return found | {"metadata": found["metadata"] | {"annotations": annotations}}
+
+
+def _carrying(revision: str, contents: Iterable[str]) -> Json:
+    told = {REVISION: revision, CONTENTS: ",".join(contents)}
+    return {key: text for key, text in told.items() if text}
+
+
+def _unmarked(found: Json) -> Json:
+    annotations = found["metadata"].get("annotations") or {}
+    return {key: text for key, text in annotations.items() if key not in (REVISION, CONTENTS)}
 
 
 def _template(target: Json, copying: Copying) -> Json:

@@ -14,10 +14,10 @@ from attrs import frozen
 
 from canarycore.errors import Refused
 from canarycore_kubernetes.cache import View
-from canarycore_kubernetes.keeping import KEEP, kept_of
+from canarycore_kubernetes.keeping import KEEP
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE
 from canarycore_kubernetes.means import Target, running
-from canarycore_kubernetes.names import KEPT, annotation
+from canarycore_kubernetes.names import KEPT, annotation, listed
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import locked
 from canarycore_runtime.mesh import Kind
@@ -66,7 +66,7 @@ class KnativeTarget(Target):
         return Workloads(
             target=await self._workload(newest, up=up),
             primary=await self._workload(primary, up=True),
-            kept=() if found is None else kept_of(found),
+            kept=() if found is None else listed(found, KEPT),
             restored=self.restored,
         )
 
@@ -97,7 +97,7 @@ class KnativeTarget(Target):
         if primary == revision:
             return
         self._demand(service, revision)
-        kept = tuple(dict.fromkeys((primary, *kept_of(service))))
+        kept = tuple(dict.fromkeys((primary, *listed(service, KEPT))))
         await self._mark({PRIMARY: revision, KEPT: ",".join(kept[:KEEP])}, service)
 
     def _demand(self, service: Json, revision: str) -> None:
@@ -108,7 +108,7 @@ class KnativeTarget(Target):
         service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
         if annotation(service, PRIMARY) == revision:
             return
-        if revision not in kept_of(service):
+        if revision not in listed(service, KEPT):
             raise Refused(f"revision {revision} of service {self.name}.{self.namespace} was not kept")
         if await self.cluster.get(KNATIVE_REVISION, self.namespace, revision) is None:
             raise Refused(f"revision {revision} of service {self.name}.{self.namespace} is gone: Knative removed it")

@@ -49,15 +49,20 @@ class Means:
         """How Deployments and DaemonSets are held."""
         return pod_views(self.reading)
 
-    async def change(self, kind: Kind, namespace: str, name: str, wanted: Callable[[Json], Json]) -> Json:
-        """Make the object what `wanted` makes of it; returns it. Raises WorldError if there is none."""
+    async def change(
+        self, kind: Kind, namespace: str, name: str, wanted: Callable[[Json], Json], found: Json | None = None
+    ) -> Json:
+        """Make the object what `wanted` makes of it; returns it. Raises WorldError if there is none.
+
+        found: the object, if it was just read.
+        """
         for _ in range(ATTEMPTS):
-            found = await self.read(kind, namespace, name)
-            patch = merge_patch(found, wanted(found))
+            present = found or await self.read(kind, namespace, name)
+            patch, found = merge_patch(present, wanted(present)), None
             if not patch:
-                return found
+                return present
             try:
-                return await self.cluster.merge(kind, namespace, name, locked(patch, found))
+                return await self.cluster.merge(kind, namespace, name, locked(patch, present))
             except Outdated:
                 continue
         raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")

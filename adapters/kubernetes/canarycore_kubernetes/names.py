@@ -20,6 +20,9 @@ TOOLKIT = "toolkit.fluxcd.io"
 REVISION = "canarycore/revision"
 """The annotation of a primary that says which revision it carries. What Flagger made has none."""
 
+CONTENTS = "canarycore/configs"
+"""The annotation of a primary that says which configs it carries, and the checksums of those it has copies of."""
+
 KEPT = "canarycore/kept"
 """The annotation of a primary that names the revisions it can be restored to, the newest first, with commas."""
 
@@ -35,6 +38,11 @@ def primary_of(name: str) -> str:
 def annotation(body: Json, key: str) -> str:
     """An annotation of an object; empty if it has none."""
     return str((body["metadata"].get("annotations") or {}).get(key, ""))
+
+
+def listed(body: Json, key: str) -> tuple[str, ...]:
+    """An annotation that is a list, with commas."""
+    return tuple(filter(None, annotation(body, key).split(",")))
 
 
 def own(mapping: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,9 +1,8 @@
 """Targets that run pods: Deployments and DaemonSets.
 
-The primary is a copy of the workload. Its annotation says which revision it carries. A primary without one was made by
-Flagger: then both sides are reduced to what Flagger looks at, and a primary that is as its target would be copied
-carries the target's revision; nothing is written to find that out. Where both sides are the same they have one
-revision, the annotated one, whatever a newer Kubernetes or a newer release of ours makes of the same template.
+The primary is a copy of the workload that says what it carries: see `targets.revisions`. A promotion reads the target
+and its configs once, refuses what is not the revision that was asked for, and copies exactly what was read. What it
+overwrites is kept first, and the primary is changed last: until then it says, and runs, what it did before.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from canarycore import Workload
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.configs import CONFIGS, config_facts
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
-from canarycore_kubernetes.keeping import KEEP, copy_configs, forget, keep, kept_template
+from canarycore_kubernetes.keeping import KEEP, copy_configs, forget, forget_configs, give_configs_back, keep, kept
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.means import Target
-from canarycore_kubernetes.names import primary_of
-from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents, identity
+from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed, primary_of
+from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_kubernetes.scalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
-from canarycore_kubernetes.targets import pod_facts
+from canarycore_kubernetes.targets import pod_facts, revisions
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
@@ -69,10 +68,12 @@ class PodTarget(Target):
 
     async def _revisions(self, target: PodFacts | None, primary: PodFacts | None) -> tuple[str, str]:
         mine = {} if target is None else await self._looked_up(target.written.configs)
-        copies = {} if primary is None else await self._looked_up(primary.written.configs)
-        if target is not None:
-            self._demand(mine)
-        return revisions(target, primary, mine, copies)
+        self._demand(mine)
+        return revisions(target, primary, mine, await self._copies(primary))
+
+    async def _copies(self, primary: PodFacts | None) -> dict[ConfigUse, ConfigFacts | None]:
+        """What the configs of a primary hold that does not say so itself."""
+        return {} if primary is None or primary.carries else await self._looked_up(primary.written.configs)
 
     async def _looked_up(self, configs: Iterable[ConfigUse]) -> dict[ConfigUse, ConfigFacts | None]:
         return {
@@ -94,36 +95,64 @@ class PodTarget(Target):
     async def initialise(self, revision: str) -> None:
         if (await self._cache()).get(self.namespace, self.primary) is not None:
             return
-        target, configs = await self._target_carrying(revision)
-        copy = primary_copy(target, self._copying(revision, configs))
-        await copy_configs(self.means, self.owner, configs, self.primary)
+        target, configs, copying = await self._carrying(revision)
+        copy = primary_copy(target, copying)
+        await copy_configs(self.means, self.owner, configs, self.primary, ())
         await self.cluster.create(copy)
 
     async def promote(self, revision: str) -> None:
         facts = await self._primary_facts()
         if facts.carries == revision:
             return
-        target, configs = await self._target_carrying(revision)
-        copying = self._copying(revision, configs)
+        target, configs, copying = await self._carrying(revision)
         primary_copy(target, copying)  # what is refused is refused before anything is written
-        before = (await self._revisions(None, facts))[1]
-        if not facts.carries:  # what it carries cannot be told from its configs once they are overwritten
-            await self._change(self.primary, lambda found: marked(found, before))
-        kept = tuple(dict.fromkeys((before, *facts.kept)))
-        await keep(self.means, self.owner, await self._read(self.primary), before)
-        await copy_configs(self.means, self.owner, configs, self.primary)
-        await self._change(self.primary, lambda found: promoted(found, target, copying, kept[:KEEP]))
-        await forget(self.means, self.namespace, self.primary, kept[KEEP:], kept[:KEEP])
+        primary = await self._read_primary(facts)
+        before, held = annotation(primary, REVISION), listed(primary, CONTENTS)
+        if before == revision:  # an answer was lost
+            return
+        names = tuple(dict.fromkeys((before, *listed(primary, KEPT))))
+        data = {"template": primary["spec"]["template"], "configs": held}
+        await keep(self.means, self.owner, primary, before, data)
+        await copy_configs(self.means, self.owner, configs, self.primary, held)
+        await self._change(lambda found: promoted(found, target, copying, names[:KEEP]), primary)
+        await self._forget(names[KEEP:], names[:KEEP])
+
+    async def _read_primary(self, facts: PodFacts) -> Json:
+        """The primary. One that does not say what it carries is made to, while its configs can still tell."""
+        primary = await self.means.read(self.kind, self.namespace, self.primary)
+        if facts.carries:
+            return primary
+        copies = await self._copies(facts)
+        _, revision = revisions(None, facts, {}, copies)
+        held = copied_contents(facts.written.configs, copies, text=True)
+        return await self._change(lambda found: marked(found, revision, held), primary)
 
     async def restore_primary(self, revision: str) -> None:
         facts = await self._primary_facts()
         if facts.carries == revision:
             return
         if revision not in facts.kept:
-            kept = ", ".join(facts.kept) or "none"
-            raise Refused(f"revision {revision} of {self.primary}.{self.namespace} was not kept: kept are {kept}")
-        template = await kept_template(self.means, self.namespace, self.primary, revision, self.owner)
-        await self._change(self.primary, lambda found: given_back(found, template, revision))
+            names = ", ".join(facts.kept) or "none"
+            raise Refused(f"revision {revision} of {self.primary}.{self.namespace} was not kept: kept are {names}")
+        data = await kept(self.means, self.namespace, self.primary, revision)
+        await give_configs_back(self.means, self.namespace, data["configs"], self.owner)
+        await self._change(lambda found: given_back(found, data["template"], revision, data["configs"]))
+
+    async def _forget(self, revisions: Iterable[str], still: Iterable[str]) -> None:
+        """Keep these revisions no longer."""
+        configs = [content for revision in revisions for content in await self._kept_configs(revision)]
+        if configs:
+            needed = {content for revision in still for content in await self._kept_configs(revision)}
+            await forget_configs(self.means, self.namespace, configs, needed)
+        await forget(self.means, self.namespace, self.primary, revisions)
+
+    async def _kept_configs(self, revision: str) -> list[str]:
+        try:
+            data = await kept(self.means, self.namespace, self.primary, revision)
+        except Refused:
+            return []
+        configs: list[str] = data["configs"]
+        return configs
 
     async def _primary_facts(self) -> PodFacts:
         facts = (await self._cache()).get(self.namespace, self.primary)
@@ -131,38 +160,34 @@ class PodTarget(Target):
             raise WorldError(f"{self.kind.kind.lower()} {self.primary}.{self.namespace} does not exist")
         return facts
 
-    async def _target_carrying(self, revision: str) -> tuple[Json, list[Json]]:
-        """The target, and the configs of which the primary gets copies, as they are on the server at this moment.
+    async def _carrying(self, revision: str) -> tuple[Json, list[Json], Copying]:
+        """The target, the configs that are to be copied, and how, as they are on the server at this moment.
 
         Raises Refused when together they are another revision than the one that is asked for.
         """
-        target = await self._read(self.name)
+        target = await self.means.read(self.kind, self.namespace, self.name)
         facts = pod_facts(self.means.reading, target)
         bodies = {use: await self.cluster.get(use.kind, self.namespace, use.name) for use in facts.written.configs}
         mine = {use: None if body is None else config_facts(body) for use, body in bodies.items()}
         self._demand(mine)
         primary = (await self._cache()).get(self.namespace, self.primary)
-        copies = {} if primary is None else await self._looked_up(primary.written.configs)
-        found, _ = revisions(facts, primary, mine, copies)
+        found, _ = revisions(facts, primary, mine, await self._copies(primary))
         if found != revision:
             raise Refused(f"{self.kind.kind.lower()} {self.name}.{self.namespace} carries {found}, not {revision}")
-        return target, [body for body in bodies.values() if body is not None and not config_facts(body).shared]
-
-    def _copying(self, revision: str, configs: Iterable[Json]) -> Copying:
-        return Copying(
+        configs = [body for body in bodies.values() if body is not None and not config_facts(body).shared]
+        copying = Copying(
             owner=self.owner,
             revision=revision,
+            contents=tuple(contents(facts.written.configs, mine, text=False)),
             labels=self.means.reading.labels,
             prefixes=self.means.prefixes,
             copied=frozenset((body["kind"], body["metadata"]["name"]) for body in configs),
             autoscaled=self.rollout.autoscaled,
         )
+        return target, configs, copying
 
-    async def _read(self, name: str) -> Json:
-        return await self.means.read(self.kind, self.namespace, name)
-
-    async def _change(self, name: str, wanted: Callable[[Json], Json]) -> None:
-        await self.means.change(self.kind, self.namespace, name, wanted)
+    async def _change(self, wanted: Callable[[Json], Json], found: Json | None = None) -> Json:
+        return await self.means.change(self.kind, self.namespace, self.primary, wanted, found)
 
     async def _merge(self, patch: Json) -> None:
         await self.cluster.merge(self.kind, self.namespace, self.name, patch)
@@ -264,24 +289,3 @@ def _workload(facts: PodFacts | None, revision: str) -> Workload | None:
         unready_since=facts.unready_since,
         stuck=facts.stuck,
     )
-
-
-def revisions(
-    target: PodFacts | None,
-    primary: PodFacts | None,
-    mine: Mapping[ConfigUse, ConfigFacts | None],
-    copies: Mapping[ConfigUse, ConfigFacts | None],
-) -> tuple[str, str]:
-    """The revisions that the target and the primary carry; empty for one that does not exist.
-
-    mine and copies: what is known of the configs that each names.
-    """
-    unmarked = primary is not None and not primary.carries
-    wanted = carried = ""
-    if target is not None:
-        wanted = identity(target.written.shape, contents(target.written.configs, mine, text=unmarked))
-    if primary is not None and wanted != primary.carries:
-        carried = identity(primary.written.shape, copied_contents(primary.written.configs, copies, text=unmarked))
-    if primary is None or unmarked:
-        return wanted, carried
-    return (primary.carries if wanted == carried else wanted), primary.carries

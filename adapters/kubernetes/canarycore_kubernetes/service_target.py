@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Refused
-from canarycore_kubernetes.keeping import KEEP, drop, kept_of, store, stored
+from canarycore_kubernetes.keeping import KEEP, forget, keep, kept
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.means import Target, running
-from canarycore_kubernetes.names import KEPT, REVISION, annotation, own
+from canarycore_kubernetes.names import KEPT, REVISION, annotation, listed, own
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.revision import digest
 from canarycore_runtime.mesh import LAST_APPLIED
@@ -103,7 +103,7 @@ class ServiceTarget(Target):
         return Workloads(
             target=None if target is None else running(revision, up=up),
             primary=None if primary is None else running(self._carried(primary), up=True),
-            kept=() if primary is None else kept_of(primary),
+            kept=() if primary is None else listed(primary, KEPT),
             restored=self.restored,
         )
 
@@ -142,19 +142,18 @@ class ServiceTarget(Target):
             return
         target = await self._target_carrying(revision)
         carried = self._carried(primary)
-        kept = tuple(dict.fromkeys((carried, *kept_of(primary))))
-        await store(self.means, self.owner, primary, carried, {"spec": service_spec(primary)})
-        marks = {REVISION: revision, KEPT: ",".join(kept[:KEEP])}
+        names = tuple(dict.fromkeys((carried, *listed(primary, KEPT))))
+        await keep(self.means, self.owner, primary, carried, {"spec": service_spec(primary)})
+        marks = {REVISION: revision, KEPT: ",".join(names[:KEEP])}
         await self._change(self.primary, self._copy(target, self.primary), marks)
-        for dropped in kept[KEEP:]:
-            await drop(self.means, self.namespace, self.primary, dropped)
+        await forget(self.means, self.namespace, self.primary, names[KEEP:])
 
     async def restore_primary(self, revision: str) -> None:
         primary = await self.means.read(SERVICE, self.namespace, self.primary)
         if annotation(primary, REVISION) == revision:
             return
-        kept = primary | await stored(self.means, self.namespace, self.primary, revision)
-        await self._change(self.primary, self._copy(kept, self.primary), {REVISION: revision})
+        before = primary | await kept(self.means, self.namespace, self.primary, revision)
+        await self._change(self.primary, self._copy(before, self.primary), {REVISION: revision})
 
     async def scale_up(self) -> None:
         """The canary's copy takes part, and is what the target is now."""

@@ -17,12 +17,13 @@ from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.configs import ConfigUse
 from canarycore_kubernetes.copies import SELECTOR_LABELS
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.names import KEPT, REVISION, annotation
-from canarycore_kubernetes.revision import SCALED_TO_ZERO, fingerprint
+from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed
+from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from canarycore_kubernetes.configs import ConfigFacts
     from canarycore_runtime.mesh import Json, Kind
 
 
@@ -63,12 +64,13 @@ class Written:
 class PodFacts:
     """What is held of a Deployment or a DaemonSet.
 
-    carries: the revision that its annotation names; empty where it has none. kept: those it can be restored to. The
-    rest is as in `canarycore.Workload`.
+    carries: the revision that its annotation names; empty where it has none. contents: the configs that belong to that
+    revision, and what they hold. kept: the revisions that it can be restored to. The rest is as in `Workload`.
     """
 
     written: Written
     carries: str
+    contents: tuple[str, ...]
     kept: tuple[str, ...]
     desired: int
     updated: int
@@ -90,11 +92,11 @@ def pod_facts(reading: Reading, body: Json, before: PodFacts | None = None) -> P
     written = None if before is None else before.written
     if written is None or (written.uid, written.generation) != (metadata["uid"], metadata.get("generation", 0)):
         written = _written(reading, body)
-    kept = annotation(body, KEPT)
     facts = PodFacts(
         written=written,
         carries=annotation(body, REVISION),
-        kept=tuple(kept.split(",")) if kept else (),
+        contents=listed(body, CONTENTS),
+        kept=listed(body, KEPT),
         **_COUNTS[body["kind"]](body),
     )
     if body["kind"] == DAEMON_SET.kind and facts.desired:
@@ -191,3 +193,35 @@ def _counts(facts: PodFacts) -> tuple[int, ...]:
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+# ------------------------------------------------------------------------------------------------- what they carry
+
+
+def revisions(
+    target: PodFacts | None,
+    primary: PodFacts | None,
+    mine: Mapping[ConfigUse, ConfigFacts | None],
+    copies: Mapping[ConfigUse, ConfigFacts | None],
+) -> tuple[str, str]:
+    """The revisions that the target and the primary carry; empty for one that does not exist.
+
+    mine and copies: what is known of the configs that each names; of a primary that says what they held not needed.
+
+    A primary that says nothing was made by Flagger: then both sides are reduced to what Flagger looks at, and one that
+    is as its target would be copied carries the target's revision. Nothing is written to find that out. Where both
+    sides are the same they have one name, that of the primary, whatever a newer Kubernetes fills into the same
+    template, and whatever hash a newer release of ours has.
+    """
+    told = primary.carries if primary is not None else ""
+    unmarked = primary is not None and not told
+    wanted = carried = ""
+    if target is not None:
+        wanted = identity(target.written.shape, contents(target.written.configs, mine, text=unmarked))
+    if primary is not None and wanted != told:
+        configs = primary.written.configs
+        held = copied_contents(configs, copies, text=True) if unmarked else primary.contents
+        carried = identity(primary.written.shape, held)
+    if unmarked:
+        return wanted, carried
+    return (told if told and wanted == carried else wanted), told

@@ -7,7 +7,7 @@ import pytest
 from canarycore.errors import Refused
 from canarycore_kubernetes.configs import config_facts, config_spots, primary_config, used
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
-from canarycore_kubernetes.names import KEPT, REVISION
+from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION
 from canarycore_kubernetes.revision import FLAGGER_ID
 from canarycore_kubernetes.scalers import primary_scaler, with_scale
 from canarycore_kubernetes.service_target import like, service_copy
@@ -159,20 +159,22 @@ def test_the_pods_restart_once_per_revision_even_where_only_configs_changed():
 
 
 def test_a_copy_says_what_it_carries_and_what_it_can_go_back_to():
-    found = primary_copy(deployment(), COPYING)
+    found = primary_copy(deployment(), Copying(owner=OWNER, revision="one", contents=("configmap/env:1",)))
     after = promoted(found, deployment(), Copying(owner=OWNER, revision="three"), ("two", "one"))
     annotations = after["metadata"]["annotations"]
-    assert (annotations[REVISION], annotations[KEPT]) == ("three", "two,one")
-    assert marked(after, "four")["metadata"]["annotations"] == annotations | {REVISION: "four"}
+    assert found["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1"}
+    assert annotations == {REVISION: "three", KEPT: "two,one"}
+    marks = {REVISION: "four", CONTENTS: "configmap/env:2,secret/keys:3"}
+    assert marked(after, "four", ("configmap/env:2", "secret/keys:3"))["metadata"]["annotations"] == annotations | marks
 
 
 def test_a_copy_that_is_given_back_has_the_kept_template_and_keeps_all_else():
     first = primary_copy(deployment(), COPYING)
     after = promoted(first, with_pods(deployment(), hostNetwork=True), Copying(owner=OWNER, revision="two"), ("one",))
-    back = given_back(after, first["spec"]["template"], "one")
-    assert back["spec"] == first["spec"] | {"progressDeadlineSeconds": None} | back["spec"]
-    assert back["spec"]["template"] == first["spec"]["template"]
-    assert back["metadata"]["annotations"][REVISION] == "one"
+    after["spec"]["paused"] = False
+    back = given_back(after, first["spec"]["template"], "one", ("configmap/env:1",))
+    assert back["spec"] == after["spec"] | {"template": first["spec"]["template"]}
+    assert back["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1", KEPT: "one"}
 
 
 # ---------------------------------------------------------------------------------------------------------- what it is

@@ -26,7 +26,7 @@ NOT_OURS = {"flagger.kubernetes.io/original-configuration", "flagger.app/primary
 
 ROWS = {
     ("47-istio-adopt-and-revert", "between"): "D17: what is given back is the owner's",
-    ("38-knative-canary", "6"): "D43: traffic is told of the promoted revision at once",
+    ("38-knative-canary", "6"): "D54: traffic goes to the promoted revision at once",
 }
 """Writes that differ on purpose, and the rows of docs/differences.md that say so."""
 

@@ -7,7 +7,7 @@ from collections import Counter
 from canarycore_kubernetes.canaries import Canaries
 from canarycore_kubernetes.client import Client, Unreachable
 from canarycore_kubernetes.configs import CONFIGS
-from canarycore_kubernetes.kinds import DEPLOYMENT, KNATIVE_SERVICE, SERVICE
+from canarycore_kubernetes.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE
 from canarycore_kubernetes.knative_target import KNATIVE_REVISION
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.scalers import SCALERS
@@ -60,6 +60,24 @@ class Bench:
         stored = await until(lambda: self.canaries.load(key))
         self.rollout = stored.rollout
         return self
+
+    async def begin_again(self, body):
+        """The owner deletes the Canary, and makes it again."""
+        uid = self.canaries.held(self.rollout).uid
+        self.api.delete(CANARY.path(self.namespace, "podinfo"))
+        self.api.create(body, self.namespace)
+        key = f"{self.namespace}/podinfo"
+
+        async def has_come():
+            stored = await self.canaries.load(key)
+            return stored if stored is not None and self.canaries.held(stored.rollout).uid != uid else None
+
+        self.rollout = (await until(has_come)).rollout
+
+    async def gone(self):
+        """Wait until the cache has heard that the target is gone."""
+        cache = await self.cluster.cache(self.view).ready()
+        await until(lambda: cache.get(self.namespace, "podinfo") is None)
 
     # the owner --------------------------------------------------------------------------------------------------
 

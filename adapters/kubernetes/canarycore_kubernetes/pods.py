@@ -106,10 +106,11 @@ class PodTarget(Target):
             return
         target, configs, copying = await self._carrying(revision)
         primary_copy(target, copying)  # what is refused is refused before anything is written
+        _, before = await self._revisions(None, facts)
         primary = await self._read_primary(facts)
-        before, held = annotation(primary, REVISION), listed(primary, CONTENTS)
-        if before == revision:  # an answer was lost
+        if annotation(primary, REVISION) == revision:  # an answer was lost
             return
+        held = listed(primary, CONTENTS)
         names = tuple(dict.fromkeys((before, *listed(primary, KEPT))))
         data = {"template": primary["spec"]["template"], "configs": held}
         await keep(self.means, self.owner, primary, before, data)
@@ -118,14 +119,13 @@ class PodTarget(Target):
         await self._forget(names[KEEP:], names[:KEEP])
 
     async def _read_primary(self, facts: PodFacts) -> Json:
-        """The primary. One that does not say what it carries is made to, while its configs can still tell."""
+        """The primary. One that does not say what its configs hold is made to, while they can still tell."""
         primary = await self.means.read(self.kind, self.namespace, self.primary)
-        if facts.carries:
+        configs = facts.written.configs
+        if facts.carries or facts.contents or not configs:
             return primary
-        copies = await self._copies(facts)
-        _, revision = revisions(None, facts, {}, copies)
-        held = copied_contents(facts.written.configs, copies, text=True)
-        return await self._change(lambda found: marked(found, revision, held), primary)
+        held = copied_contents(configs, await self._copies(facts), text=True)
+        return await self._change(lambda found: marked(found, "", held), primary)
 
     async def restore_primary(self, revision: str) -> None:
         facts = await self._primary_facts()

@@ -218,10 +218,10 @@ def revisions(
     wanted = carried = ""
     if target is not None:
         wanted = identity(target.written.shape, contents(target.written.configs, mine, text=unmarked))
-    if primary is not None and wanted != told:
-        configs = primary.written.configs
-        held = copied_contents(configs, copies, text=True) if unmarked else primary.contents
-        carried = identity(primary.written.shape, held)
+    if primary is not None and (unmarked or wanted != told):
+        written = primary.written
+        held = primary.contents if told or primary.contents else copied_contents(written.configs, copies, text=True)
+        carried = identity(written.shape, held)
     if unmarked:
         return wanted, carried
     return (told if told and wanted == carried else wanted), told

@@ -223,12 +223,13 @@ def _route_by_hand(state: State, action: RouteByHand) -> State:
 
 
 def _edit(state: State, action: Edit) -> State:
-    return state.but(rollout=action.rollout)
+    changed = action.rollout != state.rollout
+    return state.but(rollout=action.rollout, version=state.version + 1) if changed else state
 
 
 def _delete(state: State, action: Delete) -> State:
     del action
-    return state.but(deleted=True)
+    return state if state.deleted else state.but(deleted=True, version=state.version + 1)
 
 
 def _recreate(state: State, action: Recreate) -> State:

@@ -408,9 +408,9 @@ def redeployed(state: State, revision: str) -> State:
 
 
 def _initialise(state: State, effect: Initialise) -> State:
-    _demand_target(state, effect.revision)
     if state.primary is not None:
         return state
+    _demand_target(state, effect.revision)
     return state.but(primary=Pods(revision=effect.revision, desired=state.replicas, changed=state.now))
 
 
@@ -445,11 +445,11 @@ def _resume_scaler(state: State, effect: ResumeScaler) -> State:
 
 
 def _promote(state: State, effect: Promote) -> State:
-    _demand_target(state, effect.revision)
     if state.primary is None:
         raise Refused(f"there is no primary to carry {effect.revision}")
     if state.primary.revision == effect.revision:
         return state
+    _demand_target(state, effect.revision)
     kept = dict.fromkeys((state.primary.revision, *state.kept))
     return _become(state.but(kept=tuple(kept)), "primary", revision=effect.revision)
 

@@ -135,11 +135,11 @@ def test_a_shifted_state_goes_the_same_way():
 
 
 @pytest.mark.parametrize(
-    "effect", [Promote("v3"), Initialise("v3"), RestorePrimary("v3")], ids=lambda effect: type(effect).__name__
+    ("effect", "primary"), [(Promote("v3"), "v1"), (Initialise("v3"), None), (RestorePrimary("v3"), "v1")], ids=str
 )
-def test_a_wrong_revision_is_refused(effect):
+def test_a_wrong_revision_is_refused(effect, primary):
     with pytest.raises(Refused, match="v3"):
-        apply(state(primary=Pods(revision="v1", desired=1)), effect)
+        apply(state(primary=None if primary is None else Pods(revision=primary, desired=1)), effect)
 
 
 @pytest.mark.parametrize("name", SITUATIONS)

@@ -146,8 +146,9 @@ class LocalWorkload:
         )
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
-        """Run a copy of the target as the primary."""
-        await self.promote(rollout, revision)
+        """Run a copy of the target as the primary, where there is none."""
+        if self._plan.primary is None:
+            await self._change(primary=self._target_carrying(revision))
 
     async def scale_up(self, rollout: Rollout) -> None:
         """Run the target."""
@@ -361,8 +362,7 @@ class LocalWorkload:
         serving = {endpoint.port for endpoint in self._in_force[side] or () if not endpoint.draining}
         ready = sum(one.ready and one.port in serving for one in mine)
         total = len(mine) + self._leaving[side]
-        complete = updated >= desired and ready >= desired and total <= updated
-        if complete or desired == 0:
+        if ready >= desired:
             self._unready_since.pop(side, None)
         else:
             self._unready_since.setdefault(side, time.time())

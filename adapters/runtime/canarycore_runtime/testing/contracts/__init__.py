@@ -12,10 +12,11 @@ Needs `pip install canarycore-runtime[testing]`.
 
 import pytest
 
-for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers"):
+for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "faithful"):
     pytest.register_assert_rewrite(f"{__name__}.{_port}")
 
-from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402 - after the rewrite
+from canarycore_runtime.testing.contracts.faithful import FaithfulContract, RealWorld, Served  # noqa: E402 - after the rewrite
+from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402
 from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply  # noqa: E402
 from canarycore_runtime.testing.contracts.notifiers import NotifierBench, NotifierContract  # noqa: E402
 from canarycore_runtime.testing.contracts.router import RouterBench, RouterContract  # noqa: E402
@@ -24,15 +25,18 @@ from canarycore_runtime.testing.contracts.workload import WorkloadBench, Workloa
 
 __all__ = [
     "Call",
+    "FaithfulContract",
     "HookBench",
     "HookContract",
     "MetricBench",
     "MetricSourceContract",
     "NotifierBench",
     "NotifierContract",
+    "RealWorld",
     "Reply",
     "RouterBench",
     "RouterContract",
+    "Served",
     "StatusStoreContract",
     "StoreBench",
     "WorkloadBench",

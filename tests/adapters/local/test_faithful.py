@@ -1,0 +1,108 @@
+"""Real processes behind a real Envoy show what the simulated world shows, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from canarycore.testing import Delete, Deploy, Edit
+from canarycore.testing._program import source
+from canarycore_local import workload
+from canarycore_local.faults import Faults
+from canarycore_local.router import VERSION_HEADER
+from canarycore_local.store import STORE, SqliteStore
+from canarycore_local.versions import Version
+from canarycore_runtime.testing.contracts import FaithfulContract, Served
+from canarycore_runtime.testing.contracts.faithful import BROKEN, ONE, ROLLOUT, TWO
+from tests.adapters.local.conftest import KEY
+from tests.adapters.local.doomed import parts_of
+from tests.house.projects import ROOT
+
+pytestmark = pytest.mark.e2e
+
+VERSIONS = {
+    ONE: Version(label=ONE),
+    TWO: Version(label=TWO),
+    BROKEN: Version(label=BROKEN, faults=Faults.parse("start=never")),
+}
+AT_ONCE = 20
+"""Requests under way at a time."""
+
+
+class Bench:
+    """The real world of one machine."""
+
+    replicas = 1
+    patience = 20.0
+
+    def __init__(self, processes, proxy, folder):
+        self.processes, self.proxy, self.folder = processes, proxy, folder
+        self.store = SqliteStore(folder / STORE)
+        self.revisions = {name: version.revision for name, version in VERSIONS.items()}
+        self.cannot = {}
+        self.process = AsyncExitStack()
+
+    async def begin(self):
+        """A process is at work."""
+        self.workload = await self.process.enter_async_context(
+            workload.running(self.processes, self.proxy, self.folder, KEY)
+        )
+        self.parts = parts_of(self.folder, self.proxy, self.workload)
+
+    async def act(self, action):
+        match action:
+            case Deploy(revision):
+                await self.workload.deploy(VERSIONS[revision])
+            case Edit(rollout):
+                await self.store.put(rollout)
+            case Delete():
+                await self.store.delete(KEY)
+
+    async def kill(self, doing, *, returned):
+        await self.process.aclose()
+        command = (sys.executable, str(Path(__file__).with_name("doomed.py")), str(self.folder), source(doing))
+        doomed = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        until = b"has done it\n" if returned else b"begins\n"
+        async with asyncio.timeout(self.patience):
+            while await doomed.stdout.readline() != until:
+                assert not doomed.stdout.at_eof(), "it ended of its own accord"
+        doomed.kill()
+        await doomed.wait()
+        await self.begin()
+
+    async def serve(self, requests, *, matched):
+        before, places = await self.reached(), asyncio.Semaphore(AT_ONCE)
+        headers = {"x-canary": "insider"} if matched else {}
+        async with aiohttp.ClientSession() as session:
+
+            async def ask():
+                async with places, session.get(self.proxy.address, headers=headers) as response:
+                    return response.headers.get(VERSION_HEADER) if response.ok else "nobody"
+
+            answers = await asyncio.gather(*(ask() for _ in range(requests)))
+        await asyncio.sleep(0.3)  # copies may still be on their way
+        primary, canary = answers.count("primary"), answers.count("canary")
+        return Served(primary=primary, canary=canary, copies=await self.reached() - before - canary)
+
+    async def reached(self):
+        """Requests and copies that the canary has answered so far."""
+        told = await self.proxy.ask(r"/stats?format=json&filter=^cluster\.canary\.upstream_rq_completed$")
+        return sum(stat["value"] for stat in told["stats"])
+
+    async def settle(self):
+        await asyncio.sleep(workload.TICK)
+
+
+class TestProcessesBehindEnvoy(FaithfulContract):
+    @pytest.fixture
+    async def bench(self, proxy, tmp_path):
+        bench = Bench(*proxy, tmp_path)
+        await bench.store.put(ROLLOUT)
+        await bench.begin()
+        async with bench.process:
+            yield bench

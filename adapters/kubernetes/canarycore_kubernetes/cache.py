@@ -52,8 +52,9 @@ class View(Generic[T]):
     """Which objects of a kind are held, and what of each.
 
     project: of the object as it came, and of what was held of it before (None if nothing was), what is held from now
-    on; what it returns is compared by ==. selector and fields: a label and a field selector. metadata_only: the objects
-    come without spec, data and status, which spares the server and the wire.
+    on; what it returns is compared by ==. selector and fields: a label and a field selector; what is written through a
+    cluster should match them. metadata_only: the objects come without spec, data and status, which spares the server
+    and the wire; what was written here comes whole.
     """
 
     kind: Kind

@@ -105,10 +105,11 @@ class Canaries:
         if not isinstance(held, Held):
             self._resolved.pop(key, None)
             return None
+        version = self.version(key)  # of what was found: nothing may come in between
         return Stored(
             rollout=await self._with_queries(key, held),
             status=held.status,
-            version=self.version(key),
+            version=version,
             command=held.command,
             deleted=held.deleted,
         )

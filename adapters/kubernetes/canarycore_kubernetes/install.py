@@ -44,10 +44,10 @@ RIGHTS: tuple[Right, ...] = (
     # targets, their primary copies, and what these need
     ("apps", "deployments", OWN),
     ("apps", "daemonsets", OWN),
-    ("apps", "controllerrevisions", (*WATCH, "create", "delete")),
+    ("apps", "controllerrevisions", ("get", "create", "delete")),
     ("", "services", OWN),
-    ("", "configmaps", OWN),
-    ("", "secrets", OWN),
+    ("", "configmaps", (*OWN, "delete")),  # copies of what earlier revisions read are deleted with them
+    ("", "secrets", (*OWN, "delete")),
     ("autoscaling", "horizontalpodautoscalers", OWN),
     ("keda.sh", "scaledobjects", OWN),
     # what is told
@@ -78,7 +78,10 @@ ROUTING: dict[str, tuple[tuple[str, str], ...]] = {
         ("linkerd", "osm", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), (("split.smi-spec.io", "trafficsplits"),)
     ),
 }
-"""The routing objects of each provider: all may be read, made and patched."""
+"""The routing objects of each provider: all may be read, made and patched, and those that we make be removed."""
+
+TARGETS = "serving.knative.dev"
+"""The group of what is a target and its route at once: never ours to remove."""
 
 
 @frozen(kw_only=True)
@@ -203,7 +206,8 @@ def definitions() -> Iterator[Json]:
 def rules(providers: Iterable[str]) -> list[Json]:
     """The rules of the role: what the controller may do with Canaries of these providers."""
     routing = dict.fromkeys(place for provider in providers for place in ROUTING[provider])
-    rights = (*RIGHTS, *((group, resource, OWN) for group, resource in routing))
+    removable = (*OWN, "delete")
+    rights = (*RIGHTS, *((group, name, OWN if group == TARGETS else removable) for group, name in routing))
     return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in rights]
 
 

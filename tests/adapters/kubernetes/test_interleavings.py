@@ -6,6 +6,7 @@ from attrs import Factory, define
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from canarycore.errors import WorldError
 from canarycore_kubernetes.cache import Cache, View
 from canarycore_kubernetes.kinds import CONFIG_MAP
 
@@ -73,7 +74,7 @@ class World:
 
     def we_lose_the_answer(self, _):
         if self.writing is not None:
-            self.writing.__exit__(None, None, None)
+            self.writing.__exit__(WorldError, WorldError(), None)
             self.writing = None
 
     def an_event_arrives(self, _):

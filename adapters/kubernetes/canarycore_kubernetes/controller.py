@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from canarycore.errors import WorldError
 from canarycore_kubernetes import logs
+from canarycore_kubernetes.adoption import AdoptingStore
 from canarycore_kubernetes.alerts import Alerts, everybody
 from canarycore_kubernetes.canaries import Canaries
 from canarycore_kubernetes.cluster import Cluster
@@ -169,7 +170,7 @@ async def assembled(
         )
         events = Events(cluster.client, clock)
         yield Parts(
-            store=CanaryStore(cluster, canaries, events),
+            store=AdoptingStore(CanaryStore(cluster, canaries, events), canaries, workload),
             workload=workload,
             router=router,
             metrics=await stack.enter_async_context(metrics),

@@ -38,6 +38,7 @@ _DISTRIBUTIONS = {
     "canarycore_metrics": "canarycore-metrics",
     "canarycore_kubernetes": "canarycore-kubernetes",
     "aiolimiter": "canarycore-kubernetes",
+    "kubernetes_asyncio": "canarycore-kubernetes",
     "ruamel": "canarycore[yaml]",
     "numpy": "canarycore[simulation]",
     "matplotlib": "canarycore[simulation]",

@@ -6,12 +6,9 @@ Whoever replaces Flagger by us keeps the arguments of its container.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import Any
 
 from typer.core import TyperCommand
-
-if TYPE_CHECKING:
-    from click import Context
 
 _FLAG = re.compile(r"--?(?P<name>[a-z][a-z0-9-]+)(?P<value>=.*)?", re.DOTALL)
 _TRUE = ("=true", "=t", "=1")
@@ -21,7 +18,7 @@ _FALSE = ("=false", "=f", "=0")
 class GoFlags(TyperCommand):
     """A command that takes its long options with one dash too, and switches with `=true` or `=false`."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         switches = {
             name
             for parameter in self.params

@@ -106,7 +106,7 @@ def objects(install: Install) -> tuple[Json, ...]:
     """Everything, in the order in which it is applied."""
     return (
         *definitions(),
-        *admission(),
+        *admission(install.providers[0]),
         _object("v1", "Namespace", install.namespace),
         _object("v1", "ServiceAccount", NAME, install.namespace),
         *_rights(install),

@@ -1,0 +1,173 @@
+"""The commands that are about a cluster, and the options that they share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from canarycore_cli.console import tells_errors
+from canarycore_cli.goflags import GoFlags
+
+app = typer.Typer()
+
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="On a cluster: the namespace. Default: the context's.")
+]
+Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")]
+Context = Annotated[str, typer.Option(metavar="NAME", help="On a cluster: the kubeconfig's context.")]
+Kubeconfig = Annotated[
+    str, typer.Option(metavar="FILE", help="On a cluster: the kubeconfig. Default: $KUBECONFIG, ~/.kube/config.")
+]
+Provider = Annotated[str, typer.Option(metavar="NAME", help="Of Canaries that name none, as for the controller.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+@tells_errors
+def install(
+    *,
+    export: Annotated[bool, typer.Option("--export", help="Print YAML, and touch no cluster.")] = False,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Whose routes may be written; the first is the default. Repeatable."),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAME", help="Where the controller runs.")
+    ] = "canarycore",
+    watched: Annotated[
+        str, typer.Option(metavar="NAME", help="The only namespace with Canaries: its rights end there. Default: all.")
+    ] = "",
+    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus.")] = (
+        "http://prometheus.monitoring:9090"
+    ),
+    image: Annotated[str, typer.Option(metavar="IMAGE", help="Of the controller.")] = "canarycore:0.1.0",
+    service_monitor: Annotated[
+        bool, typer.Option("--service-monitor", help="With a ServiceMonitor for the Prometheus operator.")
+    ] = False,
+    flag: Annotated[
+        list[str] | None, typer.Option(metavar="--NAME=VALUE", help="A further flag of the controller. Repeatable.")
+    ] = None,
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Put the controller on a cluster: definitions, rights, admission policy, Deployment and Service.
+
+    What is there already is brought up to date; everything else is left alone.
+    """
+    from canarycore_cli.cluster.install import apply, known
+    from canarycore_cli.cluster.install import export as run
+    from canarycore_cli.cluster.where import Where
+    from canarycore_kubernetes.install import Install
+
+    wanted = Install(
+        namespace=namespace,
+        providers=known(provider or ["kubernetes"]),
+        watched=watched,
+        monitored=service_monitor,
+        flags=tuple(flag or ()),
+        metrics_server=metrics_server,
+        image=image,
+    )
+    if export:
+        raise typer.Exit(run(wanted))
+    raise typer.Exit(apply(wanted, Where(context=context, kubeconfig=kubeconfig)))
+
+
+@app.command(cls=GoFlags)
+@tells_errors
+def controller(
+    *,
+    kubeconfig: Annotated[str, typer.Option(metavar="FILE", help="Default: the pod's service account, or yours.")] = "",
+    master: Annotated[str, typer.Option(metavar="URL", help="The API server, in place of the kubeconfig's.")] = "",
+    kubeconfig_qps: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 100.0,
+    kubeconfig_burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 250,
+    kubeconfig_service_mesh: Annotated[
+        str, typer.Option(metavar="FILE", help="Of the cluster that the routing objects are in, if it is another.")
+    ] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The only one to look at. Default: all.")] = "",
+    mesh_provider: Annotated[str, typer.Option(help="Of canaries that name none.")] = "istio",
+    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus.")] = "http://prometheus:9090",
+    selector_labels: Annotated[
+        str, typer.Option(help="Labels by which pods are found, the first that a target has.")
+    ] = "app,name,app.kubernetes.io/name",
+    include_label_prefix: Annotated[
+        str, typer.Option(help="Prefixes of labels that the primary gets too; * for all.")
+    ] = "",
+    enable_config_tracking: Annotated[bool, typer.Option(help="ConfigMaps and Secrets are part of a revision.")] = True,
+    no_cross_namespace_refs: Annotated[
+        bool, typer.Option("--no-cross-namespace-refs", help="Refuse references to other namespaces.")
+    ] = False,
+    ingress_annotations_prefix: Annotated[str, typer.Option(help="Of NGINX.")] = "nginx.ingress.kubernetes.io",
+    ingress_class: Annotated[str, typer.Option(help="Of Contour's HTTPProxies.")] = "",
+    slack_url: Annotated[str, typer.Option(metavar="URL", envvar="SLACK_URL", help="Slack webhook.")] = "",
+    slack_token: Annotated[str, typer.Option(envvar="SLACK_TOKEN", help="Slack bot token.")] = "",
+    slack_proxy_url: Annotated[str, typer.Option(metavar="URL", envvar="SLACK_PROXY_URL", help="Way to Slack.")] = "",
+    slack_user: Annotated[str, typer.Option(help="Name in Slack.")] = "flagger",
+    slack_channel: Annotated[str, typer.Option(help="Slack channel.")] = "",
+    msteams_url: Annotated[str, typer.Option(metavar="URL", envvar="MSTEAMS_URL", help="Teams webhook.")] = "",
+    msteams_proxy_url: Annotated[
+        str, typer.Option(metavar="URL", envvar="MSTEAMS_PROXY_URL", help="Way to Teams.")
+    ] = "",
+    event_webhook: Annotated[
+        str, typer.Option(metavar="URL", envvar="EVENT_WEBHOOK_URL", help="Is told every event.")
+    ] = "",
+    cluster_name: Annotated[str, typer.Option(help="Told in alerts.")] = "",
+    enable_leader_election: Annotated[
+        bool, typer.Option("--enable-leader-election", help="Several replicas may run; one decides.")
+    ] = False,
+    leader_election_namespace: Annotated[str, typer.Option(help="Where the Lease is.")] = "kube-system",
+    threadiness: Annotated[int, typer.Option(min=1, help="Rollouts looked at at once.")] = 64,
+    control_loop_interval: Annotated[
+        str, typer.Option(help="Taken and not needed: changes are heard of at once, waits end when they are due.")
+    ] = "10s",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
+    port: Annotated[int, typer.Option(min=0, help="Of /healthz, /readyz and /metrics.")] = 8080,
+    listen: Annotated[str, typer.Option(help="Address to listen on; in a pod all.")] = "",
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Write nothing: tell where we would do otherwise than who is at work.")
+    ] = False,
+) -> None:
+    """Run the Canaries of a cluster, in Flagger's place. Takes Flagger's flags, with one dash or two.
+
+    Ends when it is told to (SIGTERM, Ctrl-C), once what is under way has ended. Exit code 0.
+    """
+    from canarycore_cli.controller import run
+    from canarycore_kubernetes.options import Options, words
+
+    options = Options(
+        kubeconfig=kubeconfig,
+        master=master,
+        kubeconfig_qps=kubeconfig_qps,
+        kubeconfig_burst=kubeconfig_burst,
+        kubeconfig_service_mesh=kubeconfig_service_mesh,
+        namespace=namespace,
+        mesh_provider=mesh_provider,
+        metrics_server=metrics_server,
+        selector_labels=words(selector_labels),
+        include_label_prefix=words(include_label_prefix),
+        enable_config_tracking=enable_config_tracking,
+        no_cross_namespace_refs=no_cross_namespace_refs,
+        ingress_annotations_prefix=ingress_annotations_prefix,
+        ingress_class=ingress_class,
+        slack_url=slack_url,
+        slack_token=slack_token,
+        slack_proxy_url=slack_proxy_url,
+        slack_user=slack_user,
+        slack_channel=slack_channel,
+        msteams_url=msteams_url,
+        msteams_proxy_url=msteams_proxy_url,
+        event_webhook=event_webhook,
+        cluster_name=cluster_name,
+        enable_leader_election=enable_leader_election,
+        leader_election_namespace=leader_election_namespace,
+        threadiness=threadiness,
+        log_level=log_level,
+        log_encoding=log_encoding,
+        port=port,
+        listen=listen,
+        observe=observe,
+    )
+    del control_loop_interval
+    raise typer.Exit(run(options))

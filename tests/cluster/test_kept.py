@@ -12,10 +12,17 @@ import pytest
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.client import Unreachable
 from canarycore_kubernetes.configs import CONFIGS
+from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SECRET
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.revision import without_defaults
 from tests.cluster.workloads import IMAGES, ConfigBench, Requests, canary, config, holding, meta, opener
+
+
+@pytest.fixture
+def kubeconfig(plane, access_of):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
 
 
 @pytest.fixture
@@ -124,6 +131,25 @@ async def test_a_config_that_two_canaries_share_stays_when_one_of_them_goes(conf
     await configured.adapter.promote(configured.rollout, await configured.target_revision())
     owners = configured.body(CONFIG_MAP, "env-primary")["metadata"]["ownerReferences"]
     assert [(owner["name"], owner["controller"]) for owner in owners] == [("podinfo", True), ("other", False)]
+
+
+async def test_an_owner_that_comes_to_a_shared_config_meanwhile_stays_one(configured):
+    await configured.change(CONFIG_MAP, "env", {"data": {"key": "two"}})
+    two, merge, others = await configured.target_revision(), configured.cluster.merge, []
+    configured.patch(CONFIG_MAP, "env-primary", {"metadata": {"ownerReferences": None}})
+    await configured.caught_up(CONFIG_MAP, CONFIGS[CONFIG_MAP], "env-primary")
+    uid = configured.api.create(canary() | {"metadata": meta("other")}, configured.namespace)["metadata"]["uid"]
+
+    async def overtaken(kind, namespace, name, patch):
+        if kind is CONFIG_MAP and not others:
+            others.append(owner_reference("other", uid))
+            configured.patch(kind, name, {"metadata": {"ownerReferences": others}})
+        return await merge(kind, namespace, name, patch)
+
+    configured.cluster.merge = overtaken
+    await configured.adapter.promote(configured.rollout, two)
+    owners = configured.body(CONFIG_MAP, "env-primary")["metadata"]["ownerReferences"]
+    assert [owner["name"] for owner in owners] == ["podinfo", "other"]
 
 
 # earlier revisions --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from canarycore.errors import WorldError
+from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, HPA, KNATIVE_SERVICE, SCALED_OBJECT
 from canarycore_kubernetes.names import CONTENTS, REVISION
 from canarycore_kubernetes.scalers import PAUSED, SCALERS
@@ -22,6 +23,12 @@ from tests.cluster.workloads import (
     initialised,
     opener,
 )
+
+
+@pytest.fixture
+def kubeconfig(plane, access_of):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
 
 
 @pytest.fixture

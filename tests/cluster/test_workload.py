@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import DAEMON_SET, KNATIVE_SERVICE, SERVICE
 from canarycore_runtime.testing.contracts import WorkloadContract
 from tests.cluster.workloads import (
@@ -19,6 +20,12 @@ from tests.cluster.workloads import (
     canary,
     opener,
 )
+
+
+@pytest.fixture
+def kubeconfig(plane, access_of):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
-"""What targets are worked on with, and how an object is changed: read, changed, written back if it is still the same.
+"""What targets are worked on with, and how an object is changed: read, compared, and what differs is written.
 
-A change is a merge patch of what differs, under the version that was read. So fields of others stay theirs, a list or a
-pod template that is ours is exactly what we say, and what needs no change is not written. Server-side apply would leave
-behind what Flagger once wrote into a primary's template, and reset replicas that an autoscaler has taken over.
+A change is a merge patch of what differs. So fields of others stay theirs, a list or a pod template that is ours is
+exactly what we say, and what needs no change is not written. Server-side apply would leave behind what Flagger once
+wrote into a primary's template, and reset replicas that an autoscaler has taken over.
+
+The objects changed so are copies of ours. Who changes one in between has done so before or after us, and no status that
+moves while pods come keeps us waiting. Only the list of owners belongs to several: it is written over what was read.
 """
 
 from __future__ import annotations
@@ -61,8 +64,10 @@ class Means:
             patch, found = merge_patch(present, wanted(present)), None
             if not patch:
                 return present
+            if "ownerReferences" in patch.get("metadata", {}):
+                patch = locked(patch, present)
             try:
-                return await self.cluster.merge(kind, namespace, name, locked(patch, present))
+                return await self.cluster.merge(kind, namespace, name, patch)
             except Outdated:
                 continue
         raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")

@@ -19,9 +19,9 @@ from canarycore_kubernetes.kinds import KNATIVE_SERVICE, SERVICE
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.router import MeshRouter
-from canarycore_kubernetes.takeover import NOTE
+from canarycore_kubernetes.takeover import MADE_FOR, NOTE
 from canarycore_kubernetes.targets import Reading, pod_views
-from canarycore_runtime.mesh import Ref
+from canarycore_runtime.mesh import Asked, Ref
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
@@ -160,13 +160,14 @@ class Bench:
         return owner_reference("podinfo", self.canary["metadata"]["uid"])
 
     @property
+    def asked(self):
+        return Asked(rollout=self.rollout(), canary=self.held_canary, pods=("app", "podinfo"))
+
+    @property
     def splitting(self):
         """Where the object is that splits."""
-        mesh = mesh_of(self.provider)
-        asked = SimpleNamespace(namespace=self.namespace)
-        name = SPLITS.get(self.provider, "podinfo").format(namespace=asked.namespace)
-        self.rollout()
-        refs = mesh.looks_at(self.router._ask(self.rollout(), self.held_canary, ("app", "podinfo")))
+        name = SPLITS.get(self.provider, "podinfo").format(namespace=self.namespace)
+        refs = mesh_of(self.provider).looks_at(self.asked)
         kinds = ("VirtualNode", "DestinationRule", "Upstream")
         return next(ref for ref in refs if ref.name == name and ref.kind.kind not in kinds)
 
@@ -177,9 +178,8 @@ class Bench:
         return WRITTEN[self.provider](self.body())
 
     async def snapshot(self):
-        rollout = self.rollout()
-        asked = self.router._ask(rollout, self.held_canary, ("app", "podinfo"))
-        refs = [*mesh_of(self.provider).looks_at(asked), *(self.service(name) for name in ("", "-primary", "-canary"))]
+        services = (self.service(suffix) for suffix in ("", "-primary", "-canary"))
+        refs = [*mesh_of(self.provider).looks_at(self.asked), *services]
         return [self.body(ref) for ref in refs]
 
     def service(self, suffix=""):
@@ -604,3 +604,43 @@ KEPT_METADATA = ("name", "labels", "annotations", "ownerReferences")
 
 def _listed(final):
     return list(final.values()) if isinstance(final, dict) else final
+
+
+# where there is no split, no pods, or another cluster -----------------------------------------------------------------
+
+
+async def test_plain_kubernetes_is_its_services(namespace, cluster, api):
+    put("kubernetes", namespace, api)
+    bench = Bench("kubernetes", namespace, cluster, api)
+    assert await bench.observe() is None
+    await bench.set_routes(None, Routes())
+    assert await bench.observe() == Routes()
+    api.patch(path(bench.service()), {"spec": {"selector": {"app": "podinfo"}}})
+    await bench.heard(bench.service())
+    assert await bench.observe() is None
+    await bench.set_routes(None, Routes())
+    await bench.restore()
+    assert bench.body(bench.service())["spec"]["selector"] == {"app": "podinfo"}
+
+
+async def test_a_target_that_is_a_service_is_split_by_its_copies(namespace, cluster, api):
+    """They are the workload adapter's; here are the routes alone."""
+    bench = Bench("istio", namespace, cluster, api)
+    target = {"targetRef": {"apiVersion": "core/v1", "kind": "Service", "name": "podinfo"}}
+    await bench.set_routes(None, Routes(weight=20), **target)
+    assert await bench.observe(**target) == Routes(weight=20)
+    assert api.list(SERVICE.path(namespace)) == []
+
+
+async def test_routes_on_another_cluster_say_whose_they_are(istio, client):
+    """They cannot refer to a Canary that is not there."""
+    async with Cluster(client, namespace=istio.namespace) as mesh:
+        istio.router = MeshRouter(istio.cluster, istio, pod_views(Reading()), mesh_cluster=mesh)
+        await istio.set_routes(None, Routes(weight=20))
+        assert await istio.observe() == Routes(weight=20)
+        metadata = istio.body()["metadata"]
+        assert "ownerReferences" not in metadata
+        assert metadata["annotations"][MADE_FOR] == f"{istio.namespace}/podinfo"
+        assert istio.body(istio.service())["metadata"]["ownerReferences"] == [istio.owner]
+        await istio.restore()
+        assert istio.body() is None

@@ -46,14 +46,39 @@ _log = logging.getLogger("canarycore.kubernetes")
 
 
 @frozen(kw_only=True, eq=False)
-class Scene:
-    """What there is of one rollout's routes. uid: the Canary's. ports: of the target's containers."""
+class Sight:
+    """Where one rollout's routes are looked for. It stays the same as long as its manifest and its pods' label do."""
 
     asked: Asked
     mesh: Mesh
+    places: tuple[tuple[Ref, Cache[Packed]], ...]
+
+
+@frozen(kw_only=True, eq=False)
+class Scene:
+    """What there is of one rollout's routes.
+
+    uid: the Canary's. ports: of the target's containers. seen: what is in each place, None where nothing is.
+    """
+
+    sight: Sight
     uid: str
     ports: tuple[Port, ...]
-    held: Mapping[Ref, Packed]
+    seen: tuple[Packed | None, ...]
+
+    @property
+    def asked(self) -> Asked:
+        return self.sight.asked
+
+    @property
+    def mesh(self) -> Mesh:
+        return self.sight.mesh
+
+    @property
+    def held(self) -> Mapping[Ref, Packed]:
+        """What there is, by where it is."""
+        places = zip(self.sight.places, self.seen, strict=True)
+        return {ref: packed for (ref, _), packed in places if packed is not None}
 
     @property
     def found(self) -> Found:
@@ -105,8 +130,8 @@ class MeshRouter:
         self._mesh_cluster = mesh_cluster or cluster
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
         self._meshes: dict[str, Mesh] = {}
-        self._asked: dict[str, Asked] = {}
-        self._seen: dict[str, tuple[Asked, Mapping[Ref, Packed], Routes | None]] = {}
+        self._sights: dict[str, Sight] = {}
+        self._seen: dict[str, tuple[Scene, Routes | None]] = {}
         self._unlike: dict[Ref, tuple[Json, Packed]] = {}
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -117,10 +142,11 @@ class MeshRouter:
         if scene is None:
             return None
         key = _key(rollout)
-        asked, held, routes = self._seen.get(key, (None, {}, None))
-        if asked is not scene.asked or held != scene.held:
-            routes = self._read(scene)
-            self._seen[key] = (scene.asked, scene.held, routes)
+        known = self._seen.get(key)
+        if known is not None and known[0].sight is scene.sight and _are(known[0], scene):
+            return known[1]
+        routes = self._read(scene)
+        self._seen[key] = (scene, routes)
         return routes
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
@@ -166,7 +192,7 @@ class MeshRouter:
     def words(self, rollout: Rollout) -> Mapping[str, str]:
         """What the rollout's queries may name. Raises WorldError when its Canary is gone."""
         mesh, canary = self.mesh(rollout.provider), self._canaries.held(rollout).canary
-        asked = self._ask(rollout, canary, ("", ""))
+        asked = Asked(canary=canary, rollout=rollout, pods=("", ""), **self._options)
         held = {ref: self._cache(mesh, ref).get(ref.namespace, ref.name) for ref in mesh.looks_at(asked)}
         return mesh.words(asked, {ref: packed.body for ref, packed in held.items() if packed is not None})
 
@@ -185,7 +211,7 @@ class MeshRouter:
 
     async def _scene(self, rollout: Rollout) -> Scene | None:
         """What the caches hold; None where the target is missing, or nothing tells its pods."""
-        key, held, mesh = _key(rollout), self._canaries.held(rollout), self._mesh_of(rollout)
+        key, held = _key(rollout), self._canaries.held(rollout)
         pods: tuple[str, str] = ("", "")
         ports: tuple[Port, ...] = ()
         if rollout.target.kind in self._views:
@@ -194,12 +220,9 @@ class MeshRouter:
             if facts is None or not facts.written.label[0]:
                 return None
             pods, ports = facts.written.label, facts.written.ports
-        asked = self._ask(rollout, held.canary, pods, key=key)
-        refs = (*_services_of(asked), *mesh.looks_at(asked))
-        caches = [(ref, await self._cache(mesh, ref).ready()) for ref in refs]
-        seen = {ref: cache.look(ref.namespace, ref.name, key) for ref, cache in caches}
-        there = {ref: packed for ref, packed in seen.items() if packed is not None}
-        return Scene(asked=asked, mesh=mesh, uid=held.uid, ports=ports, held=there)
+        sight = self._sight(rollout, held.canary, pods)
+        seen = [(await cache.ready()).look(ref.namespace, ref.name, key) for ref, cache in sight.places]
+        return Scene(sight=sight, uid=held.uid, ports=ports, seen=tuple(seen))
 
     def _mesh_of(self, rollout: Rollout) -> Mesh:
         try:
@@ -207,15 +230,18 @@ class MeshRouter:
         except UnknownProvider as error:
             raise Refused(f"canary {rollout.full_name}, spec.provider: {error}") from error
 
-    def _ask(self, rollout: Rollout, canary: Canary, pods: tuple[str, str], *, key: str = "") -> Asked:
-        """The same object for the same question, as it has the manifest's sections as JSON."""
-        known = self._asked.get(key)
-        if known is not None and known.canary is canary and known.rollout is rollout and known.pods == pods:
-            return known
-        asked = Asked(canary=canary, rollout=rollout, pods=pods, **self._options)
-        if key:
-            self._asked[key] = asked
-        return asked
+    def _sight(self, rollout: Rollout, canary: Canary, pods: tuple[str, str]) -> Sight:
+        key = _key(rollout)
+        known = self._sights.get(key)
+        if known is not None:
+            asked = known.asked
+            if asked.canary is canary and asked.rollout is rollout and asked.pods == pods:
+                return known
+        mesh, asked = self._mesh_of(rollout), Asked(canary=canary, rollout=rollout, pods=pods, **self._options)
+        refs = (*_services_of(asked), *mesh.looks_at(asked))
+        places = tuple((ref, self._cache(mesh, ref)) for ref in refs)
+        sight = self._sights[key] = Sight(asked=asked, mesh=mesh, places=places)
+        return sight
 
     def _cache(self, mesh: Mesh, ref: Ref) -> Cache[Packed]:
         return self._cluster_of(ref).cache(packed(ref.kind, status=ref.kind in mesh.statuses))
@@ -339,6 +365,11 @@ _OF_THE_WORKLOADS = ("", "networking.k8s.io", "serving.knative.dev")
 def _services_of(asked: Asked) -> tuple[Ref, ...]:
     names = (asked.canary_service, asked.primary, asked.apex) if asked.pods[0] else ()
     return tuple(Ref(kind=SERVICE, namespace=asked.namespace, name=name) for name in names)
+
+
+def _are(one: Scene, other: Scene) -> bool:
+    """Whether both show the same."""
+    return one.seen == other.seen and one.ports == other.ports
 
 
 def _key(rollout: Rollout) -> str:

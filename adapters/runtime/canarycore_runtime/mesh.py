@@ -16,7 +16,7 @@ Objects that somebody else made are taken over where they stand: the writer note
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
@@ -74,7 +74,7 @@ Found = Mapping[Ref, Json]
 """The objects that exist, of those that a mesh looks at. They are not to be changed."""
 
 
-@frozen(kw_only=True, slots=False, eq=False)
+@frozen(kw_only=True, eq=False)
 class Asked:
     """What is to be routed. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`.
 
@@ -112,20 +112,20 @@ class Asked:
         label, value = self.pods
         return label, f"{value}-primary"
 
-    @cached_property
+    @property
     def service(self) -> Json:
-        """`spec.service` as JSON, without what is empty."""
-        section: Json = dump(self.canary)["spec"].get("service", {})
+        """`spec.service` as JSON, without what is empty. Not to be changed."""
+        section: Json = _spec(self).get("service", {})
         return section
 
-    @cached_property
+    @property
     def match(self) -> list[Json]:
-        """The analysis's `match` as JSON."""
-        spec = dump(self.canary)["spec"]
+        """The analysis's `match` as JSON. Not to be changed."""
+        spec = _spec(self)
         entries: list[Json] = (spec.get("analysis") or spec.get("canaryAnalysis") or {}).get("match", [])
         return entries
 
-    @cached_property
+    @property
     def words(self) -> Mapping[str, str]:
         """What queries may name, but for the interval and variables."""
         spec = self.canary.spec
@@ -138,6 +138,13 @@ class Asked:
             "ingress": spec.ingress_ref.name if spec.ingress_ref else target,
             "route": spec.route_ref.name if spec.route_ref else target,
         }
+
+
+@lru_cache(maxsize=256)
+def _spec(asked: Asked) -> Json:
+    """The manifest's spec as JSON. A mesh reads it often while it renders; thousands of rollouts rest meanwhile."""
+    spec: Json = dump(asked.canary)["spec"]
+    return spec
 
 
 class Mesh(Protocol):

@@ -30,6 +30,10 @@ VERSIONS = {
     TWO: Version(label=TWO),
     BROKEN: Version(label=BROKEN, faults=Faults.parse("start=never")),
 }
+CANNOT = {
+    "with an autoscaler": "nothing scales processes here",
+    "others write": "nobody else writes here, and each side has one process",
+}
 AT_ONCE = 20
 """Requests under way at a time."""
 
@@ -44,7 +48,7 @@ class Bench:
         self.processes, self.proxy, self.folder = processes, proxy, folder
         self.store = SqliteStore(folder / STORE)
         self.revisions = {name: version.revision for name, version in VERSIONS.items()}
-        self.cannot = {}
+        self.cannot = CANNOT
         self.process = AsyncExitStack()
 
     async def begin(self):

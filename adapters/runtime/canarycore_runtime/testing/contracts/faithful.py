@@ -21,10 +21,12 @@ from canarycore import (
     Effect,
     Initialise,
     Match,
+    PauseScaler,
     Phase,
     Promote,
     Restore,
     RestorePrimary,
+    ResumeScaler,
     Routes,
     Rung,
     ScaleDown,
@@ -34,7 +36,24 @@ from canarycore import (
     StringMatch,
 )
 from canarycore.errors import Conflict, Refused, WorldError
-from canarycore.testing import NEVER, Action, Delete, Deploy, Edit, State, act, apply, observe
+from canarycore.testing import (
+    NEVER,
+    Action,
+    Delete,
+    Deploy,
+    Edit,
+    RemoveTarget,
+    ReplaceTarget,
+    RouteByHand,
+    ScalePrimary,
+    Scaler,
+    ScaleTarget,
+    SetScaler,
+    State,
+    act,
+    apply,
+    observe,
+)
 from canarycore_runtime._driver import EFFECTS
 from canarycore_runtime.testing.clusters import key_of
 from canarycore_runtime.testing.contracts._samples import rollout
@@ -113,6 +132,15 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
     "commits": (
         *(Commit(CLIMBING), Outdated(CLIMBING.but(failed_checks=1)), Commit(CLIMBING.but(failed_checks=2))),
         *(Edit(evolve(ROLLOUT, threshold=7)), Outdated(CLIMBING), Commit(CLIMBING), Delete(), Outdated(Status())),
+    ),
+    "with an autoscaler": (
+        *(Deploy(ONE), SetScaler(Scaler()), Initialise(ONE), PauseScaler(), PauseScaler(), ScaleDown()),
+        *(ResumeScaler(), ResumeScaler(), ScaleUp(), SetScaler(None), PauseScaler()),
+    ),
+    "others write": (
+        *(*_CANARY, ScaleTarget(0), ScaleTarget(3), ScaleDown(), ScaleUp(), ScalePrimary(0), ScalePrimary(2)),
+        *(RouteByHand(Routes(weight=50)), SetRoutes(Routes(weight=20)), RouteByHand(None), SetRoutes(Routes())),
+        *(ReplaceTarget(), RemoveTarget(), Promote(TWO), Deploy(TWO), Promote(TWO)),
     ),
     "killed in the middle": (
         *(*_CANARY, Killed(SetRoutes(Routes(weight=40)), returned=False), SetRoutes(Routes(weight=40)), Serve()),
@@ -341,6 +369,7 @@ class Shown:
     routes: Routes | None
     kept: frozenset[str]
     restored: bool
+    scaler_paused: bool | None
     status: Status
     threshold: int
     deleted: bool
@@ -359,6 +388,7 @@ def _shown(of: State | Stored, seen: World | Workloads, routes: Routes | None, n
         routes=routes,
         kept=frozenset(map(name, seen.kept)) - ({primary.revision} if primary is not None else set()),
         restored=seen.restored,
+        scaler_paused=seen.scaler_paused,
         status=of.status,
         threshold=of.rollout.threshold,
         deleted=of.deleted,

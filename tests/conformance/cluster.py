@@ -105,7 +105,8 @@ class Stage:
     _asks: bool = False
     _lock: asyncio.Lock = field(factory=asyncio.Lock)
     _first_seen: dict[Any, float] = field(factory=dict)
-    _expected: dict[tuple[str, str, str], int] = field(factory=dict)
+    _expected: dict[tuple[tuple[str, str], str, str], int] = field(factory=dict)
+    _templates: dict[str, list[str]] = field(factory=dict)
     _driver: Driver | None = None
     _cluster: Cluster | None = None
     _canaries: Canaries | None = None
@@ -225,6 +226,7 @@ class Stage:
     async def _settled(self) -> None:
         """The platform has followed, and the caches know."""
         await self._pods_as_scripted()
+        self._revisions_as_knative_makes_them()
         await asyncio.to_thread(eventually, self._has_followed, SETTLING, lambda: "workloads that do not follow")
         end = time.monotonic() + SETTLING
         while not self._caches_know():
@@ -253,13 +255,13 @@ class Stage:
             there, ready = status.get("replicas", 0), status.get("availableReplicas", 0)
         if self._is_ready(body):
             return made == wanted == there == ready
-        return made > 0 or wanted == 0
+        return wanted == 0 or (made > 0 and ready == 0)
 
     def _caches_know(self) -> bool:
         assert self._cluster is not None
-        caches = {kind.kind: cache for kind, cache in self._cluster._caches.items()}
-        for (kind, namespace, name), version in self._expected.items():
-            cache = caches.get(kind)
+        caches = {(kind.api_version, kind.kind): cache for kind, cache in self._cluster._caches.items()}
+        for (version_and_kind, namespace, name), version in self._expected.items():
+            cache = caches.get(version_and_kind)
             if cache is not None and (not cache.synced.is_set() or int(cache.version(namespace, name) or 0) < version):
                 return False
         return True
@@ -267,7 +269,8 @@ class Stage:
     def _saw(self, body: Json) -> None:
         """The object is so: nothing is decided before the caches know."""
         meta = body["metadata"]
-        self._expected[body["kind"], meta["namespace"], meta["name"]] = int(meta["resourceVersion"])
+        place = (body["apiVersion"], body["kind"]), meta["namespace"], meta["name"]
+        self._expected[place] = int(meta["resourceVersion"])
 
     # pods -----------------------------------------------------------------------------------------------------------
 
@@ -300,10 +303,22 @@ class Stage:
                 return rule["mode"] == "ready" and self._waited(rule)
         return True
 
-    def stuck(self, name: str, images: str) -> bool:
-        """Whether the platform has given up on the pods."""
-        fits = (rule for rule in self.rules if rule["name"] == name and rule.get("image", "") in images)
-        return next(fits, {"mode": "ready"})["mode"] == "stuck"
+    def _revisions_as_knative_makes_them(self) -> None:
+        """A Revision of each template, ready at once."""
+        api, root = self.plane.api, f"/apis/serving.knative.dev/v1/namespaces/{self.trace.namespace}"
+        for service in api.list(f"{root}/services"):
+            name, template = service["metadata"]["name"], json.dumps(service["spec"]["template"], sort_keys=True)
+            made = self._templates.setdefault(name, [])
+            if made[-1:] == [template]:
+                continue
+            made.append(template)
+            revision = f"{name}-{len(made):05}"
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            kind = {"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": {"name": revision}}
+            api.create({**kind, "spec": service["spec"]["template"]["spec"]}, self.trace.namespace)
+            self._saw(api.patch(f"{root}/revisions/{revision}/status", {"status": ready}))
+            names = {"latestCreatedRevisionName": revision, "latestReadyRevisionName": revision}
+            self._saw(api.patch(f"{root}/services/{name}/status", {"status": names}))
 
     # the scripted servers -------------------------------------------------------------------------------------------
 
@@ -402,7 +417,7 @@ class Stage:
         self._saw(self.plane.api.request("PATCH", path, patch, content=f"application/{kind}+json"))
 
     def _delete(self, body: Json) -> None:
-        self._expected.pop((body["kind"], self.trace.namespace, body["metadata"]["name"]), None)
+        self._expected.pop(((body["apiVersion"], body["kind"]), self.trace.namespace, body["metadata"]["name"]), None)
         self.plane.api.delete(self._path(body))
 
 
@@ -425,7 +440,9 @@ class Watched(Wrapped):
 
     async def commit(self, key: str, status: Any, version: str) -> str:
         committed = await self.inner.commit(key, status, version)
-        body = self.stage.plane.api.get(f"{API_GROUP}/namespaces/{key.partition('/')[0]}/canaries/{key.partition('/')[2]}")
+        body = self.stage.plane.api.get(
+            f"{API_GROUP}/namespaces/{key.partition('/')[0]}/canaries/{key.partition('/')[2]}"
+        )
         written = (body or {}).get("status", {})
         numbers = (written.get(name, 0) for name in ("canaryWeight", "iterations", "failedChecks"))
         self.stage.stand = Stand(written.get("phase", ""), *numbers)

@@ -13,6 +13,7 @@ says the same thing again each time; whoever reacts faster, or only once, tells 
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
@@ -103,7 +104,7 @@ class Story:
 
 def channels(story: Story) -> dict[str, list[Step]]:
     """The story's steps by kind, without what is a matter of timing."""
-    told = _without_repeats(story.steps)
+    told = _at_once(_without_repeats(story.steps))
     return {name: [step for step in told if isinstance(step, kind)] for kind, name in CHANNELS.items()}
 
 
@@ -170,6 +171,15 @@ def _without_repeats(steps: Sequence[Step]) -> list[Step]:
             kept.append(step)
             said = set() if isinstance(step, Told) else said
     return kept
+
+
+def _at_once(steps: Iterable[Step]) -> list[Step]:
+    """The receivers of one alert are told at the same time: who hears it first is nobody's choice."""
+    sorted_steps: list[Step] = []
+    for alert, together in groupby(steps, key=lambda step: step.text if isinstance(step, Alerted) else None):
+        steps_of_one = list(together)
+        sorted_steps += steps_of_one if alert is None else sorted(steps_of_one, key=str)
+    return sorted_steps
 
 
 # ------------------------------------------------------------------------------------------------------------- words

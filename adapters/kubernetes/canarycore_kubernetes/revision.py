@@ -72,7 +72,7 @@ def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", t
 
 def identity(shape: str, contents: Iterable[str]) -> str:
     """The revision: a shape, and for each config that it has what it is called and holds."""
-    return digest([shape, *contents])
+    return _hash("\n".join((shape, *contents)))  # no name of an object has a line break
 
 
 def contents(configs: Iterable[ConfigUse], held: Mapping[ConfigUse, ConfigFacts | None], *, text: bool) -> list[str]:
@@ -102,7 +102,11 @@ def _content(name: str, facts: ConfigFacts | None, *, text: bool) -> str:
 def digest(value: object) -> str:
     """A hash over canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:_LENGTH]
+    return _hash(canonical)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
 
 
 # ------------------------------------------------------------------------------------------------- what a copy changed

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 
 from canarycore import Routes
-from canarycore.errors import Conflict, Refused
+from canarycore.errors import Conflict, Refused, WorldError
 from canarycore.manifest import parse, resolve
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE, SERVICE
@@ -141,7 +141,9 @@ class Bench:
 
     def held(self, rollout):
         """As `Canaries` does."""
-        canary = next(canary for canary, known in self.given.values() if known is rollout)
+        canary = next((canary for canary, known in self.given.values() if known is rollout), None)
+        if canary is None:
+            raise WorldError(f"canary {rollout.full_name} is gone")
         return SimpleNamespace(canary=canary, uid=self.canary["metadata"]["uid"])
 
     async def observe(self, like=None, **given):
@@ -335,6 +337,18 @@ async def test_another_process_finds_nothing_to_write(bench, plane, client):
         await bench.set_routes(None, Routes(weight=20))
         asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
         assert not [verb for verb, _ in asked if verb in ("patch", "create")]
+
+
+async def test_rollouts_that_are_gone_are_forgotten(istio, monkeypatch):
+    monkeypatch.setattr("canarycore_kubernetes.router._MANY", 3)
+    istio.router = MeshRouter(istio.cluster, istio, pod_views(Reading()))
+    await istio.observe()
+    gone = [evolve(istio.rollout(), name=f"gone-{number}") for number in range(5)]
+    for rollout in gone:
+        istio.given[rollout.name] = (istio.held_canary, rollout)
+        await istio.router.observe(rollout)
+        del istio.given[rollout.name]
+    assert len(istio.router._sights) <= 3
 
 
 # before the primary runs --------------------------------------------------------------------------------------------

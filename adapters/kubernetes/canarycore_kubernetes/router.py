@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore import Routes
-from canarycore.errors import Refused, UnknownProvider
+from canarycore.errors import Refused, UnknownProvider, WorldError
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.packed import packed
@@ -133,6 +133,7 @@ class MeshRouter:
         self._sights: dict[str, Sight] = {}
         self._seen: dict[str, tuple[Scene, Routes | None]] = {}
         self._unlike: dict[Ref, tuple[Json, Packed]] = {}
+        self._many = _MANY
 
     # the port ---------------------------------------------------------------------------------------------------
 
@@ -240,8 +241,24 @@ class MeshRouter:
         mesh, asked = self._mesh_of(rollout), Asked(canary=canary, rollout=rollout, pods=pods, **self._options)
         refs = (*_services_of(asked), *mesh.looks_at(asked))
         places = tuple((ref, self._cache(mesh, ref)) for ref in refs)
+        self._forget_the_gone()
         sight = self._sights[key] = Sight(asked=asked, mesh=mesh, places=places)
         return sight
+
+    def _forget_the_gone(self) -> None:
+        """Nobody tells when a Canary is gone; so it is asked each time that twice as many are remembered."""
+        if len(self._sights) < self._many:
+            return
+        self._sights = {key: sight for key, sight in self._sights.items() if self._is_there(sight.asked.rollout)}
+        self._seen = {key: seen for key, seen in self._seen.items() if key in self._sights}
+        self._many = max(_MANY, 2 * len(self._sights))
+
+    def _is_there(self, rollout: Rollout) -> bool:
+        try:
+            self._canaries.held(rollout)
+        except WorldError:
+            return False
+        return True
 
     def _cache(self, mesh: Mesh, ref: Ref) -> Cache[Packed]:
         return self._cluster_of(ref).cache(packed(ref.kind, status=ref.kind in mesh.statuses))
@@ -357,6 +374,9 @@ class MeshRouter:
                 if patch:
                     await self._merge(scene, ref, patch)
 
+
+_MANY = 100
+"""So many rollouts are remembered without asking whether all of them are still there."""
 
 _OF_THE_WORKLOADS = ("", "networking.k8s.io", "serving.knative.dev")
 """API groups of what is always where the workloads are: Services, Ingresses, Knative's targets."""

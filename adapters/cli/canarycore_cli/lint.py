@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from canarycore.manifest import Report
 
 
-def lint(paths: Iterable[str], *, strict: bool, as_json: bool) -> int:
-    """Print the problems; returns the exit code. `strict`: warnings count as errors."""
+def lint(paths: Iterable[str], *, provider: str, strict: bool, as_json: bool) -> int:
+    """Print the problems; returns the exit code. `provider`: of Canaries that name none. `strict`: fail on warnings."""
     files = texts(paths)
-    report = check_files(files)
+    report = check_files(files, provider=provider)
     if as_json:
         print_json({"files": len(files), **report.to_json()})
     else:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from canarycore_cli import on_cluster
-from canarycore_cli.console import OK, tells_errors
+from canarycore_cli.console import OK, BadInput, tells_errors
 from canarycore_cli.engines import Engine
+from canarycore_cli.on_cluster import AsJson, Context, Everywhere, Kubeconfig, Namespace, Provider
 
 app = typer.Typer(
     name="canary",
@@ -25,11 +26,10 @@ Manifest = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="File with the Canary (and its MetricTemplates); - is stdin.")
 ]
 CanaryName = Annotated[str, typer.Option("--canary", metavar="NAME", help="Which Canary, if there are several.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Gates = Annotated[
     list[str] | None, typer.Option("--gate", metavar="NAME=approve|deny", help="What a hook answers. Repeatable.")
 ]
-Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Which rehearsal, if several run: NAME or NAMESPACE/NAME.")]
+Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Which one, if there are several: NAME or NAMESPACE/NAME.")]
 StateDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the rehearsal's state. Default: one in the user's cache.")
 ]
@@ -68,20 +68,43 @@ def _main(
 @tells_errors
 def lint(
     paths: Annotated[
-        list[str], typer.Argument(metavar="FILE|DIR...", help="Files or folders (all YAML below them); - is stdin.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[FILE|DIR]...", help="Files or folders (all YAML below them); - is stdin."),
+    ] = None,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="The Canaries on a cluster, and what they need there.")
+    ] = False,
+    namespace: Namespace = "",
+    everywhere: Everywhere = False,
+    account: Annotated[
+        str, typer.Option(metavar="NAMESPACE/NAME", help="On a cluster: the controller's service account.")
+    ] = "canarycore/canarycore",
+    provider: Provider = "istio",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
     as_json: AsJson = False,
 ) -> None:
     """Tell what is wrong with Canary manifests, everything at once.
 
-    Each problem comes with its file and line, what was found, what was expected, and what to do.
-    Exit code 0 when there is no error, 2 otherwise.
+    Each problem comes with its file and line, what was found, what was expected, and what to do. With --cluster the
+    Canaries that live there are looked at, and whether their targets, templates, alert providers, kinds and rights are
+    there too. Exit code 0 when there is no error, 2 otherwise.
     """
+    if cluster is bool(paths):
+        raise BadInput("canary lint: expected either files or --cluster")
+    if cluster:
+        from canarycore_cli.cluster.lint import lint as look
+        from canarycore_cli.cluster.where import Where
+
+        where = Where(
+            namespace=namespace, everywhere=everywhere, context=context, kubeconfig=kubeconfig, provider=provider
+        )
+        raise typer.Exit(look(where, account, strict=strict, as_json=as_json))
     from canarycore_cli.lint import lint as run
 
-    raise typer.Exit(run(paths, strict=strict, as_json=as_json))
+    raise typer.Exit(run(paths or (), provider=provider, strict=strict, as_json=as_json))
 
 
 @app.command()
@@ -244,24 +267,49 @@ def rehearse(
     raise typer.Exit(run(options))
 
 
+def _give(
+    kind: str, name: str, state_dir: Path | None, namespace: str, context: str, kubeconfig: str, weight: int = 0
+) -> None:
+    """Give a command to a Canary on a cluster, if an option says which, or else to a rehearsal on this machine."""
+    if not (namespace or context or kubeconfig):
+        from canarycore_cli.commands import give
+
+        give(kind, name, state_dir, weight)
+        return
+    from canarycore_cli.cluster.command import give as annotate
+    from canarycore_cli.cluster.where import Where
+
+    if not name:
+        raise BadInput(f"canary {kind} on a cluster: found no NAME, expected which Canary")
+    annotate(kind, name, Where(namespace=namespace, context=context, kubeconfig=kubeconfig), weight)
+
+
 def _command(name: str, about: str) -> None:
-    """Add a command that a running rehearsal is given."""
+    """Add a command that a running rehearsal, or a Canary on a cluster, is given."""
 
-    def give(name_: Name = "", *, state_dir: StateDir = None) -> None:
-        from canarycore_cli.commands import give as run
+    def give(
+        name_: Name = "",
+        *,
+        state_dir: StateDir = None,
+        namespace: Namespace = "",
+        context: Context = "",
+        kubeconfig: Kubeconfig = "",
+    ) -> None:
+        _give(name, name_, state_dir, namespace, context, kubeconfig)
 
-        run(name, name_, state_dir)
+    give.__doc__ = f"""{about}
 
-    give.__doc__ = about
+    With -n, --context or --kubeconfig: of a Canary on a cluster; without: of a rehearsal on this machine.
+    """
     app.command(name)(tells_errors(give))
 
 
 for _name, _about in (
-    ("promote", "Promote the new version of a running rehearsal now."),
-    ("abort", "Roll the new version of a running rehearsal back now."),
-    ("pause", "Hold a running rehearsal where it is."),
-    ("resume", "Let a paused rehearsal go on."),
-    ("retry", "Try the revision again that a running rehearsal rejected."),
+    ("promote", "Promote the new version now."),
+    ("abort", "Roll the new version back now."),
+    ("pause", "Hold a rollout where it is."),
+    ("resume", "Let a paused rollout go on."),
+    ("retry", "Try the revision again that was rejected."),
 ):
     _command(_name, _about)
 
@@ -273,11 +321,15 @@ def skip_to(
     name: Name = "",
     *,
     state_dir: StateDir = None,
+    namespace: Namespace = "",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Send this share of requests to the new version of a running rehearsal at once."""
-    from canarycore_cli.commands import give
+    """Send this share of requests to the new version at once.
 
-    give("skip-to", name, state_dir, weight)
+    With -n, --context or --kubeconfig: of a Canary on a cluster; without: of a rehearsal on this machine.
+    """
+    _give("skip-to", name, state_dir, namespace, context, kubeconfig, weight)
 
 
 @app.command()

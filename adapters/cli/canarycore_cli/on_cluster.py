@@ -74,6 +74,50 @@ def install(
     raise typer.Exit(apply(wanted, Where(context=context, kubeconfig=kubeconfig)))
 
 
+@app.command()
+@tells_errors
+def get(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Which Canary. Default: all.")] = "",
+    *,
+    namespace: Namespace = "",
+    everywhere: Everywhere = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show what changes, until Ctrl-C.")] = False,
+    provider: Provider = "istio",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tell how the Canaries of a cluster stand: phase, weight, failed checks, pods, and what was told last."""
+    from canarycore_cli.cluster.get import get as run
+    from canarycore_cli.cluster.where import Where
+
+    where = Where(namespace=namespace, everywhere=everywhere, context=context, kubeconfig=kubeconfig, provider=provider)
+    raise typer.Exit(run(where, name, watch=watch, as_json=as_json))
+
+
+@app.command()
+@tells_errors
+def describe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which Canary.")],
+    *,
+    namespace: Namespace = "",
+    last: Annotated[int, typer.Option(min=1, help="How many events.")] = 20,
+    provider: Provider = "istio",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tell where one Canary of a cluster stands, why, what comes next, and what was told.
+
+    What comes next is decided here, as the controller would; no metric is asked for and no hook is called.
+    """
+    from canarycore_cli.cluster.describe import describe as run
+    from canarycore_cli.cluster.where import Where
+
+    where = Where(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
+    raise typer.Exit(run(where, name, last=last, as_json=as_json))
+
+
 @app.command(cls=GoFlags)
 @tells_errors
 def controller(

@@ -1,0 +1,157 @@
+"""canary describe: where one Canary stands, why, and what would come next.
+
+The next decision is computed here from what the cluster holds, by the same code as the controller's. Nobody is asked
+for metrics and no hook is called: where the decision needs their answers, they are named. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+from attrs import frozen
+
+from canarycore import HookQuestion, MetricQuestion, World, converge, deliberate, goal
+from canarycore.errors import ManifestError
+from canarycore_cli.cluster.stands import Look
+from canarycore_cli.cluster.where import one
+from canarycore_cli.console import OK, out, plain, print_json
+from canarycore_cli.describe import described
+from canarycore_kubernetes.canaries import Held
+from canarycore_kubernetes.controller import assembled
+from canarycore_kubernetes.kinds import CANARY
+from canarycore_kubernetes.options import Options
+from canarycore_kubernetes.statuses import MEMORY
+
+if TYPE_CHECKING:
+    from canarycore import Decision, Question, Status
+    from canarycore_cli.cluster.stands import Stand, Told
+    from canarycore_cli.cluster.where import Where
+    from canarycore_cli.console import Json
+    from canarycore_kubernetes.cluster import Cluster
+    from canarycore_runtime.ports import Parts, Stored
+
+
+@frozen(kw_only=True)
+class Next:
+    """What comes next. because: why, if that can be told without asking. asked: what would be asked first.
+
+    effects: what the cluster lacks of what the status wants. wake: in how many seconds it is looked at again.
+    """
+
+    because: str = ""
+    asked: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    wake: float | None = None
+
+
+def describe(where: Where, name: str, *, last: int, as_json: bool) -> int:
+    """Print it."""
+    asyncio.run(_described(where, name, last=last, as_json=as_json))
+    return OK
+
+
+async def _described(where: Where, name: str, *, last: int, as_json: bool) -> None:
+    options = Options(mesh_provider=where.provider)
+    async with where.canaries() as (cluster, canaries), assembled(cluster, canaries, options) as parts:
+        key, held = await one(canaries, where, name)
+        if not isinstance(held, Held):
+            raise ManifestError(held.problems)
+        stored = await canaries.load(key)
+        assert stored is not None, "it can be used"
+        look = Look(where, cluster, canaries, parts.workload, key)
+        (stand,) = await look.stands()
+        following = _next(stored, await _observed(parts, stored))
+        conditions = await _conditions(cluster, key)
+        events = (await look.events(key))[-last:]
+    if as_json:
+        told = {"conditions": conditions, "events": [attrs.asdict(event) for event in events]}
+        print_json({**attrs.asdict(stand), "next": attrs.asdict(following), **told})
+    else:
+        _print(stored, stand, following, conditions, events)
+
+
+async def _observed(parts: Parts, stored: Stored) -> World:
+    workloads = await parts.workload.observe(stored.rollout)
+    return World(
+        now=parts.clock(),
+        target=workloads.target,
+        primary=workloads.primary,
+        routes=await parts.router.observe(stored.rollout),
+        scaler_paused=workloads.scaler_paused,
+        kept=workloads.kept,
+        command=stored.command,
+        deleted=stored.deleted,
+        restored=workloads.restored,
+    )
+
+
+def _next(stored: Stored, world: World) -> Next:
+    rollout, status = stored.rollout, stored.status
+    wanted = () if rollout.suspend else converge(goal(rollout, status), world).effects
+    effects = tuple(map(repr, wanted))
+    thinking = deliberate(rollout, status, world)
+    try:
+        ask = next(thinking)
+    except StopIteration as stop:
+        decision: Decision = stop.value
+        wake = None if decision.wake is None else max(0.0, decision.wake - world.now)
+        return Next(because=str(decision.because), effects=effects, wake=wake)
+    thinking.close()
+    return Next(asked=tuple(map(_words, ask.questions)), effects=effects)
+
+
+def _words(question: Question) -> str:
+    match question:
+        case HookQuestion():
+            return f"the {question.hook.type.value} hook {question.hook.name}"
+        case MetricQuestion():
+            return f"the metric {question.check.name}"
+        case _:
+            return "whether the metric sources are online"
+
+
+async def _conditions(cluster: Cluster, key: str) -> list[Json]:
+    """As they are stored, but for what the controller keeps there for itself."""
+    namespace, _, name = key.partition("/")
+    body = await cluster.get(CANARY, namespace, name) or {}
+    found = (body.get("status") or {}).get("conditions") or ()
+    return [condition for condition in found if condition["type"] != MEMORY]
+
+
+def _print(stored: Stored, stand: Stand, following: Next, conditions: list[Json], events: list[Told]) -> None:
+    console = out()
+
+    def section(title: str, lines: list[str]) -> None:
+        if lines:
+            console.print(title, style="bold", markup=False)
+            for text in lines:
+                console.print(f"  {text}", markup=False)
+
+    section(stand.key, [described(stored.rollout), stand.words, *_since(stored.status)])
+    pods = [pods for pods in (stand.primary, stand.canary) if pods is not None]
+    section("Pods", [f"{one.name}: {one.ready} of {one.desired} ready" for one in pods])
+    section("Next", _next_words(following))
+    section("Conditions", [_condition(condition) for condition in conditions])
+    section("Events", [f"{told.at}  {told.text}{f' (x{told.count})' if told.count > 1 else ''}" for told in events])
+
+
+def _condition(condition: Json) -> str:
+    return f"{condition['type']} {condition['status']} {condition.get('reason', '')}: {condition.get('message', '')}"
+
+
+def _since(status: Status) -> list[str]:
+    return [] if status.since is None else [f"for {plain(max(0.0, time.time() - status.since))}"]
+
+
+def _next_words(following: Next) -> list[str]:
+    lines = [following.because] if following.because else []
+    if following.asked:
+        lines.append(f"would ask: {', '.join(following.asked)}")
+    if following.effects:
+        lines.append(f"not yet as wanted: {', '.join(following.effects)}")
+    if following.wake is not None:
+        lines.append(f"looked at again in {plain(following.wake)}")
+    return lines

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from canarycore import Routes
 from canarycore.errors import WorldError
 from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, HPA, KNATIVE_SERVICE, SCALED_OBJECT
 from canarycore_kubernetes.names import CONTENTS, REVISION
+from canarycore_kubernetes.router import MeshRouter
 from canarycore_kubernetes.scalers import PAUSED, SCALERS
 from tests.cluster.workloads import (
     BY_HPA,
@@ -195,6 +197,22 @@ async def test_its_first_promotion_interrupted_anywhere_keeps_what_flagger_had_p
     requests.fail(0, lost=False)
     await bench.adapter.promote(bench.rollout, two)
     assert (await bench.seen()).kept == (one,)
+
+
+# beside a router ----------------------------------------------------------------------------------------------------
+
+
+async def test_marks_on_the_owners_object_do_not_make_its_routes_unknown(opened):
+    """A Knative Service is target and route in one: what either writes of it leaves the other at rest."""
+    bench = await opened(KnativeBench, canary("Service", KNATIVE_SERVICE.api_version, provider="knative"))
+    router = MeshRouter(bench.cluster, bench.canaries, bench.adapter.views)
+    await initialised(bench)
+    routes = Routes(weight=20)
+    await router.set_routes(bench.rollout, routes)
+    for effect in (bench.adapter.scale_down, bench.adapter.scale_up):
+        await effect(bench.rollout)
+        assert await router.observe(bench.rollout) == routes
+        assert (await bench.seen()).primary.revision == "podinfo-one"
 
 
 # giving back --------------------------------------------------------------------------------------------------------

@@ -337,6 +337,7 @@ class MeshRouter:
         left = merge_patch(written.body, wanted(written, change.rendered, change.owner, taken=True))
         if left:
             self._unlike[ref] = (change.rendered, written)
+            self._seen.pop(_key(scene.asked.rollout), None)  # what is held may be the same, and means something else
             _log.warning("%s %s.%s: the server made something else of %s", ref.kind.kind, ref.name, ref.namespace, left)
         else:
             self._unlike.pop(ref, None)

@@ -121,7 +121,7 @@ def _beside_the_owner(rendered: Json, body: Json) -> Json:
         own = body["metadata"].get(name) or {}
         ours = metadata.get(name, {})
         metadata[name] = {key: value for key, value in ours.items() if key not in own or key in SWITCHED_OFF}
-    return rendered | {"metadata": metadata}
+    return rendered | {"metadata": {name: value for name, value in metadata.items() if value != {}}}
 
 
 _BOOKKEEPING = (NOTE, MADE_FOR)

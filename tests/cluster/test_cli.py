@@ -162,16 +162,15 @@ def test_a_canary_is_shown_with_its_pods_and_what_was_told_last(run: Run, promot
 
 def test_a_rollout_is_paused_explained_and_promoted(run: Run, progressing: Api):
     assert "Progressing" in run("pause", "app", "-n", SHOP).stdout
+    describe = ("describe", "app", "-n", SHOP, "--provider", "kubernetes")
     # its pods may not be ready yet, which comes first
-    told = eventually(
-        lambda: found if "the command pause" in (found := run("describe", "app", "-n", SHOP).stdout) else None
-    )
+    told = eventually(lambda: found if "the command pause" in (found := run(*describe).stdout) else None)
     assert "New revision detected! Scaling up app.shop" in told
     assert "resume was handled" in run("resume", "app", "-n", SHOP).stdout
     result = run("promote", "app", "-n", SHOP)
     assert result.exit_code == 0, result.output
     progressing.eventually(CANARY, lambda body: body["status"]["phase"] == "Succeeded")
-    assert json.loads(run("describe", "app", "-n", SHOP, "--json").stdout)["phase"] == "Succeeded"
+    assert json.loads(run(*describe, "--json").stdout)["phase"] == "Succeeded"
 
 
 def test_a_rollout_is_aborted(run: Run, progressing: Api):

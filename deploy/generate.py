@@ -1,0 +1,107 @@
+"""Writes what of this folder is made from `canarycore_kubernetes.install`: `python deploy/generate.py`.
+
+A test holds the files to what would be written now.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from canarycore_cli.cluster.install import write
+from canarycore_kubernetes.admission import admission
+from canarycore_kubernetes.install import RIGHTS, ROUTING, Install, definitions, objects, rules
+
+HERE = Path(__file__).parent
+CHART = "helm/canarycore"
+
+FILES = {
+    "CustomResourceDefinition": "definitions",
+    "ValidatingAdmissionPolicy": "admission",
+    "ValidatingAdmissionPolicyBinding": "admission",
+    "ServiceAccount": "rights",
+    "ClusterRole": "rights",
+    "ClusterRoleBinding": "rights",
+    "Role": "rights",
+    "RoleBinding": "rights",
+}
+"""Which file of the kustomize base holds a kind; the others are in `controller`."""
+
+
+def files() -> dict[str, str]:
+    """The text of each file, by its path below this folder."""
+    base: dict[str, list[Any]] = {"definitions": [], "admission": [], "rights": [], "controller": []}
+    for body in objects(Install()):
+        base[FILES.get(body["kind"], "controller")].append(body)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [f"{name}.yaml" for name in base],
+    }
+    return {
+        "kustomize/kustomization.yaml": _yaml(kustomization),
+        **{f"kustomize/{name}.yaml": _yaml(*bodies) for name, bodies in base.items()},
+        **{f"kustomize/providers/{_slug(name)}/kustomization.yaml": _yaml(_component(name)) for name in ROUTING},
+        **{f"{CHART}/crds/{body['spec']['names']['plural']}.yaml": _yaml(body) for body in definitions()},
+        f"{CHART}/files/admission.yaml": _yaml(*admission("{{ first .Values.providers }}")),
+        f"{CHART}/files/rules.yaml": _yaml({"every": rules(()), "routing": _routing()}),
+    }
+
+
+def _component(provider: str) -> dict[str, Any]:
+    """What makes the base one for this provider: its routing objects may be written, and it is the default."""
+    flags = _flags(Install())
+    default = next(index for index, flag in enumerate(flags) if flag.startswith("--mesh-provider="))
+    argument = f"/spec/template/spec/containers/0/args/{default}"
+    (own, *_) = (one["spec"]["variables"] for one in admission(provider) if "variables" in one["spec"])
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "patches": [
+            *(_patch("ClusterRole", "add", "/rules/-", rule) for rule in _routing()[provider]),
+            _patch("Deployment", "replace", argument, f"--mesh-provider={provider}"),
+            _patch("ValidatingAdmissionPolicy", "replace", "/spec/variables/0/expression", own[0]["expression"]),
+        ],
+    }
+
+
+def _patch(kind: str, operation: str, path: str, value: Any) -> dict[str, Any]:
+    return {
+        "target": {"kind": kind, "name": "canar.*"},
+        "patch": json.dumps([{"op": operation, "path": path, "value": value}]),
+    }
+
+
+def _flags(install: Install) -> list[str]:
+    (controller,) = (body for body in objects(install) if body["kind"] == "Deployment")
+    flags: list[str] = controller["spec"]["template"]["spec"]["containers"][0]["args"]
+    return flags
+
+
+def _slug(provider: str) -> str:
+    return provider.replace(":", "-")
+
+
+def _routing() -> dict[str, list[Any]]:
+    """The rules of each provider beyond those that every controller has."""
+    return {provider: rules((provider,))[len(RIGHTS) :] for provider in ROUTING}
+
+
+def _yaml(*bodies: Any) -> str:
+    text = io.StringIO()
+    write(bodies, text)
+    return text.getvalue()
+
+
+def main() -> None:
+    """Write them."""
+    for path, text in files().items():
+        file = HERE / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

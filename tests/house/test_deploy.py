@@ -1,0 +1,122 @@
+"""What deploy/ holds is what `canary install` would put on a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from canarycore_kubernetes.install import ROUTING, Install, objects
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CHART = DEPLOY / "helm" / "canarycore"
+HELMS = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
+
+Key = tuple[str, str, str]
+
+
+def generated() -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("generate", DEPLOY / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    files: dict[str, str] = module.files()
+    return files
+
+
+def test_what_is_generated_is_what_would_be_generated_now():
+    expected = generated()
+    folders = (DEPLOY / "kustomize", CHART / "crds", CHART / "files")
+    found = {path.relative_to(DEPLOY).as_posix(): path for folder in folders for path in folder.rglob("*.yaml")}
+    assert set(found) == set(expected), "run python deploy/generate.py"
+    stale = [name for name, path in found.items() if path.read_text() != expected[name]]
+    assert stale == [], "run python deploy/generate.py"
+
+
+def test_the_base_is_what_is_installed():
+    assert by_name(kustomized(DEPLOY / "kustomize")) == by_name(objects(Install()))
+
+
+@pytest.mark.parametrize("provider", ROUTING)
+def test_the_base_for_a_provider_is_what_is_installed_for_it(provider: str, tmp_path: Path):
+    base = Path(os.path.relpath(DEPLOY / "kustomize", tmp_path))
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(base)],
+        "components": [str(base / "providers" / provider.replace(":", "-"))],
+    }
+    YAML().dump(overlay, tmp_path / "kustomization.yaml")
+    assert by_name(kustomized(tmp_path)) == by_name(objects(Install(providers=(provider,))))
+
+
+@pytest.mark.parametrize(
+    ("install", "values"),
+    [
+        (Install(), []),
+        (Install(providers=("istio", "nginx")), ["providers={istio,nginx}"]),
+        (Install(watched="shop", monitored=True), ["watchedNamespace=shop", "serviceMonitor.enabled=true"]),
+        (Install(flags=("--log-level=debug",), metrics_server="http://prom"), ["flags={--log-level=debug}", "metricsServer=http://prom"]),
+        (Install(image="there/canary:2", replicas=1), ["image.repository=there/canary", "image.tag=2", "replicas=1"]),
+    ],
+    ids=("defaults", "providers", "watched", "flags", "image"),
+)  # fmt: skip
+def test_the_chart_renders_what_is_installed(install: Install, values: list[str]):
+    settings = [part for value in values for part in ("--set", value)]
+    command = [tool("helm"), "template", "ours", CHART, "--include-crds", "--namespace", "canarycore", *settings]
+    rendered = by_name(read(output(*command)))
+    wanted = {key: body for key, body in by_name(objects(install)).items() if key[0] != "Namespace"}
+    assert rendered == wanted
+
+
+def test_a_provider_that_is_none_is_told_by_the_chart():
+    command = [tool("helm"), "template", "ours", CHART, "--set", "providers={ister}"]
+    told = subprocess.run(command, capture_output=True, text=True).stderr
+    assert "found ister, expected one of" in told
+
+
+# ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"found no {name} on the PATH: install it")
+    return found
+
+
+def kustomized(folder: Path) -> list[Any]:
+    return read(output(tool("kubectl"), "kustomize", folder, "--load-restrictor=LoadRestrictionsNone"))
+
+
+def output(*command: str | Path) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def read(text: str) -> list[Any]:
+    return [body for body in YAML(typ="safe").load_all(text) if body]
+
+
+def by_name(bodies: Any) -> dict[Key, Any]:
+    """Objects by kind, namespace and name, without what only Helm adds."""
+    return {
+        (body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"]): _without_helms(body)
+        for body in bodies
+    }
+
+
+def _without_helms(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {
+            key: _without_helms(value)
+            for key, value in found.items()
+            if key not in (*HELMS, "imagePullPolicy", "labels")
+        }
+    return [_without_helms(one) for one in found] if isinstance(found, list | tuple) else found

@@ -38,7 +38,8 @@ class Exporter:
     """Counts what the runner's turns tell. Give `told` to the runner as `on_cycle`."""
 
     def __init__(self, *, version: str, provider: str) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
+        registry = self.registry
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, registry=registry)

@@ -22,6 +22,7 @@ from canarycore.testing import (
 from canarycore.testing.strategies import MOST_IN_A_ROW
 from canarycore.testing.verify import STRATEGIES, Loses, Trial
 from canarycore.testing.verify._explore import explore
+from canarycore.testing.verify._ways import Ways
 from tests.core.scenarios import POLICIES, play, promoted
 
 STEPS = {Answer, Measure, SourcesAre, SetClock}
@@ -29,26 +30,27 @@ STEPS = {Answer, Measure, SourcesAre, SetClock}
 
 
 @pytest.fixture(scope="module")
-def graph():
-    return explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle)
+def ways():
+    return Ways(explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle))
 
 
-def after_conflicts(graph, spot, times):
+def after_conflicts(model, spot, times):
     """Where the controller is when its commit at this spot lost, and the same commit lost again and again."""
     for _ in range(times):
         while spot.point is None or not isinstance(spot.point.request, Commit):
-            spot = graph.model.free(spot)[0].to
-        spot = next(move.to for move in graph.model.faults(spot) if isinstance(move.step, Loses))
+            spot = model.free(spot)[0].to
+        spot = next(move.to for move in model.faults(spot) if isinstance(move.step, Loses))
     return spot
 
 
 @pytest.mark.parametrize("times", range(2, MOST_IN_A_ROW + 1))
-def test_so_many_conflicts_in_a_row_lead_to_where_one_leads(graph, times):
+def test_so_many_conflicts_in_a_row_lead_to_where_one_leads(ways, times):
     """So one of them stands for all, at every commit that the search meets."""
-    spots = {node: graph.spot(node) for node in range(len(graph.keys)) if graph.left(node)}
-    commits = [spot for spot in spots.values() if spot.point and isinstance(spot.point.request, Commit)]
+    graph, model = ways.graph, ways.graph.model
+    spots = [ways.spot(node) for node in range(len(graph.keys)) if graph.left(node)]
+    commits = [spot for spot in spots if spot.point and isinstance(spot.point.request, Commit)]
     assert commits
-    assert all(after_conflicts(graph, spot, times) is after_conflicts(graph, spot, 1) for spot in commits)
+    assert all(after_conflicts(model, spot, times) == after_conflicts(model, spot, 1) for spot in commits)
 
 
 @pytest.mark.parametrize("times", range(1, MOST_IN_A_ROW + 1))

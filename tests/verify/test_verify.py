@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from attrs import evolve
 
-from canarycore import NoData, Phase, Reason, cycle
+from canarycore import Command, CommandKind, NoData, Phase, Reason, cycle
 from canarycore.testing import Deploy, Scaler
 from canarycore.testing.verify import (
     SITUATIONS,
@@ -26,7 +26,10 @@ from canarycore.testing.verify import (
     trials,
     verify,
 )
-from canarycore.testing.verify._explore import explore, good_ends, way_to
+from canarycore.testing.verify._ends import good_ends
+from canarycore.testing.verify._explore import explore
+from canarycore.testing.verify._marks import Ones
+from canarycore.testing.verify._ways import Ways
 from tests.verify import drivers
 
 PLAIN = Trial(strategy="canary", rollout=STRATEGIES["canary"])
@@ -35,11 +38,11 @@ SKIPPED = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
 
 @pytest.fixture(scope="module")
 def plain():
-    return explore(PLAIN, 1, cycle)
+    return Ways(explore(PLAIN, 1, cycle))
 
 
-def met(graph) -> list:
-    return [graph.spot(node) for node in range(len(graph.keys))]
+def met(ways) -> list:
+    return [ways.spot(node) for node in range(len(ways.graph.keys))]
 
 
 # ----------------------------------------------------------------------------------------------------- what holds
@@ -116,12 +119,13 @@ def test_the_search_meets_every_reason_that_its_actions_can_bring_about(plain):
 
 def test_every_kind_of_step_is_taken(plain):
     spots = list(dict.fromkeys(met(plain)))[:2000]
-    moves = [move for spot in spots for move in (*plain.model.free(spot), *plain.model.faults(spot))]
+    model = plain.graph.model
+    moves = [move for spot in spots for move in (*model.free(spot), *model.faults(spot))]
     assert {type(move.step) for move in moves} == set(get_args(Step))
 
 
 def test_without_faults_a_rollout_is_promoted_or_rolled_back_or_still_idle():
-    ends = good_ends(explore(PLAIN, 0, cycle))
+    ends = good_ends(Ways(explore(PLAIN, 0, cycle)))
     assert {trace[1][0] for trace in ends} == {Phase.INITIALIZED, Phase.SUCCEEDED}
 
 
@@ -130,9 +134,46 @@ def test_a_gate_that_stays_closed_is_a_circle_and_not_a_way_without_end():
     assert len(explore(gated, 0, cycle).keys) < 10_000
 
 
-def test_the_first_way_to_a_state_is_a_shortest_one(plain):
-    lengths = [len(way_to(plain, node)) for node in range(0, len(plain.keys), 500)]
-    assert lengths == sorted(lengths)
+def test_no_way_to_a_state_is_shorter_than_the_one_that_is_told(plain):
+    nodes = range(0, len(plain.graph.keys), 500)
+    assert [len(plain.to(node)) for node in nodes] == [plain.depths[node] for node in nodes]
+    for node in range(len(plain.graph.keys)):
+        assert all(plain.depths[to] <= plain.depths[node] + 1 for to in plain.graph.follows(node))
+
+
+def test_a_state_is_found_again_by_the_way_to_it(plain):
+    """So it need not be kept."""
+    for node in range(0, len(plain.graph.keys), 100):
+        *_, (parent, step) = plain.to(node) or [(None, None)]
+        if parent is not None:
+            again = plain.graph.model.free(plain.spot(parent)) + plain.graph.model.faults(plain.spot(parent))
+            assert plain.spot(node) in [move.to for move in again if move.step == step]
+
+
+def test_states_that_differ_in_one_thing_have_marks_that_differ():
+    """Also where Python's hashes agree, as those of -1 and -2 do."""
+    ones, state = Ones(), PLAIN.starts[1]
+    others = [
+        state.but(now=-1.0),
+        state.but(now=-2.0),
+        state.but(target=evolve(state.target, changed=-1.0)),
+        state.but(target=evolve(state.target, changed=-2.0)),
+        state.but(status=state.status.but(analysed_at=-1.0)),
+        state.but(status=state.status.but(analysed_at=-2.0)),
+        state.but(rollout=evolve(state.rollout, suspend=True)),
+        state.but(replicas=3),
+        state.but(routes=None),
+        state.but(scaler=Scaler()),
+        state.but(kept=("v1",)),
+        state.but(command=Command(id="1", kind=CommandKind.PAUSE)),
+        state.but(deleted=True),
+        state.but(restored=True),
+        state.but(paces=()),
+        state.but(primary=None),
+    ]
+    marks = [ones.mark(one) for one in (state, *others)]
+    assert len(set(marks)) == len(marks)
+    assert [ones.mark(one.but()) for one in (state, *others)] == marks
 
 
 def test_schedules_are_counted_and_not_walked():

@@ -17,12 +17,67 @@ from canarycore.testing.verify._model import Found
 from canarycore.testing.verify._steps import Excuse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
+    from canarycore.testing.verify._explore import Graph
     from canarycore.testing.verify._model import Model, Spot
+    from canarycore.testing.verify._ways import Ways
 
 Trace = tuple[object, ...]
 """What ends of one kind have in common."""
+
+
+End = tuple[int, "Spot", "list[Spot]"]
+"""Where a way without faults ends: the node, the rest there, and the circle that it goes round (empty if silent)."""
+
+
+def bad_ends(ways: Ways) -> Iterator[tuple[int, Found]]:
+    """Each node where a way without further faults ends as it must not, and what is wrong there."""
+    graph = ways.graph
+    ends = list(_ends(ways))
+    allowed = _without_faults(graph, ends)
+    for node, spot, circle in ends:
+        found = amiss(graph.model, spot, circle, graph.excuse(node), allowed)
+        if found is not None:
+            yield node, found
+
+
+def good_ends(ways: Ways) -> frozenset[Trace]:
+    """How a rollout may end when nothing happens on the way."""
+    return _without_faults(ways.graph, list(_ends(ways)))
+
+
+def _without_faults(graph: Graph, ends: list[End]) -> frozenset[Trace]:
+    return frozenset(
+        trace(spot, excuse)
+        for node, spot, _ in ends
+        for excuse in (Excuse.NONE, Excuse.SIZE)
+        if graph.left(node) == graph.faults and graph.excuse(node) is Excuse.NONE
+    )
+
+
+def _ends(ways: Ways) -> Iterator[End]:
+    graph = ways.graph
+    count = len(graph.keys)
+    seen = bytearray(count)
+    for start in range(count):
+        node, way = start, []
+        while not seen[node]:
+            seen[node] = 1
+            way.append(node)
+            if node in graph.silent:
+                yield node, graph.silent[node], []
+                break
+            node = graph.edges[graph.first[node]]
+        else:
+            if seen[node] == 1 and way:
+                circle = way[way.index(node) :]
+                spots = list(map(ways.spot, circle))
+                rest = next((place for place, spot in enumerate(spots) if spot.point is None), 0)
+                yield circle[rest], spots[rest], spots
+        for one in way:
+            seen[one] = 2
 
 
 def amiss(model: Model, spot: Spot, circle: list[Spot], excuse: Excuse, allowed: AbstractSet[Trace]) -> Found | None:

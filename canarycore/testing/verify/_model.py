@@ -1,9 +1,8 @@
 """What can happen next, from every spot in the life of a rollout.
 
 A **spot** is the world, the controller's point in its cycle (or its rest between two), and two marks: whether the world
-moved under a cycle after it was observed (`moved`), and whether somebody else committed since (`overtaken`). Spots are
-made once. What can happen at one, a `Move` each, is worked out once and does not depend on how many faults are left or
-what happened before, so all schedules share it.
+moved under a cycle after it was observed (`moved`), and whether somebody else committed since (`overtaken`). What can
+happen at one, a `Move` each, does not depend on how many faults are left or what happened before.
 
 Others act between any two steps of the controller that touch the same things: before an observation, a commit and an
 effect. Before a question or a notice they need not be tried: these change nothing that others see, so the same comes of
@@ -21,6 +20,7 @@ from attrs import define, field, frozen
 from canarycore._cycle import Apply, Commit, Fetch, Publish
 from canarycore._phases import WAITS, Rule
 from canarycore._questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
+from canarycore._record import record
 from canarycore._spec import HookType, Rollout, TargetRef
 from canarycore.errors import Conflict, WorldError
 from canarycore.testing._actions import act
@@ -29,6 +29,7 @@ from canarycore.testing._metrics import Asked as Circumstances
 from canarycore.testing._metrics import healthy, sick
 from canarycore.testing._state import apply, next_change, scaled
 from canarycore.testing.invariants import EACH_WRITE
+from canarycore.testing.verify._marks import Mark, Ones
 from canarycore.testing.verify._process import Asked, Point, Remembered, after, begin
 from canarycore.testing.verify._steps import (
     Acts,
@@ -72,16 +73,16 @@ class Found:
     found: str
 
 
-@define(eq=False, slots=True)
+@define(eq=False)
 class Spot:
-    """Somewhere in the life of a rollout. `number` counts from 0. `point` is None between two cycles.
+    """Somewhere in the life of a rollout. `mark` tells it from all others. `point` is None between two cycles.
 
     told: keys of notices that were published, as far as a status may still owe them. wake: when the process looks
     again. stale: what the next observation shows instead of the present, the workloads and routes (`blind`) or the
     status. rule: why the last cycle waits, if it does.
     """
 
-    number: int
+    mark: Mark
     state: State
     told: frozenset[str]
     point: Point | None = None
@@ -93,8 +94,14 @@ class Spot:
     moved: bool = False
     overtaken: bool = False
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spot) and self.mark == other.mark
 
-@frozen
+    def __hash__(self) -> int:
+        return self.mark
+
+
+@record
 class Move:
     """A step from one spot to another, and what it broke."""
 
@@ -103,8 +110,8 @@ class Move:
     found: Found | None = None
 
     @property
-    def excuse(self) -> Excuse:
-        return self.step.excuse
+    def excuse(self) -> int:
+        return int(self.step.excuse)  # flags join slowly, numbers fast
 
 
 @define
@@ -113,12 +120,8 @@ class Model:
 
     trial: Trial
     driver: Driver
-    spots: list[Spot] = field(factory=list)
-    _places: dict[object, Spot] = field(factory=dict)
-    _states: dict[object, State] = field(factory=dict)
-    _memories: dict[object, Remembered] = field(factory=dict)
-    _points: dict[object, Point] = field(factory=dict)
-    _judged: dict[object, Found | None] = field(factory=dict)
+    _ones: Ones = field(factory=Ones)
+    _points: dict[Mark, Point] = field(factory=dict)
 
     def starts(self) -> list[Spot]:
         return [self._rest(state, frozenset(), state.now, Remembered()) for state in self.trial.starts]
@@ -130,7 +133,7 @@ class Model:
     def faults(self, spot: Spot) -> tuple[Move, ...]:
         """What can go wrong here."""
         found = self._faults_at_rest(spot) if spot.point is None else self._faults_at(spot, spot.point)
-        return tuple(move for move in found if move.to is not spot)
+        return tuple([move for move in found if move.to.mark != spot.mark])
 
     # between two cycles -----------------------------------------------------------------------------------------
 
@@ -144,15 +147,19 @@ class Model:
             yield Move(Go(), self._look(spot, due))
 
     def _look(self, spot: Spot, moment: float) -> Spot:
-        state = self._state(scaled(spot.state.but(now=moment)))
-        point = self._begin(state, spot.stale, spot.blind, self._memory(recent(spot.remembered, state)))
+        state = self._ones.state(scaled(spot.state.but(now=moment)))
+        point = self._begin(state, spot.stale, spot.blind, recent(spot.remembered, state))
         return self._mid(state, spot.told, point, overtaken=point.seen.status != state.status)
 
     def _begin(self, state: State, stale: State | None, blind: bool, remembered: Remembered) -> Point:
-        key = id(state), id(stale), blind, id(remembered)
-        point = self._points.get(key)
+        """The same cycle begins at many spots that are close together."""
+        ones = self._ones
+        mark = hash((ones.mark(state), stale and ones.mark(stale), blind, id(ones.memory(remembered))))
+        point = self._points.get(mark)
         if point is None:
-            point = self._points[key] = begin(self.driver, state, stale, blind, remembered)
+            if len(self._points) == _MOST_POINTS:
+                self._points.clear()
+            point = self._points[mark] = begin(self.driver, mark, state, stale, blind, remembered)
         return point
 
     def _faults_at_rest(self, spot: Spot) -> Iterator[Move]:
@@ -181,8 +188,8 @@ class Model:
         return self._rest(moved.but(status=status), spot.told, spot.wake + seconds, spot.remembered, spot.rule)
 
     def _acted(self, state: State, action: Acts) -> State | None:
-        changed = self._state(scaled(act(state, action.action)))
-        return None if changed is state else changed
+        changed = self._ones.state(scaled(act(state, action.action)))
+        return None if self._ones.alike(changed, state) else changed
 
     # within a cycle ---------------------------------------------------------------------------------------------
 
@@ -201,8 +208,8 @@ class Model:
     def _write(self, spot: Spot, point: Point, step: Step, response: WorldError | None = None) -> Move:
         """A write that is carried out, and what it broke."""
         state, told, refused = self._carried_out(spot.state, spot.told, point)
-        to = self._on(spot, point, response or refused, state, told)
-        return Move(step, to, self._judge(spot, point, state) if refused is None else None)
+        found = _broken(spot, point, state) if refused is None else None
+        return Move(step, self._on(spot, point, response or refused, state, told), found)
 
     def _carried_out(
         self, state: State, told: frozenset[str], point: Point
@@ -213,18 +220,12 @@ class Model:
             return state, told if _POLLED in key else told | {key}, None
         if isinstance(request, Commit):
             owed = {notice.key for notice in request.status.outbox}
-            return self._state(state.but(status=request.status)), told & owed, None
+            return state.but(status=self._ones.one(request.status)), told & owed, None
         assert isinstance(request, Apply)
         try:
-            return self._state(scaled(apply(state, request.effect))), told, None
+            return self._ones.state(scaled(apply(state, request.effect))), told, None
         except WorldError as refused:
             return state, told, refused
-
-    def _judge(self, spot: Spot, point: Point, state: State) -> Found | None:
-        key = id(spot.state), spot.told, id(point), spot.moved
-        if key not in self._judged:
-            self._judged[key] = _broken(spot, point, state)
-        return self._judged[key]
 
     def _on(
         self,
@@ -236,7 +237,7 @@ class Model:
     ) -> Spot:
         """On to the next point of the cycle, or to rest after it."""
         state, told = spot.state if state is None else state, spot.told if told is None else told
-        following = after(self.driver, point, response)
+        following = after(self.driver, self._ones, point, response)
         if following.request is not None:
             return self._mid(state, told, following, moved=spot.moved, overtaken=spot.overtaken)
         return self._ended(state, told, following, moved=spot.moved)
@@ -280,7 +281,7 @@ class Model:
                 yield Move(action, self._mid(changed, spot.told, point, moved=True, overtaken=overtaken))
         for rival in (Rival(), Overtaken(state.rollout.interval)):
             changed, told = self._led_by_another(state, spot.told, getattr(rival, "seconds", None))
-            if changed is not state or told != spot.told:
+            if told != spot.told or not self._ones.alike(changed, state):
                 overtaken = spot.overtaken or changed.status != state.status
                 yield Move(rival, self._mid(changed, told, point, moved=True, overtaken=overtaken))
 
@@ -289,7 +290,7 @@ class Model:
         state, told, response = self._answered(spot.state, spot.told, point)
         if isinstance(point.request, Commit) and spot.overtaken:
             state, told, response = spot.state, spot.told, Conflict("overtaken")
-        following, old = after(self.driver, point, response), point.state
+        following, old = after(self.driver, self._ones, point, response), point.state
         if following.request is not None:
             return
         if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
@@ -315,26 +316,23 @@ class Model:
             point = self._begin(state, None, blind=False, remembered=remembered)
             while point.request is not None:
                 state, told, response = self._answered(state, told, point)
-                point = after(self.driver, point, response)
+                point = after(self.driver, self._ones, point, response)
             wake = max(state.now, min(_wake(point, state.now), next_change(state)))
             if seconds is None or wake > end:
-                return self._state(scaled(state.but(now=end))), told
-            state, remembered = self._state(scaled(state.but(now=wake))), self._memory(point.remembered)
+                return self._ones.state(scaled(state.but(now=end))), told
+            state, remembered = self._ones.state(scaled(state.but(now=wake))), point.remembered
 
-    # spots, each made once --------------------------------------------------------------------------------------
+    # spots ------------------------------------------------------------------------------------------------------
 
     def _mid(
         self, state: State, told: frozenset[str], point: Point, *, moved: bool = False, overtaken: bool = False
     ) -> Spot:
         if point.request is None:
             return self._ended(state, told, point, moved=moved)
-        key = id(state), told, id(point), moved, overtaken
-        spot = self._places.get(key)
-        if spot is None:
-            spot = Spot(len(self.spots), state, told, point, moved=moved, overtaken=overtaken)
-            self._places[key] = spot
-            self.spots.append(spot)
-        return spot
+        ones = self._ones
+        told = ones.one(told)
+        mark = hash((ones.mark(state), id(told), point.mark, moved, overtaken))
+        return Spot(mark, state, told, point, moved=moved, overtaken=overtaken)
 
     def _rest(
         self,
@@ -347,41 +345,16 @@ class Model:
         stale: State | None = None,
         blind: bool = False,
     ) -> Spot:
+        ones, rule = self._ones, rule if rule in WAITS else None
         resting = rebased(Resting(state, told, wake, stale, remembered))
-        state, told, wake = self._state(resting.state), resting.told, resting.wake
-        stale = None if resting.stale is None else self._state(resting.stale)
-        remembered = self._memory(resting.remembered)
-        rule = rule if rule in WAITS else None
-        key = id(state), told, wake, id(stale), blind, id(remembered), rule
-        spot = self._places.get(key)
-        if spot is None:
-            spot = Spot(len(self.spots), state, told, None, wake, stale, blind, remembered, rule)
-            self._places[key] = spot
-            self.spots.append(spot)
-        return spot
+        state, stale, memory = ones.state(resting.state), resting.stale, ones.memory(resting.remembered)
+        told, wake = ones.one(resting.told), ones.one(resting.wake)
+        mark = hash((ones.mark(state), id(told), id(wake), stale and ones.mark(stale), blind, id(memory), id(rule)))
+        return Spot(mark, state, told, None, wake, stale, blind, memory, rule)
 
-    def _state(self, state: State) -> State:
-        """The one object that stands for this state."""
-        key = (
-            id(state.rollout),
-            state.now,
-            state.status,
-            state.target,
-            state.primary,
-            state.replicas,
-            state.routes,
-            state.scaler,
-            state.kept,
-            state.command,
-            state.deleted,
-            state.restored,
-            state.paces,
-        )
-        return self._states.setdefault(key, state)
 
-    def _memory(self, memory: Remembered) -> Remembered:
-        key = tuple((question.key, answer) for question, answer in memory.asked), memory.published
-        return self._memories.setdefault(key, memory)
+_MOST_POINTS = 4096
+"""Cycles that are kept under way."""
 
 
 # -------------------------------------------------------------------------------------------------------- helpers

@@ -18,6 +18,7 @@ from canarycore._decide import decide
 from canarycore.errors import WorldError
 from canarycore.testing._driver import Driver
 from canarycore.testing._state import State, observe
+from canarycore.testing.verify._marks import Mark, Ones
 
 if TYPE_CHECKING:
     from canarycore._questions import Answer, Question
@@ -35,8 +36,12 @@ class Remembered:
 
 @define(eq=False)
 class Point:
-    """A point of a cycle. `request` is None when the cycle has ended; then `rest` and `remembered` tell how."""
+    """A point of a cycle. `mark` tells it from all others.
 
+    `request` is None when the cycle has ended; then `rest` and `remembered` tell how.
+    """
+
+    mark: Mark
     state: State
     seen: Seen
     before: Remembered
@@ -61,7 +66,7 @@ class Point:
         return self.decided
 
 
-def begin(driver: Driver, state: State, stale: State | None, blind: bool, before: Remembered) -> Point:
+def begin(driver: Driver, mark: Mark, state: State, stale: State | None, blind: bool, before: Remembered) -> Point:
     """A cycle that has just observed `state`; with `stale`, its workloads and routes (`blind`), or its status."""
     shown, stored = observe(state), state
     if stale is not None and blind:
@@ -69,19 +74,20 @@ def begin(driver: Driver, state: State, stale: State | None, blind: bool, before
         shown = evolve(shown, target=old.target, primary=old.primary, routes=old.routes)
     elif stale is not None:
         stored = stale
-    point = Point(state, Seen(stored.rollout, stored.status, shown), before, (), stale is not None, asked=before.asked)
+    seen = Seen(stored.rollout, stored.status, shown)
+    point = Point(mark, state, seen, before, (), stale is not None, asked=before.asked)
     _go(driver, point)
     return point
 
 
-def after(driver: Driver, point: Point, response: object) -> Point:
+def after(driver: Driver, ones: Ones, point: Point, response: object) -> Point:
     """The point that follows when the driver is sent `response`: answers as pairs, an error to throw, or None."""
     name = f"{type(response).__name__} {response}" if isinstance(response, WorldError) else response
     known = point.next.get(name)
     if known is None:
-        known = Point(
-            point.state, point.seen, point.before, (*point.responses, response), point.stale, asked=point.asked
-        )
+        what = tuple([answer for _, answer in response]) if isinstance(response, tuple) else name
+        mark, responses = hash((point.mark, id(ones.one(what)))), (*point.responses, response)
+        known = Point(mark, point.state, point.seen, point.before, responses, point.stale, asked=point.asked)
         if isinstance(response, tuple):
             known.asked += response
         else:

@@ -10,11 +10,12 @@ from attrs import field, frozen
 from canarycore._cycle import Apply, Commit, Fetch, Publish, cycle
 from canarycore.errors import CanaryError
 from canarycore.testing._program import source
-from canarycore.testing.verify._ends import amiss
-from canarycore.testing.verify._explore import MOST_FAULTS, Graph, bad_ends, explore, good_ends, schedules, way_to
+from canarycore.testing.verify._ends import amiss, bad_ends, good_ends
+from canarycore.testing.verify._explore import MOST_FAULTS, explore
 from canarycore.testing.verify._model import Found, Model, Move, Spot
 from canarycore.testing.verify._situations import Trial, trial
 from canarycore.testing.verify._steps import FREE, Excuse, Go, Step
+from canarycore.testing.verify._ways import Ways, schedules
 
 if TYPE_CHECKING:
     from canarycore._spec import Rollout
@@ -94,22 +95,23 @@ def verify(
         faults=faults,
         states=len(graph.keys),
         transitions=len(graph.edges),
-        violations=tuple(_violations(graph)),
+        violations=tuple(_violations(Ways(graph))),
         schedules=schedules(graph),
         seconds=clock() - began,
     )
 
 
-def _violations(graph: Graph) -> Iterator[Violation]:
+def _violations(ways: Ways) -> Iterator[Violation]:
     """A shortest schedule for each invariant; another one only if it takes other kinds of faults."""
-    broken: list[tuple[int, Step | None, Found]] = [(node, step, found) for node, step, _, found in graph.broken]
-    broken += [(node, None, found) for node, found in bad_ends(graph)]
+    graph = ways.graph
+    broken: list[tuple[int, Step | None, Found]] = [(node, step, found) for node, step, found in graph.broken]
+    broken += [(node, None, found) for node, found in bad_ends(ways)]
     known: dict[tuple[str, str], list[set[type[Step]]]] = {}
-    for node, last, found in sorted(broken, key=lambda one: graph.faults - graph.left(one[0])):
-        steps = way_to(graph, node)
-        way = [(graph.spot(one), step) for one, step in steps]
+    for node, last, found in sorted(broken, key=lambda one: (-graph.left(one[0]), ways.depths[one[0]])):
+        steps = ways.to(node)
+        way = [(ways.spot(one), step) for one, step in steps]
         if last is not None:
-            way.append((graph.spot(node), last))
+            way.append((ways.spot(node), last))
         faults = tuple(step for _, step in way if not isinstance(step, FREE))
         kinds, others = set(map(type, faults)), known.setdefault((found.name, found.text), [])
         if not any(other <= kinds for other in others):
@@ -203,7 +205,7 @@ def replay(
     tell(f"{number:4} {where(spot)}")
     circle = met[met.index(spot) :] if spot in met else []
     rest = next((one for one in circle if one.point is None), spot)
-    found = amiss(model, rest, circle, excuse, good_ends(explore(about, 0, driver)))
+    found = amiss(model, rest, circle, excuse, good_ends(Ways(explore(about, 0, driver))))
     if found is not None:
         raise Violated(found)
 

@@ -200,7 +200,7 @@ class Client:
     def fenced(self, fence: Callable[[], None]) -> Client:
         """The same client, for somebody who may not always write.
 
-        `fence` is asked right before each write; it raises WorldError to keep it from happening.
+        `fence` is asked right before each write is sent; it raises WorldError to keep it from happening.
         """
         other = copy(self)
         other._fence = fence  # noqa: SLF001 - it is one of us
@@ -315,11 +315,7 @@ class Client:
         return await _READING(self._exchange, method, path, query=query, accept=accept)
 
     async def _write(self, method: str, path: str, **request: Any) -> Json:
-        async def write() -> Json:
-            self._fence()
-            return await self._exchange(method, path, **request)
-
-        return await _WRITING(write)
+        return await _WRITING(self._exchange, method, path, **request)
 
     async def _exchange(self, method: str, path: str, **request: Any) -> Json:
         what = f"{method} {path}"
@@ -346,6 +342,8 @@ class Client:
         headers = {"Accept": accept, "Content-Type": content, "User-Agent": AGENT}
         with _reaching(f"{method} {path}"):
             await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+            if method != "GET":
+                self._fence()  # now, as the wait for its turn may have been long
             response: aiohttp.ClientResponse = await self._api.rest_client.request(
                 method,
                 f"{self._api.configuration.host}{path}",

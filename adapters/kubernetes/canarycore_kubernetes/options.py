@@ -23,8 +23,7 @@ class Options:
     refuse references to other namespaces. slack_*, msteams_*: who hears alerts of canaries without alerts of their own.
     event_webhook: gets every event. cluster_name: told in alerts. enable_leader_election: several replicas may run.
 
-    Ours: observe: decide beside a Flagger that is at work, write nothing, tell where we would do otherwise.
-    listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this replica's
+    Ours: listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this replica's
     name in the lease.
     """
 
@@ -58,7 +57,6 @@ class Options:
     cluster_name: str = ""
     enable_leader_election: bool = False
     leader_election_namespace: str = "kube-system"
-    observe: bool = False
     identity: str = ""
 
 

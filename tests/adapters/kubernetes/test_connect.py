@@ -131,3 +131,21 @@ async def test_a_limit_is_passed_by_every_request_but_watches(tmp_path, server):
             await anext(events)  # a bookmark
         assert not asked.done()
         asked.cancel()
+
+
+async def test_a_write_that_waited_for_its_turn_asks_the_fence_when_it_comes(tmp_path, server):
+    closed = asyncio.Event()
+
+    def fence():
+        if closed.is_set():
+            raise WorldError("closed meanwhile")
+
+    limit = asyncio.Semaphore(1)
+    async with connect(kubeconfig(tmp_path, server, token="a"), limit=limit) as client:
+        async with limit:
+            write = asyncio.ensure_future(client.fenced(fence).delete(CONFIG_MAP, "test", "one"))
+            await asyncio.sleep(0.01)
+            closed.set()
+        with pytest.raises(WorldError, match="closed meanwhile"):
+            await write
+    assert server.tokens == []

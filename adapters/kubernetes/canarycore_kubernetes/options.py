@@ -23,8 +23,8 @@ class Options:
     refuse references to other namespaces. slack_*, msteams_*: who hears alerts of canaries without alerts of their own.
     event_webhook: gets every event. cluster_name: told in alerts. enable_leader_election: several replicas may run.
 
-    Ours: listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this replica's
-    name in the lease.
+    Ours: listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this
+    replica's name in the lease.
     """
 
     kubeconfig: str = ""

@@ -169,9 +169,6 @@ def controller(
     log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
     port: Annotated[int, typer.Option(min=0, help="Of /healthz, /readyz and /metrics.")] = 8080,
     listen: Annotated[str, typer.Option(help="Address to listen on; in a pod all.")] = "",
-    observe: Annotated[
-        bool, typer.Option("--observe", help="Write nothing: tell where we would do otherwise than who is at work.")
-    ] = False,
 ) -> None:
     """Run the Canaries of a cluster, in Flagger's place. Takes Flagger's flags, with one dash or two.
 
@@ -211,7 +208,6 @@ def controller(
         log_encoding=log_encoding,
         port=port,
         listen=listen,
-        observe=observe,
     )
     del control_loop_interval
     raise typer.Exit(run(options))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from tests.controlplane.api import Access, Api, Json, eventually
 from tests.controlplane.plane import Plane
 from tests.controlplane.plane import plane as started
 
+ROOT = Path(__file__).parents[2]
 SHOP = "shop"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{SHOP}/deployments/app"
 CANARY = f"/apis/flagger.app/v1beta1/namespaces/{SHOP}/canaries/app"
@@ -164,7 +167,7 @@ def test_a_rollout_is_paused_explained_and_promoted(run: Run, progressing: Api):
     assert "Progressing" in run("pause", "app", "-n", SHOP).stdout
     describe = ("describe", "app", "-n", SHOP, "--provider", "kubernetes")
     # its pods may not be ready yet, which comes first
-    told = eventually(lambda: found if "the command pause" in (found := run(*describe).stdout) else None)
+    told = eventually(lambda: found if "the rollout is paused" in (found := run(*describe).stdout) else None)
     assert "New revision detected! Scaling up app.shop" in told
     assert "resume was handled" in run("resume", "app", "-n", SHOP).stdout
     result = run("promote", "app", "-n", SHOP)
@@ -216,6 +219,22 @@ def test_what_changes_is_told_line_by_line_where_nobody_draws(own: Plane, progre
         assert any("paused" in line for line in lines)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
+
+
+def test_a_new_user_gets_a_promoted_canary_by_the_commands_of_the_page_alone(own: Plane, controlled: Api):
+    """The image is not run here: a controller is at work already, and pods are ready by themselves."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("found no kubectl on the PATH: the commands of the page are not tried")
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    script = "".join(re.findall(r"^<!-- tried: first -->\n```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    for place in ("namespace ", "namespace: ", "-n "):  # one of its own
+        script = script.replace(f"{place}{SHOP}", f"{place}first")
+    shell = f'set -e\ncanary() {{ "{sys.executable}" -m canarycore_cli "$@"; }}\n{script}'
+    environment = {**os.environ, "KUBECONFIG": str(own.kubeconfig()), "NO_COLOR": "1"}
+    done = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "New revision detected!" in done.stdout
+    assert "Promotion completed! Scaling down podinfo.first" in done.stdout
 
 
 def test_the_file_of_another_place_is_used(run: Run, installed: Api, tmp_path: Path):

@@ -36,7 +36,7 @@ def test_what_is_generated_is_what_would_be_generated_now():
     folders = (DEPLOY / "kustomize", CHART / "crds", CHART / "files")
     found = {path.relative_to(DEPLOY).as_posix(): path for folder in folders for path in folder.rglob("*.yaml")}
     assert set(found) == set(expected), "run python deploy/generate.py"
-    stale = [name for name, path in found.items() if path.read_text() != expected[name]]
+    stale = [name for name, path in found.items() if read(path.read_text()) != read(expected[name])]
     assert stale == [], "run python deploy/generate.py"
 
 

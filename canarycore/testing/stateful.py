@@ -86,8 +86,13 @@ EDITS: dict[str, Callable[[Rollout], Rollout]] = {
     "given back on deletion": lambda rollout: evolve(rollout, revert_on_deletion=True),
 }
 
-SCALERS = {"there": Scaler(minimum=2), "paused": Scaler(minimum=2, paused=True), "gone": None}
-ROUTES = {"gone": None, "primary only": Routes(), "half": Routes(weight=50), "canary only": Routes(weight=100)}
+SCALERS: dict[str, Scaler | None] = {"there": Scaler(minimum=2), "paused": Scaler(minimum=2, paused=True), "gone": None}
+ROUTES: dict[str, Routes | None] = {
+    "gone": None,
+    "primary only": Routes(),
+    "half": Routes(weight=50),
+    "canary only": Routes(weight=100),
+}
 
 _POLICIES = {f"{trial.strategy}, {trial.situation}": trial.rollout for trial in trials()}
 _NAMES = st.runner().flatmap(lambda machine: st.sampled_from(sorted(machine.policies)))

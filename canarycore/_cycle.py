@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from canarycore._case import Decision
-from canarycore._decide import deliberate
+from canarycore._decide import consider
 from canarycore._goal import converge, goal
 from canarycore._record import record
 from canarycore.errors import Conflict, Unanswered, WorldError
@@ -109,11 +109,12 @@ class Memory:
 
 
 _MOST_ANSWERS = 64
+_LOOK = Observe()
 
 
 def cycle(memory: Memory) -> Generator[Request, object, Rest]:
     """One turn of a rollout."""
-    seen = yield Observe()
+    seen = yield _LOOK
     assert isinstance(seen, Seen)
     rollout, status, world = seen.rollout, seen.status, seen.world
     try:
@@ -123,9 +124,9 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
     durable, passing = status.outbox, decision.notices
     after = status
     if decision.status is not status:
-        unpublished = tuple(notice for notice in status.outbox if notice.key not in memory.published)
+        unpublished = tuple([notice for notice in durable if notice.key not in memory.published])
         durable, passing = unpublished + decision.notices, ()
-        after = decision.status.but(outbox=durable)
+        after = decision.status.but(outbox=durable) if durable else decision.status
         try:
             yield Commit(after)
         except Conflict as conflict:
@@ -134,7 +135,8 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
             return Rest(None, world.now, (), (trouble,))
         memory.answers.clear()
         memory.published &= {notice.key for notice in durable}
-    effects, troubles = yield from _apply(converge(goal(rollout, after), world).effects, suspended=rollout.suspend)
+    plan = converge(goal(rollout, after), world).effects
+    effects, troubles = (yield from _apply(plan, suspended=rollout.suspend)) if plan else ([], [])
     for notice in (*durable, *passing):
         if notice.key in memory.published:
             continue
@@ -150,7 +152,9 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
 
 def _decide(rollout: Rollout, status: Status, world: World, memory: Memory) -> Generator[Request, object, Decision]:
     """Deliberate, fetching what is asked; answers got before in this status are not fetched again."""
-    thinking = deliberate(rollout, status, world)
+    thinking = consider(rollout, status, world)
+    if isinstance(thinking, Decision):
+        return thinking
     answers = memory.answers
     try:
         ask = next(thinking)

@@ -66,7 +66,7 @@ def decide(rollout: Rollout, status: Status, known: Known) -> Outcome:
 
 def deliberate(rollout: Rollout, status: Status, world: World) -> Thinking:
     """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
-    outcome = _outcome(Case(rollout, status, world))
+    outcome = consider(rollout, status, world)
     return _decided(outcome) if isinstance(outcome, Decision) else outcome
 
 
@@ -76,8 +76,9 @@ def _decided(decision: Decision) -> Thinking:
     return decision
 
 
-def _outcome(case: Case) -> Decision | Thinking:
-    rollout, status, world = case.rollout, case.status, case.world
+def consider(rollout: Rollout, status: Status, world: World) -> Decision | Thinking:
+    """The decision at once where nothing has to be asked, else one under way."""
+    case = Case(rollout, status, world)
     phase, command = status.phase, world.command
     if status.since is None:
         return _detect(case)

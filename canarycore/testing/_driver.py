@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from canarycore._case import Decision, Known
 from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
@@ -22,6 +22,7 @@ from canarycore._questions import (
     SourcesAnswer,
     SourcesQuestion,
 )
+from canarycore._record import record
 from canarycore._status import Status
 from canarycore._world import World as Observation
 from canarycore.errors import Conflict, WorldError
@@ -55,7 +56,7 @@ class Crash(Exception):
     """The simulated process died, as a fault asked for."""
 
 
-@frozen
+@record
 class Write:
     """Something that the driver did to the world. `number` is what faults go by. `of` says what it was."""
 
@@ -68,7 +69,7 @@ class Write:
         return isinstance(self.of, Status)
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Moment:
     """A write that just happened, in its circumstances: what the invariants are about.
 
@@ -85,7 +86,7 @@ class Moment:
     asked: tuple[tuple[Question, Answer], ...]
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Record:
     """One cycle. `time`: seconds. `decision`: None when the cycle ended before it was made, or in a conflict.
 

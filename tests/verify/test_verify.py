@@ -146,7 +146,7 @@ def test_a_state_is_found_again_by_the_way_to_it(plain):
     for node in range(0, len(plain.graph.keys), 100):
         *_, (parent, step) = plain.to(node) or [(None, None)]
         if parent is not None:
-            again = plain.graph.model.free(plain.spot(parent)) + plain.graph.model.faults(plain.spot(parent))
+            again = (*plain.graph.model.free(plain.spot(parent)), *plain.graph.model.faults(plain.spot(parent)))
             assert plain.spot(node) in [move.to for move in again if move.step == step]
 
 

@@ -7,7 +7,6 @@ stays of a node are numbers; its spot is found again by a shortest way to it (`_
 
 from __future__ import annotations
 
-import gc
 from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -62,20 +61,8 @@ Watch = Callable[[int], None]
 def explore(trial: Trial, faults: int, driver: Driver, watch: Watch = lambda _: None) -> Graph:
     """Everything that can happen with at most so many faults. `watch` is told how many nodes were met, now and then."""
     graph = Graph(Model(trial, driver), faults)
-    collecting = gc.isenabled()
-    gc.disable()  # next to nothing made here refers to itself
-    try:
-        _search(graph, watch)
-    finally:
-        if collecting:
-            gc.enable()
-    watch(len(graph.keys))
-    return graph
-
-
-def _search(graph: Graph, watch: Watch) -> None:
     met: dict[int, int] = {}
-    kept = graph.faults << _EXCUSES
+    kept = faults << _EXCUSES
     ahead = [(_meet(graph, met, key(spot.mark, kept), kept), spot) for spot in graph.model.starts()]
     gone = 0
     while ahead:
@@ -84,6 +71,8 @@ def _search(graph: Graph, watch: Watch) -> None:
         gone += 1
         if not gone & 0xFFF:
             watch(len(graph.keys))
+    watch(len(graph.keys))
+    return graph
 
 
 def key(mark: Mark, kept: int) -> Mark:

@@ -10,6 +10,7 @@ program. Marks rest on addresses, so another run does not repeat it.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from attrs import define, field
@@ -24,6 +25,12 @@ Mark = int
 """64 bits."""
 
 
+_PARTS = ("rollout", "now", "status", "target", "primary", "routes", "scaler", "kept", "command", "paces")
+_parts = attrgetter(*_PARTS)
+_numbers = attrgetter("replicas", "deleted", "restored")
+"""All of a state that anybody acts on: what is told by its address, and what by its value."""
+
+
 @define
 class Ones:
     """The one object for all that are equal. What was found stays, so that its address tells it."""
@@ -34,6 +41,7 @@ class Ones:
     _marked: tuple[State | None, Mark] = (None, 0)
 
     def one(self, thing: T) -> T:
+        """Equal things must be of one type: no whole numbers or truth values, which equal floats."""
         if id(thing) in self._addresses:
             return thing
         found: T = self._found.setdefault(thing, thing)  # type: ignore[assignment]  # equal things are of one type
@@ -42,45 +50,27 @@ class Ones:
 
     def memory(self, memory: Remembered) -> Remembered:
         """The same for what a process remembers: questions count by their keys."""
+        if id(memory) in self._addresses:
+            return memory
         key = tuple([(question.key, answer) for question, answer in memory.asked]), memory.published
-        return self._memories.setdefault(key, memory)
+        found = self._memories.setdefault(key, memory)
+        self._addresses.add(id(found))
+        return found
 
     def state(self, state: State) -> State:
-        """With parts that are the ones: what is made of this state then has them too."""
-        one = self.one
-        status, target, primary = one(state.status), one(state.target), one(state.primary)
-        if status is state.status and target is state.target and primary is state.primary:
-            return state
-        return state.but(status=status, target=target, primary=primary)
+        """With parts that are the ones; most of what is made of this state then has them too."""
+        known = self._addresses
+        new = [name for name, part in zip(_PARTS, _parts(state), strict=True) if id(part) not in known]
+        return state.but(**{name: self.one(getattr(state, name)) for name in new}) if new else state
 
     def alike(self, state: State, other: State) -> bool:
         """Whether nobody can tell the one from the other."""
         return state is other or self.mark(state) == self.mark(other)
 
     def mark(self, state: State) -> Mark:
-        """All of a state that anybody acts on. The last one is often asked for again."""
+        """Of a state whose parts are the ones. The last one is often asked for again."""
         last, mark = self._marked
         if state is not last:
-            mark = self._mark(state)
+            mark = hash((*map(id, _parts(state)), *_numbers(state)))
             self._marked = state, mark
         return mark
-
-    def _mark(self, state: State) -> Mark:
-        one = self.one
-        return hash(
-            (
-                id(one(state.rollout)),
-                id(one(state.now)),
-                id(one(state.status)),
-                id(one(state.target)),
-                id(one(state.primary)),
-                state.replicas,
-                id(one(state.routes)),
-                id(one(state.scaler)),
-                id(one(state.kept)),
-                id(one(state.command)),
-                state.deleted,
-                state.restored,
-                id(one(state.paces)),
-            )
-        )

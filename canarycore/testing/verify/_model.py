@@ -28,7 +28,7 @@ from canarycore.testing._driver import Driver, Moment, Record, Write
 from canarycore.testing._metrics import Asked as Circumstances
 from canarycore.testing._metrics import healthy, sick
 from canarycore.testing._state import apply, next_change, scaled
-from canarycore.testing.invariants import EACH_WRITE
+from canarycore.testing.invariants import EACH_COMMIT, EACH_EFFECT
 from canarycore.testing.verify._marks import Mark, Ones
 from canarycore.testing.verify._process import Asked, Point, Remembered, after, begin
 from canarycore.testing.verify._steps import (
@@ -130,10 +130,10 @@ class Model:
         """What can happen without a fault; first what is to happen. Nothing if it rests for good."""
         return tuple(self._resume(spot) if spot.point is None else self._respond(spot, spot.point))
 
-    def faults(self, spot: Spot) -> tuple[Move, ...]:
+    def faults(self, spot: Spot) -> Iterator[Move]:
         """What can go wrong here."""
         found = self._faults_at_rest(spot) if spot.point is None else self._faults_at(spot, spot.point)
-        return tuple([move for move in found if move.to.mark != spot.mark])
+        return (move for move in found if move.to.mark != spot.mark)
 
     # between two cycles -----------------------------------------------------------------------------------------
 
@@ -147,9 +147,9 @@ class Model:
             yield Move(Go(), self._look(spot, due))
 
     def _look(self, spot: Spot, moment: float) -> Spot:
-        state = self._ones.state(scaled(spot.state.but(now=moment)))
+        state = self._ones.state(scaled(spot.state.but(now=self._ones.one(moment))))
         point = self._begin(state, spot.stale, spot.blind, recent(spot.remembered, state))
-        return self._mid(state, spot.told, point, overtaken=point.seen.status != state.status)
+        return self._mid(state, spot.told, point, overtaken=point.stale and point.seen.status != state.status)
 
     def _begin(self, state: State, stale: State | None, blind: bool, remembered: Remembered) -> Point:
         """The same cycle begins at many spots that are close together."""
@@ -277,12 +277,12 @@ class Model:
         for action in self.trial.actions:
             changed = self._acted(state, action)
             if changed is not None:
-                overtaken = spot.overtaken or changed.status != state.status
+                overtaken = spot.overtaken or changed.status is not state.status
                 yield Move(action, self._mid(changed, spot.told, point, moved=True, overtaken=overtaken))
         for rival in (Rival(), Overtaken(state.rollout.interval)):
             changed, told = self._led_by_another(state, spot.told, getattr(rival, "seconds", None))
             if told != spot.told or not self._ones.alike(changed, state):
-                overtaken = spot.overtaken or changed.status != state.status
+                overtaken = spot.overtaken or changed.status is not state.status
                 yield Move(rival, self._mid(changed, told, point, moved=True, overtaken=overtaken))
 
     def _stale(self, spot: Spot, point: Point) -> Iterator[Move]:
@@ -295,7 +295,7 @@ class Model:
             return
         if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
             yield Move(ThenBlind(), self._ended(state, told, following, moved=spot.moved, stale=old, blind=True))
-        if state.status != old.status:
+        if state.status is not old.status:
             yield Move(ThenForgetful(), self._ended(state, told, following, moved=spot.moved, stale=old))
 
     def _answered(self, state: State, told: frozenset[str], point: Point) -> tuple[State, frozenset[str], object]:
@@ -347,7 +347,8 @@ class Model:
     ) -> Spot:
         ones, rule = self._ones, rule if rule in WAITS else None
         resting = rebased(Resting(state, told, wake, stale, remembered))
-        state, stale, memory = ones.state(resting.state), resting.stale, ones.memory(resting.remembered)
+        state, memory = ones.state(resting.state), ones.memory(resting.remembered)
+        stale = resting.stale and ones.state(resting.stale)
         told, wake = ones.one(resting.told), ones.one(resting.wake)
         mark = hash((ones.mark(state), id(told), id(wake), stale and ones.mark(stale), blind, id(memory), id(rule)))
         return Spot(mark, state, told, None, wake, stale, blind, memory, rule)
@@ -375,9 +376,10 @@ def _broken(spot: Spot, point: Point, after_it: State) -> Found | None:
     request = point.request
     if isinstance(request, Publish):
         return None
-    of = request.status if isinstance(request, Commit) else request.effect  # type: ignore[union-attr]
+    is_commit = isinstance(request, Commit)
+    of = request.status if is_commit else request.effect  # type: ignore[union-attr]
     decision = point.decision
-    if decision.because.rule in {Rule.IDLE, Rule.GONE}:
+    if decision.because.rule in _NOTHING_TO_DO:
         return Found("I12", "an idle cycle does nothing", f"{of} in a cycle with nothing to do")
     moment = Moment(
         before=_under(point.seen.rollout, spot.state),
@@ -388,13 +390,16 @@ def _broken(spot: Spot, point: Point, after_it: State) -> Found | None:
         decision=decision,
         asked=point.asked,
     )
-    told = tuple(notice for notice in spot.state.status.outbox if notice.key in spot.told)
+    told = tuple([notice for notice in spot.state.status.outbox if notice.key in spot.told])
     history = [Record(time=spot.state.now, state=spot.state, notices=told)]
-    for invariant in EACH_WRITE:
+    for invariant in EACH_COMMIT if is_commit else EACH_EFFECT:
         found = invariant.broken(moment, history)
         if found is not None:
             return Found(invariant.name, invariant.text, found)
     return None
+
+
+_NOTHING_TO_DO = frozenset({Rule.IDLE, Rule.GONE})
 
 
 def _under(rollout: Rollout, state: State) -> State:

@@ -17,9 +17,11 @@ import re
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from canarycore._notices import Notice
 from canarycore._phases import Phase
+from canarycore._record import record
 from canarycore.testing.verify._process import Remembered
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ _EARLY = 1e-6
 _TIME_IN_KEY = re.compile(r"@(-?[0-9.e+-]+)/")
 
 
-@frozen
+@record
 class Resting:
     """The world between two cycles, and what the process knows: when to look again, and what it remembers."""
 
@@ -61,10 +63,10 @@ def rebased(resting: Resting) -> Resting:
         seconds = -status.analysed_at
         names = _names(state, stale)
         state = _moved(state, seconds, names)
-        told = frozenset(_renamed(key, names) for key in told)
+        told = frozenset([_renamed(key, names) for key in told])
         wake += seconds
         stale = None if stale is None else _moved(stale, seconds, names)
-        memory = Remembered(published=frozenset(_renamed(key, names) for key in memory.published))
+        memory = Remembered(published=frozenset([_renamed(key, names) for key in memory.published]))
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:
@@ -98,8 +100,12 @@ def _renamed(key: str, names: dict[str, str]) -> str:
 
 
 def _moved(state: State, seconds: float, names: dict[str, str]) -> State:
-    status = state.status
-    outbox = tuple([evolve(notice, key=_renamed(notice.key, names)) for notice in status.outbox])
+    outbox = tuple(
+        [
+            Notice(told.tell, _renamed(told.key, names), told.phase, told.names, told.args)
+            for told in state.status.outbox
+        ]
+    )
     moved = state.shifted(seconds)
     return moved.but(status=moved.status.but(outbox=outbox)) if outbox else moved
 
@@ -123,17 +129,23 @@ def _repolled(memory: Remembered, old: int, new: int) -> Remembered:
 
 def recent(memory: Remembered, state: State) -> Remembered:
     """Without what can be of no use any more: answers of other polls, notices that are told no more."""
-    status, poll = state.status, _poll(state, state.rollout)
-    stem = f"@{status.analysed_at}/{status.phase.value}"
-    owed = {notice.key for notice in status.outbox}
-    if not memory.asked and memory.published <= owed:
+    status, asked, published = state.status, memory.asked, memory.published
+    if not asked and not published:
         return memory
-    asked = tuple((question, answer) for question, answer in memory.asked if f"{stem}#{poll}/" in question.key)
+    owed = {notice.key for notice in status.outbox}
+    if not asked and published <= owed:
+        return memory
+    poll, stem = _poll(state, state.rollout), f"@{status.analysed_at}/{status.phase._value_}"
+    asked = tuple([(question, answer) for question, answer in asked if f"{stem}#{poll}/" in question.key])
     published = frozenset(
-        key
-        for key in memory.published
-        if key in owed or (f"{stem}/" in key and ("#" not in key or key.endswith(f"#{poll}")))
+        [
+            key
+            for key in published
+            if key in owed or (f"{stem}/" in key and ("#" not in key or key.endswith(f"#{poll}")))
+        ]
     )
+    if asked == memory.asked and published == memory.published:
+        return memory
     return Remembered(asked, published)
 
 
@@ -142,9 +154,9 @@ def _cut(state: State, rollout: Rollout) -> State:
     long, jump = rollout.progress_deadline + (1 + JUMP) * rollout.interval, JUMP * rollout.interval
     target, primary = _cut_pods(state, state.target, "target", long), _cut_pods(state, state.primary, "primary", long)
     times: dict[str, float] = {}
-    if status.drain_until < now - jump:
+    if LONG_AGO != status.drain_until < now - jump:
         times["drain_until"] = LONG_AGO
-    if status.since is not None:
+    if status.since is not None and status.since < now - jump:
         steady = all(pods is not None and pods.changed == LONG_AGO for pods in (target, primary))
         oldest = now - (jump if steady and status.phase is not Phase.TERMINATING else long)
         if status.since < oldest:

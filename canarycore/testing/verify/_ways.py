@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from canarycore.testing.verify._explore import Graph, key
+from canarycore.testing.verify._explore import Graph
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from canarycore.testing.verify._model import Move, Spot
     from canarycore.testing.verify._steps import Step
 
@@ -43,34 +45,36 @@ class Ways:
         """A shortest way from a start: each node and the step taken there."""
         way: list[tuple[int, Step]] = []
         while (parent := self.parents[node]) != _START:
-            way.append((parent, self._move(parent, node).step))
+            step = next(move.step for child, move in self._moves(parent, node) if child == node)
+            way.append((parent, step))
             node = parent
         return way[::-1]
 
     def spot(self, node: int) -> Spot:
         """Where this node is: found by going there from the nearest spot that is still known."""
-        way = []
-        while node not in self._spots:
-            if self.parents[node] == _START:
-                self._spots[node] = self.graph.model.starts()[node]
-                break
-            way.append(node)
-            node = self.parents[node]
-        while way:
-            child = way.pop()
-            spot = self._move(node, child).to
-            if len(self._spots) == _MOST_SPOTS:
-                self._spots.clear()
-            self._spots[child], node = spot, child
-        return self._spots[node]
+        spots, way = self._spots, [node]
+        while way[-1] not in spots and self.parents[way[-1]] != _START:
+            way.append(self.parents[way[-1]])
+        if way[-1] not in spots:
+            spots.update(enumerate(self.graph.model.starts()))
+        while len(way) > 1:
+            parent = way.pop()
+            for child, move in self._moves(parent, way[-1]):
+                spots[child] = move.to
+                if child == way[-1]:
+                    break
+        found = spots[node]
+        if len(spots) > _MOST_SPOTS:
+            spots.clear()
+        return found
 
-    def _move(self, parent: int, child: int) -> Move:
+    def _moves(self, parent: int, child: int) -> Iterator[tuple[int, Move]]:
+        """What follows a node, free or not as this child is."""
         graph, spot = self.graph, self.spot(parent)
-        free = graph.left(parent) == graph.left(child)
-        for move in graph.model.free(spot) if free else graph.model.faults(spot):
-            if key(move.to.mark, graph.kept[child]) == graph.keys[child]:
-                return move
-        raise AssertionError("an edge has a move")
+        free, follows = graph.model.free(spot), graph.follows(parent)
+        if graph.left(parent) == graph.left(child):
+            return zip(follows, free, strict=False)
+        return zip(follows[len(free) :], graph.model.faults(spot), strict=False)
 
 
 _MOST_SPOTS = 100_000

@@ -10,7 +10,7 @@ from canarycore_mesh._queries import built_in, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 APISIX_ROUTE = Kind("apisix.apache.org", "v2", "ApisixRoute", "apisixroutes")
 
@@ -26,7 +26,7 @@ _NO_ERROR = 'code!~"5.."'
 class Apisix(Mesh):
     """Provider `apisix`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         success_rate("apisix_http_status", _ROUTE, _NO_ERROR, good=_NO_ERROR),
         percentile_99("apisix_http_latency_bucket", 'type=~"request"', _ROUTE),
     )

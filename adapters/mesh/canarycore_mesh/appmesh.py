@@ -34,7 +34,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from canarycore import Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta2", "VirtualNode", "virtualnodes")
 VIRTUAL_ROUTER = Kind("appmesh.k8s.aws", "v1beta2", "VirtualRouter", "virtualrouters")
@@ -55,8 +55,8 @@ _ONLY_CANARY = 100
 class AppMesh(Mesh):
     """Provider `appmesh:v1beta2`."""
 
-    queries = QUERIES
-    before_pods = frozenset({VIRTUAL_NODE})
+    queries: Queries = QUERIES
+    before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         nodes = (ref(VIRTUAL_NODE, asked, name) for name in (asked.primary, asked.canary_service))

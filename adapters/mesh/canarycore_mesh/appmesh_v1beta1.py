@@ -28,7 +28,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from canarycore import Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualNode", "virtualnodes")
 VIRTUAL_SERVICE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualService", "virtualservices")
@@ -39,8 +39,8 @@ _ONLY_CANARY = 100
 class AppMeshV1Beta1(Mesh):
     """Provider `appmesh`, as Flagger has it, and `appmesh:v1beta1`."""
 
-    queries = QUERIES
-    before_pods = frozenset({VIRTUAL_NODE})
+    queries: Queries = QUERIES
+    before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         nodes = (ref(VIRTUAL_NODE, asked, name) for name in (asked.apex, asked.primary, asked.canary_service))

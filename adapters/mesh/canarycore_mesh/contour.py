@@ -21,7 +21,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from canarycore import Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 HTTP_PROXY = Kind("projectcontour.io", "v1", "HTTPProxy", "httpproxies")
 
@@ -34,7 +34,7 @@ _LINKERD = "l5d-dst-override"
 class Contour(Mesh):
     """Provider `contour`."""
 
-    queries = of_envoy('envoy_cluster_name=~"{{ namespace }}_{{ service }}-canary_[0-9a-zA-Z-]+"')
+    queries: Queries = of_envoy('envoy_cluster_name=~"{{ namespace }}_{{ service }}-canary_[0-9a-zA-Z-]+"')
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         return (ref(HTTP_PROXY, asked, asked.apex),)

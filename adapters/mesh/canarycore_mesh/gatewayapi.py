@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from canarycore import Affinity, Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 GROUP = "gateway.networking.k8s.io"
 GATEWAY = {"group": GROUP, "kind": "Gateway"}
@@ -61,10 +61,10 @@ _TO_CANARY = "RequestMirror"
 class GatewayApi(Mesh):
     """Provider `gatewayapi:v1`."""
 
-    queries = OF_THE_APP
+    queries: Queries = OF_THE_APP
     milliseconds = SECONDS
-    kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
-    statuses = frozenset({kind})
+    kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
+    statuses: frozenset[Kind] = frozenset({kind})
     newer = True
     """Whether the route has timeouts, CORS and the primary's cookie."""
 
@@ -156,8 +156,8 @@ class GatewayApi(Mesh):
 class GatewayApiV1Beta1(GatewayApi):
     """Provider `gatewayapi:v1beta1`."""
 
-    kind = Kind(GROUP, "v1beta1", "HTTPRoute", "httproutes")
-    statuses = frozenset({kind})
+    kind: Kind = Kind(GROUP, "v1beta1", "HTTPRoute", "httproutes")
+    statuses: frozenset[Kind] = frozenset({kind})
     newer = False
 
 

@@ -14,7 +14,7 @@ from canarycore_mesh._queries import of_envoy
 from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries
 
 UPSTREAM = Kind("gloo.solo.io", "v1", "Upstream", "upstreams")
 ROUTE_TABLE = Kind("gateway.solo.io", "v1", "RouteTable", "routetables")
@@ -29,7 +29,9 @@ _SETTINGS = (
 class Gloo(Mesh):
     """Provider `gloo`."""
 
-    queries = of_envoy('envoy_cluster_name=~"{{ namespace }}-{{ target }}-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+"')
+    queries: Queries = of_envoy(
+        'envoy_cluster_name=~"{{ namespace }}-{{ target }}-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+"'
+    )
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         settings = _settings_from(asked)

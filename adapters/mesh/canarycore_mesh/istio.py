@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from canarycore import Affinity, Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "VirtualService", "virtualservices")
 DESTINATION_RULE = Kind("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules")
@@ -63,7 +63,7 @@ _NO_ERROR = 'response_code!~"5.*"'
 class Istio(Mesh):
     """Provider `istio`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         success_rate("istio_requests_total", *_WORKLOAD, _NO_ERROR, good=_NO_ERROR),
         percentile_99("istio_request_duration_milliseconds_bucket", *_WORKLOAD),
     )

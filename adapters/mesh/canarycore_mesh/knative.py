@@ -16,7 +16,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
 
@@ -29,8 +29,8 @@ WHERE = "spec.targetRef"
 class Knative(Mesh):
     """Provider `knative`."""
 
-    queries = of_envoy('envoy_cluster_name=~"{{ namespace }}/{{ route }}"')
-    statuses = frozenset({SERVICE})
+    queries: Queries = of_envoy('envoy_cluster_name=~"{{ namespace }}/{{ route }}"')
+    statuses: frozenset[Kind] = frozenset({SERVICE})
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         return (_target(asked),)

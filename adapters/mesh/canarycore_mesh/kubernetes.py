@@ -13,7 +13,7 @@ from canarycore_mesh._queries import PODS, built_in, percentile_99, success_rate
 from canarycore_runtime.mesh import Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 _NO_ERROR = 'status!~"5.*"'
 
@@ -30,7 +30,7 @@ SECONDS = 1000.0
 class Kubernetes(Mesh):
     """Provider `kubernetes`."""
 
-    queries = OF_THE_APP
+    queries: Queries = OF_THE_APP
     milliseconds = SECONDS
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:

@@ -10,7 +10,7 @@ from canarycore_mesh._queries import of_envoy
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 TRAFFIC_ROUTE = Kind("kuma.io", "v1alpha1", "TrafficRoute", "trafficroutes", namespaced=False)
 
@@ -21,7 +21,7 @@ _SERVICE = "kuma.io/service"
 class Kuma(Mesh):
     """Provider `kuma`."""
 
-    queries = of_envoy('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
+    queries: Queries = of_envoy('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         return (ref(TRAFFIC_ROUTE, asked, asked.apex),)

@@ -14,7 +14,7 @@ from canarycore_mesh._queries import built_in, mean, success_rate
 from canarycore_runtime.mesh import SWITCHED_OFF, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 _INGRESS = ('namespace="{{ namespace }}"', 'ingress="{{ ingress }}"', 'canary!=""')
 _NO_ERROR = 'status!~"5.*"'
@@ -27,7 +27,7 @@ _VALUES = {"exact": "canary-by-header-value", "regex": "canary-by-header-pattern
 class Nginx(Mesh):
     """Provider `nginx`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         success_rate("nginx_ingress_controller_requests", *_INGRESS, _NO_ERROR, good=_NO_ERROR),
         mean(f"{_TIMES}_sum", f"{_TIMES}_count", *_INGRESS),
     )

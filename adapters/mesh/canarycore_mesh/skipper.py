@@ -19,7 +19,7 @@ from canarycore_runtime.mesh import Mesh
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 _WEIGHTS = "zalando.org/backend-weights"
 _PREDICATE = "zalando.org/skipper-predicate"
@@ -35,7 +35,7 @@ _WINDOW = "[{{ interval }}]"
 class Skipper(Mesh):
     """Provider `skipper`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         f'sum(rate({_ANSWERS}{{{_ROUTE},code!~"5..",le="+Inf"}}{_WINDOW})) / '
         f'sum(rate({_ANSWERS}{{{_ROUTE},le="+Inf"}}{_WINDOW})) * 100',
         f"sum(rate({_TIMES}_sum{{{_ROUTE}}}{_WINDOW})) / sum(rate({_TIMES}_count{{{_ROUTE}}}{_WINDOW})) * 1000",

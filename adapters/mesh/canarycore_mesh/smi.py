@@ -14,7 +14,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 GROUP = "split.smi-spec.io"
 
@@ -35,7 +35,7 @@ _NO_ERROR = 'response_code!~"5.*"'
 class _Smi(Mesh):
     """weight: how the version writes a weight."""
 
-    queries = Istio.queries
+    queries: Queries = Istio.queries
     kind: Kind
     weight: Callable[[int], int | str] = int
 
@@ -70,26 +70,26 @@ def _annotations(asked: Asked) -> dict[str, str]:
 class SmiV1Alpha1(_Smi):
     """Provider `smi:v1alpha1`."""
 
-    kind = Kind(GROUP, "v1alpha1", "TrafficSplit", "trafficsplits")
-    weight = str  # a quantity
+    kind: Kind = Kind(GROUP, "v1alpha1", "TrafficSplit", "trafficsplits")
+    weight: Callable[[int], int | str] = str  # a quantity
 
 
 class SmiV1Alpha2(_Smi):
     """Provider `smi:v1alpha2`."""
 
-    kind = Kind(GROUP, "v1alpha2", "TrafficSplit", "trafficsplits")
+    kind: Kind = Kind(GROUP, "v1alpha2", "TrafficSplit", "trafficsplits")
 
 
 class SmiV1Alpha3(_Smi):
     """Provider `smi:v1alpha3`."""
 
-    kind = Kind(GROUP, "v1alpha3", "TrafficSplit", "trafficsplits")
+    kind: Kind = Kind(GROUP, "v1alpha3", "TrafficSplit", "trafficsplits")
 
 
 class Linkerd(SmiV1Alpha1):
     """Provider `linkerd`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         success_rate("response_total", *_DEPLOYMENT, _NO_FAILURE, _INBOUND, good=_NO_FAILURE),
         percentile_99("response_latency_ms_bucket", *_DEPLOYMENT, _INBOUND),
     )
@@ -98,7 +98,7 @@ class Linkerd(SmiV1Alpha1):
 class OpenServiceMesh(SmiV1Alpha2):
     """Provider `osm`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         success_rate("osm_request_total", *_DESTINATION, _NO_ERROR, good=_NO_ERROR),
         percentile_99("osm_request_duration_ms_bucket", *_DESTINATION),
     )

@@ -10,7 +10,7 @@ from canarycore_mesh._queries import built_in, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
 
 TRAEFIK_SERVICE = Kind("traefik.io", "v1alpha1", "TraefikService", "traefikservices")
 
@@ -22,7 +22,7 @@ _NO_ERROR = 'code!~"5.."'
 class Traefik(Mesh):
     """Provider `traefik`."""
 
-    queries = built_in(
+    queries: Queries = built_in(
         success_rate(_TIMES, _SERVICE, _NO_ERROR, 'le="+Inf"', good=_NO_ERROR),
         f"{percentile_99(_TIMES, _SERVICE)} * 1000",
     )

@@ -21,13 +21,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
+from canarycore import CheckKind
 from canarycore.manifest import dump
 
 if TYPE_CHECKING:
-    from canarycore import CheckKind, Rollout, Routes
+    from canarycore import Rollout, Routes
     from canarycore.manifest import Canary
 
 Json = dict[str, Any]
+
+Queries = Mapping[CheckKind, str]
+"""PromQL of the built-in checks, with the variables of templates."""
 
 SWITCHED_OFF = {
     "helm.toolkit.fluxcd.io/driftDetection": "disabled",
@@ -150,7 +154,7 @@ def _spec(asked: Asked) -> Json:
 class Mesh(Protocol):
     """One mesh or ingress. Each is an entry point of `canarycore.meshes`, under the names that manifests give it."""
 
-    queries: Mapping[CheckKind, str]
+    queries: Queries
     """The built-in metrics' queries, as Go templates."""
 
     milliseconds: float = 1.0

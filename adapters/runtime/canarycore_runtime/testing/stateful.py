@@ -38,7 +38,7 @@ class RouterMachine(RolloutMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
 
     def router(self) -> Router:
         """A new adapter on the data plane of this series."""

@@ -12,7 +12,7 @@ import json
 import time
 from contextlib import AsyncExitStack, suppress
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -35,9 +35,13 @@ from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.kubelet import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from canarycore.errors import Problem
     from tests.conformance.driver import Done
     from tests.controlplane.plane import Plane
+
+T = TypeVar("T")
 
 FAKES = "http://fakes"
 """What stands in traces for the scripted servers."""
@@ -49,6 +53,9 @@ BUSY = 60
 SETTLING = 20.0
 """Seconds within which the platform follows what is asked of it."""
 
+PATIENCE = 60.0
+"""Seconds (of the wall clock) within which one look or action is over; then the stage says what it waits for."""
+
 API_GROUP = "/apis/flagger.app/v1beta1"
 
 
@@ -58,28 +65,42 @@ class ClusterDriver:
     def __init__(self, trace: Trace, plane: Plane) -> None:
         self._runner = asyncio.Runner()
         self._stage = Stage(trace, plane)
-        self.refused: tuple[Problem, ...] = self._runner.run(self._stage.begin())
+        try:
+            self.refused: tuple[Problem, ...] = self._within(self._stage.begin())
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def stand(self) -> Stand:
         return self._stage.stand
 
     def tick(self, done: Done) -> bool:
-        return self._runner.run(self._stage.tick(done))
+        return self._within(self._stage.tick(done))
 
     def settle(self) -> None:
-        self._runner.run(self._stage.now_until(lambda: False))
+        self._within(self._stage.now_until(lambda: False))
 
     def act(self, action: Json) -> tuple[Problem, ...]:
-        return self._runner.run(self._stage.act(action))
+        return self._within(self._stage.act(action))
 
     def take(self) -> list[Step]:
         steps, self._stage.steps = self._stage.steps, []
         return steps
 
     def close(self) -> None:
-        self._runner.run(self._stage.end())
+        self._within(self._stage.end())
         self._runner.close()
+
+    def _within(self, work: Coroutine[Any, Any, T]) -> T:
+        """Nothing hangs: what is not over in time fails, and says what it was at."""
+        try:
+            return self._runner.run(asyncio.wait_for(work, PATIENCE))
+        except TimeoutError:
+            told = "; ".join(map(str, self._stage.steps[-3:])) or "nothing"
+            raise AssertionError(
+                f"{self._stage.trace.name} is {self._stage.doing} for {PATIENCE:g} s, at {self.stand}, after {told}"
+            ) from None
 
 
 @define(eq=False)
@@ -90,6 +111,7 @@ class Stage:
     plane: Plane
     steps: list[Step] = field(factory=list)
     stand: Stand = Stand("")
+    doing: str = "starting"
     prometheus: Prometheus = field(init=False)
     hooks: Hooks = field(init=False)
     rules: tuple[Json, ...] = field(init=False)
@@ -107,6 +129,7 @@ class Stage:
     _first_seen: dict[Any, float] = field(factory=dict)
     _expected: dict[tuple[tuple[str, str], str, str], int] = field(factory=dict)
     _templates: dict[str, list[str]] = field(factory=dict)
+    _missing: dict[str, str] = field(factory=dict)
     _driver: Driver | None = None
     _cluster: Cluster | None = None
     _canaries: Canaries | None = None
@@ -122,6 +145,7 @@ class Stage:
         """Put everything there, and start the controller."""
         api, namespace = self.plane.api, self.trace.namespace
         await self._serve()
+        self.doing = "waiting for the last trace's namespace to go"
         await asyncio.to_thread(eventually, lambda: api.get(f"/api/v1/namespaces/{namespace}") is None)
         api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         await self._pods_as_scripted()
@@ -131,6 +155,7 @@ class Stage:
 
     async def end(self) -> None:
         """Nothing is left but the namespace, which is going."""
+        self.doing = "ending"
         await self._process.aclose()
         await self._servers.aclose()
         self.plane.kubelet.rules()
@@ -141,6 +166,7 @@ class Stage:
 
     async def _start(self) -> tuple[Problem, ...]:
         """A new process of the controller, that knows nothing."""
+        self.doing = "starting the controller"
         await self._process.aclose()
         enter = self._process.enter_async_context
         client = await enter(connect(str(self.plane.kubeconfig())))
@@ -208,6 +234,7 @@ class Stage:
         assert self._driver is not None
         await self._settled()
         self._asks = self._flagger_asks_for_rollbacks()
+        self.doing = "waiting for a cycle of the controller"
         try:
             rest = await self._driver.drive()
         except LookAgainError:
@@ -225,6 +252,7 @@ class Stage:
 
     async def _settled(self) -> None:
         """The platform has followed, and the caches know."""
+        self.doing = "waiting for workloads and caches"
         await self._pods_as_scripted()
         self._revisions_as_knative_makes_them()
         await asyncio.to_thread(eventually, self._has_followed, SETTLING, lambda: "workloads that do not follow")
@@ -254,8 +282,10 @@ class Stage:
             wanted, made = body["spec"]["replicas"], status.get("updatedReplicas", 0)
             there, ready = status.get("replicas", 0), status.get("availableReplicas", 0)
         if self._is_ready(body):
+            self._missing.pop(body["metadata"]["name"], None)
             return made == wanted == there == ready
-        return wanted == 0 or (made > 0 and ready == 0)
+        self._missing[body["metadata"]["name"]] = self._rule_of(body)["mode"]
+        return wanted == 0 or (made > 0 and ready <= there - made)
 
     def _caches_know(self) -> bool:
         assert self._cluster is not None
@@ -295,13 +325,16 @@ class Stage:
         return not after or (since is not None and self._now >= since + after)
 
     def _is_ready(self, body: Json) -> bool:
+        rule = self._rule_of(body)
+        if rule and body["spec"].get("replicas", 1):
+            self._first_seen.setdefault(("rule", rule["name"], rule.get("image", "")), self._now)
+        return not rule or (rule["mode"] == "ready" and self._waited(rule))
+
+    def _rule_of(self, body: Json) -> Json:
+        """The first that fits; {} where there is none."""
         images = " ".join(one.get("image", "") for one in body["spec"]["template"]["spec"]["containers"])
-        for rule in self.rules:
-            if rule["name"] == body["metadata"]["name"] and rule.get("image", "") in images:
-                if body["spec"].get("replicas", 1):
-                    self._first_seen.setdefault(("rule", rule["name"], rule.get("image", "")), self._now)
-                return rule["mode"] == "ready" and self._waited(rule)
-        return True
+        fits = (one for one in self.rules if one["name"] == body["metadata"]["name"] and one.get("image", "") in images)
+        return next(fits, {})
 
     def _revisions_as_knative_makes_them(self) -> None:
         """A Revision of each template, ready at once."""
@@ -451,19 +484,28 @@ class Watched(Wrapped):
 
 
 class Timed(Wrapped):
-    """The workloads: the platform's times are taken for ours."""
+    """The workloads: the platform's times are taken for ours, and where pods are not ready its status is as scripted.
+
+    A recording's cluster has no old pods beside new ones that are not ready, and gives up when the script says so.
+    """
 
     async def observe(self, rollout: Any) -> Any:
-        found = await self.inner.observe(rollout)
-        return evolve(found, target=self._timed("target", found.target), primary=self._timed("primary", found.primary))
+        found, name = await self.inner.observe(rollout), rollout.target.name
+        target, primary = self._scripted(name, found.target), self._scripted(f"{name}-primary", found.primary)
+        return evolve(found, target=target, primary=primary)
 
-    def _timed(self, side: str, workload: Any) -> Any:
+    def _scripted(self, name: str, workload: Any) -> Any:
         if workload is None:
             return None
+        mode = self.stage._missing.get(name)
+        if mode and workload.desired:
+            stuck = f'deployment "{name}" exceeded its progress deadline' if mode == "stuck" else ""
+            wanted, since = workload.desired, -inf  # the same at each look, as the time of the first is what counts
+            workload = evolve(workload, updated=wanted, total=wanted, ready=0, stuck=stuck, unready_since=since)
         if workload.unready_since is None:
             return workload
-        since = self.stage._first_seen.setdefault((side, workload.revision, workload.unready_since), self.stage._now)
-        return evolve(workload, unready_since=since)
+        key = (name, workload.revision, workload.unready_since)
+        return evolve(workload, unready_since=self.stage._first_seen.setdefault(key, self.stage._now))
 
 
 class InOrder(Wrapped):

@@ -49,8 +49,8 @@ ROWS: tuple[tuple[str, Row], ...] = (
     ("D29", only_ours(Tell.SCALED_BY_HAND)),
     ("D30", same_words(
         (r"error unmarshaling result: .*, '(.*)'$", r"error unmarshaling result: '\1'"),
-        (r"^Metric template (\S+) error: .*not found.*", r"metric template \1 not found"),
-        (r"^Metric query failed for \S+: (metric template \S+ not found)$", r"\1"),
+        (r"^(?:Metric query failed for \S+: m|M)etric template (\S+?)(?: error: .*)? not found$",
+         r"metric template \1 not found"),
         (r"^(Error checking metric providers): .*", r"\1"),
         (r"(deployment|daemonset|service) (\S+) get query error: .*not found", r"\1 \2 not found: waiting for it"),
     )),

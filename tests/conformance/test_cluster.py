@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.cluster import ClusterDriver
-from tests.conformance.conftest import EXTRA
 from tests.conformance.trace import Trace
 from tests.conformance.verdict import judge
 from tests.controlplane.plane import Plane
@@ -19,8 +18,6 @@ pytestmark = pytest.mark.cluster
 def test_a_trace_tells_the_same_story_on_a_cluster(
     folder: Path, plane: Plane, record_property: Callable[[str, object], None]
 ):
-    if folder.parent == EXTRA:
-        pytest.skip("made for the simulated cluster, whose workloads and scripts take what no API server does")
     drivers: list[ClusterDriver] = []
 
     def driver(trace: Trace) -> ClusterDriver:

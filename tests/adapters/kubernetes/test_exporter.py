@@ -1,0 +1,82 @@
+"""What Prometheus scrapes is what it claims to be: statuses, weights, outcomes and how long a rollout took."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from canarycore import Because, Decision, Phase, Reason, Rest, Rollout, Rule, Rung, Seen, Status, TargetRef, World
+from canarycore.errors import WorldError
+from canarycore_kubernetes.exporter import Exporter
+from canarycore_runtime.runner import Turn
+
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+PLACE = {"name": "podinfo", "namespace": "test"}
+
+
+@pytest.fixture
+def exporter():
+    return Exporter(version="1.0.0", provider="istio")
+
+
+def tell(exporter, before, after, *, late=0.0, troubles=()):
+    """A look at the rollout that leads from one status to another."""
+    because = Because(Rule.NOTED, before.phase, after.phase)
+    rest = Rest(Decision(after, (), None, because), None, (), troubles)
+    exporter.told(Turn("test/podinfo", Seen(ROLLOUT, before, World(now=0.0)), rest, late))
+
+
+def value(exporter, sample, **labels):
+    return exporter.registry.get_sample_value(sample, labels or PLACE)
+
+
+@pytest.mark.parametrize(
+    ("phase", "status"),
+    [(phase, 2 if phase is Phase.FAILED else phase in (Phase.INITIALIZED, Phase.SUCCEEDED)) for phase in Phase],
+)
+def test_a_status_is_1_where_a_rollout_ended_well_2_where_it_failed_and_0_in_between(exporter, phase, status):
+    tell(exporter, Status(), Status(phase=phase, since=0.0))
+    assert value(exporter, "flagger_canary_status") == status
+
+
+def test_both_weights_are_told_and_add_up(exporter):
+    status = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=30))
+    tell(exporter, status, status)
+    told = [
+        value(exporter, "flagger_canary_weight", workload=name, namespace="test")
+        for name in ("podinfo", "podinfo-primary")
+    ]
+    assert told == [30, 70]
+
+
+@pytest.mark.parametrize(
+    ("phase", "counter"), [(Phase.SUCCEEDED, "successes"), (Phase.FAILED, "failures")], ids=["good", "bad"]
+)
+@pytest.mark.parametrize(("reason", "analysis"), [(Reason.SKIPPED, "skipped"), (Reason.CHECKS, "completed")])
+def test_a_rollout_counts_once_by_its_end_and_lasts_from_its_start(exporter, phase, counter, reason, analysis):
+    idle = Status(phase=Phase.SUCCEEDED, since=5.0)
+    climbing = Status(phase=Phase.PROGRESSING, since=100.0)
+    ended = Status(phase=phase, since=340.0, reason=reason)
+    for before, after in ((idle, climbing), (climbing, evolve(climbing, rung=Rung(weight=50))), (climbing, ended)):
+        tell(exporter, before, after)
+    tell(exporter, ended, ended)
+    labels = PLACE | {"deployment_strategy": "canary", "analysis_status": analysis}
+    assert value(exporter, f"flagger_canary_{counter}_total", **labels) == 1
+    assert value(exporter, "flagger_canary_duration_seconds_sum") == 240
+    assert value(exporter, "flagger_canary_duration_seconds_count") == 1
+
+
+def test_a_late_look_and_one_that_met_trouble_are_counted(exporter):
+    status = Status(phase=Phase.PROGRESSING, since=0.0)
+    tell(exporter, status, status, late=0.5)
+    tell(exporter, status, status, late=3.0, troubles=(WorldError("no answer"),))
+    assert value(exporter, "canarycore_intervals_missed_total") == 1
+    assert value(exporter, "canarycore_troubles_total") == 1
+
+
+def test_a_canary_that_is_gone_is_told_of_no_more(exporter):
+    status = Status(phase=Phase.PROGRESSING, since=0.0)
+    tell(exporter, status, status)
+    exporter.forget(ROLLOUT)
+    assert value(exporter, "flagger_canary_status") is None
+    assert value(exporter, "flagger_canary_weight", workload="podinfo", namespace="test") is None

@@ -14,18 +14,22 @@ import pytest
 
 from canarycore_kubernetes.client import Client, connect
 from canarycore_kubernetes.cluster import Cluster
-from tests.controlplane import crds
+from tests.controlplane import crds, rights
 from tests.controlplane.api import Access, Api, Json
 from tests.controlplane.binaries import Missing, binaries
 from tests.controlplane.plane import Plane
 from tests.controlplane.plane import plane as started
 from tests.controlplane.proxy import Proxy, proxied
 
+LAST = "test_role.py"
+"""Looks back on what the others did."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("cluster")
+    items.sort(key=lambda item: item.path.name == LAST)
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +70,12 @@ def kubeconfig(plane: Plane) -> Path:
 def access_of(plane: Plane, namespace: str) -> Callable[[list[Json]], Access]:
     """The access of a service account `controller` that may do what the rules of a ClusterRole say."""
     return lambda rules: plane.api.service_account(namespace, "controller", rules)
+
+
+@pytest.fixture
+def installed(plane: Plane, namespace: str) -> Callable[..., Access]:
+    """The access of a controller that was installed for these providers, with the rights that it is shipped with."""
+    return lambda *providers: rights.installed(plane.api, namespace, providers)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from canarycore_runtime import Runner
 from tests.cluster.patience import until
 from tests.conformance.conftest import SHARED, traces
 from tests.controlplane.api import Access
+from tests.controlplane.rights import installed
 
 AT_REST = {"Succeeded", "Failed"}
 
@@ -139,7 +140,7 @@ async def test_what_flagger_left_is_adopted_without_a_write(folder, plane, api):
     left.put(api)
     try:
         before = left.versions(api)
-        turns = await looked_at(left, api.access, plane)
+        turns = await looked_at(left, installed(api, left.namespace, [left.provider]), plane)
         assert [turn.rest.troubles for turn in turns if turn.rest.troubles] == []
         assert turns[-1].rest.decision.because.rule is Rule.IDLE
         written = changed(before, left.versions(api))

@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.lease import NAME as LEASE
 from tests.controlplane.api import eventually
 from tests.controlplane.background import in_background
+from tests.controlplane.rights import account
 
 LABELS = {"app": "podinfo"}
 PORTS = [{"name": "http", "containerPort": 9898}]
@@ -31,7 +31,6 @@ ANALYSIS = {
         {"name": "request-duration", "interval": "30s", "thresholdRange": {"max": 500}},
     ],
 }
-ELECTION = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "patch"]}
 MOST = 45
 """Requests that a whole rollout may cost after the start; Flagger takes 245."""
 
@@ -93,8 +92,8 @@ def prometheus():
 
 
 @pytest.fixture
-def access(access_of):
-    return access_of([*rules(["istio"]), ELECTION])
+def access(installed):
+    return installed("istio")
 
 
 @pytest.fixture
@@ -134,7 +133,7 @@ def scraped(port):
 
 
 def test_a_rollout_is_promoted_for_few_requests_and_idleness_costs_none(plane, api, namespace, access, start):
-    user = f"system:serviceaccount:{namespace}:controller"
+    user = account(namespace)
     api.create(target(namespace))
     port = free_port()
     controller = start(f"-port={port}")

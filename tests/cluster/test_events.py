@@ -19,6 +19,12 @@ from tests.controlplane.proxy import Fault, Harm
 
 
 @pytest.fixture
+def kubeconfig(plane, installed):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(installed(), "controller")
+
+
+@pytest.fixture
 def events(client):
     return Events(client, time.time)
 

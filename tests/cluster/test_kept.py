@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from contextlib import suppress
 from itertools import count
@@ -12,7 +13,6 @@ import pytest
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.client import Unreachable
 from canarycore_kubernetes.configs import CONFIGS
-from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SECRET
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.revision import without_defaults
@@ -20,9 +20,9 @@ from tests.cluster.workloads import IMAGES, ConfigBench, Requests, canary, confi
 
 
 @pytest.fixture
-def kubeconfig(plane, access_of):
+def kubeconfig(plane, installed):
     """The controller's, with the rights that it is installed with."""
-    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
+    return plane.kubeconfig(installed("knative"), "controller")
 
 
 @pytest.fixture
@@ -158,19 +158,23 @@ async def test_an_owner_that_comes_to_a_shared_config_meanwhile_stays_one(config
 async def test_two_earlier_revisions_are_kept_with_their_configs_and_no_more(configured):
     bench, revisions = configured, [(await configured.seen()).target.revision]
     for label in ("two", "three", "four"):
-        bench.patch(CONFIG_MAP, "env", {"data": {"key": label}})
-        await bench.caught_up(CONFIG_MAP, CONFIGS[CONFIG_MAP], "env")
+        await bench.change(CONFIG_MAP, "env", {"data": {"key": label}})
+        await bench.change(SECRET, "keys", {"data": {"key": base64.b64encode(label.encode()).decode()}})
         revisions.append(await bench.deploy(label))
         await bench.adapter.promote(bench.rollout, revisions[-1])
     assert (await bench.seen()).kept == (revisions[2], revisions[1])
     there = {body["metadata"]["name"] for body in bench.api.list(CONTROLLER_REVISION.path(bench.namespace))}
     assert there == {f"podinfo-primary-{revision}" for revision in revisions[1:3]}
-    kept = [
-        body
-        for body in bench.api.list(CONFIG_MAP.path(bench.namespace))
-        if "canarycore/kept-for" in body["metadata"].get("labels", {})
-    ]
-    assert sorted(body["data"]["key"] for body in kept) == ["three", "two"]
+    kept = {
+        kind: [
+            body["data"]["key"]
+            for body in bench.api.list(kind.path(bench.namespace))
+            if "canarycore/kept-for" in body["metadata"].get("labels", {})
+        ]
+        for kind in (CONFIG_MAP, SECRET)
+    }
+    assert sorted(kept[CONFIG_MAP]) == ["three", "two"]
+    assert sorted(base64.b64decode(key) for key in kept[SECRET]) == [b"three", b"two"]
     await bench.adapter.restore_primary(bench.rollout, revisions[1])
     assert holding(bench, CONFIG_MAP, "env-primary")["data"] == {"key": "two"}
 

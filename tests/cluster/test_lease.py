@@ -30,6 +30,12 @@ async def elected(leader, seconds=30):
 
 
 @pytest.fixture
+def kubeconfig(plane, installed):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(installed(), "controller")
+
+
+@pytest.fixture
 async def behind(plane, proxy):
     async with connect(str(plane.kubeconfig(proxy.access, "proxied"))) as client:
         yield client

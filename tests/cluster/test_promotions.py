@@ -6,15 +6,14 @@ import asyncio
 
 import pytest
 
-from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import DEPLOYMENT
 from tests.cluster.workloads import BY_HPA, HPA_BODY, PodBench, Requests, canary, initialised, opener
 
 
 @pytest.fixture
-def kubeconfig(plane, access_of):
+def kubeconfig(plane, installed):
     """The controller's, with the rights that it is installed with."""
-    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
+    return plane.kubeconfig(installed("knative"), "controller")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from canarycore_kubernetes.alerts import Alerts
 from canarycore_kubernetes.canaries import Canaries, Held
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.cluster import Cluster
+from canarycore_kubernetes.install import NAME
 from canarycore_kubernetes.sources import TemplateSources
 from canarycore_runtime.mesh import Asked
 from tests.cluster.patience import until
@@ -67,9 +68,9 @@ def adapter():
 
 
 @pytest.fixture
-async def allowed(plane, namespace, access_of):
-    """The test's namespace, as a service account sees it that may do no more than it needs."""
-    kubeconfig = plane.kubeconfig(access_of(RIGHTS), "controller")
+async def allowed(plane, namespace, api):
+    """The test's namespace, as a controller sees it that may do no more than it needs for this."""
+    kubeconfig = plane.kubeconfig(api.service_account(namespace, NAME, RIGHTS), "controller")
     async with connect(str(kubeconfig)) as client, Cluster(client, namespace=namespace) as cluster:
         yield cluster
 

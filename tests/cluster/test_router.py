@@ -15,6 +15,7 @@ from canarycore import Routes
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore.manifest import parse, resolve
 from canarycore_kubernetes.cluster import Cluster
+from canarycore_kubernetes.install import ROUTING
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE, SERVICE
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.packed import packed
@@ -25,7 +26,7 @@ from canarycore_runtime.mesh import Asked, Ref
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
-from tests.controlplane.plane import ADMIN
+from tests.controlplane.rights import account
 from tests.manifest.samples import shared
 
 SPLITTING = (
@@ -240,6 +241,13 @@ def put(provider, namespace, api):
             api.patch(f"{where}/status", {"status": body["status"]})
 
 
+@pytest.fixture
+def kubeconfig(request, plane, installed):
+    """The controller's, with the rights that it is installed with: for the provider of a contract, or for all."""
+    provider = getattr(request.cls, "provider", None)
+    return plane.kubeconfig(installed(*([provider] if provider else ROUTING)), "controller")
+
+
 class Contract(RouterContract):
     provider: str
 
@@ -312,7 +320,7 @@ async def test_an_advance_is_one_write_and_no_read(bench, plane):
     mark = plane.audit.mark()
     await bench.set_routes(None, Routes(weight=20))
     assert await bench.observe() == Routes(weight=20)
-    asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
+    asked = plane.audit.since(mark, user=account(bench.namespace))
     assert {verb: count for (verb, _), count in asked.items() if verb != "watch"} == {"patch": 1}
 
 
@@ -324,7 +332,7 @@ async def test_looking_at_routes_asks_nobody_and_reads_nothing_twice(bench, plan
     for _ in range(5):
         assert await bench.observe() == Routes(weight=20)
     assert not read
-    asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
+    asked = plane.audit.since(mark, user=account(bench.namespace))
     assert not [verb for verb, _ in asked if verb != "watch"]
 
 
@@ -335,7 +343,7 @@ async def test_another_process_finds_nothing_to_write(bench, plane, client):
         assert await bench.observe() == Routes(weight=20)
         mark = plane.audit.mark()
         await bench.set_routes(None, Routes(weight=20))
-        asked = plane.audit.since(mark, user=ADMIN, namespace=bench.namespace)
+        asked = plane.audit.since(mark, user=account(bench.namespace))
         assert not [verb for verb, _ in asked if verb in ("patch", "create")]
 
 
@@ -576,7 +584,7 @@ async def test_what_flagger_left_needs_no_write(name, namespace, cluster, api, p
         assert await bench.router.observe(bench.made) == Routes()
         mark = plane.audit.mark()
         await bench.router.set_routes(bench.made, Routes())
-        asked = plane.audit.since(mark, user=ADMIN, namespace=namespace)
+        asked = plane.audit.since(mark, user=account(namespace))
         assert not [verb for verb, _ in asked if verb in ("patch", "create")]
     finally:
         for where in bench.nowhere:

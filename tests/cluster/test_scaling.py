@@ -6,7 +6,6 @@ import pytest
 
 from canarycore import Routes
 from canarycore.errors import WorldError
-from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import CONFIG_MAP, DAEMON_SET, DEPLOYMENT, HPA, KNATIVE_SERVICE, SCALED_OBJECT
 from canarycore_kubernetes.names import CONTENTS, REVISION
 from canarycore_kubernetes.router import MeshRouter
@@ -28,9 +27,9 @@ from tests.cluster.workloads import (
 
 
 @pytest.fixture
-def kubeconfig(plane, access_of):
+def kubeconfig(plane, installed):
     """The controller's, with the rights that it is installed with."""
-    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
+    return plane.kubeconfig(installed("knative"), "controller")
 
 
 @pytest.fixture

@@ -113,6 +113,12 @@ def path(namespace, name="podinfo"):
     return CANARY.path(namespace, name)
 
 
+@pytest.fixture
+def kubeconfig(plane, installed):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(installed(), "controller")
+
+
 class TestCanaryStore(StatusStoreContract):
     @pytest.fixture
     async def bench(self, kubeconfig, api):

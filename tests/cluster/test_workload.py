@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from canarycore_kubernetes.install import rules
 from canarycore_kubernetes.kinds import DAEMON_SET, KNATIVE_SERVICE, SERVICE
 from canarycore_runtime.testing.contracts import WorkloadContract
 from tests.cluster.workloads import (
@@ -23,9 +22,9 @@ from tests.cluster.workloads import (
 
 
 @pytest.fixture
-def kubeconfig(plane, access_of):
+def kubeconfig(plane, installed):
     """The controller's, with the rights that it is installed with."""
-    return plane.kubeconfig(access_of(rules(["knative"])), "controller")
+    return plane.kubeconfig(installed("knative"), "controller")
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ class Api:
         return f"{root}{inside}/{plural}" + (f"/{meta['name']}" if named else "")
 
     def service_account(self, namespace: str, name: str, rules: Sequence[Json]) -> Access:
-        """A user of its own, who may do what `rules` (of a ClusterRole) allow, in all namespaces."""
+        """A user of its own, who may do what `rules` (of a ClusterRole) allow, in all namespaces, from now on."""
         meta = {"name": f"{namespace}-{name}"}
         subject = {"kind": "ServiceAccount", "namespace": namespace, "name": name}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": meta["name"]}
@@ -157,9 +157,21 @@ class Api:
         self.apply(
             {"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": meta, "roleRef": role, "subjects": [subject]}
         )
+        if rules:  # a role takes a moment
+            eventually(lambda: self._may(f"system:serviceaccount:{namespace}:{name}", rules[-1]))
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         token = self.request("POST", f"{self.path(account)}/token", request)["status"]["token"]
         return Access(self.access.server, token, self.access.authority)
+
+    def _may(self, user: str, rule: Json) -> bool:
+        """Whether a user has the rights of a rule of one group and resource; the server is asked for the last."""
+        plural, _, sub = rule["resources"][-1].partition("/")
+        of = {"group": rule["apiGroups"][-1], "resource": plural, "subresource": sub, "verb": rule["verbs"][-1]}
+        of["name"] = rule.get("resourceNames", [""])[-1]
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+        asked = {**review, "metadata": {}, "spec": {"user": user, "resourceAttributes": of}}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(self.request("POST", path, asked)["status"]["allowed"])
 
     def _plural(self, version: str, kind: str) -> tuple[str, bool]:
         if (version, kind) not in self._plurals:

@@ -37,6 +37,7 @@ class Request:
     name: str
     uri: str
     code: int
+    message: str
     at: str
 
 
@@ -85,7 +86,7 @@ class Audit:
 
 
 def _request(found: Json) -> Request:
-    of = found.get("objectRef") or {}
+    of, answer = found.get("objectRef") or {}, found.get("responseStatus") or {}
     kind = ".".join(filter(None, (of.get("resource", ""), of.get("apiGroup", ""))))
     return Request(
         user=found["user"]["username"],
@@ -95,6 +96,7 @@ def _request(found: Json) -> Request:
         namespace=of.get("namespace", ""),
         name=of.get("name", ""),
         uri=found["requestURI"],
-        code=found.get("responseStatus", {}).get("code", 0),
+        code=answer.get("code", 0),
+        message=answer.get("message", ""),
         at=found["requestReceivedTimestamp"],
     )

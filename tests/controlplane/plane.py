@@ -139,6 +139,7 @@ def _start_apiserver(servers: _Servers, programs: Binaries, etcd: str, tokens: d
         "service-account-key-file": key,
         "service-account-signing-key-file": key,
         "service-cluster-ip-range": "10.96.0.0/12",
+        "enable-admission-plugins": "OwnerReferencesPermissionEnforcement",  # as some distributions do
         "disable-admission-plugins": "ServiceAccount",  # else pods wait for their namespace's account
         "audit-policy-file": folder / "audit.json",
         "audit-log-path": folder / "audit.jsonl",

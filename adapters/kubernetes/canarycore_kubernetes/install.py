@@ -78,10 +78,28 @@ ROUTING: dict[str, tuple[tuple[str, str], ...]] = {
         ("linkerd", "osm", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), (("split.smi-spec.io", "trafficsplits"),)
     ),
 }
-"""The routing objects of each provider: all may be read, made and patched, and those that we make be removed."""
+"""The routing objects of each provider."""
 
-TARGETS = "serving.knative.dev"
-"""The group of what is a target and its route at once: never ours to remove."""
+ROUTED = (*WATCH, "create", "patch", "delete")
+"""What may be done with routing objects."""
+
+OTHERS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("serving.knative.dev", "services"): (*READ, "patch"),
+    ("serving.knative.dev", "revisions"): READ,
+}
+"""What may be done with those that are targets too, or parts of one: never ours to make or to remove."""
+
+_LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+ELECTION: tuple[Json, ...] = (
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [LEASE],
+        "verbs": ["get", "patch"],
+    },
+)
+"""The rules of the role with which replicas elect one of them, in the namespace that they run in."""
 
 
 @frozen(kw_only=True)
@@ -206,8 +224,7 @@ def definitions() -> Iterator[Json]:
 def rules(providers: Iterable[str]) -> list[Json]:
     """The rules of the role: what the controller may do with Canaries of these providers."""
     routing = dict.fromkeys(place for provider in providers for place in ROUTING[provider])
-    removable = (*OWN, "delete")
-    rights = (*RIGHTS, *((group, name, OWN if group == TARGETS else removable) for group, name in routing))
+    rights = (*RIGHTS, *((*place, OTHERS.get(place, ROUTED)) for place in routing))
     return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in rights]
 
 
@@ -221,10 +238,7 @@ def _rights(install: Install) -> Iterator[Json]:
         "subjects": subjects,
     }
     election = f"{NAME}-election"
-    lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
-    yield _object("rbac.authorization.k8s.io/v1", "Role", election, install.namespace) | {
-        "rules": [{**lease, "verbs": ["create"]}, {**lease, "resourceNames": [LEASE], "verbs": ["get", "patch"]}]
-    }
+    yield _object("rbac.authorization.k8s.io/v1", "Role", election, install.namespace) | {"rules": list(ELECTION)}
     yield _object("rbac.authorization.k8s.io/v1", "RoleBinding", election, install.namespace) | {
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": election},
         "subjects": subjects,

@@ -66,6 +66,11 @@ def kubeconfig(plane):
 
 
 @pytest.fixture
+def installed(plane):
+    return lambda *_: plane.api.access
+
+
+@pytest.fixture
 def access_of():
     pytest.skip("everybody may do everything here")
 

@@ -1,0 +1,75 @@
+"""The role that is shipped: enough for all that the other tests do as the controller, and no verb more than they need.
+
+These come last. They read of the whole session in the audit log: a right counts as needed when a request was granted
+that would have been refused without it, and no request may have been refused. So a verb more fails the first test, and
+a verb less the second one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from canarycore_kubernetes.install import ELECTION, GROUP, ROUTING, rules
+from tests.controlplane import rights
+from tests.controlplane.api import Api, ApiError, eventually
+
+FINALIZERS = (GROUP, "canaries/finalizers", "update")
+"""Asked about inside the server, so no log tells of it. It has a test of its own."""
+
+
+@pytest.fixture
+def everything(request):
+    """All tests of the folder were to run, in this process."""
+    config = request.config
+    files = set(Path(__file__).parent.glob("test_*.py"))
+    chosen = (
+        config.option.keyword or any("::" in argument for argument in config.args) or hasattr(config, "workerinput")
+    )
+    if chosen or not files <= {item.path for item in request.session.items}:
+        pytest.skip("only some of the tests ran: what they did not need others may")
+
+
+@pytest.mark.usefixtures("everything")
+def test_no_right_is_granted_that_nothing_needs(plane):
+    granted = rights.rights([*rules(ROUTING), *ELECTION])
+    assert granted - rights.used(plane.audit) == {FINALIZERS}
+
+
+def test_nothing_that_the_controller_asked_for_was_refused(plane):
+    assert rights.refused(plane.audit) == []
+
+
+def service(namespace, canary):
+    owner = {
+        **{name: canary[name] for name in ("apiVersion", "kind")},
+        **{name: canary["metadata"][name] for name in ("name", "uid")},
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    metadata = {"name": "owned", "namespace": namespace, "ownerReferences": [owner]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}
+
+
+def test_without_the_right_to_a_canarys_finalizers_nothing_can_be_owned_by_it(api, namespace, access_of):
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"}
+    spec = {
+        "targetRef": target,
+        "service": {"port": 80},
+        "analysis": {"interval": "10s", "iterations": 1, "threshold": 1},
+    }
+    metadata = {"name": "podinfo", "namespace": namespace}
+    canary = api.create({"apiVersion": f"{GROUP}/v1beta1", "kind": "Canary", "metadata": metadata, "spec": spec})
+    shipped = rules(["kubernetes"])
+    without = [rule for rule in shipped if FINALIZERS[1] not in rule["resources"]]
+    with pytest.raises(ApiError, match="blockOwnerDeletion"):
+        Api(access_of(without)).create(service(namespace, canary))
+    controller = Api(access_of(shipped))
+
+    def made():
+        with suppress(ApiError):
+            return controller.create(service(namespace, canary))
+
+    assert eventually(made)

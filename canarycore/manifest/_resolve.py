@@ -7,6 +7,7 @@ remedy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from attrs import evolve
 
@@ -140,7 +141,7 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
     kind, routed = strategy(analysis, provider), provider != UNROUTED
     if kind is Strategy.WEIGHTS:
         top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL
-        return Ladder(
+        return _ladder(
             strategy=kind,
             step=analysis.step_weight or 0,
             steps=analysis.step_weights,
@@ -148,13 +149,17 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
             mirror=analysis.mirror,
             step_back=analysis.step_weight_promotion or 0,
         )
-    return Ladder(
+    return _ladder(
         strategy=kind,
         iterations=analysis.iterations or UNROUTED_ITERATIONS,
         mirror=analysis.mirror and routed and kind is Strategy.BLUE_GREEN,
         step_back=(analysis.step_weight_promotion or 0) if routed and kind is Strategy.BLUE_GREEN else 0,
         routed=routed,
     )
+
+
+_ladder = lru_cache(maxsize=1024)(Ladder)
+"""Thousands of canaries climb alike: one ladder serves them all."""
 
 
 def _given(value: int | None, default: int) -> int:

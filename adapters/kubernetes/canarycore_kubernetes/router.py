@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore import Routes
 from canarycore.errors import Refused, UnknownProvider, WorldError
@@ -132,6 +132,7 @@ class MeshRouter:
         self._meshes: dict[str, Mesh] = {}
         self._sights: dict[str, Sight] = {}
         self._seen: dict[str, tuple[Scene, Routes | None]] = {}
+        self._settled: dict[str, tuple[object, ...]] = {}
         self._unlike: dict[Ref, tuple[Json, Packed]] = {}
         self._many = _MANY
 
@@ -153,8 +154,13 @@ class MeshRouter:
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Write what differs. Raises Refused where the mesh cannot route so, or an object of the owner's is missing."""
         scene = await self._whole_scene(rollout)
-        for change in self._changes(scene, routes):
-            await self._write(scene, change)
+        written = {change.ref: await self._write(scene, change) for change in self._changes(scene, routes)}
+        if None in written.values():
+            return
+        places = zip(scene.sight.places, scene.seen, strict=True)
+        after = evolve(scene, seen=tuple(written.get(ref, before) for (ref, _), before in places))
+        if scene.mesh.routes(scene.asked, after.found) == routes:  # all was compared, and need not be again
+            self._seen[_key(rollout)] = (after, routes)
 
     async def prepare(self, rollout: Rollout) -> None:
         """Make what must be there before the primary's pods are. Nothing is routed by it."""
@@ -251,6 +257,7 @@ class MeshRouter:
             return
         self._sights = {key: sight for key, sight in self._sights.items() if self._is_there(sight.asked.rollout)}
         self._seen = {key: seen for key, seen in self._seen.items() if key in self._sights}
+        self._settled = {key: settled for key, settled in self._settled.items() if key in self._sights}
         self._many = max(_MANY, 2 * len(self._sights))
 
     def _is_there(self, rollout: Rollout) -> bool:
@@ -287,9 +294,9 @@ class MeshRouter:
 
     def _changes(self, scene: Scene, routes: Routes, *, with_mesh: bool = True) -> Iterator[Change]:
         """What differs, in the order in which it is written."""
+        held = scene.held
         if scene.has_pods:
-            for service in services(scene.asked, scene.ports):
-                yield from self._service_change(scene, service)
+            yield from self._service_changes(scene, held)
         if not with_mesh:
             return
         found = scene.found
@@ -297,25 +304,40 @@ class MeshRouter:
         taken = scene.mesh.routes(scene.asked, found) is not None
         refs = {(ref.kind.kind, ref.name): ref for ref in scene.mesh.looks_at(scene.asked)}
         for body in rendered:
-            yield from self._change(scene, refs[body["kind"], body["metadata"]["name"]], body, taken=taken)
+            ref = refs[body["kind"], body["metadata"]["name"]]
+            yield from self._change(scene, ref, held.get(ref), body, taken=taken)
 
-    def _service_change(self, scene: Scene, service: Json) -> Iterator[Change]:
+    def _service_changes(self, scene: Scene, held: Mapping[Ref, Packed]) -> list[Change]:
+        """What differs of the Services, which do not depend on the routes: once they are right they stay so."""
+        key, seen = _key(scene.asked.rollout), scene.seen[: len(_services_of(scene.asked))]
+        facts = scene.sight, scene.uid, scene.ports, seen
+        if self._settled.get(key) == facts:
+            return []
+        wanted_ones = services(scene.asked, scene.ports)
+        changes = [change for service in wanted_ones for change in self._service_change(scene, held, service)]
+        if not changes:
+            self._settled[key] = facts
+        return changes
+
+    def _service_change(self, scene: Scene, held: Mapping[Ref, Packed], service: Json) -> Iterator[Change]:
         ref = Ref(kind=SERVICE, namespace=scene.asked.namespace, name=service["metadata"]["name"])
-        held = scene.held.get(ref)
-        if held is None:
-            yield from self._change(scene, ref, service, taken=False)
+        before = held.get(ref)
+        if before is None:
+            yield from self._change(scene, ref, None, service, taken=False)
             return
-        found = held.body
+        found = before.body
         if ref.name == scene.asked.apex and not self._owner(scene, ref).made(found):
             rendered = only_selector(service)
         else:
             rendered = fitted(service, found, scene.asked)
         # a selector that follows from the target needs no note
         taken = found["spec"].get("selector") in (service["spec"]["selector"], dict([scene.asked.pods]))
-        yield from self._change(scene, ref, rendered, taken=taken)
+        yield from self._change(scene, ref, before, rendered, taken=taken)
 
-    def _change(self, scene: Scene, ref: Ref, rendered: Json, *, taken: bool) -> Iterator[Change]:
-        before, owner = scene.held.get(ref), self._owner(scene, ref)
+    def _change(
+        self, scene: Scene, ref: Ref, before: Packed | None, rendered: Json, *, taken: bool
+    ) -> Iterator[Change]:
+        owner = self._owner(scene, ref)
         if before is not None and self._unlike.get(ref) == (rendered, before):
             return
         after = wanted(before, rendered, owner, taken=taken)
@@ -325,7 +347,8 @@ class MeshRouter:
 
     # what is done -----------------------------------------------------------------------------------------------
 
-    async def _write(self, scene: Scene, change: Change) -> None:
+    async def _write(self, scene: Scene, change: Change) -> Packed | None:
+        """What is held of it then; None where that is not what was wanted, or is not known."""
         ref, cluster = change.ref, self._cluster_of(change.ref)
         if change.before is None:  # applied, so that what the server adds by itself is not noted as ours
             await cluster.apply(change.patch, force=False)
@@ -333,14 +356,15 @@ class MeshRouter:
             await self._merge(scene, ref, change.patch)
         written = self._cache(scene.mesh, ref).get(ref.namespace, ref.name)
         if written is None:
-            return
+            return None
         left = merge_patch(written.body, wanted(written, change.rendered, change.owner, taken=True))
         if left:
             self._unlike[ref] = (change.rendered, written)
             self._seen.pop(_key(scene.asked.rollout), None)  # what is held may be the same, and means something else
             _log.warning("%s %s.%s: the server made something else of %s", ref.kind.kind, ref.name, ref.namespace, left)
-        else:
-            self._unlike.pop(ref, None)
+            return None
+        self._unlike.pop(ref, None)
+        return written
 
     async def _merge(self, scene: Scene, ref: Ref, patch: Json) -> None:
         """Change the object, if it is still the one that was looked at."""

@@ -43,7 +43,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """What kubectl notes on the objects it applies: the object, as JSON. A copy of such an object was not applied by it."""
 
 
-@frozen
+@frozen(cache_hash=True)
 class Kind:
     """A kind of the API, and where its objects are found."""
 
@@ -65,7 +65,7 @@ class Kind:
         return f"{root}{inside}/{self.plural}" + (f"/{name}" if name else "")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, cache_hash=True)
 class Ref:
     """One object. The namespace of what has none is empty."""
 

@@ -200,24 +200,10 @@ def manifest() -> Row:
     return throughput("manifest", "manifests", ours, "ruamel.yaml load", lambda: YAML(typ="safe", pure=True).load(text))
 
 
-# ------------------------------------------------------------------------------------------------------ simulation
-
-
-def simulation() -> Row:
-    """Whole rollouts on simulated time, from the new revision to the promotion, with sampled traffic."""
-    from canarycore.policy import Outcome, Scenario
-    from canarycore.testing.simulation import simulate
-
-    scenario = Scenario(rps=100.0)
-    assert simulate(POLICY, scenario).outcome is Outcome.PROMOTED
-    return throughput("simulation", "rollouts", lambda: simulate(POLICY, scenario))
-
-
 CASES: dict[str, Callable[[], Row]] = {
     "decision": decision,
     "decide": deciding_twice,
     "import": imports,
     "start": start,
     "manifest": manifest,
-    "simulation": simulation,
 }

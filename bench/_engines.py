@@ -21,14 +21,16 @@ from bench._cases import POLICY
 from bench._measure import Row, throughput
 from canarycore.policy import Behaviour, Scenario, exact, vector
 from canarycore.testing._chance import binomial
-from canarycore.testing.simulation import simulate
+from canarycore.testing.simulation import simulate, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from canarycore.policy import Run
+
 SCENARIO = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=0.005, p99=400.0), rps=100.0)
-RUNS = 65_536
-"""Rollouts that the vectorised engine is asked for at a time."""
+MANY, SOME = 65_536, 1000
+"""Rollouts that the vectorised engine is asked for at a time, and the reference."""
 
 WEIGHTS = tuple(rung.weight for rung in POLICY.ladder.rungs)
 
@@ -36,7 +38,8 @@ WEIGHTS = tuple(rung.weight for rung in POLICY.ladder.rungs)
 def arrays() -> Row:
     """The vectorised engine, beside SimPy."""
     seeds = count()
-    return _times(RUNS, throughput("vector", "rollouts", lambda: _vector(next(seeds)), "SimPy", _simpy_rollout))
+    ours = lambda: vector.simulate(POLICY, SCENARIO, runs=MANY, seed=next(seeds))  # noqa: E731  measured as it stands
+    return _times(MANY, throughput("vector", "rollouts", ours, "SimPy", _simpy_rollout))
 
 
 def chain() -> Row:
@@ -52,28 +55,34 @@ def chain() -> Row:
 
 
 def core_beside_simpy() -> Row:
-    """The reference, in which the core decides, beside SimPy."""
+    """The reference, in which the core decides: sweeps from their beginning, beside SimPy."""
     seeds = count()
-    return throughput("core", "rollouts", lambda: simulate(POLICY, SCENARIO, next(seeds)), "SimPy", _simpy_rollout)
+    return _times(SOME, throughput("simulation", "rollouts", lambda: _sweep(next(seeds)), "SimPy", _simpy_rollout))
 
 
 def core_beside_transitions() -> Row:
     """The same beside a `transitions.Machine` for each rollout."""
+    seeds, peer = count(), "transitions.Machine"
+    return _times(SOME, throughput("machine", "rollouts", lambda: _sweep(next(seeds)), peer, _machine_rollout))
+
+
+def core_alone() -> Row:
+    """The reference where no rollout profits from another: single runs, beside SimPy."""
     seeds = count()
-    ours = lambda: simulate(POLICY, SCENARIO, next(seeds))  # noqa: E731  measured as it stands
-    return throughput("core-machine", "rollouts", ours, "transitions.Machine", _machine_rollout)
+    return throughput("single", "rollouts", lambda: simulate(POLICY, SCENARIO, next(seeds)), "SimPy", _simpy_rollout)
 
 
 ENGINES: dict[str, Callable[[], Row]] = {
     "vector": arrays,
     "exact": chain,
-    "core": core_beside_simpy,
-    "core-machine": core_beside_transitions,
+    "simulation": core_beside_simpy,
+    "machine": core_beside_transitions,
+    "single": core_alone,
 }
 
 
-def _vector(seed: int) -> vector.Runs:
-    return vector.simulate(POLICY, SCENARIO, runs=RUNS, seed=seed)
+def _sweep(seed: int) -> list[Run]:
+    return list(sweep(POLICY, SCENARIO, runs=SOME, seed=seed))
 
 
 def _at(number: int) -> Scenario:

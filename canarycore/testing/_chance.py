@@ -38,9 +38,9 @@ def _walk(random: Random, n: int, p: float) -> int:
     """By the geometric gaps between successes."""
     if n <= 0 or p <= 0.0:
         return 0
-    scale, position, hits = log1p(-p), 0, -1
+    draw, scale, position, hits = random.random, log1p(-p), 0, -1
     while position <= n:
-        position += int(log(1.0 - random.random()) / scale) + 1
+        position += int(log(1.0 - draw()) / scale) + 1
         hits += 1
     return hits
 

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
 
 from canarycore import (
     Because,
@@ -24,8 +25,10 @@ from canarycore import (
     TargetRef,
 )
 from canarycore.policy import Behaviour, Outcome, Scenario, Share, summarise
+from canarycore.testing import simulation
 from canarycore.testing._chance import binomial, percentile
 from canarycore.testing.simulation import Happening, simulate, sweep
+from tests.policy.policies import cases
 
 SUCCESS = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
 LATENCY = Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0)
@@ -196,12 +199,42 @@ def test_a_new_revision_that_skips_its_analysis_is_promoted_at_once() -> None:
 
 def test_a_seed_gives_the_same_runs_however_they_are_shared_out() -> None:
     rollout, scenario = _rollout(), _bad(0.01)
-    alone = list(sweep(rollout, scenario, runs=60, seed="x"))
+    many = 2 * simulation.BATCH + 10
+    alone = list(sweep(rollout, scenario, runs=many, seed="x"))
     with ThreadPoolExecutor(2) as executor:
-        shared = list(sweep(rollout, scenario, runs=60, seed="x", executor=executor))
+        shared = list(sweep(rollout, scenario, runs=many, seed="x", executor=executor))
     assert alone == shared
-    assert len(alone) == 60
+    assert len(alone) == many
     assert len({run.bad_requests for run in alone}) > 1
+
+
+@settings(max_examples=30, derandomize=True)
+@given(cases())
+def test_runs_that_share_stretches_decide_as_they_would_alone(case: tuple[Rollout, Scenario]) -> None:
+    """Where a run goes along stretches that others have played, it differs by the values in its texts alone."""
+    table = simulation._Table(*case, simulation._in_effect)
+    for number in range(12):
+        alone: list[Happening] = []
+        together: list[Happening] = []
+        run = simulate(*case, f"7/{number}", tell=alone.append)
+        assert table.run(f"7/{number}", together.append) == run
+        assert [_without_values(one) for one in together] == [_without_values(one) for one in alone]
+
+
+def _without_values(happening: Happening) -> tuple[object, ...]:
+    what = happening.what
+    if isinstance(what, Because):
+        verdicts = [(judgement.check, judgement.verdict) for judgement in what.judgements]
+        kind: tuple[object, ...] = (what.rule, what.before, what.after, what.detail, verdicts)
+    else:
+        kind = (what.tell, what.phase)
+    return happening.seconds, happening.phase, happening.weight, happening.share, happening.failed, kind
+
+
+def test_a_sweep_starts_its_table_anew_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = list(sweep(_rollout(), _bad(0.01), runs=30, seed=1))
+    monkeypatch.setattr(simulation, "_MOST_FORKS", 1)
+    assert list(sweep(_rollout(), _bad(0.01), runs=30, seed=1)) == runs
 
 
 def test_a_run_tells_its_phases_and_weights_in_order() -> None:

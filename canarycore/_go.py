@@ -25,8 +25,7 @@ def number(value: float) -> str:
         return "NaN"
     if value == int(value) and abs(value) < 1e21:
         return str(int(value))
-    text = repr(value)
-    return text if "e" not in text or abs(value) < 1e-4 or abs(value) >= 1e21 else f"{value:f}".rstrip("0")
+    return repr(value)  # which has an exponent where Go has one, now that whole numbers are out of the way
 
 
 def duration(nanoseconds: int) -> str:

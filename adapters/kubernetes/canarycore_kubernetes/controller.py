@@ -28,6 +28,7 @@ from canarycore_kubernetes.events import EventNotifier, Events
 from canarycore_kubernetes.exporter import Exporter
 from canarycore_kubernetes.health import serving
 from canarycore_kubernetes.lease import Leader
+from canarycore_kubernetes.punctuality import Punctuality
 from canarycore_kubernetes.router import MeshRouter
 from canarycore_kubernetes.sources import TemplateSources
 from canarycore_kubernetes.store import CanaryStore
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from canarycore_runtime import Turn
     from canarycore_runtime.ports import Clock
 
-SPREAD = 5.0
-"""Seconds over which the rollouts found at the start are first looked at."""
+SPREAD, PACE = 10.0, 100.0
+"""The rollouts found at the start are first looked at over so many seconds at most, Flagger's shortest interval, and so
+many of them a second where they are fewer."""
 
 COUNTED = 15.0
 """Seconds between counts of the Canaries there are."""
@@ -74,22 +76,28 @@ async def control(
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
         canaries = Canaries(cluster, provider=options.mesh_provider)
-        parts = await stack.enter_async_context(assembled(cluster, canaries, options, routes=routes))
+        punctuality = Punctuality()
+        parts = await stack.enter_async_context(
+            assembled(cluster, canaries, options, routes=routes, punctuality=punctuality)
+        )
         served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
         listening(await stack.enter_async_context(served))
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
-            await _lead(leader, parts, options, exporter)
+            await _lead(leader, parts, options, exporter, punctuality)
 
 
-async def _lead(leader: Leader | None, parts: Parts, options: Options, exporter: Exporter) -> None:
+async def _lead(
+    leader: Leader | None, parts: Parts, options: Options, exporter: Exporter, punctuality: Punctuality
+) -> None:
     """Run rollouts whenever this replica leads."""
 
     def told(turn: Turn) -> None:
         exporter.told(turn)
+        punctuality.told(turn)
         logs.told(turn)
 
-    limits = Limits(cycles=options.threadiness, spread=SPREAD)
+    limits = Limits(cycles=options.threadiness, spread=SPREAD, pace=PACE)
     while True:
         if leader is not None:
             await leader.elected()
@@ -123,8 +131,12 @@ async def assembled(
     *,
     routes: Cluster | None = None,
     clock: Clock = time.time,
+    punctuality: Punctuality | None = None,
 ) -> AsyncGenerator[Parts, None]:
-    """The adapters that the options ask for, open. `routes`: where routing objects are, if that is another cluster."""
+    """The adapters that the options ask for, open.
+
+    routes: where routing objects are, if that is another cluster. punctuality: what is noted of intervals not kept.
+    """
     across = not options.no_cross_namespace_refs
     workload = ClusterWorkloads(
         cluster,
@@ -170,7 +182,7 @@ async def assembled(
         )
         events = Events(cluster.client, clock)
         yield Parts(
-            store=AdoptingStore(CanaryStore(cluster, canaries, events), canaries, workload),
+            store=AdoptingStore(CanaryStore(cluster, canaries, events, punctuality), canaries, workload),
             workload=workload,
             router=router,
             metrics=await stack.enter_async_context(metrics),

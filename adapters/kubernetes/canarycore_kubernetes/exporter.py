@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from canarycore import MetricAnswer, MetricQuestion, Phase, Reason, Strategy
+from canarycore_kubernetes.punctuality import LATE
 
 if TYPE_CHECKING:
     from collections import Counter as Tally
@@ -29,9 +30,6 @@ STRATEGIES = {Strategy.WEIGHTS: "canary", Strategy.AB: "ab-testing", Strategy.BL
 
 ROLLOUT_SECONDS = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 LATE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
-
-LATE = 1.0
-"""Seconds by which a look may be late before the interval counts as not kept."""
 
 
 class Exporter:

@@ -16,7 +16,7 @@ from zlib import crc32
 from canarycore.manifest import status_from_dict, status_to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from canarycore import Rollout, Status
     from canarycore_runtime.mesh import Json
@@ -38,13 +38,17 @@ OPTIONAL = (
 """Fields that a status may lack, and an earlier one had."""
 
 
-def written(rollout: Rollout, status: Status) -> Json:
-    """The status, as a merge patch of whatever is there."""
+def written(rollout: Rollout, status: Status, others: Iterable[Json] = ()) -> Json:
+    """The status, as a merge patch of whatever is there. others: more conditions, that say nothing of time."""
     fields = status_to_dict(rollout, status)
     memory = fields.pop(OURS)
     (promoted,) = fields["conditions"]
     ours = {**promoted, "type": MEMORY, "status": "True", "reason": "Memory", "message": f"{_seal(fields)} {memory}"}
-    return {**dict.fromkeys(OPTIONAL), **fields, "conditions": [promoted, ours]}
+    return {
+        **dict.fromkeys(OPTIONAL),
+        **fields,
+        "conditions": [promoted, ours, *({**promoted, **other} for other in others)],
+    }
 
 
 def read(rollout: Rollout, found: Mapping[str, Any]) -> tuple[Status, bool]:

@@ -21,6 +21,7 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes.canaries import COMMAND, VALID, Broken, Held
 from canarycore_kubernetes.events import Told
 from canarycore_kubernetes.kinds import CANARY
+from canarycore_kubernetes.punctuality import Punctuality
 from canarycore_kubernetes.statuses import written
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ FINALIZER = "finalizer.flagger.app"
 class CanaryStore:
     """The rollouts that the cluster's Canaries ask for."""
 
-    def __init__(self, cluster: Cluster, canaries: Canaries, events: Events) -> None:
+    def __init__(
+        self, cluster: Cluster, canaries: Canaries, events: Events, punctuality: Punctuality | None = None
+    ) -> None:
         self._cluster = cluster
         self._canaries = canaries
         self._events = events
+        self._punctuality = punctuality or Punctuality()
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -64,7 +68,8 @@ class CanaryStore:
         if not isinstance(held, Held):
             raise WorldError(f"canary {key} is gone, or cannot be used any more")
         namespace, _, name = key.partition("/")
-        patch = {"metadata": {"resourceVersion": version}, "status": written(held.rollout, status)}
+        stored = written(held.rollout, status, self._punctuality.conditions(key, status))
+        patch = {"metadata": {"resourceVersion": version}, "status": stored}
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])
 

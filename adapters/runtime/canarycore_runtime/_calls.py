@@ -34,7 +34,8 @@ class Limits:
     backoff, backoff_most: the first and the longest wait after a failure; it doubles in between.
     patience: the longest that a change waits for a rollout whose effects fail or whose world does not follow.
     resync: the store is listed so often, and a rollout that waits for a change is looked at anyway: one may be missed.
-    spread: the rollouts found first are first looked at over so many seconds, each at a moment of its own.
+    spread: the rollouts found first are first looked at over so many seconds at most, each at a moment of its own,
+    which its key tells: the same after a restart. pace: rollouts a second, so that few are not kept waiting.
     grace: how long `stop` waits for cycles under way before it cancels them.
     """
 
@@ -47,6 +48,7 @@ class Limits:
     patience: float = field(default=1.0, validator=ge(0))
     resync: float = field(default=60.0, validator=gt(0))
     spread: float = field(default=0.0, validator=ge(0))
+    pace: float = field(default=1.0, validator=gt(0))
     grace: float = field(default=10.0, validator=ge(0))
 
 

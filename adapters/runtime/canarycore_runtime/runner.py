@@ -189,8 +189,10 @@ class Runner:
                 _log.warning("the rollouts could not be listed: %s", trouble)
                 await asyncio.sleep(self._backoff(failures))
                 continue
-            for key in keys - self._places.keys():
-                self._begin(key, self._now + spread * (crc32(key.encode()) / 2**32))
+            found, begin = keys - self._places.keys(), self._now
+            width = min(spread, len(found) / self._limits.pace)
+            for key in found:
+                self._begin(key, begin + width * (crc32(key.encode()) / 2**32))
             for key in self._places.keys() - keys:
                 self.wake(key)
             spread, failures = 0.0, 0

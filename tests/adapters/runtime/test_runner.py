@@ -668,6 +668,15 @@ async def test_first_looks_are_spread_by_the_rollouts_key():
     assert len(set(times)) == 50
 
 
+@simulated
+async def test_few_rollouts_are_first_looked_at_without_delay_however_wide_the_spread():
+    clusters = deployed(*named(5))
+    start = asyncio.get_running_loop().time()
+    async with Runner(evolve(clusters.parts(), changes=()), Limits(spread=10, pace=100)):
+        await passes(10)
+    assert max(clusters.story(key)[0][0] for key in clusters.keys) - start < 0.05
+
+
 # ---------------------------------------------------------------------------------------------------------- stopping
 
 

@@ -56,6 +56,10 @@ SETTLING = 20.0
 PATIENCE = 60.0
 """Seconds (of the wall clock) within which one look or action is over; then the stage says what it waits for."""
 
+AT_REST = ("Succeeded", "Failed")
+DRAINED = 2
+"""Intervals after which no capacity is kept any more for requests on their way."""
+
 API_GROUP = "/apis/flagger.app/v1beta1"
 
 
@@ -87,6 +91,14 @@ class ClusterDriver:
     def take(self) -> list[Step]:
         steps, self._stage.steps = self._stage.steps, []
         return steps
+
+    def left(self) -> dict[str, Json | None]:
+        """What the recording ends with as it is here, once what follows from the last phase has been done."""
+        if self.stand.phase in AT_REST:
+            for _ in range(DRAINED):
+                self.tick(lambda: False)
+        api, trace = self._stage.plane.api, self._stage.trace
+        return {name: api.get(api.path(body, trace.namespace)) for name, body in trace.final.items()}
 
     def close(self) -> None:
         self._within(self._stage.end())

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from tests.conformance.objects import patched
 from tests.conformance.story import Acted, Alerted, Called, Checked, Stand, Step, Story, Told, plain
 
 ONLINE = "vector(1)"
@@ -26,7 +27,10 @@ Json = Any
 
 @frozen(kw_only=True)
 class Trace:
-    """One scenario. `prom`, `hooks` and `cluster` are the scripts at the start; an action has its wait with it."""
+    """One scenario. `prom`, `hooks` and `cluster` are the scripts at the start; an action has its wait with it.
+
+    `final`: every object at the end, as `plural/name`; {} where nobody recorded them.
+    """
 
     name: str
     about: str
@@ -38,6 +42,7 @@ class Trace:
     cluster: tuple[Json, ...] = ()
     actions: tuple[Json, ...] = ()
     timeline: tuple[Json, ...] = ()
+    final: dict[str, Json] = field(factory=dict)
 
     def flag(self, name: str, default: str = "") -> str:
         """The value of `-name=value`."""
@@ -81,7 +86,21 @@ def read(folder: Path) -> Trace:
         cluster=tuple(given.get("cluster", ())),
         actions=tuple(given["actions"]),
         timeline=tuple(found["timeline"]),
+        final={**_configs(found["timeline"]), **found.get("final", {})},
     )
+
+
+def _configs(timeline: list[Json]) -> dict[str, Json]:
+    """The ConfigMaps and Secrets that were made, as they were made: a recording does not end with them."""
+    made: dict[str, Json] = {}
+    for step in (step for frame in timeline for step in frame.get("steps", ())):
+        verb, _, name = step.get("write", "").partition(" ")
+        if name.startswith(("configmaps/", "secrets/")) and step.get("code", 200) < 300:
+            if verb == "create":
+                made[name] = step["object"]
+            elif name in made and "diff" in step:
+                made[name] = patched(made[name], step["diff"])
+    return made
 
 
 def acts(action: Json) -> bool:

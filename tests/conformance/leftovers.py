@@ -1,0 +1,106 @@
+"""What is left in the end: the generated objects, compared field by field with those that a recording ends with.
+
+    different(trace, used, found)      lines; none where all that differs has a row of docs/differences.md
+
+Names are as recordings have them: `services/podinfo-primary`. A field that is not compared has a line in
+`NOT_COMPARED`, one that differs on purpose has one in `ON_PURPOSE`. What is empty counts as what is not there: clients
+in Go write it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from tests.conformance.objects import CANARY
+from tests.conformance.trace import Trace
+
+Json = Any
+
+NOT_COMPARED: tuple[tuple[str, str], ...] = (
+    (r"canaries/\S+ .*", "what was put in, and its status, which is part of the story"),
+    (r"\S+ (apiVersion|status)\b.*", "what it was asked for by, and what the platform says"),
+    (r"\S+ metadata\.(uid|resourceVersion|generation|creationTimestamp|managedFields)\b.*", "of each run"),
+    (r"\S+ metadata\.ownerReferences\S*\.uid", "of each run"),
+    (r"\S+ metadata\.annotations\.(deployment\.kubernetes\.io/|deprecated\.daemonset\.)\S+", "the platform counts"),
+    (r"\S+ metadata\.annotations\.canarycore/\S+", "what we remember on an object is ours"),
+    (r"\S+ spec\.template\.metadata\.annotations\.flagger-id", "an id of each promotion"),
+    (r"services/\S+ spec\.clusterIPs?\b.*", "the API server assigns it"),
+)
+
+OnPurpose = Callable[[Trace, Collection[str]], bool]
+"""Whether a row holds for a trace, whose story needed these rows."""
+
+
+def _always(trace: Trace, used: Collection[str]) -> bool:
+    del trace, used
+    return True
+
+
+def _adopts(trace: Trace, used: Collection[str]) -> bool:
+    """Whether something that is generated was there before."""
+    del used
+    spec = trace.canary["spec"]
+    apex = spec.get("service", {}).get("name") or spec["targetRef"]["name"]
+    target = spec["targetRef"]["kind"], spec["targetRef"]["name"]
+    there = {(body["kind"], body["metadata"]["name"]) for body in trace.objects}
+    return any(name == apex for kind, name in there - {target})
+
+
+WEIGHT = r"spec\.http\[\d+\]\.route\[\d+\]\.weight"
+
+ON_PURPOSE: tuple[tuple[str, str, OnPurpose], ...] = (
+    ("D07", rf"\S+ {WEIGHT}|deployments/\S+ spec\.replicas", lambda _, used: "D07" in used),
+    ("D17", rf"\S+ (metadata\.(annotations|labels)|spec\.ports)\S*|\S+ {WEIGHT}", _adopts),
+    ("D21", r"(deployments|daemonsets)/\S+-primary metadata\.annotations\.\S+", _always),
+    ("D57", r"\S+ spec\.http\S*\.(Set-Cookie|Cookie\.regex)", lambda trace, _: "sessionAffinity" in str(trace.canary)),
+    (
+        "D60",
+        r"services/\S+-primary metadata\.(labels|ownerReferences)\S*",
+        lambda trace, _: trace.canary["spec"]["targetRef"]["kind"] == "Service",
+    ),
+)
+"""(row, the fields that it is about, where it holds)."""
+
+
+def different(trace: Trace, used: Collection[str], found: Mapping[str, Json | None]) -> list[str]:
+    """A line for each field that differs from what the trace ends with."""
+    deleted = any("deletionTimestamp" in body["metadata"] for body in trace.final.values())
+    lines = [
+        line
+        for name, wanted in trace.final.items()
+        if found.get(name) is not None or not (deleted and _goes_with_its_canary(wanted))
+        for line in _differences(name, wanted, found.get(name))
+    ]
+    known = [pattern for pattern, _ in NOT_COMPARED]
+    known += [pattern for _, pattern, holds in ON_PURPOSE if holds(trace, used)]
+    return [line for line in lines if not any(re.fullmatch(pattern, line.partition(": ")[0]) for pattern in known)]
+
+
+def _goes_with_its_canary(body: Json) -> bool:
+    """What a Canary owns is collected after it; recordings are of a cluster without a garbage collector."""
+    return body["kind"] == CANARY or "ownerReferences" in body["metadata"]
+
+
+def _differences(name: str, wanted: Json, body: Json | None) -> Iterator[str]:
+    if body is None:
+        yield f"{name} is gone: expected to be there"
+        return
+    before, after = dict(_fields(wanted, "")), dict(_fields(body, ""))
+    for path in sorted({*before, *after}):
+        if before.get(path) != after.get(path):
+            yield f"{name} {path}: expected {before.get(path)!r}, found {after.get(path)!r}"
+
+
+def _fields(value: Json, path: str) -> Iterator[tuple[str, Json]]:
+    """(path, value) of all that has no parts and is not empty."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _fields(part, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        in_order = sorted(value, key=lambda port: str(port.get("name"))) if path == "spec.ports" else value
+        for place, part in enumerate(in_order):
+            yield from _fields(part, f"{path}[{place}]")
+    elif value not in ("", None):
+        yield path, value

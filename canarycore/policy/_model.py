@@ -31,7 +31,7 @@ from canarycore.errors import CanaryError
 from canarycore.policy._scenario import Scenario, inside, outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from canarycore._ladder import Ladder, Rung
     from canarycore._spec import Check, Hook, Rollout
@@ -215,31 +215,33 @@ def _passes(scenario: Scenario, hook: Hook) -> float:
 
 
 def _places(rollout: Rollout, scenario: Scenario) -> Iterator[Place]:
+    passing = {kind: _all_pass(scenario, hooks) for kind, hooks in rollout.hooks_by_type.items() if hooks}
     if rollout.skip_analysis:
-        yield evolve(_place(rollout, scenario, GROUND), hooks=1.0, increase=1.0, promotion=1.0)
+        yield evolve(_place(rollout, scenario, GROUND, passing), hooks=1.0, increase=1.0, promotion=1.0)
         return
+    top = None
     for rung in rollout.ladder.rungs:
-        yield _place(rollout, scenario, rung)
-    if rollout.ladder.strategy is Strategy.WEIGHTS:
-        top = _place(rollout, scenario, rollout.ladder.rungs[-1])
-        if top.gated:
-            yield evolve(top, increase=1.0, gated=False)
+        top = _place(rollout, scenario, rung, passing)
+        yield top
+    if top is not None and top.gated:
+        yield evolve(top, increase=1.0, gated=False)
 
 
-def _place(rollout: Rollout, scenario: Scenario, rung: Rung) -> Place:
-    hooks, ladder = rollout.hooks_by_type, rollout.ladder
-    is_weights, measured = ladder.strategy is Strategy.WEIGHTS, rung != GROUND
+def _place(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[HookType, float]) -> Place:
+    """A rung in numbers. `passing`: the probability that all hooks of a type pass, where there are any."""
+    ladder, measured = rollout.ladder, not rung.is_ground
+    is_weights = ladder.strategy is Strategy.WEIGHTS
     increase = promotion = 1.0
-    if is_weights and not rung.mirrored:
-        increase = _all_pass(scenario, hooks[HookType.CONFIRM_TRAFFIC_INCREASE])
-    if hooks[HookType.CONFIRM_PROMOTION] and ladder.asks_promotion(rung):
-        promotion = _all_pass(scenario, hooks[HookType.CONFIRM_PROMOTION])
+    if passing and is_weights and not rung.mirrored:
+        increase = passing.get(HookType.CONFIRM_TRAFFIC_INCREASE, 1.0)
+    if HookType.CONFIRM_PROMOTION in passing and ladder.asks_promotion(rung):
+        promotion = passing[HookType.CONFIRM_PROMOTION]
     return Place(
         live=scenario.rps * _share(scenario, rung),
         unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
         exposed=rung.exposed,
         measured=measured,
-        hooks=_all_pass(scenario, hooks[HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT]),
+        hooks=passing.get(HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT, 1.0),
         increase=increase,
         promotion=promotion,
         gated=is_weights and increase < 1.0 and 0.0 < promotion < 1.0,

@@ -3,14 +3,18 @@
 A probability is written as its deviance from the mean, as in Loader (2000), "Fast and accurate computation of binomial
 probabilities": log-gammas of large numbers would cancel, deviances do not. A tail is the probability at its edge times
 the sum of the ratios outward from there, all positive and falling, so nothing is ever subtracted from a larger number.
+Where few successes are allowed and none is not unlikely, the sum starts from none.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from math import ceil, exp, lgamma, log, pi, sqrt
+from math import ceil, exp, lgamma, log, log1p, pi, sqrt
 
 _TINY = 1e-18
+
+_FEW, _FAINT = 64, -100.0
+"""Successes up to which a tail is summed from none, where the logarithm of none's probability is above this."""
 
 
 @lru_cache(maxsize=65536)
@@ -22,6 +26,8 @@ def at_most(k: int, n: int, p: float) -> float:
         return 1.0
     if p >= 1.0:
         return 0.0
+    if k <= _FEW and (none := n * log1p(-p)) > _FAINT:
+        return _from_none(k, n, exp(none), p / (1.0 - p))
     if k + 1 > (n + 1) * p:
         return 1.0 - _outward(n - k - 1, n, 1.0 - p, p)
     return _outward(k, n, p, 1.0 - p)
@@ -31,6 +37,15 @@ def order_statistic_below(u: float, n: int, share: float) -> float:
     """The probability that the sample quantile `share` of `n` > 0 uniform draws is at most `u`."""
     rank = max(ceil(share * n), 1)
     return 1.0 - at_most(rank - 1, n, min(max(u, 0.0), 1.0))
+
+
+def _from_none(k: int, n: int, none: float, odds: float) -> float:
+    """At most `k` of `n`, summed from none at all up to an edge that is near."""
+    term = total = none
+    for hits in range(k):
+        term *= (n - hits) / (hits + 1) * odds
+        total += term
+    return min(total, 1.0)
 
 
 def _outward(k: int, n: int, p: float, q: float) -> float:

@@ -20,6 +20,7 @@ What it leaves out of the reference: patience. A rollout waits for ever; one tha
 from __future__ import annotations
 
 from math import inf
+from operator import add
 from typing import TYPE_CHECKING
 
 from attrs import define, frozen
@@ -98,8 +99,8 @@ def _gaps(numbers: Model) -> str:
 _Spare = tuple[float, float]
 """Parts of a request, of users and unseen ones, that their even spacing has left over from the interval before."""
 
-_Cells = list[dict[_Spare, float]]
-"""How often a place is entered: by failed checks and holds (`failed * limit + held`), then by spare requests."""
+_Cells = dict[_Spare, list[float]]
+"""How often a place is entered: by spare requests, then by failed checks and holds (`failed * limit + held`)."""
 
 
 @define
@@ -116,12 +117,10 @@ class _Chain:
 
     def solve(self) -> Expected:
         numbers = self.model
-        states = numbers.rollout.threshold * _held_states(numbers)
-        here: _Cells = [{} for _ in range(states)]
-        here[0][0.0, 0.0] = self._start()
-        gated: _Cells = [{} for _ in range(states)]
+        here: _Cells = {(0.0, 0.0): self._cells(self._start())}
+        gated: _Cells = {}
         for place in numbers.places:
-            beyond: _Cells = [{} for _ in range(states)]
+            beyond: _Cells = {}
             self._stand(place, here, beyond, gated)
             here = beyond
             if place.gated:
@@ -129,6 +128,11 @@ class _Chain:
                 here = gated
         self._promote(here)
         return self._expected()
+
+    def _cells(self, first: float = 0.0) -> list[float]:
+        cells = [0.0] * (self.model.rollout.threshold * _held_states(self.model))
+        cells[0] = first
+        return cells
 
     def _start(self) -> float:
         """How likely a first analysis is; adds the seconds up to it, less the interval that each analysis brings."""
@@ -159,47 +163,75 @@ class _Chain:
         return numbers.confirm + polls * (1.0 - numbers.rollback) * numbers.confirm
 
     def _stand(self, place: Place, here: _Cells, beyond: _Cells, gated: _Cells) -> None:
-        """All analyses at a place. Failed checks and holds only rise, so one walk through the cells meets them all."""
-        numbers = self.model
-        holds, states, visits = _held_states(numbers), len(here), 0.0
+        """All analyses at a place."""
+        ((spare, cells),) = here.items() if len(here) == 1 else ((None, []),)
+        step = None if spare is None else _step(self.model, place, spare)
+        if step is None or not step.is_plain or step.spare != spare:
+            visits = self._walk(place, here, beyond, gated)
+        else:
+            beyond[step.spare] = onward = self._cells()
+            visits = self._pass_through(place, step, cells, onward)
+        interval = self.model.rollout.interval
+        self.seconds += visits * interval
+        self.live += visits * interval * place.live
+
+    def _pass_through(self, place: Place, step: _Step, cells: list[float], onward: list[float]) -> float:
+        """The visits, where analyses lead on or to a halt and their requests come out even: nearly always."""
+        holds, on, halt, again = _held_states(self.model), step.on, step.halt, 1.0 / (1.0 - step.stay)
+        visits, last = 0.0, len(cells) - holds
+        for state, mass in enumerate(cells):
+            if mass:
+                seen = mass * again
+                visits += seen
+                onward[state] = seen * on
+                if state < last:
+                    cells[state + holds] += seen * halt
+                else:
+                    self._roll_back(place, seen * halt)
+        return visits
+
+    def _walk(self, place: Place, here: _Cells, beyond: _Cells, gated: _Cells) -> float:
+        """The visits. Failed checks and holds only rise, so one walk through the cells meets them all."""
+        holds, visits, states = _held_states(self.model), 0.0, range(len(self._cells()))
         steps: dict[_Spare, _Step] = {}
-        for state, cell in enumerate(here):
-            for spare, mass in cell.items():
+        for state in states:
+            for spare, cells in list(here.items()):
+                mass = cells[state]
+                if not mass:
+                    continue
                 step = steps.get(spare)
                 if step is None:
-                    step = steps[spare] = _step(numbers, place, spare)
+                    step = steps[spare] = _step(self.model, place, spare)
                 if step.stay >= 1.0:
                     self.undecided += mass
                     continue
                 seen, left = mass / (1.0 - step.stay), step.spare
                 visits += seen
-                onward = beyond[state]
-                onward[left] = onward.get(left, 0.0) + seen * step.on
-                if step.halt:
-                    if state + holds < states:
-                        halted = here[state + holds]
-                        halted[left] = halted.get(left, 0.0) + seen * step.halt
-                    else:
-                        self._roll_back(place, seen * step.halt)
-                if step.is_plain:
-                    continue
-                if step.gated:
-                    gated[state][left] = gated[state].get(left, 0.0) + seen * step.gated
-                if step.undone:
-                    self._roll_back(place, seen * step.undone)
-                if step.hold and (state + 1) % holds:
-                    here[state + 1][left] = here[state + 1].get(left, 0.0) + seen * step.hold
-                elif step.hold:
+                self._put(beyond, left, state, seen * step.on)
+                self._put(gated, left, state, seen * step.gated)
+                if state + holds in states:
+                    self._put(here, left, state + holds, seen * step.halt)
+                else:
+                    self._roll_back(place, seen * step.halt)
+                self._roll_back(place, seen * step.undone)
+                if (state + 1) % holds:
+                    self._put(here, left, state + 1, seen * step.hold)
+                else:
                     self._roll_back(place, seen * step.hold)
-        self.seconds += visits * numbers.rollout.interval
-        self.live += visits * numbers.rollout.interval * place.live
+        return visits
+
+    def _put(self, cells: _Cells, spare: _Spare, state: int, mass: float) -> None:
+        if mass:
+            if spare not in cells:
+                cells[spare] = self._cells()
+            cells[spare][state] += mass
 
     def _roll_back(self, place: Place, mass: float) -> None:
         self.rolled_back += mass
         self.draining += mass * place.exposed
 
     def _promote(self, cells: _Cells) -> None:
-        self.promoted += sum(mass for cell in cells for mass in cell.values())
+        self.promoted += sum(map(sum, cells.values()))
 
     def _expected(self) -> Expected:
         numbers, way = self.model, self.model.way
@@ -235,7 +267,7 @@ def _held_states(numbers: Model) -> int:
 class _Step:
     """One analysis: the probabilities of where it leads, and what requests are spare after it.
 
-    is_plain: it leads on or to a halt, nowhere else.
+    is_plain: it leads on, to a halt or to a repeat, nowhere else.
     """
 
     on: float
@@ -253,23 +285,22 @@ def _step(numbers: Model, place: Place, spare: _Spare) -> _Step:
     live, spare_live = _spaced(spare[0], place.live, numbers.slices)
     unseen, spare_unseen = _spaced(spare[1], place.unseen, numbers.slices)
     goes_on = 1.0 - numbers.rollback
-    passes, holds = 1.0, 0.0
-    if place.measured:
-        passes, holds = _checked(numbers, [users + others for users, others in zip(live, unseen, strict=True)])
+    passes, holds = _checked(numbers, [*map(add, live, unseen)]) if place.measured else (1.0, 0.0)
     passes, hold = goes_on * place.hooks * passes, goes_on * place.hooks * holds
     open_ = passes * place.increase
     shut = open_ * (1.0 - place.promotion)
     stay = passes - open_ + (0.0 if place.gated else shut)
     is_limited = numbers.rollout.inconclusive_limit > 0
+    stay = stay if is_limited else stay + hold
     return _Step(
         on=open_ * place.promotion,
         gated=shut if place.gated else 0.0,
         halt=max(goes_on - passes - hold, 0.0),
         hold=hold if is_limited else 0.0,
-        stay=stay if is_limited else stay + hold,
+        stay=stay,
         undone=numbers.rollback,
         spare=(spare_live, spare_unseen),
-        is_plain=not (shut or hold or numbers.rollback),
+        is_plain=stay < 1.0 and not (place.gated or (hold and is_limited) or numbers.rollback),
     )
 
 
@@ -288,22 +319,21 @@ def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[
 
 def _checked(numbers: Model, requests: list[int]) -> tuple[float, float]:
     """The probabilities that all checks pass, and that none of those that do not is more than a hold."""
-    passes = unhalted = 1.0
+    passes, unhalted, total = 1.0, 1.0, sum(requests)
     for gauge in numbers.gauges:
         window = gauge.window
-        seen = sum(requests) if window is None or window.intervals else sum(requests[: window.slices])
-        passed, held = _gauged(numbers, gauge, seen)
+        seen = total if window is None or window.intervals else sum(requests[: window.slices])
+        passed, held = _measured(numbers, gauge, seen)
+        if gauge.chance:
+            passed, held = _by_chance(gauge, passed, held)
         passes *= passed
         unhalted *= passed + held
     return passes, unhalted - passes
 
 
-def _gauged(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float]:
-    """The probabilities that a check passes, and that it holds."""
-    passes, holds = _measured(numbers, gauge, requests)
+def _by_chance(gauge: Gauge, passes: float, holds: float) -> tuple[float, float]:
+    """The same of a check that may also fail for a reason of its own."""
     chance = gauge.chance
-    if not chance:
-        return passes, holds
     return (
         passes * (1.0 - chance) + chance * (gauge.failing is Says.PASS),
         holds * (1.0 - chance) + chance * (gauge.failing is Says.HOLD),
@@ -311,6 +341,7 @@ def _gauged(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float]:
 
 
 def _measured(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float]:
+    """The probabilities that a check passes, and that it holds, by the requests in its window."""
     if gauge.window is None:
         return _certain(gauge.steady)
     if not requests:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from canarycore.errors import Conflict, Refused, WorldError
-from canarycore_kubernetes.client import ApiError, Gone, Missing, Outdated, Rejected, Unreachable, connect
+from canarycore_kubernetes.client import ApiError, Exists, Gone, Missing, Outdated, Rejected, Unreachable, connect
 from canarycore_kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, KNATIVE_SERVICE, LEASE
 from canarycore_runtime.mesh import Kind
 from tests.controlplane.proxy import Fault, Harm
@@ -44,8 +44,16 @@ async def test_what_is_created_is_found_and_what_is_not_there_is_none(client, na
 
 async def test_creating_what_exists_is_a_conflict(client, namespace):
     await client.create(config(namespace))
-    with pytest.raises(Conflict, match='configmaps "one" already exists'):
+    with pytest.raises(Exists, match='configmaps "one" already exists'):
         await client.create(config(namespace))
+
+
+async def test_a_create_that_is_refused_as_outdated_is_none_that_exists(through, proxy, namespace):
+    """An API server says so where somebody else uses up a quota at the same time."""
+    proxy.inject(Fault(Harm.ANSWER, status=409))
+    with pytest.raises(Outdated) as refused:
+        await through.create(config(namespace))
+    assert not isinstance(refused.value, Exists)
 
 
 async def test_an_apply_leaves_fields_of_others_and_takes_back_its_own(client, api, namespace):

@@ -17,7 +17,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from typing import Any
 
@@ -86,6 +86,9 @@ class Passage:
     harm: Harm | None = None
     status: int | None = None
     """Of the API server; None where it was not asked or has not answered yet."""
+
+    version: int = 0
+    """The resourceVersion of the object that a write was answered with."""
 
 
 Callback = Callable[[Passage], None]
@@ -179,6 +182,8 @@ class Proxy:
                 return await _stream(request, found, fault)
             content = await found.read()
             self._remember(request, content)
+            if passage.number and found.status < 300:
+                passage = evolve(passage, version=_version(content))
             if passage.number and self.after_write is not None:
                 await asyncio.to_thread(self.after_write, passage)
             self.log.append(passage)
@@ -242,6 +247,10 @@ def _watches(request: web.BaseRequest) -> bool:
     return request.query.get("watch", "").lower() in {"1", "true"}
 
 
+def _version(content: bytes) -> int:
+    return int(json.loads(content).get("metadata", {}).get("resourceVersion") or 0)
+
+
 def _status(code: int) -> dict[str, Any]:
     reason = _REASONS.get(code, "InternalError")
     message = f"the fault proxy answers {code}"
@@ -286,15 +295,16 @@ async def _stream(request: web.BaseRequest, found: aiohttp.ClientResponse, fault
     answer = web.StreamResponse(status=found.status, headers=_passed_on(found))
     await answer.prepare(request)
     left = fault.events if fault is not None and fault.harm is Harm.CUT else None
-    async for line in _lines(found):
-        if left == 0:
-            break
-        left = None if left is None else left - 1
-        await answer.write(line)
-    if left is not None and request.transport is not None:
-        request.transport.abort()
-    else:
-        await answer.write_eof()
+    with suppress(ConnectionResetError):  # who watched is gone
+        async for line in _lines(found):
+            if left == 0:
+                break
+            left = None if left is None else left - 1
+            await answer.write(line)
+        if left is not None and request.transport is not None:
+            request.transport.abort()
+        else:
+            await answer.write_eof()
     return answer
 
 

@@ -85,7 +85,11 @@ class Gone(ApiError):
 
 
 class Outdated(ApiError, Conflict):
-    """Somebody else wrote first, or has made an object of this name."""
+    """Somebody else wrote first."""
+
+
+class Exists(Outdated):
+    """There is an object of this name already. A create may also be Outdated for other reasons: by a quota, say."""
 
 
 class Rejected(ApiError, Refused):
@@ -274,7 +278,7 @@ class Client:
     # writing ----------------------------------------------------------------------------------------------------
 
     async def create(self, body: Json) -> Json:
-        """Make this object; returns it as it is now. Raises Outdated if one of this name exists."""
+        """Make this object; returns it as it is now. Raises Exists if there is one of this name."""
         kind, namespace = by_object(body), body["metadata"].get("namespace", "")
         return await self._write("POST", kind.path(namespace), body=body, query={"fieldManager": MANAGER})
 
@@ -406,7 +410,8 @@ async def _complain(what: str, response: aiohttp.ClientResponse) -> None:
 def _error(what: str, said: Any, status: int, retry_after: float | None = None) -> ApiError:
     """`said` is the server's Status object, or whatever it sent instead."""
     told = (said.get("message") or said.get("reason")) if isinstance(said, dict) else ""
-    return _ERRORS.get(status, ApiError)(
+    exists = status == 409 and isinstance(said, dict) and said.get("reason") == "AlreadyExists"
+    return (Exists if exists else _ERRORS.get(status, ApiError))(
         f"{what}: {status} {told or 'without a word'}", status=status, retry_after=retry_after
     )
 

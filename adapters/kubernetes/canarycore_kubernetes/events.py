@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import define, frozen
 
 from canarycore import Channel
-from canarycore_kubernetes.client import Missing, Outdated
+from canarycore_kubernetes.client import Exists, Missing
 from canarycore_kubernetes.kinds import CANARY, EVENT
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Events:
             self._told.popitem(last=False)
 
     async def _begin(self, told: Told) -> _Series:
-        with suppress(Outdated):  # it was told before a crash
+        with suppress(Exists):  # it was told before a crash
             await self._client.create(_event(told, _rfc3339(self._clock())))
         return _Series(event=told.event, last=told.key)
 

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from canarycore import Workload
 from canarycore.errors import Conflict, WorldError
-from canarycore_kubernetes.client import Outdated
+from canarycore_kubernetes.client import Exists, Outdated
 from canarycore_kubernetes.names import owner_reference, primary_of
 from canarycore_kubernetes.patches import locked, merge_patch
 from canarycore_kubernetes.targets import PodFacts, Reading, pod_views
@@ -83,7 +83,7 @@ class Means:
         """Make this object, unless one of its name exists: then it was made by an attempt before this."""
         try:
             await self.cluster.create(body)
-        except Outdated:
+        except Exists:
             return
 
 

@@ -8,42 +8,66 @@ written, questions and their answers, effects, notices, troubles, and when the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from attrs import fields
 
-from canarycore import Status
-from canarycore.testing import Record
-from tests.core.scenarios import POLICIES, SITUATIONS, play
+from canarycore import Phase, Rollout, Status
+from canarycore.testing import Action, Deploy, Record, World
+from tests.core.scenarios import POLICIES, SITUATIONS, at, play
+from tests.core.test_table import STORIES
 
 RECORDED = Path(__file__).parent / "recorded"
+
+
+def _first(rollout: Rollout) -> World:
+    return World(rollout).do(Deploy("v1")).run()
+
+
+def _then(phase: Phase, actions: tuple[Action, ...]) -> World:
+    return at(phase).do(*actions).run(until=25.0)
+
+
 EVERYWHERE = ("promoted", "rolled back", "withdrawn", "analysis skipped", "hooks and gates", "primary stays away")
 """Situations that are told of every policy; the others only of weights."""
 
-TOLD = {name: tuple(SITUATIONS) if name == "weights" else EVERYWHERE for name in POLICIES}
+TOLD: dict[tuple[str, str], Callable[[], World]] = {
+    **{(name, "first deployed"): partial(_first, policy) for name, policy in POLICIES.items()},
+    **{
+        (name, title): partial(play, policy, situation)
+        for name, policy in POLICIES.items()
+        for title, situation in SITUATIONS.items()
+        if name == "weights" or title in EVERYWHERE
+    },
+    **{
+        ("in each phase", f"{phase.value}, story {number}"): partial(_then, phase, actions)
+        for number, (phase, actions) in enumerate(STORIES)
+    },
+}
+"""How each world is made, by the name of its file and its title there. The last are those of the transition table."""
 
 
-def story(policy: str, situation: str) -> Iterator[str]:
-    """The lines of what happens to a policy in a situation."""
-    world = play(POLICIES[policy], SITUATIONS[situation])
+def story(name: str, title: str) -> Iterator[str]:
+    """The lines of what happens."""
     before = None
-    for record in world.history:
+    for record in TOLD[name, title]().history:
         yield from _cycle(record, before)
         before = record.committed or before
 
 
-def recorded(policy: str, situation: str) -> list[str]:
+def recorded(name: str, title: str) -> list[str]:
     """The lines as they were written."""
-    _, _, rest = path_of(policy).read_text(encoding="utf-8").partition(f"{_TITLE}{situation}\n")
+    _, _, rest = path_of(name).read_text(encoding="utf-8").partition(f"{_TITLE}{title}\n")
     return rest.partition(f"\n{_TITLE}")[0].splitlines()
 
 
 _TITLE = "=== "
 
 
-def path_of(policy: str) -> Path:
-    return RECORDED / f"{policy.replace('/', '-').replace(' ', '-')}.txt"
+def path_of(name: str) -> Path:
+    return RECORDED / f"{name.replace('/', '-').replace(' ', '-')}.txt"
 
 
 def _cycle(record: Record, before: Status | None) -> Iterator[str]:
@@ -71,6 +95,6 @@ def _written(status: Status, before: Status | None) -> str:
 
 if __name__ == "__main__":
     RECORDED.mkdir(exist_ok=True)
-    for name in POLICIES:
-        told = ["\n".join((f"{_TITLE}{situation}", *story(name, situation))) for situation in TOLD[name]]
+    for name in dict.fromkeys(name for name, _ in TOLD):
+        told = ["\n".join((f"{_TITLE}{title}", *story(name, title))) for of, title in TOLD if of == name]
         path_of(name).write_text("\n".join([*told, ""]), encoding="utf-8")

@@ -9,8 +9,6 @@ import pytest
 from tests.core.stories import TOLD, recorded, story
 
 
-@pytest.mark.parametrize(
-    ("policy", "situation"), [(policy, situation) for policy, situations in TOLD.items() for situation in situations]
-)
-def test_a_policy_fares_in_a_situation_as_recorded(policy, situation):
-    assert list(story(policy, situation)) == recorded(policy, situation)
+@pytest.mark.parametrize(("name", "title"), TOLD)
+def test_what_happens_is_what_is_recorded(name, title):
+    assert list(story(name, title)) == recorded(name, title)

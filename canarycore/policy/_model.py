@@ -20,12 +20,13 @@ from __future__ import annotations
 from math import ceil, gcd, inf
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from canarycore._analysis import Judgement, Verdict, judge
 from canarycore._enum import OneOf
 from canarycore._ladder import GROUND, Strategy
 from canarycore._questions import MetricAnswer
+from canarycore._record import record
 from canarycore._spec import CheckKind, HookType, NoData
 from canarycore.errors import CanaryError
 from canarycore.policy._scenario import Scenario, inside, outside
@@ -52,7 +53,7 @@ class Says(OneOf):
     HOLD = "hold"
 
 
-@frozen
+@record
 class Window:
     """A look-back from an analysis: so many whole intervals, and so many of the slices before them."""
 
@@ -60,7 +61,7 @@ class Window:
     slices: int
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Gauge:
     """A check in numbers.
 
@@ -79,7 +80,7 @@ class Gauge:
     edges: tuple[float, float] | None
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Place:
     """A rung in numbers.
 
@@ -99,7 +100,7 @@ class Place:
     gated: bool = False
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Way:
     """The promotion: its length in seconds, and users' requests that the new and the old version serve meanwhile."""
 
@@ -108,7 +109,7 @@ class Way:
     old: float
 
 
-@frozen(kw_only=True)
+@record(kw_only=True)
 class Model:
     """Everything in numbers.
 
@@ -275,7 +276,8 @@ def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
 
 def _gauges(rollout: Rollout, scenario: Scenario) -> tuple[tuple[Gauge, ...], tuple[float, ...]]:
     """The checks in numbers, and the slices of an interval that their windows need."""
-    spans = {check: _span(rollout, check) for check in rollout.checks if _counts(check)}
+    size = grain(rollout)
+    spans = {check: _span(rollout, check, size) for check in rollout.checks if _counts(check)}
     cuts = [*sorted({rest for _, rest in spans.values() if rest}), rollout.interval]
     slices = tuple(later - earlier for earlier, later in zip([0.0, *cuts], cuts, strict=False))
     windows = {check: Window(whole, cuts.index(rest) + 1 if rest else 0) for check, (whole, rest) in spans.items()}
@@ -286,9 +288,8 @@ def _counts(check: Check) -> bool:
     return check.kind in (CheckKind.SUCCESS_RATE, CheckKind.DURATION)
 
 
-def _span(rollout: Rollout, check: Check) -> tuple[int, float]:
-    """The window as whole intervals and a rest, in the buckets that traffic is counted in."""
-    size = grain(rollout)
+def _span(rollout: Rollout, check: Check, size: float) -> tuple[int, float]:
+    """The window as whole intervals and a rest, in the buckets of `size` seconds that traffic is counted in."""
     whole = int((check.window + _HAIR) // rollout.interval)
     buckets = ceil((check.window - whole * rollout.interval) / size - 0.5 - 1e-9)
     rest = max(buckets, 0) * size

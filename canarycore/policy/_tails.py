@@ -17,7 +17,7 @@ _FEW, _FAINT = 64, -100.0
 """Successes up to which a tail is summed from none, where the logarithm of none's probability is above this."""
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def at_most(k: int, n: int, p: float) -> float:
     """The probability of at most `k` successes in `n` independent trials of chance `p`."""
     if k < 0:

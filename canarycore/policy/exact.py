@@ -19,18 +19,20 @@ What it leaves out of the reference: patience. A rollout waits for ever; one tha
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
 from operator import add
 from typing import TYPE_CHECKING
 
 from attrs import define, frozen
 
+from canarycore._record import record
 from canarycore._spec import CheckKind, NoData
 from canarycore.policy._model import Gauge, Model, NotCovered, Place, Says, common_gaps, model
 from canarycore.policy._tails import at_most, order_statistic_below
 
 if TYPE_CHECKING:
-    from canarycore._spec import Check, Rollout
+    from canarycore._spec import Rollout
     from canarycore.policy._scenario import Scenario
 
 
@@ -263,7 +265,7 @@ def _held_states(numbers: Model) -> int:
 # ---------------------------------------------------------------------------------------------------------- one step
 
 
-@frozen
+@record
 class _Step:
     """One analysis: the probabilities of where it leads, and what requests are spare after it.
 
@@ -306,15 +308,14 @@ def _step(numbers: Model, place: Place, spare: _Spare) -> _Step:
 
 def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[int], float]:
     """Whole requests in each slice of an interval (newest first), and what is spare after it."""
+    taken = [0] * len(slices)
     if not rate:
-        return [0] * len(slices), spare
-    taken = []
-    for seconds in reversed(slices):
-        spare += rate * seconds
-        whole = int(spare + 1e-9)
-        taken.append(whole)
+        return taken, spare
+    for place in range(len(slices) - 1, -1, -1):
+        spare += rate * slices[place]
+        taken[place] = whole = int(spare + 1e-9)
         spare -= whole
-    return taken[::-1], round(spare, 9)
+    return taken, round(spare, 9)
 
 
 def _checked(numbers: Model, requests: list[int]) -> tuple[float, float]:
@@ -349,7 +350,7 @@ def _measured(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float
     if requests < gauge.enough:
         return 0.0, 1.0
     if gauge.check.kind is CheckKind.SUCCESS_RATE:
-        least, most = _allowed(gauge.check, requests)
+        least, most = _allowed(gauge.check.minimum, gauge.check.maximum, requests)
         rate = numbers.scenario.new.error_rate
         too_few = at_most(least - 1, requests, rate) if least > 0 else 0.0
         return (at_most(most, requests, rate) - too_few if most >= least else 0.0), 0.0
@@ -364,23 +365,24 @@ def _certain(says: Says) -> tuple[float, float]:
     return float(says is Says.PASS), float(says is Says.HOLD)
 
 
-def _allowed(check: Check, requests: int) -> tuple[int, int]:
+@lru_cache(maxsize=4096)
+def _allowed(minimum: float | None, maximum: float | None, requests: int) -> tuple[int, int]:
     """The fewest and the most bad requests at which the success rate is in range, rounded as the reference rounds."""
 
     def rate(bad: int) -> float:
         return 100.0 * (requests - bad) / requests
 
     least, most = 0, requests
-    if check.minimum is not None:
-        most = min(max(int(requests * (1.0 - check.minimum / 100.0)), -1), requests)
-        while most < requests and rate(most + 1) >= check.minimum:
+    if minimum is not None:
+        most = min(max(int(requests * (1.0 - minimum / 100.0)), -1), requests)
+        while most < requests and rate(most + 1) >= minimum:
             most += 1
-        while most >= 0 and rate(most) < check.minimum:
+        while most >= 0 and rate(most) < minimum:
             most -= 1
-    if check.maximum is not None:
-        least = min(max(int(requests * (1.0 - check.maximum / 100.0)), 0), requests + 1)
-        while least > 0 and rate(least - 1) <= check.maximum:
+    if maximum is not None:
+        least = min(max(int(requests * (1.0 - maximum / 100.0)), 0), requests + 1)
+        while least > 0 and rate(least - 1) <= maximum:
             least -= 1
-        while least <= requests and rate(least) > check.maximum:
+        while least <= requests and rate(least) > maximum:
             least += 1
     return least, most

@@ -3,19 +3,19 @@
     rollout.alerts → AlertProvider, with its Secret → the chat's adapter
 
 A canary with alerts of its own tells nobody else, whether or not one of them wants to hear a notice of that severity.
-An alert that one chat did not take is told again, and then only to those that have not heard it. What can never be told
-(a provider that is not there, a Secret without an address, a chat that refuses it) goes to the log and is over:
-a rollout does not wait for it.
+An alert that one chat did not take is told again, and then only to those that have not heard it, but not for ever: an
+old alert helps nobody. What can never be told (a provider that is not there, a Secret without an address, a chat that
+refuses it) is over at once. Both go to the log and are counted; a rollout does not wait for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from canarycore import Channel, Severity
 from canarycore.errors import CanaryError, Refused, WorldError
@@ -41,6 +41,9 @@ USERNAME = "flagger"
 REMEMBERED = 1000
 """Alerts of which is known who has heard them, until all have."""
 
+TRIES = 30
+"""Times that a chat which does not answer is tried: with the runner's pauses in between, some ten minutes."""
+
 OWN = "the controller's own alert provider"
 ROUTING = "Traffic routing"
 
@@ -58,6 +61,14 @@ class Chat:
     proxy: str = field(default="", repr=False)
     channel: str = CHANNEL
     username: str = USERNAME
+
+
+@define
+class _Heard:
+    """An alert: the places of those who are done with it, and how often each was told in vain."""
+
+    by: set[int] = field(factory=set)
+    failed: Counter[int] = field(factory=Counter)
 
 
 def everybody(
@@ -90,7 +101,8 @@ class Alerts:
 
     canary: the manifest behind a rollout; raises WorldError when it is gone. everybody: the chat of canaries without
     alerts of their own. cluster_name: told in each alert, unless it is empty. cross_namespace: whether providers of
-    other namespaces may be used. adapter: the factory of a chat's adapter.
+    other namespaces may be used. given_up: is told whose alert did not reach a chat, and will not. adapter: the
+    factory of a chat's adapter.
     """
 
     def __init__(
@@ -101,6 +113,7 @@ class Alerts:
         everybody: Chat | None = None,
         cluster_name: str = "",
         cross_namespace: bool = True,
+        given_up: Callable[[Rollout], None] = lambda _: None,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("notifiers", name),
     ) -> None:
         self._cluster = cluster
@@ -108,10 +121,11 @@ class Alerts:
         self._everybody = everybody
         self._cluster_name = cluster_name
         self._cross_namespace = cross_namespace
+        self._given_up = given_up
         self._adapter = adapter
         self._secrets = Secrets(cluster)
         self._pool: Pool[Chat, Notifier] = Pool(self._open)
-        self._heard: OrderedDict[tuple[str, str], set[int]] = OrderedDict()
+        self._heard: OrderedDict[tuple[str, str], _Heard] = OrderedDict()
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
@@ -128,12 +142,19 @@ class Alerts:
             return
         key = (rollout.full_name, notice.key)
         heard = self._remembered(key)
-        missing = [(place, alert) for place, alert in enumerate(self._wanted(rollout, notice)) if place not in heard]
+        missing = [(place, alert) for place, alert in enumerate(self._wanted(rollout, notice)) if place not in heard.by]
         told = await asyncio.gather(*(self._tell(rollout, notice, alert) for _, alert in missing))
-        heard.update(place for (place, _), trouble in zip(missing, told, strict=True) if not trouble)
-        troubles = "; ".join(trouble for trouble in told if trouble)
+        troubles = []
+        for (place, _), trouble in zip(missing, told, strict=True):
+            heard.failed[place] += bool(trouble)
+            if trouble and heard.failed[place] < TRIES:
+                troubles.append(trouble)
+                continue
+            heard.by.add(place)
+            if trouble:
+                self._give_up(rollout, notice, trouble)
         if troubles:
-            raise WorldError(troubles)
+            raise WorldError("; ".join(troubles))
         self._heard.pop(key, None)
 
     def _wanted(self, rollout: Rollout, notice: Notice) -> tuple[Alert | None, ...]:
@@ -151,8 +172,12 @@ class Alerts:
             told = f"{name} error: {error}"
             if isinstance(error, WorldError) and not isinstance(error, Refused):
                 return told
-            _log.warning("an alert is given up", canary=rollout.full_name, alert=notice.text, error=told)
+            self._give_up(rollout, notice, told)
         return ""
+
+    def _give_up(self, rollout: Rollout, notice: Notice, why: str) -> None:
+        _log.warning("an alert is given up", canary=rollout.full_name, alert=notice.text, error=why)
+        self._given_up(rollout)
 
     async def _send(self, rollout: Rollout, notice: Notice, alert: Alert | None) -> None:
         """Tell one receiver; with its Secret as it is now, where what is kept of it does not serve."""
@@ -218,9 +243,8 @@ class Alerts:
         if notice.details:
             yield from policy(rollout, self._canary(rollout))
 
-    def _remembered(self, key: tuple[str, str]) -> set[int]:
-        """The places of those who have heard this alert."""
-        heard = self._heard.setdefault(key, set())
+    def _remembered(self, key: tuple[str, str]) -> _Heard:
+        heard = self._heard.setdefault(key, _Heard())
         self._heard.move_to_end(key)
         while len(self._heard) > REMEMBERED:
             self._heard.popitem(last=False)

@@ -38,6 +38,7 @@ from canarycore_runtime import Limits, Parts, Runner, load
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from canarycore import Rollout
     from canarycore_kubernetes.client import Client
     from canarycore_kubernetes.options import Options
     from canarycore_runtime import Turn
@@ -78,7 +79,7 @@ async def control(
         canaries = Canaries(cluster, provider=options.mesh_provider)
         punctuality = Punctuality()
         parts = await stack.enter_async_context(
-            assembled(cluster, canaries, options, routes=routes, punctuality=punctuality)
+            assembled(cluster, canaries, options, routes=routes, punctuality=punctuality, given_up=exporter.gave_up)
         )
         served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
         listening(await stack.enter_async_context(served))
@@ -132,10 +133,12 @@ async def assembled(
     routes: Cluster | None = None,
     clock: Clock = time.time,
     punctuality: Punctuality | None = None,
+    given_up: Callable[[Rollout], None] = lambda _: None,
 ) -> AsyncGenerator[Parts, None]:
     """The adapters that the options ask for, open.
 
     routes: where routing objects are, if that is another cluster. punctuality: what is noted of intervals not kept.
+    given_up: is told whose alert did not reach a chat.
     """
     across = not options.no_cross_namespace_refs
     workload = ClusterWorkloads(
@@ -179,6 +182,7 @@ async def assembled(
             ),
             cluster_name=options.cluster_name,
             cross_namespace=across,
+            given_up=given_up,
         )
         events = Events(cluster.client, clock)
         yield Parts(

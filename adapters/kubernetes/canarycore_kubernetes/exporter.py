@@ -73,12 +73,19 @@ class Exporter:
             "canarycore_troubles", "Looks that met an error of the cluster or of a provider.", ("name", "namespace"),
             registry=registry,
         )  # fmt: skip
+        self._given_up = Counter(
+            "canarycore_alerts_given_up", "Alerts that a chat did not take.", ("name", "namespace"), registry=registry
+        )
         self._leader = gauge("canarycore_leader", "Whether this replica decides.")
         self._began: dict[tuple[str, str], float] = {}
 
     def led(self, leads: bool) -> None:
         """Whether this replica decides now."""
         self._leader.set(leads)
+
+    def gave_up(self, rollout: Rollout) -> None:
+        """An alert did not reach a chat, and will not."""
+        self._given_up.labels(rollout.name, rollout.namespace).inc()
 
     def counted(self, canaries: Tally[str]) -> None:
         """How many canaries each namespace has."""

@@ -7,7 +7,7 @@ import structlog
 
 from canarycore import Channel, Notice, Phase, Tell
 from canarycore.errors import Refused, UnknownProvider, WorldError
-from canarycore_kubernetes.alerts import Alerts, Chat, everybody
+from canarycore_kubernetes.alerts import TRIES, Alerts, Chat, everybody
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
@@ -266,6 +266,22 @@ async def test_who_has_heard_an_alert_is_not_told_again_when_somebody_else_has_n
         "http://room",
         "http://other",
     ]
+
+
+async def test_an_alert_that_a_chat_does_not_take_is_given_up_in_the_end(world, logged):
+    """Only that chat's: the other has heard it once, and a rollout with news of its own tells them to both."""
+    world.objects.put(provider("room"), provider("other"))
+    world.chats.trouble["http://room"] = WorldError("status 503")
+    rollout, lost = world.canaries.add(canary(alert("room"), alert("other"))), []
+    async with world.alerts(given_up=lost.append) as alerts:
+        for _ in range(TRIES - 1):
+            with pytest.raises(WorldError):
+                await alerts.publish(rollout, notice(rollout))
+        assert lost == []
+        await alerts.publish(rollout, notice(rollout))
+    assert lost == [rollout]
+    assert "status 503" in logged[0]["error"]
+    assert [address for address, _ in world.chats.heard] == ["http://other"]
 
 
 async def test_alerts_that_are_not_taken_for_long_do_not_fill_the_memory(world, monkeypatch):

@@ -81,8 +81,11 @@ class Plane:
 
 
 @contextmanager
-def plane(kinds: tuple[str, ...] = crds.ALL) -> Iterator[Plane]:
-    """A control plane with the kinds of these files of ../shared/crds. Raises Missing, and Broken if a part ends."""
+def plane(kinds: tuple[str, ...] = crds.ALL, *, pods: bool = True) -> Iterator[Plane]:
+    """A control plane with the kinds of these files of ../shared/crds. Raises Missing, and Broken if a part ends.
+
+    pods: without them there is the API server alone, and nobody writes the status of a workload.
+    """
     programs = binaries()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="controlplane-")))
@@ -93,9 +96,10 @@ def plane(kinds: tuple[str, ...] = crds.ALL) -> Iterator[Plane]:
         api = Api(access)
         crds.install(api, *kinds)
         manager = Access(access.server, tokens["system:kube-controller-manager"], access.authority)
-        _start_manager(servers, programs, manager)
         kubelet = Kubelet(Access(access.server, tokens["kubelet"], access.authority))
-        stack.enter_context(kubelet.running())
+        if pods:
+            _start_manager(servers, programs, manager)
+            stack.enter_context(kubelet.running())
         yield Plane(folder=folder, api=api, audit=Audit(folder / "audit.jsonl", api), kubelet=kubelet)
 
 

@@ -3,6 +3,7 @@
 Flagger names revisions by a hash over Go structs that nobody else can compute. So the names in a status of Flagger's
 are replaced by ours, from what is there: the primary carries what was promoted, and the target what was applied last.
 Only at rest what was applied last is what was promoted: another revision on the target has come while nobody looked.
+So has one that is there in the middle of a promotion, for Flagger changes the primary before it says that it promotes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 AT_REST = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED})
 """Phases in which the target and the primary carry the same revision, as long as nothing new has come."""
+
+CARRIED = AT_REST | {Phase.PROMOTING, Phase.FINALISING}
+"""Phases in which the primary carries what was applied last."""
 
 
 class AdoptingStore:
@@ -49,5 +53,5 @@ def adopted(status: Status, seen: Workloads) -> Status:
     """Flagger's status, with revisions by our names."""
     target = seen.target.revision if seen.target is not None else ""
     primary = seen.primary.revision if seen.primary is not None else ""
-    applied = primary if status.phase in AT_REST else target
+    applied = primary if status.phase in CARRIED else target
     return status.but(applied=applied or status.applied, promoted=primary)

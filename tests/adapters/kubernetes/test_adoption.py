@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from canarycore import Known, Phase, Rollout, Routes, Rule, Status, TargetRef, Workload, World, decide
+from canarycore import (
+    Known,
+    Phase,
+    Promote,
+    Rollout,
+    Routes,
+    Rule,
+    Status,
+    TargetRef,
+    Workload,
+    World,
+    converge,
+    decide,
+    goal,
+)
 from canarycore_kubernetes.adoption import adopted
 from canarycore_runtime.ports import Workloads
 
@@ -51,3 +65,12 @@ def test_an_analysis_goes_on_with_the_revision_that_is_on_the_target():
 def test_without_workloads_flaggers_names_stay():
     status = adopted(flaggers(Phase.INITIALIZING), Workloads(target=None, primary=None))
     assert (status.applied, status.promoted) == ("5d8c", "")
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTING, Phase.FINALISING])
+def test_what_comes_in_the_middle_of_a_promotion_is_not_promoted_with_it(phase):
+    """Flagger has changed the primary before it says so: what passed is what the primary carries."""
+    status = adopted(flaggers(phase), Workloads(target=workload("new"), primary=workload("passed")))
+    world = World(now=SINCE + 3600, target=workload("new"), primary=workload("passed"), routes=Routes())
+    assert not any(isinstance(effect, Promote) for effect in converge(goal(ROLLOUT, status), world).effects)
+    assert decision(flaggers(phase), workload("new"), workload("passed")).status.applied == "passed"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from canarycore_kubernetes.install import ELECTION, NAME, rules
+from canarycore_kubernetes.install import ELECTION, NAME, OBSERVER, observer_rules, rules
 from tests.controlplane.api import Access, Api, Json
 from tests.controlplane.audit import Audit, Request
 
@@ -29,9 +29,14 @@ def installed(api: Api, namespace: str, providers: Iterable[str]) -> Access:
     return api.service_account(namespace, NAME, [*rules(providers), *ELECTION])
 
 
-def account(namespace: str) -> str:
-    """Its name in the audit log."""
-    return f"system:serviceaccount:{namespace}:{NAME}"
+def observing(api: Api, namespace: str, providers: Iterable[str]) -> Access:
+    """An observer beside the controller of these providers."""
+    return api.service_account(namespace, OBSERVER, observer_rules(providers))
+
+
+def account(namespace: str, name: str = NAME) -> str:
+    """The account's name in the audit log."""
+    return f"system:serviceaccount:{namespace}:{name}"
 
 
 def rights(granted: Iterable[Json]) -> set[Right]:

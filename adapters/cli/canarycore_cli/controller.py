@@ -15,20 +15,23 @@ from canarycore_cli.console import OK
 from canarycore_kubernetes import logs
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.controller import control
+from canarycore_kubernetes.observe import observe
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from canarycore_kubernetes.options import Options
 
 
-def run(options: Options) -> int:
-    """Control the cluster; returns when the process is told to end, once what is under way has ended."""
+def run(options: Options, *, only_observe: bool = False) -> int:
+    """Control the cluster, or only look on; returns when told to end, once what is under way has ended."""
     logs.set_up(options.log_level, options.log_encoding)
     with suppress(asyncio.CancelledError):
-        asyncio.run(_controlled(options))
+        asyncio.run(_at_work(options, observe if only_observe else control))
     return OK
 
 
-async def _controlled(options: Options) -> None:
+async def _at_work(options: Options, work: Callable[..., Awaitable[None]]) -> None:
     this = asyncio.current_task()
     assert this is not None
     loop = asyncio.get_running_loop()
@@ -41,7 +44,7 @@ async def _controlled(options: Options) -> None:
         mesh = None
         if options.kubeconfig_service_mesh:
             mesh = await stack.enter_async_context(connect(options.kubeconfig_service_mesh, limit=limit))
-        await control(client, options, version=_version(), mesh=mesh)
+        await work(client, options, version=_version(), mesh=mesh)
 
 
 def _version() -> str:

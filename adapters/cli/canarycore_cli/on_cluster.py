@@ -48,6 +48,9 @@ def install(
     flag: Annotated[
         list[str] | None, typer.Option(metavar="--NAME=VALUE", help="A further flag of the controller. Repeatable.")
     ] = None,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Only an observer, which may write nothing, beside who is at work.")
+    ] = False,
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
@@ -68,6 +71,7 @@ def install(
         flags=tuple(flag or ()),
         metrics_server=metrics_server,
         image=image,
+        observe=observe,
     )
     if export:
         raise typer.Exit(run(wanted))
@@ -169,6 +173,9 @@ def controller(
     log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
     port: Annotated[int, typer.Option(min=0, help="Of /healthz, /readyz and /metrics.")] = 8080,
     listen: Annotated[str, typer.Option(help="Address to listen on; in a pod all.")] = "",
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Write nothing: tell where we would do otherwise than who is at work.")
+    ] = False,
 ) -> None:
     """Run the Canaries of a cluster, in Flagger's place. Takes Flagger's flags, with one dash or two.
 
@@ -210,4 +217,4 @@ def controller(
         listen=listen,
     )
     del control_loop_interval
-    raise typer.Exit(run(options))
+    raise typer.Exit(run(options, only_observe=observe))

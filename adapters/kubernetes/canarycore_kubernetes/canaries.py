@@ -21,6 +21,8 @@ from canarycore_kubernetes.templates import TEMPLATES
 from canarycore_runtime.ports import Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from canarycore_kubernetes.client import Client
     from canarycore_kubernetes.cluster import Cluster
     from canarycore_runtime.mesh import Json
@@ -81,6 +83,14 @@ class Canaries:
         """All Canaries, `namespace/name`, also those that cannot be used."""
         cache = await self._cache.ready()
         return tuple(f"{namespace}/{name}" for (namespace, name), _ in cache.all())
+
+    def follow(self, callback: Callable[[str, Held | Broken | None], None]) -> None:
+        """Tell each state of each Canary from now on, by its key; None when it is gone."""
+
+        def changed(namespace: str, name: str) -> None:
+            callback(f"{namespace}/{name}", self._cache.get(namespace, name))
+
+        self._cache.subscribe(changed)
 
     async def find(self, key: str) -> Held | Broken | None:
         """What is held of a Canary, by its key."""

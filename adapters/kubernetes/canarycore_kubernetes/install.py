@@ -25,7 +25,7 @@ NAME = "canarycore"
 LEASE = "flagger-leader-election"
 PORT = 8080
 
-LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": NAME}
+OBSERVER = f"{NAME}-observer"
 
 READ = ("get", "list", "watch")
 WATCH = ("list", "watch")
@@ -107,7 +107,8 @@ class Install:
     """What is installed. providers: whose routing objects the controller may write; the first is its default.
 
     watched: the only namespace that it looks at (all if empty): then its rights end there. monitored: with a
-    ServiceMonitor for the Prometheus operator. flags: further flags of the controller.
+    ServiceMonitor for the Prometheus operator. flags: further flags of the controller. observe: an observer beside who
+    is at work, that may read and write nothing; then neither definitions nor admission are touched.
     """
 
     namespace: str = NAME
@@ -118,15 +119,20 @@ class Install:
     metrics_server: str = "http://prometheus.monitoring:9090"
     monitored: bool = False
     flags: tuple[str, ...] = ()
+    observe: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the installed objects are called."""
+        return OBSERVER if self.observe else NAME
 
 
 def objects(install: Install) -> tuple[Json, ...]:
     """Everything, in the order in which it is applied."""
     return (
-        *definitions(),
-        *admission(install.providers[0]),
+        *(() if install.observe else (*definitions(), *admission(install.providers[0]))),
         _object("v1", "Namespace", install.namespace),
-        _object("v1", "ServiceAccount", NAME, install.namespace),
+        _object("v1", "ServiceAccount", install.name, install.namespace, app=install.name),
         *_rights(install),
         _deployment(install),
         _service(install),
@@ -225,23 +231,36 @@ def rules(providers: Iterable[str]) -> list[Json]:
     """The rules of the role: what the controller may do with Canaries of these providers."""
     routing = dict.fromkeys(place for provider in providers for place in ROUTING[provider])
     rights = (*RIGHTS, *((*place, OTHERS.get(place, ROUTED)) for place in routing))
-    return [{"apiGroups": [group], "resources": [resource], "verbs": list(verbs)} for group, resource, verbs in rights]
+    return [_rule(*right) for right in rights]
+
+
+def observer_rules(providers: Iterable[str]) -> list[Json]:
+    """The rules of an observer's role: it looks at what the controller looks at, and at Secrets of metric providers."""
+    readable = {("", "secrets"): READ}
+    found = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
+    places = [(group, resource) for group, resource, verbs in found if set(WATCH) <= set(verbs)]
+    return [_rule(*place, readable.get(place, WATCH)) for place in places]
+
+
+def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> Json:
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
 
 
 def _rights(install: Install) -> Iterator[Json]:
     kind = "Role" if install.watched else "ClusterRole"
-    subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": install.namespace}]
-    role = _object("rbac.authorization.k8s.io/v1", kind, NAME, install.watched)
-    yield role | {"rules": rules(install.providers)}
-    yield _object("rbac.authorization.k8s.io/v1", f"{kind}Binding", NAME, install.watched) | {
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": NAME},
-        "subjects": subjects,
-    }
-    election = f"{NAME}-election"
-    yield _object("rbac.authorization.k8s.io/v1", "Role", election, install.namespace) | {"rules": list(ELECTION)}
-    yield _object("rbac.authorization.k8s.io/v1", "RoleBinding", election, install.namespace) | {
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": election},
-        "subjects": subjects,
+    granted = observer_rules(install.providers) if install.observe else rules(install.providers)
+    yield from _granted(install, kind, install.name, install.watched, granted)
+    if not install.observe:
+        yield from _granted(install, "Role", f"{NAME}-election", install.namespace, list(ELECTION))
+
+
+def _granted(install: Install, kind: str, name: str, namespace: str, granted: list[Json]) -> Iterator[Json]:
+    """A role, and its binding to the account."""
+    group = "rbac.authorization.k8s.io"
+    yield _object(f"{group}/v1", kind, name, namespace, app=install.name) | {"rules": granted}
+    yield _object(f"{group}/v1", f"{kind}Binding", name, namespace, app=install.name) | {
+        "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": install.name, "namespace": install.namespace}],
     }
 
 
@@ -252,8 +271,7 @@ def _deployment(install: Install) -> Json:
     flags = [
         f"--mesh-provider={install.providers[0]}",
         f"--metrics-server={install.metrics_server}",
-        "--enable-leader-election",
-        f"--leader-election-namespace={install.namespace}",
+        *(["--observe"] if install.observe else _election(install)),
         *([f"--namespace={install.watched}"] if install.watched else []),
         *install.flags,
     ]
@@ -275,14 +293,14 @@ def _deployment(install: Install) -> Json:
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    return _object("apps/v1", "Deployment", NAME, install.namespace) | {
+    return _object("apps/v1", "Deployment", install.name, install.namespace, app=install.name) | {
         "spec": {
-            "replicas": install.replicas,
-            "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+            "replicas": 1 if install.observe else install.replicas,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
             "template": {
-                "metadata": {"labels": LABELS},
+                "metadata": {"labels": _labels(install.name)},
                 "spec": {
-                    "serviceAccountName": NAME,
+                    "serviceAccountName": install.name,
                     "securityContext": {
                         "runAsNonRoot": True,
                         "runAsUser": 10001,
@@ -295,26 +313,34 @@ def _deployment(install: Install) -> Json:
     }
 
 
+def _election(install: Install) -> list[str]:
+    return ["--enable-leader-election", f"--leader-election-namespace={install.namespace}"]
+
+
 def _service(install: Install) -> Json:
-    return _object("v1", "Service", NAME, install.namespace) | {
+    return _object("v1", "Service", install.name, install.namespace, app=install.name) | {
         "spec": {
-            "selector": {"app.kubernetes.io/name": NAME},
+            "selector": {"app.kubernetes.io/name": install.name},
             "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
         }
     }
 
 
 def _monitor(install: Install) -> Json:
-    return _object("monitoring.coreos.com/v1", "ServiceMonitor", NAME, install.namespace) | {
+    return _object("monitoring.coreos.com/v1", "ServiceMonitor", install.name, install.namespace, app=install.name) | {
         "spec": {
-            "selector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
+            "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
             "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
         }
     }
 
 
-def _object(api_version: str, kind: str, name: str, namespace: str = "") -> Json:
-    metadata: Json = {"name": name, "labels": LABELS}
+def _object(api_version: str, kind: str, name: str, namespace: str = "", *, app: str = NAME) -> Json:
+    metadata: Json = {"name": name, "labels": _labels(app)}
     if namespace:
         metadata["namespace"] = namespace
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def _labels(app: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": NAME}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import frozen
 
-from canarycore import HookQuestion, MetricQuestion, World, converge, deliberate, goal
+from canarycore import converge, deliberate, goal
 from canarycore.errors import ManifestError
 from canarycore_cli.cluster.stands import Look
 from canarycore_cli.cluster.where import one
@@ -22,16 +22,17 @@ from canarycore_cli.describe import described
 from canarycore_kubernetes.canaries import Held
 from canarycore_kubernetes.controller import assembled
 from canarycore_kubernetes.kinds import CANARY
+from canarycore_kubernetes.observe import observed, words
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.statuses import MEMORY
 
 if TYPE_CHECKING:
-    from canarycore import Decision, Question, Status
+    from canarycore import Decision, Status, World
     from canarycore_cli.cluster.stands import Stand, Told
     from canarycore_cli.cluster.where import Where
     from canarycore_cli.console import Json
     from canarycore_kubernetes.cluster import Cluster
-    from canarycore_runtime.ports import Parts, Stored
+    from canarycore_runtime.ports import Stored
 
 
 @frozen(kw_only=True)
@@ -63,7 +64,7 @@ async def _described(where: Where, name: str, *, last: int, as_json: bool) -> No
         assert stored is not None, "it can be used"
         look = Look(where, cluster, canaries, parts.workload, key)
         (stand,) = await look.stands()
-        following = _next(stored, await _observed(parts, stored))
+        following = _next(stored, await observed(parts, stored))
         conditions = await _conditions(cluster, key)
         events = (await look.events(key))[-last:]
     if as_json:
@@ -71,21 +72,6 @@ async def _described(where: Where, name: str, *, last: int, as_json: bool) -> No
         print_json({**attrs.asdict(stand), "next": attrs.asdict(following), **told})
     else:
         _print(stored, stand, following, conditions, events)
-
-
-async def _observed(parts: Parts, stored: Stored) -> World:
-    workloads = await parts.workload.observe(stored.rollout)
-    return World(
-        now=parts.clock(),
-        target=workloads.target,
-        primary=workloads.primary,
-        routes=await parts.router.observe(stored.rollout),
-        scaler_paused=workloads.scaler_paused,
-        kept=workloads.kept,
-        command=stored.command,
-        deleted=stored.deleted,
-        restored=workloads.restored,
-    )
 
 
 def _next(stored: Stored, world: World) -> Next:
@@ -100,17 +86,7 @@ def _next(stored: Stored, world: World) -> Next:
         wake = None if decision.wake is None else max(0.0, decision.wake - world.now)
         return Next(because=str(decision.because), effects=effects, wake=wake)
     thinking.close()
-    return Next(asked=tuple(map(_words, ask.questions)), effects=effects)
-
-
-def _words(question: Question) -> str:
-    match question:
-        case HookQuestion():
-            return f"the {question.hook.type.value} hook {question.hook.name}"
-        case MetricQuestion():
-            return f"the metric {question.check.name}"
-        case _:
-            return "whether the metric sources are online"
+    return Next(asked=tuple(map(words, ask.questions)), effects=effects)
 
 
 async def _conditions(cluster: Cluster, key: str) -> list[Json]:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 from contextlib import suppress
-from itertools import count
+from itertools import count, cycle
 
 import pytest
 
@@ -16,7 +16,18 @@ from canarycore_kubernetes.configs import CONFIGS
 from canarycore_kubernetes.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SECRET
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.revision import without_defaults
-from tests.cluster.workloads import IMAGES, ConfigBench, Requests, canary, config, holding, meta, opener
+from tests.cluster.workloads import (
+    IMAGES,
+    ConfigBench,
+    PodBench,
+    Requests,
+    canary,
+    config,
+    holding,
+    initialised,
+    meta,
+    opener,
+)
 
 
 @pytest.fixture
@@ -177,6 +188,27 @@ async def test_two_earlier_revisions_are_kept_with_their_configs_and_no_more(con
     assert sorted(base64.b64decode(key) for key in kept[SECRET]) == [b"three", b"two"]
     await bench.adapter.restore_primary(bench.rollout, revisions[1])
     assert holding(bench, CONFIG_MAP, "env-primary")["data"] == {"key": "two"}
+
+
+async def test_an_interrupted_promotion_leaves_nothing_behind_that_is_kept_no_longer(opened, requests):
+    bench = await opened(PodBench, canary())
+    await initialised(bench)
+    labels = cycle(("two", "three", "four", "one"))
+    for _ in range(2):  # as many as are kept
+        await bench.adapter.promote(bench.rollout, await bench.deploy(next(labels)))
+    for number in count(1):
+        revision = await bench.deploy(next(labels))
+        requests.fail(number, lost=True)
+        with suppress(Unreachable):
+            await bench.adapter.promote(bench.rollout, revision)
+        failed = requests.failed
+        requests.fail(0, lost=False)
+        await bench.adapter.promote(bench.rollout, revision)
+        there = {body["metadata"]["name"] for body in bench.api.list(CONTROLLER_REVISION.path(bench.namespace))}
+        assert there == {f"podinfo-primary-{name}" for name in (await bench.seen()).kept}
+        if not failed:
+            break
+    assert number > 3, "a promotion that keeps and forgets takes three writes"
 
 
 async def test_what_is_kept_goes_with_the_canary(configured):

@@ -115,8 +115,8 @@ class PodTarget(Target):
         data = {"template": primary["spec"]["template"], "configs": held}
         await keep(self.means, self.owner, primary, before, data)
         await copy_configs(self.means, self.owner, configs, self.primary, held)
+        await self._forget(names[KEEP:], names[:KEEP])  # before nobody knows of them any more
         await self._change(lambda found: promoted(found, target, copying, names[:KEEP]), primary)
-        await self._forget(names[KEEP:], names[:KEEP])
 
     async def _read_primary(self, facts: PodFacts) -> Json:
         """The primary. One that does not say what its configs hold is made to, while they can still tell."""

@@ -144,9 +144,9 @@ class ServiceTarget(Target):
         carried = self._carried(primary)
         names = tuple(dict.fromkeys((carried, *listed(primary, KEPT))))
         await keep(self.means, self.owner, primary, carried, {"spec": service_spec(primary)})
+        await forget(self.means, self.namespace, self.primary, names[KEEP:])  # before nobody knows of them any more
         marks = {REVISION: revision, KEPT: ",".join(names[:KEEP])}
         await self._change(self.primary, self._copy(target, self.primary), marks)
-        await forget(self.means, self.namespace, self.primary, names[KEEP:])
 
     async def restore_primary(self, revision: str) -> None:
         primary = await self.means.read(SERVICE, self.namespace, self.primary)

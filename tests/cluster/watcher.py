@@ -73,6 +73,7 @@ _PATHS = {
     f"{_ISTIO}/virtualservices": "VirtualService",
     f"{_ISTIO}/destinationrules": "DestinationRule",
     "/api/v1/events": "Event",
+    "/apis/coordination.k8s.io/v1/leases": "Lease",
 }
 """What is watched."""
 
@@ -426,6 +427,19 @@ def idle_writes(versions: Iterable[Version], writes: Iterable[Passage]) -> list[
         if write.version in made:
             found.append(f"I12: {write.method} {write.path} changed nothing since {made[write.version]}")
         made[write.version] = f"{write.method} {write.path}"
+    return found
+
+
+def usurped(versions: Iterable[Version], writes: Mapping[str, Iterable[Passage]]) -> list[str]:
+    """Writes of controllers, by their names, that were carried out while somebody else held the lease."""
+    terms = [(one.number, str(one.body["spec"].get("holderIdentity"))) for one in versions if one.kind == "Lease"]
+    found = []
+    for name, passages in writes.items():
+        for write in passages:
+            if write.version and "/leases" not in write.path:
+                holder = max((term for term in terms if term[0] < write.version), default=(0, "nobody"))[1]
+                if holder.partition("_")[0] != name:
+                    found.append(f"{name} wrote {write.path} at {write.version}, the lease was {holder}'s")
     return found
 
 

@@ -38,11 +38,13 @@ class Punctuality:
     def told(self, turn: Turn) -> None:
         """One look at a rollout. Only what changes the status is a tick: the look right after it proves nothing."""
         seen, decision = turn.seen, turn.rest.decision
+        if seen is None or seen.status.phase in _RESTING:
+            return
         if turn.late > LATE:
             if turn.key not in self._late:
                 _log.warning("interval missed: %s was looked at %.1f s late", turn.key, turn.late)
             self._late[turn.key] = turn.late
-        elif seen is not None and decision is not None and decision.status is not seen.status:
+        elif decision is not None and decision.status is not seen.status:
             self._late.pop(turn.key, None)
 
     def conditions(self, key: str, status: Status) -> tuple[Json, ...]:

@@ -22,9 +22,9 @@ def punctuality():
     return Punctuality()
 
 
-def look(punctuality, late, after=HIGHER):
-    because = Because(Rule.NOTED, CLIMBING.phase, after.phase)
-    seen = Seen(ROLLOUT, CLIMBING, World(now=0.0))
+def look(punctuality, late, after=HIGHER, before=CLIMBING):
+    because = Because(Rule.NOTED, before.phase, after.phase)
+    seen = Seen(ROLLOUT, before, World(now=0.0))
     punctuality.told(Turn(KEY, seen, Rest(Decision(after, (), None, because), None), late))
 
 
@@ -52,8 +52,12 @@ def test_the_condition_goes_with_the_next_decision_in_time_and_not_with_a_look_t
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED], ids=lambda phase: phase.value)
 def test_what_is_at_rest_has_no_interval_to_miss(punctuality, phase):
+    resting = Status(phase=phase, since=1.0)
     look(punctuality, 5.0)
-    assert punctuality.conditions(KEY, Status(phase=phase, since=1.0)) == ()
+    assert punctuality.conditions(KEY, resting) == ()
+    look(punctuality, 0.0)
+    look(punctuality, 5.0, before=resting)
+    assert punctuality.conditions(KEY, HIGHER) == ()
 
 
 def test_the_log_tells_when_it_begins_and_not_at_each_look(punctuality, caplog):

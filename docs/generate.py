@@ -7,6 +7,7 @@ that name in `PARTS` returns.
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,12 @@ def _manifests() -> str:
     return "\n".join([*lines, "", ""])
 
 
+def _defects() -> str:
+    """Read as a file: the tests are no package that is installed."""
+    table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
+    return table
+
+
 # ------------------------------------------------------------------------------------------------------ command line
 
 
@@ -99,6 +106,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "phases": _phases,
     "tiny_controller": _tiny_controller,
     "manifests": _manifests,
+    "defects": _defects,
     "commands": _commands,
 }
 

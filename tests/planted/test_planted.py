@@ -1,4 +1,4 @@
-"""Every planted defect makes a test fail; the list itself stays true."""
+"""Every planted defect makes its test fail; the list itself stays true."""
 
 from __future__ import annotations
 
@@ -6,31 +6,44 @@ from collections import Counter
 
 import pytest
 
-from tests.planted.planted import DEFECTS, ROOT, changed, plant
+from tests.planted.defects import DEFECTS
+from tests.planted.planted import ADAPTERS, ROOT, changed, failure_without_any, plant
 
 NAMES = [defect.name for defect in DEFECTS]
+OF_FLAGGER = set("abcdefghijklmnop") - {"m"}  # tests/planted/defects.py says why
 
 
 def test_there_are_many_and_each_has_its_own_name():
-    assert len(DEFECTS) >= 25
+    assert len(DEFECTS) >= 80
     assert [name for name, count in Counter(NAMES).items() if count > 1] == []
 
 
+def test_each_defect_of_flagger_is_planted():
+    assert {name.removeprefix("flagger ")[0] for name in NAMES if name.startswith("flagger ")} == OF_FLAGGER
+
+
+def test_the_core_and_every_adapter_but_the_command_has_some():
+    sources = {defect.file.split("/")[1] for defect in DEFECTS if defect.file.startswith("adapters/")}
+    assert sources == set(ADAPTERS) - {"cli"}
+
+
 @pytest.mark.parametrize("defect", DEFECTS, ids=NAMES)
-def test_its_place_is_still_there(defect):
+def test_its_place_and_its_test_are_still_there(defect):
     text = (ROOT / defect.file).read_text(encoding="utf-8")
     assert changed(text, defect) != text
-    assert (ROOT / defect.caught_by).exists()
+    file, *_, test = defect.caught_by.split("::")
+    assert (ROOT / file).exists()
+    assert test.startswith("test_")
 
 
 @pytest.mark.planted
 @pytest.mark.timeout(900)
 def test_without_a_defect_no_test_fails():
-    assert not plant(None).caught
+    assert failure_without_any() == ""
 
 
 @pytest.mark.planted
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("defect", DEFECTS, ids=NAMES)
-def test_a_planted_defect_makes_a_test_fail(defect):
+def test_a_planted_defect_makes_its_test_fail(defect):
     assert plant(defect).caught

@@ -1,0 +1,698 @@
+"""Defects that are planted one at a time, and for each the test that finds it.
+
+The sixteen that were read in Flagger 1.44 begin with `flagger` and their letter (tests/core/test_defects.py tells of
+them). One is not here: its load tester falls over a task of an unknown type (m), and we have no load tester with tasks.
+
+`table` is the list for docs/defects.md; docs/generate.py writes it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+
+@frozen
+class Defect:
+    """`old`, found exactly once in `file`, becomes `new`. `caught_by`: the test that fails then (pytest's node id)."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    caught_by: str
+
+    @property
+    def claim(self) -> str:
+        """What that test claims, as a sentence."""
+        name, _, given = self.caught_by.rpartition("::")[2].partition("[")
+        return name.removeprefix("test_").replace("_", " ") + (f" ({given[:-1]})" if given else "")
+
+
+def table() -> str:
+    """All defects in Markdown."""
+    rows = [f"| {defect.name} | `{defect.file}` | {defect.claim} |" for defect in DEFECTS]
+    return "\n".join(["", "| Defect | Planted in | Found by the claim |", "| --- | --- | --- |", *rows, "", ""])
+
+
+def _of(sources: str, tests: str) -> Callable[[str, str, str, str, str], Defect]:
+    """Makes defects in files of `sources`, found by tests of `tests`."""
+    return lambda name, file, old, new, test: Defect(name, f"{sources}/{file}", old, new, f"{tests}/{test}")
+
+
+def _of_adapter(name: str) -> Callable[[str, str, str, str, str], Defect]:
+    return _of(f"adapters/{name}/canarycore_{name}", f"tests/adapters/{name}")
+
+
+_core = _of("canarycore", "tests/core")
+_manifest = _of("canarycore/manifest", "tests/manifest")
+_runtime = _of_adapter("runtime")
+_hooks = _of_adapter("hooks")
+_metrics = _of_adapter("metrics")
+_mesh = _of_adapter("mesh")
+_notifiers = _of_adapter("notifiers")
+_kubernetes = _of_adapter("kubernetes")
+_local = _of_adapter("local")
+
+DEFECTS: tuple[Defect, ...] = (
+    # ---------------------------------------------------------------------------------------- what is durable, and when
+    _core(
+        "skip the commit",
+        "_cycle.py",
+        "            yield Commit(after)\n",
+        "            pass\n",
+        "test_defects.py::test_defect_p_post_rollout_hooks_and_the_success_alert_survive_a_crash",
+    ),
+    _core(
+        "flagger n: effects before the commit",
+        "_cycle.py",
+        "        try:\n            yield Commit(after)\n",
+        "        yield from _apply(converge(goal(rollout, after), world).effects, suspended=False)\n"
+        "        try:\n"
+        "            yield Commit(after)\n",
+        "test_defects.py::test_defect_n_a_rollback_survives_a_crash_that_forgets_its_cause",
+    ),
+    _core(
+        "go on after a conflict",
+        "_cycle.py",
+        "            return Rest(None, world.now, (), (conflict,))\n",
+        "            del conflict\n",
+        "test_world.py::test_a_conflict_commits_nothing",
+    ),
+    _core(
+        "notices are not committed",
+        "_cycle.py",
+        "decision.status.but(outbox=durable)",
+        "decision.status",
+        "test_notices.py::test_a_notifier_that_fails_is_tried_again_under_the_same_key",
+    ),
+    _core(
+        "what was told is not remembered",
+        "_cycle.py",
+        "            memory.published.add(notice.key)\n",
+        "            pass\n",
+        "test_notices.py::test_a_promotion_is_told",
+    ),
+    _core(
+        "effects go on after one that failed",
+        "_cycle.py",
+        "            return done, [trouble]\n",
+        "            continue\n",
+        "test_world.py::test_effects_end_at_the_first_that_fails",
+    ),
+    _core(
+        "a suspended rollout still converges",
+        "_cycle.py",
+        "    if suspended:\n        return done, []\n",
+        "    del suspended\n",
+        "test_commands.py::test_while_suspended_routes_that_others_set_are_left_alone",
+    ),
+    # ------------------------------------------------------------------------------------------------- what is promoted
+    _core(
+        "flagger h: promote what the target carries now",
+        "_goal.py",
+        "        return False, Promote(goal.primary) if _carries(world.target, goal.primary) else None\n",
+        "        return False, Promote(world.target.revision) if world.target is not None else None\n",
+        "test_goal.py::test_a_target_that_has_moved_on_is_not_promoted",
+    ),
+    _core(
+        "a revision that arrives before the promotion is ignored",
+        "_decide.py",
+        "        elif target.revision != status.applied:\n            return withdraw(case)",
+        "        elif not target.revision:\n            return withdraw(case)",
+        "test_table.py::test_every_row_is_reached",
+    ),
+    _core(
+        "withdraw is not recognised",
+        "_decide.py",
+        "    if target.revision != status.applied:\n"
+        "        return withdraw(case) if target.revision == status.promoted else restart(case)\n"
+        "    if case.poll",
+        "    if target.revision != status.applied:\n        return restart(case)\n    if case.poll",
+        "test_defects.py::test_seen_1_going_back_to_the_promoted_revision_ends_the_rollout",
+    ),
+    _core(
+        "flagger a: a revision is lost in Failed",
+        "_decide.py",
+        "        if status.phase is Phase.FAILED and target.revision == status.promoted:\n",
+        "        if status.phase is Phase.FAILED:\n",
+        "test_defects.py::test_defect_a_a_revision_that_arrives_in_failed_while_the_primary_is_taken_back_is_not_lost",
+    ),
+    _core(
+        "the previous revision is forgotten",
+        "_decide.py",
+        "        previous=status.promoted,\n",
+        "        previous=status.previous,\n",
+        "test_goal.py::test_the_previous_revision_is_remembered_and_kept",
+    ),
+    _core(
+        "flagger d: the promotion steps never end",
+        "_decide.py",
+        "    if ladder.step_back and rung.exposed:\n"
+        "        case.tell(Tell.PRIMARY_WEIGHT, str(100 - weight))\n"
+        "        if weight > 0:\n",
+        "    if ladder.step_back:\n"
+        "        case.tell(Tell.PRIMARY_WEIGHT, str(100 - weight))\n"
+        "        if weight >= 0:\n",
+        "test_defects.py::test_defect_d_promotion_steps_end_although_the_canary_has_no_weight",
+    ),
+    # --------------------------------------------------------------------------------------------------- what a pass is
+    _core(
+        "no data passes",
+        "_analysis.py",
+        "    if value is None:\n        return Judgement(check, Verdict.NO_DATA, answer)\n",
+        "    if value is None:\n        return Judgement(check, Verdict.PASS, answer)\n",
+        "test_analysis.py::test_the_verdict_on",
+    ),
+    _core(
+        "flagger f: no data counts as a bad value",
+        "_analysis.py",
+        "    if value is None:\n        return Judgement(check, Verdict.NO_DATA, answer)\n",
+        "    if value is None:\n        return Judgement(check, Verdict.FAIL, answer)\n",
+        "test_defects.py::test_defect_f_no_data_an_error_and_a_bad_value_are_told_apart",
+    ),
+    _core(
+        "not a number passes",
+        "_analysis.py",
+        "Verdict.NO_DATA if isnan(value) else Verdict.ERROR",
+        "Verdict.PASS",
+        "test_analysis.py::test_the_verdict_on",
+    ),
+    _core(
+        "few samples pass",
+        "_analysis.py",
+        "    if min_samples and (",
+        "    if not check and (",
+        "test_analysis.py::test_fewer_requests_than_min_samples_are_no_data",
+    ),
+    _core(
+        "the upper bound itself fails",
+        "_analysis.py",
+        "value > high)",
+        "value >= high)",
+        "test_analysis.py::test_the_verdict_on",
+    ),
+    _core(
+        "failed checks are forgotten",
+        "_climb.py",
+        "    failed = case.status.failed_checks + 1\n",
+        "    failed = 1\n",
+        "test_analysis.py::test_no_data_counts_as_a_failed_check_as_in_flagger",
+    ),
+    _core(
+        "failed checks count double",
+        "_climb.py",
+        "    failed = case.status.failed_checks + 1\n",
+        "    failed = case.status.failed_checks + 2\n",
+        "test_notices.py::test_a_rollback_is_told",
+    ),
+    _core(
+        "the threshold is off by one",
+        "_climb.py",
+        "    if failed >= case.rollout.threshold:\n",
+        "    if failed > case.rollout.threshold:\n",
+        "test_defects.py::test_seen_2_a_rollback_comes_in_the_cycle_of_the_last_failing_check",
+    ),
+    _core(
+        "holding never ends",
+        "_climb.py",
+        "    if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:\n",
+        "    if rollout.inconclusive_limit and holds > 2 * rollout.inconclusive_limit:\n",
+        "test_analysis.py::test_no_data_holds_by_the_owners_wish_up_to_the_limit",
+    ),
+    _core(
+        "gates are asked before metrics",
+        "_climb.py",
+        "    outcome = (yield from _checking_hooks(case, kind)) if",
+        "    outcome = yield from _gates(case)\n    outcome = outcome or (yield from _checking_hooks(case, kind)) if",
+        "test_notices.py::test_hooks_come_in_their_order_and_are_told_their_phase",
+    ),
+    _core(
+        "a failed hook lets the rung pass",
+        "_climb.py",
+        "            case.tell(failed, hook.name, answer.text)\n            return _halt(case)\n",
+        "            case.tell(failed, hook.name, answer.text)\n            return None\n",
+        "test_notices.py::test_hooks_of_a_type_end_at_the_first_that_fails",
+    ),
+    _core(
+        "flagger l: a closed gate alerts every time it is asked",
+        "_climb.py",
+        "            case.tell_once(alert)\n",
+        "            case.tell(alert)\n",
+        "test_defects.py::test_defect_l_confirm_traffic_increase_alerts_once",
+    ),
+    # ---------------------------------------------------------------------------------------------------- when, and how
+    _core(
+        "an analysis does not wait for the interval",
+        "_decide.py",
+        "        return case.wait(Rule.NOT_DUE, case.next_poll)\n    if rollout.skip_analysis:\n",
+        "        pass\n    if rollout.skip_analysis:\n",
+        "test_defects.py::test_seen_12_a_restarted_process_does_not_step_early",
+    ),
+    _core(
+        "the progress deadline never comes",
+        "_case.py",
+        "        return self.world.now + EPSILON >= since + self.rollout.progress_deadline\n",
+        "        return self.world.now < 0 < since\n",
+        "test_defects.py::test_seen_4_every_rollback_sends_an_alert",
+    ),
+    _core(
+        "a pause is not kept",
+        "_decide.py",
+        "    if status.paused:\n        return case.wait(Rule.ON_HOLD, None)\n    if not case.poll:\n",
+        "    if not case.poll:\n",
+        "test_commands.py::test_a_paused_rollout_stays_where_it_is_until_it_is_resumed",
+    ),
+    _core(
+        "a command is handled twice",
+        "_commands.py",
+        "paused=True, handled=command.id",
+        "paused=True",
+        "test_commands.py::test_a_command_is_handled_once",
+    ),
+    _core(
+        "flagger c: an off-list weight jumps to 100",
+        "_ladder.py",
+        "next((weight for weight in self.steps if weight > rung.weight), None)",
+        "next((b for a, b in zip((0, *self.steps), self.steps, strict=False) if a == rung.weight), "
+        "None if rung.weight in {*self.steps[-1:], TOTAL} else TOTAL)",
+        "test_defects.py::test_defect_c_an_off_list_weight_goes_to_the_next_of_the_list",
+    ),
+    _core(
+        "flagger b: rollback hooks are asked only when all is ready",
+        "_decide.py",
+        "    if case.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:\n",
+        "    if case.poll and not status.paused and in_step(rollout, status, case.world):\n",
+        "test_defects.py::test_defect_b_rollback_hooks_are_asked_while_pods_are_not_ready",
+    ),
+    _core(
+        "flagger p: a finished phase owes no post-rollout hooks",
+        "_moves.py",
+        "(Pending.HOOKS, Pending.SETTLE) if rollout.hooks_by_type[HookType.POST_ROLLOUT] else (Pending.SETTLE,)",
+        "(Pending.SETTLE,) if rollout else ()",
+        "test_defects.py::test_defect_p_post_rollout_hooks_and_the_success_alert_survive_a_crash",
+    ),
+    # --------------------------------------------------------------------------------------------- capacity and traffic
+    _core(
+        "scale down before the routes",
+        "_goal.py",
+        "    if routes is None or routes.exposed or world.now < goal.until or primary",
+        "    if world.now < goal.until or primary",
+        "test_goal.py::test_the_cycle_that_takes_the_traffic_away_does_not_stop_the_canary",
+    ),
+    _core(
+        "the drain is ignored",
+        "_goal.py",
+        "    if routes is None or routes.exposed or world.now < goal.until or primary",
+        "    if routes is None or routes.exposed or primary",
+        "test_goal.py::test_the_canary_drains_before_it_stops",
+    ),
+    _core(
+        "traffic goes to a canary that is not ready",
+        "_goal.py",
+        "    if wanted.exposed and not canary_runs:\n",
+        "    if wanted.exposed and world.target is None:\n",
+        "test_goal.py::test_a_canary_that_loses_its_pods_loses_its_traffic",
+    ),
+    _core(
+        "flagger o: roll back onto a primary that carries the rejected revision",
+        "_goal.py",
+        "        primary=status.promoted,\n        sound=",
+        "        primary=status.promoted,\n        sound=False and ",
+        "test_faults.py::test_a_crash_after_any_write_leads_to_the_same_end[weights-primary takes over halfway]",
+    ),
+    _core(
+        "traffic stays with a primary that is gone",
+        "_goal.py",
+        "        if not (canary_runs and goal.failover):\n",
+        "        if goal.failover or not canary_runs:\n",
+        "test_defects.py::test_seen_7_an_unready_primary_never_gets_traffic_by_a_rollback",
+    ),
+    _core(
+        "an unready primary does not halt",
+        "_decide.py",
+        "    outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(\n"
+        "        case, target, rollout.canary_ready, is_primary=False\n"
+        "    )\n",
+        "    outcome = _side_unready(case, target, rollout.canary_ready, is_primary=False)\n",
+        "test_defects.py::test_defect_g_a_primary_scaled_to_zero_is_detected",
+    ),
+    _core(
+        "flagger g: a primary scaled to zero is not noticed",
+        "_decide.py",
+        "    elif is_primary and side.desired == 0:\n",
+        "    elif is_primary and side.desired < 0:\n",
+        "test_defects.py::test_defect_g_a_primary_scaled_to_zero_is_detected",
+    ),
+    _core(
+        "idle is enforced",
+        "_goal.py",
+        "        canary=Scale.LEAVE if status.settled else Scale.DOWN,\n"
+        "        until=status.drain_until,\n"
+        "    )\n"
+        "\n"
+        "\n"
+        "def _failed",
+        "        canary=Scale.DOWN,\n        until=status.drain_until,\n    )\n\n\ndef _failed",
+        "test_goal.py::test_idle_is_not_enforced_and_a_hand_scaled_target_is_told_of_once",
+    ),
+    _core(
+        "the session cookie is never taken back",
+        "_goal.py",
+        "    return Routes(expired=status.applied)\n",
+        "    return PRIMARY_ONLY\n",
+        "test_goal.py::test_a_session_cookie_is_taken_back_at_the_end",
+    ),
+    _core(
+        "a deleted rollout does not wait for its target",
+        "_goal.py",
+        "        if (not target.has_capacity or unready(target, goal.ready)) and world.now < goal.until:\n",
+        "        if world.now < 0:\n",
+        "test_goal.py::test_on_deletion_the_target_runs_before_it_gets_its_traffic",
+    ),
+    # -------------------------------------------------------------------------------------------------------- manifests
+    _manifest(
+        "flagger e: a policy without any step is taken",
+        "_resolve.py",
+        "    if not (analysis.step_weight or analysis.step_weights or analysis.iterations):\n",
+        "    if not (analysis.step_weight or analysis.step_weights or analysis.iterations or True):\n",
+        "test_resolve.py::test_no_step_at_all_is_refused_with_the_remedy",
+    ),
+    # ------------------------------------------------------------------------------------------------------- the runner
+    _runtime(
+        "flagger i: a second cycle of a rollout begins beside the first",
+        "runner.py",
+        "        elif place.turn is not None:\n            place.driver.changed.set()\n",
+        "        elif place.due is None and place.timer is None and place.stuck < 0:\n"
+        "            place.driver.changed.set()\n",
+        "test_runner.py::test_a_rollout_never_runs_two_cycles_at_once_and_a_change_in_a_cycle_makes_another_right_after",
+    ),
+    _runtime(
+        "waits after failures never grow",
+        "runner.py",
+        "limits.backoff * 2.0 ** min(failures - 1, 60)",
+        "limits.backoff",
+        "test_runner.py::test_the_wait_after_failures_doubles_up_to_its_limit",
+    ),
+    _runtime(
+        "a change that was missed is never found",
+        "runner.py",
+        "            return self._now + self._limits.resync\n",
+        "            return None\n",
+        "test_runner.py::test_a_change_that_nobody_told_is_found_within_a_resync",
+    ),
+    _runtime(
+        "an adapter's exception gets out",
+        "_calls.py",
+        '        raise WorldError(f"{name} failed: {type(error).__name__}: {error}") from error\n',
+        "        raise\n",
+        "test_calls.py::test_an_exception_becomes_a_world_error_with_its_cause",
+    ),
+    _runtime(
+        "a write is cut off when its caller is cancelled",
+        "_calls.py",
+        "        return await asyncio.shield(task)\n",
+        "        return await task\n",
+        "test_calls.py::test_a_write_is_carried_to_its_end_when_its_caller_is_cancelled",
+    ),
+    _runtime(
+        "all providers share one lane",
+        "_calls.py",
+        "        lane = self._open.get(name)\n",
+        '        lane = self._open.get(name := "all")\n',
+        "test_runner.py::test_a_provider_that_hangs_for_many_keeps_nobody_of_another_provider_waiting",
+    ),
+    _runtime(
+        "a status is committed over somebody else's",
+        "_driver.py",
+        "        self._version = stored.version\n",
+        "        self._version = self._version or stored.version\n",
+        "test_runner.py::test_a_conflict_is_followed_by_a_fresh_look",
+    ),
+    _runtime(
+        "a slow hook is called again at every poll",
+        "_driver.py",
+        '            asked = evolve(question, key="")\n',
+        "            asked = question\n",
+        "test_runner.py::test_a_slow_hook_is_called_once_however_often_the_world_changes_meanwhile",
+    ),
+    _runtime(
+        "who has heard a notice is told again when another has not",
+        "_driver.py",
+        " if index not in heard]",
+        " if index >= 0]",
+        "test_runner.py::test_a_notifier_that_fails_keeps_neither_others_from_being_told_nor_the_rollout_waiting",
+    ),
+    _runtime(
+        "an answer of the wrong kind is believed",
+        "_driver.py",
+        "        if not isinstance(answer, question.answer):\n",
+        "        if answer is None:\n",
+        "test_runner.py::test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop",
+    ),
+    _runtime(
+        "an unknown provider is taken for the first that there is",
+        "registry.py",
+        "    if not found:\n",
+        "    found = found or _entries(port)[:1]\n    if not found:\n",
+        "test_registry.py::test_an_unknown_name_lists_those_installed_and_loads_none_of_them",
+    ),
+    # ------------------------------------------------------------------------------------------------------------ hooks
+    _hooks(
+        "a hook passes with any status below 300",
+        "webhook.py",
+        "response.status <= HTTPStatus.ACCEPTED",
+        "response.status < HTTPStatus.MULTIPLE_CHOICES",
+        "test_webhook.py::test_a_hook_passes_up_to_202_and_says_what_the_receiver_said",
+    ),
+    _hooks(
+        "a repeated call carries another key",
+        "webhook.py",
+        'quote(key, safe="/@#:., ")',
+        'quote(f"{key}{time.monotonic()}", safe="/@#:., ")',
+        "test_webhook.py::test_what_may_be_over_in_a_moment_is_tried_again_under_the_same_key",
+    ),
+    _hooks(
+        "no receiver's certificate is checked",
+        "webhook.py",
+        "ssl=not hook.disable_tls",
+        "ssl=False",
+        "test_webhook.py::test_a_certificate_is_checked_unless_the_owner_says_otherwise",
+    ),
+    _hooks(
+        "an address that may be a secret is told",
+        "webhook.py",
+        'text="its url is not valid")',
+        'text=f"{hook.url} is not valid")',
+        "test_webhook.py::test_an_url_that_is_none_is_not_repeated",
+    ),
+    # ---------------------------------------------------------------------------------------------------------- metrics
+    _metrics(
+        "not a number is told as a value",
+        "source.py",
+        "value is None or math.isnan(value)",
+        "value is None",
+        "test_prometheus.py::test_the_last_sample_counts_and_what_is_no_number_is_no_data",
+    ),
+    _metrics(
+        "a provider's error is read as its answer",
+        "source.py",
+        "        if not passes(response.status):\n",
+        "        if not passes(response.status) and not body:\n",
+        "test_providers.py::test_a_status_that_is_no_success_is_an_error_whatever_the_body_says",
+    ),
+    _metrics(
+        "an error repeats the credentials",
+        "source.py",
+        "                text = text.replace(value, _BLOT)\n",
+        "                text = text.strip()\n",
+        "test_providers.py::TestThePortsContract::test_a_secret_is_in_no_answer_log_or_repr",
+    ),
+    _metrics(
+        "a name without a value is left out of a query",
+        "template.py",
+        "    if name not in of:\n",
+        "    if name not in of and name in words:\n",
+        "test_template.py::test_what_has_no_value_is_refused_by_name",
+    ),
+    # ----------------------------------------------------------------------------------------------------------- meshes
+    _mesh(
+        "the primary keeps its weight while the canary gets its own",
+        "istio.py",
+        "    return [_destination(asked, asked.primary, 100 - weight), _destination",
+        "    return [_destination(asked, asked.primary, 100), _destination",
+        "test_istio.py::test_a_tcp_service_is_split_by_port_and_weight",
+    ),
+    _mesh(
+        "a session cookie is not taken back by the mesh",
+        "istio.py",
+        "    if routes.expired:\n",
+        "    if routes.expired and routes.weight:\n",
+        "test_meshes.py::test_cookies_are_read",
+    ),
+    _mesh(
+        "a condition that a mesh does not know lets everybody in",
+        "_objects.py",
+        "        if kind not in kinds:\n",
+        "        if not kinds:\n",
+        "test_others.py::test_nginx_refuses_what_it_would_let_everybody_in_for",
+    ),
+    _mesh(
+        "a weight of somebody else's that is none is read as one",
+        "_objects.py",
+        "str(weight).isdecimal() and int(weight) <= 100",
+        "str(weight).isdecimal()",
+        "test_meshes.py::test_a_weight_that_is_none_is_not_read_as_one",
+    ),
+    # -------------------------------------------------------------------------------------------------------- notifiers
+    _notifiers(
+        "events go to the chat",
+        "chat.py",
+        "        if notice.channel is not Channel.ALERT:\n",
+        "        if notice.channel is None:\n",
+        "test_chat.py::test_events_are_not_for_chats",
+    ),
+    _notifiers(
+        "an alert that was not taken counts as told",
+        "chat.py",
+        "            raise WorldError(str(last)) from None\n",
+        "            del last\n",
+        "test_chat.py::test_what_stays_so_is_an_error_that_is_not_final",
+    ),
+    _notifiers(
+        "an error repeats the token",
+        "chat.py",
+        "            text = text.replace(secret, _BLOT)\n",
+        "            text = text.replace(secret, secret)\n",
+        "test_chat.py::test_the_token_is_in_no_error",
+    ),
+    _notifiers(
+        "what a room refuses for good is sent again",
+        "chat.py",
+        "            raise _UnsettledError(told) if status in _AGAIN else Refused(told)\n",
+        "            raise _UnsettledError(told)\n",
+        "test_chat.py::test_what_will_never_be_taken_is_refused_at_once_with_the_room_s_words",
+    ),
+    # ------------------------------------------------------------------------------------------------------- Kubernetes
+    _kubernetes(
+        "flagger j: what the server fills in is part of a revision",
+        "revision.py",
+        "    written = without_defaults(template)\n",
+        "    written = json.loads(json.dumps(template))\n",
+        "test_revision.py::test_what_the_api_server_fills_in_is_no_part_of_a_revision",
+    ),
+    _kubernetes(
+        "flagger k: a rollout that waits counts as successful",
+        "exporter.py",
+        "    return SUCCESSFUL if status.phase in AT_REST else RUNNING\n",
+        "    return RUNNING if status.phase is Phase.PROGRESSING else SUCCESSFUL\n",
+        "test_exporter.py::test_a_status_is_1_where_a_rollout_ended_well_2_where_it_failed_and_0_in_between",
+    ),
+    _kubernetes(
+        "the configs of a revision are their names",
+        "revision.py",
+        "    if facts is None or facts.shared:\n        return name\n",
+        "    if facts or not text:\n        return name\n",
+        "test_revision.py::test_a_config_that_changes_is_a_new_revision_of_the_target_alone",
+    ),
+    _kubernetes(
+        "what was remembered is believed of a status that somebody changed",
+        "statuses.py",
+        '    return memory if seal == _seal(found) else ""\n',
+        '    return memory if seal else ""\n',
+        "test_statuses.py::test_a_field_that_somebody_changed_breaks_the_seal",
+    ),
+    _kubernetes(
+        "a promotion sets the replicas that an autoscaler sets",
+        "copies.py",
+        '    if target["spec"].get("replicas") and not copying.autoscaled:\n',
+        '    if target["spec"].get("replicas"):\n',
+        "test_copies.py::test_replicas_are_promoted_unless_an_autoscaler_sets_them",
+    ),
+    _kubernetes(
+        "a target at zero takes its primary there",
+        "copies.py",
+        '    if target["spec"].get("replicas") and not copying.autoscaled:\n',
+        "    if not copying.autoscaled:\n",
+        "test_copies.py::test_a_target_at_zero_does_not_take_its_primary_there",
+    ),
+    _kubernetes(
+        "counts of before a change count as those of after it",
+        "targets.py",
+        '    return status, body["metadata"].get("generation", 0) <= status.get("observedGeneration", 0)\n',
+        "    return status, True\n",
+        "test_targets.py::test_until_a_change_is_seen_by_the_deployments_controller_no_pod_is_known_to_be_of_it",
+    ),
+    _kubernetes(
+        "a registry's credentials are copied",
+        "configs.py",
+        '    return opted_out or (body["kind"] == SECRET.kind and body.get("type") not in TRACKED_TYPES)\n',
+        "    return opted_out\n",
+        "test_configs.py::test_owners_opt_out_and_credentials_of_registries_are_never_copied",
+    ),
+    _kubernetes(
+        "the primary's autoscaler asks about the canary",
+        "scalers.py",
+        '    elif "query" in metadata:\n',
+        '    elif "query" in metadata and not reference:\n',
+        "test_scalers.py::test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary",
+    ),
+    _kubernetes(
+        "a note of what was replaced is written over",
+        "takeover.py",
+        "    known = LAST_APPLIED in annotations or NOTE in annotations\n",
+        "    known = LAST_APPLIED in annotations\n",
+        "test_takeover.py::test_what_is_known_is_not_noted_again",
+    ),
+    _kubernetes(
+        "a renewed Secret is never read",
+        "secrets.py",
+        "            if self._clock() >= kept.until:\n",
+        "            if not kept.values:\n",
+        "test_secrets.py::test_a_renewed_secret_is_seen_when",
+    ),
+    _kubernetes(
+        "a template of a forbidden namespace is used",
+        "sources.py",
+        "        if namespace != rollout.namespace and not self._cross_namespace:\n",
+        "        if not namespace:\n",
+        "test_sources.py::test_a_template_of_another_namespace_can_be_forbidden",
+    ),
+    _kubernetes(
+        "a leader that was deposed writes on",
+        "client.py",
+        "                self._fence()  # now,",
+        "                _unfenced()  # now,",
+        "test_connect.py::test_a_write_that_waited_for_its_turn_asks_the_fence_when_it_comes",
+    ),
+    # ------------------------------------------------------------------------------------------------------ one machine
+    _local(
+        "a stale commit wins",
+        "store.py",
+        "WHERE key = ? AND version = ?",
+        "WHERE key = ? AND version <> -?",
+        "test_store.py::TestTheStoreContract::test_a_stale_commit_is_a_conflict_and_writes_nothing",
+    ),
+    _local(
+        "requests of before the window count",
+        "metrics.py",
+        "now.at - check.window, question.revision)",
+        "0.0, question.revision)",
+        "test_metrics.py::test_requests_before_the_window_do_not_count",
+    ),
+    _local(
+        "a window without requests is a perfect one",
+        "metrics.py",
+        "            return MetricAnswer()\n        return MetricAnswer(value=_VALUES",
+        "            return MetricAnswer(value=100.0)\n        return MetricAnswer(value=_VALUES",
+        "test_metrics.py::test_no_request_in_the_window_is_no_data",
+    ),
+    _local(
+        "a rollback hook that nobody spoke of asks for one",
+        "hooks.py",
+        "        return await self._gate(question, unsaid=False)\n",
+        "        return await self._gate(question, unsaid=True)\n",
+        "test_hooks.py::test_a_rollback_hook_asks_for_one_only_on_the_owner_s_word",
+    ),
+)

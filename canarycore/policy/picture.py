@@ -55,7 +55,7 @@ STORIES = 300
 """Runs of the reference engine behind the curves over time."""
 
 _MOMENTS, _POINTS, _FEW_POINTS = 240, 61, 13
-_RUNS, _FEW_RUNS = 4000, 60
+_RUNS, _FEW_RUNS = 4000, 300
 _NEW, _BAD, _REST = "#0072b2", "#d55e00", "#5f6368"
 
 
@@ -154,11 +154,11 @@ def _draw_failed(axes: Axes, stories: _Stories, rollout: Rollout) -> None:
         title="Failed checks",
         xlabel="minutes since the new revision arrived",
         ylabel="failed checks so far",
-        ylim=(-0.05 * rollout.threshold, 1.18 * rollout.threshold),
+        ylim=(-0.05 * rollout.threshold, 1.25 * rollout.threshold),
         xlim=(0, stories.minutes[-1]),
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower right", framealpha=0.85, edgecolor="none")
+    axes.legend(loc="upper left", ncols=4, fontsize=9, columnspacing=1.2, handlelength=1.6, frameon=False)
 
 
 def _bands(axes: Axes, across: NDArray[Any], rows: NDArray[Any], colour: str, *, steps: str = "default") -> None:

@@ -97,7 +97,7 @@ def assert_agrees_with_the_chain(rollout: Rollout, assumed: Scenario, *, runs: i
 # agreement ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(cases())
 def test_arrays_tell_what_the_core_does(case: tuple[Rollout, Scenario]):
     if not vector.why_not(*case):

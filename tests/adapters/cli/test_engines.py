@@ -35,6 +35,17 @@ def test_an_engine_that_does_not_cover_the_policy_says_so(canary: Canary, tmp_pa
     assert canary("simulate", str(often), "--runs", "50").exit_code == 0
 
 
+def test_the_core_decides_what_arrays_do_not_cover_and_it_is_told_why(canary: Canary, tmp_path: Path, manifest: Path):
+    often = tmp_path / "often.yaml"
+    often.write_text(manifest.read_text().replace("interval: 1m", "interval: 30s", 1))
+    late = ("--ready-after", "20", "--test-rps", "5", "--runs", "50")
+    result = canary("simulate", str(often), *late, "--json")
+    told = json.loads(result.stdout)
+    assert told["engine"] == "core"
+    assert "the core decides every run, as" in told["assumptions"][-1]
+    assert "the core decides every run, as" in " ".join(canary("simulate", str(often), *late).stdout.split())
+
+
 def test_the_exact_engine_prints_its_table(canary: Canary, manifest: Path) -> None:
     result = canary("simulate", str(manifest), *BAD, "--engine", "exact")
     assert "nothing was drawn" in result.stdout

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 from attrs import evolve
 
+from canarycore import Phase
 from canarycore.errors import Refused
 from canarycore_kubernetes.canaries import Canaries
 from canarycore_kubernetes.client import connect
@@ -160,8 +161,9 @@ def _weight(frame):
     return next((status["canaryWeight"] for status in written), None)
 
 
-async def test_a_rollout_that_would_begin_by_taking_over_is_told(plane, namespace, api):
-    """The target carries a revision that the primary does not."""
+@pytest.fixture
+async def unheard(namespace, api):
+    """A new revision is there, and Flagger does not move."""
     peer = Peer(recording("01-istio-canary-promote"), namespace, api)
     await asyncio.to_thread(peer.begin)
     for frame in peer.frames[:5]:
@@ -169,11 +171,27 @@ async def test_a_rollout_that_would_begin_by_taking_over_is_told(plane, namespac
     image = {"spec": {"template": {"spec": {"containers": [{"name": "podinfod", "image": "podinfo:9"}]}}}}
     path = DEPLOYMENT.path(namespace, "podinfo")
     api.request("PATCH", path, image, content="application/strategic-merge-patch+json")
-    async with looking_on(peer, plane) as (told, _):
+    return peer
+
+
+async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane):
+    async with looking_on(unheard, plane) as (told, _):
         await until(lambda: told.adoptions)
     assert told.adoptions == [
         {"adoptable": False, "because": "Initialized → Progressing: a new revision was found", "would_write": ()}
     ]
+
+
+async def test_where_the_other_stays_and_we_would_have_moved_it_is_told_once(unheard, plane, monkeypatch):
+    monkeypatch.setattr("canarycore_kubernetes.observe.PATIENCE", 0.1)
+    monkeypatch.setattr("canarycore_kubernetes.observe.INTERVALS", 0)
+    async with looking_on(unheard, plane) as (told, _):
+        await until(lambda: told.differences)
+        looks = len(told.adoptions)
+        await until(lambda: len(told.adoptions) > looks + 2)
+    (found,) = told.differences
+    assert found.theirs is None
+    assert found.ours.status.phase is Phase.PROGRESSING
 
 
 async def test_whoever_tries_to_write_is_refused(client, namespace):

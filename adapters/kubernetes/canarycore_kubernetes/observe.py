@@ -65,7 +65,8 @@ GRACE = 3.0
 """Seconds that the caches have to hear of what was written just before a status."""
 
 PATIENCE = 30.0
-"""Seconds, or three intervals if that is more, between looks at whether we would have moved and they do not."""
+INTERVALS = 3
+"""Seconds, or intervals if that is more, between looks at whether we would have moved and they do not."""
 
 _OVERDUE = 2
 """Looks in a row at which that must be so."""
@@ -366,7 +367,7 @@ class Followed:
 
     @property
     def patience(self) -> float:
-        return PATIENCE if self.rollout is None else max(PATIENCE, 3 * self.rollout.interval)
+        return PATIENCE if self.rollout is None else max(PATIENCE, INTERVALS * self.rollout.interval)
 
     async def change_within(self, seconds: float) -> bool:
         """Whether anything about it changes within so many seconds."""

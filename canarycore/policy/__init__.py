@@ -8,7 +8,7 @@ A `Scenario` is the assumed world, a `Run` what one rollout did in it, a `Summar
 the same story at different speeds:
 
     canarycore.testing.simulation    the reference: the core itself decides, event by event; covers everything
-    canarycore.policy.vector         the same model in NumPy arrays, about a thousand times as fast
+    canarycore.policy.vector         the same model in NumPy arrays, more than a hundred times as fast
     canarycore.policy.exact          no draws at all: a Markov chain, where analyses are independent
 
 Each of the latter two has `why_not(rollout, scenario)`: why it does not cover a policy. docs/simulation.md says what is

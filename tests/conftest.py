@@ -15,5 +15,5 @@ _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, Hea
 
 settings.register_profile("dev", max_examples=50, **_COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
-settings.register_profile("deep", max_examples=100_000, **_COMMON)
+settings.register_profile("deep", max_examples=30_000, derandomize="CI" in os.environ, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from attrs import evolve
 from transitions import Machine
 
 from bench._measure import Row, duration, throughput
@@ -200,10 +201,26 @@ def manifest() -> Row:
     return throughput("manifest", "manifests", ours, "ruamel.yaml load", lambda: YAML(typ="safe", pure=True).load(text))
 
 
+# ------------------------------------------------------------------------------------------------- model checking
+
+
+def verification() -> Row:
+    """Every single fault at every step of a canary: edges of the graph a second, on one core."""
+    from canarycore.testing.verify import STRATEGIES, Trial, verify
+
+    about = Trial(strategy="canary", rollout=STRATEGIES["canary"])
+    report = verify(about)
+    assert not report.violations
+    row = throughput("verify", "transitions", lambda: verify(about))
+    assert row.per_second is not None
+    return evolve(row, per_second=row.per_second * report.transitions)
+
+
 CASES: dict[str, Callable[[], Row]] = {
     "decision": decision,
     "decide": deciding_twice,
     "import": imports,
     "start": start,
     "manifest": manifest,
+    "verify": verification,
 }

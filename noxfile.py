@@ -6,7 +6,7 @@
     lint      rules and format                     planted   a planted defect is found
     docs      built, true, linked                  deep      many examples, long schedules
     verify    every fault at every step            bench     how fast
-    cluster   a real Kubernetes API server
+    cluster   a real Kubernetes API server         mutants   hardly a change of the core goes unnoticed
 
 What the sessions install is named in pyproject.toml: the distributions' dependencies and the dependency groups.
 """
@@ -135,6 +135,25 @@ def planted(session: nox.Session) -> None:
     """Each planted defect makes a test fail."""
     _install_sources(session, "tests")
     session.run("pytest", "-n2", "-m", "planted", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Hardly any small change of the core goes unnoticed: docs/defects.md has the rate, and what was not noticed.
+
+    More than an hour on two quiet cores, so CI leaves it out. Names of mutants, with `*`, choose some of them.
+    """
+    _install_sources(session, "tests", "mutants")
+    checkout = Path(session.create_tmp(), "mutants").resolve()
+    shutil.rmtree(checkout, ignore_errors=True)
+    for folder in ("canarycore", "tests", "docs", "examples"):
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    shared = ROOT.parent / "shared"
+    if shared.is_dir():
+        (checkout / "shared").symlink_to(shared)  # mutmut runs the tests in a folder of the copy
+    with session.chdir(checkout):
+        session.run("mutmut", "run", "--max-children", "2", *session.posargs, env={"HYPOTHESIS_PROFILE": "ci"})
 
 
 @nox.session

@@ -318,8 +318,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger o: roll back onto a primary that carries the rejected revision",
         "_goal.py",
-        "        primary=status.promoted,\n        sound=",
-        "        primary=status.promoted,\n        sound=False and ",
+        "        sound=not status.settled,\n",
+        "        sound=False,\n",
         "test_faults.py::test_a_crash_after_any_write_leads_to_the_same_end[weights-primary takes over halfway]",
     ),
     _core(
@@ -348,13 +348,12 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "idle is enforced",
         "_goal.py",
-        "        canary=Scale.LEAVE if status.settled else Scale.DOWN,\n"
-        "        until=status.drain_until,\n"
-        "    )\n"
-        "\n"
-        "\n"
-        "def _failed",
-        "        canary=Scale.DOWN,\n        until=status.drain_until,\n    )\n\n\ndef _failed",
+        "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
+        "        routes=_nothing(rollout, status),\n"
+        "        canary=Scale.LEAVE if status.settled else Scale.DOWN,\n",
+        "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
+        "        routes=_nothing(rollout, status),\n"
+        "        canary=Scale.DOWN,\n",
         "test_goal.py::test_idle_is_not_enforced_and_a_hand_scaled_target_is_told_of_once",
     ),
     _core(

@@ -24,6 +24,7 @@ from canarycore_kubernetes.canaries import Broken, Canaries
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.controller import assembled
+from canarycore_kubernetes.install import ROUTING
 from canarycore_kubernetes.options import Options, words
 from canarycore_runtime._calls import Lanes, Limits
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError
@@ -33,12 +34,14 @@ from tests.conformance.story import Called, Checked, Stand, Step, Told, plain
 from tests.conformance.trace import ONLINE, PASSES, Json, Trace, alerted, status_of, url_tail
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.kubelet import Rule
+from tests.controlplane.rights import installed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from canarycore.errors import Problem
     from tests.conformance.driver import Done
+    from tests.controlplane.api import Access
     from tests.controlplane.plane import Plane
 
 T = TypeVar("T")
@@ -181,7 +184,7 @@ class Stage:
         self.doing = "starting the controller"
         await self._process.aclose()
         enter = self._process.enter_async_context
-        client = await enter(connect(str(self.plane.kubeconfig())))
+        client = await enter(connect(str(self.plane.kubeconfig(self._rights(), "controller"))))
         self._cluster = await enter(Cluster(client, namespace=self.trace.namespace))
         options = self._options()
         self._canaries = Canaries(self._cluster, provider=options.mesh_provider)
@@ -200,6 +203,11 @@ class Stage:
         await self._settled()
         held = await self._canaries.find(key)
         return held.problems if isinstance(held, Broken) else ()
+
+    def _rights(self) -> Access:
+        """Those of a controller that was installed for the trace's providers."""
+        named = {self._options().mesh_provider, self.trace.canary["spec"].get("provider")}
+        return installed(self.plane.api, self.trace.namespace, [one for one in ROUTING if one in named] or ROUTING)
 
     @property
     def _name(self) -> str:

@@ -121,7 +121,7 @@ async def test_a_config_without_which_no_pod_starts_is_waited_for_by_name(opened
     bench.api.apply(bench.target(IMAGES["one"]), bench.namespace)
     await bench.caught_up(DEPLOYMENT, bench.view)
     with pytest.raises(
-        WorldError, match=rf"secret/keys.{bench.namespace}, which deployment podinfo needs, does not exist"
+        WorldError, match=rf"secret keys.{bench.namespace} get query error: not found: deployment podinfo needs it"
     ):
         await bench.seen()
     changes = bench.cluster.changes()

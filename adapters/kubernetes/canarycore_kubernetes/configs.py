@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore.errors import WorldError
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import CONFIG_MAP, SECRET
 from canarycore_kubernetes.names import KEPT_FOR, SUFFIX, annotation, canaries_of, owners, primary_of, with_prefix
@@ -29,6 +30,10 @@ TRACKED_TYPES = ("Opaque", "kubernetes.io/basic-auth", "kubernetes.io/ssh-auth",
 """The types of Secrets that an application reads."""
 
 _CONTENT = ("type", "data", "binaryData")
+
+
+class MissingConfigError(WorldError):
+    """A config is not there without which no pod starts. It may come any moment."""
 
 
 @frozen

@@ -31,6 +31,9 @@ COMPONENT = "flagger"
 LONGEST = 1024
 """Characters of a message."""
 
+AGAIN = 600.0
+"""Seconds after which a warning is repeated for as long as it holds: Events are kept for an hour or so."""
+
 REMEMBERED = 10_000
 """Texts that a notifier remembers having told; one that it forgot is a new Event when it is told again."""
 
@@ -72,6 +75,11 @@ class Events:
         self._told.move_to_end(place)
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
+
+    async def warn(self, namespace: str, name: str, uid: str, text: str) -> None:
+        """Tell what is wrong with a Canary: now, and every now and then while it is told here."""
+        key = f"{text} {self._clock() // AGAIN:.0f}"
+        await self.tell(Told(namespace=namespace, name=name, uid=uid, type="Warning", text=text, key=key))
 
     async def _begin(self, told: Told) -> _Series:
         with suppress(Exists):  # it was told before a crash

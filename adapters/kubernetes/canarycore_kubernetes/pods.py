@@ -13,7 +13,7 @@ from attrs import frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
-from canarycore_kubernetes.configs import CONFIGS, config_facts
+from canarycore_kubernetes.configs import CONFIGS, MissingConfigError, config_facts
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
 from canarycore_kubernetes.keeping import KEEP, copy_configs, forget, forget_configs, give_configs_back, keep, kept
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
@@ -82,12 +82,12 @@ class PodTarget(Target):
         }
 
     def _demand(self, held: Mapping[ConfigUse, object]) -> None:
-        """Raise WorldError where a config is missing without which no pod starts: it may come any moment."""
+        """Raise MissingConfigError where a config is missing without which no pod starts."""
         for use, found in held.items():
             if found is None and use.required:
-                raise WorldError(
-                    f"{use}.{self.namespace}, which {self.kind.kind.lower()} {self.name} needs, does not exist: "
-                    "create it, or make the reference to it optional"
+                raise MissingConfigError(
+                    f"{use.kind.kind.lower()} {use.name}.{self.namespace} get query error: not found: "
+                    f"{self.kind.kind.lower()} {self.name} needs it; create it, or make the reference to it optional"
                 )
 
     # the primary ------------------------------------------------------------------------------------------------

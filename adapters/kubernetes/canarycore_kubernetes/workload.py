@@ -8,8 +8,11 @@ them, says what is to be so, and writes only what is not.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from canarycore.errors import WorldError
+from canarycore_kubernetes.configs import MissingConfigError
 from canarycore_kubernetes.copies import SELECTOR_LABELS
 from canarycore_kubernetes.knative_target import KnativeTarget
 from canarycore_kubernetes.means import Means
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.cache import View
     from canarycore_kubernetes.canaries import Canaries
     from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.events import Events
     from canarycore_kubernetes.targets import PodFacts
     from canarycore_runtime.mesh import Kind
     from canarycore_runtime.ports import Workloads
@@ -34,7 +38,7 @@ class ClusterWorkloads:
 
     labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
     --enable-config-tracking. before: what is done before a primary is made (`MeshRouter.prepare`: a mesh may need
-    objects of its own to be there before the pods).
+    objects of its own to be there before the pods). events: where it is told that a config is missing.
     """
 
     def __init__(
@@ -46,9 +50,11 @@ class ClusterWorkloads:
         prefixes: tuple[str, ...] = (),
         tracked: bool = True,
         before: Callable[[Rollout], Awaitable[None]] | None = None,
+        events: Events | None = None,
     ) -> None:
         self._canaries = canaries
         self._before = before
+        self._events = events
         self._means = Means(cluster=cluster, reading=Reading(labels=labels, tracked=tracked), prefixes=prefixes)
 
     @property
@@ -68,7 +74,17 @@ class ClusterWorkloads:
     # the port ---------------------------------------------------------------------------------------------------
 
     async def observe(self, rollout: Rollout) -> Workloads:
-        return await self._target(rollout).observe()
+        try:
+            return await self._target(rollout).observe()
+        except MissingConfigError as error:
+            await self._tell(rollout, error)
+            raise
+
+    async def _tell(self, rollout: Rollout, missing: MissingConfigError) -> None:
+        if self._events is not None:
+            uid = self._canaries.held(rollout).uid
+            with suppress(WorldError):  # what is missing matters more than who could not be told
+                await self._events.warn(rollout.namespace, rollout.name, uid, str(missing))
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
         """Create the primary copy carrying `revision`. Refused if the target carries another one."""

@@ -60,7 +60,8 @@ class Goal:
     """What a status wants.
 
     routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
-    from the target; otherwise from what was kept. tested: the one revision of the canary that may be sent requests.
+    from the target; otherwise from what was kept. lost: the revision that a primary which somebody deleted is made of
+    again, while the target carries it. tested: the one revision of the canary that may be sent requests.
     sound: traffic may move to the primary only when it wholly carries `primary` and is ready. failover: the canary may
     stand in for a primary without pods. until: when the drain is over, or when waiting for the target on deletion ends
     (seconds). ready: the percentage of replicas that makes the side which is to get the traffic ready (the primary
@@ -71,6 +72,7 @@ class Goal:
     canary: Scale = Scale.LEAVE
     primary: str = ""
     promoting: bool = False
+    lost: str = ""
     tested: str = ""
     sound: bool = False
     failover: bool = False
@@ -142,6 +144,7 @@ def _idle(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=_nothing(rollout, status),
         canary=Scale.LEAVE if status.settled else Scale.DOWN,
+        lost=status.promoted,
         until=status.drain_until,
     )
 
@@ -151,6 +154,7 @@ def _failed(rollout: Rollout, status: Status) -> Goal:
         routes=_nothing(rollout, status),
         canary=Scale.LEAVE if status.settled else Scale.DOWN,
         primary=status.promoted,
+        lost=status.promoted,
         sound=not status.settled,
         failover=rollout.ladder.routed and not status.settled,
         until=status.drain_until,
@@ -245,7 +249,11 @@ def converge(goal: Goal, world: World) -> Plan:
     if canary is Scale.UP and target is not None and (target.desired == 0 or world.scaler_paused):
         done = False
         effects.extend(_scale_up(world))
-    if goal.primary and (primary is None or primary.revision != goal.primary):
+    if primary is None and goal.lost:
+        done = False
+        if _carries(target, goal.lost):
+            effects.append(Initialise(goal.lost))
+    elif goal.primary and (primary is None or primary.revision != goal.primary):
         changed, effect = _change_primary(goal, world)
         done = done and changed
         if effect is not None:

@@ -144,8 +144,12 @@ def the_primary_gets_exactly_what_the_status_names(moment: Moment, history: Sequ
     effect, status = moment.write.of, moment.before.status
     if not isinstance(effect, Initialise | Promote | RestorePrimary) or moment.stale:
         return None
+    lost = status.phase is not Phase.INITIALIZING  # somebody deleted the primary
     phases, revision = {
-        Initialise: ({Phase.INITIALIZING}, status.applied),
+        Initialise: (
+            {Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED},
+            status.promoted if lost else status.applied,
+        ),
         Promote: (PROMOTION | {Phase.INITIALIZING}, status.applied),
         RestorePrimary: (ACTIVE | {Phase.FAILED}, status.promoted),
     }[type(effect)]

@@ -324,6 +324,8 @@ class WorldDriver:
             self.world.do(Delete())
         elif (kind, name) == (rollout.target.kind, rollout.target.name):
             self.world.do(RemoveTarget())
+        elif (kind, name) == (rollout.target.kind, f"{rollout.target.name}-primary"):
+            self.world.state = self.world.state.but(primary=None)
         elif kind in _SCALERS:
             self._scaler()
         elif kind not in _KNOWN:

@@ -300,6 +300,25 @@ def test_seen_22_confirm_promotion_hooks_are_told_the_phase_waiting_promotion():
     assert set(phases[1:]) == {Phase.WAITING_PROMOTION}
 
 
+def test_a_primary_that_somebody_deletes_is_made_of_the_promoted_revision_again():
+    world = idle(policy())
+    world.state = world.state.but(primary=None)
+    world.run()
+    assert world.state.primary is not None
+    assert world.state.primary.revision == world.status.promoted == "v1"
+
+
+def test_a_primary_that_is_deleted_midway_is_never_made_of_the_revision_under_test():
+    """The canary stands in for it, until the target is back at what was promoted."""
+    world = at(Phase.WAITING_PROMOTION)
+    world.state = world.state.but(primary=None)
+    world.run(until=5.0)
+    assert (world.state.primary, world.state.routes) == (None, Routes(weight=100))
+    world.do(Deploy("v1")).run()
+    assert world.state.primary is not None
+    assert (world.state.primary.revision, world.state.routes) == ("v1", Routes())
+
+
 def test_every_defect_has_its_test_or_its_reason():
     known = {*"abcdefghijklmnop", *map(str, range(1, 23))}
     tested = {found[1] for name in globals() if (found := re.match(r"test_(?:defect|seen)_([a-p]|\d+)_", name))}

@@ -65,7 +65,7 @@ def _print_table(rows: Iterable[Row]) -> None:
 
 
 def _print_figures(figures: Iterable[Figure]) -> None:
-    """Line by line, as each takes its time. Others on the machine make what is told of time worse: so are they told."""
+    """Line by line, as each takes its time. What else the machine does makes them late: so its load is told."""
     line = "{:66}{:>12}{:>10}{:>10}  {}"
     print(line.format("", "ours", "at most", "Flagger", ""))
     for figure in figures:

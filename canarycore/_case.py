@@ -165,19 +165,23 @@ class Case:
 
     # asking -----------------------------------------------------------------------------------------------------
 
+    @property
+    def revision(self) -> str:
+        """What the target carries, which hooks and a new analysis are about; without a target, what they were about."""
+        target = self.world.target
+        return self.status.applied if target is None else target.revision
+
     def key(self, kind: str, name: str) -> str:
         """The time of the last analysis stands for the rung and the attempt: each counted analysis moves it."""
-        status, world = self.status, self.world
-        revision = world.target.revision if world.target is not None else status.applied
-        return f"{revision}@{status.analysed_at}/{status.phase._value_}#{self.poll}/{kind}/{name}"
+        status = self.status
+        return f"{self.revision}@{status.analysed_at}/{status.phase._value_}#{self.poll}/{kind}/{name}"
 
     def call(self, hook: Hook, phase: Phase | None = None) -> Generator[Ask, Mapping[str, Answer], HookAnswer]:
         """The hook's answer. `phase`: what the hook is told, if not the status's own."""
-        status, target = self.status, self.world.target
-        revision = target.revision if target is not None and status.phase in GATED_BY_TARGET else status.applied
+        status = self.status
         place = self.rollout.hooks.index(hook)  # names need not be unique
         key = self.key(f"{hook.type.value}/{place}", hook.name)
-        question = HookQuestion(key, hook, phase or status.phase, revision)
+        question = HookQuestion(key, hook, phase or status.phase, self.revision)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, HookAnswer)
         self.asked += ((question, answer),)

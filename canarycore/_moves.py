@@ -28,9 +28,7 @@ def restart(case: Case) -> Decision:
 
 def fresh(case: Case) -> dict[str, Any]:
     """A new analysis of what the target carries now."""
-    target = case.world.target
-    revision = case.status.applied if target is None else target.revision
-    return {"applied": revision, "rung": GROUND, "failed_checks": 0, "holds": 0}
+    return {"applied": case.revision, "rung": GROUND, "failed_checks": 0, "holds": 0}
 
 
 def promote(case: Case, rule: Rule, reason: Reason, **changes: Any) -> Decision:

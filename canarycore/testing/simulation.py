@@ -23,7 +23,7 @@ run is played on stretches of its own, and tells the values that it drew.
 
 from __future__ import annotations
 
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING
@@ -95,14 +95,13 @@ def sweep(
     rollout: Rollout, scenario: Scenario, *, runs: int, seed: int | str = 0, executor: Executor | None = None
 ) -> Iterator[Run]:
     """Many runs, in order; run `i` of a seed is always the same one. An executor's workers share them."""
-    starts = range(0, runs, BATCH)
+    shares = (range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH))
     do = map if executor is None else executor.map
-    batches = do(_batch, repeat(_Table(rollout, scenario, _in_effect)), repeat(seed), starts)
-    return islice(chain.from_iterable(batches), runs)
+    return chain.from_iterable(do(_batch, repeat(_Table(rollout, scenario, _in_effect)), repeat(seed), shares))
 
 
-def _batch(table: _Table, seed: int | str, start: int) -> list[Run]:
-    return [table.run(f"{seed}/{number}") for number in range(start, start + BATCH)]
+def _batch(table: _Table, seed: int | str, numbers: range) -> list[Run]:
+    return [table.run(f"{seed}/{number}") for number in numbers]
 
 
 # -------------------------------------------------------------------------------------------------------------- table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from canarycore import Routes, Rung, ScaleDown, SetRoutes, Status, Tell, Workload, converge, goal
+from canarycore import PauseScaler, Routes, Rung, ScaleDown, SetRoutes, Status, Tell, Workload, converge, goal
 from canarycore import World as Seen
 from canarycore._goal import Goal, Scale, in_step
 from canarycore._phases import Phase
@@ -54,6 +54,12 @@ def test_one_pod_on_each_side_is_enough_for_its_traffic():
 def test_a_canary_of_one_replica_is_scaled_down_too():
     down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
     assert converge(down, seen(target=pods("v2", 1, 1), routes=PRIMARY_ONLY)).effects == (ScaleDown(),)
+
+
+def test_at_zero_only_the_autoscaler_is_still_held_off():
+    down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
+    plan = converge(down, seen(target=pods("v2", 0, 0), routes=PRIMARY_ONLY, scaler_paused=False))
+    assert plan.effects == (PauseScaler(),)
 
 
 @pytest.mark.parametrize("wanted", [Routes(mirrored=True), Routes(matched=True), Routes(weight=20)], ids=str)

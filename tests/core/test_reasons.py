@@ -8,6 +8,7 @@ import pytest
 
 from canarycore import Because, Check, CheckKind, Judgement, Phase, Rule, Verdict, judge
 from canarycore import MetricAnswer as Got
+from tests.core.scenarios import policy
 
 LATENCY = Check(name="latency", kind=CheckKind.QUERY, maximum=500.0)
 
@@ -59,3 +60,9 @@ def test_a_judgement_says_why_there_was_no_value(got, error):
 )  # fmt: skip
 def test_only_a_value_from_too_few_requests_is_thin(value, verdict, thin):
     assert Judgement(LATENCY, verdict, Got(value=value)).thin is thin
+
+
+def test_a_bound_of_zero_is_told_as_such():
+    errors = Check(name="errors", kind=CheckKind.QUERY, maximum=0.0)
+    told = judge(errors, Got(value=2.0)).text(policy())
+    assert told == "Halt podinfo.test advancement errors 2.00 > 0"

@@ -127,3 +127,22 @@ def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
 def test_a_text_says_how_serious_it_is(tell, kind, severity, details):
     text = tell.value
     assert ("Warning" if text.warning else "Normal", text.severity, text.details) == (kind, severity, details)
+
+
+def test_without_checks_all_sources_are_there():
+    decision = decided(
+        Status(since=0.0, applied="v1"), World(now=5.0, target=pods("v1")), policy(checks=(), interval=10.0)
+    )
+    assert told(decision) == ["all the metrics providers are available!"]
+
+
+def test_a_clock_that_went_back_brings_no_analysis_early():
+    status = Status(phase=Phase.PROGRESSING, since=100.0, analysed_at=100.0, applied="v2", promoted="v1")
+    decision = decided(status, evolve(WORLD, now=95.0, primary=pods("v1"), routes=Routes()))
+    assert (decision.because.rule, decision.wake) == (Rule.NOT_DUE, 110.0)
+
+
+def test_a_new_revision_begins_with_no_failed_and_no_held_analysis():
+    status = evolve(PROMOTING, phase=Phase.PROGRESSING, failed_checks=1, holds=3)
+    restarted = decided(status, evolve(WORLD, target=pods("v3"), primary=pods("v1"))).status
+    assert (restarted.applied, restarted.failed_checks, restarted.holds, restarted.rung) == ("v3", 0, 0, Rung())

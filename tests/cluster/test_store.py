@@ -312,6 +312,21 @@ async def test_a_canary_that_can_never_advance_is_not_run_and_says_why(opened, a
     assert "spec.analysis.stepWeight: found neither" in event
 
 
+async def test_references_to_other_namespaces_can_be_forbidden(cluster, api, namespace, key):
+    canaries = Canaries(cluster, across=False)
+    metric = {"name": "errors", "interval": "1m", "thresholdRange": {"max": 1}}
+    foreign = {**metric, "templateRef": {"name": "errors", "namespace": "ops"}}
+    api.create(canary(namespace, analysis={"interval": "10s", "threshold": 3, "stepWeight": 20, "metrics": [foreign]}))
+
+    async def look():
+        return await canaries.find(key)
+
+    broken = await until(look)
+    (problem,) = broken.problems
+    assert problem.path == "spec.analysis.metrics[0].templateRef.namespace"
+    assert problem.found == "metric template errors.ops"
+
+
 async def test_why_it_cannot_be_used_is_written_once(opened, plane, api, namespace):
     api.create(canary(namespace, analysis={"interval": "10s", "threshold": 1, "stepWeight": 0}))
     await told_broken(opened, api, namespace)
@@ -326,7 +341,8 @@ async def test_a_canary_that_was_mended_runs_on_from_its_status(opened, api, nam
     await opened.store.commit(key, STATUS, (await opened.loaded(key)).version)
     api.patch(path(namespace), {"spec": {"analysis": {"stepWeight": 0}}})
     await opened.gone(key)
-    await told_broken(opened, api, namespace)
+    told = await told_broken(opened, api, namespace)
+    assert f"stands still in {STATUS.phase.value}, with canary weight {STATUS.rung.weight}" in told
     api.patch(path(namespace), {"spec": {"analysis": {"stepWeight": 10}}})
     stored = await opened.loaded(key)
     assert stored.status == STATUS

@@ -187,7 +187,9 @@ class Stage:
         client = await enter(connect(str(self.plane.kubeconfig(self._rights(), "controller"))))
         self._cluster = await enter(Cluster(client, namespace=self.trace.namespace))
         options = self._options()
-        self._canaries = Canaries(self._cluster, provider=options.mesh_provider)
+        self._canaries = Canaries(
+            self._cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs
+        )
         parts = await enter(assembled(self._cluster, self._canaries, options, clock=lambda: self._now))
         group = await enter(asyncio.TaskGroup())
         key = f"{self.trace.namespace}/{self._name}"

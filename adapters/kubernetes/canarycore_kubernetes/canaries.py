@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from canarycore import Command, CommandKind, Rollout, Status
+from canarycore import Command, CommandKind, Phase, Rollout, Status
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.manifest import Canary, MetricTemplate, parse, resolve
 from canarycore_kubernetes.cache import View
@@ -21,7 +21,7 @@ from canarycore_kubernetes.templates import TEMPLATES
 from canarycore_runtime.ports import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from canarycore_kubernetes.client import Client
     from canarycore_kubernetes.cluster import Cluster
@@ -61,20 +61,28 @@ class Held:
 
 @frozen(kw_only=True)
 class Broken:
-    """What is held of a Canary that cannot be used. conditions: those of its status."""
+    """What is held of a Canary that cannot be used. conditions: those of its status.
+
+    stands: where its rollout was when that happened, in words; empty when none is under way.
+    """
 
     uid: str
     generation: int
     problems: tuple[Problem, ...]
     conditions: tuple[Json, ...] = ()
+    stands: str = ""
 
 
 class Canaries:
-    """The cluster's Canaries. `provider` is the one of a Canary that names none. Made while the cluster is open."""
+    """The cluster's Canaries. Made while the cluster is open.
 
-    def __init__(self, cluster: Cluster, *, provider: str = "istio") -> None:
+    provider: of a Canary that names none. across: whether they may refer to other namespaces.
+    """
+
+    def __init__(self, cluster: Cluster, *, provider: str = "istio", across: bool = True) -> None:
         self._cluster = cluster
         self._provider = provider
+        self._across = across
         self._cache = cluster.cache(View(kind=CANARY, project=self._hold))
         self._cache.subscribe(lambda namespace, name: cluster.tell(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
@@ -150,7 +158,9 @@ class Canaries:
             canary, rollout = self._read(_manifest(body), generation, before)
             stands, flaggers = read(rollout, status)
         except ManifestError as error:
-            return Broken(uid=uid, generation=generation, problems=error.problems, conditions=conditions)
+            return Broken(
+                uid=uid, generation=generation, problems=error.problems, conditions=conditions, stands=_stands(status)
+            )
         said = (metadata.get("annotations") or {}).get(COMMAND, "")
         command = _command(said)
         return Held(
@@ -173,7 +183,54 @@ class Canaries:
             return before.canary, before.rollout
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
+        forbidden = () if self._across else tuple(_to_other_namespaces(canary))
+        if forbidden:
+            raise ManifestError(forbidden)
         return canary, resolve(canary, provider=self._provider)
+
+
+def _to_other_namespaces(canary: Canary) -> Iterator[Problem]:
+    """What Flagger refuses too with --no-cross-namespace-refs."""
+    for path, what, name, namespace in _references(canary):
+        if namespace and namespace != canary.namespace:
+            yield Problem(
+                path=f"{path}.namespace",
+                found=f"{what} {name}.{namespace}",
+                expected=f"one in namespace {canary.namespace}",
+                remedy="Cross-namespace references are blocked by --no-cross-namespace-refs: copy it there.",
+                rule="cross-namespace",
+            )
+
+
+def _references(canary: Canary) -> Iterator[tuple[str, str, str, str]]:
+    """What may be in another namespace: (path, what it is, name, namespace)."""
+    upstream, analysis = canary.spec.upstream_ref, canary.analysis
+    if upstream is not None:
+        yield "spec.upstreamRef", "gloo upstream", upstream.name, upstream.namespace
+    if analysis is None:
+        return
+    for place, metric in enumerate(analysis.metrics):
+        if metric.template_ref is not None:
+            path = f"{canary.analysis_path}.metrics[{place}].templateRef"
+            yield path, "metric template", metric.template_ref.name, metric.template_ref.namespace
+    for place, alert in enumerate(analysis.alerts):
+        if alert.provider_ref is not None:
+            path = f"{canary.analysis_path}.alerts[{place}].providerRef"
+            yield path, "alert provider", alert.provider_ref.name, alert.provider_ref.namespace
+
+
+def _stands(status: Json) -> str:
+    """Where a rollout is that is under way."""
+    phase = status.get("phase", "")
+    if phase not in _UNDER_WAY:
+        return ""
+    return f"its rollout stands still in {phase}, with canary weight {status.get('canaryWeight', 0)}"
+
+
+_UNDER_WAY = frozenset(
+    phase.value
+    for phase in (Phase.WAITING, Phase.PROGRESSING, Phase.WAITING_PROMOTION, Phase.PROMOTING, Phase.FINALISING)
+)
 
 
 def _manifest(body: Json) -> Json:

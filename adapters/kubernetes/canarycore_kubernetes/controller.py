@@ -80,7 +80,7 @@ async def control(
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
-        canaries = Canaries(cluster, provider=options.mesh_provider)
+        canaries = Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
         punctuality = Punctuality()
         parts = await stack.enter_async_context(
             assembled(cluster, canaries, options, routes=routes, punctuality=punctuality, given_up=exporter.gave_up)

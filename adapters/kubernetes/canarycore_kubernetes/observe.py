@@ -95,7 +95,7 @@ async def observe(
         enter = stack.enter_async_context
         cluster = await enter(looking_at(client, options))
         routes = None if mesh is None else await enter(looking_at(mesh, options))
-        canaries = Canaries(cluster, provider=options.mesh_provider)
+        canaries = Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
         parts = await enter(assembled(cluster, canaries, options, routes=routes))
         listening(await enter(serving(options.listen or None, options.port, told.registry, cluster.awaited)))
         stack.callback(told.sum_up)

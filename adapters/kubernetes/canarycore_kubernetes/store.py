@@ -8,8 +8,8 @@ Beside the status there is some upkeep, done when a rollout is loaded, and only 
 - A Canary with revertOnDeletion carries our finalizer (Flagger's name) before its first commit, or its objects could be
   gone before they are given back. It is taken off once the end of the rollout is stored and was told, or when the owner
   no longer wants it; after a crash in between, whoever loads next takes it off.
-- A Canary that cannot be used is not run. Why is told by an Event, once per generation, and by a condition for as long
-  as it is so.
+- A Canary that cannot be used is not run. Why is told by an Event, again every now and then, and by a condition for
+  as long as it is so.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class CanaryStore:
 
     async def _tell_broken(self, key: str, broken: Broken) -> None:
         why = "; ".join(str(problem) for problem in broken.problems if problem.severity == "error")
-        await self._warn(key, broken, f"The canary cannot be used: {why}", f"broken {broken.generation}")
+        why += f"; {broken.stands} until it can" if broken.stands else ""
+        namespace, _, name = key.partition("/")
+        await self._events.warn(namespace, name, broken.uid, f"The canary cannot be used: {why}")
         told = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": why}
         if told not in broken.conditions:
             others = [condition for condition in broken.conditions if condition["type"] != VALID]

@@ -56,6 +56,11 @@ def test_resume_is_handled_once():
     assert Rule.REFUSED not in rules
 
 
+def test_resume_is_refused_where_nothing_is_paused():
+    world = at(Phase.PROGRESSING).do(Order(CommandKind.RESUME)).run(until=1.0)
+    assert refusals(world) == ["Refused command resume: it is not paused"]
+
+
 def test_skip_to_may_go_to_all_traffic():
     world = at(Phase.PROGRESSING).do(Order(CommandKind.SKIP_TO, 100)).run(until=1.0)
     assert world.state.routes == Routes(weight=100)

@@ -119,3 +119,13 @@ def test_a_pause_ends_with_its_rollout():
 def test_a_percentage_out_of_its_range_is_refused_by_its_name(value):
     with pytest.raises(ValueError, match="primary_ready"):
         evolve(policy(), primary_ready=value)
+
+
+def test_questions_that_found_no_answer_are_named():
+    turn = cycle(Memory())
+    next(turn)
+    asked = turn.send(Seen(policy(), STATUS, DUE))
+    with pytest.raises(StopIteration) as end:
+        turn.send({})
+    (trouble,) = end.value.value.troubles
+    assert asked.questions[0].key in str(trouble)

@@ -61,9 +61,10 @@ def test_resume_is_refused_where_nothing_is_paused():
     assert refusals(world) == ["Refused command resume: it is not paused"]
 
 
-def test_skip_to_may_go_to_all_traffic():
-    world = at(Phase.PROGRESSING).do(Order(CommandKind.SKIP_TO, 100)).run(until=1.0)
-    assert world.state.routes == Routes(weight=100)
+@pytest.mark.parametrize("weight", [1, 100])
+def test_skip_to_may_go_to_the_least_and_to_all_traffic(weight):
+    world = at(Phase.PROGRESSING).do(Order(CommandKind.SKIP_TO, weight)).run(until=1.0)
+    assert world.state.routes == Routes(weight=weight)
 
 
 def test_a_lowered_threshold_that_is_reached_already_rolls_back_without_another_check():

@@ -127,7 +127,14 @@ def e2e(session: nox.Session) -> None:
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
     _install_sources(session, "tests")
-    session.run("pytest", "-m", "cluster", "--timeout=1800", *session.posargs)
+    session.run("pytest", "-m", "cluster and not sweep", "--timeout=1800", *session.posargs)
+
+
+@nox.session
+def sweep(session: nox.Session) -> None:
+    """The other half of the writes at which a controller is killed."""
+    _install_sources(session, "tests")
+    session.run("pytest", "-m", "sweep", "--timeout=1800", *session.posargs)
 
 
 @nox.session

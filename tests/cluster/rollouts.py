@@ -18,7 +18,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
@@ -91,14 +91,16 @@ def bring(api: Api, namespace: str, image: str) -> None:
     api.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}", patch)
 
 
-def ended(image: str):
-    """Whether a rollout of this image has come to an end, and all was told."""
+def ended(image: str) -> Callable[[Stand], bool]:
+    """Whether a rollout of this image has come to its end, with all that belongs to it, as far as is known yet."""
 
     def look(stand: Stand) -> bool:
         if stand.target is None or not stand.settled:
             return False
-        (container,) = stand.target["spec"]["template"]["spec"]["containers"]
-        return bool(container["image"] == image and stand.status.applied == stand.tested)
+        spec = stand.target["spec"]
+        (container,) = spec["template"]["spec"]["containers"]
+        known = container["image"] == image and stand.status.applied == stand.tested
+        return bool(known and spec["replicas"] == 0 and stand.weight == 0)
 
     return look
 
@@ -219,9 +221,9 @@ def _run(options: Options, log: Path) -> None:
 
 
 def hasten() -> None:
-    """In this process intervals may be short, leases are, and a start is not spread: tests cannot wait a minute."""
+    """In this process intervals may be short, leases and the spread of a start are: tests cannot wait a minute."""
     _resolve.SHORTEST_INTERVAL = 1.0
-    controller.SPREAD = 0.0
+    controller.SPREAD = 0.1
     controller.Leader = partial(Leader, times=TIMES)
 
 

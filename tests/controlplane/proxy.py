@@ -120,6 +120,11 @@ class Proxy:
         """These from now on, in place of what is left of the ones before."""
         self._faults = list(faults)
 
+    @property
+    def writes(self) -> int:
+        """How many writes came so far: the number of the last one."""
+        return self._writes
+
     def harmed(self) -> int:
         """How many requests were harmed so far."""
         return sum(passage.harm is not None for passage in self.log)

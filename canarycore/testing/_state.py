@@ -134,7 +134,7 @@ class Pods:
 
     def next_change(self, now: float, pace: Pace) -> float:
         """The first time after `now` at which `seen` changes by itself (inf: never)."""
-        if not self.desired:
+        if not self.desired or (self.mine >= self.desired and pace.stuck is None and pace.up == inf):
             return inf
         moments = [] if pace.stuck is None else [self.changed + pace.stuck]
         need = self.desired - self.mine

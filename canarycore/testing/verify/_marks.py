@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import define, field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from canarycore.testing._state import State
     from canarycore.testing.verify._process import Remembered
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Mark = int
 """64 bits."""
@@ -38,6 +41,7 @@ class Ones:
     _found: dict[object, object] = field(factory=dict)
     _addresses: set[int] = field(factory=set)
     _memories: dict[object, Remembered] = field(factory=dict)
+    _made: dict[int, object] = field(factory=dict)
     _marked: tuple[State | None, Mark] = (None, 0)
 
     def one(self, thing: T) -> T:
@@ -47,6 +51,13 @@ class Ones:
         found: T = self._found.setdefault(thing, thing)  # type: ignore[assignment]  # equal things are of one type
         self._addresses.add(id(found))
         return found
+
+    def made(self, one: T, make: Callable[[T], U]) -> U:
+        """What is made of one of the ones, and only of it: made once. There is one thing to make of each."""
+        made: U | None = self._made.get(id(one))  # type: ignore[assignment]  # what `make` made
+        if made is None:
+            made = self._made[id(one)] = make(one)
+        return made
 
     def memory(self, memory: Remembered) -> Remembered:
         """The same for what a process remembers: questions count by their keys."""
@@ -59,9 +70,12 @@ class Ones:
 
     def state(self, state: State) -> State:
         """With parts that are the ones; most of what is made of this state then has them too."""
-        known = self._addresses
-        new = [name for name, part in zip(_PARTS, _parts(state), strict=True) if id(part) not in known]
-        return state.but(**{name: self.one(getattr(state, name)) for name in new}) if new else state
+        known, parts = self._addresses, _parts(state)
+        if known.issuperset(map(id, parts)):
+            return state
+        return state.but(
+            **{name: self.one(part) for name, part in zip(_PARTS, parts, strict=True) if id(part) not in known}
+        )
 
     def alike(self, state: State, other: State) -> bool:
         """Whether nobody can tell the one from the other."""

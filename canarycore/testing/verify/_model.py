@@ -60,6 +60,8 @@ RETRY = 1.0
 """Seconds that the driver waits after trouble other than a conflict."""
 
 
+_GO = Go()
+
 _POLLED = "#"
 """In the key of a notice that is told at a poll, and that no status owes."""
 
@@ -111,7 +113,7 @@ class Move:
 
     @property
     def excuse(self) -> int:
-        return int(self.step.excuse)  # flags join slowly, numbers fast
+        return self.step.excuse._value_  # flags join slowly, numbers fast
 
 
 @define
@@ -144,7 +146,7 @@ class Model:
     def _resume(self, spot: Spot) -> Iterator[Move]:
         due = self.due(spot)
         if due < inf:
-            yield Move(Go(), self._look(spot, due))
+            yield Move(_GO, self._look(spot, due))
 
     def _look(self, spot: Spot, moment: float) -> Spot:
         state = self._ones.state(scaled(spot.state.but(now=self._ones.one(moment))))
@@ -197,13 +199,13 @@ class Model:
         request = point.request
         if isinstance(request, Fetch):
             passing, *others = _answers(request.questions)
-            yield Move(Go(), self._on(spot, point, passing))
+            yield Move(_GO, self._on(spot, point, passing))
             for answers in others:
                 yield Move(Answered(_only(answers), _excuse(answers)), self._on(spot, point, answers))
         elif isinstance(request, Commit) and spot.overtaken:
-            yield Move(Go(), self._on(spot, point, Conflict("overtaken")))
+            yield Move(_GO, self._on(spot, point, Conflict("overtaken")))
         else:
-            yield self._write(spot, point, Go())
+            yield self._write(spot, point, _GO)
 
     def _write(self, spot: Spot, point: Point, step: Step, response: WorldError | None = None) -> Move:
         """A write that is carried out, and what it broke."""
@@ -346,7 +348,7 @@ class Model:
         blind: bool = False,
     ) -> Spot:
         ones, rule = self._ones, rule if rule in WAITS else None
-        resting = rebased(Resting(state, told, wake, stale, remembered))
+        resting = rebased(Resting(ones.state(state), told, wake, stale, remembered), ones)
         state, memory = ones.state(resting.state), ones.memory(resting.remembered)
         stale = resting.stale and ones.state(resting.stale)
         told, wake = ones.one(resting.told), ones.one(resting.wake)
@@ -391,7 +393,7 @@ def _broken(spot: Spot, point: Point, after_it: State) -> Found | None:
         asked=point.asked,
     )
     told = tuple([notice for notice in spot.state.status.outbox if notice.key in spot.told])
-    history = [Record(time=spot.state.now, state=spot.state, notices=told)]
+    history = [Record(time=spot.state.now, state=spot.state, notices=told)] if told else []
     for invariant in EACH_COMMIT if is_commit else EACH_EFFECT:
         found = invariant.broken(moment, history)
         if found is not None:

@@ -34,6 +34,9 @@ class Remembered:
     published: frozenset[str] = frozenset()
 
 
+NOTHING = Remembered()
+
+
 @define(eq=False)
 class Point:
     """A point of a cycle. `mark` tells it from all others.
@@ -49,7 +52,7 @@ class Point:
     stale: bool = False
     request: Request | None = None
     rest: Rest | None = None
-    remembered: Remembered = field(factory=Remembered)
+    remembered: Remembered = NOTHING
     asked: Asked = ()
     next: dict[object, Point] = field(factory=dict)
     running: tuple[Generator[Request, object, Rest], Memory] | None = None
@@ -104,7 +107,8 @@ def _go(driver: Driver, point: Point) -> None:
         turn, memory = point.running
         responses = point.responses[-1:]
     else:
-        answers = {question.key: answer for question, answer in point.before.asked}
+        asked = point.before.asked
+        answers = {question.key: answer for question, answer in asked} if asked else {}
         memory = Memory(answers=answers, published=set(point.before.published))
         turn = driver(memory)
         next(turn)
@@ -114,9 +118,10 @@ def _go(driver: Driver, point: Point) -> None:
             point.request = _send(turn, response)
     except StopIteration as stop:
         point.request, point.rest, point.running = None, stop.value, None
-        known = {question.key: (question, answer) for question, answer in point.asked}
-        asked = tuple(known[key] for key in memory.answers)
-        point.remembered = Remembered(asked, frozenset(memory.published))
+        if memory.answers or memory.published:
+            known = {question.key: (question, answer) for question, answer in point.asked}
+            asked = tuple([known[key] for key in memory.answers])
+            point.remembered = Remembered(asked, frozenset(memory.published))
     else:
         point.running = (turn, memory)
 

@@ -14,6 +14,7 @@ measures: ages beyond that are cut. So a gate that stays closed, polled for ever
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,14 @@ from attrs import evolve
 from canarycore._notices import Notice
 from canarycore._phases import Phase
 from canarycore._record import record
-from canarycore.testing.verify._process import Remembered
+from canarycore.testing._state import Pods
+from canarycore.testing.verify._process import NOTHING, Remembered
 
 if TYPE_CHECKING:
     from canarycore._spec import Rollout
-    from canarycore.testing._state import Pods, State
+    from canarycore._status import Status
+    from canarycore.testing._state import State
+    from canarycore.testing.verify._marks import Ones
 
 LONG_AGO = -1e6
 """Seconds: when something happened whose age does not matter any more."""
@@ -35,7 +39,7 @@ JUMP = 2.0
 """How far the clock is set forward or back, in intervals."""
 
 _EARLY = 1e-6
-_TIME_IN_KEY = re.compile(r"@(-?[0-9.e+-]+)/")
+_PARTS_OF_KEY = re.compile(r"(.*?@)(-?[0-9.e+-]+)(/.*)", re.DOTALL)
 
 
 @record
@@ -49,8 +53,8 @@ class Resting:
     remembered: Remembered
 
 
-def rebased(resting: Resting) -> Resting:
-    """The same, with the last analysis at 0 and ages cut."""
+def rebased(resting: Resting, ones: Ones) -> Resting:
+    """The same, with the last analysis at 0 and ages cut. The statuses are of the ones."""
     state, told, wake, stale, memory = (
         resting.state,
         resting.told,
@@ -61,12 +65,17 @@ def rebased(resting: Resting) -> Resting:
     status, rollout = state.status, state.rollout
     if status.since is not None and status.analysed_at:
         seconds = -status.analysed_at
-        names = _names(state, stale)
-        state = _moved(state, seconds, names)
-        told = frozenset([_renamed(key, names) for key in told])
+        if stale is None:
+            names, moved = ones.made(status, _begun_at_0)
+        else:
+            names = _names((*status.outbox, *stale.status.outbox), status.analysed_at)
+            moved = _moved_status(status, seconds, names)
+            stale = _moved(stale, seconds, _moved_status(stale.status, seconds, names))
+        state = _moved(state, seconds, moved)
+        told = frozenset([_renamed(key, names) for key in told]) if told else told
         wake += seconds
-        stale = None if stale is None else _moved(stale, seconds, names)
-        memory = Remembered(published=frozenset([_renamed(key, names) for key in memory.published]))
+        published = memory.published
+        memory = Remembered(published=frozenset([_renamed(key, names) for key in published])) if published else NOTHING
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:
@@ -78,36 +87,59 @@ def rebased(resting: Resting) -> Resting:
     return Resting(_cut(state, rollout), told, wake, stale, recent(memory, state))
 
 
-def _names(state: State, stale: State | None) -> dict[str, str]:
+def _begun_at_0(status: Status) -> tuple[dict[str, str], Status]:
+    """The new names of times, and the status with its last analysis at 0."""
+    names = _names(status.outbox, status.analysed_at)
+    return names, _moved_status(status, -status.analysed_at, names)
+
+
+def _names(notices: tuple[Notice, ...], analysed_at: float) -> dict[str, str]:
     """New times for those in the keys of notices: the last analysis's is 0, earlier ones are numbered.
 
     No key is ever made again with an earlier time, so all that matters is that they differ.
     """
-    now = str(state.status.analysed_at)
-    notices = state.status.outbox if stale is None else (*state.status.outbox, *stale.status.outbox)
+    now = str(analysed_at)
     found = {_time_in(notice.key) for notice in notices} - {now}
     earlier = sorted(found, key=float, reverse=True)
     return {now: "0.0", **{time: f"{-float(number)}" for number, time in enumerate(earlier, 1)}}
 
 
 def _time_in(key: str) -> str:
-    found = _TIME_IN_KEY.search(key)
-    return "0.0" if found is None else found[1]
+    return _parts(key)[1] or "0.0"
 
 
 def _renamed(key: str, names: dict[str, str]) -> str:
-    return _TIME_IN_KEY.sub(lambda found: f"@{names.get(found[1], 'long ago')}/", key, count=1)
+    before, time, rest = _parts(key)
+    return f"{before}{names.get(time, 'long ago')}{rest}" if time else key
 
 
-def _moved(state: State, seconds: float, names: dict[str, str]) -> State:
-    outbox = tuple(
-        [
-            Notice(told.tell, _renamed(told.key, names), told.phase, told.names, told.args)
-            for told in state.status.outbox
-        ]
+@lru_cache(maxsize=1 << 16)
+def _parts(key: str) -> tuple[str, str, str]:
+    """What comes before the time in a key, the time ("" if there is none), and what comes after it."""
+    found = _PARTS_OF_KEY.fullmatch(key)
+    return (key, "", "") if found is None else (found[1], found[2], found[3])
+
+
+def _moved(state: State, seconds: float, status: Status) -> State:
+    """The state so much later. `status`: its own, moved."""
+    target, primary = _moved_pods(state.target, seconds), _moved_pods(state.primary, seconds)
+    return state.but(now=state.now + seconds, status=status, target=target, primary=primary)
+
+
+def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Status:
+    since, drained = status.since, status.drain_until
+    return status.but(
+        since=None if since is None else since + seconds,
+        analysed_at=status.analysed_at + seconds,
+        drain_until=drained if drained == LONG_AGO else drained + seconds,
+        outbox=tuple(
+            [Notice(told.tell, _renamed(told.key, names), told.phase, told.names, told.args) for told in status.outbox]
+        ),
     )
-    moved = state.shifted(seconds)
-    return moved.but(status=moved.status.but(outbox=outbox)) if outbox else moved
+
+
+def _moved_pods(pods: Pods | None, seconds: float) -> Pods | None:
+    return pods if pods is None or pods.changed == LONG_AGO else pods.shifted(seconds)
 
 
 def _poll(state: State, rollout: Rollout) -> int:
@@ -174,7 +206,7 @@ def _cut_pods(state: State, pods: Pods | None, workload: str, long: float) -> Po
     if pods.next_change(state.now, pace) < inf:
         return pods
     if pods.desired == 0 or state.now - pods.changed >= pace.delay or pods.mine >= pods.desired:
-        return evolve(pods, changed=LONG_AGO, mine=pods.desired, others=0, other="", short=None)
+        return Pods(revision=pods.revision, desired=pods.desired, changed=LONG_AGO, mine=pods.desired)
     oldest = state.now - long
     short = None if pods.short is None else max(pods.short, oldest)
     return evolve(pods, changed=max(pods.changed, oldest), short=short)

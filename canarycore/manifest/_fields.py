@@ -11,6 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -137,8 +138,13 @@ def json_name(field: attrs.Attribute[Any]) -> str:
     return name
 
 
-def fields_of(cls: type[Any]) -> dict[str, attrs.Attribute[Any]]:
+def fields_of(cls: type[Any]) -> Mapping[str, attrs.Attribute[Any]]:
     """The wire fields of a class by their JSON names."""
+    return _fields_of(cls)  # type: ignore[arg-type]  # mypy does not know that a class has a hash
+
+
+@cache
+def _fields_of(cls: type[Any]) -> Mapping[str, attrs.Attribute[Any]]:
     return {json_name(field): field for field in attrs.fields(cls) if "codec" in field.metadata}
 
 

@@ -92,6 +92,11 @@ class Canaries:
         cache = await self._cache.ready()
         return tuple(f"{namespace}/{name}" for (namespace, name), _ in cache.all())
 
+    async def kinds(self) -> tuple[Rollout, ...]:
+        """A rollout of each mesh and kind of target that there are."""
+        found = (held.rollout for _, held in (await self._cache.ready()).all() if isinstance(held, Held))
+        return tuple({(rollout.provider, rollout.target.kind): rollout for rollout in found}.values())
+
     def follow(self, callback: Callable[[str, Held | Broken | None], None]) -> None:
         """Tell each state of each Canary from now on, by its key; None when it is gone."""
 

@@ -316,10 +316,24 @@ class Client:
     # one request ------------------------------------------------------------------------------------------------
 
     async def _read(self, method: str, path: str, *, query: dict[str, str] | None = None, accept: str = JSON) -> Json:
-        return await _READING(self._exchange, method, path, query=query, accept=accept)
+        return await self._tried(_READING, method, path, query=query, accept=accept)
 
     async def _write(self, method: str, path: str, **request: Any) -> Json:
-        return await _WRITING(self._exchange, method, path, **request)
+        return await self._tried(_WRITING, method, path, **request)
+
+    async def _tried(self, retrying: stamina.BoundAsyncRetryingCaller, *place: str, **request: Any) -> Json:
+        """Who tries again costs half as much as a request, and is told only of a first attempt that has failed."""
+        try:
+            return await self._exchange(*place, **request)
+        except WorldError as error:
+            failures = [error]
+
+        async def attempt() -> Json:
+            if failures:
+                raise failures.pop()
+            return await self._exchange(*place, **request)
+
+        return await retrying(attempt)
 
     async def _exchange(self, method: str, path: str, **request: Any) -> Json:
         what = f"{method} {path}"

@@ -16,7 +16,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from canarycore.errors import WorldError
@@ -37,7 +37,7 @@ from canarycore_kubernetes.workload import ClusterWorkloads
 from canarycore_runtime import Limits, Parts, Runner, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from canarycore import Rollout
     from canarycore_kubernetes.client import Client
@@ -45,15 +45,18 @@ if TYPE_CHECKING:
     from canarycore_runtime import Turn
     from canarycore_runtime.ports import Clock
 
-SPREAD, PACE = 10.0, 100.0
-"""The rollouts found at the start are first looked at over so many seconds at most, Flagger's shortest interval, and so
-many of them a second where they are fewer."""
+SPREAD, PACE = 30.0, 100.0
+"""The rollouts found at the start are first looked at over so many seconds at most, and so many of them a second where
+they are fewer: each look may be a write, and their moments stay as far apart as they were at first."""
 
 RESYNC = 300.0
 """Seconds after which a rollout at rest is looked at though nobody told a change: the caches tell all of them."""
 
 COUNTED = 15.0
 """Seconds between counts of the Canaries there are."""
+
+GARBAGE = (20_000, 20, 20)
+"""The thresholds of Python's garbage collector."""
 
 _log = logging.getLogger("canarycore.controller")
 
@@ -78,6 +81,7 @@ async def control(
         return Cluster(to if leader is None else to.fenced(leader.fence), namespace=options.namespace)
 
     async with AsyncExitStack() as stack:
+        stack.enter_context(_collecting_seldom())
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
         canaries = Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
@@ -90,11 +94,16 @@ async def control(
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
             group.create_task(_freeze(canaries, cluster), name="waiting for the caches")
-            await _lead(leader, parts, options, exporter, punctuality)
+            await _lead(leader, canaries, parts, options, exporter, punctuality)
 
 
 async def _lead(
-    leader: Leader | None, parts: Parts, options: Options, exporter: Exporter, punctuality: Punctuality
+    leader: Leader | None,
+    canaries: Canaries,
+    parts: Parts,
+    options: Options,
+    exporter: Exporter,
+    punctuality: Punctuality,
 ) -> None:
     """Run rollouts whenever this replica leads."""
 
@@ -108,9 +117,22 @@ async def _lead(
         if leader is not None:
             await leader.elected()
         exporter.led(True)
+        await _look_around(canaries, parts)
         async with Runner(parts, limits, on_cycle=told):
             await (asyncio.Event().wait() if leader is None else leader.deposed())
         exporter.led(False)
+
+
+async def _look_around(canaries: Canaries, parts: Parts) -> None:
+    """Have listed what the Canaries look at before any is due: all that wait for a list come at once when it is there.
+
+    They would go on to come at once, as each interval counts from the last analysis.
+    """
+    with suppress(WorldError):  # here and below: whoever looks later is told again
+        for rollout in await canaries.kinds():
+            for port in (parts.workload, parts.router):
+                with suppress(WorldError):
+                    await port.observe(rollout)
 
 
 def _leader(client: Client, options: Options) -> Leader | None:
@@ -129,6 +151,18 @@ async def _count(canaries: Canaries, exporter: Exporter) -> None:
         await asyncio.sleep(COUNTED)
 
 
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Hardly anything here is garbage in cycles; looking for it at the usual pace takes a quarter of all time."""
+    pace = gc.get_threshold()
+    gc.set_threshold(*GARBAGE)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*pace)
+
+
 async def _freeze(canaries: Canaries, cluster: Cluster) -> None:
     """What is held after the start is held for long: the garbage collector need not go through all of it each time.
 
@@ -138,7 +172,7 @@ async def _freeze(canaries: Canaries, cluster: Cluster) -> None:
         await canaries.keys()
     await asyncio.sleep(2 * SPREAD)  # all have been looked at by then, and what they need is being listed
     while cluster.awaited():  # noqa: ASYNC110 - more kinds may be asked for meanwhile
-        await asyncio.sleep(SPREAD)
+        await asyncio.sleep(1.0)
     gc.freeze()
 
 

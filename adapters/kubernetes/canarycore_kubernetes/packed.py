@@ -68,8 +68,14 @@ def pack(managers: Collection[str], status: bool, body: Json, before: Packed | N
     metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
     kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
     entries = body["metadata"].get("managedFields") or ()
-    found = Packed(json.dumps(kept, separators=(",", ":")), frozenset(_owned(managers, entries)))
+    found = Packed(json.dumps(kept, separators=(",", ":")), _shared(frozenset(_owned(managers, entries))))
     return before if before is not None and before == found else found
+
+
+@lru_cache(maxsize=4096)
+def _shared(owned: frozenset[Path]) -> frozenset[Path]:
+    """The same set for what is equal: most objects of a kind have the same fields of ours, or none."""
+    return owned
 
 
 def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:

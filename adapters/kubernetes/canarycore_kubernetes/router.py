@@ -82,8 +82,9 @@ class Scene:
 
     @property
     def found(self) -> Found:
-        """The objects as a mesh wants them."""
-        return {ref: held.body for ref, held in self.held.items()}
+        """The objects as the mesh wants them: those that it looks at."""
+        held = self.held
+        return {ref: held[ref].body for ref in self.mesh.looks_at(self.asked) if ref in held}
 
     @property
     def has_pods(self) -> bool:

@@ -20,6 +20,7 @@ import time
 from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.request import getproxies
 
 import aiohttp
 from yarl import URL
@@ -106,7 +107,7 @@ class HttpSource(ABC):
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             headers=self._headers,
             connector=aiohttp.TCPConnector(ssl=False if self._insecure else self.trusted()),
-            trust_env=True,
+            trust_env=bool(getproxies()),  # or it would look for proxies and a netrc at each query, in a thread
         )
         return self
 

@@ -40,7 +40,8 @@ def set_up(level: str, encoding: str = "json") -> None:
     )
 
 
-_log = structlog.get_logger("canarycore.controller")
+_NAME = "canarycore.controller"
+_log = structlog.get_logger(_NAME)
 
 
 def told(turn: Turn) -> None:
@@ -51,8 +52,11 @@ def told(turn: Turn) -> None:
     if decision is None or turn.seen is None:
         return
     status = decision.status
-    log = _log.debug if status is turn.seen.status else _log.info
-    log(
+    level = logging.DEBUG if status is turn.seen.status else logging.INFO
+    if not logging.getLogger(_NAME).isEnabledFor(level):  # most looks: their reasons need not be put into words
+        return
+    _log.log(
+        level,
         "decision",
         canary=turn.key,
         rule=decision.because.rule.name,

@@ -10,7 +10,7 @@ from aiohttp import web
 from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
 from canarycore.errors import WorldError
 from canarycore_hooks import webhook
-from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
+from canarycore_hooks.webhook import TRIES, EventHook, WebhookClient, checksum
 from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
 from canarycore_runtime.testing.contracts.hooks import HANG
 
@@ -224,6 +224,33 @@ async def test_an_event_that_could_not_be_told_is_a_trouble(client, receiver):
 
     with pytest.raises(WorldError, match="event hook events failed: no"):
         await EventHook(client).publish(rollout(event_hook(receiver)), notice())
+
+
+async def test_an_event_is_told_again_only_to_the_hook_that_has_not_heard_it(client, receiver):
+    receiver.answers = [(400, "no"), (200, "ok"), (200, "ok")]
+    hooks = [event_hook(receiver, metadata=(("to", name),)) for name in ("one", "two")]
+    events = EventHook(client)
+
+    with pytest.raises(WorldError):
+        await events.publish(rollout(*hooks), notice())
+    await events.publish(rollout(*hooks), notice())
+
+    first, second, again = [payload["metadata"]["to"] for _, payload in receiver.told]
+    assert {first, second} == {"one", "two"}
+    assert again == first, "the first was refused"
+
+
+async def test_an_event_is_not_told_for_ever_to_a_hook_that_does_not_take_it(client, receiver, caplog):
+    receiver.answers = [(400, "no")]
+    events = EventHook(client)
+    for _ in range(TRIES):
+        with pytest.raises(WorldError):
+            await events.publish(rollout(event_hook(receiver)), notice())
+
+    await events.publish(rollout(event_hook(receiver)), notice())
+
+    assert len(receiver.told) == TRIES
+    assert "event hook events is not told any more" in caplog.text
 
 
 class HookBench:

@@ -16,7 +16,7 @@ import logging
 import socket
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from canarycore.errors import WorldError
@@ -37,7 +37,7 @@ from canarycore_kubernetes.workload import ClusterWorkloads
 from canarycore_runtime import Limits, Parts, Runner, load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable
 
     from canarycore import Rollout
     from canarycore_kubernetes.client import Client
@@ -54,9 +54,6 @@ RESYNC = 300.0
 
 COUNTED = 15.0
 """Seconds between counts of the Canaries there are."""
-
-GARBAGE = (20_000, 20, 20)
-"""The thresholds of Python's garbage collector."""
 
 _log = logging.getLogger("canarycore.controller")
 
@@ -81,7 +78,6 @@ async def control(
         return Cluster(to if leader is None else to.fenced(leader.fence), namespace=options.namespace)
 
     async with AsyncExitStack() as stack:
-        stack.enter_context(_collecting_seldom())
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
         canaries = Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
@@ -149,18 +145,6 @@ async def _count(canaries: Canaries, exporter: Exporter) -> None:
         except WorldError as error:
             _log.debug("the canaries cannot be counted: %s", error)
         await asyncio.sleep(COUNTED)
-
-
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Hardly anything here is garbage in cycles; looking for it at the usual pace takes a quarter of all time."""
-    pace = gc.get_threshold()
-    gc.set_threshold(*GARBAGE)
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*pace)
 
 
 async def _freeze(canaries: Canaries, cluster: Cluster) -> None:

@@ -1,0 +1,35 @@
+"""What the controller as a whole does beyond its parts; whole rollouts are in tests/cluster."""
+
+from __future__ import annotations
+
+import asyncio
+
+from canarycore_kubernetes import controller
+from canarycore_kubernetes.controller import control
+from canarycore_kubernetes.options import Options
+from tests.cluster.test_controller import canary, target
+from tests.controlplane import crds
+
+ROUTES = ("list", "virtualservices.networking.istio.io")
+NAMESPACE = "looked-at"
+"""Its Canary is due a good while after the start, as a hash of the name tells."""
+
+
+async def test_what_is_looked_at_is_listed_before_anybody_is_due(client, api, plane, monkeypatch):
+    monkeypatch.setattr(controller, "SPREAD", 3600.0)
+    monkeypatch.setattr(controller, "PACE", 1 / 3600)
+    crds.install(api, "istio")
+    for body in (target(NAMESPACE), canary(NAMESPACE)):
+        api.create(body)
+    mark = plane.audit.mark()
+    options = Options(namespace=NAMESPACE, listen="127.0.0.1", port=0)
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(control(client, options, version="0"))
+        async with asyncio.timeout(10):
+            while ROUTES not in plane.audit.since(mark):  # noqa: ASYNC110 - the server is in another thread
+                await asyncio.sleep(0.05)
+        running.cancel()
+
+    asked = {verb for verb, _ in plane.audit.since(mark)}
+    assert asked <= {"list", "watch"}, "nobody was looked at yet"

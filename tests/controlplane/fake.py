@@ -18,12 +18,13 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 from attrs import define, field, frozen
 
+from canarycore_runtime.mesh import Kind
 from tests.controlplane.api import Access, Json
 from tests.controlplane.background import in_background
 from tests.controlplane.objects import (
@@ -82,11 +83,16 @@ class _Asked:
 
 @define
 class Fake:
-    """A running server. Its objects may be read and changed from its own thread only."""
+    """A running server. Its objects may be read and changed from its own thread only.
+
+    kinds: those that it has without a definition. tokens: who asked, in order.
+    """
 
     objects: Objects
     bookmark: float = BOOKMARK
+    kinds: tuple[Kind, ...] = ()
     url: str = ""
+    tokens: list[str] = field(factory=list, init=False)
     counts: Counter[tuple[str, str]] = field(factory=Counter, init=False)
 
     @property
@@ -120,12 +126,24 @@ class Fake:
         if found := _GROUP.match(request.path):
             return _json(self._discovered(found["group"] or "", found["core"] or found["version"]))
         asked = _asked(request)
+        if not self._serves(asked.resource):
+            raise Refusal(404, "NotFound", "the server could not find the requested resource")
         verb = _verb(request, asked)
         self._count(verb, asked)
+        self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if verb == "watch":
             return await self._watch(request, asked)
         body = await request.json() if request.can_read_body else {}
         return _ANSWERS[verb](self, request, asked, body)
+
+    def _serves(self, resource: Resource) -> bool:
+        """What is built in, what is defined, and what somebody has put there without a definition."""
+        group, plural = resource
+        given = plural in _BUILT_IN.get(group, {}).values() or resource in {
+            (one.group, one.plural) for one in self.kinds
+        }
+        defined = ("", f"{plural}.{group}") in self.objects.table(_DEFINITIONS).objects
+        return given or defined or bool(self.objects.table(resource).objects)
 
     def _count(self, verb: str, asked: _Asked) -> None:
         group, plural = asked.resource
@@ -134,6 +152,7 @@ class Fake:
 
     def _discovered(self, group: str, version: str) -> Json:
         found = {kind: (plural, plural not in _OF_THE_CLUSTER) for kind, plural in _BUILT_IN.get(group, {}).items()}
+        found |= {kind.kind: (kind.plural, kind.namespaced) for kind in self.kinds if kind.group == group}
         for body in self.objects.table(_DEFINITIONS).objects.values():
             spec = body["spec"]
             if spec["group"] == group:
@@ -175,7 +194,12 @@ class Fake:
         return _json(self.objects.merge(asked.resource, asked.key, body, asked.part))
 
     def _delete(self, _: web.BaseRequest, asked: _Asked, body: Json) -> web.Response:
-        return _json(self.objects.delete(asked.resource, asked.key, body.get("preconditions", {}).get("uid", "")))
+        gone = self.objects.delete(asked.resource, asked.key, body.get("preconditions", {}).get("uid", ""))
+        if asked.resource == _DEFINITIONS:  # the objects go with it
+            defined = gone["spec"]["group"], gone["spec"]["names"]["plural"]
+            for key in tuple(self.objects.table(defined).objects):
+                self.objects.delete(defined, key)
+        return _json(gone)
 
     async def _watch(self, request: web.BaseRequest, asked: _Asked) -> web.StreamResponse:
         """What happened since the version that is named, then what happens; without one, first all that there is."""
@@ -240,22 +264,18 @@ _ABOUT: dict[str, Callable[[Fake], Json]] = {
 }
 
 
-def fake(
-    controllers: dict[Resource, Controller] | None = None, *, bookmark: float = BOOKMARK, remembered: int | None = None
-) -> Fake:
-    """A server that does not serve yet. `controllers` write the status of kinds, the usual ones if none are given."""
-    objects = Objects(CONTROLLERS if controllers is None else controllers)
+def fake(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Fake:
+    """A server that does not serve yet. kinds: those that it has beside the built-in ones without a definition."""
+    objects = Objects(CONTROLLERS)
     if remembered is not None:
         objects.remembered = remembered
-    return Fake(objects, bookmark)
+    return Fake(objects, bookmark, tuple(kinds))
 
 
 @contextmanager
-def faked(
-    controllers: dict[Resource, Controller] | None = None, *, bookmark: float = BOOKMARK, remembered: int | None = None
-) -> Iterator[Fake]:
+def faked(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Iterator[Fake]:
     """A server in a thread of its own."""
-    server = fake(controllers, bookmark=bookmark, remembered=remembered)
+    server = fake(kinds, bookmark=bookmark, remembered=remembered)
     with in_background(server.serving):
         yield server
 

@@ -144,6 +144,8 @@ class Objects:
         meta = body["metadata"]
         name = meta.get("name") or f"{meta['generateName']}{uuid.uuid4().hex[:5]}"
         key = (namespace, name)
+        if not _NAME.fullmatch(name):
+            raise Refusal(422, "Invalid", f'"{name}": a lowercase RFC 1123 subdomain must consist of ...')
         if key in self.table(resource).objects:
             raise Refusal(409, "AlreadyExists", f'{resource[1]} "{name}" already exists')
         fixed = {
@@ -335,6 +337,7 @@ def _less(value: Any, before: Any) -> Any:
 
 # -------------------------------------------------------------------------------------------------------- selectors
 
+_NAME = re.compile(r"[a-z0-9]([-.:a-z0-9]*[a-z0-9])?")
 _REQUIREMENTS = re.compile(r"[^,(]+(?:\([^)]*\))?")
 _IN = re.compile(r"^(\S+)\s+(not)?in\s+\((.*)\)$")
 _EQUAL = re.compile(r"^([^=!]+)(!?)==?(.*)$")

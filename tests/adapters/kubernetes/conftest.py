@@ -9,8 +9,9 @@ import pytest
 
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.cluster import Cluster
-from tests.adapters.kubernetes.memory import serving
+from canarycore_kubernetes.kinds import KINDS
 from tests.controlplane.api import Api
+from tests.controlplane.fake import faked
 from tests.controlplane.proxy import proxied
 
 
@@ -21,10 +22,10 @@ class Audit:
         self._server = server
 
     def mark(self):
-        return self._server.asked.copy()
+        return self._server.counts.copy()
 
     def since(self, mark, **_):
-        return self._server.asked - mark
+        return self._server.counts - mark
 
 
 class Plane:
@@ -41,7 +42,7 @@ class Plane:
 
 @pytest.fixture
 def server():
-    with serving() as running:
+    with faked(KINDS, bookmark=0.5) as running:
         yield running
 
 

@@ -86,8 +86,17 @@ def read(folder: Path) -> Trace:
         cluster=tuple(given.get("cluster", ())),
         actions=tuple(given["actions"]),
         timeline=tuple(found["timeline"]),
-        final={**_configs(found["timeline"]), **found.get("final", {})},
+        final=_final(found),
     )
+
+
+def _final(found: Json) -> dict[str, Json]:
+    """All that there is at the end; of the Canary's status, which is told apart, what else it is about."""
+    final = {**_configs(found["timeline"]), **found.get("final", {})}
+    name, statuses = f"canaries/{found['input']['canary']['metadata']['name']}", found.get("statuses")
+    if name in final and statuses:
+        final[name] = final[name] | {"status": {"trackedConfigs": statuses[-1].get("trackedConfigs", {})}}
+    return final
 
 
 def _configs(timeline: list[Json]) -> dict[str, Json]:

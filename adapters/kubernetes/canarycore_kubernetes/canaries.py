@@ -43,7 +43,8 @@ class Held:
 
     canary: its manifest, without the status. rollout: what it asks for, but for the queries of MetricTemplates. status:
     where it stands; flaggers: Flagger wrote that, nothing of ours is in it. conditions: those of its status, if one of
-    them still says that it cannot be used; else none. unknown: the text of a command that is none.
+    them still says that it cannot be used; else none. tracked: the configs that its status names. unknown: the text of
+    a command that is none.
     """
 
     uid: str
@@ -53,6 +54,7 @@ class Held:
     status: Status
     flaggers: bool = False
     conditions: tuple[Json, ...] = ()
+    tracked: tuple[str, ...] = ()
     command: Command | None = None
     unknown: str = ""
     deleted: bool = False
@@ -177,6 +179,7 @@ class Canaries:
             flaggers=flaggers,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
             command=command,
+            tracked=tuple(status.get("trackedConfigs") or ()),
             unknown=said if command is None else "",
             deleted="deletionTimestamp" in metadata,
             finalizers=tuple(metadata.get("finalizers") or ()),

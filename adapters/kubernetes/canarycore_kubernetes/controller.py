@@ -223,7 +223,9 @@ async def assembled(
             given_up=given_up,
         )
         yield Parts(
-            store=AdoptingStore(CanaryStore(cluster, canaries, events, punctuality), canaries, workload),
+            store=AdoptingStore(
+                CanaryStore(cluster, canaries, events, punctuality, workload.tracked), canaries, workload
+            ),
             workload=workload,
             router=router,
             metrics=await stack.enter_async_context(metrics),

@@ -71,6 +71,12 @@ class PodTarget(Target):
         self._demand(mine)
         return revisions(target, primary, mine, await self._copies(primary))
 
+    async def tracked(self) -> dict[str, str]:
+        """What the target's configs hold, but for those that both sides share: Flagger's `status.trackedConfigs`."""
+        target = (await self._cache()).get(self.namespace, self.name)
+        held = {} if target is None else await self._looked_up(target.written.configs)
+        return {str(use): facts.text for use, facts in held.items() if facts is not None and not facts.shared}
+
     async def _copies(self, primary: PodFacts | None) -> dict[ConfigUse, ConfigFacts | None]:
         """What the configs of a primary hold that does not say so itself."""
         return {} if primary is None or primary.carries else await self._looked_up(primary.written.configs)

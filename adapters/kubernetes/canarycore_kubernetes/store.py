@@ -25,7 +25,9 @@ from canarycore_kubernetes.punctuality import Punctuality
 from canarycore_kubernetes.statuses import written
 
 if TYPE_CHECKING:
-    from canarycore import Status
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from canarycore import Rollout, Status
     from canarycore_kubernetes.canaries import Canaries
     from canarycore_kubernetes.cluster import Cluster
     from canarycore_kubernetes.events import Events
@@ -36,15 +38,24 @@ FINALIZER = "finalizer.flagger.app"
 
 
 class CanaryStore:
-    """The rollouts that the cluster's Canaries ask for."""
+    """The rollouts that the cluster's Canaries ask for.
+
+    tracked: the configs that belong to a target's revision, which Flagger compares when it takes a Canary back.
+    """
 
     def __init__(
-        self, cluster: Cluster, canaries: Canaries, events: Events, punctuality: Punctuality | None = None
+        self,
+        cluster: Cluster,
+        canaries: Canaries,
+        events: Events,
+        punctuality: Punctuality | None = None,
+        tracked: Callable[[Rollout], Awaitable[Mapping[str, str]]] | None = None,
     ) -> None:
         self._cluster = cluster
         self._canaries = canaries
         self._events = events
         self._punctuality = punctuality or Punctuality()
+        self._tracked = tracked
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -69,6 +80,8 @@ class CanaryStore:
             raise WorldError(f"canary {key} is gone, or cannot be used any more")
         namespace, _, name = key.partition("/")
         stored = written(held.rollout, status, self._punctuality.conditions(key, status))
+        if self._tracked is not None:
+            stored["trackedConfigs"] = {**dict.fromkeys(held.tracked), **await self._tracked(held.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])

@@ -86,6 +86,11 @@ class ClusterWorkloads:
             with suppress(WorldError):  # what is missing matters more than who could not be told
                 await self._events.warn(rollout.namespace, rollout.name, uid, str(missing))
 
+    async def tracked(self, rollout: Rollout) -> dict[str, str]:
+        """The configs that belong to the target's revision, by kind and name, and checksums of what they hold."""
+        target = self._target(rollout)
+        return await target.tracked() if isinstance(target, PodTarget) else {}
+
     async def initialise(self, rollout: Rollout, revision: str) -> None:
         """Create the primary copy carrying `revision`. Refused if the target carries another one."""
         if self._before is not None:

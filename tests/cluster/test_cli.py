@@ -212,13 +212,16 @@ def test_the_lives_of_a_cluster_are_clean_or_told(run: Run, promoted_once: Api):
 def test_what_changes_is_told_line_by_line_where_nobody_draws(own: Plane, progressing: Api):
     command = [sys.executable, "-u", "-m", "canarycore_cli", "get", "-w", "-n", SHOP, "--kubeconfig", own.kubeconfig()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        assert next(lines).startswith("shop/app: Progressing")
-        progressing.patch(CANARY, {"metadata": {"annotations": {"canarycore/command": "pause watched"}}})
-        assert any("paused" in line for line in lines)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            assert next(lines).startswith("shop/app: Progressing")
+            progressing.patch(CANARY, {"metadata": {"annotations": {"canarycore/command": "pause watched"}}})
+            assert any("paused" in line for line in lines)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
 
 
 def test_a_new_user_gets_a_promoted_canary_by_the_commands_of_the_page_alone(own: Plane, controlled: Api):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -148,12 +147,7 @@ class Canary:
         command = [sys.executable, "-m", "canarycore_cli", *map(str, arguments)]
         env = os.environ | {"XDG_CACHE_HOME": str(self.folder / "cache"), "NO_COLOR": "1", "COLUMNS": "200"}
         pipe = subprocess.PIPE
-        # who runs the tests in the background has Ctrl-C ignored, and so would what they start
-        return subprocess.Popen(command, env=env, text=True, stdout=pipe, stderr=pipe, preexec_fn=_heed_ctrl_c)  # noqa: PLW1509  no threads
-
-
-def _heed_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(command, env=env, text=True, stdout=pipe, stderr=pipe)
 
 
 @define

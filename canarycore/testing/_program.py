@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, Flag
 from math import isfinite
 from typing import Any
 
@@ -11,6 +11,8 @@ import attrs
 
 def source(value: object) -> str:
     """`value` as an expression over the names of `canarycore` and `canarycore.testing`; defaults are left out."""
+    if isinstance(value, Flag) and value:
+        return " | ".join(f"{type(value).__name__}.{part.name}" for part in value)
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, float) and not isfinite(value):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import get_args
 
 import pytest
 from attrs import evolve
 
 from canarycore import Command, CommandKind, NoData, Phase, Reason, cycle
-from canarycore.testing import Deploy, Scaler
+from canarycore.testing import Deploy, Pace, Scaler, SetPace
+from canarycore.testing._program import source
 from canarycore.testing.verify import (
     SITUATIONS,
     STRATEGIES,
@@ -96,6 +98,13 @@ def test_effects_before_the_commit_are_found_and_shown_as_a_program(capsys):
     with pytest.raises(Violated, match="I5"):
         exec(program, names)
     assert "about to" in capsys.readouterr().out
+
+
+def test_a_step_with_two_excuses_prints_as_a_program():
+    step = Acts(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT)
+    names: dict[str, object] = {}
+    exec(f"from canarycore.testing import *\nfrom canarycore.testing.verify import *\nstep = {source(step)}", names)
+    assert names["step"] == step
 
 
 _IMPORT_WITHOUT_REPLAY = """\

@@ -27,6 +27,7 @@ from attrs import define, field
 from canarycore._case import Decision
 from canarycore._decide import consider
 from canarycore._goal import converge, goal
+from canarycore._phases import OVER
 from canarycore._record import record
 from canarycore.errors import Conflict, Unanswered, WorldError
 
@@ -136,7 +137,8 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
         memory.answers.clear()
         memory.published &= {notice.key for notice in durable}
     plan = converge(goal(rollout, after), world).effects
-    effects, troubles = (yield from _apply(plan, suspended=rollout.suspend)) if plan else ([], [])
+    suspended = rollout.suspend and after.phase not in OVER  # what is deleted must be able to go
+    effects, troubles = (yield from _apply(plan, suspended=suspended)) if plan else ([], [])
     for notice in (*durable, *passing):
         if notice.key in memory.published:
             continue

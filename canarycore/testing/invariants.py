@@ -27,7 +27,7 @@ from canarycore._effects import Initialise, Promote, RestorePrimary, ResumeScale
 from canarycore._goal import converge, goal
 from canarycore._ladder import GROUND, Rung
 from canarycore._notices import Notice, Tell
-from canarycore._phases import ACTIVE, ALIVE, IDLE, PROMOTION, TRANSITIONS, WAITS, Phase, Rule
+from canarycore._phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTION, TRANSITIONS, WAITS, Phase, Rule
 from canarycore._questions import HookQuestion, MetricAnswer, MetricQuestion
 from canarycore._spec import HookType, NoData
 from canarycore._status import Pending, Status
@@ -167,7 +167,8 @@ def effects_follow_from_the_stored_status(moment: Moment, history: Sequence[Reco
         return None
     state = moment.before
     plan = converge(goal(state.rollout, state.status), moment.seen)
-    if state.rollout.suspend or effect not in plan.effects:
+    halted = state.rollout.suspend and state.status.phase not in OVER
+    if halted or effect not in plan.effects:
         return f"{effect} does not follow from the stored status ({state.status.phase.value}, {state.status.rung})"
     return None
 

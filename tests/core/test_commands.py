@@ -161,6 +161,13 @@ def test_while_suspended_nothing_is_converged_and_it_is_told_once():
     assert world.history[-1].effects == ()
 
 
+def test_what_is_suspended_can_be_deleted_and_is_given_back():
+    world = at(Phase.PROGRESSING)
+    world.do(Edit(evolve(world.state.rollout, suspend=True)), Delete()).run()
+    assert world.state.status.phase is Phase.TERMINATED
+    assert world.state.restored
+
+
 def test_while_suspended_routes_that_others_set_are_left_alone():
     world = at(Phase.PROGRESSING)
     world.do(Edit(evolve(world.state.rollout, suspend=True)), RouteByHand(Routes(weight=7))).run(until=100.0)

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from canarycore import Command, CommandKind, NoData, Phase, Reason, cycle
-from canarycore.testing import Deploy, Pace, Scaler, SetPace
+from canarycore.testing import Deploy, Order, Pace, Scaler, SetPace
 from canarycore.testing._program import source
 from canarycore.testing.verify import (
     SITUATIONS,
@@ -105,6 +105,18 @@ def test_a_step_with_two_excuses_prints_as_a_program():
     names: dict[str, object] = {}
     exec(f"from canarycore.testing import *\nfrom canarycore.testing.verify import *\nstep = {source(step)}", names)
     assert names["step"] == step
+
+
+def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():
+    """It is told at a poll, then the status changes, and then the rollout fails and owes the same notice."""
+    schedule = {
+        5: Acts(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT),
+        13: Acts(Order(CommandKind.RETRY, id="retry"), Excuse.OTHER),
+        15: TimesOut(True),
+    }
+    lines: list[str] = []
+    replay(PLAIN, schedule=schedule, tell=lines.append)
+    assert sum("about to tell 'All traffic goes to the canary" in line for line in lines) == 2, "once in each phase"
 
 
 _IMPORT_WITHOUT_REPLAY = """\

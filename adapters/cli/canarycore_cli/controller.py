@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import sys
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
@@ -18,11 +17,6 @@ from canarycore_kubernetes import logs
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.controller import control
 from canarycore_kubernetes.observe import observe
-
-if sys.platform == "win32":
-    from asyncio import new_event_loop
-else:
-    from uvloop import new_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,8 +32,8 @@ def run(options: Options, *, only_observe: bool = False) -> int:
     """Control the cluster, or only look on; returns when told to end, once what is under way has ended."""
     logs.set_up(options.log_level, options.log_encoding)
     gc.set_threshold(*GARBAGE)
-    with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_at_work(options, observe if only_observe else control))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_at_work(options, observe if only_observe else control))
     return OK
 
 

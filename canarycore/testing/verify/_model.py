@@ -79,9 +79,9 @@ class Found:
 class Spot:
     """Somewhere in the life of a rollout. `mark` tells it from all others. `point` is None between two cycles.
 
-    told: keys of notices that were published, as far as a status may still owe them. wake: when the process looks
-    again. stale: what the next observation shows instead of the present, the workloads and routes (`blind`) or the
-    status. rule: why the last cycle waits, if it does.
+    told: keys of notices that were published, as far as the status owes them or the process remembers them. wake: when
+    the process looks again. stale: what the next observation shows instead of the present, the workloads and routes
+    (`blind`) or the status. rule: why the last cycle waits, if it does.
     """
 
     mark: Mark
@@ -221,8 +221,7 @@ class Model:
             key = request.notice.key
             return state, told if _POLLED in key else told | {key}, None
         if isinstance(request, Commit):
-            owed = {notice.key for notice in request.status.outbox}
-            return state.but(status=self._ones.one(request.status)), told & owed, None
+            return state.but(status=self._ones.one(request.status)), told, None
         assert isinstance(request, Apply)
         try:
             return self._ones.state(scaled(apply(state, request.effect))), told, None
@@ -348,6 +347,7 @@ class Model:
         blind: bool = False,
     ) -> Spot:
         ones, rule = self._ones, rule if rule in WAITS else None
+        told &= {notice.key for notice in state.status.outbox}.union(remembered.published)
         resting = rebased(Resting(ones.state(state), told, wake, stale, remembered), ones)
         state, memory = ones.state(resting.state), ones.memory(resting.remembered)
         stale = resting.stale and ones.state(resting.stale)

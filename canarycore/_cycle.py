@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from canarycore._case import Case, Decision
+from canarycore._case import Decision
 from canarycore._decide import consider
 from canarycore._goal import converge, goal
-from canarycore._phases import IDLE, OVER, Phase, Rule
+from canarycore._phases import OVER
 from canarycore._record import record
-from canarycore._status import Pending
 from canarycore.errors import Conflict, Unanswered, WorldError
 
 if TYPE_CHECKING:
@@ -104,15 +103,10 @@ class Rest:
 
 @define
 class Memory:
-    """What one process remembers of one rollout between cycles, to save repeats, and to see that it was overtaken.
-
-    acted: the phase and the revision for which it last carried out effects; None once they are known to have been those
-    of the day, by a look that found the same or a commit that was taken.
-    """
+    """What one process remembers of one rollout between cycles, to save repeats."""
 
     answers: dict[str, Answer] = field(factory=dict)
     published: set[str] = field(factory=set)
-    acted: tuple[Phase, str] | None = None
 
 
 _MOST_ANSWERS = 64
@@ -125,9 +119,7 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
     assert isinstance(seen, Seen)
     rollout, status, world = seen.rollout, seen.status, seen.world
     try:
-        decision = overtaken(rollout, status, world, memory.acted) or (
-            yield from _decide(rollout, status, world, memory)
-        )
+        decision = yield from _decide(rollout, status, world, memory)
     except Unanswered as trouble:
         return Rest(None, world.now, (), (trouble,))
     durable, passing = status.outbox, decision.notices
@@ -143,12 +135,10 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
         except WorldError as trouble:
             return Rest(None, world.now, (), (trouble,))
         memory.answers.clear()
-        memory.acted = None
         memory.published &= {notice.key for notice in durable}
     plan = converge(goal(rollout, after), world).effects
     suspended = rollout.suspend and after.phase not in OVER  # what is deleted must be able to go
     effects, troubles = (yield from _apply(plan, suspended=suspended)) if plan else ([], [])
-    memory.acted = (after.phase, after.applied) if effects or troubles else None
     for notice in (*durable, *passing):
         if notice.key in memory.published:
             continue
@@ -160,16 +150,6 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
             memory.published.add(notice.key)
     wake = world.now if effects or troubles else decision.wake
     return Rest(decision, wake, tuple(effects), tuple(troubles))
-
-
-def overtaken(rollout: Rollout, status: Status, world: World, acted: tuple[Phase, str] | None) -> Decision | None:
-    """The decision to look once more at a rollout that another process brought to rest while we acted for what was.
-
-    What we did then came too late, and at rest nobody looks for it: owners may do there as they like.
-    """
-    if acted is None or status.pending or status.phase not in IDLE or acted == (status.phase, status.applied):
-        return None
-    return Case(rollout, status, world).change(Rule.OVERTAKEN, pending=(Pending.SETTLE,))
 
 
 def _decide(rollout: Rollout, status: Status, world: World, memory: Memory) -> Generator[Request, object, Decision]:

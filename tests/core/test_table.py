@@ -8,8 +8,6 @@ import pytest
 from attrs import evolve
 
 from canarycore import ROWS, TRANSITIONS, WAITS, CommandKind, HookType, NoData, Phase, Routes, Rule
-from canarycore._cycle import overtaken
-from canarycore._phases import IDLE
 from canarycore.testing import (
     NEVER,
     Answer,
@@ -28,7 +26,6 @@ from canarycore.testing import (
     after,
     stuck,
 )
-from canarycore.testing._state import observe
 from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, climbing, hook, idle, play
 
 ALIVE = [phase for phase in Phase if phase not in {Phase.TERMINATING, Phase.TERMINATED}]
@@ -98,10 +95,6 @@ def lives() -> Iterator[World]:
 def reached() -> set[tuple[Phase, Rule, Phase]]:
     """What all stories together decided, as rows of the expanded table."""
     reasons = [record.decision.because for world in lives() for record in world.history if record.decision]
-    for world in map(at, IDLE):
-        late = overtaken(world.rollout, world.status.but(pending=()), observe(world.state), (Phase.PROGRESSING, "v0"))
-        assert late is not None
-        reasons.append(late.because)
     return {(because.before, because.rule, because.after) for because in reasons}
 
 

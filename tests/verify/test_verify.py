@@ -18,10 +18,8 @@ from canarycore.testing.verify import (
     Crash,
     Excuse,
     Loses,
-    Overtaken,
     Rival,
     Step,
-    ThenForgetful,
     TimesOut,
     Trial,
     Violated,
@@ -107,20 +105,6 @@ def test_a_step_with_two_excuses_prints_as_a_program():
     names: dict[str, object] = {}
     exec(f"from canarycore.testing import *\nfrom canarycore.testing.verify import *\nstep = {source(step)}", names)
     assert names["step"] == step
-
-
-@pytest.mark.parametrize(
-    ("situation", "schedule"),
-    [
-        ("plain", {2: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 4: Rival()}),
-        ("autoscaled", {31: Overtaken(10.0), 32: ThenForgetful()}),
-    ],
-)
-def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
-    """It scales the canary up after another process has brought the rollout to its end, and a rest."""
-    lines: list[str] = []
-    replay(SITUATIONS[situation]("canary", STRATEGIES["canary"]), schedule=schedule, tell=lines.append)
-    assert "target v2 x0" in lines[-1]
 
 
 def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from canarycore._case import Decision, Known
-from canarycore._cycle import Memory, Request, Rest, Seen, overtaken
+from canarycore._cycle import Memory, Request, Rest, Seen
 from canarycore._decide import decide
-from canarycore._phases import Phase
 from canarycore.errors import WorldError
 from canarycore.testing._driver import Driver
 from canarycore.testing._state import State, observe
@@ -33,7 +32,6 @@ class Remembered:
 
     asked: Asked = ()
     published: frozenset[str] = frozenset()
-    acted: tuple[Phase, str] | None = None
 
 
 NOTHING = Remembered()
@@ -65,9 +63,7 @@ class Point:
         """What the cycle decided, found again from the same inputs."""
         if self.decided is None:
             answers = {question.key: answer for question, answer in self.asked}
-            rollout, status, world = self.seen.rollout, self.seen.status, self.seen.world
-            late = overtaken(rollout, status, world, self.before.acted)
-            outcome = late or decide(rollout, status, Known(world, answers))
+            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, answers))
             assert isinstance(outcome, Decision)
             self.decided = outcome
         return self.decided
@@ -113,7 +109,7 @@ def _go(driver: Driver, point: Point) -> None:
     else:
         asked = point.before.asked
         answers = {question.key: answer for question, answer in asked} if asked else {}
-        memory = Memory(answers=answers, published=set(point.before.published), acted=point.before.acted)
+        memory = Memory(answers=answers, published=set(point.before.published))
         turn = driver(memory)
         next(turn)
         responses = (point.seen, *point.responses)
@@ -122,10 +118,10 @@ def _go(driver: Driver, point: Point) -> None:
             point.request = _send(turn, response)
     except StopIteration as stop:
         point.request, point.rest, point.running = None, stop.value, None
-        if memory.answers or memory.published or memory.acted is not None:
+        if memory.answers or memory.published:
             known = {question.key: (question, answer) for question, answer in point.asked}
             asked = tuple([known[key] for key in memory.answers])
-            point.remembered = Remembered(asked, frozenset(memory.published), memory.acted)
+            point.remembered = Remembered(asked, frozenset(memory.published))
     else:
         point.running = (turn, memory)
 

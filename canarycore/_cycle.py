@@ -136,9 +136,9 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
             return Rest(None, world.now, (), (trouble,))
         memory.answers.clear()
         memory.published &= {notice.key for notice in durable}
-    plan = converge(goal(rollout, after), world).effects
     suspended = rollout.suspend and after.phase not in OVER  # what is deleted must be able to go
-    effects, troubles = (yield from _apply(plan, suspended=suspended)) if plan else ([], [])
+    plan = () if suspended else converge(goal(rollout, after), world).effects
+    effects, troubles = (yield from _apply(plan)) if plan else ([], [])
     for notice in (*durable, *passing):
         if notice.key in memory.published:
             continue
@@ -177,13 +177,9 @@ def _decide(rollout: Rollout, status: Status, world: World, memory: Memory) -> G
         return decision
 
 
-def _apply(
-    effects: tuple[Effect, ...], *, suspended: bool
-) -> Generator[Request, object, tuple[list[Effect], list[WorldError]]]:
+def _apply(effects: tuple[Effect, ...]) -> Generator[Request, object, tuple[list[Effect], list[WorldError]]]:
     """Effects in order, up to the first that fails: the later ones may rest on it."""
     done: list[Effect] = []
-    if suspended:
-        return done, []
     for effect in effects:
         try:
             yield Apply(effect)

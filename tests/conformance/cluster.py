@@ -23,7 +23,7 @@ from canarycore._goal import unready
 from canarycore_kubernetes.canaries import Broken, Canaries
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.cluster import Cluster
-from canarycore_kubernetes.controller import assembled
+from canarycore_kubernetes.controller import assembled, canaries_for
 from canarycore_kubernetes.install import ROUTING
 from canarycore_kubernetes.options import Options, words
 from canarycore_runtime._calls import Lanes, Limits
@@ -187,9 +187,7 @@ class Stage:
         client = await enter(connect(str(self.plane.kubeconfig(self._rights(), "controller"))))
         self._cluster = await enter(Cluster(client, namespace=self.trace.namespace))
         options = self._options()
-        self._canaries = Canaries(
-            self._cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs
-        )
+        self._canaries = canaries_for(self._cluster, options)
         parts = await enter(assembled(self._cluster, self._canaries, options, clock=lambda: self._now))
         group = await enter(asyncio.TaskGroup())
         key = f"{self.trace.namespace}/{self._name}"

@@ -139,11 +139,10 @@ class Fake:
     def _serves(self, resource: Resource) -> bool:
         """What is built in, what is defined, and what somebody has put there without a definition."""
         group, plural = resource
-        given = plural in _BUILT_IN.get(group, {}).values() or resource in {
-            (one.group, one.plural) for one in self.kinds
-        }
+        built_in = plural in _BUILT_IN.get(group, {}).values()
+        given = any((one.group, one.plural) == resource for one in self.kinds)
         defined = ("", f"{plural}.{group}") in self.objects.table(_DEFINITIONS).objects
-        return given or defined or bool(self.objects.table(resource).objects)
+        return built_in or given or defined or bool(self.objects.table(resource).objects)
 
     def _count(self, verb: str, asked: _Asked) -> None:
         group, plural = asked.resource

@@ -17,10 +17,10 @@ def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notic
         durable = (() if forgets_notices else kept) + decision.notices
         after = decision.status.but(outbox=() if forgets_notices else durable)
     wanted = status if effects_of_before else after
-    plan = converge(goal(rollout, wanted), world).effects
+    plan = () if rollout.suspend else converge(goal(rollout, wanted), world).effects
     done, troubles = [], []
     if effects_first:
-        done, troubles = yield from _apply(plan, suspended=rollout.suspend)
+        done, troubles = yield from _apply(plan)
     if after is not status:
         try:
             yield Commit(after)
@@ -29,7 +29,7 @@ def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notic
                 return Rest(None, world.now, (), (trouble,))
         memory.answers.clear()
     if not effects_first:
-        done, troubles = yield from _apply(plan, suspended=rollout.suspend)
+        done, troubles = yield from _apply(plan)
     for notice in durable if after is not status else (*durable, *decision.notices):
         if notice.key not in memory.published:
             try:

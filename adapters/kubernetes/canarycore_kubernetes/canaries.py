@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from canarycore import Command, CommandKind, Phase, Rollout, Status
+from canarycore import Command, CommandKind, Rollout, Status
+from canarycore._phases import UNDER_WAY
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.manifest import Canary, MetricTemplate, parse, resolve
 from canarycore_kubernetes.cache import View
@@ -235,10 +236,7 @@ def _stands(status: Json) -> str:
     return f"its rollout stands still in {phase}, with canary weight {status.get('canaryWeight', 0)}"
 
 
-_UNDER_WAY = frozenset(
-    phase.value
-    for phase in (Phase.WAITING, Phase.PROGRESSING, Phase.WAITING_PROMOTION, Phase.PROMOTING, Phase.FINALISING)
-)
+_UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)
 
 
 def _manifest(body: Json) -> Json:

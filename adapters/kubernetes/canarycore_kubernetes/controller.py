@@ -80,7 +80,7 @@ async def control(
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
-        canaries = Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
+        canaries = canaries_for(cluster, options)
         punctuality = Punctuality()
         parts = await stack.enter_async_context(
             assembled(cluster, canaries, options, routes=routes, punctuality=punctuality, given_up=exporter.gave_up)
@@ -158,6 +158,11 @@ async def _freeze(canaries: Canaries, cluster: Cluster) -> None:
     while cluster.awaited():  # noqa: ASYNC110 - more kinds may be asked for meanwhile
         await asyncio.sleep(1.0)
     gc.freeze()
+
+
+def canaries_for(cluster: Cluster, options: Options) -> Canaries:
+    """The cluster's Canaries, read as the options have it."""
+    return Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
 
 
 @asynccontextmanager

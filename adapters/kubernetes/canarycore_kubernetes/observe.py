@@ -44,7 +44,7 @@ from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.adoption import AT_REST, adopted
 from canarycore_kubernetes.canaries import Broken, Canaries, Held
 from canarycore_kubernetes.cluster import Cluster
-from canarycore_kubernetes.controller import assembled
+from canarycore_kubernetes.controller import assembled, canaries_for
 from canarycore_kubernetes.differences import Difference, stand_of
 from canarycore_kubernetes.health import serving
 from canarycore_kubernetes.observations import Observations
@@ -95,7 +95,7 @@ async def observe(
         enter = stack.enter_async_context
         cluster = await enter(looking_at(client, options))
         routes = None if mesh is None else await enter(looking_at(mesh, options))
-        canaries = Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
+        canaries = canaries_for(cluster, options)
         parts = await enter(assembled(cluster, canaries, options, routes=routes))
         listening(await enter(serving(options.listen or None, options.port, told.registry, cluster.awaited)))
         stack.callback(told.sum_up)

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from canarycore._case import Decision
-from canarycore._decide import consider
+from canarycore._case import Case, Decision, Known, Outcome
+from canarycore._decide import consider, decide
 from canarycore._goal import converge, goal
-from canarycore._phases import OVER
+from canarycore._phases import IDLE, OVER, Phase, Rule
 from canarycore._record import record
+from canarycore._status import Pending
 from canarycore.errors import Conflict, Unanswered, WorldError
 
 if TYPE_CHECKING:
@@ -103,10 +104,15 @@ class Rest:
 
 @define
 class Memory:
-    """What one process remembers of one rollout between cycles, to save repeats."""
+    """What one process remembers of one rollout between cycles, to save repeats, and to see that it was overtaken.
+
+    acted: the phase and the revision for which it last carried out effects; None once they are known to have been those
+    of the day, by a look that found the same or a commit that was taken.
+    """
 
     answers: dict[str, Answer] = field(factory=dict)
     published: set[str] = field(factory=set)
+    acted: tuple[Phase, str] | None = None
 
 
 _MOST_ANSWERS = 64
@@ -119,7 +125,7 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
     assert isinstance(seen, Seen)
     rollout, status, world = seen.rollout, seen.status, seen.world
     try:
-        decision = yield from _decide(rollout, status, world, memory)
+        decision = overtaken(seen, memory.acted) or (yield from _decide(rollout, status, world, memory))
     except Unanswered as trouble:
         return Rest(None, world.now, (), (trouble,))
     durable, passing = status.outbox, decision.notices
@@ -135,10 +141,12 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
         except WorldError as trouble:
             return Rest(None, world.now, (), (trouble,))
         memory.answers.clear()
+        memory.acted = None
         memory.published &= {notice.key for notice in durable}
     suspended = rollout.suspend and after.phase not in OVER  # what is deleted must be able to go
     plan = () if suspended else converge(goal(rollout, after), world).effects
     effects, troubles = (yield from _apply(plan)) if plan else ([], [])
+    memory.acted = (after.phase, after.applied) if plan else None
     for notice in (*durable, *passing):
         if notice.key in memory.published:
             continue
@@ -150,6 +158,22 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
             memory.published.add(notice.key)
     wake = world.now if effects or troubles else decision.wake
     return Rest(decision, wake, tuple(effects), tuple(troubles))
+
+
+def overtaken(seen: Seen, acted: tuple[Phase, str] | None) -> Decision | None:
+    """The decision to look once more at a rollout that another process brought to rest while we acted for what was.
+
+    What we did then came too late, and at rest nobody looks for it: owners may do there as they like.
+    """
+    status = seen.status
+    if acted is None or status.pending or status.phase not in IDLE or acted == (status.phase, status.applied):
+        return None
+    return Case(seen.rollout, status, seen.world).change(Rule.OVERTAKEN, pending=(Pending.SETTLE,))
+
+
+def decided(seen: Seen, acted: tuple[Phase, str] | None, answers: Mapping[str, Answer]) -> Outcome:
+    """What a cycle decides that saw this, last acted for that and has these answers."""
+    return overtaken(seen, acted) or decide(seen.rollout, seen.status, Known(seen.world, answers))
 
 
 def _decide(rollout: Rollout, status: Status, world: World, memory: Memory) -> Generator[Request, object, Decision]:

@@ -144,6 +144,8 @@ def _idle(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=_nothing(rollout, status),
         canary=Scale.LEAVE if status.settled else Scale.DOWN,
+        primary="" if status.settled else status.promoted,
+        promoting=True,
         lost=status.promoted,
         until=status.drain_until,
     )

@@ -89,6 +89,7 @@ class Rule(OneOf):
     REFUSED = "the command makes no sense here"
     HOOKS_CALLED = "the post-rollout hooks were called"
     SETTLED = "the pending work of the phase is done"
+    OVERTAKEN = "another process led meanwhile, and what this one did came late"
     # the waits, which write nothing
     INITIALISING = "the primary is being created"
     CONVERGING = "the world is not yet as the status wants it"
@@ -166,6 +167,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.REFUSED, ALIVE),
     _row(Rule.HOOKS_CALLED, frozenset({Phase.SUCCEEDED, Phase.FAILED})),
     _row(Rule.SETTLED, IDLE),
+    _row(Rule.OVERTAKEN, IDLE),
     _row(Rule.INITIALISING, Phase.INITIALIZING),
     _row(Rule.CONVERGING, ALIVE - {Phase.INITIALIZING}),
     _row(Rule.UNREADY, ACTIVE | PROMOTION),

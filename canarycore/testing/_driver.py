@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 
-from canarycore._case import Decision, Known
-from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
-from canarycore._decide import decide
+from canarycore._case import Decision
+from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle, decided
 from canarycore._effects import Effect
 from canarycore._notices import Notice
 from canarycore._questions import (
@@ -234,7 +233,7 @@ class Turn:
         """What was decided, found again from the same inputs before the first write clears the answers."""
         if self.decision is None and self.seen is not None:
             answers = {question.key: answer for question, answer in self.cluster.asked.values()} | self.memory.answers
-            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, answers))
+            outcome = decided(self.seen, self.memory.acted, answers)
             assert isinstance(outcome, Decision), f"it writes before it has the answers to {outcome.questions}"
             self.decision = outcome
 

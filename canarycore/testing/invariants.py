@@ -150,7 +150,7 @@ def the_primary_gets_exactly_what_the_status_names(moment: Moment, history: Sequ
             {Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED},
             status.promoted if lost else status.applied,
         ),
-        Promote: (PROMOTION | {Phase.INITIALIZING}, status.applied),
+        Promote: (PROMOTION | {Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED}, status.applied),
         RestorePrimary: (ACTIVE | {Phase.FAILED}, status.promoted),
     }[type(effect)]
     if status.phase not in phases or effect.revision != revision:

@@ -310,7 +310,7 @@ class _Stage:
 
     def told(self, answers: dict[str, Answer]) -> _Stage:
         """The same cluster at the same time, with a driver that knows these answers and looks again."""
-        memory = Memory({**self.memory.answers, **answers}, set(self.memory.published))
+        memory = Memory({**self.memory.answers, **answers}, set(self.memory.published), self.memory.acted)
         return evolve(self, memory=memory, flows=[], happened=[])
 
     def known(self) -> Hashable:

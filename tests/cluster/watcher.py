@@ -312,7 +312,8 @@ def _the_primary_is_what_the_status_names(step: Step, _: Sequence[Answered]) -> 
         return None
     if before != after:
         wanted = status.promoted if status.phase in ACTIVE | {Phase.FAILED} else status.applied
-        if status.phase not in ACTIVE | PROMOTION | {Phase.INITIALIZING, Phase.FAILED} or after != wanted:
+        settled = status.phase in IDLE - {Phase.FAILED} and status.settled
+        if settled or status.phase not in ACTIVE | PROMOTION | IDLE | {Phase.INITIALIZING} or after != wanted:
             return f"the primary became {after} in {status.phase.value} of {status.applied} after {status.promoted}"
         if status.phase in PROMOTION | {Phase.INITIALIZING} and _image(step.after.primary) != _image(
             step.before.target

@@ -8,6 +8,8 @@ import pytest
 from attrs import evolve
 
 from canarycore import ROWS, TRANSITIONS, WAITS, CommandKind, HookType, NoData, Phase, Routes, Rule
+from canarycore._cycle import Seen, overtaken
+from canarycore._phases import IDLE
 from canarycore.testing import (
     NEVER,
     Answer,
@@ -26,6 +28,7 @@ from canarycore.testing import (
     after,
     stuck,
 )
+from canarycore.testing._state import observe
 from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, climbing, hook, idle, play
 
 ALIVE = [phase for phase in Phase if phase not in {Phase.TERMINATING, Phase.TERMINATED}]
@@ -95,6 +98,11 @@ def lives() -> Iterator[World]:
 def reached() -> set[tuple[Phase, Rule, Phase]]:
     """What all stories together decided, as rows of the expanded table."""
     reasons = [record.decision.because for world in lives() for record in world.history if record.decision]
+    for world in map(at, IDLE):
+        seen = Seen(world.rollout, world.status.but(pending=()), observe(world.state))
+        late = overtaken(seen, (Phase.PROGRESSING, "v0"))
+        assert late is not None
+        reasons.append(late.because)
     return {(because.before, because.rule, because.after) for because in reasons}
 
 

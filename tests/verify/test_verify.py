@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from canarycore import Command, CommandKind, NoData, Phase, Reason, cycle
-from canarycore.testing import Deploy, Order, Pace, Scaler, SetPace
+from canarycore.testing import Deploy, Order, Pace, Recreate, Scaler, SetPace
 from canarycore.testing._program import source
 from canarycore.testing.verify import (
     SITUATIONS,
@@ -18,8 +18,10 @@ from canarycore.testing.verify import (
     Crash,
     Excuse,
     Loses,
+    Overtaken,
     Rival,
     Step,
+    ThenForgetful,
     TimesOut,
     Trial,
     Violated,
@@ -105,6 +107,30 @@ def test_a_step_with_two_excuses_prints_as_a_program():
     names: dict[str, object] = {}
     exec(f"from canarycore.testing import *\nfrom canarycore.testing.verify import *\nstep = {source(step)}", names)
     assert names["step"] == step
+
+
+@pytest.mark.parametrize(
+    ("situation", "schedule"),
+    [
+        ("plain", {2: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 4: Rival()}),
+        ("autoscaled", {31: Overtaken(10.0), 32: ThenForgetful()}),
+    ],
+)
+def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
+    """It scales the canary up after another process has brought the rollout to its end, and a rest."""
+    lines: list[str] = []
+    replay(SITUATIONS[situation]("canary", STRATEGIES["canary"]), schedule=schedule, tell=lines.append)
+    assert "target v2 x0" in lines[-1]
+
+
+def test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again():
+    """It aborts; meanwhile the Canary is deleted and made again, and finds the new revision on both sides."""
+    schedule = {25: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 28: Acts(Recreate(), Excuse.OTHER), 29: Overtaken(10.0)}
+    lines: list[str] = []
+    replay(SITUATIONS["plain"]("canary", STRATEGIES["canary"]), schedule=schedule, tell=lines.append)
+    assert any("Initialized of v2, weight 0; target v2 x0, primary v1" in line for line in lines)
+    assert "Initialized of v2" in lines[-1]
+    assert "primary v2" in lines[-1]
 
 
 def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
-from canarycore._case import Decision, Known
-from canarycore._cycle import Memory, Request, Rest, Seen
-from canarycore._decide import decide
+from canarycore._case import Decision
+from canarycore._cycle import Memory, Request, Rest, Seen, decided
+from canarycore._phases import Phase
 from canarycore.errors import WorldError
 from canarycore.testing._driver import Driver
 from canarycore.testing._state import State, observe
@@ -32,6 +32,7 @@ class Remembered:
 
     asked: Asked = ()
     published: frozenset[str] = frozenset()
+    acted: tuple[Phase, str] | None = None
 
 
 NOTHING = Remembered()
@@ -63,7 +64,7 @@ class Point:
         """What the cycle decided, found again from the same inputs."""
         if self.decided is None:
             answers = {question.key: answer for question, answer in self.asked}
-            outcome = decide(self.seen.rollout, self.seen.status, Known(self.seen.world, answers))
+            outcome = decided(self.seen, self.before.acted, answers)
             assert isinstance(outcome, Decision)
             self.decided = outcome
         return self.decided
@@ -109,7 +110,7 @@ def _go(driver: Driver, point: Point) -> None:
     else:
         asked = point.before.asked
         answers = {question.key: answer for question, answer in asked} if asked else {}
-        memory = Memory(answers=answers, published=set(point.before.published))
+        memory = Memory(answers=answers, published=set(point.before.published), acted=point.before.acted)
         turn = driver(memory)
         next(turn)
         responses = (point.seen, *point.responses)
@@ -118,10 +119,10 @@ def _go(driver: Driver, point: Point) -> None:
             point.request = _send(turn, response)
     except StopIteration as stop:
         point.request, point.rest, point.running = None, stop.value, None
-        if memory.answers or memory.published:
+        if memory.answers or memory.published or memory.acted is not None:
             known = {question.key: (question, answer) for question, answer in point.asked}
             asked = tuple([known[key] for key in memory.answers])
-            point.remembered = Remembered(asked, frozenset(memory.published))
+            point.remembered = Remembered(asked, frozenset(memory.published), memory.acted)
     else:
         point.running = (turn, memory)
 

@@ -75,7 +75,8 @@ def rebased(resting: Resting, ones: Ones) -> Resting:
         told = frozenset([_renamed(key, names) for key in told]) if told else told
         wake += seconds
         published = memory.published
-        memory = Remembered(published=frozenset([_renamed(key, names) for key in published])) if published else NOTHING
+        published = frozenset([_renamed(key, names) for key in published])
+        memory = Remembered((), published, memory.acted) if published or memory.acted is not None else NOTHING
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:
@@ -156,7 +157,7 @@ def _repolled(memory: Remembered, old: int, new: int) -> Remembered:
     published = frozenset(
         key.removesuffix(f"#{old}") + f"#{new}" if key.endswith(f"#{old}") else key for key in memory.published
     )
-    return Remembered(asked, published)
+    return Remembered(asked, published, memory.acted)
 
 
 def recent(memory: Remembered, state: State) -> Remembered:
@@ -178,7 +179,7 @@ def recent(memory: Remembered, state: State) -> Remembered:
     )
     if asked == memory.asked and published == memory.published:
         return memory
-    return Remembered(asked, published)
+    return Remembered(asked, published, memory.acted)
 
 
 def _cut(state: State, rollout: Rollout) -> State:

@@ -125,7 +125,11 @@ def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
 
 def test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again():
     """It aborts; meanwhile the Canary is deleted and made again, and finds the new revision on both sides."""
-    schedule = {25: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 28: Acts(Recreate(), Excuse.OTHER), 29: Overtaken(10.0)}
+    schedule = {
+        25: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL),
+        28: Acts(Recreate(), Excuse.OTHER),
+        29: Overtaken(10.0),
+    }
     lines: list[str] = []
     replay(SITUATIONS["plain"]("canary", STRATEGIES["canary"]), schedule=schedule, tell=lines.append)
     assert any("Initialized of v2, weight 0; target v2 x0, primary v1" in line for line in lines)

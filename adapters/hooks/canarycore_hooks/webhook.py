@@ -11,11 +11,9 @@ call carries an `Idempotency-Key`: the same for a repeat of the same question, a
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import time
-from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -24,19 +22,13 @@ import aiohttp
 import stamina
 
 from canarycore import Channel, Hook, HookAnswer, HookType
-from canarycore.errors import WorldError
+from canarycore_runtime.deliveries import Deliveries
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from canarycore import HookQuestion, Notice, Phase, Rollout
     from canarycore_runtime.ports import Clock
-
-TRIES = 30
-"""Times that an event is told to a hook that does not take it: with the runner's pauses, some ten minutes."""
-
-REMEMBERED = 1000
-"""Events of which is known who has not heard them, and how often they were tried."""
 
 _log = logging.getLogger("canarycore.hooks")
 _LONGEST_ANSWER = 64 * 1024
@@ -118,41 +110,31 @@ class EventHook:
         self._client = client
         self._everybody = (Hook(name="event", type=HookType.EVENT, url=everybody),) if everybody else ()
         self._clock = clock
-        self._missing: OrderedDict[tuple[str, str], dict[Hook, int]] = OrderedDict()
+        self._deliveries = Deliveries()
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
         """Tell each of the hooks. Raises WorldError when one of them should be told again."""
         hooks = rollout.hooks_by_type[HookType.EVENT] or self._everybody
         if notice.channel is not Channel.EVENT or not hooks:
             return
-        place = (rollout.full_name, notice.key)
-        missing = self._missing.setdefault(place, dict.fromkeys(hooks, 0))
-        troubles = await asyncio.gather(*(self._tell(missing, hook, rollout, notice) for hook in tuple(missing)))
-        if not missing:
-            self._missing.pop(place, None)
-        elif len(self._missing) > REMEMBERED:
-            self._missing.popitem(last=False)
-        if any(troubles):
-            raise WorldError("; ".join(filter(None, troubles)))
 
-    async def _tell(self, missing: dict[Hook, int], hook: Hook, rollout: Rollout, notice: Notice) -> str:
-        """Empty when nothing more is to be told to the hook, else why it has to be told again."""
-        missing[hook] += 1
-        if missing[hook] > TRIES:
-            _log.warning("%s: event hook %s is not told any more: %s", rollout.full_name, hook.name, notice.text)
-            del missing[hook]
-            return ""
+        async def tell(hook: Hook) -> str:
+            answer = await self._client.post(hook, self._told(rollout, notice, hook), notice.key)
+            return "" if answer.passed else f"event hook {hook.name} failed: {answer.text}"
+
+        def give_up(hook: Hook, why: str) -> None:
+            text = "%s: event hook %s is not told any more: %s (%s)"
+            _log.warning(text, rollout.full_name, hook.name, notice.text, why)
+
+        await self._deliveries.tell((rollout.full_name, notice.key), hooks, tell, give_up)
+
+    def _told(self, rollout: Rollout, notice: Notice, hook: Hook) -> dict[str, Any]:
         event = {
             "eventMessage": notice.text,
             "eventType": notice.type,
             "timestamp": str(int(self._clock() * 1000)),
         }
-        payload = _payload(rollout, notice.phase, _revision(notice), {**dict(hook.metadata), **event})
-        answer = await self._client.post(hook, payload, notice.key)
-        if not answer.passed:
-            return f"event hook {hook.name} failed: {answer.text}"
-        del missing[hook]
-        return ""
+        return _payload(rollout, notice.phase, _revision(notice), {**dict(hook.metadata), **event})
 
 
 def checksum(revision: str) -> str:

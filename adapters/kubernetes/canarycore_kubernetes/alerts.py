@@ -10,12 +10,11 @@ refuses it) is over at once. Both go to the log and are counted; a rollout does 
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from canarycore import Channel, Severity
 from canarycore.errors import CanaryError, Refused, WorldError
@@ -23,6 +22,7 @@ from canarycore_kubernetes.pool import Pool
 from canarycore_kubernetes.secrets import Secrets
 from canarycore_kubernetes.templates import PROVIDERS, find
 from canarycore_runtime import load
+from canarycore_runtime.deliveries import Deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 CHANNEL = "general"
 USERNAME = "flagger"
 """Of a provider that names none."""
-
-REMEMBERED = 1000
-"""Alerts of which is known who has heard them, until all have."""
-
-TRIES = 30
-"""Times that a chat which does not answer is tried: with the runner's pauses in between, some ten minutes."""
 
 OWN = "the controller's own alert provider"
 ROUTING = "Traffic routing"
@@ -61,14 +55,6 @@ class Chat:
     proxy: str = field(default="", repr=False)
     channel: str = CHANNEL
     username: str = USERNAME
-
-
-@define
-class _Heard:
-    """An alert: the places of those who are done with it, and how often each was told in vain."""
-
-    by: set[int] = field(factory=set)
-    failed: Counter[int] = field(factory=Counter)
 
 
 def everybody(
@@ -125,7 +111,7 @@ class Alerts:
         self._adapter = adapter
         self._secrets = Secrets(cluster)
         self._pool: Pool[Chat, Notifier] = Pool(self._open)
-        self._heard: OrderedDict[tuple[str, str], _Heard] = OrderedDict()
+        self._deliveries = Deliveries()
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
@@ -140,22 +126,12 @@ class Alerts:
         """Tell an alert to all who want it. Raises WorldError when one of them should be told again."""
         if notice.channel is not Channel.ALERT:
             return
-        key = (rollout.full_name, notice.key)
-        heard = self._remembered(key)
-        missing = [(place, alert) for place, alert in enumerate(self._wanted(rollout, notice)) if place not in heard.by]
-        told = await asyncio.gather(*(self._tell(rollout, notice, alert) for _, alert in missing))
-        troubles = []
-        for (place, _), trouble in zip(missing, told, strict=True):
-            heard.failed[place] += bool(trouble)
-            if trouble and heard.failed[place] < TRIES:
-                troubles.append(trouble)
-                continue
-            heard.by.add(place)
-            if trouble:
-                self._give_up(rollout, notice, trouble)
-        if troubles:
-            raise WorldError("; ".join(troubles))
-        self._heard.pop(key, None)
+        await self._deliveries.tell(
+            (rollout.full_name, notice.key),
+            self._wanted(rollout, notice),
+            partial(self._tell, rollout, notice),
+            lambda _, why: self._give_up(rollout, notice, why),
+        )
 
     def _wanted(self, rollout: Rollout, notice: Notice) -> tuple[Alert | None, ...]:
         """Who wants to hear it; None is the controller's own chat."""
@@ -242,13 +218,6 @@ class Alerts:
             yield "Cluster", self._cluster_name
         if notice.details:
             yield from policy(rollout, self._canary(rollout))
-
-    def _remembered(self, key: tuple[str, str]) -> _Heard:
-        heard = self._heard.setdefault(key, _Heard())
-        self._heard.move_to_end(key)
-        while len(self._heard) > REMEMBERED:
-            self._heard.popitem(last=False)
-        return heard
 
 
 def policy(rollout: Rollout, canary: Canary) -> Iterator[tuple[str, str]]:

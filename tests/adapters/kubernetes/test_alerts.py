@@ -7,10 +7,11 @@ import structlog
 
 from canarycore import Channel, Notice, Phase, Tell
 from canarycore.errors import Refused, UnknownProvider, WorldError
-from canarycore_kubernetes.alerts import TRIES, Alerts, Chat, everybody
+from canarycore_kubernetes.alerts import Alerts, Chat, everybody
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
+from canarycore_runtime.deliveries import TRIES
 from canarycore_runtime.testing.contracts import NotifierContract
 from tests.adapters.kubernetes.stand_in import Canaries, Objects, secret
 from tests.manifest.samples import shared
@@ -282,17 +283,6 @@ async def test_an_alert_that_a_chat_does_not_take_is_given_up_in_the_end(world, 
     assert lost == [rollout]
     assert "status 503" in logged[0]["error"]
     assert [address for address, _ in world.chats.heard] == ["http://other"]
-
-
-async def test_alerts_that_are_not_taken_for_long_do_not_fill_the_memory(world, monkeypatch):
-    monkeypatch.setattr("canarycore_kubernetes.alerts.REMEMBERED", 10)
-    world.chats.trouble["http://own"] = WorldError("status 503")
-    rollout = world.canaries.add(canary())
-    async with world.alerts(everybody=OWN) as alerts:
-        for number in range(50):
-            with pytest.raises(WorldError):
-                await alerts.publish(rollout, notice(rollout, key=str(number)))
-        assert len(alerts._heard) == 10
 
 
 @pytest.mark.parametrize("trouble", [WorldError("status 503"), Refused("status 404")])

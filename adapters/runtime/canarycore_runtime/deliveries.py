@@ -1,0 +1,85 @@
+"""One notice for several receivers: told again only to those that did not take it, and not for ever.
+
+    deliveries = Deliveries()
+    await deliveries.tell(key, receivers, tell, give_up)
+
+An old notice helps nobody: a receiver that did not take it in TRIES tries is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import define
+
+from canarycore.errors import WorldError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
+
+R = TypeVar("R")
+
+TRIES = 30
+"""Times that a receiver is tried: with the runner's pauses in between, some ten minutes."""
+
+REMEMBERED = 1000
+"""Notices of which is known who has heard them, until all have."""
+
+
+@define
+class _Tried:
+    """What came of telling one receiver so far. `why` it has not taken it."""
+
+    times: int = 0
+    why: str = "it did not answer in time"
+    done: bool = False
+
+
+class Deliveries:
+    """Remembers who has heard what. What it forgot is told to all again."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Hashable, dict[int, _Tried]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Notices that somebody has yet to hear."""
+        return len(self._open)
+
+    async def tell(
+        self,
+        key: Hashable,
+        receivers: Sequence[R],
+        tell: Callable[[R], Awaitable[str]],
+        give_up: Callable[[R, str], None],
+    ) -> None:
+        """Tell each receiver that is not done with `key` yet; a receiver is known by its place.
+
+        tell: empty when the receiver is done with it, else why it should be told again. give_up: is told of a receiver
+        that will not be told any more, and why. Raises WorldError when somebody should be told again. To cancel it
+        counts as a try of those that had not answered.
+        """
+        tried = self._remembered(key)
+        waiting = [(one, tried.setdefault(place, _Tried())) for place, one in enumerate(receivers)]
+
+        async def told(receiver: R, so_far: _Tried) -> str:
+            so_far.times += 1
+            if so_far.times <= TRIES:
+                so_far.why = await tell(receiver)
+            so_far.done = not so_far.why or so_far.times >= TRIES
+            if so_far.why and so_far.done:
+                give_up(receiver, so_far.why)
+            return "" if so_far.done else so_far.why
+
+        troubles = await asyncio.gather(*(told(one, so_far) for one, so_far in waiting if not so_far.done))
+        if any(troubles):
+            raise WorldError("; ".join(filter(None, troubles)))
+        self._open.pop(key, None)
+
+    def _remembered(self, key: Hashable) -> dict[int, _Tried]:
+        tried = self._open.setdefault(key, {})
+        self._open.move_to_end(key)
+        while len(self._open) > REMEMBERED:
+            self._open.popitem(last=False)
+        return tried

@@ -1,0 +1,67 @@
+"""Who is told again, and for how long."""
+
+import asyncio
+
+import pytest
+
+from canarycore.errors import WorldError
+from canarycore_runtime import deliveries
+from canarycore_runtime.deliveries import TRIES, Deliveries
+
+
+class Room:
+    """Receivers by name: what each answers (empty: taken), and who was told and given up."""
+
+    def __init__(self, **answers):
+        self.answers, self.told, self.given_up = answers, [], []
+        self.deliveries = Deliveries()
+
+    async def tell(self, *names, key="notice"):
+        async def tell(name):
+            self.told.append(name)
+            if self.answers[name] == "hang":
+                await asyncio.sleep(60)
+            return self.answers[name]
+
+        await self.deliveries.tell(key, names, tell, lambda *lost: self.given_up.append(lost))
+
+
+async def test_only_who_has_not_taken_it_is_told_again():
+    room = Room(one="busy", two="")
+    with pytest.raises(WorldError, match="busy"):
+        await room.tell("one", "two")
+    room.answers["one"] = ""
+    await room.tell("one", "two")
+    assert room.told == ["one", "two", "one"]
+    assert len(room.deliveries) == 0
+
+
+async def test_who_does_not_take_it_is_given_up_with_the_reason():
+    room = Room(one="busy", two="")
+    for _ in range(TRIES - 1):
+        with pytest.raises(WorldError):
+            await room.tell("one", "two")
+    await room.tell("one", "two")
+    assert room.given_up == [("one", "busy")]
+    assert room.told.count("one") == TRIES
+
+
+async def test_who_never_answers_is_given_up_too():
+    """The caller's patience ends first, each time; who has heard it meanwhile is not told again."""
+    room = Room(one="hang", two="")
+    for _ in range(TRIES):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await room.tell("one", "two")
+    await room.tell("one", "two")
+    assert room.given_up == [("one", "it did not answer in time")]
+    assert room.told.count("two") == 1
+
+
+async def test_what_is_not_taken_for_long_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(deliveries, "REMEMBERED", 10)
+    room = Room(one="busy")
+    for number in range(50):
+        with pytest.raises(WorldError):
+            await room.tell("one", key=number)
+    assert len(room.deliveries) == 10

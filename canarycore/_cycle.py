@@ -163,12 +163,13 @@ def cycle(memory: Memory) -> Generator[Request, object, Rest]:
 def overtaken(seen: Seen, acted: tuple[Phase, str] | None) -> Decision | None:
     """The decision to look once more at a rollout that another process brought to rest while we acted for what was.
 
-    What we did then came too late, and at rest nobody looks for it: owners may do there as they like.
+    What we did then came too late, and at rest nobody looks for it: owners may do there as they like. This look may not
+    show it yet; so what is settled is unsettled, and what is not is left so until the next one.
     """
     status = seen.status
-    if acted is None or status.pending or status.phase not in IDLE or acted == (status.phase, status.applied):
+    if acted is None or status.phase not in IDLE or acted == (status.phase, status.applied):
         return None
-    return Case(seen.rollout, status, seen.world).change(Rule.OVERTAKEN, pending=(Pending.SETTLE,))
+    return Case(seen.rollout, status, seen.world).change(Rule.OVERTAKEN, pending=status.pending or (Pending.SETTLE,))
 
 
 def decided(seen: Seen, acted: tuple[Phase, str] | None, answers: Mapping[str, Answer]) -> Outcome:

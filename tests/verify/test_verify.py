@@ -21,6 +21,7 @@ from canarycore.testing.verify import (
     Overtaken,
     Rival,
     Step,
+    ThenBlind,
     ThenForgetful,
     TimesOut,
     Trial,
@@ -113,6 +114,7 @@ def test_a_step_with_two_excuses_prints_as_a_program():
     ("situation", "schedule"),
     [
         ("plain", {2: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 4: Rival()}),
+        ("plain", {2: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 6: ThenBlind()}),
         ("autoscaled", {31: Overtaken(10.0), 32: ThenForgetful()}),
     ],
 )

@@ -52,6 +52,9 @@ they are fewer: each look may be a write, and their moments stay as far apart as
 RESYNC = 300.0
 """Seconds after which a rollout at rest is looked at though nobody told a change: the caches tell all of them."""
 
+STEP = 0.25
+"""Seconds within which looks are begun together: of many Canaries each wake-up costs as much as what is done in it."""
+
 COUNTED = 15.0
 """Seconds between counts of the Canaries there are."""
 
@@ -108,7 +111,7 @@ async def _lead(
         punctuality.told(turn)
         logs.told(turn)
 
-    limits = Limits(cycles=options.threadiness, spread=SPREAD, pace=PACE, resync=RESYNC)
+    limits = Limits(cycles=options.threadiness, spread=SPREAD, pace=PACE, resync=RESYNC, step=STEP)
     while True:
         if leader is not None:
             await leader.elected()

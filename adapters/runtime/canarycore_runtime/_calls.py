@@ -9,6 +9,7 @@ hangs keeps nobody waiting who asks another.
 from __future__ import annotations
 
 import asyncio
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
+
+EARLY = 1e-6
+"""Seconds by which a timer may be early; `decide` forgives as much."""
 
 
 @frozen(kw_only=True)
@@ -37,6 +41,9 @@ class Limits:
     spread: the rollouts found first are first looked at over so many seconds at most, each at a moment of its own,
     which its key tells: the same after a restart. pace: rollouts a second, so that few are not kept waiting.
     grace: how long `stop` waits for cycles under way before it cancels them.
+    step: time goes in steps so long: what is due within one is looked at together at its end, which costs less than to
+    wake up for each, and what a look takes for now is the beginning of its step. So intervals of whole steps are kept
+    to the moment, however long answers take. A change is looked at at once. 0: time flows.
     """
 
     cycles: int = field(default=64, validator=ge(1))
@@ -50,6 +57,15 @@ class Limits:
     spread: float = field(default=0.0, validator=ge(0))
     pace: float = field(default=1.0, validator=gt(0))
     grace: float = field(default=10.0, validator=ge(0))
+    step: float = field(default=0.0, validator=ge(0))
+
+    def now(self, moment: float) -> float:
+        """The beginning of the step that a moment is in (seconds since the epoch, as are the others)."""
+        return floor((moment + EARLY) / self.step) * self.step if self.step else moment
+
+    def end(self, moment: float) -> float:
+        """The end of that step; the moment itself if it is one."""
+        return ceil((moment - EARLY) / self.step) * self.step if self.step else moment
 
 
 async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:

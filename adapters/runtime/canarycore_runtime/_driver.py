@@ -152,7 +152,7 @@ class Driver:
 
     async def observe(self, _: Observe) -> Seen:
         parts, seconds = self.parts, self.limits.call
-        now = parts.clock()
+        now = self.limits.now(parts.clock())
         stored = await call(seconds, parts.store.load, self.key)
         if stored is None:
             raise GoneError(self.key)

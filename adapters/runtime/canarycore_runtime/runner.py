@@ -29,7 +29,7 @@ from attrs import define, frozen
 
 from canarycore import Phase, Rest
 from canarycore.errors import WorldError
-from canarycore_runtime._calls import Lanes, Limits, call, cancelled_from_outside
+from canarycore_runtime._calls import EARLY, Lanes, Limits, call, cancelled_from_outside
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import Changes, Parts
 
 _log = logging.getLogger("canarycore.runner")
-
-_EARLY = 1e-6
-"""Seconds by which a timer may be early; `decide` forgives as much."""
 
 
 @frozen
@@ -229,13 +226,14 @@ class Runner:
         if self._stopping is not None or (place.due is not None and place.due <= due):
             return
         place.rest()
-        place.due = due
-        place.timer = asyncio.get_running_loop().call_later(max(0.0, due - self._now), self._ring, place)
+        place.due, now = due, self._now
+        wait = self._limits.end(due) - now if due > now else 0.0
+        place.timer = asyncio.get_running_loop().call_later(wait, self._ring, place)
 
     def _ring(self, place: _Place) -> None:
         due, place.due = place.due, None
         assert due is not None, "a timer without a due time was cancelled"
-        if self._now < due - _EARLY:  # the event loop's clock runs ahead of ours
+        if self._now < due - EARLY:  # the event loop's clock runs ahead of ours
             self._arm(place, due)
         else:
             place.turn = self._group.create_task(self._look(place, due), name=f"cycle of {place.driver.key}")

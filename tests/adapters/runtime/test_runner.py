@@ -669,6 +669,34 @@ async def test_first_looks_are_spread_by_the_rollouts_key():
 
 
 @simulated
+async def test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are_kept_to_the_moment():
+    """The answers take time; without steps each interval would begin that much later than the one before."""
+    clusters = deployed(*named(3))
+    parts = instead(clusters.parts(), "metrics", clusters.keys[1], slowly(0.1))
+    turns = []
+    async with Runner(parts, Limits(step=0.25), on_cycle=turns.append):
+        await passes(30.1)
+        for number, key in enumerate(clusters.keys):
+            await passes(0.03 * number)
+            clusters.do(key, Deploy("v2"))
+        await passes(35)
+    analyses = [turn for turn in turns if turn.rest.decision.because.judgements]
+    moments = [turn.seen.world.now for turn in analyses]
+    assert moments == [50.0] * 3 + [60.0] * 3
+    assert all(turn.late == pytest.approx(0, abs=1e-6) for turn in analyses)
+
+
+@simulated
+async def test_in_steps_a_change_is_looked_at_at_once():
+    clusters = deployed(rollout())
+    async with Runner(clusters.parts(), Limits(step=5)):
+        await passes(33.25)
+        clusters.do(KEY, Deploy("v2"))
+        await passes(0.001)
+    assert clusters.story(KEY)[-1] == (33.25, "Progressing weight 0")
+
+
+@simulated
 async def test_few_rollouts_are_first_looked_at_without_delay_however_wide_the_spread():
     clusters = deployed(*named(5))
     start = asyncio.get_running_loop().time()

@@ -35,7 +35,11 @@ LOG = "canary.log"
 OPTIONS = "options.json"
 """What whoever resumes a rehearsal has to know and is not in its script."""
 
-_SCRIPT = "script.json"  # what canarycore_local makes first in a folder
+_SCRIPT = "script.json"
+"""What canarycore_local makes when a rehearsal begins."""
+
+_BEFORE = frozenset({TRACE, OPTIONS, LOG, "owner.lock", f"{_SCRIPT}.draft"})
+"""What there may be of one that was killed before it had begun."""
 
 
 @frozen(kw_only=True)
@@ -70,7 +74,7 @@ def clear(folder: Path) -> None:
     if not folder.exists():
         return
     names = {entry.name for entry in folder.iterdir()}
-    if not holds_rehearsal(folder) and names - {TRACE, OPTIONS, LOG}:
+    if not holds_rehearsal(folder) and names - _BEFORE:
         raise BadInput(f"--state-dir {folder}: found other files, expected an empty folder or one of a rehearsal")
     shutil.rmtree(folder)
 

@@ -87,6 +87,15 @@ def test_only_what_a_rehearsal_left_is_removed(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_what_was_killed_before_it_had_begun_is_in_nobodys_way(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for name in ("canary.log", "options.json", "trace.ndjson", "owner.lock", "script.json.draft"):
+        (folder / name).touch()
+    rehearsals.clear(folder)
+    assert not folder.exists()
+
+
 def test_the_last_rehearsal_is_the_one_to_resume(cache: Path) -> None:
     with pytest.raises(BadInput, match="found no rehearsal to resume"):
         rehearsals.latest_folder()

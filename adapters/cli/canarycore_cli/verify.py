@@ -9,6 +9,7 @@ import os
 import time
 from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
 from multiprocessing import get_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any
@@ -180,22 +181,22 @@ def _totals(reports: Sequence[Report], faults: int, seconds: float) -> Json:
 def _print_table(console: Console, reports: Sequence[Report], seconds: float) -> None:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("strategy", no_wrap=True)
-    table.add_column("situation", no_wrap=True)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)  # it fits into 80 columns
+    table.add_column("", no_wrap=True)
     for name in ("states", "transitions", "schedules", "violations", "a second"):
         table.add_column(name, justify="right", no_wrap=True)
-    for report in reports:
-        count = len(report.violations)
-        table.add_row(
-            report.strategy,
-            report.situation,
-            f"{report.states:,}",
-            f"{report.transitions:,}",
-            _many(report.schedules),
-            f"[bold red]{count}[/]" if count else "0",
-            f"{report.rate:,.0f}",
-        )
+    for strategy, tried in groupby(reports, lambda report: report.strategy):
+        table.add_row(strategy, style="bold")
+        for report in tried:
+            count = len(report.violations)
+            table.add_row(
+                f"  {report.situation}",
+                f"{report.states:,}",
+                f"{report.transitions:,}",
+                _many(report.schedules),
+                f"[bold red]{count}[/]" if count else "0",
+                f"{report.rate:,.0f}",
+            )
     console.print(table)
     for reduced in dict.fromkeys(one for report in reports for one in report.trial.reduced):
         console.print(f"verified with {reduced}: what goes on for longer looks alike", style="dim", markup=False)

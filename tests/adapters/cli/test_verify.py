@@ -19,7 +19,8 @@ def test_a_policy_of_ones_own_holds(canary: Canary, manifest: Path) -> None:
     manifest.write_text(MANIFEST.partition("    webhooks:")[0])
     result = canary("verify", manifest, "--jobs", "1")
     assert result.exit_code == 0
-    assert "app.test  as written" in result.stdout
+    assert "\napp.test " in result.stdout
+    assert "\n  as written " in result.stdout
     assert "verified with progress deadline 120 instead of 600" in result.stdout
     assert " 0 violations in " in result.stdout
 
@@ -51,3 +52,11 @@ def test_an_unknown_name_is_bad_input(canary: Canary, option: str) -> None:
     result = canary("verify", option, "waterfall")
     assert result.exit_code == 2
     assert f"{option} waterfall: expected one of" in result.stderr
+
+
+def test_the_table_fits_into_80_columns_with_whole_numbers(canary: Canary) -> None:
+    result = canary("verify", "--situation", "skipAnalysis", "--faults", "0", "--jobs", "1")
+    rows = [line for line in result.stdout.splitlines() if line.startswith("  skipAnalysis")]
+    assert len(rows) == len(STRATEGIES)
+    assert "…" not in result.stdout
+    assert max(map(len, rows)) <= 80

@@ -46,6 +46,7 @@ def _of_adapter(name: str) -> Callable[[str, str, str, str, str], Defect]:
 
 
 _core = _of("canarycore", "tests/core")
+_search = _of("canarycore", "tests/verify")
 _manifest = _of("canarycore/manifest", "tests/manifest")
 _runtime = _of_adapter("runtime")
 _hooks = _of_adapter("hooks")
@@ -370,6 +371,28 @@ DEFECTS: tuple[Defect, ...] = (
         "        if world.now < 0:\n",
         "test_goal.py::test_on_deletion_the_target_runs_before_it_gets_its_traffic",
     ),
+    # ------------------------------------------------------------------------------------------ what two processes do
+    _search(
+        "a process does not notice that it was overtaken",
+        "_cycle.py",
+        "    memory.acted = (after.phase, after.applied) if plan else None\n",
+        "",
+        "test_verify.py::test_what_an_overtaken_process_did_late_is_mended[plain-schedule0]",
+    ),
+    _search(
+        "what was done late counts as settled before it is seen",
+        "_cycle.py",
+        "    if acted is None or status.phase not in IDLE",
+        "    if acted is None or status.pending or status.phase not in IDLE",
+        "test_verify.py::test_what_an_overtaken_process_did_late_is_mended[plain-schedule1]",
+    ),
+    _search(
+        "a primary that was taken back late stays so",
+        "_goal.py",
+        '        primary="" if status.settled else status.promoted,\n',
+        "",
+        "test_verify.py::test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again",
+    ),
     # -------------------------------------------------------------------------------------------------------- manifests
     _manifest(
         "flagger e: a policy without any step is taken",
@@ -449,6 +472,20 @@ DEFECTS: tuple[Defect, ...] = (
         "        if not isinstance(answer, question.answer):\n",
         "        if answer is None:\n",
         "test_runner.py::test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop",
+    ),
+    _runtime(
+        "an interval begins when its answers are in",
+        "_driver.py",
+        "        now = self.limits.now(parts.clock())\n",
+        "        now = parts.clock()\n",
+        "test_runner.py::test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are_kept_to_the_moment",
+    ),
+    _runtime(
+        "a receiver that never answers is told for ever",
+        "deliveries.py",
+        "            if so_far.times <= TRIES:\n                so_far.why = await tell(receiver)\n",
+        "            so_far.why = await tell(receiver)\n",
+        "test_deliveries.py::test_who_never_answers_is_given_up_too",
     ),
     _runtime(
         "an unknown provider is taken for the first that there is",

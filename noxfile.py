@@ -179,7 +179,7 @@ def verify(session: nox.Session) -> None:
 
 @nox.session(name="verify-deep")
 def verify_deep(session: nox.Session) -> None:
-    """The same for all pairs of faults, and for three of the plain canary (18 minutes, 5 GB)."""
+    """The same for all pairs of faults, and for three of the plain canary (20 minutes, 5 GB)."""
     _install_sources(session)
     session.run("canary", "verify", "--faults", "2", *session.posargs)
     if not session.posargs:

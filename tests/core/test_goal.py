@@ -54,7 +54,9 @@ def effects_of(rollout, status, world):
 def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_that_carries_it(rollout, status, world):
     for effect in effects_of(rollout, status, world):
         if isinstance(effect, Promote):
-            assert effect.revision == status.applied == world.target.revision
+            at_rest = status.phase in {Phase.INITIALIZED, Phase.SUCCEEDED}
+            assert effect.revision == (status.promoted if at_rest else status.applied)
+            assert effect.revision == world.target.revision
 
 
 def test_a_target_that_has_moved_on_is_not_promoted():

@@ -77,7 +77,9 @@ class Audit:
         if not self.path.exists():
             return
         with self.path.open("rb") as log:
-            log.seek(mark)
+            if mark:
+                log.seek(mark - 1)
+                log.readline()  # the rest of a line that was being written when the mark was set
             for line in log:
                 if line.endswith(b"\n"):
                     found = json.loads(line)

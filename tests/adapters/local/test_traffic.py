@@ -106,11 +106,14 @@ async def test_a_request_belongs_to_the_window_it_was_started_in(service):
         generator.start()
         while len(service.seen) < 10:  # noqa: ASYNC110 - the service does not tell
             await asyncio.sleep(0.001)
+        before = len(service.seen)
         generator.open_window("next")
-        started = len(service.seen)
+        while len(service.seen) < before + 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     first, second = generator.windows
-    assert abs(first.requests - started) <= 2
+    assert first.requests >= before, "none of them had been answered"
+    assert second.requests > 0
     assert first.requests + second.requests == generator.total.requests
 
 

@@ -128,8 +128,8 @@ def controller(
     *,
     kubeconfig: Annotated[str, typer.Option(metavar="FILE", help="Default: the pod's service account, or yours.")] = "",
     master: Annotated[str, typer.Option(metavar="URL", help="The API server, in place of the kubeconfig's.")] = "",
-    kubeconfig_qps: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 1000.0,
-    kubeconfig_burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 1000,
+    kubeconfig_qps: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 2000.0,
+    kubeconfig_burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 2000,
     kubeconfig_service_mesh: Annotated[
         str, typer.Option(metavar="FILE", help="Of the cluster that the routing objects are in, if it is another.")
     ] = "",

@@ -30,8 +30,8 @@ class Options:
 
     kubeconfig: str = ""
     master: str = ""
-    kubeconfig_qps: float = field(default=1000.0, validator=ge(0))
-    kubeconfig_burst: int = field(default=1000, validator=ge(1))
+    kubeconfig_qps: float = field(default=2000.0, validator=ge(0))
+    kubeconfig_burst: int = field(default=2000, validator=ge(1))
     kubeconfig_service_mesh: str = ""
     namespace: str = ""
     mesh_provider: str = "istio"

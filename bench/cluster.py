@@ -15,20 +15,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from bench.cluster_parts import (
     NEW,
+    OURS,
     PROGRESSING,
     Figure,
     canary,
@@ -49,21 +48,19 @@ from tests.controlplane.fake import deployment_status
 from tests.controlplane.plane import plane
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bench.cluster_parts import Controller
     from canarycore_kubernetes.client import Client
     from tests.controlplane.api import Api, Json
     from tests.controlplane.plane import Plane
 
-_Run = TypeVar("_Run")
-
 COUNT = 500
 EXTRA = 20
 """Canaries at rest, whose spec is changed while the others advance."""
 
 SPACE = "bench"
+_FLAGS = (f"-namespace={SPACE}", "-mesh-provider=istio")
 INTERVAL = 10.0
 WINDOW = 60.0
 """Seconds over which is measured."""
@@ -71,7 +68,7 @@ WINDOW = 60.0
 LATE, REACTION, CPU = 1.0, 1.0, 4.1
 """What must hold: seconds, seconds, milliseconds."""
 
-FLAGGER = {"interval": 50.0, "cpu": 4.1, "load": 4.1, "deployed": 43.0, "changed": 43.0, "memory": 100.0}
+FLAGGER = {"interval": 50.0, "cpu": 4.1, "deployed": 43.0, "changed": 43.0, "memory": 100.0}
 """Flagger's figures: at 500 canaries and its defaults, but for CPU, which was measured with its limits raised."""
 
 FINAL = "Promotion completed!"
@@ -82,9 +79,9 @@ def cluster() -> Iterator[Figure]:
     given = shlex.split(os.environ.get("FLAGGER", ""))
     flagger = FLAGGER
     if given:
-        with _stage(partial(_flagger, given)) as (stage, process):
-            flagger = stage.figures(process.pid)
-    with _stage(_ours) as (stage, run):
+        with _stage(given) as (stage, run):
+            flagger = stage.figures(run.process.pid)
+    with _stage(OURS) as (stage, run):
         found = stage.figures(run.process.pid)
         late = [line.late for line in run.decisions() if stage.within(line.at) and line.phase == PROGRESSING]
         yield Figure(name="p50 lateness", value=percentile(late, 50), unit="s")
@@ -150,9 +147,7 @@ class _Stage:
 
 
 @contextmanager
-def _stage(
-    controlled: Callable[[Path, str, Path], AbstractContextManager[_Run]],
-) -> Iterator[tuple[_Stage, _Run]]:
+def _stage(command: Sequence[str]) -> Iterator[tuple[_Stage, Controller]]:
     """520 Canaries at rest in a control plane of their own, and the controller that has brought them there."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -163,28 +158,11 @@ def _stage(
         stage = _Stage(server.api, _Watched(server))
         with (
             in_background(stage.watched.serving),
-            controlled(server.kubeconfig(), metrics, Path(folder)) as run,
+            controller(server.kubeconfig(), metrics, Path(folder), *_FLAGS, command=command) as run,
         ):
             _at_once(lambda name: _make(server.api, name), stage.names)
             until(lambda: stage.watched.are(stage.names, "Initialized"), 600, "all canaries are at rest")
             yield stage, run
-
-
-def _ours(kubeconfig: Path, metrics: str, folder: Path) -> AbstractContextManager[Controller]:
-    return controller(kubeconfig, metrics, folder, f"-namespace={SPACE}", "-mesh-provider=istio")
-
-
-@contextmanager
-def _flagger(command: list[str], kubeconfig: Path, metrics: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    given = (f"-kubeconfig={kubeconfig}", f"-metrics-server={metrics}", f"-namespace={SPACE}", "-mesh-provider=istio")
-    with (
-        (folder / "flagger.log").open("wb") as log,
-        subprocess.Popen([*command, *given, "-port=18080"], stdout=log, stderr=log) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.terminate()
 
 
 def _gaps(moves: list[tuple[str, float]]) -> list[float]:

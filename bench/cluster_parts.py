@@ -134,15 +134,17 @@ class Controller:
         return sum(line.get("level") not in {"info", "debug"} for line in lines)
 
 
+OURS = (sys.executable, "-m", "canarycore_cli", "controller", "-listen=127.0.0.1")
+
+
 @contextmanager
-def controller(kubeconfig: Path, prometheus: str, folder: Path, *flags: str) -> Iterator[Controller]:
-    """`canary controller`, while the context is open."""
+def controller(
+    kubeconfig: Path, prometheus: str, folder: Path, *flags: str, command: Sequence[str] = OURS
+) -> Iterator[Controller]:
+    """`canary controller`, or another command that takes Flagger's flags, while the context is open."""
     log = folder / f"controller-{time.monotonic_ns()}.log"
-    given = (f"-kubeconfig={kubeconfig}", f"-metrics-server={prometheus}", "-port=0", "-listen=127.0.0.1", *flags)
-    with (
-        log.open("wb") as out,
-        subprocess.Popen([sys.executable, "-m", "canarycore_cli", "controller", *given], stdout=out, stderr=out) as run,
-    ):
+    given = (f"-kubeconfig={kubeconfig}", f"-metrics-server={prometheus}", "-port=0", *flags)
+    with log.open("wb") as out, subprocess.Popen([*command, *given], stdout=out, stderr=out) as run:
         try:
             yield Controller(process=run, log=log)
         finally:

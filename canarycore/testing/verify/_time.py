@@ -74,8 +74,7 @@ def rebased(resting: Resting, ones: Ones) -> Resting:
         state = _moved(state, seconds, moved)
         told = frozenset([_renamed(key, names) for key in told]) if told else told
         wake += seconds
-        published = memory.published
-        published = frozenset([_renamed(key, names) for key in published])
+        published = frozenset([_renamed(key, names) for key in memory.published])
         memory = Remembered((), published, memory.acted) if published or memory.acted is not None else NOTHING
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)

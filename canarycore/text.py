@@ -1,0 +1,47 @@
+"""Text from outside, made safe to show: in a terminal, an event, a condition, a log line or a label of a metric.
+
+A name, an error or an answer may hold escape sequences that drive a terminal, line ends that forge a log line, and
+marks that reorder or hide the text beside them. The core passes such texts on unchanged. The place that shows a text
+escapes it, so no decision depends on the escaping.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST_TEXT = 1024
+"""Characters of a text that is shown, where its reader sets no other limit: as many as Kubernetes gives an event."""
+
+_UNSAFE = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # controls: C0 with escape, tab and line ends, DEL, C1
+    "\xad\u180e\u200b-\u200d\u2060-\u2065\ufeff\ufff9-\ufffb"  # no width of their own
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # reorder the text around them
+    "\u2028\u2029"  # end a line
+    "\ud800-\udfff"  # half of a pair: no encoding has it
+    "\U000e0000-\U000e0fff"  # tags and selectors: never shown
+    "]"
+)
+
+
+def escape_controls(text: str, limit: int = LONGEST_TEXT) -> str:
+    r"""Return `text` on one line, with `\x1b` for an escape, and of at most `limit` (1 or more) characters.
+
+    A longer text ends in "…". The cost is bounded by `limit`, not by the length of `text`. Escaping twice changes
+    nothing.
+    """
+    escaped = _UNSAFE.sub(_escape, text[: limit + 1])  # no character becomes shorter
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _SHORT:
+        return _SHORT[character]
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from canarycore import MetricAnswer, MetricQuestion, Phase, Reason, Strategy
+from canarycore import Phase, Reason, Strategy
 from canarycore_kubernetes.punctuality import LATE
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def _status(status: Status) -> int:
 
 
 def _values(decision: Decision) -> Iterable[tuple[str, float]]:
-    for question, answer in decision.because.asked:
-        if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and answer.value is not None:
-            yield question.check.name, answer.value
+    """Yield the value of each check that this decision judged: (name, value in the check's unit)."""
+    for judgement in decision.because.judgements:
+        if judgement.answer.value is not None:
+            yield judgement.check.name, judgement.answer.value

@@ -5,8 +5,26 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from canarycore import Because, Decision, Phase, Reason, Rest, Rollout, Rule, Rung, Seen, Status, TargetRef, World
+from canarycore import (
+    Because,
+    Check,
+    CheckKind,
+    Decision,
+    Ladder,
+    Phase,
+    Reason,
+    Rest,
+    Rollout,
+    Rule,
+    Rung,
+    Seen,
+    Status,
+    TargetRef,
+    World,
+)
 from canarycore.errors import WorldError
+from canarycore.testing import Constant, Deploy, Measure
+from canarycore.testing import World as SimulatedCluster
 from canarycore_kubernetes.exporter import Exporter
 from canarycore_runtime.runner import Turn
 
@@ -64,6 +82,28 @@ def test_a_rollout_counts_once_by_its_end_and_lasts_from_its_start(exporter, pha
     assert value(exporter, f"flagger_canary_{counter}_total", **labels) == 1
     assert value(exporter, "flagger_canary_duration_seconds_sum") == 240
     assert value(exporter, "flagger_canary_duration_seconds_count") == 1
+
+
+CHECKED = evolve(
+    ROLLOUT,
+    ladder=Ladder(step=50),
+    checks=(Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0),),
+)
+
+
+@pytest.mark.parametrize(("value_of_the_check", "end"), [(99.5, Phase.SUCCEEDED), (42.0, Phase.FAILED)])
+def test_a_checks_last_value_is_the_one_that_the_core_judged(exporter, value_of_the_check, end):
+    cluster = SimulatedCluster(CHECKED).do(Measure(Constant(value_of_the_check)))
+    cluster.do(Deploy("v1")).run(until=Phase.INITIALIZED)
+    cluster.do(Deploy("v2")).run(until=end)
+    for record in cluster.history:
+        if record.decision is not None:
+            before = evolve(record.decision.status, phase=record.decision.because.before)
+            rest = Rest(record.decision, record.wake, record.effects, record.troubles)
+            exporter.told(Turn("test/podinfo", Seen(CHECKED, before, World(now=record.time)), rest, late=0.0))
+    assert (
+        value(exporter, "flagger_canary_metric_analysis", **PLACE, metric="request-success-rate") == value_of_the_check
+    )
 
 
 def test_a_late_look_and_one_that_met_trouble_are_counted(exporter):

@@ -155,8 +155,6 @@ class Rollout:
     Times are in seconds, thresholds of readiness in percent of replicas. `interval` is the time between analyses,
     `progress_deadline` how long pods may fail to get ready, `drain` how long the canary keeps running after a rollback
     has taken its traffic away. `threshold` failed checks roll back; `inconclusive_limit` held analyses do (0: never).
-    `source` names the Canary's unresolved manifest for adapters that need its service section; the core never looks
-    into it.
     """
 
     name: str

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from canarycore.manifest import Canary
-    from canarycore_runtime.mesh import Json, Kind
+    from canarycore_runtime.mesh import Json
 
 PAUSED = "autoscaling.keda.sh/paused-replicas"
 """KEDA's annotation that holds a workload at a number of replicas."""
@@ -128,9 +128,3 @@ def _ask_about_primary(trigger: Json, canary: Canary) -> None:
     elif "query" in metadata:
         target = canary.spec.target_ref.name
         metadata["query"] = re.sub(f"{re.escape(target)}(-canary)?", primary_of(target), metadata["query"])
-
-
-def scaler_kind(canary: Canary) -> Kind | None:
-    """The kind of the target's autoscaler; None where it has none."""
-    reference = canary.spec.autoscaler_ref
-    return None if reference is None else SCALERS[reference.kind].kind

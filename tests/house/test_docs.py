@@ -111,3 +111,17 @@ def test_the_generated_parts_are_what_would_be_generated_now():
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_start_page_links_every_page():
+    linked = {target for target, _ in LINK.findall((ROOT / "docs" / "index.md").read_text())}
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    assert pages - linked == set()
+
+
+def test_contributing_names_every_session():
+    noxfile = (ROOT / "noxfile.py").read_text()
+    functions = re.findall(r"@nox\.session(?:\((.*)\))?\ndef (\w+)", noxfile)
+    sessions = {(re.findall(r'name="([\w-]+)"', options) or [name])[0] for options, name in functions}
+    rows = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert sessions - set(rows) == set()

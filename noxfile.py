@@ -1,23 +1,31 @@
 """One session per promise. `nox` alone runs what a contributor needs before a commit; `nox -l` lists all.
 
-    tests     what the code claims                 lowest    the same with the oldest dependencies allowed
-    types     strict, for users too                wheel     the same on built wheels; each adapter installs alone
-    layers    who may import whom                  e2e       real Envoys, real processes
-    lint      rules and format                     planted   a planted defect is found
-    docs      built, true, linked                  deep      many examples, long schedules
-    verify    every fault at every step            bench     how fast
-    cluster   a real Kubernetes API server         mutants   hardly a change of the core goes unnoticed
+    tests     what the code claims                 wheel     the same on built wheels and the oldest dependencies
+    types     strict, for users too                e2e       real Envoys, real processes
+    layers    who may import whom                  planted   a planted defect is found
+    lint      rules and format                     deep      many examples, long schedules
+    docs      built, true, linked                  bench     how fast
+    verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
+    cluster   a real Kubernetes API server
 
-What the sessions install is named in pyproject.toml: the distributions' dependencies and the dependency groups.
+Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
+sources share one environment, `.nox/shared`; `wheel` has one of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent
 DISTRIBUTIONS = {
@@ -39,8 +47,14 @@ LIBRARIES = [
 ]
 PROCESSES = "tests/adapters/local"
 ABOUT_SOURCES = ["--ignore=tests/house", "--ignore=tests/planted"]  # tests of the checkout, not of what is installed
+LOWEST = ("-c", "constraints/lowest.txt")
 EXTRAS = "canarycore[yaml,testing,simulation]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+TESTS = nox.project.dependency_groups(PROJECT, "tests")
+SHARED = ROOT / ".nox" / "shared"
+SHARED_GROUPS = ("tests", "types", "docs", "bench", "mutants")
+
+Env = dict[str, str] | None
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "layers", "types", "tests", "docs"]
@@ -48,20 +62,20 @@ nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """What the code claims, fast."""
-    _install_sources(session, "tests")
-    _pytest(session)
+    _share(session)
+    _pytest(partial(_run, session), session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy --strict on everything; pyright on what users import."""
-    _install_sources(session, "tests", "types")
-    session.run("mypy", *SOURCES, "bench", "examples", "noxfile.py")
+    _share(session)
+    _run(session, "mypy", *SOURCES, "bench", "examples", "noxfile.py")
     for package in LIBRARIES:
-        session.run("pyright", "--verifytypes", package, "--ignoreexternal", silent=True)
+        _run(session, "pyright", "--verifytypes", package, "--ignoreexternal", silent=True)
 
 
 @nox.session
@@ -80,34 +94,27 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
     """The pages build, their links lead somewhere, what is generated is what would be generated now."""
-    _install_sources(session, "docs")
-    session.run("python", "docs/generate.py", "--check")
+    _share(session)
+    _run(session, "python", "docs/generate.py", "--check")
     site = str(Path(session.create_tmp(), "site"))
-    session.run("mkdocs", "build", "--strict", "--site-dir", site, *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
-
-
-@nox.session
-def lowest(session: nox.Session) -> None:
-    """The tests pass with the oldest dependencies that the pyprojects allow."""
-    _install_sources(session, "tests", constraints=["-c", "constraints/lowest.txt"])
-    _pytest(session)
+    _run(session, "mkdocs", "build", "--strict", "--site-dir", site, *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session(reuse_venv=False)
 def wheel(session: nox.Session) -> None:
-    """The built wheels pass the tests; each distribution installs alone, and says what is missing."""
-    _install_group(session, "tests", "wheel")
+    """Test the built wheels with the oldest dependencies that they allow; install each distribution alone."""
+    session.install(*nox.project.dependency_groups(PROJECT, "wheel"))
     wheels = Path(session.create_tmp(), "wheels").resolve()
     shutil.rmtree(wheels, ignore_errors=True)
     for folder in DISTRIBUTIONS.values():
         session.run("python", "-m", "build", "--wheel", "--outdir", str(wheels), folder, silent=True)
     from_wheels = ("--find-links", str(wheels), "--only-binary", ",".join(DISTRIBUTIONS))
-    session.install(*from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:])
+    session.install(*LOWEST, *from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:], *TESTS)
     with session.chdir(_without_sources(session)):
-        _pytest(session, *ABOUT_SOURCES)
+        _pytest(session.run, session.posargs, *ABOUT_SOURCES)
     for distribution in DISTRIBUTIONS:
         alone = Path(session.create_tmp(), "alone").resolve()
         session.run("python", "-m", "venv", "--clear", str(alone))
@@ -116,41 +123,41 @@ def wheel(session: nox.Session) -> None:
         session.run(python, "tests/house/alone.py", distribution, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def e2e(session: nox.Session) -> None:
     """A real Envoy and real processes, one after the other: they share two cores."""
-    _install_sources(session, "tests")
-    session.run("pytest", "-m", "e2e", "--timeout=900", *session.posargs)
+    _share(session)
+    _run(session, "pytest", "-m", "e2e", "--timeout=900", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
-    _install_sources(session, "tests")
-    session.run("pytest", "-m", "cluster and not sweep", "--timeout=1800", *session.posargs)
+    _share(session)
+    _run(session, "pytest", "-m", "cluster and not sweep", "--timeout=1800", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def sweep(session: nox.Session) -> None:
     """The other half of the writes at which a controller is killed."""
-    _install_sources(session, "tests")
-    session.run("pytest", "-m", "sweep", "--timeout=1800", *session.posargs)
+    _share(session)
+    _run(session, "pytest", "-m", "sweep", "--timeout=1800", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def planted(session: nox.Session) -> None:
     """Each planted defect makes a test fail."""
-    _install_sources(session, "tests")
-    session.run("pytest", "-n2", "-m", "planted", *session.posargs)
+    _share(session)
+    _run(session, "pytest", "-n2", "-m", "planted", *session.posargs)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def mutants(session: nox.Session) -> None:
     """Hardly any small change of the core goes unnoticed: docs/defects.md has the rate, and what was not noticed.
 
     More than an hour on two quiet cores, so CI leaves it out. Names of mutants, with `*`, choose some of them.
     """
-    _install_sources(session, "tests", "mutants")
+    _share(session)
     checkout = Path(session.create_tmp(), "mutants").resolve()
     shutil.rmtree(checkout, ignore_errors=True)
     for folder in ("canarycore", "tests", "docs", "examples"):
@@ -160,37 +167,38 @@ def mutants(session: nox.Session) -> None:
     if shared.is_dir():
         (checkout / "shared").symlink_to(shared)  # mutmut runs the tests in a folder of the copy
     with session.chdir(checkout):
-        session.run("mutmut", "run", "--max-children", "2", *session.posargs, env={"HYPOTHESIS_PROFILE": "ci"})
+        _run(session, "mutmut", "run", "--max-children", "2", *session.posargs, env={"HYPOTHESIS_PROFILE": "ci"})
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def deep(session: nox.Session) -> None:
     """Many examples and long schedules."""
-    _install_sources(session, "tests")
-    _pytest(session, "-m", "deep", "--timeout=0", env={"HYPOTHESIS_PROFILE": "deep"})
+    _share(session)
+    deep = {"HYPOTHESIS_PROFILE": "deep"}
+    _pytest(partial(_run, session), session.posargs, "-m", "deep", "--timeout=0", env=deep)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def verify(session: nox.Session) -> None:
     """No single fault, at any step of any strategy in any situation, breaks a promise."""
-    _install_sources(session)
-    session.run("canary", "verify", *session.posargs)
+    _share(session)
+    _run(session, "canary", "verify", *session.posargs)
 
 
-@nox.session(name="verify-deep")
+@nox.session(name="verify-deep", venv_backend="none")
 def verify_deep(session: nox.Session) -> None:
     """The same for all pairs of faults, and for three of the plain canary (20 minutes, 5 GB)."""
-    _install_sources(session)
-    session.run("canary", "verify", "--faults", "2", *session.posargs)
+    _share(session)
+    _run(session, "canary", "verify", "--faults", "2", *session.posargs)
     if not session.posargs:
-        session.run("canary", "verify", "--faults", "3", "--strategy", "canary", "--situation", "plain")
+        _run(session, "canary", "verify", "--faults", "3", "--strategy", "canary", "--situation", "plain")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Decisions, imports, simulations and manifests, each beside a peer in the same run."""
-    _install_sources(session, "bench")
-    session.run("python", "-m", "bench", *session.posargs)
+    _share(session)
+    _run(session, "python", "-m", "bench", *session.posargs)
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
@@ -200,20 +208,37 @@ def _install_group(session: nox.Session, *groups: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
 
 
-def _install_sources(session: nox.Session, *groups: str, constraints: list[str] | None = None) -> None:
-    """All distributions as editable installs, so that a change is seen at once, and what the groups name."""
+def _share(session: nox.Session) -> None:
+    """Make the shared environment current: it is built anew only when a pyproject has changed."""
+    wanted = [*_sources(), *nox.project.dependency_groups(PROJECT, *SHARED_GROUPS)]
+    pyprojects = b"".join((ROOT / folder / "pyproject.toml").read_bytes() for folder in DISTRIBUTIONS.values())
+    stamp, digest = SHARED / "stamp", hashlib.sha256(pyprojects + sys.version.encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
+    _run(session, "python", "-m", "pip", "install", "-q", *wanted)
+    stamp.write_text(digest)
+
+
+def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False, env: Env = None) -> None:
+    """Run a program of the shared environment."""
+    found = {"PATH": os.pathsep.join([str(SHARED / "bin"), os.environ["PATH"]]), **(env or {})}
+    session.run(str(SHARED / "bin" / program), *arguments, silent=silent, env=found, external=True)
+
+
+def _sources() -> list[str]:
+    """All distributions as editable installs, so that a change is seen at once."""
     folders = [part for folder in DISTRIBUTIONS.values() for part in ("-e", folder)]
-    folders[1] = f".[{EXTRAS.split('[')[1]}"
-    session.install(*(constraints or []), *folders, *nox.project.dependency_groups(PROJECT, *groups))
+    return ["-e", f".[{EXTRAS.split('[')[1]}", *folders[2:]]
 
 
-def _pytest(session: nox.Session, *options: str, env: dict[str, str] | None = None) -> None:
+def _pytest(run: Callable[..., object], posargs: list[str], *options: str, env: Env = None) -> None:
     """Tests of plain code share both cores; those that start processes and measure traffic have the machine alone."""
-    if session.posargs:
-        session.run("pytest", *options, *session.posargs, env=env)
+    if posargs:
+        run("pytest", *options, *posargs, env=env)
     else:
-        session.run("pytest", "-n2", f"--ignore={PROCESSES}", *options, env=env)
-        session.run("pytest", *options, PROCESSES, env=env)
+        run("pytest", "-n2", f"--ignore={PROCESSES}", *options, env=env)
+        run("pytest", *options, PROCESSES, env=env)
 
 
 def _without_sources(session: nox.Session) -> Path:

@@ -10,6 +10,9 @@ top rung the revision is promoted.
 The status stores the rung by value, never by index, and `Ladder.after` works from any value. So when the owner edits
 the steps while a rollout is under way no weight moves by itself: the next rung follows from where traffic is now.
 
+A ladder costs the same for any number of iterations: rungs that count iterations are computed when somebody looks at
+them. There are at most 102 others, as weights are whole percent.
+
     strategy     fields of spec.analysis              rungs after GROUND
     weights      stepWeight, maxWeight                10 20 30 ... (Flagger's arithmetic: the top may pass maxWeight)
     weights      stepWeights                          as listed
@@ -20,18 +23,26 @@ the steps while a rollout is under way no weight moves by itself: the next rung 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
 
 from attrs import field, frozen
 
 from canarycore._enum import OneOf
+from canarycore._short import shorten
 from canarycore._world import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TOTAL = 100
 """Weights are percent of all requests: canary + primary = 100."""
+
+MOST_ITERATIONS = 2**53 - 1
+"""The greatest whole number that every JSON reader reads exactly."""
+
+_READY = 50
+"""A ladder that counts at most so many iterations keeps each rung's next one ready."""
 
 
 @frozen(kw_only=True, cache_hash=True)
@@ -76,6 +87,36 @@ class Rung:
 
 GROUND = Rung()
 _OFF_LADDER = Rung(iteration=-1)
+_WEIGHTS = (GROUND, *(Rung(weight=weight) for weight in range(1, TOTAL + 1)))
+"""All rungs that only shift weight, by their weight: ladders share them."""
+
+
+@frozen(repr=False)
+class _Rungs(Sequence[Rung]):
+    """The rungs at some places of a ladder, computed when they are looked at."""
+
+    rung_at: Callable[[int], Rung]
+    places: range
+
+    @overload
+    def __getitem__(self, index: int) -> Rung: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> _Rungs: ...
+
+    def __getitem__(self, index: int | slice) -> Rung | _Rungs:
+        if isinstance(index, slice):
+            return _Rungs(self.rung_at, self.places[index])
+        return self.rung_at(self.places[index])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Rung]:
+        return map(self.rung_at, self.places)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rungs, {self[0]} to {self[-1]}>" if self else "<no rungs>"
 
 
 class Strategy(OneOf):
@@ -88,30 +129,39 @@ class Strategy(OneOf):
 
 @frozen(kw_only=True)
 class Ladder:
-    """The climb and the way back.
-
-    `step` and `steps` are percent, `top` is the weight at which the climb ends (percent), `step_back` is
-    `stepWeightPromotion` (percent an interval, 0 = all at once). `routed` is false where nothing can route by weight
-    (provider `kubernetes`): the last blue/green rung then keeps weight 0.
-    """
+    """The climb and the way back."""
 
     strategy: Strategy = Strategy.WEIGHTS
     step: int = 0
+    """What each rung adds to the weight, in percent. 0: the weights are those of `steps`."""
     steps: tuple[int, ...] = ()
+    """The weights of the rungs, in percent, rising."""
     top: int = TOTAL
+    """The weight at which a climb by `step` ends, in percent."""
     iterations: int = 0
+    """How often an A/B test or a blue/green rollout is analysed."""
     mirror: bool = False
+    """Whether live requests are copied to the canary: on a rung of its own first, or on each iteration."""
     step_back: int = 0
+    """`stepWeightPromotion`: percent an interval on the way back, 0 for all at once."""
     routed: bool = True
-    rungs: tuple[Rung, ...] = field(init=False, eq=False, repr=False)
+    """False where nothing can route by weight (provider `kubernetes`): the last blue/green rung keeps weight 0."""
+    rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
+    """All rungs from the ground to the top. Those that count iterations are computed when they are looked at."""
     _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
 
     @rungs.default
-    def _climb(self) -> tuple[Rung, ...]:
-        return tuple(self._from_the_ground())
+    def _climb(self) -> Sequence[Rung]:
+        _check_numbers(self)  # attrs runs validators only after defaults: too late for a ladder that never ends
+        if self.strategy is Strategy.WEIGHTS:
+            return tuple(self._from_the_ground())
+        last = self.iterations + (self.strategy is Strategy.BLUE_GREEN)
+        return _Rungs(self._of_iteration, range(last + 1))
 
     @_next.default
     def _steps_between(self) -> dict[Rung, Rung | None]:
+        if self.strategy is not Strategy.WEIGHTS and self.iterations > _READY:
+            return {}
         return dict(zip(self.rungs, (*self.rungs[1:], None), strict=True))
 
     def _from_the_ground(self) -> Iterator[Rung]:
@@ -128,23 +178,46 @@ class Ladder:
     def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:
             return self._heavier(rung)
-        if rung.iteration < self.iterations:
-            return Rung(
-                iteration=rung.iteration + 1,
-                matched=self.strategy is Strategy.AB,
-                mirrored=self.strategy is Strategy.BLUE_GREEN and self.mirror and self.routed,
-            )
-        if self.strategy is Strategy.BLUE_GREEN and rung.iteration == self.iterations:
-            return Rung(iteration=rung.iteration + 1, weight=TOTAL if self.routed else 0)
+        if rung.iteration < self.iterations or (
+            self.strategy is Strategy.BLUE_GREEN and rung.iteration == self.iterations
+        ):
+            return self._of_iteration(rung.iteration + 1)
         return None
+
+    def _of_iteration(self, iteration: int) -> Rung:
+        """The rung with this count, from 0 at the ground to one past the last for blue/green."""
+        if iteration == 0:
+            return GROUND
+        if iteration > self.iterations:
+            return Rung(iteration=iteration, weight=TOTAL if self.routed else 0)
+        return Rung(
+            iteration=iteration,
+            matched=self.strategy is Strategy.AB,
+            mirrored=self.strategy is Strategy.BLUE_GREEN and self.mirror and self.routed,
+        )
 
     def _heavier(self, rung: Rung) -> Rung | None:
         if rung.weight == 0 and self.mirror and not rung.mirrored:
             return Rung(mirrored=True)
         if self.step > 0:
-            return Rung(weight=min(rung.weight + self.step, TOTAL)) if rung.weight < self.top else None
+            return _WEIGHTS[min(rung.weight + self.step, TOTAL)] if rung.weight < self.top else None
         above = next((weight for weight in self.steps if weight > rung.weight), None)
-        return None if above is None else Rung(weight=min(above, TOTAL))
+        return None if above is None else _WEIGHTS[above]
+
+    @property
+    def heaviest(self) -> int:
+        """The greatest weight of the climb, in percent: no rung is lighter than the one before it."""
+        return self.rungs[-1].weight
+
+    @property
+    def last_confirmed(self) -> Rung:
+        """The first rung that is left only past confirm-promotion gates (see `asks_promotion`)."""
+        return self.rungs[self.iterations if self.strategy is Strategy.BLUE_GREEN else -1]
+
+    def at_iteration(self, iteration: int) -> Rung:
+        """The rung with this count of the check; the ground where there is none."""
+        is_on = self.strategy is not Strategy.WEIGHTS and 0 < iteration < len(self.rungs)
+        return self.rungs[iteration] if is_on else GROUND
 
     def asks_promotion(self, rung: Rung) -> bool:
         """Whether confirm-promotion gates stand between this rung and what comes after it.
@@ -158,3 +231,19 @@ class Ladder:
     def back(self, weight: int) -> int:
         """The canary's weight after one step of the promotion's way back, from `weight` (both percent)."""
         return max(weight - self.step_back, 0) if self.step_back > 0 else 0
+
+
+def _check_numbers(ladder: Ladder) -> None:
+    """Refuse a ladder whose numbers no weight or count can be; raises ValueError."""
+    if len(ladder.steps) > TOTAL:
+        raise ValueError(f"Ladder.steps: found {len(ladder.steps)} weights, expected at most {TOTAL}")
+    percents = {"step": ladder.step, "top": ladder.top, "step_back": ladder.step_back}
+    percents |= {f"steps[{place}]": weight for place, weight in enumerate(ladder.steps)}
+    for name, value in percents.items():
+        _check_whole(name, value, TOTAL)
+    _check_whole("iterations", ladder.iterations, MOST_ITERATIONS)
+
+
+def _check_whole(name: str, value: object, high: int) -> None:
+    if not isinstance(value, int) or not 0 <= value <= high:
+        raise ValueError(f"Ladder.{name}: found {shorten(value)}, expected a whole number from 0 to {high}")

@@ -158,8 +158,8 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
     )
 
 
-_ladder = lru_cache(maxsize=1024)(Ladder)
-"""Thousands of canaries climb alike: one ladder serves them all."""
+_ladder = lru_cache(maxsize=256)(Ladder)
+"""Thousands of canaries climb alike: one ladder serves them all. The cache holds at most 10 MB, whatever they ask."""
 
 
 def _given(value: int | None, default: int) -> int:

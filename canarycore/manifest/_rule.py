@@ -75,7 +75,7 @@ class Case:
     @property
     def heaviest(self) -> int:
         """The greatest weight of the climb."""
-        return max(rung.weight for rung in self.ladder.rungs)
+        return self.ladder.heaviest
 
     def at(self, path: str) -> str:
         """A path below the analysis."""

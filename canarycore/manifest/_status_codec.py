@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from canarycore._goal import goal
-from canarycore._ladder import GROUND, Rung, Strategy
+from canarycore._ladder import Rung, Strategy
 from canarycore._phases import Phase
 from canarycore._spec import Rollout
 from canarycore._status import Reason, Status
@@ -147,9 +147,7 @@ def _rung(rollout: Rollout, found: Mapping[str, Any], phase: Phase) -> Rung:
     """Where Flagger's status leaves the traffic. Of a closed confirm-promotion gate it forgets the weight."""
     ladder = rollout.ladder
     if phase is Phase.WAITING_PROMOTION:
-        return next(rung for rung in ladder.rungs if ladder.asks_promotion(rung))
-    weight, iteration = found.get("canaryWeight", 0), found.get("iterations", 0)
-    known = (rung for rung in ladder.rungs if rung.iteration == iteration > 0)
+        return ladder.last_confirmed
     if ladder.strategy is not Strategy.WEIGHTS:
-        return next(known, GROUND)
-    return Rung(weight=weight)
+        return ladder.at_iteration(found.get("iterations", 0))
+    return Rung(weight=found.get("canaryWeight", 0))

@@ -149,7 +149,32 @@ def common_gaps(rollout: Rollout) -> str:
     if rollout.suspend:
         return "the Canary is suspended"
     same = len(set(rollout.hooks)) < len(rollout.hooks)
-    return "two hooks are the same, and so are their answers" if same else ""
+    return "two hooks are the same, and so are their answers" if same else excess(rollout)
+
+
+MOST_INTERVALS = 10_000
+"""Intervals that a simulated rollout may take: a week of one a minute."""
+
+MOST_IN_A_WINDOW = 1_000
+"""Intervals that the window of a check may reach back."""
+
+
+def excess(rollout: Rollout) -> str:
+    """Why no engine plays this policy: it would take for ever, or all memory ("": it would not)."""
+    parts = (_intervals(rollout), rollout.inconclusive_limit, rollout.progress_deadline / rollout.interval)
+    if max(parts) > MOST_INTERVALS or sum(parts) > MOST_INTERVALS:
+        return f"its rollout may take more than {MOST_INTERVALS:,} intervals"
+    window = max((check.window for check in rollout.checks), default=0.0)
+    if window / rollout.interval > MOST_IN_A_WINDOW:
+        return f"a check looks back {window:g} seconds, more than {MOST_IN_A_WINDOW:,} intervals"
+    return ""
+
+
+def _intervals(rollout: Rollout) -> int:
+    """Intervals that checks alone could hold a rollout up for, and its promotion."""
+    ladder = rollout.ladder
+    back = 100 // ladder.step_back if ladder.step_back else 1
+    return len(ladder.rungs) + rollout.threshold + back + 2
 
 
 def model(rollout: Rollout, scenario: Scenario) -> Model:
@@ -179,10 +204,7 @@ def model(rollout: Rollout, scenario: Scenario) -> Model:
 
 def patience(rollout: Rollout) -> float:
     """Simulated seconds after which a run counts as undecided: ten times as long as checks alone could hold it up."""
-    ladder = rollout.ladder
-    back = 100 // ladder.step_back if ladder.step_back else 1
-    intervals = len(ladder.rungs) + rollout.threshold + back + 2
-    return 10 * intervals * rollout.interval + 2 * rollout.progress_deadline
+    return 10 * _intervals(rollout) * rollout.interval + 2 * rollout.progress_deadline
 
 
 def grain(rollout: Rollout) -> float:

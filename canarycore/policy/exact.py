@@ -73,17 +73,22 @@ def why_not(rollout: Rollout, scenario: Scenario) -> str:
 
 def solve(rollout: Rollout, scenario: Scenario) -> Expected:
     """What the policy comes to. Raises NotCovered."""
-    numbers = model(rollout, scenario)
-    reason = common_gaps(rollout) or _gaps(numbers)
+    reason = why_not(rollout, scenario)
     if reason:
         raise NotCovered(f"the exact engine does not cover this: {reason}")
-    return _Chain(numbers).solve()
+    return _Chain(model(rollout, scenario)).solve()
+
+
+_MOST_STATES = 5_000_000
+"""Rungs, times failed checks, times held analyses: some seconds."""
 
 
 def _gaps(numbers: Model) -> str:
     rollout = numbers.rollout
     if numbers.depth > 1:
         return "a window longer than the interval makes one analysis depend on the one before"
+    if len(numbers.places) * rollout.threshold * _held_states(numbers) > _MOST_STATES:
+        return "its rungs, threshold and held analyses have too many combinations"
     if sum(gauge.check.kind is CheckKind.SUCCESS_RATE for gauge in numbers.gauges) > 1:
         return "several success rates are taken from the same requests"
     if numbers.rollback and not numbers.fresh and numbers.first < inf:

@@ -119,11 +119,10 @@ def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) 
     """So many runs. The same arguments give the same runs. Raises NotCovered, and ValueError of no runs."""
     if runs < 1:
         raise ValueError(f"runs: found {runs}, expected at least 1")
-    numbers = model(rollout, scenario)
-    reason = common_gaps(rollout) or _gaps(numbers)
+    reason = why_not(rollout, scenario)
     if reason:
         raise NotCovered(f"the vectorised engine does not cover this: {reason}")
-    return _gathered(_batches(numbers, runs, seed))
+    return _gathered(_batches(model(rollout, scenario), runs, seed))
 
 
 def _gaps(numbers: Model) -> str:

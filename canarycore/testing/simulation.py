@@ -43,7 +43,7 @@ from canarycore._questions import (
 from canarycore._status import Reason, Status
 from canarycore._world import Routes, World
 from canarycore.errors import CannotHappen
-from canarycore.policy._model import grain, patience
+from canarycore.policy._model import NotCovered, excess, grain, patience
 from canarycore.policy._scenario import Scenario, outside
 from canarycore.policy._summary import Outcome, Run
 from canarycore.testing._state import Pace, Pods, State, apply, next_change, observe
@@ -87,17 +87,28 @@ class Happening:
 def simulate(
     rollout: Rollout, scenario: Scenario, seed: int | str = 0, *, tell: Callable[[Happening], None] | None = None
 ) -> Run:
-    """One run. The same arguments give the same run. `tell` hears of every decision and notice."""
+    """One run. The same arguments give the same run. `tell` hears of every decision and notice. Raises NotCovered."""
+    _refuse_excess(rollout)
     return _Table(rollout, scenario, _word_for_word).run(seed, tell)
 
 
 def sweep(
     rollout: Rollout, scenario: Scenario, *, runs: int, seed: int | str = 0, executor: Executor | None = None
 ) -> Iterator[Run]:
-    """Many runs, in order; run `i` of a seed is always the same one. An executor's workers share them."""
+    """Many runs, in order; run `i` of a seed is always the same one. An executor's workers share them.
+
+    Raises NotCovered at once.
+    """
+    _refuse_excess(rollout)
     shares = (range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH))
     do = map if executor is None else executor.map
     return chain.from_iterable(do(_batch, repeat(_Table(rollout, scenario, _in_effect)), repeat(seed), shares))
+
+
+def _refuse_excess(rollout: Rollout) -> None:
+    reason = excess(rollout)
+    if reason:
+        raise NotCovered(f"this policy cannot be simulated: {reason}")
 
 
 def _batch(table: _Table, seed: int | str, numbers: range) -> list[Run]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import tracemalloc
+
 import pytest
 from attrs import evolve
 from hypothesis import given
+from hypothesis import strategies as st
 
 from canarycore import GROUND, Ladder, Phase, Rung, Strategy
 from canarycore.testing import Deploy, Edit
@@ -48,6 +52,67 @@ def test_every_climb_ends_and_never_falls(ladder):
     weights = [rung.weight for rung in ladder.rungs]
     assert weights == sorted(weights)
     assert ladder.after(ladder.rungs[-1]) is None
+
+
+@given(some.ladders())
+def test_after_leads_from_each_rung_to_the_next(ladder):
+    rungs = list(ladder.rungs)
+    assert [ladder.after(rung) for rung in rungs] == [*rungs[1:], None]
+
+
+@given(some.ladders(), st.slices(9))
+def test_rungs_are_a_sequence(ladder, part):
+    rungs = list(ladder.rungs)
+    assert list(ladder.rungs[part]) == rungs[part]
+    assert [ladder.rungs[place] for place in range(-len(rungs), len(rungs))] == rungs * 2
+    assert (len(ladder.rungs), list(reversed(ladder.rungs))) == (len(rungs), rungs[::-1])
+
+
+@given(some.ladders())
+def test_the_last_rung_is_the_heaviest(ladder):
+    assert ladder.heaviest == max(rung.weight for rung in ladder.rungs)
+
+
+@given(some.ladders())
+def test_the_first_rung_with_a_gate_before_the_promotion_is_known(ladder):
+    assert ladder.last_confirmed == next(rung for rung in ladder.rungs if ladder.asks_promotion(rung))
+
+
+@pytest.mark.parametrize("strategy", [Strategy.AB, Strategy.BLUE_GREEN])
+@pytest.mark.parametrize("iterations", [10**6, 10**9, 2**31 - 1, 2**53 - 1])
+def test_a_ladder_of_any_number_of_iterations_costs_the_same(strategy, iterations):
+    tracemalloc.start()
+    ladder = Ladder(strategy=strategy, iterations=iterations, mirror=True)
+    near_the_end = ladder.after(ladder.at_iteration(iterations - 1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert near_the_end == ladder.rungs[iterations]
+    assert (near_the_end.iteration, ladder.rungs[-1].iteration >= iterations) == (iterations, True)
+    assert ladder.after(ladder.rungs[-1]) is None
+    assert peak < 100_000
+
+
+WRONG = {
+    "top": ({"step": 10, "top": 101}, "found 101, expected a whole number from 0 to 100"),
+    "step": ({"step": -10, "top": 50}, "found -10, expected a whole number from 0 to 100"),
+    "step_back": ({"step": 10, "step_back": -1}, "found -1, expected a whole number from 0 to 100"),
+    "steps[1]": ({"steps": (10, 150)}, "found 150, expected a whole number from 0 to 100"),
+    "steps": ({"steps": tuple(range(101))}, "found 101 weights, expected at most 100"),
+    "iterations": ({"iterations": 10**5000}, "found a number of more than 38 digits, expected a whole number"),
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_ladder_without_end_cannot_be_built(field):
+    numbers, message = WRONG[field]
+    with pytest.raises(ValueError, match=re.escape(f"Ladder.{field}: {message}")):
+        Ladder(**numbers)
+
+
+@pytest.mark.parametrize("step", [0.5, 10.0, "10", None, float("nan")])
+def test_a_step_is_a_whole_number(step):
+    with pytest.raises(ValueError, match=r"Ladder\.step: found .*, expected a whole number from 0 to 100"):
+        Ladder(step=step)
 
 
 @given(some.ladders(), some.rungs())

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from canarycore import Check, CheckKind, Hook, HookType, Ladder, NoData, Rollout, Strategy, TargetRef
 from canarycore.policy import Behaviour, NotCovered, Outcome, Scenario, Summary, exact, summarise, vector
 from canarycore.policy._tails import at_most, order_statistic_below
-from canarycore.testing.simulation import sweep
+from canarycore.testing.simulation import simulate, sweep
 from tests.policy.policies import cases
 
 SUCCESS = Check(name="success", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
@@ -302,3 +302,33 @@ def test_tails_of_huge_samples_are_sound():
 def test_the_p99_of_a_sample_is_below_when_enough_of_its_draws_are():
     """Of 100 draws the 99th: at least 99 below 0.98."""
     assert order_statistic_below(0.98, 100, 0.99) == pytest.approx(0.98**100 + 100 * 0.98**99 * 0.02)
+
+
+# too long to simulate -----------------------------------------------------------------------------------------------
+
+ENDLESS = {
+    "iterations": {"ladder": Ladder(strategy=Strategy.BLUE_GREEN, iterations=10**9)},
+    "threshold": {"threshold": 10**9},
+    "inconclusive": {"inconclusive_limit": 10**9, "min_samples": 10},
+    "deadline": {"progress_deadline": 1e12},
+    "infinite deadline": {"progress_deadline": inf},
+    "window": {"checks": (evolve(SUCCESS, window=1e9),)},
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_policy_that_would_never_end_is_refused_at_once_by_each_engine(name):
+    rollout = policy(**ENDLESS[name])
+    for engine in (
+        lambda: sweep(rollout, scenario(), runs=1),
+        lambda: simulate(rollout, scenario()),
+        lambda: vector.simulate(rollout, scenario(), runs=10),
+        lambda: exact.solve(rollout, scenario()),
+    ):
+        with pytest.raises(NotCovered, match=r"more than 1?[01],?000 intervals"):
+            engine()
+
+
+def test_the_exact_engine_refuses_more_states_than_its_memory_takes():
+    rollout = policy(threshold=3000, inconclusive_limit=3000, min_samples=10)
+    assert "too many combinations" in exact.why_not(rollout, scenario())

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from attrs import evolve
 
-from canarycore import Command, CommandKind, NoData, Phase, Reason, cycle
+from canarycore import Command, CommandKind, Ladder, NoData, Phase, Reason, Strategy, cycle
 from canarycore.testing import Deploy, Order, Pace, Recreate, Scaler, SetPace
 from canarycore.testing._program import source
 from canarycore.testing.verify import (
@@ -51,6 +51,12 @@ def met(ways) -> list:
 
 
 # ----------------------------------------------------------------------------------------------------- what holds
+
+
+def test_a_policy_of_endless_iterations_is_verified_with_some_of_them():
+    ladder = Ladder(strategy=Strategy.BLUE_GREEN, iterations=10**9)
+    tried = trial(evolve(STRATEGIES["blue/green"], ladder=ladder))
+    assert (tried.rollout.ladder.iterations, tried.reduced) == (100, ("iterations 100 instead of 1000000000",))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -179,6 +179,9 @@ LONGEST_WAIT = 2
 MOST_FAILED = 2
 """Failed or held analyses that roll back, in a trial."""
 
+MOST_ITERATIONS = 100
+"""Iterations of a ladder, in a trial: each further one repeats the states of the one before."""
+
 
 def trial(rollout: Rollout) -> Trial:
     """A policy of one's own, with what would only be repeated left out: a longer wait, a count that goes on."""
@@ -193,10 +196,14 @@ def trial(rollout: Rollout) -> Trial:
         for name, value in shorter.items()
         if value != getattr(rollout, name)
     )
+    ladder = rollout.ladder
+    if ladder.iterations > MOST_ITERATIONS:
+        reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
+        ladder = evolve(ladder, iterations=MOST_ITERATIONS)
     return Trial(
         strategy=rollout.full_name,
         situation="as written",
-        rollout=evolve(rollout, **shorter),  # type: ignore[arg-type]
+        rollout=evolve(rollout, ladder=ladder, **shorter),  # type: ignore[arg-type]
         scaler=Scaler(minimum=2) if rollout.autoscaled else None,
         reduced=reduced,
     )

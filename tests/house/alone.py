@@ -51,7 +51,8 @@ def core() -> None:
 
 
 def runtime() -> None:
-    """Names the distribution of an adapter that is not there."""
+    """Names the distribution of an adapter that is not there, and the extra that exchanges need."""
+    assert "canarycore-runtime[http]" in complaint("import canarycore_runtime.http")
     assert "canarycore-local" in complaint("from canarycore_runtime import load; load('routers', 'local')")
 
 

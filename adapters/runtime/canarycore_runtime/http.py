@@ -1,0 +1,447 @@
+"""One HTTP request for one bounded answer: every adapter that asks a server asks it through `exchange`.
+
+    async with open_session() as session:
+        received = await exchange(session, "GET", url, limit=METRIC_ANSWER_LIMIT, timeout=5.0)
+
+The server may be hostile, so the exchange is bounded in each direction:
+
+    memory       it keeps at most `limit` bytes after decompression, and inflates hardly more than that
+    time         `timeout` covers the connection, the headers and the body, even if the body drips for ever
+    redirects    it follows a few, to the same origin only; no header of a request reaches another origin
+    ambient      it reads no netrc and keeps no cookies: a request carries what its caller gave it and nothing else
+
+Whatever goes wrong is an `ExchangeError`, and nothing else is raised but a cancellation:
+
+    ExchangeError
+    ├── ExchangeTimeout      no complete answer within the time limit
+    ├── FailedConnection     the server or the proxy cannot be reached, or hangs up
+    ├── MalformedAnswer      the answer is not valid HTTP, or its encoding is broken or unknown
+    ├── RefusedRedirect      the server redirects to another origin, or redirects too often
+    ├── InvalidRequest       the address or a header cannot be sent
+    └── ForbiddenHost        the operator's list of allowed hosts lacks the host
+
+The messages name hosts, but no path, no query and no header: an address may be a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+from urllib.request import getproxies, proxy_bypass
+
+from attrs import field, frozen
+
+from canarycore.errors import WorldError
+
+try:
+    import aiohttp
+    from yarl import URL
+except ImportError as _missing:
+    raise ImportError(f"{_missing}: pip install canarycore-runtime[http]") from _missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+METRIC_ANSWER_LIMIT = 1024 * 1024
+"""Bytes of an answer that carries metrics, after decompression."""
+
+SHORT_ANSWER_LIMIT = 64 * 1024
+"""Bytes of the answer of a hook or of a chat, after decompression."""
+
+REDIRECT_LIMIT = 5
+"""Redirects that one exchange follows."""
+
+EXCERPT_LIMIT = 200
+"""Characters of an answer that a message repeats."""
+
+ENCODINGS = "gzip, deflate"
+"""The content encodings that a request asks for, and that `exchange` undoes."""
+
+_CHUNK = 16 * 1024
+_HOST_LIMIT = 100
+_HOST = re.compile(r"[a-z0-9._:-]+")
+_ACCEPT_ENCODING = ("Accept-Encoding", ENCODINGS)
+_GZIP = 0x1F  # the first byte of each member
+_EITHER_FORMAT = 32  # for zlib: gzip or deflate, as the data say
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_KEEPING_METHOD = frozenset({307, 308})
+_TEXTUAL = ("application/json", "application/problem+json", "application/csv", "application/x-ndjson")
+_CHARSETS = {
+    "iso-8859-1": "latin-1",
+    "latin-1": "latin-1",
+    "latin1": "latin-1",
+    "windows-1252": "cp1252",
+    "utf-16": "utf-16",
+    "utf-16le": "utf-16-le",
+    "utf-16be": "utf-16-be",
+}
+"""The charsets that are decoded as they say; all others are read as UTF-8. Some codecs of Python take a time that
+grows with the square of the text, and Python remembers each unknown name, so a server may not choose freely."""
+
+
+class ExchangeError(WorldError):
+    """A request got no usable answer; the message says why and is safe to show."""
+
+
+class ExchangeTimeout(ExchangeError):
+    """The answer was not complete within the time limit."""
+
+
+class FailedConnection(ExchangeError):
+    """The server or the proxy cannot be reached, or it hung up."""
+
+
+class MalformedAnswer(ExchangeError):
+    """The answer is not valid HTTP, or its encoding is broken or unknown."""
+
+
+class RefusedRedirect(ExchangeError):
+    """The server redirects to another origin, too often, or in a way that loses the request's body."""
+
+
+class InvalidRequest(ExchangeError):
+    """The address or a header cannot be sent; another attempt fails in the same way."""
+
+
+class ForbiddenHost(ExchangeError):
+    """The operator's list of allowed hosts lacks the host."""
+
+
+@frozen(kw_only=True)
+class Received:
+    """The answer to one request."""
+
+    status: int
+    """The HTTP status of the last answer, after redirects."""
+
+    text: str = field(default="", repr=False)
+    """The body, decoded; bytes that do not fit the charset become U+FFFD."""
+
+    is_textual: bool = False
+    """Whether the content type is text or JSON, so that a message may repeat a part of it."""
+
+    is_truncated: bool = False
+    """Whether the body was longer than the limit, so that `text` is only its beginning."""
+
+
+def open_session(**session_arguments: Any) -> aiohttp.ClientSession:
+    """Open a session for `exchange`: it adds no credentials of its own, neither of a netrc nor of cookies."""
+    settings = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar(), "auto_decompress": False}
+    return aiohttp.ClientSession(**{**session_arguments, **settings})
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL | str,
+    *,
+    limit: int,
+    timeout: float,  # noqa: ASYNC109 - it covers the body and the redirects too, and its error is of this family
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    **request_arguments: Any,
+) -> Received:
+    """Send one request and read at most `limit` bytes of its answer within `timeout` seconds.
+
+    `session` comes from `open_session`. `request_arguments` are those of aiohttp's `request`: `params`, `json`, `data`,
+    `proxy`, `ssl`. Raises ExchangeError when there is no answer; an answer that exceeds the limit is truncated.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            arguments = {"headers": _with_encodings(headers), **request_arguments}
+            return await _follow(session, method.upper(), URL(url), limit, arguments)
+    except ExchangeError:
+        raise
+    except TimeoutError:
+        raise ExchangeTimeout(f"no answer within {timeout:g} s") from None
+    except Exception as error:  # noqa: BLE001 - a hostile answer may raise anything inside the HTTP library
+        raise _exchange_error(error) from None  # the original names the whole address
+
+
+def environment_proxy(url: URL) -> URL | None:
+    """Return the proxy that the environment names for `url`, with the credentials in the proxy's own address only.
+
+    Raises InvalidRequest when that is not a valid URL.
+    """
+    address = getproxies().get(url.scheme)
+    if not address or not url.host or proxy_bypass(url.host):
+        return None
+    try:
+        proxy = URL(address if "://" in address else f"http://{address}")
+    except ValueError:
+        raise InvalidRequest(f"the environment's proxy for {url.scheme} is not a valid URL") from None
+    return proxy if proxy.scheme in {"http", "https"} else None
+
+
+def short_excerpt(received: Received, secrets: Iterable[str] = ()) -> str:
+    """Return what a message may repeat of an answer: its status, and the first line if it is text or JSON.
+
+    `secrets` are blotted out before anything is cut off, and control characters are escaped.
+    """
+    status = f"status {received.status} {_phrase(received.status)}".strip()
+    text = received.text if received.is_textual else ""
+    for secret in secrets:
+        text = text.replace(secret, "…") if secret else text
+    lines = text.strip()[: 2 * EXCERPT_LIMIT].splitlines()
+    return f"{status}: {escape(lines[0])}" if lines else status
+
+
+def escape(text: str, limit: int = EXCERPT_LIMIT) -> str:
+    """Return one printable line of at most about `limit` characters."""
+    shown = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
+    )
+    return shown if len(text) <= limit and len(shown) <= limit else f"{shown[:limit]}…"
+
+
+# the hosts that an operator allows ------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class HostPattern:
+    """One entry of a list of allowed hosts."""
+
+    host: str
+    """The host in lower case, or the domain behind `*.`."""
+
+    has_wildcard: bool = False
+    """Whether it stands for the subdomains of `host`, at any depth, without `host` itself."""
+
+    port: int | None = None
+    """The only port, or None for every port."""
+
+    def matches(self, host: str, port: int | None) -> bool:
+        """Tell whether a host (in lower case, without a final dot) and its port are meant."""
+        is_host = host.endswith(f".{self.host}") if self.has_wildcard else host == self.host
+        return is_host and self.port in {None, port}
+
+
+@frozen(kw_only=True)
+class AllowedHosts:
+    """The servers that hooks, chats and metric providers may name; without a pattern all are allowed."""
+
+    patterns: tuple[HostPattern, ...] = ()
+    """The entries of the list, in its order."""
+
+    option: str = "--allowed-hosts"
+    """The option that the list comes from, for messages."""
+
+    @classmethod
+    def parse(cls, text: str, option: str = "--allowed-hosts") -> Self:
+        """Read hosts separated by commas: `prometheus.monitoring`, `*.example.com`, `hooks.shop:8080`, `[::1]:80`.
+
+        Raises ValueError for an entry that is no host.
+        """
+        entries = [entry.strip() for entry in text.split(",")]
+        return cls(patterns=tuple(_pattern(entry, option) for entry in entries if entry), option=option)
+
+    def check(self, url: URL | str) -> None:
+        """Raise ForbiddenHost when the list lacks the host of `url`, and InvalidRequest when `url` has none."""
+        if not self.patterns:
+            return
+        try:
+            address = URL(url)
+            host, port = (address.raw_host or "").rstrip(".").lower(), address.port
+        except ValueError:
+            host, port = "", None
+        if not host:
+            raise InvalidRequest("the address is not a valid URL: expected one such as https://example.com/path")
+        if not any(pattern.matches(host, port) for pattern in self.patterns):
+            raise ForbiddenHost(
+                f"host {escape(host, _HOST_LIMIT)}{f':{port}' if port else ''} is not allowed: "
+                f"use a host of {self.option}, or ask the operator to add this one"
+            )
+
+
+def _pattern(entry: str, option: str) -> HostPattern:
+    has_wildcard = entry.startswith("*.")
+    expected = "expected a host, a wildcard such as *.example.com, or either with a port"
+    try:
+        url = URL(f"http://{entry.removeprefix('*.')}")
+        host, port = (url.raw_host or "").rstrip(".").lower(), url.explicit_port
+        is_alone = url.user is None and url.raw_path_qs == "/" and not url.fragment
+        is_host = is_alone and bool(_HOST.fullmatch(host))
+    except ValueError:
+        is_host, host, port = False, "", None
+    if not is_host:
+        raise ValueError(f"{option}: found {escape(entry, _HOST_LIMIT)!r}, {expected}")
+    return HostPattern(host=host, has_wildcard=has_wildcard, port=port)
+
+
+# one exchange ---------------------------------------------------------------------------------------------------------
+
+
+async def _follow(
+    session: aiohttp.ClientSession, method: str, url: URL, limit: int, arguments: dict[str, Any]
+) -> Received:
+    """Send the request, and again to where the same origin redirects."""
+    for _ in range(REDIRECT_LIMIT + 1):
+        async with session.request(
+            method,
+            url,
+            allow_redirects=False,
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            **arguments,
+        ) as response:
+            location = response.headers.get("Location", "") if response.status in _REDIRECTS else ""
+            if not location:
+                return await _receive(response, limit)
+            url = _next(method, response, location)
+        arguments = {**arguments, "params": None}  # the new address has a query of its own
+    raise RefusedRedirect(f"the server redirects more than {REDIRECT_LIMIT} times: configure the final address")
+
+
+def _next(method: str, response: aiohttp.ClientResponse, location: str) -> URL:
+    """Return where a redirect leads. Raises RefusedRedirect unless the request can go there as it is."""
+    try:
+        target = response.url.join(URL(location)).with_user(None).with_fragment(None)
+        origin = target.origin()
+    except ValueError:
+        raise RefusedRedirect("the server redirects to an invalid address: configure the final address") from None
+    if origin != response.url.origin():
+        raise RefusedRedirect(
+            f"the server redirects to another origin, {escape(str(origin), _HOST_LIMIT)}: credentials do not follow, "
+            "so configure the final address"
+        )
+    if method not in {"GET", "HEAD"} and response.status not in _KEEPING_METHOD:
+        raise RefusedRedirect(
+            f"the server redirects a {method} with status {response.status}, which loses its body: "
+            "configure the final address"
+        )
+    return target
+
+
+async def _receive(response: aiohttp.ClientResponse, limit: int) -> Received:
+    body, is_truncated = await _read(response, limit)
+    content_type = response.headers.get("Content-Type", "").lower()
+    kind, _, parameters = content_type.partition(";")
+    return Received(
+        status=response.status,
+        text=body.decode(_charset(parameters), errors="replace"),
+        is_textual=_is_textual(kind.strip()),
+        is_truncated=is_truncated,
+    )
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """Read the body; on reaching the limit, hang up."""
+    decoder = _decoder(response.headers.get("Content-Encoding", ""))
+    body, size = bytearray(), 0
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        size += len(chunk)  # a compressed body may go on for ever without a byte of content
+        body += decoder.decode(chunk, limit + 1 - len(body))
+        if len(body) > limit or size > limit + _CHUNK:
+            response.close()
+            return bytes(body[:limit]), True
+    if size:
+        decoder.check_end()
+    return bytes(body), False
+
+
+class _Identity:
+    """The decoder of a body without an encoding."""
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        return data[:limit]
+
+    def check_end(self) -> None:
+        """Accept any end."""
+
+
+class _Inflater:
+    """The decoder of gzip and deflate, which inflates no more than it is asked for."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    def decode(self, data: bytes, limit: int) -> bytes:
+        """Return at most `limit` bytes; the caller stops there, so the rest of `data` may be lost."""
+        output = bytearray()
+        while data and len(output) < limit:
+            stream = self._stream
+            if stream is None or stream.eof:
+                stream = self._stream = self._begin(data)
+            output += stream.decompress(data, limit - len(output))
+            data = stream.unused_data if stream.eof else stream.unconsumed_tail
+        return bytes(output)
+
+    def check_end(self) -> None:
+        """Raise MalformedAnswer when the body breaks off."""
+        if self._stream is None or not self._stream.eof:
+            raise MalformedAnswer("the compressed body breaks off")
+
+    def _begin(self, data: bytes) -> Any:
+        """Tell the format by the first byte: some servers send deflate without its wrapper."""
+        is_gzip = data[0] == _GZIP
+        if self._stream is not None and not is_gzip:
+            raise MalformedAnswer("the compressed body goes on after its end")
+        is_wrapped = is_gzip or data[0] & 0x0F == zlib.DEFLATED
+        return zlib.decompressobj(zlib.MAX_WBITS | _EITHER_FORMAT if is_wrapped else -zlib.MAX_WBITS)
+
+
+def _decoder(encoding: str) -> _Identity | _Inflater:
+    name = encoding.strip().lower()
+    if name in {"", "identity"}:
+        return _Identity()
+    if name in {"gzip", "x-gzip", "deflate"}:
+        return _Inflater()
+    raise MalformedAnswer(f"the body is encoded as {escape(encoding, 40)!r}: expected {ENCODINGS} or no encoding")
+
+
+def _with_encodings(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
+    """Return the headers, with the encodings that we undo in place of any others."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return [*((name, value) for name, value in pairs if name.lower() != "accept-encoding"), _ACCEPT_ENCODING]
+
+
+def _charset(parameters: str) -> str:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset":
+            return _CHARSETS.get(value.strip(" \"'"), "utf-8")
+    return "utf-8"
+
+
+def _is_textual(kind: str) -> bool:
+    return kind.startswith("text/") or kind in _TEXTUAL or kind.endswith("+json")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _exchange_error(error: Exception) -> ExchangeError:
+    """Return what an error of the HTTP library means, without the address that it names."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return FailedConnection(f"the proxy answered with status {error.status}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        where = f"{escape(str(error.host), _HOST_LIMIT)}:{error.port}"
+        return FailedConnection(f"cannot connect to {where}: {_reason(error.os_error)}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        where = f"{escape(str(error.host), _HOST_LIMIT)}:{error.port}"
+        return FailedConnection(f"cannot connect to {where}: {_reason(error.certificate_error)}")
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return FailedConnection("the server hung up without an answer")
+    if isinstance(error, OSError):
+        return FailedConnection(f"the connection failed: {_reason(error)}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return MalformedAnswer("the body breaks off or is wrongly encoded")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return MalformedAnswer("the answer is not valid HTTP")
+    if isinstance(error, zlib.error):
+        return MalformedAnswer("the compressed body is broken")
+    if isinstance(error, (ValueError, TypeError)):
+        return InvalidRequest("the request cannot be sent: its address or one of its headers is not valid")
+    return MalformedAnswer(f"the exchange failed with {type(error).__name__}")
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return escape(str(text)) or type(error).__name__

@@ -1,0 +1,53 @@
+"""A server on loopback that writes bytes, valid HTTP or not."""
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+
+
+class RawServer:
+    """`address`: where it is. `heads`: the requests' lines and headers. `sent`: the bytes it got rid of."""
+
+    def __init__(self, write):
+        self.write, self.heads, self.sent, self.address = write, [], 0, ""
+
+    async def serve(self, reader, writer):
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            async for part in self.write(self.heads[-1]):
+                writer.write(part)
+                await writer.drain()
+                self.sent += len(part)
+            writer.close()
+
+
+@asynccontextmanager
+async def raw_server(write):
+    """`write(head)`: an asynchronous generator of the bytes of one answer."""
+    server = RawServer(write)
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        listener.close()
+
+
+def answer(body=b"", *headers, status="200 OK"):
+    """One whole answer that ends with the connection."""
+
+    async def write(head):
+        yield "\r\n".join([f"HTTP/1.1 {status}", "Connection: close", *headers, "", ""]).encode() + body
+
+    return write
+
+
+def endless(*headers, part=b"x" * 4096, pause=0.0):
+    """An answer whose body never ends."""
+
+    async def write(head):
+        yield "\r\n".join(["HTTP/1.1 200 OK", *headers, "", ""]).encode()
+        while True:
+            yield part
+            await asyncio.sleep(pause)
+
+    return write

@@ -35,6 +35,8 @@ from canarycore.manifest._fields import (
     section,
     wire,
 )
+from canarycore.manifest._shapes import CORS, GATEWAY, HTTP_MATCH, MIRROR
+from canarycore.manifest._shapes import HEADERS as HEADER_OPERATIONS
 
 GROUP = "flagger.app"
 API_VERSION = f"{GROUP}/v1beta1"
@@ -133,15 +135,7 @@ class AutoscalerReference:
 
 # the service section ------------------------------------------------------------------------------------------------
 
-HTTP_MATCH = (
-    *("authority", "gateways", "headers", "ignoreUriCase", "method", "name", "port", "queryParams", "scheme"),
-    *("sourceLabels", "sourceNamespace", "uri", "withoutHeaders"),
-)
-CORS = (
-    *("allowCredentials", "allowHeaders", "allowMethods", "allowOrigin", "allowOrigins", "exposeHeaders", "maxAge"),
-)
 TRAFFIC_POLICY = ("connectionPool", "loadBalancer", "outlierDetection", "portLevelSettings", "tls")
-PARENT = ("group", "kind", "name", "namespace", "port", "sectionName")
 
 
 @frozen(kw_only=True)
@@ -199,16 +193,16 @@ class Service:
     timeout: str = wire(DURATION)
     backend_timeout: str = wire(DURATION)
     gateways: tuple[str, ...] = wire(TEXTS)
-    gateway_refs: tuple[Json, ...] = wire(list_of(section("a Gateway API ParentReference", *PARENT)))
+    gateway_refs: tuple[Json, ...] = wire(list_of(GATEWAY))
     hosts: tuple[str, ...] = wire(TEXTS)
     delegation: bool = wire(BOOLEAN)
     traffic_policy: Json | None = wire(section("Istio's TrafficPolicy", *TRAFFIC_POLICY))
-    match: tuple[Json, ...] = wire(list_of(section("Istio's HTTPMatchRequest", *HTTP_MATCH)))
+    match: tuple[Json, ...] = wire(list_of(HTTP_MATCH))
     rewrite: Rewrite | None = wire(object_of(Rewrite))
     retries: Retries | None = wire(object_of(Retries))
-    headers: Json | None = wire(section("Istio's Headers", "request", "response"))
-    mirror: tuple[Json, ...] = wire(list_of(section("a Gateway API HTTPRequestMirrorFilter", "backendRef")))
-    cors_policy: Json | None = wire(section("Istio's CorsPolicy", *CORS))
+    headers: Json | None = wire(HEADER_OPERATIONS)
+    mirror: tuple[Json, ...] = wire(list_of(MIRROR))
+    cors_policy: Json | None = wire(CORS)
     mesh_name: str = wire(TEXT)
     backends: tuple[str, ...] = wire(TEXTS)
     apex: CustomMetadata | None = wire(object_of(CustomMetadata))

@@ -17,6 +17,7 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import CONFIG_MAP, SECRET
 from canarycore_kubernetes.names import KEPT_FOR, SUFFIX, annotation, canaries_of, owners, primary_of, with_prefix
+from canarycore_runtime.foreign import get_items, get_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -67,14 +68,14 @@ class ConfigSpot:
 
 def config_spots(spec: Json) -> Iterator[ConfigSpot]:
     """Every place in a pod spec where a ConfigMap or a Secret is named."""
-    for volume in spec.get("volumes") or ():
+    for volume in get_items(spec, "volumes"):
         yield from _named(volume, _VOLUME)
-        for source in (volume.get("projected") or {}).get("sources") or ():
+        for source in get_items(volume, "projected", "sources"):
             yield from _named(source, _PROJECTED)
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        for variable in container.get("env") or ():
-            yield from _named(variable.get("valueFrom") or {}, _VARIABLE)
-        for source in container.get("envFrom") or ():
+    for container in (*get_items(spec, "containers"), *get_items(spec, "initContainers")):
+        for variable in get_items(container, "env"):
+            yield from _named(get_mapping(variable, "valueFrom"), _VARIABLE)
+        for source in get_items(container, "envFrom"):
             yield from _named(source, _VARIABLES)
 
 
@@ -87,7 +88,7 @@ _VARIABLES = {"configMapRef": (CONFIG_MAP, "name"), "secretRef": (SECRET, "name"
 def _named(source: Json, where: Mapping[str, tuple[Kind, str]]) -> Iterator[ConfigSpot]:
     for part, (kind, key) in where.items():
         holder = source.get(part)
-        if isinstance(holder, dict) and holder.get(key):
+        if isinstance(holder, dict) and isinstance(holder.get(key), str) and holder[key]:
             yield ConfigSpot(kind, holder, key)
 
 
@@ -140,7 +141,7 @@ def _checksum(data: object) -> str:
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 CONFIGS: dict[Kind, View[ConfigFacts]] = {
@@ -186,7 +187,7 @@ def kept_name(name: str, checksum: str) -> str:
 def overwritten(found: Json, copy: Json) -> Json:
     """The primary's config `found`, holding and owned as `copy` is; labels of others stay."""
     metadata = found["metadata"] | {"ownerReferences": copy["metadata"]["ownerReferences"]}
-    metadata["labels"] = found["metadata"].get("labels", {}) | copy["metadata"]["labels"]
+    metadata["labels"] = get_mapping(found, "metadata", "labels") | copy["metadata"]["labels"]
     return given_back(found, copy) | {"metadata": metadata}
 
 

@@ -7,7 +7,6 @@ rollout: that is its being scaled up. Revisions bear names, so ours are theirs; 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -20,6 +19,7 @@ from canarycore_kubernetes.means import Target, running
 from canarycore_kubernetes.names import KEPT, annotation, listed
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import locked
+from canarycore_runtime.foreign import get_items, get_text, get_time
 from canarycore_runtime.mesh import Kind
 from canarycore_runtime.ports import Workloads
 
@@ -46,10 +46,10 @@ class RevisionFacts:
 
 def revision_facts(body: Json, _: RevisionFacts | None = None) -> RevisionFacts:
     """The projection of a Knative Revision."""
-    conditions = {one["type"]: one for one in (body.get("status") or {}).get("conditions") or ()}
+    conditions = {get_text(one, "type"): one for one in get_items(body, "status", "conditions")}
     condition = conditions.get("Ready", {})
-    ready, changed = condition.get("status") == "True", condition.get("lastTransitionTime")
-    return RevisionFacts(ready, None if ready or not changed else datetime.fromisoformat(changed).timestamp())
+    ready = get_text(condition, "status") == "True"
+    return RevisionFacts(ready, None if ready else get_time(condition, "lastTransitionTime"))
 
 
 REVISIONS = View(kind=KNATIVE_REVISION, project=revision_facts)
@@ -148,4 +148,4 @@ class KnativeTarget(Target):
 
 def _newest(service: Json) -> str:
     """The Revision that Knative made of the template."""
-    return str((service.get("status") or {}).get("latestCreatedRevisionName", ""))
+    return get_text(service, "status", "latestCreatedRevisionName")

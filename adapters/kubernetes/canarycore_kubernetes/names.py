@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore_kubernetes.kinds import CANARY
+from canarycore_runtime.foreign import get_items, get_text, get_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from canarycore_runtime.mesh import Json
 
@@ -37,7 +38,7 @@ def primary_of(name: str) -> str:
 
 def annotation(body: Json, key: str) -> str:
     """An annotation of an object; empty if it has none."""
-    return str((body["metadata"].get("annotations") or {}).get(key, ""))
+    return get_text(body, "metadata", "annotations", key)
 
 
 def listed(body: Json, key: str) -> tuple[str, ...]:
@@ -45,12 +46,12 @@ def listed(body: Json, key: str) -> tuple[str, ...]:
     return tuple(filter(None, annotation(body, key).split(",")))
 
 
-def own(mapping: Mapping[str, str] | None) -> dict[str, str]:
+def own(mapping: object) -> dict[str, str]:
     """Labels or annotations without those of GitOps tools."""
-    return {key: value for key, value in (mapping or {}).items() if TOOLKIT not in key}
+    return {key: value for key, value in get_texts(mapping).items() if TOOLKIT not in key}
 
 
-def with_prefix(mapping: Mapping[str, str] | None, prefixes: Collection[str]) -> dict[str, str]:
+def with_prefix(mapping: object, prefixes: Collection[str]) -> dict[str, str]:
     """The labels that the controller was told to copy; the prefix `*` stands for all."""
     return {key: value for key, value in own(mapping).items() if has_prefix(key, prefixes)}
 
@@ -74,18 +75,24 @@ def owner_reference(canary: str, uid: str) -> Json:
 
 def owners(owner: Json, found: Json | None) -> list[Json]:
     """The owner, and whoever else owns what was found; only one may be the controller."""
-    others = [] if found is None else found["metadata"].get("ownerReferences") or []
+    others = get_items(found, "metadata", "ownerReferences")
     return [owner, *({**other, "controller": False} for other in others if not _is_same(other, owner))]
 
 
 def _is_same(one: Json, other: Json) -> bool:
-    return bool(one["kind"] == other["kind"] and one["name"] == other["name"])
+    return all(get_text(one, part) == get_text(other, part) for part in ("kind", "name"))
+
+
+def is_of_canary(reference: Json) -> bool:
+    """Whether an owner reference names a Canary."""
+    version = get_text(reference, "apiVersion")
+    return get_text(reference, "kind") == CANARY.kind and version.startswith(f"{CANARY.group}/")
 
 
 def canaries_of(body: Json) -> tuple[str, ...]:
     """The names of the Canaries that an object belongs to."""
     return tuple(
-        reference["name"]
-        for reference in body["metadata"].get("ownerReferences") or ()
-        if reference["kind"] == CANARY.kind and reference["apiVersion"].startswith(f"{CANARY.group}/")
+        get_text(reference, "name")
+        for reference in get_items(body, "metadata", "ownerReferences")
+        if is_of_canary(reference)
     )

@@ -23,6 +23,7 @@ from attrs import field, frozen
 
 from canarycore_kubernetes.configs import config_spots, used
 from canarycore_kubernetes.names import SUFFIX, TOOLKIT
+from canarycore_runtime.foreign import get_items, get_list, get_mapping, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,15 +55,15 @@ def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", t
     changes the values. tracked: whether configs belong to the revision; else their names are text as any other.
     """
     written = without_defaults(template)
-    metadata, spec = written.get("metadata", {}), written.get("spec", {})
-    spec.get("nodeSelector", {}).pop(SCALED_TO_ZERO, None)
-    annotations = metadata.get("annotations", {})
+    metadata, spec = get_mapping(written, "metadata"), get_mapping(written, "spec")
+    get_mapping(spec, "nodeSelector").pop(SCALED_TO_ZERO, None)
+    annotations, pod_labels = get_mapping(metadata, "annotations"), get_mapping(metadata, "labels")
     for key in [key for key in annotations if key == FLAGGER_ID or TOOLKIT in key]:
         del annotations[key]
-    for key in [key for key in metadata.get("labels", {}) if TOOLKIT in key]:
-        del metadata["labels"][key]
+    for key in [key for key in pod_labels if TOOLKIT in key]:
+        del pod_labels[key]
     if name.endswith(SUFFIX):
-        _take_back(metadata.get("labels", {}), spec, set(labels), name)
+        _take_back(pod_labels, spec, set(labels), name)
     configs = used(config_spots(spec)) if tracked else ()
     numbers = {(use.kind, use.name): number for number, use in enumerate(configs)}
     for spot in tuple(config_spots(spec)) if tracked else ():
@@ -106,7 +107,7 @@ def digest(value: object) -> str:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_LENGTH]
 
 
 # ------------------------------------------------------------------------------------------------- what a copy changed
@@ -122,24 +123,24 @@ def _take_back(pod_labels: Json, spec: Json, labels: set[str], name: str) -> Non
 
 def pod_selectors(spec: Json) -> Iterable[Json]:
     """The label selectors of topology spread and pod anti-affinity: which pods the pods of this spec keep away from."""
-    for constraint in spec.get("topologySpreadConstraints") or ():
-        yield constraint.get("labelSelector") or {}
-    apart = (spec.get("affinity") or {}).get("podAntiAffinity") or {}
-    for weighted in apart.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
-        yield (weighted.get("podAffinityTerm") or {}).get("labelSelector") or {}
-    for term in apart.get("requiredDuringSchedulingIgnoredDuringExecution") or ():
-        yield term.get("labelSelector") or {}
+    for constraint in get_items(spec, "topologySpreadConstraints"):
+        yield get_mapping(constraint, "labelSelector")
+    apart = get_mapping(spec, "affinity", "podAntiAffinity")
+    for weighted in get_items(apart, "preferredDuringSchedulingIgnoredDuringExecution"):
+        yield get_mapping(weighted, "podAffinityTerm", "labelSelector")
+    for term in get_items(apart, "requiredDuringSchedulingIgnoredDuringExecution"):
+        yield get_mapping(term, "labelSelector")
 
 
 def rename_in_selector(selector: Json, labels: Iterable[str], old: str, new: str) -> None:
     """Where a selector asks for pods called `old` by one of `labels`, let it ask for `new`."""
-    matched = selector.get("matchLabels") or {}
+    matched = get_mapping(selector, "matchLabels")
     for label in labels:
         if matched.get(label) == old:
             matched[label] = new
-    for expression in selector.get("matchExpressions") or ():
-        values = expression.get("values") or []
-        if expression.get("key") in labels and old in values:
+    for expression in get_items(selector, "matchExpressions"):
+        values = get_list(expression, "values")
+        if get_text(expression, "key") in labels and old in values:
             values[values.index(old)] = new
 
 

@@ -16,6 +16,7 @@ from attrs import frozen
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import HPA, SCALED_OBJECT
 from canarycore_kubernetes.names import annotation, own, primary_of
+from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +45,12 @@ class ScalerFacts:
 
 
 def _hpa_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
-    return ScalerFacts(minimum=body["spec"].get("minReplicas") or 1)
+    return ScalerFacts(minimum=get_integer(body, "spec", "minReplicas") or 1)
 
 
 def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
     return ScalerFacts(
-        minimum=body["spec"].get("minReplicaCount") or 1,
+        minimum=get_integer(body, "spec", "minReplicaCount") or 1,
         paused=annotation(body, PAUSED) == "0",
     )
 
@@ -75,9 +76,10 @@ def primary_scaler(scaler: Json, canary: Canary, owner: Json) -> Json:
             "labels": own(metadata.get("labels")),
             "ownerReferences": [owner],
         },
-        "spec": deepcopy(scaler["spec"]),
+        "spec": deepcopy(get_mapping(scaler, "spec")),
     }
-    copy["spec"]["scaleTargetRef"] = {**copy["spec"]["scaleTargetRef"], "name": primary_of(canary.spec.target_ref.name)}
+    scaled = get_mapping(scaler, "spec", "scaleTargetRef")
+    copy["spec"]["scaleTargetRef"] = {**scaled, "name": primary_of(canary.spec.target_ref.name)}
     _COMPLETE[scaler["kind"]](copy, scaler, canary)
     return copy
 
@@ -96,10 +98,11 @@ def _complete_scaled_object(copy: Json, scaler: Json, canary: Canary) -> None:
     copy["metadata"]["annotations"] = {key: text for key, text in annotations.items() if key != PAUSED}
     spec = copy["spec"]
     _limit(spec, canary, "minReplicaCount", "maxReplicaCount")
-    hpa = spec.setdefault("advanced", {}).setdefault("horizontalPodAutoscalerConfig", {})
-    if hpa.get("name"):
+    advanced = spec["advanced"] = get_mapping(spec, "advanced")
+    hpa = advanced["horizontalPodAutoscalerConfig"] = get_mapping(advanced, "horizontalPodAutoscalerConfig")
+    if get_text(hpa, "name"):
         hpa["name"] = primary_of(hpa["name"])
-    for trigger in spec.get("triggers") or ():
+    for trigger in get_items(spec, "triggers"):
         _ask_about_primary(trigger, canary)
 
 
@@ -120,11 +123,11 @@ def _limit(spec: Json, canary: Canary, minimum: str, maximum: str) -> None:
 
 def _ask_about_primary(trigger: Json, canary: Canary) -> None:
     """Give a trigger the query that is meant for the primary, or else ask its own about the primary's name."""
-    reference, metadata = canary.spec.autoscaler_ref, trigger.get("metadata") or {}
+    reference, metadata = canary.spec.autoscaler_ref, get_mapping(trigger, "metadata")
     queries = dict(reference.primary_scaler_queries) if reference else {}
     if queries:
-        if trigger.get("name") in queries:
+        if get_text(trigger, "name") in queries:
             trigger["metadata"] = metadata | {"query": queries[trigger["name"]]}
-    elif "query" in metadata:
+    elif get_text(metadata, "query"):
         target = canary.spec.target_ref.name
         metadata["query"] = re.sub(f"{re.escape(target)}(-canary)?", primary_of(target), metadata["query"])

@@ -19,6 +19,7 @@ from canarycore_kubernetes.means import Target, running
 from canarycore_kubernetes.names import KEPT, REVISION, annotation, listed, own
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.revision import digest
+from canarycore_runtime.foreign import get_items, get_mapping
 from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import Workloads
 
@@ -52,11 +53,11 @@ def service_copy(target: Json, name: str, owner: Json, *, distribution: str = ""
 
 def service_spec(service: Json, *, distribution: str = "") -> Json:
     """What somebody wrote of a Service, rather than the API server gave out."""
-    spec: Json = deepcopy(service["spec"])
+    spec: Json = deepcopy(get_mapping(service, "spec"))
     headless = spec.get("clusterIP") == HEADLESS
     for field in _ASSIGNED:
         spec.pop(field, None)
-    for port in spec.get("ports") or ():
+    for port in get_items(spec, "ports"):
         port.pop("nodePort", None)
     if headless:
         spec["clusterIP"] = HEADLESS
@@ -65,11 +66,11 @@ def service_spec(service: Json, *, distribution: str = "") -> Json:
 
 def like(found: Json, copy: Json, marks: Json) -> Json:
     """The copy `found`, saying what `copy` does, with these annotations; what others put on it stays."""
-    metadata, spec = found["metadata"], copy["spec"]
-    if _EXTERNAL not in {spec.get("type"), found["spec"].get("type")}:
-        spec = {field: found["spec"][field] for field in _ASSIGNED if field in found["spec"]} | spec
-    annotations = metadata.get("annotations", {}) | copy["metadata"]["annotations"] | marks
-    labels = metadata.get("labels", {}) | copy["metadata"]["labels"]
+    metadata, spec, before = found["metadata"], copy["spec"], get_mapping(found, "spec")
+    if _EXTERNAL not in (spec.get("type"), before.get("type")):
+        spec = {field: before[field] for field in _ASSIGNED if field in before} | spec
+    annotations = get_mapping(metadata, "annotations") | copy["metadata"]["annotations"] | marks
+    labels = get_mapping(metadata, "labels") | copy["metadata"]["labels"]
     return found | {"metadata": metadata | {"labels": labels, "annotations": annotations}, "spec": spec}
 
 

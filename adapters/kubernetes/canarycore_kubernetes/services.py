@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore_kubernetes.kinds import SERVICE
+from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_texts
 from canarycore_runtime.mesh import SWITCHED_OFF
 
 if TYPE_CHECKING:
@@ -45,12 +46,13 @@ def only_selector(service: Json) -> Json:
 
 def fitted(service: Json, found: Json, asked: Asked) -> Json:
     """The Service as it can be written over what is there, with what others decide as they have decided."""
-    there = {name: found["spec"][name] for name in _AT_CREATION if name in found["spec"]}
+    before = get_mapping(found, "spec")
+    there = {name: before[name] for name in _AT_CREATION if name in before}
     spec = {name: there.get(name, value) for name, value in service["spec"].items()}
-    spec["ports"] = _over(spec["ports"], found["spec"].get("ports") or [])
+    spec["ports"] = _over(spec["ports"], get_items(before, "ports"))
     unmanaged, metadata = asked.service.get("unmanagedMetadata", {}), dict(service["metadata"])
     for section in ("labels", "annotations"):
-        theirs = found["metadata"].get(section) or {}
+        theirs = get_texts(found, "metadata", section)
         metadata[section] = {
             name: theirs.get(name, text) if name in unmanaged.get(section, ()) else text
             for name, text in metadata[section].items()
@@ -104,7 +106,7 @@ def _discovered(asked: Asked, ports: Iterable[Port]) -> Iterator[Json]:
 
 def _over(ports: list[Json], found: list[Json]) -> list[Json]:
     """The ports as they are wanted, with what the API server or somebody else gave to those that are there."""
-    places = {port["port"]: place for place, port in enumerate(found)}
-    given = {port["port"]: {key: port[key] for key in ("nodePort",) if key in port} for port in found}
+    places = {get_integer(port, "port"): place for place, port in enumerate(found)}
+    given = {get_integer(port, "port"): {key: port[key] for key in ("nodePort",) if key in port} for port in found}
     ordered = sorted(ports, key=lambda port: places.get(port["port"], len(found)))
     return [port | given.get(port["port"], {}) for port in ordered]

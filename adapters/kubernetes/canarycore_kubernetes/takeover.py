@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from canarycore_kubernetes.kinds import CANARY
+from canarycore_kubernetes.names import is_of_canary
+from canarycore_runtime.foreign import get_items, get_mapping, get_text, get_texts, parse_json
 from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
 
 if TYPE_CHECKING:
@@ -41,16 +42,13 @@ class Owner:
 
     def made(self, body: Json) -> bool:
         """Whether an object was made for this Canary, by us or by Flagger."""
-        metadata = body["metadata"]
-        annotations = metadata.get("annotations") or {}
+        annotations = get_texts(body, "metadata", "annotations")
         if self.reference is None:
             by_flagger = NOTE not in annotations and SWITCHED_OFF.items() <= annotations.items()
             return by_flagger if MADE_FOR not in annotations else annotations[MADE_FOR] == self._key
         return any(
-            reference["kind"] == CANARY.kind
-            and reference["name"] == self.name
-            and reference["apiVersion"].startswith(f"{CANARY.group}/")
-            for reference in metadata.get("ownerReferences") or ()
+            is_of_canary(reference) and get_text(reference, "name") == self.name
+            for reference in get_items(body, "metadata", "ownerReferences")
         )
 
     def mark(self, rendered: Json) -> Json:
@@ -89,18 +87,16 @@ def given_back(found: Packed, rendered: Json) -> Json:
     ours = [path for path in found.owned if _covers(rendered, path)]
     result = _without(body, [*ours, ("metadata", "annotations", NOTE)])
     replaced = {name: value for name, value in original.items() if name in rendered["spec"]}
-    result["spec"] = {**result.get("spec", {}), **replaced}
+    result["spec"] = {**get_mapping(result, "spec"), **replaced}
     return result
 
 
 def original_spec(body: Json) -> Json:
     """What the owner of an object that was taken over had written, as far as it is known."""
-    annotations = body["metadata"].get("annotations") or {}
+    annotations = get_texts(body, "metadata", "annotations")
     if LAST_APPLIED in annotations:
-        spec: Json = json.loads(annotations[LAST_APPLIED]).get("spec", {})
-        return spec
-    noted: Json = json.loads(annotations.get(NOTE, "{}"))
-    return noted
+        return get_mapping(parse_json(annotations[LAST_APPLIED]), "spec")
+    return get_mapping(parse_json(annotations.get(NOTE, "")))
 
 
 # ---------------------------------------------------------------------------------------------------------- details
@@ -108,7 +104,7 @@ def original_spec(body: Json) -> Json:
 
 def _note(body: Json, rendered: Json) -> str:
     """What is to be noted of what is replaced now; "" where nothing is, or where it is known."""
-    annotations, spec = body["metadata"].get("annotations") or {}, body.get("spec", {})
+    annotations, spec = get_texts(body, "metadata", "annotations"), get_mapping(body, "spec")
     replaced = {name: spec[name] for name in rendered["spec"] if name in spec}
     known = LAST_APPLIED in annotations or NOTE in annotations
     return json.dumps(replaced, separators=(",", ":"), sort_keys=True) if replaced and not known else ""
@@ -118,7 +114,7 @@ def _beside_the_owner(rendered: Json, body: Json) -> Json:
     """Of labels and annotations, what the owner of the object has not given himself."""
     metadata = dict(rendered["metadata"])
     for name in ("labels", "annotations"):
-        own = body["metadata"].get(name) or {}
+        own = get_mapping(body, "metadata", name)
         ours = metadata.get(name, {})
         metadata[name] = {key: value for key, value in ours.items() if key not in own or key in SWITCHED_OFF}
     return rendered | {"metadata": {name: value for name, value in metadata.items() if value != {}}}

@@ -7,7 +7,6 @@ facts = (await cluster.cache(views[DEPLOYMENT]).ready()).look("default", "podinf
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from canarycore_kubernetes.copies import SELECTOR_LABELS
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
+from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_text, get_texts, get_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -108,8 +108,8 @@ def pod_facts(reading: Reading, body: Json, before: PodFacts | None = None) -> P
 
 
 def _written(reading: Reading, body: Json) -> Written:
-    metadata, template = body["metadata"], body["spec"]["template"]
-    matched = body["spec"].get("selector", {}).get("matchLabels") or {}
+    metadata, template = body["metadata"], get_mapping(body, "spec", "template")
+    matched = get_texts(body, "spec", "selector", "matchLabels")
     label = next((label for label in reading.labels if label in matched), "")
     reduced = fingerprint(template, labels=reading.labels, name=metadata["name"], tracked=reading.tracked)
     return Written(
@@ -118,7 +118,7 @@ def _written(reading: Reading, body: Json) -> Written:
         shape=reduced.shape,
         configs=reduced.configs,
         label=(label, matched.get(label, "")),
-        ports=tuple(_ports(template["spec"])),
+        ports=tuple(_ports(template)),
     )
 
 
@@ -126,11 +126,13 @@ PROXIES = ("istio-proxy", "envoy")
 """Containers that a mesh has put beside the owner's."""
 
 
-def _ports(spec: Json) -> Iterator[Port]:
-    for container in spec["containers"]:
-        if container["name"] not in PROXIES:
-            for position, port in enumerate(container.get("ports") or ()):
-                yield Port(port.get("name") or f"tcp-{container['name']}-{position}", port["containerPort"])
+def _ports(template: Json) -> Iterator[Port]:
+    for container in get_items(template, "spec", "containers"):
+        name = get_text(container, "name")
+        for position, port in enumerate(get_items(container, "ports")):
+            number = get_integer(port, "containerPort")
+            if number is not None and name not in PROXIES:
+                yield Port(get_text(port, "name") or f"tcp-{name}-{position}", number)
 
 
 # ----------------------------------------------------------------------------------------------------- how its pods are
@@ -139,17 +141,18 @@ def _ports(spec: Json) -> Iterator[Port]:
 def _deployment(body: Json) -> dict[str, Any]:
     """Counts and trouble. Until the Deployment's controller has seen a change, no pod is known to be of it."""
     status, seen = _status(body)
-    desired = body["spec"].get("replicas", 1)
-    conditions = {one["type"]: one for one in status.get("conditions") or ()} if seen and desired else {}
+    replicas = get_integer(body, "spec", "replicas")
+    desired = 1 if replicas is None else replicas
+    conditions = {get_text(one, "type"): one for one in get_items(status, "conditions")} if seen and desired else {}
     available, progressing = conditions.get("Available", {}), conditions.get("Progressing", {})
     lacks = available.get("status") == "False" and available.get("reason") == "MinimumReplicasUnavailable"
     late = progressing.get("reason") == "ProgressDeadlineExceeded"
     return {
         "desired": desired,
-        "updated": status.get("updatedReplicas", 0) if seen else 0,
-        "ready": status.get("availableReplicas", 0),
-        "total": status.get("replicas", 0),
-        "unready_since": _seconds(available["lastUpdateTime"]) if lacks else None,
+        "updated": _count(status, "updatedReplicas") if seen else 0,
+        "ready": _count(status, "availableReplicas"),
+        "total": _count(status, "replicas"),
+        "unready_since": get_time(available, "lastUpdateTime") if lacks else None,
         "stuck": f'deployment "{body["metadata"]["name"]}" exceeded its progress deadline' if late else "",
     }
 
@@ -157,12 +160,12 @@ def _deployment(body: Json) -> dict[str, Any]:
 def _daemon_set(body: Json) -> dict[str, Any]:
     """Counts. One that may run somewhere is wanted on one node at least, or nothing at all would count as ready."""
     status, seen = _status(body)
-    at_zero = SCALED_TO_ZERO in (body["spec"]["template"]["spec"].get("nodeSelector") or {})
+    at_zero = SCALED_TO_ZERO in get_mapping(body, "spec", "template", "spec", "nodeSelector")
     return {
-        "desired": 0 if at_zero else max(1, status.get("desiredNumberScheduled", 0)),
-        "updated": status.get("updatedNumberScheduled", 0) if seen else 0,
-        "ready": status.get("numberAvailable", 0),
-        "total": status.get("currentNumberScheduled", 0) + status.get("numberMisscheduled", 0),
+        "desired": 0 if at_zero else max(1, _count(status, "desiredNumberScheduled")),
+        "updated": _count(status, "updatedNumberScheduled") if seen else 0,
+        "ready": _count(status, "numberAvailable"),
+        "total": _count(status, "currentNumberScheduled") + _count(status, "numberMisscheduled"),
     }
 
 
@@ -174,8 +177,13 @@ _COUNTS: dict[str, Callable[[Json], dict[str, Any]]] = {
 
 def _status(body: Json) -> tuple[Json, bool]:
     """The status, and whether it is about what the owner wrote last."""
-    status = body.get("status") or {}
-    return status, body["metadata"].get("generation", 0) <= status.get("observedGeneration", 0)
+    status = get_mapping(body, "status")
+    return status, _count(body, "metadata", "generation") <= _count(status, "observedGeneration")
+
+
+def _count(body: Json, *path: str) -> int:
+    """A number that a controller leaves out where it is 0."""
+    return get_integer(body, *path) or 0
 
 
 def _still_since(facts: PodFacts, before: PodFacts | None, clock: Callable[[], float]) -> float | None:
@@ -189,10 +197,6 @@ def _still_since(facts: PodFacts, before: PodFacts | None, clock: Callable[[], f
 
 def _counts(facts: PodFacts) -> tuple[int, ...]:
     return facts.written.generation, facts.desired, facts.updated, facts.ready, facts.total
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 # ------------------------------------------------------------------------------------------------- what they carry

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore_mesh._objects import needed, ref, refuse
+from canarycore_runtime.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_runtime.mesh import Kind
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def copied_spec(asked: Asked, found: Found, route: Callable[[list[Json]], list[J
 
     Raises Refused when the source is missing or has no path to the apex Service.
     """
-    spec = needed(asked, found, source(asked), WHERE)["spec"]
-    rules: list[Json] = spec.get("rules") or []
+    spec = get_mapping(needed(asked, found, source(asked), WHERE), "spec")
+    rules = get_list(spec, "rules")
     if not any(leads_to(path, asked.apex) for rule in rules for path in _paths(rule)):
         refuse(
             asked,
@@ -42,14 +43,14 @@ def copied_spec(asked: Asked, found: Found, route: Callable[[list[Json]], list[J
             "Add a rule whose backend is that Service.",
         )
     routed = [
-        {**rule, "http": {**rule["http"], "paths": route(_paths(rule))}} if _paths(rule) else rule for rule in rules
+        {**rule, "http": {**rule["http"], "paths": route(paths)}} if (paths := _paths(rule)) else rule for rule in rules
     ]
     return {**spec, "rules": routed}
 
 
 def leads_to(path: Json, service: str) -> bool:
     """Whether the backend of a path is that Service."""
-    return bool((path["backend"].get("service") or {}).get("name") == service)
+    return get_text(path, "backend", "service", "name") == service
 
 
 def led_to(path: Json, service: str) -> Json:
@@ -58,9 +59,8 @@ def led_to(path: Json, service: str) -> Json:
     return {**path, "backend": {**backend, "service": {**backend["service"], "name": service}}}
 
 
-def _paths(rule: Json) -> list[Json]:
-    paths: list[Json] = (rule.get("http") or {}).get("paths") or []
-    return paths
+def _paths(rule: object) -> list[Json]:
+    return get_items(rule, "http", "paths")
 
 
 def _name(asked: Asked) -> str:

@@ -8,10 +8,11 @@ from attrs import evolve
 
 from canarycore import Routes, Strategy
 from canarycore.errors import Refused
+from canarycore_runtime.foreign import get_text, get_texts, get_value, parse_percent
 from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from canarycore import Affinity
     from canarycore_runtime.mesh import Asked, Found, Json, Kind
@@ -55,13 +56,12 @@ def apex_metadata(asked: Asked, *, selectable: bool = True) -> Json:
 
 def copied_metadata(source: Json, *, without: str = "") -> Json:
     """A source's labels and annotations for its copy; annotations with `without` in their name are left out."""
-    metadata = source["metadata"]
     annotations = {
         name: value
-        for name, value in (metadata.get("annotations") or {}).items()
+        for name, value in get_texts(source, "metadata", "annotations").items()
         if name != LAST_APPLIED and not (without and without in name)
     }
-    return {"labels": metadata.get("labels"), "annotations": annotations}
+    return {"labels": get_texts(source, "metadata", "labels"), "annotations": annotations}
 
 
 def needed(asked: Asked, found: Found, wanted: Ref, where: str) -> Json:
@@ -147,16 +147,25 @@ def beside_matching(asked: Asked, routes: Routes) -> int:
     return 0 if among_matching(asked) else routes.weight
 
 
+def split_of(items: Iterable[object], *name: str, left_out: int = 0) -> Iterator[tuple[str, Any]]:
+    """Name and weight of each destination of a split.
+
+    items: the destinations as they were found. name: where each has its name. left_out: an absent weight.
+    """
+    for item in items:
+        weight = get_value(item, "weight")
+        yield get_text(item, *name), left_out if weight is None else weight
+
+
 def weight_of(parts: Iterable[tuple[str, Any]], primary: str, canary: str) -> int | None:
     """The canary's percent of a split; None where neither side is part of it, or where no percent is what stands there.
 
-    parts: name and weight of each destination; a weight that is left out is 0.
+    parts: name and weight of each destination; a canary that is left out has 0.
     """
     weights = dict(parts)
     if primary not in weights and canary not in weights:
         return None
-    weight = weights.get(canary) or 0
-    return int(weight) if str(weight).isdecimal() and int(weight) <= 100 else None
+    return parse_percent(weights.get(canary, 0))
 
 
 def routes_of(asked: Asked, weights: list[int | None]) -> Routes | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
-from canarycore_mesh._objects import copied_metadata, given, needed, ref, refuse, rendered, weight_of
+from canarycore_mesh._objects import copied_metadata, given, needed, ref, refuse, rendered, split_of, weight_of
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_runtime.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -44,14 +45,12 @@ class Apisix(Mesh):
             {**shared, "serviceName": asked.canary_service, "weight": routes.weight},
         ]
         rule = {"websocket": False, **rule, "priority": _BEFORE_ALL, "backends": backends}
-        spec = {**source["spec"], "http": [rule]}
+        spec = {**get_mapping(source, "spec"), "http": [rule]}
         return (rendered(asked, APISIX_ROUTE, _copy(asked).name, spec, copied_metadata(source)),)
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
-        route = found.get(_copy(asked))
-        rules = [] if route is None else route["spec"].get("http") or []
-        backends = rules[0].get("backends") or [] if rules else []
-        parts = ((part["serviceName"], part.get("weight", 0)) for part in backends)
+        rules = get_items(found.get(_copy(asked)), "spec", "http")
+        parts = split_of(get_list(rules[0], "backends") if rules else (), "serviceName")
         weight = weight_of(parts, asked.primary, asked.canary_service)
         return None if weight is None else Routes(weight=weight)
 
@@ -73,15 +72,15 @@ def _name(asked: Asked) -> str:
 
 def _rule(asked: Asked, source: Json) -> Json:
     """The rule that leads to the app, and to nothing else."""
-    rules = source["spec"].get("http") or []
+    rules = get_items(source, "spec", "http")
     rule = next((rule for rule in rules if asked.apex in _services(rule)), None)
     if rule is None:
         refuse(asked, f"no rule to the Service {asked.apex}", "one", WHERE, "Add a rule whose only backend it is.")
     if len(_services(rule)) > 1:
-        found = f"{len(_services(rule))} backends in the rule {rule['name']}"
+        found = f"{len(_services(rule))} backends in the rule {get_text(rule, 'name')}"
         refuse(asked, found, f"the Service {asked.apex} alone", WHERE, "Move the others to a rule of their own.")
     return dict(rule)
 
 
 def _services(rule: Json) -> list[str]:
-    return [backend["serviceName"] for backend in rule.get("backends") or ()]
+    return [get_text(backend, "serviceName") for backend in get_list(rule, "backends")]

@@ -19,6 +19,7 @@ from canarycore_mesh._objects import (
     rendered,
     routes_of,
     share,
+    split_of,
     weight_of,
 )
 from canarycore_mesh._queries import (
@@ -30,6 +31,7 @@ from canarycore_mesh._queries import (
     percentile_99,
     success_rate,
 )
+from canarycore_runtime.foreign import get_items, get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -77,11 +79,10 @@ class AppMesh(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         router = found.get(ref(VIRTUAL_ROUTER, asked, asked.apex))
-        if router is None:
-            return None
-        actions = (route.get("httpRoute", {}).get("action", {}) for route in router["spec"].get("routes") or ())
-        targets = [action.get("weightedTargets") or [] for action in actions]
-        parts = [[(_node_name(target), target.get("weight")) for target in several] for several in targets]
+        targets = (
+            get_list(route, "httpRoute", "action", "weightedTargets") for route in get_items(router, "spec", "routes")
+        )
+        parts = [split_of(several, "virtualNodeRef", "name") for several in targets]
         return routes_of(asked, [weight_of(several, asked.primary, asked.canary_service) for several in parts])
 
 
@@ -139,11 +140,6 @@ def _split(asked: Asked, weight: int) -> list[Json]:
 
 def _target(node: str, weight: int) -> Json:
     return {"virtualNodeRef": {"name": node}, "weight": weight}
-
-
-def _node_name(target: Json) -> str:
-    name: str = target.get("virtualNodeRef", {}).get("name", "")
-    return name
 
 
 def _port(asked: Asked) -> Json:

@@ -14,6 +14,7 @@ from canarycore_mesh._objects import (
     rendered,
     routes_of,
     share,
+    split_of,
     weight_of,
 )
 from canarycore_mesh.appmesh import (
@@ -24,6 +25,7 @@ from canarycore_mesh.appmesh import (
     protocol,
     retry_policy,
 )
+from canarycore_runtime.foreign import get_items, get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -62,11 +64,10 @@ class AppMeshV1Beta1(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         service = found.get(ref(VIRTUAL_SERVICE, asked, _called(asked, asked.apex)))
-        if service is None:
-            return None
-        actions = (route.get("http", {}).get("action", {}) for route in service["spec"].get("routes") or ())
-        targets = [action.get("weightedTargets") or [] for action in actions]
-        parts = [[(target["virtualNodeName"], target.get("weight")) for target in several] for several in targets]
+        targets = (
+            get_list(route, "http", "action", "weightedTargets") for route in get_items(service, "spec", "routes")
+        )
+        parts = [split_of(several, "virtualNodeName") for several in targets]
         return routes_of(asked, [weight_of(several, asked.primary, asked.canary_service) for several in parts])
 
 

@@ -14,9 +14,11 @@ from canarycore_mesh._objects import (
     rendered,
     routes_of,
     share,
+    split_of,
     weight_of,
 )
 from canarycore_mesh._queries import of_envoy
+from canarycore_runtime.foreign import get_items, get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -51,8 +53,7 @@ class Contour(Mesh):
         return (rendered(asked, HTTP_PROXY, asked.apex, spec, apex_metadata(asked)),)
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
-        proxy = found.get(ref(HTTP_PROXY, asked, asked.apex))
-        written = [] if proxy is None else proxy["spec"].get("routes") or []
+        written = get_items(found.get(ref(HTTP_PROXY, asked, asked.apex)), "spec", "routes")
         return routes_of(asked, [_weight(asked, route) for route in written])
 
 
@@ -100,5 +101,4 @@ def _retries(asked: Asked) -> Json | None:
 
 
 def _weight(asked: Asked, route: Json) -> int | None:
-    parts = ((part["name"], part.get("weight", 0)) for part in route.get("services") or ())
-    return weight_of(parts, asked.primary, asked.canary_service)
+    return weight_of(split_of(get_list(route, "services"), "name"), asked.primary, asked.canary_service)

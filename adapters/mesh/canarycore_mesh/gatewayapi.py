@@ -32,11 +32,13 @@ from canarycore_mesh._objects import (
     routes_of,
     set_cookie,
     share,
+    split_of,
     take_cookie,
     weight_of,
     with_cookies,
 )
 from canarycore_mesh.kubernetes import OF_THE_APP, SECONDS
+from canarycore_runtime.foreign import get_integer, get_items, get_list, get_text, get_value
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class GatewayApi(Mesh):
         route = found.get(ref(self.kind, asked, asked.apex))
         if route is None or not _accepted(route):
             return None
-        rules = route["spec"].get("rules") or []
+        rules = get_items(route, "spec", "rules")
         routes = with_cookies(asked, routes_of(asked, [_weight(asked, rule) for rule in rules]), _cookies(rules))
         return routes and evolve(routes, mirrored=any(_is_mirrored(asked, rule) for rule in rules))
 
@@ -269,29 +271,31 @@ def _accepted(route: Json) -> bool:
 
     A gateway that has never said anything is not waited for.
     """
-    generation, parents = route["metadata"].get("generation", 0), route["spec"].get("parentRefs") or []
+    generation, parents = get_integer(route, "metadata", "generation") or 0, get_list(route, "spec", "parentRefs")
     return not any(
-        condition["type"] == "Accepted"
-        and (condition["status"] != "True" or condition.get("observedGeneration", 0) < generation)
-        for status in route.get("status", {}).get("parents") or ()
-        if status["parentRef"] in parents
-        for condition in status.get("conditions") or ()
+        get_text(condition, "type") == "Accepted"
+        and (
+            get_text(condition, "status") != "True" or (get_integer(condition, "observedGeneration") or 0) < generation
+        )
+        for status in get_items(route, "status", "parents")
+        if get_value(status, "parentRef") in parents
+        for condition in get_items(status, "conditions")
     )
 
 
 def _weight(asked: Asked, rule: Json) -> int | None:
-    parts = ((part["name"], part.get("weight", 1)) for part in rule.get("backendRefs") or ())
+    parts = split_of(get_list(rule, "backendRefs"), "name", left_out=1)
     return weight_of(parts, asked.primary, asked.canary_service)
 
 
 def _is_mirrored(asked: Asked, rule: Json) -> bool:
-    mirrors = (one.get("requestMirror", {}) for one in rule.get("filters") or ())
-    return any(mirror.get("backendRef", {}).get("name") == asked.canary_service for mirror in mirrors)
+    names = (get_text(one, "requestMirror", "backendRef", "name") for one in get_items(rule, "filters"))
+    return asked.canary_service in names
 
 
 def _cookies(rules: list[Json]) -> Iterator[str]:
     """What the rules and their backends say in Set-Cookie headers."""
-    places = (*rules, *(part for rule in rules for part in rule.get("backendRefs") or ()))
-    filters = (one for place in places for one in place.get("filters") or ())
-    headers = (header for one in filters for header in one.get("responseHeaderModifier", {}).get("add") or ())
-    return (header["value"] for header in headers if header["name"] == SET_COOKIE)
+    places = (*rules, *(part for rule in rules for part in get_items(rule, "backendRefs")))
+    filters = (one for place in places for one in get_items(place, "filters"))
+    headers = (header for one in filters for header in get_items(one, "responseHeaderModifier", "add"))
+    return (get_text(header, "value") for header in headers if get_text(header, "name") == SET_COOKIE)

@@ -9,8 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes, Strategy
-from canarycore_mesh._objects import apex_metadata, given, known_headers, needed, ref, rendered, share, weight_of
+from canarycore_mesh._objects import (
+    apex_metadata,
+    given,
+    known_headers,
+    needed,
+    ref,
+    rendered,
+    share,
+    split_of,
+    weight_of,
+)
 from canarycore_mesh._queries import of_envoy
+from canarycore_runtime.foreign import get_items, get_list, get_mapping
 from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:
@@ -40,7 +51,7 @@ class Gloo(Mesh):
 
     def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
         wanted = _settings_from(asked)
-        source = needed(asked, found, wanted, "spec.upstreamRef")["spec"] if wanted else {}
+        source = get_mapping(needed(asked, found, wanted, "spec.upstreamRef"), "spec") if wanted else {}
         settings = {name: source[name] for name in _SETTINGS if source.get(name)}
         weight = share(routes)
         destinations = [
@@ -59,11 +70,9 @@ class Gloo(Mesh):
         )
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
-        table = found.get(ref(ROUTE_TABLE, asked, asked.apex))
-        written = [] if table is None else table["spec"].get("routes") or []
-        action = written[0].get("routeAction", {}) if written else {}
-        destinations = action.get("multi", {}).get("destinations") or []
-        parts = ((part["destination"]["upstream"]["name"], part.get("weight", 0)) for part in destinations)
+        written = get_items(found.get(ref(ROUTE_TABLE, asked, asked.apex)), "spec", "routes")
+        destinations = get_list(written[0], "routeAction", "multi", "destinations") if written else []
+        parts = split_of(destinations, "destination", "upstream", "name")
         weight = weight_of(parts, _upstream(asked, "primary"), _upstream(asked, "canary"))
         if weight is None:
             return None

@@ -32,12 +32,14 @@ from canarycore_mesh._objects import (
     routes_of,
     set_cookie,
     share,
+    split_of,
     take_cookie,
     tidy,
     weight_of,
     with_cookies,
 )
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_runtime.foreign import get_items, get_list, get_text
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -83,9 +85,7 @@ class Istio(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         virtual_service = found.get(ref(VIRTUAL_SERVICE, asked, asked.apex))
-        if virtual_service is None:
-            return None
-        rules = virtual_service["spec"].get("tcp" if _is_tcp(asked) else "http") or []
+        rules = get_items(virtual_service, "spec", "tcp" if _is_tcp(asked) else "http")
         routes = with_cookies(asked, routes_of(asked, [_weight(asked, rule) for rule in rules]), _cookies(rules))
         return routes and evolve(routes, mirrored=any("mirror" in rule for rule in rules))
 
@@ -223,14 +223,13 @@ def _adding(headers: Json, cookie: str) -> Json:
 
 
 def _weight(asked: Asked, rule: Json) -> int | None:
-    route = rule.get("route") or []
-    parts = ((part.get("destination", {}).get("host", ""), part.get("weight", 0)) for part in route)
+    parts = split_of(get_list(rule, "route"), "destination", "host")
     return weight_of(parts, asked.primary, asked.canary_service)
 
 
 def _cookies(rules: list[Json]) -> Iterator[str]:
     """What the rules and their destinations say in Set-Cookie headers."""
-    for place in (*rules, *(part for rule in rules for part in rule.get("route") or ())):
-        text = place.get("headers", {}).get("response", {}).get("add", {}).get(SET_COOKIE)
+    for place in (*rules, *(part for rule in rules for part in get_items(rule, "route"))):
+        text = get_text(place, "headers", "response", "add", SET_COOKIE)
         if text:
             yield text

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from canarycore import Routes
 from canarycore_mesh._objects import needed, ref, refuse, rendered
 from canarycore_mesh._queries import of_envoy
+from canarycore_runtime.foreign import get_items, get_text, parse_percent
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -46,15 +47,14 @@ class Knative(Mesh):
         return (rendered(asked, SERVICE, _target(asked).name, {"traffic": traffic}),)
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
-        service = found.get(_target(asked))
-        parts = {} if service is None else {_side(part): part for part in service["spec"].get("traffic") or ()}
-        weight = parts.get(True, {}).get("percent", 0)
-        return Routes(weight=weight) if parts.keys() == {True, False} and 0 <= weight <= 100 else None
+        parts = {_side(part): part for part in get_items(found.get(_target(asked)), "spec", "traffic")}
+        weight = parse_percent(parts.get(True, {}).get("percent", 0))
+        return Routes(weight=weight) if parts.keys() == {True, False} and weight is not None else None
 
     def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
         """The route is the newest revision: what is under test."""
-        status = found.get(_target(asked), {}).get("status", {})
-        return {**asked.words, "route": status.get("latestCreatedRevisionName", "")}
+        newest = get_text(found.get(_target(asked)), "status", "latestCreatedRevisionName")
+        return {**asked.words, "route": newest}
 
 
 def _target(asked: Asked) -> Ref:
@@ -62,8 +62,7 @@ def _target(asked: Asked) -> Ref:
 
 
 def _promoted(service: Json) -> str:
-    name: str = (service["metadata"].get("annotations") or {}).get(PROMOTED, "")
-    return name
+    return get_text(service, "metadata", "annotations", PROMOTED)
 
 
 def _side(part: Json) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
-from canarycore_mesh._objects import apex_metadata, ref, rendered, weight_of
+from canarycore_mesh._objects import apex_metadata, ref, rendered, split_of, weight_of
 from canarycore_mesh._queries import of_envoy
+from canarycore_runtime.foreign import get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ class Kuma(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         route = found.get(ref(TRAFFIC_ROUTE, asked, asked.apex))
-        split = [] if route is None else (route["spec"].get("conf") or {}).get("split") or []
-        parts = ((part.get("destination", {}).get(_SERVICE, ""), part.get("weight", 0)) for part in split)
+        parts = split_of(get_list(route, "spec", "conf", "split"), "destination", _SERVICE)
         sides = (_service(asked, name)[_SERVICE] for name in (asked.primary, asked.canary_service))
         weight = weight_of(parts, *sides)
         return None if weight is None else Routes(weight=weight)

@@ -11,6 +11,7 @@ from canarycore import Routes
 from canarycore_mesh._ingress import copied_spec, copy, leads_to, led_to, source
 from canarycore_mesh._objects import among_matching, copied_metadata, known_headers, refuse, rendered
 from canarycore_mesh._queries import built_in, mean, success_rate
+from canarycore_runtime.foreign import get_texts, parse_percent
 from canarycore_runtime.mesh import SWITCHED_OFF, Mesh
 
 if TYPE_CHECKING:
@@ -42,13 +43,12 @@ class Nginx(Mesh):
         return (rendered(asked, copy(asked).kind, copy(asked).name, spec, metadata),)
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
-        ingress = found.get(copy(asked))
-        annotations: Json = {} if ingress is None else ingress["metadata"].get("annotations") or {}
-        weight = annotations.get(_annotation(asked, "canary-weight"), "")
-        if not weight.isdecimal() or int(weight) > 100:
+        annotations = get_texts(found.get(copy(asked)), "metadata", "annotations")
+        weight = parse_percent(annotations.get(_annotation(asked, "canary-weight"), ""))
+        if weight is None:
             return None
         matched = any(_annotation(asked, name) in annotations for name in ("canary-by-header", "canary-by-cookie"))
-        return Routes(weight=int(weight), matched=matched)
+        return Routes(weight=weight, matched=matched)
 
 
 def _to_canary(asked: Asked, path: Json) -> Json:

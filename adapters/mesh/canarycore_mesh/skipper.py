@@ -14,6 +14,7 @@ from canarycore import Routes
 from canarycore_mesh._ingress import INGRESS, copied_spec, copy, leads_to, led_to, source
 from canarycore_mesh._objects import copied_metadata, rendered, weight_of
 from canarycore_mesh._queries import built_in
+from canarycore_runtime.foreign import get_text, parse_json
 from canarycore_runtime.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -56,12 +57,7 @@ class Skipper(Mesh):
         return (rendered(asked, INGRESS, copy(asked).name, spec, metadata),)
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
-        ingress = found.get(copy(asked))
-        text = "" if ingress is None else (ingress["metadata"].get("annotations") or {}).get(_WEIGHTS, "")
-        try:
-            weights = json.loads(text)
-        except ValueError:
-            return None
+        weights = parse_json(get_text(found.get(copy(asked)), "metadata", "annotations", _WEIGHTS))
         weight = weight_of(weights.items(), asked.primary, asked.canary_service) if isinstance(weights, dict) else None
         return None if weight is None else Routes(weight=weight)
 
@@ -82,8 +78,7 @@ def _off_or_first(asked: Asked, routes: Routes, found: Found) -> str:
     ingress = found.get(copy(asked))
     if routes.weight or ingress is None:
         return _FIRST
-    annotations = ingress["metadata"].get("annotations") or {}
-    first = str(annotations.get(_PREDICATE, "")).startswith(_FIRST)
+    first = get_text(ingress, "metadata", "annotations", _PREDICATE).startswith(_FIRST)
     return _FIRST if first and Skipper().routes(asked, found) == routes else _OFF
 
 

@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
-from canarycore_mesh._objects import ref, rendered, weight_of
+from canarycore_mesh._objects import ref, rendered, split_of, weight_of
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
 from canarycore_mesh.istio import Istio
+from canarycore_runtime.foreign import get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class _Smi(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         split = found.get(ref(self.kind, asked, asked.apex))
-        backends = [] if split is None else split["spec"].get("backends") or []
-        parts = ((part["service"], part.get("weight")) for part in backends)
+        parts = split_of(get_list(split, "spec", "backends"), "service")
         weight = weight_of(parts, asked.primary, asked.canary_service)
         return None if weight is None else Routes(weight=weight)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
-from canarycore_mesh._objects import apex_metadata, ref, rendered, weight_of
+from canarycore_mesh._objects import apex_metadata, ref, rendered, split_of, weight_of
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_runtime.foreign import get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class Traefik(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         service = found.get(ref(TRAEFIK_SERVICE, asked, asked.apex))
-        services = [] if service is None else (service["spec"].get("weighted") or {}).get("services") or []
-        parts = ((part["name"], part.get("weight", 1)) for part in services)
+        parts = split_of(get_list(service, "spec", "weighted", "services"), "name", left_out=1)
         weight = weight_of(parts, asked.primary, asked.canary_service)
         return None if weight is None else Routes(weight=weight)
 

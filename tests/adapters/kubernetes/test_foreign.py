@@ -1,0 +1,49 @@
+"""What caches keep of objects that anybody may have written: one of unknown form is held, and hides no other."""
+
+import pytest
+
+from canarycore_kubernetes.configs import CONFIGS
+from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.knative_target import REVISIONS
+from canarycore_kubernetes.scalers import SCALERS
+from canarycore_kubernetes.takeover import NOTE, original_spec
+from canarycore_kubernetes.targets import Reading, pod_views
+from canarycore_kubernetes.templates import PROVIDERS, TEMPLATES
+from canarycore_runtime.mesh import LAST_APPLIED
+from tests.adapters.mesh.test_foreign import with_one_wrong
+from tests.fuzz.samples import OBJECTS
+from tests.fuzz.targets import is_object
+
+PODS = pod_views(Reading())
+VIEWS = {
+    "Deployment": PODS[DEPLOYMENT],
+    "DaemonSet": PODS[DAEMON_SET],
+    **{kind.kind: view for kind, view in CONFIGS.items()},
+    **SCALERS,
+    "KnativeRevision": REVISIONS,
+    "MetricTemplate": TEMPLATES,
+    "AlertProvider": PROVIDERS,
+}
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_a_value_of_the_wrong_type_counts_as_absent(kind):
+    project = VIEWS[kind].project
+    before = project(OBJECTS[kind], None)
+    for body in with_one_wrong(OBJECTS[kind]):
+        if is_object(body) and body["kind"] == OBJECTS[kind]["kind"]:
+            assert project(body, None) is not None
+            assert project(body, before) is not None
+
+
+def test_counts_that_are_none_are_no_ready_pods():
+    body = OBJECTS["Deployment"] | {"status": {"availableReplicas": "2", "observedGeneration": 2, "conditions": [None]}}
+    facts = VIEWS["Deployment"].project(body, None)
+    assert (facts.ready, facts.unready_since) == (0, None)
+
+
+@pytest.mark.parametrize("key", [NOTE, LAST_APPLIED])
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "[" * 100_000, '{"spec": 5}'])
+def test_a_note_that_cannot_be_read_gives_nothing_back(key, text):
+    found = original_spec({"metadata": {"annotations": {key: text}}})
+    assert found in ({}, {"spec": 5})

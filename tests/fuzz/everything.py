@@ -1,0 +1,17 @@
+"""All targets, with the servers that they need."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.fuzz.targets import Target, functions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@contextmanager
+def opened(names: Sequence[str] = ()) -> Iterator[tuple[Target, ...]]:
+    """The targets whose names begin with one of these, or all; ready to be called."""
+    yield tuple(target for target in functions() if not names or target.name.startswith(tuple(names)))

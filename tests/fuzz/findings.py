@@ -1,0 +1,217 @@
+"""What a case showed: an exception that nobody documented, a slow call, memory that grew, an endless message.
+
+finding = judge(target, case, outcome)      None where all is well
+reduce(target, finding)                     the same finding with a smaller case
+save(finding, folder)                       a file; `python -m tests.fuzz --replay FILE` shows it again
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import signal
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve, field, frozen
+
+from tests.fuzz.mutation import smaller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fuzz.targets import Target
+
+ROOT = Path(__file__).parents[2]
+
+SLOW, STUCK = 1.0, 20.0
+"""Seconds of a call that is a finding, and after which a call is ended."""
+
+GROWN = 100.0
+"""MiB by which no call and no session may let the process grow."""
+
+LONGEST_MESSAGE = 100_000
+"""Characters of an error's message."""
+
+PATIENCE, TRIES = 4.0, 300
+"""Seconds and tries for the reduction of one case."""
+
+_ROWS = (("tests", "fuzz"),)
+"""Folders whose frames are the fuzzer's own."""
+
+
+class Overtime(BaseException):
+    """A call that was ended."""
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """How a call ended."""
+
+    seconds: float
+    """Time that the process worked on it."""
+    grown: float
+    """MiB by which its peak is above what the process held before."""
+    error: BaseException | None = field(default=None, eq=False)
+    """The exception that it raised."""
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One distinct thing that must not be. `signature`: two findings with the same are one."""
+
+    target: str
+    signature: str
+    about: str
+    case: Any = field(eq=False)
+    times: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        target = self.target.replace(" ", "-").replace(":", "-")
+        return f"{target}-{hashlib.sha256(self.signature.encode()).hexdigest()[:8]}.json"
+
+
+def run(target: Target, case: Any) -> Outcome:
+    """Call the target with the case. A call that was slow is repeated, as the machine may have been busy."""
+    outcome = _call(target, case)
+    for _ in range(2):
+        if outcome.seconds <= SLOW or isinstance(outcome.error, Overtime):
+            break
+        again = _call(target, case)
+        outcome = min(outcome, again, key=lambda one: one.seconds)
+    return outcome
+
+
+def judge(target: Target, case: Any, outcome: Outcome) -> Finding | None:
+    """What is wrong with the outcome; None where nothing is."""
+    error = outcome.error
+    if isinstance(error, Overtime):
+        return _finding(target, case, "endless", f"no end after {STUCK:g} s, in {place(error)}", place(error))
+    if error is not None and not isinstance(error, target.allowed):
+        about = f"{type(error).__name__} in {place(error)}: {_short(error)}"
+        return _finding(target, case, type(error).__name__, about, place(error))
+    if error is not None and len(str(error)) > LONGEST_MESSAGE:
+        about = f"{type(error).__name__} in {place(error)}: a message of {len(str(error)):,} characters"
+        return _finding(target, case, "long message", about, place(error))
+    if outcome.seconds > SLOW:
+        return _finding(target, case, "slow", f"{outcome.seconds:.1f} s", target.name)
+    if outcome.grown > GROWN:
+        return _finding(target, case, "memory", f"{outcome.grown:.0f} MiB more", target.name)
+    return None
+
+
+def place(error: BaseException) -> str:
+    """The innermost frame of the project in a traceback: `canarycore_mesh/istio.py:12 routes`."""
+    while isinstance(error, AssertionError) and error.__cause__ is not None:
+        error = error.__cause__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
+    if not frames:
+        return "no frame of the project"
+    last = frames[-1]
+    return f"{'/'.join(Path(last.filename).parts[-2:])}:{last.lineno} {last.name}"
+
+
+def reduce(target: Target, finding: Finding) -> Finding:
+    """The same finding with less in its case, as far as the patience goes."""
+    end, tries = time.monotonic() + PATIENCE, TRIES
+    reduced = True
+    while reduced:
+        reduced = False
+        for case in smaller(finding.case):
+            if time.monotonic() > end or tries <= 0:
+                return finding
+            tries -= 1
+            found = judge(target, case, _call(target, case))
+            if found is not None and found.signature == finding.signature:
+                finding, reduced = evolve(found, times=finding.times), True
+                break
+    return finding
+
+
+def save(finding: Finding, folder: Path) -> Path:
+    """Write the case down; returns its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / finding.name
+    content = {"target": finding.target, "found": finding.about, "case": finding.case}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def load(path: Path) -> tuple[str, Any]:
+    """The target's name and the case of a file."""
+    content = json.loads(path.read_text())
+    return content["target"], content["case"]
+
+
+# ------------------------------------------------------------------------------------------------------------ one call
+
+
+def _call(target: Target, case: Any) -> Outcome:
+    prepared = target.prepare(case)
+    before = _reset_peak()
+    error: BaseException | None = None
+    with _ending_after(STUCK):
+        started = time.process_time()
+        try:
+            target.call(prepared)
+        except (Exception, Overtime) as raised:  # noqa: BLE001 - each is judged
+            error = raised
+        seconds = time.process_time() - started
+    return Outcome(seconds=seconds, grown=_memory("VmHWM") - before, error=error)
+
+
+@contextmanager
+def _ending_after(seconds: float) -> Iterator[None]:
+    """Raise Overtime in the main thread when the time is over."""
+
+    def end(*_: object) -> None:
+        raise Overtime
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def resident() -> float:
+    """MiB that the process holds when what nobody needs is collected."""
+    gc.collect()
+    return _memory("VmRSS")
+
+
+def _reset_peak() -> float:
+    """Forget the peak; returns the MiB that the process holds now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
+def _memory(what: str) -> float:
+    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - thousands of times
+        return next(int(line.split()[1]) for line in status if line.startswith(what)) / 1024
+
+
+def _finding(target: Target, case: Any, kind: str, about: str, where: str) -> Finding:
+    file, _, rest = where.partition(":")
+    function = rest.partition(" ")[2]
+    return Finding(target=target.name, signature=f"{kind} {file} {function}", about=about, case=case)
+
+
+def _short(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except ValueError as unprintable:
+        text = str(unprintable)
+    return text if len(text) <= 160 else f"{text[:160]}…"
+
+
+def _is_ours(filename: str) -> bool:
+    return "canarycore" in filename and "site-packages" not in filename

@@ -1,0 +1,333 @@
+"""Whatever reads what others wrote, and how it may end.
+
+A target takes one case, which is a mutated sample, and returns a value or raises an error that is documented for it;
+any other exception is a finding. The targets here are functions; `servers` has those that answer over HTTP.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import field, frozen
+
+import canarycore
+from canarycore import Routes
+from canarycore.codec import from_data, from_json, to_data
+from canarycore.errors import ManifestError, Refused
+from canarycore.manifest import Canary, MetricTemplate, check_files, dump, parse, resolve
+from canarycore_kubernetes.configs import CONFIGS, config_facts
+from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.knative_target import REVISIONS
+from canarycore_kubernetes.packed import pack
+from canarycore_kubernetes.scalers import SCALERS, primary_scaler
+from canarycore_kubernetes.service_target import service_copy
+from canarycore_kubernetes.services import fitted, services
+from canarycore_kubernetes.targets import Reading, pod_views
+from canarycore_kubernetes.templates import PROVIDERS, TEMPLATES
+from canarycore_runtime.mesh import Asked
+from tests.adapters.mesh import meshes
+from tests.fuzz import samples
+from tests.fuzz.mutation import expand, mutate, to_text
+
+if TYPE_CHECKING:
+    from canarycore_runtime.mesh import Mesh
+
+Json = dict[str, Any]
+
+
+@frozen(kw_only=True)
+class Target:
+    """One entry into the code."""
+
+    name: str
+    """Its part of the code and what it reads: `mesh istio`."""
+    samples: Callable[[], tuple[Any, ...]]
+    """Cases in which nothing is wrong."""
+    call: Callable[[Any], object]
+    """Runs one case."""
+    prepare: Callable[[Any], Any] = expand
+    """Makes the input of `call` from a case; its time and memory do not count."""
+    allowed: tuple[type[Exception], ...] = ()
+    """The errors that are documented for it."""
+    within: str = ""
+    """The part of a sample that most mutations concern."""
+    weight: int = field(default=1)
+    """How often it is chosen, among the others."""
+
+    def draw(self, random: Random) -> Any:
+        """A mutated sample."""
+        return mutate(random, random.choice(self.samples()), within=self.within)
+
+
+def functions() -> Iterator[Target]:
+    """All targets that need no server."""
+    yield from _codecs()
+    yield from _manifests()
+    yield from _projections()
+    yield from _copies()
+    yield from map(_mesh, meshes.ENTRIES)
+
+
+# ------------------------------------------------------------------------------------------------------------ the codec
+
+
+def _codecs() -> Iterator[Target]:
+    for kind in _PUBLIC:
+        given = partial(_data, kind)
+        yield Target(
+            name=f"codec {kind.__name__}",
+            samples=given,
+            prepare=to_text,
+            call=partial(_read_text, kind),
+            allowed=(ValueError,),
+        )
+        yield Target(
+            name=f"codec data {kind.__name__}",
+            samples=given,
+            call=partial(_read_data, kind),
+            allowed=(ValueError,),
+        )
+
+
+_PUBLIC = tuple(
+    kind
+    for _, kind in inspect.getmembers(canarycore, inspect.isclass)
+    if kind.__name__ in {
+        "Rollout", "Status", "World", "Observation", "Ask", "Decision", "Plan", "Goal", "Known", "Inputs", "HookAnswer",
+        "MetricAnswer", "SourcesAnswer", "Notice", "Routes", "Workload", "Command", "Ladder", "Rung",
+    }
+)  # fmt: skip
+
+
+def _read_text(kind: type, text: str) -> object:
+    return from_json(text, kind)
+
+
+def _read_data(kind: type, data: object) -> object:
+    return from_data(data, kind)
+
+
+@cache
+def _data(kind: type) -> tuple[Any, ...]:
+    """Data of a kind: a rollout of each strategy, and of the others a value with every field."""
+    if kind is canarycore.Rollout:
+        policies = (samples.POLICY, *(trace.canary for trace in samples.traces()[:: samples.MOST]))
+        return tuple(to_data(resolve(samples.canary_of(policy))) for policy in policies)
+    return (to_data(_filled(kind)),)
+
+
+_PLAIN = {int: 1, float: 1.5, str: "a", bool: True, types.NoneType: None, Any: "a"}
+
+
+def _filled(kind: Any) -> Any:
+    """A value of a type with something in each field, as far as its validators let it."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if origin in {types.UnionType, typing.Union}:
+        return _filled(arguments[0])
+    if origin is tuple:
+        return tuple(_filled(argument) for argument in arguments if argument is not Ellipsis)
+    if origin is not None:
+        return {_filled(arguments[0]): _filled(arguments[1])}
+    if not attrs.has(kind):
+        return next(iter(kind))
+    filled = {one.name: _filled(one.type) for one in attrs.fields(kind) if one.init}
+    try:
+        return kind(**filled)
+    except ValueError:  # the fields do not go together: those without a default will do
+        bare = {one.name: filled[one.name] for one in attrs.fields(kind) if one.init and one.default is attrs.NOTHING}
+        return kind(**bare)
+
+
+# ---------------------------------------------------------------------------------------------------------- manifests
+
+
+def _manifests() -> Iterator[Target]:
+    given, errors = samples.manifests, (ManifestError,)
+    yield Target(name="manifest parse", samples=given, call=_resolve, allowed=errors, weight=6, within="spec")
+    yield Target(name="manifest yaml", samples=given, prepare=to_text, call=_lint, weight=3, within="spec")
+    yield Target(name="manifest lines", samples=_lines, prepare=_joined, call=_lint, weight=3)
+
+
+def _resolve(document: Any) -> object:
+    resource = parse(document)
+    dump(resource)
+    if not isinstance(resource, Canary):
+        return resource
+    templates = [found for found in map(parse, (samples.TEMPLATE,)) if isinstance(found, MetricTemplate)]
+    return resolve(resource, templates=templates)
+
+
+def _lint(text: str) -> object:
+    return check_files([("file.yaml", text)])
+
+
+@cache
+def _lines() -> tuple[Any, ...]:
+    paths = sorted(samples.MANIFESTS.rglob("*.yaml"))
+    texts = [path.read_text() for path in paths] + [to_text(samples.POLICY)]
+    return tuple(text.splitlines(keepends=True) for text in texts)
+
+
+def _joined(lines: Any) -> str:
+    pieces = lines if isinstance(lines, list) else [lines]
+    return "".join(piece if isinstance(piece, str) else _piece(piece) for piece in pieces)
+
+
+def _piece(piece: Any) -> str:
+    value = expand(piece) if isinstance(piece, dict) and "$text" in piece else None
+    return value if isinstance(value, str) else to_text(piece)
+
+
+# -------------------------------------------------------------------------------------------------- what caches keep
+
+
+def _projections() -> Iterator[Target]:
+    pods = pod_views(Reading())
+    views = {
+        "Deployment": pods[DEPLOYMENT].project,
+        "DaemonSet": pods[DAEMON_SET].project,
+        **{kind.kind: view.project for kind, view in CONFIGS.items()},
+        **{kind: view.project for kind, view in SCALERS.items()},
+        "KnativeRevision": REVISIONS.project,
+        "MetricTemplate": TEMPLATES.project,
+        "AlertProvider": PROVIDERS.project,
+        "Service": partial(pack, ("canarycore",), False),
+        "KnativeService": partial(pack, ("canarycore",), True),
+    }
+    for kind, project in views.items():
+        given = partial(_one, kind)
+        yield Target(
+            name=f"cache {kind}", samples=given, call=partial(_projected, kind, project), within="spec", weight=2
+        )
+    yield Target(name="cache Canary", samples=partial(_one, "Canary"), call=_hold, weight=4)
+
+
+def _one(kind: str) -> tuple[Any, ...]:
+    return (samples.OBJECTS[kind],)
+
+
+def _projected(kind: str, project: Callable[[Any, Any], Any], body: Any) -> object:
+    """What is held, when the object comes for the first time and once more."""
+    if not is_object(body) or body["kind"] != samples.OBJECTS[kind]["kind"]:
+        return None
+    return project(body, project(body, None))
+
+
+def _hold(body: Any) -> object:
+    from tests.fuzz.plane import projection
+
+    return _projected("Canary", projection(), body)
+
+
+def is_object(body: Any) -> bool:
+    """Whether an API server could have this: it knows the kinds, and the metadata of all kinds."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    if not isinstance(metadata, dict) or body.get("kind") not in _KINDS:
+        return False
+    texts = all(isinstance(metadata.get(name), str) for name in ("name", "uid", "resourceVersion"))
+    return texts and metadata["resourceVersion"].isdecimal() and isinstance(metadata.get("namespace", ""), str)
+
+
+_KINDS = tuple(body["kind"] for body in samples.OBJECTS.values())
+
+
+# -------------------------------------------------------------------------------------------- what is made of objects
+
+
+def _copies() -> Iterator[Target]:
+    """Objects of the owner's that are copied, or written over."""
+    yield Target(name="copy HorizontalPodAutoscaler", samples=partial(_one, "HorizontalPodAutoscaler"),
+                 call=_copied_scaler, allowed=(Refused,), within="spec")  # fmt: skip
+    yield Target(name="copy ScaledObject", samples=partial(_one, "ScaledObject"),
+                 call=_copied_scaler, allowed=(Refused,), within="spec")  # fmt: skip
+    yield Target(name="copy Service", samples=partial(_one, "Service"),
+                 call=_copied_service, allowed=(Refused,), within="spec")  # fmt: skip
+    yield Target(name="copy ConfigMap", samples=partial(_one, "ConfigMap"), call=_copied_config, allowed=(Refused,))
+
+
+def _copied_scaler(body: Any) -> object:
+    if not is_object(body) or body["kind"] not in SCALERS:
+        return None
+    policy = json.loads(json.dumps(samples.POLICY))
+    policy["spec"]["autoscalerRef"] |= {"kind": body["kind"], "apiVersion": "x/v1"}
+    return primary_scaler(body, samples.canary_of(policy), {"kind": "Canary", "name": "podinfo"})
+
+
+def _copied_service(body: Any) -> object:
+    if not is_object(body):
+        return None
+    asked = meshes.asked("kubernetes")
+    canary, _, _ = services(asked, ())
+    return fitted(canary, body, asked), service_copy(body, "copy", {"kind": "Canary", "name": "podinfo"})
+
+
+def _copied_config(body: Any) -> object:
+    from canarycore_kubernetes.configs import primary_config
+
+    if not is_object(body):
+        return None
+    config_facts(body)
+    return primary_config(body, {"kind": "Canary", "name": "podinfo"}, ())
+
+
+# ----------------------------------------------------------------------------------------------------------- meshes
+
+
+def _mesh(provider: str) -> Target:
+    return Target(
+        name=f"mesh {provider}",
+        samples=partial(samples.routed, provider),
+        call=partial(_route, meshes.mesh_of(provider)),
+        allowed=(ManifestError, Refused),
+        within="found",
+        weight=3,
+    )
+
+
+_ROUTES = (Routes(), Routes(weight=30), Routes(matched=True), Routes(weight=10, mirrored=True))
+
+
+def _route(mesh: Mesh, case: Any) -> object:
+    """Render and read each kind of routes. Where routes are read, no error is allowed."""
+    if not isinstance(case, dict) or not isinstance(case.get("canary"), dict):
+        return None
+    canary = parse(case["canary"])
+    if not isinstance(canary, Canary):
+        return None
+    asked = Asked(canary=canary, rollout=resolve(canary), pods=_pair(case.get("pods")))
+    given = case.get("found")
+    bodies = given if isinstance(given, list) else []
+    places = mesh.looks_at(asked)
+    found = {ref: body for ref, body in zip(places, bodies, strict=False) if isinstance(body, dict)}
+    try:
+        read = mesh.routes(asked, found), dict(mesh.words(asked, found))
+    except (ManifestError, Refused) as error:
+        raise AssertionError("routes that cannot be read are None, and no error") from error
+    return read, [_rendered(mesh, asked, routes, found) for routes in _ROUTES]
+
+
+def _rendered(mesh: Mesh, asked: Asked, routes: Routes, found: Any) -> object:
+    try:
+        return mesh.render(asked, routes, found)
+    except Refused as refused:
+        return refused
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    return (
+        (value[0], value[1]) if isinstance(value, list) and len(value) == 2 and all(map(_is_text, value)) else ("", "")
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)

@@ -26,8 +26,9 @@ from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.controller import assembled, canaries_for
 from canarycore_kubernetes.install import ROUTING
 from canarycore_kubernetes.options import Options, words
-from canarycore_runtime._calls import Lanes, Limits
+from canarycore_runtime._calls import Limits
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError
+from canarycore_runtime._slots import Capacity
 from tests.conformance.objects import CANARY
 from tests.conformance.scripts import Hooks, Prometheus, as_list, in_turn
 from tests.conformance.story import Called, Checked, Stand, Step, Told, plain
@@ -191,14 +192,14 @@ class Stage:
         parts = await enter(assembled(self._cluster, self._canaries, options, clock=lambda: self._now))
         group = await enter(asyncio.TaskGroup())
         key = f"{self.trace.namespace}/{self._name}"
-        slots, limits = asyncio.Semaphore(1), Limits()
+        limits = Limits(cycles=1)
         seen = evolve(
             parts,
             store=Watched(parts.store, self),
             workload=Timed(parts.workload, self),
             metrics=InOrder(parts.metrics, self),
         )
-        self._driver = Driver(key, seen, limits, slots, Lanes(limits.lane), group)
+        self._driver = Driver(key, seen, limits, Capacity.under(limits), group)
         self._wake = self._now
         await self._settled()
         held = await self._canaries.find(key)

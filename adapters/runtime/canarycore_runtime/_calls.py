@@ -2,8 +2,6 @@
 
 An adapter may raise, hang, or cancel itself. `call` turns each into a `WorldError`, so that nothing else reaches the
 core, and only the rollout that asked is concerned. `whole` carries a write to its end when its caller is cancelled.
-`Lanes` bound how many questions one provider is asked at once; each provider has a lane of its own, so that one that
-hangs keeps nobody waiting who asks another.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
 
 from attrs import field, frozen
 from attrs.validators import ge, gt
@@ -32,8 +29,13 @@ class Limits:
     """How much a runner does at once, and how long it waits. Times are in seconds.
 
     cycles: how many cycles are under way at once; one that waits for an answer does not count.
-    lane: how many questions, or notices, one provider has before it at once.
-    call: how long one call of a port may take; a hook has its own time-out for each attempt, and this on top.
+    lane, server: how many questions one server has before it at once, from one namespace and from all of them. For
+    notices, each notifier is a server.
+    namespace, questions: how many questions are put at once, by one namespace and by all of them, whatever the servers.
+    slot_wait: how long a question waits for its turn under these bounds. Then it is held: nothing is decided without
+    it, it counts as no failure, and it is put again after a back-off.
+    call: how long one call of a port may take, from the moment that it has its turn; a hook has its own time-out for
+    each attempt, and this on top.
     tell: how long one notifier may take over one notice.
     backoff, backoff_most: the first and the longest wait after a failure; it doubles in between.
     patience: the longest that a change waits for a rollout whose effects fail or whose world does not follow.
@@ -48,6 +50,10 @@ class Limits:
 
     cycles: int = field(default=64, validator=ge(1))
     lane: int = field(default=32, validator=ge(1))
+    server: int = field(default=128, validator=ge(1))
+    namespace: int = field(default=128, validator=ge(1))
+    questions: int = field(default=512, validator=ge(1))
+    slot_wait: float = field(default=30.0, validator=gt(0))
     call: float = field(default=30.0, validator=gt(0))
     tell: float = field(default=5.0, validator=gt(0))
     backoff: float = field(default=0.1, validator=gt(0))
@@ -104,17 +110,3 @@ async def whole(write: Coroutine[Any, Any, T]) -> T:
     finally:
         if not task.cancel() and not task.cancelled():
             task.exception()  # looked at, or asyncio reports it as lost
-
-
-class Lanes:
-    """A lane per provider, open while somebody is in it or waits for it."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._open: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-
-    def __getitem__(self, name: str) -> asyncio.Semaphore:
-        lane = self._open.get(name)
-        if lane is None:
-            lane = self._open[name] = asyncio.Semaphore(self._width)
-        return lane

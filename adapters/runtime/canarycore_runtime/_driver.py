@@ -1,7 +1,7 @@
 """One rollout's cycles over the ports: each request of `canarycore.cycle` becomes calls of adapters.
 
     Observe   store, workload and router, at one moment
-    Fetch     all questions at once, each in its provider's lane
+    Fetch     all questions at once, each in the lane of its namespace at its server
     Commit    the store, under the version that was loaded
     Apply     the port's method that the table EFFECTS names
     Publish   every notifier
@@ -14,6 +14,9 @@ Answers take time, and nothing may be decided from a view that is older than its
 for an answer ends there, and the next one looks again: when the answers are in, it finds them as it asks the same. A
 change of the world does not wait for a slow provider either: the next cycle looks at once, and finds its questions
 still under way, or decides otherwise (an abort, another revision) and drops them.
+
+A question that could not be put, as its lane did not come free or as its adapter said so, has no answer. The cycle
+ends there as Unanswered, which is a trouble and no verdict, and the question is put again after a back-off.
 """
 
 from __future__ import annotations
@@ -50,13 +53,15 @@ from canarycore import (
     World,
     cycle,
 )
-from canarycore.errors import WorldError
-from canarycore_runtime._calls import Lanes, Limits, call, whole
+from canarycore.errors import Unanswered, WorldError
+from canarycore_runtime._calls import Limits, call, whole
+from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
 
     from canarycore import Answer, Effect, Question, Request, Rollout
+    from canarycore_runtime._slots import Capacity
     from canarycore_runtime.ports import Parts
 
 
@@ -82,15 +87,14 @@ class Driver:
     key: str
     parts: Parts
     limits: Limits
-    slots: asyncio.Semaphore
-    lanes: Lanes
+    capacity: Capacity
     group: asyncio.TaskGroup
     memory: Memory = Factory(Memory)
     changed: asyncio.Event = Factory(asyncio.Event)
     seen: Seen | None = None
     began: float = 0.0
     _version: str = ""
-    _asked: dict[Question, asyncio.Task[Answer]] = Factory(dict)
+    _asked: dict[Question, asyncio.Task[Answer | Unanswered]] = Factory(dict)
     _heard: dict[str, set[int]] = Factory(dict)
     _tried: set[str] = Factory(set)
     _deaf: set[int] = Factory(set)
@@ -140,13 +144,13 @@ class Driver:
     # slots ------------------------------------------------------------------------------------------------------
 
     async def _enter(self) -> None:
-        await self.slots.acquire()
+        await self.capacity.cycles.acquire(self._namespace)
         self._has_slot = True
 
     def _leave(self) -> None:
         if self._has_slot:
             self._has_slot = False
-            self.slots.release()
+            self.capacity.cycles.release(self._namespace)
 
     # services, in a cycle's order -------------------------------------------------------------------------------
 
@@ -175,19 +179,25 @@ class Driver:
 
     async def fetch(self, fetch: Fetch) -> dict[str, Answer]:
         """A question is told from others by what it asks: its key tells the poll too, which moves while one waits."""
-        answers = {}
+        tasks = {}
         for question in fetch.questions:
             asked = evolve(question, key="")
             if asked not in self._asked:
                 self._asked[asked] = self.group.create_task(self._ask(question))
-            answers[question.key] = self._asked[asked]
-        if not all(task.done() for task in answers.values()):
+            tasks[question.key] = self._asked[asked]
+        if not all(task.done() for task in tasks.values()):
             self._leave()
-            await self._answered_or_changed(answers.values())
+            await self._answered_or_changed(tasks.values())
             raise LookAgainError(self.key)
-        return {key: task.result() for key, task in answers.items()}
+        answers = {}
+        for key, task in tasks.items():
+            answer = task.result()
+            if isinstance(answer, Unanswered):
+                raise answer
+            answers[key] = answer
+        return answers
 
-    async def _answered_or_changed(self, tasks: Iterable[asyncio.Task[Answer]]) -> None:
+    async def _answered_or_changed(self, tasks: Iterable[asyncio.Task[Answer | Unanswered]]) -> None:
         answered = asyncio.ensure_future(asyncio.wait(tasks))
         changed = asyncio.ensure_future(self.changed.wait())
         try:
@@ -196,12 +206,15 @@ class Driver:
             answered.cancel()
             changed.cancel()
 
-    async def _ask(self, question: Question) -> Answer:
-        """The provider's answer. Whatever goes wrong is an answer too."""
+    async def _ask(self, question: Question) -> Answer | Unanswered:
+        """The provider's answer. Whatever goes wrong is an answer too, unless the question could not be put."""
         rollout, way = self._rollout, _WAYS[type(question)]
         try:
-            async with self.lanes[way.lane(rollout, question)]:
+            server = await way.server(self, rollout, question)
+            async with self.capacity.questions.slot(rollout.namespace, server):
                 answer = await way.put(self, rollout, question)
+        except Unanswered as held:
+            return held
         except WorldError as error:
             return way.failed(str(error))
         if not isinstance(answer, question.answer):
@@ -235,11 +248,16 @@ class Driver:
         if index in self._deaf:
             return UndeliveredError(f"{type(notifier).__name__} failed a moment ago")
         try:
-            await call(self.limits.tell, notifier.publish, self._rollout, publish.notice)
+            async with self.capacity.notices.slot(self._namespace, f"{type(notifier).__name__} {index}"):
+                await call(self.limits.tell, notifier.publish, self._rollout, publish.notice)
         except WorldError as error:
             self._deaf.add(index)
             return error
         return None
+
+    @property
+    def _namespace(self) -> str:
+        return self.key.partition("/")[0]
 
     @property
     def _rollout(self) -> Rollout:
@@ -261,23 +279,34 @@ _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
 
 @frozen
 class _Way:
-    """How a kind of question is put: in whose lane, to whom, and what stands for a failure."""
+    """How a kind of question is put: at which server, to whom, and what stands for a failure."""
 
-    lane: Callable[[Rollout, Any], str]
+    server: Callable[[Driver, Rollout, Any], Awaitable[str]]
     put: Callable[[Driver, Rollout, Any], Awaitable[object]]
     failed: Callable[[str], Answer]
 
 
-def _metric_lane(rollout: Rollout, question: MetricQuestion) -> str:
-    template = question.check.template
-    if template is None:
-        return f"metric {rollout.provider}"
-    return f"metric {template.namespace or rollout.namespace}/{template.name}"
+async def _metric_server(driver: Driver, rollout: Rollout, question: MetricQuestion) -> str:
+    source, check = driver.parts.metrics, question.check
+    if isinstance(source, Addressed):
+        return f"metrics of {await call(driver.limits.call, source.server, rollout, check)}"
+    if check.template is not None:
+        return f"metrics of {check.template.namespace or rollout.namespace}/{check.template.name}"
+    return f"metrics of {rollout.provider}"
 
 
-def _hook_lane(_: Rollout, question: HookQuestion) -> str:
-    host = question.hook.url.partition("://")[2].partition("/")[0]
-    return f"hook {host}"
+async def _hook_server(_: Driver, __: Rollout, question: HookQuestion) -> str:
+    return f"hooks of {_authority(question.hook.url)}"
+
+
+async def _every_server(_: Driver, rollout: Rollout, __: SourcesQuestion) -> str:
+    """The sources of a rollout may be several servers: the lane is that of its namespace."""
+    return f"metric sources of namespace {rollout.namespace}"
+
+
+def _authority(url: str) -> str:
+    """The host and port of a URL, without a user's name or a password, which are nobody's business."""
+    return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
 
 
 def _query(driver: Driver, rollout: Rollout, question: MetricQuestion) -> Awaitable[MetricAnswer]:
@@ -285,7 +314,8 @@ def _query(driver: Driver, rollout: Rollout, question: MetricQuestion) -> Awaita
 
 
 def _call_hook(driver: Driver, rollout: Rollout, question: HookQuestion) -> Awaitable[HookAnswer]:
-    attempts = question.hook.timeout * (1 + question.hook.retries)
+    hook = question.hook
+    attempts = min(hook.timeout, HOOK_TIMEOUT) * (1 + min(hook.retries, HOOK_RETRIES))
     return call(attempts + driver.limits.call, driver.parts.hooks.call, rollout, question)
 
 
@@ -294,13 +324,9 @@ async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> 
 
 
 _WAYS: dict[type[Question], _Way] = {
-    MetricQuestion: _Way(_metric_lane, _query, lambda text: MetricAnswer(error=text)),
-    HookQuestion: _Way(_hook_lane, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
-    SourcesQuestion: _Way(
-        lambda rollout, _: f"sources {rollout.provider}",
-        _ask_sources,
-        lambda text: SourcesAnswer(error=text),
-    ),
+    MetricQuestion: _Way(_metric_server, _query, lambda text: MetricAnswer(error=text)),
+    HookQuestion: _Way(_hook_server, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
+    SourcesQuestion: _Way(_every_server, _ask_sources, lambda text: SourcesAnswer(error=text)),
 }
 
 

@@ -2,13 +2,13 @@
 
 Each is a small Protocol. Adapters observe cheaply and do what they are told; they never decide. All effects are
 absolute and repeatable: doing one twice is doing it once. Errors: `WorldError` (or any OSError / TimeoutError) means
-"try again"; `Conflict` that somebody else committed first; `Refused` that an effect would be wrong. The contract suite
-of each port is in `canarycore_runtime.testing`.
+"try again"; `Conflict` that somebody else committed first; `Refused` that an effect would be wrong; `Unanswered` that a
+question could not be put and is to be held. The contract suite of each port is in `canarycore_runtime.testing`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from canarycore import (
+        Check,
         Command,
         HookAnswer,
         HookQuestion,
@@ -113,6 +114,24 @@ class MetricSource(Protocol):
 
     async def online(self, rollout: Rollout) -> str:
         """Empty when the source can be reached, else why not."""
+
+
+@runtime_checkable
+class Addressed(Protocol):
+    """A MetricSource that asks several servers, and knows which. Without it, each template counts as a server."""
+
+    async def server(self, rollout: Rollout, check: Check) -> str:
+        """The server that the check's query goes to, in any form that is the same for the same server.
+
+        It names the lane that the query waits in, and is shown: no credential may be in it.
+        """
+
+
+HOOK_TIMEOUT = 3600.0
+"""Seconds that one attempt of a hook has at most, whatever the hook says: a hook that takes longer holds its rollout."""
+
+HOOK_RETRIES = 10
+"""Further attempts that a hook has at most, whatever the hook says."""
 
 
 class HookPort(Protocol):

@@ -9,7 +9,8 @@ cycle under way, and the questions that cycles have put. Wake times are timers o
 heap); a rollout that rests has no task.
 
 What keeps rollouts from each other: a cycle is a task of its own, at most one per rollout, and its errors end as that
-rollout's trouble; cycles under way are bounded, and one that waits for a provider gives its place to the next.
+rollout's trouble; cycles under way are bounded, and one that waits for a provider gives its place to the next. Of what
+is bounded each namespace has a part that the others cannot use up (`Limits`), and namespaces that wait take turns.
 
 When a rollout is looked at again, the soonest of: the time the decision named; at once after effects, as the world has
 to follow; after a back-off with jitter when something failed, or when the same effects are wanted again and again (the
@@ -29,8 +30,9 @@ from attrs import define, frozen
 
 from canarycore import Phase, Rest
 from canarycore.errors import WorldError
-from canarycore_runtime._calls import EARLY, Lanes, Limits, call, cancelled_from_outside
+from canarycore_runtime._calls import EARLY, Limits, call, cancelled_from_outside
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
+from canarycore_runtime._slots import Capacity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +92,7 @@ class Runner:
         self._limits = limits or Limits()
         self._on_cycle = on_cycle
         self._jitter = jitter or random.Random().random  # noqa: S311 - it spreads retries, it keeps no secret
-        self._slots = asyncio.Semaphore(self._limits.cycles)
-        self._lanes = Lanes(self._limits.lane)
+        self._capacity = Capacity.under(self._limits)
         self._group = asyncio.TaskGroup()
         self._listening: list[asyncio.Task[None]] = []
         self._places: dict[str, _Place] = {}
@@ -217,7 +218,7 @@ class Runner:
     # looking at one rollout -------------------------------------------------------------------------------------
 
     def _begin(self, key: str, due: float) -> None:
-        driver = Driver(key, self._parts, self._limits, self._slots, self._lanes, self._group)
+        driver = Driver(key, self._parts, self._limits, self._capacity, self._group)
         self._places[key] = place = _Place(driver)
         self._arm(place, due)
 

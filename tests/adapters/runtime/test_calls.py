@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from canarycore.errors import Conflict, WorldError
-from canarycore_runtime._calls import Lanes, call, whole
+from canarycore_runtime._calls import call, whole
 from canarycore_runtime.testing import Deadlock, simulated
 
 
@@ -120,15 +120,6 @@ async def test_a_write_that_fails_while_its_caller_is_cancelled_is_not_reported_
     del task
     await asyncio.sleep(1)
     assert not lost
-
-
-@simulated
-async def test_a_lane_that_nobody_uses_is_closed():
-    lanes = Lanes(1)
-    async with lanes["hook a"]:
-        assert lanes["hook a"].locked()
-        assert not lanes["hook b"].locked()
-    assert not lanes._open
 
 
 @simulated

@@ -7,6 +7,7 @@ import pytest
 from attrs import evolve
 
 from canarycore import CommandKind, HookQuestion, Phase, Reference, Routes, ScaleDown, SetRoutes
+from canarycore.errors import Unanswered
 from canarycore.testing import Answer, ByRevision, Delete, Deploy, Measure, Order, Recreate
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import simulated
@@ -303,6 +304,111 @@ async def test_a_provider_has_no_more_questions_before_it_than_its_lane_is_wide(
         await release(clusters)
         await passes(30)
     assert most == 3
+
+
+STUCK = evolve(SMOKE, name="stuck")
+"""At the same server as SMOKE."""
+
+
+@pytest.mark.parametrize("what", [{"hooks": (STUCK,)}, {"checks": (evolve(RATE, name="stuck"),)}])
+@simulated
+async def test_what_hangs_in_one_namespace_changes_no_moment_of_another(what):
+    stories = []
+    for count in (0, 300):
+        clusters = deployed(rollout("good", namespace="good", hooks=(SMOKE,)), *named(count, namespace="evil", **what))
+        clusters.hanging.add("stuck")
+        start = asyncio.get_running_loop().time()
+        async with Runner(clusters.parts(), Limits(cycles=4, lane=8, server=16, namespace=16, questions=32)):
+            await release(clusters)
+            await passes(120)
+        stories.append([(time - start, step) for time, step in clusters.story("good/good")])
+    assert stories[0] == stories[1]
+    assert stories[0][-1] == (80, "Succeeded weight 0")
+
+
+@simulated
+async def test_a_notifier_that_hangs_in_one_namespace_keeps_no_other_waiting():
+    clusters = deployed(rollout("good", namespace="good"), *named(100, namespace="evil"))
+    parts, ear = clusters.parts(), Ear()
+
+    class Shared:
+        async def publish(self, rollout, notice):
+            if rollout.namespace == "evil":
+                await asyncio.Event().wait()
+            await ear.publish(rollout, notice)
+
+    async with Runner(evolve(parts, notifiers=(Shared(),)), Limits(lane=2, server=4, tell=5)):
+        await release(clusters)
+        await passes(52)
+    assert clusters.story("good/good")[-1] == (80, "Succeeded weight 0")
+    assert any("SUCCEEDED" in key for key in ear.heard)
+
+
+@pytest.mark.parametrize("kind", ["checks", "hooks"])
+@simulated
+async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failure(kind):
+    slow = {"checks": (evolve(RATE, name="stuck"),), "hooks": (STUCK,)}
+    own = {"checks": (RATE,), "hooks": (SMOKE,)}
+    clusters = deployed(rollout("slow", **{kind: slow[kind]}), rollout("held", threshold=1, **{kind: own[kind]}))
+    clusters.hanging.add("stuck")
+    clusters.timeout, turns = 600, []
+    async with Runner(clusters.parts(), Limits(lane=1, slot_wait=5, call=600), on_cycle=turns.append):
+        await passes(30)
+        clusters.do("default/slow", Deploy("v2"))
+        await passes(15)
+        clusters.do("default/held", Deploy("v2"))
+        await passes(100)
+        troubles = [str(trouble) for turn in turns for trouble in turn.rest.troubles]
+        held = clusters.state("default/held").status
+        clusters.do("default/slow", Order(CommandKind.ABORT))
+        await passes(120)
+    assert (held.phase, held.failed_checks) == (Phase.PROGRESSING, 0)
+    assert any("not asked yet, as no slot came free within 5 s" in text for text in troubles)
+    assert clusters.phase("default/held") is Phase.SUCCEEDED
+
+
+@simulated
+async def test_a_question_that_its_adapter_could_not_put_is_held_and_counts_as_no_failure():
+    clusters = deployed(rollout(threshold=1))
+    asked = []
+
+    async def later(method, *args):
+        asked.append(args)
+        if len(asked) < 4:
+            raise Unanswered("no thread came free")
+        return await method(*args)
+
+    async with Runner(instead(clusters.parts(), "metrics", KEY, later, only="query")):
+        await release(clusters)
+        await passes(120)
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
+
+
+@simulated
+async def test_a_source_that_knows_its_servers_has_a_lane_for_each():
+    """Both checks are the mesh's own: without knowing more they would wait in one lane."""
+    clusters = deployed(rollout("slow"), rollout("quick"))
+
+    class Servers:
+        def __init__(self, inner):
+            self._inner = inner
+
+        async def server(self, rollout, check):
+            return rollout.name
+
+        async def query(self, rollout, question):
+            if rollout.name == "slow":
+                await asyncio.Event().wait()
+            return await self._inner.query(rollout, question)
+
+        async def online(self, rollout):
+            return ""
+
+    parts = clusters.parts()
+    async with Runner(evolve(parts, metrics=Servers(parts.metrics)), Limits(lane=1)):
+        await release(clusters)
+        await passes(52)
+    assert clusters.story("default/quick")[-1] == (80, "Succeeded weight 0")
 
 
 @simulated
@@ -643,11 +749,11 @@ async def test_the_lateness_of_an_analysis_counts_though_it_has_to_wait_for_answ
         clusters.do(KEY, Deploy("v2"))
         runner.wake(KEY)
         await passes(15)
-        await runner._slots.acquire()
-        runner._slots._value -= 63
+        for _ in range(64):
+            await runner._capacity.cycles.acquire("default")
         await passes(7)
-        runner._slots._value += 63
-        runner._slots.release()
+        for _ in range(64):
+            runner._capacity.cycles.release("default")
         await passes(10)
     assert max(turn.late for turn in turns) == 2
 

@@ -440,10 +440,38 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _runtime(
         "all providers share one lane",
-        "_calls.py",
-        "        lane = self._open.get(name)\n",
-        '        lane = self._open.get(name := "all")\n',
+        "_slots.py",
+        "        lane = self._open.get(server)\n",
+        '        lane = self._open.get(server := "all")\n',
         "test_runner.py::test_a_provider_that_hangs_for_many_keeps_nobody_of_another_provider_waiting",
+    ),
+    _runtime(
+        "all namespaces share one lane",
+        "_driver.py",
+        "self.capacity.questions.slot(rollout.namespace, server)",
+        'self.capacity.questions.slot("all", server)',
+        "test_runner.py::test_what_hangs_in_one_namespace_changes_no_moment_of_another",
+    ),
+    _runtime(
+        "a question that waits for its turn counts as a failure",
+        "_driver.py",
+        "            return held\n",
+        "            return way.failed(str(held))\n",
+        "test_runner.py::test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failure",
+    ),
+    _runtime(
+        "to open one adapter makes all others wait",
+        "pool.py",
+        "        async with entry.opening:\n",
+        '        async with self.__dict__.setdefault("opening", entry.opening):\n',
+        "test_pool.py::test_an_adapter_that_takes_long_to_open_keeps_no_other_waiting",
+    ),
+    _runtime(
+        "names are looked up in the threads of the event loop",
+        "threads.py",
+        "        return await self._threads.run(look_up)\n",
+        "        return await asyncio.to_thread(look_up)\n",
+        "test_threads.py::test_names_that_hang_leave_the_threads_of_the_loop_free",
     ),
     _runtime(
         "a status is committed over somebody else's",
@@ -498,8 +526,8 @@ DEFECTS: tuple[Defect, ...] = (
     _hooks(
         "a hook passes with any status below 300",
         "webhook.py",
-        "response.status <= HTTPStatus.ACCEPTED",
-        "response.status < HTTPStatus.MULTIPLE_CHOICES",
+        "received.status <= HTTPStatus.ACCEPTED",
+        "received.status < HTTPStatus.MULTIPLE_CHOICES",
         "test_webhook.py::test_a_hook_passes_up_to_202_and_says_what_the_receiver_said",
     ),
     _hooks(
@@ -519,8 +547,8 @@ DEFECTS: tuple[Defect, ...] = (
     _hooks(
         "an address that may be a secret is told",
         "webhook.py",
-        'text="its url is not valid")',
-        'text=f"{hook.url} is not valid")',
+        "            return HookAnswer(passed=False, text=_INVALID_URL)\n",
+        '            return HookAnswer(passed=False, text=f"{hook.url} is not valid")\n',
         "test_webhook.py::test_an_url_that_is_none_is_not_repeated",
     ),
     # ---------------------------------------------------------------------------------------------------------- metrics
@@ -606,7 +634,7 @@ DEFECTS: tuple[Defect, ...] = (
     _notifiers(
         "what a room refuses for good is sent again",
         "chat.py",
-        "            raise _UnsettledError(told) if status in _AGAIN else Refused(told)\n",
+        "            raise Refused(told)\n",
         "            raise _UnsettledError(told)\n",
         "test_chat.py::test_what_will_never_be_taken_is_refused_at_once_with_the_room_s_words",
     ),

@@ -4,9 +4,13 @@
         parts = Parts(hooks=client, notifiers=(EventHook(client),), ...)
 
 A hook is told by POST, as JSON: `name`, `namespace`, `phase`, `checksum` (of the revision) and the hook's `metadata`.
-It passes when the receiver answers with a status of at most 202; the answer's body is what it has to say. What may be
-over in a moment (no connection, no answer in time, 429, most of 5xx) is tried again as often as the hook allows. Each
-call carries an `Idempotency-Key`: the same for a repeat of the same question, another for a new one.
+It passes when the receiver answers with a status of at most 202. What may be over in a moment (no connection, no answer
+in time, 429, most of 5xx) is tried again as often as the hook allows. Each call carries an `Idempotency-Key`: the same
+for a repeat of the same question, another for a new one.
+
+A receiver may be hostile. Its answer is bounded in size and time, redirects lead to the same origin only, and of its
+text a `HookAnswer` repeats the first line. Each namespace has a session of its own for each origin, so receivers that
+hang take no connection and no thread that another one needs.
 """
 
 from __future__ import annotations
@@ -18,92 +22,150 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import aiohttp
 import stamina
+from attrs import frozen
+from yarl import URL
 
 from canarycore import Channel, Hook, HookAnswer, HookType
 from canarycore_runtime.deliveries import Deliveries
+from canarycore_runtime.http import (
+    SHORT_ANSWER_LIMIT,
+    AllowedHosts,
+    ExchangeError,
+    ForbiddenHost,
+    InvalidRequest,
+    RefusedRedirect,
+    exchange,
+    first_line,
+    open_session,
+    short_excerpt,
+)
+from canarycore_runtime.pool import Pool
+from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    import aiohttp
+
     from canarycore import HookQuestion, Notice, Phase, Rollout
+    from canarycore_runtime.http import Received
     from canarycore_runtime.ports import Clock
 
+IDLE_SESSION = 120.0
+"""Seconds after which the session of a receiver that nobody calls is closed."""
+
 _log = logging.getLogger("canarycore.hooks")
-_LONGEST_ANSWER = 64 * 1024
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 2.0
 _AGAIN = frozenset(HTTPStatus) & {*range(500, 600), 429} - {HTTPStatus.NOT_IMPLEMENTED}
+_INVALID_URL = "its url is not valid"
+"""The text for a URL that may be a secret, so that it is not repeated."""
+
+
+@frozen
+class _Receiver:
+    """Whom a session is for: two namespaces never share one."""
+
+    namespace: str
+    origin: URL
 
 
 class WebhookClient:
-    """Calls webhooks, while its context is open."""
+    """Calls webhooks, while its context is open. `allowed`: the hosts that a Canary's hooks may name."""
 
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, allowed: AllowedHosts | None = None) -> None:
+        self._allowed = allowed or AllowedHosts()
+        self._sessions: Pool[_Receiver, aiohttp.ClientSession] = Pool(
+            lambda _: open_session(), group=lambda receiver: receiver.namespace, idle=IDLE_SESSION
+        )
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
+        await self._sessions.__aenter__()
+        self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._is_open = False
+        await self._sessions.__aexit__(kind, error, trace)
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
         """Put the question to its receiver, as often as the hook allows."""
-        payload = _payload(rollout, question.phase, question.revision, dict(question.hook.metadata))
-        return await self.post(question.hook, payload, question.key)
+        hook = question.hook
+        if refusal := self.refusal(hook):
+            return HookAnswer(passed=False, text=refusal)
+        payload = _payload(rollout, question.phase, question.revision, dict(hook.metadata))
+        return await self.post(hook, payload, question.key, rollout.namespace)
 
-    async def post(self, hook: Hook, payload: dict[str, Any], key: str) -> HookAnswer:
-        """Send `payload`; whatever goes wrong is an answer that did not pass."""
+    def refusal(self, hook: Hook) -> str:
+        """Return why a Canary may not have this hook called; empty when it may."""
+        try:
+            self._allowed.check(hook.url)
+        except ForbiddenHost as error:
+            return str(error)
+        except InvalidRequest:
+            return _INVALID_URL
+        return ""
+
+    async def post(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str = "") -> HookAnswer:
+        """Send `payload` for a namespace; whatever goes wrong is an answer that did not pass.
+
+        The caller asks `refusal` first, unless the operator gave the hook.
+        """
         try:
             async for attempt in stamina.retry_context(
                 on=_Unsettled,
-                attempts=hook.retries + 1,
+                attempts=min(hook.retries, HOOK_RETRIES) + 1,
                 timeout=None,
                 wait_initial=_FIRST_WAIT,
                 wait_max=_LONGEST_WAIT,
                 wait_jitter=_FIRST_WAIT,
             ):
                 with attempt:
-                    return await self._attempt(hook, payload, key)
+                    return await self._attempt(hook, payload, key, namespace)
         except _Unsettled as last:
             return last.answer
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _attempt(self, hook: Hook, payload: dict[str, Any], key: str) -> HookAnswer:
-        if self._session is None:
+    async def _attempt(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> HookAnswer:
+        if not self._is_open:
             raise RuntimeError("the client is not open: use it inside `async with`")
         try:
-            async with self._session.post(
-                hook.url,
-                json=payload,
-                headers={"Idempotency-Key": quote(key, safe="/@#:., ")},
-                timeout=aiohttp.ClientTimeout(total=hook.timeout),
-                ssl=not hook.disable_tls,
-            ) as response:
-                text = (await response.content.read(_LONGEST_ANSWER)).decode(errors="replace")
-        except aiohttp.InvalidURL:
-            return HookAnswer(passed=False, text="its url is not valid")  # and may be a secret
-        except TimeoutError:
-            raise _Unsettled(HookAnswer(passed=False, text=f"no answer within {hook.timeout:g} s")) from None
-        except aiohttp.ClientError as error:
-            raise _Unsettled(HookAnswer(passed=False, text=str(error) or type(error).__name__)) from error
-        answer = HookAnswer(passed=response.status <= HTTPStatus.ACCEPTED, text=text)
-        if response.status in _AGAIN:
+            received = await self._send(hook, payload, key, namespace)
+        except (InvalidRequest, ValueError):
+            return HookAnswer(passed=False, text=_INVALID_URL)
+        except RefusedRedirect as error:
+            return HookAnswer(passed=False, text=str(error))
+        except ExchangeError as error:
+            raise _Unsettled(HookAnswer(passed=False, text=str(error))) from None
+        answer = HookAnswer(passed=received.status <= HTTPStatus.ACCEPTED, text=_text(received))
+        if received.status in _AGAIN:
             raise _Unsettled(answer)
         return answer
+
+    async def _send(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> Received:
+        url = URL(hook.url)
+        async with self._sessions.lend(_Receiver(namespace, url.origin())) as session:
+            return await exchange(
+                session,
+                "POST",
+                url,
+                limit=SHORT_ANSWER_LIMIT,
+                timeout=min(hook.timeout, HOOK_TIMEOUT),
+                json=payload,
+                headers={"Idempotency-Key": quote(key, safe="/@#:., ")},
+                ssl=not hook.disable_tls,
+            )
 
 
 class EventHook:
     """Tells events to webhooks of type event: the rollout's own, or `everybody`'s where it has none.
 
     An event that a hook did not take is told again, and then only to those that have not heard it, but not for ever: an
-    old event helps nobody. Then it goes to the log.
+    old event helps nobody. Then it goes to the log. `everybody` is the operator's, who may name any host.
     """
 
     def __init__(self, client: WebhookClient, everybody: str = "", clock: Clock = time.time) -> None:
@@ -114,19 +176,24 @@ class EventHook:
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
         """Tell each of the hooks. Raises WorldError when one of them should be told again."""
-        hooks = rollout.hooks_by_type[HookType.EVENT] or self._everybody
+        own = rollout.hooks_by_type[HookType.EVENT]
+        hooks = own or self._everybody
         if notice.channel is not Channel.EVENT or not hooks:
             return
 
         async def tell(hook: Hook) -> str:
-            answer = await self._client.post(hook, self._told(rollout, notice, hook), notice.key)
+            if own and (refusal := self._client.refusal(hook)):
+                give_up(hook, refusal)
+                return ""
+            payload = self._told(rollout, notice, hook)
+            answer = await self._client.post(hook, payload, notice.key, rollout.namespace)
             return "" if answer.passed else f"event hook {hook.name} failed: {answer.text}"
 
         def give_up(hook: Hook, why: str) -> None:
             text = "%s: event hook %s is not told any more: %s (%s)"
             _log.warning(text, rollout.full_name, hook.name, notice.text, why)
 
-        await self._deliveries.tell((rollout.full_name, notice.key), hooks, tell, give_up)
+        await self._deliveries.tell(rollout.namespace, (rollout.full_name, notice.key), hooks, tell, give_up)
 
     def _told(self, rollout: Rollout, notice: Notice, hook: Hook) -> dict[str, Any]:
         event = {
@@ -150,6 +217,11 @@ def _payload(rollout: Rollout, phase: Phase, revision: str, metadata: dict[str, 
         "checksum": checksum(revision),
         "metadata": metadata,
     }
+
+
+def _text(received: Received) -> str:
+    """What an answer has to say: its first line, as Flagger shows it, or else its status."""
+    return first_line(received) or short_excerpt(received)
 
 
 def _revision(notice: Notice) -> str:

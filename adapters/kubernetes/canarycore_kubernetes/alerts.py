@@ -18,11 +18,11 @@ from attrs import field, frozen
 
 from canarycore import Channel, Severity
 from canarycore.errors import CanaryError, Refused, WorldError
-from canarycore_kubernetes.pool import Pool
 from canarycore_kubernetes.secrets import Secrets
 from canarycore_kubernetes.templates import PROVIDERS, find
 from canarycore_runtime import load
 from canarycore_runtime.deliveries import Deliveries
+from canarycore_runtime.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,6 +127,7 @@ class Alerts:
         if notice.channel is not Channel.ALERT:
             return
         await self._deliveries.tell(
+            rollout.namespace,
             (rollout.full_name, notice.key),
             self._wanted(rollout, notice),
             partial(self._tell, rollout, notice),

@@ -21,10 +21,10 @@ from attrs import evolve, field, frozen
 
 from canarycore import CheckKind, MetricAnswer
 from canarycore.errors import CanaryError, WorldError
-from canarycore_kubernetes.pool import Pool
 from canarycore_kubernetes.secrets import Secrets
 from canarycore_kubernetes.templates import TEMPLATES, find
 from canarycore_runtime import load
+from canarycore_runtime.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,6 +7,9 @@ Only alerts are told; events are for others. An alert was delivered when `publis
 (no connection, no answer in time, 429, 5xx) is tried again, and then a WorldError, so that the caller tells it again
 later; what the room refuses for good is Refused. The address is a secret, as it is all that a sender needs, and so are
 the token and the proxy: none of them is printed, and where an answer repeats one, it is blotted out.
+
+The room may be hostile: its answer is bounded in size and time, redirects lead to the same origin only, and an error
+repeats the status and the first line of it.
 """
 
 from __future__ import annotations
@@ -16,19 +19,33 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import unquote
 
-import aiohttp
 import stamina
 from yarl import URL
 
 from canarycore import Channel, Severity
 from canarycore.errors import Refused, WorldError
 from canarycore_notifiers.message import Message
+from canarycore_runtime.http import (
+    SHORT_ANSWER_LIMIT,
+    ExchangeError,
+    ForbiddenHost,
+    InvalidRequest,
+    RefusedRedirect,
+    environment_proxy,
+    escape,
+    exchange,
+    open_session,
+    short_excerpt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
+    import aiohttp
+
     from canarycore import Notice, Rollout
+    from canarycore_runtime.http import Received
 
 Json = dict[str, Any]
 
@@ -38,8 +55,6 @@ TIMEOUT = 4.0
 ATTEMPTS = 3
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 1.0
-_LONGEST_ANSWER = 64 * 1024
-_LONGEST_WORDS = 200
 _BLOT = "…"
 
 
@@ -88,8 +103,7 @@ class ChatNotifier(ABC):
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=self._timeout)
-        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=True)
+        self._session = open_session()
         return self
 
     async def __aexit__(
@@ -132,30 +146,38 @@ class ChatNotifier(ABC):
             raise WorldError(str(last)) from None
 
     async def _post(self, payload: Json) -> None:
+        received = await self._send(payload)
+        told = f"{self.name} answered with {short_excerpt(received, self._secrets)}"
+        if received.status in _AGAIN:
+            raise _UnsettledError(told)
+        if not HTTPStatus.OK <= received.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise Refused(told)
+        if complaint := self.complaint(received.text):
+            raise Refused(f"{self.name} refused it: {escape(self._blotted(complaint))}")
+
+    async def _send(self, payload: Json) -> Received:
         if self._session is None:
             raise RuntimeError("the notifier is not open: use it inside `async with`")
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
-            async with self._session.post(self.url, json=payload, headers=headers, proxy=self.proxy) as response:
-                body = (await response.content.read(_LONGEST_ANSWER)).decode(errors="replace")
-        except TimeoutError:
-            raise _UnsettledError(f"{self.name} failed: no answer within {self._timeout:g} s") from None
-        except (aiohttp.ClientError, ValueError) as error:
-            words = self._blotted(str(error)) if isinstance(error, aiohttp.ClientConnectionError) else ""
-            raise _UnsettledError(f"{self.name} failed: {words or type(error).__name__}") from None
-        status, method = response.status, response.method
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            told = f"{self.name} answered with status {status}: {self._blotted(body)}"
-            raise _UnsettledError(told) if status in _AGAIN else Refused(told)
-        if method != "POST":
-            raise Refused(f"{self.name} redirects to a {method}, which carries no message: expected the final address")
-        if complaint := self.complaint(body):
-            raise Refused(f"{self.name} refused it: {self._blotted(complaint)}")
+            return await exchange(
+                self._session,
+                "POST",
+                self.url,
+                limit=SHORT_ANSWER_LIMIT,
+                timeout=self._timeout,
+                json=payload,
+                headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
+                proxy=self.proxy or environment_proxy(self.url),
+            )
+        except (ForbiddenHost, InvalidRequest, RefusedRedirect) as error:
+            raise Refused(f"{self.name} failed: {self._blotted(str(error))}") from None
+        except ExchangeError as error:
+            raise _UnsettledError(f"{self.name} failed: {self._blotted(str(error))}") from None
 
     def _blotted(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, _BLOT)
-        return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}…"
+        return text
 
 
 _AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)})

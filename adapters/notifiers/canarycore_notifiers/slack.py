@@ -68,6 +68,6 @@ class RocketNotifier(SlackNotifier):
 def _object(text: str) -> dict[str, Any]:
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -1,7 +1,7 @@
 """How much is done at once, shared so that a namespace can use up only its own part.
 
-`Slots` bound one thing that all namespaces share. `Lanes` bound questions: a question takes a slot of the server that it
-goes to and one of all questions. Whoever waits for a slot waits before its time limit begins; a wait that takes too
+`Slots` bound one thing that all namespaces share. `Lanes` bound questions: a question takes a slot of the server that
+it goes to and one of all questions. A question waits for its slots before its time limit begins; a wait that takes too
 long is a `NoSlotError`, which holds the question and says nothing about the server.
 """
 
@@ -91,7 +91,7 @@ class Slots:
         self._taken[namespace] += 1
 
     def _grant(self, namespace: str) -> bool:
-        """Give a slot to the first of the namespace that still waits, and send the namespace to the end of the queue."""
+        """Give a slot to the first of the namespace that still waits; then it is the turn of the other namespaces."""
         places, granted = self._waiting[namespace], False
         while places and not granted:
             place = places.popleft()

@@ -1,7 +1,7 @@
 """One notice for several receivers: told again only to those that did not take it, and not for ever.
 
     deliveries = Deliveries()
-    await deliveries.tell(key, receivers, tell, give_up)
+    await deliveries.tell(namespace, key, receivers, tell, give_up)
 
 An old notice helps nobody: a receiver that did not take it in TRIES tries is given up.
 """
@@ -25,7 +25,7 @@ TRIES = 30
 """Times that a receiver is tried: with the runner's pauses in between, some ten minutes."""
 
 REMEMBERED = 1000
-"""Notices of which is known who has heard them, until all have."""
+"""Notices of one namespace of which is known who has heard them, until all have."""
 
 
 @define
@@ -38,29 +38,30 @@ class _Tried:
 
 
 class Deliveries:
-    """Remembers who has heard what. What it forgot is told to all again."""
+    """Remembers who has heard what. What it forgot is told to all again; a namespace makes it forget its own only."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[Hashable, dict[int, _Tried]] = OrderedDict()
+        self._open: dict[str, OrderedDict[Hashable, dict[int, _Tried]]] = {}
 
     def __len__(self) -> int:
         """Notices that somebody has yet to hear."""
-        return len(self._open)
+        return sum(map(len, self._open.values()))
 
     async def tell(
         self,
+        namespace: str,
         key: Hashable,
         receivers: Sequence[R],
         tell: Callable[[R], Awaitable[str]],
         give_up: Callable[[R, str], None],
     ) -> None:
-        """Tell each receiver that is not done with `key` yet; a receiver is known by its place.
+        """Tell each receiver that is not done with this namespace's `key` yet; a receiver is known by its place.
 
         tell: empty when the receiver is done with it, else why it should be told again. give_up: is told of a receiver
         that will not be told any more, and why. Raises WorldError when somebody should be told again. To cancel it
         counts as a try of those that had not answered.
         """
-        tried = self._remembered(key)
+        tried = self._remembered(namespace, key)
         waiting = [(one, tried.setdefault(place, _Tried())) for place, one in enumerate(receivers)]
 
         async def told(receiver: R, so_far: _Tried) -> str:
@@ -75,11 +76,18 @@ class Deliveries:
         troubles = await asyncio.gather(*(told(one, so_far) for one, so_far in waiting if not so_far.done))
         if any(troubles):
             raise WorldError("; ".join(filter(None, troubles)))
-        self._open.pop(key, None)
+        self._forget(namespace, key)
 
-    def _remembered(self, key: Hashable) -> dict[int, _Tried]:
-        tried = self._open.setdefault(key, {})
-        self._open.move_to_end(key)
-        while len(self._open) > REMEMBERED:
-            self._open.popitem(last=False)
+    def _remembered(self, namespace: str, key: Hashable) -> dict[int, _Tried]:
+        notices = self._open.setdefault(namespace, OrderedDict())
+        tried = notices.setdefault(key, {})
+        notices.move_to_end(key)
+        while len(notices) > REMEMBERED:
+            notices.popitem(last=False)
         return tried
+
+    def _forget(self, namespace: str, key: Hashable) -> None:
+        notices = self._open.get(namespace, OrderedDict())
+        notices.pop(key, None)
+        if not notices:
+            self._open.pop(namespace, None)

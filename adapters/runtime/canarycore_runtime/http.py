@@ -9,6 +9,7 @@ The server may be hostile, so the exchange is bounded in each direction:
     time         `timeout` covers the connection, the headers and the body, even if the body drips for ever
     redirects    it follows a few, to the same origin only; no header of a request reaches another origin
     ambient      it reads no netrc and keeps no cookies: a request carries what its caller gave it and nothing else
+    sharing      sessions share no pool of connections and no thread, so a server that hangs hurts its own session only
 
 Whatever goes wrong is an `ExchangeError`, and nothing else is raised but a cancellation:
 
@@ -30,12 +31,13 @@ import re
 import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.request import getproxies, proxy_bypass
 
 from attrs import field, frozen
 
 from canarycore.errors import WorldError
+from canarycore_runtime.threads import NameLookup, Threads
 
 try:
     import aiohttp
@@ -129,9 +131,23 @@ class Received:
 
 
 def open_session(**session_arguments: Any) -> aiohttp.ClientSession:
-    """Open a session for `exchange`: it adds no credentials of its own, neither of a netrc nor of cookies."""
+    """Open a session for `exchange`: it adds no credentials of its own, neither of a netrc nor of cookies.
+
+    Without a `connector` it has one of its own, by `open_connector`.
+    """
     settings = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar(), "auto_decompress": False}
-    return aiohttp.ClientSession(**{**session_arguments, **settings})
+    connector = session_arguments.pop("connector", None) or open_connector()
+    return aiohttp.ClientSession(connector=connector, **{**session_arguments, **settings})
+
+
+def open_connector(threads: Threads | None = None, **connector_arguments: Any) -> aiohttp.TCPConnector:
+    """Open a connector that makes no request wait for a connection, and looks up names in `threads` of its own.
+
+    The number of requests at once is for its caller to bound: to wait inside of a request would count as the server's
+    silence.
+    """
+    lookup = cast("asyncio.AbstractEventLoop", NameLookup(threads or Threads()))  # the two methods that it needs
+    return aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver(lookup), **connector_arguments)
 
 
 async def exchange(
@@ -182,11 +198,17 @@ def short_excerpt(received: Received, secrets: Iterable[str] = ()) -> str:
     `secrets` are blotted out before anything is cut off, and control characters are escaped.
     """
     status = f"status {received.status} {_phrase(received.status)}".strip()
+    line = first_line(received, secrets)
+    return f"{status}: {line}" if line else status
+
+
+def first_line(received: Received, secrets: Iterable[str] = ()) -> str:
+    """Return the first line of an answer as `short_excerpt` shows it; empty unless the answer is text or JSON."""
     text = received.text if received.is_textual else ""
     for secret in secrets:
         text = text.replace(secret, "…") if secret else text
     lines = text.strip()[: 2 * EXCERPT_LIMIT].splitlines()
-    return f"{status}: {escape(lines[0])}" if lines else status
+    return escape(lines[0]) if lines else ""
 
 
 def escape(text: str, limit: int = EXCERPT_LIMIT) -> str:

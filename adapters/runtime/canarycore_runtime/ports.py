@@ -128,7 +128,7 @@ class Addressed(Protocol):
 
 
 HOOK_TIMEOUT = 3600.0
-"""Seconds that one attempt of a hook has at most, whatever the hook says: a hook that takes longer holds its rollout."""
+"""Seconds that one attempt of a hook has at most, whatever the hook says."""
 
 HOOK_RETRIES = 10
 """Further attempts that a hook has at most, whatever the hook says."""

@@ -3,15 +3,18 @@
 import asyncio
 import ssl
 import subprocess
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from attrs import evolve
 
 from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
 from canarycore.errors import WorldError
 from canarycore_hooks import webhook
 from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
 from canarycore_runtime.deliveries import TRIES
+from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
 from canarycore_runtime.testing.contracts.hooks import HANG
 
@@ -22,13 +25,18 @@ class Receiver:
     def __init__(self):
         self.answers = [(200, "ok")]
         self.delay = 0.0
+        self.kind = "text/plain"
+        self.cookie = ""
         self.told = []
 
     async def respond(self, request):
         self.told.append((dict(request.headers), await request.json()))
         await asyncio.sleep(self.delay)
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return web.Response(status=status, text=body)
+        headers = {"Location": body} if 300 <= status < 400 and body.startswith("/") else {}
+        if self.cookie:
+            headers["Set-Cookie"] = self.cookie
+        return web.Response(status=status, text=body, content_type=self.kind, headers=headers)
 
     async def listen(self, **options):
         app = web.Application()
@@ -68,7 +76,7 @@ def rollout(*hooks):
 
 def question(receiver, key="rev@1.0/Progressing/weight 5#1/rollout/load", **more):
     url = f"http://127.0.0.1:{receiver.port}/"
-    hook = Hook(name="load", type=HookType.ROLLOUT, url=url, metadata=(("cmd", "hey"),), **{"timeout": 1.0, **more})
+    hook = Hook(name="load", type=HookType.ROLLOUT, url=url, metadata=(("cmd", "hey"),), **{"timeout": 20.0, **more})
     return HookQuestion(key, hook, Phase.PROGRESSING, "rev")
 
 
@@ -139,13 +147,91 @@ async def test_a_receiver_that_hangs_does_not_pass(client, receiver):
     assert (answer.passed, answer.text) == (False, "no answer within 0.2 s")
 
 
+async def test_an_answer_of_several_lines_is_told_by_its_first(client, receiver):
+    receiver.answers = [(400, "smoke test 3 failed\n  at line 7\n  at line 9")]
+
+    answer = await client.call(rollout(), question(receiver))
+
+    assert answer.text == "smoke test 3 failed"
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "image/png", "text/html"])
+async def test_an_answer_is_repeated_only_where_it_is_text(client, receiver, kind):
+    receiver.answers, receiver.kind = [(400, "<secret/>")], kind
+
+    answer = await client.call(rollout(), question(receiver))
+
+    assert answer.text == ("<secret/>" if kind == "text/html" else "status 400 Bad Request")
+
+
+async def test_an_attempt_and_its_repeats_have_a_limit_whatever_the_hook_says(client, receiver, monkeypatch):
+    monkeypatch.setattr(webhook, "HOOK_TIMEOUT", 0.05)
+    monkeypatch.setattr(webhook, "HOOK_RETRIES", 3)
+    receiver.delay = 5.0
+
+    answer = await client.call(rollout(), question(receiver, timeout=1e9, retries=10**9))
+
+    assert (answer.passed, answer.text) == (False, "no answer within 0.05 s")
+    assert len(receiver.told) == 4
+
+
+async def test_a_redirect_to_another_path_is_followed_with_its_body(client, receiver):
+    receiver.answers = [(308, "/"), (200, "ok")]
+
+    answer = await client.call(rollout(), question(receiver))
+
+    assert answer.passed
+    assert receiver.told[0][1] == receiver.told[1][1]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_redirect_that_would_lose_the_body_is_refused_and_not_tried_again(client, receiver, status):
+    receiver.answers = [(status, "/"), (200, "ok")]
+
+    answer = await client.call(rollout(), question(receiver, retries=3))
+
+    assert not answer.passed
+    assert "configure the final address" in answer.text
+    assert len(receiver.told) == 1
+
+
+async def test_cookies_of_a_receiver_are_not_kept(client, receiver):
+    receiver.cookie = "session=1; Path=/"
+    await client.call(rollout(), question(receiver))
+    await client.call(rollout(), question(receiver))
+    assert not any("Cookie" in headers for headers, _ in receiver.told)
+
+
+async def test_a_host_that_the_operator_does_not_allow_is_not_called(receiver):
+    async with WebhookClient(AllowedHosts.parse("*.example.com")) as client:
+        answer = await client.call(rollout(), question(receiver))
+    assert not answer.passed
+    assert "127.0.0.1" in answer.text
+    assert "--allowed-hosts" in answer.text
+    assert not receiver.told
+
+
+async def test_an_event_hook_of_a_host_that_is_not_allowed_is_given_up_at_once(receiver, caplog):
+    async with WebhookClient(AllowedHosts.parse("*.example.com")) as client:
+        await EventHook(client).publish(rollout(event_hook(receiver)), notice())
+    assert "--allowed-hosts" in caplog.text
+    assert not receiver.told
+
+
+async def test_the_operator_s_own_event_hook_needs_no_permission(receiver):
+    async with WebhookClient(AllowedHosts.parse("*.example.com")) as client:
+        everybody = f"http://127.0.0.1:{receiver.port}/"
+        await EventHook(client, everybody=everybody).publish(rollout(), notice())
+    assert len(receiver.told) == 1
+
+
 async def test_a_receiver_that_is_not_there_does_not_pass(client, receiver):
     receiver.port = 9
 
     answer = await client.call(rollout(), question(receiver))
 
     assert not answer.passed
-    assert "Cannot connect" in answer.text
+    assert "cannot connect to 127.0.0.1:9" in answer.text
 
 
 async def test_an_url_that_is_none_is_not_repeated(client):
@@ -282,7 +368,7 @@ class NotifierBench:
     """The contract's receiver of events."""
 
     def __init__(self, client, receiver):
-        self.receiver = receiver
+        self.client, self.receiver = client, receiver
         self.secret = f"127.0.0.1:{receiver.port}"
         self.adapter = EventHook(client, everybody=f"http://{self.secret}/")
 
@@ -291,6 +377,12 @@ class NotifierBench:
 
     async def heard(self):
         return tuple(p["metadata"]["eventMessage"] for _, p in self.receiver.told)
+
+    @asynccontextmanager
+    async def adapter_at(self, url):
+        adapter = EventHook(self.client, everybody=url)
+        adapter._everybody = (evolve(adapter._everybody[0], timeout=0.2),)
+        yield adapter
 
 
 class TestTheNotifierContract(NotifierContract):

@@ -151,6 +151,7 @@ class TestSimulatedMetrics(MetricSourceContract):
 
 class HookBench(Clusters):
     url = "http://127.0.0.1/smoke"
+    is_http = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
+from functools import partial
 
+import aiohttp
 import pytest
 
 from canarycore import HookAnswer, MetricAnswer, Rollout, Routes, Status
@@ -18,6 +21,7 @@ from canarycore_runtime.testing.clusters import (
 )
 from canarycore_runtime.testing.contracts import (
     HookContract,
+    HostileReply,
     MetricSourceContract,
     NotifierContract,
     Reply,
@@ -125,6 +129,24 @@ class SaysNothing(SimulatedHooks):
         return HookAnswer(passed=(await super().call(rollout, question)).passed)
 
 
+class BelievesReceivers(SimulatedHooks):
+    """Follows each redirect, reads each body to its end, and repeats all of it."""
+
+    async def call(self, rollout, question):
+        async with aiohttp.ClientSession() as session, session.post(question.hook.url, json={}) as response:
+            return HookAnswer(passed=response.status <= 202, text=await response.text())
+
+
+class BelievesRooms(SimulatedNotifier):
+    """The same."""
+
+    async def publish(self, rollout, notice):
+        async with aiohttp.ClientSession() as session, session.post(self.url, json={}) as response:
+            if response.status > 202:
+                raise WorldError(await response.text())
+            await response.text()
+
+
 class HidesFailures(SimulatedNotifier):
     async def publish(self, rollout, notice):
         try:
@@ -151,7 +173,17 @@ def bench(kind, adapter):
         made.adapter = adapter(made.clusters)
     if adapter is LogsItsToken:
         made.secret = "t0ken"
+    if adapter is BelievesReceivers:
+        made.is_http = True
+    if adapter is BelievesRooms:
+        made.adapter_at = partial(_believing, made)
     return made
+
+
+@asynccontextmanager
+async def _believing(made, url):
+    made.adapter.url = url
+    yield made.adapter
 
 
 async def _done(value):
@@ -161,6 +193,9 @@ async def _done(value):
 async def _flawed(making, adapter):
     return adapter((await making)._clusters)
 
+
+FAILURES = (AssertionError, pytest.fail.Exception, WorldError, aiohttp.ClientError, ValueError, LookupError)
+DELIVERED = "test_after_a_hostile_reply_a_notice_is_delivered"
 
 FLAWS = [
     (StatusStoreContract, StoreBench, LastOneWins, "test_a_stale_commit_is_a_conflict_and_writes_nothing", {}),
@@ -203,6 +238,25 @@ FLAWS = [
     (HookContract, HookBench, SaysNothing, "test_a_failure_tells_the_receivers_words", {}),
     (NotifierContract, NotifierBench, HidesFailures, "test_a_notice_that_was_not_taken_is_an_error", {}),
     (NotifierContract, NotifierBench, LogsItsToken, "test_a_secret_is_in_no_error_log_or_repr", {}),
+    *(
+        (HookContract, HookBench, BelievesReceivers, *flaw)
+        for flaw in (
+            ("test_a_hostile_reply_ends_as_an_answer_of_one_short_line", {"reply": HostileReply.CONTROL_CHARACTERS}),
+            ("test_a_hostile_reply_ends_as_an_answer_of_one_short_line", {"reply": HostileReply.UNKNOWN_CHARSET}),
+            ("test_a_hostile_reply_ends_as_an_answer_of_one_short_line", {"reply": HostileReply.NOTHING}),
+            ("test_no_reply_fills_the_memory", {"reply": HostileReply.GZIP_BOMB}),
+            ("test_no_redirect_leads_to_another_origin", {"reply": HostileReply.FOREIGN_REDIRECT}),
+            ("test_an_address_where_nobody_can_be_asked_does_not_pass", {"url": "http://["}),
+        )
+    ),
+    *(
+        (NotifierContract, NotifierBench, BelievesRooms, *flaw)
+        for flaw in (
+            (f"{DELIVERED}_or_an_error_of_one_short_line", {"reply": HostileReply.CONTROL_CHARACTERS}),
+            ("test_no_reply_fills_the_memory", {"reply": HostileReply.GZIP_BOMB}),
+            ("test_no_redirect_leads_to_another_origin", {"reply": HostileReply.FOREIGN_REDIRECT_BY_GET}),
+        )
+    ),
 ]
 
 
@@ -212,6 +266,8 @@ FLAWS = [
 async def test_the_suite_catches(suite, kind, adapter, test, given, caplog):
     if "secret" in test:
         given = {**given, "caplog": caplog}
-    with pytest.raises((AssertionError, pytest.fail.Exception, WorldError)):
+    with pytest.raises(
+        (AssertionError, pytest.fail.Exception, WorldError, aiohttp.ClientError, ValueError, LookupError)
+    ):
         await getattr(suite(), test)(bench(kind, adapter), **given)
     await asyncio.sleep(0)

@@ -16,14 +16,14 @@ class Room:
         self.answers, self.told, self.given_up = answers, [], []
         self.deliveries = Deliveries()
 
-    async def tell(self, *names, key="notice"):
+    async def tell(self, *names, key="notice", namespace="test"):
         async def tell(name):
             self.told.append(name)
             if self.answers[name] == "hang":
                 await asyncio.sleep(60)
             return self.answers[name]
 
-        await self.deliveries.tell(key, names, tell, lambda *lost: self.given_up.append(lost))
+        await self.deliveries.tell(namespace, key, names, tell, lambda *lost: self.given_up.append(lost))
 
 
 async def test_only_who_has_not_taken_it_is_told_again():
@@ -65,3 +65,16 @@ async def test_what_is_not_taken_for_long_does_not_fill_the_memory(monkeypatch):
         with pytest.raises(WorldError):
             await room.tell("one", key=number)
     assert len(room.deliveries) == 10
+
+
+async def test_what_is_not_taken_in_one_namespace_is_forgotten_in_no_other(monkeypatch):
+    monkeypatch.setattr(deliveries, "REMEMBERED", 10)
+    room = Room(one="busy", two="")
+    with pytest.raises(WorldError):
+        await room.tell("one", "two", namespace="good")
+    for number in range(50):
+        with pytest.raises(WorldError):
+            await room.tell("one", key=number, namespace="evil")
+    with pytest.raises(WorldError):
+        await room.tell("one", "two", namespace="good")
+    assert room.told.count("two") == 1

@@ -16,7 +16,7 @@ def lanes(*, lane=2, server=4, namespace=3, total=6, wait=10.0):
 
 
 class Holders:
-    """Tasks that take a slot and hold it until they are told to leave. `inside`: who has one, in the order of coming."""
+    """Tasks that take a slot and hold it until they are told to leave. `inside`: those that have one, in order."""
 
     def __init__(self, take):
         self._take = take

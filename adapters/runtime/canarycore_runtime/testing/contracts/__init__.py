@@ -12,11 +12,12 @@ Needs `pip install canarycore-runtime[testing]`.
 
 import pytest
 
-for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "faithful"):
+for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "faithful", "hostile"):
     pytest.register_assert_rewrite(f"{__name__}.{_port}")
 
 from canarycore_runtime.testing.contracts.faithful import FaithfulContract, RealWorld, Served  # noqa: E402 - after the rewrite
 from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402
+from canarycore_runtime.testing.contracts.hostile import HostileReply, HostileServer, hostile_server  # noqa: E402
 from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply  # noqa: E402
 from canarycore_runtime.testing.contracts.notifiers import NotifierBench, NotifierContract  # noqa: E402
 from canarycore_runtime.testing.contracts.router import RouterBench, RouterContract  # noqa: E402
@@ -28,6 +29,8 @@ __all__ = [
     "FaithfulContract",
     "HookBench",
     "HookContract",
+    "HostileReply",
+    "HostileServer",
     "MetricBench",
     "MetricSourceContract",
     "NotifierBench",
@@ -41,4 +44,5 @@ __all__ = [
     "StoreBench",
     "WorkloadBench",
     "WorkloadContract",
+    "hostile_server",
 ]

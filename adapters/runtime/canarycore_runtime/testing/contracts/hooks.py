@@ -1,24 +1,42 @@
-"""What a HookPort promises: a status of at most 202 passes, nothing is raised, and each try carries the same key."""
+"""What a HookPort promises: a status of at most 202 passes, nothing is raised, and each try carries the same key.
+
+A receiver that means harm costs a bounded memory and a bounded time, and learns nothing that is meant for another.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from attrs import frozen
 
-from canarycore import Hook, HookQuestion, HookType, Phase
+from canarycore import Hook, HookAnswer, HookQuestion, HookType, Phase
 from canarycore_runtime.testing.contracts._samples import rollout
+from canarycore_runtime.testing.contracts.hostile import (
+    BOMBS,
+    PATIENCE,
+    REDIRECTS,
+    UNUSABLE_ADDRESSES,
+    HostileReply,
+    bounded_memory,
+    hostile_server,
+)
 
 if TYPE_CHECKING:
-    from canarycore import HookAnswer
     from canarycore_runtime.ports import HookPort
 
 HANG = 0
 """In place of a status: the receiver never answers."""
 
 TIMEOUT = 0.2
-"""Seconds that a hook of this suite may take."""
+"""Seconds that a hook may take whose receiver hangs or means harm."""
+
+ANSWERED = 20.0
+"""Seconds that a hook may take whose receiver answers, however busy the machine is."""
+
+LONGEST_TEXT = 1000
+"""Characters that an answer may repeat of what a receiver says."""
 
 
 @frozen
@@ -32,7 +50,10 @@ class Call:
 
 
 class HookBench(Protocol):
-    """A receiver of webhooks. `url` is where it listens."""
+    """A receiver of webhooks. `url` is where it listens.
+
+    An adapter that does not call over HTTP says so by an attribute `is_http` that is False.
+    """
 
     adapter: HookPort
     url: str
@@ -68,7 +89,7 @@ class HookContract:
 
     async def test_a_receiver_that_hangs_does_not_pass_and_is_told(self, bench: HookBench) -> None:
         await bench.will_answer(HANG)
-        answer = await _call(bench)
+        answer = await _call(bench, seconds=TIMEOUT)
         assert not answer.passed
         assert answer.text
 
@@ -110,7 +131,50 @@ class HookContract:
         (call,) = await bench.calls()
         assert (call.name, call.namespace, call.phase) == ("podinfo", "default", "Progressing")
 
+    @pytest.mark.parametrize("reply", HostileReply)
+    async def test_a_hostile_reply_ends_as_an_answer_of_one_short_line(
+        self, bench: HookBench, reply: HostileReply
+    ) -> None:
+        _skip_unless_http(bench)
+        async with hostile_server(reply) as server, asyncio.timeout(PATIENCE):
+            answer = await _call_at(bench, server.url)
+        assert isinstance(answer, HookAnswer)
+        assert len(answer.text) <= LONGEST_TEXT
+        assert answer.text.isprintable()
 
-async def _call(bench: HookBench, key: str = "two@1/poll-1", retries: int = 0) -> HookAnswer:
-    hook = Hook(name="smoke", type=HookType.PRE_ROLLOUT, url=bench.url, timeout=TIMEOUT, retries=retries)
+    @pytest.mark.parametrize("reply", BOMBS)
+    async def test_no_reply_fills_the_memory(self, bench: HookBench, reply: HostileReply) -> None:
+        _skip_unless_http(bench)
+        async with hostile_server(reply) as server:
+            with bounded_memory():
+                await _call_at(bench, server.url)
+
+    @pytest.mark.parametrize("reply", REDIRECTS)
+    async def test_no_redirect_leads_to_another_origin(self, bench: HookBench, reply: HostileReply) -> None:
+        _skip_unless_http(bench)
+        async with hostile_server(reply) as server:
+            answer = await _call_at(bench, server.url, seconds=ANSWERED)
+        assert not answer.passed
+        assert (server.requests, server.elsewhere) == (1, 0)
+
+    @pytest.mark.parametrize("url", UNUSABLE_ADDRESSES)
+    async def test_an_address_where_nobody_can_be_asked_does_not_pass(self, bench: HookBench, url: str) -> None:
+        _skip_unless_http(bench)
+        answer = await _call_at(bench, url)
+        assert not answer.passed
+        assert answer.text.isprintable()
+
+
+def _skip_unless_http(bench: HookBench) -> None:
+    if not getattr(bench, "is_http", True):
+        pytest.skip("this adapter does not call over HTTP")
+
+
+async def _call_at(bench: HookBench, url: str, seconds: float = TIMEOUT) -> HookAnswer:
+    hook = Hook(name="smoke", type=HookType.PRE_ROLLOUT, url=url, timeout=seconds)
+    return await bench.adapter.call(rollout(), HookQuestion("two@1/poll-1", hook, Phase.PROGRESSING, "two"))
+
+
+async def _call(bench: HookBench, key: str = "two@1/poll-1", retries: int = 0, seconds: float = ANSWERED) -> HookAnswer:
+    hook = Hook(name="smoke", type=HookType.PRE_ROLLOUT, url=bench.url, timeout=seconds, retries=retries)
     return await bench.adapter.call(rollout(), HookQuestion(key, hook, Phase.PROGRESSING, "two"))

@@ -1,7 +1,12 @@
-"""What a Notifier promises: what it returned from was delivered, what failed is raised, and no secret is told."""
+"""What a Notifier promises: what it returned from was delivered, what failed is raised, and no secret is told.
+
+A receiver that means harm costs a bounded memory and a bounded time, and learns nothing that is meant for another.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -10,13 +15,31 @@ from canarycore import Channel, Notice, Tell
 from canarycore.errors import WorldError
 from canarycore_runtime.testing.contracts import _samples
 from canarycore_runtime.testing.contracts._samples import rollout
+from canarycore_runtime.testing.contracts.hostile import (
+    BOMBS,
+    PATIENCE,
+    REDIRECTS,
+    HostileReply,
+    bounded_memory,
+    hostile_server,
+)
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from canarycore_runtime.ports import Notifier
 
 
+LONGEST_TEXT = 1000
+"""Characters of an error."""
+
+
 class NotifierBench(Protocol):
-    """A receiver. `secret`: what the adapter authenticates itself with, webhook URLs included ("" where nothing)."""
+    """A receiver. `secret`: what the adapter authenticates itself with, webhook URLs included ("" where nothing).
+
+    The bench of an adapter that tells over HTTP has a method `adapter_at(url)` too: an asynchronous context manager
+    with an adapter for a receiver at `url`, whose time-out is a fraction of a second.
+    """
 
     adapter: Notifier
     secret: str
@@ -81,3 +104,42 @@ class NotifierContract:
             with pytest.raises(WorldError) as caught:
                 await bench.adapter.publish(rollout(), self.notice("told-2"))
         assert bench.secret not in f"{caught.value!r} {caught.value} {bench.adapter!r} {caplog.text}"
+
+    @pytest.mark.parametrize("reply", HostileReply)
+    async def test_after_a_hostile_reply_a_notice_is_delivered_or_an_error_of_one_short_line(
+        self, bench: NotifierBench, reply: HostileReply
+    ) -> None:
+        text = ""
+        async with (
+            hostile_server(reply) as server,
+            _adapter_at(bench, server.url) as adapter,
+            asyncio.timeout(PATIENCE),
+        ):
+            try:
+                await adapter.publish(rollout(), self.notice("told-1"))
+            except WorldError as error:
+                text = str(error)
+        assert text.isprintable()
+        assert len(text) <= LONGEST_TEXT
+
+    @pytest.mark.parametrize("reply", BOMBS)
+    async def test_no_reply_fills_the_memory(self, bench: NotifierBench, reply: HostileReply) -> None:
+        async with hostile_server(reply) as server, _adapter_at(bench, server.url) as adapter:
+            with bounded_memory(), suppress(WorldError):
+                await adapter.publish(rollout(), self.notice("told-1"))
+
+    @pytest.mark.parametrize("reply", REDIRECTS)
+    async def test_no_redirect_leads_to_another_origin(self, bench: NotifierBench, reply: HostileReply) -> None:
+        async with hostile_server(reply) as server, _adapter_at(bench, server.url) as adapter:
+            with pytest.raises(WorldError):
+                await adapter.publish(rollout(), self.notice("told-1"))
+        assert server.requests
+        assert not server.elsewhere
+
+
+def _adapter_at(bench: NotifierBench, url: str) -> AbstractAsyncContextManager[Notifier]:
+    make = getattr(bench, "adapter_at", None)
+    if make is None:
+        pytest.skip("this adapter does not tell over HTTP")
+    adapter: AbstractAsyncContextManager[Notifier] = make(url)
+    return adapter

@@ -1,0 +1,251 @@
+"""A server whose answers mean harm: what every adapter that asks a server over HTTP has to survive.
+
+    async with hostile_server(HostileReply.GZIP_BOMB) as server:
+        answer = await adapter.call(rollout, question_to(server.url))
+
+It listens on loopback and writes bytes, valid HTTP or not, as long as anybody reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import tracemalloc
+from contextlib import asynccontextmanager, contextmanager, suppress
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+MEMORY = 16 * 1024 * 1024
+"""Bytes that an adapter may take for one answer, whatever it says; a bomb wants far more."""
+
+PATIENCE = 20.0
+"""Seconds after which an adapter with a time-out of a fraction of a second hangs for certain, on a busy machine too."""
+
+_BOMB = 128 * 1024 * 1024
+_DRIP = 0.02
+
+
+class HostileReply(Enum):
+    """What the server does instead of answering."""
+
+    GZIP_BOMB = "a small body that becomes 128 MiB"
+    NESTED_GZIP_BOMB = "the same, compressed twice"
+    ENDLESS_BODY = "a body that never ends"
+    ENDLESS_COMPRESSED_BODY = "a compressed body that never ends and has no content"
+    DRIPPING_BODY = "a body that comes byte by byte, for ever"
+    DRIPPING_HEADERS = "headers that come one by one, for ever"
+    LONG_HEADER = "a header of a megabyte"
+    FOREIGN_REDIRECT = "a redirect to another origin that keeps method and body"
+    FOREIGN_REDIRECT_BY_GET = "a redirect to another origin with status 302"
+    CIRCULAR_REDIRECT = "a redirect to itself"
+    LONG_LABEL_REDIRECT = "a redirect to a host with a label of 64 characters"
+    INVALID_REDIRECT = "a redirect to an address that is none"
+    DEEP_JSON = "JSON with 30,000 nested lists"
+    LONG_NUMBER = "a JSON number of 60,000 digits"
+    CONTROL_CHARACTERS = "text that would write over a terminal"
+    UNKNOWN_CHARSET = "text in a charset that does not exist"
+    SLOW_CHARSET = "text in a charset whose decoder is slow"
+    UNKNOWN_ENCODING = "a content encoding that does not exist"
+    BROKEN_GZIP = "gzip that is none"
+    CUT_BODY = "less than the length that it announced"
+    CUT_CHUNKS = "a chunk that is broken"
+    NO_HTTP = "a line that is no HTTP"
+    ODD_STATUS = "a status of 999"
+    NOTHING = "hanging up at once"
+
+
+BOMBS = (
+    HostileReply.GZIP_BOMB,
+    HostileReply.NESTED_GZIP_BOMB,
+    HostileReply.ENDLESS_BODY,
+    HostileReply.ENDLESS_COMPRESSED_BODY,
+    HostileReply.LONG_HEADER,
+)
+"""Replies that fill the memory of whoever keeps them."""
+
+REDIRECTS = (HostileReply.FOREIGN_REDIRECT, HostileReply.FOREIGN_REDIRECT_BY_GET)
+"""Replies that send the request somewhere else."""
+
+UNUSABLE_ADDRESSES = (
+    "",
+    "no address",
+    "http://",
+    "http://[",
+    "http://host:99999999/",
+    "ftp://127.0.0.1/",
+    "http://127.0.0.1:1/\x00",
+    f"http://{'a' * 64}.test/",
+    f"http://{'a.' * 200}test/",
+    "http://\ud800.test/",
+)
+"""Addresses where nobody can be asked."""
+
+
+@define
+class HostileServer:
+    """The server, while it listens."""
+
+    url: str = ""
+    """Where it listens."""
+    requests: int = 0
+    """Requests that it got."""
+    elsewhere: int = 0
+    """Requests that came to the other origin, to which it redirects."""
+
+
+@asynccontextmanager
+async def hostile_server(reply: HostileReply) -> AsyncIterator[HostileServer]:
+    """Answer every request so."""
+    state = HostileServer()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            state.requests += 1
+            async for part in _REPLIES[reply](other):
+                writer.write(part)
+                await writer.drain()
+        with suppress(ConnectionError):
+            writer.close()
+
+    async def serve_elsewhere(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        state.elsewhere += 1
+        writer.close()
+
+    async with _listening(serve_elsewhere) as other, _listening(serve) as state.url:
+        yield state
+
+
+@contextmanager
+def bounded_memory(most: int = MEMORY) -> Iterator[None]:
+    """Fail when Python takes more memory than this meanwhile."""
+    was_tracing = tracemalloc.is_tracing()
+    if not was_tracing:
+        tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        if not was_tracing:
+            tracemalloc.stop()
+    assert peak - before < most, f"found {peak - before} bytes at the worst moment, expected less than {most}"
+
+
+@asynccontextmanager
+async def _listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object],
+) -> AsyncIterator[str]:
+    """The address at which `serve` is called; the tasks that still write end with it."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve(reader, writer)  # type: ignore[misc]
+        finally:
+            tasks.discard(task)
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# what is written --------------------------------------------------------------------------------------------------
+
+
+def _head(*headers: str, status: str = "200 OK") -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", "Connection: close", *headers, "", ""]).encode()
+
+
+def _whole(body: bytes = b"", *headers: str, status: str = "200 OK") -> Callable[[str], AsyncIterator[bytes]]:
+    async def write(_: str) -> AsyncIterator[bytes]:
+        yield _head(*headers, f"Content-Length: {len(body)}", status=status) + body
+
+    return write
+
+
+def _bytes(data: bytes) -> Callable[[str], AsyncIterator[bytes]]:
+    async def write(_: str) -> AsyncIterator[bytes]:
+        if data:
+            yield data
+
+    return write
+
+
+def _forever(
+    part: bytes, *headers: str, pause: float = 0.0, begin: bytes | None = None
+) -> Callable[[str], AsyncIterator[bytes]]:
+    async def write(_: str) -> AsyncIterator[bytes]:
+        yield _head(*headers) if begin is None else begin
+        while True:
+            yield part
+            await asyncio.sleep(pause)
+
+    return write
+
+
+def _redirect(status: str, target: str = "") -> Callable[[str], AsyncIterator[bytes]]:
+    async def write(other: str) -> AsyncIterator[bytes]:
+        yield _head(f"Location: {target or other}", "Content-Length: 0", status=status)
+
+    return write
+
+
+async def _bomb(_: str) -> AsyncIterator[bytes]:
+    yield _head("Content-Type: text/plain", "Content-Encoding: gzip") + _bomb_body()
+
+
+async def _nested_bomb(_: str) -> AsyncIterator[bytes]:
+    body = gzip.compress(_bomb_body())
+    yield _head("Content-Type: text/plain", "Content-Encoding: gzip, gzip", f"Content-Length: {len(body)}") + body
+
+
+def _bomb_body() -> bytes:
+    """A gzip stream of many members, so that it costs little to make."""
+    member = gzip.compress(bytes(1024 * 1024), compresslevel=1)
+    return member * (_BOMB // (1024 * 1024))
+
+
+_JSON = "Content-Type: application/json"
+_TEXT = "Content-Type: text/plain; charset=utf-8"
+
+_REPLIES: dict[HostileReply, Callable[[str], AsyncIterator[bytes]]] = {
+    HostileReply.GZIP_BOMB: _bomb,
+    HostileReply.NESTED_GZIP_BOMB: _nested_bomb,
+    HostileReply.ENDLESS_BODY: _forever(b"x" * 65536, _TEXT),
+    HostileReply.ENDLESS_COMPRESSED_BODY: _forever(gzip.compress(b""), _TEXT, "Content-Encoding: gzip"),
+    HostileReply.DRIPPING_BODY: _forever(b"x", _TEXT, "Content-Length: 60000", pause=_DRIP),
+    HostileReply.DRIPPING_HEADERS: _forever(b"X-Drip: x\r\n", begin=b"HTTP/1.1 200 OK\r\n", pause=_DRIP),
+    HostileReply.LONG_HEADER: _whole(b"", f"X-Long: {'x' * 1024 * 1024}"),
+    HostileReply.FOREIGN_REDIRECT: _redirect("307 Temporary Redirect"),
+    HostileReply.FOREIGN_REDIRECT_BY_GET: _redirect("302 Found"),
+    HostileReply.CIRCULAR_REDIRECT: _redirect("308 Permanent Redirect", "/"),
+    HostileReply.LONG_LABEL_REDIRECT: _redirect("307 Temporary Redirect", f"http://{'a' * 64}.test/"),
+    HostileReply.INVALID_REDIRECT: _redirect("307 Temporary Redirect", "http://[:99999999"),
+    HostileReply.DEEP_JSON: _whole(b"[" * 30_000 + b"]" * 30_000, _JSON),
+    HostileReply.LONG_NUMBER: _whole(b'{"ok": ' + b"1" * 60_000 + b"}", _JSON),
+    HostileReply.CONTROL_CHARACTERS: _whole(b"\x1b[2J\x1b]0;owned\x07\r\nsecond\x00line", _TEXT, status="500 No"),
+    HostileReply.UNKNOWN_CHARSET: _whole(b"\xff\xfe", "Content-Type: text/plain; charset=nobody-knows"),
+    HostileReply.SLOW_CHARSET: _whole(b"a" * 60_000, "Content-Type: text/plain; charset=punycode"),
+    HostileReply.UNKNOWN_ENCODING: _whole(b"abc", _TEXT, "Content-Encoding: nobody-knows"),
+    HostileReply.BROKEN_GZIP: _whole(b"this is no gzip", _TEXT, "Content-Encoding: gzip"),
+    HostileReply.CUT_BODY: _bytes(_head(_TEXT, "Content-Length: 1000") + b"short"),
+    HostileReply.CUT_CHUNKS: _bytes(_head(_TEXT, "Transfer-Encoding: chunked") + b"zz\r\nbroken"),
+    HostileReply.NO_HTTP: _bytes(b"220 mail.test ESMTP ready\r\n\r\n"),
+    HostileReply.ODD_STATUS: _whole(b"odd", _TEXT, status="999 Odd"),
+    HostileReply.NOTHING: _bytes(b""),
+}

@@ -1,0 +1,155 @@
+"""Adapters that are open: one for each configuration, closed when nobody needs it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from canarycore_runtime.pool import IDLE, Pool
+
+
+class Opened:
+    """What was opened and closed, in order."""
+
+    def __init__(self):
+        self.log = []
+
+    @asynccontextmanager
+    async def __call__(self, key):
+        if key == "broken":
+            raise ValueError(key)
+        await asyncio.sleep(0)
+        self.log.append(f"open {key}")
+        yield key.upper()
+        self.log.append(f"close {key}")
+
+
+@pytest.fixture
+def opened():
+    return Opened()
+
+
+@pytest.fixture
+def now():
+    return [0.0]
+
+
+@pytest.fixture
+async def pool(opened, now):
+    async with Pool(opened, clock=lambda: now[0]) as pool:
+        yield pool
+
+
+async def use(pool, key):
+    async with pool.lend(key) as adapter:
+        return adapter
+
+
+async def test_those_who_are_configured_alike_share_one(pool, opened):
+    assert await asyncio.gather(use(pool, "a"), use(pool, "a"), use(pool, "b")) == ["A", "A", "B"]
+    assert opened.log == ["open a", "open b"]
+
+
+async def test_what_nobody_has_used_for_long_is_closed(pool, opened, now):
+    await use(pool, "a")
+    now[0] = IDLE / 2
+    await use(pool, "b")
+    now[0] = IDLE + 1
+    await use(pool, "b")
+    await asyncio.sleep(0)
+    assert opened.log == ["open a", "open b", "close a"]
+
+
+async def test_what_is_lent_stays_open_however_long(pool, opened, now):
+    async with pool.lend("a"):
+        now[0] = 10 * IDLE
+        await use(pool, "b")
+    assert opened.log == ["open a", "open b"]
+
+
+async def test_what_cannot_be_opened_is_tried_again_the_next_time(pool, opened):
+    with pytest.raises(ValueError, match="broken"):
+        await use(pool, "broken")
+    assert await use(pool, "a") == "A"
+
+
+async def test_all_are_closed_in_the_end(opened):
+    async with Pool(opened) as pool:
+        await use(pool, "a")
+        await use(pool, "b")
+    assert sorted(opened.log[2:]) == ["close a", "close b"]
+
+
+class Gated(Opened):
+    """Opens and closes what is called slow only when it is told to. Keys begin with their group's name."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    @asynccontextmanager
+    async def __call__(self, key):
+        if "slow" in key:
+            await self.gate.wait()
+        self.log.append(f"open {key}")
+        yield key
+        if "hang" in key:
+            await self.gate.wait()
+        self.log.append(f"close {key}")
+
+
+async def test_an_adapter_that_takes_long_to_open_keeps_no_other_waiting():
+    gated = Gated()
+    async with Pool(gated) as pool:
+        slow = [asyncio.create_task(use(pool, "slow")) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert await use(pool, "quick") == "quick"
+        assert not any(task.done() for task in slow)
+        gated.gate.set()
+        await asyncio.gather(*slow)
+    assert gated.log.count("open slow") == 1
+
+
+async def test_an_adapter_that_takes_long_to_close_keeps_no_other_waiting():
+    gated, now = Gated(), [0.0]
+    async with Pool(gated, clock=lambda: now[0]) as pool:
+        await use(pool, "hang")
+        now[0] = IDLE + 1
+        for key in "abc":
+            assert await use(pool, key) == key
+        assert "close hang" not in gated.log
+        gated.gate.set()
+    assert "close hang" in gated.log
+
+
+async def test_whoever_waits_for_an_adapter_opens_it_when_the_first_gives_up():
+    gated = Gated()
+    async with Pool(gated) as pool:
+        first, second = (asyncio.create_task(use(pool, "slow")) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        gated.gate.set()
+        assert await second == "slow"
+
+
+async def test_a_group_that_uses_ever_more_keys_closes_its_own_idle_adapters_only():
+    gated = Gated()
+    async with Pool(gated, group=lambda key: key.partition("/")[0], spare=3) as pool:
+        await use(pool, "good/a")
+        for number in range(100):
+            await use(pool, f"evil/{number}")
+            await asyncio.sleep(0)
+        assert len(pool) == 4
+        await use(pool, "good/a")
+    assert gated.log.count("open good/a") == 1
+
+
+async def test_an_error_at_the_end_of_an_adapter_is_logged_and_hurts_nobody(caplog):
+    @asynccontextmanager
+    async def opened(key):
+        yield key
+        raise OSError("it hung up")
+
+    async with Pool(opened, spare=0) as pool:
+        assert [await use(pool, key) for key in "abc"] == ["a", "b", "c"]
+    assert "an adapter could not be closed" in caplog.text

@@ -1,23 +1,28 @@
 """Printing, exit codes, and what becomes of errors.
 
-Results go to stdout, everything else to stderr. Colour is for terminals only, and NO_COLOR is respected. No
-command ends with a traceback over something that its user can put right.
+Results go to stdout, everything else to stderr. Both pass `canarycore_cli.safe_console`, so a text from outside is
+shown and does nothing. Colour is for terminals only, and NO_COLOR is respected. No command ends with a traceback over
+something that its user can put right.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from canarycore.errors import CanaryError, ManifestError, UnknownProvider
+from canarycore.text import escape_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from rich.console import Console
 
@@ -28,6 +33,9 @@ T = TypeVar("T")
 
 OK, TROUBLE, BAD_INPUT, ROLLED_BACK = 0, 1, 2, 3
 """Exit codes of every command."""
+
+LONGEST_RECORD = 4_000
+"""Characters of a log record that are kept, its traceback aside."""
 
 _DISTRIBUTIONS = {
     "canarycore_runtime": "canarycore-runtime",
@@ -52,22 +60,59 @@ class BadInput(CanaryError):
 
 def out() -> Console:
     """The console of results. Lines are wrapped on terminals only."""
-    from rich.console import Console
+    from canarycore_cli.safe_console import SafeConsole
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return SafeConsole(soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """The console of everything that is not a result."""
-    from rich.console import Console
+    from canarycore_cli.safe_console import SafeConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return SafeConsole(stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(data: object) -> None:
     """One line of JSON on stdout, at once: programs read along."""
     sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+class SafeGroup(TyperGroup):
+    """A group of commands whose usage errors are safe to show: they repeat what was typed, such as a file's name."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the options before the command."""
+        with _escaped_usage_errors():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the options of the command, and run it."""
+        with _escaped_usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _escaped_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(vars(error).get("message"), str):  # typer exports no base
+            vars(error)["message"] = escape_controls(vars(error)["message"])
+        raise
+
+
+class OneLine(logging.Formatter):
+    """A format of log files in which no text from outside can forge a line: a traceback's lines are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Format the record but for its traceback."""
+        return escape_controls(super().formatMessage(record), LONGEST_RECORD)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Format the traceback."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {escape_controls(line)}" for line in lines)
 
 
 class JsonLines:
@@ -153,6 +198,11 @@ def pairs(texts: Iterable[str], option: str, meaning: str, read: Callable[[str],
         if not name:
             raise BadInput(f"{option} {text}: expected {meaning}")
     return found
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Read a list such as `one,two`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def approval(value: str) -> bool:

@@ -121,7 +121,7 @@ class View:
     def _panel(self) -> RenderableType:
         turn, rehearsal = self._turn, self._rehearsal
         if turn is None or turn.seen is None or rehearsal is None:
-            return Panel(Text("starting Envoy and the old version ..."), title=self._name, title_align="left")
+            return Panel(Text("starting Envoy and the old version ..."), title=Text(self._name), title_align="left")
         decision = turn.rest.decision
         status = decision.status if decision is not None else turn.seen.status
         paused = "  paused" if status.paused else ""
@@ -133,7 +133,7 @@ class View:
         parts.append(Text(f"{failed}   next look {self._countdown(turn)}"))
         parts += [Text(f"gate {name} is closed: y opens it", style="bold yellow") for name in self._waiting]
         keys = Text("p promote   a abort   space pause/resume   q quit", style="dim")
-        return Panel(Group(*parts, keys), title=title, title_align="left")
+        return Panel(Group(*parts, keys), title=Text(title), title_align="left")
 
     def _weight(self, rehearsal: Rehearsal) -> Text:
         splits = rehearsal.splits()

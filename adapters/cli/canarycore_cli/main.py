@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from canarycore_cli import on_cluster
-from canarycore_cli.console import OK, BadInput, tells_errors
+from canarycore_cli.console import OK, BadInput, SafeGroup, tells_errors
 from canarycore_cli.engines import Engine
 from canarycore_cli.on_cluster import AsJson, Context, Everywhere, Kubeconfig, Namespace, Provider
 
 app = typer.Typer(
     name="canary",
+    cls=SafeGroup,
     help="Progressive delivery: check a canary policy, simulate it, rehearse it with real traffic on this machine.",
     epilog="Exit codes: 0 fine or promoted, 1 trouble, 2 bad input, 3 rolled back, 4 a promise is broken.",
     no_args_is_help=True,

@@ -180,6 +180,7 @@ def _totals(reports: Sequence[Report], faults: int, seconds: float) -> Json:
 
 def _print_table(console: Console, reports: Sequence[Report], seconds: float) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, collapse_padding=True)  # it fits into 80 columns
     table.add_column("", no_wrap=True)
@@ -194,7 +195,7 @@ def _print_table(console: Console, reports: Sequence[Report], seconds: float) ->
                 f"{report.states:,}",
                 f"{report.transitions:,}",
                 _many(report.schedules),
-                f"[bold red]{count}[/]" if count else "0",
+                Text(f"{count}", "bold red" if count else ""),
                 f"{report.rate:,.0f}",
             )
     console.print(table)
@@ -212,8 +213,10 @@ def _print_table(console: Console, reports: Sequence[Report], seconds: float) ->
 def _print_violations(console: Console, reports: Sequence[Report]) -> None:
     for report in reports:
         for violation in report.violations:
-            console.print(f"\n{report.strategy}, {report.situation}: {violation}", style="bold red", markup=False)
-            console.print(violation.script, markup=False, soft_wrap=True)
+            console.print()
+            console.print(f"{report.strategy}, {report.situation}: {violation}", style="bold red", markup=False)
+            for line in violation.script.splitlines():
+                console.print(line, markup=False, soft_wrap=True)
 
 
 def _many(count: int) -> str:

@@ -86,6 +86,7 @@ class _Lines:
 
     def __init__(self, *, as_json: bool) -> None:
         self._json = JsonLines() if as_json else None
+        self._console = out()
         self._shown: dict[str, Stand] = {}
 
     def __call__(self, stands: list[Stand]) -> None:
@@ -98,7 +99,7 @@ class _Lines:
         if self._json is not None:
             self._json(attrs.asdict(stand))
         else:
-            print(line(stand), flush=True)
+            self._console.print(line(stand))
 
 
 def line(stand: Stand) -> str:

@@ -1,0 +1,361 @@
+"""No text from outside drives the terminal, forges a line, or is read as markup: by no command, in no output."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import io
+import json
+import logging
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import define
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+from typer.main import get_command
+
+import canarycore_cli
+from canarycore import Rollout, TargetRef
+from canarycore.errors import Problem
+from canarycore_cli.console import OneLine, print_json, print_problems
+from canarycore_cli.main import app
+from canarycore_cli.plain import Teller
+from canarycore_cli.safe_console import LONGEST_LINE, SafeConsole
+from tests.adapters.cli.conftest import MANIFEST, Canary, Result
+
+pytest.importorskip("canarycore_local", reason="canarycore-local is not installed")
+pytest.importorskip("canarycore_kubernetes", reason="canarycore-kubernetes is not installed")
+
+from canarycore_cli import rehearsals
+from canarycore_kubernetes.kinds import KINDS
+from canarycore_local.store import STORE, SqliteStore
+from tests.controlplane.api import Api
+from tests.controlplane.fake import faked
+
+COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+MARK = "hostile"
+HOSTILE = (
+    f"{MARK}\x1b[2J\x1b]0;owned\x07\r\nfake line\t\x9b31m\x85\u2028\u202edrow\u2066[red]x[/red] [link=http://x]y[/]"
+)
+NAME = HOSTILE.replace("/", "")
+"""The same as the name of a file."""
+
+
+def is_unsafe(character: str) -> bool:
+    reorders = unicodedata.bidirectional(character) in {"RLO", "LRO", "RLE", "LRE", "RLI", "LRI", "FSI", "PDF", "PDI"}
+    return character != "\n" and (unicodedata.category(character) in {"Cc", "Zl", "Zp", "Cs"} or reorders)
+
+
+def check(text: str, *, shown: bool = True) -> None:
+    """The hostile text is there, and does nothing."""
+    assert [character for character in text if is_unsafe(character)] == []
+    assert [line for line in text.splitlines() if line.lstrip(" │├└─").startswith("fake line")] == []
+    if shown:
+        assert MARK in text
+        assert "[red]" in text
+
+
+@define
+class Stage:
+    """Where a command finds hostile texts: files, a cluster, a rehearsal."""
+
+    canary: Canary
+    folder: Path
+
+    def file(self, text: str, name: str = "canary.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def hostile_manifest(self) -> Path:
+        """A manifest that can be used, with hostile names where any text is allowed."""
+        text = MANIFEST.replace("name: gate\n", f"name: {json.dumps(HOSTILE)}\n")
+        return self.file(text)
+
+    def cluster(self, *command: str) -> Result:
+        """Run a command on a cluster with a hostile Canary, hostile events and hostile conditions."""
+        with faked(KINDS) as server:
+            api = Api(server.access)
+            for body in (_deployment(), _canary("app"), _canary("broken", HOSTILE)):
+                api.create(body)
+            api.request("PATCH", f"{CANARIES}/app", {"status": _status()}, content="application/merge-patch+json")
+            api.create(_event())
+            kubeconfig = self.file(json.dumps(server.access.kubeconfig), "kubeconfig")
+            return self.canary(*command, "-n", "test", "--kubeconfig", kubeconfig)
+
+
+def _deployment() -> dict[str, object]:
+    labels = {"app": "app"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return _object("apps/v1", "Deployment", "app", spec=spec)
+
+
+def _canary(name: str, provider: str = "kubernetes") -> dict[str, object]:
+    hook = {"name": HOSTILE, "type": "confirm-promotion", "url": "http://gate/"}
+    metric = {"name": HOSTILE, "interval": "1m", "query": HOSTILE, "thresholdRange": {"min": 1}}
+    analysis = {"interval": "1m", "threshold": 1, "iterations": 2, "webhooks": [hook], "metrics": [metric]}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}
+    spec = {"targetRef": target, "service": {"port": 80}, "provider": provider, "analysis": analysis}
+    return _object("flagger.app/v1beta1", "Canary", name, spec=spec)
+
+
+def _status() -> dict[str, object]:
+    condition = {"type": HOSTILE, "status": HOSTILE, "reason": HOSTILE, "message": HOSTILE}
+    return {"phase": "Progressing", "canaryWeight": 0, "failedChecks": 0, "iterations": 1, "conditions": [condition]}
+
+
+def _event() -> dict[str, object]:
+    about = {"kind": "Canary", "name": "app", "namespace": "test"}
+    return _object(
+        "v1", "Event", "app.1", involvedObject=about, message=HOSTILE, type=HOSTILE, lastTimestamp=HOSTILE, reason="x"
+    )
+
+
+def _object(api_version: str, kind: str, name: str, **content: object) -> dict[str, object]:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "test"}, **content}
+
+
+CANARIES = "/apis/flagger.app/v1beta1/namespaces/test/canaries"
+
+
+def _name_of_a_rehearsal(command: str, *arguments: str) -> Callable[[Stage], Result]:
+    return lambda stage: stage.canary(command, *arguments, HOSTILE)
+
+
+def _status_of_a_rehearsal(stage: Stage) -> Result:
+    rollout = Rollout(name=HOSTILE, namespace="test", target=TargetRef(name=HOSTILE))
+    folder = stage.folder / NAME
+    folder.mkdir()
+    key = asyncio.run(SqliteStore(folder / STORE).put(rollout))
+    process = _registered(key, folder)
+    try:
+        return stage.canary("status")
+    finally:
+        os.kill(process, 9)
+        os.waitpid(process, 0)
+
+
+def _registered(key: str, folder: Path) -> int:
+    """Another process that has registered a rehearsal."""
+    ready, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with rehearsals.registered(key, folder):
+            os.write(done, b".")
+            while True:
+                os.read(ready, 0)
+                __import__("time").sleep(60)
+    os.read(ready, 1)
+    return child
+
+
+def _explain(stage: Stage) -> Result:
+    stage.file(json.dumps({"kind": "decision", "seconds": 1.0, "because": HOSTILE}) + "\n", rehearsals.TRACE)
+    return stage.canary("explain", "--state-dir", stage.folder)
+
+
+def _lint_file(stage: Stage) -> Result:
+    return stage.canary("lint", stage.file(f"apiVersion: flagger.app/v1beta1\nkind: {json.dumps(HOSTILE)}\n", NAME))
+
+
+def _lint_names(stage: Stage) -> Result:
+    text = MANIFEST.replace("name: app\n", f"name: {json.dumps(HOSTILE)}\n")
+    return stage.canary("lint", stage.file(text.replace("  service:", f"  {json.dumps(HOSTILE)}: 1\n  service:")))
+
+
+CASES: dict[str, list[Callable[[Stage], Result]]] = {
+    "lint": [
+        _lint_file,
+        _lint_names,
+        lambda stage: stage.canary("lint", HOSTILE),
+        lambda stage: stage.cluster("lint", "--cluster"),
+        lambda stage: stage.cluster("lint", "--cluster", "--account", f"a/{HOSTILE}"),
+    ],
+    "simulate": [
+        lambda stage: stage.canary("simulate", stage.hostile_manifest()),
+        lambda stage: stage.canary("simulate", stage.hostile_manifest(), "--gate", f"{HOSTILE}=approve"),
+        lambda stage: stage.canary("simulate", stage.hostile_manifest(), "--failures", HOSTILE),
+        lambda stage: stage.canary("simulate", stage.hostile_manifest(), "--canary", HOSTILE),
+        lambda stage: stage.canary("simulate", HOSTILE),
+    ],
+    "verify": [
+        lambda stage: stage.canary("verify", "--strategy", HOSTILE),
+        lambda stage: stage.canary("verify", HOSTILE),
+    ],
+    "rehearse": [
+        lambda stage: stage.canary("rehearse", stage.hostile_manifest(), "--gate", "other=approve"),
+        lambda stage: stage.canary("rehearse", stage.hostile_manifest(), "--new", HOSTILE),
+        lambda stage: stage.canary("rehearse", "--resume", "--state-dir", stage.folder / NAME),
+    ],
+    **{name: [_name_of_a_rehearsal(name)] for name in ("promote", "abort", "pause", "resume", "retry", "status")},
+    "skip-to": [_name_of_a_rehearsal("skip-to", "50")],
+    "explain": [_explain, _name_of_a_rehearsal("explain")],
+    "install": [lambda stage: stage.canary("install", "--export", "--provider", HOSTILE)],
+    "get": [lambda stage: stage.cluster("get"), lambda stage: stage.cluster("get", HOSTILE)],
+    "describe": [lambda stage: stage.cluster("describe", "app"), lambda stage: stage.cluster("describe", HOSTILE)],
+    "controller": [lambda stage: stage.canary("controller", "--kubeconfig", stage.folder / NAME)],
+}
+CASES["status"].append(_status_of_a_rehearsal)
+
+
+@pytest.fixture
+def stage(canary: Canary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    return Stage(canary, tmp_path)
+
+
+@pytest.fixture
+def console() -> SafeConsole:
+    return SafeConsole(file=io.StringIO(), width=100)
+
+
+def test_every_command_is_given_hostile_texts() -> None:
+    assert sorted(CASES) == COMMANDS
+
+
+@pytest.mark.parametrize(("command", "number"), [(name, n) for name, many in CASES.items() for n in range(len(many))])
+def test_no_command_lets_a_text_do_anything(stage: Stage, command: str, number: int) -> None:
+    check(CASES[command][number](stage).output)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_error_of_usage_lets_a_text_do_anything(stage: Stage, command: str) -> None:
+    check(stage.canary(command, f"--{HOSTILE}").output)
+
+
+def test_an_unknown_command_does_nothing(stage: Stage) -> None:
+    check(stage.canary(HOSTILE).output)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("lint", "--cluster", "--json"), ("get", "--json"), ("describe", "app", "--json")],
+    ids=lambda arguments: arguments[0],
+)
+def test_json_repeats_texts_as_they_are_and_escapes_them(stage: Stage, arguments: tuple[str, ...]) -> None:
+    output = stage.cluster(*arguments).stdout
+    check(output)
+    assert MARK in json.dumps(json.loads(output))
+
+
+def test_printed_json_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({HOSTILE: HOSTILE})
+    output = capsys.readouterr().out
+    assert output.isascii()
+    assert output.count("\n") == 1
+    assert json.loads(output) == {HOSTILE: HOSTILE}
+
+
+# the choke point ------------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_escaped_wherever_they_are(console: SafeConsole) -> None:
+    table = Table(HOSTILE, title=HOSTILE, caption=HOSTILE)
+    table.add_row(HOSTILE)
+    table.add_row(Text(HOSTILE, "red"))
+    tree = Tree(HOSTILE)
+    tree.add(Text.assemble((HOSTILE, "bold"), HOSTILE))
+    for shown in (HOSTILE, Text(HOSTILE), table, tree, Group(HOSTILE, Panel(HOSTILE, title=Text(HOSTILE)))):
+        console.print(shown, HOSTILE, overflow="ignore")
+    console.rule(Text(HOSTILE))
+    check(_printed(console), shown=False)
+
+
+def test_a_text_keeps_its_styles_when_it_is_escaped() -> None:
+    console = SafeConsole(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
+    console.print(Text.assemble(("a\x1b", "red"), ("b\n", "bold"), "c"))
+    assert _printed(console) == "\x1b[31ma\\x1b\x1b[0m\x1b[1mb\\n\x1b[0mc\n"
+
+
+def test_markup_is_text(console: SafeConsole) -> None:
+    console.print("[red]x[/red] [link=http://x]y[/link] :smile:")
+    assert _printed(console) == "[red]x[/red] [link=http://x]y[/link] :smile:\n"
+
+
+def test_a_text_without_end_is_cut(console: SafeConsole) -> None:
+    console.print("x" * 10 * LONGEST_LINE, soft_wrap=True)
+    assert len(_printed(console)) == LONGEST_LINE + 1
+
+
+def test_a_problem_is_shown_on_its_lines(console: SafeConsole) -> None:
+    texts = dict.fromkeys(("path", "found", "expected", "remedy", "rule", "file"), HOSTILE)
+    console.soft_wrap = True
+    print_problems([Problem(**texts)], console)  # type: ignore[arg-type]
+    check(_printed(console))
+    assert _printed(console).count("\n") == 3
+
+
+@pytest.mark.parametrize("kind", ["start", "remark", "event", "split", "trouble"])
+def test_a_story_of_hostile_texts_is_told_a_line_each(console: SafeConsole, kind: str) -> None:
+    line = {
+        **dict.fromkeys(("text", "type", "policy", "address"), HOSTILE),
+        "kind": kind,
+        "seconds": 1.0,
+        "versions": [HOSTILE],
+        "rps": 1.0,
+        "speed": 1.0,
+        "weight": 1,
+        "mirrored": False,
+        "matched": False,
+        "measured": 1.0,
+        "requests": 1,
+        "bad": 0,
+    }
+    console.soft_wrap = True
+    Teller(console)(line)
+    check(_printed(console), shown=kind != "split")
+    assert _printed(console).count("\n") == 1
+
+
+def test_a_log_has_a_line_for_each_record() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 1, "%s", (HOSTILE,), None)
+    check(OneLine(logging.BASIC_FORMAT).format(record))
+    error = ValueError(HOSTILE)
+    record.exc_info = (ValueError, error, None)
+    first, *rest = OneLine(logging.BASIC_FORMAT).format(record).split("\n")
+    check(first)
+    assert all(line.startswith("    ") for line in rest)
+
+
+def test_all_output_passes_the_console() -> None:
+    """Nothing is printed past it: no print, no other console, no stream, but where that is safe by its form."""
+    package = Path(canarycore_cli.__file__).parent
+    found = {
+        f"{path.relative_to(package)}: {call}"
+        for path in package.rglob("*.py")
+        for call in _outputs(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert found == {
+        "cluster/install.py: sys.stdout",  # YAML, which ruamel escapes
+        "console.py: sys.stdout",  # JSON, and whether it is a terminal
+        "console.py: sys.stderr",
+        "main.py: typer.echo",  # our version
+        "rehearse.py: sys.stdout",  # whether it is a terminal
+    }
+
+
+def _outputs(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if name in {"sys.stdout", "sys.stderr", "sys.__stdout__", "typer.echo", "typer.secho", "click.echo"}:
+                yield name
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "Console"}:
+            yield node.func.id
+        elif isinstance(node, ast.ImportFrom) and node.module == "rich":
+            yield from (f"rich.{one.name}" for one in node.names)
+
+
+def _printed(console: SafeConsole) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()

@@ -9,17 +9,22 @@ process ids. <cache> is $XDG_CACHE_HOME, else ~/.cache.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
-import shutil
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from attrs import frozen
 
 from canarycore_cli.console import BadInput
+from canarycore_local import rehearsal as local
+from canarycore_local.rehearsal import SCRIPT, RehearsalError
+from canarycore_local.state_folder import DRAFT, claim, demand_private, make_private, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +40,10 @@ LOG = "canary.log"
 OPTIONS = "options.json"
 """What whoever resumes a rehearsal has to know and is not in its script."""
 
-_SCRIPT = "script.json"
-"""What canarycore_local makes when a rehearsal begins."""
+FILES = (TRACE, LOG, OPTIONS, f"{OPTIONS}{DRAFT}")
+"""The files that the command adds to those of `canarycore_local` in the folder of a rehearsal."""
 
-_BEFORE = frozenset({TRACE, OPTIONS, LOG, "owner.lock", f"{_SCRIPT}.draft"})
-"""What there may be of one that was killed before it had begun."""
+_RECORD = re.compile(r"[0-9]+\.json")
 
 
 @frozen(kw_only=True)
@@ -53,39 +57,43 @@ class Running:
 
 def default_folder(rollout: Rollout) -> Path:
     """Where the rehearsal of a rollout keeps its state unless told otherwise."""
-    return _cache() / "rehearsals" / f"{rollout.namespace}-{rollout.name}"
+    return _cache() / "rehearsals" / quote(f"{rollout.namespace}-{rollout.name}", safe="")
 
 
 def latest_folder() -> Path:
     """The folder of the rehearsal that was begun last. Raises BadInput when there is none."""
-    scripts = sorted(_cache().glob(f"rehearsals/*/{_SCRIPT}"), key=lambda script: script.stat().st_mtime)
+    scripts = sorted(_cache().glob(f"rehearsals/*/{SCRIPT}"), key=lambda script: script.stat().st_mtime)
     if not scripts:
         raise BadInput("found no rehearsal to resume, expected one that was interrupted: give its --state-dir")
     return scripts[-1].parent
 
 
-def holds_rehearsal(folder: Path) -> bool:
-    """Whether a rehearsal was begun in the folder."""
-    return (folder / _SCRIPT).exists()
+def make_room(folder: Path) -> None:
+    """End what a killed rehearsal left running in the folder, and delete the files that it made there.
+
+    Raises BadInput, and deletes nothing, for a folder that no rehearsal made, or that others could have written.
+    """
+    with _refusing(folder):
+        claim(folder)
+        asyncio.run(local.stop(folder))
+        local.clear(folder, FILES)
 
 
-def clear(folder: Path) -> None:
-    """Remove what an ended rehearsal left. Raises BadInput for a folder that is something else."""
-    if not folder.exists():
-        return
-    names = {entry.name for entry in folder.iterdir()}
-    if not holds_rehearsal(folder) and names - _BEFORE:
-        raise BadInput(f"--state-dir {folder}: found other files, expected an empty folder or one of a rehearsal")
-    shutil.rmtree(folder)
+def read_script(folder: Path) -> local.Script:
+    """Read the script of the rehearsal to resume. Raises BadInput for a folder that others could have written."""
+    with _refusing(folder):
+        script = local.read_script(folder)
+        demand_private(folder, FILES)
+        return script
 
 
 @contextmanager
 def registered(key: str, folder: Path) -> Iterator[None]:
     """Be found by other commands meanwhile."""
     records = _cache() / "running"
-    records.mkdir(parents=True, exist_ok=True)
+    make_private(records)
     record = records / f"{os.getpid()}.json"
-    with record.open("w") as file:
+    with open_private(record, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump({"key": key, "folder": str(folder.resolve()), "pid": os.getpid()}, file)
         file.flush()
@@ -97,7 +105,7 @@ def registered(key: str, folder: Path) -> Iterator[None]:
 
 def running() -> tuple[Running, ...]:
     """All rehearsals that run; records of those that were killed are removed."""
-    return tuple(one for record in sorted((_cache() / "running").glob("*.json")) for one in _read(record))
+    return tuple(one for record in _records() for one in _read(record))
 
 
 def refuse_if_running(folder: Path) -> None:
@@ -122,6 +130,23 @@ def choose(name: str, state_dir: Path | None) -> Running:
     raise BadInput(f"found {len(found)} running rehearsals, expected one: give a NAME or --state-dir ({known})")
 
 
+def _records() -> list[Path]:
+    records = _cache() / "running"
+    if not records.is_dir():
+        return []
+    make_private(records)
+    return sorted(path for path in records.iterdir() if _RECORD.fullmatch(path.name))
+
+
+@contextmanager
+def _refusing(folder: Path) -> Iterator[None]:
+    """Raise BadInput for a folder that is refused."""
+    try:
+        yield
+    except RehearsalError as error:
+        raise BadInput(f"--state-dir {folder}: {error}") from None
+
+
 def _is_meant(one: Running, name: str, state_dir: Path | None) -> bool:
     namespace, _, plain = one.key.partition("/")
     names = ("", plain, one.key, f"{plain}.{namespace}")
@@ -130,7 +155,7 @@ def _is_meant(one: Running, name: str, state_dir: Path | None) -> bool:
 
 def _read(record: Path) -> Iterator[Running]:
     try:
-        with record.open("r+") as file:
+        with open_private(record, "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -138,8 +163,8 @@ def _read(record: Path) -> Iterator[Running]:
                 yield Running(key=found["key"], folder=Path(found["folder"]), pid=found["pid"])
             else:
                 record.unlink(missing_ok=True)  # nobody holds it: its process was killed
-    except (FileNotFoundError, ValueError):
-        return  # it ended, or is just being written
+    except (FileNotFoundError, ValueError, RehearsalError):
+        return  # it ended, is just being written, or is none of ours
 
 
 def _cache() -> Path:

@@ -24,6 +24,7 @@ from canarycore_cli.console import (
     TROUBLE,
     BadInput,
     JsonLines,
+    OneLine,
     approval,
     err,
     out,
@@ -37,6 +38,7 @@ from canarycore_cli.story import Story, Trace
 from canarycore_local import rehearsal as local
 from canarycore_local.faults import BadFaults, Faults
 from canarycore_local.matching import NoExample, example
+from canarycore_local.state_folder import open_private, read_private, write_private
 from canarycore_local.traffic import Traffic
 from canarycore_local.versions import Version
 from canarycore_runtime import Runner
@@ -95,10 +97,10 @@ def run(options: Options) -> int:
     gates = _gates(rollout, options.gates, view)
     rehearsals.refuse_if_running(folder)
     if not options.resume:
-        _make_room(folder)
+        rehearsals.make_room(folder)
         _remember(options, folder)
     console = view.console if view else out()
-    logging.basicConfig(filename=folder / rehearsals.LOG, level=logging.WARNING)
+    _log_to(folder / rehearsals.LOG)
     lines = JsonLines()
     story = Story((Trace(folder / rehearsals.TRACE), lines if options.as_json else Teller(console)))
     for remark in _remarks(rollout, options, folder):
@@ -113,6 +115,12 @@ def run(options: Options) -> int:
     if not options.as_json:
         console.print(f"state and trace are in {folder}", style="dim", markup=False)
     return _EXIT_CODES.get(result["outcome"], TROUBLE)
+
+
+def _log_to(path: Path) -> None:
+    handler = logging.StreamHandler(open_private(path, "a"))
+    handler.setFormatter(OneLine(logging.BASIC_FORMAT))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 async def _perform(
@@ -237,19 +245,18 @@ def _begun(options: Options) -> tuple[local.Script, Path]:
         folder = rehearsals.default_folder(manifests.rollout(options.manifest, options.canary))
     else:
         folder = rehearsals.latest_folder()
-    return local.read_script(folder), folder
+    return rehearsals.read_script(folder), folder
 
 
 def _remember(options: Options, folder: Path) -> None:
     """Keep what is not in the script, for whoever resumes."""
-    folder.mkdir(parents=True, exist_ok=True)
     kept = {name: getattr(options, name) for name in _KEPT}
-    (folder / rehearsals.OPTIONS).write_text(json.dumps(kept), encoding="utf-8")
+    write_private(folder / rehearsals.OPTIONS, json.dumps(kept))
 
 
 def _as_begun(options: Options, folder: Path) -> Options:
     """Hooks and metrics as they were at the start; gates and metrics given now come on top."""
-    kept = json.loads((folder / rehearsals.OPTIONS).read_text(encoding="utf-8"))
+    kept = json.loads(read_private(folder / rehearsals.OPTIONS))
     gates, metrics = [*kept["gates"], *options.gates], [*kept["metrics"], *options.metrics]
     return evolve(options, **{**kept, "gates": gates, "metrics": metrics})
 
@@ -325,13 +332,6 @@ def _remarks(rollout: Rollout, options: Options, folder: Path) -> Iterator[str]:
     gates = [hook.name for hook in rollout.hooks if hook.type in GATES]
     if options.hooks == "local" and gates and not options.gates and not _on_a_terminal():
         yield f"gates are open, as nobody can be asked (--gate NAME=deny closes one): {', '.join(gates)}"
-
-
-def _make_room(folder: Path) -> None:
-    """End what a killed rehearsal may have left running in the folder, and empty it."""
-    if rehearsals.holds_rehearsal(folder):
-        asyncio.run(local.stop(folder))
-    rehearsals.clear(folder)
 
 
 def _on_a_terminal() -> bool:

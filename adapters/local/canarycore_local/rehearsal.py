@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-import os
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Literal
@@ -33,13 +32,24 @@ from attrs.validators import gt, min_len
 from canarycore import Phase, Rollout, Routes, Status
 from canarycore.codec import from_data, to_data
 from canarycore.errors import CanaryError, CannotHappen, WorldError
-from canarycore_local import envoy, workload
+from canarycore_local import envoy, warden, workload
 from canarycore_local.hooks import Gates, LocalHooks, PassingHooks
 from canarycore_local.loadtest import LoadTest, needs_load_test
 from canarycore_local.metrics import EnvoyMetrics, measuring
-from canarycore_local.processes import PATIENCE, own
-from canarycore_local.processes import stop_everything as stop
+from canarycore_local.processes import PATIENCE, own, stop_everything
 from canarycore_local.router import EnvoyRouter
+from canarycore_local.state_folder import (
+    DRAFT,
+    RehearsalError,
+    claim,
+    demand_private,
+    is_marked,
+    open_private,
+    read_private,
+    remove,
+    write_private,
+)
+from canarycore_local.store import FILES as STORE_FILES
 from canarycore_local.store import STORE, SqliteStore, key_of
 from canarycore_local.traffic import Generator, Traffic, Window, generating
 from canarycore_local.versions import Version
@@ -52,6 +62,8 @@ if TYPE_CHECKING:
     from canarycore_local.workload import LocalWorkload
 
 __all__ = [
+    "FILES",
+    "SCRIPT",
     "STORE",
     "Rehearsal",
     "RehearsalError",
@@ -59,6 +71,8 @@ __all__ = [
     "Split",
     "Stage",
     "accelerate",
+    "clear",
+    "holds_rehearsal",
     "read_script",
     "rehearse",
     "resume",
@@ -71,14 +85,13 @@ STARTING = 10.0
 Hooks = Literal["local", "pass"] | HookPort
 """Who answers webhooks: this machine (see `canarycore_local.hooks`), nobody, or a port that really calls them."""
 
-_SCRIPT = "script.json"
+SCRIPT = "script.json"
+"""The file that says what is rehearsed, and by which a folder that holds a rehearsal is known."""
+
 _OWNER = "owner.lock"
+_ENVOY = "envoy"
 _POLL = 0.1
 _MOVING = "moving"
-
-
-class RehearsalError(CanaryError):
-    """The folder is not as the call expects it; the message says what to do."""
 
 
 @frozen(kw_only=True)
@@ -226,13 +239,13 @@ _ENDS = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
 
 @asynccontextmanager
 async def rehearse(folder: Path, script: Script, stage: Stage = Stage()) -> AsyncIterator[Rehearsal]:
-    """A new rehearsal in an empty folder, which is made if need be.
+    """A new rehearsal in a folder that is empty or was cleared, and is made if need be.
 
-    Raises RehearsalError when there is a rehearsal in the folder already.
+    Raises RehearsalError when there is a rehearsal in the folder already, or somebody's files that are not ours.
     """
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    await asyncio.to_thread(claim, folder)
     with _only_owner(folder):
-        if (folder / _SCRIPT).exists():
+        if (folder / SCRIPT).exists():
             raise RehearsalError(f"{folder} holds a rehearsal already: resume it, or choose another folder")
         await asyncio.to_thread(_save, folder, _Progress(script=script))
         async with _running(folder, stage) as rehearsal:
@@ -243,20 +256,71 @@ async def rehearse(folder: Path, script: Script, stage: Stage = Stage()) -> Asyn
 async def resume(folder: Path, stage: Stage = Stage()) -> AsyncIterator[Rehearsal]:
     """Go on with the rehearsal of a process that was killed.
 
-    Raises RehearsalError when there is none in the folder, or its process still lives.
+    Raises RehearsalError when there is none in the folder, its process still lives, or another user owns the folder or
+    could have written in it.
     """
-    if not (folder / _SCRIPT).exists():
-        raise RehearsalError(f"{folder} holds no rehearsal to resume")
+    await asyncio.to_thread(_demand_rehearsal, folder)
     with _only_owner(folder):
         async with _running(folder, stage) as rehearsal:
             yield rehearsal
 
 
 def read_script(folder: Path) -> Script:
-    """The script of the rehearsal in the folder. Raises RehearsalError when there is none."""
-    if not (folder / _SCRIPT).exists():
-        raise RehearsalError(f"{folder} holds no rehearsal to resume")
+    """The script of the rehearsal in the folder. Raises RehearsalError as `resume` does."""
+    _demand_rehearsal(folder)
     return _load(folder).script
+
+
+def holds_rehearsal(folder: Path) -> bool:
+    """Whether a rehearsal was begun in the folder, and its files are still there."""
+    return is_marked(folder) and (folder / SCRIPT).exists()
+
+
+async def stop(folder: Path) -> bool:
+    """End whatever a rehearsal left running in the folder; False when there was nothing."""
+    if not is_marked(folder):
+        return False
+    await asyncio.to_thread(demand_private, folder, FILES)
+    return await stop_everything(folder)
+
+
+def clear(folder: Path, also: tuple[str, ...] = ()) -> None:
+    """Delete the files that an ended rehearsal made in the folder, and those named in `also`; nothing else.
+
+    Raises RehearsalError, and deletes nothing, when one of them is not this user's, or a process rehearses there. A
+    folder that no rehearsal made is left alone.
+    """
+    if not is_marked(folder):
+        return
+    demand_private(folder, FILES)
+    with _only_owner(folder):
+        remove(folder, (*_logs(folder), *FILES, *also))
+
+
+FILES = (
+    *warden.FILES,
+    *(f"{_ENVOY}/{name}" for name in envoy.FILES),
+    *workload.FILES,
+    *STORE_FILES,
+    f"{SCRIPT}{DRAFT}",
+    SCRIPT,
+)
+"""All files that a rehearsal makes in its folder, beside logs and locks. The script, which names the logs, is last."""
+
+
+def _logs(folder: Path) -> tuple[str, ...]:
+    """Name the logs of the versions in the script; none when it cannot be read."""
+    try:
+        versions = _load(folder).script.versions
+    except (FileNotFoundError, ValueError, LookupError, TypeError, cattrs.BaseValidationError, CanaryError):
+        return ()
+    return tuple(workload.log_name(side, version.revision) for side in envoy.Side for version in versions)
+
+
+def _demand_rehearsal(folder: Path) -> None:
+    if not holds_rehearsal(folder):
+        raise RehearsalError(f"{folder} holds no rehearsal to resume")
+    demand_private(folder, FILES)
 
 
 @asynccontextmanager
@@ -269,7 +333,7 @@ async def _running(folder: Path, stage: Stage) -> AsyncIterator[Rehearsal]:
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(own(folder, patience=stage.patience))
         stack.push_async_callback(processes.end)
-        proxy = await stack.enter_async_context(envoy.running(processes, folder / "envoy", script.port))
+        proxy = await stack.enter_async_context(envoy.running(processes, folder / _ENVOY, script.port))
         working = await stack.enter_async_context(workload.running(processes, proxy, folder, key_of(rollout)))
         await working.deploy(script.versions[progress.position])
         await store.put(rollout)
@@ -349,22 +413,17 @@ _CONVERTER.register_structure_hook(Rollout, from_data)
 
 
 def _load(folder: Path) -> _Progress:
-    return _CONVERTER.structure(json.loads((folder / _SCRIPT).read_text()), _Progress)
+    return _CONVERTER.structure(json.loads(read_private(folder / SCRIPT)), _Progress)
 
 
 def _save(folder: Path, progress: _Progress) -> None:
-    draft = folder / f"{_SCRIPT}.draft"
-    with draft.open("w") as file:
-        json.dump(_CONVERTER.unstructure(progress), file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / _SCRIPT)
+    write_private(folder / SCRIPT, json.dumps(_CONVERTER.unstructure(progress)))
 
 
 @contextmanager
 def _only_owner(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; it is released even if this process is killed."""
-    with (folder / _OWNER).open("w") as lock:
+    with open_private(folder / _OWNER, "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from canarycore import Command, CommandKind, Rollout, Status
 from canarycore.codec import from_json, to_json
 from canarycore.errors import Conflict, WorldError
+from canarycore_local.state_folder import DRAFT, make_empty
 from canarycore_runtime.ports import Stored
 
 if TYPE_CHECKING:
@@ -43,12 +44,15 @@ CREATE TABLE IF NOT EXISTS commands (
 STORE = "status.sqlite"
 """The store's file in the folder of a rehearsal."""
 
+FILES = (STORE, f"{STORE}-wal", f"{STORE}-shm", f"{STORE}-journal", f"{STORE}{DRAFT}")
+"""All files that a store makes there. SQLite gives the later ones the mode of the first."""
+
 _BUSY = 5.0
 _POLL = 0.2
 
 
 class SqliteStore:
-    """The rollouts in the file at `path`; it is made when it is first used."""
+    """The rollouts in the file at `path`; it is made when it is first used, and only its user can read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -143,6 +147,7 @@ class SqliteStore:
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def connected() -> T:
+            make_empty(self._path)
             with closing(sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("PRAGMA synchronous = FULL")

@@ -30,7 +30,6 @@ import ctypes
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -40,11 +39,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canarycore_local.state_folder import DRAFT, FILE_MODE, RehearsalError, open_private, write_private
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 RECORD = "warden.json"
 LOCK = "warden.lock"
+LOG = "warden.log"
+FILES = (RECORD, f"{RECORD}{DRAFT}", LOG)
+"""All files that a warden makes in its folder, beside the lock, which stays."""
+
 HELD = 75
 """The exit code of a warden that finds another one at work in its folder."""
 
@@ -63,7 +68,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to run on without an owner")
     options = parser.parse_args()
-    lock = os.open(options.folder / LOCK, os.O_CREAT | os.O_WRONLY)  # never closed: free once this process is gone
+    with open_private(options.folder / LOCK, "a") as file:
+        lock = os.dup(file.fileno())  # never closed: the lock is free once this process is gone
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -91,17 +97,18 @@ class _Warden:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._over.set)
-        socket_folder = Path(tempfile.mkdtemp(prefix="canary-"))  # a socket's path must be short, and only ours
+        socket = Path(tempfile.mkdtemp(prefix="canary-")) / "warden"  # its path must be short, and only ours
         try:
-            server = await asyncio.start_unix_server(self._converse, socket_folder / "warden")
+            server = await asyncio.start_unix_server(self._converse, socket)
+            socket.chmod(FILE_MODE)
             self._wait_for_an_owner()
-            _write(self._folder / RECORD, {"pid": os.getpid(), "socket": str(socket_folder / "warden")})
+            write_private(self._folder / RECORD, json.dumps({"pid": os.getpid(), "socket": str(socket)}))
             await self._over.wait()
             server.close()
             await self._stop_all()
         finally:
             (self._folder / RECORD).unlink(missing_ok=True)
-            shutil.rmtree(socket_folder, ignore_errors=True)
+            _discard(socket)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._owners += 1
@@ -121,7 +128,7 @@ class _Warden:
         try:
             message = json.loads(line)
             return await self._does[message.pop("do")](**message)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, RehearsalError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
     def _wait_for_an_owner(self) -> None:
@@ -170,7 +177,7 @@ class _Process:
         self._note = note
         self._started = time.time()
         self._stopping = False
-        with Path(log).open("ab") as output:
+        with open_private(Path(log), "ab") as output:
             self._child = subprocess.Popen(
                 argv,
                 env=os.environ | env,
@@ -228,11 +235,10 @@ def _die_with_the_warden() -> None:
             os._exit(1)
 
 
-def _write(path: Path, content: Message) -> None:
-    """Write so that a reader sees all of it or nothing."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)
+def _discard(socket: Path) -> None:
+    """Delete the socket and the folder that was made for it."""
+    socket.unlink(missing_ok=True)
+    socket.parent.rmdir()
 
 
 if __name__ == "__main__":

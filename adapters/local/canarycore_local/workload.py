@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -35,6 +34,7 @@ from canarycore import Workload
 from canarycore.errors import Refused, WorldError
 from canarycore_local.alongside import alongside
 from canarycore_local.envoy import HOST, LONGEST_REQUEST, Endpoint, Side
+from canarycore_local.state_folder import DRAFT, make_private, read_private, write_private
 from canarycore_local.versions import Version
 from canarycore_runtime.ports import Workloads
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from canarycore_local.processes import Process, Processes
 
 PLAN = "plan.json"
+LOGS = "logs"
+FILES = (PLAN, f"{PLAN}{DRAFT}")
+"""The files that a workload makes in its folder, beside the logs of its processes (`log_name`)."""
 
 TICK = 0.1
 """Seconds between two looks at the processes."""
@@ -330,12 +333,11 @@ class LocalWorkload:
             return
         port = _free_port()
         name = f"{side.value}-{version.revision}-{port}"
-        logs = self._folder / "logs"
-        await asyncio.to_thread(logs.mkdir, exist_ok=True)
+        await asyncio.to_thread(make_private, self._folder / LOGS)
         await self._processes.start(
             name,
             version.argv(port),
-            logs / f"{side.value}-{version.revision}.log",
+            self._folder / log_name(side, version.revision),
             env={"PORT": str(port)},
             note={"side": side.value, "revision": version.revision, "port": port},
         )
@@ -387,19 +389,20 @@ async def running(processes: Processes, envoy: Envoy, folder: Path, key: str) ->
             yield workload
 
 
+def log_name(side: Side, revision: str) -> str:
+    """Name the file in the folder that has what the processes of a version printed on one side."""
+    return f"{LOGS}/{side.value}-{revision}.log"
+
+
 def _load(folder: Path) -> Plan:
-    path = folder / PLAN
-    return cattrs.structure(json.loads(path.read_text()), Plan) if path.exists() else Plan()
+    try:
+        return cattrs.structure(json.loads(read_private(folder / PLAN)), Plan)
+    except FileNotFoundError:
+        return Plan()
 
 
 def _save(folder: Path, plan: Plan) -> None:
-    """Durable, and never half."""
-    draft = folder / f"{PLAN}.draft"
-    with draft.open("w") as file:
-        json.dump(cattrs.unstructure(plan), file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / PLAN)
+    write_private(folder / PLAN, json.dumps(cattrs.unstructure(plan)))
 
 
 def _free_port() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from canarycore import Rollout, TargetRef
 from canarycore_cli import rehearsals
 from canarycore_cli.console import BadInput
 
@@ -75,25 +76,50 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     rehearsals.refuse_if_running(tmp_path)
 
 
-def test_only_what_a_rehearsal_left_is_removed(tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    rehearsals.clear(folder)
-    folder.mkdir()
-    (folder / "thesis.txt").write_text("years of work")
-    with pytest.raises(BadInput, match="found other files"):
-        rehearsals.clear(folder)
-    (folder / "script.json").write_text("{}")
-    rehearsals.clear(folder)
-    assert not folder.exists()
+@pytest.mark.parametrize("names", [("thesis.txt",), ("thesis.txt", "script.json"), ("script.json",), ("trace.ndjson",)])
+def test_a_folder_that_no_rehearsal_made_is_refused_whole(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (tmp_path / name).write_text("years of work")
+    with pytest.raises(BadInput, match=r"--state-dir .*found other files"):
+        rehearsals.make_room(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "years of work")
 
 
-def test_what_was_killed_before_it_had_begun_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_room_is_made_by_deleting_what_the_last_rehearsal_made(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    folder.mkdir()
-    for name in ("canary.log", "options.json", "trace.ndjson", "owner.lock", "script.json.draft"):
+    rehearsals.make_room(folder)
+    for name in (*rehearsals.FILES, "script.json", "thesis.txt"):
         (folder / name).touch()
-    rehearsals.clear(folder)
-    assert not folder.exists()
+    rehearsals.make_room(folder)
+    assert {path.name for path in folder.iterdir()} == {"thesis.txt", ".canarycore-rehearsal", "owner.lock"}
+
+
+@pytest.mark.parametrize("name", rehearsals.FILES)
+def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "state"
+    rehearsals.make_room(folder)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    (folder / name).symlink_to(tmp_path / "thesis.txt")
+    with pytest.raises(BadInput, match="found a symbolic link"):
+        rehearsals.make_room(folder)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_only_records_are_removed(cache: Path, tmp_path: Path) -> None:
+    records = cache / "running"
+    records.mkdir(parents=True)
+    for name in ("notes.json", "1.json.bak"):
+        (records / name).write_text("years of work")
+    (records / "1.json").symlink_to(records / "notes.json")
+    (records / "2.json").touch()
+    assert rehearsals.running() == ()
+    assert {path.name for path in records.iterdir()} == {"notes.json", "1.json.bak", "1.json"}
+    assert (records / "notes.json").read_text() == "years of work"
+
+
+def test_a_name_cannot_lead_out_of_the_cache(cache: Path) -> None:
+    rollout = Rollout(name="../../../x", namespace="..", target=TargetRef(name="x"))
+    assert rehearsals.default_folder(rollout).parent == cache / "rehearsals"
 
 
 def test_the_last_rehearsal_is_the_one_to_resume(cache: Path) -> None:

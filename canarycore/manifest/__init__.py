@@ -4,6 +4,7 @@
     rollout = resolve(report.canaries[0], templates=report.templates)
     parse(document)                               one resource from a plain mapping
     check_files([(name, text), ...])              lint: never raises, says what parses but cannot work
+    check_namespaces(canary)                      references to other namespaces, which tenants may not use
     status_to_dict / status_from_dict             the status subresource
     schema("Canary")                              the spec, for a CustomResourceDefinition
 
@@ -15,6 +16,7 @@ from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import Report, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
 from canarycore.manifest._resolve import resolve
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
@@ -29,6 +31,7 @@ __all__ = [
     "Problem",
     "Report",
     "check_files",
+    "check_namespaces",
     "documents",
     "dump",
     "format_duration",

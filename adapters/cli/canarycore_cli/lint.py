@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore.manifest import check_files
+from attrs import evolve
+
+from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
 from canarycore_cli.manifests import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from canarycore.errors import Problem
     from canarycore.manifest import Report
 
 
-def lint(paths: Iterable[str], *, provider: str, strict: bool, as_json: bool) -> int:
-    """Print the problems; returns the exit code. `provider`: of Canaries that name none. `strict`: fail on warnings."""
+def lint(
+    paths: Iterable[str], *, provider: str, strict: bool, as_json: bool, shared_gateways: Iterable[str] | None = None
+) -> int:
+    """Print the problems; returns the exit code. `provider`: of Canaries that name none. `strict`: fail on warnings.
+
+    shared_gateways: namespaces whose gateways may be used while other references to other namespaces are errors; None
+    where all of them are allowed.
+    """
     files = texts(paths)
     report = check_files(files, provider=provider)
+    if shared_gateways is not None:
+        report = evolve(report, problems=(*report.problems, *_across(report, tuple(shared_gateways))))
     if as_json:
         print_json({"files": len(files), **report.to_json()})
     else:
         _print(report, len(files))
     return BAD_INPUT if report.errors or (strict and report.problems) else OK
+
+
+def _across(report: Report, shared_gateways: Iterable[str]) -> Iterator[Problem]:
+    for piece in report.found:
+        if isinstance(piece.resource, Canary):
+            yield from map(piece.locate, check_namespaces(piece.resource, gateways=shared_gateways))
 
 
 def _print(report: Report, files: int) -> None:

@@ -9,9 +9,18 @@ from typing import Annotated
 import typer
 
 from canarycore_cli import on_cluster
-from canarycore_cli.console import OK, BadInput, SafeGroup, tells_errors
+from canarycore_cli.console import OK, BadInput, SafeGroup, split_names, tells_errors
 from canarycore_cli.engines import Engine
-from canarycore_cli.on_cluster import AsJson, Context, Everywhere, Kubeconfig, Namespace, Provider
+from canarycore_cli.on_cluster import (
+    AsJson,
+    Context,
+    Everywhere,
+    Kubeconfig,
+    Namespace,
+    NoCrossNamespaceRefs,
+    Provider,
+    SharedGatewayNamespaces,
+)
 
 app = typer.Typer(
     name="canary",
@@ -82,6 +91,8 @@ def lint(
     account: Annotated[
         str, typer.Option(metavar="NAMESPACE/NAME", help="On a cluster: the controller's service account.")
     ] = "canarycore/canarycore",
+    no_cross_namespace_refs: NoCrossNamespaceRefs = False,
+    shared_gateway_namespaces: SharedGatewayNamespaces = "",
     provider: Provider = "istio",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
@@ -95,6 +106,7 @@ def lint(
     """
     if cluster is bool(paths):
         raise BadInput("canary lint: expected either files or --cluster")
+    shared = split_names(shared_gateway_namespaces) if no_cross_namespace_refs else None
     if cluster:
         from canarycore_cli.cluster.lint import lint as look
         from canarycore_cli.cluster.where import Where
@@ -102,10 +114,10 @@ def lint(
         where = Where(
             namespace=namespace, everywhere=everywhere, context=context, kubeconfig=kubeconfig, provider=provider
         )
-        raise typer.Exit(look(where, account, strict=strict, as_json=as_json))
+        raise typer.Exit(look(where, account, strict=strict, as_json=as_json, shared_gateways=shared))
     from canarycore_cli.lint import lint as run
 
-    raise typer.Exit(run(paths or (), provider=provider, strict=strict, as_json=as_json))
+    raise typer.Exit(run(paths or (), provider=provider, strict=strict, as_json=as_json, shared_gateways=shared))
 
 
 @app.command()

@@ -20,6 +20,12 @@ Kubeconfig = Annotated[
     str, typer.Option(metavar="FILE", help="On a cluster: the kubeconfig. Default: $KUBECONFIG, ~/.kube/config.")
 ]
 Provider = Annotated[str, typer.Option(metavar="NAME", help="Of Canaries that name none, as for the controller.")]
+NoCrossNamespaceRefs = Annotated[
+    bool, typer.Option("--no-cross-namespace-refs", help="Refuse references to other namespaces.")
+]
+SharedGatewayNamespaces = Annotated[
+    str, typer.Option(metavar="NAMES", help="Namespaces whose gateways every Canary may use nevertheless.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -143,9 +149,8 @@ def controller(
         str, typer.Option(help="Prefixes of labels that the primary gets too; * for all.")
     ] = "",
     enable_config_tracking: Annotated[bool, typer.Option(help="ConfigMaps and Secrets are part of a revision.")] = True,
-    no_cross_namespace_refs: Annotated[
-        bool, typer.Option("--no-cross-namespace-refs", help="Refuse references to other namespaces.")
-    ] = False,
+    no_cross_namespace_refs: NoCrossNamespaceRefs = False,
+    shared_gateway_namespaces: SharedGatewayNamespaces = "",
     ingress_annotations_prefix: Annotated[str, typer.Option(help="Of NGINX.")] = "nginx.ingress.kubernetes.io",
     ingress_class: Annotated[str, typer.Option(help="Of Contour's HTTPProxies.")] = "",
     slack_url: Annotated[str, typer.Option(metavar="URL", envvar="SLACK_URL", help="Slack webhook.")] = "",
@@ -197,6 +202,7 @@ def controller(
         include_label_prefix=words(include_label_prefix),
         enable_config_tracking=enable_config_tracking,
         no_cross_namespace_refs=no_cross_namespace_refs,
+        shared_gateway_namespaces=words(shared_gateway_namespaces),
         ingress_annotations_prefix=ingress_annotations_prefix,
         ingress_class=ingress_class,
         slack_url=slack_url,

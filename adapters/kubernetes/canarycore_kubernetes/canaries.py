@@ -14,7 +14,7 @@ from attrs import frozen
 from canarycore import Command, CommandKind, Rollout, Status
 from canarycore._phases import UNDER_WAY
 from canarycore.errors import ManifestError, Problem, WorldError
-from canarycore.manifest import Canary, MetricTemplate, parse, resolve
+from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import CANARY
 from canarycore_kubernetes.statuses import read
@@ -22,7 +22,7 @@ from canarycore_kubernetes.templates import TEMPLATES
 from canarycore_runtime.ports import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from canarycore_kubernetes.client import Client
     from canarycore_kubernetes.cluster import Cluster
@@ -79,13 +79,22 @@ class Broken:
 class Canaries:
     """The cluster's Canaries. Made while the cluster is open.
 
-    provider: of a Canary that names none. across: whether they may refer to other namespaces.
+    provider: of a Canary that names none. across: whether they may refer to other namespaces. shared_gateways: the
+    namespaces whose gateways they may use even if not.
     """
 
-    def __init__(self, cluster: Cluster, *, provider: str = "istio", across: bool = True) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        provider: str = "istio",
+        across: bool = True,
+        shared_gateways: Iterable[str] = (),
+    ) -> None:
         self._cluster = cluster
         self._provider = provider
         self._across = across
+        self._shared_gateways = frozenset(shared_gateways)
         self._cache = cluster.cache(View(kind=CANARY, project=self._hold))
         self._cache.subscribe(lambda namespace, name: cluster.tell(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
@@ -192,40 +201,10 @@ class Canaries:
             return before.canary, before.rollout
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
-        forbidden = () if self._across else tuple(_to_other_namespaces(canary))
+        forbidden = () if self._across else check_namespaces(canary, gateways=self._shared_gateways)
         if forbidden:
             raise ManifestError(forbidden)
         return canary, resolve(canary, provider=self._provider)
-
-
-def _to_other_namespaces(canary: Canary) -> Iterator[Problem]:
-    """What Flagger refuses too with --no-cross-namespace-refs."""
-    for path, what, name, namespace in _references(canary):
-        if namespace and namespace != canary.namespace:
-            yield Problem(
-                path=f"{path}.namespace",
-                found=f"{what} {name}.{namespace}",
-                expected=f"one in namespace {canary.namespace}",
-                remedy="Cross-namespace references are blocked by --no-cross-namespace-refs: copy it there.",
-                rule="cross-namespace",
-            )
-
-
-def _references(canary: Canary) -> Iterator[tuple[str, str, str, str]]:
-    """What may be in another namespace: (path, what it is, name, namespace)."""
-    upstream, analysis = canary.spec.upstream_ref, canary.analysis
-    if upstream is not None:
-        yield "spec.upstreamRef", "gloo upstream", upstream.name, upstream.namespace
-    if analysis is None:
-        return
-    for place, metric in enumerate(analysis.metrics):
-        if metric.template_ref is not None:
-            path = f"{canary.analysis_path}.metrics[{place}].templateRef"
-            yield path, "metric template", metric.template_ref.name, metric.template_ref.namespace
-    for place, alert in enumerate(analysis.alerts):
-        if alert.provider_ref is not None:
-            path = f"{canary.analysis_path}.alerts[{place}].providerRef"
-            yield path, "alert provider", alert.provider_ref.name, alert.provider_ref.namespace
 
 
 def _stands(status: Json) -> str:

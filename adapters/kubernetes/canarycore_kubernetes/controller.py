@@ -165,7 +165,12 @@ async def _freeze(canaries: Canaries, cluster: Cluster) -> None:
 
 def canaries_for(cluster: Cluster, options: Options) -> Canaries:
     """The cluster's Canaries, read as the options have it."""
-    return Canaries(cluster, provider=options.mesh_provider, across=not options.no_cross_namespace_refs)
+    return Canaries(
+        cluster,
+        provider=options.mesh_provider,
+        across=not options.no_cross_namespace_refs,
+        shared_gateways=options.shared_gateway_namespaces,
+    )
 
 
 @asynccontextmanager

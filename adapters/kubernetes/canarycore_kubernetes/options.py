@@ -25,7 +25,8 @@ class Options:
     alerts. enable_leader_election: several replicas may run.
 
     Ours: listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this
-    replica's name in the lease.
+    replica's name in the lease. shared_gateway_namespaces: those whose gateways every Canary may use
+    although references to other namespaces are refused.
     """
 
     kubeconfig: str = ""
@@ -47,6 +48,7 @@ class Options:
     ingress_class: str = ""
     enable_config_tracking: bool = True
     no_cross_namespace_refs: bool = False
+    shared_gateway_namespaces: tuple[str, ...] = ()
     slack_url: str = field(default="", repr=False)
     slack_token: str = field(default="", repr=False)
     slack_proxy_url: str = field(default="", repr=False)

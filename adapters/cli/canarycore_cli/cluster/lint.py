@@ -14,7 +14,7 @@ import attrs
 from attrs import frozen
 
 from canarycore.errors import ManifestError, Problem
-from canarycore.manifest import Canary, check_files, parse
+from canarycore.manifest import Canary, check_files, check_namespaces, parse
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
 from canarycore_kubernetes.client import Missing, Rejected
 from canarycore_kubernetes.install import NAME, ROUTING, rules
@@ -22,7 +22,7 @@ from canarycore_kubernetes.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE,
 from canarycore_runtime.mesh import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from canarycore_cli.cluster.where import Where
     from canarycore_kubernetes.client import Client
@@ -65,9 +65,14 @@ class Needed:
 _RULES = {"MetricTemplate": "template", "AlertProvider": "alert-provider"}
 
 
-def lint(where: Where, account: str, *, strict: bool, as_json: bool) -> int:
-    """Print the problems; returns the exit code. `account`: the controller's, NAMESPACE/NAME."""
-    canaries, problems = asyncio.run(_checked(where, account))
+def lint(
+    where: Where, account: str, *, strict: bool, as_json: bool, shared_gateways: tuple[str, ...] | None = None
+) -> int:
+    """Print the problems; returns the exit code. `account`: the controller's, NAMESPACE/NAME.
+
+    shared_gateways: as for `canarycore_cli.lint`.
+    """
+    canaries, problems = asyncio.run(_checked(where, account, shared_gateways))
     errors = sum(problem.severity == "error" for problem in problems)
     warnings = len(problems) - errors
     if as_json:
@@ -81,7 +86,9 @@ def lint(where: Where, account: str, *, strict: bool, as_json: bool) -> int:
     return BAD_INPUT if errors or (strict and problems) else OK
 
 
-async def _checked(where: Where, account: str) -> tuple[list[str], list[Problem]]:
+async def _checked(
+    where: Where, account: str, shared_gateways: tuple[str, ...] | None
+) -> tuple[list[str], list[Problem]]:
     """The Canaries' names, and everything that is wrong."""
     async with where.client() as client:
         bodies = [item async for page in client.list(CANARY, where.looked_at) for item in page["items"]]
@@ -98,9 +105,17 @@ async def _checked(where: Where, account: str) -> tuple[list[str], list[Problem]
             if problem.rule not in OF_FILES
         ]
         problems += (_lacks(name, one) for name, many in needed.items() for one in many if found[_place(one)] is None)
+        if shared_gateways is not None:
+            problems += _across(canaries, shared_gateways)
         problems += await _missing_kinds(client, providers)
         problems += await _missing_rights(client, account, providers, where.looked_at)
     return sorted(canaries), problems
+
+
+def _across(canaries: Mapping[str, tuple[Json, Canary | None]], shared_gateways: tuple[str, ...]) -> Iterator[Problem]:
+    for name, (_, canary) in canaries.items():
+        for problem in check_namespaces(canary, gateways=shared_gateways) if canary is not None else ():
+            yield attrs.evolve(problem, file=f"Canary {name}")
 
 
 # what Canaries refer to ---------------------------------------------------------------------------------------------

@@ -1,0 +1,213 @@
+"""The fields of a Canary that may name another namespace, and the refusal of those that do.
+
+On a cluster with tenants, a reference to another namespace lets one tenant use or steer the objects of another: attach
+a route to its gateway, take over the requests for its Service, read its provider's address. `check_namespaces` refuses
+each of them. A field is in `_FIELDS` or it cannot name a namespace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from attrs import frozen
+
+from canarycore._short import LONGEST_SHOWN
+from canarycore.errors import Problem
+from canarycore.manifest._model import Canary
+
+MESH = "mesh"
+"""Istio's word for all sidecars, in place of a gateway."""
+
+
+@frozen(kw_only=True)
+class Reference:
+    """A text in a manifest that names an object or a host. `namespace` is empty where that is the Canary's own."""
+
+    path: str
+    kind: str
+    text: str
+    namespace: str
+    is_gateway: bool = False
+
+
+def check_namespaces(canary: Canary, *, gateways: Iterable[str] = ()) -> tuple[Problem, ...]:
+    """Return a problem for each reference of the Canary to another namespace.
+
+    gateways: namespaces whose gateways every Canary may use.
+    """
+    shared = frozenset(gateways)
+    return tuple(
+        _problem(canary, reference)
+        for reference in references(canary)
+        if reference.namespace not in {"", canary.namespace}
+        and not (reference.is_gateway and reference.namespace in shared)
+    )
+
+
+def references(canary: Canary) -> Iterator[Reference]:
+    """Find all references of a Canary that could name another namespace."""
+    for read in _FIELDS:
+        yield from read(canary)
+
+
+def _problem(canary: Canary, reference: Reference) -> Problem:
+    return Problem(
+        path=reference.path,
+        found=_cut(f"{reference.kind} {reference.text}"),
+        expected=f"one in namespace {canary.namespace}",
+        remedy=_GATEWAY_REMEDY if reference.is_gateway else _REMEDY,
+        rule="cross-namespace",
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+_BLOCKED = "Cross-namespace references are blocked by --no-cross-namespace-refs:"
+_REMEDY = f"{_BLOCKED} make one in the Canary's namespace and name that, or start the controller without the option."
+_GATEWAY_REMEDY = (
+    f"{_BLOCKED} make a gateway in the Canary's namespace, or start the controller with the gateway's namespace in "
+    "--shared-gateway-namespaces."
+)
+
+
+# the fields -----------------------------------------------------------------------------------------------------------
+
+
+def _upstream(canary: Canary) -> Iterator[Reference]:
+    upstream = canary.spec.upstream_ref
+    if upstream is not None:
+        yield _object("spec.upstreamRef", "gloo upstream", upstream.name, upstream.namespace)
+
+
+def _templates(canary: Canary) -> Iterator[Reference]:
+    for place, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
+        if metric.template_ref is not None:
+            path = f"{canary.analysis_path}.metrics[{place}].templateRef"
+            yield _object(path, "metric template", metric.template_ref.name, metric.template_ref.namespace)
+
+
+def _alert_providers(canary: Canary) -> Iterator[Reference]:
+    for place, alert in enumerate(canary.analysis.alerts if canary.analysis else ()):
+        if alert.provider_ref is not None:
+            path = f"{canary.analysis_path}.alerts[{place}].providerRef"
+            yield _object(path, "alert provider", alert.provider_ref.name, alert.provider_ref.namespace)
+
+
+def _gateway_refs(canary: Canary) -> Iterator[Reference]:
+    """Gateway API parents. A parent that is a Service has its requests taken over, so it is never a shared gateway."""
+    service = canary.spec.service
+    for place, parent in enumerate(service.gateway_refs if service else ()):
+        kind = str(parent.get("kind") or "Gateway")
+        namespace = str(parent.get("namespace") or "")
+        path = f"spec.service.gatewayRefs[{place}]"
+        yield _object(path, kind, str(parent.get("name")), namespace, is_gateway=kind == "Gateway")
+
+
+def _mirrors(canary: Canary) -> Iterator[Reference]:
+    service = canary.spec.service
+    for place, mirror in enumerate(service.mirror if service else ()):
+        backend = mirror.get("backendRef") or {}
+        path = f"spec.service.mirror[{place}].backendRef"
+        yield _object(path, "backend", str(backend.get("name")), str(backend.get("namespace") or ""))
+
+
+def _istio_gateways(canary: Canary) -> Iterator[Reference]:
+    service = canary.spec.service
+    lists: list[tuple[str, Iterable[str]]] = [("spec.service", service.gateways if service else ())]
+    lists += ((f"spec.service.match[{place}]", _texts(one, "gateways")) for place, one in _matches(canary))
+    conditions = canary.analysis.match if canary.analysis else ()
+    lists += ((f"{canary.analysis_path}.match[{place}]", one.gateways) for place, one in enumerate(conditions))
+    for path, names in lists:
+        for place, name in enumerate(names):
+            yield Reference(
+                path=f"{path}.gateways[{place}]",
+                kind="gateway",
+                text=name,
+                namespace=_gateway_namespace(name),
+                is_gateway=True,
+            )
+
+
+def _hosts(canary: Canary) -> Iterator[Reference]:
+    """Hosts of the route. In the mesh, `app.other` is a Service of another namespace; at a gateway it is a domain."""
+    service = canary.spec.service
+    if service is None:
+        return
+    in_mesh = MESH in service.gateways if service.gateways else not service.gateway_refs
+    for place, host in enumerate(service.hosts):
+        yield _host(f"spec.service.hosts[{place}]", "host", host, in_mesh=in_mesh)
+
+
+def _rewrites(canary: Canary) -> Iterator[Reference]:
+    rewrite = canary.spec.service.rewrite if canary.spec.service else None
+    if rewrite is not None and rewrite.authority:
+        yield _host("spec.service.rewrite.authority", "host", rewrite.authority.partition(":")[0], in_mesh=False)
+
+
+def _backends(canary: Canary) -> Iterator[Reference]:
+    """Virtual services of App Mesh, each by its name or by an ARN that ends in it."""
+    service = canary.spec.service
+    for place, backend in enumerate(service.backends if service else ()):
+        name = backend.rpartition("virtualService/")[2]
+        yield _host(f"spec.service.backends[{place}]", "virtual service", name, in_mesh=True)
+
+
+_FIELDS: tuple[Callable[[Canary], Iterator[Reference]], ...] = (
+    _upstream,
+    _templates,
+    _alert_providers,
+    _gateway_refs,
+    _mirrors,
+    _istio_gateways,
+    _hosts,
+    _rewrites,
+    _backends,
+)
+
+
+# names ----------------------------------------------------------------------------------------------------------------
+
+
+def _object(path: str, kind: str, name: str, namespace: str, *, is_gateway: bool = False) -> Reference:
+    return Reference(
+        path=f"{path}.namespace", kind=kind, text=f"{name}.{namespace}", namespace=namespace, is_gateway=is_gateway
+    )
+
+
+def _host(path: str, kind: str, host: str, *, in_mesh: bool) -> Reference:
+    return Reference(path=path, kind=kind, text=host, namespace=_host_namespace(host, in_mesh=in_mesh))
+
+
+def _gateway_namespace(name: str) -> str:
+    """The namespace of an Istio gateway: `namespace/name`, or the older `name.namespace` and its longer forms."""
+    namespace, slash, _ = name.partition("/")
+    if slash:
+        return "" if namespace == "." else namespace
+    labels = name.split(".")
+    return labels[1] if len(labels) > 1 else ""
+
+
+_ANY = "*"
+_CLUSTER = ("svc", "cluster", "local")
+
+
+def _host_namespace(host: str, *, in_mesh: bool) -> str:
+    """The namespace of the Service that has this name in the cluster's DNS; empty for other names, `*` for several."""
+    labels = host.lower().rstrip(".").split(".")
+    if "svc" in labels[1:]:
+        return labels[labels.index("svc", 1) - 1]
+    if labels[0] == _ANY and len(labels) > 1 and tuple(labels[1:]) == _CLUSTER[-len(labels) + 1 :]:
+        return _ANY
+    return labels[1] if in_mesh and len(labels) == 2 else ""
+
+
+def _matches(canary: Canary) -> Iterator[tuple[int, Any]]:
+    return iter(enumerate(canary.spec.service.match if canary.spec.service else ()))
+
+
+def _texts(section: Any, name: str) -> tuple[str, ...]:
+    found = section.get(name)
+    return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list | tuple) else ()

@@ -6,7 +6,7 @@
     lint      rules and format                     deep      many examples, long schedules
     docs      built, true, linked                  bench     how fast
     verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
-    cluster   a real Kubernetes API server
+    cluster   a real Kubernetes API server         hostile   no tenant harms the others
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
 sources share one environment, `.nox/shared`; `wheel` has one of its own.
@@ -134,7 +134,7 @@ def e2e(session: nox.Session) -> None:
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
     _share(session)
-    _run(session, "pytest", "-m", "cluster and not sweep", "--timeout=1800", *session.posargs)
+    _run(session, "pytest", "-m", "cluster and not sweep and not hostile", "--timeout=1800", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -142,6 +142,13 @@ def sweep(session: nox.Session) -> None:
     """The other half of the writes at which a controller is killed."""
     _share(session)
     _run(session, "pytest", "-m", "sweep", "--timeout=1800", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def hostile(session: nox.Session) -> None:
+    """300 hostile Canaries of one namespace do not harm the 20 honest ones of another (4 minutes)."""
+    _share(session)
+    _run(session, "pytest", "-m", "hostile", "--timeout=1800", *session.posargs)
 
 
 @nox.session(venv_backend="none")

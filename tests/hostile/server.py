@@ -306,7 +306,7 @@ class RemoteServer:
     """A hostile server in another process. log: the file with all that was sent to it."""
 
     address: str
-    log: Path
+    log: Path | None
 
     def url(self, answer: str, path: str = "") -> str:
         return address_of(self.address, answer, path)
@@ -314,7 +314,7 @@ class RemoteServer:
     @property
     def requests(self) -> list[bytes]:
         """What was sent to it so far."""
-        return self.log.read_bytes().split(SEPARATOR)[:-1] if self.log.exists() else []
+        return self.log.read_bytes().split(SEPARATOR)[:-1] if self.log and self.log.exists() else []
 
 
 @frozen

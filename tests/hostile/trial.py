@@ -103,23 +103,26 @@ class Part:
 class Trial:
     """What came of it.
 
-    memory: the most that a controller's process held (MiB). health: seconds of each answer of /healthz. leaks: the
-    credentials that a hostile server got. harmed: objects of others that changed. vanished: Canaries of the tenant
-    about which nothing is told.
+    memory: the most that each controller's process held (MiB). health: seconds of each answer of /healthz. requests:
+    how many hostile servers got. leaks: the credentials that they got. foreign: objects of others. harmed: those of
+    them that changed. vanished: Canaries of the tenant about which nothing is told. refused: what the API server said
+    of objects that it did not take.
     """
 
     alone: Part
     beside: Part
     memory: list[float]
     health: list[float]
+    requests: int
     leaks: list[str]
+    foreign: list[str]
     harmed: list[str]
     vanished: list[str]
     refused: list[str]
 
     def __str__(self) -> str:
         """The figures in a few lines."""
-        lines = [f"{len(self.refused)} objects of the tenant were refused by the API server"]
+        lines = [f"{self.requests} requests to hostile servers; the API server refused {len(self.refused)} objects"]
         for name, part in (("alone", self.alone), ("beside", self.beside)):
             lines.append(
                 f"{name}: {part.seconds:.0f} s, {len(part.lateness)} decisions, lateness p50 "
@@ -188,6 +191,8 @@ class Stage:
             beside=beside,
             memory=[first.memory, second.memory],
             health=[*first.health, *second.health],
+            requests=len(tenant.servers.requests),
+            foreign=[*foreign],
             leaks=[*_leaks(tenant.servers, {"the service account's token": access, "Google's token": GOOGLE_TOKEN})],
             harmed=[path for path, version in foreign.items() if _version(api, path) != version],
             vanished=[*_vanished(api, tenant)],

@@ -16,6 +16,7 @@ from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.events import Events
 from canarycore_kubernetes.kinds import CANARY, EVENT, METRIC_TEMPLATE
 from canarycore_kubernetes.store import FINALIZER, CanaryStore
+from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.testing.contracts import StatusStoreContract
 from tests.cluster.patience import until
 
@@ -325,6 +326,20 @@ async def test_references_to_other_namespaces_can_be_forbidden(cluster, api, nam
     (problem,) = broken.problems
     assert problem.path == "spec.analysis.metrics[0].templateRef.namespace"
     assert problem.found == "metric template errors.ops"
+
+
+async def test_a_hook_at_a_host_that_is_not_allowed_is_told_to_the_owner(cluster, api, namespace, key):
+    strict = Canaries(cluster, allowed=AllowedHosts.parse("*.example.com"))
+    hook = {"name": "load", "type": "rollout", "url": "http://169.254.169.254/latest"}
+    analysis = {"interval": "10s", "threshold": 3, "stepWeight": 20, "webhooks": [hook]}
+    api.create(canary(namespace, analysis=analysis))
+
+    async def look():
+        return await strict.find(key)
+
+    (problem,) = (await until(look)).problems
+    assert problem.path == "spec.analysis.webhooks[0].url"
+    assert "--allowed-hosts" in str(problem)
 
 
 async def test_why_it_cannot_be_used_is_written_once(opened, plane, api, namespace):

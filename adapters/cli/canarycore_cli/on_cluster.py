@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from canarycore_cli.console import tells_errors
+from canarycore_cli.console import BadInput, tells_errors
 from canarycore_cli.goflags import GoFlags
 
 app = typer.Typer()
@@ -151,6 +151,14 @@ def controller(
     enable_config_tracking: Annotated[bool, typer.Option(help="ConfigMaps and Secrets are part of a revision.")] = True,
     no_cross_namespace_refs: NoCrossNamespaceRefs = False,
     shared_gateway_namespaces: SharedGatewayNamespaces = "",
+    allowed_hosts: Annotated[
+        str,
+        typer.Option(
+            metavar="HOSTS",
+            help="Hosts that hooks, chats and metric servers of Canaries may be at, as hooks.example.com,*.svc:8080. "
+            "Default: all.",
+        ),
+    ] = "",
     ingress_annotations_prefix: Annotated[str, typer.Option(help="Of NGINX.")] = "nginx.ingress.kubernetes.io",
     ingress_class: Annotated[str, typer.Option(help="Of Contour's HTTPProxies.")] = "",
     slack_url: Annotated[str, typer.Option(metavar="URL", envvar="SLACK_URL", help="Slack webhook.")] = "",
@@ -188,7 +196,12 @@ def controller(
     """
     from canarycore_cli.controller import run
     from canarycore_kubernetes.options import Options, words
+    from canarycore_runtime.http import AllowedHosts
 
+    try:
+        allowed = AllowedHosts.parse(allowed_hosts)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
     options = Options(
         kubeconfig=kubeconfig,
         master=master,
@@ -203,6 +216,7 @@ def controller(
         enable_config_tracking=enable_config_tracking,
         no_cross_namespace_refs=no_cross_namespace_refs,
         shared_gateway_namespaces=words(shared_gateway_namespaces),
+        allowed_hosts=allowed,
         ingress_annotations_prefix=ingress_annotations_prefix,
         ingress_class=ingress_class,
         slack_url=slack_url,

@@ -5,11 +5,13 @@
 A canary with alerts of its own tells nobody else, whether or not one of them wants to hear a notice of that severity.
 An alert that one chat did not take is told again, and then only to those that have not heard it, but not for ever: an
 old alert helps nobody. What can never be told (a provider that is not there, a Secret without an address, a chat that
-refuses it) is over at once. Both go to the log and are counted; a rollout does not wait for them.
+refuses it) is over at once. Both go to the log and are counted; a rollout does not wait for them. A chat at a host that
+the operator does not allow is told to the owner too, as an Event.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,10 +24,11 @@ from canarycore_kubernetes.secrets import Secrets
 from canarycore_kubernetes.templates import PROVIDERS, find
 from canarycore_runtime import load
 from canarycore_runtime.deliveries import Deliveries
+from canarycore_runtime.http import AllowedHosts, ForbiddenHost, InvalidRequest
 from canarycore_runtime.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -47,9 +50,13 @@ _RISING = tuple(Severity)
 
 @frozen(kw_only=True)
 class Chat:
-    """Where an alert goes, and as whose. All that may be secret is not printed."""
+    """Where an alert goes, and as whose. All that may be secret is not printed.
+
+    namespace: of the provider that describes it, as no two namespaces share an adapter; empty for the controller's own.
+    """
 
     type: str
+    namespace: str = ""
     address: str = field(repr=False)
     token: str = field(default="", repr=False)
     proxy: str = field(default="", repr=False)
@@ -82,12 +89,17 @@ def everybody(
     return None
 
 
+async def _tell_nobody(rollout: Rollout, text: str) -> None:
+    del rollout, text
+
+
 class Alerts:
     """Tells alerts, while its context is open.
 
     canary: the manifest behind a rollout; raises WorldError when it is gone. everybody: the chat of canaries without
     alerts of their own. cluster_name: told in each alert, unless it is empty. cross_namespace: whether providers of
-    other namespaces may be used. given_up: is told whose alert did not reach a chat, and will not. adapter: the
+    other namespaces may be used. allowed: the hosts that they may name. warn: tells the owner of a Canary, as an Event,
+    that a chat of it is at another one. given_up: is told whose alert did not reach a chat, and will not. adapter: the
     factory of a chat's adapter.
     """
 
@@ -99,6 +111,8 @@ class Alerts:
         everybody: Chat | None = None,
         cluster_name: str = "",
         cross_namespace: bool = True,
+        allowed: AllowedHosts | None = None,
+        warn: Callable[[Rollout, str], Awaitable[None]] = _tell_nobody,
         given_up: Callable[[Rollout], None] = lambda _: None,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("notifiers", name),
     ) -> None:
@@ -107,10 +121,12 @@ class Alerts:
         self._everybody = everybody
         self._cluster_name = cluster_name
         self._cross_namespace = cross_namespace
+        self._allowed = allowed or AllowedHosts()
+        self._warn = warn
         self._given_up = given_up
         self._adapter = adapter
         self._secrets = Secrets(cluster)
-        self._pool: Pool[Chat, Notifier] = Pool(self._open)
+        self._pool: Pool[Chat, Notifier] = Pool(self._open, group=lambda chat: chat.namespace)
         self._deliveries = Deliveries()
 
     async def __aenter__(self) -> Self:
@@ -145,6 +161,9 @@ class Alerts:
         name = OWN if alert is None else f"alert provider {alert.provider.name}.{_namespace(rollout, alert)}"
         try:
             await self._send(rollout, notice, alert)
+        except ForbiddenHost as error:
+            await self._warn(rollout, f"{name} error: {error}")
+            self._give_up(rollout, notice, f"{name} error: {error}")
         except (CanaryError, ValueError) as error:
             told = f"{name} error: {error}"
             if isinstance(error, WorldError) and not isinstance(error, Refused):
@@ -192,8 +211,12 @@ class Alerts:
             if "address" not in values:
                 raise Refused(f"secret {secret[1]} does not contain an address: expected one, and perhaps a token")
             address, token = values["address"], values.get("token", "")
+        for named in (address, spec.proxy):
+            with suppress(InvalidRequest):  # the chat says what is wrong with it
+                self._allowed.check(named)
         chat = Chat(
             type=spec.type,
+            namespace=namespace,
             address=address,
             token=token,
             proxy=spec.proxy,

@@ -16,9 +16,11 @@ from canarycore._phases import UNDER_WAY
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore_kubernetes.cache import View
+from canarycore_kubernetes.hosts import forbidden_hosts
 from canarycore_kubernetes.kinds import CANARY
 from canarycore_kubernetes.statuses import read
 from canarycore_kubernetes.templates import TEMPLATES
+from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import Stored
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ class Canaries:
     """The cluster's Canaries. Made while the cluster is open.
 
     provider: of a Canary that names none. across: whether they may refer to other namespaces. shared_gateways: the
-    namespaces whose gateways they may use even if not.
+    namespaces whose gateways they may use even if not. allowed: the hosts of hooks and metrics servers that they may
+    name. metrics_server: the controller's own.
     """
 
     def __init__(
@@ -90,11 +93,15 @@ class Canaries:
         provider: str = "istio",
         across: bool = True,
         shared_gateways: Iterable[str] = (),
+        allowed: AllowedHosts | None = None,
+        metrics_server: str = "",
     ) -> None:
         self._cluster = cluster
         self._provider = provider
         self._across = across
         self._shared_gateways = frozenset(shared_gateways)
+        self._allowed = allowed or AllowedHosts()
+        self._metrics_server = metrics_server
         self._cache = cluster.cache(View(kind=CANARY, project=self._hold))
         self._cache.subscribe(lambda namespace, name: cluster.tell(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
@@ -202,6 +209,7 @@ class Canaries:
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
         forbidden = () if self._across else check_namespaces(canary, gateways=self._shared_gateways)
+        forbidden += tuple(forbidden_hosts(canary, self._allowed, self._metrics_server))
         if forbidden:
             raise ManifestError(forbidden)
         return canary, resolve(canary, provider=self._provider)

@@ -170,6 +170,8 @@ def canaries_for(cluster: Cluster, options: Options) -> Canaries:
         provider=options.mesh_provider,
         across=not options.no_cross_namespace_refs,
         shared_gateways=options.shared_gateway_namespaces,
+        allowed=options.allowed_hosts,
+        metrics_server=options.metrics_server,
     )
 
 
@@ -208,8 +210,12 @@ async def assembled(
         ingress_prefix=options.ingress_annotations_prefix,
         ingress_class=options.ingress_class,
     )
+
+    async def warn(rollout: Rollout, text: str) -> None:
+        await events.warn(rollout.namespace, rollout.name, canaries.held(rollout).uid, text)
+
     async with AsyncExitStack() as stack:
-        hooks = await stack.enter_async_context(load("hooks", "http")())
+        hooks = await stack.enter_async_context(load("hooks", "http")(options.allowed_hosts))
         metrics = TemplateSources(
             cluster,
             canary=lambda rollout: canaries.held(rollout).canary,
@@ -218,6 +224,7 @@ async def assembled(
             metrics_server=options.metrics_server,
             mesh_provider=options.mesh_provider,
             cross_namespace=across,
+            allowed=options.allowed_hosts,
         )
         alerts = Alerts(
             cluster,
@@ -233,6 +240,8 @@ async def assembled(
             ),
             cluster_name=options.cluster_name,
             cross_namespace=across,
+            allowed=options.allowed_hosts,
+            warn=warn,
             given_up=given_up,
         )
         yield Parts(

@@ -6,6 +6,7 @@ from attrs import field, frozen
 from attrs.validators import ge, in_
 
 from canarycore_kubernetes.logs import LEVELS
+from canarycore_runtime.http import AllowedHosts
 
 ENCODINGS = ("json", "console")
 
@@ -24,9 +25,10 @@ class Options:
     who hears alerts of canaries without alerts of their own. event_webhook: gets every event. cluster_name: told in
     alerts. enable_leader_election: several replicas may run.
 
-    Ours: listen: the address to listen on (empty: all, as probes and Prometheus come from outside). identity: this
-    replica's name in the lease. shared_gateway_namespaces: those whose gateways every Canary may use
-    although references to other namespaces are refused.
+    Ours: allowed_hosts: the servers that Canaries, MetricTemplates and AlertProviders may name (empty: all); what the
+    other options name needs no permission. listen: the address to listen on (empty: all, as probes and Prometheus come
+    from outside). identity: this replica's name in the lease. shared_gateway_namespaces: those whose gateways every
+    Canary may use although references to other namespaces are refused.
     """
 
     kubeconfig: str = ""
@@ -49,6 +51,7 @@ class Options:
     enable_config_tracking: bool = True
     no_cross_namespace_refs: bool = False
     shared_gateway_namespaces: tuple[str, ...] = ()
+    allowed_hosts: AllowedHosts = AllowedHosts()
     slack_url: str = field(default="", repr=False)
     slack_token: str = field(default="", repr=False)
     slack_proxy_url: str = field(default="", repr=False)

@@ -7,6 +7,9 @@
 The metrics server is the canary's `spec.metricsServer`, or else the controller's. Providers are adapters that other
 distributions bring; one that is not installed is an error that names those that are.
 
+The operator may say which servers Canaries and templates may name (`allowed`); the controller's own metrics server
+needs no permission, and a template without an address asks the server of its provider.
+
 A Secret is kept for a minute; when a provider turns us away meanwhile it is read again, and a provider whose Secret was
 renewed is asked again.
 """
@@ -24,6 +27,7 @@ from canarycore.errors import CanaryError, WorldError
 from canarycore_kubernetes.secrets import Secrets
 from canarycore_kubernetes.templates import TEMPLATES, find
 from canarycore_runtime import load
+from canarycore_runtime.http import AllowedHosts, origin_of
 from canarycore_runtime.pool import Pool
 
 if TYPE_CHECKING:
@@ -49,9 +53,13 @@ MISSING = "not avaiable"
 
 @frozen(kw_only=True)
 class Provider:
-    """A provider as its template describes it. Whatever may carry a credential is not printed."""
+    """A provider as its template describes it. Whatever may carry a credential is not printed.
+
+    namespace: whose it is, as no two namespaces share an adapter; empty for the controller's own.
+    """
 
     type: str
+    namespace: str = ""
     address: str = field(default="", repr=False)
     headers: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
     secret: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -80,7 +88,8 @@ class TemplateSources:
 
     canary: the manifest behind a rollout; raises WorldError when it is gone. mesh: by a provider's name. words: what a
     rollout's queries may name besides `interval` and `variables`. metrics_server, mesh_provider: the controller's.
-    cross_namespace: whether templates of other namespaces may be used. adapter: the factory of a provider's adapter.
+    cross_namespace: whether templates of other namespaces may be used. allowed: the hosts that they may name. adapter:
+    the factory of a provider's adapter.
     """
 
     def __init__(
@@ -93,6 +102,7 @@ class TemplateSources:
         metrics_server: str,
         mesh_provider: str = "istio",
         cross_namespace: bool = True,
+        allowed: AllowedHosts | None = None,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("metrics", name),
     ) -> None:
         self._cluster = cluster
@@ -104,7 +114,8 @@ class TemplateSources:
         self._cross_namespace = cross_namespace
         self._adapter = adapter
         self._secrets = Secrets(cluster)
-        self._pool: Pool[Provider, MetricSource] = Pool(self._open)
+        self._allowed = allowed or AllowedHosts()
+        self._pool: Pool[Provider, MetricSource] = Pool(self._open, group=lambda provider: provider.namespace)
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
@@ -142,6 +153,18 @@ class TemplateSources:
                 return str(error)
         return ""
 
+    async def server(self, rollout: Rollout, check: Check) -> str:
+        """The server that a check is put to, as `ports.Addressed` says."""
+        if check.template is None:
+            address = self._canary(rollout).spec.metrics_server or self._server
+            return origin_of(address) or SERVER
+        namespace = check.template.namespace or rollout.namespace
+        try:
+            given = (await find(self._cluster, TEMPLATES, namespace, check.template.name)).spec.provider
+        except CanaryError:  # the query tells what is wrong
+            return f"{namespace}/{check.template.name}"
+        return origin_of(given.address) or f"{given.type} {given.region}".strip()
+
     async def _ask(self, rollout: Rollout, question: MetricQuestion, inquiry: Inquiry) -> MetricAnswer:
         with _blaming(inquiry.setting):
             async with self._pool.lend(inquiry.provider) as source:
@@ -169,8 +192,15 @@ class TemplateSources:
         spec = self._canary(rollout).spec
         of_linkerd = spec.provider and LINKERD in self._mesh_provider
         mesh = self._mesh(LINKERD if of_linkerd else rollout.provider)
+        if spec.metrics_server not in ("", self._server):
+            with _blaming("spec.metricsServer error"):
+                self._allowed.check(spec.metrics_server)
         return Inquiry(
-            provider=Provider(type=SERVER, address=spec.metrics_server or self._server),
+            provider=Provider(
+                type=SERVER,
+                namespace=rollout.namespace if spec.metrics_server else "",
+                address=spec.metrics_server or self._server,
+            ),
             check=evolve(check, query=check.query or mesh.queries.get(check.kind, "")),
             place=SERVER,
             setting=f"{'spec.metricsServer' if spec.metrics_server else 'the metrics server'} error",
@@ -185,6 +215,9 @@ class TemplateSources:
         with _blaming(f"{name} error"):
             template = await find(self._cluster, TEMPLATES, namespace, reference.name)
         given = template.spec.provider
+        if given.address:
+            with _blaming(f"{name} error"):
+                self._allowed.check(given.address)
         secret = (namespace, given.secret_ref.name) if given.secret_ref else None
         values: Mapping[str, str] = {}
         if secret is not None:
@@ -192,6 +225,7 @@ class TemplateSources:
                 values = await self._secrets.read(*secret)
         provider = Provider(
             type=given.type,
+            namespace=namespace,
             address=given.address,
             headers=given.headers,
             secret=tuple(sorted(values.items())),

@@ -192,6 +192,14 @@ def environment_proxy(url: URL) -> URL | None:
     return proxy if proxy.scheme in {"http", "https"} else None
 
 
+def origin_of(address: str) -> str:
+    """Return the scheme, host and port of an address as text; empty when it has none."""
+    try:
+        return str(URL(address).origin())
+    except ValueError:
+        return ""
+
+
 def short_excerpt(received: Received, secrets: Iterable[str] = ()) -> str:
     """Return what a message may repeat of an answer: its status, and the first line if it is text or JSON.
 

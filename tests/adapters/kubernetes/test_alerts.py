@@ -12,6 +12,7 @@ from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
 from canarycore_runtime.deliveries import TRIES
+from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.testing.contracts import NotifierContract
 from tests.adapters.kubernetes.stand_in import Canaries, Objects, secret
 from tests.manifest.samples import shared
@@ -180,6 +181,57 @@ async def test_the_address_and_the_token_may_be_in_a_secret(world):
 async def test_a_provider_and_its_secret_may_be_in_another_namespace(world):
     world.objects.put(provider("room", "ops", secretRef={"name": "hook"}), secret("hook", "ops", address="http://real"))
     assert await world.tell(canary(alert("room", namespace="ops"))) == ["http://real"]
+
+
+# which hosts may be named -------------------------------------------------------------------------------------------
+
+
+async def refused(world, **options):
+    """What the owner is told, when only *.example.com may be named."""
+    warned = []
+
+    async def warn(rollout, text):
+        warned.append((rollout.full_name, text))
+
+    allowed = AllowedHosts.parse("*.example.com")
+    await world.tell(canary(alert("room")), allowed=allowed, warn=warn, **options)
+    return warned
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        (provider("room"),),
+        (provider("room", secretRef={"name": "hook"}), secret("hook", address="http://elsewhere")),
+    ],
+    ids=["in the provider", "in its Secret"],
+)
+async def test_a_chat_at_a_host_that_is_not_allowed_is_told_nothing_and_its_owner_is(world, logged, objects):
+    world.objects.put(*objects)
+    ((about, text),) = await refused(world)
+    assert about == "podinfo.default"
+    assert "alert provider room.default error: host" in text
+    assert "--allowed-hosts" in text
+    assert not world.chats.made
+    assert logged
+
+
+async def test_a_proxy_at_a_host_that_is_not_allowed_carries_nothing(world):
+    world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy"))
+    ((_, text),) = await refused(world)
+    assert "host proxy:80 is not allowed" in text
+    assert not world.chats.made
+
+
+async def test_an_allowed_chat_is_told(world):
+    world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy.example.com:3128"))
+    assert await refused(world) == []
+    assert [address for address, _ in world.chats.heard] == ["http://chat.example.com"]
+
+
+async def test_the_controller_s_own_chat_needs_no_permission(world):
+    allowed = AllowedHosts.parse("*.example.com")
+    assert await world.tell(canary(), everybody=OWN, allowed=allowed) == ["http://own"]
 
 
 # what is told -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from canarycore_kubernetes.sources import TemplateSources
 from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_metrics.template import render
 from canarycore_runtime import mesh
+from canarycore_runtime.http import AllowedHosts
+from canarycore_runtime.ports import Addressed
 from canarycore_runtime.testing.contracts import MetricSourceContract, Reply
 from tests.adapters.kubernetes.stand_in import Canaries, Objects, secret
 from tests.manifest.samples import shared
@@ -443,3 +445,84 @@ async def test_the_queries_are_those_of_the_recording(world):
     assert {render(query, words, dict(check.variables))} == queries
     assert address == "http://fakes/prom/t20"
     assert credentials == {"username": "u", "password": "p"}
+
+
+# which servers may be named -----------------------------------------------------------------------------------------
+
+
+ALLOWED = AllowedHosts.parse("fancy,*.monitoring")
+
+
+async def test_a_template_at_a_host_that_is_not_allowed_is_an_error_that_names_the_option(world):
+    world.objects.put(template(address="http://elsewhere"))
+    answer = await world.ask(CUSTOM, allowed=ALLOWED)
+    assert "metric template custom.default error: host elsewhere:80 is not allowed" in answer.error
+    assert "--allowed-hosts" in answer.error
+    assert not world.fancy.made
+
+
+async def test_a_metrics_server_at_a_host_that_is_not_allowed_is_an_error_that_names_the_option(world):
+    answer = await world.ask(SUCCESS, canary(metricsServer="http://elsewhere"), allowed=ALLOWED)
+    assert "spec.metricsServer error: host elsewhere:80 is not allowed" in answer.error
+    assert "--allowed-hosts" in answer.error
+    assert not world.fancy.made
+
+
+async def test_a_source_at_a_host_that_is_not_allowed_is_offline(world):
+    world.objects.put(template(address="http://elsewhere"))
+    assert "--allowed-hosts" in await world.online(allowed=ALLOWED)
+
+
+@pytest.mark.parametrize("place", [SUCCESS, CUSTOM])
+async def test_an_allowed_host_and_the_controller_s_own_server_are_asked(world, place):
+    assert (await world.ask(place, allowed=ALLOWED)).value == 1.0
+
+
+async def test_a_canary_may_name_the_controller_s_own_server(world):
+    assert (await world.ask(SUCCESS, canary(metricsServer=SERVER), allowed=ALLOWED)).value == 1.0
+
+
+async def test_a_template_without_an_address_needs_no_permission(world):
+    world.objects.put(template(address=""))
+    assert (await world.ask(CUSTOM, allowed=ALLOWED)).value == 1.0
+
+
+# whose turn it is ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "spec", "server"),
+    [
+        (SUCCESS, {}, "http://prometheus:9090"),
+        (INLINE, {"metricsServer": "https://user:secret@own:9/path?token=secret"}, "https://own:9"),
+        (CUSTOM, {}, "http://fancy"),
+    ],
+)
+async def test_a_check_waits_in_the_lane_of_its_server(world, place, spec, server):
+    rollout = world.canaries.add(canary(**spec))
+    async with world.sources() as sources:
+        assert isinstance(sources, Addressed)
+        assert await sources.server(rollout, rollout.checks[place]) == server
+
+
+async def test_a_check_whose_template_is_not_there_has_a_lane_too(world):
+    world.objects.bodies.clear()
+    rollout = world.canaries.add(canary())
+    async with world.sources() as sources:
+        assert await sources.server(rollout, rollout.checks[CUSTOM]) == "default/custom"
+
+
+async def test_a_provider_without_an_address_is_the_lane_of_all_its_templates(world):
+    world.objects.put(template(address="", region="eu"))
+    rollout = world.canaries.add(canary())
+    async with world.sources() as sources:
+        assert await sources.server(rollout, rollout.checks[CUSTOM]) == "fancy eu"
+
+
+async def test_two_namespaces_share_no_adapter_of_a_provider(world):
+    world.objects.put(template(namespace="one"), template(namespace="two"))
+    async with world.sources() as sources:
+        for namespace in ("one", "two", "one"):
+            rollout = world.canaries.add(canary(namespace=namespace))
+            await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
+    assert len(world.fancy.made) == 2

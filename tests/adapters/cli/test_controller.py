@@ -1,0 +1,44 @@
+"""What `canary controller` makes of its options."""
+
+from __future__ import annotations
+
+import pytest
+
+from canarycore_cli import controller
+from canarycore_kubernetes.options import Options
+from canarycore_runtime.http import AllowedHosts, ForbiddenHost
+from tests.adapters.cli.conftest import Canary
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
+    """The options of controllers that would have begun."""
+    options: list[Options] = []
+
+    def run(given: Options, *, only_observe: bool) -> int:
+        del only_observe
+        options.append(given)
+        return 0
+
+    monkeypatch.setattr(controller, "run", run)
+    return options
+
+
+def test_every_host_may_be_named_by_default(canary: Canary, started: list[Options]) -> None:
+    assert canary("controller").exit_code == 0
+    started[0].allowed_hosts.check("http://anywhere")
+
+
+@pytest.mark.parametrize("dashes", ["-", "--"])
+def test_the_allowed_hosts_are_those_of_the_option(canary: Canary, started: list[Options], dashes: str) -> None:
+    assert canary("controller", f"{dashes}allowed-hosts=hooks.example.com,*.svc:8080").exit_code == 0
+    assert started[0].allowed_hosts == AllowedHosts.parse("hooks.example.com,*.svc:8080")
+    with pytest.raises(ForbiddenHost, match="--allowed-hosts"):
+        started[0].allowed_hosts.check("http://anywhere")
+
+
+def test_an_entry_that_is_no_host_is_refused_before_anything_begins(canary: Canary, started: list[Options]) -> None:
+    result = canary("controller", "--allowed-hosts=http://hooks.example.com/path")
+    assert result.exit_code == 2
+    assert "--allowed-hosts" in result.output
+    assert not started

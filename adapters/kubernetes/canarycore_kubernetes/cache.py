@@ -9,6 +9,9 @@ Whoever looks at an object with the name of a rollout (`look`) is told once when
 is to look again. So what a rollout depends on is always what it last looked at, and what nobody looks at any more is
 forgotten by itself. "Changed" means that the projection did: a heartbeat in a status wakes nobody.
 
+An object that cannot be read stays in the cache, marked with the reason. Whoever needs it gets that as an error, is
+woken when the object changes, and nobody else is concerned. No object ends a list or a watch.
+
 While all is still no request is made.
 """
 
@@ -18,11 +21,14 @@ import asyncio
 import logging
 import random
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from attrs import Factory, define, frozen
 
 from canarycore.errors import WorldError
+from canarycore.text import escape_controls
+from canarycore_kubernetes.budget import Unreadable, demand_whole
 from canarycore_kubernetes.client import ApiError, Gone, Missing
 
 if TYPE_CHECKING:
@@ -46,6 +52,12 @@ ABSENT = 300.0
 PATIENCE = 30.0
 """Seconds for which what is held is good enough while the server cannot be reached."""
 
+LONGEST_REASON = 200
+"""Characters of the reason why an object cannot be read."""
+
+STRETCH = 0.02
+"""Seconds for which objects are read before others get their turn: a page or a burst of events may take long."""
+
 
 @frozen(kw_only=True, eq=False)
 class View(Generic[T]):
@@ -54,7 +66,8 @@ class View(Generic[T]):
     project: of the object as it came, and of what was held of it before (None if nothing was), what is held from now
     on; what it returns is compared by ==. selector and fields: a label and a field selector; what is written through a
     cluster should match them. metadata_only: the objects come without spec, data and status, which spares the server
-    and the wire; what was written here comes whole.
+    and the wire; what was written here comes whole. refuse: of an object that `project` failed for, and of the error,
+    what is held instead; without it the object is held as unreadable.
     """
 
     kind: Kind
@@ -62,6 +75,18 @@ class View(Generic[T]):
     selector: str = ""
     fields: str = ""
     metadata_only: bool = False
+    refuse: Callable[[Json, Exception], T] | None = None
+
+
+class UnreadableError(WorldError):
+    """An object that is needed cannot be read. The message names it, the reason and the remedy."""
+
+
+@frozen
+class _Unread:
+    """What is held of an object that cannot be read. why: a phrase about the object."""
+
+    why: str
 
 
 def found_body(body: Json, _: Json | None = None) -> Json:
@@ -85,7 +110,7 @@ class Cache(Generic[T]):
         self._client = client
         self._namespace = namespace
         self._tell = tell
-        self._held: dict[Place, tuple[int, T]] = {}
+        self._held: dict[Place, tuple[int, T | _Unread]] = {}
         self._lookers: dict[Place, set[str]] = {}
         self._subscribers: list[Callable[[str, str], None]] = []
         self._writing: dict[Place, _Write] = {}
@@ -107,9 +132,8 @@ class Cache(Generic[T]):
         return self
 
     def get(self, namespace: str, name: str) -> T | None:
-        """What is held of the object; None if it does not exist."""
-        held = self._held.get((namespace, name))
-        return None if held is None else held[1]
+        """What is held of the object; None if it does not exist. Raises UnreadableError."""
+        return self._read((namespace, name))
 
     def look(self, namespace: str, name: str, key: str) -> T | None:
         """The same, on behalf of the rollout `key`: it is woken when the object changes, appears or goes."""
@@ -119,8 +143,15 @@ class Cache(Generic[T]):
             self._lookers[place] = {key}
         else:
             lookers.add(key)
+        return self._read(place)
+
+    def _read(self, place: Place) -> T | None:
         held = self._held.get(place)
-        return None if held is None else held[1]
+        if held is None:
+            return None
+        if isinstance(held[1], _Unread):
+            raise UnreadableError(f"{_full_name(self.view.kind, place)} cannot be read: it {held[1].why}")
+        return held[1]
 
     def version(self, namespace: str, name: str) -> str:
         """The resourceVersion of what is held; "" if the object does not exist."""
@@ -131,8 +162,8 @@ class Cache(Generic[T]):
         return 0 if held is None else held[0]
 
     def all(self) -> Iterator[tuple[Place, T]]:
-        """((namespace, name), what is held) of each object, as they are now."""
-        return iter([(place, value) for place, (_, value) in self._held.items()])
+        """((namespace, name), what is held) of each object that can be read, as they are now."""
+        return iter([(place, value) for place, (_, value) in self._held.items() if not isinstance(value, _Unread)])
 
     def __len__(self) -> int:
         return len(self._held)
@@ -161,10 +192,10 @@ class Cache(Generic[T]):
 
     def put(self, body: Json) -> None:
         """The object is so, as the server has just answered. Who looked at it is not told: it was us."""
-        place = _place(body)
+        place, version = _identify(body)
         write = self._writing.get(place)
-        if write is None or int(body["metadata"]["resourceVersion"]) > write.gone_at:
-            self._keep(place, body)
+        if write is None or version > write.gone_at:
+            self._keep(place, version, body)
 
     def drop(self, namespace: str, name: str) -> None:
         """The object is gone, as the server has just answered."""
@@ -191,6 +222,10 @@ class Cache(Generic[T]):
             except WorldError as error:
                 self._is_lost(error)
                 await backoff.wait(error)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not hide a kind for ever
+                _log.exception("%s: the list or the watch broke off", self.view.kind.plural)
+                self._is_lost(WorldError(f"{type(error).__name__}: {error}"))
+                await backoff.wait()
 
     async def _list(self) -> str:
         """Hold what there is; returns the version at which that was so."""
@@ -202,16 +237,19 @@ class Cache(Generic[T]):
             fields=view.fields,
             metadata_only=view.metadata_only,
         )
+        stretch = _Stretch()
         async with aclosing(pages):
             async for page in pages:
                 version = page["metadata"]["resourceVersion"]
-                there.update(self._found(body) for body in page["items"])
+                for body in page["items"]:
+                    there.update(self._take(self._found, body))
+                    await stretch.pause()
         self._there_are_only(there, missing_at=int(version))
         return version
 
     async def _follow(self, version: str, backoff: _Backoff) -> None:
         """Take in what happens after `version`, until all has to be listed again: then Gone or Missing is raised."""
-        view = self.view
+        view, stretch = self.view, _Stretch()
         while True:
             error: WorldError | None = None
             try:
@@ -226,8 +264,10 @@ class Cache(Generic[T]):
                     self._is_current()
                     async for event, body in events:
                         backoff.reset()
-                        version = body["metadata"]["resourceVersion"]
-                        _TAKE[event](self, body)
+                        version = _version_of(body) or version
+                        if event in _TAKE:
+                            self._take(partial(_TAKE[event], self), body)
+                        await stretch.pause()
             except (Gone, Missing):
                 raise
             except WorldError as trouble:
@@ -235,14 +275,23 @@ class Cache(Generic[T]):
                 error = trouble
             await backoff.wait(error)
 
-    def _found(self, body: Json) -> Place:
-        place = _place(body)
-        if self._keep(place, body):
+    def _take(self, act: Callable[[Json], None], body: Json) -> tuple[Place, ...]:
+        """Do this with an object; returns where it is. One that does not say where it is, is passed over."""
+        try:
+            place, _ = _identify(body)
+        except Exception as error:  # noqa: BLE001 - it is nobody's, and must not hide the others
+            _log.warning("%s: an object without a name or a version is passed over: %r", self.view.kind.plural, error)
+            return ()
+        act(body)
+        return (place,)
+
+    def _found(self, body: Json) -> None:
+        place, version = _identify(body)
+        if self._keep(place, version, body):
             self._changed(place)
-        return place
 
     def _went(self, body: Json) -> None:
-        self._lose(_place(body), int(body["metadata"]["resourceVersion"]))
+        self._lose(*_identify(body))
 
     def _there_are_only(self, there: set[Place], *, missing_at: int | None) -> None:
         """Of all others it is known that they were gone at that version (None: at any)."""
@@ -250,18 +299,27 @@ class Cache(Generic[T]):
             self._lose(place, missing_at)
         self._is_current()
 
-    def _keep(self, place: Place, body: Json) -> bool:
+    def _keep(self, place: Place, version: int, body: Json) -> bool:
         """Hold the object, unless something newer is held; returns whether what is held of it is another now."""
-        version, held = int(body["metadata"]["resourceVersion"]), self._held.get(place)
+        held = self._held.get(place)
         if held is not None and version <= held[0]:
             return False
-        try:
-            value = self.view.project(body, None if held is None else held[1])
-        except Exception:  # noqa: BLE001 - one object that cannot be read must not hide the others
-            _log.exception("%s %s cannot be read, and counts as absent", self.view.kind.kind, "/".join(place))
-            return self._held.pop(place, None) is not None
+        value = self._project(place, body, None if held is None else held[1])
         self._held[place] = (version, value)
         return held is None or value != held[1]
+
+    def _project(self, place: Place, body: Json, before: T | _Unread | None) -> T | _Unread:
+        """What is to be held of an object. It is logged once why one cannot be read."""
+        try:
+            demand_whole(body)
+            return self.view.project(body, None if isinstance(before, _Unread) else before)
+        except Exception as error:  # noqa: BLE001 - one object that cannot be read must not hide the others
+            if self.view.refuse is not None:
+                return self.view.refuse(body, error)
+            unread = _Unread(_why(error))
+            if unread != before:
+                _log.warning("%s cannot be read: it %s", _full_name(self.view.kind, place), unread.why)
+            return unread
 
     def _lose(self, place: Place, version: int | None) -> None:
         """The object was gone at that version, unless something newer is held."""
@@ -295,22 +353,56 @@ class Cache(Generic[T]):
         self._tried.set()
 
 
-_TAKE: dict[str, Callable[[Cache[Any], Json], object]] = {
+_TAKE: dict[str, Callable[[Cache[Any], Json], None]] = {
     "ADDED": Cache._found,  # noqa: SLF001 - the table of the class above
     "MODIFIED": Cache._found,  # noqa: SLF001
     "DELETED": Cache._went,  # noqa: SLF001
-    "BOOKMARK": lambda *_: None,
 }
-"""What is done about each type of event."""
+"""What is done about each type of event. Nothing is about any other: a bookmark only tells a version."""
 
 
-def _place(body: Json) -> Place:
+def _identify(body: Json) -> tuple[Place, int]:
+    """Where an object is, and its version."""
     metadata = body["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
+    namespace, name = metadata.get("namespace", ""), metadata["name"]
+    if not isinstance(namespace, str) or not isinstance(name, str):
+        raise TypeError("its name is no text")
+    return (namespace, name), int(metadata["resourceVersion"])
+
+
+def _version_of(body: Json) -> str:
+    """The version that an event tells; "" where it tells none."""
+    metadata = body.get("metadata")
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
+
+
+def _full_name(kind: Kind, place: Place) -> str:
+    namespace, name = place
+    return f"{kind.kind.lower()} {name}.{namespace}"
+
+
+def _why(error: Exception) -> str:
+    """Why an object cannot be read, as a phrase about it."""
+    if isinstance(error, Unreadable):
+        return str(error)
+    found = escape_controls(f"{type(error).__name__}: {error}", LONGEST_REASON)
+    return f"has a field of an unexpected form ({found}). Correct the object"
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+@define
+class _Stretch:
+    """A stretch of work in the event loop: after STRETCH seconds others get their turn."""
+
+    began: float = Factory(_now)
+
+    async def pause(self) -> None:
+        if _now() - self.began > STRETCH:
+            await asyncio.sleep(0)
+            self.began = _now()
 
 
 @define

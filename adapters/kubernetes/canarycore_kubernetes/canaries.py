@@ -1,30 +1,37 @@
 """Canary resources as rollouts: what is held of each, and what the other parts ask about it.
 
 A Canary that cannot be used, because its manifest is wrong or asks for what can never advance, is held with what is
-wrong with it. A manifest is read once per generation: the many writes of a status cost no reading of manifests.
+wrong with it. So is one that cannot be read at all, for whatever reason: no Canary vanishes, and none costs the others
+more than its budget. A manifest is read once per generation: the many writes of a status cost no reading of manifests.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore import Command, CommandKind, Rollout, Status
+from canarycore._ladder import TOTAL
 from canarycore._phases import UNDER_WAY
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
+from canarycore.text import escape_controls
+from canarycore_kubernetes.budget import UNREADABLE, Unreadable, demand_small, demand_whole
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.hosts import forbidden_hosts
 from canarycore_kubernetes.kinds import CANARY
-from canarycore_kubernetes.statuses import read
+from canarycore_kubernetes.statuses import conditions_of, read
 from canarycore_kubernetes.templates import TEMPLATES
+from canarycore_runtime.foreign import get_list, get_mapping, get_text, get_texts
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from canarycore_kubernetes.client import Client
     from canarycore_kubernetes.cluster import Cluster
@@ -36,8 +43,17 @@ COMMAND = "canarycore/command"
 NOISE = frozenset({COMMAND, "kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations that are no part of the manifest."""
 
+LONGEST_COMMAND = 256
+"""Characters of a command: its id is part of the status."""
+
+MOST_PROBLEMS = 10
+LONGEST_PART = 300
+"""Problems of a Canary that are held and told, and characters of each part of one."""
+
 VALID = "Valid"
 """The type of the condition that says why a Canary cannot be used; it is there as long as that is so."""
+
+_log = logging.getLogger("canarycore.kubernetes")
 
 
 @frozen(kw_only=True)
@@ -66,15 +82,16 @@ class Held:
 
 @frozen(kw_only=True)
 class Broken:
-    """What is held of a Canary that cannot be used. conditions: those of its status.
+    """What is held of a Canary that cannot be used.
 
+    problems: the first of what is wrong with it. conditions: those of its status; None where they cannot be read.
     stands: where its rollout was when that happened, in words; empty when none is under way.
     """
 
     uid: str
     generation: int
     problems: tuple[Problem, ...]
-    conditions: tuple[Json, ...] = ()
+    conditions: tuple[Json, ...] | None = ()
     stands: str = ""
 
 
@@ -102,7 +119,7 @@ class Canaries:
         self._shared_gateways = frozenset(shared_gateways)
         self._allowed = allowed or AllowedHosts()
         self._metrics_server = metrics_server
-        self._cache = cluster.cache(View(kind=CANARY, project=self._hold))
+        self._cache = cluster.cache(View(kind=CANARY, project=self._hold, refuse=refused))
         self._cache.subscribe(lambda namespace, name: cluster.tell(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
 
@@ -128,6 +145,10 @@ class Canaries:
         """What is held of a Canary, by its key."""
         namespace, _, name = key.partition("/")
         return (await self._cache.ready()).get(namespace, name)
+
+    def is_there(self, key: str) -> bool:
+        """Whether the Canary exists, as far as is known."""
+        return bool(self.version(key))
 
     def version(self, key: str) -> str:
         """The resourceVersion of what is held; "" if there is nothing."""
@@ -175,20 +196,27 @@ class Canaries:
     # what is held -----------------------------------------------------------------------------------------------
 
     def _hold(self, body: Json, before: Held | Broken | None) -> Held | Broken:
-        metadata, status = body["metadata"], body.get("status") or {}
-        uid, generation = metadata["uid"], metadata.get("generation", 0)
-        conditions = tuple(status.get("conditions") or ())
+        """What is held of a Canary, whatever it is like."""
         try:
-            canary, rollout = self._read(_manifest(body), generation, before)
-            stands, flaggers = read(rollout, status)
-        except ManifestError as error:
-            return Broken(
-                uid=uid, generation=generation, problems=error.problems, conditions=conditions, stands=_stands(status)
-            )
-        said = (metadata.get("annotations") or {}).get(COMMAND, "")
-        command = _command(said)
+            return self._usable(body, before)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one is told of it, and of no other
+            broken = refused(body, error)
+            known = isinstance(before, Broken) and before.problems == broken.problems
+            if not known and not isinstance(error, (ManifestError, Unreadable)):
+                _log.warning("canary %s cannot be read", get_text(body, "metadata", "name"), exc_info=error)
+            return broken
+
+    def _usable(self, body: Json, before: Held | Broken | None) -> Held:
+        """What is held of a Canary that can be used. Raises ManifestError, Unreadable, or anything, for another one."""
+        demand_whole(body)
+        metadata, status = get_mapping(body, "metadata"), {} if body.get("status") is None else body["status"]
+        generation = _generation(metadata)
+        canary, rollout = self._read(_manifest(body), generation, before)
+        stands, flaggers = read(rollout, status)
+        said = get_mapping(metadata, "annotations").get(COMMAND, "")
+        command, conditions = _command(said), conditions_of(status) or ()
         return Held(
-            uid=uid,
+            uid=get_text(metadata, "uid"),
             generation=generation,
             canary=canary,
             rollout=rollout,
@@ -196,18 +224,24 @@ class Canaries:
             flaggers=flaggers,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
             command=command,
-            tracked=tuple(status.get("trackedConfigs") or ()),
-            unknown=said if command is None else "",
+            tracked=tuple(get_texts(status, "trackedConfigs")),
+            unknown=_shown(said) if command is None else "",
             deleted="deletionTimestamp" in metadata,
-            finalizers=tuple(metadata.get("finalizers") or ()),
+            finalizers=tuple(name for name in get_list(metadata, "finalizers") if isinstance(name, str)),
         )
 
     def _read(self, manifest: Json, generation: int, before: Held | Broken | None) -> tuple[Canary, Rollout]:
         """The manifest and what it asks for; as they were read before, if nothing has changed in them."""
-        if isinstance(before, Held) and before.generation == generation and _says(before.canary, manifest["metadata"]):
+        if (
+            isinstance(before, Held)
+            and before.generation == generation >= 0
+            and _says(before.canary, manifest["metadata"])
+        ):
             return before.canary, before.rollout
+        demand_small(manifest)
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
+        canary = evolve(canary, warnings=())  # nobody here tells them, and there may be thousands
         forbidden = () if self._across else check_namespaces(canary, gateways=self._shared_gateways)
         forbidden += tuple(forbidden_hosts(canary, self._allowed, self._metrics_server))
         if forbidden:
@@ -215,12 +249,71 @@ class Canaries:
         return canary, resolve(canary, provider=self._provider)
 
 
-def _stands(status: Json) -> str:
+def refused(body: Json, error: Exception) -> Broken:
+    """What is held of a Canary that cannot be used because of this error."""
+    metadata, status = get_mapping(body, "metadata"), get_mapping(body, "status")
+    return Broken(
+        uid=get_text(metadata, "uid"),
+        generation=_generation(metadata),
+        problems=tuple(_problems(error)),
+        conditions=conditions_of(status) if _has_status(body) else None,
+        stands=_stands(status),
+    )
+
+
+def _has_status(body: Json) -> bool:
+    """Whether all of the status is there to be looked at; none is a status too."""
+    return UNREADABLE not in body and isinstance(body.get("status"), (dict, NoneType))
+
+
+def _problems(error: Exception) -> Iterator[Problem]:
+    """The first problems that keep a Canary from being used, with short texts."""
+    problems = error.problems if isinstance(error, ManifestError) else (_problem(error),)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    for problem in errors[:MOST_PROBLEMS]:
+        yield evolve(
+            problem,
+            path=escape_controls(problem.path, LONGEST_PART),
+            found=escape_controls(problem.found, LONGEST_PART),
+            expected=escape_controls(problem.expected, LONGEST_PART),
+            remedy=escape_controls(problem.remedy, LONGEST_PART),
+        )
+    if len(errors) > MOST_PROBLEMS:
+        yield Problem(
+            path="",
+            found=f"{len(errors) - MOST_PROBLEMS} more problems",
+            expected="none",
+            remedy="Correct the first ones, or see all of them with canary lint.",
+            rule="more",
+        )
+
+
+def _problem(error: Exception) -> Problem:
+    """An error that is no ManifestError, as a problem of the object."""
+    if isinstance(error, Unreadable):
+        return Problem(
+            path="",
+            found=f"an object that {error}",
+            expected="a Canary within the limits",
+            remedy="Remove what it does not need.",
+            rule="budget",
+        )
+    return Problem(
+        path="",
+        found=f"an object that cannot be read ({type(error).__name__}: {error})",
+        expected="a Canary that Flagger's definition allows",
+        remedy="Undo the last change of its labels, annotations, spec or status.",
+        rule="unreadable",
+    )
+
+
+def _stands(status: Mapping[str, Any]) -> str:
     """Where a rollout is that is under way."""
-    phase = status.get("phase", "")
+    phase, weight = get_text(status, "phase"), status.get("canaryWeight", 0)
     if phase not in _UNDER_WAY:
         return ""
-    return f"its rollout stands still in {phase}, with canary weight {status.get('canaryWeight', 0)}"
+    known = f", with canary weight {weight}" if isinstance(weight, int) and 0 <= weight <= TOTAL else ""
+    return f"its rollout stands still in {phase}{known}"
 
 
 _UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)
@@ -228,9 +321,11 @@ _UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)
 
 def _manifest(body: Json) -> Json:
     """What the owner wrote."""
-    metadata = body["metadata"]
+    metadata = get_mapping(body, "metadata")
     kept = {name: metadata[name] for name in ("name", "namespace", "labels") if name in metadata}
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key not in NOISE}
+    annotations = metadata.get("annotations") or {}
+    if isinstance(annotations, dict):  # or the parser says what it is
+        annotations = {key: value for key, value in annotations.items() if key not in NOISE}
     return {
         "apiVersion": CANARY.api_version,
         "kind": CANARY.kind,
@@ -239,19 +334,37 @@ def _manifest(body: Json) -> Json:
     }
 
 
+def _generation(metadata: Json) -> int:
+    """The generation; 0 where an object has none, and -1 where it is no count: then nothing is known of it."""
+    found = metadata.get("generation", 0)
+    return found if type(found) is int and found >= 0 else -1
+
+
 def _says(canary: Canary, metadata: Json) -> bool:
     """Whether the manifest that was read has these labels and annotations; the generation tells about the rest."""
     found = canary.metadata
     return (dict(found.labels), dict(found.annotations)) == (metadata.get("labels", {}), metadata["annotations"])
 
 
-def _command(said: str) -> Command | None:
+def _command(said: object) -> Command | None:
     """The command that an annotation gives; None if it gives none."""
+    if not isinstance(said, str) or len(said) > LONGEST_COMMAND:
+        return None
     kind, *rest = said.split(" ")
     weight = rest[0] if len(rest) == 2 else "0"
-    if kind not in _COMMANDS or len(rest) not in {1, 2} or not rest[-1] or not weight.isdecimal():
+    if kind not in _COMMANDS or len(rest) not in {1, 2} or not rest[-1] or not _is_percentage(weight):
         return None
     return Command(id=said, kind=_COMMANDS[kind], weight=int(weight))
+
+
+def _is_percentage(text: str) -> bool:
+    """Whether a text may be a percentage: a number of many digits is none, and costs much to read."""
+    return text.isdecimal() and len(text) <= len(str(TOTAL))
+
+
+def _shown(said: object) -> str:
+    """The beginning of an annotation that is no command."""
+    return escape_controls(said if isinstance(said, str) else f"a {type(said).__name__}", LONGEST_PART)
 
 
 _COMMANDS = {kind.value: kind for kind in CommandKind}

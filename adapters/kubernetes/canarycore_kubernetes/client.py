@@ -26,10 +26,12 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import stamina
+from attrs import frozen
 from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
 from canarycore.errors import Conflict, Refused, WorldError
+from canarycore_kubernetes.budget import LONGEST_ANSWER, Oversized, decode, mark_unreadable, read_beginning, read_within
 from canarycore_kubernetes.kinds import by_object
 
 if TYPE_CHECKING:
@@ -50,8 +52,20 @@ QUIET = 150.0
 TIMEOUT = 10.0
 """Seconds that one request may take."""
 
-LONGEST_EVENT = 2**21
-"""Bytes of an event that are read at once; etcd takes objects of 1.5 MB at most."""
+READ_AHEAD = 2**21
+"""Bytes of an answer that are read before somebody wants them."""
+
+PAGE_BYTES = 2**22
+"""Bytes of a page of a list, about: the pages of a kind with large objects have fewer of them."""
+
+LONGEST_ERROR = 2**16
+"""Bytes of an answer that says what is wrong."""
+
+LONGEST_MESSAGE = 2048
+"""Characters of what the server says is wrong; it repeats what it was sent."""
+
+LONGEST_RETRY_AFTER = 600.0
+"""Seconds of a wait that the server asks for."""
 
 ATTEMPTS = 4
 PATIENCE = 20.0
@@ -162,7 +176,7 @@ def _proxy_of_environment(host: str) -> str | None:
 def _ask_no_environment(api: ApiClient) -> None:
     """The transport's session would look for proxies and passwords in the environment, in a thread, at each request."""
     rest = api.rest_client
-    session = aiohttp.ClientSession(connector=rest.pool_manager.connector, read_bufsize=LONGEST_EVENT)
+    session = aiohttp.ClientSession(connector=rest.pool_manager.connector, read_bufsize=READ_AHEAD)
     rest.pool_manager.detach()
     rest.pool_manager = session
 
@@ -232,12 +246,22 @@ class Client:
         """All objects of a kind, page by page: each page is a List with `items` and `metadata.resourceVersion`.
 
         selector and fields: a label and a field selector. metadata_only: the objects come without spec and status.
+        limit: objects of a page; a page has fewer where the objects are large. An object that cannot be read is marked
+        (see `budget`).
         Raises Missing when the server has no such kind, Gone when it took too long to read all pages.
         """
-        query = _selected(selector, fields) | {"limit": str(limit)}
+        query, path, many = _selected(selector, fields), kind.path(namespace), limit
         accept = METADATA.format("List") if metadata_only else JSON
         while True:
-            page = await self._read("GET", kind.path(namespace), query=query, accept=accept)
+            query["limit"] = str(many)
+            try:
+                answer = await self._tried(_READING, "GET", path, query=query, accept=accept)
+            except Oversized as error:
+                if many > 1:
+                    many = max(1, many // 16)
+                    continue
+                answer = await self._only_identified(path, query, str(error))
+            page = _list(path, answer.body)
             for item in page["items"]:  # in a List these go without saying
                 item["apiVersion"], item["kind"] = kind.api_version, kind.kind
             yield page
@@ -245,6 +269,14 @@ class Client:
             if not following:
                 return
             query["continue"] = following
+            many = max(1, min(limit, 2 * many, many * PAGE_BYTES // max(1, answer.size)))
+
+    async def _only_identified(self, path: str, query: dict[str, str], why: str) -> _Answer:
+        """A page whose object is too large to be read: marked, so that the others are not lost with it."""
+        answer = await self._tried(_READING, "GET", path, query=query, accept=METADATA.format("List"))
+        for item in _list(path, answer.body)["items"]:
+            mark_unreadable(item, why)
+        return answer
 
     @asynccontextmanager
     async def watch(
@@ -260,7 +292,8 @@ class Client:
         """What happens after `version`: (`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`, the object), as it happens.
 
         The iterator ends when the server ends the watch, which is no error. Entering the context and iterating raise
-        Gone when the server does not remember `version`, and WorldError when the connection fails.
+        Gone when the server does not remember `version` or sends what is too long, and WorldError when the connection
+        fails. An object that cannot be read is marked (see `budget`).
         """
         query = _selected(selector, fields) | {
             "watch": "true",
@@ -316,26 +349,26 @@ class Client:
     # one request ------------------------------------------------------------------------------------------------
 
     async def _read(self, method: str, path: str, *, query: dict[str, str] | None = None, accept: str = JSON) -> Json:
-        return await self._tried(_READING, method, path, query=query, accept=accept)
+        return (await self._tried(_READING, method, path, query=query, accept=accept)).body
 
     async def _write(self, method: str, path: str, **request: Any) -> Json:
-        return await self._tried(_WRITING, method, path, **request)
+        return (await self._tried(_WRITING, method, path, **request)).body
 
-    async def _tried(self, retrying: stamina.BoundAsyncRetryingCaller, *place: str, **request: Any) -> Json:
+    async def _tried(self, retrying: stamina.BoundAsyncRetryingCaller, *place: str, **request: Any) -> _Answer:
         """Who tries again costs half as much as a request, and is told only of a first attempt that has failed."""
         try:
             return await self._exchange(*place, **request)
         except WorldError as error:
             failures = [error]
 
-        async def attempt() -> Json:
+        async def attempt() -> _Answer:
             if failures:
                 raise failures.pop()
             return await self._exchange(*place, **request)
 
         return await retrying(attempt)
 
-    async def _exchange(self, method: str, path: str, **request: Any) -> Json:
+    async def _exchange(self, method: str, path: str, **request: Any) -> _Answer:
         what = f"{method} {path}"
         within = aiohttp.ClientTimeout(total=self._timeout)
         async with self._limit:
@@ -343,8 +376,8 @@ class Client:
             async with response:
                 await _complain(what, response)
                 with _reaching(what):
-                    answer: Json = json.loads(await response.read())
-                    return answer
+                    text = await read_within(response, LONGEST_ANSWER)
+                    return _Answer(await decode(text), len(text))
 
     async def _send(
         self,
@@ -374,6 +407,14 @@ class Client:
         return response
 
 
+@frozen
+class _Answer:
+    """What the server answered, and how many bytes that took."""
+
+    body: Json
+    size: int
+
+
 def _selected(selector: str, fields: str) -> dict[str, str]:
     given = {"labelSelector": selector, "fieldSelector": fields}
     return {name: value for name, value in given.items() if value}
@@ -383,13 +424,40 @@ def _sub(path: str, subresource: str) -> str:
     return f"{path}/{subresource}" if subresource else path
 
 
+def _list(path: str, page: Any) -> Json:
+    """A page of a list. Raises Unreachable where the answer is none."""
+    if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
+        raise Unreachable(f"GET {path}: the answer is no list", sent=True)
+    page["items"] = [item for item in page.get("items") or () if isinstance(item, dict)]
+    return page
+
+
 async def _events(what: str, response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Json]]:
     with _reaching(what):
-        async for line in response.content:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                raise _error(what, event["object"], event["object"].get("code", 500))
-            yield event["type"], event["object"]
+        async for line in _lines(what, response):
+            event = await decode(line)
+            if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
+                raise Unreachable(f"{what}: an event without an object", sent=True)
+            body = event["object"]
+            if event.get("type") == "ERROR":
+                raise _error(what, body, body.get("code", 500))
+            yield str(event.get("type")), body
+
+
+async def _lines(what: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of an answer. Raises Gone for one that is too long: a list says more of its object."""
+    begun, size = list[bytes](), 0
+    async for part in response.content.iter_any():
+        for number, piece in enumerate(part.split(b"\n")):
+            if number:
+                yield b"".join(begun)
+                begun, size = [], 0
+            begun.append(piece)
+            size += len(piece)
+            if size > LONGEST_ANSWER:
+                raise Gone(f"{what}: an event has more than {LONGEST_ANSWER:,} bytes", status=410)
+    if size:
+        yield b"".join(begun)
 
 
 # errors -------------------------------------------------------------------------------------------------------------
@@ -412,21 +480,23 @@ async def _complain(what: str, response: aiohttp.ClientResponse) -> None:
     if response.status < 300:
         return
     with _reaching(what):
-        text = await response.text(errors="replace")
+        text = await read_beginning(response, LONGEST_ERROR)
     try:
         said = json.loads(text)
-    except ValueError:
-        said = {"message": text.strip()[:500]}
+    except (ValueError, RecursionError):
+        said = {"message": text.decode(errors="replace").strip()[:500]}
     after = response.headers.get("Retry-After", "")
-    raise _error(what, said, response.status, float(after) if after.isdecimal() else None)
+    seconds = min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else None
+    raise _error(what, said, response.status, seconds)
 
 
 def _error(what: str, said: Any, status: int, retry_after: float | None = None) -> ApiError:
     """`said` is the server's Status object, or whatever it sent instead."""
     told = (said.get("message") or said.get("reason")) if isinstance(said, dict) else ""
+    told = str(told or "without a word")[:LONGEST_MESSAGE]
     exists = status == 409 and isinstance(said, dict) and said.get("reason") == "AlreadyExists"
     return (Exists if exists else _ERRORS.get(status, ApiError))(
-        f"{what}: {status} {told or 'without a word'}", status=status, retry_after=retry_after
+        f"{what}: {status} {told}", status=status, retry_after=retry_after
     )
 
 

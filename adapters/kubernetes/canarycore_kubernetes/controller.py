@@ -84,6 +84,7 @@ async def control(
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
         canaries = canaries_for(cluster, options)
+        canaries.follow(lambda key, held: exporter.forget(key) if held is None else None)
         punctuality = Punctuality()
         parts = await stack.enter_async_context(
             assembled(cluster, canaries, options, routes=routes, punctuality=punctuality, given_up=exporter.gave_up)
@@ -107,7 +108,8 @@ async def _lead(
     """Run rollouts whenever this replica leads."""
 
     def told(turn: Turn) -> None:
-        exporter.told(turn)
+        if canaries.is_there(turn.key):  # or its series would stay for ever
+            exporter.told(turn)
         punctuality.told(turn)
         logs.told(turn)
 
@@ -209,6 +211,7 @@ async def assembled(
         mesh_cluster=routes,
         ingress_prefix=options.ingress_annotations_prefix,
         ingress_class=options.ingress_class,
+        events=events,
     )
 
     async def warn(rollout: Rollout, text: str) -> None:

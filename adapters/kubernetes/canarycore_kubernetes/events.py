@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from canarycore import Channel
+from canarycore.text import escape_controls
 from canarycore_kubernetes.client import Exists, Missing
 from canarycore_kubernetes.kinds import CANARY, EVENT
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 REASON = "Synced"
 COMPONENT = "flagger"
 LONGEST = 1024
-"""Characters of a message."""
+"""Bytes of a message that the API server takes."""
 
 AGAIN = 600.0
 """Seconds after which a warning is repeated for as long as it holds: Events are kept for an hour or so."""
@@ -38,21 +39,34 @@ REMEMBERED = 10_000
 """Texts that a notifier remembers having told; one that it forgot is a new Event when it is told again."""
 
 
+def _message(text: str) -> str:
+    """A text as an Event's message: a name or an error in it may hold anything."""
+    shown = escape_controls(text, LONGEST)
+    encoded = shown.encode()
+    if len(encoded) <= LONGEST:
+        return shown
+    return encoded[: LONGEST - len("…".encode())].decode(errors="ignore") + "…"
+
+
 @frozen(kw_only=True)
 class Told:
-    """One thing told about a Canary. `key` is the same when it is told again after a crash."""
+    """One thing told about a Canary. `key` is the same when it is told again after a crash.
+
+    text: on one line, and short enough for an Event, whatever was given.
+    """
 
     namespace: str
     name: str
     uid: str
     type: str
-    text: str
+    text: str = field(converter=_message)
     key: str
 
     @property
     def event(self) -> str:
         """The Event's name."""
-        return f"{self.name}.{blake2b(f'{self.uid}/{self.key}'.encode(), digest_size=8).hexdigest()}"
+        identity = f"{self.uid}/{self.key}".encode(errors="surrogatepass")
+        return f"{self.name}.{blake2b(identity, digest_size=8).hexdigest()}"
 
 
 class Events:
@@ -141,7 +155,7 @@ def _event(told: Told, now: str) -> Json:
         },
         "type": told.type,
         "reason": REASON,
-        "message": told.text[:LONGEST],
+        "message": told.text,
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "firstTimestamp": now,

@@ -2,15 +2,18 @@
 
 Where Flagger's are not correct, these are: `canary_status` is 0 in every phase of a rollout and not only in
 Progressing, and `canary_duration_seconds` measures a rollout from its start to its end and not one look at it.
+
+The series of a Canary go when it goes, and those of a check when the Canary no longer has it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from canarycore import Phase, Reason, Strategy
+from canarycore.text import escape_controls
 from canarycore_kubernetes.punctuality import LATE
 
 if TYPE_CHECKING:
@@ -27,6 +30,11 @@ AT_REST = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
 
 STRATEGIES = {Strategy.WEIGHTS: "canary", Strategy.AB: "ab-testing", Strategy.BLUE_GREEN: "blue-green"}
 """The values of the label `deployment_strategy`."""
+
+LONGEST_LABEL = 128
+"""Characters of a label's value that an owner has chosen: the name of a check."""
+
+M = TypeVar("M", Gauge, Counter, Histogram)
 
 ROLLOUT_SECONDS = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 LATE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
@@ -77,7 +85,8 @@ class Exporter:
             "canarycore_alerts_given_up", "Alerts that a chat did not take.", ("name", "namespace"), registry=registry
         )
         self._leader = gauge("canarycore_leader", "Whether this replica decides.")
-        self._began: dict[tuple[str, str], float] = {}
+        self._began: dict[str, float] = {}
+        self._series: dict[str, set[tuple[Gauge | Counter | Histogram, tuple[str, ...]]]] = {}
 
     def led(self, leads: bool) -> None:
         """Whether this replica decides now."""
@@ -85,7 +94,7 @@ class Exporter:
 
     def gave_up(self, rollout: Rollout) -> None:
         """An alert did not reach a chat, and will not."""
-        self._given_up.labels(rollout.name, rollout.namespace).inc()
+        self._of(rollout.full_name, self._given_up, rollout.name, rollout.namespace).inc()
 
     def counted(self, canaries: Tally[str]) -> None:
         """How many canaries each namespace has."""
@@ -98,42 +107,59 @@ class Exporter:
         self._late.observe(max(turn.late, 0.0))
         namespace, _, name = turn.key.partition("/")
         if turn.late > LATE:
-            self._missed.labels(name, namespace).inc()
+            self._of(turn.key, self._missed, name, namespace).inc()
         if turn.rest.troubles:
-            self._troubles.labels(name, namespace).inc()
+            self._of(turn.key, self._troubles, name, namespace).inc()
         if turn.seen is not None and turn.rest.decision is not None:
-            self._decided(turn.seen.rollout, turn.seen.status, turn.rest.decision)
+            self._decided(turn.key, turn.seen.rollout, turn.seen.status, turn.rest.decision)
 
-    def forget(self, rollout: Rollout) -> None:
-        """A canary is gone: nothing more is told of it."""
-        target, namespace = rollout.target.name, rollout.namespace
-        self._status.remove_by_labels({"name": target, "namespace": namespace})
-        self._analysis.remove_by_labels({"name": target, "namespace": namespace})
-        for workload in (target, f"{target}-primary"):
-            self._weight.remove_by_labels({"workload": workload, "namespace": namespace})
+    def forget(self, key: str) -> None:
+        """Remove all series of a Canary that is gone."""
+        self._began.pop(key, None)
+        for metric, labels in self._series.pop(key, ()):
+            metric.remove(*labels)
 
-    def _decided(self, rollout: Rollout, before: Status, decision: Decision) -> None:
+    def _of(self, key: str, metric: M, *labels: str) -> M:
+        """A series of this Canary."""
+        self._series.setdefault(key, set()).add((metric, labels))
+        return metric.labels(*labels)
+
+    def _decided(self, key: str, rollout: Rollout, before: Status, decision: Decision) -> None:
         after, target, namespace = decision.status, rollout.target.name, rollout.namespace
-        self._status.labels(target, namespace).set(_status(after))
-        self._weight.labels(f"{target}-primary", namespace).set(100 - after.rung.weight)
-        self._weight.labels(target, namespace).set(after.rung.weight)
+        self._of(key, self._status, target, namespace).set(_status(after))
+        self._of(key, self._weight, f"{target}-primary", namespace).set(100 - after.rung.weight)
+        self._of(key, self._weight, target, namespace).set(after.rung.weight)
+        self._forget_checks(key, rollout)
         for metric, value in _values(decision):
-            self._analysis.labels(target, namespace, metric).set(value)
+            self._of(key, self._analysis, target, namespace, _label(metric)).set(value)
         if after.phase is not before.phase:
-            self._moved(rollout, before, after)
+            self._moved(key, rollout, before, after)
 
-    def _moved(self, rollout: Rollout, before: Status, after: Status) -> None:
+    def _forget_checks(self, key: str, rollout: Rollout) -> None:
+        """Remove the series of checks that the Canary no longer has."""
+        known = {_label(check.name) for check in rollout.checks}
+        series = self._series[key]
+        stale = {(metric, labels) for metric, labels in series if metric is self._analysis and labels[-1] not in known}
+        series -= stale
+        for metric, labels in stale:
+            metric.remove(*labels)
+
+    def _moved(self, key: str, rollout: Rollout, before: Status, after: Status) -> None:
         place = (rollout.target.name, rollout.namespace)
         if before.phase in AT_REST and after.phase not in AT_REST and after.since is not None:
-            self._began[place] = after.since
+            self._began[key] = after.since
         outcome = {Phase.SUCCEEDED: self._successes, Phase.FAILED: self._failures}.get(after.phase)
         if outcome is None:
             return
         analysis = "skipped" if after.reason is Reason.SKIPPED else "completed"
-        outcome.labels(*place, STRATEGIES[rollout.ladder.strategy], analysis).inc()
-        began = self._began.pop(place, None)
+        self._of(key, outcome, *place, STRATEGIES[rollout.ladder.strategy], analysis).inc()
+        began = self._began.pop(key, None)
         if began is not None and after.since is not None:
-            self._duration.labels(*place).observe(max(0.0, after.since - began))
+            self._of(key, self._duration, *place).observe(max(0.0, after.since - began))
+
+
+def _label(name: str) -> str:
+    return escape_controls(name, LONGEST_LABEL)
 
 
 def _status(status: Status) -> int:

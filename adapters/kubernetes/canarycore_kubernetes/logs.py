@@ -1,15 +1,28 @@
-"""The controller's log: a JSON object a line, and a line for each decision that changed something, with its reason."""
+"""The controller's log: a JSON object a line, and a line for each decision that changed something, with its reason.
+
+Names, errors and answers from outside are part of it. So each text is escaped and shortened where the line is written,
+whoever logged it: nothing in the log drives a terminal or passes for a line of its own.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import structlog
 
+from canarycore.text import escape_controls
+
 if TYPE_CHECKING:
     from canarycore_runtime import Turn
+
+LONGEST_VALUE = 4096
+"""Characters of a text in a log line, and of a line of a traceback."""
+
+MOST_ITEMS, MOST_LINES = 50, 200
+"""Items of a list in a log line, and lines of a traceback: its last ones say what is wrong."""
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -24,7 +37,10 @@ def set_up(level: str, encoding: str = "json") -> None:
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=shape, foreign_pre_chain=before))
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[remove_meta, escape, shape], foreign_pre_chain=before)
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
@@ -39,6 +55,24 @@ def set_up(level: str, encoding: str = "json") -> None:
         cache_logger_on_first_use=True,
     )
 
+
+def escape(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Escape and shorten all texts of a log line. Only a traceback keeps its lines, which are indented."""
+    return {name: _trace(value) if name in _TRACES else _safe(value) for name, value in event.items()}
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_safe(item) for item in value[:MOST_ITEMS]]
+    return value if isinstance(value, (int, float, NoneType)) else escape_controls(str(value), LONGEST_VALUE)
+
+
+def _trace(text: object) -> str:
+    lines = str(text).splitlines()[-MOST_LINES:]
+    return "\n".join(f"    {escape_controls(line, LONGEST_VALUE)}" for line in lines)
+
+
+_TRACES = ("exception", "stack")
 
 _NAME = "canarycore.controller"
 _log = structlog.get_logger(_NAME)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore_kubernetes.budget import LARGEST, Unreadable
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.client import MANAGER
 
@@ -68,11 +69,14 @@ def pack(managers: Collection[str], status: bool, body: Json, before: Packed | N
     metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
     kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
     entries = body["metadata"].get("managedFields") or ()
-    found = Packed(json.dumps(kept, separators=(",", ":")), _shared(frozenset(_owned(managers, entries))))
+    text = json.dumps(kept, separators=(",", ":"))
+    if len(text) > LARGEST:
+        raise Unreadable(f"has more than {LARGEST:,} characters: make it smaller")
+    found = Packed(text, _shared(frozenset(_owned(managers, entries))))
     return before if before is not None and before == found else found
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _shared(owned: frozenset[Path]) -> frozenset[Path]:
     """The same set for what is equal: most objects of a kind have the same fields of ours, or none."""
     return owned
@@ -82,12 +86,17 @@ def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:
     ours, others = set[Path](), set[Path]()
     for entry in entries:
         if not entry.get("subresource"):
-            fields = _fields(json.dumps(entry.get("fieldsV1", {}), sort_keys=True))
+            text = json.dumps(entry.get("fieldsV1", {}), sort_keys=True)
+            fields = _fields(text) if len(text) <= LONGEST_REMEMBERED else _fields.__wrapped__(text)
             (ours if entry.get("manager") in managers else others).update(fields)
     return ours - others
 
 
-@lru_cache(maxsize=4096)
+LONGEST_REMEMBERED = 2**13
+"""Characters of an entry that is remembered: most have far fewer."""
+
+
+@lru_cache(maxsize=1024)
 def _fields(text: str) -> tuple[Path, ...]:
     """The fields of an entry; thousands of objects have the same ones."""
     return tuple(_leaves(json.loads(text), ()))

@@ -15,12 +15,14 @@ makes pods members. The apex and the split wait for `set_routes`, as by then the
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from canarycore import Routes
 from canarycore.errors import Refused, UnknownProvider, WorldError
+from canarycore_kubernetes.cache import UnreadableError
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.names import owner_reference
 from canarycore_kubernetes.packed import packed
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.cache import Cache, View
     from canarycore_kubernetes.canaries import Canaries
     from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.events import Events
     from canarycore_kubernetes.packed import Packed
     from canarycore_kubernetes.targets import PodFacts, Port
     from canarycore_runtime.mesh import Found, Json, Kind, Mesh
@@ -112,7 +115,8 @@ class MeshRouter:
 
     views: how targets are held (`ClusterWorkloads.views`), which know their pods' label and ports. mesh_cluster: where
     the routing objects are, if that is another cluster than the one of the workloads. ingress_prefix, ingress_class:
-    the controller's options --ingress-annotations-prefix and --ingress-class.
+    the controller's options --ingress-annotations-prefix and --ingress-class. events: where it is told that an object
+    cannot be read.
     """
 
     def __init__(
@@ -124,8 +128,10 @@ class MeshRouter:
         mesh_cluster: Cluster | None = None,
         ingress_prefix: str = "nginx.ingress.kubernetes.io",
         ingress_class: str = "",
+        events: Events | None = None,
     ) -> None:
         self._cluster = cluster
+        self._events = events
         self._canaries = canaries
         self._views = {kind.kind: view for kind, view in views.items()}
         self._mesh_cluster = mesh_cluster or cluster
@@ -141,7 +147,11 @@ class MeshRouter:
 
     async def observe(self, rollout: Rollout) -> Routes | None:
         """The routes; None where an object is missing, or is not what it must be for them."""
-        scene = await self._scene(rollout)
+        try:
+            scene = await self._scene(rollout)
+        except UnreadableError as error:
+            await self._tell(rollout, error)
+            raise
         if scene is None:
             return None
         key = _key(rollout)
@@ -151,6 +161,12 @@ class MeshRouter:
         routes = self._read(scene)
         self._seen[key] = (scene, routes)
         return routes
+
+    async def _tell(self, rollout: Rollout, error: UnreadableError) -> None:
+        if self._events is not None:
+            uid = self._canaries.held(rollout).uid
+            with suppress(WorldError):  # what cannot be read matters more than who could not be told
+                await self._events.warn(rollout.namespace, rollout.name, uid, str(error))
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Write what differs. Raises Refused where the mesh cannot route so, or an object of the owner's is missing."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from canarycore import CommandKind, Phase
 from canarycore.errors import WorldError
+from canarycore.text import escape_controls
 from canarycore_kubernetes.canaries import COMMAND, VALID, Broken, Held
 from canarycore_kubernetes.events import Told
 from canarycore_kubernetes.kinds import CANARY
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import Stored
 
 FINALIZER = "finalizer.flagger.app"
+
+LONGEST_WHY = 4096
+"""Characters of the condition that says why a Canary cannot be used."""
 
 
 class CanaryStore:
@@ -91,7 +95,7 @@ class CanaryStore:
     async def _keep_up(self, key: str, held: Held) -> None:
         if held.unknown:
             kinds = ", ".join(kind.value for kind in CommandKind)
-            text = f"{COMMAND} is {held.unknown!r}, expected <kind>[ <weight>] <anything unique>; kinds are {kinds}"
+            text = f"{COMMAND} is '{held.unknown}', expected <kind>[ <weight>] <anything unique>; kinds are {kinds}"
             await self._warn(key, held, text, f"command {held.unknown}")
         if held.conditions:
             others = [condition for condition in held.conditions if condition["type"] != VALID]
@@ -118,10 +122,11 @@ class CanaryStore:
     async def _tell_broken(self, key: str, broken: Broken) -> None:
         why = "; ".join(str(problem) for problem in broken.problems if problem.severity == "error")
         why += f"; {broken.stands} until it can" if broken.stands else ""
+        why = escape_controls(why, LONGEST_WHY)
         namespace, _, name = key.partition("/")
         await self._events.warn(namespace, name, broken.uid, f"The canary cannot be used: {why}")
         told = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": why}
-        if told not in broken.conditions:
+        if broken.conditions is not None and told not in broken.conditions:
             others = [condition for condition in broken.conditions if condition["type"] != VALID]
             await self._patch(key, {"status": {"conditions": [*others, told]}}, subresource="status")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.configs import ConfigUse
 from canarycore_kubernetes.copies import SELECTOR_LABELS
@@ -109,6 +110,7 @@ def pod_facts(reading: Reading, body: Json, before: PodFacts | None = None) -> P
 
 def _written(reading: Reading, body: Json) -> Written:
     metadata, template = body["metadata"], get_mapping(body, "spec", "template")
+    demand_small(template, values=MOST_TEMPLATE_VALUES)
     matched = get_texts(body, "spec", "selector", "matchLabels")
     label = next((label for label in reading.labels if label in matched), "")
     reduced = fingerprint(template, labels=reading.labels, name=metadata["name"], tracked=reading.tracked)
@@ -121,6 +123,9 @@ def _written(reading: Reading, body: Json) -> Written:
         ports=tuple(_ports(template)),
     )
 
+
+MOST_TEMPLATE_VALUES = 20_000
+"""Items and entries, with their names, in a pod template that is read: enough for 4,000 environment variables."""
 
 PROXIES = ("istio-proxy", "envoy")
 """Containers that a mesh has put beside the owner's."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from attrs import evolve
+
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import AlertProvider, MetricTemplate, parse
+from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import ALERT_PROVIDER, METRIC_TEMPLATE
 
@@ -21,11 +24,12 @@ R = TypeVar("R", MetricTemplate, AlertProvider)
 def _held(kind: type[R]) -> Callable[[Json, R | ManifestError | None], R | ManifestError]:
     def project(body: Json, _: R | ManifestError | None) -> R | ManifestError:
         try:
+            demand_small(body.get("spec"))
             found = parse(body)
         except ManifestError as problems:
             return problems
         assert isinstance(found, kind), "a cache holds one kind"
-        return found
+        return evolve(found, warnings=())  # nobody here tells them, and there may be thousands
 
     return project
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from canarycore.errors import WorldError
+from canarycore_kubernetes.cache import UnreadableError
 from canarycore_kubernetes.configs import MissingConfigError
 from canarycore_kubernetes.copies import SELECTOR_LABELS
 from canarycore_kubernetes.knative_target import KnativeTarget
@@ -38,7 +39,8 @@ class ClusterWorkloads:
 
     labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
     --enable-config-tracking. before: what is done before a primary is made (`MeshRouter.prepare`: a mesh may need
-    objects of its own to be there before the pods). events: where it is told that a config is missing.
+    objects of its own to be there before the pods). events: where it is told that a config is missing, or that an
+    object cannot be read.
     """
 
     def __init__(
@@ -76,11 +78,11 @@ class ClusterWorkloads:
     async def observe(self, rollout: Rollout) -> Workloads:
         try:
             return await self._target(rollout).observe()
-        except MissingConfigError as error:
+        except (MissingConfigError, UnreadableError) as error:
             await self._tell(rollout, error)
             raise
 
-    async def _tell(self, rollout: Rollout, missing: MissingConfigError) -> None:
+    async def _tell(self, rollout: Rollout, missing: WorldError) -> None:
         if self._events is not None:
             uid = self._canaries.held(rollout).uid
             with suppress(WorldError):  # what is missing matters more than who could not be told

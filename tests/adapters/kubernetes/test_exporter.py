@@ -117,6 +117,6 @@ def test_a_late_look_and_one_that_met_trouble_are_counted(exporter):
 def test_a_canary_that_is_gone_is_told_of_no_more(exporter):
     status = Status(phase=Phase.PROGRESSING, since=0.0)
     tell(exporter, status, status)
-    exporter.forget(ROLLOUT)
+    exporter.forget("test/podinfo")
     assert value(exporter, "flagger_canary_status") is None
     assert value(exporter, "flagger_canary_weight", workload="podinfo", namespace="test") is None

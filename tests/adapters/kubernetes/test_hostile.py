@@ -135,7 +135,7 @@ async def test_honest_canaries_roll_out_beside_hostile_objects(client, api):
     assert max(late) < PROMPT
     messages = [event["message"] for event in api.list(f"/api/v1/namespaces/{HOSTILE}/events")]
     assert any(message.startswith(f"{COMMAND} is 'skip-to 99999") for message in messages)
-    assert any("deployment garbage.hostile cannot be read" in message for message in messages)
+    assert any("service garbage.hostile cannot be read" in message for message in messages)
     assert not [message for message in messages if not message.isprintable() or len(message.encode()) > 1024]
 
 

@@ -86,16 +86,16 @@ def _object(namespace: str, name: str, labels: Json, annotations: Json, spec: Js
 def _port(asked: Asked) -> Json:
     service = asked.service
     protocol = {"appProtocol": service["appProtocol"]} if "appProtocol" in service else {}
-    target = service.get("targetPort") or service["port"]
+    target = service.get("targetPort") or asked.port
     name = service.get("portName", HTTP)
-    return {"name": name, "protocol": "TCP", "port": service["port"], "targetPort": target, **protocol}
+    return {"name": name, "protocol": "TCP", "port": asked.port, "targetPort": target, **protocol}
 
 
 def _discovered(asked: Asked, ports: Iterable[Port]) -> Iterator[Json]:
     """The containers' other ports. One that has the main port's name or number has no room beside it."""
     service = asked.service
-    target = service.get("targetPort") or service["port"]
-    names, numbers = {service.get("portName", HTTP)}, {service["port"]}
+    target = service.get("targetPort") or asked.port
+    names, numbers = {service.get("portName", HTTP)}, {asked.port}
     for port in ports:
         if target in (port.name, port.number) or port.name in names or port.number in numbers:
             continue

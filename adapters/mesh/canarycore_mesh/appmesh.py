@@ -145,7 +145,7 @@ def _target(node: str, weight: int) -> Json:
 def _port(asked: Asked) -> Json:
     """The port that the app listens on, if its number is known."""
     target = asked.service.get("targetPort")
-    number = target if isinstance(target, int) and target else asked.service.get("port")
+    number = target if isinstance(target, int) and target else asked.port
     return {"port": number, "protocol": protocol(asked)}
 
 

@@ -124,7 +124,7 @@ def _target(node: str, weight: int) -> Json:
 
 
 def _port(asked: Asked) -> Json:
-    return {"port": asked.service["port"], "protocol": protocol(asked)}
+    return {"port": asked.port, "protocol": protocol(asked)}
 
 
 def _retries(asked: Asked) -> Json | None:

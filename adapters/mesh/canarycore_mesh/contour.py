@@ -77,7 +77,7 @@ def _route(asked: Asked, conditions: list[Json], weight: int) -> Json:
 
 
 def _service(asked: Asked, name: str, weight: int) -> Json:
-    port = asked.service["port"]
+    port = asked.port
     header = {"name": _LINKERD, "value": f"{name}.{asked.namespace}.svc.cluster.local:{port}"}
     share_of_it = {"weight": weight} if weight else {}  # left out is 0
     return {"name": name, "port": port, "requestHeadersPolicy": {"set": [header]}, **share_of_it}

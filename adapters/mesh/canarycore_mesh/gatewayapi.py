@@ -96,7 +96,7 @@ class GatewayApi(Mesh):
     def _rules(self, asked: Asked, routes: Routes) -> list[Json]:
         weighted = self._rule(asked, _split(asked, share(routes)))
         if routes.mirrored:
-            backend = {**SERVICE, "name": asked.canary_service, "port": asked.service["port"]}
+            backend = {**SERVICE, "name": asked.canary_service, "port": asked.port}
             weighted["filters"] = [*weighted.get("filters", []), _mirror({"backendRef": backend})]
         if asked.match:
             conditions = _matches(asked, asked.match, f"{asked.canary.analysis_path}.match")
@@ -177,7 +177,7 @@ def _others(asked: Asked, routes: Routes) -> list[Json]:
 
 
 def _backend(asked: Asked, name: str, weight: int) -> Json:
-    return {**SERVICE, "name": name, "port": asked.service["port"], "weight": weight}
+    return {**SERVICE, "name": name, "port": asked.port, "weight": weight}
 
 
 # matches ------------------------------------------------------------------------------------------------------------

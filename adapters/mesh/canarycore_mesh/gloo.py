@@ -88,7 +88,7 @@ def _settings_from(asked: Asked) -> Ref | None:
 
 
 def _upstream(asked: Asked, side: str) -> str:
-    return f"{asked.namespace}-{asked.apex}-{side}upstream-{asked.service['port']}"
+    return f"{asked.namespace}-{asked.apex}-{side}upstream-{asked.port}"
 
 
 def _kube_upstream(asked: Asked, side: str, service: str, pods: tuple[str, str], settings: Json) -> Json:
@@ -96,7 +96,7 @@ def _kube_upstream(asked: Asked, side: str, service: str, pods: tuple[str, str],
     kube = {
         "serviceName": service,
         "serviceNamespace": asked.namespace,
-        "servicePort": asked.service["port"],
+        "servicePort": asked.port,
         **given(selector={label: value} if label else None),
     }
     return rendered(asked, UPSTREAM, _upstream(asked, side), {**settings, "kube": kube})

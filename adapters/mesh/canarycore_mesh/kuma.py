@@ -44,6 +44,8 @@ class Kuma(Mesh):
 
     def routes(self, asked: Asked, found: Found) -> Routes | None:
         route = found.get(ref(TRAFFIC_ROUTE, asked, asked.apex))
+        if not asked.service:
+            return None
         parts = split_of(get_list(route, "spec", "conf", "split"), "destination", _SERVICE)
         sides = (_service(asked, name)[_SERVICE] for name in (asked.primary, asked.canary_service))
         weight = weight_of(parts, *sides)
@@ -52,4 +54,4 @@ class Kuma(Mesh):
 
 def _service(asked: Asked, name: str) -> Json:
     """A Service as Kuma names it."""
-    return {_SERVICE: f"{name}_{asked.namespace}_svc_{asked.service['port']}"}
+    return {_SERVICE: f"{name}_{asked.namespace}_svc_{asked.port}"}

@@ -48,4 +48,4 @@ class Traefik(Mesh):
 
 
 def _service(asked: Asked, name: str, weight: int) -> Json:
-    return {"name": name, "namespace": asked.namespace, "port": asked.service["port"], "weight": weight}
+    return {"name": name, "namespace": asked.namespace, "port": asked.port, "weight": weight}

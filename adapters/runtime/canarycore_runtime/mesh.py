@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 from canarycore import CheckKind
+from canarycore.errors import Refused
 from canarycore.manifest import dump
 
 if TYPE_CHECKING:
@@ -121,6 +122,17 @@ class Asked:
         """`spec.service` as JSON, without what is empty. Not to be changed."""
         section: Json = _spec(self).get("service", {})
         return section
+
+    @property
+    def port(self) -> int:
+        """`spec.service.port`. Raises Refused where the manifest has no service section, which the API admits."""
+        service = self.canary.spec.service
+        if service is None or service.port is None:
+            raise Refused(
+                f"canary {self.rollout.full_name}, spec.service: found nothing, expected the section with a port: "
+                "without it no traffic can be routed. Add service: {port: ...}."
+            )
+        return service.port
 
     @property
     def match(self) -> list[Json]:

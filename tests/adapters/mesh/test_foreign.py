@@ -6,6 +6,7 @@ import pytest
 
 from canarycore import Routes
 from canarycore.errors import Refused
+from canarycore.manifest import parse, resolve
 from canarycore_runtime.mesh import Asked
 from tests.adapters.mesh import meshes
 
@@ -71,6 +72,19 @@ def rendered(mesh, asked: Asked, found):
         return isinstance(mesh.render(asked, Routes(weight=30), found), tuple)
     except Refused as refused:
         return "podinfo" in str(refused)
+
+
+NEEDS_A_PORT = ("appmesh", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gloo", "kuma", "traefik")
+
+
+@pytest.mark.parametrize("provider", NEEDS_A_PORT)
+def test_a_canary_without_a_service_section_is_refused_with_the_path(provider):
+    manifest = meshes.manifest(provider)
+    del manifest["spec"]["service"]
+    mesh, canary = meshes.mesh_of(provider), parse(manifest)
+    asked = Asked(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    with pytest.raises(Refused, match=r"^canary podinfo\.test, spec\.service"):
+        mesh.render(asked, Routes(), {})
 
 
 @pytest.mark.parametrize("weight", [None, "text", -1, 101, True, 1.5, [], {}, "9" * 5000], ids=repr)

@@ -7,6 +7,7 @@
     docs      built, true, linked                  bench     how fast
     verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
     cluster   a real Kubernetes API server         hostile   no tenant harms the others
+    fuzz      whatever others write, nothing breaks
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
 sources share one environment, `.nox/shared`; `wheel` has one of its own.
@@ -149,6 +150,13 @@ def hostile(session: nox.Session) -> None:
     """300 hostile Canaries of one namespace do not harm the 20 honest ones of another (4 minutes)."""
     _share(session)
     _run(session, "pytest", "-m", "hostile", "--timeout=1800", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def fuzz(session: nox.Session) -> None:
+    """Mutated objects, answers and manifests end as values or documented errors; `-- --minutes 30` for long."""
+    _share(session)
+    _run(session, "python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -116,5 +116,9 @@ def _place(fleet: Fleet, objects: Objects) -> None:
             objects.table(RESOURCES[body["kind"]]).objects[metadata["namespace"], metadata["name"]] = body
 
 
+_DEEPEST = 20_000
+"""Calls inside one another: a real API server takes JSON of 10,000 levels."""
+
 if __name__ == "__main__":
+    sys.setrecursionlimit(_DEEPEST)
     asyncio.run(_serve([Fleet(**given) for given in json.loads(sys.stdin.readline())]))

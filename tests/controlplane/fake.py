@@ -133,7 +133,7 @@ class Fake:
         self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if verb == "watch":
             return await self._watch(request, asked)
-        body = await request.json() if request.can_read_body else {}
+        body = await _body(request) if request.can_read_body else {}
         return _ANSWERS[verb](self, request, asked, body)
 
     def _serves(self, resource: Resource) -> bool:
@@ -344,6 +344,14 @@ def _asked(request: web.BaseRequest) -> _Asked:
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+async def _body(request: web.BaseRequest) -> Json:
+    try:
+        body: Json = await request.json()
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "BadRequest", f"the body of the request cannot be read: {error}") from error
+    return body
 
 
 def _verb(request: web.BaseRequest, asked: _Asked) -> str:

@@ -18,6 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import stamina
+import structlog
+
+from tests.fuzz import plane
 from tests.fuzz.everything import opened
 from tests.fuzz.findings import judge, load, run, save
 from tests.fuzz.session import Report, Session, table
@@ -31,16 +35,34 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> int:
     """Run a session or a replay; returns the exit code."""
     given = _parser().parse_args(arguments)
-    logging.disable(logging.CRITICAL)  # what the readers log about each case is not looked at
+    _be_silent()
     names = [load(path)[0] for path in given.replay] if given.replay else given.only
+    if given.replay and set(names) == {plane.NAME}:
+        return max(plane.replay(load(path)[1]) for path in given.replay)
     with opened(names) as targets:
         if given.list:
-            sys.stdout.write("".join(f"{target.name}\n" for target in targets))
+            sys.stdout.write("".join(f"{name}\n" for name in (*(target.name for target in targets), plane.NAME)))
             return 0
         if given.replay:
             return max(_replay(path, targets) for path in given.replay)
-        report = Session(targets, seed=given.seed, seconds=given.minutes * 60, quiet=given.quiet).run()
+        report = _run(targets, given)
     return _show(report, given.folder, as_json=given.json)
+
+
+def _run(targets: Sequence[Target], given: argparse.Namespace) -> Report:
+    session = Session(targets, seed=given.seed, seconds=given.minutes * 60, quiet=given.quiet)
+    if given.only and plane.NAME not in given.only:
+        return session.run()
+    with plane.running(given.seed) as controller:
+        report = session.run()
+    return report.beside(controller)
+
+
+def _be_silent() -> None:
+    """What the readers log about each case is not looked at."""
+    logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    stamina.instrumentation.set_on_retry_hooks([])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.fuzz.servers import adapters
 from tests.fuzz.targets import Target, functions
 
 if TYPE_CHECKING:
@@ -14,4 +15,5 @@ if TYPE_CHECKING:
 @contextmanager
 def opened(names: Sequence[str] = ()) -> Iterator[tuple[Target, ...]]:
     """The targets whose names begin with one of these, or all; ready to be called."""
-    yield tuple(target for target in functions() if not names or target.name.startswith(tuple(names)))
+    with adapters() as asked:
+        yield tuple(target for target in (*functions(), *asked) if not names or target.name.startswith(tuple(names)))

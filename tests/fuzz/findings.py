@@ -13,7 +13,7 @@ import json
 import signal
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,6 @@ LONGEST_MESSAGE = 100_000
 
 PATIENCE, TRIES = 4.0, 300
 """Seconds and tries for the reduction of one case."""
-
-_ROWS = (("tests", "fuzz"),)
-"""Folders whose frames are the fuzzer's own."""
 
 
 class Overtime(BaseException):
@@ -69,6 +66,10 @@ class Finding:
     about: str
     case: Any = field(eq=False)
     times: int = 1
+
+    def again(self) -> Finding:
+        """The same, found once more."""
+        return evolve(self, times=self.times + 1)
 
     @property
     def name(self) -> str:
@@ -173,13 +174,13 @@ def _ending_after(seconds: float) -> Iterator[None]:
     def end(*_: object) -> None:
         raise Overtime
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGALRM, end)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)  # a test's own time limit runs on
+        signal.signal(signal.SIGALRM, handler)
 
 
 def resident() -> float:
@@ -190,13 +191,17 @@ def resident() -> float:
 
 def _reset_peak() -> float:
     """Forget the peak; returns the MiB that the process holds now."""
-    Path("/proc/self/clear_refs").write_text("5")
+    with suppress(OSError):  # Linux has it; elsewhere the whole session's growth is measured alone
+        Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")
 
 
 def _memory(what: str) -> float:
-    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - thousands of times
-        return next(int(line.split()[1]) for line in status if line.startswith(what)) / 1024
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - thousands of times
+            return next(int(line.split()[1]) for line in status if line.startswith(what)) / 1024
+    except OSError:
+        return 0.0
 
 
 def _finding(target: Target, case: Any, kind: str, about: str, where: str) -> Finding:

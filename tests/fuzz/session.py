@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from tests.fuzz.findings import GROWN, Finding, judge, place, reduce, resident, run
+from tests.fuzz.plane import HONEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.fuzz.plane import Plane
     from tests.fuzz.targets import Target
 
 EVERY = 5.0
@@ -46,6 +48,13 @@ class Report:
     """MiB that the process holds more than when it was warm."""
     tallies: dict[str, Tally]
     findings: tuple[Finding, ...]
+    controller: str = ""
+    """What was done to the controller."""
+
+    def beside(self, plane: Plane) -> Report:
+        """The report together with what the controller showed meanwhile."""
+        told = f"controller: {plane.written:,} mutated objects, {plane.promoted} promotions of {HONEST} honest Canaries"
+        return evolve(self, findings=(*self.findings, *plane.findings.values()), controller=told)
 
 
 class Session:
@@ -70,8 +79,11 @@ class Session:
             if elapsed >= self._seconds:
                 break
             random = Random(f"{self._seed}/{number}")  # so that each case stands for itself
-            (target,) = random.choices(self._targets, weights)
-            self._try(target, target.draw(random))
+            if self._targets:
+                (target,) = random.choices(self._targets, weights)
+                self._try(target, target.draw(random))
+            else:
+                time.sleep(0.1)  # the controller has the time alone
             calls = number + 1
             if calls == WARM:
                 self._warm = resident()
@@ -106,7 +118,7 @@ class Session:
 
     def _note(self, found: Finding) -> None:
         known = self._findings.get(found.signature)
-        self._findings[found.signature] = found if known is None else evolve(known, times=known.times + 1)
+        self._findings[found.signature] = found if known is None else known.again()
 
     def _tell(self, elapsed: float, calls: int) -> None:
         if elapsed - self._told < EVERY:
@@ -135,4 +147,6 @@ def table(report: Report) -> str:
         f"seed {report.seed}: {report.calls:,} calls in {report.seconds:.0f} s, "
         f"{len(report.findings)} findings in {len(totals)} targets, {report.grown:+.0f} MiB"
     )
+    if report.controller:
+        lines.append(report.controller)
     return "\n".join(lines)

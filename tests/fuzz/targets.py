@@ -23,6 +23,7 @@ from canarycore import Routes
 from canarycore.codec import from_data, from_json, to_data
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import Canary, MetricTemplate, check_files, dump, parse, resolve
+from canarycore_kubernetes.canaries import Canaries
 from canarycore_kubernetes.configs import CONFIGS, config_facts
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.knative_target import REVISIONS
@@ -209,7 +210,12 @@ def _projections() -> Iterator[Target]:
         yield Target(
             name=f"cache {kind}", samples=given, call=partial(_projected, kind, project), within="spec", weight=2
         )
-    yield Target(name="cache Canary", samples=partial(_one, "Canary"), call=_hold, weight=4)
+    yield Target(
+        name="cache Canary",
+        samples=partial(_one, "Canary"),
+        call=partial(_projected, "Canary", _canary_projection()),
+        weight=4,
+    )
 
 
 def _one(kind: str) -> tuple[Any, ...]:
@@ -223,16 +229,33 @@ def _projected(kind: str, project: Callable[[Any, Any], Any], body: Any) -> obje
     return project(body, project(body, None))
 
 
-def _hold(body: Any) -> object:
-    from tests.fuzz.plane import projection
+class _Cluster:
+    """Takes the view that the Canaries ask for, and has nothing in it."""
 
-    return _projected("Canary", projection(), body)
+    def cache(self, view: Any) -> _Cluster:
+        self.view = view
+        return self
+
+    def subscribe(self, _: Any) -> None:
+        """Nothing ever changes."""
+
+    def tell(self, _: str) -> None:
+        """Nobody listens."""
+
+
+@cache
+def _canary_projection() -> Callable[[Any, Any], Any]:
+    """What is held of a Canary, without a cluster."""
+    cluster = _Cluster()
+    Canaries(cluster)  # type: ignore[arg-type]
+    project: Callable[[Any, Any], Any] = cluster.view.project
+    return project
 
 
 def is_object(body: Any) -> bool:
     """Whether an API server could have this: it knows the kinds, and the metadata of all kinds."""
     metadata = body.get("metadata") if isinstance(body, dict) else None
-    if not isinstance(metadata, dict) or body.get("kind") not in _KINDS:
+    if not isinstance(metadata, dict) or body.get("kind") not in _KINDS or not isinstance(body.get("apiVersion"), str):
         return False
     texts = all(isinstance(metadata.get(name), str) for name in ("name", "uid", "resourceVersion"))
     return texts and metadata["resourceVersion"].isdecimal() and isinstance(metadata.get("namespace", ""), str)

@@ -1,29 +1,35 @@
 """Amazon CloudWatch: metric data queries, as JSON, over ten times the check's window; the newest value counts.
 
-Credentials are those of the pod, role or profile that this runs as; botocore finds them and signs with them.
+Credentials are those of the Secret, or those of the pod, role or profile that this runs as, which botocore finds. The
+latter sign requests to the region's own CloudWatch only: at another address a Secret is needed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.source import HttpSource, SourceError, is_ok, short
+from yarl import URL
+
+from canarycore_metrics.answers import AnswerError, number, parse_json
+from canarycore_metrics.source import HttpSource, SourceError, is_ok, is_server
+from canarycore_runtime.http import escape
 
 try:
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
     from botocore.exceptions import BotoCoreError
     from botocore.session import get_session
 except ImportError as _missing:
     raise ImportError(f"{_missing}: pip install canarycore-metrics[cloudwatch]") from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from yarl import URL
+    from canarycore_runtime.http import Received
 
 LOOK_BACK = 10
 """Windows."""
@@ -35,66 +41,104 @@ SERVICE = "monitoring"
 TARGET = "GraniteServiceVersion20100801.GetMetricData"
 CONTENT = "application/x-amz-json-1.0"
 
+_REGION = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
 
 class CloudWatchSource(HttpSource):
-    """CloudWatch in a region. It has no secret; an address is needed only where the region's own is not the one."""
+    """CloudWatch in a region; an address is needed only where the region's own is not the one.
+
+    Its secret may have `aws_access_key_id` and `aws_secret_access_key`, and perhaps `aws_session_token`.
+    """
 
     name = "cloudwatch"
 
     def checked(self, address: str) -> URL:
         if not self.region:
             raise ValueError("region not specified: expected one such as eu-west-1 in the template's provider")
+        if _REGION.fullmatch(self.region) is None:  # it becomes a part of the host that gets the credentials
+            raise ValueError(f"region is not valid: found {escape(self.region)!r}, expected one such as eu-west-1")
         suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        self._home = URL(f"https://{SERVICE}.{self.region}.{suffix}")
+        return super().checked(address or str(self._home))
+
+    def credentials(self) -> Iterable[tuple[str, str]]:
+        self._own = self._credentials_of_secret()
         self._session_of_aws = get_session()
-        return super().checked(address or f"https://{SERVICE}.{self.region}.{suffix}")
+        return ()
+
+    @property
+    def has_ambient_credentials(self) -> bool:
+        return self._own is None and self.is_at_home
+
+    @property
+    def is_at_home(self) -> bool:
+        return is_server(self.url, self._home)
 
     async def measure(self, query: str, window: float) -> float | None:
         try:
-            queries = json.loads(query)
-        except ValueError as error:
-            raise SourceError(f"error unmarshaling query: {error}, '{short(query)}'") from None
+            queries = parse_json(query)
+        except AnswerError as error:
+            raise SourceError(f"error unmarshaling query: {error}, '{escape(query)}'") from None
         now = int(self.clock())
         span = {"StartTime": now - int(LOOK_BACK * window), "EndTime": now}
-        body = await self._get({"MetricDataQueries": queries, "MaxDatapoints": POINTS, **span}, passes=is_ok)
-        return self.read(body, _newest_value, expected="results with values")
+        received = await self._get({"MetricDataQueries": queries, "MaxDatapoints": POINTS, **span}, passes=is_ok)
+        return self.read(received, _newest_value, expected="results with values")
 
     async def probe(self) -> None:
         """To be told that a request for nothing is invalid is to be let in."""
         nothing = {"MetricDataQueries": [], "StartTime": 0, "EndTime": 0}
-        body = await self._get(nothing, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
-        told = _type(body)
+        received = await self._get(nothing, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
+        told = _type(received.text)
         if told and "Parameter" not in told and "Validation" not in told:
-            raise SourceError(f"error response: {short(body)}")
+            raise SourceError(f"error response: {self.excerpt(received)}")
 
-    async def _get(self, request: dict[str, Any], passes: Callable[[int], bool]) -> str:
+    async def _get(self, request: dict[str, Any], passes: Callable[[int], bool]) -> Received:
         body = json.dumps(request).encode()
-        headers = await asyncio.to_thread(self._signed, body)
-        return await self.ask("", method="POST", data=body, headers=headers, passes=passes)
+        known = self._own or await self._ambient_credentials()
+        self.hide(known.secret_key, known.token or "")
+        return await self.ask("", method="POST", data=body, headers=self._signed(known, body), passes=passes)
 
-    def _signed(self, body: bytes) -> dict[str, str]:
-        """The headers of a request. Finding and renewing credentials may take a while."""
+    def _credentials_of_secret(self) -> Any:
+        """Return what the Secret has, or None without one."""
+        if not self.secret:
+            return None
+        key, secret = self.needed("aws_access_key_id"), self.needed("aws_secret_access_key")
+        return Credentials(key, secret, self.secret.get("aws_session_token") or None).get_frozen_credentials()
+
+    async def _ambient_credentials(self) -> Any:
+        if not self.is_at_home:
+            raise SourceError(
+                "error creating aws session: at an address of its own cloudwatch needs aws_access_key_id and "
+                f"aws_secret_access_key in a Secret, as the controller's credentials go to {self._home.host} only"
+            )
+        return await self.look_up(self._find)
+
+    def _find(self) -> Any:
+        """Find and renew the credentials of the pod, role or profile, which may take a while."""
         try:
             credentials = self._session_of_aws.get_credentials()
             if credentials is None:
                 raise SourceError("error creating aws session: there are no credentials")
-            known = credentials.get_frozen_credentials()
-            self.hide(known.secret_key, known.token or "")
-            request = AWSRequest("POST", str(self.url / ""), {"Content-Type": CONTENT, "X-Amz-Target": TARGET}, body)
-            SigV4Auth(known, SERVICE, self.region).add_auth(request)
+            return credentials.get_frozen_credentials()
         except BotoCoreError as error:
             raise SourceError(f"error creating aws session: {error}") from error
+
+    def _signed(self, known: Any, body: bytes) -> dict[str, str]:
+        """Return the headers of a request."""
+        request = AWSRequest("POST", str(self.url / ""), {"Content-Type": CONTENT, "X-Amz-Target": TARGET}, body)
+        SigV4Auth(known, SERVICE, self.region).add_auth(request)
         return dict(request.headers.items())
 
 
 def _newest_value(document: Any) -> float | None:
     results = document["MetricDataResults"]
     values = results[0]["Values"] if results else ()
-    return values[0] if values else None
+    return number(values[0]) if values else None
 
 
 def _type(body: str) -> str:
-    """The kind of an error."""
+    """Return the kind of an error, or nothing."""
     try:
-        return str(json.loads(body).get("__type", ""))
-    except (ValueError, AttributeError):
+        return str(parse_json(body).get("__type", ""))
+    except (AnswerError, AttributeError, RecursionError):
         return ""

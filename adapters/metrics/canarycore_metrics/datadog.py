@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canarycore_metrics.answers import number
 from canarycore_metrics.source import HttpSource, is_ok
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class DatadogSource(HttpSource):
     async def measure(self, query: str, window: float) -> float | None:
         now = int(self.clock())
         span = {"from": str(now - int(LOOK_BACK * window)), "to": str(now)}
-        body = await self.ask("api/v1/query", params={"query": query, **span}, passes=is_ok)
-        return self.read(body, _first_point, expected="series of points")
+        received = await self.ask("api/v1/query", params={"query": query, **span}, passes=is_ok)
+        return self.read(received, _first_point, expected="series of points")
 
     async def probe(self) -> None:
         await self.ask("api/v1/validate", passes=is_ok)
@@ -39,4 +40,4 @@ class DatadogSource(HttpSource):
 def _first_point(document: Any) -> float | None:
     series = document["series"]
     points = series[0]["pointlist"] if series else ()
-    return points[0][1] if points and points[0] else None
+    return number(points[0][1]) if points and points[0] else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canarycore_metrics.answers import number
 from canarycore_metrics.source import HttpSource, is_ok
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class DynatraceSource(HttpSource):
         now = int(self.clock()) * 1000
         span = {"from": str(now - int(LOOK_BACK * window * 1000)), "to": str(now)}
         selected = {"metricSelector": query, "resolution": "Inf"}
-        body = await self.ask("api/v2/metrics/query", params={**selected, **span}, passes=is_ok)
-        return self.read(body, _last_value, expected="results with values")
+        received = await self.ask("api/v2/metrics/query", params={**selected, **span}, passes=is_ok)
+        return self.read(received, _last_value, expected="results with values")
 
     async def probe(self) -> None:
         await self.ask("api/v2/metrics", params={"pageSize": "1"}, passes=is_ok)
@@ -36,4 +37,4 @@ def _last_value(document: Any) -> float | None:
     results = document["result"]
     data = results[0]["data"] if results else ()
     values = data[-1]["values"] if data else ()
-    return values[0] if values else None
+    return number(values[0]) if values else None

@@ -6,8 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from canarycore_metrics.cluster import ClusterSource
+from canarycore_metrics.answers import number
+from canarycore_metrics.cluster import ClusterSource, is_name
 from canarycore_metrics.source import SourceError
+from canarycore_runtime.http import escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,7 @@ NAMESPACE = "default"
 
 EXPECTED = "expected <namespace>/<metric>?labelSelector=<url-encoded selector>"
 
-_QUANTITY = re.compile(r"(?P<number>[+-]?[\d.]+([eE][+-]?\d+)?)(?P<suffix>[numkMGTPE]|[KMGTPE]i)?")
+_QUANTITY = re.compile(r"(?P<number>[+-]?[\d.]+([eE][+-]?\d+)?)(?P<suffix>[numkMGTPE]|[KMGTPE]i)?", re.ASCII)
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 FACTORS: Mapping[str, float] = {
@@ -38,12 +40,12 @@ class ExternalMetricsSource(ClusterSource):
         del window  # the metrics server has its own
         where, _, given = query.strip().partition("?")
         namespace, _, metric = where.rpartition("/")
-        if not metric or "/" in namespace:
-            raise SourceError(f"error parsing metric query: found {query.strip()!r}, {EXPECTED}")
+        if metric in {"", ".", ".."} or not is_name(namespace or NAMESPACE):
+            raise SourceError(f"error parsing metric query: found {escape(query.strip())!r}, {EXPECTED}")
         selector = parse_qs(given).get("labelSelector", [""])[0]
         path = f"{API}/namespaces/{namespace or NAMESPACE}/{metric}"
-        body = await self.call(path, params={"labelSelector": selector} if selector else {})
-        return self.read(body, _first_value, expected="items with quantities")
+        received = await self.call(path, params={"labelSelector": selector} if selector else {})
+        return self.read(received, _first_value, expected="items with quantities")
 
     async def probe(self) -> None:
         await self.call(API)
@@ -53,10 +55,11 @@ def quantity(text: str) -> float:
     """A quantity of Kubernetes as a number: `1500m` is 1.5, `2Ki` is 2048. Raises ValueError when it is none."""
     found = _QUANTITY.fullmatch(text)
     if found is None:
-        raise ValueError(f"found {text!r}, expected a quantity such as 1500m")
+        raise ValueError(f"found {escape(text)!r}, expected a quantity such as 1500m")
     return float(found["number"]) * FACTORS[found["suffix"] or ""]
 
 
 def _first_value(document: Any) -> float | None:
     items = document["items"]
-    return quantity(str(items[0]["value"])) if items else None
+    value = items[0]["value"] if items else None
+    return quantity(value) if isinstance(value, str) else number(value)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from canarycore_metrics.answers import number
 from canarycore_metrics.prometheus import basic
 from canarycore_metrics.source import HttpSource, SourceError
 
@@ -30,8 +31,8 @@ class GraphiteSource(HttpSource):
         del window  # it is in the query
         given = parse_qsl(_SPACE.sub(" ", query), keep_blank_values=True)
         parameters = [(name, value) for name, value in given if name != "format"]
-        body = await self.ask("render", params=[*parameters, ("format", "json")])
-        return self.read(body, _last_value, expected="targets with data points")
+        received = await self.ask("render", params=[*parameters, ("format", "json")])
+        return self.read(received, _last_value, expected="targets with data points")
 
     async def probe(self) -> None:
         try:
@@ -42,4 +43,4 @@ class GraphiteSource(HttpSource):
 
 def _last_value(document: Any) -> float | None:
     values = [value for target in document for value, _ in target["datapoints"] if value is not None]
-    return values[-1] if values else None
+    return number(values[-1]) if values else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.source import HttpSource, SourceError, short
+from canarycore_metrics.answers import number_in_text
+from canarycore_metrics.source import HttpSource, SourceError
+from canarycore_runtime.http import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from canarycore_runtime.http import Received
 
 PROBE = 'from(bucket: "default") |> range(start: -2h)'
 PATIENCE = 15.0
@@ -30,14 +33,14 @@ class InfluxDbSource(HttpSource):
 
     async def measure(self, query: str, window: float) -> float | None:
         del window  # it is in the query
-        body = await self._run(query)
-        return _first_value(body)
+        received = await self._run(query)
+        return self.parsed(received, lambda: _first_value(received.text), expected="records with a number as _value")
 
     async def probe(self) -> None:
         """A server without a bucket of that name says so, which is an answer too."""
         await self._run(PROBE, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 
-    async def _run(self, query: str, **more: Any) -> str:
+    async def _run(self, query: str, **more: Any) -> Received:
         request = {"query": query, "type": "flux", "dialect": {"header": True, "annotations": []}}
         organisation = {"org": self.secret["org"]} if self.secret else {}
         accept = {"Accept": "application/csv"}
@@ -45,12 +48,14 @@ class InfluxDbSource(HttpSource):
 
 
 def _first_value(body: str) -> float | None:
-    """Records follow a line with the names of their columns; an empty body has none."""
-    records = csv.DictReader(line for line in body.splitlines() if line.strip())
-    columns, first = records.fieldnames or ["_value"], next(records, {})
+    """Return the first `_value`. Records follow a line with the names of their columns; an empty body has none."""
+    try:
+        records = csv.DictReader(line for line in body.splitlines() if line.strip())
+        columns, first = records.fieldnames or ["_value"], next(records, {})
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     if first.get("error"):
-        raise SourceError(f"query error: {first['error']}")
-    if "_value" in columns:
-        with suppress(ValueError):
-            return float(first["_value"]) if first.get("_value") else None
-    raise SourceError(f"invalid response: expected records with a number as _value, '{short(body)}'")
+        raise SourceError(f"query error: {escape(str(first['error']))}")
+    if "_value" not in columns:
+        raise LookupError("_value")
+    return number_in_text(first["_value"]) if first.get("_value") else None

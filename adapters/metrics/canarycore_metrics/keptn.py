@@ -7,14 +7,15 @@ else 0.
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from canarycore_metrics.cluster import ClusterSource
-from canarycore_metrics.source import SourceError, short
+from canarycore_metrics.answers import number_in_text, parse_json
+from canarycore_metrics.cluster import ClusterSource, is_name
+from canarycore_metrics.source import SourceError
+from canarycore_runtime.http import escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,13 +75,17 @@ class KeptnSource(ClusterSource):
         await self.call(asked.path, method="POST", json=_analysis(asked, name))
         try:
             async with asyncio.timeout(PATIENCE):
-                while (passed := _passed(await self.call(f"{asked.path}/{name}"))) is None:  # noqa: ASYNC110 - no watch
+                while (passed := await self._verdict(f"{asked.path}/{name}")) is None:  # noqa: ASYNC110 - no watch
                     await asyncio.sleep(POLL)
         except TimeoutError:
             raise SourceError(f"analysis {asked.namespace}/{name} was not over within {PATIENCE:g} s") from None
         finally:
             await asyncio.shield(self._delete(f"{asked.path}/{name}"))
         return float(passed)
+
+    async def _verdict(self, path: str) -> bool | None:
+        received = await self.call(path)
+        return self.parsed(received, lambda: _passed(parse_json(received.text)), expected="an Analysis")
 
     async def _delete(self, path: str) -> None:
         """Whether or not it can be deleted, its verdict is known."""
@@ -93,14 +98,14 @@ class KeptnSource(ClusterSource):
 def parsed(query: str) -> Asked:
     """A query's parts. Raises SourceError when they are not what is expected."""
     kind, *rest = query.strip().split("/")
-    if kind.lower() not in KINDS or len(rest) < 2:
-        raise SourceError(f"unexpected query format: found {query.strip()!r}, {EXPECTED}")
+    if kind.lower() not in KINDS or len(rest) < 2 or not all(is_name(name.lower()) for name in rest[:2]):
+        raise SourceError(f"unexpected query format: found {escape(query.strip())!r}, {EXPECTED}")
     namespace, name, timeframe, arguments = [*rest, "", ""][:4]
     pairs = [pair.split("=") for pair in arguments.split(";")]
     return Asked(
         plural=KINDS[kind.lower()],
-        namespace=namespace,
-        name=name,
+        namespace=namespace.lower(),
+        name=name.lower(),
         timeframe=timeframe or TIMEFRAME,
         arguments={pair[0]: pair[1] for pair in pairs if len(pair) == 2},
     )
@@ -121,13 +126,13 @@ def _analysis(asked: Asked, name: str) -> dict[str, Any]:
 
 def _value(document: Any) -> float | None:
     value = (document.get("status") or {}).get("value")
-    return float(value) if value not in (None, "") else None
+    return None if value is None or value == "" else number_in_text(value)
 
 
-def _passed(body: str) -> bool | None:
-    """None while it is under way."""
-    try:
-        status = json.loads(body).get("status") or {}
-    except (ValueError, AttributeError):
-        raise SourceError(f"error unmarshaling result: expected an Analysis, '{short(body)}'") from None
-    return bool(status.get("pass")) if status.get("state") == "Completed" else None
+def _passed(document: Any) -> bool | None:
+    """Return the verdict, None while it is under way. Raises TypeError when it is neither true nor false."""
+    status = document.get("status") or {}
+    verdict = status.get("pass") if status.get("state") == "Completed" else None
+    if verdict is not None and not isinstance(verdict, bool):
+        raise TypeError("pass")
+    return verdict

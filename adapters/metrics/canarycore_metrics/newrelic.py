@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from canarycore_metrics.answers import number
 from canarycore_metrics.source import HttpSource, is_ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from canarycore_runtime.http import Received
 
 PROBE = "SELECT * FROM Metric"
 PROBED = 60.0
@@ -30,11 +33,11 @@ class NewRelicSource(HttpSource):
     async def probe(self) -> None:
         await self._select(PROBE, PROBED)
 
-    async def _select(self, query: str, window: float) -> str:
+    async def _select(self, query: str, window: float) -> Received:
         path = f"v1/accounts/{self.secret['newrelic_account_id']}/query"
         return await self.ask(path, params={"nrql": f"{query} SINCE {int(window)} seconds ago"}, passes=is_ok)
 
 
 def _only_result(document: Any) -> float | None:
     results = document["results"]
-    return results[0].get("result") if len(results) == 1 else None
+    return number(results[0].get("result")) if len(results) == 1 else None

@@ -13,6 +13,7 @@ import base64
 import re
 from typing import TYPE_CHECKING, Any
 
+from canarycore_metrics.answers import number_in_text
 from canarycore_metrics.source import HttpSource, SourceError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class PrometheusSource(HttpSource):
 
     async def measure(self, query: str, window: float) -> float | None:
         del window  # it is in the query
-        body = await self.ask(PATH, params={"query": _SPACE.sub(" ", query)})
-        return self.read(body, _last_sample, expected="a vector or a scalar")
+        received = await self.ask(PATH, params={"query": _SPACE.sub(" ", query)})
+        return self.read(received, _last_sample, expected="a vector or a scalar")
 
     async def probe(self) -> None:
         try:
@@ -65,9 +66,9 @@ def basic(username: str, password: str) -> str:
 def _last_sample(document: Any) -> float | None:
     data = document["data"]
     if data["resultType"] == "scalar":
-        return float(data["result"][1])
+        return number_in_text(data["result"][1])
     if data["resultType"] == "matrix":
         raise SourceError("query returned multiple values")
     if data["resultType"] != "vector":
         raise ValueError(data["resultType"])
-    return float(data["result"][-1]["value"][1]) if data["result"] else None
+    return number_in_text(data["result"][-1]["value"][1]) if data["result"] else None

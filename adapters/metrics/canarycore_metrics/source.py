@@ -3,42 +3,66 @@
     class Fancy(HttpSource):
         name = "fancy"
         async def measure(self, query, window):
-            return self.read(await self.ask("api/query", params={"q": query}), lambda document: document["value"])
+            received = await self.ask("api/query", params={"q": query})
+            return self.read(received, lambda document: number(document["value"]))
         async def probe(self):
             await self.ask("api/health")
 
 A provider says what it is asked and where the number is in its answer. No data is None, whatever goes wrong is a
-`SourceError` in the provider's words; the rest is done here. Credentials come from a Secret by the names that Flagger
-gives them; they go into headers, and an answer that repeats one has it blotted out.
+`SourceError` in the provider's words; the rest is done here. Any other exception becomes an answer too, so a body that
+nobody expected stops nothing.
+
+Credentials come from a Secret by the names that Flagger gives them; they go into headers, to the provider's address and
+over no redirect to another origin, and an answer that repeats one has it blotted out. Some providers have ambient
+credentials besides, which belong to the controller and not to the template: those of its pod, role or workload. They go
+to the provider's `home` only, over verified TLS and without the template's headers.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.request import getproxies
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-import aiohttp
 from yarl import URL
 
 from canarycore import MetricAnswer
+from canarycore.errors import CanaryError
+from canarycore_metrics.answers import AnswerError, number, parse_json
 from canarycore_metrics.template import TemplateError, render
+from canarycore_runtime.http import (
+    METRIC_ANSWER_LIMIT,
+    ExchangeError,
+    Received,
+    environment_proxy,
+    escape,
+    exchange,
+    first_line,
+    is_same_origin,
+    open_connector,
+    open_session,
+    short_excerpt,
+)
+from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
+    import aiohttp
+
     from canarycore import Check, CheckKind, MetricQuestion, Rollout
+
+T = TypeVar("T")
 
 TIMEOUT = 5.0
 """Seconds that a provider may take over one query."""
 
-_LONGEST_BODY = 2000
+_LONGEST_ERROR = 1000
 _SHORTEST_SECRET = 8
 _BLOT = "…"
 
@@ -92,23 +116,25 @@ class HttpSource(ABC):
         self.region: str = region
         self.url: URL = self.checked(address or self.home)
         self.clock: Callable[[], float] = clock
-        self._headers = [*_flat(headers or {}), *self.credentials()]
-        sent = [part for _, value in self._headers for part in (value, value.partition(" ")[2])]
-        self._hidden = (*sent, *self.secret.values())
+        self._headers = _flat(headers or {})
+        self._authorization = [*self.credentials()]
+        both = (*self._headers, *self._authorization)
+        sent = [part for _, value in both for part in (value, value.partition(" ")[2])]
+        self._hidden = (*sent, *self.secret.values(), self.url.password or "")
         self._passing: tuple[str, ...] = ()
         self._insecure = insecure_skip_verify
-        self._timeout = timeout or self.patience
+        self.timeout: float = timeout or self.patience
         self._built_in = built_in or {}
         self._words = words or words_of
+        self._threads = Threads()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
-            headers=self._headers,
-            connector=aiohttp.TCPConnector(ssl=False if self._insecure else self.trusted()),
-            trust_env=bool(getproxies()),  # or it would look for proxies and a netrc at each query, in a thread
-        )
+        """Open it. Ambient credentials go without the template's headers, and to verified servers only."""
+        is_ambient = self.has_ambient_credentials
+        headers = [*(() if is_ambient else self._headers), *self._authorization]
+        trusted = False if self._insecure and not is_ambient else self.trusted()
+        self._session = open_session(headers=headers, connector=open_connector(ssl=trusted))
         return self
 
     async def __aexit__(
@@ -119,31 +145,27 @@ class HttpSource(ABC):
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
         """The value of the check's query now."""
-        check = question.check
-        query = check.query or self._built_in.get(check.kind, "")
-        if not query:
-            return MetricAnswer(error=f"{check.name} has no query: expected one in its template, or the mesh's own")
         try:
-            text = render(query, self._words_for(rollout, check), dict(check.variables))
-        except TemplateError as error:
+            text = await self._settled(self._rendered(rollout, question.check))
+        except SourceError as error:
             return MetricAnswer(error=str(error))
-        return await self.value(text, check.window)
+        return await self.value(text, question.check.window)
 
     async def online(self, rollout: Rollout) -> str:
         """Empty when the provider answers, and takes the credentials."""
         del rollout
         try:
-            await self.probe()
+            await self._settled(self.probe())
         except SourceError as error:
-            return self._blotted(str(error))
+            return str(error)
         return ""
 
     async def value(self, query: str, window: float = 60.0) -> MetricAnswer:
         """The value of a rendered query. `window`: the check's look-back (seconds)."""
         try:
-            value = await self.measure(query, window)
+            value = await self._settled(self._measured(query, window))
         except SourceError as error:
-            return MetricAnswer(error=self._blotted(str(error)))
+            return MetricAnswer(error=str(error))
         return MetricAnswer(value=None if value is None or math.isnan(value) else value)
 
     # what a provider is made of ---------------------------------------------------------------------------------
@@ -159,6 +181,24 @@ class HttpSource(ABC):
     def credentials(self) -> Iterable[tuple[str, str]]:
         """The headers that `self.secret` makes. Raises ValueError when something is missing in it."""
         return ()
+
+    @property
+    def has_ambient_credentials(self) -> bool:
+        """Whether requests carry credentials of the controller, and not of the template's Secret."""
+        return False
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether the address is the provider's own, over https: where ambient credentials may go."""
+        return is_server(self.url, URL(self.home))
+
+    async def look_up(self, function: Callable[[], T]) -> T:
+        """Return what a blocking look-up of ambient credentials returns. Raises SourceError when it takes too long."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._threads.run(function)
+        except TimeoutError:
+            raise SourceError(f"no credentials of the controller within {self.timeout:g} s") from None
 
     def hide(self, *credentials: str) -> None:
         """Blot these out from now on, in place of those given before: credentials that are renewed."""
@@ -193,45 +233,84 @@ class HttpSource(ABC):
         method: str = "GET",
         passes: Callable[[int], bool] = is_no_error,
         **more: Any,
-    ) -> str:
-        """The body of the answer, of another host if `at` is given.
+    ) -> Received:
+        """Return the answer, of another host if `at` is given.
 
-        Raises SourceError when there is no answer, or its status is none that passes.
+        Raises SourceError when there is no answer, it is too long, or its status is none that passes.
         """
         if self._session is None:
             raise RuntimeError("the source is not open: use it inside `async with`")
+        url = (at or self.url) / path
         try:
-            async with self._session.request(method, (at or self.url) / path, **more) as response:
-                body = await response.text(errors="replace")
-        except TimeoutError:
-            raise SourceError(f"request failed: no answer within {self._timeout:g} s") from None
-        except (aiohttp.ClientError, ValueError) as error:
-            raise SourceError(f"request failed: {str(error) or type(error).__name__}") from error
-        if not passes(response.status):
-            words = _phrase(response.status)
-            raise SourceError(f"error response: Status {response.status} {words}: {short(body)}")
-        return body
+            received = await exchange(
+                self._session,
+                method,
+                url,
+                limit=METRIC_ANSWER_LIMIT,
+                timeout=self.timeout,
+                proxy=environment_proxy(url),
+                **more,
+            )
+        except ExchangeError as error:
+            raise SourceError(f"request failed: {error}") from error
+        if received.is_truncated:
+            raise SourceError(f"request failed: the answer is longer than {METRIC_ANSWER_LIMIT} bytes")
+        if not passes(received.status):
+            raise SourceError(f"error response: {self.excerpt(received)}")
+        return received
 
-    @staticmethod
-    def read(body: str, number: Callable[[Any], float | None], expected: str = "a number") -> float | None:
-        """The number in a JSON document. Raises SourceError when it is no JSON, or there is something else in it."""
+    def read(
+        self, received: Received, value: Callable[[Any], float | None], expected: str = "a number"
+    ) -> float | None:
+        """Return the number in a JSON document. Raises SourceError when the answer is anything else."""
+        return self.parsed(received, lambda: value(parse_json(received.text)), expected)
+
+    def parsed(self, received: Received, parse: Callable[[], T], expected: str) -> T:
+        """Return the outcome of `parse`. Raises SourceError when the answer has another form than it expects."""
         try:
-            found = number(json.loads(body))
-            return None if found is None else float(found)
-        except json.JSONDecodeError as error:
-            raise SourceError(f"error unmarshaling result: {error.msg}, '{short(body)}'") from None
-        except (LookupError, TypeError, ValueError, AttributeError):
-            raise SourceError(f"error unmarshaling result: expected {expected}, '{short(body)}'") from None
+            return parse()
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            why = str(error) if isinstance(error, AnswerError) else f"expected {expected}"
+            line = first_line(received, self._secrets())
+            raise SourceError(f"error unmarshaling result: {why}" + (f", '{line}'" if line else "")) from None
+
+    def excerpt(self, received: Received) -> str:
+        """Return what a message may repeat of an answer."""
+        excerpt = short_excerpt(received, self._secrets())
+        return f"{excerpt[:1].upper()}{excerpt[1:]}"  # as Flagger spells it
+
+    async def _rendered(self, rollout: Rollout, check: Check) -> str:
+        query = check.query or self._built_in.get(check.kind, "")
+        if not query:
+            raise SourceError(f"{check.name} has no query: expected one in its template, or the mesh's own")
+        try:
+            return render(query, self._words_for(rollout, check), dict(check.variables))
+        except TemplateError as error:
+            raise SourceError(str(error)) from None
+
+    async def _measured(self, query: str, window: float) -> float | None:
+        return number(await self.measure(query, window))
+
+    async def _settled(self, work: Awaitable[T]) -> T:
+        """Return the outcome of a provider's own code. Raises SourceError, whatever that code raises."""
+        try:
+            return await work
+        except (SourceError, CanaryError) as error:
+            raise SourceError(escape(self._blotted(str(error)), _LONGEST_ERROR)) from error
+        except Exception as error:  # an answer that a provider's code does not expect concerns one check
+            raise SourceError(f"{self.name} failed with {type(error).__name__}") from error
 
     def _words_for(self, rollout: Rollout, check: Check) -> dict[str, str]:
         return {**self._words(rollout), "interval": check.window_text}
 
     def _blotted(self, text: str) -> str:
-        """A text without credentials. What is shorter than a few characters cannot be told from other words."""
-        for value in (*self._hidden, *self._passing):
-            if len(value) >= _SHORTEST_SECRET:
-                text = text.replace(value, _BLOT)
+        for secret in self._secrets():
+            text = text.replace(secret, _BLOT)
         return text
+
+    def _secrets(self) -> tuple[str, ...]:
+        """Return what is blotted out. A text shorter than a few characters cannot be told from other words."""
+        return tuple(value for value in (*self._hidden, *self._passing) if len(value) >= _SHORTEST_SECRET)
 
 
 def words_of(rollout: Rollout) -> dict[str, str]:
@@ -241,19 +320,13 @@ def words_of(rollout: Rollout) -> dict[str, str]:
     return names | dict.fromkeys(("service", "ingress", "route"), target)
 
 
-def short(body: str) -> str:
-    """What a message can carry of a body."""
-    return body if len(body) <= _LONGEST_BODY else f"{body[:_LONGEST_BODY]}…"
+def is_server(url: URL, server: URL) -> bool:
+    """Tell whether `url` is the root of a server that is reached over https, and nothing else."""
+    is_root = url.raw_path_qs in {"", "/"} and url.user is None and url.password is None
+    return is_root and server.scheme == "https" and is_same_origin(url, server)
 
 
 def _flat(headers: Mapping[str, str | Iterable[str]]) -> list[tuple[str, str]]:
     return [
         (name, one) for name, values in headers.items() for one in ([values] if isinstance(values, str) else values)
     ]
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

@@ -7,9 +7,12 @@ are none.
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.source import HttpSource, SourceError, is_ok, short
+from canarycore_metrics.answers import number, parse_json
+from canarycore_metrics.source import HttpSource, SourceError, is_ok
+from canarycore_runtime.http import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 LOOK_BACK = 10
 """Windows."""
+
+MESSAGE_LIMIT = 10_000
+"""Messages of one stream."""
 
 
 class SplunkSource(HttpSource):
@@ -38,7 +44,7 @@ class SplunkSource(HttpSource):
     async def measure(self, query: str, window: float) -> float | None:
         now = int(self.clock() * 1000)
         span = {"start": str(now - int(LOOK_BACK * window * 1000)), "stop": str(now), "immediate": "true"}
-        body = await self.ask(
+        received = await self.ask(
             "v2/signalflow/execute",
             at=self._of("stream"),
             method="POST",
@@ -47,7 +53,7 @@ class SplunkSource(HttpSource):
             headers={"Content-Type": "text/plain"},
             passes=is_ok,
         )
-        return _last_value(body)
+        return self.parsed(received, lambda: _last_value(received.text), expected="a stream of messages with an end")
 
     async def probe(self) -> None:
         await self.ask("v2/metric", at=self._of("api"), params={"limit": "1"}, passes=is_ok)
@@ -59,31 +65,28 @@ class SplunkSource(HttpSource):
 
 
 def _last_value(body: str) -> float | None:
-    """The last value of the only series. A stream that does not tell its end was cut off."""
+    """Return the last value of the only series. A stream that does not tell its end was cut off."""
     series: dict[str, float] = {}
     ended = False
-    try:
-        for event, message in _events(body):
-            if event == "error" or message.get("event") == "CHANNEL_ABORT":
-                raise SourceError(f"error executing query: {short(json.dumps(message))}")
-            if event == "data":
-                values = {point["tsId"]: point["value"] for point in message["data"]}
-                series |= {name: float(value) for name, value in values.items() if value is not None}
-            ended = ended or message.get("event") == "END_OF_CHANNEL"
-    except (LookupError, TypeError, ValueError, AttributeError):
-        raise SourceError(f"invalid response: expected a stream of messages, '{short(body)}'") from None
+    for event, message in islice(_events(body), MESSAGE_LIMIT):
+        if event == "error" or message.get("event") == "CHANNEL_ABORT":
+            raise SourceError(f"error executing query: {escape(json.dumps(message))}")
+        if event == "data":
+            values = {str(point["tsId"]): number(point["value"]) for point in message["data"]}
+            series |= {name: value for name, value in values.items() if value is not None}
+        ended = ended or message.get("event") == "END_OF_CHANNEL"
     if not ended:
-        raise SourceError(f"invalid response: expected a stream with an end, '{short(body)}'")
+        raise ValueError("no end")
     if len(series) > 1:
         raise SourceError("query returned multiple values")
     return next(iter(series.values()), None)
 
 
 def _events(body: str) -> Iterator[tuple[str, Any]]:
-    """Server-sent events: blocks of lines `event: …` and `data: …`."""
+    """Read server-sent events: blocks of lines `event: …` and `data: …`."""
     for block in body.replace("\r\n", "\n").split("\n\n"):
         fields = [line.partition(":") for line in block.splitlines()]
         name = "".join(value.strip() for field, _, value in fields if field == "event")
         data = "\n".join(value for field, _, value in fields if field == "data")
         if name and data:
-            yield name, json.loads(data)
+            yield name, parse_json(data)

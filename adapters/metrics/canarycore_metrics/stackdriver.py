@@ -1,20 +1,36 @@
 """Google Cloud Monitoring: queries in MQL; the first value of the first series counts.
 
-Credentials are the service account's key in the Secret, or those of the workload that this runs as; google-auth knows
-how either becomes a token.
+Credentials are the service account's key in the Secret, or those of the workload that this runs as, which google-auth
+finds. The latter go to Google Cloud Monitoring only: at another address a key is needed. The key itself is sent
+nowhere; it signs a request for a token, which goes to Google's token service, or to one at the template's own address.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.source import HttpSource, SourceError, is_ok, short
+from attrs import frozen
+from yarl import URL
+
+from canarycore_metrics.answers import number, number_in_text, parse_json
+from canarycore_metrics.source import HttpSource, SourceError, is_ok
+from canarycore_runtime.http import (
+    SHORT_ANSWER_LIMIT,
+    ExchangeError,
+    environment_proxy,
+    escape,
+    exchange,
+    is_same_origin,
+    open_session,
+)
 
 try:
     import google.auth
+    from google.auth import jwt
     from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
     from google.oauth2 import service_account
@@ -24,7 +40,32 @@ except ImportError as _missing:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from canarycore_runtime.http import Received
+
 SCOPE = "https://www.googleapis.com/auth/monitoring.read"
+GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_SERVICES = (
+    URL("https://oauth2.googleapis.com"),
+    URL("https://accounts.google.com"),
+    URL("https://www.googleapis.com"),
+)
+"""Origins where Google changes a service account's signature for a token."""
+
+LIFETIME = 3600
+"""Seconds for which a token is asked."""
+
+_SPARE = 60
+_LONGEST_KEY = 16 * 1024
+_LONGEST_PRIVATE_KEY = 4 * 1024  # an RSA key of 4096 bits; one without end would take without end to sign with
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}")
+
+
+@frozen
+class Token:
+    """A token, and until when it serves (seconds since the epoch)."""
+
+    text: str
+    until: float
 
 
 class StackdriverSource(HttpSource):
@@ -34,10 +75,17 @@ class StackdriverSource(HttpSource):
     home = "https://monitoring.googleapis.com"
 
     def credentials(self) -> Iterable[tuple[str, str]]:
-        self.needed("project")
-        self._account: Any = _account(self.secret.get("serviceAccountKey", ""))
+        if _PROJECT.fullmatch(self.needed("project")) is None:
+            raise ValueError("stackdriver project is not valid: expected the id of a project in the Secret")
+        self._account: Any = self._account_of_secret()
+        self._workload: Any = None
         self._renewing = asyncio.Lock()
+        self._token = Token("", 0.0)
         return ()
+
+    @property
+    def has_ambient_credentials(self) -> bool:
+        return self._account is None and self.is_at_home
 
     async def measure(self, query: str, window: float) -> float | None:
         del window  # it is in the query
@@ -47,40 +95,100 @@ class StackdriverSource(HttpSource):
         """To be told that an empty query is invalid is to be let in."""
         await self._run("", passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 
-    async def _run(self, query: str, passes: Callable[[int], bool]) -> str:
-        headers = {"Authorization": f"Bearer {await self._token()}"}
+    async def _run(self, query: str, passes: Callable[[int], bool]) -> Received:
+        token = await (self._ambient_token() if self._account is None else self._own_token())
+        self.hide(token)
+        headers = {"Authorization": f"Bearer {token}"}
         path = f"v3/projects/{self.secret['project']}/timeSeries:query"
         return await self.ask(path, method="POST", json={"query": query}, headers=headers, passes=passes)
 
-    async def _token(self) -> str:
+    # the controller's own credentials -----------------------------------------------------------------------------
+
+    async def _ambient_token(self) -> str:
+        if not self.is_at_home:
+            raise SourceError(
+                "error requesting stackdriver: at an address of its own stackdriver needs serviceAccountKey in its "
+                f"Secret, as the controller's credentials go to {self.home} only"
+            )
+        return await self.look_up(self._find)
+
+    def _find(self) -> str:
+        """Return a token that is good now."""
+        try:
+            if self._workload is None:
+                self._workload, _ = google.auth.default(scopes=[SCOPE])
+            if not self._workload.valid:
+                self._workload.refresh(Request())
+        except GoogleAuthError as error:
+            raise SourceError(f"error requesting stackdriver: {escape(str(error))}") from error
+        return str(self._workload.token)
+
+    # the Secret's key ---------------------------------------------------------------------------------------------
+
+    def _account_of_secret(self) -> Any:
+        """Return the credentials that the Secret's key makes; None without a key. Raises ValueError."""
+        key = self.secret.get("serviceAccountKey", "")
+        if not key:
+            return None
+        try:
+            return self._account_of(key)
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, GoogleAuthError):
+            raise ValueError(
+                "stackdriver serviceAccountKey is not valid: expected a service account's key in JSON, with Google's "
+                "token_uri or one at the template's address"
+            ) from None
+
+    def _account_of(self, key: str) -> Any:
+        made: Any = service_account.Credentials
+        info = json.loads(key if len(key) <= _LONGEST_KEY else "")
+        is_account = info.get("type", "service_account") == "service_account"
+        is_short = len(info["private_key"]) <= _LONGEST_PRIVATE_KEY
+        if not (is_account and is_short and self._is_token_service(URL(info["token_uri"]))):
+            raise ValueError("another key")
+        self._token_service = URL(info["token_uri"])
+        return made.from_service_account_info(info, scopes=[SCOPE])
+
+    def _is_token_service(self, url: URL) -> bool:
+        """Tell whether a key may name this server: nobody else should be called on its behalf."""
+        return any(is_same_origin(url, server) for server in (*TOKEN_SERVICES, self.url))
+
+    async def _own_token(self) -> str:
         async with self._renewing:
-            try:
-                token = await asyncio.to_thread(self._renewed)
-            except GoogleAuthError as error:
-                raise SourceError(f"error requesting stackdriver: {short(str(error))}") from error
-        self.hide(token)
-        return token
+            if self._token.until <= self.clock():
+                try:
+                    self._token = await self._renewed()
+                except ExchangeError as error:
+                    raise SourceError(f"error requesting stackdriver: {error}") from error
+            return self._token.text
 
-    def _renewed(self) -> str:
-        """A token that is good now."""
-        if self._account is None:
-            self._account, _ = google.auth.default(scopes=[SCOPE])
-        if not self._account.valid:
-            self._account.refresh(Request())
-        return str(self._account.token)
+    async def _renewed(self) -> Token:
+        """Change the key's signature for a token, without the template's headers."""
+        now, url = int(self.clock()), self._token_service
+        claims = {"iss": self._account.service_account_email, "scope": SCOPE, "aud": str(url)}
+        encode: Any = jwt.encode
+        signed = encode(self._account.signer, {**claims, "iat": now, "exp": now + LIFETIME})
+        async with open_session() as session:
+            received = await exchange(
+                session,
+                "POST",
+                url,
+                limit=SHORT_ANSWER_LIMIT,
+                timeout=self.timeout,
+                data={"grant_type": GRANT, "assertion": signed.decode()},
+                proxy=environment_proxy(url),
+            )
+        if not is_ok(received.status):
+            raise SourceError(f"error requesting stackdriver: {self.excerpt(received)}")
+        text, lifetime = self.parsed(received, lambda: _token(parse_json(received.text)), "a token")
+        return Token(text, now + min(lifetime, LIFETIME) - _SPARE)
 
 
-def _account(key: str) -> Any:
-    """The credentials that a service account's key makes; None without a key."""
-    if not key:
-        return None
-    made: Any = service_account.Credentials
-    try:
-        return made.from_service_account_info(json.loads(key), scopes=[SCOPE])
-    except (ValueError, GoogleAuthError):
-        raise ValueError(
-            "stackdriver serviceAccountKey is not valid: expected a service account's key in JSON"
-        ) from None
+def _token(document: Any) -> tuple[str, float]:
+    """Return a token, and for how many seconds it serves."""
+    text, lifetime = document["access_token"], number_in_text(document.get("expires_in", LIFETIME))
+    if not isinstance(text, str):
+        raise TypeError(type(text).__name__)
+    return text, lifetime
 
 
 def _first_value(document: Any) -> float | None:
@@ -89,5 +197,7 @@ def _first_value(document: Any) -> float | None:
     values = points[0].get("values") if points else ()
     if not values:
         return None
-    value = values[0].get("doubleValue", values[0].get("int64Value"))
-    return None if value is None else float(value)
+    value = values[0]
+    if "doubleValue" in value:
+        return number(value["doubleValue"])
+    return number_in_text(value["int64Value"]) if "int64Value" in value else None

@@ -200,18 +200,23 @@ def origin_of(address: str) -> str:
         return ""
 
 
-def short_excerpt(received: Received, secrets: Iterable[str] = ()) -> str:
-    """Return what a message may repeat of an answer: its status, and the first line if it is text or JSON.
+def is_same_origin(one: URL, other: URL) -> bool:
+    """Tell whether two addresses have the scheme, the host and the port in common."""
+    return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
 
-    `secrets` are blotted out before anything is cut off, and control characters are escaped.
-    """
+
+def short_excerpt(received: Received, secrets: Iterable[str] = ()) -> str:
+    """Return what a message may repeat of an answer: its status, and the first line if it is text or JSON."""
     status = f"status {received.status} {_phrase(received.status)}".strip()
     line = first_line(received, secrets)
     return f"{status}: {line}" if line else status
 
 
 def first_line(received: Received, secrets: Iterable[str] = ()) -> str:
-    """Return the first line of an answer as `short_excerpt` shows it; empty unless the answer is text or JSON."""
+    """Return the first line of an answer if it is text or JSON, else nothing.
+
+    `secrets` are blotted out before anything is cut off, and control characters are escaped.
+    """
     text = received.text if received.is_textual else ""
     for secret in secrets:
         text = text.replace(secret, "…") if secret else text
@@ -332,7 +337,7 @@ def _next(method: str, response: aiohttp.ClientResponse, location: str) -> URL:
         origin = target.origin()
     except ValueError:
         raise RefusedRedirect("the server redirects to an invalid address: configure the final address") from None
-    if origin != response.url.origin():
+    if not is_same_origin(target, response.url):
         raise RefusedRedirect(
             f"the server redirects to another origin, {escape(str(origin), _HOST_LIMIT)}: credentials do not follow, "
             "so configure the final address"
@@ -423,8 +428,10 @@ def _decoder(encoding: str) -> _Identity | _Inflater:
 
 
 def _with_encodings(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
-    """Return the headers, with the encodings that we undo in place of any others."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    """Return the headers, with the encodings that we undo in place of any others. Raises InvalidRequest."""
+    pairs = [*(headers.items() if isinstance(headers, Mapping) else headers or ())]
+    if any(char in part for pair in pairs for part in pair for char in "\r\n\0"):
+        raise InvalidRequest("the request cannot be sent: a header has a line break or a null character")
     return [*((name, value) for name, value in pairs if name.lower() != "accept-encoding"), _ACCEPT_ENCODING]
 
 

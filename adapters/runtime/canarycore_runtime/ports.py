@@ -107,13 +107,21 @@ class Router(Protocol):
 
 
 class MetricSource(Protocol):
-    """Answers metric questions."""
+    """Answers metric questions.
+
+    The provider may be hostile: bound the size of its answer after decompression, and the time for all of it; follow no
+    redirect to another origin; send each credential to its own server only. `canarycore_runtime.http.exchange` does so.
+    """
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
-        """The value over the check's window. Never raises for what the provider says: that is `MetricAnswer.error`."""
+        """Return the value over the check's window.
+
+        Never raise for what the provider says, whatever it says: that is `MetricAnswer.error`. Only a number is a
+        value: JSON's `true` is none. An error repeats at most a short excerpt of the provider's answer.
+        """
 
     async def online(self, rollout: Rollout) -> str:
-        """Empty when the source can be reached, else why not."""
+        """Return nothing when the source can be reached, else why not. Never raise for what the provider says."""
 
 
 @runtime_checkable

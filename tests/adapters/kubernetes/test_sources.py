@@ -365,6 +365,20 @@ class Bench:
 
     def __init__(self, world, server, stack, templated):
         self.world, self.server, self.stack, self.templated = world, server, stack, templated
+        self.ordinary = {}
+
+    def body(self, number):
+        return vector("$").replace('"$"', f'"{number}"' if number == "99.5" else number)
+
+    async def at(self, address):
+        self.world.objects.put(
+            template(type="prometheus", address=address, secretRef={"name": "key"}), secret("key", token=self.secret)
+        )
+        adapter = partial(PrometheusSource, timeout=2.0)
+        sources = self.world.sources(metrics_server=address, adapter=lambda name: adapter)
+        return await self.stack.enter_async_context(
+            Asked(self.world, sources, METRICS[CUSTOM if self.templated else 0])
+        )
 
     async def answering(self, reply):
         numbers = {Reply.GOOD: "99.5", Reply.BAD: "42", Reply.NAN: "NaN", Reply.INFINITE: "+Inf"}

@@ -3,7 +3,6 @@
 import json
 import subprocess
 from contextlib import AsyncExitStack
-from functools import partial
 
 import pytest
 
@@ -23,24 +22,18 @@ QUERIES = [{"Id": "e1", "Expression": "m1 / m2", "Label": "ErrorRate"}]
 # Amazon CloudWatch --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def amazon(monkeypatch, tmp_path):
-    """Credentials in the environment, and none elsewhere."""
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+OWN = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": SECRET}
 
 
-def cloudwatch(address="", region="eu-west-1", **options):
-    return CloudWatchSource(address, region=region, clock=lambda: NOW, **options)
+def cloudwatch(address="", region="eu-west-1", secret=OWN, **options):
+    return CloudWatchSource(address, region=region, secret=secret, clock=lambda: NOW, **options)
 
 
 def data(*values):
     return json.dumps({"MetricDataResults": [{"Id": "e1", "Values": list(values)}]})
 
 
-async def test_cloudwatch_is_asked_for_metric_data_over_ten_windows(server, amazon):
+async def test_cloudwatch_is_asked_for_metric_data_over_ten_windows(server):
     server.answer = (200, data(99.5, 7))
     async with cloudwatch(server.address) as source:
         answer = await source.value(json.dumps(QUERIES), 60.0)
@@ -59,14 +52,14 @@ async def test_cloudwatch_is_asked_for_metric_data_over_ten_windows(server, amaz
 
 
 @pytest.mark.parametrize("body", ['{"MetricDataResults": []}', data()])
-async def test_cloudwatch_without_values_has_no_data(server, amazon, body):
+async def test_cloudwatch_without_values_has_no_data(server, body):
     server.answer = (200, body)
     async with cloudwatch(server.address) as source:
         answer = await source.value("[]")
     assert (answer.value, answer.error) == (None, "")
 
 
-async def test_a_cloudwatch_query_is_json(server, amazon):
+async def test_a_cloudwatch_query_is_json(server):
     async with cloudwatch(server.address) as source:
         answer = await source.value("SELECT 1")
     assert answer.error.startswith("error unmarshaling query: ")
@@ -83,9 +76,7 @@ async def test_a_cloudwatch_query_is_json(server, amazon):
         ("UnrecognizedClientException", False),
     ],
 )
-async def test_cloudwatch_is_there_when_it_finds_an_empty_request_invalid_and_nothing_else(
-    server, amazon, kind, online
-):
+async def test_cloudwatch_is_there_when_it_finds_an_empty_request_invalid_and_nothing_else(server, kind, online):
     server.answer = (400, json.dumps({"__type": kind}))
     async with cloudwatch(server.address) as source:
         told = await source.online(None)
@@ -93,12 +84,20 @@ async def test_cloudwatch_is_there_when_it_finds_an_empty_request_invalid_and_no
     assert online or kind in told
 
 
-async def test_without_credentials_cloudwatch_cannot_be_asked(server, monkeypatch, amazon):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
+async def test_without_credentials_cloudwatch_cannot_be_asked(monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    async with cloudwatch(server.address) as source:
+    async with cloudwatch(secret={}) as source:
         assert (await source.value("[]")).error == "error creating aws session: there are no credentials"
+
+
+@pytest.mark.parametrize("region", ["evil.example/", "a.evil.example#", "EU-WEST-1", "-a", "a" * 64, "a b", "x@evil"])
+def test_a_region_is_no_part_of_another_host(region):
+    with pytest.raises(ValueError, match="region is not valid"):
+        cloudwatch(region=region)
 
 
 @pytest.mark.parametrize(
@@ -195,12 +194,58 @@ async def test_a_token_that_is_refused_is_an_error(server, google):
         ({}, "stackdriver credentials does not contain project"),
         ({"project": "shop", "serviceAccountKey": "hush"}, "stackdriver serviceAccountKey is not valid"),
         ({"project": "shop", "serviceAccountKey": '{"private_key": "hush"}'}, "serviceAccountKey is not valid"),
+        ({"project": "shop", "serviceAccountKey": "[" * 10_000}, "serviceAccountKey is not valid"),
+        ({"project": "shop", "serviceAccountKey": "[]"}, "serviceAccountKey is not valid"),
+        ({"project": "../hush"}, "stackdriver project is not valid"),
     ],
 )
 def test_a_google_secret_that_cannot_be_used_is_refused(secret, complaint):
     with pytest.raises(ValueError, match=complaint) as refused:
         stackdriver("", secret)
     assert "hush" not in str(refused.value)
+
+
+KEY = {
+    "type": "service_account",
+    "client_email": "a@b",
+    "private_key": "k",
+    "token_uri": "https://oauth2.googleapis.com",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "external_account", "credential_source": {"file": "/var/run/secrets/token"}},
+        {"type": "impersonated_service_account"},
+        {"type": "authorized_user"},
+        {"token_uri": "https://evil.example/token"},
+        {"token_uri": "http://oauth2.googleapis.com/token"},
+        {"token_uri": "http://169.254.169.254/token"},
+        {"token_uri": 1},
+        {"private_key": "k" * 5000},
+        {"private_key": None},
+    ],
+)
+def test_a_key_of_another_kind_or_for_another_token_service_is_refused(change, private_key):
+    key = {**KEY, "private_key": private_key, **change}
+    with pytest.raises(ValueError, match="stackdriver serviceAccountKey is not valid"):
+        stackdriver("http://provider:9090", {"project": "shop", "serviceAccountKey": json.dumps(key)})
+
+
+def test_a_key_for_google_s_token_service_is_taken(private_key):
+    key = {**KEY, "private_key": private_key, "token_uri": "https://oauth2.googleapis.com/token"}
+    stackdriver("", {"project": "shop", "serviceAccountKey": json.dumps(key)})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["[]", '{"access_token": 1}', '{"access_token": "a\\r\\nb"}', '{"access_token": "a", "expires_in": true}', ""],
+)
+async def test_a_token_that_is_none_is_an_error(server, google, answer):
+    server.answer = (200, answer)
+    async with stackdriver(server.address, google) as source:
+        assert (await source.value("fetch gce_instance")).error
 
 
 # the port's contract ------------------------------------------------------------------------------------------------
@@ -214,7 +259,11 @@ class Bench:
 
     def __init__(self, server, stack, made, body):
         self.server, self.stack, self.made, self.body = server, stack, made, body
+        self.ordinary = {"/token": json.dumps({"access_token": SECRET})}
         self.tokens = server.answer if callable(server.answer) else lambda request: (200, "")
+
+    async def at(self, address):
+        return await self.stack.enter_async_context(Asked(self.made(address, timeout=2.0), "[]"))
 
     async def answering(self, reply):
         failures = {Reply.SERVER_ERROR: (500, f"boom {SECRET}"), Reply.BAD_JSON: (200, "no json")}
@@ -229,7 +278,7 @@ class Bench:
 
 class TestCloudWatchKeepsThePortsContract(MetricSourceContract):
     @pytest.fixture
-    async def bench(self, server, amazon):
+    async def bench(self, server):
         async with AsyncExitStack() as stack:
             body = '{{"MetricDataResults": [{{"Values": [{}]}}]}}'.format
             yield Bench(server, stack, cloudwatch, body)
@@ -242,5 +291,9 @@ class TestStackdriverKeepsThePortsContract(MetricSourceContract):
             value = f'{{"doubleValue": {number}}}' if number else ""
             return f'{{"timeSeriesData": [{{"pointData": [{{"values": [{value}]}}]}}]}}'
 
+        def made(address, **options):
+            key = json.loads(google["serviceAccountKey"]) | {"token_uri": f"{address}/token"}
+            return stackdriver(address, google | {"serviceAccountKey": json.dumps(key)}, **options)
+
         async with AsyncExitStack() as stack:
-            yield Bench(server, stack, partial(stackdriver, secret=google), body)
+            yield Bench(server, stack, made, body)

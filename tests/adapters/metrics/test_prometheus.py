@@ -86,7 +86,9 @@ async def test_a_server_that_hangs_is_an_error(server):
 
 async def test_a_server_that_is_not_there_is_an_error():
     async with PrometheusSource("http://127.0.0.1:9") as source:
-        assert (await source.query(ROLLOUT, question())).error.startswith("request failed: Cannot connect")
+        assert (await source.query(ROLLOUT, question())).error.startswith(
+            "request failed: cannot connect to 127.0.0.1:9"
+        )
 
 
 async def test_the_query_is_rendered_before_it_is_put(server, source):
@@ -183,6 +185,7 @@ class Bench:
     def __init__(self, server, stack):
         self.server = server
         self.stack = stack
+        self.ordinary = {}
 
     async def answering(self, reply):
         replies = REPLIES.get(reply, (200, vector("1")))
@@ -194,6 +197,15 @@ class Bench:
         timeout = 0.2 if reply is Reply.HANG else 20.0
         source = PrometheusSource(address, secret={"token": self.secret}, timeout=timeout, built_in=built_in)
         return await self.stack.enter_async_context(source)
+
+    async def at(self, address):
+        source = PrometheusSource(
+            address, secret={"token": self.secret}, timeout=2.0, built_in={CheckKind.SUCCESS_RATE: "up"}
+        )
+        return await self.stack.enter_async_context(source)
+
+    def body(self, number):
+        return vector("$").replace('"$"', f'"{number}"' if number == "99.5" else number)
 
 
 REPLIES = {

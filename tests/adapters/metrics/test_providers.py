@@ -272,6 +272,7 @@ class Bench:
 
     def __init__(self, server, stack, provider):
         self.server, self.stack, self.provider, self.cannot = server, stack, provider, provider.cannot
+        self.ordinary = {}
 
     async def answering(self, reply):
         failures = {Reply.SERVER_ERROR: (500, f"boom {SECRET}"), Reply.BAD_JSON: (200, f"no json {SECRET}")}
@@ -281,6 +282,13 @@ class Bench:
         address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
         source = self.provider.at(address, timeout=0.2 if reply is Reply.HANG else 20.0)
         return await self.stack.enter_async_context(Asked(source, self.provider.query))
+
+    def body(self, number):
+        quoted = f'"{number}"' if number == "99.5" else number  # where the format has texts
+        return self.provider.answer.replace('"$"', quoted).replace("$", number)
+
+    async def at(self, address):
+        return await self.stack.enter_async_context(Asked(self.provider.at(address, timeout=2.0), self.provider.query))
 
 
 class Asked:
@@ -385,6 +393,7 @@ def test_what_is_no_quantity_is_refused(text):
 
 async def test_the_pod_s_own_token_is_read_each_time(server, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "ACCOUNT", tmp_path)
+    monkeypatch.setattr(ExternalMetricsSource, "is_at_home", True)
     server.answer = (200, '{"items": []}')
     async with ExternalMetricsSource(server.address) as source:
         for token in ("", "first\n", "second\n"):

@@ -1,6 +1,7 @@
 """A contract suite that no adapter can fail would prove nothing: each flaw here makes the named test fail."""
 
 import asyncio
+import json
 import logging
 from contextlib import asynccontextmanager
 from functools import partial
@@ -111,6 +112,50 @@ class Raises(SimulatedMetrics):
         if answer.error:
             raise WorldError(answer.error)
         return answer
+
+
+class AsksCarelessly:
+    """Asks over HTTP as one does without a thought for the server, with a short time-out."""
+
+    def __init__(self, address):
+        self.address = address
+
+    async def query(self, rollout, question):
+        try:
+            timeout = aiohttp.ClientTimeout(total=2.0)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self.address) as response:
+                return MetricAnswer(value=float(json.loads(await response.text())["value"]))
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return MetricAnswer(error=str(error) or "failed")
+
+    async def online(self, rollout):
+        return ""
+
+
+class CarelessBench(MetricBench):
+    def __init__(self):
+        super().__init__()
+        self.ordinary = {}
+
+    async def at(self, address):
+        return AsksCarelessly(address)
+
+    def body(self, number):
+        return f'{{"value": {number}}}'
+
+
+@pytest.mark.parametrize(
+    ("test", "given"),
+    [
+        ("test_a_hostile_reply_ends_as_an_error_of_one_short_line", {"reply": HostileReply.DEEP_JSON}),
+        ("test_no_reply_fills_the_memory", {"reply": HostileReply.GZIP_BOMB}),
+        ("test_no_redirect_leads_to_another_origin", {"reply": HostileReply.FOREIGN_REDIRECT}),
+        ("test_something_else_than_a_number_is_never_a_value", {"number": "true"}),
+    ],
+)
+async def test_the_suite_catches_a_careless_client(test, given):
+    with pytest.raises((AssertionError, RecursionError, LookupError)):
+        await getattr(MetricSourceContract(), test)(CarelessBench(), **given)
 
 
 class NeverRetries(SimulatedHooks):

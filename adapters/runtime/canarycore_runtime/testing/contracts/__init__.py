@@ -18,7 +18,7 @@ for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "f
 from canarycore_runtime.testing.contracts.faithful import FaithfulContract, RealWorld, Served  # noqa: E402 - after the rewrite
 from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402
 from canarycore_runtime.testing.contracts.hostile import HostileReply, HostileServer, hostile_server  # noqa: E402
-from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply  # noqa: E402
+from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply, WebMetricBench  # noqa: E402
 from canarycore_runtime.testing.contracts.notifiers import NotifierBench, NotifierContract  # noqa: E402
 from canarycore_runtime.testing.contracts.router import RouterBench, RouterContract  # noqa: E402
 from canarycore_runtime.testing.contracts.store import StatusStoreContract, StoreBench  # noqa: E402
@@ -42,6 +42,7 @@ __all__ = [
     "Served",
     "StatusStoreContract",
     "StoreBench",
+    "WebMetricBench",
     "WorkloadBench",
     "WorkloadContract",
     "hostile_server",

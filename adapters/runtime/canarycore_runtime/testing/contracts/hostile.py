@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 MEMORY = 16 * 1024 * 1024
 """Bytes that an adapter may take for one answer, whatever it says; a bomb wants far more."""
@@ -99,15 +99,23 @@ class HostileServer:
 
 
 @asynccontextmanager
-async def hostile_server(reply: HostileReply) -> AsyncIterator[HostileServer]:
-    """Answer every request so."""
+async def hostile_server(
+    reply: HostileReply | str, ordinary: Mapping[str, str] | None = None
+) -> AsyncIterator[HostileServer]:
+    """Answer every request so; a text is the body of an answer in JSON.
+
+    `ordinary`: bodies of paths that are answered as usual, such as that of a token service.
+    """
     state = HostileServer()
+    bodies = ordinary or {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
             state.requests += 1
-            async for part in _REPLIES[reply](other):
+            body = bodies.get(head.decode("latin-1").split(" ")[1], reply)
+            write = _REPLIES[body] if isinstance(body, HostileReply) else _whole(body.encode(), _JSON)
+            async for part in write(other):
                 writer.write(part)
                 await writer.drain()
         with suppress(ConnectionError):

@@ -1,18 +1,38 @@
-"""What a MetricSource promises: no data is never a value, a failure is an error that says so, and neither is raised."""
+"""What a MetricSource promises: no data is never a value, a failure is an error that says so, and neither is raised.
+
+A provider may be hostile, or broken: an answer may be deep, compressed, endless or slow, it may redirect elsewhere, and
+something else than a number may stand in it. Each of these ends as an answer too, soon and within a bounded memory, and
+no credential reaches another origin.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from canarycore import MetricQuestion, Rollout, Verdict, judge
+from canarycore.errors import CanaryError
 from canarycore_runtime.testing.contracts._samples import rollout, success_rate
+from canarycore_runtime.testing.contracts.hostile import (
+    BOMBS,
+    PATIENCE,
+    REDIRECTS,
+    UNUSABLE_ADDRESSES,
+    HostileReply,
+    bounded_memory,
+    hostile_server,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from canarycore import MetricAnswer
     from canarycore_runtime.ports import MetricSource
+    from canarycore_runtime.testing.contracts.hostile import HostileServer
 
 
 class Reply(Enum):
@@ -44,6 +64,13 @@ VERDICTS = {
 }
 
 
+NO_NUMBERS = ("true", "false", "[1]", '{"value": 1}', "1" * 5000)
+"""JSON that is no number. Each must come to an error, or to no data."""
+
+LONGEST_ERROR = 1500
+"""Characters of an error: what a server says is no story to tell."""
+
+
 class MetricBench(Protocol):
     """A provider. `secret`: what the adapter authenticates itself with ("" where there is nothing).
 
@@ -55,6 +82,19 @@ class MetricBench(Protocol):
 
     async def answering(self, reply: Reply) -> MetricSource:
         """An adapter, with a short time-out of its own, on a provider that answers every query so."""
+
+
+class WebMetricBench(MetricBench, Protocol):
+    """A provider that is asked over HTTP; a bench without `at` skips the tests of hostile servers."""
+
+    ordinary: dict[str, str]
+    """Bodies of paths that a hostile server answers as usual, such as those of a token service."""
+
+    async def at(self, address: str) -> MetricSource:
+        """Return an adapter, with a short time-out of its own, on a provider at `address`."""
+
+    def body(self, number: str) -> str:
+        """Return the provider's answer with this JSON in the place of the number."""
 
 
 @pytest.mark.asyncio
@@ -99,6 +139,73 @@ class MetricSourceContract:
             source = await bench.answering(reply)
             online = await source.online(rollout())
         assert bench.secret not in f"{answer} {online} {source!r} {caplog.text}"
+
+    @pytest.mark.parametrize("reply", HostileReply)
+    async def test_a_hostile_reply_ends_as_an_error_of_one_short_line(
+        self, bench: MetricBench, reply: HostileReply
+    ) -> None:
+        async with _attacked(bench, reply) as (source, _), asyncio.timeout(PATIENCE):
+            answer = await source.query(rollout(), _QUESTION)
+        assert judge(success_rate(), answer).verdict in {Verdict.ERROR, Verdict.NO_DATA}
+        assert len(answer.error) <= LONGEST_ERROR
+        assert answer.error.isprintable()
+
+    @pytest.mark.parametrize("reply", HostileReply)
+    async def test_a_hostile_server_may_be_online_and_raises_nothing(
+        self, bench: MetricBench, reply: HostileReply
+    ) -> None:
+        async with _attacked(bench, reply) as (source, _), asyncio.timeout(PATIENCE):
+            text = await source.online(rollout())
+        assert len(text) <= LONGEST_ERROR
+        assert text.isprintable()
+
+    @pytest.mark.parametrize("reply", BOMBS)
+    async def test_no_reply_fills_the_memory(self, bench: MetricBench, reply: HostileReply) -> None:
+        async with _attacked(bench, reply) as (source, _):
+            with bounded_memory():
+                await source.query(rollout(), _QUESTION)
+
+    @pytest.mark.parametrize("reply", REDIRECTS)
+    async def test_no_redirect_leads_to_another_origin(self, bench: MetricBench, reply: HostileReply) -> None:
+        async with _attacked(bench, reply) as (source, server):
+            await source.query(rollout(), _QUESTION)
+            await source.online(rollout())
+        assert server.elsewhere == 0
+
+    @pytest.mark.parametrize("number", NO_NUMBERS)
+    async def test_something_else_than_a_number_is_never_a_value(self, bench: MetricBench, number: str) -> None:
+        async with _attacked(bench, _web(bench).body(number)) as (source, _):
+            answer = await source.query(rollout(), _QUESTION)
+        assert judge(success_rate(), answer).verdict in {Verdict.ERROR, Verdict.NO_DATA}
+
+    @pytest.mark.parametrize("address", [url for url in UNUSABLE_ADDRESSES if url])
+    async def test_an_address_where_nobody_can_be_asked_is_refused_or_an_error(
+        self, bench: MetricBench, address: str
+    ) -> None:
+        web = _web(bench)
+        try:
+            source = await web.at(address)
+        except (ValueError, CanaryError):
+            return
+        assert (await source.query(rollout(), _QUESTION)).error
+
+
+_QUESTION = MetricQuestion("key", success_rate(), "two")
+
+
+@asynccontextmanager
+async def _attacked(bench: MetricBench, reply: HostileReply | str) -> AsyncIterator[tuple[MetricSource, HostileServer]]:
+    """An adapter on a server that answers so, and the server."""
+    web = _web(bench)
+    async with hostile_server(reply, web.ordinary) as server:
+        yield await web.at(server.url.rstrip("/")), server
+
+
+def _web(bench: MetricBench) -> WebMetricBench:
+    if getattr(bench, "at", None) is None:
+        pytest.skip("this kind of provider is not asked over HTTP")
+    web: WebMetricBench = bench  # type: ignore[assignment]  # as it has `at`
+    return web
 
 
 async def _ask(bench: MetricBench, reply: Reply) -> MetricAnswer:

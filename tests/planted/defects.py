@@ -511,8 +511,8 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "a receiver that never answers is told for ever",
         "deliveries.py",
-        "            if so_far.times <= TRIES:\n                so_far.why = await tell(receiver)\n",
-        "            so_far.why = await tell(receiver)\n",
+        "                if so_far.times <= TRIES:\n                    so_far.why = await tell(receiver)\n",
+        "                so_far.why = await tell(receiver)\n",
         "test_deliveries.py::test_who_never_answers_is_given_up_too",
     ),
     _runtime(

@@ -36,7 +36,8 @@ AGAIN = 600.0
 """Seconds after which a warning is repeated for as long as it holds: Events are kept for an hour or so."""
 
 REMEMBERED = 10_000
-"""Texts that a notifier remembers having told; one that it forgot is a new Event when it is told again."""
+"""Texts of one namespace that a notifier remembers having told; one that it forgot is a new Event when it is told
+again."""
 
 
 def _message(text: str) -> str:
@@ -75,20 +76,21 @@ class Events:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._told: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
+        self._told: dict[str, OrderedDict[tuple[str, str, str], _Series]] = {}
 
     async def tell(self, told: Told) -> None:
         """Write it down, once; raises WorldError when the server did not take it."""
         place = (told.uid, told.type, told.text)
-        series = self._told.get(place)
+        known = self._told.setdefault(told.namespace, OrderedDict())
+        series = known.get(place)
         if series is None:
             series = await self._begin(told)
         elif told.key != series.last:
             series = await self._repeat(told, series)
-        self._told[place] = series
-        self._told.move_to_end(place)
-        if len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+        known[place] = series
+        known.move_to_end(place)
+        if len(known) > REMEMBERED:
+            known.popitem(last=False)
 
     async def warn(self, namespace: str, name: str, uid: str, text: str) -> None:
         """Tell what is wrong with a Canary: now, and every now and then while it is told here."""

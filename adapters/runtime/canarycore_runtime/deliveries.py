@@ -24,6 +24,9 @@ R = TypeVar("R")
 TRIES = 30
 """Times that a receiver is tried: with the runner's pauses in between, some ten minutes."""
 
+AT_ONCE = 8
+"""Receivers of one notice that are told at once: one that names a hundred takes a hundred connections in no moment."""
+
 REMEMBERED = 1000
 """Notices of one namespace of which is known who has heard them, until all have."""
 
@@ -63,11 +66,13 @@ class Deliveries:
         """
         tried = self._remembered(namespace, key)
         waiting = [(one, tried.setdefault(place, _Tried())) for place, one in enumerate(receivers)]
+        slots = asyncio.Semaphore(AT_ONCE)
 
         async def told(receiver: R, so_far: _Tried) -> str:
-            so_far.times += 1
-            if so_far.times <= TRIES:
-                so_far.why = await tell(receiver)
+            async with slots:
+                so_far.times += 1
+                if so_far.times <= TRIES:
+                    so_far.why = await tell(receiver)
             so_far.done = not so_far.why or so_far.times >= TRIES
             if so_far.why and so_far.done:
                 give_up(receiver, so_far.why)

@@ -138,7 +138,7 @@ class Addressed(Protocol):
 HOOK_TIMEOUT = 3600.0
 """Seconds that one attempt of a hook has at most, whatever the hook says."""
 
-HOOK_RETRIES = 10
+HOOK_RETRIES = 100
 """Further attempts that a hook has at most, whatever the hook says."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore.errors import WorldError
 from canarycore_runtime import deliveries
-from canarycore_runtime.deliveries import TRIES, Deliveries
+from canarycore_runtime.deliveries import AT_ONCE, TRIES, Deliveries
 
 
 class Room:
@@ -78,3 +78,21 @@ async def test_what_is_not_taken_in_one_namespace_is_forgotten_in_no_other(monke
     with pytest.raises(WorldError):
         await room.tell("one", "two", namespace="good")
     assert room.told.count("two") == 1
+
+
+async def test_of_a_hundred_receivers_a_few_are_told_at_once():
+    room = Room(**{f"r{number}": "hang" for number in range(100)})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await room.tell(*room.answers)
+    assert len(room.told) == AT_ONCE
+
+
+async def test_receivers_that_never_answer_make_way_for_the_next_once_they_are_given_up():
+    room = Room(**{f"r{number}": "hang" for number in range(AT_ONCE)}, last="")
+    for _ in range(TRIES):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await room.tell(*room.answers)
+    await room.tell(*room.answers)
+    assert "last" in room.told

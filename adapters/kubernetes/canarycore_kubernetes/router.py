@@ -29,7 +29,7 @@ from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import merge_patch
 from canarycore_kubernetes.services import fitted, only_selector, services
 from canarycore_kubernetes.takeover import NOTE, Owner, given_back, original_spec, wanted
-from canarycore_runtime.mesh import Asked, Ref
+from canarycore_runtime.mesh import Asked, GuardedMesh, Ref
 from canarycore_runtime.registry import installed, load
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class MeshRouter:
     def mesh(self, provider: str) -> Mesh:
         """The mesh of that name. Raises UnknownProvider, which names those that are installed."""
         if provider not in self._meshes:
-            self._meshes[provider] = load("meshes", _known(provider))()
+            self._meshes[provider] = GuardedMesh(load("meshes", _known(provider))())
         return self._meshes[provider]
 
     def words(self, rollout: Rollout) -> Mapping[str, str]:

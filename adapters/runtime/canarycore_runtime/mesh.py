@@ -15,15 +15,18 @@ Objects that somebody else made are taken over where they stand: the writer note
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
 from canarycore import CheckKind
-from canarycore.errors import Refused
+from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.manifest import dump
+from canarycore.text import escape_controls
 
 if TYPE_CHECKING:
     from canarycore import Rollout, Routes
@@ -198,3 +201,53 @@ class Mesh(Protocol):
         """What its queries' names stand for."""
         del found
         return asked.words
+
+
+class GuardedMesh(Mesh):
+    """A mesh whose faults end as errors that name the objects: a last resort, as a mesh may be anybody's code."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self.queries = mesh.queries
+        self.milliseconds = mesh.milliseconds
+        self.before_pods = mesh.before_pods
+        self.statuses = mesh.statuses
+
+    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+        with _naming(asked, ()):
+            return self._mesh.looks_at(asked)
+
+    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+        with _naming(asked, found):
+            return self._mesh.render(asked, routes, found)
+
+    def routes(self, asked: Asked, found: Found) -> Routes | None:
+        with _naming(asked, found):
+            return self._mesh.routes(asked, found)
+
+    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+        with _naming(asked, found):
+            return self._mesh.words(asked, found)
+
+
+@contextmanager
+def _naming(asked: Asked, found: Iterable[Ref]) -> Iterator[None]:
+    """Raise WorldError for an exception that no mesh may raise."""
+    try:
+        yield
+    except CanaryError:
+        raise
+    except Exception as error:
+        names = ", ".join(f"{ref.kind.kind} {ref.name}.{ref.namespace}" for ref in found) or "its manifest"
+        _log.error("the mesh %s failed", asked.rollout.provider, exc_info=error)
+        raise WorldError(
+            f"canary {asked.rollout.full_name}: found what the mesh {asked.rollout.provider} cannot read in {names} "
+            f"({escape_controls(f'{type(error).__name__}: {error}', _LONGEST_REASON)}), expected objects of the form "
+            "that the mesh's API has. Correct them, or report this as a fault of the mesh's adapter."
+        ) from error
+
+
+_LONGEST_REASON = 200
+"""Characters that an error repeats of an exception."""
+
+_log = logging.getLogger("canarycore.mesh")

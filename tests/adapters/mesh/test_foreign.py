@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from canarycore import Routes
-from canarycore.errors import Refused
+from canarycore.errors import Refused, WorldError
 from canarycore.manifest import parse, resolve
-from canarycore_runtime.mesh import Asked
+from canarycore_runtime.mesh import Asked, GuardedMesh, Mesh
 from tests.adapters.mesh import meshes
 
 WRONG = (None, True, -1, 1.5, 101, "text", "9" * 5000, [], {}, [None], [[]], {"": None}, ["a"], [{}], [{"name": []}])
@@ -72,6 +72,27 @@ def rendered(mesh, asked: Asked, found):
         return isinstance(mesh.render(asked, Routes(weight=30), found), tuple)
     except Refused as refused:
         return "podinfo" in str(refused)
+
+
+class Faulty(Mesh):
+    queries = {}  # noqa: RUF012 - nobody changes it
+
+    def looks_at(self, asked):
+        return meshes.mesh_of("istio").looks_at(asked)
+
+    def routes(self, asked, found):
+        raise KeyError("spec\x1b[2J")
+
+    render = words = routes
+
+
+@pytest.mark.parametrize("method", ["routes", "words"])
+def test_a_fault_of_a_mesh_names_the_objects_and_is_trouble_of_one_rollout(method):
+    asked = meshes.asked("istio")
+    found = {meshes.mesh_of("istio").looks_at(asked)[-1]: {}}
+    with pytest.raises(WorldError, match=r"VirtualService podinfo\.test") as told:
+        getattr(GuardedMesh(Faulty()), method)(asked, found)
+    assert "\x1b" not in str(told.value)
 
 
 NEEDS_A_PORT = ("appmesh", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gloo", "kuma", "traefik")

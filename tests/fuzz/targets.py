@@ -23,6 +23,7 @@ from canarycore import Routes
 from canarycore.codec import from_data, from_json, to_data
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import Canary, MetricTemplate, check_files, dump, parse, resolve
+from canarycore_kubernetes.budget import Unreadable, demand_small
 from canarycore_kubernetes.canaries import Canaries
 from canarycore_kubernetes.configs import CONFIGS, config_facts
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
@@ -207,15 +208,13 @@ def _projections() -> Iterator[Target]:
     }
     for kind, project in views.items():
         given = partial(_one, kind)
-        yield Target(
-            name=f"cache {kind}", samples=given, call=partial(_projected, kind, project), within="spec", weight=2
-        )
-    yield Target(
-        name="cache Canary",
-        samples=partial(_one, "Canary"),
-        call=partial(_projected, "Canary", _canary_projection()),
-        weight=4,
-    )
+        call = partial(_projected, kind, project)
+        yield Target(name=f"cache {kind}", samples=given, call=call, allowed=_UNREADABLE, within="spec", weight=2)
+    held = partial(_projected, "Canary", _canary_projection())
+    yield Target(name="cache Canary", samples=partial(_one, "Canary"), call=held, allowed=_UNREADABLE, weight=4)
+
+
+_UNREADABLE = (ManifestError, Unreadable)
 
 
 def _one(kind: str) -> tuple[Any, ...]:
@@ -245,10 +244,8 @@ class _Cluster:
 
 @cache
 def _canary_projection() -> Callable[[Any, Any], Any]:
-    """What is held of a Canary, without a cluster."""
-    cluster = _Cluster()
-    Canaries(cluster)  # type: ignore[arg-type]
-    project: Callable[[Any, Any], Any] = cluster.view.project
+    """What is held of a Canary that can be used, without a cluster; the cache's own net is not below it."""
+    project: Callable[[Any, Any], Any] = Canaries(_Cluster())._usable  # type: ignore[arg-type]
     return project
 
 
@@ -258,7 +255,7 @@ def is_object(body: Any) -> bool:
     if not isinstance(metadata, dict) or body.get("kind") not in _KINDS or not isinstance(body.get("apiVersion"), str):
         return False
     texts = all(isinstance(metadata.get(name), str) for name in ("name", "uid", "resourceVersion"))
-    return texts and metadata["resourceVersion"].isdecimal() and isinstance(metadata.get("namespace", ""), str)
+    return texts and metadata["resourceVersion"].isdecimal() and isinstance(metadata.get("namespace"), str)
 
 
 _KINDS = tuple(body["kind"] for body in samples.OBJECTS.values())
@@ -269,18 +266,15 @@ _KINDS = tuple(body["kind"] for body in samples.OBJECTS.values())
 
 def _copies() -> Iterator[Target]:
     """Objects of the owner's that are copied, or written over."""
-    yield Target(name="copy HorizontalPodAutoscaler", samples=partial(_one, "HorizontalPodAutoscaler"),
-                 call=_copied_scaler, allowed=(Refused,), within="spec")  # fmt: skip
-    yield Target(name="copy ScaledObject", samples=partial(_one, "ScaledObject"),
-                 call=_copied_scaler, allowed=(Refused,), within="spec")  # fmt: skip
-    yield Target(name="copy Service", samples=partial(_one, "Service"),
-                 call=_copied_service, allowed=(Refused,), within="spec")  # fmt: skip
-    yield Target(name="copy ConfigMap", samples=partial(_one, "ConfigMap"), call=_copied_config, allowed=(Refused,))
+    for kind, copied in _COPIES.items():
+        given, allowed = partial(_one, kind), (Refused, Unreadable)
+        yield Target(name=f"copy {kind}", samples=given, call=copied, allowed=allowed, within="spec")
 
 
 def _copied_scaler(body: Any) -> object:
     if not is_object(body) or body["kind"] not in SCALERS:
         return None
+    demand_small(body)  # as its projection does
     policy = json.loads(json.dumps(samples.POLICY))
     policy["spec"]["autoscalerRef"] |= {"kind": body["kind"], "apiVersion": "x/v1"}
     return primary_scaler(body, samples.canary_of(policy), {"kind": "Canary", "name": "podinfo"})
@@ -289,6 +283,7 @@ def _copied_scaler(body: Any) -> object:
 def _copied_service(body: Any) -> object:
     if not is_object(body):
         return None
+    demand_small(body)  # as its projection does
     asked = meshes.asked("kubernetes")
     canary, _, _ = services(asked, ())
     return fitted(canary, body, asked), service_copy(body, "copy", {"kind": "Canary", "name": "podinfo"})
@@ -299,8 +294,17 @@ def _copied_config(body: Any) -> object:
 
     if not is_object(body):
         return None
+    demand_small(body)  # as its projection does
     config_facts(body)
     return primary_config(body, {"kind": "Canary", "name": "podinfo"}, ())
+
+
+_COPIES = {
+    "HorizontalPodAutoscaler": _copied_scaler,
+    "ScaledObject": _copied_scaler,
+    "Service": _copied_service,
+    "ConfigMap": _copied_config,
+}
 
 
 # ----------------------------------------------------------------------------------------------------------- meshes

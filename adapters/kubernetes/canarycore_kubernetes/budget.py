@@ -97,6 +97,12 @@ def demand_small(value: object, *, values: int = MOST_VALUES, characters: int = 
             raise Unreadable(f"has more than {characters:,} characters: make it smaller")
 
 
+def demand_flat(value: object) -> None:
+    """Raise Unreadable where a value has more levels: what copies or compares it calls itself for each."""
+    for _ in _levels(value):
+        pass
+
+
 def _levels(value: object) -> Iterator[list[Any]]:
     """The values of each level, names of entries included. Raises Unreadable where there are too many levels."""
     level: list[Any] = [value]
@@ -137,8 +143,7 @@ def _decode_slowly(text: bytes) -> Any:
     data = json.loads(b"".join(_flattened(text)), parse_int=_integer)
     for body in _objects(data):
         try:
-            for _ in _levels(body):
-                pass
+            demand_flat(body)
         except Unreadable as error:
             mark_unreadable(body, str(error))
     return data

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from canarycore_kubernetes.budget import LARGEST, Unreadable
+from canarycore_kubernetes.budget import DEEPEST, LARGEST, Unreadable, demand_flat
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.client import MANAGER
+from canarycore_runtime.foreign import get_items, get_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -68,11 +69,12 @@ def pack(managers: Collection[str], status: bool, body: Json, before: Packed | N
     left_out = ("managedFields", "resourceVersion")
     metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
     kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
-    entries = body["metadata"].get("managedFields") or ()
     text = json.dumps(kept, separators=(",", ":"))
     if len(text) > LARGEST:
         raise Unreadable(f"has more than {LARGEST:,} characters: make it smaller")
-    found = Packed(text, _shared(frozenset(_owned(managers, entries))))
+    if text.count("{") + text.count("[") > DEEPEST:  # or nothing in it can be deeper
+        demand_flat(kept)
+    found = Packed(text, _shared(frozenset(_owned(managers, get_items(body, "metadata", "managedFields")))))
     return before if before is not None and before == found else found
 
 
@@ -86,7 +88,7 @@ def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:
     ours, others = set[Path](), set[Path]()
     for entry in entries:
         if not entry.get("subresource"):
-            text = json.dumps(entry.get("fieldsV1", {}), sort_keys=True)
+            text = json.dumps(get_mapping(entry, "fieldsV1"), sort_keys=True)
             fields = _fields(text) if len(text) <= LONGEST_REMEMBERED else _fields.__wrapped__(text)
             (ours if entry.get("manager") in managers else others).update(fields)
     return ours - others
@@ -109,4 +111,4 @@ def _leaves(fields: Json, at: Path) -> Iterator[Path]:
         yield at
         return
     for name in names:
-        yield from _leaves(fields[name], (*at, name.removeprefix("f:")))
+        yield from _leaves(get_mapping(fields, name), (*at, name.removeprefix("f:")))

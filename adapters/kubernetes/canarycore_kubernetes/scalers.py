@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import HPA, SCALED_OBJECT
 from canarycore_kubernetes.names import annotation, own, primary_of
@@ -45,10 +46,12 @@ class ScalerFacts:
 
 
 def _hpa_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
+    demand_small(body.get("spec"))
     return ScalerFacts(minimum=get_integer(body, "spec", "minReplicas") or 1)
 
 
 def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
+    demand_small(body.get("spec"))
     return ScalerFacts(
         minimum=get_integer(body, "spec", "minReplicaCount") or 1,
         paused=annotation(body, PAUSED) == "0",

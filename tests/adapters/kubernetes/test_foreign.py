@@ -1,10 +1,14 @@
 """What caches keep of objects that anybody may have written: one of unknown form is held, and hides no other."""
 
+from functools import partial
+
 import pytest
 
+from canarycore_kubernetes.budget import Unreadable
 from canarycore_kubernetes.configs import CONFIGS
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.knative_target import REVISIONS
+from canarycore_kubernetes.packed import pack
 from canarycore_kubernetes.scalers import SCALERS
 from canarycore_kubernetes.takeover import NOTE, original_spec
 from canarycore_kubernetes.targets import Reading, pod_views
@@ -40,6 +44,34 @@ def test_counts_that_are_none_are_no_ready_pods():
     body = OBJECTS["Deployment"] | {"status": {"availableReplicas": "2", "observedGeneration": 2, "conditions": [None]}}
     facts = VIEWS["Deployment"].project(body, None)
     assert (facts.ready, facts.unready_since) == (0, None)
+
+
+@pytest.mark.parametrize("kind", [*SCALERS, "Service"])
+def test_an_object_that_is_nested_too_deeply_is_refused_before_anything_copies_it(kind):
+    deep = 0
+    for _ in range(500):
+        deep = [deep]
+    project = VIEWS[kind].project if kind in VIEWS else partial(pack, ("canarycore",), False)
+    with pytest.raises(Unreadable, match="nested deeper than 100 levels"):
+        project(OBJECTS[kind] | {"spec": {"deep": deep} | dict.fromkeys(map(str, range(60)), {})}, None)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        5,
+        "text",
+        [None],
+        ["a"],
+        [{"fieldsV1": 5}],
+        [{"fieldsV1": {"f:spec": "a"}}],
+        [{"fieldsV1": {"f:spec": {"f:a": [1]}}}],
+    ],
+)
+def test_field_managers_of_unknown_form_manage_nothing_inside(entries):
+    metadata = OBJECTS["Service"]["metadata"] | {"managedFields": entries}
+    owned = pack(("canarycore",), False, OBJECTS["Service"] | {"metadata": metadata}).owned
+    assert isinstance(owned, frozenset)
 
 
 @pytest.mark.parametrize("key", [NOTE, LAST_APPLIED])

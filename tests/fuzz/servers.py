@@ -144,6 +144,7 @@ def _cases(*bodies: Any, query: str = "up") -> tuple[Json, ...]:
         {**plain[0], "status": 302, "headers": {**headers, "Location": "http://127.0.0.1:9/"}},
         {**plain[0], "coding": "gzip", "headers": {**headers, "Content-Encoding": "gzip"}},
         {**plain[0], "headers": {**headers, "Content-Encoding": "gzip"}},
+        {**plain[0], "coding": "bomb", "headers": {**headers, "Content-Encoding": "gzip"}},
     )
 
 
@@ -225,7 +226,7 @@ def _metrics(server: Server, runner: asyncio.Runner) -> Iterator[Target]:
             yield _target(f"metrics {name}", _ANSWERS[name], server, runner, call)
 
 
-async def _measured(factory: Callable[..., Any], name: str, server: Server, query: str) -> None:
+async def _measured(factory: Callable[..., Any], name: str, server: Server, query: str) -> MetricAnswer:
     check = Check(name="check", kind=CheckKind.QUERY, query=query, variables=_CHECK.variables)
     secret = _secrets(name, server.address)
     async with factory(server.address, secret=secret, region="eu-west-1") as source:
@@ -235,6 +236,7 @@ async def _measured(factory: Callable[..., Any], name: str, server: Server, quer
     assert isinstance(online, str), online
     assert len(answer.error) < _LONGEST, f"an error of {len(answer.error)} characters"
     assert len(online) < _LONGEST, f"an error of {len(online)} characters"
+    return answer
 
 
 _LONGEST = 10_000
@@ -253,12 +255,13 @@ def _hooks(server: Server, runner: asyncio.Runner) -> Iterator[Target]:
     yield _target("hook event", cases, server, runner, partial(_told_by_hook, server), (WorldError,))
 
 
-async def _called(server: Server, _: str) -> None:
+async def _called(server: Server, _: str) -> HookAnswer:
     hook = Hook(name="load", type=HookType.ROLLOUT, url=server.address, timeout=2.0, metadata=_HOOK.metadata)
     async with WebhookClient() as client:
         answer = await client.call(_ROLLOUT, HookQuestion("key", hook, Phase.PROGRESSING, "revision"))
     assert isinstance(answer, HookAnswer), answer
     assert len(answer.text) <= _LONGEST_WORDS, f"a text of {len(answer.text)} characters"
+    return answer
 
 
 async def _told_by_hook(server: Server, _: str) -> None:
@@ -290,18 +293,18 @@ def _target(
     cases: tuple[Json, ...],
     server: Server,
     runner: asyncio.Runner,
-    ask: Callable[[str], Awaitable[None]],
+    ask: Callable[[str], Awaitable[object]],
     allowed: tuple[type[Exception], ...] = (),
 ) -> Target:
-    def call(reply: Reply) -> None:
+    def call(reply: Reply) -> object:
         server.reply = reply.content
-        runner.run(_awaited(ask, reply.query))
+        return runner.run(_awaited(ask, reply.query))
 
     return Target(name=name, samples=lambda: cases, prepare=_prepare, call=call, allowed=allowed, within="body")
 
 
-async def _awaited(ask: Callable[[str], Awaitable[None]], query: str) -> None:
-    await ask(query)
+async def _awaited(ask: Callable[[str], Awaitable[object]], query: str) -> object:
+    return await ask(query)
 
 
 @contextmanager

@@ -46,6 +46,14 @@ def test_no_sample_is_a_finding(targets):
             assert judge(one, sample, run(one, sample)) is None, one.name
 
 
+def test_each_provider_is_asked_and_its_sample_has_a_number(targets):
+    for name in installed("metrics"):
+        if name != "local":
+            one = targets[f"metrics {name}"]
+            answer = one.call(one.prepare(one.samples()[0]))
+            assert answer.value is not None, (name, answer.error)
+
+
 # what is found ------------------------------------------------------------------------------------------------------
 
 

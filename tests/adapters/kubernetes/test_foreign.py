@@ -53,7 +53,7 @@ def test_an_object_that_is_nested_too_deeply_is_refused_before_anything_copies_i
         deep = [deep]
     project = VIEWS[kind].project if kind in VIEWS else partial(pack, ("canarycore",), False)
     with pytest.raises(Unreadable, match="nested deeper than 100 levels"):
-        project(OBJECTS[kind] | {"spec": {"deep": deep} | dict.fromkeys(map(str, range(60)), {})}, None)
+        project(OBJECTS[kind] | {"spec": {"deep": deep}}, None)
 
 
 @pytest.mark.parametrize(

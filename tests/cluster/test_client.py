@@ -7,7 +7,17 @@ from contextlib import aclosing
 import pytest
 
 from canarycore.errors import Conflict, Refused, WorldError
-from canarycore_kubernetes.client import ApiError, Exists, Gone, Missing, Outdated, Rejected, Unreachable, connect
+from canarycore_kubernetes.client import (
+    UNBORN,
+    ApiError,
+    Exists,
+    Gone,
+    Missing,
+    Outdated,
+    Rejected,
+    Unreachable,
+    connect,
+)
 from canarycore_kubernetes.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, KNATIVE_SERVICE, LEASE
 from canarycore_runtime.mesh import Kind
 from tests.controlplane.proxy import Fault, Harm
@@ -70,6 +80,23 @@ async def test_an_apply_under_an_old_version_is_a_conflict(client, namespace):
     stale["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"]
     with pytest.raises(Outdated):
         await client.apply(stale)
+
+
+async def test_an_apply_of_what_is_unborn_makes_an_object_and_changes_none(client, namespace):
+    unborn = config(namespace, a="1")
+    unborn["metadata"]["resourceVersion"] = UNBORN
+    made = await client.apply(unborn)
+    with pytest.raises(Outdated):
+        await client.apply(unborn | {"data": {"a": "2"}})
+    assert await client.get(CONFIG_MAP, namespace, "one") == made
+
+
+async def test_a_delete_of_a_version_deletes_no_other(client, namespace):
+    made = await client.create(config(namespace, a="1"))
+    changed = await client.merge(CONFIG_MAP, namespace, "one", {"data": {"a": "2"}})
+    with pytest.raises(Outdated):
+        await client.delete(CONFIG_MAP, namespace, "one", version=made["metadata"]["resourceVersion"])
+    assert await client.delete(CONFIG_MAP, namespace, "one", version=changed["metadata"]["resourceVersion"])
 
 
 async def test_a_merge_changes_what_it_names_removes_what_is_none_and_keeps_the_rest(client, namespace):

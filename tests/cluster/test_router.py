@@ -18,9 +18,10 @@ from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.install import ROUTING
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE, SERVICE
 from canarycore_kubernetes.names import owner_reference
+from canarycore_kubernetes.ownership import MADE_FOR
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.router import MeshRouter
-from canarycore_kubernetes.takeover import MADE_FOR, NOTE
+from canarycore_kubernetes.takeover import NOTE
 from canarycore_kubernetes.targets import Reading, pod_views
 from canarycore_runtime.mesh import Asked, Ref
 from canarycore_runtime.testing.contracts import RouterContract

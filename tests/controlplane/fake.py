@@ -193,7 +193,9 @@ class Fake:
         return _json(self.objects.merge(asked.resource, asked.key, body, asked.part))
 
     def _delete(self, _: web.BaseRequest, asked: _Asked, body: Json) -> web.Response:
-        gone = self.objects.delete(asked.resource, asked.key, body.get("preconditions", {}).get("uid", ""))
+        conditions = body.get("preconditions", {})
+        wanted = conditions.get("uid", ""), conditions.get("resourceVersion", "")
+        gone = self.objects.delete(asked.resource, asked.key, *wanted)
         if asked.resource == _DEFINITIONS:  # the objects go with it
             defined = gone["spec"]["group"], gone["spec"]["names"]["plural"]
             for key in tuple(self.objects.table(defined).objects):

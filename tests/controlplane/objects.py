@@ -170,8 +170,6 @@ class Objects:
         """Server-side apply, by force."""
         table = self.table(resource)
         if key not in table.objects and not part:
-            if "resourceVersion" in body["metadata"]:
-                raise Refusal(409, "Conflict", f'{resource[1]} "{key[1]}" does not exist')
             found = self.create(resource, key[0], body)
         else:
             before = table.applied.get(key, {}).get((manager, part), {})
@@ -180,12 +178,14 @@ class Objects:
         table.applied.setdefault(key, {})[manager, part] = body
         return found
 
-    def delete(self, resource: Resource, key: Key, uid: str = "") -> Json:
+    def delete(self, resource: Resource, key: Key, uid: str = "", version: str = "") -> Json:
         """Gone, or marked for it where there are finalizers."""
         before = self.get(resource, key)
         meta = before["metadata"]
         if uid and meta["uid"] != uid:
             raise Refusal(409, "Conflict", f'the uid of {resource[1]} "{key[1]}" is {meta["uid"]}, not {uid}')
+        if version and meta["resourceVersion"] != version:
+            raise Refusal(409, "Conflict", f'{resource[1]} "{key[1]}" is no longer of the version {version}')
         if not meta.get("finalizers"):
             return self._remove(resource, key)
         if "deletionTimestamp" in meta:

@@ -24,6 +24,7 @@ from canarycore_kubernetes.budget import UNREADABLE, Unreadable, demand_small, d
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.hosts import forbidden_hosts
 from canarycore_kubernetes.kinds import CANARY
+from canarycore_kubernetes.refusals import BLOCKED
 from canarycore_kubernetes.statuses import conditions_of, read
 from canarycore_kubernetes.templates import TEMPLATES
 from canarycore_runtime.foreign import get_list, get_mapping, get_text, get_texts
@@ -62,8 +63,9 @@ class Held:
 
     canary: its manifest, without the status. rollout: what it asks for, but for the queries of MetricTemplates. status:
     where it stands; flaggers: Flagger wrote that, nothing of ours is in it. conditions: those of its status, if one of
-    them still says that it cannot be used; else none. tracked: the configs that its status names. unknown: the text of
-    a command that is none.
+    them still says that it cannot be used; else none. blocked: what its condition of that type says, empty where it has
+    none. tracked: the configs that its status names. unknown: the text of a command that is none. created: when it was
+    made, as the API server writes it.
     """
 
     uid: str
@@ -73,11 +75,13 @@ class Held:
     status: Status
     flaggers: bool = False
     conditions: tuple[Json, ...] = ()
+    blocked: str = ""
     tracked: tuple[str, ...] = ()
     command: Command | None = None
     unknown: str = ""
     deleted: bool = False
     finalizers: tuple[str, ...] = ()
+    created: str = ""
 
 
 @frozen(kw_only=True)
@@ -149,6 +153,11 @@ class Canaries:
     def is_there(self, key: str) -> bool:
         """Whether the Canary exists, as far as is known."""
         return bool(self.version(key))
+
+    def get(self, key: str) -> Held | Broken | None:
+        """What is held of a Canary at this moment, by its key."""
+        namespace, _, name = key.partition("/")
+        return self._cache.get(namespace, name)
 
     def version(self, key: str) -> str:
         """The resourceVersion of what is held; "" if there is nothing."""
@@ -223,11 +232,13 @@ class Canaries:
             status=stands,
             flaggers=flaggers,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
+            blocked=next((get_text(one, "message") for one in conditions if get_text(one, "type") == BLOCKED), ""),
             command=command,
             tracked=tuple(get_texts(status, "trackedConfigs")),
             unknown=_shown(said) if command is None else "",
             deleted="deletionTimestamp" in metadata,
             finalizers=tuple(name for name in get_list(metadata, "finalizers") if isinstance(name, str)),
+            created=get_text(metadata, "creationTimestamp"),
         )
 
     def _read(self, manifest: Json, generation: int, before: Held | Broken | None) -> tuple[Canary, Rollout]:

@@ -49,6 +49,9 @@ PAGE = 500
 QUIET = 150.0
 """Seconds without a byte after which a watch is given up; a server that lives sends a bookmark each minute."""
 
+UNBORN = "1"
+"""A resourceVersion that no object has."""
+
 TIMEOUT = 10.0
 """Seconds that one request may take."""
 
@@ -319,7 +322,8 @@ class Client:
         """Make the fields of `body` so, and leave those of others alone (server-side apply).
 
         Fields that an earlier apply of ours named, and this one does not, are removed. With a
-        `metadata.resourceVersion` it is done only while that is the version; otherwise Outdated is raised.
+        `metadata.resourceVersion` it is done only while that is the version; otherwise Outdated is raised. Where there
+        is no object it is made, whatever the version: so under UNBORN it is made, or Outdated is raised.
         """
         path = by_object(body).path(body["metadata"].get("namespace", ""), body["metadata"]["name"])
         query = {"fieldManager": MANAGER, "force": "true" if force else "false"}
@@ -335,14 +339,22 @@ class Client:
         path = _sub(kind.path(namespace, name), subresource)
         return await self._write("PATCH", path, body=patch, query={"fieldManager": MANAGER}, content=MERGE)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
-        """Delete the object (of that uid, if given); False when it was gone already."""
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "") -> bool:
+        """Delete the object (of that uid, if given); False when it was gone already.
+
+        With a `version` it is done only while that is its resourceVersion; otherwise Outdated is raised.
+        """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        conditions = {name: value for name, value in (("uid", uid), ("resourceVersion", version)) if value}
+        if conditions:
+            body["preconditions"] = conditions
         try:
             await self._write("DELETE", kind.path(namespace, name), body=body)
-        except (Missing, Outdated):
+        except Missing:
+            return False
+        except Outdated:
+            if version:
+                raise
             return False
         return True
 

@@ -136,9 +136,9 @@ class Cluster:
                 raise
             return self._written(kind, body)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> bool:
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "") -> bool:
         """See `Client.delete`. The cache hears of it by its watch: a finalizer may keep the object for a while."""
-        return await self.client.delete(kind, namespace, name, uid=uid)
+        return await self.client.delete(kind, namespace, name, uid=uid, version=version)
 
     def _writing(self, kind: Kind, namespace: str, name: str) -> AbstractContextManager[None]:
         cache = self._caches.get(kind)

@@ -16,7 +16,8 @@ from attrs import frozen
 from canarycore.errors import WorldError
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import CONFIG_MAP, SECRET
-from canarycore_kubernetes.names import KEPT_FOR, SUFFIX, annotation, canaries_of, owners, primary_of, with_prefix
+from canarycore_kubernetes.names import KEPT_FOR, annotation, owners, primary_of, with_prefix
+from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_runtime.foreign import get_items, get_mapping
 
 if TYPE_CHECKING:
@@ -110,13 +111,13 @@ class ConfigFacts:
 
     checksum: of all that it holds. text: the same without binary data, which Flagger neither looks at nor copies; where
     there is none, both are what Flagger writes in `status.trackedConfigs`. shared: whether a primary uses the same
-    object. owners: of a copy that primaries run on, the Canaries whose they are.
+    object. ownership: whose it is.
     """
 
     checksum: str
     text: str
     shared: bool = False
-    owners: tuple[str, ...] = ()
+    ownership: Ownership = UNOWNED
 
 
 def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
@@ -126,7 +127,7 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
         checksum=_checksum({"data": body.get("data"), "binaryData": binary}) if binary else text,
         text=text,
         shared=_is_shared(body),
-        owners=canaries_of(body) if body["metadata"]["name"].endswith(SUFFIX) else (),
+        ownership=ownership_of(body),
     )
     return before if before is not None and before == facts else facts
 

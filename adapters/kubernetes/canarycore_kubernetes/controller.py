@@ -24,15 +24,18 @@ from canarycore_kubernetes import logs
 from canarycore_kubernetes.adoption import AdoptingStore
 from canarycore_kubernetes.alerts import Alerts, everybody
 from canarycore_kubernetes.canaries import Canaries
+from canarycore_kubernetes.claims import Claims
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.events import EventNotifier, Events
 from canarycore_kubernetes.exporter import Exporter
 from canarycore_kubernetes.health import serving
 from canarycore_kubernetes.lease import Leader
 from canarycore_kubernetes.punctuality import Punctuality
+from canarycore_kubernetes.refusals import Refusals
 from canarycore_kubernetes.router import MeshRouter
 from canarycore_kubernetes.sources import TemplateSources
 from canarycore_kubernetes.store import CanaryStore
+from canarycore_kubernetes.targets import Reading, pod_views
 from canarycore_kubernetes.workload import ClusterWorkloads
 from canarycore_runtime import Limits, Parts, Runner, load
 
@@ -85,16 +88,30 @@ async def control(
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
         canaries = canaries_for(cluster, options)
         canaries.follow(lambda key, held: exporter.forget(key) if held is None else None)
-        punctuality = Punctuality()
+        punctuality, refusals = Punctuality(), Refusals(cluster.tell)
+
+        def measure(turn: Turn) -> None:
+            if canaries.is_there(turn.key):  # or its series would stay for ever
+                exporter.told(turn)
+
+        watchers = (measure, punctuality.told, refusals.notice, logs.CycleLog().write)
         parts = await stack.enter_async_context(
-            assembled(cluster, canaries, options, routes=routes, punctuality=punctuality, given_up=exporter.gave_up)
+            assembled(
+                cluster,
+                canaries,
+                options,
+                routes=routes,
+                punctuality=punctuality,
+                refusals=refusals,
+                given_up=exporter.gave_up,
+            )
         )
         served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
         listening(await stack.enter_async_context(served))
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
             group.create_task(_freeze(canaries, cluster), name="waiting for the caches")
-            await _lead(leader, canaries, parts, options, exporter, punctuality)
+            await _lead(leader, canaries, parts, options, exporter, watchers)
 
 
 async def _lead(
@@ -103,15 +120,13 @@ async def _lead(
     parts: Parts,
     options: Options,
     exporter: Exporter,
-    punctuality: Punctuality,
+    watchers: tuple[Callable[[Turn], None], ...],
 ) -> None:
-    """Run rollouts whenever this replica leads."""
+    """Run rollouts whenever this replica leads. watchers: are told each cycle."""
 
     def told(turn: Turn) -> None:
-        if canaries.is_there(turn.key):  # or its series would stay for ever
-            exporter.told(turn)
-        punctuality.told(turn)
-        logs.told(turn)
+        for watcher in watchers:
+            watcher(turn)
 
     limits = Limits(cycles=options.threadiness, spread=SPREAD, pace=PACE, resync=RESYNC, step=STEP)
     while True:
@@ -186,32 +201,36 @@ async def assembled(
     routes: Cluster | None = None,
     clock: Clock = time.time,
     punctuality: Punctuality | None = None,
+    refusals: Refusals | None = None,
     given_up: Callable[[Rollout], None] = lambda _: None,
 ) -> AsyncGenerator[Parts, None]:
     """The adapters that the options ask for, open.
 
     routes: where routing objects are, if that is another cluster. punctuality: what is noted of intervals not kept.
-    given_up: is told whose alert did not reach a chat.
+    refusals: what holds rollouts up. given_up: is told whose alert did not reach a chat.
     """
     across = not options.no_cross_namespace_refs
-    events = Events(cluster.client, clock)
+    events, claims = Events(cluster.client, clock), Claims(canaries)
+    reading = Reading(labels=options.selector_labels, tracked=options.enable_config_tracking)
+    router = MeshRouter(
+        cluster,
+        canaries,
+        pod_views(reading),
+        mesh_cluster=routes,
+        ingress_prefix=options.ingress_annotations_prefix,
+        ingress_class=options.ingress_class,
+        events=events,
+        claims=claims,
+    )
     workload = ClusterWorkloads(
         cluster,
         canaries,
         labels=options.selector_labels,
         prefixes=options.include_label_prefix,
         tracked=options.enable_config_tracking,
-        before=lambda rollout: router.prepare(rollout),  # noqa: PLW0108 - the router is made of its views, below
+        routing=router,
         events=events,
-    )
-    router = MeshRouter(
-        cluster,
-        canaries,
-        workload.views,
-        mesh_cluster=routes,
-        ingress_prefix=options.ingress_annotations_prefix,
-        ingress_class=options.ingress_class,
-        events=events,
+        claims=claims,
     )
 
     async def warn(rollout: Rollout, text: str) -> None:
@@ -249,7 +268,7 @@ async def assembled(
         )
         yield Parts(
             store=AdoptingStore(
-                CanaryStore(cluster, canaries, events, punctuality, workload.tracked), canaries, workload
+                CanaryStore(cluster, canaries, events, punctuality, workload.tracked, refusals), canaries, workload
             ),
             workload=workload,
             router=router,

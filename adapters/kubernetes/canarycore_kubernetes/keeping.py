@@ -23,11 +23,13 @@ from canarycore_kubernetes.configs import (
 )
 from canarycore_kubernetes.kinds import CONFIG_MAP, CONTROLLER_REVISION, SECRET
 from canarycore_kubernetes.names import KEPT_FOR, primary_of
+from canarycore_kubernetes.ownership import CONFIG_COPY, KEPT_CONFIG, KEPT_REVISION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
 
-    from canarycore_kubernetes.means import Means
+    from canarycore_kubernetes.means import OwnedObjects
+    from canarycore_kubernetes.ownership import ForeignObject
     from canarycore_runtime.mesh import Json, Kind
 
 KEEP = 2
@@ -36,10 +38,10 @@ KEEP = 2
 _KINDS: dict[str, Kind] = {kind.kind.lower(): kind for kind in (CONFIG_MAP, SECRET)}
 
 
-async def keep(means: Means, owner: Json, primary: Json, revision: str, data: Json) -> None:
+async def keep(objects: OwnedObjects, primary: Json, revision: str, data: Json) -> None:
     """Keep this of what the primary carries, under the name of the revision."""
     metadata = primary["metadata"]
-    await means.make(
+    await objects.ensure(
         {
             "apiVersion": CONTROLLER_REVISION.api_version,
             "kind": CONTROLLER_REVISION.kind,
@@ -47,84 +49,112 @@ async def keep(means: Means, owner: Json, primary: Json, revision: str, data: Js
                 "name": f"{metadata['name']}-{revision}",
                 "namespace": metadata["namespace"],
                 "labels": {KEPT_FOR: metadata["name"]},
-                "ownerReferences": [owner],
+                "ownerReferences": [objects.reference],
             },
             "revision": metadata.get("generation", 0),
             "data": data,
-        }
+        },
+        KEPT_REVISION,
     )
 
 
-async def kept(means: Means, namespace: str, primary: str, revision: str) -> Json:
-    """What was kept. Raises Refused if nothing was."""
-    found = await means.cluster.get(CONTROLLER_REVISION, namespace, f"{primary}-{revision}")
+async def kept(objects: OwnedObjects, namespace: str, primary: str, revision: str) -> Json:
+    """What was kept. Raises Refused if nothing was, or if somebody else has an object under that name."""
+    found = await objects.cluster.get(CONTROLLER_REVISION, namespace, f"{primary}-{revision}")
     if found is None:
         raise Refused(f"revision {revision} of {primary}.{namespace} was not kept: it cannot be restored")
+    objects.owner.demand(CONTROLLER_REVISION, found, KEPT_REVISION)
     data: Json = found["data"]
     return data
 
 
-async def forget(means: Means, namespace: str, primary: str, revisions: Iterable[str]) -> None:
+async def forget(objects: OwnedObjects, namespace: str, primary: str, revisions: Iterable[str]) -> None:
     """Keep these revisions no longer."""
     for revision in revisions:
-        await means.cluster.delete(CONTROLLER_REVISION, namespace, f"{primary}-{revision}")
+        await objects.delete(CONTROLLER_REVISION, namespace, f"{primary}-{revision}")
 
 
 # ------------------------------------------------------------------------------------------------------------- configs
 
 
 async def copy_configs(
-    means: Means, owner: Json, bodies: Iterable[Json], primary: str, contents: Collection[str]
+    objects: OwnedObjects,
+    bodies: Iterable[Json],
+    primary: str,
+    contents: Collection[str],
+    prefixes: Collection[str] = (),
 ) -> None:
     """Make the copies of these configs that the primary is to run on.
 
-    contents: what the primary carries now; what is overwritten of that is kept.
+    contents: what the primary carries now; what is overwritten of that is kept. prefixes: of labels that are copied.
     """
     for body in bodies:
         kind = _KINDS[body["kind"].lower()]
         namespace, original = body["metadata"]["namespace"], body["metadata"]["name"]
         name, content = primary_of(original), config_facts(body).checksum
-        facts = (await means.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
-        if facts is not None and facts.checksum == content and owner["name"] in facts.owners:
+        facts = (await objects.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
+        if facts is not None and facts.checksum == content and objects.owner.name in facts.ownership.canaries:
             continue
-        found = await means.cluster.get(kind, namespace, name)
+        found = await objects.cluster.get(kind, namespace, name)
         if found is None:
-            await means.cluster.create(primary_config(body, owner, means.prefixes))
+            await objects.create(primary_config(body, objects.reference, prefixes), CONFIG_COPY)
             continue
+        objects.owner.demand(kind, found, CONFIG_COPY)
         before = config_facts(found).checksum
         if before != content and f"{kind.kind.lower()}/{original}:{before}" in contents:
-            await means.make(kept_config(found, owner, primary))
-        await means.change(kind, namespace, name, partial(_like, body, owner, means.prefixes), found)
+            await objects.ensure(kept_config(found, objects.reference, primary), KEPT_CONFIG)
+        like = partial(_like, body, objects.reference, prefixes)
+        await objects.change(kind, namespace, name, CONFIG_COPY, like, found=found)
 
 
-def _like(body: Json, owner: Json, prefixes: tuple[str, ...], found: Json) -> Json:
-    return overwritten(found, primary_config(body, owner, prefixes, found))
+def _like(body: Json, reference: Json, prefixes: Collection[str], found: Json) -> Json:
+    return overwritten(found, primary_config(body, reference, prefixes, found))
 
 
-async def give_configs_back(means: Means, namespace: str, contents: Iterable[str], owner: Json) -> None:
+async def foreign_copies(
+    objects: OwnedObjects, namespace: str, contents: Iterable[str], *, names: Iterable[tuple[Kind, str]], key: str
+) -> AsyncIterator[ForeignObject]:
+    """The foreign objects under the names of copies, and of what is kept of `contents`.
+
+    names: the kinds and names of the configs that are copied. The rollout `key` is woken when one of them goes.
+    """
+    wanted = [(kind, primary_of(name), CONFIG_COPY) for kind, name in names]
+    wanted += [
+        (kind, kept_name(primary_of(name), checksum), KEPT_CONFIG) for kind, name, checksum in copied_configs(contents)
+    ]
+    for kind, name, role in wanted:
+        facts = (await objects.cluster.cache(CONFIGS[kind]).ready()).look(namespace, name, key)
+        for one in () if facts is None else objects.owner.foreign(kind, name, facts.ownership, role):
+            yield one
+
+
+async def give_configs_back(objects: OwnedObjects, namespace: str, contents: Iterable[str]) -> None:
     """Let the copies hold this again. Raises Refused where it was not kept."""
-    for kind, original, checksum in _copied(contents):
+    for kind, original, checksum in copied_configs(contents):
         name = primary_of(original)
-        present = (await means.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
-        if present is not None and present.checksum == checksum:
+        present = (await objects.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
+        if present is not None and present.checksum == checksum and objects.owner.owns(present.ownership):
             continue
-        content = await means.cluster.get(kind, namespace, kept_name(name, checksum))
+        content = await objects.cluster.get(kind, namespace, kept_name(name, checksum))
         if content is None:
             raise Refused(f"{kind.kind} {name}.{namespace} was not kept as the revision had it (checksum {checksum})")
+        objects.owner.demand(kind, content, KEPT_CONFIG)
         if present is None:
             metadata = content["metadata"] | {"name": original}
-            await means.make(primary_config(content | {"metadata": metadata}, owner, ()))
+            await objects.ensure(primary_config(content | {"metadata": metadata}, objects.reference, ()), CONFIG_COPY)
         else:
-            await means.change(kind, namespace, name, partial(given_back, kept=content))
+            await objects.change(kind, namespace, name, CONFIG_COPY, partial(given_back, kept=content))
 
 
-async def forget_configs(means: Means, namespace: str, contents: Iterable[str], still: Collection[str]) -> None:
+async def forget_configs(
+    objects: OwnedObjects, namespace: str, contents: Iterable[str], still: Collection[str]
+) -> None:
     """Keep what these configs held no longer, but for what is `still` needed."""
-    for kind, original, checksum in _copied(set(contents).difference(still)):
-        await means.cluster.delete(kind, namespace, kept_name(primary_of(original), checksum))
+    for kind, original, checksum in copied_configs(set(contents).difference(still)):
+        await objects.delete(kind, namespace, kept_name(primary_of(original), checksum))
 
 
-def _copied(contents: Iterable[str]) -> list[tuple[Kind, str, str]]:
+def copied_configs(contents: Iterable[str]) -> list[tuple[Kind, str, str]]:
     """(kind, original's name, checksum) of the configs that a primary has copies of."""
     parts = (content.rpartition(":") for content in sorted(contents) if ":" in content)
     return [(_KINDS[config.partition("/")[0]], config.partition("/")[2], checksum) for config, _, checksum in parts]

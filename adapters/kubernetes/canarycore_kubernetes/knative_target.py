@@ -25,6 +25,7 @@ from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
     from canarycore import Workload
+    from canarycore_kubernetes.ownership import ForeignObject
     from canarycore_runtime.mesh import Json
 
 KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
@@ -70,6 +71,18 @@ class KnativeTarget(Target):
             restored=self.restored,
         )
 
+    async def other_canary(self) -> str:
+        """Return nothing: there are no copies that another Canary could have made."""
+        return ""
+
+    async def has_primary(self) -> bool:
+        """Tell that there is none: nothing shows which Canary has the target."""
+        return False
+
+    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
+        """Return nothing: there are no copies."""
+        return ()
+
     async def _found(self) -> Json | None:
         view = packed(KNATIVE_SERVICE, status=True)
         found = (await self.cluster.cache(view).ready()).look(self.namespace, self.name, self.key)
@@ -86,13 +99,13 @@ class KnativeTarget(Target):
     # what is done -----------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
-        service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
+        service = await self.read(KNATIVE_SERVICE)
         if not annotation(service, PRIMARY):
             self._demand(service, revision)
             await self._mark({PRIMARY: revision, UP: "true"}, service)
 
     async def promote(self, revision: str) -> None:
-        service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
+        service = await self.read(KNATIVE_SERVICE)
         primary = annotation(service, PRIMARY)
         if primary == revision:
             return
@@ -105,7 +118,7 @@ class KnativeTarget(Target):
             raise Refused(f"service {self.name}.{self.namespace} carries {_newest(service)}, not {revision}")
 
     async def restore_primary(self, revision: str) -> None:
-        service = await self.means.read(KNATIVE_SERVICE, self.namespace, self.name)
+        service = await self.read(KNATIVE_SERVICE)
         if annotation(service, PRIMARY) == revision:
             return
         if revision not in listed(service, KEPT):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from types import NoneType
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ import structlog
 from canarycore.text import escape_controls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from canarycore_runtime import Turn
 
 LONGEST_VALUE = 4096
@@ -74,31 +77,58 @@ def _trace(text: object) -> str:
 
 _TRACES = ("exception", "stack")
 
+REMEMBERED = 10_000
+"""Rollouts whose last trouble is remembered; of one that was forgotten it is logged once more."""
+
+REPEATED = 600.0
+"""Seconds after which a trouble that stays the same is logged again."""
+
 _NAME = "canarycore.controller"
 _log = structlog.get_logger(_NAME)
 
 
-def told(turn: Turn) -> None:
-    """What a look at a rollout came to. Waiting is for those who debug; troubles are for everybody."""
-    for trouble in turn.rest.troubles:
-        _log.warning("trouble", canary=turn.key, error=str(trouble))
-    decision = turn.rest.decision
-    if decision is None or turn.seen is None:
-        return
-    status = decision.status
-    level = logging.DEBUG if status is turn.seen.status else logging.INFO
-    if not logging.getLogger(_NAME).isEnabledFor(level):  # most looks: their reasons need not be put into words
-        return
-    _log.log(
-        level,
-        "decision",
-        canary=turn.key,
-        rule=decision.because.rule.name,
-        phase=status.phase.value,
-        weight=status.rung.weight,
-        iteration=status.rung.iteration,
-        failed_checks=status.failed_checks,
-        because=str(decision.because),
-        effects=[type(effect).__name__ for effect in turn.rest.effects],
-        late=round(turn.late, 3),
-    )
+class CycleLog:
+    """Writes what looks at rollouts come to. Give `write` to the runner as `on_cycle`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._troubles: dict[str, tuple[frozenset[str], float]] = {}
+
+    def write(self, turn: Turn) -> None:
+        """Log one look. Waiting is for those who debug; troubles are for everybody."""
+        self._write_troubles(turn)
+        decision = turn.rest.decision
+        if decision is None or turn.seen is None:
+            return
+        status = decision.status
+        level = logging.DEBUG if status is turn.seen.status else logging.INFO
+        if not logging.getLogger(_NAME).isEnabledFor(level):  # most looks: their reasons need not be put into words
+            return
+        _log.log(
+            level,
+            "decision",
+            canary=turn.key,
+            rule=decision.because.rule.name,
+            phase=status.phase.value,
+            weight=status.rung.weight,
+            iteration=status.rung.iteration,
+            failed_checks=status.failed_checks,
+            because=str(decision.because),
+            effects=[type(effect).__name__ for effect in turn.rest.effects],
+            late=round(turn.late, 3),
+        )
+
+    def _write_troubles(self, turn: Turn) -> None:
+        """Log troubles once, and again after REPEATED seconds while they stay the same."""
+        texts, now = frozenset(str(trouble) for trouble in turn.rest.troubles), self._clock()
+        if not texts:
+            self._troubles.pop(turn.key, None)
+            return
+        before, at = self._troubles.get(turn.key, (frozenset(), now))
+        if texts == before and now < at + REPEATED:
+            return
+        self._troubles[turn.key] = texts, now
+        if len(self._troubles) > REMEMBERED:
+            del self._troubles[next(iter(self._troubles))]
+        for text in sorted(texts):
+            _log.warning("trouble", canary=turn.key, error=text)

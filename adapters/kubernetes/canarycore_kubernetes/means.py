@@ -4,12 +4,13 @@ A change is a merge patch of what differs. So fields of others stay theirs, a li
 exactly what we say, and what needs no change is not written. Server-side apply would leave behind what Flagger once
 wrote into a primary's template, and reset replicas that an autoscaler has taken over.
 
-The objects changed so are copies of ours. Who changes one in between has done so before or after us, and no status that
-moves while pods come keeps us waiting. Only the list of owners belongs to several: it is written over what was read.
+The objects changed so are the Canary's own. Each is read and judged first, and the server refuses the change where
+anything came in between: then it is read again.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
@@ -17,7 +18,9 @@ from attrs import field, frozen
 from canarycore import Workload
 from canarycore.errors import Conflict, WorldError
 from canarycore_kubernetes.client import Exists, Outdated
+from canarycore_kubernetes.kinds import by_object
 from canarycore_kubernetes.names import owner_reference, primary_of
+from canarycore_kubernetes.ownership import Owner, ownership_of
 from canarycore_kubernetes.patches import locked, merge_patch
 from canarycore_kubernetes.targets import PodFacts, Reading, pod_views
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from canarycore.manifest import Canary
     from canarycore_kubernetes.cache import View
     from canarycore_kubernetes.cluster import Cluster
+    from canarycore_kubernetes.ownership import Role
     from canarycore_runtime.mesh import Json, Kind
 
 ATTEMPTS = 5
@@ -52,39 +56,85 @@ class Means:
         """How Deployments and DaemonSets are held."""
         return pod_views(self.reading)
 
-    async def change(
-        self, kind: Kind, namespace: str, name: str, wanted: Callable[[Json], Json], found: Json | None = None
-    ) -> Json:
-        """Make the object what `wanted` makes of it; returns it. Raises WorldError if there is none.
 
-        found: the object, if it was just read.
+@frozen(kw_only=True)
+class OwnedObjects:
+    """The objects of one Canary beside it. All that is written of them is written here, and nothing foreign is."""
+
+    cluster: Cluster
+
+    owner: Owner
+    """The Canary."""
+
+    @property
+    def reference(self) -> Json:
+        """The owner reference that each of them gets."""
+        assert self.owner.reference is not None, "what is beside a Canary can refer to it"
+        return self.owner.reference
+
+    async def create(self, body: Json, role: Role) -> None:
+        """Make this object. Raises Exists if there is one of its name, and ForeignObjectError if that is foreign."""
+        try:
+            await self.cluster.create(self.owner.mark(body))
+        except Exists:
+            kind, metadata = by_object(body), body["metadata"]
+            present = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
+            if present is not None:
+                self.owner.demand(kind, present, role)
+            raise
+
+    async def ensure(self, body: Json, role: Role) -> None:
+        """Make this object, unless an attempt before this has made it. Raises ForeignObjectError."""
+        with suppress(Exists):
+            await self.create(body, role)
+
+    async def change(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        role: Role,
+        wanted: Callable[[Json], Json],
+        *,
+        found: Json | None = None,
+    ) -> Json:
+        """Make the object what `wanted` makes of it; returns it.
+
+        found: the object, if it was just read. Raises WorldError if there is none, and ForeignObjectError.
         """
         for _ in range(ATTEMPTS):
-            present = found or await self.read(kind, namespace, name)
-            patch, found = merge_patch(present, wanted(present)), None
+            present = found or await read(self.cluster, kind, namespace, name)
+            self.owner.demand(kind, present, role)
+            patch, found = merge_patch(present, self._marked(present, wanted(present))), None
             if not patch:
                 return present
-            if "ownerReferences" in patch.get("metadata", {}):
-                patch = locked(patch, present)
             try:
-                return await self.cluster.merge(kind, namespace, name, patch)
+                return await self.cluster.merge(kind, namespace, name, locked(patch, present))
             except Outdated:
                 continue
         raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")
 
-    async def read(self, kind: Kind, namespace: str, name: str) -> Json:
-        """The object, from the server. Raises WorldError if there is none."""
-        found = await self.cluster.get(kind, namespace, name)
-        if found is None:
-            raise WorldError(f"{kind.kind} {name}.{namespace} does not exist")
-        return found
+    def _marked(self, present: Json, wanted: Json) -> Json:
+        """Return the object as it is to be, and as the Canary's if no reference says so yet."""
+        if wanted == present or ownership_of(wanted).canaries:
+            return wanted
+        return self.owner.mark(wanted)
 
-    async def make(self, body: Json) -> None:
-        """Make this object, unless one of its name exists: then it was made by an attempt before this."""
-        try:
-            await self.cluster.create(body)
-        except Exists:
+    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        """Delete the object if it is the Canary's."""
+        present = await self.cluster.get(kind, namespace, name)
+        if present is None or not self.owner.owns(ownership_of(present)):
             return
+        metadata = present["metadata"]
+        await self.cluster.delete(kind, namespace, name, uid=metadata["uid"], version=metadata["resourceVersion"])
+
+
+async def read(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Json:
+    """Return an object as the server has it. Raises WorldError if there is none."""
+    found = await cluster.get(kind, namespace, name)
+    if found is None:
+        raise WorldError(f"{kind.kind} {name}.{namespace} does not exist")
+    return found
 
 
 @frozen(kw_only=True)
@@ -97,9 +147,22 @@ class Target:
     uid: str
 
     @property
-    def owner(self) -> Json:
-        """The reference to the Canary."""
-        return owner_reference(self.canary.name, self.uid)
+    def owner(self) -> Owner:
+        """The Canary."""
+        return Owner(
+            namespace=self.namespace,
+            name=self.canary.name,
+            reference=owner_reference(self.canary.name, self.uid),
+        )
+
+    @property
+    def objects(self) -> OwnedObjects:
+        """The objects of the Canary."""
+        return OwnedObjects(cluster=self.cluster, owner=self.owner)
+
+    async def read(self, kind: Kind) -> Json:
+        """Return the target as the server has it. Raises WorldError if there is none."""
+        return await read(self.cluster, kind, self.namespace, self.name)
 
     @property
     def key(self) -> str:

@@ -81,18 +81,3 @@ def owners(owner: Json, found: Json | None) -> list[Json]:
 
 def _is_same(one: Json, other: Json) -> bool:
     return all(get_text(one, part) == get_text(other, part) for part in ("kind", "name"))
-
-
-def is_of_canary(reference: Json) -> bool:
-    """Whether an owner reference names a Canary."""
-    version = get_text(reference, "apiVersion")
-    return get_text(reference, "kind") == CANARY.kind and version.startswith(f"{CANARY.group}/")
-
-
-def canaries_of(body: Json) -> tuple[str, ...]:
-    """The names of the Canaries that an object belongs to."""
-    return tuple(
-        get_text(reference, "name")
-        for reference in get_items(body, "metadata", "ownerReferences")
-        if is_of_canary(reference)
-    )

@@ -23,6 +23,7 @@ from attrs import frozen
 from canarycore_kubernetes.budget import DEEPEST, LARGEST, Unreadable, demand_flat
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.client import MANAGER
+from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_runtime.foreign import get_items, get_mapping
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ Of a Service they are only what we wrote: what Flagger made has the API server's
 
 @frozen
 class Packed:
-    """An object. owned: the fields that nobody but us has written."""
+    """An object. owned: the fields that nobody but us has written. ownership: whose it is."""
 
     text: str
     owned: frozenset[Path] = frozenset()
+    ownership: Ownership = UNOWNED
 
     @property
     def body(self) -> Json:
@@ -74,7 +76,8 @@ def pack(managers: Collection[str], status: bool, body: Json, before: Packed | N
         raise Unreadable(f"has more than {LARGEST:,} characters: make it smaller")
     if text.count("{") + text.count("[") > DEEPEST:  # or nothing in it can be deeper
         demand_flat(kept)
-    found = Packed(text, _shared(frozenset(_owned(managers, get_items(body, "metadata", "managedFields")))))
+    owned = _shared(frozenset(_owned(managers, get_items(body, "metadata", "managedFields"))))
+    found = Packed(text, owned, ownership_of(body))
     return before if before is not None and before == found else found
 
 

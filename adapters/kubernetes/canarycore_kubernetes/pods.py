@@ -7,6 +7,7 @@ overwrites is kept first, and the primary is changed last: until then it says, a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -15,20 +16,32 @@ from canarycore import Workload
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.configs import CONFIGS, MissingConfigError, config_facts
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
-from canarycore_kubernetes.keeping import KEEP, copy_configs, forget, forget_configs, give_configs_back, keep, kept
+from canarycore_kubernetes.keeping import (
+    KEEP,
+    copied_configs,
+    copy_configs,
+    foreign_copies,
+    forget,
+    forget_configs,
+    give_configs_back,
+    keep,
+    kept,
+)
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.means import Target
+from canarycore_kubernetes.means import Target, read
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed, primary_of
+from canarycore_kubernetes.ownership import PRIMARY, SCALER_COPY, ForeignObjectError
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_kubernetes.scalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.targets import pod_facts, revisions
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from canarycore_kubernetes.cache import Cache
     from canarycore_kubernetes.configs import ConfigFacts, ConfigUse
+    from canarycore_kubernetes.ownership import ForeignObject, Ownership, Role
     from canarycore_kubernetes.targets import PodFacts
     from canarycore_runtime.mesh import Json, Kind
 
@@ -52,7 +65,7 @@ class PodTarget(Target):
     async def observe(self) -> Workloads:
         cache = await self._cache()
         target = cache.look(self.namespace, self.name, self.key)
-        primary = cache.look(self.namespace, self.primary, self.key)
+        primary = self._own(cache.look(self.namespace, self.primary, self.key))
         scaler = await self._scaler(self.key)
         carried = await self._revisions(target, primary)
         return Workloads(
@@ -65,6 +78,13 @@ class PodTarget(Target):
 
     async def _cache(self) -> Cache[PodFacts]:
         return await self.cluster.cache(self.means.views[self.kind]).ready()
+
+    def _own(self, primary: PodFacts | None) -> PodFacts | None:
+        """Return the primary, or None where what has its name is foreign: the rollout has no primary then."""
+        return primary if primary is not None and self.owner.owns(primary.ownership) else None
+
+    async def _found_primary(self) -> PodFacts | None:
+        return self._own((await self._cache()).get(self.namespace, self.primary))
 
     async def _revisions(self, target: PodFacts | None, primary: PodFacts | None) -> tuple[str, str]:
         mine = {} if target is None else await self._looked_up(target.written.configs)
@@ -96,15 +116,59 @@ class PodTarget(Target):
                     f"{self.kind.kind.lower()} {self.name} needs it; create it, or make the reference to it optional"
                 )
 
+    # whose it is ------------------------------------------------------------------------------------------------
+
+    async def other_canary(self) -> str:
+        """Return the other Canary that has made the target, or its primary; empty where there is none."""
+        cache = await self._cache()
+        for name in (self.name, self.primary):
+            facts = cache.look(self.namespace, name, self.key)
+            others = () if facts is None or self.owner.owns(facts.ownership) else facts.ownership.canaries
+            if others:
+                return f"the {self.kind.kind} {name} belongs to the Canary {others[0]}"
+        return ""
+
+    async def has_primary(self) -> bool:
+        """Tell whether the Canary has a primary copy of its own."""
+        return await self._found_primary() is not None
+
+    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
+        """Return the foreign objects under the names of what is made, and of what is kept at a promotion."""
+        cache = await self._cache()
+        target = cache.get(self.namespace, self.name)
+        primary = cache.look(self.namespace, self.primary, self.key)
+        found = () if primary is None else self._foreign(self.kind, self.primary, primary.ownership, PRIMARY)
+        held = {} if target is None else await self._looked_up(target.written.configs)
+        names = [(use.kind, use.name) for use, facts in held.items() if facts is not None and not facts.shared]
+        kept = () if self._own(primary) is None or primary is None else primary.contents
+        copies = foreign_copies(self.objects, self.namespace, kept, names=names, key=self.key)
+        return (*found, *[one async for one in copies], *await self._foreign_scaler())
+
+    async def _foreign_scaler(self) -> tuple[ForeignObject, ...]:
+        reference = self.canary.spec.autoscaler_ref
+        if reference is None:
+            return ()
+        view, name = SCALERS[reference.kind], primary_of(reference.name)
+        facts = (await self.cluster.cache(view).ready()).look(self.namespace, name, self.key)
+        return () if facts is None else self._foreign(view.kind, name, facts.ownership, SCALER_COPY)
+
+    def _foreign(self, kind: Kind, name: str, ownership: Ownership, role: Role) -> tuple[ForeignObject, ...]:
+        return self.owner.foreign(kind, name, ownership, role)
+
+    def _refuse(self, found: Collection[ForeignObject]) -> None:
+        """Raise ForeignObjectError before anything is written, where something foreign is in the way."""
+        if found:
+            raise ForeignObjectError(self.owner, found)
+
     # the primary ------------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
-        if (await self._cache()).get(self.namespace, self.primary) is not None:
+        if await self._found_primary() is not None:
             return
         target, configs, copying = await self._carrying(revision)
         copy = primary_copy(target, copying)
-        await copy_configs(self.means, self.owner, configs, self.primary, ())
-        await self.cluster.create(copy)
+        await copy_configs(self.objects, configs, self.primary, (), self.means.prefixes)
+        await self.objects.create(copy, PRIMARY)
 
     async def promote(self, revision: str) -> None:
         facts = await self._primary_facts()
@@ -112,6 +176,7 @@ class PodTarget(Target):
             return
         target, configs, copying = await self._carrying(revision)
         primary_copy(target, copying)  # what is refused is refused before anything is written
+        self._refuse(await self.foreign_objects())
         _, before = await self._revisions(None, facts)
         primary = await self._read_primary(facts)
         if annotation(primary, REVISION) == revision:  # an answer was lost
@@ -119,14 +184,14 @@ class PodTarget(Target):
         held = listed(primary, CONTENTS)
         names = tuple(dict.fromkeys((before, *listed(primary, KEPT))))
         data = {"template": primary["spec"]["template"], "configs": held}
-        await keep(self.means, self.owner, primary, before, data)
-        await copy_configs(self.means, self.owner, configs, self.primary, held)
+        await keep(self.objects, primary, before, data)
+        await copy_configs(self.objects, configs, self.primary, held, self.means.prefixes)
         await self._forget(names[KEEP:], names[:KEEP])  # before nobody knows of them any more
         await self._change(lambda found: promoted(found, target, copying, names[:KEEP]), primary)
 
     async def _read_primary(self, facts: PodFacts) -> Json:
         """The primary. One that does not say what its configs hold is made to, while they can still tell."""
-        primary = await self.means.read(self.kind, self.namespace, self.primary)
+        primary = await read(self.cluster, self.kind, self.namespace, self.primary)
         configs = facts.written.configs
         if facts.carries or facts.contents or not configs:
             return primary
@@ -140,8 +205,11 @@ class PodTarget(Target):
         if revision not in facts.kept:
             names = ", ".join(facts.kept) or "none"
             raise Refused(f"revision {revision} of {self.primary}.{self.namespace} was not kept: kept are {names}")
-        data = await kept(self.means, self.namespace, self.primary, revision)
-        await give_configs_back(self.means, self.namespace, data["configs"], self.owner)
+        data = await kept(self.objects, self.namespace, self.primary, revision)
+        copied = [(kind, name) for kind, name, _ in copied_configs(data["configs"])]
+        copies = foreign_copies(self.objects, self.namespace, (), names=copied, key=self.key)
+        self._refuse([one async for one in copies])
+        await give_configs_back(self.objects, self.namespace, data["configs"])
         await self._change(lambda found: given_back(found, data["template"], revision, data["configs"]))
 
     async def _forget(self, revisions: Iterable[str], still: Iterable[str]) -> None:
@@ -149,19 +217,19 @@ class PodTarget(Target):
         configs = [content for revision in revisions for content in await self._kept_configs(revision)]
         if configs:
             needed = {content for revision in still for content in await self._kept_configs(revision)}
-            await forget_configs(self.means, self.namespace, configs, needed)
-        await forget(self.means, self.namespace, self.primary, revisions)
+            await forget_configs(self.objects, self.namespace, configs, needed)
+        await forget(self.objects, self.namespace, self.primary, revisions)
 
     async def _kept_configs(self, revision: str) -> list[str]:
         try:
-            data = await kept(self.means, self.namespace, self.primary, revision)
+            data = await kept(self.objects, self.namespace, self.primary, revision)
         except Refused:
             return []
         configs: list[str] = data["configs"]
         return configs
 
     async def _primary_facts(self) -> PodFacts:
-        facts = (await self._cache()).get(self.namespace, self.primary)
+        facts = await self._found_primary()
         if facts is None:
             raise WorldError(f"{self.kind.kind.lower()} {self.primary}.{self.namespace} does not exist")
         return facts
@@ -171,18 +239,18 @@ class PodTarget(Target):
 
         Raises Refused when together they are another revision than the one that is asked for.
         """
-        target = await self.means.read(self.kind, self.namespace, self.name)
+        target = await self.read(self.kind)
         facts = pod_facts(self.means.reading, target)
         bodies = {use: await self.cluster.get(use.kind, self.namespace, use.name) for use in facts.written.configs}
         mine = {use: None if body is None else config_facts(body) for use, body in bodies.items()}
         self._demand(mine)
-        primary = (await self._cache()).get(self.namespace, self.primary)
+        primary = await self._found_primary()
         found, _ = revisions(facts, primary, mine, await self._copies(primary))
         if found != revision:
             raise Refused(f"{self.kind.kind.lower()} {self.name}.{self.namespace} carries {found}, not {revision}")
         configs = [body for body in bodies.values() if body is not None and not config_facts(body).shared]
         copying = Copying(
-            owner=self.owner,
+            owner=self.objects.reference,
             revision=revision,
             contents=tuple(contents(facts.written.configs, mine, text=False)),
             labels=self.means.reading.labels,
@@ -193,7 +261,7 @@ class PodTarget(Target):
         return target, configs, copying
 
     async def _change(self, wanted: Callable[[Json], Json], found: Json | None = None) -> Json:
-        return await self.means.change(self.kind, self.namespace, self.primary, wanted, found)
+        return await self.objects.change(self.kind, self.namespace, self.primary, PRIMARY, wanted, found=found)
 
     async def _merge(self, patch: Json) -> None:
         await self.cluster.merge(self.kind, self.namespace, self.name, patch)
@@ -205,7 +273,7 @@ class PodTarget(Target):
         target = cache.get(self.namespace, self.name)
         if target is None or target.desired > 0:
             return
-        primary = cache.get(self.namespace, self.primary)
+        primary = self._own(cache.get(self.namespace, self.primary))
         if self.kind is DAEMON_SET:
             await self._merge(_UP)
         elif self.rollout.autoscaled:
@@ -226,7 +294,7 @@ class PodTarget(Target):
         """Run the target as the primary ran, under its own autoscaler."""
         await self.resume_scaler()
         cache = await self._cache()
-        target, primary = cache.get(self.namespace, self.name), cache.get(self.namespace, self.primary)
+        target, primary = cache.get(self.namespace, self.name), self._own(cache.get(self.namespace, self.primary))
         if self.kind is DAEMON_SET or primary is None or not primary.desired:
             await self.scale_up()
         elif target is not None and target.desired != primary.desired:
@@ -267,16 +335,18 @@ class PodTarget(Target):
             return
         view = SCALERS[reference.kind]
         name = primary_of(reference.name)
-        is_there = (await self.cluster.cache(view).ready()).get(self.namespace, name) is not None
+        present = (await self.cluster.cache(view).ready()).get(self.namespace, name)
+        is_there = present is not None and self.owner.owns(present.ownership)
         seen = await self.observe()
         if is_there and (seen.target is None or seen.primary is None or seen.target.revision != seen.primary.revision):
             return
-        scaler = await self.means.read(view.kind, self.namespace, reference.name)
-        wanted = primary_scaler(scaler, self.canary, self.owner)
+        scaler = await read(self.cluster, view.kind, self.namespace, reference.name)
+        wanted = primary_scaler(scaler, self.canary, self.objects.reference)
         if is_there:
-            await self.means.change(view.kind, self.namespace, name, lambda found: with_scale(found, wanted))
+            like = partial(with_scale, wanted=wanted)
+            await self.objects.change(view.kind, self.namespace, name, SCALER_COPY, like)
         else:
-            await self.means.make(wanted)
+            await self.objects.ensure(wanted, SCALER_COPY)
 
 
 def _replicas(count: int) -> Json:

@@ -89,9 +89,14 @@ def copied_contents(
 ) -> list[str]:
     """The same of a primary, of which the configs are copies, in the originals' names."""
     return [
-        _content(str(use).removesuffix(SUFFIX), facts, text=text) if facts is not None and facts.owners else str(use)
+        _content(str(use).removesuffix(SUFFIX), facts, text=text) if _is_copy(use, facts) else str(use)
         for use, facts in ((use, held[use]) for use in configs)
     ]
+
+
+def _is_copy(use: ConfigUse, facts: ConfigFacts | None) -> bool:
+    """Tell whether a config is a copy that was made for a primary."""
+    return use.name.endswith(SUFFIX) and facts is not None and bool(facts.ownership.canaries)
 
 
 def _content(name: str, facts: ConfigFacts | None, *, text: bool) -> str:

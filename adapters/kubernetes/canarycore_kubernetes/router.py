@@ -21,14 +21,25 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore import Routes
-from canarycore.errors import Refused, UnknownProvider, WorldError
+from canarycore.errors import Conflict, Refused, UnknownProvider, WorldError
 from canarycore_kubernetes.cache import UnreadableError
+from canarycore_kubernetes.client import UNBORN
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.names import owner_reference
+from canarycore_kubernetes.ownership import (
+    APEX_SERVICE,
+    ROUTE,
+    ROUTE_PART,
+    SIDE_SERVICE,
+    ForeignObjectError,
+    Owner,
+    TakenError,
+    ownership_of,
+)
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import merge_patch
 from canarycore_kubernetes.services import fitted, only_selector, services
-from canarycore_kubernetes.takeover import NOTE, Owner, given_back, original_spec, wanted
+from canarycore_kubernetes.takeover import NOTE, given_back, is_made, original_spec, wanted
 from canarycore_runtime.mesh import Asked, GuardedMesh, Ref
 from canarycore_runtime.registry import installed, load
 
@@ -39,8 +50,10 @@ if TYPE_CHECKING:
     from canarycore.manifest import Canary
     from canarycore_kubernetes.cache import Cache, View
     from canarycore_kubernetes.canaries import Canaries
+    from canarycore_kubernetes.claims import Claims
     from canarycore_kubernetes.cluster import Cluster
     from canarycore_kubernetes.events import Events
+    from canarycore_kubernetes.ownership import ForeignObject, Role
     from canarycore_kubernetes.packed import Packed
     from canarycore_kubernetes.targets import PodFacts, Port
     from canarycore_runtime.mesh import Found, Json, Kind, Mesh
@@ -116,7 +129,7 @@ class MeshRouter:
     views: how targets are held (`ClusterWorkloads.views`), which know their pods' label and ports. mesh_cluster: where
     the routing objects are, if that is another cluster than the one of the workloads. ingress_prefix, ingress_class:
     the controller's options --ingress-annotations-prefix and --ingress-class. events: where it is told that an object
-    cannot be read.
+    cannot be read. claims: which Canaries need the same names.
     """
 
     def __init__(
@@ -129,12 +142,14 @@ class MeshRouter:
         ingress_prefix: str = "nginx.ingress.kubernetes.io",
         ingress_class: str = "",
         events: Events | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self._cluster = cluster
         self._events = events
         self._canaries = canaries
         self._views = {kind.kind: view for kind, view in views.items()}
         self._mesh_cluster = mesh_cluster or cluster
+        self._claims = claims
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
         self._meshes: dict[str, Mesh] = {}
         self._sights: dict[str, Sight] = {}
@@ -170,8 +185,9 @@ class MeshRouter:
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Write what differs. Raises Refused where the mesh cannot route so, or an object of the owner's is missing."""
-        scene = await self._whole_scene(rollout)
-        written = {change.ref: await self._write(scene, change) for change in self._changes(scene, routes)}
+        scene = await self._entered(rollout)
+        changes = tuple(self._changes(scene, routes))  # what is refused is refused before anything is written
+        written = {change.ref: await self._write(scene, change) for change in changes}
         if None in written.values():
             return
         places = zip(scene.sight.places, scene.seen, strict=True)
@@ -181,29 +197,35 @@ class MeshRouter:
 
     async def prepare(self, rollout: Rollout) -> None:
         """Make what must be there before the primary's pods are. Nothing is routed by it."""
-        scene = await self._whole_scene(rollout)
+        scene = await self._entered(rollout)
         early = scene.mesh.before_pods
         sides = {scene.asked.primary, scene.asked.canary_service}
-        for change in self._changes(scene, Routes(), with_mesh=bool(early)):
+        for change in tuple(self._changes(scene, Routes(), with_mesh=bool(early))):
             if change.ref.kind in early or (change.ref.kind == SERVICE and change.ref.name in sides):
                 await self._write(scene, change)
 
     async def restore(self, rollout: Rollout) -> None:
         """The apex leads to the target's pods, then what we made goes, and what was taken over is as it was."""
         scene = await self._scene(rollout)
-        if scene is None:
+        if scene is None or await self._objection(scene):
             return
         await self._give_apex_back(scene)
-        found = scene.found
+        held, found = scene.held, scene.found
         splits = scene.mesh.routes(scene.asked, found) is not None
-        for ref in scene.mesh.looks_at(scene.asked):
-            if ref not in found:
-                continue
-            metadata = found[ref]["metadata"]
-            if self._owner(scene, ref).made(found[ref]):
-                await self._cluster_of(ref).delete(ref.kind, ref.namespace, ref.name, uid=metadata["uid"])
-            elif splits or NOTE in (metadata.get("annotations") or {}):
+        for ref, body in found.items():
+            if is_made(body, self._owner(scene, ref)):
+                await self._delete(scene, ref, held[ref])
+            elif not self._foreign(scene, ref, body) and _is_taken_over(held[ref], splits=splits):
                 await self._give_back(scene, ref)
+
+    async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]:
+        """Return the foreign objects under the names that the routes need, all of them."""
+        scene = await self._whole_scene(rollout)
+        held, refs = scene.held, list(_services_of(scene.asked))
+        with suppress(Refused):  # setting routes says why
+            rendered = scene.mesh.render(scene.asked, Routes(), scene.found)
+            refs += [_ref_of(scene, body) for body in rendered]
+        return tuple(one for ref in refs if ref in held for one in self._foreign(scene, ref, held[ref].body))
 
     # what others ask --------------------------------------------------------------------------------------------
 
@@ -232,6 +254,24 @@ class MeshRouter:
                 "labels: there is nothing to route to. Create it, or name the label with --selector-labels."
             )
         return scene
+
+    async def _entered(self, rollout: Rollout) -> Scene:
+        """Return the scene, to be changed. Raises TakenError where another Canary has it."""
+        scene = await self._whole_scene(rollout)
+        objection = await self._objection(scene)
+        if objection:
+            raise TakenError(self._beside(scene), objection)
+        return scene
+
+    async def _objection(self, scene: Scene) -> str:
+        """Return why the rollout must not touch what is there; empty where it may.
+
+        A Canary that has made the primary's Service is the one that has the others too.
+        """
+        side = scene.held.get(_service(scene.asked, scene.asked.primary))
+        if self._claims is None or (side is not None and is_made(side.body, self._beside(scene))):
+            return ""
+        return await self._claims.objection(scene.asked.rollout)
 
     async def _scene(self, rollout: Rollout) -> Scene | None:
         """What the caches hold; None where the target is missing, or nothing tells its pods."""
@@ -292,10 +332,21 @@ class MeshRouter:
 
     def _owner(self, scene: Scene, ref: Ref) -> Owner:
         """Whose an object is. What is in no namespace, or in another cluster, cannot refer to the Canary."""
-        name = scene.asked.canary.name
         within = ref.kind.namespaced and self._cluster_of(ref) is self._cluster
-        reference = owner_reference(name, scene.uid) if within else None
-        return Owner(namespace=scene.asked.namespace, name=name, reference=reference)
+        owner = self._beside(scene)
+        return owner if within else evolve(owner, reference=None)
+
+    def _beside(self, scene: Scene) -> Owner:
+        """Return the Canary, as the owner of what is beside it."""
+        name = scene.asked.canary.name
+        return Owner(namespace=scene.asked.namespace, name=name, reference=owner_reference(name, scene.uid))
+
+    def _foreign(self, scene: Scene, ref: Ref, body: Json) -> tuple[ForeignObject, ...]:
+        """Return the object if it is foreign, or nothing."""
+        owner = self._owner(scene, ref)
+        if is_made(body, owner):
+            return ()
+        return owner.foreign(ref.kind, ref.name, ownership_of(body), _role_of(scene, ref))
 
     # what is to be ----------------------------------------------------------------------------------------------
 
@@ -319,9 +370,8 @@ class MeshRouter:
         found = scene.found
         rendered = scene.mesh.render(scene.asked, routes, found)
         taken = scene.mesh.routes(scene.asked, found) is not None
-        refs = {(ref.kind.kind, ref.name): ref for ref in scene.mesh.looks_at(scene.asked)}
         for body in rendered:
-            ref = refs[body["kind"], body["metadata"]["name"]]
+            ref = _ref_of(scene, body)
             yield from self._change(scene, ref, held.get(ref), body, taken=taken)
 
     def _service_changes(self, scene: Scene, held: Mapping[Ref, Packed]) -> list[Change]:
@@ -337,13 +387,13 @@ class MeshRouter:
         return changes
 
     def _service_change(self, scene: Scene, held: Mapping[Ref, Packed], service: Json) -> Iterator[Change]:
-        ref = Ref(kind=SERVICE, namespace=scene.asked.namespace, name=service["metadata"]["name"])
+        ref = _service(scene.asked, service["metadata"]["name"])
         before = held.get(ref)
         if before is None:
             yield from self._change(scene, ref, None, service, taken=False)
             return
         found = before.body
-        if ref.name == scene.asked.apex and not self._owner(scene, ref).made(found):
+        if ref.name == scene.asked.apex and not is_made(found, self._owner(scene, ref)):
             rendered = only_selector(service)
         else:
             rendered = fitted(service, found, scene.asked)
@@ -355,6 +405,9 @@ class MeshRouter:
         self, scene: Scene, ref: Ref, before: Packed | None, rendered: Json, *, taken: bool
     ) -> Iterator[Change]:
         owner = self._owner(scene, ref)
+        foreign = () if before is None else self._foreign(scene, ref, before.body)
+        if foreign:
+            raise ForeignObjectError(owner, foreign)
         if before is not None and self._unlike.get(ref) == (rendered, before):
             return
         after = wanted(before, rendered, owner, taken=taken)
@@ -368,9 +421,10 @@ class MeshRouter:
         """What is held of it then; None where that is not what was wanted, or is not known."""
         ref, cluster = change.ref, self._cluster_of(change.ref)
         if change.before is None:  # applied, so that what the server adds by itself is not noted as ours
-            await cluster.apply(change.patch, force=False)
+            metadata = change.patch["metadata"] | {"resourceVersion": UNBORN}
+            await cluster.apply(change.patch | {"metadata": metadata}, force=False)
         else:
-            await self._merge(scene, ref, change.patch)
+            await self._merge(scene, ref, change.before, change.patch)
         written = self._cache(scene.mesh, ref).get(ref.namespace, ref.name)
         if written is None:
             return None
@@ -383,29 +437,42 @@ class MeshRouter:
         self._unlike.pop(ref, None)
         return written
 
-    async def _merge(self, scene: Scene, ref: Ref, patch: Json) -> None:
+    async def _merge(self, scene: Scene, ref: Ref, before: Packed, patch: Json) -> None:
         """Change the object, if it is still the one that was looked at."""
-        version = self._cache(scene.mesh, ref).version(ref.namespace, ref.name)
-        locked = patch | {"metadata": patch.get("metadata", {}) | {"resourceVersion": version}}
-        await self._cluster_of(ref).merge(ref.kind, ref.namespace, ref.name, locked)
+        metadata = patch.get("metadata", {}) | {"resourceVersion": self._version(scene, ref, before)}
+        await self._cluster_of(ref).merge(ref.kind, ref.namespace, ref.name, patch | {"metadata": metadata})
+
+    async def _delete(self, scene: Scene, ref: Ref, before: Packed) -> None:
+        """Delete the object, if it is still the one that was looked at."""
+        version, uid = self._version(scene, ref, before), before.body["metadata"]["uid"]
+        await self._cluster_of(ref).delete(ref.kind, ref.namespace, ref.name, uid=uid, version=version)
+
+    def _version(self, scene: Scene, ref: Ref, before: Packed) -> str:
+        """Return the version of the object that was looked at. Raises Conflict where it has changed since."""
+        cache = self._cache(scene.mesh, ref)
+        if cache.get(ref.namespace, ref.name) != before:
+            raise Conflict(f"{ref.kind.kind} {ref.name} has changed since it was looked at: looking again")
+        return cache.version(ref.namespace, ref.name)
 
     async def _give_apex_back(self, scene: Scene) -> None:
         """The apex leads to the target's pods: those that its owner named, if he made it."""
         if not scene.has_pods:
             return
         *_, service = services(scene.asked, scene.ports)
-        ref = Ref(kind=SERVICE, namespace=scene.asked.namespace, name=scene.asked.apex)
+        ref = _service(scene.asked, scene.asked.apex)
         held = scene.held.get(ref)
         if held is None or held.body["spec"].get("selector") != service["spec"]["selector"]:
             return
         body = held.body
+        if self._foreign(scene, ref, body):
+            return
         selector = dict([scene.asked.pods])
-        if self._owner(scene, ref).made(body):
+        if is_made(body, self._owner(scene, ref)):
             after = body | {"spec": body["spec"] | {"selector": selector}}
         else:
             after = given_back(held, only_selector(service))
             after["spec"]["selector"] = original_spec(body).get("selector", selector)
-        await self._merge(scene, ref, merge_patch(body, after))
+        await self._merge(scene, ref, held, merge_patch(body, after))
 
     async def _give_back(self, scene: Scene, ref: Ref) -> None:
         """What was taken over is as it was; what was only read (an ingress that was copied) has nothing of ours."""
@@ -414,7 +481,7 @@ class MeshRouter:
             if (body["kind"], body["metadata"]["name"]) == (ref.kind.kind, ref.name):
                 patch = merge_patch(held.body, given_back(held, body))
                 if patch:
-                    await self._merge(scene, ref, patch)
+                    await self._merge(scene, ref, held, patch)
 
 
 _MANY = 100
@@ -426,7 +493,28 @@ _OF_THE_WORKLOADS = ("", "networking.k8s.io", "serving.knative.dev")
 
 def _services_of(asked: Asked) -> tuple[Ref, ...]:
     names = (asked.canary_service, asked.primary, asked.apex) if asked.pods[0] else ()
-    return tuple(Ref(kind=SERVICE, namespace=asked.namespace, name=name) for name in names)
+    return tuple(_service(asked, name) for name in names)
+
+
+def _service(asked: Asked, name: str) -> Ref:
+    return Ref(kind=SERVICE, namespace=asked.namespace, name=name)
+
+
+def _ref_of(scene: Scene, body: Json) -> Ref:
+    """Return where a rendered object is."""
+    refs = {(ref.kind.kind, ref.name): ref for ref in scene.mesh.looks_at(scene.asked)}
+    return refs[body["kind"], body["metadata"]["name"]]
+
+
+def _role_of(scene: Scene, ref: Ref) -> Role:
+    if ref.kind == SERVICE:
+        return APEX_SERVICE if ref.name == scene.asked.apex else SIDE_SERVICE
+    return ROUTE if scene.mesh.is_route(scene.asked, ref) else ROUTE_PART
+
+
+def _is_taken_over(held: Packed, *, splits: bool) -> bool:
+    """Tell whether somebody else's object has something of ours. splits: whether there are routes."""
+    return NOTE in (held.body["metadata"].get("annotations") or {}) or (splits and bool(held.owned))
 
 
 def _are(one: Scene, other: Scene) -> bool:

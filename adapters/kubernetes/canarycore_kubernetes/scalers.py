@@ -17,6 +17,7 @@ from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import HPA, SCALED_OBJECT
 from canarycore_kubernetes.names import annotation, own, primary_of
+from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_text
 
 if TYPE_CHECKING:
@@ -38,16 +39,17 @@ class ScalerFacts:
     """What is held of an autoscaler.
 
     minimum: the least replicas that it runs, when it runs any. paused: whether it is held off at zero; None where that
-    need not be.
+    need not be. ownership: whose it is.
     """
 
     minimum: int = 1
     paused: bool | None = None
+    ownership: Ownership = UNOWNED
 
 
 def _hpa_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
     demand_small(body.get("spec"))
-    return ScalerFacts(minimum=get_integer(body, "spec", "minReplicas") or 1)
+    return ScalerFacts(minimum=get_integer(body, "spec", "minReplicas") or 1, ownership=ownership_of(body))
 
 
 def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFacts:
@@ -55,6 +57,7 @@ def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFact
     return ScalerFacts(
         minimum=get_integer(body, "spec", "minReplicaCount") or 1,
         paused=annotation(body, PAUSED) == "0",
+        ownership=ownership_of(body),
     )
 
 

@@ -15,8 +15,9 @@ from attrs import frozen
 from canarycore.errors import Refused
 from canarycore_kubernetes.keeping import KEEP, forget, keep, kept
 from canarycore_kubernetes.kinds import SERVICE
-from canarycore_kubernetes.means import Target, running
+from canarycore_kubernetes.means import Target, read, running
 from canarycore_kubernetes.names import KEPT, REVISION, annotation, listed, own
+from canarycore_kubernetes.ownership import CANARY_COPY, PRIMARY, UNOWNED
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.revision import digest
 from canarycore_runtime.foreign import get_items, get_mapping
@@ -24,6 +25,8 @@ from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
+    from canarycore_kubernetes.ownership import ForeignObject, Role
+    from canarycore_kubernetes.packed import Packed
     from canarycore_runtime.mesh import Json
 
 _ASSIGNED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort")
@@ -97,8 +100,8 @@ class ServiceTarget(Target):
     # what is seen -----------------------------------------------------------------------------------------------
 
     async def observe(self) -> Workloads:
-        target, primary = await self._found(self.name), await self._found(self.primary)
-        twin = await self._found(self.twin)
+        target, primary = await self._found(self.name), await self._found_own(self.primary)
+        twin = await self._found_own(self.twin)
         revision = self._revision(target, primary)
         up = twin is None or annotation(twin, REVISION) == revision
         return Workloads(
@@ -108,9 +111,41 @@ class ServiceTarget(Target):
             restored=self.restored,
         )
 
+    async def _look(self, name: str) -> Packed | None:
+        return (await self.cluster.cache(packed(SERVICE)).ready()).look(self.namespace, name, self.key)
+
     async def _found(self, name: str) -> Json | None:
-        found = (await self.cluster.cache(packed(SERVICE)).ready()).look(self.namespace, name, self.key)
+        found = await self._look(name)
         return None if found is None else found.body
+
+    async def _found_own(self, name: str) -> Json | None:
+        """Return the copy of that name, or None where what has the name is foreign."""
+        found = await self._look(name)
+        return found.body if found is not None and self.owner.owns(found.ownership) else None
+
+    # whose it is ------------------------------------------------------------------------------------------------
+
+    async def other_canary(self) -> str:
+        """Return the other Canary that has made the target, or its primary; empty where there is none."""
+        for name in (self.name, self.primary):
+            found = await self._look(name)
+            ownership = UNOWNED if found is None else found.ownership
+            if ownership.canaries and not self.owner.owns(ownership):
+                return f"the Service {name} belongs to the Canary {ownership.canaries[0]}"
+        return ""
+
+    async def has_primary(self) -> bool:
+        """Tell whether the Canary has a primary copy of its own."""
+        return await self._found_own(self.primary) is not None
+
+    async def foreign_objects(self) -> tuple[ForeignObject, ...]:
+        """Return the foreign objects under the names of the copies."""
+        found: tuple[ForeignObject, ...] = ()
+        for name, role in ((self.primary, PRIMARY), (self.twin, CANARY_COPY)):
+            held = await self._look(name)
+            if held is not None:
+                found += self.owner.foreign(SERVICE, name, held.ownership, role)
+        return found
 
     def _revision(self, target: Json | None, primary: Json | None) -> str:
         """The revision that the target carries: the primary's, where both say the same."""
@@ -128,53 +163,53 @@ class ServiceTarget(Target):
     # what is done -----------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
-        if await self._found(self.primary) is not None:
+        if await self._found_own(self.primary) is not None:
             return
         target = await self._target_carrying(revision)
         copies = [self._copy(target, name) for name in (self.twin, self.primary)]
         for copy in copies:
             copy["metadata"]["annotations"][REVISION] = revision
-        await self.means.make(copies[0])
-        await self.cluster.create(copies[1])
+        await self.objects.ensure(copies[0], CANARY_COPY)
+        await self.objects.create(copies[1], PRIMARY)
 
     async def promote(self, revision: str) -> None:
-        primary = await self.means.read(SERVICE, self.namespace, self.primary)
+        primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
         if annotation(primary, REVISION) == revision:
             return
         target = await self._target_carrying(revision)
         carried = self._carried(primary)
         names = tuple(dict.fromkeys((carried, *listed(primary, KEPT))))
-        await keep(self.means, self.owner, primary, carried, {"spec": service_spec(primary)})
-        await forget(self.means, self.namespace, self.primary, names[KEEP:])  # before nobody knows of them any more
+        self.owner.demand(SERVICE, primary, PRIMARY)
+        await keep(self.objects, primary, carried, {"spec": service_spec(primary)})
+        await forget(self.objects, self.namespace, self.primary, names[KEEP:])  # before nobody knows of them any more
         marks = {REVISION: revision, KEPT: ",".join(names[:KEEP])}
-        await self._change(self.primary, self._copy(target, self.primary), marks)
+        await self._change(self.primary, PRIMARY, self._copy(target, self.primary), marks)
 
     async def restore_primary(self, revision: str) -> None:
-        primary = await self.means.read(SERVICE, self.namespace, self.primary)
+        primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
         if annotation(primary, REVISION) == revision:
             return
-        before = primary | await kept(self.means, self.namespace, self.primary, revision)
-        await self._change(self.primary, self._copy(before, self.primary), {REVISION: revision})
+        before = primary | await kept(self.objects, self.namespace, self.primary, revision)
+        await self._change(self.primary, PRIMARY, self._copy(before, self.primary), {REVISION: revision})
 
     async def scale_up(self) -> None:
         """The canary's copy takes part, and is what the target is now."""
         target = await self._found(self.name)
         if target is None:
             return
-        revision = self._revision(target, await self._found(self.primary))
-        twin, copy = await self._found(self.twin), self._copy(target, self.twin)
+        revision = self._revision(target, await self._found_own(self.primary))
+        twin, copy = await self._found_own(self.twin), self._copy(target, self.twin)
         if twin is None:
             copy["metadata"]["annotations"][REVISION] = revision
-            await self.cluster.create(copy)
+            await self.objects.create(copy, CANARY_COPY)
         elif annotation(twin, REVISION) != revision:
-            await self._change(self.twin, copy, {REVISION: revision})
+            await self._change(self.twin, CANARY_COPY, copy, {REVISION: revision})
 
     async def scale_down(self) -> None:
         """The canary's copy stays as it is, and takes no part."""
-        twin = await self._found(self.twin)
+        twin = await self._found_own(self.twin)
         if twin is not None and annotation(twin, REVISION):
-            patch = {"metadata": {"annotations": {REVISION: None}}}
-            await self.cluster.merge(SERVICE, self.namespace, self.twin, patch)
+            await self.objects.change(SERVICE, self.namespace, self.twin, CANARY_COPY, _resting)
 
     async def restore(self) -> None:
         """The target was never changed."""
@@ -187,15 +222,21 @@ class ServiceTarget(Target):
         """There is none."""
 
     def _copy(self, service: Json, name: str) -> Json:
-        return service_copy(service, name, self.owner, distribution=self._distribution)
+        return service_copy(service, name, self.objects.reference, distribution=self._distribution)
 
     async def _target_carrying(self, revision: str) -> Json:
         """The target as it is on the server. Raises Refused when it is another revision than the one asked for."""
-        target = await self.means.read(SERVICE, self.namespace, self.name)
-        found = self._revision(target, await self._found(self.primary))
+        target = await self.read(SERVICE)
+        found = self._revision(target, await self._found_own(self.primary))
         if found != revision:
             raise Refused(f"service {self.name}.{self.namespace} carries {found}, not {revision}")
         return target
 
-    async def _change(self, name: str, copy: Json, marks: Json) -> None:
-        await self.means.change(SERVICE, self.namespace, name, lambda found: like(found, copy, marks))
+    async def _change(self, name: str, role: Role, copy: Json, marks: Json) -> None:
+        await self.objects.change(SERVICE, self.namespace, name, role, lambda found: like(found, copy, marks))
+
+
+def _resting(twin: Json) -> Json:
+    """Return the canary's copy, taking no part in a rollout."""
+    annotations = {key: text for key, text in twin["metadata"]["annotations"].items() if key != REVISION}
+    return twin | {"metadata": twin["metadata"] | {"annotations": annotations}}

@@ -8,6 +8,7 @@ Beside the status there is some upkeep, done when a rollout is loaded, and only 
 - A Canary with revertOnDeletion carries our finalizer (Flagger's name) before its first commit, or its objects could be
   gone before they are given back. It is taken off once the end of the rollout is stored and was told, or when the owner
   no longer wants it; after a crash in between, whoever loads next takes it off.
+- A rollout that is blocked by what is not its own says so: by an Event, and by a condition for as long as it is so.
 - A Canary that cannot be used is not run. Why is told by an Event, again every now and then, and by a condition for
   as long as it is so.
 """
@@ -23,6 +24,7 @@ from canarycore_kubernetes.canaries import COMMAND, VALID, Broken, Held
 from canarycore_kubernetes.events import Told
 from canarycore_kubernetes.kinds import CANARY
 from canarycore_kubernetes.punctuality import Punctuality
+from canarycore_kubernetes.refusals import Refusals, condition
 from canarycore_kubernetes.statuses import written
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class CanaryStore:
     """The rollouts that the cluster's Canaries ask for.
 
     tracked: the configs that belong to a target's revision, which Flagger compares when it takes a Canary back.
+    refusals: what holds rollouts up.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class CanaryStore:
         events: Events,
         punctuality: Punctuality | None = None,
         tracked: Callable[[Rollout], Awaitable[Mapping[str, str]]] | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._cluster = cluster
         self._canaries = canaries
         self._events = events
         self._punctuality = punctuality or Punctuality()
         self._tracked = tracked
+        self._refusals = refusals or Refusals()
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -75,6 +80,8 @@ class CanaryStore:
             await self._tell_broken(key, held)
         elif isinstance(held, Held):
             await self._keep_up(key, held)
+        else:
+            self._refusals.drop(key)
         return await self._canaries.load(key)
 
     async def commit(self, key: str, status: Status, version: str) -> str:
@@ -83,16 +90,31 @@ class CanaryStore:
         if not isinstance(held, Held):
             raise WorldError(f"canary {key} is gone, or cannot be used any more")
         namespace, _, name = key.partition("/")
-        stored = written(held.rollout, status, self._punctuality.conditions(key, status))
+        stored = written(held.rollout, status, self._conditions(key, status, held))
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(held.tracked), **await self._tracked(held.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])
 
+    def _conditions(self, key: str, status: Status, held: Held) -> tuple[Json, ...]:
+        blocked = self._refusals.text(key, held.blocked)
+        return (*self._punctuality.conditions(key, status), *((condition(blocked),) if blocked else ()))
+
     # upkeep -----------------------------------------------------------------------------------------------------
 
+    async def _tell_blocked(self, key: str, held: Held) -> None:
+        """Tell what blocks the rollout, or that nothing does any more. What Flagger wrote is not written again."""
+        text = self._refusals.text(key, held.blocked)
+        if text:
+            namespace, _, name = key.partition("/")
+            await self._events.warn(namespace, name, held.uid, text)
+        if text != held.blocked and not held.flaggers:
+            await self.commit(key, held.status, self._canaries.version(key))
+        self._refusals.forget(key)
+
     async def _keep_up(self, key: str, held: Held) -> None:
+        await self._tell_blocked(key, held)
         if held.unknown:
             kinds = ", ".join(kind.value for kind in CommandKind)
             text = f"{COMMAND} is '{held.unknown}', expected <kind>[ <weight>] <anything unique>; kinds are {kinds}"

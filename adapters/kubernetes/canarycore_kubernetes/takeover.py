@@ -13,55 +13,36 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve
 
-from canarycore_kubernetes.names import is_of_canary
-from canarycore_runtime.foreign import get_items, get_mapping, get_text, get_texts, parse_json
+from canarycore_kubernetes.ownership import MADE_FOR, UNOWNED, ownership_of
+from canarycore_runtime.foreign import get_mapping, get_texts, parse_json
 from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from canarycore_kubernetes.ownership import Owner
     from canarycore_kubernetes.packed import Packed, Path
     from canarycore_runtime.mesh import Json
 
 NOTE = "flagger.kubernetes.io/original-configuration"
 """The annotation with what was replaced, as JSON of a spec."""
 
-MADE_FOR = "canarycore/canary"
-"""The annotation that says whose an object is where it cannot say so by its owner: `namespace/name`."""
 
+def is_made(body: Json, owner: Owner) -> bool:
+    """Tell whether a routing object was made for this Canary, by us or by Flagger.
 
-@frozen(kw_only=True)
-class Owner:
-    """Whose objects are. reference: how an object says so; None where it cannot, being out of the Canary's reach."""
-
-    namespace: str
-    name: str
-    reference: Json | None
-
-    def made(self, body: Json) -> bool:
-        """Whether an object was made for this Canary, by us or by Flagger."""
-        annotations = get_texts(body, "metadata", "annotations")
-        if self.reference is None:
-            by_flagger = NOTE not in annotations and SWITCHED_OFF.items() <= annotations.items()
-            return by_flagger if MADE_FOR not in annotations else annotations[MADE_FOR] == self._key
-        return any(
-            is_of_canary(reference) and get_text(reference, "name") == self.name
-            for reference in get_items(body, "metadata", "ownerReferences")
-        )
-
-    def mark(self, rendered: Json) -> Json:
-        """An object that is to be made, as this Canary's."""
-        metadata = rendered["metadata"]
-        if self.reference is not None:
-            return rendered | {"metadata": metadata | {"ownerReferences": [self.reference]}}
-        annotations = metadata.get("annotations", {}) | {MADE_FOR: self._key}
-        return rendered | {"metadata": metadata | {"annotations": annotations}}
-
-    @property
-    def _key(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    Flagger marks what it makes by a reference, also where the Canary is out of reach. Where it could not, the
+    annotations tell that it gives to the route that users call.
+    """
+    ownership = ownership_of(body)
+    if owner.reference is None and "namespace" not in body["metadata"]:
+        ownership = evolve(ownership, canaries=())  # the reference names a Canary, and not of which namespace
+    if owner.reference is not None or ownership != UNOWNED:
+        return owner.owns(ownership)
+    annotations = get_texts(body, "metadata", "annotations")
+    return NOTE not in annotations and SWITCHED_OFF.items() <= annotations.items()
 
 
 def wanted(found: Packed | None, rendered: Json, owner: Owner, *, taken: bool) -> Json:
@@ -69,7 +50,7 @@ def wanted(found: Packed | None, rendered: Json, owner: Owner, *, taken: bool) -
     if found is None:
         return owner.mark(rendered)
     body = found.body
-    if owner.made(body):
+    if is_made(body, owner):
         stale = [path for path in found.owned if _is_ours(path) and not _covers(rendered, path)]
         made: Json = _over(_without(body, stale), rendered)
         return made

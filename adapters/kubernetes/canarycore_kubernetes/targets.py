@@ -18,6 +18,7 @@ from canarycore_kubernetes.configs import ConfigUse
 from canarycore_kubernetes.copies import SELECTOR_LABELS
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed
+from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
 from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_text, get_texts, get_time
 
@@ -66,7 +67,8 @@ class PodFacts:
     """What is held of a Deployment or a DaemonSet.
 
     carries: the revision that its annotation names; empty where it has none. contents: the configs that belong to that
-    revision, and what they hold. kept: the revisions that it can be restored to. The rest is as in `Workload`.
+    revision, and what they hold. kept: the revisions that it can be restored to. ownership: whose it is. The rest is as
+    in `Workload`.
     """
 
     written: Written
@@ -79,6 +81,7 @@ class PodFacts:
     total: int
     unready_since: float | None = None
     stuck: str = ""
+    ownership: Ownership = UNOWNED
 
 
 @cache
@@ -98,6 +101,7 @@ def pod_facts(reading: Reading, body: Json, before: PodFacts | None = None) -> P
         carries=annotation(body, REVISION),
         contents=listed(body, CONTENTS),
         kept=listed(body, KEPT),
+        ownership=ownership_of(body),
         **_COUNTS[body["kind"]](body),
     )
     if body["kind"] == DAEMON_SET.kind and facts.desired:

@@ -9,7 +9,9 @@ them, says what is to be so, and writes only what is not.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import evolve
 
 from canarycore.errors import WorldError
 from canarycore_kubernetes.cache import UnreadableError
@@ -17,30 +19,41 @@ from canarycore_kubernetes.configs import MissingConfigError
 from canarycore_kubernetes.copies import SELECTOR_LABELS
 from canarycore_kubernetes.knative_target import KnativeTarget
 from canarycore_kubernetes.means import Means
+from canarycore_kubernetes.ownership import ForeignObjectError, TakenError
 from canarycore_kubernetes.pods import PodTarget
 from canarycore_kubernetes.service_target import ServiceTarget
 from canarycore_kubernetes.targets import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from canarycore import Rollout
     from canarycore_kubernetes.cache import View
     from canarycore_kubernetes.canaries import Canaries
+    from canarycore_kubernetes.claims import Claims
     from canarycore_kubernetes.cluster import Cluster
     from canarycore_kubernetes.events import Events
+    from canarycore_kubernetes.ownership import ForeignObject
     from canarycore_kubernetes.targets import PodFacts
     from canarycore_runtime.mesh import Kind
     from canarycore_runtime.ports import Workloads
+
+
+class Routing(Protocol):
+    """Routes, as far as a primary must wait for them: `MeshRouter` is one."""
+
+    async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]: ...
+
+    async def prepare(self, rollout: Rollout) -> None: ...
 
 
 class ClusterWorkloads:
     """The targets of a cluster's Canaries.
 
     labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
-    --enable-config-tracking. before: what is done before a primary is made (`MeshRouter.prepare`: a mesh may need
-    objects of its own to be there before the pods). events: where it is told that a config is missing, or that an
-    object cannot be read.
+    --enable-config-tracking. routing: the router, which is asked before a primary is made: a mesh may need objects of
+    its own to be there before the pods. events: where it is told that a config is missing, or that an object cannot be
+    read. claims: which Canaries need the same names.
     """
 
     def __init__(
@@ -51,12 +64,14 @@ class ClusterWorkloads:
         labels: tuple[str, ...] = SELECTOR_LABELS,
         prefixes: tuple[str, ...] = (),
         tracked: bool = True,
-        before: Callable[[Rollout], Awaitable[None]] | None = None,
+        routing: Routing | None = None,
         events: Events | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self._canaries = canaries
-        self._before = before
+        self._routing = routing
         self._events = events
+        self._claims = claims
         self._means = Means(cluster=cluster, reading=Reading(labels=labels, tracked=tracked), prefixes=prefixes)
 
     @property
@@ -76,11 +91,15 @@ class ClusterWorkloads:
     # the port ---------------------------------------------------------------------------------------------------
 
     async def observe(self, rollout: Rollout) -> Workloads:
+        target = self._target(rollout)
         try:
-            return await self._target(rollout).observe()
+            seen = await target.observe()
         except (MissingConfigError, UnreadableError) as error:
             await self._tell(rollout, error)
             raise
+        if self._canaries.held(rollout).deleted and await self._objection(target):
+            return evolve(seen, restored=True)  # it was never let in, so there is nothing to give back
+        return seen
 
     async def _tell(self, rollout: Rollout, missing: WorldError) -> None:
         if self._events is not None:
@@ -94,31 +113,60 @@ class ClusterWorkloads:
         return await target.tracked() if isinstance(target, PodTarget) else {}
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
-        """Create the primary copy carrying `revision`. Refused if the target carries another one."""
-        if self._before is not None:
-            await self._before(rollout)
-        await self._target(rollout).initialise(revision)
+        """Create the primary copy carrying `revision`. Refused if the target carries another one.
+
+        All names that the rollout needs are looked at before the first object is written: nothing is left half-done.
+        """
+        target = await self._entered(rollout)
+        routes = () if self._routing is None else await self._routing.foreign_objects(rollout)
+        found = (*await target.foreign_objects(), *routes)
+        if found:
+            raise ForeignObjectError(target.owner, found)
+        if self._routing is not None:
+            await self._routing.prepare(rollout)
+        await target.initialise(revision)
 
     async def scale_up(self, rollout: Rollout) -> None:
-        await self._target(rollout).scale_up()
+        await (await self._entered(rollout)).scale_up()
 
     async def scale_down(self, rollout: Rollout) -> None:
-        await self._target(rollout).scale_down()
+        await (await self._entered(rollout)).scale_down()
 
     async def promote(self, rollout: Rollout, revision: str) -> None:
         """Make the primary carry `revision`, keeping the old one restorable. Refused if the target carries another."""
-        await self._target(rollout).promote(revision)
+        await (await self._entered(rollout)).promote(revision)
 
     async def restore_primary(self, rollout: Rollout, revision: str) -> None:
         """Make the primary carry the kept `revision` again. Refused if it was not kept."""
-        await self._target(rollout).restore_primary(revision)
+        await (await self._entered(rollout)).restore_primary(revision)
 
     async def pause_scaler(self, rollout: Rollout) -> None:
-        await self._target(rollout).pause_scaler()
+        await (await self._entered(rollout)).pause_scaler()
 
     async def resume_scaler(self, rollout: Rollout) -> None:
-        await self._target(rollout).resume_scaler()
+        await (await self._entered(rollout)).resume_scaler()
 
     async def restore(self, rollout: Rollout) -> None:
-        """Give the owner's objects back as they were."""
-        await self._target(rollout).restore()
+        """Give the owner's objects back as they were. Those of another Canary's rollout are left to that."""
+        target = self._target(rollout)
+        if await self._objection(target):
+            target.is_restored()
+        else:
+            await target.restore()
+
+    # other Canaries ---------------------------------------------------------------------------------------------
+
+    async def _entered(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
+        """The target, to be changed. Raises TakenError where another Canary has it."""
+        target = self._target(rollout)
+        objection = await self._objection(target)
+        if objection:
+            raise TakenError(target.owner, objection)
+        return target
+
+    async def _objection(self, target: PodTarget | ServiceTarget | KnativeTarget) -> str:
+        """Return why the rollout must not touch its target; empty where it may."""
+        other = await target.other_canary()
+        if other or self._claims is None or await target.has_primary():
+            return other
+        return await self._claims.objection(target.rollout)

@@ -49,6 +49,9 @@ class AppMeshV1Beta1(Mesh):
         services = (ref(VIRTUAL_SERVICE, asked, _called(asked, name)) for name in (asked.apex, asked.canary_service))
         return (*nodes, *services)
 
+    def is_route(self, asked: Asked, ref: Ref) -> bool:
+        return ref.name in (asked.apex, _called(asked, asked.apex))
+
     def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
         del found
         if not asked.service.get("meshName"):

@@ -36,6 +36,10 @@ class Knative(Mesh):
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         return (_target(asked),)
 
+    def is_route(self, asked: Asked, ref: Ref) -> bool:
+        """Tell so of the target, which the owner has made."""
+        return ref == _target(asked)
+
     def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
         promoted = _promoted(needed(asked, found, _target(asked), WHERE))
         if not promoted:

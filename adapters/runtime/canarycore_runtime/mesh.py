@@ -184,6 +184,14 @@ class Mesh(Protocol):
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         """The objects that it renders or reads."""
 
+    def is_route(self, asked: Asked, ref: Ref) -> bool:
+        """Tell whether an object is the route that users call, which may have been there before.
+
+        It is taken over where it stands. Each other object that is rendered must be made for this Canary: one that
+        somebody else made under its name is left alone, and the rollout waits.
+        """
+        return ref.name == asked.apex
+
     def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
         """The objects that must be there for `routes`, in the order in which they are written.
 
@@ -216,6 +224,10 @@ class GuardedMesh(Mesh):
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         with _naming(asked, ()):
             return self._mesh.looks_at(asked)
+
+    def is_route(self, asked: Asked, ref: Ref) -> bool:
+        with _naming(asked, (ref,)):
+            return self._mesh.is_route(asked, ref)
 
     def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
         with _naming(asked, found):

@@ -131,9 +131,8 @@ def test_owners_opt_out_and_credentials_of_registries_are_never_copied(body, sha
 
 
 def test_a_copy_is_known_by_its_name_and_its_owner():
-    assert config_facts(config("env-primary", owners=[OWNER])).owners == ("podinfo",)
-    assert config_facts(config("env-primary")).owners == ()
-    assert config_facts(config("env", owners=[OWNER])).owners == ()
+    assert config_facts(config("env-primary", owners=[OWNER])).ownership.canaries == ("podinfo",)
+    assert config_facts(config("env-primary")).ownership.canaries == ()
 
 
 def test_what_has_not_changed_is_held_once():

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from canarycore_kubernetes.names import owner_reference
+from canarycore_kubernetes.ownership import MADE_FOR, Owner
 from canarycore_kubernetes.packed import OURS, Packed, pack
-from canarycore_kubernetes.takeover import LAST_APPLIED, MADE_FOR, NOTE, SWITCHED_OFF, Owner, given_back, wanted
+from canarycore_kubernetes.takeover import LAST_APPLIED, NOTE, SWITCHED_OFF, given_back, is_made, wanted
 
 OWNER = Owner(namespace="test", name="podinfo", reference=owner_reference("podinfo", "1"))
 ELSEWHERE = Owner(namespace="test", name="podinfo", reference=None)
@@ -32,14 +33,16 @@ def ours(spec, *, owned=(), **metadata):
 
 def test_what_is_made_is_the_canarys():
     body = wanted(None, RENDERED, OWNER, taken=False)
-    assert body == RENDERED | {"metadata": RENDERED["metadata"] | {"ownerReferences": [OWNER.reference]}}
+    annotations = {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    metadata = RENDERED["metadata"] | {"annotations": annotations, "ownerReferences": [OWNER.reference]}
+    assert body == RENDERED | {"metadata": metadata}
 
 
 def test_what_cannot_refer_to_its_canary_says_whose_it_is():
     body = wanted(None, RENDERED, ELSEWHERE, taken=False)
     assert body["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
-    assert ELSEWHERE.made(body)
-    assert not Owner(namespace="test", name="other", reference=None).made(body)
+    assert is_made(body, ELSEWHERE)
+    assert not is_made(body, Owner(namespace="test", name="other", reference=None))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_what_cannot_refer_to_its_canary_says_whose_it_is():
     [({}, False), (SWITCHED_OFF, True), ({**SWITCHED_OFF, NOTE: "{}"}, False), ({MADE_FOR: "test/web"}, False)],
 )
 def test_what_flagger_made_without_an_owner_is_told_by_its_annotations(annotations, made):
-    assert ELSEWHERE.made({"metadata": {"annotations": annotations}}) is made
+    assert is_made({"metadata": {"annotations": annotations}}, ELSEWHERE) is made
 
 
 def test_of_what_we_made_only_what_we_once_wrote_goes():

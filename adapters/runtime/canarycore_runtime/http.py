@@ -458,12 +458,10 @@ def _exchange_error(error: Exception) -> ExchangeError:
     """Return what an error of the HTTP library means, without the address that it names."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return FailedConnection(f"the proxy answered with status {error.status}")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):  # one of the next kind too, but without its os_error
+        return _failed_connection(error.host, error.port, error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        where = f"{escape(str(error.host), _HOST_LIMIT)}:{error.port}"
-        return FailedConnection(f"cannot connect to {where}: {_reason(error.os_error)}")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        where = f"{escape(str(error.host), _HOST_LIMIT)}:{error.port}"
-        return FailedConnection(f"cannot connect to {where}: {_reason(error.certificate_error)}")
+        return _failed_connection(error.host, error.port, error.os_error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return FailedConnection("the server hung up without an answer")
     if isinstance(error, OSError):
@@ -477,6 +475,10 @@ def _exchange_error(error: Exception) -> ExchangeError:
     if isinstance(error, (ValueError, TypeError)):
         return InvalidRequest("the request cannot be sent: its address or one of its headers is not valid")
     return MalformedAnswer(f"the exchange failed with {type(error).__name__}")
+
+
+def _failed_connection(host: str, port: int | None, error: Exception) -> FailedConnection:
+    return FailedConnection(f"cannot connect to {escape(str(host), _HOST_LIMIT)}:{port}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

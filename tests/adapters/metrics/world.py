@@ -62,7 +62,13 @@ async def everywhere(made, key):
     await plain.start()
     await secure.start()
     ports = [address[1] for address in runner.addresses]
-    proxy = await asyncio.start_server(lambda reader, writer: _pass_on(reader, writer, *ports), "127.0.0.1", 0)
+    tunnels = set()
+
+    async def pass_on(reader, writer):
+        tunnels.add(asyncio.current_task())
+        await _pass_on(reader, writer, *ports)
+
+    proxy = await asyncio.start_server(pass_on, "127.0.0.1", 0)
     port = proxy.sockets[0].getsockname()[1]
     world = World(
         proxy=f"http://me:{PROXY_SECRET}@127.0.0.1:{port}",
@@ -73,6 +79,9 @@ async def everywhere(made, key):
         yield world
     finally:
         proxy.close()
+        for tunnel in tunnels:
+            tunnel.cancel()
+        await asyncio.gather(*tunnels, return_exceptions=True)
         await runner.cleanup()
 
 

@@ -9,8 +9,10 @@ class RawServer:
 
     def __init__(self, write):
         self.write, self.heads, self.sent, self.address = write, [], 0, ""
+        self.tasks = set()
 
     async def serve(self, reader, writer):
+        self.tasks.add(asyncio.current_task())
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             async for part in self.write(self.heads[-1]):
@@ -30,6 +32,9 @@ async def raw_server(write):
         yield server
     finally:
         listener.close()
+        for task in server.tasks:
+            task.cancel()
+        await asyncio.gather(*server.tasks, return_exceptions=True)
 
 
 def answer(body=b"", *headers, status="200 OK"):

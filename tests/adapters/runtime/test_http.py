@@ -27,6 +27,7 @@ from canarycore_runtime.http import (
     open_session,
     short_excerpt,
 )
+from tests.adapters.metrics.world import certificate, everywhere
 from tests.adapters.runtime.raw import answer, endless, raw_server
 
 BOMB = gzip.compress(bytes(64 * 1024 * 1024))
@@ -350,6 +351,14 @@ async def test_a_server_that_is_not_there_is_a_failed_connection_that_names_it()
         with pytest.raises(FailedConnection, match=r"cannot connect to 127\.0\.0\.1:9: ") as failed:
             await exchange(session, "GET", "http://127.0.0.1:9/services/s3cret?key=s3cret", limit=10, timeout=5.0)
     assert "s3cret" not in str(failed.value)
+
+
+async def test_a_certificate_that_is_not_trusted_is_a_failed_connection_that_says_so(tmp_path):
+    made, key = certificate(tmp_path, ["evil.example"])
+    async with everywhere(made, key) as world, open_session() as session:
+        with pytest.raises(FailedConnection, match=r"cannot connect to evil\.example:443: .*certificate"):
+            await exchange(session, "GET", "https://evil.example", limit=10, timeout=20.0, proxy=world.proxy)
+    assert not world.requests
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ the operator does not allow is told to the owner too, as an Event.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,10 +26,10 @@ from canarycore_runtime import load
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.http import AllowedHosts, ForbiddenHost, InvalidRequest
 from canarycore_runtime.pool import Pool
+from canarycore_runtime.registry import AdapterLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from types import TracebackType
 
     from canarycore import Alert, Notice, Rollout
@@ -124,7 +124,7 @@ class Alerts:
         self._allowed = allowed or AllowedHosts()
         self._warn = warn
         self._given_up = given_up
-        self._adapter = adapter
+        self._loader = AdapterLoader(adapter)
         self._secrets = Secrets(cluster)
         self._pool: Pool[Chat, Notifier] = Pool(self._open, group=lambda chat: chat.namespace)
         self._deliveries = Deliveries()
@@ -225,16 +225,18 @@ class Alerts:
         )
         return chat, secret
 
-    def _open(self, chat: Chat) -> AbstractAsyncContextManager[Notifier]:
-        opened: AbstractAsyncContextManager[Notifier] = self._adapter(chat.type)(
+    @asynccontextmanager
+    async def _open(self, chat: Chat) -> AsyncGenerator[Notifier, None]:
+        factory = await self._loader.factory(chat.type)
+        async with factory(
             chat.address,
             token=chat.token,
             proxy=chat.proxy,
             channel=chat.channel,
             username=chat.username,
             fields=self._fields,
-        )
-        return opened
+        ) as opened:
+            yield opened
 
     def _fields(self, rollout: Rollout, notice: Notice) -> Iterator[tuple[str, str]]:
         """What is told beside the text, as (title, value)."""

@@ -17,7 +17,7 @@ renewed is asked again.
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve, field, frozen
@@ -29,10 +29,10 @@ from canarycore_kubernetes.templates import TEMPLATES, find
 from canarycore_runtime import load
 from canarycore_runtime.http import AllowedHosts, origin_of
 from canarycore_runtime.pool import Pool
+from canarycore_runtime.registry import AdapterLoader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from types import TracebackType
 
     from canarycore import Check, MetricQuestion, Reference, Rollout
@@ -112,7 +112,7 @@ class TemplateSources:
         self._server = metrics_server
         self._mesh_provider = mesh_provider
         self._cross_namespace = cross_namespace
-        self._adapter = adapter
+        self._loader = AdapterLoader(adapter)
         self._secrets = Secrets(cluster)
         self._allowed = allowed or AllowedHosts()
         self._pool: Pool[Provider, MetricSource] = Pool(self._open, group=lambda provider: provider.namespace)
@@ -240,16 +240,18 @@ class TemplateSources:
             secret=secret,
         )
 
-    def _open(self, provider: Provider) -> AbstractAsyncContextManager[MetricSource]:
-        opened: AbstractAsyncContextManager[MetricSource] = self._adapter(provider.type)(
+    @asynccontextmanager
+    async def _open(self, provider: Provider) -> AsyncGenerator[MetricSource, None]:
+        factory = await self._loader.factory(provider.type)
+        async with factory(
             provider.address,
             headers=dict(provider.headers),
             secret=dict(provider.secret),
             region=provider.region,
             insecure_skip_verify=provider.insecure_skip_verify,
             words=self._words,
-        )
-        return opened
+        ) as opened:
+            yield opened
 
 
 @contextmanager

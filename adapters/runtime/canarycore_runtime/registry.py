@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from canarycore.errors import CanaryError, UnknownProvider
+from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,24 @@ def load(port: Port, name: str) -> Callable[..., Any]:
             f"{port} {name!r} of {_origin(found[0])} cannot be loaded: {error}. Install what is missing."
         ) from error
     return factory
+
+
+class AdapterLoader:
+    """Loads adapters while an event loop runs: each of them once, and in a thread, as an import may take seconds.
+
+    load: loads the factory of one by its name.
+    """
+
+    def __init__(self, load: Callable[[str], Callable[..., Any]]) -> None:
+        self._load = load
+        self._threads = Threads()
+        self._factories: dict[str, Callable[..., Any]] = {}
+
+    async def factory(self, name: str) -> Callable[..., Any]:
+        """Return the factory of the adapter `name`. Raises whatever loading it raises."""
+        if name not in self._factories:
+            self._factories[name] = await self._threads.run(self._load, name)
+        return self._factories[name]
 
 
 _MESHES = (

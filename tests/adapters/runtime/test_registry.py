@@ -1,5 +1,7 @@
 """The registry: an adapter is found by its name, and nothing stands in for one that is not installed."""
 
+import asyncio
+import threading
 import tomllib
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from canarycore.errors import UnknownProvider
 from canarycore_runtime import BrokenAdapter, installed, load, registry
+from canarycore_runtime.registry import AdapterLoader
 
 ADAPTERS = Path(__file__).parents[3] / "adapters"
 
@@ -100,3 +103,23 @@ def test_the_hints_are_what_our_distributions_declare():
             declared |= {(group.removeprefix("canarycore."), name): project["name"] for name in entries}
     assert declared == registry._DISTRIBUTIONS
     assert {port for port, _ in declared} <= set(registry.PORTS)
+
+
+async def test_an_adapter_is_loaded_once_and_the_loop_goes_on_meanwhile():
+    loads, is_running = [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def load_slowly(name):
+        loads.append(name)
+        loop.call_soon_threadsafe(is_running.set)
+        assert goes_on.wait(10), "the loop stands still while an adapter is loaded"
+        return name.upper
+
+    goes_on = threading.Event()
+    loader = AdapterLoader(load_slowly)
+    waiting = asyncio.create_task(loader.factory("slack"))
+    await is_running.wait()
+    goes_on.set()
+    assert (await waiting)() == "SLACK"
+    await loader.factory("slack")
+    assert loads == ["slack"]

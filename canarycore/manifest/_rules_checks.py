@@ -29,6 +29,9 @@ MANY = 2
 
 FEW_MILLISECONDS = 10
 
+HOOK_SECONDS = 3600.0
+"""The longest that one attempt of a webhook takes, whatever it says: `canarycore_runtime` ends it then."""
+
 
 def _metrics(case: Case) -> Iterator[tuple[str, Metric]]:
     for index, metric in enumerate(case.analysis.metrics):
@@ -164,6 +167,13 @@ def _long_hook(case: Case) -> Iterator[Finding]:
         if hook.type in {"", HookType.ROLLOUT.value} and timeout > case.interval:
             words = {"interval": format_duration(case.interval)}
             yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}", words)
+
+
+def _endless_hook(case: Case) -> Iterator[Finding]:
+    for index, hook in enumerate(case.analysis.webhooks):
+        timeout = hook_timeout(hook)
+        if timeout > HOOK_SECONDS:
+            yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}")
 
 
 def _clipped_timeout(case: Case) -> Iterator[Finding]:
@@ -311,6 +321,13 @@ RULES: tuple[Rule[Case], ...] = (
         _long_hook,
         "at most the interval of the analysis ({interval}): a slow answer delays the rollout",
         "Shorten the timeout or lengthen the interval.",
+    ),
+    Rule(
+        "endless-hook",
+        "warning",
+        _endless_hook,
+        "at most an hour: an attempt that takes longer is ended then",
+        "Shorten the timeout, or let the webhook answer at once and ask it again in each interval.",
     ),
     Rule(
         "clipped-timeout",

@@ -133,6 +133,11 @@ CASES = [
     ("duplicate-name", [canary(analysis={"webhooks": hook()["webhooks"] * 2})], [canary(analysis=hook())]),
     ("long-hook", [canary(analysis=hook(timeout="61s"))], [canary(analysis=hook(timeout="60s"))]),
     ("long-hook", [canary(analysis=hook(timeout="61s"))], [canary(analysis=hook(timeout="2m", type="pre-rollout"))]),
+    (
+        "endless-hook",
+        [canary(analysis=hook(timeout="61m", type="pre-rollout"))],
+        [canary(analysis=hook(timeout="1h", type="pre-rollout"))],
+    ),
     ("clipped-timeout", [canary(analysis=hook(timeout="5"))], [canary(analysis=hook(timeout="5s"))]),
     ("bad-url", [canary(analysis=hook(url="loadtester/"))], [canary(analysis=hook(url="https://loadtester/"))]),
     (

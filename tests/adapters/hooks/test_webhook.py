@@ -11,10 +11,12 @@ from attrs import evolve
 
 from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
 from canarycore.errors import WorldError
+from canarycore.manifest import _rules_checks
 from canarycore_hooks import webhook
 from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
 from canarycore_runtime.deliveries import TRIES
 from canarycore_runtime.http import AllowedHosts
+from canarycore_runtime.ports import HOOK_TIMEOUT
 from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
 from canarycore_runtime.testing.contracts.hooks import HANG
 
@@ -173,6 +175,10 @@ async def test_an_attempt_and_its_repeats_have_a_limit_whatever_the_hook_says(cl
 
     assert (answer.passed, answer.text) == (False, "no answer within 0.05 s")
     assert len(receiver.told) == 4
+
+
+def test_the_linter_warns_of_the_limit_that_the_client_keeps():
+    assert _rules_checks.HOOK_SECONDS == HOOK_TIMEOUT
 
 
 async def test_a_redirect_to_another_path_is_followed_with_its_body(client, receiver):

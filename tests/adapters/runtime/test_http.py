@@ -69,6 +69,7 @@ async def test_a_whole_answer_arrives_with_its_status_and_kind():
         ("identity", b"one two"),
         ("gzip", b""),
     ],
+    ids=["two members", "old name", "zlib", "raw deflate", "none", "empty"],  # gzip's bytes tell the time
 )
 async def test_a_compressed_answer_is_inflated(encoding, body):
     received = await asked(answer(body, f"Content-Encoding: {encoding}"))

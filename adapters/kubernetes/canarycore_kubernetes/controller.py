@@ -228,6 +228,7 @@ async def assembled(
         labels=options.selector_labels,
         prefixes=options.include_label_prefix,
         tracked=options.enable_config_tracking,
+        secrets=cluster.reads_secrets,
         routing=router,
         events=events,
         claims=claims,
@@ -247,6 +248,7 @@ async def assembled(
             mesh_provider=options.mesh_provider,
             cross_namespace=across,
             allowed=options.allowed_hosts,
+            secrets=cluster.reads_secrets,
         )
         alerts = Alerts(
             cluster,

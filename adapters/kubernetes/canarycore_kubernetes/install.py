@@ -243,11 +243,10 @@ def rules(providers: Iterable[str]) -> list[Json]:
 
 
 def observer_rules(providers: Iterable[str]) -> list[Json]:
-    """The rules of an observer's role: it looks at what the controller looks at, and at Secrets of metric providers."""
-    readable = {("", "secrets"): READ}
+    """The rules of an observer's role: it looks at what the controller looks at, but for Secrets."""
     found = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
     places = [(group, resource) for group, resource, verbs in found if set(WATCH) <= set(verbs)]
-    return [_rule(*place, readable.get(place, WATCH)) for place in places]
+    return [_rule(*place, WATCH) for place in places if place != ("", "secrets")]
 
 
 def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> Json:

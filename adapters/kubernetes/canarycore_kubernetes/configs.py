@@ -139,11 +139,11 @@ def unread_secret(use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts:
     """
     checksums = dict(content.split(":", 1) for content in promoted if ":" in content)
     checksum = checksums.get(str(use), "")
-    return ConfigFacts(checksum=checksum, text=checksum, shared=not checksum, owners=_ANYBODY)
+    return ConfigFacts(checksum=checksum, text=checksum, shared=not checksum, ownership=_OF_A_COPY)
 
 
-_ANYBODY = ("",)
-"""The owners of a copy of which nothing is read: it is one."""
+_OF_A_COPY = Ownership(canaries=("",))
+"""The ownership of a Secret that is not read: one that a primary names under a copy's name is a copy."""
 
 
 def _is_shared(body: Json) -> bool:

@@ -10,7 +10,7 @@ from canarycore_kubernetes.canaries import Canaries
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.controller import assembled
 from canarycore_kubernetes.kinds import CANARY, DEPLOYMENT, SECRET
-from canarycore_kubernetes.names import REVISION
+from canarycore_kubernetes.names import REVISION, owner_reference
 from canarycore_kubernetes.observations import HIDDEN, Observations
 from canarycore_kubernetes.observe import Observer, _passing, looking_at
 from canarycore_kubernetes.options import Options
@@ -75,10 +75,12 @@ TEMPLATE = {
 @pytest.fixture
 def rolled_out(api):
     """A Canary of Flagger's at rest, of which both sides read a Secret."""
-    for body in (CANARY_BODY, TEMPLATE, secret("one"), deployment("podinfo", "password")):
+    canary = api.create(CANARY_BODY)
+    owner = {"ownerReferences": [owner_reference("podinfo", canary["metadata"]["uid"])]}
+    for body in (TEMPLATE, secret("one"), deployment("podinfo", "password")):
         api.create(body)
-    api.create(secret("one", "password-primary"))
-    api.create(deployment("podinfo-primary", "password-primary"))
+    for body in (secret("one", "password-primary"), deployment("podinfo-primary", "password-primary")):
+        api.create(body | {"metadata": body["metadata"] | owner})
     write(api, "Succeeded")
     return api
 

@@ -106,6 +106,9 @@ class Plane:
     _read: int = 0
     _steps: dict[str, tuple[float, Json]] = field(factory=dict)
 
+    def __str__(self) -> str:
+        return f"controller: {self.written:,} mutated objects, {self.promoted} promotions of {HONEST} honest Canaries"
+
     def begin(self) -> None:
         """Create the honest Canaries."""
         for number in range(HONEST):

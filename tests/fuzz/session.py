@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from tests.fuzz.findings import GROWN, Finding, judge, place, reduce, resident, run
-from tests.fuzz.plane import HONEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +52,7 @@ class Report:
 
     def beside(self, plane: Plane) -> Report:
         """The report together with what the controller showed meanwhile."""
-        told = f"controller: {plane.written:,} mutated objects, {plane.promoted} promotions of {HONEST} honest Canaries"
-        return evolve(self, findings=(*self.findings, *plane.findings.values()), controller=told)
+        return evolve(self, findings=(*self.findings, *plane.findings.values()), controller=str(plane))
 
 
 class Session:

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, overload
 from attrs import field, frozen
 
 from canarycore._enum import OneOf
-from canarycore._short import shorten
 from canarycore._world import Routes
+from canarycore.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

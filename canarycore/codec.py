@@ -7,6 +7,10 @@ What is read is equal to what was written. Fields are written by their names, en
 their names), and a value that may be of several kinds carries its kind as `"is"`. Numbers that JSON does not know (NaN,
 infinities) are written as strings. `to_data` and `from_data` do the same with plain dicts and lists.
 
+Reading is strict: each value has the type of its field and stays within `canarycore.bounds`, and every refusal is a
+ValueError with the path. Only fields that this release does not know are passed over, so that an older release reads
+what a newer one has written.
+
 This is our own format, for stores, logs and replay. Flagger's is in `canarycore.manifest`.
 """
 
@@ -14,14 +18,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import transform_error
 from cattrs.errors import BaseValidationError
+from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
 from cattrs.preconf.json import make_converter
 from cattrs.strategies import configure_tagged_union
+from cattrs.v import format_exception
 
 from canarycore import (
     _analysis,
@@ -36,6 +43,8 @@ from canarycore import (
     _status,
     _world,
 )
+from canarycore.bounds import DEPTH, DIGITS, FILE, PROBLEMS, STORED_ITEMS
+from canarycore.text import clip, enumerate_some, shorten
 
 T = TypeVar("T")
 
@@ -49,7 +58,15 @@ def to_json(value: object) -> str:
 
 def from_json(text: str, kind: type[T]) -> T:
     """What `to_json` wrote. Raises ValueError that names each path that does not fit."""
-    return from_data(json.loads(text), kind)
+    if len(text) > FILE.most:
+        raise ValueError(f"this is no {_name(kind)}: expected a text of {FILE}")
+    try:
+        data = json.loads(text, parse_int=_parse_int, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"this is no {_name(kind)}: expected {DEPTH}") from None
+    except ValueError as error:
+        raise ValueError(f"this is no {_name(kind)}: {error}") from error
+    return from_data(data, kind)
 
 
 def to_data(value: object) -> Any:
@@ -62,8 +79,30 @@ def from_data(data: object, kind: type[T]) -> T:
     try:
         return _CONVERTER.structure(data, kind)
     except BaseValidationError as errors:
-        problems = "; ".join(transform_error(errors))
-        raise ValueError(f"this is no {kind.__name__}: {problems}") from errors
+        problems = enumerate_some(transform_error(errors, format_exception=_complaint), "; ", PROBLEMS.most, 300)
+        raise ValueError(f"this is no {_name(kind)}: {problems}") from errors
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"this is no {_name(kind)}: {clip(str(error))} @ $") from error
+
+
+def _name(kind: object) -> str:
+    return getattr(kind, "__name__", str(kind))
+
+
+def _complaint(error: BaseException, kind: type[Any] | None) -> str:
+    """What is wrong at a path: the words of a validator, or which type is expected."""
+    is_validators = isinstance(error, ValueError) and (kind is None or attrs.has(kind))
+    return str(error.args[0]) if is_validators and error.args else format_exception(error, kind)
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits.lstrip("-")) > DIGITS.most:
+        raise ValueError(f"a number of {len(digits):,} digits, expected {DIGITS}")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name}, which JSON does not know")
 
 
 _MODULES = (
@@ -78,9 +117,121 @@ _UNIONS = (_questions.Question, _questions.Answer, _effects.Effect, _case.Outcom
 _CONVERTER = make_converter(omit_if_default=False)
 _CONVERTER.register_unstructure_hook(float, lambda value: value if math.isfinite(value) else str(value))
 _CONVERTER.register_unstructure_hook(_notices.Tell, lambda tell: tell.name)
-_CONVERTER.register_structure_hook(_notices.Tell, lambda name, _: _notices.Tell[name])
+
+
+# strict reading -----------------------------------------------------------------------------------------------------
+
+_NOT_FINITE = {str(value): value for value in (math.nan, math.inf, -math.inf)}
+
+
+def _read_float(value: object, _: object) -> float:
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        raise ValueError(f"found {shorten(value)}, expected a number")
+    return float(value)
+
+
+def _read_int(value: object, _: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value.bit_length() > _MOST_BITS:
+        raise ValueError(f"found {shorten(value)}, expected a whole number")
+    return value
+
+
+_MOST_BITS = 64
+
+
+def _read_bool(value: object, _: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"found {shorten(value)}, expected true or false")
+    return value
+
+
+def _read_text(value: object, _: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"found {shorten(value)}, expected a text")
+    return value
+
+
+def _read_tell(value: object, _: object) -> _notices.Tell:
+    if not isinstance(value, str) or value not in _notices.Tell.__members__:
+        raise ValueError(f"found {shorten(value)}, expected the name of a notice")
+    return _notices.Tell[value]
+
+
+def _object_reader(kind: type[Any]) -> Callable[[object, object], Any]:
+    read = make_dict_structure_fn(kind, _CONVERTER)
+    if kind is _status.Status:
+        return lambda value, _: _possible(read(_mapping(value), kind))
+    return lambda value, _: read(_mapping(value), kind)
+
+
+def _possible(status: _status.Status) -> _status.Status:
+    """The status, if its numbers can be: with a time that is no number a rollout would wait for ever."""
+    times = (status.since or 0.0, status.analysed_at, status.drain_until)
+    counts = (status.failed_checks, status.holds, status.rung.iteration)
+    if not all(map(math.isfinite, times)) or min(counts) < 0:
+        raise ValueError("found a time that is no number, or a count below 0")
+    return status
+
+
+def _union_reader(union: Any) -> Callable[[object, object], Any]:
+    read = _CONVERTER.get_structure_hook(union)
+    known = [member.__name__ for member in get_args(union)]
+
+    def checked(value: object, kind: object) -> Any:
+        tag = _mapping(value).get(TAG)
+        if tag not in known:
+            raise ValueError(f"found {TAG!r} {shorten(tag)}, expected one of {', '.join(known)}")
+        return read(value, kind)
+
+    return checked
+
+
+def _map_reader(kind: Any) -> Callable[[object, object], Any]:
+    read = make_mapping_structure_fn(kind, _CONVERTER)
+    return lambda value, _: read(_mapping(value), kind)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or len(value) > STORED_ITEMS.most:
+        raise ValueError(f"found {shorten(value)}, expected an object with {STORED_ITEMS}")
+    return value
+
+
+def _tuple_reader(kind: Any) -> Callable[[object, object], tuple[Any, ...]]:
+    items = get_args(kind)
+    if items[-1] is Ellipsis:
+        return lambda value, _: tuple(_CONVERTER.structure(_list(value), list[items[0]]))  # type: ignore[valid-type]
+
+    def read(value: object, _: object) -> tuple[Any, ...]:
+        found = _list(value)
+        if len(found) != len(items):
+            raise ValueError(f"found {len(found)} items, expected {len(items)}")
+        return tuple(_CONVERTER.structure(item, inner) for item, inner in zip(found, items, strict=True))
+
+    return read
+
+
+def _list(value: object) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(value, list | tuple) or len(value) > STORED_ITEMS.most:
+        raise ValueError(f"found {shorten(value)}, expected a list of {STORED_ITEMS}")
+    return value
+
+
+def _has_origin(*origins: object) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(kind) in origins
+
+
+for _kind, _read in ((float, _read_float), (int, _read_int), (bool, _read_bool), (str, _read_text)):
+    _CONVERTER.register_structure_hook(_kind, _read)
+_CONVERTER.register_structure_hook(_notices.Tell, _read_tell)
+_CONVERTER.register_structure_hook_factory(attrs.has, _object_reader)
+_CONVERTER.register_structure_hook_factory(_has_origin(tuple), _tuple_reader)
+_CONVERTER.register_structure_hook_factory(_has_origin(dict, Mapping), _map_reader)
 for _class in _DATA:
     # modules import each other's names for type checkers only, to stay free of cycles
     attrs.resolve_types(_class, globalns=_NAMES)
 for _union in _UNIONS:
     configure_tagged_union(_union, _CONVERTER, tag_name=TAG)
+    _CONVERTER.register_structure_hook(_union, _union_reader(_union))

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
+
+from canarycore.text import clip
 
 
 class CanaryError(Exception):
@@ -28,13 +30,14 @@ class Problem:
     """One thing wrong with a manifest.
 
     `path` is where (`spec.analysis.metrics[0].thresholdRange.min`), `remedy` what to do about it. `line` counts from 1.
-    An `error` keeps the manifest from being used; a `warning` does not. `rule` names the check that found it.
+    An `error` keeps the manifest from being used; a `warning` does not. `rule` names the check that found it. Each text
+    is cut after `canarycore.text.LONGEST_TEXT` characters.
     """
 
-    path: str
-    found: str
-    expected: str
-    remedy: str
+    path: str = field(converter=clip)
+    found: str = field(converter=clip)
+    expected: str = field(converter=clip)
+    remedy: str = field(converter=clip)
     rule: str
     severity: Literal["error", "warning"] = "error"
     line: int | None = None

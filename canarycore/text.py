@@ -8,6 +8,10 @@ escapes it, so no decision depends on the escaping.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LONGEST_TEXT = 1024
 """Characters of a text that is shown, where its reader sets no other limit: as many as Kubernetes gives an event."""
@@ -30,8 +34,7 @@ def escape_controls(text: str, limit: int = LONGEST_TEXT) -> str:
     A longer text ends in "…". The cost is bounded by `limit`, not by the length of `text`. Escaping twice changes
     nothing.
     """
-    escaped = _UNSAFE.sub(_escape, text[: limit + 1])  # no character becomes shorter
-    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
+    return clip(_UNSAFE.sub(_escape, text[: limit + 1]), limit)  # no character becomes shorter
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -45,3 +48,38 @@ def _escape(match: re.Match[str]) -> str:
 
 
 _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
+
+
+LONGEST_SHOWN = 60
+"""Characters of a value that a message repeats."""
+
+_MOST_BITS = 128
+"""A greater whole number is told by its size: Python refuses to write one of more than 4,300 digits."""
+
+
+def shorten(value: object) -> str:
+    """Return `value` for a message, as `repr` writes it, cut after `LONGEST_SHOWN` characters.
+
+    The cost does not depend on the size of the value.
+    """
+    match value:
+        case str() | bytes():
+            return repr(value) if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]!r}..."
+        case int() if value.bit_length() > _MOST_BITS:
+            return "a number of more than 38 digits"
+        case None | int() | float():
+            return repr(value)
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def clip(text: str, limit: int = LONGEST_TEXT) -> str:
+    """Return `text`, or its first characters and "…" where it has more than `limit` (1 or more)."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def enumerate_some(texts: Iterable[str], separator: str = ", ", most: int = 10, longest: int = LONGEST_SHOWN) -> str:
+    """Return the first `most` texts, each cut after `longest` characters, and how many more there are."""
+    listed = list(texts)
+    shown = separator.join(clip(text, longest) for text in listed[:most])
+    return shown if len(listed) <= most else f"{shown} and {len(listed) - most} more"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.main import get_command
 
+from canarycore import bounds
 from canarycore.machine import mermaid
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def _manifests() -> str:
     return "\n".join([*lines, "", ""])
 
 
+def _bounds() -> str:
+    rows = [f"| {bound.of} | {bound.size} | {bound.reason} |" for bound in bounds.ALL]
+    return "\n".join(["", "| Input | At most | Why that is enough |", "| --- | --- | --- |", *rows, "", ""])
+
+
 def _defects() -> str:
     """Read as a file: the tests are no package that is installed."""
     table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
@@ -108,6 +114,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "manifests": _manifests,
     "defects": _defects,
     "commands": _commands,
+    "bounds": _bounds,
 }
 
 if __name__ == "__main__":

@@ -10,20 +10,25 @@ import re
 from fractions import Fraction
 
 from canarycore._go import NANOSECONDS, duration
+from canarycore.bounds import DURATION
+from canarycore.text import shorten
 
 LONGEST = 2**63 - 1
 """Go keeps nanoseconds in 64 bits: about 292 years."""
 
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)([a-z\u00b5\u03bc]+)")
+_PART = re.compile(r"(\d++\.?\d*+|\.\d++)([a-z\u00b5\u03bc]++)")
+_NUMBER = re.compile(r"\d++\.?\d*+|\.\d++")
 _SECOND = NANOSECONDS["s"]
 
 
 def parse_duration(text: str) -> float:
     """Seconds of a Go duration such as "1m30s".
 
-    An optional sign, then one or more decimal numbers with a unit each; a bare "0" needs no unit. Raises ValueError
-    with a sentence that says what is missing.
+    An optional sign, then one or more decimal numbers with a unit each, in at most `canarycore.bounds.DURATION`
+    characters; a bare "0" needs no unit. Raises ValueError with a sentence that says what is missing.
     """
+    if len(text) > DURATION.most:
+        raise ValueError(f"{shorten(text)} has {len(text)} characters; a duration has {DURATION}")
     sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if body == "0":
         return 0.0
@@ -47,7 +52,7 @@ def parse_duration(text: str) -> float:
 def _complaint(text: str, rest: str) -> str:
     if not rest:
         return f"{text!r} is empty; a duration is a number and a unit such as '30s'"
-    if re.fullmatch(r"\d+\.?\d*|\.\d+", rest):
+    if _NUMBER.fullmatch(rest):
         return f"{text!r} ends without a unit; write '{text}s' for seconds"
     return f"{text!r} is not a number with a unit such as '30s' or '1m30s'"
 

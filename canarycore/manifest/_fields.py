@@ -8,26 +8,69 @@ mistakes at once. What a codec returns after a complaint is never used: nothing 
 from __future__ import annotations
 
 import difflib
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from functools import cache
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-from attrs import frozen
+from attrs import define, frozen
 
+from canarycore import bounds
 from canarycore.errors import Problem
 from canarycore.manifest._duration import parse_duration
+from canarycore.manifest._path import join
+from canarycore.text import LONGEST_SHOWN, shorten
+
+if TYPE_CHECKING:
+    from canarycore.bounds import Bound
 
 T = TypeVar("T")
 
 Schema = Mapping[str, Any]
 """An OpenAPI v3 schema, as a CustomResourceDefinition holds it."""
 
-PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>")
-"""`<name>`: what documents leave for the reader to fill in."""
+_PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*+>")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether this is `<name>`: what documents leave for the reader to fill in."""
+    return len(text) <= bounds.NAME.most and _PLACEHOLDER.fullmatch(text) is not None
+
+
+@define
+class Problems:
+    """The problems of one document. Only the first ones are kept: what follows is counted."""
+
+    kept: list[Problem] = attrs.field(factory=list)
+    left_out: int = 0
+    failed: bool = False
+    """Whether any of them is an error."""
+
+    def add(self, problem: Problem) -> None:
+        """Note a problem."""
+        self.failed = self.failed or problem.severity == "error"
+        if len(self.kept) < bounds.PROBLEMS.most:
+            self.kept.append(problem)
+        else:
+            self.left_out += 1
+
+    def listed(self) -> tuple[Problem, ...]:
+        """The problems that are kept, and how many more there were."""
+        if not self.left_out:
+            return tuple(self.kept)
+        rest = Problem(
+            path="",
+            found=f"{self.left_out} more problems",
+            expected="none",
+            remedy="Correct those above first.",
+            rule="bound",
+            severity="error" if self.failed else "warning",
+        )
+        return (*self.kept, rest)
 
 
 @frozen
@@ -35,7 +78,7 @@ class Spot:
     """A place in a document. `hidden`: what stands here may be a secret and is never printed."""
 
     path: str
-    problems: list[Problem]
+    problems: Problems
     hidden: bool = False
 
     def at(self, key: str | int, *, hidden: bool = False) -> Spot:
@@ -44,48 +87,72 @@ class Spot:
 
     def refuse(self, value: object, expected: str, remedy: str, rule: str = "type") -> None:
         """Note that `value` cannot stand here."""
-        if isinstance(value, str) and PLACEHOLDER.fullmatch(value):
+        if isinstance(value, str) and is_placeholder(value):
             rule, remedy = "placeholder", f"Replace the placeholder {value} by {expected}."
         found = "a value that is not shown" if self.hidden and rule != "placeholder" else show(value)
-        self.problems.append(Problem(path=self.path, found=found, expected=expected, remedy=remedy, rule=rule))
+        self.problems.add(Problem(path=self.path, found=found, expected=expected, remedy=remedy, rule=rule))
 
     def miss(self, expected: str) -> None:
         """Note that something required is not here."""
-        self.problems.append(
+        self.problems.add(
             Problem(path=self.path, found="nothing", expected=expected, remedy="Add the field.", rule="required")
         )
 
     def unknown(self, name: str, known: Iterable[str], owner: str) -> None:
         """Note a field below this place that nobody reads."""
         names = list(known)
-        near = difflib.get_close_matches(name, names, n=1)
-        self.problems.append(
+        near = nearest(name, names)
+        self.problems.add(
             Problem(
                 path=join(self.path, name),
-                found=f"the unknown field {name!r}",
+                found=f"the unknown field {shorten(name)}",
                 expected=f"a field of {owner}",
-                remedy=f"Did you mean {near[0]!r}?" if near else f"Remove it; known are {', '.join(sorted(names))}.",
+                remedy=f"Did you mean {near!r}?" if near else f"Remove it; known are {', '.join(sorted(names))}.",
                 rule="unknown-field",
                 severity="warning",
             )
         )
 
+    def unknown_of(
+        self, value: Mapping[str, Any], known: Collection[str], owner: str, *, more: Iterable[str] = ()
+    ) -> None:
+        """Note the first fields of a mapping that nobody reads; `more` are no mistake, and not worth a hint."""
+        names = [name for name in value if name not in known and name not in more]
+        for name in names[: bounds.UNKNOWN_FIELDS.most]:
+            self.unknown(name, known, owner)
+        beyond = len(names) - bounds.UNKNOWN_FIELDS.most
+        if beyond > 0:
+            self.problems.add(
+                Problem(
+                    path=self.path,
+                    found=f"{beyond} more unknown fields",
+                    expected=f"fields of {owner}",
+                    remedy="Remove them.",
+                    rule="unknown-field",
+                    severity="warning",
+                )
+            )
+
+    def holds(self, value: Sized, bound: Bound) -> bool:
+        """Whether what stands here is within a bound; note it where it is not."""
+        size = len(value)
+        if size <= bound.most:
+            return True
+        self.problems.add(
+            Problem(
+                path=self.path,
+                found=f"{size:,} {bound.unit}",
+                expected=str(bound),
+                remedy="Shorten it.",
+                rule="bound",
+            )
+        )
+        return False
+
     @property
     def failed(self) -> bool:
         """Whether any error is noted in this document."""
-        return any(problem.severity == "error" for problem in self.problems)
-
-
-def join(path: str, key: str | int) -> str:
-    """The path one step down: `a.b`, `a[0]`, or `a["b.c"]` for a key that is no plain word."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    if not re.fullmatch(r"[\w-]+", key):
-        return f'{path}["{key}"]'
-    return f"{path}.{key}" if path else key
-
-
-LONGEST_SHOWN = 60
+        return self.problems.failed
 
 
 def show(value: object) -> str:
@@ -96,13 +163,19 @@ def show(value: object) -> str:
         case bool():
             return f"{str(value).lower()} (a boolean)"
         case str():
-            return repr(value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}...")
+            return shorten(value)
         case int() | float():
-            return f"{value} (a number)"
+            return f"{shorten(value)} (a number)"
         case Mapping():
             return "a mapping"
         case _:
             return "a list"
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The known name that `name` may be a slip of; "" if none is near."""
+    near = difflib.get_close_matches(name, names, n=1) if len(name) <= LONGEST_SHOWN else []
+    return near[0] if near else ""
 
 
 @frozen
@@ -163,9 +236,7 @@ def read_object(cls: type[T], value: object, spot: Spot, *, known: Iterable[str]
             found[field.name] = codec.read(given, here)
         elif required:
             here.miss(f"the field: {spot.path or 'the document'} needs it")
-    for name in value:
-        if name not in fields and name not in known:
-            spot.unknown(str(name), fields, cls.__name__)
+    spot.unknown_of(value, fields, cls.__name__, more=known)
     return None if spot.failed else cls(**found)
 
 
@@ -193,25 +264,28 @@ def schema_of(cls: type[Any]) -> Schema:
 # the codecs ---------------------------------------------------------------------------------------------------------
 
 
-def _text(value: object, spot: Spot) -> str:
-    if not isinstance(value, str):
-        remedy = "Put it in quotes." if isinstance(value, int | float) else "Write one line of text."
-        spot.refuse(value, "a text", remedy)
-        return ""
-    if PLACEHOLDER.fullmatch(value):
-        spot.refuse(value, "the real value", "")
-    return value
+def text(bound: Bound = bounds.TEXT, *, free: bool = False) -> Codec:
+    """A text of bounded length; `free`: anything may stand in it, also what looks like a placeholder."""
 
+    def read(value: object, spot: Spot) -> str:
+        if not isinstance(value, str):
+            remedy = "Put it in quotes." if isinstance(value, int | float) else "Write one line of text."
+            spot.refuse(value, "a text", remedy)
+            return ""
+        if not spot.holds(value, bound):
+            return ""
+        if not free and is_placeholder(value):
+            spot.refuse(value, "the real value", "")
+        return value
 
-def _free(value: object, spot: Spot) -> str:
-    return value if isinstance(value, str) else _text(value, spot)
+    return Codec(read, empty="", schema={"type": "string", "maxLength": bound.most})
 
 
 def _name(value: object, spot: Spot) -> str:
-    text = _text(value, spot)
-    if text and not PLACEHOLDER.fullmatch(text) and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", text):
-        spot.refuse(text, "a Kubernetes name", "Use lower-case letters, digits, '-' and '.' only.", "name")
-    return text
+    found: str = _NAME_TEXT.read(value, spot)
+    if found and not is_placeholder(found) and not _NAME.fullmatch(found):
+        spot.refuse(found, "a Kubernetes name", "Use lower-case letters, digits, '-' and '.' only.", "name")
+    return found
 
 
 def _boolean(value: object, spot: Spot) -> bool:
@@ -221,23 +295,27 @@ def _boolean(value: object, spot: Spot) -> bool:
     return value
 
 
+_GREATEST = sys.float_info.max
+"""Beyond it a number is infinite; NaN lies in no range."""
+
+
 def _number(value: object, spot: Spot) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_GREATEST <= value <= _GREATEST:
         spot.refuse(value, "a number", "Write it without quotes and unit.")
         return 0.0
     return float(value)
 
 
-def duration(*, zero: bool = False) -> Codec:
+def duration(*, zero: bool = False, longest: Bound | None = None) -> Codec:
     """A Go duration, kept as the owner wrote it; `zero`: it may be none at all."""
     least = "a duration of at least 0s" if zero else "a duration above 0s"
 
     def read(value: object, spot: Spot) -> str:
         expected = 'a duration such as "30s" or "1m30s"'
         if isinstance(value, int | float) and not isinstance(value, bool):
-            spot.refuse(value, expected, f'Add the unit: "{value}s" for seconds.', "duration")
+            spot.refuse(value, expected, f'Add the unit: "{shorten(value)}s" for seconds.', "duration")
             return ""
-        if not isinstance(value, str) or PLACEHOLDER.fullmatch(value):
+        if not isinstance(value, str) or is_placeholder(value):
             spot.refuse(value, expected, f"Write {expected}.", "duration")
             return ""
         try:
@@ -247,15 +325,20 @@ def duration(*, zero: bool = False) -> Codec:
             return ""
         if seconds is not None and (seconds < 0 or (seconds == 0 and not zero)):
             spot.refuse(value, least, "Give a longer one.", "duration")
+        if seconds is not None and longest is not None and seconds > longest.most:
+            spot.refuse(value, f"a duration of {longest}", "Give a shorter one.", "bound")
         return value
 
-    return Codec(read, empty="", schema={"type": "string"})
+    return Codec(read, empty="", schema={"type": "string", "maxLength": bounds.DURATION.most})
 
 
-def integer(low: int | None = None, high: int | None = None) -> Codec:
+_GREATEST_PORT = 65535
+
+
+def integer(low: int, high: int) -> Codec:
     """A whole number from `low` to `high`."""
-    limits = {(True, True): f" from {low} to {high}", (True, False): f" of at least {low}"}
-    expected = "a whole number" + limits.get((low is not None, high is not None), "")
+    is_short = high <= _GREATEST_PORT
+    expected = f"a whole number {f'from {low} to {high}' if is_short else f'of at least {low} and at most {high}'}"
 
     def read(value: object, spot: Spot) -> int:
         if isinstance(value, float) and value.is_integer():
@@ -263,13 +346,16 @@ def integer(low: int | None = None, high: int | None = None) -> Codec:
         if isinstance(value, bool) or not isinstance(value, int):
             spot.refuse(value, expected, "Write a whole number, without quotes and unit.")
             return 0
-        if (low is not None and value < low) or (high is not None and value > high):
+        if not low <= value <= high:
             spot.refuse(value, expected, f"Give {expected}.", "range")
         return value
 
-    bounds = {"minimum": low, "maximum": high}
-    limited = {name: bound for name, bound in bounds.items() if bound is not None}
-    return Codec(read, schema={"type": "integer", **limited})
+    return Codec(read, schema={"type": "integer", "minimum": low, "maximum": high})
+
+
+def count(low: int = 0) -> Codec:
+    """A whole number of at least `low`, that fits into 32 bits."""
+    return integer(low, bounds.COUNT.most)
 
 
 def one_of(*choices: str) -> Codec:
@@ -278,8 +364,8 @@ def one_of(*choices: str) -> Codec:
 
     def read(value: object, spot: Spot) -> str:
         if not isinstance(value, str) or value not in choices:
-            near = difflib.get_close_matches(str(value), choices, n=1)
-            remedy = f"Did you mean {near[0]!r}?" if near else f"Use one of {shown}."
+            near = nearest(value, choices) if isinstance(value, str) else ""
+            remedy = f"Did you mean {near!r}?" if near else f"Use one of {shown}."
             spot.refuse(value, f"one of {shown}", remedy, "choice")
             return ""
         return value
@@ -287,24 +373,26 @@ def one_of(*choices: str) -> Codec:
     return Codec(read, empty="", schema={"type": "string", "enum": list(choices)})
 
 
-def list_of(item: Codec) -> Codec:
+def list_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
     """A list, kept as a tuple."""
 
     def read(value: object, spot: Spot) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             spot.refuse(value, "a list", "Begin each item with '- '.")
             return ()
+        if not spot.holds(value, bound):
+            return ()
         return tuple(item.read(element, spot.at(index)) for index, element in enumerate(value))
 
     def schema() -> Schema:
-        return {"type": "array", "items": item.describe()}
+        return {"type": "array", "maxItems": bound.most, "items": item.describe()}
 
     return Codec(read, lambda value: [item.write(element) for element in value], (), schema)
 
 
-def rising(item: Codec) -> Codec:
+def rising(item: Codec, bound: Bound) -> Codec:
     """A list of numbers each of which is greater than the one before."""
-    listed = list_of(item)
+    listed = list_of(item, bound)
 
     def read(value: object, spot: Spot) -> tuple[int, ...]:
         numbers: tuple[int, ...] = listed.read(value, spot)
@@ -318,17 +406,19 @@ def rising(item: Codec) -> Codec:
     return Codec(read, listed.write, (), listed.schema)
 
 
-def map_of(item: Codec) -> Codec:
+def map_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
     """A mapping from names to values, kept as pairs in the order of the document."""
 
     def read(value: object, spot: Spot) -> tuple[tuple[str, Any], ...]:
         if not isinstance(value, Mapping):
             spot.refuse(value, "a mapping", "Write 'name: value' lines below it.")
             return ()
-        return tuple((str(key), item.read(element, spot.at(str(key)))) for key, element in value.items())
+        if not spot.holds(value, bound):
+            return ()
+        return tuple((key, item.read(element, spot.at(key))) for key, element in value.items())
 
     def schema() -> Schema:
-        return {"type": "object", "additionalProperties": item.describe()}
+        return {"type": "object", "maxProperties": bound.most, "additionalProperties": item.describe()}
 
     return Codec(read, lambda value: {key: item.write(element) for key, element in value}, (), schema)
 
@@ -349,21 +439,25 @@ def section(owner: str, *names: str) -> Codec:
         if not isinstance(value, Mapping):
             spot.refuse(value, "a mapping", f"Write the fields of {owner} below it.")
             return {}
-        for name in value:
-            if names and name not in names:
-                spot.unknown(str(name), names, owner)
+        if spot.holds(value, bounds.ITEMS) and names:
+            spot.unknown_of(value, names, owner)
         return value
 
     return Codec(read, schema=ANYTHING)
 
 
-ANYTHING: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+ANYTHING: Schema = {
+    "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
+    "maxProperties": bounds.ITEMS.most,
+}
 
 
-TEXT = Codec(_text, empty="", schema={"type": "string"})
-FREE = Codec(_free, empty="", schema={"type": "string"})
+TEXT = text()
+FREE = text(bounds.QUERY, free=True)
 """Text in which anything may stand, also what looks like a placeholder: commands and queries."""
-NAME = Codec(_name, empty="", schema={"type": "string"})
+_NAME_TEXT = text(bounds.NAME)
+NAME = Codec(_name, empty="", schema=_NAME_TEXT.schema)
 BOOLEAN = Codec(_boolean, empty=False, schema={"type": "boolean"})
 NUMBER = Codec(_number, schema={"type": "number"})
 PERCENT = integer(0, 100)

@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from canarycore import bounds
 from canarycore._spec import HookType, NoData, Severity, StringMatch
 from canarycore.errors import Problem
 from canarycore.manifest._fields import (
@@ -25,6 +26,7 @@ from canarycore.manifest._fields import (
     TEXT,
     Codec,
     Spot,
+    count,
     duration,
     integer,
     list_of,
@@ -33,6 +35,7 @@ from canarycore.manifest._fields import (
     one_of,
     rising,
     section,
+    text,
     wire,
 )
 from canarycore.manifest._shapes import CORS, GATEWAY, HTTP_MATCH, MIRROR
@@ -46,9 +49,11 @@ Json = Mapping[str, Any]
 
 TEXTS = list_of(TEXT)
 LABELS = map_of(FREE)
+METADATA = map_of(text(bounds.ANNOTATION, free=True), bounds.METADATA)
 PORT = integer(1, 65535)
-COUNT = integer(0)
+COUNT = count()
 DURATION = duration()
+WAIT = duration(longest=bounds.WAIT)
 
 
 # what the sections are made of --------------------------------------------------------------------------------------
@@ -60,8 +65,8 @@ class Metadata:
 
     name: str = wire(NAME, required=True)
     namespace: str = wire(NAME)
-    labels: Pairs = wire(LABELS)
-    annotations: Pairs = wire(LABELS)
+    labels: Pairs = wire(METADATA)
+    annotations: Pairs = wire(METADATA)
 
 
 CLUSTERS_OWN = (
@@ -118,8 +123,8 @@ class SecretReference:
 class ScalerReplicas:
     """Replica limits of the primary's autoscaler."""
 
-    min_replicas: int | None = wire(integer(1))
-    max_replicas: int | None = wire(integer(1))
+    min_replicas: int | None = wire(count(1))
+    max_replicas: int | None = wire(count(1))
 
 
 @frozen(kw_only=True)
@@ -178,6 +183,9 @@ def _port_or_name(value: object, spot: Spot) -> int | str:
     return number_or_name
 
 
+_PORT_SCHEMA = {"x-kubernetes-int-or-string": True, "maxLength": bounds.TEXT.most, "maximum": 65535}
+
+
 @frozen(kw_only=True)
 class Service:
     """How the app is reached (`spec.service`)."""
@@ -185,7 +193,7 @@ class Service:
     name: str = wire(NAME)
     port: int | None = wire(PORT, required=True)
     port_name: str = wire(TEXT)
-    target_port: int | str | None = wire(Codec(_port_or_name, schema={"x-kubernetes-int-or-string": True}))
+    target_port: int | str | None = wire(Codec(_port_or_name, schema=_PORT_SCHEMA))
     app_protocol: str = wire(TEXT)
     traffic_distribution: str = wire(one_of("PreferClose", "PreferSameZone", "PreferSameNode"))
     port_discovery: bool = wire(BOOLEAN)
@@ -223,9 +231,7 @@ def _string_match(value: object, spot: Spot) -> StringMatch | None:
         spot.refuse(value, expected, remedy)
         return None
     given = [kind for kind in MATCH_KINDS if value.get(kind) is not None]
-    for name in value:
-        if name not in MATCH_KINDS:
-            spot.unknown(str(name), MATCH_KINDS, "a string match")
+    spot.unknown_of(value, MATCH_KINDS, "a string match")
     if len(given) != 1:
         spot.refuse(value, expected, f"Give exactly one; here are {', '.join(given) or 'none'}.", "match")
         return None
@@ -235,7 +241,7 @@ def _string_match(value: object, spot: Spot) -> StringMatch | None:
 STRING_MATCH = Codec(
     _string_match,
     lambda match: {match.kind: match.value},
-    schema={"type": "object", "properties": {kind: {"type": "string"} for kind in MATCH_KINDS}},
+    schema={"type": "object", "properties": {kind: FREE.describe() for kind in MATCH_KINDS}},
 )
 HEADERS = map_of(STRING_MATCH)
 Headers = tuple[tuple[str, StringMatch], ...]
@@ -273,7 +279,7 @@ class Metric:
     """A metric check. `threshold` and `query` are deprecated."""
 
     name: str = wire(TEXT, required=True)
-    interval: str = wire(DURATION)
+    interval: str = wire(WAIT)
     threshold: float | None = wire(NUMBER)
     threshold_range: ThresholdRange | None = wire(object_of(ThresholdRange))
     query: str = wire(FREE)
@@ -297,8 +303,8 @@ SHORTEST_TIMEOUT = 2
 def _hook_timeout(value: object, spot: Spot) -> str:
     if isinstance(value, str) and len(value) < SHORTEST_TIMEOUT:
         return value
-    text: str = DURATION.read(value, spot)
-    return text
+    found: str = WAIT.read(value, spot)
+    return found
 
 
 @frozen(kw_only=True)
@@ -309,8 +315,8 @@ class Webhook:
     type: str = wire(one_of("", *(kind.value for kind in HookType)))
     url: str = wire(TEXT, required=True, hidden=True)
     mute_alert: bool = wire(BOOLEAN)
-    timeout: str = wire(Codec(_hook_timeout, empty="", schema={"type": "string"}))
-    retries: int | None = wire(COUNT)
+    timeout: str = wire(Codec(_hook_timeout, empty="", schema=DURATION.schema))
+    retries: int | None = wire(integer(0, bounds.RETRIES.most))
     disable_tls: bool = wire(BOOLEAN, name="disableTLS")
     metadata: Pairs = wire(LABELS, hidden=True)
 
@@ -334,27 +340,27 @@ class SessionAffinity:
 class Analysis:
     """How the canary is judged. Weights and ready thresholds are percent."""
 
-    interval: str = wire(DURATION)
-    threshold: int | None = wire(integer())
-    iterations: int | None = wire(COUNT)
+    interval: str = wire(WAIT)
+    threshold: int | None = wire(count(-bounds.COUNT.most))
+    iterations: int | None = wire(integer(0, bounds.ITERATIONS.most))
     max_weight: int | None = wire(PERCENT)
     step_weight: int | None = wire(PERCENT)
-    step_weights: tuple[int, ...] = wire(rising(integer(1, 100)))
+    step_weights: tuple[int, ...] = wire(rising(integer(1, 100), bounds.WEIGHTS))
     step_weight_promotion: int | None = wire(PERCENT)
     mirror: bool = wire(BOOLEAN)
     mirror_weight: int | None = wire(PERCENT)
     primary_ready_threshold: int | None = wire(PERCENT)
     canary_ready_threshold: int | None = wire(PERCENT)
-    match: tuple[MatchCondition, ...] = wire(list_of(object_of(MatchCondition)))
-    metrics: tuple[Metric, ...] = wire(list_of(object_of(Metric)))
-    alerts: tuple[CanaryAlert, ...] = wire(list_of(object_of(CanaryAlert)))
-    webhooks: tuple[Webhook, ...] = wire(list_of(object_of(Webhook)))
+    match: tuple[MatchCondition, ...] = wire(list_of(object_of(MatchCondition), bounds.CHECKS))
+    metrics: tuple[Metric, ...] = wire(list_of(object_of(Metric), bounds.CHECKS))
+    alerts: tuple[CanaryAlert, ...] = wire(list_of(object_of(CanaryAlert), bounds.CHECKS))
+    webhooks: tuple[Webhook, ...] = wire(list_of(object_of(Webhook), bounds.CHECKS))
     session_affinity: SessionAffinity | None = wire(object_of(SessionAffinity))
     # ours
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
-    drain: str = wire(duration(zero=True))
+    drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
 # the resources ------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from typing import Any
 
 from attrs import frozen
 
-from canarycore._short import LONGEST_SHOWN
 from canarycore.errors import Problem
 from canarycore.manifest._model import Canary
+from canarycore.text import LONGEST_SHOWN
 
 MESH = "mesh"
 """Istio's word for all sidecars, in place of a gateway."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 
-from canarycore.errors import ManifestError, Problem
-from canarycore.manifest._fields import Codec, Schema, Spot, fields_of, read_object, write_object
+from canarycore.errors import ManifestError
+from canarycore.manifest._fields import Codec, Problems, Schema, Spot, fields_of, read_object, write_object
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._size import oversize
 
 Parsed = Canary | MetricTemplate | AlertProvider
 
@@ -17,21 +18,26 @@ Parsed = Canary | MetricTemplate | AlertProvider
 def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     """The resource that a document describes.
 
-    `at` is the document's own path where it is part of something larger. Raises ManifestError with all problems. What
-    is only noticed (unknown fields) is on the resource's `warnings`.
+    A document beyond a bound (`canarycore.bounds`) is refused before it is read, so the cost is bounded. `at` is the
+    document's own path where it is part of something larger. Raises ManifestError with all problems. What is only
+    noticed (unknown fields) is on the resource's `warnings`.
     """
-    problems: list[Problem] = []
+    too_much = oversize(document, at)
+    if too_much is not None:
+        raise ManifestError((too_much,))
+    problems = Problems()
     spot = Spot(at, problems)
     kind = _kind(document, spot)
     resource = read_object(kind, document, spot, known=("apiVersion", "kind")) if kind else None
     if resource is None:
-        raise ManifestError(tuple(problems))
-    return attrs.evolve(resource, warnings=tuple(problems))
+        raise ManifestError(problems.listed())
+    return attrs.evolve(resource, warnings=problems.listed())
 
 
 def concerns_us(document: Mapping[str, Any]) -> bool:
     """Whether a document claims to be one of Flagger's resources; all others are passed over."""
-    return str(document.get("apiVersion")).startswith(f"{GROUP}/") or str(document.get("kind")) in KINDS
+    version, kind = document.get("apiVersion"), document.get("kind")
+    return (isinstance(version, str) and version.startswith(f"{GROUP}/")) or (isinstance(kind, str) and kind in KINDS)
 
 
 def dump(resource: Parsed) -> dict[str, Any]:
@@ -40,6 +46,9 @@ def dump(resource: Parsed) -> dict[str, Any]:
 
 
 def _kind(document: Mapping[str, Any], spot: Spot) -> type[Parsed] | None:
+    if not isinstance(document, Mapping):
+        spot.refuse(document, "a mapping", "Write apiVersion, kind, metadata and spec.")
+        return None
     version, kind = document.get("apiVersion"), document.get("kind")
     if version != API_VERSION:
         spot.at("apiVersion").refuse(

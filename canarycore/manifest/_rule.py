@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
 from attrs import Factory, field, frozen
 
 from canarycore._ladder import Ladder, Strategy
+from canarycore.bounds import FINDINGS
 from canarycore.errors import Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._foreign import dig
@@ -28,14 +30,55 @@ class Around:
     providers: Mapping[tuple[str, str], AlertProvider] = Factory(dict)
     others: tuple[Json, ...] = ()
 
+    _by_name: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
+    _by_target: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
+    _others_by_place: Mapping[Hashable, Json] = field(init=False, eq=False, repr=False)
+
+    @_by_name.default
+    def _named(self) -> Mapping[Hashable, list[Canary]]:
+        return _grouped(self.canaries, _name)
+
+    @_by_target.default
+    def _aimed(self) -> Mapping[Hashable, list[Canary]]:
+        return _grouped(self.canaries, _target)
+
+    @_others_by_place.default
+    def _placed(self) -> Mapping[Hashable, Json]:
+        return {_place(document): document for document in reversed(self.others)}
+
+    def named(self, canary: Canary) -> Sequence[Canary]:
+        """All Canaries with the name and namespace of this one."""
+        return self._by_name.get(_name(canary), ())
+
+    def sharing(self, canary: Canary) -> Sequence[Canary]:
+        """All Canaries with the target of this one, in its namespace."""
+        return self._by_target.get(_target(canary), ())
+
     def other(self, kind: str, namespace: str, name: str) -> Json | None:
         """A document of another kind."""
-        for document in self.others:
-            where = dig(document, "metadata", "namespace") or "default"
-            place = (document.get("kind"), where, dig(document, "metadata", "name"))
-            if place == (kind, namespace, name):
-                return document
-        return None
+        return self._others_by_place.get((kind, namespace, name))
+
+
+def _name(canary: Canary) -> Hashable:
+    return canary.namespace, canary.name
+
+
+def _target(canary: Canary) -> Hashable:
+    return canary.namespace, canary.spec.target_ref
+
+
+def _place(document: Json) -> Hashable:
+    """Kind, namespace and name; what is no text there is left out, as nobody refers to it."""
+    parts = (document.get("kind"), dig(document, "metadata", "namespace"), dig(document, "metadata", "name"))
+    kind, namespace, name = (part if isinstance(part, str) else "" for part in parts)
+    return kind, namespace or "default", name
+
+
+def _grouped(canaries: Iterable[Canary], key: Callable[[Canary], Hashable]) -> Mapping[Hashable, list[Canary]]:
+    groups: dict[Hashable, list[Canary]] = {}
+    for canary in canaries:
+        groups.setdefault(key(canary), []).append(canary)
+    return groups
 
 
 @frozen(kw_only=True)
@@ -102,8 +145,8 @@ class Rule(Generic[Subject]):
     remedy: str
 
     def problems(self, subject: Subject) -> Iterator[Problem]:
-        """What the rule finds, told."""
-        for finding in self.check(subject):
+        """What the rule finds, told: the first findings."""
+        for finding in islice(self.check(subject), FINDINGS.most):
             yield Problem(
                 path=finding.path,
                 found=finding.found,

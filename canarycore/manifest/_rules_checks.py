@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +9,11 @@ from collections.abc import Iterator
 from canarycore._ladder import Strategy
 from canarycore._spec import CheckKind, HookType
 from canarycore.manifest._duration import format_duration, parse_duration
+from canarycore.manifest._fields import nearest
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
 from canarycore.manifest._resolve import BUILT_IN, METRIC_INTERVAL, hook_timeout
 from canarycore.manifest._rule import Case, Finding, Rule
+from canarycore.text import enumerate_some
 
 METRIC_PROVIDERS = (
     *("prometheus", "datadog", "externalmetrics", "cloudwatch", "newrelic", "graphite", "stackdriver", "influxdb"),
@@ -22,7 +23,11 @@ ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
 TEMPLATE_WORDS = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
 
 UNFILLED = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
-"""What documents leave in addresses for the reader to fill in."""
+"""What documents leave in addresses for the reader to fill in. The API server reads it too, so RE2 must know it."""
+
+_WORD = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
+_DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")
+_WEB = re.compile(r"https?://[^/\s]")
 
 MANY = 2
 """A metric's window may be this much shorter than the interval before it misses too much."""
@@ -73,8 +78,8 @@ def _old_threshold(case: Case) -> Iterator[Finding]:
 def _no_query(case: Case) -> Iterator[Finding]:
     for path, metric in _metrics(case):
         if metric.name not in BUILT_IN and not metric.query and metric.template_ref is None:
-            near = difflib.get_close_matches(metric.name, BUILT_IN, n=1)
-            hint = f"Did you mean {near[0]!r}? Otherwise add templateRef." if near else "Add templateRef."
+            near = nearest(metric.name, BUILT_IN)
+            hint = f"Did you mean {near!r}? Otherwise add templateRef." if near else "Add templateRef."
             yield Finding(path, f"the metric {metric.name!r} without templateRef", {"hint": hint})
 
 
@@ -130,7 +135,7 @@ def _missing_template(case: Case) -> Iterator[Finding]:
     for path, reference in _templates(case):
         key = (reference.namespace or case.canary.namespace, reference.name)
         if known and key not in known:
-            have = ", ".join(f"{name}.{namespace}" for namespace, name in known)
+            have = enumerate_some(f"{name}.{namespace}" for namespace, name in known)
             yield Finding(path, f"the template {key[1]}.{key[0]}", {"have": have})
 
 
@@ -184,7 +189,7 @@ def _clipped_timeout(case: Case) -> Iterator[Finding]:
 
 def _bad_url(case: Case) -> Iterator[Finding]:
     for index, hook in enumerate(case.analysis.webhooks):
-        if not re.match(r"https?://[^/\s]", hook.url):
+        if not _WEB.match(hook.url):
             yield Finding(case.at(f"webhooks[{index}].url"), "an address that is not shown")
 
 
@@ -217,21 +222,21 @@ def _unknown_alert_type(provider: AlertProvider) -> Iterator[Finding]:
 
 def _unknown_type(path: str, found: str, known: tuple[str, ...]) -> Iterator[Finding]:
     if found not in known:
-        near = difflib.get_close_matches(found, known, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Install the adapter of that name."
+        near = nearest(found, known)
+        hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
         yield Finding(path, repr(found), {"known": ", ".join(known), "hint": hint})
 
 
 def _unknown_word(template: MetricTemplate) -> Iterator[Finding]:
-    for word in dict.fromkeys(re.findall(r"\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}", template.spec.query)):
+    for word in dict.fromkeys(_WORD.findall(template.spec.query)):
         if word not in TEMPLATE_WORDS | {"end", "else"}:
-            near = difflib.get_close_matches(word, TEMPLATE_WORDS, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(sorted(TEMPLATE_WORDS))}."
+            near = nearest(word, TEMPLATE_WORDS)
+            hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(sorted(TEMPLATE_WORDS))}."
             yield Finding("spec.query", f"{{{{ {word} }}}}", {"hint": hint})
 
 
 def _dotted_word(template: MetricTemplate) -> Iterator[Finding]:
-    for word in dict.fromkeys(re.findall(r"\{\{-?\s*\.(\w+)", template.spec.query)):
+    for word in dict.fromkeys(_DOTTED.findall(template.spec.query)):
         yield Finding("spec.query", f"{{{{ .{word} }}}}", {"word": word})
 
 

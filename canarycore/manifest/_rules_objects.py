@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canarycore.manifest._foreign import dig, items
-from canarycore.manifest._model import Canary
 from canarycore.manifest._rule import Case, Finding, Json, Rule
+from canarycore.text import enumerate_some
 
 HEAVY = 50
 """Percent of traffic that one replica should not be left alone with."""
@@ -52,7 +52,7 @@ def _labels(case: Case) -> Iterator[Finding]:
     labels = dig(_workload(case), "spec", "selector", "matchLabels")
     if isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
         words = {"selectors": ", ".join(SELECTORS)}
-        yield Finding("spec.targetRef.name", f"a workload selected by {', '.join(labels)}", words)
+        yield Finding("spec.targetRef.name", f"a workload selected by {enumerate_some(labels)}", words)
 
 
 def _port(case: Case) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def _port(case: Case) -> Iterator[Finding]:
     wanted = service.target_port or service.port
     if names and str(wanted) not in names:
         place = "targetPort" if service.target_port else "port"
-        yield Finding(f"spec.service.{place}", f"the container port {wanted}", {"ports": ", ".join(names)})
+        yield Finding(f"spec.service.{place}", f"the container port {wanted}", {"ports": enumerate_some(names)})
 
 
 def _old_autoscaling(case: Case) -> Iterator[Finding]:
@@ -91,21 +91,16 @@ def _scaler_limits(case: Case) -> Iterator[Finding]:
         yield Finding("spec.autoscalerRef.primaryScalerReplicas", found)
 
 
-def _twins(case: Case) -> Iterator[Canary]:
-    """The other canaries of this one's namespace."""
-    mine = case.canary
-    return (other for other in case.around.canaries if other is not mine and other.namespace == mine.namespace)
-
-
 def _same_name(case: Case) -> Iterator[Finding]:
-    if any(other.name == case.canary.name for other in _twins(case)):
-        yield Finding("metadata.name", f"more than one Canary {case.canary.name}.{case.canary.namespace}")
+    mine = case.canary
+    if len(case.around.named(mine)) > 1:
+        yield Finding("metadata.name", f"more than one Canary {mine.name}.{mine.namespace}")
 
 
 def _shared_target(case: Case) -> Iterator[Finding]:
     mine = case.canary
-    for other in _twins(case):
-        if other.name != mine.name and other.spec.target_ref == mine.spec.target_ref:
+    for other in case.around.sharing(mine):
+        if other.name != mine.name:
             yield Finding("spec.targetRef.name", f"the target of the Canary {other.name} as well")
 
 

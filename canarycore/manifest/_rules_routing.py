@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
 from canarycore._spec import StringMatch
-from canarycore.manifest._fields import join
+from canarycore.manifest._fields import nearest
+from canarycore.manifest._path import join
 from canarycore.manifest._resolve import UNROUTED
 from canarycore.manifest._routing import ROUTING, Routing
 from canarycore.manifest._rule import Case, Finding, Rule
@@ -35,8 +35,8 @@ def _ab(case: Case) -> Routing | None:
 
 def _unknown_provider(case: Case) -> Iterator[Finding]:
     if case.routing is None:
-        near = difflib.get_close_matches(case.provider, ROUTING, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else "Install the adapter of that name."
+        near = nearest(case.provider, ROUTING)
+        hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
         yield Finding("spec.provider", repr(case.provider), {"known": ", ".join(ROUTING), "hint": hint})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canarycore import bounds
 from canarycore.manifest._fields import ANYTHING, BOOLEAN, FREE, Codec, Spot, duration, integer
 
 
@@ -19,9 +20,9 @@ def shape(owner: str, fields: Mapping[str, Codec], *, required: str = "") -> Cod
         if not isinstance(value, Mapping):
             spot.refuse(value, "a mapping", f"Write the fields of {owner} below it.")
             return {}
-        for name in value:
-            if name not in fields:
-                spot.unknown(str(name), fields, owner)
+        if not spot.holds(value, bounds.ITEMS):
+            return {}
+        spot.unknown_of(value, fields, owner)
         if required and value.get(required) is None:
             spot.at(required).miss(f"the field: {owner} needs it")
         return {
@@ -40,6 +41,8 @@ def shape_of_each(item: Codec) -> Codec:
         if not isinstance(value, Mapping):
             spot.refuse(value, "a mapping", "Write 'name: value' lines below it.")
             return {}
+        if not spot.holds(value, bounds.ITEMS):
+            return {}
         return {str(name): item.read(one, spot.at(str(name))) for name, one in value.items() if one is not None}
 
     return Codec(read, schema=ANYTHING)
@@ -52,9 +55,11 @@ def shapes(item: Codec) -> Codec:
         if not isinstance(value, list | tuple):
             spot.refuse(value, "a list", "Begin each item with '- '.")
             return []
+        if not spot.holds(value, bounds.ITEMS):
+            return []
         return [item.read(one, spot.at(index)) for index, one in enumerate(value)]
 
-    return Codec(read, schema={"type": "array", "items": ANYTHING})
+    return Codec(read, schema={"type": "array", "maxItems": bounds.ITEMS.most, "items": ANYTHING})
 
 
 _PORT = integer(1, 65535)

@@ -88,7 +88,7 @@ def status_from_dict(rollout: Rollout, found: Mapping[str, Any] | None) -> Statu
     """
     if not found or not found.get("phase"):
         return Status()
-    fields = {name: found[field] for name, field in FLAGGERS.items() if field in found}
+    fields = {name: found[field] for name, field in FLAGGERS.items() if found.get(field) is not None}
     try:
         if OURS in found:
             return from_data({**json.loads(found[OURS]), **fields}, Status)
@@ -137,13 +137,10 @@ def _rfc3339(seconds: float) -> str:
 
 
 def _adopt(rollout: Rollout, found: Mapping[str, Any], status: Status) -> Status:
-    """A status of Flagger's, with what it leaves open filled in.
-
-    A phase without a time began long ago: without any time it would be taken for a rollout that has not begun.
-    """
+    """A status of Flagger's, with what it leaves open filled in."""
     text = found.get("lastTransitionTime")
-    since = datetime.fromisoformat(text).timestamp() if text else 0.0
-    return status.but(since=since, analysed_at=since, rung=_rung(rollout, found, status.phase))
+    since = datetime.fromisoformat(text).timestamp() if text else None
+    return status.but(since=since, analysed_at=since or 0.0, rung=_rung(rollout, found, status.phase))
 
 
 def _rung(rollout: Rollout, found: Mapping[str, Any], phase: Phase) -> Rung:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from canarycore.bounds import FILE
 from canarycore.errors import ManifestError
 from canarycore_cli.console import BadInput
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _SUFFIXES = (".yaml", ".yml")
+_READ = FILE.most + 1
+"""Characters that are read of a file: one more than is accepted, so that a larger one is told as such."""
 
 
 def texts(paths: Iterable[str]) -> list[tuple[str, str]]:
@@ -49,7 +52,7 @@ def rollout(path: str, name: str = "") -> Rollout:
 
 def _texts(path: str) -> Iterator[tuple[str, str]]:
     if path == STDIN:
-        yield "stdin", sys.stdin.read()
+        yield "stdin", sys.stdin.read(_READ)
         return
     start = Path(path)
     if start.is_dir():
@@ -60,7 +63,8 @@ def _texts(path: str) -> Iterator[tuple[str, str]]:
         files = [start]
     for file in files:
         try:
-            yield str(file), file.read_text(encoding="utf-8")
+            with file.open(encoding="utf-8") as text:
+                yield str(file), text.read(_READ)
         except OSError as error:
             raise BadInput(f"{file}: {error.strerror or error}, expected a readable file or folder") from None
         except UnicodeDecodeError:

@@ -78,11 +78,6 @@ async def control(
     and metrics.
     """
     exporter = Exporter(version=version, provider=options.mesh_provider)
-
-    def given_up(rollout: Rollout) -> None:
-        if canaries.is_there(f"{rollout.namespace}/{rollout.name}"):  # or its series would stay for ever
-            exporter.gave_up(rollout)
-
     leader = _leader(client, options)
 
     def opened(to: Client) -> Cluster:
@@ -108,7 +103,7 @@ async def control(
                 routes=routes,
                 punctuality=punctuality,
                 refusals=refusals,
-                given_up=given_up,
+                given_up=exporter.gave_up,
             )
         )
         served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
@@ -216,9 +211,7 @@ async def assembled(
     """
     across = not options.no_cross_namespace_refs
     events, claims = Events(cluster.client, clock), Claims(canaries)
-    reading = Reading(
-        labels=options.selector_labels, tracked=options.enable_config_tracking, secrets=cluster.reads_secrets
-    )
+    reading = Reading(labels=options.selector_labels, tracked=options.enable_config_tracking)
     router = MeshRouter(
         cluster,
         canaries,
@@ -235,7 +228,6 @@ async def assembled(
         labels=options.selector_labels,
         prefixes=options.include_label_prefix,
         tracked=options.enable_config_tracking,
-        secrets=cluster.reads_secrets,
         routing=router,
         events=events,
         claims=claims,
@@ -255,7 +247,6 @@ async def assembled(
             mesh_provider=options.mesh_provider,
             cross_namespace=across,
             allowed=options.allowed_hosts,
-            secrets=cluster.reads_secrets,
         )
         alerts = Alerts(
             cluster,

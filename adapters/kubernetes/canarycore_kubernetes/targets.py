@@ -31,15 +31,10 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Reading:
-    """How workloads are read.
-
-    labels: the selector labels. tracked: whether configs belong to a revision. secrets: whether Secrets are read; else
-    each is taken to hold what it held when the primary was promoted.
-    """
+    """How workloads are read. labels: the selector labels. tracked: whether configs belong to a revision."""
 
     labels: tuple[str, ...] = SELECTOR_LABELS
     tracked: bool = True
-    secrets: bool = True
     clock: Callable[[], float] = time.time
 
 

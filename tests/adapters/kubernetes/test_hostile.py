@@ -71,12 +71,12 @@ BROKEN = {
     "annotation": {"metadata": {"annotations": {"a": {"b": nested()}}}},
     "phase": {"status": {"phase": "Foo"}},
     "conditions": {"status": {"phase": "Succeeded", "conditions": "x"}},
-    "memory": {"status": {"phase": "Succeeded", "conditions": [{"type": "Canarycore", "message": "x"}]}},
-}
-ODD = {
     "iterations": {"analysis": {"iterations": 10**9}},
     "blanks": {"analysis": query(" " * 32_000)},
     "braces": {"analysis": query("{{" * 16_000)},
+    "memory": {"status": {"phase": "Succeeded", "conditions": [{"type": "Canarycore", "message": "x"}]}},
+}
+ODD = {
     "command": {"metadata": {"annotations": {COMMAND: "skip-to " + "9" * 5_000 + " x"}}},
     "escapes": {"analysis": {"metrics": [{"name": "\x1b[2J\nx", "interval": "1m", "query": "up"}]}},
 }

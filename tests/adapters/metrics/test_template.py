@@ -1,8 +1,12 @@
 """Queries as Go templates: what is replaced, and what is refused."""
 
+from contextlib import suppress
+
 import pytest
 
+from canarycore.bounds import QUERY
 from canarycore_metrics.template import TemplateError, render
+from tests.growth import is_linear
 
 WORDS = {"namespace": "test", "target": "podinfo", "interval": "1m"}
 VARIABLES = {"direction": "inbound", "status-class": "5.."}
@@ -47,3 +51,36 @@ def test_what_has_no_value_is_refused_by_name(text, complaint):
 
 def test_a_value_is_never_rendered_again():
     assert render("{{ target }}", {"target": "{{ secret }}"}, {}) == "{{ secret }}"
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", "{{", "}}", "{{a", "{{ target }}", "{{- target -}} ", "{{-", "{{ ", "-}}", " -}} ", "\n", "{", "x"]
+)
+def test_a_hostile_query_is_rendered_or_refused_in_time_in_proportion_to_its_length(piece):
+    def work(length):
+        text = piece * (length // len(piece))
+        return lambda: attempt(text)
+
+    assert is_linear(work, QUERY.most // 4)
+
+
+def attempt(text):
+    with suppress(TemplateError):
+        render(text, WORDS, VARIABLES)
+
+
+def test_a_query_beyond_its_bound_is_refused():
+    with pytest.raises(TemplateError, match="the query has 16,385 characters: expected at most 16,384 characters"):
+        render("x" * (QUERY.most + 1), WORDS, VARIABLES)
+
+
+def test_a_query_that_its_variables_make_too_long_is_refused():
+    with pytest.raises(TemplateError, match="too long once its names are replaced"):
+        render("{{ variables.a }}" * 100, WORDS, {"a": "x" * 10_000})
+
+
+def test_a_complaint_repeats_little_of_the_query():
+    for text in ("{{ " + "a" * 16_000 + " }}", "{{ if " + "a" * 16_000 + " }}"):
+        with pytest.raises(TemplateError) as refusal:
+            render(text, WORDS, {f"v{number}": "x" for number in range(256)})
+        assert len(str(refusal.value)) < 1000

@@ -1,0 +1,109 @@
+"""The bounds of every input: one table for the parser, the codec, the definitions of a cluster and the docs.
+
+A manifest, a status and a YAML file come from people and programs that may be careless or hostile. Each value that a
+reader takes has a bound here, so the cost of one object is bounded too. Each bound is far above what real objects have,
+and its reason says how far. An object beyond a bound is refused with the path, the size found and the bound.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Bound:
+    """The most of something."""
+
+    most: int
+    """The greatest size that is accepted."""
+    unit: str
+    """What is counted."""
+    of: str
+    """The input that the bound is for."""
+    reason: str
+    """Why it is enough for every real input."""
+
+    def __str__(self) -> str:
+        return f"at most {self.size}"
+
+    @property
+    def size(self) -> str:
+        """The most, with its unit."""
+        return f"{self.most:,} {self.unit}".rstrip()
+
+
+# whole inputs -------------------------------------------------------------------------------------------------------
+
+FILE = Bound(
+    3 * 1024 * 1024, "characters", "a YAML file or a text of JSON", "The API server reads no larger request: 3 MiB."
+)
+FILE_VALUES = Bound(
+    100_000, "values", "a YAML file, aliases written out", "The largest definitions of custom resources have 30,000."
+)
+TEXTS = Bound(3 * 512 * 1024, "characters", "all texts of an object together", "etcd stores no larger object: 1.5 MiB.")
+VALUES = Bound(
+    10_000, "values", "an object: its fields, items and texts", "A Canary with ten metrics and ten webhooks has 300."
+)
+DEPTH = Bound(64, "levels", "nested fields and lists", "The deepest field of a Canary is on level 10.")
+
+# texts --------------------------------------------------------------------------------------------------------------
+
+NAME = Bound(253, "characters", "a Kubernetes name", "Kubernetes takes no longer one.")
+KEY = Bound(512, "characters", "a key of a map", "The longest label's key has 317.")
+TEXT = Bound(4096, "characters", "a line of text: a host, an address, a metric's name", "Proxies take no longer URL.")
+QUERY = Bound(
+    16 * 1024,
+    "characters",
+    "a query, and a value of a webhook's metadata",
+    "The longest queries that are published have fewer than 4,000; a metadata value may be a short script.",
+)
+RENDERED_QUERY = Bound(
+    64 * 1024, "characters", "a query with its variables filled in", "No provider takes a longer one in a request."
+)
+ANNOTATION = Bound(256 * 1024, "characters", "the value of an annotation", "The API server takes no longer ones.")
+DURATION = Bound(64, "characters", "a duration such as 1m30s", "The longest that Go writes has 24.")
+
+# lists and maps -----------------------------------------------------------------------------------------------------
+
+CHECKS = Bound(
+    100, "items", "metrics, webhooks, alerts and match entries, each", "Ten are many: all are asked in each interval."
+)
+ITEMS = Bound(
+    256,
+    "items",
+    "every other list or map",
+    "A Gateway API route has at most 64 matches, an Istio route rarely 50 hosts.",
+)
+METADATA = Bound(4096, "items", "labels and annotations of an object", "More do not fit into 256 KiB.")
+WEIGHTS = Bound(100, "items", "stepWeights", "There are 100 weights.")
+
+# numbers ------------------------------------------------------------------------------------------------------------
+
+DIGITS = Bound(20, "digits", "a whole number", "The greatest number of 64 bits has 20.")
+COUNT = Bound(2**31 - 1, "", "every count: replicas, seconds, failed checks", "Kubernetes keeps 32 bits.")
+ITERATIONS = Bound(1_000_000, "iterations", "analysis.iterations", "At the shortest interval they take 115 days.")
+RETRIES = Bound(100, "retries", "a webhook's retries", "Each failed attempt delays the rollout.")
+WAIT = Bound(
+    366 * 24 * 60 * 60, "seconds", "analysis.interval, a metric's interval, drain", "No rollout waits for a year."
+)
+
+# stored data --------------------------------------------------------------------------------------------------------
+
+STORED_ITEMS = Bound(
+    10_000, "items", "a list or map of stored data, such as the outbox", "An outbox holds some dozens."
+)
+
+# answers ------------------------------------------------------------------------------------------------------------
+
+PROBLEMS = Bound(100, "problems", "what is told of one object or file", "Nobody reads more at once.")
+UNKNOWN_FIELDS = Bound(10, "fields", "unknown fields of one section that are told", "Nobody reads more at once.")
+FINDINGS = Bound(20, "findings", "what a lint rule tells of one object", "Nobody reads more at once.")
+
+ALL: tuple[Bound, ...] = (
+    *(FILE, FILE_VALUES, TEXTS, VALUES, DEPTH),
+    *(NAME, KEY, TEXT, QUERY, RENDERED_QUERY, ANNOTATION, DURATION),
+    *(CHECKS, ITEMS, METADATA, WEIGHTS),
+    *(DIGITS, COUNT, ITERATIONS, RETRIES, WAIT),
+    *(STORED_ITEMS, PROBLEMS, UNKNOWN_FIELDS, FINDINGS),
+)
+"""Every bound, in the order of the docs."""

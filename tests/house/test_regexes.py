@@ -1,0 +1,243 @@
+"""Every regular expression of the sources takes time that grows linearly with what it reads.
+
+The expressions are found in the syntax trees, so none can be left out. Each runs in the way in which its module uses
+it, on strings that are made of its own alphabet: a beginning that it matches, something repeated, and an end that it
+does not expect.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from itertools import product
+from pathlib import Path
+from re import _constants as ops  # type: ignore[attr-defined]  # the parser's names have no public home
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from tests.growth import is_linear, seconds
+from tests.house.projects import ROOT
+
+SOURCES = ("canarycore", "adapters", "deploy")
+
+USES = ("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "split")
+
+COMPUTED = {
+    "adapters/kubernetes/canarycore_kubernetes/scalers.py": "the name of a target, escaped, and an optional suffix",
+    "adapters/local/canarycore_local/matching.py": "a condition of the user's own manifest on a string made from it",
+}
+"""Files with an expression that no reader of the source knows, and why it is linear or nobody's attack."""
+
+
+@frozen
+class Use:
+    """An expression, and one way in which a file uses it."""
+
+    file: str
+    line: int
+    pattern: str | bytes
+    flags: int
+    way: str
+
+    @property
+    def run(self) -> Callable[[str], object]:
+        method = getattr(re.compile(self.pattern, self.flags), self.way)
+        if self.way in {"sub", "subn"}:
+            method = partial(method, self.pattern[:0])
+        finish = list if self.way == "finditer" else lambda found: found
+        return lambda text: finish(method(text.encode() if isinstance(self.pattern, bytes) else text))
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.way}"
+
+
+# ------------------------------------------------------------------------------------------------ finding expressions
+
+
+def uses() -> Iterator[Use]:
+    for file in _files():
+        tree = ast.parse(file.read_text())
+        for call in _calls(tree):
+            pattern = call.args[0]
+            if isinstance(pattern, ast.Constant):
+                place = (str(file.relative_to(ROOT)), call.lineno, pattern.value, _flags(call))
+                yield from (Use(*place, way) for way in _ways(tree, call))
+
+
+def computed() -> set[str]:
+    """The files with an expression that is no literal."""
+    return {
+        str(file.relative_to(ROOT))
+        for file in _files()
+        for call in _calls(ast.parse(file.read_text()))
+        if not isinstance(call.args[0], ast.Constant)
+    }
+
+
+def _files() -> Iterator[Path]:
+    return (file for folder in SOURCES for file in sorted((ROOT / folder).rglob("*.py")))
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """The calls of `re.something(expression, …)`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr=name), args=[_, *_]):
+                if name in {"compile", *USES}:
+                    yield node
+
+
+def _flags(call: ast.Call) -> int:
+    names = [node.attr for argument in call.args[1:] for node in ast.walk(argument) if isinstance(node, ast.Attribute)]
+    names += [node.attr for word in call.keywords for node in ast.walk(word.value) if isinstance(node, ast.Attribute)]
+    return sum(int(flag) for name in names if isinstance(flag := getattr(re, name, None), re.RegexFlag))
+
+
+def _ways(tree: ast.AST, call: ast.Call) -> Iterable[str]:
+    """How a file uses an expression: the methods of the name that it is assigned to, or all of them."""
+    assert isinstance(call.func, ast.Attribute)
+    if call.func.attr != "compile":
+        return [call.func.attr]
+    names = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and node.value is call
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
+    }
+    return sorted(found & set(USES)) or USES
+
+
+# ------------------------------------------------------------------------------------------------- adversarial strings
+
+_CATEGORIES = {ops.CATEGORY_DIGIT: "1", ops.CATEGORY_SPACE: " ", ops.CATEGORY_WORD: "a"}
+_ENDS = ("", "\x00", "\n")
+
+
+def _letters(nodes: Any) -> Iterator[str]:
+    """Characters that an expression names, or one for each set of them."""
+    for kind, argument in nodes:
+        if kind in {ops.LITERAL, ops.NOT_LITERAL}:
+            yield chr(argument)
+        elif kind is ops.RANGE:
+            yield chr(argument[0])
+        elif kind is ops.CATEGORY:
+            yield _CATEGORIES.get(argument, "-")
+        elif kind is ops.ANY:
+            yield "a"
+        elif kind is ops.IN:
+            yield from _letters(argument)
+        else:
+            for inner in _below(argument):
+                yield from _letters(inner)
+
+
+def _repeats(nodes: Any) -> Iterator[tuple[str, str]]:
+    """For each repetition: a string that leads to it, and one that it repeats."""
+    before = ""
+    for kind, argument in nodes:
+        if kind in {ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT}:
+            yield before, _sample(argument[2]) or "a"
+        for inner in _below(argument):
+            yield from ((before + lead, repeated) for lead, repeated in _repeats(inner))
+        before += _sample([(kind, argument)])
+
+
+def _sample(nodes: Any) -> str:
+    """A string that an expression matches, or nearly."""
+    text = ""
+    for kind, argument in nodes:
+        if kind in {ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT}:
+            text += _sample(argument[2]) * max(argument[0], 1)
+        elif kind is ops.BRANCH:
+            text += _sample(argument[1][0])
+        elif kind is ops.IN and argument[0][0] is ops.NEGATE:
+            text += next(letter for letter in "a0 -" if letter not in set(_letters(argument)))
+        elif list(_below(argument)):
+            text += "".join(map(_sample, _below(argument)))
+        else:
+            text += next(_letters([(kind, argument)]), "")
+    return text
+
+
+def _below(argument: Any) -> Iterator[Any]:
+    """The expressions inside an argument of a node."""
+    if isinstance(argument, parser.SubPattern):
+        yield argument
+    elif isinstance(argument, list | tuple):
+        for part in argument:
+            yield from _below(part)
+
+
+@cache
+def attacks(pattern: str | bytes, flags: int) -> tuple[tuple[str, str, str], ...]:
+    """(beginning, what is repeated, end), all different."""
+    tree = parser.parse(pattern, flags)
+    letters = list(dict.fromkeys(["a", " ", *_letters(tree)]))[:10]
+    leads = dict(_repeats(tree))
+    begins = list(dict.fromkeys(["", *leads]))[:4]
+    pumps = dict.fromkeys([*letters, *map("".join, product(letters, repeat=2)), *(pump for _, pump in _repeats(tree))])
+    return tuple(product(begins, pumps, _ENDS))
+
+
+# --------------------------------------------------------------------------------------------------------------- tests
+
+FOUND = tuple(dict.fromkeys(uses()))
+
+
+TINY, SHORT, LONG = 22, 200, 4000
+"""Characters: an exponential expression shows on the first, and would never come back from more."""
+
+
+def _is_slow(run: Callable[[str], object], attack: tuple[str, str, str]) -> bool:
+    begin, pump, end = attack
+
+    def work(length: int) -> Callable[[], object]:
+        return partial(run, begin + pump * (length // len(pump)) + end)
+
+    for length, most in ((TINY, 0.05), (SHORT, 0.05), (LONG, 0.002)):
+        if seconds(work(length), repeats=1) > most and seconds(work(length)) > most:
+            return length < LONG or not is_linear(work, LONG // 4)
+    return False
+
+
+@pytest.mark.parametrize("use", FOUND, ids=str)
+def test_an_expression_takes_time_in_proportion_to_what_it_reads(use):
+    slow = [attack for attack in attacks(use.pattern, use.flags) if _is_slow(use.run, attack)]
+    assert slow == []
+
+
+def test_the_expressions_of_the_sources_are_found():
+    assert len(FOUND) > 20
+    assert {"match", "fullmatch", "search", "sub"} <= {use.way for use in FOUND}
+
+
+def test_each_expression_that_is_computed_has_a_reason_here():
+    assert computed() == set(COMPUTED)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "way"),
+    [
+        (r"(\d+\.?\d*|\.\d+)([a-z]+)", "match"),
+        (r"(a+)+b", "fullmatch"),
+        (r"\s*(?=\{\{-\s)x", "search"),
+        (r"\{\{.*?\}\}", "search"),
+        (r"(a|a)*b", "match"),
+        (r"(\s*,)*x", "search"),
+        (r"\s+$", "search"),
+    ],
+)
+def test_a_slow_expression_would_be_found(pattern, way):
+    run = Use("", 0, pattern, 0, way).run
+    assert any(_is_slow(run, attack) for attack in attacks(pattern, 0))

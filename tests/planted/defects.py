@@ -52,6 +52,7 @@ _runtime = _of_adapter("runtime")
 _hooks = _of_adapter("hooks")
 _metrics = _of_adapter("metrics")
 _mesh = _of_adapter("mesh")
+_mesh_reading = _of("adapters/runtime/canarycore_runtime", "tests/adapters/mesh")
 _notifiers = _of_adapter("notifiers")
 _kubernetes = _of_adapter("kubernetes")
 _local = _of_adapter("local")
@@ -562,15 +563,15 @@ DEFECTS: tuple[Defect, ...] = (
     _metrics(
         "a provider's error is read as its answer",
         "source.py",
-        "        if not passes(response.status):\n",
-        "        if not passes(response.status) and not body:\n",
+        "        if not passes(received.status):\n",
+        "        if not passes(received.status) and not received.text:\n",
         "test_providers.py::test_a_status_that_is_no_success_is_an_error_whatever_the_body_says",
     ),
     _metrics(
         "an error repeats the credentials",
         "source.py",
-        "                text = text.replace(value, _BLOT)\n",
-        "                text = text.strip()\n",
+        "        return tuple(value for value in (*self._hidden, *self._passing) if len(value) >= _SHORTEST_SECRET)\n",
+        "        return ()\n",
         "test_providers.py::TestThePortsContract::test_a_secret_is_in_no_answer_log_or_repr",
     ),
     _metrics(
@@ -602,11 +603,11 @@ DEFECTS: tuple[Defect, ...] = (
         "        if not kinds:\n",
         "test_others.py::test_nginx_refuses_what_it_would_let_everybody_in_for",
     ),
-    _mesh(
+    _mesh_reading(
         "a weight of somebody else's that is none is read as one",
-        "_objects.py",
-        "str(weight).isdecimal() and int(weight) <= 100",
-        "str(weight).isdecimal()",
+        "foreign.py",
+        "    return value if 0 <= value <= 100 else None\n",
+        "    return value\n",
         "test_meshes.py::test_a_weight_that_is_none_is_not_read_as_one",
     ),
     # -------------------------------------------------------------------------------------------------------- notifiers
@@ -684,7 +685,7 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "counts of before a change count as those of after it",
         "targets.py",
-        '    return status, body["metadata"].get("generation", 0) <= status.get("observedGeneration", 0)\n',
+        '    return status, _count(body, "metadata", "generation") <= _count(status, "observedGeneration")\n',
         "    return status, True\n",
         "test_targets.py::test_until_a_change_is_seen_by_the_deployments_controller_no_pod_is_known_to_be_of_it",
     ),
@@ -698,8 +699,8 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "the primary's autoscaler asks about the canary",
         "scalers.py",
-        '    elif "query" in metadata:\n',
-        '    elif "query" in metadata and not reference:\n',
+        '    elif get_text(metadata, "query"):\n',
+        '    elif get_text(metadata, "query") and not reference:\n',
         "test_scalers.py::test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary",
     ),
     _kubernetes(

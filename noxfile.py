@@ -7,7 +7,7 @@
     docs      built, true, linked                  bench     how fast
     verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
     cluster   a real Kubernetes API server         hostile   no tenant harms the others
-    fuzz      whatever others write, nothing breaks
+    fuzz      whatever others write, nothing breaks    audit     no known vulnerability, allowed licences
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
 sources share one environment, `.nox/shared`; `wheel` has one of its own.
@@ -54,6 +54,20 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 TESTS = nox.project.dependency_groups(PROJECT, "tests")
 SHARED = ROOT / ".nox" / "shared"
 SHARED_GROUPS = ("tests", "types", "docs", "bench", "mutants")
+
+LICENCES_ONLY = "--licences-only"
+LICENCES = (
+    *("MIT", "MIT License", "MIT-0", "MIT-CMU", "ISC License (ISCL)"),
+    *("BSD License", "BSD-2-Clause", "BSD-3-Clause"),
+    *("Apache-2.0", "Apache License 2.0", "Apache Software License"),
+    *("PSF-2.0", "Python Software Foundation License"),
+    *("MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)"),  # their own files stay under it
+    *("Apache-2.0 AND BSD-2-Clause", "Apache-2.0 AND MIT", "Apache-2.0 OR BSD-2-Clause", "Apache-2.0 OR BSD-3-Clause"),
+    *("MIT OR Apache-2.0", "BSD-3-Clause AND 0BSD AND MIT AND Zlib AND CC0-1.0"),
+)
+"""Licences that our dependencies may have, as they state them: each allows us to distribute under Apache-2.0."""
+
+EXTRAS_OF_ADAPTERS = ("-e", "adapters/metrics[cloudwatch,stackdriver]", "-e", "adapters/runtime[http,testing]")
 
 Env = dict[str, str] | None
 
@@ -216,7 +230,42 @@ def bench(session: nox.Session) -> None:
     _run(session, "python", "-m", "bench", *session.posargs)
 
 
+@nox.session
+def audit(session: nox.Session) -> None:
+    """The newest and the oldest dependencies have no known vulnerability, and licences that are allowed.
+
+    The vulnerabilities come from the package index (JSON API), or from OSV with `-- --vulnerability-service osv`. The
+    session fails where it cannot ask for one of them. `-- --licences-only` asks for none.
+    """
+    _install_group(session, "audit")
+    arguments = [argument for argument in session.posargs if argument != LICENCES_ONLY]
+    for name, bounds in (("newest", ()), ("oldest", LOWEST)):
+        python = _without_tools(session, name, *bounds)
+        session.run("pip-licenses", f"--python={python}", f"--allow-only={';'.join(LICENCES)}",
+                    "--ignore-packages", *DISTRIBUTIONS, "pip", "setuptools")  # fmt: skip
+        if LICENCES_ONLY not in session.posargs:
+            frozen = _frozen(session, python, name)
+            session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", *arguments, "-r", frozen)
+
+
 # ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def _without_tools(session: nox.Session, name: str, *bounds: str) -> str:
+    """Make an environment of all distributions and their dependencies; returns its Python."""
+    folder = Path(session.create_tmp(), name).resolve()
+    session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
+    python = str(folder / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "-q", *bounds, *_sources(), *EXTRAS_OF_ADAPTERS, external=True)
+    return python
+
+
+def _frozen(session: nox.Session, python: str, name: str) -> str:
+    """Write the dependencies that are installed there, without our own, with their versions."""
+    found = session.run(python, "-m", "pip", "freeze", "--exclude-editable", external=True, silent=True)
+    path = Path(session.create_tmp(), f"{name}.txt")
+    path.write_text(str(found))
+    return str(path)
 
 
 def _install_group(session: nox.Session, *groups: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from canarycore_cli.cluster.install import write
 from canarycore_kubernetes.admission import admission
 from canarycore_kubernetes.install import RIGHTS, ROUTING, Install, definitions, objects, rules
+from canarycore_kubernetes.network_policy import EVERYWHERE, Destination
 
 HERE = Path(__file__).parent
 CHART = "helm/canarycore"
@@ -45,6 +46,9 @@ def files() -> dict[str, str]:
         **{f"kustomize/{name}.yaml": _yaml(*bodies) for name, bodies in base.items()},
         **{f"kustomize/providers/{_slug(name)}/kustomization.yaml": _yaml(_component(name)) for name in ROUTING},
         **{f"{CHART}/crds/{body['spec']['names']['plural']}.yaml": _yaml(body) for body in definitions()},
+        "kustomize/network-policy/kustomization.yaml": _yaml(_adding("policy.yaml")),
+        "kustomize/network-policy/policy.yaml": _yaml(_policy()),
+        f"{CHART}/files/metadata.yaml": _yaml(_excepted()),
         f"{CHART}/files/admission.yaml": _yaml(*admission("{{ first .Values.providers }}")),
         f"{CHART}/files/rules.yaml": _yaml({"every": rules(()), "routing": _routing()}),
     }
@@ -65,6 +69,21 @@ def _component(provider: str) -> dict[str, Any]:
             _patch("ValidatingAdmissionPolicy", "replace", "/spec/variables/0/expression", own[0]["expression"]),
         ],
     }
+
+
+def _adding(resource: str) -> dict[str, Any]:
+    return {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": [resource]}
+
+
+def _policy() -> Any:
+    (policy,) = (body for body in objects(Install(isolated=True)) if body["kind"] == "NetworkPolicy")
+    return policy
+
+
+def _excepted() -> dict[str, list[str]]:
+    """The metadata addresses in each of the networks that stand for all addresses."""
+    blocks = (Destination(cidr=cidr, port=443).peer["ipBlock"] for cidr in EVERYWHERE)
+    return {block["cidr"]: block["except"] for block in blocks}
 
 
 def _patch(kind: str, operation: str, path: str, value: Any) -> dict[str, Any]:

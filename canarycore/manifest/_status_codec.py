@@ -137,10 +137,13 @@ def _rfc3339(seconds: float) -> str:
 
 
 def _adopt(rollout: Rollout, found: Mapping[str, Any], status: Status) -> Status:
-    """A status of Flagger's, with what it leaves open filled in."""
+    """A status of Flagger's, with what it leaves open filled in.
+
+    A phase without a time began long ago: without any time it would be taken for a rollout that has not begun.
+    """
     text = found.get("lastTransitionTime")
-    since = datetime.fromisoformat(text).timestamp() if text else None
-    return status.but(since=since, analysed_at=since or 0.0, rung=_rung(rollout, found, status.phase))
+    since = datetime.fromisoformat(text).timestamp() if text else 0.0
+    return status.but(since=since, analysed_at=since, rung=_rung(rollout, found, status.phase))
 
 
 def _rung(rollout: Rollout, found: Mapping[str, Any], phase: Phase) -> Rung:

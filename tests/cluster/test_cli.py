@@ -142,6 +142,16 @@ def test_what_is_there_already_is_left_as_it_is(run: Run, installed: Api):
     assert other.startswith("ServiceMonitor canarycore/canarycore: skipped, the cluster has no Prometheus operator")
 
 
+def test_a_network_policy_is_taken_by_the_server(run: Run, installed: Api):
+    """All networks with their exceptions, which the server checks."""
+    destinations = [part for text in ("test:80", "100.64.0.0/10:443", "[::/0]:443") for part in ("--destination", text)]
+    result = run("install", "--service-monitor", "--network-policy", *destinations)
+    assert result.exit_code == 0
+    policy = installed.get("/apis/networking.k8s.io/v1/namespaces/canarycore/networkpolicies/canarycore")
+    assert len(policy["spec"]["egress"]) == 6
+    assert "169.254.0.0/16" in str(policy["spec"]["egress"][1])
+
+
 def test_rights_for_a_namespace_that_is_not_there_are_asked_for_in_words(run: Run, installed: Api):
     result = run("install", "--watched", "nowhere")
     assert result.exit_code == 2

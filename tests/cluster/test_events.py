@@ -75,6 +75,21 @@ async def test_many_events_of_one_canary_all_arrive(events, api, namespace):
     assert set(found(api, namespace)) == set(texts)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Halt x\x1b[2J\nfake line\u202e", r"Halt x\x1b[2J\nfake line\u202e"),
+        ("half \ud800", r"half \ud800"),
+        ("ü" * 1_000, "ü" * 510 + "…"),
+    ],
+)
+async def test_text_from_outside_is_one_short_line(events, api, namespace, text, message):
+    await events.tell(told(namespace, text, key=text))
+    (event,) = found(api, namespace).values()
+    assert event["message"] == message
+    assert len(message.encode()) <= 1024
+
+
 # the port -----------------------------------------------------------------------------------------------------------
 
 

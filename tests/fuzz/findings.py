@@ -51,6 +51,8 @@ class Outcome:
 
     seconds: float
     """Time that the process worked on it."""
+    limit: float
+    """Seconds that it may take."""
     grown: float
     """MiB by which its peak is above what the process held before."""
     error: BaseException | None = field(default=None, eq=False)
@@ -82,7 +84,7 @@ def run(target: Target, case: Any) -> Outcome:
     """Call the target with the case. A call that was slow is repeated, as the machine may have been busy."""
     outcome = _call(target, case)
     for _ in range(2):
-        if outcome.seconds <= SLOW or isinstance(outcome.error, Overtime):
+        if outcome.seconds <= outcome.limit or isinstance(outcome.error, Overtime):
             break
         again = _call(target, case)
         outcome = min(outcome, again, key=lambda one: one.seconds)
@@ -100,8 +102,9 @@ def judge(target: Target, case: Any, outcome: Outcome) -> Finding | None:
     if error is not None and len(str(error)) > LONGEST_MESSAGE:
         about = f"{type(error).__name__} in {place(error)}: a message of {len(str(error)):,} characters"
         return _finding(target, case, "long message", about, place(error))
-    if outcome.seconds > SLOW:
-        return _finding(target, case, "slow", f"{outcome.seconds:.1f} s", target.name)
+    if outcome.seconds > outcome.limit:
+        about = f"{outcome.seconds:.1f} s, expected {outcome.limit:.1f} s at most"
+        return _finding(target, case, "slow", about, target.name)
     if outcome.grown > GROWN:
         return _finding(target, case, "memory", f"{outcome.grown:.0f} MiB more", target.name)
     return None
@@ -156,15 +159,16 @@ def load(path: Path) -> tuple[str, Any]:
 def _call(target: Target, case: Any) -> Outcome:
     prepared = target.prepare(case)
     before = _reset_peak()
+    allowance = target.pace * len(prepared) if isinstance(prepared, str) else 0.0
     error: BaseException | None = None
-    with _ending_after(STUCK):
+    with _ending_after(STUCK + allowance):
         started = time.process_time()
         try:
             target.call(prepared)
         except (Exception, Overtime) as raised:  # noqa: BLE001 - each is judged
             error = raised
         seconds = time.process_time() - started
-    return Outcome(seconds=seconds, grown=_memory("VmHWM") - before, error=error)
+    return Outcome(seconds=seconds, limit=SLOW + allowance, grown=_memory("VmHWM") - before, error=error)
 
 
 @contextmanager

@@ -61,6 +61,8 @@ class Target:
     """The errors that are documented for it."""
     within: str = ""
     """The part of a sample that most mutations concern."""
+    pace: float = 0.0
+    """Seconds that each character of a text may take besides the second that every call has."""
     weight: int = field(default=1)
     """How often it is chosen, among the others."""
 
@@ -156,8 +158,12 @@ def _filled(kind: Any) -> Any:
 def _manifests() -> Iterator[Target]:
     given, errors = samples.manifests, (ManifestError,)
     yield Target(name="manifest parse", samples=given, call=_resolve, allowed=errors, weight=6, within="spec")
-    yield Target(name="manifest yaml", samples=given, prepare=to_text, call=_lint, weight=3, within="spec")
-    yield Target(name="manifest lines", samples=_lines, prepare=_joined, call=_lint, weight=3)
+    yield Target(name="manifest yaml", samples=given, prepare=to_text, call=_lint, weight=3, within="spec", pace=_PACE)
+    yield Target(name="manifest lines", samples=_lines, prepare=_joined, call=_lint, weight=3, pace=_PACE)
+
+
+_PACE = 50e-6
+"""Seconds for a character of YAML: its parser is Python, and reads files of whoever runs the linter, nothing else."""
 
 
 def _resolve(document: Any) -> object:

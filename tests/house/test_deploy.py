@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from ruamel.yaml import YAML
 
 from canarycore_kubernetes.install import ROUTING, Install, objects
+from canarycore_kubernetes.network_policy import Destination
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "canarycore"
@@ -57,6 +59,18 @@ def test_the_base_for_a_provider_is_what_is_installed_for_it(provider: str, tmp_
     assert by_name(kustomized(tmp_path)) == by_name(objects(Install(providers=(provider,))))
 
 
+def test_the_base_with_a_network_policy_is_what_is_installed_with_it(tmp_path: Path):
+    base = Path(os.path.relpath(DEPLOY / "kustomize", tmp_path))
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [str(base)],
+        "components": [str(base / "network-policy")],
+    }
+    YAML().dump(overlay, tmp_path / "kustomization.yaml")
+    assert by_name(kustomized(tmp_path)) == by_name(objects(Install(isolated=True)))
+
+
 @pytest.mark.parametrize(
     ("install", "values"),
     [
@@ -74,6 +88,35 @@ def test_the_chart_renders_what_is_installed(install: Install, values: list[str]
     rendered = by_name(read(output(*command)))
     wanted = {key: body for key, body in by_name(objects(install)).items() if key[0] != "Namespace"}
     assert rendered == wanted
+
+
+@pytest.mark.parametrize(
+    "server", ["http://prom", "http://prom.monitoring:9090", "http://prom.ops.svc:80/x", "https://prom.example.com"]
+)
+@pytest.mark.parametrize(
+    ("install", "values"),
+    [
+        (Install(isolated=True), {}),
+        (Install(isolated=True, api_server=("10.0.0.1/32",)), {"apiServer": "{10.0.0.1/32}"}),
+        (
+            Install(isolated=True, destinations=tuple(map(Destination.parse, ("test:80", "0.0.0.0/0:443")))),
+            {
+                "destinations[0].namespace": "test",
+                "destinations[0].port": "80",
+                "destinations[1].cidr": "0.0.0.0/0",
+                "destinations[1].port": "443",
+            },
+        ),
+    ],
+    ids=("anywhere", "api-server", "destinations"),
+)
+def test_the_network_policy_of_the_chart_is_what_is_installed(install: Install, values: dict[str, str], server: str):
+    given = {"networkPolicy.enabled": "true", "metricsServer": server}
+    given |= {f"networkPolicy.{name}": value for name, value in values.items()}
+    settings = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+    rendered = by_name(read(output(*template(), "--namespace", "canarycore", *settings)))
+    key = ("NetworkPolicy", "canarycore", "canarycore")
+    assert rendered[key] == by_name(objects(evolve(install, metrics_server=server)))[key]
 
 
 def test_a_provider_that_is_none_is_told_by_the_chart():

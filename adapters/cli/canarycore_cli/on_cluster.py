@@ -51,6 +51,21 @@ def install(
     service_monitor: Annotated[
         bool, typer.Option("--service-monitor", help="With a ServiceMonitor for the Prometheus operator.")
     ] = False,
+    network_policy: Annotated[
+        bool, typer.Option("--network-policy", help="With a NetworkPolicy: what the controller may talk to.")
+    ] = False,
+    api_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CIDR", help="With --network-policy: where the API server is. Default: anywhere. Repeatable."
+        ),
+    ] = None,
+    destination: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAMESPACE:PORT|CIDR:PORT", help="With --network-policy: a further server to reach. Repeatable."
+        ),
+    ] = None,
     flag: Annotated[
         list[str] | None, typer.Option(metavar="--NAME=VALUE", help="A further flag of the controller. Repeatable.")
     ] = None,
@@ -64,7 +79,7 @@ def install(
 
     What is there already is brought up to date; everything else is left alone.
     """
-    from canarycore_cli.cluster.install import apply, known
+    from canarycore_cli.cluster.install import apply, known, parse_destinations, parse_networks
     from canarycore_cli.cluster.install import export as run
     from canarycore_cli.cluster.where import Where
     from canarycore_kubernetes.install import Install
@@ -78,6 +93,9 @@ def install(
         metrics_server=metrics_server,
         image=image,
         observe=observe,
+        isolated=network_policy,
+        api_server=parse_networks(api_server),
+        destinations=parse_destinations(destination or ()),
     )
     if export:
         raise typer.Exit(run(wanted))

@@ -33,12 +33,14 @@ T = TypeVar("T")
 class Cluster:
     """The port Changes, and what the other ports stand on.
 
-    `namespace`: the only one that is looked at; all if empty.
+    `namespace`: the only one that is looked at; all if empty. reads_secrets: whether Secrets are read; an observer has
+    no right to.
     """
 
-    def __init__(self, client: Client, *, namespace: str = "") -> None:
+    def __init__(self, client: Client, *, namespace: str = "", reads_secrets: bool = True) -> None:
         self.client: Client = client
         self.namespace: str = namespace
+        self.reads_secrets: bool = reads_secrets
         self._caches: dict[Kind, Cache[Any]] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []

@@ -132,6 +132,20 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
     return before if before is not None and before == facts else facts
 
 
+def unread_secret(use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts:
+    """What is known of a Secret that is not read: it holds what it held when the primary was promoted.
+
+    promoted: the configs of the primary's revision, each as `secret/<name>` or `secret/<name>:<checksum>`.
+    """
+    checksums = dict(content.split(":", 1) for content in promoted if ":" in content)
+    checksum = checksums.get(str(use), "")
+    return ConfigFacts(checksum=checksum, text=checksum, shared=not checksum, ownership=_OF_A_COPY)
+
+
+_OF_A_COPY = Ownership(canaries=("",))
+"""The ownership of a Secret that is not read: one that a primary names under a copy's name is a copy."""
+
+
 def _is_shared(body: Json) -> bool:
     opted_out = annotation(body, TRACKING).startswith("disable")
     return opted_out or (body["kind"] == SECRET.kind and body.get("type") not in TRACKED_TYPES)

@@ -78,6 +78,11 @@ async def control(
     and metrics.
     """
     exporter = Exporter(version=version, provider=options.mesh_provider)
+
+    def given_up(rollout: Rollout) -> None:
+        if canaries.is_there(f"{rollout.namespace}/{rollout.name}"):  # or its series would stay for ever
+            exporter.gave_up(rollout)
+
     leader = _leader(client, options)
 
     def opened(to: Client) -> Cluster:
@@ -103,7 +108,7 @@ async def control(
                 routes=routes,
                 punctuality=punctuality,
                 refusals=refusals,
-                given_up=exporter.gave_up,
+                given_up=given_up,
             )
         )
         served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
@@ -211,7 +216,9 @@ async def assembled(
     """
     across = not options.no_cross_namespace_refs
     events, claims = Events(cluster.client, clock), Claims(canaries)
-    reading = Reading(labels=options.selector_labels, tracked=options.enable_config_tracking)
+    reading = Reading(
+        labels=options.selector_labels, tracked=options.enable_config_tracking, secrets=cluster.reads_secrets
+    )
     router = MeshRouter(
         cluster,
         canaries,
@@ -228,6 +235,7 @@ async def assembled(
         labels=options.selector_labels,
         prefixes=options.include_label_prefix,
         tracked=options.enable_config_tracking,
+        secrets=cluster.reads_secrets,
         routing=router,
         events=events,
         claims=claims,
@@ -247,6 +255,7 @@ async def assembled(
             mesh_provider=options.mesh_provider,
             cross_namespace=across,
             allowed=options.allowed_hosts,
+            secrets=cluster.reads_secrets,
         )
         alerts = Alerts(
             cluster,

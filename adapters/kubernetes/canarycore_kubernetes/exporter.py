@@ -94,7 +94,7 @@ class Exporter:
 
     def gave_up(self, rollout: Rollout) -> None:
         """An alert did not reach a chat, and will not."""
-        self._of(rollout.full_name, self._given_up, rollout.name, rollout.namespace).inc()
+        self._of(f"{rollout.namespace}/{rollout.name}", self._given_up, rollout.name, rollout.namespace).inc()
 
     def counted(self, canaries: Tally[str]) -> None:
         """How many canaries each namespace has."""

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from canarycore.manifest import schema
 from canarycore_kubernetes.admission import admission
+from canarycore_kubernetes.network_policy import EVERYWHERE, Destination, destinations_of, policy_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -109,6 +110,9 @@ class Install:
     watched: the only namespace that it looks at (all if empty): then its rights end there. monitored: with a
     ServiceMonitor for the Prometheus operator. flags: further flags of the controller. observe: an observer beside who
     is at work, that may read and write nothing; then neither definitions nor admission are touched.
+
+    isolated: with a NetworkPolicy, under which the controller reaches the cluster's DNS, the API server at api_server
+    (networks in CIDR notation), the metric server and the destinations, and nobody else.
     """
 
     namespace: str = NAME
@@ -120,6 +124,9 @@ class Install:
     monitored: bool = False
     flags: tuple[str, ...] = ()
     observe: bool = False
+    isolated: bool = False
+    api_server: tuple[str, ...] = EVERYWHERE
+    destinations: tuple[Destination, ...] = ()
 
     @property
     def name(self) -> str:
@@ -137,6 +144,7 @@ def objects(install: Install) -> tuple[Json, ...]:
         _deployment(install),
         _service(install),
         *([_monitor(install)] if install.monitored else []),
+        *([_isolation(install)] if install.isolated else []),
     )
 
 
@@ -235,11 +243,10 @@ def rules(providers: Iterable[str]) -> list[Json]:
 
 
 def observer_rules(providers: Iterable[str]) -> list[Json]:
-    """The rules of an observer's role: it looks at what the controller looks at, and at Secrets of metric providers."""
-    readable = {("", "secrets"): READ}
+    """The rules of an observer's role: it looks at what the controller looks at, but for Secrets."""
     found = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
     places = [(group, resource) for group, resource, verbs in found if set(WATCH) <= set(verbs)]
-    return [_rule(*place, readable.get(place, WATCH)) for place in places]
+    return [_rule(*place, WATCH) for place in places if place != ("", "secrets")]
 
 
 def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> Json:
@@ -332,6 +339,15 @@ def _monitor(install: Install) -> Json:
             "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
             "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
         }
+    }
+
+
+def _isolation(install: Install) -> Json:
+    metric_server = destinations_of(install.metrics_server, install.namespace)
+    destinations = (*metric_server, *install.destinations)
+    spec = policy_spec(install.name, port=PORT, destinations=destinations, api_server=install.api_server)
+    return _object("networking.k8s.io/v1", "NetworkPolicy", install.name, install.namespace, app=install.name) | {
+        "spec": spec
     }
 
 

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from canarycore.errors import Problem
     from canarycore_kubernetes.differences import Difference
 
-AGREED, ASSUMED, DIFFERS = "agreed", "assumed", "differs"
-"""Results of a comparison. ASSUMED: the same, if the hooks answered as what was done shows."""
+AGREED, ASSUMED, DIFFERS, HIDDEN = "agreed", "assumed", "differs", "hidden"
+"""Results of a comparison.
+
+ASSUMED: the same, if those that were not asked answered as what was done shows. HIDDEN: no comparison, as a Secret may
+have begun the rollout, which an observer does not read.
+"""
 
 _log = structlog.get_logger("canarycore.observe")
 
@@ -65,6 +69,12 @@ class Observations:
         self.tally[result] += 1
         self._moves.labels(*_place(key), result).inc()
         _log.debug("agreement", canary=key, result=result, because=because)
+
+    def cannot_compare(self, key: str) -> None:
+        """A move in a rollout that the content of a Secret may have begun."""
+        self.tally[HIDDEN] += 1
+        self._moves.labels(*_place(key), HIDDEN).inc()
+        _log.info("no comparison", canary=key, because="its rollout may be that of a Secret, which is not read")
 
     def differs(self, key: str, found: Difference) -> None:
         """Somewhere we would have done otherwise."""

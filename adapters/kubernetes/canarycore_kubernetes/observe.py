@@ -12,6 +12,9 @@ what comes after it. So every world that was seen in one status counts, and the 
 Intervals are theirs: at a move the time for one has come. Metrics are asked when the status moves, and rarely else.
 Hooks have effects and are not called: both answers are followed, and what was done tells which was given.
 
+An observer reads no Secret, as nobody who only looks needs to. A metric whose provider needs one has both answers, as a
+hook has. A target's Secrets are taken to hold what they did; a rollout that nothing else began is not compared.
+
 Nothing is written by construction: the client is fenced off for good, no store commits, and nothing that tells people
 or calls hooks is ever asked to.
 """
@@ -39,27 +42,29 @@ from canarycore import (
     decide,
     goal,
 )
-from canarycore._phases import ACTIVE
+from canarycore._phases import ACTIVE, UNDER_WAY
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.adoption import AT_REST, adopted
 from canarycore_kubernetes.canaries import Broken, Canaries, Held
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.controller import assembled, canaries_for
-from canarycore_kubernetes.differences import Difference, stand_of
+from canarycore_kubernetes.differences import Difference, Stand, stand_of
 from canarycore_kubernetes.health import serving
+from canarycore_kubernetes.kinds import SECRET
 from canarycore_kubernetes.observations import Observations
+from canarycore_kubernetes.secrets import WithheldError
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
     from types import TracebackType
 
-    from canarycore import Answer, Question, Rollout, Status
+    from canarycore import Answer, Check, Question, Rollout, Status
     from canarycore_kubernetes.client import Client
     from canarycore_kubernetes.options import Options
     from canarycore_runtime.ports import Changes, Parts, Stored
 
-    Answers = dict[Question, Answer]
+    Answers = dict[Question, tuple[Answer, ...]]
 
 GRACE = 3.0
 """Seconds that the caches have to hear of what was written just before a status."""
@@ -104,8 +109,8 @@ async def observe(
 
 
 def looking_at(client: Client, options: Options) -> Cluster:
-    """A cluster to which nothing is written, whoever tries."""
-    return Cluster(client.fenced(_writes_nothing), namespace=options.namespace)
+    """A cluster to which nothing is written, whoever tries, and of which no Secret is read."""
+    return Cluster(client.fenced(_writes_nothing), namespace=options.namespace, reads_secrets=False)
 
 
 def _writes_nothing() -> None:
@@ -203,6 +208,12 @@ class Observer:
         if before is not None and stand_of(before) == stand_of(after):
             return
         await self._look(followed)
+        if followed.hides(held):
+            if followed.hidden_at != stand_of(after):
+                self._told.cannot_compare(followed.key)
+            followed.hidden_at = stand_of(after)
+            followed.begin_anew()
+            return
         if before is not None:
             await self._judge(followed, before, after)
         followed.now_at(held, None if before is None else self._parts.clock())
@@ -307,39 +318,45 @@ class Observer:
 
     async def _possible(self, rollout: Rollout, status: Status, world: World, answers: Answers) -> AsyncIterator[Ours]:
         """What may be decided: by what metrics say now, and by each answer that a hook may give."""
-        given: list[dict[str, Answer]] = [{}]
+        given: list[tuple[dict[str, Answer], bool]] = [({}, False)]
         while given:
-            known = given.pop()
+            known, assumed = given.pop()
             outcome = decide(rollout, status, Known(world, known))
             if isinstance(outcome, Decision):
-                assumed = any(isinstance(answer, HookAnswer) for answer in known.values())
                 yield Ours(decision=outcome, world=world, assumed=assumed)
                 continue
             ways = [known]
             for question in outcome.questions:
-                possible: list[Answer] = [HookAnswer(passed=False), HookAnswer(passed=True)]
-                if not isinstance(question, HookQuestion):
-                    possible = [await self._answer(rollout, question, answers)]
+                possible = await self._answers(rollout, question, answers)
                 ways = [{**way, question.key: answer} for way in ways for answer in possible]
-            given += ways
+                assumed = assumed or len(possible) > 1
+            given += ((way, assumed) for way in ways)
 
-    async def _answer(self, rollout: Rollout, question: Question, answers: Answers) -> Answer:
-        """A metric is asked once in a comparison; whether sources are online changes no status."""
+    async def _answers(self, rollout: Rollout, question: Question, answers: Answers) -> tuple[Answer, ...]:
+        """What may be answered. A metric is asked once in a comparison; which sources are online changes no status."""
+        if isinstance(question, HookQuestion):
+            return HookAnswer(passed=False), HookAnswer(passed=True)
         if not isinstance(question, MetricQuestion):
-            return SourcesAnswer()
+            return (SourcesAnswer(),)
         asked = evolve(question, key="")
         if asked not in answers:
-            try:
-                async with asyncio.timeout(QUERY):
-                    answers[asked] = await self._parts.metrics.query(rollout, question)
-            except (WorldError, TimeoutError) as error:
-                answers[asked] = MetricAnswer(error=str(error) or f"no answer within {QUERY:g} s")
+            answers[asked] = await self._ask(rollout, question)
         return answers[asked]
+
+    async def _ask(self, rollout: Rollout, question: MetricQuestion) -> tuple[Answer, ...]:
+        """The answer of a metric's provider, or both where it is not asked."""
+        try:
+            async with asyncio.timeout(QUERY):
+                return (await self._parts.metrics.query(rollout, question),)
+        except WithheldError as error:
+            return MetricAnswer(error=str(error)), _passing(question.check)
+        except (WorldError, TimeoutError) as error:
+            return (MetricAnswer(error=str(error) or f"no answer within {QUERY:g} s"),)
 
 
 @frozen(kw_only=True)
 class Ours:
-    """A decision that we would have made. assumed: hooks were taken to have answered so."""
+    """A decision that we would have made. assumed: those that were not asked were taken to have answered so."""
 
     decision: Decision
     world: World
@@ -352,7 +369,8 @@ class Followed:
 
     states: what it became, and nobody has compared yet. changed: something about it did. status: where it stands.
     since: when that was seen (seconds); None where it stood so when it was found. worlds: the different ones seen in
-    this status. overdue: patrols in a row at which we would have moved.
+    this status. hidden_at: where it stood when it was last not compared. overdue: patrols in a row at which we would
+    have moved.
     """
 
     key: str
@@ -362,6 +380,7 @@ class Followed:
     status: Status | None = None
     is_flaggers: bool = False
     since: float | None = None
+    hidden_at: Stand | None = None
     worlds: deque[World] = Factory(lambda: deque(maxlen=WORLDS))
     overdue: int = 0
 
@@ -378,6 +397,15 @@ class Followed:
             return False
         self.changed.clear()
         return True
+
+    def hides(self, held: Held) -> bool:
+        """Whether a Secret may have begun the rollout under way: one is tracked, and nothing else has changed."""
+        if not self.worlds or held.status.phase not in UNDER_WAY or not any(map(_is_secret, held.tracked)):
+            return False
+        target, primary = self.worlds[-1].target, self.worlds[-1].primary
+        if target is None or primary is None:
+            return False
+        return target.revision == primary.revision or not (held.flaggers or target.revision == held.status.applied)
 
     def begin_anew(self) -> None:
         """Nothing is compared with what was."""
@@ -419,6 +447,21 @@ async def observed(parts: Parts, stored: Stored) -> World:
         deleted=stored.deleted,
         restored=workloads.restored,
     )
+
+
+def _is_secret(config: str) -> bool:
+    """Whether a config is a Secret, as `status.trackedConfigs` names it."""
+    return config.startswith(f"{SECRET.kind.lower()}/")
+
+
+def _passing(check: Check) -> MetricAnswer:
+    """An answer that lets the check pass."""
+    value = check.minimum if check.minimum is not None else check.maximum
+    return MetricAnswer(value=0.0 if value is None else value, samples=_MANY_SAMPLES)
+
+
+_MANY_SAMPLES = 10**9
+"""More requests than any check wants."""
 
 
 def _is_news(status: Status, known: Iterable[Status]) -> bool:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
-from canarycore_kubernetes.configs import CONFIGS, MissingConfigError, config_facts
+from canarycore_kubernetes.configs import CONFIGS, MissingConfigError, config_facts, unread_secret
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
 from canarycore_kubernetes.keeping import (
     KEEP,
@@ -27,7 +27,7 @@ from canarycore_kubernetes.keeping import (
     keep,
     kept,
 )
-from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT, SECRET
 from canarycore_kubernetes.means import Target, read
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed, primary_of
 from canarycore_kubernetes.ownership import PRIMARY, SCALER_COPY, ForeignObjectError
@@ -87,7 +87,8 @@ class PodTarget(Target):
         return self._own((await self._cache()).get(self.namespace, self.primary))
 
     async def _revisions(self, target: PodFacts | None, primary: PodFacts | None) -> tuple[str, str]:
-        mine = {} if target is None else await self._looked_up(target.written.configs)
+        promoted = () if primary is None else primary.contents
+        mine = {} if target is None else await self._looked_up(target.written.configs, promoted)
         self._demand(mine)
         return revisions(target, primary, mine, await self._copies(primary))
 
@@ -101,11 +102,16 @@ class PodTarget(Target):
         """What the configs of a primary hold that does not say so itself."""
         return {} if primary is None or primary.carries else await self._looked_up(primary.written.configs)
 
-    async def _looked_up(self, configs: Iterable[ConfigUse]) -> dict[ConfigUse, ConfigFacts | None]:
-        return {
-            use: (await self.cluster.cache(CONFIGS[use.kind]).ready()).look(self.namespace, use.name, self.key)
-            for use in configs
-        }
+    async def _looked_up(
+        self, configs: Iterable[ConfigUse], promoted: Iterable[str] = ()
+    ) -> dict[ConfigUse, ConfigFacts | None]:
+        """What is known of these configs. promoted: what the primary says that its own held."""
+        return {use: await self._look_up(use, promoted) for use in configs}
+
+    async def _look_up(self, use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts | None:
+        if use.kind is SECRET and not self.means.reading.secrets:
+            return unread_secret(use, promoted)
+        return (await self.cluster.cache(CONFIGS[use.kind]).ready()).look(self.namespace, use.name, self.key)
 
     def _demand(self, held: Mapping[ConfigUse, object]) -> None:
         """Raise MissingConfigError where a config is missing without which no pod starts."""

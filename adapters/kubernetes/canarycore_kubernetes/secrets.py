@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, define
 
-from canarycore.errors import Refused
+from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.kinds import SECRET
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 KEPT = 60.0
 """Seconds for which a Secret is not read again."""
+
+
+class WithheldError(WorldError):
+    """A Secret is needed, and this process reads none."""
 
 
 @define(eq=False)
@@ -35,15 +39,18 @@ class _Kept:
 
 
 class Secrets:
-    """The Secrets of a cluster, as text."""
+    """The Secrets of a cluster, as text. readable: whether this process reads any; an observer does not."""
 
-    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.monotonic, *, readable: bool = True) -> None:
         self._cluster = cluster
+        self._readable = readable
         self._clock = clock
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def read(self, namespace: str, name: str) -> Mapping[str, str]:
-        """The Secret's values by their names. Raises Refused when there is none, and WorldError."""
+        """The Secret's values by their names. Raises Refused when there is none, WithheldError, and WorldError."""
+        if not self._readable:
+            raise WithheldError(f"secret {name}.{namespace} is not read: an observer has no right to")
         kept = self._kept.setdefault((namespace, name), _Kept())
         async with kept.reading:
             if self._clock() >= kept.until:

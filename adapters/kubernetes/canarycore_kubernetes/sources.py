@@ -24,7 +24,7 @@ from attrs import evolve, field, frozen
 
 from canarycore import CheckKind, MetricAnswer
 from canarycore.errors import CanaryError, WorldError
-from canarycore_kubernetes.secrets import Secrets
+from canarycore_kubernetes.secrets import Secrets, WithheldError
 from canarycore_kubernetes.templates import TEMPLATES, find
 from canarycore_runtime import load
 from canarycore_runtime.http import AllowedHosts, origin_of
@@ -88,8 +88,8 @@ class TemplateSources:
 
     canary: the manifest behind a rollout; raises WorldError when it is gone. mesh: by a provider's name. words: what a
     rollout's queries may name besides `interval` and `variables`. metrics_server, mesh_provider: the controller's.
-    cross_namespace: whether templates of other namespaces may be used. allowed: the hosts that they may name. adapter:
-    the factory of a provider's adapter.
+    cross_namespace: whether templates of other namespaces may be used. allowed: the hosts that they may name. secrets:
+    whether Secrets are read. adapter: the factory of a provider's adapter.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class TemplateSources:
         mesh_provider: str = "istio",
         cross_namespace: bool = True,
         allowed: AllowedHosts | None = None,
+        secrets: bool = True,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("metrics", name),
     ) -> None:
         self._cluster = cluster
@@ -113,7 +114,7 @@ class TemplateSources:
         self._mesh_provider = mesh_provider
         self._cross_namespace = cross_namespace
         self._loader = AdapterLoader(adapter)
-        self._secrets = Secrets(cluster)
+        self._secrets = Secrets(cluster, readable=secrets)
         self._allowed = allowed or AllowedHosts()
         self._pool: Pool[Provider, MetricSource] = Pool(self._open, group=lambda provider: provider.namespace)
 
@@ -127,7 +128,10 @@ class TemplateSources:
         await self._pool.__aexit__(kind, error, trace)
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
-        """The value of a check over its window. Whatever goes wrong is an answer that says so."""
+        """The value of a check over its window. Whatever goes wrong is an answer that says so.
+
+        Raises WithheldError where the answer depends on a Secret, and Secrets are not read.
+        """
         try:
             inquiry = await self._inquiry(rollout, question.check)
             answer = await self._ask(rollout, question, inquiry)
@@ -136,6 +140,8 @@ class TemplateSources:
                 renewed = await self._inquiry(rollout, question.check)
                 if renewed != inquiry:
                     answer = await self._ask(rollout, question, renewed)
+        except WithheldError:
+            raise
         except CanaryError as error:
             return MetricAnswer(error=str(error))
         return answer
@@ -259,5 +265,7 @@ def _blaming(what: str) -> Iterator[None]:
     """Whatever is wrong is told with what it is about."""
     try:
         yield
+    except WithheldError:
+        raise
     except (CanaryError, ValueError) as error:
         raise WorldError(f"{what}: {error}") from error

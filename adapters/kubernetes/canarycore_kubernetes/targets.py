@@ -31,10 +31,15 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Reading:
-    """How workloads are read. labels: the selector labels. tracked: whether configs belong to a revision."""
+    """How workloads are read.
+
+    labels: the selector labels. tracked: whether configs belong to a revision. secrets: whether Secrets are read; else
+    each is taken to hold what it held when the primary was promoted.
+    """
 
     labels: tuple[str, ...] = SELECTOR_LABELS
     tracked: bool = True
+    secrets: bool = True
     clock: Callable[[], float] = time.time
 
 

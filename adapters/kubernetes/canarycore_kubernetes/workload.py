@@ -51,9 +51,9 @@ class ClusterWorkloads:
     """The targets of a cluster's Canaries.
 
     labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
-    --enable-config-tracking. routing: the router, which is asked before a primary is made: a mesh may need objects of
-    its own to be there before the pods. events: where it is told that a config is missing, or that an object cannot be
-    read. claims: which Canaries need the same names.
+    --enable-config-tracking. secrets: whether Secrets are read. routing: the router, which is asked before a primary is
+    made: a mesh may need objects of its own to be there before the pods. events: where it is told that a config is
+    missing, or that an object cannot be read. claims: which Canaries need the same names.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ClusterWorkloads:
         labels: tuple[str, ...] = SELECTOR_LABELS,
         prefixes: tuple[str, ...] = (),
         tracked: bool = True,
+        secrets: bool = True,
         routing: Routing | None = None,
         events: Events | None = None,
         claims: Claims | None = None,
@@ -72,7 +73,9 @@ class ClusterWorkloads:
         self._routing = routing
         self._events = events
         self._claims = claims
-        self._means = Means(cluster=cluster, reading=Reading(labels=labels, tracked=tracked), prefixes=prefixes)
+        self._means = Means(
+            cluster=cluster, reading=Reading(labels=labels, tracked=tracked, secrets=secrets), prefixes=prefixes
+        )
 
     @property
     def views(self) -> Mapping[Kind, View[PodFacts]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
+from prometheus_client import generate_latest
 
 from canarycore import (
     Because,
@@ -11,6 +12,7 @@ from canarycore import (
     CheckKind,
     Decision,
     Ladder,
+    MetricAnswer,
     Phase,
     Reason,
     Rest,
@@ -21,11 +23,12 @@ from canarycore import (
     Status,
     TargetRef,
     World,
+    judge,
 )
 from canarycore.errors import WorldError
 from canarycore.testing import Constant, Deploy, Measure
 from canarycore.testing import World as SimulatedCluster
-from canarycore_kubernetes.exporter import Exporter
+from canarycore_kubernetes.exporter import LONGEST_LABEL, Exporter
 from canarycore_runtime.runner import Turn
 
 ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
@@ -114,9 +117,42 @@ def test_a_late_look_and_one_that_met_trouble_are_counted(exporter):
     assert value(exporter, "canarycore_troubles_total") == 1
 
 
-def test_a_canary_that_is_gone_is_told_of_no_more(exporter):
-    status = Status(phase=Phase.PROGRESSING, since=0.0)
-    tell(exporter, status, status)
+def test_a_canary_that_is_gone_leaves_no_series(exporter):
+    before = {sample.name for metric in exporter.registry.collect() for sample in metric.samples if sample.labels}
+    idle = Status(phase=Phase.SUCCEEDED, since=5.0)
+    climbing = Status(phase=Phase.PROGRESSING, since=100.0)
+    tell(exporter, idle, climbing)
+    tell(exporter, climbing, Status(phase=Phase.FAILED, since=200.0), late=3.0, troubles=(WorldError("x"),))
+    exporter.gave_up(ROLLOUT)
+    assert value(exporter, "flagger_canary_status") == 2
     exporter.forget("test/podinfo")
-    assert value(exporter, "flagger_canary_status") is None
-    assert value(exporter, "flagger_canary_weight", workload="podinfo", namespace="test") is None
+    after = {sample.name for metric in exporter.registry.collect() for sample in metric.samples if sample.labels}
+    assert after == before
+
+
+def judged(exporter, *names):
+    """A look at a rollout with checks of these names, at which each was judged."""
+    checks = tuple(Check(name=name, kind=CheckKind.QUERY) for name in names)
+    rollout = evolve(ROLLOUT, checks=checks)
+    status = Status(phase=Phase.PROGRESSING, since=0.0)
+    judgements = tuple(judge(check, MetricAnswer(value=1.0)) for check in checks)
+    because = Because(Rule.NOTED, status.phase, status.phase, judgements=judgements)
+    rest = Rest(Decision(status, (), None, because), None, (), ())
+    exporter.told(Turn("test/podinfo", Seen(rollout, status, World(now=0.0)), rest, 0.0))
+
+
+def checks_of(exporter):
+    (metric,) = (one for one in exporter.registry.collect() if one.name == "flagger_canary_metric_analysis")
+    return {sample.labels["metric"] for sample in metric.samples}
+
+
+def test_a_check_that_a_canary_no_longer_has_leaves_no_series(exporter):
+    judged(exporter, "one", "two")
+    judged(exporter, "two", "three")
+    assert checks_of(exporter) == {"two", "three"}
+
+
+def test_the_name_of_a_check_is_a_short_label_on_one_line(exporter):
+    judged(exporter, "a\x1b[2J\nb\ud800", "x" * 1_000)
+    assert checks_of(exporter) == {r"a\x1b[2J\nb\ud800", "x" * (LONGEST_LABEL - 1) + "…"}
+    assert generate_latest(exporter.registry)

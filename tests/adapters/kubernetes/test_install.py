@@ -14,10 +14,11 @@ def places(granted):
 
 
 @pytest.mark.parametrize("provider", ROUTING)
-def test_an_observer_sees_what_the_controller_sees_and_may_only_look(provider):
+def test_an_observer_sees_what_the_controller_sees_but_secrets_and_may_only_look(provider):
     granted = observer_rules([provider])
     assert {verb for rule in granted for verb in rule["verbs"]} <= LOOKS
-    assert places(granted) == places(rules([provider]))
+    assert places(granted) == places(rules([provider])) - {("", "secrets")}
+    assert not any("secrets" in rule["resources"] for rule in granted)
 
 
 def test_an_observer_comes_without_definitions_and_stands_beside_the_controller():

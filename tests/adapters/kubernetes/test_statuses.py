@@ -65,5 +65,10 @@ def test_a_status_of_flaggers_is_taken_at_its_word():
     assert (status.phase, status.rung, status.failed_checks) == (Phase.PROGRESSING, Rung(weight=30), 1)
 
 
+def test_a_phase_without_a_time_is_not_taken_for_a_rollout_that_has_not_begun():
+    status, _ = read(ROLLOUT, {"phase": "Progressing", "canaryWeight": 30, "lastAppliedSpec": "7c9"})
+    assert status.since == 0.0
+
+
 def test_no_status_is_nobodys():
     assert read(ROLLOUT, {}) == (Status(), False)

@@ -12,6 +12,7 @@ from canarycore_cli.console import BAD_INPUT, OK, BadInput, err, fail, out
 from canarycore_kubernetes.client import Missing
 from canarycore_kubernetes.install import ROUTING, objects
 from canarycore_kubernetes.kinds import by_object
+from canarycore_kubernetes.network_policy import EVERYWHERE, Destination, demand_no_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,28 @@ def known(providers: Iterable[str]) -> tuple[str, ...]:
         if name not in ROUTING:
             raise BadInput(f"--provider {name}: found no such provider, expected one of {', '.join(ROUTING)}")
     return chosen
+
+
+def parse_destinations(texts: Iterable[str]) -> tuple[Destination, ...]:
+    """Read servers such as `monitoring:9090` or `10.0.0.0/8:443`. Raises BadInput."""
+    found = []
+    for text in texts:
+        try:
+            found.append(Destination.parse(text))
+        except ValueError as error:
+            raise BadInput(f"--destination {text}: {error}") from None
+    return tuple(found)
+
+
+def parse_networks(texts: Iterable[str] | None) -> tuple[str, ...]:
+    """Read the networks of an API server; all if none are given. Raises BadInput."""
+    networks = tuple(texts or EVERYWHERE)
+    for network in networks:
+        try:
+            demand_no_metadata(network)
+        except ValueError as error:
+            raise BadInput(f"--api-server {network}: {error}") from None
+    return networks
 
 
 def export(install: Install) -> int:

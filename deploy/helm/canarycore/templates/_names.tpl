@@ -9,3 +9,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/name: canarycore
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
+
+{{- define "canarycore.block" -}}
+{{- $block := dict "cidr" .cidr }}
+{{- with .except }}
+{{- $block = set $block "except" . }}
+{{- end }}
+{{- toYaml $block }}
+{{- end }}

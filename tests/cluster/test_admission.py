@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.controlplane import crds
 from tests.controlplane.api import Api, ApiError, Json, eventually
 from tests.controlplane.plane import Plane
 from tests.controlplane.plane import plane as started
+from tests.manifest.bounded import BOUNDED
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -199,6 +201,27 @@ def test_the_definitions_take_every_manifest_that_can_be_used(installed: Api):
     manifests = list(usable())
     assert len(manifests) > 50
     assert {json.dumps(manifest): told for manifest in manifests if (told := refusal(installed, manifest))} == {}
+
+
+PARSER_ONLY = {
+    "spec.analysis.interval": "a length of time, which a definition sees as a text",
+    "spec.analysis.drain": "a length of time",
+    "spec.analysis.metrics[0].interval": "a length of time",
+    "spec.analysis.webhooks[0].timeout": "a length of time",
+    "spec.service.corsPolicy.allowMethods": "a part of a section that goes on to a mesh as it is",
+    "spec.service.headers.request.add": "a part of such a section",
+}
+"""Bounds that the definitions cannot have, and why."""
+
+TOO_MUCH = re.compile(r"Too long|Too many|must have at most|should be less than or equal|may not be more than")
+
+
+@pytest.mark.parametrize("path", sorted(BOUNDED.keys() - PARSER_ONLY))
+def test_the_definitions_have_the_bounds_of_the_parser(installed: Api, path: str):
+    bound, make = BOUNDED[path]
+    meta = {"metadata": {"name": "app", "namespace": "default"}}
+    within, beyond = (refusal(installed, {**make(size), **meta}) for size in (bound.most, bound.most + 1))
+    assert (bool(TOO_MUCH.search(within)), bool(TOO_MUCH.search(beyond))) == (False, True), (within, beyond)
 
 
 def test_a_canary_that_was_there_before_the_policy_can_be_commanded_and_ends(installed: Api):

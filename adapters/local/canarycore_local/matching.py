@@ -11,12 +11,17 @@ from re import _constants as ops  # type: ignore[attr-defined]  # the parser's n
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
+from canarycore.text import shorten
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from canarycore import Match, StringMatch
 
 _SAMPLES = "a0 -_./:;=~"
+
+_LONGEST = 1024
+"""Characters of an example: conditions such as `((a{1000}){1000}){1000}` have none of a sensible length."""
 
 
 class NoExample(ValueError):
@@ -34,10 +39,12 @@ def _text(condition: StringMatch) -> str:
         return condition.value
     try:
         text = "".join(map(_shortest, parser.parse(condition.value)))
-    except (KeyError, re.error) as error:
-        raise NoExample(f"no example of {condition.value!r} can be made: give the headers to send by hand") from error
+    except (KeyError, re.error, RecursionError, OverflowError) as error:
+        raise NoExample(
+            f"no example of {shorten(condition.value)} can be made: give the headers to send by hand"
+        ) from error
     if re.fullmatch(condition.value, text) is None:
-        raise NoExample(f"{text!r} does not match {condition.value!r}: give the headers to send by hand")
+        raise NoExample(f"{shorten(text)} does not match {shorten(condition.value)}: give the headers to send by hand")
     return text
 
 
@@ -52,7 +59,10 @@ def _all(nodes: Iterable[tuple[Any, Any]]) -> str:
 
 def _repeated(argument: tuple[int, int, Any]) -> str:
     least, _, nodes = argument
-    return _all(nodes) * least
+    text = _all(nodes)
+    if len(text) * least > _LONGEST:
+        raise NoExample(f"an example has more than {_LONGEST} characters: give the headers to send by hand")
+    return text * least
 
 
 def _member(options: list[tuple[Any, Any]]) -> str:

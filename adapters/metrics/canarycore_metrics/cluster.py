@@ -3,6 +3,9 @@
 Without an address they ask the API server of the cluster that this runs in: with the token of the template's Secret, or
 else as the pod's own service account. An API server at an address gets the token of the Secret, or none: the pod's own
 goes to its own cluster's server only.
+
+The pod's own account may read what the owner of a template may not. So on a cluster with tenants it asks about one
+namespace: that of the template.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.source import HttpSource
+from canarycore_metrics.source import HttpSource, SourceError
+from canarycore_runtime.http import escape
 
 if TYPE_CHECKING:
     from canarycore_runtime.http import Received
@@ -24,9 +28,25 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 class ClusterSource(HttpSource):
-    """An API server. Its secret may have `token`."""
+    """An API server. Its secret may have `token`.
+
+    only_namespace: the one that queries may name with the pod's own token; empty for any.
+    """
 
     home = "https://kubernetes.default.svc"
+
+    def __init__(self, address: str = "", *, only_namespace: str = "", **more: Any) -> None:
+        super().__init__(address, **more)
+        self._only_namespace = only_namespace
+
+    def demand_allowed(self, namespace: str) -> None:
+        """Raise SourceError where the pod's own token would read another namespace than it may."""
+        if self.has_ambient_credentials and self._only_namespace not in {"", namespace}:
+            raise SourceError(
+                f"the query names the namespace {escape(namespace)}, expected {self._only_namespace}: cross-namespace "
+                "references are blocked for the controller's own account. Ask about that namespace, or give the "
+                "template a Secret with a token of its own"
+            )
 
     @property
     def has_ambient_credentials(self) -> bool:

@@ -37,3 +37,9 @@ def test_a_plain_condition_is_its_own_example(kind):
 def test_a_regex_without_an_example_asks_for_one(regex):
     with pytest.raises(NoExample, match="give the headers to send by hand"):
         example(Match(headers=(("x", StringMatch(kind="regex", value=regex)),)))
+
+
+@pytest.mark.parametrize("condition", ["((a{1000}){1000}){1000}", "a{1000000000}", "(" * 5000 + ")" * 5000])
+def test_a_condition_without_a_short_example_is_refused_at_once(condition):
+    with pytest.raises(NoExample, match="give the headers to send by hand"):
+        example(Match(headers=(("x-user", StringMatch(kind="regex", value=condition)),)))

@@ -47,6 +47,9 @@ SERVER = "prometheus"
 LINKERD = "linkerd"
 """The mesh that measures behind any ingress: where it is the controller's, its queries are put for all canaries."""
 
+ASK_THE_CLUSTER = frozenset({"externalmetrics", "keptn"})
+"""Providers that ask the cluster's own API server as the controller, which may read every namespace."""
+
 MISSING = "not avaiable"
 """As Flagger spells it: whoever looks for its event finds it."""
 
@@ -256,8 +259,14 @@ class TemplateSources:
             region=provider.region,
             insecure_skip_verify=provider.insecure_skip_verify,
             words=self._words,
+            **self._limits(provider),
         ) as opened:
             yield opened
+
+    def _limits(self, provider: Provider) -> dict[str, str]:
+        """What a provider may not ask for a tenant."""
+        is_limited = provider.type in ASK_THE_CLUSTER and not self._cross_namespace
+        return {"only_namespace": provider.namespace} if is_limited else {}
 
 
 @contextmanager

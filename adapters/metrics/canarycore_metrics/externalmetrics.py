@@ -42,6 +42,7 @@ class ExternalMetricsSource(ClusterSource):
         namespace, _, metric = where.rpartition("/")
         if metric in {"", ".", ".."} or not is_name(namespace or NAMESPACE):
             raise SourceError(f"error parsing metric query: found {escape(query.strip())!r}, {EXPECTED}")
+        self.demand_allowed(namespace or NAMESPACE)
         selector = parse_qs(given).get("labelSelector", [""])[0]
         path = f"{API}/namespaces/{namespace or NAMESPACE}/{metric}"
         received = await self.call(path, params={"labelSelector": selector} if selector else {})

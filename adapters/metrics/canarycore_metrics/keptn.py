@@ -63,6 +63,7 @@ class KeptnSource(ClusterSource):
     async def measure(self, query: str, window: float) -> float | None:
         del window  # it is Keptn's, or in the query
         asked = parsed(query)
+        self.demand_allowed(asked.namespace)
         if asked.plural == "keptnmetrics":
             return self.read(await self.call(f"{asked.path}/{asked.name}"), _value, expected="a status with a value")
         return await self._analyse(asked)

@@ -4,12 +4,14 @@ import json
 import math
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib.metadata import entry_points
 
 import pytest
 
 from canarycore import CheckKind, MetricAnswer, MetricQuestion
 from canarycore.errors import UnknownProvider
-from canarycore_kubernetes.sources import TemplateSources
+from canarycore_kubernetes.sources import ASK_THE_CLUSTER, TemplateSources
+from canarycore_metrics.cluster import ClusterSource
 from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_metrics.template import render
 from canarycore_runtime import mesh
@@ -234,6 +236,29 @@ async def test_a_template_of_another_namespace_can_be_forbidden(world):
 
     assert answer.error == "can't access metric template shared.monitoring, cross-namespace references are blocked"
     assert not world.fancy.asked
+
+
+@pytest.mark.parametrize("kind", ["externalmetrics", "keptn", "fancy"])
+@pytest.mark.parametrize("across", [True, False])
+async def test_a_provider_that_asks_as_the_controller_is_held_to_the_template_s_namespace(world, kind, across):
+    world.objects.put(template("own", namespace="shop", type=kind, address=""))
+    metric = {"name": "custom", "templateRef": {"name": "own"}}
+    made = world.fancy.made
+
+    def adapter(_):
+        return lambda address, **options: _Opened(world.fancy, "fancy", address, options)
+
+    await world.ask(0, canary([metric], namespace="shop"), cross_namespace=across, adapter=adapter)
+
+    limited = kind != "fancy" and not across
+    assert [one.options.get("only_namespace") for one in made] == ["shop" if limited else None]
+
+
+def test_each_provider_that_asks_as_the_controller_is_known():
+    found = {
+        entry.name for entry in entry_points(group="canarycore.metrics") if issubclass(entry.load(), ClusterSource)
+    }
+    assert found == ASK_THE_CLUSTER
 
 
 @pytest.mark.parametrize(

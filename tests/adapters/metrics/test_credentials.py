@@ -282,6 +282,31 @@ async def test_a_query_cannot_leave_its_part_of_the_cluster_s_api(pod, name, que
     assert not pod.requests
 
 
+OF_OTHERS = (
+    *(("externalmetrics", query) for query in ("bank/jobs", "jobs", "/jobs", "Bank.x/jobs?labelSelector=a%3Db")),
+    *(("keptn", f"{kind}/bank/latency") for kind in ("keptnmetric", "KeptnMetrics", "analysis", "analyses")),
+)
+
+
+@pytest.mark.parametrize(("name", "query"), OF_OTHERS)
+async def test_the_pod_s_token_reads_no_other_namespace_for_a_tenant(pod, name, query):
+    """A template with a token of its own may ask for whatever that token may see."""
+    async with opened(name, "", {}, only_namespace="shop") as source:
+        error = (await source.value(query)).error
+    assert not pod.requests
+    assert ("expected shop" in error and "token of its own" in error) or "expected <namespace>" in error
+    async with opened(name, "", {"token": OWN}, only_namespace="shop") as source:
+        await source.value(query.lower())
+    assert pod.requests
+
+
+@pytest.mark.parametrize(("name", "query"), [("externalmetrics", "shop/jobs"), ("keptn", "keptnmetric/shop/latency")])
+async def test_the_pod_s_token_reads_the_tenant_s_own_namespace(pod, name, query):
+    async with opened(name, "", {}, only_namespace="shop") as source:
+        await source.value(query)
+    assert ambient_in(to_templates(pod)[0].text) == ["pod"]
+
+
 def test_the_cluster_s_certificates_are_trusted_within_the_cluster_only(tmp_path, monkeypatch):
     made = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=cluster")
     command = ("openssl", "req", "-x509", *made, "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "ca.crt"))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Refused
+from canarycore.text import clip, escape_controls
 from canarycore_kubernetes.kinds import CANARY
 from canarycore_runtime.foreign import get_items, get_mapping, get_text
 
@@ -124,10 +125,15 @@ def ownership_of(body: Json) -> Ownership:
     made_for = get_text(metadata, "annotations", MADE_FOR)
     if not references and not made_for:
         return FLAGGERS if _is_flaggers(metadata) else UNOWNED
-    canaries = tuple(get_text(reference, "name") for reference in references if is_canary(reference))
+    named = (get_text(reference, "name") for reference in references if is_canary(reference))
+    canaries = tuple(clip(name, LONGEST_OWNER) for name in named)
     others = (one for one in references if one.get("controller") is True and not is_canary(one))
     controller = next((f"{get_text(one, 'kind')} {get_text(one, 'name')}" for one in others), "")
-    return _shared(canaries, controller, made_for)
+    return _shared(canaries, clip(controller, LONGEST_OWNER), clip(made_for, LONGEST_OWNER))
+
+
+LONGEST_OWNER = 512
+"""Characters of an owner that are held: `namespace/name` has at most 507, an annotation may have 262,144."""
 
 
 def _is_flaggers(metadata: Json) -> bool:
@@ -150,6 +156,11 @@ def is_canary(reference: Json) -> bool:
     """Tell whether an owner reference names a Canary."""
     version = get_text(reference, "apiVersion")
     return get_text(reference, "kind") == CANARY.kind and version.startswith(f"{CANARY.group}/")
+
+
+def shorten_owner(owner: str) -> str:
+    """Return an owner for a message: references and annotations may hold any text."""
+    return escape_controls(owner, LONGEST_SHOWN)
 
 
 @frozen(kw_only=True)
@@ -189,11 +200,11 @@ class Owner:
         if self.owns(ownership):
             return ""
         if ownership.canaries:
-            return "" if role.is_shared else f"belongs to the Canary {ownership.canaries[0]}"
+            return "" if role.is_shared else f"belongs to the Canary {shorten_owner(ownership.canaries[0])}"
         if ownership.made_for:
-            return f"was made for the Canary {ownership.made_for}"
+            return f"was made for the Canary {shorten_owner(ownership.made_for)}"
         if ownership.controller:
-            return f"belongs to the {ownership.controller}"
+            return f"belongs to the {shorten_owner(ownership.controller)}"
         return "" if role.adoption else "belongs to no Canary"
 
     def foreign(self, kind: Kind, name: str, ownership: Ownership, role: Role) -> tuple[ForeignObject, ...]:
@@ -239,6 +250,9 @@ class ForeignObject:
         group = f".{self.kind.group}" if self.kind.group else ""
         return f"{self.kind.plural}{group}/{self.name}"
 
+
+LONGEST_SHOWN = 128
+"""Characters of an owner that a message repeats, so that there is room for the remedy."""
 
 LISTED = 600
 """Characters of a list of foreign objects; more would cut the remedy off in an Event."""

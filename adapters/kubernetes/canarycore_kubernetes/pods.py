@@ -30,7 +30,7 @@ from canarycore_kubernetes.keeping import (
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT, SECRET
 from canarycore_kubernetes.means import Target, read
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed, primary_of
-from canarycore_kubernetes.ownership import PRIMARY, SCALER_COPY, ForeignObjectError
+from canarycore_kubernetes.ownership import PRIMARY, SCALER_COPY, ForeignObjectError, shorten_owner
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_kubernetes.scalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.targets import pod_facts, revisions
@@ -131,7 +131,7 @@ class PodTarget(Target):
             facts = cache.look(self.namespace, name, self.key)
             others = () if facts is None or self.owner.owns(facts.ownership) else facts.ownership.canaries
             if others:
-                return f"the {self.kind.kind} {name} belongs to the Canary {others[0]}"
+                return f"the {self.kind.kind} {name} belongs to the Canary {shorten_owner(others[0])}"
         return ""
 
     async def has_primary(self) -> bool:

@@ -17,7 +17,7 @@ from canarycore_kubernetes.keeping import KEEP, forget, keep, kept
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.means import Target, read, running
 from canarycore_kubernetes.names import KEPT, REVISION, annotation, listed, own
-from canarycore_kubernetes.ownership import CANARY_COPY, PRIMARY, UNOWNED
+from canarycore_kubernetes.ownership import CANARY_COPY, PRIMARY, UNOWNED, shorten_owner
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.revision import digest
 from canarycore_runtime.foreign import get_items, get_mapping
@@ -131,7 +131,7 @@ class ServiceTarget(Target):
             found = await self._look(name)
             ownership = UNOWNED if found is None else found.ownership
             if ownership.canaries and not self.owner.owns(ownership):
-                return f"the Service {name} belongs to the Canary {ownership.canaries[0]}"
+                return f"the Service {name} belongs to the Canary {shorten_owner(ownership.canaries[0])}"
         return ""
 
     async def has_primary(self) -> bool:

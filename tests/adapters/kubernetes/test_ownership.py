@@ -325,6 +325,27 @@ def test_an_error_keeps_room_for_the_remedy():
     assert len(text) < 1024
 
 
+NASTY = "\x1b[2J\u202e" + "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        owned_by(OTHER_CANARY | {"name": NASTY}),
+        owned_by(REPLICA_SET | {"kind": NASTY}),
+        owned_by(REPLICA_SET | {"name": NASTY}),
+        owned_by(made_for=NASTY),
+    ],
+)
+def test_an_owner_that_is_no_name_neither_fills_a_message_nor_drives_a_terminal(found):
+    (one,) = OWNER.foreign(KINDS[0], "web-primary", found, PRIMARY)
+    text = str(ForeignObjectError(OWNER, [one]))
+    assert len(text) < 1024
+    assert text.isprintable()
+    assert "x…" in text
+    assert len(repr(found)) < 1_000_000 // 100  # what is held of each object
+
+
 # --------------------------------------------------------------------------------------------- races, other Canaries
 
 

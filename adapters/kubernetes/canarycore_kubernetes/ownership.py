@@ -78,8 +78,9 @@ APEX_SERVICE = Role(
 ROUTE = Role(
     noun="the route that users call",
     kinds=(
-        "VirtualService, HTTPRoute, TrafficSplit, HTTPProxy, RouteTable, TraefikService, TrafficRoute, "
-        "App Mesh objects of the apex name, a Knative Service that is the target"
+        "VirtualService, HTTPRoute, TrafficSplit, HTTPProxy, RouteTable, TraefikService, "
+        "App Mesh objects of the apex name, a Knative Service that is the target, a TrafficRoute (it is in no "
+        "namespace) that splits between this Canary's sides"
     ),
     adoption="The fields that route. What they replace is noted on the object, and given back on deletion.",
 )

@@ -31,10 +31,10 @@ from canarycore_kubernetes.ownership import (
     ROUTE,
     ROUTE_PART,
     SIDE_SERVICE,
+    ForeignObject,
     ForeignObjectError,
     Owner,
     TakenError,
-    ownership_of,
 )
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import merge_patch
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.claims import Claims
     from canarycore_kubernetes.cluster import Cluster
     from canarycore_kubernetes.events import Events
-    from canarycore_kubernetes.ownership import ForeignObject, Role
+    from canarycore_kubernetes.ownership import Role
     from canarycore_kubernetes.packed import Packed
     from canarycore_kubernetes.targets import PodFacts, Port
     from canarycore_runtime.mesh import Found, Json, Kind, Mesh
@@ -212,10 +212,12 @@ class MeshRouter:
         await self._give_apex_back(scene)
         held, found = scene.held, scene.found
         splits = scene.mesh.routes(scene.asked, found) is not None
-        for ref, body in found.items():
-            if is_made(body, self._owner(scene, ref)):
+        for ref in found:
+            if self._foreign(scene, ref, held[ref]):
+                continue
+            if is_made(held[ref], self._owner(scene, ref)):
                 await self._delete(scene, ref, held[ref])
-            elif not self._foreign(scene, ref, body) and _is_taken_over(held[ref], splits=splits):
+            elif _is_taken_over(held[ref], splits=splits):
                 await self._give_back(scene, ref)
 
     async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]:
@@ -225,7 +227,7 @@ class MeshRouter:
         with suppress(Refused):  # setting routes says why
             rendered = scene.mesh.render(scene.asked, Routes(), scene.found)
             refs += [_ref_of(scene, body) for body in rendered]
-        return tuple(one for ref in refs if ref in held for one in self._foreign(scene, ref, held[ref].body))
+        return tuple(one for ref in refs if ref in held for one in self._foreign(scene, ref, held[ref]))
 
     # what others ask --------------------------------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class MeshRouter:
         A Canary that has made the primary's Service is the one that has the others too.
         """
         side = scene.held.get(_service(scene.asked, scene.asked.primary))
-        if self._claims is None or (side is not None and is_made(side.body, self._beside(scene))):
+        if self._claims is None or (side is not None and is_made(side, self._beside(scene))):
             return ""
         return await self._claims.objection(scene.asked.rollout)
 
@@ -341,12 +343,13 @@ class MeshRouter:
         name = scene.asked.canary.name
         return Owner(namespace=scene.asked.namespace, name=name, reference=owner_reference(name, scene.uid))
 
-    def _foreign(self, scene: Scene, ref: Ref, body: Json) -> tuple[ForeignObject, ...]:
+    def _foreign(self, scene: Scene, ref: Ref, found: Packed) -> tuple[ForeignObject, ...]:
         """Return the object if it is foreign, or nothing."""
-        owner = self._owner(scene, ref)
-        if is_made(body, owner):
-            return ()
-        return owner.foreign(ref.kind, ref.name, ownership_of(body), _role_of(scene, ref))
+        owner, role = self._owner(scene, ref), _role_of(scene, ref)
+        if not ref.kind.namespaced and not found.ownership.made_for:
+            splits = scene.mesh.routes(scene.asked, {ref: found.body}) is not None
+            return () if splits else (ForeignObject(kind=ref.kind, name=ref.name, role=role, objection=_OF_ALL),)
+        return () if is_made(found, owner) else owner.foreign(ref.kind, ref.name, found.ownership, role)
 
     # what is to be ----------------------------------------------------------------------------------------------
 
@@ -393,7 +396,7 @@ class MeshRouter:
             yield from self._change(scene, ref, None, service, taken=False)
             return
         found = before.body
-        if ref.name == scene.asked.apex and not is_made(found, self._owner(scene, ref)):
+        if ref.name == scene.asked.apex and not is_made(before, self._owner(scene, ref)):
             rendered = only_selector(service)
         else:
             rendered = fitted(service, found, scene.asked)
@@ -405,7 +408,7 @@ class MeshRouter:
         self, scene: Scene, ref: Ref, before: Packed | None, rendered: Json, *, taken: bool
     ) -> Iterator[Change]:
         owner = self._owner(scene, ref)
-        foreign = () if before is None else self._foreign(scene, ref, before.body)
+        foreign = () if before is None else self._foreign(scene, ref, before)
         if foreign:
             raise ForeignObjectError(owner, foreign)
         if before is not None and self._unlike.get(ref) == (rendered, before):
@@ -464,10 +467,10 @@ class MeshRouter:
         if held is None or held.body["spec"].get("selector") != service["spec"]["selector"]:
             return
         body = held.body
-        if self._foreign(scene, ref, body):
+        if self._foreign(scene, ref, held):
             return
         selector = dict([scene.asked.pods])
-        if is_made(body, self._owner(scene, ref)):
+        if is_made(held, self._owner(scene, ref)):
             after = body | {"spec": body["spec"] | {"selector": selector}}
         else:
             after = given_back(held, only_selector(service))
@@ -483,6 +486,9 @@ class MeshRouter:
                 if patch:
                     await self._merge(scene, ref, held, patch)
 
+
+_OF_ALL = "is in no namespace, and does not split between this Canary's sides"
+"""Why an object is foreign that any namespace's Canary could name."""
 
 _MANY = 100
 """So many rollouts are remembered without asking whether all of them are still there."""

@@ -11,11 +11,12 @@ back. No note is needed where kubectl has left one.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from canarycore_kubernetes.ownership import MADE_FOR, UNOWNED, ownership_of
+from canarycore_kubernetes.ownership import MADE_FOR
 from canarycore_runtime.foreign import get_mapping, get_texts, parse_json
 from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
 
@@ -30,19 +31,16 @@ NOTE = "flagger.kubernetes.io/original-configuration"
 """The annotation with what was replaced, as JSON of a spec."""
 
 
-def is_made(body: Json, owner: Owner) -> bool:
+def is_made(found: Packed, owner: Owner) -> bool:
     """Tell whether a routing object was made for this Canary, by us or by Flagger.
 
-    Flagger marks what it makes by a reference, also where the Canary is out of reach. Where it could not, the
-    annotations tell that it gives to the route that users call.
+    Flagger marks what it makes by a reference, also where the Canary is out of reach. Where it could not, nobody but
+    Flagger has written the object.
     """
-    ownership = ownership_of(body)
-    if owner.reference is None and "namespace" not in body["metadata"]:
+    ownership = found.ownership
+    if owner.reference is None and "namespace" not in found.body["metadata"]:
         ownership = evolve(ownership, canaries=())  # the reference names a Canary, and not of which namespace
-    if owner.reference is not None or ownership != UNOWNED:
-        return owner.owns(ownership)
-    annotations = get_texts(body, "metadata", "annotations")
-    return NOTE not in annotations and SWITCHED_OFF.items() <= annotations.items()
+    return owner.owns(ownership)
 
 
 def wanted(found: Packed | None, rendered: Json, owner: Owner, *, taken: bool) -> Json:
@@ -50,10 +48,10 @@ def wanted(found: Packed | None, rendered: Json, owner: Owner, *, taken: bool) -
     if found is None:
         return owner.mark(rendered)
     body = found.body
-    if is_made(body, owner):
+    if is_made(found, owner):
         stale = [path for path in found.owned if _is_ours(path) and not _covers(rendered, path)]
-        made: Json = _over(_without(body, stale), rendered)
-        return made
+        made: Json = _over(_without(deepcopy(body), stale), rendered)
+        return made if made == body or owner.reference is not None else _over(made, owner.mark(rendered))
     result: Json = _over(body, _beside_the_owner(rendered, body))
     note = "" if taken else _note(body, rendered)
     if note:

@@ -363,6 +363,47 @@ async def test_an_object_that_appears_at_the_last_moment_is_left_alone(api, port
     assert [api.get(api.path(body)) for body in made] == made
 
 
+def kuma_route(apex, namespace, **metadata):
+    sides = [f"{apex}-{side}_{namespace}_svc_9898" for side in ("primary", "canary")]
+    split = [
+        {"weight": weight, "destination": {"kuma.io/service": side}}
+        for weight, side in zip((90, 10), sides, strict=True)
+    ]
+    spec = {
+        "sources": [{"match": {"kuma.io/service": "*"}}],
+        "destinations": [{"match": {"kuma.io/service": f"{apex}_{namespace}_svc_9898"}}],
+        "conf": {"split": split},
+    }
+    metadata = {"name": CANARY, **metadata}
+    return {
+        "apiVersion": "kuma.io/v1alpha1",
+        "kind": "TrafficRoute",
+        "mesh": "default",
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+@pytest.mark.parametrize("manager", ["flagger", "kumactl"])
+async def test_an_object_in_no_namespace_is_taken_over_only_where_it_leads_to_the_canary(
+    manager, is_here, api, ports, server
+):
+    """Else the Canary of any namespace could take the route of the whole mesh, by its own name."""
+    rollout = Rollout("kuma", "Deployment", api, ports, server)
+    body = kuma_route(CANARY, rollout.namespace if is_here else "elsewhere")
+    path = api.path(body)
+    theirs = api.request("POST", api.path(body, named=False), body, fieldManager=manager)
+    await rollout.begin()
+    await rollout.run()
+    if is_here:
+        assert rollout.refused == []
+    else:
+        assert api.get(path) == theirs
+        assert any("TrafficRoute podinfo is in no namespace" in str(error) for error in rollout.refused)
+        assert not rollout.begun
+
+
 async def test_what_its_owner_hands_over_is_taken(api, ports, server):
     rollout = Rollout("istio", "Deployment", api, ports, server)
     secret = config("keys-primary", "Secret", type="Opaque", data={"key": "dGhlaXJz"})

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from canarycore_kubernetes.client import MANAGER
 from canarycore_kubernetes.names import owner_reference
-from canarycore_kubernetes.ownership import MADE_FOR, Owner
+from canarycore_kubernetes.ownership import MADE_FOR, Owner, ownership_of
 from canarycore_kubernetes.packed import OURS, Packed, pack
 from canarycore_kubernetes.takeover import LAST_APPLIED, NOTE, SWITCHED_OFF, given_back, is_made, wanted
 
@@ -24,7 +25,7 @@ RENDERED = {
 
 def held(spec, *, owned=(), **metadata):
     body = {"apiVersion": "example.com/v1", "kind": "Route", "metadata": {"name": "podinfo", **metadata}, "spec": spec}
-    return Packed(json.dumps(body), frozenset(owned))
+    return Packed(json.dumps(body), frozenset(owned), ownership_of(body))
 
 
 def ours(spec, *, owned=(), **metadata):
@@ -41,16 +42,48 @@ def test_what_is_made_is_the_canarys():
 def test_what_cannot_refer_to_its_canary_says_whose_it_is():
     body = wanted(None, RENDERED, ELSEWHERE, taken=False)
     assert body["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
-    assert is_made(body, ELSEWHERE)
-    assert not is_made(body, Owner(namespace="test", name="other", reference=None))
+    assert is_made(pack(OURS, False, body), ELSEWHERE)
+    assert not is_made(pack(OURS, False, body), Owner(namespace="test", name="other", reference=None))
+
+
+def written_by(*managers, **metadata):
+    entries = [{"manager": manager, "fieldsV1": {"f:spec": {}}} for manager in managers]
+    return pack(OURS, False, {**RENDERED, "metadata": {"name": "podinfo", "managedFields": entries, **metadata}})
 
 
 @pytest.mark.parametrize(
-    ("annotations", "made"),
-    [({}, False), (SWITCHED_OFF, True), ({**SWITCHED_OFF, NOTE: "{}"}, False), ({MADE_FOR: "test/web"}, False)],
+    ("found", "made"),
+    [
+        (written_by("flagger"), True),
+        (written_by("flagger", "kubectl-edit"), False),
+        (written_by("kubectl-client-side-apply"), False),
+        (written_by("kubectl-client-side-apply", annotations=SWITCHED_OFF), False),
+        (written_by("kubectl-client-side-apply", annotations={**SWITCHED_OFF, LAST_APPLIED: "{}"}), False),
+        (written_by("kubectl", annotations={MADE_FOR: "test/web"}), False),
+    ],
 )
-def test_what_flagger_made_without_an_owner_is_told_by_its_annotations(annotations, made):
-    assert is_made({"metadata": {"annotations": annotations}}, ELSEWHERE) is made
+def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made):
+    """Annotations that keep GitOps tools away are no sign: anybody may set them, and taking over does."""
+    assert is_made(found, ELSEWHERE) is made
+
+
+def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
+    found = written_by("flagger", namespace="test")
+    after = wanted(found, RENDERED, ELSEWHERE, taken=True)
+    assert after["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    unchanged = written_by("flagger", **RENDERED["metadata"])
+    assert wanted(unchanged, RENDERED, ELSEWHERE, taken=True) == unchanged.body
+
+
+def test_what_was_taken_over_on_another_cluster_stays_its_owners():
+    """Also where no note is needed, as kubectl has left one."""
+    applied = {LAST_APPLIED: json.dumps({"spec": {"hosts": ["theirs"]}})}
+    found = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
+    after = wanted(found, RENDERED, ELSEWHERE, taken=False)
+    entries = [{"manager": name, "fieldsV1": {"f:spec": {}}} for name in ("kubectl-client-side-apply", MANAGER)]
+    again = pack(OURS, False, after | {"metadata": after["metadata"] | {"managedFields": entries}})
+    assert not is_made(again, ELSEWHERE)
+    assert given_back(again, RENDERED)["spec"]["hosts"] == ["theirs"]
 
 
 def test_of_what_we_made_only_what_we_once_wrote_goes():

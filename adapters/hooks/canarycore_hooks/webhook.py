@@ -10,7 +10,8 @@ for a repeat of the same question, another for a new one.
 
 A receiver may be hostile. Its answer is bounded in size and time, redirects lead to the same origin only, and of its
 text a `HookAnswer` repeats the first line. Each namespace has a session of its own for each origin, so receivers that
-hang take no connection and no thread that another one needs.
+hang take no connection and no thread that another one needs. The text never repeats the URL's path, query, user or
+password: they may be secrets.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ from canarycore_runtime.http import (
     exchange,
     first_line,
     open_session,
+    secrets_of,
     short_excerpt,
 )
 from canarycore_runtime.pool import Pool
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     import aiohttp
@@ -141,7 +144,9 @@ class WebhookClient:
             return HookAnswer(passed=False, text=str(error))
         except ExchangeError as error:
             raise _Unsettled(HookAnswer(passed=False, text=str(error))) from None
-        answer = HookAnswer(passed=received.status <= HTTPStatus.ACCEPTED, text=_text(received))
+        answer = HookAnswer(
+            passed=received.status <= HTTPStatus.ACCEPTED, text=_text(received, secrets_of(URL(hook.url)))
+        )
         if received.status in _AGAIN:
             raise _Unsettled(answer)
         return answer
@@ -219,9 +224,9 @@ def _payload(rollout: Rollout, phase: Phase, revision: str, metadata: dict[str, 
     }
 
 
-def _text(received: Received) -> str:
-    """What an answer has to say: its first line, as Flagger shows it, or else its status."""
-    return first_line(received) or short_excerpt(received)
+def _text(received: Received, secrets: Iterable[str]) -> str:
+    """Return what an answer has to say: its first line, as Flagger shows it, or else its status."""
+    return first_line(received, secrets) or short_excerpt(received)
 
 
 def _revision(notice: Notice) -> str:

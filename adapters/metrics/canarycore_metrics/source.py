@@ -35,8 +35,10 @@ from canarycore_metrics.answers import AnswerError, number, parse_json
 from canarycore_metrics.template import TemplateError, render
 from canarycore_runtime.http import (
     METRIC_ANSWER_LIMIT,
+    SHORTEST_SECRET,
     ExchangeError,
     Received,
+    blot,
     environment_proxy,
     escape,
     exchange,
@@ -44,6 +46,7 @@ from canarycore_runtime.http import (
     is_same_origin,
     open_connector,
     open_session,
+    secrets_of,
     short_excerpt,
 )
 from canarycore_runtime.threads import Threads
@@ -63,8 +66,6 @@ TIMEOUT = 5.0
 """Seconds that a provider may take over one query."""
 
 _LONGEST_ERROR = 1000
-_SHORTEST_SECRET = 8
-_BLOT = "…"
 
 
 class SourceError(Exception):
@@ -120,7 +121,8 @@ class HttpSource(ABC):
         self._authorization = [*self.credentials()]
         both = (*self._headers, *self._authorization)
         sent = [part for _, value in both for part in (value, value.partition(" ")[2])]
-        self._hidden = (*sent, *self.secret.values(), self.url.password or "")
+        hidden = {*sent, *self.secret.values(), *secrets_of(self.url.with_path(""))}
+        self._hidden = tuple(value for value in hidden if len(value) >= SHORTEST_SECRET)
         self._passing: tuple[str, ...] = ()
         self._insecure = insecure_skip_verify
         self.timeout: float = timeout or self.patience
@@ -304,13 +306,11 @@ class HttpSource(ABC):
         return {**self._words(rollout), "interval": check.window_text}
 
     def _blotted(self, text: str) -> str:
-        for secret in self._secrets():
-            text = text.replace(secret, _BLOT)
-        return text
+        return blot(text, self._secrets(), len(text))
 
     def _secrets(self) -> tuple[str, ...]:
-        """Return what is blotted out. A text shorter than a few characters cannot be told from other words."""
-        return tuple(value for value in (*self._hidden, *self._passing) if len(value) >= _SHORTEST_SECRET)
+        """Return what is blotted out."""
+        return (*self._hidden, *self._passing)
 
 
 def words_of(rollout: Rollout) -> dict[str, str]:

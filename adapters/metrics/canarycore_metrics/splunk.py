@@ -7,7 +7,6 @@ are none.
 from __future__ import annotations
 
 import json
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from canarycore_metrics.answers import number, parse_json
@@ -23,7 +22,7 @@ LOOK_BACK = 10
 """Windows."""
 
 MESSAGE_LIMIT = 10_000
-"""Messages of one stream."""
+"""Messages of one stream, empty ones included."""
 
 
 class SplunkSource(HttpSource):
@@ -68,7 +67,7 @@ def _last_value(body: str) -> float | None:
     """Return the last value of the only series. A stream that does not tell its end was cut off."""
     series: dict[str, float] = {}
     ended = False
-    for event, message in islice(_events(body), MESSAGE_LIMIT):
+    for event, message in _events(body):
         if event == "error" or message.get("event") == "CHANNEL_ABORT":
             raise SourceError(f"error executing query: {escape(json.dumps(message))}")
         if event == "data":
@@ -84,7 +83,7 @@ def _last_value(body: str) -> float | None:
 
 def _events(body: str) -> Iterator[tuple[str, Any]]:
     """Read server-sent events: blocks of lines `event: …` and `data: …`."""
-    for block in body.replace("\r\n", "\n").split("\n\n"):
+    for block in body.replace("\r\n", "\n").split("\n\n", MESSAGE_LIMIT)[:MESSAGE_LIMIT]:
         fields = [line.partition(":") for line in block.splitlines()]
         name = "".join(value.strip() for field, _, value in fields if field == "event")
         data = "\n".join(value for field, _, value in fields if field == "data")

@@ -17,7 +17,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.parse import unquote
 
 import stamina
 from yarl import URL
@@ -31,15 +30,17 @@ from canarycore_runtime.http import (
     ForbiddenHost,
     InvalidRequest,
     RefusedRedirect,
+    blot,
     environment_proxy,
     escape,
     exchange,
     open_session,
+    secrets_of,
     short_excerpt,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     import aiohttp
@@ -55,7 +56,6 @@ TIMEOUT = 4.0
 ATTEMPTS = 3
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 1.0
-_BLOT = "…"
 
 
 def no_fields(rollout: Rollout, notice: Notice) -> Iterable[tuple[str, str]]:
@@ -99,7 +99,7 @@ class ChatNotifier(ABC):
                 raise ValueError(f"no {what} for {self.name}: expected one")
         self._fields = fields
         self._timeout = timeout
-        self._secrets = tuple(sorted({*_parts(self.url), *_parts(self.proxy), token} - {""}, key=len, reverse=True))
+        self._secrets = (*secrets_of(self.url), *secrets_of(self.proxy), token)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -175,9 +175,7 @@ class ChatNotifier(ABC):
             raise _UnsettledError(f"{self.name} failed: {self._blotted(str(error))}") from None
 
     def _blotted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _BLOT)
-        return text
+        return blot(text, self._secrets, len(text))
 
 
 _AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)})
@@ -191,14 +189,6 @@ def _url(address: str, what: str) -> URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"{what} is not a valid URL: expected one that begins with http:// or https://")
     return url
-
-
-def _parts(url: URL | None) -> Iterator[str]:
-    """What an answer or an error might repeat of an address, all that is not the host."""
-    if url is None:
-        return
-    for part in (url.raw_path_qs, url.raw_path, url.raw_query_string, url.user or "", url.password or ""):
-        yield from (text for text in (part, unquote(part)) if text.strip("/"))
 
 
 class _UnsettledError(Exception):

@@ -27,11 +27,13 @@ The messages name hosts, but no path, no query and no header: an address may be 
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import zlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 from attrs import field, frozen
@@ -46,7 +48,7 @@ except ImportError as _missing:
     raise ImportError(f"{_missing}: pip install canarycore-runtime[http]") from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 METRIC_ANSWER_LIMIT = 1024 * 1024
 """Bytes of an answer that carries metrics, after decompression."""
@@ -60,9 +62,13 @@ REDIRECT_LIMIT = 5
 EXCERPT_LIMIT = 200
 """Characters of an answer that a message repeats."""
 
+SHORTEST_SECRET = 4
+"""Characters of a secret. A shorter text cannot be told from parts of other words, so it is not blotted out."""
+
 ENCODINGS = "gzip, deflate"
 """The content encodings that a request asks for, and that `exchange` undoes."""
 
+_BLOT = "…"
 _CHUNK = 16 * 1024
 _HOST_LIMIT = 100
 _HOST = re.compile(r"[a-z0-9._:-]+")
@@ -217,11 +223,42 @@ def first_line(received: Received, secrets: Iterable[str] = ()) -> str:
 
     `secrets` are blotted out before anything is cut off, and control characters are escaped.
     """
-    text = received.text if received.is_textual else ""
-    for secret in secrets:
-        text = text.replace(secret, "…") if secret else text
-    lines = text.strip()[: 2 * EXCERPT_LIMIT].splitlines()
+    text = received.text.strip() if received.is_textual else ""
+    lines = blot(text, secrets, 2 * EXCERPT_LIMIT).splitlines()
     return escape(lines[0]) if lines else ""
+
+
+def blot(text: str, secrets: Iterable[str], limit: int) -> str:
+    """Return the first `limit` characters of a text, with `…` in place of each secret that begins there.
+
+    A Secret may have thousands of values and an answer a million characters, so no more of the text is searched.
+    """
+    pieces, at = [], 0
+    for begin, end in sorted(place for secret in {*secrets} for place in _places(text, secret, limit)):
+        if begin >= at:
+            pieces += [text[at:begin], _BLOT]
+        at = max(at, end)
+    return "".join([*pieces, text[at:limit]])
+
+
+def _places(text: str, secret: str, limit: int) -> Iterator[tuple[int, int]]:
+    """Tell where a secret begins and ends."""
+    end = limit + len(secret) - 1
+    begin = text.find(secret, 0, end) if secret else -1
+    while begin >= 0:
+        yield begin, begin + len(secret)
+        begin = text.find(secret, begin + len(secret), end)
+
+
+def secrets_of(url: URL | None) -> tuple[str, ...]:
+    """Return what an answer or an error might repeat of an address that may be a secret: all that is not the host."""
+    if url is None:
+        return ()
+    user, password = url.user or "", url.password or ""
+    authorization = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else ""
+    parts = (url.raw_path_qs, url.raw_path, url.raw_query_string, *url.query.values(), user, password, authorization)
+    both = {text for part in parts for text in (part, unquote(part))}
+    return tuple(text for text in both if len(text.strip("/")) >= SHORTEST_SECRET)
 
 
 def escape(text: str, limit: int = EXCERPT_LIMIT) -> str:

@@ -108,6 +108,17 @@ async def test_a_hook_passes_up_to_202_and_says_what_the_receiver_said(client, r
     assert len(receiver.told) == 1
 
 
+async def test_an_answer_that_repeats_the_secrets_of_the_url_has_them_blotted_out(client, receiver):
+    receiver.answers = [(403, "me:s3cret may not call /hooks/T0KEN?key=hush (bWU6czNjcmV0, hush)")]
+    asked = question(receiver)
+    url = f"http://me:s3cret@127.0.0.1:{receiver.port}/?key=hush"
+
+    answer = await client.call(rollout(), evolve(asked, hook=evolve(asked.hook, url=url)))
+
+    assert receiver.told[0][0]["Authorization"] == "Basic bWU6czNjcmV0"
+    assert answer.text == "me:… may not call /hooks/T0KEN?… (…, …)"
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_what_may_be_over_in_a_moment_is_tried_again_under_the_same_key(client, receiver, status):
     receiver.answers = [(status, "later"), (status, "later"), (200, "ok")]

@@ -22,9 +22,11 @@ from canarycore_runtime.http import (
     MalformedAnswer,
     Received,
     RefusedRedirect,
+    blot,
     environment_proxy,
     exchange,
     open_session,
+    secrets_of,
     short_excerpt,
 )
 from tests.adapters.metrics.world import certificate, everywhere
@@ -401,6 +403,37 @@ def test_an_excerpt_is_short_and_cuts_no_secret_in_two():
     excerpt = short_excerpt(Received(status=200, text=text, is_textual=True), [secret, ""])
     assert len(excerpt) < EXCERPT_LIMIT + 20
     assert "s3c" not in excerpt
+
+
+def test_secrets_that_overlap_or_repeat_are_all_blotted_out():
+    text = "tokentokens and okentok, then token"
+    assert blot(text, ["token", "okentok", "", "absent"], len(text)) == "…s and …, then …"
+
+
+def test_a_secret_that_ends_behind_the_limit_leaves_nothing_before_it():
+    assert blot("ab" + "s3cret" * 3 + "tail", ["s3crets3crets3cret"], 5) == "ab…"
+
+
+def test_thousands_of_secrets_search_no_more_of_a_long_answer_than_is_shown():
+    class Text(str):
+        __slots__ = ()
+        searched = 0
+
+        def find(self, secret, start, end):
+            Text.searched += end - start
+            return super().find(secret, start, end)
+
+    blot(Text("0" * 1_000_000), [f"{number:08}" for number in range(1, 20_000)], EXCERPT_LIMIT)
+    assert Text.searched < 20_000 * (EXCERPT_LIMIT + 8)
+
+
+def test_the_secrets_of_an_address_are_all_of_it_but_its_host():
+    url = URL("https://me:p%40ss@chat.example/services/T0KEN?key=qu%20ery")
+    secrets = secrets_of(url)
+    for secret in ("p@ss", "/services/T0KEN", "/services/T0KEN?key=qu%20ery", "qu ery", "bWU6cEBzcw=="):
+        assert secret in secrets
+    assert not any("chat.example" in secret for secret in secrets)
+    assert secrets_of(URL("https://chat.example/")) == secrets_of(None) == ()
 
 
 def test_a_body_is_not_printed():

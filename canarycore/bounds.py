@@ -81,7 +81,7 @@ WEIGHTS = Bound(100, "items", "stepWeights", "There are 100 weights.")
 
 DIGITS = Bound(20, "digits", "a whole number", "The greatest number of 64 bits has 20.")
 COUNT = Bound(2**31 - 1, "", "every count: replicas, seconds, failed checks", "Kubernetes keeps 32 bits.")
-ITERATIONS = Bound(1_000_000, "iterations", "analysis.iterations", "At the shortest interval they take 115 days.")
+ITERATIONS = Bound(10_000_000, "iterations", "analysis.iterations", "At the shortest interval they take three years.")
 RETRIES = Bound(100, "retries", "a webhook's retries", "Each failed attempt delays the rollout.")
 WAIT = Bound(
     366 * 24 * 60 * 60, "seconds", "analysis.interval, a metric's interval, drain", "No rollout waits for a year."

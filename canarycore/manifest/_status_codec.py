@@ -93,7 +93,7 @@ def status_from_dict(rollout: Rollout, found: Mapping[str, Any] | None) -> Statu
         if OURS in found:
             return from_data({**json.loads(found[OURS]), **fields}, Status)
         return _adopt(rollout, found, from_data(fields, Status))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         problem = Problem(
             path="status",
             found="a status that cannot be read",

@@ -181,6 +181,10 @@ def test_every_recorded_status_is_adopted_and_written_back_as_flagger_wrote_it()
 @pytest.mark.parametrize(
     "found",
     [
+        {"phase": "Progressing", "canarycore": "[" * 100_000},
+        {"phase": "Progressing", "canarycore": '{"failed_checks": ' + "9" * 5000 + "}"},
+        {"phase": "Progressing", "canarycore": "[]"},
+        {"phase": "Progressing", "failedChecks": 10**30},
         {"phase": "Dreaming"},
         {"phase": "Failed", "failedChecks": "many"},
         {"phase": "Failed", "canarycore": "{"},

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
+from canarycore.text import LONGEST_SHOWN, escape_controls
 from canarycore_kubernetes.configs import CONFIGS, MissingConfigError, config_facts, unread_secret
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
 from canarycore_kubernetes.keeping import (
@@ -30,7 +31,7 @@ from canarycore_kubernetes.keeping import (
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT, SECRET
 from canarycore_kubernetes.means import Target, read
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed, primary_of
-from canarycore_kubernetes.ownership import PRIMARY, SCALER_COPY, ForeignObjectError, shorten_owner
+from canarycore_kubernetes.ownership import PRIMARY, SCALER_COPY, BlockedError, ForeignObjectError, shorten_owner
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_kubernetes.scalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.targets import pod_facts, revisions
@@ -148,6 +149,7 @@ class PodTarget(Target):
         names = [(use.kind, use.name) for use, facts in held.items() if facts is not None and not facts.shared]
         kept = () if self._own(primary) is None or primary is None else primary.contents
         copies = foreign_copies(self.objects, self.namespace, kept, names=names, key=self.key)
+        await self._demand_own_scaler()
         return (*found, *[one async for one in copies], *await self._foreign_scaler())
 
     async def _foreign_scaler(self) -> tuple[ForeignObject, ...]:
@@ -312,13 +314,31 @@ class PodTarget(Target):
     async def pause_scaler(self) -> None:
         scaler = await self._scaler()
         if scaler is not None and scaler.paused is False:
+            await self._demand_own_scaler()
             await self._copy_scaler()
             await self._merge_scaler(PAUSE)
 
     async def resume_scaler(self) -> None:
         scaler = await self._scaler()
-        if scaler is not None and scaler.paused:
+        if scaler is not None and scaler.paused and self._is_own_scaler(scaler):
             await self._merge_scaler(RESUME)
+
+    async def _demand_own_scaler(self) -> None:
+        """Raise BlockedError where pausing the autoscaler would stop another workload than the target."""
+        scaler, reference = await self._scaler(self.key), self.canary.spec.autoscaler_ref
+        if scaler is None or reference is None or self._is_own_scaler(scaler):
+            return
+        scaled = escape_controls(" ".join(filter(None, scaler.scales)), LONGEST_SHOWN)
+        raise BlockedError(
+            f"canary {self.rollout.full_name}, spec.autoscalerRef: the {reference.kind} {reference.name} scales "
+            f"{scaled}, expected one that scales the target {self.name}: paused, it would stop another workload. Name "
+            "the target's own autoscaler, or leave the reference out."
+        )
+
+    def _is_own_scaler(self, scaler: ScalerFacts) -> bool:
+        """Tell whether an autoscaler may be paused: it scales the target, or is one that need not be paused."""
+        kind, name = scaler.scales
+        return scaler.paused is None or (kind in {"", self.kind.kind} and name in {"", self.name})
 
     async def _scaler(self, key: str = "") -> ScalerFacts | None:
         """What is held of the target's autoscaler, on behalf of the rollout `key`."""

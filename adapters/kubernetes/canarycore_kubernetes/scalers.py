@@ -39,11 +39,13 @@ class ScalerFacts:
     """What is held of an autoscaler.
 
     minimum: the least replicas that it runs, when it runs any. paused: whether it is held off at zero; None where that
-    need not be. ownership: whose it is.
+    need not be. scales: kind and name of the workload; a part is empty where nothing says it. ownership: whose it
+    is.
     """
 
     minimum: int = 1
     paused: bool | None = None
+    scales: tuple[str, str] = ("", "")
     ownership: Ownership = UNOWNED
 
 
@@ -57,8 +59,15 @@ def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFact
     return ScalerFacts(
         minimum=get_integer(body, "spec", "minReplicaCount") or 1,
         paused=annotation(body, PAUSED) == "0",
+        scales=_scaled_by(body),
         ownership=ownership_of(body),
     )
+
+
+def _scaled_by(body: Json) -> tuple[str, str]:
+    """The kind and the name of the workload that an autoscaler scales."""
+    target = get_mapping(body, "spec", "scaleTargetRef")
+    return get_text(target, "kind"), get_text(target, "name")
 
 
 SCALERS: dict[str, View[ScalerFacts]] = {

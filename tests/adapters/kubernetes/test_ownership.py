@@ -404,6 +404,28 @@ async def test_an_object_in_no_namespace_is_taken_over_only_where_it_leads_to_th
         assert not rollout.begun
 
 
+@pytest.mark.parametrize("scaled", [{"name": "database"}, {"name": CANARY, "kind": "StatefulSet"}])
+async def test_an_autoscaler_of_another_workload_is_neither_copied_nor_paused(scaled, api, ports, server):
+    """Paused at zero it would stop that workload, which a Canary must not do by naming it."""
+    rollout = await Rollout("istio", "Deployment with KEDA", api, ports, server).begin()
+    path = f"/apis/keda.sh/v1alpha1/namespaces/{rollout.namespace}/scaledobjects/{KEDA_BODY['metadata']['name']}"
+    api.patch(path, {"spec": {"scaleTargetRef": scaled}})
+    theirs = api.get(path)
+    target = rollout.workload._target(rollout.rollout)
+
+    async def is_known():
+        return (await target._scaler()).scales[1] == scaled["name"] and not target._is_own_scaler(
+            await target._scaler()
+        )
+
+    await until(is_known)
+    await rollout.run()
+    await rollout.step(rollout.workload.pause_scaler)
+    assert api.get(path) == theirs
+    assert not rollout.begun
+    assert any("spec.autoscalerRef: the ScaledObject" in str(error) for error in rollout.refused)
+
+
 async def test_what_its_owner_hands_over_is_taken(api, ports, server):
     rollout = Rollout("istio", "Deployment", api, ports, server)
     secret = config("keys-primary", "Secret", type="Opaque", data={"key": "dGhlaXJz"})

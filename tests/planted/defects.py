@@ -428,7 +428,7 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "an adapter's exception gets out",
         "_calls.py",
-        '        raise WorldError(f"{name} failed: {type(error).__name__}: {error}") from error\n',
+        '        raise WorldError(f"{name} failed: {describe(error)}") from error\n',
         "        raise\n",
         "test_calls.py::test_an_exception_becomes_a_world_error_with_its_cause",
     ),
@@ -498,8 +498,8 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "an answer of the wrong kind is believed",
         "_driver.py",
-        "        if not isinstance(answer, question.answer):\n",
-        "        if answer is None:\n",
+        "    if not isinstance(answer, expected):\n",
+        "    if answer is None:\n",
         "test_runner.py::test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop",
     ),
     _runtime(

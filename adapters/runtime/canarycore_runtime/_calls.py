@@ -1,7 +1,8 @@
 """How a port is called: for a bounded time, in a bounded number at once, and with one kind of error coming back.
 
 An adapter may raise, hang, or cancel itself. `call` turns each into a `WorldError`, so that nothing else reaches the
-core, and only the rollout that asked is concerned. `whole` carries a write to its end when its caller is cancelled.
+core, and only the rollout that asked is concerned. `call_detached` leaves behind an adapter that goes on although it is
+cancelled. `whole` carries a write to its end when its caller is cancelled.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from attrs import field, frozen
 from attrs.validators import ge, gt
 
 from canarycore.errors import WorldError
+from canarycore.text import LONGEST_TEXT, clip
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 T = TypeVar("T")
+
+STUBBORN = 1.0
+"""Seconds that a cancelled adapter has to end, before it is left behind."""
 
 EARLY = 1e-6
 """Seconds by which a timer may be early; `decide` forgives as much."""
@@ -76,7 +81,7 @@ class Limits:
 
 async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
     """The port's answer. Raises WorldError (the adapter's own, or one that says what happened), never anything else."""
-    name = getattr(port, "__qualname__", type(port).__name__)
+    name = _name_of(port)
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -90,7 +95,34 @@ async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object)
     except Exception as error:
         if limit.expired():
             raise WorldError(f"{name} took longer than {seconds:g} s") from error
-        raise WorldError(f"{name} failed: {type(error).__name__}: {error}") from error
+        raise WorldError(f"{name} failed: {describe(error)}") from error
+
+
+async def call_detached(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Like `call`, for an adapter that may swallow its cancellation: then it is left behind, and holds nothing up."""
+    task = asyncio.ensure_future(call(seconds, port, *args))
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio reports it as lost
+    try:
+        await asyncio.wait({task}, timeout=seconds + STUBBORN)
+    finally:
+        if task.cancel():
+            await asyncio.wait({task}, timeout=STUBBORN)
+    if not task.done() or task.cancelled():
+        raise WorldError(f"{_name_of(port)} took longer than {seconds:g} s, and goes on although it was cancelled")
+    return task.result()
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and a bounded text; an adapter's error may fail to tell its text."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {clip(str(error), LONGEST_TEXT)}"
+    except Exception:  # noqa: BLE001 - whatever an adapter's error raises
+        return kind
+
+
+def _name_of(port: Callable[..., Any]) -> str:
+    return getattr(port, "__qualname__", type(port).__name__)
 
 
 def cancelled_from_outside() -> bool:

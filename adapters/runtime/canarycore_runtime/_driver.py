@@ -22,7 +22,9 @@ ends there as Unanswered, which is a trouble and no verdict, and the question is
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from types import NoneType
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -54,7 +56,7 @@ from canarycore import (
     cycle,
 )
 from canarycore.errors import Unanswered, WorldError
-from canarycore_runtime._calls import Limits, call, whole
+from canarycore_runtime._calls import Limits, call, call_detached, describe, whole
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed
 
 if TYPE_CHECKING:
@@ -216,11 +218,11 @@ class Driver:
         except Unanswered as held:
             return held
         except WorldError as error:
-            return way.failed(str(error))
-        if not isinstance(answer, question.answer):
-            found, expected = type(answer).__name__, question.answer.__name__
-            return way.failed(f"its adapter answered with {found}, expected {expected}")
-        return answer
+            return way.failed(_text(error))
+        except Exception as error:  # noqa: BLE001 - in a task of the group, it would end all rollouts
+            return way.failed(f"the question could not be put: {describe(error)}")
+        wrong = _wrong_in(answer, question.answer)
+        return way.failed(f"its adapter answered with {wrong}") if wrong else cast("Answer", answer)
 
     async def commit(self, commit: Commit) -> None:
         await whole(call(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
@@ -249,7 +251,7 @@ class Driver:
             return UndeliveredError(f"{type(notifier).__name__} failed a moment ago")
         try:
             async with self.capacity.notices.slot(self._namespace, f"{type(notifier).__name__} {index}"):
-                await call(self.limits.tell, notifier.publish, self._rollout, publish.notice)
+                await call_detached(self.limits.tell, notifier.publish, self._rollout, publish.notice)
         except WorldError as error:
             self._deaf.add(index)
             return error
@@ -277,6 +279,35 @@ _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
 # --------------------------------------------------------------------------------------------------------- questions
 
 
+def _text(error: WorldError) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever an adapter's error raises
+        return type(error).__name__
+
+
+def _wrong_in(answer: object, expected: type[Answer]) -> str:
+    """Say which part of an adapter's answer is not of its type, and which type is expected; empty when all are."""
+    if not isinstance(answer, expected):
+        return f"{type(answer).__name__}, expected {expected.__name__}"
+    for name, (types, expectation) in _FIELDS.items():
+        value = getattr(answer, name, None)
+        is_truth = isinstance(value, bool)  # which Python takes for a number too
+        if hasattr(answer, name) and (not isinstance(value, types) or is_truth != (types is bool)):
+            return f"{expected.__name__}.{name} of type {type(value).__name__}, expected {expectation}"
+    return ""
+
+
+_FIELDS: dict[str, tuple[Any, str]] = {
+    "passed": (bool, "a bool"),
+    "text": (str, "a str"),
+    "value": ((Real, NoneType), "a number or None"),
+    "samples": ((int, NoneType), "a whole number or None"),
+    "error": (str, "a str"),
+}
+"""The types of an answer's fields, and how a message calls them."""
+
+
 @frozen
 class _Way:
     """How a kind of question is put: at which server, to whom, and what stands for a failure."""
@@ -289,7 +320,7 @@ class _Way:
 async def _metric_server(driver: Driver, rollout: Rollout, question: MetricQuestion) -> str:
     source, check = driver.parts.metrics, question.check
     if isinstance(source, Addressed):
-        return f"metrics of {await call(driver.limits.call, source.server, rollout, check)}"
+        return f"metrics of {await call_detached(driver.limits.call, source.server, rollout, check)}"
     if check.template is not None:
         return f"metrics of {check.template.namespace or rollout.namespace}/{check.template.name}"
     return f"metrics of {rollout.provider}"
@@ -310,17 +341,17 @@ def _authority(url: str) -> str:
 
 
 def _query(driver: Driver, rollout: Rollout, question: MetricQuestion) -> Awaitable[MetricAnswer]:
-    return call(driver.limits.call, driver.parts.metrics.query, rollout, question)
+    return call_detached(driver.limits.call, driver.parts.metrics.query, rollout, question)
 
 
 def _call_hook(driver: Driver, rollout: Rollout, question: HookQuestion) -> Awaitable[HookAnswer]:
     hook = question.hook
     attempts = min(hook.timeout, HOOK_TIMEOUT) * (1 + min(hook.retries, HOOK_RETRIES))
-    return call(attempts + driver.limits.call, driver.parts.hooks.call, rollout, question)
+    return call_detached(attempts + driver.limits.call, driver.parts.hooks.call, rollout, question)
 
 
 async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> SourcesAnswer:
-    return SourcesAnswer(error=await call(driver.limits.call, driver.parts.metrics.online, rollout))
+    return SourcesAnswer(error=await call_detached(driver.limits.call, driver.parts.metrics.online, rollout))
 
 
 _WAYS: dict[type[Question], _Way] = {

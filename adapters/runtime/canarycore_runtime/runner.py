@@ -30,7 +30,7 @@ from attrs import define, frozen
 
 from canarycore import Phase, Rest
 from canarycore.errors import WorldError
-from canarycore_runtime._calls import EARLY, Limits, call, cancelled_from_outside
+from canarycore_runtime._calls import EARLY, Limits, call, cancelled_from_outside, describe
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
 from canarycore_runtime._slots import Capacity
 
@@ -270,7 +270,7 @@ class Runner:
     def _trouble(self, key: str, error: Exception) -> Rest:
         if not isinstance(error, WorldError):
             _log.error("a cycle of %s broke off", key, exc_info=error)
-            error = WorldError(f"the cycle broke off: {type(error).__name__}: {error}")
+            error = WorldError(f"the cycle broke off: {describe(error)}")
         return Rest(None, self._now, (), (error,))
 
     def _tell(self, turn: Turn) -> None:

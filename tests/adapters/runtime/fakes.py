@@ -120,6 +120,15 @@ async def hang(method, *args):
     await asyncio.Event().wait()
 
 
+class _WordlessError(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+async def break_off_without_words(method, *args):
+    raise _WordlessError
+
+
 async def break_off(method, *args):
     raise RuntimeError("it broke")
 

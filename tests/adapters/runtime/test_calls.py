@@ -1,11 +1,13 @@
 """How ports are called: one kind of error comes back, and writes are carried to their end."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from canarycore.errors import Conflict, WorldError
-from canarycore_runtime._calls import call, whole
+from canarycore.text import LONGEST_TEXT
+from canarycore_runtime._calls import STUBBORN, call, call_detached, describe, whole
 from canarycore_runtime.testing import Deadlock, simulated
 
 
@@ -17,6 +19,36 @@ async def test_a_call_that_hangs_ends_as_an_error_that_names_it_and_its_time():
     with pytest.raises(WorldError, match=r"observe took longer than 7 s"):
         await call(7, observe)
     assert asyncio.get_running_loop().time() == 7
+
+
+@simulated
+async def test_a_call_that_ignores_its_cancellation_is_left_behind():
+    has_ended = asyncio.Event()
+
+    async def query():
+        while not has_ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await has_ended.wait()
+
+    with pytest.raises(WorldError, match=r"query took longer than 7 s, and goes on although it was cancelled"):
+        await call_detached(7, query)
+    assert asyncio.get_running_loop().time() == 7 + 2 * STUBBORN
+    has_ended.set()
+
+
+@simulated
+async def test_a_detached_call_ends_with_its_caller():
+    task = asyncio.ensure_future(call_detached(7, asyncio.Event().wait))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.get_running_loop().time() == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_the_text_of_an_error_is_bounded():
+    assert len(describe(ValueError("x" * 1_000_000))) < 2 * LONGEST_TEXT
 
 
 @simulated

@@ -1,12 +1,23 @@
 """The runner: when each rollout is looked at, and what keeps rollouts from each other. All of it on simulated time."""
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
 from attrs import evolve
 
-from canarycore import CommandKind, HookQuestion, Phase, Reference, Routes, ScaleDown, SetRoutes
+from canarycore import (
+    CommandKind,
+    HookAnswer,
+    HookQuestion,
+    MetricAnswer,
+    Phase,
+    Reference,
+    Routes,
+    ScaleDown,
+    SetRoutes,
+)
 from canarycore.errors import Unanswered
 from canarycore.testing import Answer, ByRevision, Delete, Deploy, Measure, Order, Recreate
 from canarycore_runtime import Limits, Runner
@@ -18,6 +29,7 @@ from tests.adapters.runtime.fakes import (
     SMOKE,
     answer_rubbish,
     break_off,
+    break_off_without_words,
     cancel_itself,
     deployed,
     hang,
@@ -227,10 +239,38 @@ async def test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop():
     assert clusters.phase(KEY) is Phase.FAILED
 
 
+@pytest.mark.parametrize("value", ["high", True, [1], 1j])
+@simulated
+async def test_a_value_that_is_no_number_is_a_failed_check_that_names_its_type(value):
+    async def answer_wrongly(method, *args):
+        return MetricAnswer(value=value)
+
+    clusters = deployed(rollout(threshold=1))
+    async with Runner(instead(clusters.parts(), "metrics", KEY, answer_wrongly, only="query")):
+        await release(clusters)
+        await passes(60)
+    assert clusters.phase(KEY) is Phase.FAILED
+    expected = f"MetricAnswer.value of type {type(value).__name__}, expected a number or None"
+    assert any(expected in told for told in clusters.told(KEY))
+
+
+@pytest.mark.parametrize(("passed", "text"), [("no", ""), (None, ""), (1, ""), (True, None), (False, b"no")])
+@simulated
+async def test_a_hooks_answer_of_wrong_types_is_one_that_did_not_pass(passed, text):
+    async def answer_wrongly(method, *args):
+        return HookAnswer(passed=passed, text=text)
+
+    clusters = deployed(rollout(threshold=1, hooks=(SMOKE,)))
+    async with Runner(instead(clusters.parts(), "hooks", KEY, answer_wrongly)):
+        await release(clusters)
+        await passes(60)
+    assert clusters.phase(KEY) is Phase.FAILED
+
+
 # --------------------------------------------------------------------------------------------------------- isolation
 
 PORTS = ("store", "workload", "router", "metrics", "hooks", "notifiers")
-MISBEHAVIOUR = (hang, break_off, refuse, cancel_itself, answer_rubbish)
+MISBEHAVIOUR = (hang, break_off, break_off_without_words, refuse, cancel_itself, answer_rubbish)
 
 
 @pytest.mark.parametrize("what", MISBEHAVIOUR)
@@ -251,6 +291,29 @@ async def test_what_one_rollouts_adapters_do_changes_no_moment_of_the_others(por
         assert {clusters.phase(key) for key in others} == {Phase.SUCCEEDED}
         stories.append([[(time - start, step) for time, step in clusters.story(key)] for key in others])
     assert stories[0] == stories[1]
+
+
+@pytest.mark.parametrize("port", ["metrics", "hooks", "notifiers"])
+@simulated
+async def test_an_adapter_that_ignores_its_cancellation_is_left_behind_and_holds_nobody_up(port):
+    has_ended = asyncio.Event()
+
+    async def ignore_its_cancellation(method, *args):
+        while not has_ended.is_set():
+            with suppress(asyncio.CancelledError):
+                await has_ended.wait()
+
+    clusters = deployed(*named(3, hooks=(SMOKE,)))
+    parts = instead(clusters.parts(), port, "default/app-1", ignore_its_cancellation)
+    async with Runner(parts, Limits(cycles=2, lane=1, call=5.0)) as runner:
+        await release(clusters)
+        await passes(200)
+        others = {clusters.phase(key) for key in clusters.keys if key != "default/app-1"}
+        before = asyncio.get_running_loop().time()
+        await runner.stop()
+    has_ended.set()
+    assert others == {Phase.SUCCEEDED}
+    assert asyncio.get_running_loop().time() - before < 30
 
 
 @simulated

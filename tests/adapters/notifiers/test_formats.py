@@ -91,3 +91,30 @@ def test_what_cannot_be_used_is_refused_at_once_and_not_repeated(kind, address, 
     with pytest.raises(ValueError, match=complaint) as refused:
         kind(address, channel="dev", username="bot", **options)
     assert "hush" not in str(refused.value)
+
+
+CALLS = (
+    "<!channel>",
+    "<!here|here>",
+    "<@U123>",
+    "<#C1>",
+    "<https://evil.example|the report>",
+    "@everyone",
+    "<@&7>",
+    "@all",
+)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("kind", [SlackNotifier, DiscordNotifier, RocketNotifier, GoogleChatNotifier])
+def test_a_text_from_outside_calls_nobody(kind, call):
+    """Names of metrics and answers of hooks are part of alerts."""
+    message = Message(about="podinfo.t21", text=f"Halt {call} advancement", fields=((call, call),))
+    sent = json.dumps(notifier(kind).payload(message), ensure_ascii=False)
+    assert call not in sent or (kind in (SlackNotifier, GoogleChatNotifier) and call.startswith("@"))
+    assert call.strip("<@!#&>|")[:3] in sent  # it is still read
+
+
+def test_a_comparison_stays_as_it_is():
+    message = Message(about="podinfo.t21", text="success rate 10.00% < 99%", fields=())
+    assert notifier(SlackNotifier).payload(message)["attachments"][0]["text"] == message.text

@@ -69,6 +69,7 @@ ENCODINGS = "gzip, deflate"
 """The content encodings that a request asks for, and that `exchange` undoes."""
 
 _BLOT = "…"
+_LONG_PART = 16  # characters: a part of a path that is no word
 _CHUNK = 16 * 1024
 _HOST_LIMIT = 100
 _HOST = re.compile(r"[a-z0-9._:-]+")
@@ -256,7 +257,8 @@ def secrets_of(url: URL | None) -> tuple[str, ...]:
         return ()
     user, password = url.user or "", url.password or ""
     authorization = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else ""
-    parts = (url.raw_path_qs, url.raw_path, url.raw_query_string, *url.query.values(), user, password, authorization)
+    paths = (url.raw_path_qs, url.raw_path, *(part for part in url.raw_parts if len(part) >= _LONG_PART))
+    parts = (*paths, url.raw_query_string, *url.query.values(), user, password, authorization)
     both = {text for part in parts for text in (part, unquote(part))}
     return tuple(text for text in both if len(text.strip("/")) >= SHORTEST_SECRET)
 

@@ -428,9 +428,10 @@ def test_thousands_of_secrets_search_no_more_of_a_long_answer_than_is_shown():
 
 
 def test_the_secrets_of_an_address_are_all_of_it_but_its_host():
-    url = URL("https://me:p%40ss@chat.example/services/T0KEN?key=qu%20ery")
+    url = URL("https://me:p%40ss@chat.example/services/T0KEN-T0KEN-T0KEN?key=qu%20ery")
     secrets = secrets_of(url)
-    for secret in ("p@ss", "/services/T0KEN", "/services/T0KEN?key=qu%20ery", "qu ery", "bWU6cEBzcw=="):
+    path = "/services/T0KEN-T0KEN-T0KEN"
+    for secret in ("p@ss", path, f"{path}?key=qu%20ery", "T0KEN-T0KEN-T0KEN", "qu ery", "bWU6cEBzcw=="):
         assert secret in secrets
     assert not any("chat.example" in secret for secret in secrets)
     assert secrets_of(URL("https://chat.example/")) == secrets_of(None) == ()

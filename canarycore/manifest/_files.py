@@ -16,6 +16,7 @@ from canarycore.manifest._foreign import dig
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate, Resource
 from canarycore.manifest._parse import Parsed, concerns_us, parse
 from canarycore.manifest._yaml import Document, documents
+from canarycore.text import shorten
 
 
 @frozen(kw_only=True)
@@ -127,7 +128,7 @@ def _look(found: Found) -> tuple[Found, tuple[Problem, ...]]:
 def _fragment(content: Mapping[str, Any]) -> Problem:
     return Problem(
         path="",
-        found=f"a document that begins with {next(iter(content))!r}",
+        found=f"a document that begins with {shorten(next(iter(content)))}" if content else "a document without fields",
         expected="a Kubernetes object with apiVersion and kind",
         remedy="It is passed over; if it is a part of a Canary, put it there.",
         rule="fragment",

@@ -68,9 +68,13 @@ def _composed(text: str) -> Iterator[Any]:
         from ruamel.yaml import YAML  # only here, so that all else works without it
         from ruamel.yaml.composer import Composer
         from ruamel.yaml.error import MarkedYAMLError
+        from ruamel.yaml.parser import Parser
+        from ruamel.yaml.scanner import Scanner
     except ImportError as error:
         raise CanaryError("reading YAML needs ruamel.yaml: pip install 'canarycore[yaml]'") from error
     yaml = YAML(typ="rt", pure=True)
+    # those of "rt" keep comments, which nobody reads here, at a cost that grows with the square of their number
+    yaml.Parser, yaml.Scanner = Parser, Scanner
     yaml.Composer = _bounded(Composer)
     try:
         yield from yaml.compose_all(text)
@@ -139,7 +143,8 @@ def _unlisted(document: Document) -> Iterator[Document]:
             yield document
         return
     lines = _lines_by_item(document.lines)
-    yield from (Document(item, lines.get(str(index), {})) for index, item in enumerate(items) if isinstance(item, dict))
+    for index, item in enumerate(items):
+        yield Document(item if isinstance(item, dict) else {}, lines.get(str(index), {}))
 
 
 def _lines_by_item(lines: Mapping[str, int]) -> Mapping[str, dict[str, int]]:

@@ -228,6 +228,8 @@ YAML = {
     "unknown fields": lambda size: (
         "{apiVersion: flagger.app/v1beta1, kind: Canary, spec: {" + ",".join(f"k{n}: v" for n in range(size)) + "}}"
     ),
+    "comments between fields": lambda size: "a: b\n" + "# x\n" * (10 * size) + "c: d\n",
+    "comments after a folded text": lambda size: "a: >\n  b\n" + "# x\n" * (10 * size) + "c: d\n",
     "Canaries of one name": lambda size: "---\n".join([A_CANARY] * (size // 10)),
 }
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from canarycore.errors import CanaryError
-from canarycore.manifest import ManifestError, documents
+from canarycore.manifest import ManifestError, check_files, documents
 
 TEXT = """\
 # two documents
@@ -84,3 +84,9 @@ def test_a_missing_yaml_library_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
     with pytest.raises(CanaryError, match=r"pip install 'canarycore\[yaml\]'"):
         documents("a: 1")
+
+
+def test_an_item_of_a_list_that_is_no_object_is_told():
+    report = check_files([("file.yaml", "kind: List\nitems:\n- null\n- 5\n- {}\n- {kind: Deployment}\n")])
+    told = [(problem.line, problem.found) for problem in report.problems if problem.rule == "fragment"]
+    assert told == [(line, "a document without fields") for line in (3, 4, 5)]

@@ -2,6 +2,9 @@
 
 Exact, prefix and suffix conditions are their own example. For a regular expression the shortest string is built that it
 matches; one that looks around or back has no such string here, and its example must be given by hand.
+
+The expression itself is never run. An expression of a manifest may need years to find out that a string does not match.
+So the string is right by the way it is built, and the parts that are visited on the way are counted.
 """
 
 from __future__ import annotations
@@ -11,17 +14,17 @@ from re import _constants as ops  # type: ignore[attr-defined]  # the parser's n
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
+from attrs import Factory, define
+
+from canarycore.bounds import TEXT
 from canarycore.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from canarycore import Match, StringMatch
 
 _SAMPLES = "a0 -_./:;=~"
-
-_LONGEST = 1024
-"""Characters of an example: conditions such as `((a{1000}){1000}){1000}` have none of a sensible length."""
 
 
 class NoExample(ValueError):
@@ -35,48 +38,82 @@ def example(match: Match) -> tuple[str, dict[str, str]]:
 
 
 def _text(condition: StringMatch) -> str:
-    if condition.kind != "regex":
-        return condition.value
-    try:
-        text = "".join(map(_shortest, parser.parse(condition.value)))
-    except (KeyError, re.error, RecursionError, OverflowError) as error:
-        raise NoExample(
-            f"no example of {shorten(condition.value)} can be made: give the headers to send by hand"
-        ) from error
-    if re.fullmatch(condition.value, text) is None:
-        raise NoExample(f"{shorten(text)} does not match {shorten(condition.value)}: give the headers to send by hand")
+    text = _matching(condition.value) if condition.kind == "regex" else condition.value
+    if text is None or not text.isprintable() or len(text) > TEXT.most:
+        raise NoExample(f"no example of {shorten(condition.value)} can be made: give the headers to send by hand")
     return text
 
 
-def _shortest(node: tuple[Any, Any]) -> str:
-    kind, argument = node
-    return _SHORTEST[kind](argument)
+def _matching(regex: str) -> str | None:
+    """The shortest string that a regular expression matches; None where it cannot be told."""
+    example = _Example()
+    try:
+        example.add(parser.parse(regex))
+    except (KeyError, ValueError, OverflowError, RecursionError, re.error):  # unknown parts, too many, or no regex
+        return None
+    return example.text if example.holds else None
 
 
-def _all(nodes: Iterable[tuple[Any, Any]]) -> str:
-    return "".join(map(_shortest, nodes))
+@define
+class _Example:
+    """A string that grows part by part. asserted: what the places between its characters must be."""
+
+    text: str = ""
+    asserted: list[tuple[Any, int]] = Factory(list)
+    visited: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether all that was asserted is so."""
+        return all(_HOLDS[kind](self.text, at) for kind, at in self.asserted)
+
+    def add(self, nodes: Iterable[tuple[Any, Any]]) -> None:
+        """Grow by parts of an expression. Raises KeyError for an unknown part, ValueError for too many."""
+        self.visit(1)
+        for kind, argument in nodes:
+            self.visit(1)
+            _ADD[kind](self, argument)
+
+    def visit(self, parts: int) -> None:
+        """Count parts that are looked at. Raises ValueError for too many."""
+        self.visited += parts
+        if self.visited > 2 * TEXT.most:
+            raise ValueError("an expression of too many parts")
+
+    def put(self, text: str) -> None:
+        """Grow by some characters."""
+        self.text += text
+
+    def expect(self, kind: Any) -> None:
+        """Note what must be so at this place."""
+        self.asserted.append((kind, len(self.text)))
+
+    def repeat(self, argument: tuple[int, int, Any]) -> None:
+        """Grow by parts as often as they must be there."""
+        least, _, nodes = argument
+        for _ in range(least):
+            self.add(nodes)
+
+    def choose(self, options: list[tuple[Any, Any]]) -> None:
+        """Grow by one character of a set. Raises ValueError for a set without any that is known."""
+        self.visit(len(options))
+        found = next((sample for sample in _candidates(options) if _is_member(sample, options)), None)
+        if found is None:
+            raise ValueError("a set without a known character")
+        self.put(found)
 
 
-def _repeated(argument: tuple[int, int, Any]) -> str:
-    least, _, nodes = argument
-    text = _all(nodes)
-    if len(text) * least > _LONGEST:
-        raise NoExample(f"an example has more than {_LONGEST} characters: give the headers to send by hand")
-    return text * least
-
-
-def _member(options: list[tuple[Any, Any]]) -> str:
-    return next(sample for sample in _candidates(options) if _is_member(sample, options))
-
-
-def _candidates(options: list[tuple[Any, Any]]) -> str:
-    named = [chr(value if kind is ops.LITERAL else value[0]) for kind, value in options if kind in _NAMED]
-    return "".join(named) + _SAMPLES
+def _candidates(options: list[tuple[Any, Any]]) -> Iterator[str]:
+    if options[0][0] is not ops.NEGATE:
+        yield from (chr(value if kind is ops.LITERAL else value[0]) for kind, value in options if kind in _NAMED)
+    yield from _SAMPLES
 
 
 def _is_member(sample: str, options: list[tuple[Any, Any]]) -> bool:
+    """Whether a character is in a set; whether it is not, if that is negated: in neither case of its letters."""
     negated = options[0][0] is ops.NEGATE
-    return negated != any(_CONTAINS[kind](sample, value) for kind, value in options)
+    cases = {sample, sample.lower(), sample.upper()} if negated else {sample}
+    return negated != any(_CONTAINS[kind](case, value) for kind, value in options for case in cases)
 
 
 _NAMED = (ops.LITERAL, ops.RANGE)
@@ -97,15 +134,31 @@ _CATEGORIES: dict[Any, str] = {
     ops.CATEGORY_NOT_WORD: r"\W",
 }
 
-_SHORTEST: dict[Any, Callable[[Any], str]] = {
-    ops.LITERAL: chr,
-    ops.NOT_LITERAL: lambda value: _member([(ops.NEGATE, None), (ops.LITERAL, value)]),
-    ops.ANY: lambda _: _SAMPLES[0],
-    ops.IN: _member,
-    ops.AT: lambda _: "",
-    ops.BRANCH: lambda argument: _all(argument[1][0]),
-    ops.SUBPATTERN: lambda argument: _all(argument[3]),
-    ops.MAX_REPEAT: _repeated,
-    ops.MIN_REPEAT: _repeated,
-    ops.POSSESSIVE_REPEAT: _repeated,
+
+def _is_boundary(text: str, at: int) -> bool:
+    """Whether a word begins or ends there."""
+    beside = text[max(at - 1, 0) : at], text[at : at + 1]
+    before, after = (re.fullmatch(r"\w", side) is not None for side in beside)
+    return before != after
+
+
+_HOLDS: dict[Any, Callable[[str, int], bool]] = {
+    ops.AT_BEGINNING: lambda _, at: at == 0,
+    ops.AT_BEGINNING_STRING: lambda _, at: at == 0,
+    ops.AT_END: lambda text, at: at == len(text),
+    ops.AT_END_STRING: lambda text, at: at == len(text),
+    ops.AT_BOUNDARY: _is_boundary,
+    ops.AT_NON_BOUNDARY: lambda text, at: bool(text) and not _is_boundary(text, at),
+}
+
+_ADD: dict[Any, Callable[[_Example, Any], None]] = {
+    ops.LITERAL: lambda example, value: example.put(chr(value)),
+    ops.NOT_LITERAL: lambda example, value: example.choose([(ops.NEGATE, None), (ops.LITERAL, value)]),
+    ops.ANY: lambda example, _: example.put(_SAMPLES[0]),
+    ops.IN: _Example.choose,
+    ops.AT: _Example.expect,
+    ops.BRANCH: lambda example, argument: example.add(argument[1][0]),
+    ops.SUBPATTERN: lambda example, argument: example.add(argument[3]),
+    ops.MAX_REPEAT: _Example.repeat,
+    ops.MIN_REPEAT: _Example.repeat,
 }

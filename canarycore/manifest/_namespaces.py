@@ -141,6 +141,13 @@ def _hosts(canary: Canary) -> Iterator[Reference]:
         yield _host(f"spec.service.hosts[{place}]", "host", host, in_mesh=in_mesh)
 
 
+def _service_name(canary: Canary) -> Iterator[Reference]:
+    """The name of the Service that users call, which is a host of the route too."""
+    service = canary.spec.service
+    if service is not None and service.name:
+        yield _host("spec.service.name", "service", service.name, in_mesh=True)
+
+
 def _rewrites(canary: Canary) -> Iterator[Reference]:
     rewrite = canary.spec.service.rewrite if canary.spec.service else None
     if rewrite is not None and rewrite.authority:
@@ -162,6 +169,7 @@ _FIELDS: tuple[Callable[[Canary], Iterator[Reference]], ...] = (
     _gateway_refs,
     _mirrors,
     _istio_gateways,
+    _service_name,
     _hosts,
     _rewrites,
     _backends,
@@ -199,7 +207,9 @@ def _host_namespace(host: str, *, in_mesh: bool) -> str:
     labels = host.lower().rstrip(".").split(".")
     if "svc" in labels[1:]:
         return labels[labels.index("svc", 1) - 1]
-    if labels[0] == _ANY and len(labels) > 1 and tuple(labels[1:]) == _CLUSTER[-len(labels) + 1 :]:
+    if labels == [_ANY]:
+        return _ANY if in_mesh else ""
+    if labels[0] == _ANY and tuple(labels[1:]) == _CLUSTER[-len(labels) + 1 :]:
         return _ANY
     return labels[1] if in_mesh and len(labels) == 2 else ""
 

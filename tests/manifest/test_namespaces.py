@@ -70,6 +70,7 @@ FIELDS: dict[str, Callable[[str], Json]] = {
     "spec.analysis.match[0].gateways[0]": lambda namespace: analysis(
         iterations=2, match=[{"gateways": [f"{namespace}/public"]}]
     ),
+    "spec.service.name": lambda namespace: canary(name=f"app.{namespace}"),
     "spec.service.hosts[0]": lambda namespace: canary(hosts=[f"app.{namespace}.svc.cluster.local"]),
     "spec.service.rewrite.authority": lambda namespace: canary(rewrite={"authority": f"app.{namespace}.svc:80"}),
     "spec.service.backends[0]": lambda namespace: canary(backends=[f"app.{namespace}"]),
@@ -162,6 +163,7 @@ PUBLIC = {"gateways": [f"{OWN}/public"]}
         "*.svc.cluster.local",
         "*.cluster.local",
         "*.local",
+        "*",
     ],
 )
 def test_a_host_of_another_namespace_is_refused(host: str) -> None:

@@ -25,6 +25,10 @@ KEPT = 60.0
 """Seconds for which a Secret is not read again."""
 
 
+LARGEST = 64 * 1024
+"""Characters of a Secret's names and values, as the API server gives them: the largest key of a cloud has 4,000."""
+
+
 class WithheldError(WorldError):
     """A Secret is needed, and this process reads none."""
 
@@ -48,12 +52,16 @@ class Secrets:
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     async def read(self, namespace: str, name: str) -> Mapping[str, str]:
-        """The Secret's values by their names. Raises Refused when there is none, WithheldError, and WorldError."""
+        """The Secret's values by their names.
+
+        Raises Refused when there is none or it is too large, WithheldError, and WorldError.
+        """
         if not self._readable:
             raise WithheldError(f"secret {name}.{namespace} is not read: an observer has no right to")
         kept = self._kept.setdefault((namespace, name), _Kept())
         async with kept.reading:
             if self._clock() >= kept.until:
+                self._drop_expired()
                 kept.values = await self._fetch(namespace, name)
                 kept.until = self._clock() + KEPT
             return kept.values
@@ -66,7 +74,20 @@ class Secrets:
         body = await self._cluster.get(SECRET, namespace, name)
         if body is None:
             raise Refused(f'secrets "{name}" not found')
-        return {key: _text(value) for key, value in (body.get("data") or {}).items()}
+        data = body.get("data") or {}
+        if (size := sum(len(key) + len(value) for key, value in data.items())) > LARGEST:
+            raise Refused(
+                f'secrets "{name}" has {size:,} characters: expected at most {LARGEST:,}, so keep what the provider '
+                "needs in a Secret of its own"
+            )
+        return {key: _text(value) for key, value in data.items()}
+
+    def _drop_expired(self) -> None:
+        """Forget the Secrets that nobody has needed for a while, or all that there ever were would be kept."""
+        now = self._clock()
+        for place, kept in tuple(self._kept.items()):
+            if now >= kept.until and not kept.reading.locked():
+                del self._kept[place]
 
 
 def _text(value: str) -> str:

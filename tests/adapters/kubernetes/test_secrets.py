@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from canarycore.errors import Refused, WorldError
-from canarycore_kubernetes.secrets import KEPT, Secrets
+from canarycore_kubernetes.secrets import KEPT, LARGEST, Secrets
 from tests.adapters.kubernetes.stand_in import Objects, secret
 
 
@@ -64,3 +64,18 @@ async def test_a_server_that_is_away_is_no_final_answer(objects, secrets):
     with pytest.raises(WorldError) as caught:
         await secrets.read("default", "key")
     assert not isinstance(caught.value, Refused)
+
+
+async def test_a_secret_that_is_too_large_is_refused_with_its_size_and_without_its_values(objects, secrets):
+    objects.put(secret("large", **{f"key{number}": "hush" * 2 for number in range(LARGEST // 16)}))
+    with pytest.raises(Refused, match=r'secrets "large" has [\d,]+ characters: expected at most 65,536') as refused:
+        await secrets.read("default", "large")
+    assert "hush" not in str(refused.value)
+
+
+async def test_secrets_that_nobody_needs_any_more_are_not_kept(objects, secrets, now):
+    for number in range(100):
+        objects.put(secret(f"s{number}", token="t"))
+        await secrets.read("default", f"s{number}")
+        now[0] += KEPT / 10
+    assert len(secrets._kept) <= 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from attrs import evolve
 
 from canarycore import Phase, Tell
 from canarycore_kubernetes.canaries import Canaries
@@ -58,6 +59,15 @@ async def test_a_notice_told_again_after_a_crash_is_the_event_that_is_there(even
     await Events(client, time.time).tell(told(namespace))
     (event,) = found(api, namespace).values()
     assert event["count"] == 1
+
+
+@pytest.mark.parametrize("name", ["a" * 253, "a" * 235 + "-" + "b" * 17, ".".join(["a"] * 127)])
+async def test_an_event_of_a_canary_with_the_longest_name_is_taken(name, events, api, namespace):
+    await events.tell(evolve(told(namespace), name=name))
+    (event,) = found(api, namespace).values()
+    assert len(event["metadata"]["name"]) <= 253
+    assert all(part[0] != "-" != part[-1] for part in event["metadata"]["name"].split("."))
+    assert event["involvedObject"]["name"] == name
 
 
 async def test_an_event_that_has_expired_is_written_anew(events, api, namespace):

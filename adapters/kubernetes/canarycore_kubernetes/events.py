@@ -32,6 +32,9 @@ COMPONENT = "flagger"
 LONGEST = 1024
 """Bytes of a message that the API server takes."""
 
+LONGEST_BEGINNING = 253 - len(".0123456789abcdef")
+"""Characters of a Canary's name that fit into the name of an Event."""
+
 AGAIN = 600.0
 """Seconds after which a warning is repeated for as long as it holds: Events are kept for an hour or so."""
 
@@ -67,7 +70,8 @@ class Told:
     def event(self) -> str:
         """The Event's name."""
         identity = f"{self.uid}/{self.key}".encode(errors="surrogatepass")
-        return f"{self.name}.{blake2b(identity, digest_size=8).hexdigest()}"
+        name = self.name[:LONGEST_BEGINNING].rstrip("-.")  # no part of a name may end with one of these
+        return f"{name}.{blake2b(identity, digest_size=8).hexdigest()}"
 
 
 class Events:

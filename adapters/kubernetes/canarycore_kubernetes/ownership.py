@@ -297,3 +297,4 @@ def _remedies(owner: Owner, objects: tuple[ForeignObject, ...]) -> Iterable[str]
         yield f"Rename or delete {each}, or hand it over to this Canary: {command}"
     if len(free) < len(objects):
         yield "Give one of the two Canaries another target or another spec.service.name."
+        yield "If the other Canary is gone, delete what it left."

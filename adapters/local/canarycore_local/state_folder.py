@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from canarycore.errors import CanaryError
+from canarycore.text import clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -199,12 +200,17 @@ def _demand_empty(folder: Path) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Raise RehearsalError for a path that holds another kind of file than the call expects."""
+    """Raise RehearsalError for a path that holds another kind of file than the call expects, or cannot be used."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _OTHER_KINDS:
+        if isinstance(error, FileNotFoundError):
             raise
+        if error.errno not in _OTHER_KINDS:
+            raise RehearsalError(
+                f"{clip(str(path))}: cannot be used ({error.strerror}), expected a place where you may write: "
+                "choose another folder"
+            ) from error
         raise RehearsalError(
             f"{path}: found {_OTHER_KINDS[error.errno]} on the way, expected folders and regular files: "
             "move it away or choose another folder"

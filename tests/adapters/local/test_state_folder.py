@@ -105,6 +105,12 @@ def test_a_folder_that_others_could_only_read_is_closed_to_them(folder):
     assert (mode(folder), mode(folder / "plan.json")) == (0o700, 0o600)
 
 
+def test_a_place_that_cannot_be_used_is_refused_with_a_remedy(tmp_path):
+    with pytest.raises(RehearsalError, match=r"cannot be used.*choose another folder") as refused:
+        claim(tmp_path / ("x" * 300))
+    assert len(str(refused.value)) < 1300
+
+
 @pytest.mark.parametrize("place", ["file", "link", "link to a rehearsal"])
 def test_a_link_or_a_file_is_no_folder(tmp_path, folder, place):
     path = tmp_path / "other"

@@ -22,6 +22,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 import stamina
 from attrs import frozen
@@ -38,12 +39,14 @@ from canarycore_runtime.http import (
     RefusedRedirect,
     exchange,
     first_line,
+    open_connector,
     open_session,
     secrets_of,
     short_excerpt,
 )
 from canarycore_runtime.pool import Pool
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT
+from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,11 +61,14 @@ if TYPE_CHECKING:
 IDLE_SESSION = 120.0
 """Seconds after which the session of a receiver that nobody calls is closed."""
 
+LOOKUPS = 128
+"""Names that one namespace has looked up at once, as many as its questions: a look-up that hangs outlives its call."""
+
 _log = logging.getLogger("canarycore.hooks")
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 2.0
 _AGAIN = frozenset(HTTPStatus) & {*range(500, 600), 429} - {HTTPStatus.NOT_IMPLEMENTED}
-_INVALID_URL = "its url is not valid"
+_INVALID_URL = "its url is not valid: expected one such as https://example.com/path"
 """The text for a URL that may be a secret, so that it is not repeated."""
 
 
@@ -80,8 +86,9 @@ class WebhookClient:
     def __init__(self, allowed: AllowedHosts | None = None) -> None:
         self._allowed = allowed or AllowedHosts()
         self._sessions: Pool[_Receiver, aiohttp.ClientSession] = Pool(
-            lambda _: open_session(), group=lambda receiver: receiver.namespace, idle=IDLE_SESSION
+            self._open, group=lambda receiver: receiver.namespace, idle=IDLE_SESSION
         )
+        self._threads: WeakValueDictionary[str, Threads] = WeakValueDictionary()
         self._is_open = False
 
     async def __aenter__(self) -> Self:
@@ -150,6 +157,13 @@ class WebhookClient:
         if received.status in _AGAIN:
             raise _Unsettled(answer)
         return answer
+
+    def _open(self, receiver: _Receiver) -> aiohttp.ClientSession:
+        """Open a session whose names are looked up in the namespace's threads, also after the session's end."""
+        threads = self._threads.get(receiver.namespace)
+        if threads is None:
+            threads = self._threads[receiver.namespace] = Threads(LOOKUPS)
+        return open_session(connector=open_connector(threads))
 
     async def _send(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> Received:
         url = URL(hook.url)

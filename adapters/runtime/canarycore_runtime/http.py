@@ -511,7 +511,7 @@ def _exchange_error(error: Exception) -> ExchangeError:
         return MalformedAnswer("the answer is not valid HTTP")
     if isinstance(error, zlib.error):
         return MalformedAnswer("the compressed body is broken")
-    if isinstance(error, (ValueError, TypeError)):
+    if isinstance(error, (ValueError, TypeError, aiohttp.NonHttpUrlClientError)):
         return InvalidRequest("the request cannot be sent: its address or one of its headers is not valid")
     return MalformedAnswer(f"the exchange failed with {type(error).__name__}")
 

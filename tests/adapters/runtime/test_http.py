@@ -290,6 +290,12 @@ async def test_an_address_that_is_none_is_an_error_of_the_family(url):
     assert "secret" not in str(failed.value)
 
 
+async def test_an_address_of_another_scheme_is_not_worth_another_attempt():
+    async with open_session() as session:
+        with pytest.raises(InvalidRequest):
+            await exchange(session, "GET", "http+unix://socket/", limit=10, timeout=5.0)
+
+
 @pytest.mark.parametrize(
     "headers",
     [

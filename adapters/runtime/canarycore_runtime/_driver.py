@@ -22,8 +22,6 @@ ends there as Unanswered, which is a trouble and no verdict, and the question is
 from __future__ import annotations
 
 import asyncio
-from numbers import Real
-from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import Factory, define, evolve, field, frozen
@@ -290,22 +288,40 @@ def _wrong_in(answer: object, expected: type[Answer]) -> str:
     """Say which part of an adapter's answer is not of its type, and which type is expected; empty when all are."""
     if not isinstance(answer, expected):
         return f"{type(answer).__name__}, expected {expected.__name__}"
-    for name, (types, expectation) in _FIELDS.items():
-        value = getattr(answer, name, None)
-        is_truth = isinstance(value, bool)  # which Python takes for a number too
-        if hasattr(answer, name) and (not isinstance(value, types) or is_truth != (types is bool)):
+    for name, (is_sound, expectation) in _FIELDS.items():
+        if hasattr(answer, name) and not is_sound(value := getattr(answer, name)):
             return f"{expected.__name__}.{name} of type {type(value).__name__}, expected {expectation}"
     return ""
 
 
-_FIELDS: dict[str, tuple[Any, str]] = {
-    "passed": (bool, "a bool"),
-    "text": (str, "a str"),
-    "value": ((Real, NoneType), "a number or None"),
-    "samples": ((int, NoneType), "a whole number or None"),
-    "error": (str, "a str"),
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_str(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number_or_none(value: object) -> bool:
+    if (
+        value is None or not isinstance(value, (int, float)) or isinstance(value, bool)
+    ):  # Python takes a bool for a number
+        return value is None
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+_FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "passed": (_is_bool, "a bool"),
+    "text": (_is_str, "a str"),
+    "value": (_is_number_or_none, "a float or None"),
+    "samples": (_is_number_or_none, "a float or None"),
+    "error": (_is_str, "a str"),
 }
-"""The types of an answer's fields, and how a message calls them."""
+"""Whether a field of an answer is as it must be, and how a message calls that."""
 
 
 @frozen

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -239,7 +240,7 @@ async def test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop():
     assert clusters.phase(KEY) is Phase.FAILED
 
 
-@pytest.mark.parametrize("value", ["high", True, [1], 1j])
+@pytest.mark.parametrize("value", ["high", True, [1], 1j, 10**400, Fraction(1, 3)])
 @simulated
 async def test_a_value_that_is_no_number_is_a_failed_check_that_names_its_type(value):
     async def answer_wrongly(method, *args):
@@ -250,7 +251,7 @@ async def test_a_value_that_is_no_number_is_a_failed_check_that_names_its_type(v
         await release(clusters)
         await passes(60)
     assert clusters.phase(KEY) is Phase.FAILED
-    expected = f"MetricAnswer.value of type {type(value).__name__}, expected a number or None"
+    expected = f"MetricAnswer.value of type {type(value).__name__}, expected a float or None"
     assert any(expected in told for told in clusters.told(KEY))
 
 

@@ -303,9 +303,7 @@ def _is_str(value: object) -> bool:
 
 
 def _is_number_or_none(value: object) -> bool:
-    if (
-        value is None or not isinstance(value, (int, float)) or isinstance(value, bool)
-    ):  # Python takes a bool for a number
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # Python takes a bool for a number
         return value is None
     try:
         float(value)

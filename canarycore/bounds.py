@@ -40,7 +40,9 @@ FILE = Bound(
 FILE_VALUES = Bound(
     100_000, "values", "a YAML file, aliases written out", "The largest definitions of custom resources have 30,000."
 )
-TEXTS = Bound(3 * 512 * 1024, "characters", "all texts of an object together", "etcd stores no larger object: 1.5 MiB.")
+TEXTS = Bound(
+    256 * 1024, "characters", "all texts of an object together", "The API server takes no longer annotations together."
+)
 VALUES = Bound(
     10_000, "values", "an object: its fields, items and texts", "A Canary with ten metrics and ten webhooks has 300."
 )

@@ -37,7 +37,7 @@ def chosen(engine: Engine, rollout: Rollout, scenario: Scenario) -> tuple[Engine
         return (engine if engine is Engine.EXACT else Engine.VECTOR), ""
     if engine is Engine.AUTO:
         return Engine.CORE, f"the core decides every run, as {reason}"
-    raise BadInput(f"--engine {engine.value}: it does not cover this policy, as {reason}; --engine auto does")
+    raise BadInput(f"--engine {engine.value}: it does not cover this policy, as {reason}; try --engine auto")
 
 
 def _why_not(engine: Engine, rollout: Rollout, scenario: Scenario) -> str:

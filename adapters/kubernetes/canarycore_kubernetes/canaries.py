@@ -20,7 +20,7 @@ from canarycore._phases import UNDER_WAY
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.text import escape_controls
-from canarycore_kubernetes.budget import UNREADABLE, Unreadable, demand_small, demand_whole
+from canarycore_kubernetes.budget import UNREADABLE, Unreadable, demand_whole
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.hosts import forbidden_hosts
 from canarycore_kubernetes.kinds import CANARY
@@ -249,7 +249,6 @@ class Canaries:
             and _says(before.canary, manifest["metadata"])
         ):
             return before.canary, before.rollout
-        demand_small(manifest)
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
         canary = evolve(canary, warnings=())  # nobody here tells them, and there may be thousands

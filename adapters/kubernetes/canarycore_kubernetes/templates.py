@@ -8,7 +8,6 @@ from attrs import evolve
 
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import AlertProvider, MetricTemplate, parse
-from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import ALERT_PROVIDER, METRIC_TEMPLATE
 
@@ -24,7 +23,6 @@ R = TypeVar("R", MetricTemplate, AlertProvider)
 def _held(kind: type[R]) -> Callable[[Json, R | ManifestError | None], R | ManifestError]:
     def project(body: Json, _: R | ManifestError | None) -> R | ManifestError:
         try:
-            demand_small(body.get("spec"))
             found = parse(body)
         except ManifestError as problems:
             return problems

@@ -56,3 +56,8 @@ def test_an_empty_folder_is_bad_input(canary: Canary, tmp_path: Path) -> None:
     result = canary("lint", tmp_path)
     assert result.exit_code == 2
     assert "no file that ends in .yaml" in result.stderr
+
+
+def test_a_path_that_is_too_long_is_bad_input(canary: Canary) -> None:
+    result = canary("lint", "x" * 5_000)
+    assert (result.exit_code, "File name too long" in result.stderr) == (2, True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canarycore import Phase
+from canarycore.manifest import check_files
 from canarycore.text import escape_controls
 from canarycore_kubernetes.budget import UNREADABLE
 from canarycore_kubernetes.canaries import COMMAND, LONGEST_PART, Broken, Canaries, Held
@@ -216,3 +219,25 @@ def test_conditions_that_cannot_be_read_are_not_written_over():
     assert held(body(status=status(conditions="x"))).conditions is None
     assert held(body(status=7)).conditions is None
     assert held(body() | {UNREADABLE: "is nested too deeply"}).conditions is None
+
+
+def hooks(count):
+    return {
+        "webhooks": [
+            {"name": f"h{place}", "url": "http://h/", "metadata": {"cmd": "x" * 16_000}} for place in range(count)
+        ]
+    }
+
+
+def variables(count):
+    pairs = {f"v{place}": "x" for place in range(250)}
+    return {"metrics": [{"name": f"m{place}", "templateVariables": pairs} for place in range(count)]}
+
+
+@pytest.mark.parametrize(
+    ("analysis", "is_usable"), [(hooks(16), True), (hooks(17), False), (variables(39), True), (variables(40), False)]
+)
+def test_the_controller_has_the_bounds_of_the_linter(analysis, is_usable):
+    found = body(analysis=analysis)
+    lint = check_files([("canary.json", json.dumps(found))])
+    assert (isinstance(held(found), Held), bool(lint.canaries)) == (is_usable, is_usable)

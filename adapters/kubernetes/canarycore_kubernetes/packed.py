@@ -76,9 +76,13 @@ def pack(managers: Collection[str], status: bool, body: Json, before: Packed | N
         raise Unreadable(f"has more than {LARGEST:,} characters: make it smaller")
     if text.count("{") + text.count("[") > DEEPEST:  # or nothing in it can be deeper
         demand_flat(kept)
-    owned = _shared(frozenset(_owned(managers, get_items(body, "metadata", "managedFields"))))
-    found = Packed(text, owned, ownership_of(body))
+    owned = frozenset(_owned(managers, get_items(body, "metadata", "managedFields")))
+    found = Packed(text, _shared(owned) if len(owned) <= MOST_SHARED else owned, ownership_of(body))
     return before if before is not None and before == found else found
+
+
+MOST_SHARED = 256
+"""Fields of a set that is remembered: most have far fewer, and a tenant could fill the memory with others."""
 
 
 @lru_cache(maxsize=1024)
@@ -110,7 +114,7 @@ def _fields(text: str) -> tuple[Path, ...]:
 def _leaves(fields: Json, at: Path) -> Iterator[Path]:
     """`f:name` is a field, `k:`, `v:` and `i:` are items of a list, `.` is the thing itself."""
     names = [name for name in fields if name != "."]
-    if at and (not names or any(not name.startswith("f:") for name in names)):
+    if at and (not names or len(at) >= DEEPEST or any(not name.startswith("f:") for name in names)):
         yield at
         return
     for name in names:

@@ -159,9 +159,9 @@ class Asked:
         }
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _spec(asked: Asked) -> Json:
-    """The manifest's spec as JSON. A mesh reads it often while it renders; thousands of rollouts rest meanwhile."""
+    """The manifest's spec as JSON. A mesh reads it often while it renders; the next rollout's takes its room."""
     spec: Json = dump(asked.canary)["spec"]
     return spec
 

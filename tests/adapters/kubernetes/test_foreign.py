@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 
-from canarycore_kubernetes.budget import Unreadable
+from canarycore_kubernetes.budget import DEEPEST, Unreadable
 from canarycore_kubernetes.configs import CONFIGS
 from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.knative_target import REVISIONS
-from canarycore_kubernetes.packed import pack
+from canarycore_kubernetes.packed import MOST_SHARED, _shared, pack
 from canarycore_kubernetes.scalers import SCALERS
 from canarycore_kubernetes.takeover import NOTE, original_spec
 from canarycore_kubernetes.targets import Reading, pod_views
@@ -72,6 +72,27 @@ def test_field_managers_of_unknown_form_manage_nothing_inside(entries):
     metadata = OBJECTS["Service"]["metadata"] | {"managedFields": entries}
     owned = pack(("canarycore",), False, OBJECTS["Service"] | {"metadata": metadata}).owned
     assert isinstance(owned, frozenset)
+
+
+def managed(fields):
+    entry = {"manager": "canarycore", "fieldsV1": fields}
+    return OBJECTS["Service"] | {"metadata": OBJECTS["Service"]["metadata"] | {"managedFields": [entry]}}
+
+
+def test_managed_fields_that_are_nested_too_deeply_end_at_a_bound():
+    deep = {}
+    for _ in range(700):
+        deep = {"f:a": deep}
+    (path,) = pack(("canarycore",), False, managed(deep)).owned
+    assert len(path) == DEEPEST
+
+
+def test_large_sets_of_fields_are_not_remembered():
+    before = _shared.cache_info().currsize
+    for number in range(5):
+        body = managed({"f:spec": {f"f:{number}-{field}": {} for field in range(2 * MOST_SHARED)}})
+        assert len(pack(("canarycore",), False, body).owned) == 2 * MOST_SHARED
+    assert _shared.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("key", [NOTE, LAST_APPLIED])

@@ -16,6 +16,7 @@ from canarycore.manifest._foreign import dig
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import INTERVAL, SHORTEST_INTERVAL, ladder, strategy
 from canarycore.manifest._routing import ROUTING, Routing
+from canarycore.text import clip
 
 Subject = TypeVar("Subject")
 Json = Mapping[str, Any]
@@ -134,6 +135,10 @@ class Finding:
     words: Mapping[str, object] = Factory(dict)
 
 
+_LONGEST_FOUND = 300
+"""Characters of what was found: it may repeat a name as long as a text may be."""
+
+
 @frozen
 class Rule(Generic[Subject]):
     """A row of the linter's tables. An error cannot work; a warning surprises."""
@@ -149,7 +154,7 @@ class Rule(Generic[Subject]):
         for finding in islice(self.check(subject), FINDINGS.most):
             yield Problem(
                 path=finding.path,
-                found=finding.found,
+                found=clip(finding.found, _LONGEST_FOUND),
                 expected=self.expected.format(**finding.words),
                 remedy=self.remedy.format(**finding.words),
                 rule=self.name,

@@ -499,3 +499,9 @@ def test_nothing_in_a_foreign_document_makes_the_linter_raise(place, kind, value
     report = check_files(files)
     assert len(report.canaries) == 1
     assert json.dumps(report.to_json())
+
+
+def test_a_long_name_is_told_by_its_beginning():
+    document = canary(analysis={"stepWeight": 5, "metrics": [{"name": "x" * 4000}]})
+    (found,) = (problem.found for problem in lint([document]) if problem.rule == "no-range")
+    assert len(found) <= 300

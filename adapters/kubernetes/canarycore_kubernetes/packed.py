@@ -92,10 +92,13 @@ def _shared(owned: frozenset[Path]) -> frozenset[Path]:
 
 
 def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:
-    ours, others = set[Path](), set[Path]()
+    ours, others, left = set[Path](), set[Path](), LARGEST
     for entry in entries:
         if not entry.get("subresource"):
             text = json.dumps(get_mapping(entry, "fieldsV1"), sort_keys=True)
+            left -= len(text)
+            if left < 0:
+                raise Unreadable(f"has more than {LARGEST:,} characters of managedFields: make it smaller")
             fields = _fields(text) if len(text) <= LONGEST_REMEMBERED else _fields.__wrapped__(text)
             (ours if entry.get("manager") in managers else others).update(fields)
     return ours - others

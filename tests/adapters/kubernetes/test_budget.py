@@ -22,6 +22,7 @@ from canarycore_kubernetes.budget import (
 )
 from canarycore_kubernetes.cache import UnreadableError, View
 from canarycore_kubernetes.kinds import CONFIG_MAP
+from canarycore_kubernetes.packed import pack
 from tests.cluster.patience import until
 
 JSON = st.recursive(
@@ -176,3 +177,11 @@ async def test_why_an_object_cannot_be_read_is_logged_once(cluster, api, namespa
     api.create(config(namespace, "last", a="1"))
     await until(lambda: cache.get(namespace, "last"))
     assert sum("cannot be read" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "written", [[{"fieldsV1": {"f:a": {}}}] * 30_000, [{"fieldsV1": {f"f:{number}": {} for number in range(30_000)}}]]
+)
+def test_an_object_with_too_many_notes_of_writers_is_refused(written):
+    with pytest.raises(Unreadable, match="characters of managedFields"):
+        pack((), False, {"metadata": {"managedFields": written}})

@@ -216,10 +216,10 @@ class GuardedMesh(Mesh):
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
-        self.queries = mesh.queries
-        self.milliseconds = mesh.milliseconds
-        self.before_pods = mesh.before_pods
-        self.statuses = mesh.statuses
+        self.queries: Queries = mesh.queries
+        self.milliseconds: float = mesh.milliseconds
+        self.before_pods: frozenset[Kind] = mesh.before_pods
+        self.statuses: frozenset[Kind] = mesh.statuses
 
     def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
         with _naming(asked, ()):

@@ -269,9 +269,9 @@ def odd_status(name: str) -> Json:
     del name
     return {
         "phase": "Progressing", "failedChecks": -(10**15), "canaryWeight": 10**15, "iterations": 1e300,
-        "lastAppliedSpec": ESCAPES * 1000, "lastTransitionTime": "0001-01-01T00:00:00Z",
+        "lastAppliedSpec": ESCAPES * 200, "lastTransitionTime": "0001-01-01T00:00:00Z",
         "trackedConfigs": {f"configmap/{number}": ESCAPES for number in range(5000)},
-        "conditions": [{"type": ESCAPES, "status": ESCAPES, "reason": ESCAPES, "message": ESCAPES * 1000}] * 20,
+        "conditions": [{"type": ESCAPES, "status": ESCAPES, "reason": ESCAPES, "message": ESCAPES * 200}] * 10,
     }  # fmt: skip
 
 

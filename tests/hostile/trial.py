@@ -8,7 +8,8 @@ The steps, on a control plane that is running:
 1. The honest team's Canaries are initialised, and a revision of each is rolled out. Nobody disturbs them.
 2. Another team's objects are made in the tenant's namespace, then the tenant's Canaries with all that belongs to them.
 3. The controller is stopped and started again: it has to read all of it at once.
-4. A revision of every target is rolled out, the tenant's first. The honest team's have to end as they did alone.
+4. A revision of every target is rolled out, the tenant's first, and the tenant goes on to change its Canaries. The
+   honest team's have to end as they did alone.
 
 `canary controller` is a process of its own with the rights that it is installed with and Flagger's definitions, which
 have none of our bounds.
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +79,16 @@ ENDED = ("Succeeded", "Failed")
 PATIENCE = 300.0
 """Seconds that a step may take at most, with controllers that do poorly."""
 
+UNREST = 0.2
+"""Seconds between two changes of the tenant's Canaries."""
+
 QUIET = 3.0
 """Seconds within which the last events of a rollout are written."""
 
 LONGEST = 60.0
 """Seconds that an answer of /healthz is waited for, and that count where there is none."""
 
-SETTLED = 20.0
+SETTLED = 15.0
 """Seconds for which the tenant's Canaries are at work before the honest team rolls out."""
 
 
@@ -106,7 +111,7 @@ class Trial:
     memory: the most that each controller's process held (MiB). health: seconds of each answer of /healthz. requests:
     how many hostile servers got. leaks: the credentials that they got. foreign: objects of others. harmed: those of
     them that changed. vanished: Canaries of the tenant about which nothing is told. refused: what the API server said
-    of objects that it did not take.
+    of objects that it did not take. seconds: how long each step took.
     """
 
     alone: Part
@@ -119,6 +124,7 @@ class Trial:
     harmed: list[str]
     vanished: list[str]
     refused: list[str]
+    seconds: dict[str, float]
 
     def __str__(self) -> str:
         """The figures in a few lines."""
@@ -129,6 +135,7 @@ class Trial:
                 f"{percentile(part.lateness, 50):.3f} s, p99 {percentile(part.lateness, 99):.3f} s, worst "
                 f"{max(part.lateness, default=0):.3f} s; from outside, p99 {percentile(part.delays, 99):.3f} s"
             )
+        lines.append(", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items()))
         worst = max(self.health, default=0)
         lines.append(f"memory {', '.join(f'{one:.0f}' for one in self.memory)} MiB; /healthz at most {worst:.3f} s")
         return "\n".join(lines)
@@ -173,19 +180,26 @@ class Stage:
     metrics: str
 
     def run(self, tenant: Tenant, canaries: list[tuple[str, Kind]]) -> Trial:
-        api = self.plane.api
+        api, steps = self.plane.api, Steps()
         access, environment = self._credentials()
         with self._controller(environment) as first:
             self._until(lambda: all(self.seen.phase(name) == "Initialized" for name in TEAM), "honest are at rest")
+            steps.end("begin")
             time.sleep(QUIET)
             alone = self._rolled_out(first, "app:2")
+            steps.end("alone")
             foreign, refused = _apply(api, tenant, canaries)
             time.sleep(SETTLED)
+            steps.end("apply")
         with self._controller(environment) as second:
             time.sleep(SETTLED)
-            _bring_all(api, tenant, NEW)
-            time.sleep(SETTLED)
-            beside = self._rolled_out(second, "app:3")
+            steps.end("start again")
+            with _unrest(api, tenant):
+                _bring_all(api, tenant, NEW)
+                time.sleep(SETTLED)
+                steps.end("roll out")
+                beside = self._rolled_out(second, "app:3")
+            steps.end("beside")
         return Trial(
             alone=alone,
             beside=beside,
@@ -197,6 +211,7 @@ class Stage:
             harmed=[path for path, version in foreign.items() if _version(api, path) != version],
             vanished=[*_vanished(api, tenant)],
             refused=refused,
+            seconds=steps.seconds,
         )
 
     # the controller ---------------------------------------------------------------------------------------------
@@ -262,6 +277,19 @@ class Stage:
             if time.monotonic() > end:
                 raise TimeoutError(f"not within {PATIENCE:g} s: {what}")
             time.sleep(0.25)
+
+
+@define
+class Steps:
+    """How long each step took (seconds)."""
+
+    seconds: dict[str, float] = Factory(dict)
+    _begun: float = Factory(time.monotonic)
+
+    def end(self, step: str) -> None:
+        """The step has ended, and the next one begins."""
+        now = time.monotonic()
+        self.seconds[step], self._begun = now - self._begun, now
 
 
 @define
@@ -339,6 +367,29 @@ def _make(api: Api, tenant: Tenant, name: str, kind: Kind) -> list[str]:
         except ApiError as error:
             refused.append(f"{name}: {body['kind']}: {str(error)[:200]}")
     return refused
+
+
+@contextmanager
+def _unrest(api: Api, tenant: Tenant) -> Iterator[None]:
+    """Meanwhile the tenant goes on to change its Canaries, one after the other."""
+    root = f"/apis/flagger.app/v1beta1/namespaces/{tenant.namespace}/canaries"
+    paths = [f"{root}/{body['metadata']['name']}" for body in api.list(root)]
+    over = threading.Event()
+
+    def change() -> None:
+        for number, path in enumerate(cycle(paths)):
+            if over.wait(UNREST):
+                return
+            with suppress(ApiError):
+                api.patch(path, {"metadata": {"annotations": {"unrest": str(number)}}})
+
+    thread = threading.Thread(target=change, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _bring_all(api: Api, tenant: Tenant, image: str) -> None:

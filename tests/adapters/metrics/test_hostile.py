@@ -207,3 +207,9 @@ def test_a_value_that_is_no_number_is_refused(value):
 def test_a_text_that_is_no_document_is_refused_in_one_way(text):
     with pytest.raises(AnswerError):
         parse_json(text)
+
+
+def test_a_document_of_too_many_values_is_refused_and_of_many_it_is_not():
+    assert len(parse_json(json.dumps([1.5] * 90_000))) == 90_000
+    with pytest.raises(AnswerError, match="more than 100,000 values"):
+        parse_json(json.dumps([1.5] * 110_000))

@@ -26,7 +26,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -78,6 +78,9 @@ COUNT = 300
 ENDED = ("Succeeded", "Failed")
 PATIENCE = 300.0
 """Seconds that a step may take at most, with controllers that do poorly."""
+
+AT_ONCE = 8
+"""Requests to the API server that the tenant makes at once."""
 
 UNREST = 0.2
 """Seconds between two changes of the tenant's Canaries."""
@@ -351,7 +354,7 @@ def _apply(api: Api, tenant: Tenant, canaries: list[tuple[str, Kind]]) -> tuple[
     others = [body for name, kind in canaries for body in foreign_objects_of(kind, tenant, name)]
     paths = [api.path(api.create(body)) for body in others]
     foreign = {path: _settled(api, path) for path in paths}
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         refused = pool.map(lambda pair: _make(api, tenant, *pair), canaries)
         return foreign, [why for each in refused for why in each]
 
@@ -395,9 +398,9 @@ def _unrest(api: Api, tenant: Tenant) -> Iterator[None]:
 def _bring_all(api: Api, tenant: Tenant, image: str) -> None:
     root = f"/apis/apps/v1/namespaces/{tenant.namespace}/deployments"
     found = [body["metadata"]["name"] for body in api.list(root)]
-    for name in found:
-        if not name.endswith("-primary"):
-            _bring(api, tenant.namespace, name, image)
+    targets = [name for name in found if not name.endswith("-primary")]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        deque(pool.map(lambda name: _bring(api, tenant.namespace, name, image), targets), maxlen=0)
 
 
 def _bring(api: Api, namespace: str, name: str, image: str) -> None:

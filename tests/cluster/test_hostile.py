@@ -118,7 +118,6 @@ def _is_refused(api: Api, body: Json) -> bool:
     return False
 
 
-@pytest.mark.hostile
 def test_our_definitions_refuse_the_kinds_that_exceed_a_bound(admitting: Api):
     nowhere = RemoteServer("http://127.0.0.1:1", log=None)
     tenant = Tenant(namespace="default", servers=RemoteServers(nowhere, nowhere))

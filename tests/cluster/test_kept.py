@@ -99,6 +99,24 @@ async def test_a_changed_config_is_promoted_restarts_the_primary_and_can_be_take
     assert (seen.primary.revision, seen.target.revision) == (one, two)
 
 
+async def test_a_config_that_changes_while_it_is_copied_is_not_copied(configured, monkeypatch):
+    bench = configured
+    await bench.change(CONFIG_MAP, "env", {"data": {"key": "two"}})
+    two, before = await bench.target_revision(), holding(bench, CONFIG_MAP, "env-primary")
+    read = bench.cluster.get
+
+    async def read_and_change(kind, namespace, name):
+        body = await read(kind, namespace, name)
+        if (kind, name) == (DEPLOYMENT, "podinfo-primary"):  # the configs have been looked at
+            bench.patch(CONFIG_MAP, "env", {"data": {"key": "three"}})
+        return body
+
+    monkeypatch.setattr(bench.cluster, "get", read_and_change)
+    with pytest.raises(WorldError, match=r"configmap/env in .* has changed while it was copied"):
+        await bench.adapter.promote(bench.rollout, two)
+    assert holding(bench, CONFIG_MAP, "env-primary") == before
+
+
 async def test_a_config_that_opted_out_starts_nothing(configured):
     before = (await configured.seen()).target.revision
     await configured.change(CONFIG_MAP, "shared", {"data": {"key": "two"}})

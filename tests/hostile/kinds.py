@@ -202,6 +202,12 @@ def without_secret(provider: str, answer: str, query: str) -> Build:
     return build
 
 
+def with_large_secret(tenant: Tenant, name: str) -> list[Json]:
+    """A template whose provider has a Secret that is far larger than any credential."""
+    first, *others = templated("prometheus", "good")(tenant, name)
+    return [secret(first["metadata"]["name"], token="t" * 700_000), *others]
+
+
 def tells(provider: str, answer: str) -> Build:
     """A Canary with an AlertProvider whose address, in its Secret, answers so."""
 
@@ -459,6 +465,7 @@ _TEMPLATES: dict[str, Kind] = {
         f"a template of {provider} without a Secret": Kind(build=without_secret(provider, "null", query))
         for provider, query in (*_QUERIES.items(), ("prometheus", "up"))
     },
+    "a template whose Secret has 700 kB": Kind(build=with_large_secret),
     "an analysis of keptn that never ends": Kind(build=templated("keptn", "nulls", "analysis/a/b/1m/x=y")),
     "a region that is a host": Kind(build=templated("cloudwatch", "good", "[]", region="x@127.0.0.1:1/#")),
     "a template with headers of 200 kB": Kind(
@@ -504,15 +511,21 @@ _CONTENTS: dict[str, Kind] = {
         build=reads(config_map("NAME-big", a="<" * (MEBIBYTE - 2000)))
     ),
     "a ConfigMap of 20,000 keys": Kind(build=reads(config_map("NAME-many", **{f"k{n}": "v" for n in range(20_000)}))),
+    "a target that reads 30 ConfigMaps of 1 MiB": Kind(
+        build=reads(*(config_map(f"NAME-{n}", a="<" * (MEBIBYTE - 2000)) for n in range(30)))
+    ),
     "a target that reads 200 configs": Kind(build=reads(*(config_map(f"NAME-{n}", a="b") for n in range(200)))),
-    "a target of 1,000 variables": Kind(
-        build=lambda tenant, name: [_with_variables(deployment(name)), canary(name)],
+    "a target of 1,000 long variables": Kind(
+        build=lambda tenant, name: [_with_variables(deployment(name), 1000, ESCAPES * 10), canary(name)],
+    ),
+    "a target of 15,000 variables": Kind(
+        build=lambda tenant, name: [_with_variables(deployment(name), 15_000, "v"), canary(name)],
     ),
 }
 
 
-def _with_variables(target: Json) -> Json:
-    variables = [{"name": f"V{number}", "value": ESCAPES.replace("\u2028", "") * 10} for number in range(1000)]
+def _with_variables(target: Json, count: int, value: str) -> Json:
+    variables = [{"name": f"V{number}", "value": value} for number in range(count)]
     target["spec"]["template"]["spec"]["containers"][0]["env"] = variables
     return target
 

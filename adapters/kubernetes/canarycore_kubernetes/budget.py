@@ -1,6 +1,6 @@
 """The bounds within which one object is read, so that its cost stays its own.
 
-    text = await read_within(response, LONGEST_ANSWER)
+    text = await read_within(response, LONGEST_ANSWER, enter_large)
     body = await decode(text)           # marks each object that cannot be read
     demand_whole(body)                  # raises Unreadable for a marked object
     demand_small(body["spec"])          # raises Unreadable for what would cost too much to read
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from canarycore.errors import WorldError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     import aiohttp
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 LONGEST_ANSWER = 2**24
 """Bytes of an answer. An object of etcd's 1.5 MB may take six times as many as JSON, which escapes characters."""
+
+LARGE = 2**19
+"""Bytes of an answer beyond which it is one of the few large ones that are read at once."""
 
 LARGEST = 2**18
 """Characters of names and texts in an object that is read: those of an annotation that the API server takes."""
@@ -55,12 +58,20 @@ class Oversized(WorldError):
     """An answer is longer than it may be."""
 
 
-async def read_within(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read the body of a response. Raises Oversized as soon as it is longer than `limit` bytes."""
-    parts, size = [], 0
+async def read_within(
+    response: aiohttp.ClientResponse, limit: int, enter_large: Callable[[], Awaitable[object]]
+) -> bytes:
+    """Read the body of a response. Raises Oversized as soon as it is longer than `limit` bytes.
+
+    enter_large: awaited once, as soon as it is longer than LARGE, before more of it is read.
+    """
+    parts, size, is_large = [], 0, False
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
+        if size > LARGE and not is_large:
+            is_large = True
+            await enter_large()
         if size > limit:
             raise Oversized(f"{response.method} {response.url.path}: the answer has more than {limit:,} bytes")
     return b"".join(parts)

@@ -16,9 +16,10 @@ is a `Refused`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -55,8 +56,11 @@ UNBORN = "1"
 TIMEOUT = 10.0
 """Seconds that one request may take."""
 
-READ_AHEAD = 2**21
+READ_AHEAD = 2**18
 """Bytes of an answer that are read before somebody wants them."""
+
+LARGE_AT_ONCE = 4
+"""Large answers that are read and decoded at once: everybody who may write an object can make it a large one."""
 
 PAGE_BYTES = 2**22
 """Bytes of a page of a list, about: the pages of a kind with large objects have fewer of them."""
@@ -216,6 +220,7 @@ class Client:
         self._api = api
         self._limit = limit or nullcontext()
         self._timeout = timeout
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._fence: Callable[[], None] = _unfenced
 
     def fenced(self, fence: Callable[[], None]) -> Client:
@@ -388,8 +393,13 @@ class Client:
             async with response:
                 await _complain(what, response)
                 with _reaching(what):
-                    text = await read_within(response, LONGEST_ANSWER)
-                    return _Answer(await decode(text), len(text))
+                    return await self._decoded(response)
+
+    async def _decoded(self, response: aiohttp.ClientResponse) -> _Answer:
+        """The answer's body. A few large ones are read at once: each takes three times its size while it is decoded."""
+        async with AsyncExitStack() as stack:
+            text = await read_within(response, LONGEST_ANSWER, lambda: stack.enter_async_context(self._large))
+            return _Answer(await decode(text), len(text))
 
     async def _send(
         self,

@@ -51,6 +51,15 @@ class ConfigUse:
         return f"{self.kind.kind.lower()}/{self.name}"
 
 
+@frozen(kw_only=True)
+class ConfigVersion:
+    """A config as it was at a moment."""
+
+    use: ConfigUse
+    checksum: str
+    """Of all that it held."""
+
+
 # ------------------------------------------------------------------------------------------------- where they are named
 
 

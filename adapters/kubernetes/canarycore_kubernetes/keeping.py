@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from canarycore.errors import Refused
+from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.configs import (
     CONFIGS,
     config_facts,
@@ -28,6 +28,7 @@ from canarycore_kubernetes.ownership import CONFIG_COPY, KEPT_CONFIG, KEPT_REVIS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable
 
+    from canarycore_kubernetes.configs import ConfigVersion
     from canarycore_kubernetes.means import OwnedObjects
     from canarycore_kubernetes.ownership import ForeignObject
     from canarycore_runtime.mesh import Json, Kind
@@ -79,7 +80,8 @@ async def forget(objects: OwnedObjects, namespace: str, primary: str, revisions:
 
 async def copy_configs(
     objects: OwnedObjects,
-    bodies: Iterable[Json],
+    namespace: str,
+    configs: Iterable[ConfigVersion],
     primary: str,
     contents: Collection[str],
     prefixes: Collection[str] = (),
@@ -87,24 +89,33 @@ async def copy_configs(
     """Make the copies of these configs that the primary is to run on.
 
     contents: what the primary carries now; what is overwritten of that is kept. prefixes: of labels that are copied.
+    Raises WorldError when a config is another one by now.
     """
-    for body in bodies:
-        kind = _KINDS[body["kind"].lower()]
-        namespace, original = body["metadata"]["namespace"], body["metadata"]["name"]
-        name, content = primary_of(original), config_facts(body).checksum
+    for config in configs:
+        kind, content = config.use.kind, config.checksum
+        name = primary_of(config.use.name)
         facts = (await objects.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
         if facts is not None and facts.checksum == content and objects.owner.name in facts.ownership.canaries:
             continue
+        body = await _read_version(objects, namespace, config)
         found = await objects.cluster.get(kind, namespace, name)
         if found is None:
             await objects.create(primary_config(body, objects.reference, prefixes), CONFIG_COPY)
             continue
         objects.owner.demand(kind, found, CONFIG_COPY)
         before = config_facts(found).checksum
-        if before != content and f"{kind.kind.lower()}/{original}:{before}" in contents:
+        if before != content and f"{config.use}:{before}" in contents:
             await objects.ensure(kept_config(found, objects.reference, primary), KEPT_CONFIG)
         like = partial(_like, body, objects.reference, prefixes)
         await objects.change(kind, namespace, name, CONFIG_COPY, like, found=found)
+
+
+async def _read_version(objects: OwnedObjects, namespace: str, config: ConfigVersion) -> Json:
+    """Read the config, which has to hold what it held when it was looked at."""
+    body = await objects.cluster.get(config.use.kind, namespace, config.use.name)
+    if body is None or config_facts(body).checksum != config.checksum:
+        raise WorldError(f"{config.use} in {namespace} has changed while it was copied: it is looked at again")
+    return body
 
 
 def _like(body: Json, reference: Json, prefixes: Collection[str], found: Json) -> Json:

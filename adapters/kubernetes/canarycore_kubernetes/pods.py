@@ -15,7 +15,7 @@ from attrs import frozen
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
 from canarycore.text import LONGEST_SHOWN, escape_controls
-from canarycore_kubernetes.configs import CONFIGS, MissingConfigError, config_facts, unread_secret
+from canarycore_kubernetes.configs import CONFIGS, ConfigVersion, MissingConfigError, config_facts, unread_secret
 from canarycore_kubernetes.copies import Copying, given_back, marked, primary_copy, promoted
 from canarycore_kubernetes.keeping import (
     KEEP,
@@ -175,7 +175,7 @@ class PodTarget(Target):
             return
         target, configs, copying = await self._carrying(revision)
         copy = primary_copy(target, copying)
-        await copy_configs(self.objects, configs, self.primary, (), self.means.prefixes)
+        await copy_configs(self.objects, self.namespace, configs, self.primary, (), self.means.prefixes)
         await self.objects.create(copy, PRIMARY)
 
     async def promote(self, revision: str) -> None:
@@ -193,7 +193,7 @@ class PodTarget(Target):
         names = tuple(dict.fromkeys((before, *listed(primary, KEPT))))
         data = {"template": primary["spec"]["template"], "configs": held}
         await keep(self.objects, primary, before, data)
-        await copy_configs(self.objects, configs, self.primary, held, self.means.prefixes)
+        await copy_configs(self.objects, self.namespace, configs, self.primary, held, self.means.prefixes)
         await self._forget(names[KEEP:], names[:KEEP])  # before nobody knows of them any more
         await self._change(lambda found: promoted(found, target, copying, names[:KEEP]), primary)
 
@@ -242,31 +242,39 @@ class PodTarget(Target):
             raise WorldError(f"{self.kind.kind.lower()} {self.primary}.{self.namespace} does not exist")
         return facts
 
-    async def _carrying(self, revision: str) -> tuple[Json, list[Json], Copying]:
+    async def _carrying(self, revision: str) -> tuple[Json, list[ConfigVersion], Copying]:
         """The target, the configs that are to be copied, and how, as they are on the server at this moment.
 
-        Raises Refused when together they are another revision than the one that is asked for.
+        One config after the other is read and left again: together they may be larger than the memory. Raises Refused
+        when together they are another revision than the one that is asked for.
         """
         target = await self.read(self.kind)
         facts = pod_facts(self.means.reading, target)
-        bodies = {use: await self.cluster.get(use.kind, self.namespace, use.name) for use in facts.written.configs}
-        mine = {use: None if body is None else config_facts(body) for use, body in bodies.items()}
+        mine = {use: await self._config_facts(use) for use in facts.written.configs}
         self._demand(mine)
         primary = await self._found_primary()
         found, _ = revisions(facts, primary, mine, await self._copies(primary))
         if found != revision:
             raise Refused(f"{self.kind.kind.lower()} {self.name}.{self.namespace} carries {found}, not {revision}")
-        configs = [body for body in bodies.values() if body is not None and not config_facts(body).shared]
+        configs = [
+            ConfigVersion(use=use, checksum=facts.checksum)
+            for use, facts in mine.items()
+            if facts is not None and not facts.shared
+        ]
         copying = Copying(
             owner=self.objects.reference,
             revision=revision,
             contents=tuple(contents(facts.written.configs, mine, text=False)),
             labels=self.means.reading.labels,
             prefixes=self.means.prefixes,
-            copied=frozenset((body["kind"], body["metadata"]["name"]) for body in configs),
+            copied=frozenset((config.use.kind.kind, config.use.name) for config in configs),
             autoscaled=self.rollout.autoscaled,
         )
         return target, configs, copying
+
+    async def _config_facts(self, use: ConfigUse) -> ConfigFacts | None:
+        body = await self.cluster.get(use.kind, self.namespace, use.name)
+        return None if body is None else config_facts(body)
 
     async def _change(self, wanted: Callable[[Json], Json], found: Json | None = None) -> Json:
         return await self.objects.change(self.kind, self.namespace, self.primary, PRIMARY, wanted, found=found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes import client as clients
 from canarycore_kubernetes.budget import (
     DEEPEST,
+    LARGE,
     LARGEST,
     MOST_VALUES,
     UNREADABLE,
@@ -119,6 +121,33 @@ async def test_a_list_of_large_objects_comes_in_small_pages(client, api, plane, 
     assert len(found) == 30
     assert max(len(json.dumps(page)) for page in pages) < 50_000
     assert not any(UNREADABLE in body for body in found)
+
+
+async def test_of_large_answers_a_few_are_decoded_at_once_and_small_ones_do_not_wait(
+    client, api, namespace, monkeypatch
+):
+    under_way, most, may_go_on = 0, 0, asyncio.Event()
+
+    async def decode_when_told(text):
+        nonlocal under_way, most
+        if len(text) > LARGE:
+            under_way += 1
+            most = max(most, under_way)
+            await may_go_on.wait()
+            under_way -= 1
+        return await decode(text)
+
+    monkeypatch.setattr(clients, "decode", decode_when_told)
+    for number in range(12):
+        api.create(config(namespace, f"large-{number}", a="x" * (LARGE + 1)))
+    api.create(config(namespace, "small", a="x"))
+    async with asyncio.TaskGroup() as group:
+        reads = [group.create_task(client.get(CONFIG_MAP, namespace, f"large-{number}")) for number in range(12)]
+        await until(lambda: under_way == clients.LARGE_AT_ONCE)
+        assert await client.get(CONFIG_MAP, namespace, "small")
+        may_go_on.set()
+    assert all(read.result() for read in reads)
+    assert most == clients.LARGE_AT_ONCE
 
 
 async def test_an_object_that_is_longer_than_an_answer_is_marked_and_hides_no_other(

@@ -51,11 +51,14 @@ WAITING = ("waiting for rollout to finish", "not ready", "Initialization done")
 
 @frozen(kw_only=True)
 class HonestKind:
-    """How some of the team's Canaries are written. ending: the phase that their rollouts end in."""
+    """How some of the team's Canaries are written."""
 
     analysis: Callable[[str], Json]
+    """Their analysis, by the address of the team's receiver."""
     ending: str = "Succeeded"
+    """The phase that their rollouts end in."""
     fails: bool = False
+    """Whether a quarter of their requests fail."""
 
 
 _RATE = {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}}
@@ -158,10 +161,11 @@ def _wait_for(url: str, seconds: float = 60.0) -> None:
 
 @define
 class Receiver:
-    """The team's hooks, which all pass, and its chat. calls: how often each was called about each Canary."""
+    """The team's hooks, which all pass, and its chat."""
 
     address: str = ""
     calls: Counter[str] = field(factory=Counter)
+    """How often each was called about each Canary."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -199,18 +203,20 @@ def receiving() -> Iterator[Receiver]:
 
 @frozen(kw_only=True)
 class Moment:
-    """A state of a Canary, and when it was first seen (seconds since the epoch)."""
+    """A state of a Canary."""
 
     at: float
+    """When it was first seen (seconds since the epoch)."""
     phase: str
     weight: int
 
 
 @define
 class Stories:
-    """What a watch saw of each Canary of a namespace. `moments` are those that differ from the one before."""
+    """What a watch saw of each Canary of a namespace."""
 
     moments: dict[str, list[Moment]] = field(factory=dict)
+    """By its name, the states that differ from the one before."""
 
     def phase(self, name: str) -> str:
         known = self.moments.get(name)

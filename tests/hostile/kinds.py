@@ -49,16 +49,16 @@ Build = Callable[[Tenant, str], list[Json]]
 
 @frozen(kw_only=True)
 class Kind:
-    """One kind of attack.
-
-    build: the objects. foreign: objects of another team in the same namespace, made first; they must not change.
-    status: a status that the tenant writes into the Canary. is_refused: our own definitions refuse it at admission.
-    """
+    """One kind of attack."""
 
     build: Build
+    """The objects that the tenant makes."""
     foreign: Build = lambda tenant, name: []
+    """Objects of another team in the same namespace, which are there first and must not change."""
     status: Callable[[str], Json] | None = None
+    """A status that the tenant writes into the Canary."""
     is_refused: bool = False
+    """Whether our own definitions refuse it at admission; Flagger's take all kinds."""
 
 
 def objects_of(kind: Kind, tenant: Tenant, name: str) -> list[Json]:

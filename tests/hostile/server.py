@@ -45,10 +45,11 @@ SEPARATOR = b"\n--- the next request ---\n"
 
 @frozen
 class Exchange:
-    """One request under way. elsewhere: the address that redirects lead to."""
+    """One request under way."""
 
     writer: asyncio.StreamWriter
     elsewhere: str
+    """The address that redirects lead to."""
 
     async def send(self, *parts: bytes) -> None:
         for part in parts:
@@ -227,17 +228,18 @@ def _checksum(algorithm: Callable[..., int], size: int) -> int:
 
 @define(eq=False)
 class HostileServer:
-    """Serves every answer of the table while its context is open, and keeps what was sent to it.
-
-    elsewhere: the address that redirects lead to. log: a file that also gets every request, for another process.
-    host: the name under which it is reached.
-    """
+    """Serves every answer of the table while its context is open, and keeps what was sent to it."""
 
     elsewhere: str = ""
+    """The address that redirects lead to."""
     log: Path | None = None
+    """A file that also gets every request, for another process."""
     host: str = LOOPBACK
+    """The name under which it is reached."""
     address: str = ""
+    """Where it is reached, once it is open."""
     requests: list[bytes] = field(factory=list)
+    """Everything that was sent to it: the lines before the body, and the body."""
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(factory=set)
 
@@ -303,10 +305,11 @@ def address_of(server: str, answer: str, path: str = "") -> str:
 
 @frozen
 class RemoteServer:
-    """A hostile server in another process. log: the file with all that was sent to it."""
+    """A hostile server in another process."""
 
     address: str
     log: Path | None
+    """The file with all that was sent to it."""
 
     def url(self, answer: str, path: str = "") -> str:
         return address_of(self.address, answer, path)

@@ -91,43 +91,54 @@ QUIET = 3.0
 LONGEST = 60.0
 """Seconds that an answer of /healthz is waited for, and that count where there is none."""
 
-SETTLED = 15.0
+SETTLED = 8.0
 """Seconds for which the tenant's Canaries are at work before the honest team rolls out."""
 
 
 @frozen(kw_only=True)
 class Part:
-    """How the honest Canaries fared in one part. stories: phases and weights. told: their events. calls: of hooks."""
+    """How the honest Canaries fared, alone or beside the tenant's."""
 
     stories: dict[str, list[tuple[str, int]]]
+    """The phases and weights that each went through."""
     told: Counter[tuple[str, str]]
+    """How often each event was told about each."""
     calls: Counter[str]
+    """How often each hook and the chat were called about each."""
     lateness: list[float]
+    """Seconds between the moment that each decision was due and the one at which the controller turned to it."""
     delays: list[float]
+    """Seconds by which the steps that a watch saw took longer than the interval, the API server's part included."""
     seconds: float
+    """How long the rollouts took, from the first new revision to the last end."""
 
 
 @define(kw_only=True)
 class Trial:
-    """What came of it.
-
-    memory: the most that each controller's process held (MiB). health: seconds of each answer of /healthz. requests:
-    how many hostile servers got. leaks: the credentials that they got. foreign: objects of others. harmed: those of
-    them that changed. vanished: Canaries of the tenant about which nothing is told. refused: what the API server said
-    of objects that it did not take. seconds: how long each step took.
-    """
+    """What came of it."""
 
     alone: Part
     beside: Part
     memory: list[float]
+    """The most that each process of the controller held (MiB)."""
     health: list[float]
+    """Seconds of each answer of /healthz."""
+    reference: list[float]
+    """Seconds of each answer of a server that nobody troubles: what this machine holds up by itself."""
     requests: int
+    """How many requests the hostile servers got."""
     leaks: list[str]
+    """The credentials that they got and must not get."""
     foreign: list[str]
+    """The paths of other teams' objects."""
     harmed: list[str]
+    """Those of them that changed."""
     vanished: list[str]
+    """The tenant's Canaries about which nothing is told."""
     refused: list[str]
+    """What the API server said of objects that it did not take."""
     seconds: dict[str, float]
+    """How long each step took."""
 
     def __str__(self) -> str:
         """The figures in a few lines."""
@@ -139,8 +150,9 @@ class Trial:
                 f"{max(part.lateness, default=0):.3f} s; from outside, p99 {percentile(part.delays, 99):.3f} s"
             )
         lines.append(", ".join(f"{step} {seconds:.0f} s" for step, seconds in self.seconds.items()))
-        worst = max(self.health, default=0)
-        lines.append(f"memory {', '.join(f'{one:.0f}' for one in self.memory)} MiB; /healthz at most {worst:.3f} s")
+        worst, usual = max(self.health, default=0), max(self.reference, default=0)
+        memory = ", ".join(f"{one:.0f}" for one in self.memory)
+        lines.append(f"memory {memory} MiB; /healthz at most {worst:.3f} s, a reference {usual:.3f} s")
         return "\n".join(lines)
 
 
@@ -208,6 +220,7 @@ class Stage:
             beside=beside,
             memory=[first.memory, second.memory],
             health=[*first.health, *second.health],
+            reference=[*first.reference, *second.reference],
             requests=len(tenant.servers.requests),
             foreign=[*foreign],
             leaks=[*_leaks(tenant.servers, {"the service account's token": access, "Google's token": GOOGLE_TOKEN})],
@@ -241,7 +254,9 @@ class Stage:
         command = (sys.executable, "-m", "tests.hostile.controller", "-listen=127.0.0.1", *flags)
         with log.open("wb") as out:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
-        controller = Controller(process=process, log=log, url=f"http://{LOOPBACK}:{port}/healthz")
+        controller = Controller(
+            process=process, log=log, url=f"http://{LOOPBACK}:{port}/healthz", other=f"{self.metrics}/-/ready"
+        )
         try:
             with controller.watched():
                 yield controller
@@ -297,20 +312,27 @@ class Steps:
 
 @define
 class Controller:
-    """A controller's process. memory: the most that it held (MiB). health: seconds of each answer of `url`."""
+    """A controller's process."""
 
     process: subprocess.Popen[bytes]
     log: Path
     url: str
+    """Where it answers for its health."""
+    other: str
+    """Where a server answers that nobody troubles."""
     memory: float = 0.0
+    """The most that it held (MiB)."""
     health: list[float] = Factory(list)
+    """Seconds of each answer of `url`."""
+    reference: list[float] = Factory(list)
+    """Seconds of each answer of `other`."""
     _over: threading.Event = field(factory=threading.Event)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Ask for its health all the time, from the first answer on; a minute without one counts as an answer."""
         end = time.monotonic() + LONGEST
-        while not self._is_well(1.0) and time.monotonic() < end:
+        while _seconds_of(self.url) >= LONGEST and time.monotonic() < end:
             time.sleep(0.1)
         thread = threading.Thread(target=self._probe, daemon=True)
         thread.start()
@@ -330,18 +352,10 @@ class Controller:
 
     def _probe(self) -> None:
         while not self._over.wait(0.1):
-            began = time.monotonic()
-            is_well = self._is_well(LONGEST)
-            self.health.append(time.monotonic() - began if is_well else LONGEST)
+            self.reference.append(_seconds_of(self.other))
+            self.health.append(_seconds_of(self.url))
             with suppress(OSError, ValueError):
                 self.memory = max(self.memory, _mebibytes(self.process.pid))
-
-    def _is_well(self, seconds: float) -> bool:
-        try:
-            with urllib.request.urlopen(self.url, timeout=seconds) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
 
 
 # ------------------------------------------------------------------------------------------------- the tenant's objects
@@ -472,6 +486,16 @@ def _google_key(folder: Path, server: str) -> Path:
     path = folder / "google.json"
     path.write_text(json.dumps(account))
     return path
+
+
+def _seconds_of(url: str) -> float:
+    """How long the answer takes; LONGEST without one."""
+    began = time.monotonic()
+    try:
+        urllib.request.urlopen(url, timeout=LONGEST).close()
+    except (urllib.error.URLError, OSError):
+        return LONGEST
+    return time.monotonic() - began
 
 
 def _epoch(text: str) -> float:

@@ -628,8 +628,8 @@ DEFECTS: tuple[Defect, ...] = (
     _notifiers(
         "an error repeats the token",
         "chat.py",
-        "        return blot(text, self._secrets, len(text))\n",
-        "        return text\n",
+        "short_excerpt(received, self._secrets)",
+        "short_excerpt(received)",
         "test_chat.py::test_the_token_is_in_no_error",
     ),
     _notifiers(

@@ -80,14 +80,12 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """What the code claims, fast."""
-    _share(session)
     _pytest(partial(_run, session), session.posargs)
 
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy --strict on everything; pyright on what users import."""
-    _share(session)
     _run(session, "mypy", *SOURCES, "bench", "examples", "noxfile.py")
     for package in LIBRARIES:
         _run(session, "pyright", "--verifytypes", package, "--ignoreexternal", silent=True)
@@ -112,7 +110,6 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
     """The pages build, their links lead somewhere, what is generated is what would be generated now."""
-    _share(session)
     _run(session, "python", "docs/generate.py", "--check")
     site = str(Path(session.create_tmp(), "site"))
     _run(session, "mkdocs", "build", "--strict", "--site-dir", site, *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
@@ -141,42 +138,36 @@ def wheel(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def e2e(session: nox.Session) -> None:
     """A real Envoy and real processes, one after the other: they share two cores."""
-    _share(session)
     _run(session, "pytest", "-m", "e2e", "--timeout=900", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
-    _share(session)
     _run(session, "pytest", "-m", "cluster and not sweep and not hostile", "--timeout=1800", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def sweep(session: nox.Session) -> None:
     """The other half of the writes at which a controller is killed."""
-    _share(session)
     _run(session, "pytest", "-m", "sweep", "--timeout=1800", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def hostile(session: nox.Session) -> None:
     """300 hostile Canaries of one namespace do not harm the 20 honest ones of another (4 minutes)."""
-    _share(session)
     _run(session, "pytest", "-m", "hostile", "--timeout=1800", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Mutated objects, answers and manifests end as values or documented errors; `-- --minutes 30` for long."""
-    _share(session)
     _run(session, "python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def planted(session: nox.Session) -> None:
     """Each planted defect makes a test fail."""
-    _share(session)
     _run(session, "pytest", "-n2", "-m", "planted", *session.posargs)
 
 
@@ -186,7 +177,6 @@ def mutants(session: nox.Session) -> None:
 
     More than an hour on two quiet cores, so CI leaves it out. Names of mutants, with `*`, choose some of them.
     """
-    _share(session)
     checkout = Path(session.create_tmp(), "mutants").resolve()
     shutil.rmtree(checkout, ignore_errors=True)
     for folder in ("canarycore", "tests", "docs", "examples"):
@@ -202,7 +192,6 @@ def mutants(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def deep(session: nox.Session) -> None:
     """Many examples and long schedules."""
-    _share(session)
     deep = {"HYPOTHESIS_PROFILE": "deep"}
     _pytest(partial(_run, session), session.posargs, "-m", "deep", "--timeout=0", env=deep)
 
@@ -210,14 +199,12 @@ def deep(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def verify(session: nox.Session) -> None:
     """No single fault, at any step of any strategy in any situation, breaks a promise."""
-    _share(session)
     _run(session, "canary", "verify", *session.posargs)
 
 
 @nox.session(name="verify-deep", venv_backend="none")
 def verify_deep(session: nox.Session) -> None:
     """The same for all pairs of faults, and for three of the plain canary (20 minutes, 5 GB)."""
-    _share(session)
     _run(session, "canary", "verify", "--faults", "2", *session.posargs)
     if not session.posargs:
         _run(session, "canary", "verify", "--faults", "3", "--strategy", "canary", "--situation", "plain")
@@ -226,7 +213,6 @@ def verify_deep(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Decisions, imports, simulations and manifests, each beside a peer in the same run."""
-    _share(session)
     _run(session, "python", "-m", "bench", *session.posargs)
 
 
@@ -272,22 +258,24 @@ def _install_group(session: nox.Session, *groups: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, *groups))
 
 
+def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False, env: Env = None) -> None:
+    """Run a program of the shared environment, which is made current first."""
+    _share(session)
+    found = {"PATH": os.pathsep.join([str(SHARED / "bin"), os.environ["PATH"]]), **(env or {})}
+    session.run(str(SHARED / "bin" / program), *arguments, silent=silent, env=found, external=True)
+
+
 def _share(session: nox.Session) -> None:
-    """Make the shared environment current: it is built anew only when a pyproject has changed."""
-    wanted = [*_sources(), *nox.project.dependency_groups(PROJECT, *SHARED_GROUPS)]
+    """Build the shared environment anew if a pyproject has changed."""
     pyprojects = b"".join((ROOT / folder / "pyproject.toml").read_bytes() for folder in DISTRIBUTIONS.values())
     stamp, digest = SHARED / "stamp", hashlib.sha256(pyprojects + sys.version.encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return
+    wanted = [*_sources(), *nox.project.dependency_groups(PROJECT, *SHARED_GROUPS)]
     session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
-    _run(session, "python", "-m", "pip", "install", "-q", *wanted)
+    with session.chdir(ROOT):  # the sources are named from there
+        session.run(str(SHARED / "bin" / "python"), "-m", "pip", "install", "-q", *wanted, external=True)
     stamp.write_text(digest)
-
-
-def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False, env: Env = None) -> None:
-    """Run a program of the shared environment."""
-    found = {"PATH": os.pathsep.join([str(SHARED / "bin"), os.environ["PATH"]]), **(env or {})}
-    session.run(str(SHARED / "bin" / program), *arguments, silent=silent, env=found, external=True)
 
 
 def _sources() -> list[str]:

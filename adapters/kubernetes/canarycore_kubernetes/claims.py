@@ -40,12 +40,12 @@ class Claims:
         """Return which other Canary comes first, and where; empty where none does."""
         await self._index()
         key = f"{rollout.namespace}/{rollout.name}"
+        own = await self._rank(key)
         for name in self._names.get(key, ()):
-            for _, kind, called in _clashing(name):
-                others = self._claimants.get((rollout.namespace, kind, called), ())
-                for other in others:
-                    if other != key and await self._rank(other) < await self._rank(key):
-                        canary = other.partition("/")[2]
+            for clash in _clashing(name):
+                for other in self._claimants.get(clash, ()):
+                    if other != key and await self._rank(other) < own:
+                        canary, (_, kind, called) = other.partition("/")[2], clash
                         return f"the Canary {canary} has the {kind} {called}, whose names this one needs"
         return ""
 
@@ -60,8 +60,10 @@ class Claims:
 
     async def _index(self) -> None:
         """Take in all Canaries once; from then on each change is told."""
-        keys = await self._canaries.keys()
         if self._is_indexed:
+            return
+        keys = await self._canaries.keys()
+        if self._is_indexed:  # by a call that waited for the same list
             return
         self._is_indexed = True
         self._canaries.follow(self._take)

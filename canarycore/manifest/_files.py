@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from canarycore.errors import ManifestError, Problem
-from canarycore.manifest._foreign import dig
+from canarycore.foreign import get_value
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate, Resource
 from canarycore.manifest._parse import Parsed, concerns_us, parse
 from canarycore.manifest._yaml import Document, documents
@@ -73,7 +73,9 @@ class Report:
             "canaries": [_full_name(resource) for resource in self.canaries],
             "templates": [_full_name(resource) for resource in self.templates],
             "providers": [_full_name(resource) for resource in self.providers],
-            "others": [f"{other.get('kind')} {dig(other, 'metadata', 'name') or ''}".strip() for other in self.others],
+            "others": [
+                f"{other.get('kind')} {get_value(other, 'metadata', 'name') or ''}".strip() for other in self.others
+            ],
         }
 
 

@@ -11,8 +11,8 @@ from attrs import Factory, field, frozen
 from canarycore._ladder import Ladder, Strategy
 from canarycore.bounds import FINDINGS
 from canarycore.errors import Problem
+from canarycore.foreign import get_text
 from canarycore.manifest._duration import parse_duration
-from canarycore.manifest._foreign import dig
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import INTERVAL, SHORTEST_INTERVAL, ladder, strategy
 from canarycore.manifest._routing import ROUTING, Routing
@@ -69,10 +69,9 @@ def _target(canary: Canary) -> Hashable:
 
 
 def _place(document: Json) -> Hashable:
-    """Kind, namespace and name; what is no text there is left out, as nobody refers to it."""
-    parts = (document.get("kind"), dig(document, "metadata", "namespace"), dig(document, "metadata", "name"))
-    kind, namespace, name = (part if isinstance(part, str) else "" for part in parts)
-    return kind, namespace or "default", name
+    """Return kind, namespace and name. A part that is no text is left out, as nothing can refer to it."""
+    namespace = get_text(document, "metadata", "namespace") or "default"
+    return get_text(document, "kind"), namespace, get_text(document, "metadata", "name")
 
 
 def _grouped(canaries: Iterable[Canary], key: Callable[[Canary], Hashable]) -> Mapping[Hashable, list[Canary]]:

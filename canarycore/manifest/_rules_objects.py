@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from canarycore.manifest._foreign import dig, items
+from canarycore.foreign import get_list, get_value
 from canarycore.manifest._rule import Case, Finding, Json, Rule
 from canarycore.text import enumerate_some
 
@@ -44,12 +44,14 @@ def _knative_autoscaler(case: Case) -> Iterator[Finding]:
 def _cluster_ip(case: Case) -> Iterator[Finding]:
     target = case.canary.spec.target_ref
     service = _workload(case) if target.kind == "Service" and not target.knative else None
-    if service and dig(service, "spec", "type") != "ExternalName":
-        yield Finding("spec.targetRef.kind", f"the {dig(service, 'spec', 'type') or 'ClusterIP'} Service {target.name}")
+    if service and get_value(service, "spec", "type") != "ExternalName":
+        yield Finding(
+            "spec.targetRef.kind", f"the {get_value(service, 'spec', 'type') or 'ClusterIP'} Service {target.name}"
+        )
 
 
 def _labels(case: Case) -> Iterator[Finding]:
-    labels = dig(_workload(case), "spec", "selector", "matchLabels")
+    labels = get_value(_workload(case), "spec", "selector", "matchLabels")
     if isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
         words = {"selectors": ", ".join(SELECTORS)}
         yield Finding("spec.targetRef.name", f"a workload selected by {enumerate_some(labels)}", words)
@@ -59,9 +61,11 @@ def _port(case: Case) -> Iterator[Finding]:
     service, workload = case.canary.spec.service, _workload(case)
     if service is None or case.canary.spec.target_ref.knative:
         return
-    containers = items(dig(workload, "spec", "template", "spec", "containers"))
-    ports = [port for container in containers for port in items(dig(container, "ports"))]
-    names = [str(name) for port in ports for name in (dig(port, "containerPort"), dig(port, "name")) if name]
+    containers = get_list(workload, "spec", "template", "spec", "containers")
+    ports = [port for container in containers for port in get_list(container, "ports")]
+    names = [
+        str(name) for port in ports for name in (get_value(port, "containerPort"), get_value(port, "name")) if name
+    ]
     wanted = service.target_port or service.port
     if names and str(wanted) not in names:
         place = "targetPort" if service.target_port else "port"
@@ -76,8 +80,8 @@ def _old_autoscaling(case: Case) -> Iterator[Finding]:
 
 def _one_replica(case: Case) -> Iterator[Finding]:
     scaler = _autoscaler(case)
-    field = "minReplicaCount" if dig(scaler, "kind") == "ScaledObject" else "minReplicas"
-    least = dig(scaler, "spec", field)
+    field = "minReplicaCount" if get_value(scaler, "kind") == "ScaledObject" else "minReplicas"
+    least = get_value(scaler, "spec", field)
     least = 1 if least is None else least
     if scaler and isinstance(least, int) and least <= 1 and case.heaviest >= HEAVY:
         yield Finding("spec.autoscalerRef", f"{field} {least}", {"weight": case.heaviest})

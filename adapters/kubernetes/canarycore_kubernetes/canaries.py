@@ -18,6 +18,7 @@ from canarycore import Command, CommandKind, Rollout, Status
 from canarycore._ladder import TOTAL
 from canarycore._phases import UNDER_WAY
 from canarycore.errors import ManifestError, Problem, WorldError
+from canarycore.foreign import get_list, get_mapping, get_text, get_texts
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.text import escape_controls
 from canarycore_kubernetes.budget import UNREADABLE, Unreadable, demand_whole
@@ -27,7 +28,6 @@ from canarycore_kubernetes.kinds import CANARY
 from canarycore_kubernetes.refusals import BLOCKED
 from canarycore_kubernetes.statuses import conditions_of, read
 from canarycore_kubernetes.templates import TEMPLATES
-from canarycore_runtime.foreign import get_list, get_mapping, get_text, get_texts
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import Stored
 

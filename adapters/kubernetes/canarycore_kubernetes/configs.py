@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import WorldError
+from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import CONFIG_MAP, SECRET
 from canarycore_kubernetes.names import KEPT_FOR, annotation, owners, primary_of, with_prefix
 from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
-from canarycore_runtime.foreign import get_items, get_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping

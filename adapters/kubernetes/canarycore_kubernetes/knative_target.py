@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Refused
+from canarycore.foreign import get_items, get_text, get_time
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.keeping import KEEP
 from canarycore_kubernetes.kinds import KNATIVE_SERVICE
@@ -19,7 +20,6 @@ from canarycore_kubernetes.means import Target, running
 from canarycore_kubernetes.names import KEPT, annotation, listed
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.patches import locked
-from canarycore_runtime.foreign import get_items, get_text, get_time
 from canarycore_runtime.mesh import Kind
 from canarycore_runtime.ports import Workloads
 

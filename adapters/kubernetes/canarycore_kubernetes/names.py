@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.foreign import get_items, get_text, get_texts
 from canarycore_kubernetes.kinds import CANARY
-from canarycore_runtime.foreign import get_items, get_text, get_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Refused
+from canarycore.foreign import get_items, get_mapping, get_text
 from canarycore.text import clip, escape_controls
 from canarycore_kubernetes.kinds import CANARY
-from canarycore_runtime.foreign import get_items, get_mapping, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.budget import DEEPEST, LARGEST, Unreadable, demand_flat
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.client import MANAGER
 from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
-from canarycore_runtime.foreign import get_items, get_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from canarycore.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_kubernetes.configs import config_spots, used
 from canarycore_kubernetes.names import SUFFIX, TOOLKIT
-from canarycore_runtime.foreign import get_items, get_list, get_mapping, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

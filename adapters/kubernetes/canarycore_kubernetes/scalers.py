@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore.foreign import get_integer, get_items, get_mapping, get_text
 from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.kinds import HPA, SCALED_OBJECT
 from canarycore_kubernetes.names import annotation, own, primary_of
 from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
-from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.errors import Refused
+from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.keeping import KEEP, forget, keep, kept
 from canarycore_kubernetes.kinds import SERVICE
 from canarycore_kubernetes.means import Target, read, running
@@ -20,7 +21,6 @@ from canarycore_kubernetes.names import KEPT, REVISION, annotation, listed, own
 from canarycore_kubernetes.ownership import CANARY_COPY, PRIMARY, UNOWNED, shorten_owner
 from canarycore_kubernetes.packed import packed
 from canarycore_kubernetes.revision import digest
-from canarycore_runtime.foreign import get_items, get_mapping
 from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import Workloads
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.foreign import get_integer, get_items, get_mapping, get_texts
 from canarycore_kubernetes.kinds import SERVICE
-from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_texts
 from canarycore_runtime.mesh import SWITCHED_OFF
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from zlib import crc32
 
 from canarycore._ladder import TOTAL
 from canarycore.errors import ManifestError, Problem
+from canarycore.foreign import get_items, get_text
 from canarycore.manifest import status_from_dict, status_to_dict
 from canarycore_kubernetes.budget import Unreadable, demand_small
 from canarycore_kubernetes.client import MANAGER
-from canarycore_runtime.foreign import get_items, get_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from canarycore.foreign import get_mapping, get_texts, parse_json
 from canarycore_kubernetes.ownership import MADE_FOR
-from canarycore_runtime.foreign import get_mapping, get_texts, parse_json
 from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from canarycore.foreign import get_integer, get_items, get_mapping, get_text, get_texts, get_time
 from canarycore_kubernetes.budget import demand_small
 from canarycore_kubernetes.cache import View
 from canarycore_kubernetes.configs import ConfigUse
@@ -20,7 +21,6 @@ from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.names import CONTENTS, KEPT, REVISION, annotation, listed
 from canarycore_kubernetes.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_kubernetes.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
-from canarycore_runtime.foreign import get_integer, get_items, get_mapping, get_text, get_texts, get_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

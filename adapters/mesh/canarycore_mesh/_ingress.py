@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_mesh._objects import needed, ref, refuse
-from canarycore_runtime.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_runtime.mesh import Kind
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from canarycore import Routes, Strategy
 from canarycore.errors import Refused
-from canarycore_runtime.foreign import get_text, get_texts, get_value, parse_percent
+from canarycore.foreign import get_text, get_texts, get_value, parse_percent
 from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF, Ref
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
+from canarycore.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_mesh._objects import copied_metadata, given, needed, ref, refuse, rendered, split_of, weight_of
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
-from canarycore_runtime.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

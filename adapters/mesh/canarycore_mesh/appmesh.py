@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.foreign import get_items, get_list
 from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     apex_metadata,
@@ -31,7 +32,6 @@ from canarycore_mesh._queries import (
     percentile_99,
     success_rate,
 )
-from canarycore_runtime.foreign import get_items, get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

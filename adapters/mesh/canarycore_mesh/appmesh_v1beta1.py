@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.foreign import get_items, get_list
 from canarycore_mesh._objects import (
     apex_metadata,
     beside_matching,
@@ -25,7 +26,6 @@ from canarycore_mesh.appmesh import (
     protocol,
     retry_policy,
 )
-from canarycore_runtime.foreign import get_items, get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.foreign import get_items, get_list
 from canarycore_mesh._objects import (
     apex_metadata,
     beside_matching,
@@ -18,7 +19,6 @@ from canarycore_mesh._objects import (
     weight_of,
 )
 from canarycore_mesh._queries import of_envoy
-from canarycore_runtime.foreign import get_items, get_list
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

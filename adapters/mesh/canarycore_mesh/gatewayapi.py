@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from canarycore.foreign import get_integer, get_items, get_list, get_text, get_value
 from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     COOKIE,
@@ -38,7 +39,6 @@ from canarycore_mesh._objects import (
     with_cookies,
 )
 from canarycore_mesh.kubernetes import OF_THE_APP, SECONDS
-from canarycore_runtime.foreign import get_integer, get_items, get_list, get_text, get_value
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

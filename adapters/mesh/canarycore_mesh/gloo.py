@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes, Strategy
+from canarycore.foreign import get_items, get_list, get_mapping
 from canarycore_mesh._objects import (
     apex_metadata,
     given,
@@ -21,7 +22,6 @@ from canarycore_mesh._objects import (
     weight_of,
 )
 from canarycore_mesh._queries import of_envoy
-from canarycore_runtime.foreign import get_items, get_list, get_mapping
 from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from canarycore.foreign import get_items, get_list, get_text
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
@@ -39,7 +40,6 @@ from canarycore_mesh._objects import (
     with_cookies,
 )
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
-from canarycore_runtime.foreign import get_items, get_list, get_text
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

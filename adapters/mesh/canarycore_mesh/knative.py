@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
+from canarycore.foreign import get_items, get_text, parse_percent
 from canarycore_mesh._objects import needed, ref, refuse, rendered
 from canarycore_mesh._queries import of_envoy
-from canarycore_runtime.foreign import get_items, get_text, parse_percent
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:

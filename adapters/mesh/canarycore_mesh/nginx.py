@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
+from canarycore.foreign import get_texts, parse_percent
 from canarycore_mesh._ingress import copied_spec, copy, leads_to, led_to, source
 from canarycore_mesh._objects import among_matching, copied_metadata, known_headers, refuse, rendered
 from canarycore_mesh._queries import built_in, mean, success_rate
-from canarycore_runtime.foreign import get_texts, parse_percent
 from canarycore_runtime.mesh import SWITCHED_OFF, Mesh
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
+from canarycore.foreign import get_text, parse_json
 from canarycore_mesh._ingress import INGRESS, copied_spec, copy, leads_to, led_to, source
 from canarycore_mesh._objects import copied_metadata, rendered, weight_of
 from canarycore_mesh._queries import built_in
-from canarycore_runtime.foreign import get_text, parse_json
 from canarycore_runtime.mesh import Mesh
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from canarycore_runtime.foreign import (
+from canarycore.foreign import (
     get_integer,
     get_items,
     get_list,

@@ -20,12 +20,13 @@ from attrs import define, evolve, field, fields
 
 from canarycore import HookType, Phase, Verdict, judge
 from canarycore._goal import unready
+from canarycore_cli.console import split_names
 from canarycore_kubernetes.canaries import Broken, Canaries
 from canarycore_kubernetes.client import connect
 from canarycore_kubernetes.cluster import Cluster
 from canarycore_kubernetes.controller import assembled, canaries_for
 from canarycore_kubernetes.install import ROUTING
-from canarycore_kubernetes.options import Options, words
+from canarycore_kubernetes.options import Options
 from canarycore_runtime._calls import Limits
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError
 from canarycore_runtime._slots import Capacity
@@ -216,7 +217,7 @@ class Stage:
 
     def _options(self) -> Options:
         given = {name.replace("-", "_"): value for name, _, value in (f[1:].partition("=") for f in self.trace.flags)}
-        readers = {bool: lambda text: text != "false", tuple: words, str: self._here}
+        readers = {bool: lambda text: text != "false", tuple: split_names, str: self._here}
         known = {one.name: readers.get(type(one.default)) for one in fields(Options)}
         read = {name: known[name](value) for name, value in given.items() if known.get(name)}
         return Options(**{**read, "log_level": "info"})

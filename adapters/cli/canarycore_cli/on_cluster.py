@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from canarycore_cli.console import BadInput, tells_errors
+from canarycore_cli.console import BadInput, split_names, tells_errors
 from canarycore_cli.goflags import GoFlags
 
 app = typer.Typer()
@@ -213,7 +213,7 @@ def controller(
     Ends when it is told to (SIGTERM, Ctrl-C), once what is under way has ended. Exit code 0.
     """
     from canarycore_cli.controller import run
-    from canarycore_kubernetes.options import Options, words
+    from canarycore_kubernetes.options import Options
     from canarycore_runtime.http import AllowedHosts
 
     try:
@@ -229,11 +229,11 @@ def controller(
         namespace=namespace,
         mesh_provider=mesh_provider,
         metrics_server=metrics_server,
-        selector_labels=words(selector_labels),
-        include_label_prefix=words(include_label_prefix),
+        selector_labels=split_names(selector_labels),
+        include_label_prefix=split_names(include_label_prefix),
         enable_config_tracking=enable_config_tracking,
         no_cross_namespace_refs=no_cross_namespace_refs,
-        shared_gateway_namespaces=words(shared_gateway_namespaces),
+        shared_gateway_namespaces=split_names(shared_gateway_namespaces),
         allowed_hosts=allowed,
         ingress_annotations_prefix=ingress_annotations_prefix,
         ingress_class=ingress_class,

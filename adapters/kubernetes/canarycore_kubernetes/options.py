@@ -64,8 +64,3 @@ class Options:
     enable_leader_election: bool = False
     leader_election_namespace: str = "kube-system"
     identity: str = ""
-
-
-def words(text: str) -> tuple[str, ...]:
-    """A flag that lists, as `app,name`."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())

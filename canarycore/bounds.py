@@ -89,6 +89,10 @@ WAIT = Bound(
     366 * 24 * 60 * 60, "seconds", "analysis.interval, a metric's interval, drain", "No rollout waits for a year."
 )
 
+HOOK_TIMEOUT = 3600.0
+"""Seconds after which an attempt of a hook is ended, whatever the hook says. No input is refused for it: `canary lint`
+warns. Flagger's load tester gives its tasks as long by default."""
+
 # stored data --------------------------------------------------------------------------------------------------------
 
 STORED_ITEMS = Bound(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
 from canarycore._spec import CheckKind, HookType
+from canarycore.bounds import HOOK_TIMEOUT
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._fields import nearest
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
@@ -33,9 +34,6 @@ MANY = 2
 """A metric's window may be this much shorter than the interval before it misses too much."""
 
 FEW_MILLISECONDS = 10
-
-HOOK_SECONDS = 3600.0
-"""The longest that one attempt of a webhook takes, whatever it says: `canarycore_runtime` ends it then."""
 
 
 def _metrics(case: Case) -> Iterator[tuple[str, Metric]]:
@@ -177,7 +175,7 @@ def _long_hook(case: Case) -> Iterator[Finding]:
 def _endless_hook(case: Case) -> Iterator[Finding]:
     for index, hook in enumerate(case.analysis.webhooks):
         timeout = hook_timeout(hook)
-        if timeout > HOOK_SECONDS:
+        if timeout > HOOK_TIMEOUT:
             yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}")
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import frozen
 
+from canarycore import bounds
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -135,10 +137,10 @@ class Addressed(Protocol):
         """
 
 
-HOOK_TIMEOUT = 3600.0
+HOOK_TIMEOUT: float = bounds.HOOK_TIMEOUT
 """Seconds that one attempt of a hook has at most, whatever the hook says."""
 
-HOOK_RETRIES = 100
+HOOK_RETRIES: int = bounds.RETRIES.most
 """Further attempts that a hook has at most, whatever the hook says."""
 
 

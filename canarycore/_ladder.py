@@ -133,7 +133,7 @@ class Ladder:
 
     strategy: Strategy = Strategy.WEIGHTS
     step: int = 0
-    """What each rung adds to the weight, in percent. 0: the weights are those of `steps`."""
+    """Percent that each rung adds to the weight. 0: the weights are those of `steps`."""
     steps: tuple[int, ...] = ()
     """The weights of the rungs, in percent, rising."""
     top: int = TOTAL

@@ -17,7 +17,7 @@ class Bound:
     most: int
     """The greatest size that is accepted."""
     unit: str
-    """What is counted."""
+    """The thing that is counted."""
     of: str
     """The input that the bound is for."""
     reason: str

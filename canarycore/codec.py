@@ -90,7 +90,7 @@ def _name(kind: object) -> str:
 
 
 def _complaint(error: BaseException, kind: type[Any] | None) -> str:
-    """What is wrong at a path: the words of a validator, or which type is expected."""
+    """Describe the fault at a path: a validator's text, or the type that is expected."""
     is_validators = isinstance(error, ValueError) and (kind is None or attrs.has(kind))
     return str(error.args[0]) if is_validators and error.args else format_exception(error, kind)
 

@@ -72,7 +72,7 @@ def get_time(body: object, *path: str) -> float | None:
 
 
 def parse_json(text: str) -> Any:
-    """What a text says, such as an annotation; None where it is no JSON."""
+    """Return the data of a JSON text, such as an annotation; None where it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -19,8 +19,8 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     """The resource that a document describes.
 
     A document beyond a bound (`canarycore.bounds`) is refused before it is read, so the cost is bounded. `at` is the
-    document's own path where it is part of something larger. Raises ManifestError with all problems. What is only
-    noticed (unknown fields) is on the resource's `warnings`.
+    document's own path where it is part of something larger. Raises ManifestError with all problems. Unknown
+    fields are no error: they are in the resource's `warnings`.
     """
     too_much = oversize(document, at)
     if too_much is not None:

@@ -149,7 +149,7 @@ class Rule(Generic[Subject]):
     remedy: str
 
     def problems(self, subject: Subject) -> Iterator[Problem]:
-        """What the rule finds, told: the first findings."""
+        """Yield the rule's first findings as problems."""
         for finding in islice(self.check(subject), FINDINGS.most):
             yield Problem(
                 path=finding.path,

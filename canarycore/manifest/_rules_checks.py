@@ -24,7 +24,7 @@ ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
 TEMPLATE_WORDS = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
 
 UNFILLED = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
-"""What documents leave in addresses for the reader to fill in. The API server reads it too, so RE2 must know it."""
+"""Placeholders that documents leave in addresses. The API server reads it too, so RE2 must know it."""
 
 _WORD = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
 _DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")

@@ -1,7 +1,7 @@
 """The parts of a service section that go on to a mesh as JSON: checked when they are read, so that no mesh has to.
 
-A shape keeps a mapping as it is written, but for fields that are null, which count as absent. What it knows must have
-the right type; what it does not know is noticed and goes on too.
+A shape keeps a mapping as it is written, but for fields that are null, which count as absent. A known field must
+have the right type; an unknown one is reported and goes on too.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from canarycore.manifest._path import join
 from canarycore.text import shorten
 
 _MOST_BITS = 64 + 1
-"""Of a whole number, with its sign."""
+"""Bits of a whole number, with its sign."""
 
 _Place = tuple["_Place", str | int] | None
 """A place as the place around it and the key there: a path is written only where something is wrong."""

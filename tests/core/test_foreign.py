@@ -1,4 +1,4 @@
-"""What others wrote is read by type, and a value of another type counts as absent."""
+"""Foreign objects are read by type: a value of another type counts as absent."""
 
 import pytest
 

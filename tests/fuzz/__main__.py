@@ -59,7 +59,7 @@ def _run(targets: Sequence[Target], given: argparse.Namespace) -> Report:
 
 
 def _be_silent() -> None:
-    """What the readers log about each case is not looked at."""
+    """Silence the log of the readers: it says something about each case."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     stamina.instrumentation.set_on_retry_hooks([])

@@ -1,4 +1,4 @@
-"""What a case showed: an exception that nobody documented, a slow call, memory that grew, an endless message.
+"""Findings of a case: an undocumented exception, a slow call, memory that grew, an endless message.
 
 finding = judge(target, case, outcome)      None where all is well
 reduce(target, finding)                     the same finding with a smaller case
@@ -92,7 +92,7 @@ def run(target: Target, case: Any) -> Outcome:
 
 
 def judge(target: Target, case: Any, outcome: Outcome) -> Finding | None:
-    """What is wrong with the outcome; None where nothing is."""
+    """Return the fault of the outcome; None where there is none."""
     error = outcome.error
     if isinstance(error, Overtime):
         return _finding(target, case, "endless", f"no end after {STUCK:g} s, in {place(error)}", place(error))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 NAME = "controller"
-"""What its findings are filed under."""
+"""The name under which its findings are filed."""
 
 NAMESPACES, OBJECTS_AT_ONCE, HONEST = 8, 4, 3
 PAUSE = 0.7

@@ -1,4 +1,4 @@
-"""What is mutated: objects, manifests and answers, as Flagger's recordings, the examples and our own tests have them.
+"""Samples to mutate: objects, manifests and answers from Flagger's recordings, the examples and our own tests.
 
 The recordings are beside the checkout (../shared); without them there are fewer samples, and the rest is the same.
 """
@@ -344,7 +344,7 @@ _ROUTES = (Routes(), Routes(weight=40), Routes(matched=True), Routes(weight=20, 
 
 
 def _rendered(provider: str) -> Iterator[tuple[Asked, Found]]:
-    """What we would write ourselves, over what the owner has made."""
+    """Return our own objects, written over those of the owner."""
     mesh = meshes.mesh_of(provider)
     service = {name: value for name, value in POLICY["spec"]["service"].items() if name not in {"gateways", "hosts"}}
     for analysis in _ANALYSES:

@@ -66,7 +66,7 @@ def adapters() -> Iterator[tuple[Target, ...]]:
 
 @frozen
 class Reply:
-    """What is answered: bytes as they go over the wire, and what is asked."""
+    """An answer, as bytes on the wire, and the question."""
 
     content: bytes
     query: str

@@ -28,7 +28,7 @@ WARM = 300
 
 @define
 class Tally:
-    """What happened to one target."""
+    """The results of one target."""
 
     values: int = 0
     refusals: int = 0
@@ -38,7 +38,7 @@ class Tally:
 
 @frozen(kw_only=True)
 class Report:
-    """What a session showed."""
+    """The results of a session."""
 
     seed: int
     seconds: float
@@ -48,7 +48,7 @@ class Report:
     tallies: dict[str, Tally]
     findings: tuple[Finding, ...]
     controller: str = ""
-    """What was done to the controller."""
+    """The results of the controller's part."""
 
     def beside(self, plane: Plane) -> Report:
         """The report together with what the controller showed meanwhile."""

@@ -228,7 +228,7 @@ def _one(kind: str) -> tuple[Any, ...]:
 
 
 def _projected(kind: str, project: Callable[[Any, Any], Any], body: Any) -> object:
-    """What is held, when the object comes for the first time and once more."""
+    """Return the projections of an object that comes for the first time and once more."""
     if not is_object(body) or body["kind"] != samples.OBJECTS[kind]["kind"]:
         return None
     return project(body, project(body, None))
@@ -250,7 +250,7 @@ class _Cluster:
 
 @cache
 def _canary_projection() -> Callable[[Any, Any], Any]:
-    """What is held of a Canary that can be used, without a cluster; the cache's own net is not below it."""
+    """Return the projection of a valid Canary, without a cluster and without the cache's own net."""
     project: Callable[[Any, Any], Any] = Canaries(_Cluster())._usable  # type: ignore[arg-type]
     return project
 

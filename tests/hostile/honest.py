@@ -36,7 +36,7 @@ Json = dict[str, Any]
 COUNT = 20
 INTERVAL = 10.0
 SECRET = "honest-teams-credential"
-"""What the Secrets of the team hold. It may reach its own servers and nothing else."""
+"""The value in the Secrets of the team. It may reach its own servers and nothing else."""
 
 GOOGLE_TOKEN = "token-of-the-controllers-google-account"
 """The token that the receiver gives out, as Google does to the account that the controller runs as."""
@@ -213,7 +213,7 @@ class Moment:
 
 @define
 class Stories:
-    """What a watch saw of each Canary of a namespace."""
+    """The states of each Canary of a namespace, as a watch saw them."""
 
     moments: dict[str, list[Moment]] = field(factory=dict)
     """By its name, the states that differ from the one before."""

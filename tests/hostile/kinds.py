@@ -1,4 +1,4 @@
-"""What a hostile tenant applies: a row for each kind of attack, with the objects that it is made of.
+"""Attacks of a hostile tenant: a row for each kind, with the objects that it is made of.
 
     tenant = Tenant(namespace="hostile", servers=servers)
     for body in objects_of(KINDS["a huge number of iterations"], tenant, "a-1"): api.create(body)
@@ -30,7 +30,7 @@ ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\r\nlevel=info msg=fake \u202e\u2028"
 MEBIBYTE = 2**20
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 OWN_SECRET = "tenants-own-credential"
-"""What the Secrets of the tenant's templates hold. It may reach the address of the template and nothing else."""
+"""The value in the Secrets of the tenant's templates. It may reach the address of the template and nothing else."""
 
 
 @frozen(kw_only=True)
@@ -244,7 +244,7 @@ CREDENTIALS = (
     "token", "org", "username", "password", "datadog_api_key", "datadog_application_key", "dynatrace_token",
     "newrelic_account_id", "newrelic_query_key", "sf_token_key", "project",
 )  # fmt: skip
-"""What providers look for in a Secret."""
+"""The keys that providers look for in a Secret."""
 
 
 def shares_one_target(tenant: Tenant, name: str) -> list[Json]:
@@ -255,7 +255,7 @@ def shares_one_target(tenant: Tenant, name: str) -> list[Json]:
 
 
 SHARED = "shared-target"
-"""The Deployment that many Canaries have as their target. Whoever applies the kinds makes it first."""
+"""The Deployment that many Canaries have as their target. The caller that applies the kinds makes it first."""
 
 
 def deep_memory(name: str) -> Json:

@@ -194,7 +194,7 @@ ANSWERS: dict[str, Answer] = {
     "odd status": said("", "999 Nobody Knows"),
     "good": said(sampled('"100"')),
 }  # fmt: skip
-"""What each answer is called, and what it does."""
+"""The answers by name: the behaviour of each."""
 
 
 @cache
@@ -316,7 +316,7 @@ class RemoteServer:
 
     @property
     def requests(self) -> list[bytes]:
-        """What was sent to it so far."""
+        """Return all that was sent to it so far."""
         return self.log.read_bytes().split(SEPARATOR)[:-1] if self.log and self.log.exists() else []
 
 
@@ -332,7 +332,7 @@ class RemoteServers:
 
     @property
     def requests(self) -> list[bytes]:
-        """What was sent to either."""
+        """Return all that was sent to either."""
         return [*self.server.requests, *self.elsewhere.requests]
 
 

@@ -115,7 +115,7 @@ class Part:
 
 @define(kw_only=True)
 class Trial:
-    """What came of it."""
+    """The figures of one trial, alone and beside the tenant."""
 
     alone: Part
     beside: Part
@@ -136,7 +136,7 @@ class Trial:
     vanished: list[str]
     """The tenant's Canaries about which nothing is told."""
     refused: list[str]
-    """What the API server said of objects that it did not take."""
+    """The API server's words about the objects that it refused."""
     seconds: dict[str, float]
     """How long each step took."""
 
@@ -186,7 +186,7 @@ def _honest_team(api: Api, receiver: Receiver, folder: Path) -> Iterator[str]:
 
 @frozen(kw_only=True)
 class Stage:
-    """What all steps share."""
+    """The state that all steps share."""
 
     plane: Plane
     folder: Path
@@ -342,7 +342,7 @@ class Controller:
         assert self.process.poll() is None, f"the controller ended: {self.log.read_text()[-2000:]}"
 
     def lateness(self, prefix: str, begin: float) -> list[float]:
-        """Of each decision about these Canaries since then, by the controller's own log."""
+        """Return the lateness of each decision about these Canaries since then, by the controller's own log."""
         found = (json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{"))
         return [
             line["late"]
@@ -503,6 +503,6 @@ def _epoch(text: str) -> float:
 
 
 def _mebibytes(pid: int) -> float:
-    """What a process has held in memory at most."""
+    """Return the peak of a process's memory."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024

@@ -4,9 +4,9 @@
         parts = Parts(hooks=client, notifiers=(EventHook(client),), ...)
 
 A hook is told by POST, as JSON: `name`, `namespace`, `phase`, `checksum` (of the revision) and the hook's `metadata`.
-It passes when the receiver answers with a status of at most 202. What may be over in a moment (no connection, no answer
-in time, 429, most of 5xx) is tried again as often as the hook allows. Each call carries an `Idempotency-Key`: the same
-for a repeat of the same question, another for a new one.
+It passes when the receiver answers with a status of at most 202. After a failure that may pass (no connection, no
+answer in time, 429, most of 5xx) it is asked again, as often as the hook allows. Each call carries an
+`Idempotency-Key`: the same for a repeat of the same question, another for a new one.
 
 A receiver may be hostile. Its answer is bounded in size and time, redirects lead to the same origin only, and of its
 text a `HookAnswer` repeats the first line. Each namespace has a session of its own for each origin, so receivers that

@@ -9,8 +9,8 @@ Whoever looks at an object with the name of a rollout (`look`) is told once when
 is to look again. So what a rollout depends on is always what it last looked at, and what nobody looks at any more is
 forgotten by itself. "Changed" means that the projection did: a heartbeat in a status wakes nobody.
 
-An object that cannot be read stays in the cache, marked with the reason. Whoever needs it gets that as an error, is
-woken when the object changes, and nobody else is concerned. No object ends a list or a watch.
+An object that cannot be read stays in the cache, marked with the reason. A rollout that needs it gets that as an
+error and is woken when the object changes; no other rollout is concerned. No object ends a list or a watch.
 
 While all is still no request is made.
 """
@@ -84,7 +84,7 @@ class UnreadableError(WorldError):
 
 @frozen
 class _Unread:
-    """What is held of an object that cannot be read. why: a phrase about the object."""
+    """The stand-in for an object that cannot be read. why: a phrase about the object."""
 
     why: str
 
@@ -132,7 +132,7 @@ class Cache(Generic[T]):
         return self
 
     def get(self, namespace: str, name: str) -> T | None:
-        """What is held of the object; None if it does not exist. Raises UnreadableError."""
+        """Return the projection of the object; None if it does not exist. Raises UnreadableError."""
         return self._read((namespace, name))
 
     def look(self, namespace: str, name: str, key: str) -> T | None:
@@ -309,7 +309,7 @@ class Cache(Generic[T]):
         return held is None or value != held[1]
 
     def _project(self, place: Place, body: Json, before: T | _Unread | None) -> T | _Unread:
-        """What is to be held of an object. It is logged once why one cannot be read."""
+        """Return the projection of an object. The log says once why one cannot be read."""
         try:
             demand_whole(body)
             return self.view.project(body, None if isinstance(before, _Unread) else before)
@@ -358,7 +358,7 @@ _TAKE: dict[str, Callable[[Cache[Any], Json], None]] = {
     "MODIFIED": Cache._found,  # noqa: SLF001
     "DELETED": Cache._went,  # noqa: SLF001
 }
-"""What is done about each type of event. Nothing is about any other: a bookmark only tells a version."""
+"""The handler of each type of event. Other types have none: a bookmark only tells a version."""
 
 
 def _identify(body: Json) -> tuple[Place, int]:

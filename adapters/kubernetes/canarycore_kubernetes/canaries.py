@@ -86,7 +86,7 @@ class Held:
 
 @frozen(kw_only=True)
 class Broken:
-    """What is held of a Canary that cannot be used.
+    """A Canary that cannot be used.
 
     problems: the first of what is wrong with it. conditions: those of its status; None where they cannot be read.
     stands: where its rollout was when that happened, in words; empty when none is under way.
@@ -155,7 +155,7 @@ class Canaries:
         return bool(self.version(key))
 
     def get(self, key: str) -> Held | Broken | None:
-        """What is held of a Canary at this moment, by its key."""
+        """Return a Canary by its key, as the cache has it now."""
         namespace, _, name = key.partition("/")
         return self._cache.get(namespace, name)
 
@@ -205,7 +205,7 @@ class Canaries:
     # what is held -----------------------------------------------------------------------------------------------
 
     def _hold(self, body: Json, before: Held | Broken | None) -> Held | Broken:
-        """What is held of a Canary, whatever it is like."""
+        """Return the projection of a Canary, valid or invalid."""
         try:
             return self._usable(body, before)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one is told of it, and of no other
@@ -216,7 +216,7 @@ class Canaries:
             return broken
 
     def _usable(self, body: Json, before: Held | Broken | None) -> Held:
-        """What is held of a Canary that can be used. Raises ManifestError, Unreadable, or anything, for another one."""
+        """Return a valid Canary. Raises ManifestError, Unreadable, or anything, for another one."""
         demand_whole(body)
         metadata, status = get_mapping(body, "metadata"), {} if body.get("status") is None else body["status"]
         generation = _generation(metadata)
@@ -260,7 +260,7 @@ class Canaries:
 
 
 def refused(body: Json, error: Exception) -> Broken:
-    """What is held of a Canary that cannot be used because of this error."""
+    """Return the invalid Canary that this error makes of an object."""
     metadata, status = get_mapping(body, "metadata"), get_mapping(body, "status")
     return Broken(
         uid=get_text(metadata, "uid"),

@@ -431,7 +431,7 @@ class Client:
 
 @frozen
 class _Answer:
-    """What the server answered, and how many bytes that took."""
+    """An answer of the server, and its size in bytes."""
 
     body: Json
     size: int

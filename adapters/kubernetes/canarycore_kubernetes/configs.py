@@ -57,7 +57,7 @@ class ConfigVersion:
 
     use: ConfigUse
     checksum: str
-    """Of all that it held."""
+    """The checksum of the whole content."""
 
 
 # ------------------------------------------------------------------------------------------------- where they are named
@@ -142,7 +142,7 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
 
 
 def unread_secret(use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts:
-    """What is known of a Secret that is not read: it holds what it held when the primary was promoted.
+    """Return the facts of a Secret that is not read: its content counts as unchanged since the promotion.
 
     promoted: the configs of the primary's revision, each as `secret/<name>` or `secret/<name>:<checksum>`.
     """

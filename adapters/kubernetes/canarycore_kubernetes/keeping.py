@@ -60,7 +60,7 @@ async def keep(objects: OwnedObjects, primary: Json, revision: str, data: Json) 
 
 
 async def kept(objects: OwnedObjects, namespace: str, primary: str, revision: str) -> Json:
-    """What was kept. Raises Refused if nothing was, or if somebody else has an object under that name."""
+    """Return the saved data. Raises Refused if there are none, or if another owner has an object of that name."""
     found = await objects.cluster.get(CONTROLLER_REVISION, namespace, f"{primary}-{revision}")
     if found is None:
         raise Refused(f"revision {revision} of {primary}.{namespace} was not kept: it cannot be restored")

@@ -333,7 +333,7 @@ class Observer:
             given += ((way, assumed) for way in ways)
 
     async def _answers(self, rollout: Rollout, question: Question, answers: Answers) -> tuple[Answer, ...]:
-        """What may be answered. A metric is asked once in a comparison; which sources are online changes no status."""
+        """Return the possible answers. A comparison asks a metric once; which sources are online changes no status."""
         if isinstance(question, HookQuestion):
             return HookAnswer(passed=False), HookAnswer(passed=True)
         if not isinstance(question, MetricQuestion):

@@ -82,7 +82,7 @@ ROUTE = Role(
         "App Mesh objects of the apex name, a Knative Service that is the target, a TrafficRoute (it is in no "
         "namespace) that splits between this Canary's sides"
     ),
-    adoption="The fields that route. What they replace is noted on the object, and given back on deletion.",
+    adoption="The fields that route. A note on the object keeps the replaced ones, which are given back on deletion.",
 )
 
 ROLES: tuple[Role, ...] = (

@@ -106,7 +106,7 @@ class PodTarget(Target):
     async def _looked_up(
         self, configs: Iterable[ConfigUse], promoted: Iterable[str] = ()
     ) -> dict[ConfigUse, ConfigFacts | None]:
-        """What is known of these configs. promoted: what the primary says that its own held."""
+        """Return the facts of these configs. promoted: the contents that the primary names."""
         return {use: await self._look_up(use, promoted) for use in configs}
 
     async def _look_up(self, use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts | None:

@@ -1,4 +1,4 @@
-"""What holds rollouts up until somebody changes an object: told by an Event and by a condition.
+"""Reports of rollouts that are blocked until somebody changes an object: an Event and a condition.
 
 Give `notice` to the runner as `on_cycle`, and the whole to the store. A rollout that is blocked tries again with a
 back-off, and when an object in its way changes. The store tells at its next look what held up the last one: the Event

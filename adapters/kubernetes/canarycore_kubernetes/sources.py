@@ -264,7 +264,7 @@ class TemplateSources:
             yield opened
 
     def _limits(self, provider: Provider) -> dict[str, str]:
-        """What a provider may not ask for a tenant."""
+        """Return the reason why a provider may not ask this for a tenant."""
         is_limited = provider.type in ASK_THE_CLUSTER and not self._cross_namespace
         return {"only_namespace": provider.namespace} if is_limited else {}
 

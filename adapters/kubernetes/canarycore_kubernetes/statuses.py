@@ -128,7 +128,7 @@ def _has_begun(found: Mapping[str, Any]) -> bool:
 
 
 def _memory(found: Mapping[str, Any]) -> str:
-    """What is remembered beyond the fields; "" where Flagger or a person has changed them since."""
+    """Return the memory beside the fields; "" where Flagger or a person has changed them since."""
     entry = _entry(found)
     if entry is None:
         return ""

@@ -104,7 +104,7 @@ class CanaryStore:
     # upkeep -----------------------------------------------------------------------------------------------------
 
     async def _tell_blocked(self, key: str, held: Held) -> None:
-        """Tell what blocks the rollout, or that nothing does any more. What Flagger wrote is not written again."""
+        """Report the object that blocks the rollout, or that none does. A status of Flagger's is not written again."""
         text = self._refusals.text(key, held.blocked)
         if text:
             namespace, _, name = key.partition("/")

@@ -3,10 +3,10 @@
     async with SlackNotifier("https://hooks.slack.com/services/…", channel="general", username="flagger") as slack:
         await slack.publish(rollout, notice)
 
-Only alerts are told; events are for others. An alert was delivered when `publish` returns. What may be over in a moment
-(no connection, no answer in time, 429, 5xx) is tried again, and then a WorldError, so that the caller tells it again
-later; what the room refuses for good is Refused. The address is a secret, as it is all that a sender needs, and so are
-the token and the proxy: none of them is printed, and where an answer repeats one, it is blotted out.
+Only alerts are told; events are for others. An alert was delivered when `publish` returns. A failure that may pass (no
+connection, no answer in time, 429, 5xx) is tried again and then raised as WorldError, so that the caller tells the
+alert later; a room's final refusal is raised as Refused. The address is a secret, as it is all that a sender needs,
+and so are the token and the proxy: none of them is printed, and where an answer repeats one, it is blotted out.
 
 The room may be hostile: its answer is bounded in size and time, redirects lead to the same origin only, and an error
 repeats the status and the first line of it.

@@ -174,7 +174,7 @@ _RESERVE = 4
 
 @frozen(kw_only=True)
 class Capacity:
-    """What all rollouts of a runner share."""
+    """The slots that all rollouts of a runner share."""
 
     cycles: Slots
     """Cycles under way."""

@@ -41,7 +41,10 @@ class _Tried:
 
 
 class Deliveries:
-    """Remembers who has heard what. What it forgot is told to all again; a namespace makes it forget its own only."""
+    """Remembers which receivers have heard which notice.
+
+    A forgotten notice goes to all again; a namespace can push out its own only.
+    """
 
     def __init__(self) -> None:
         self._open: dict[str, OrderedDict[Hashable, dict[int, _Tried]]] = {}

@@ -9,8 +9,8 @@ cycle under way, and the questions that cycles have put. Wake times are timers o
 heap); a rollout that rests has no task.
 
 What keeps rollouts from each other: a cycle is a task of its own, at most one per rollout, and its errors end as that
-rollout's trouble; cycles under way are bounded, and one that waits for a provider gives its place to the next. Of what
-is bounded each namespace has a part that the others cannot use up (`Limits`), and namespaces that wait take turns.
+rollout's trouble; cycles under way are bounded, and one that waits for a provider gives its place to the next. Each
+namespace has a share of all that is bounded, which the others cannot use up (`Limits`); waiting namespaces take turns.
 
 When a rollout is looked at again, the soonest of: the time the decision named; at once after effects, as the world has
 to follow; after a back-off with jitter when something failed, or when the same effects are wanted again and again (the

@@ -1,4 +1,4 @@
-"""What `canary controller` makes of its options."""
+"""Tests of the options of `canary controller`."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ async def test_a_provider_and_its_secret_may_be_in_another_namespace(world):
 
 
 async def refused(world, **options):
-    """What the owner is told, when only *.example.com may be named."""
+    """Return the refusal that the owner gets when only *.example.com may be named."""
     warned = []
 
     async def warn(rollout, text):

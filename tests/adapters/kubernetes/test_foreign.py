@@ -1,4 +1,4 @@
-"""What caches keep of objects that anybody may have written: one of unknown form is held, and hides no other."""
+"""Projections of objects that anybody may have written: one of unknown form is kept, and hides no other."""
 
 from functools import partial
 

@@ -80,7 +80,7 @@ ODD = {
     "command": {"metadata": {"annotations": {COMMAND: "skip-to " + "9" * 5_000 + " x"}}},
     "escapes": {"analysis": {"metrics": [{"name": "\x1b[2J\nx", "interval": "1m", "query": "up"}]}},
 }
-"""What may be used, or not: it costs no more than others."""
+"""Objects that are valid or not: none costs the others anything."""
 
 
 def hostile_objects():

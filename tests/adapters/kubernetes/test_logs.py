@@ -17,7 +17,7 @@ SAFE = r"x\x1b[2J\nfake line\u202e"
 
 @pytest.fixture(params=["json", "console"])
 def lines(request):
-    """What comes of logging, by encoding: the lines."""
+    """Return the lines that logging writes, by encoding."""
     root, level = logging.getLogger(), logging.getLogger().level
     handlers, configured = root.handlers[:], structlog.get_config()
     logs.set_up("info", request.param)

@@ -169,14 +169,14 @@ class Rollout:
             self.refused.append(error)
 
     def objects(self):
-        """What is there, by kind and name."""
+        """Return the objects that exist, by kind and name."""
         tables = [list(table.objects.items()) for table in list(self.server.objects.tables.values())]
         found = [body for table in tables for (namespace, _), body in table if namespace in ("", self.namespace)]
         return {(body["kind"], body["metadata"]["name"]): body for body in found}
 
 
 async def undisturbed(*given):
-    """What a rollout makes."""
+    """Return the objects that a rollout makes."""
     rollout = await Rollout(*given).begin()
     before = rollout.objects()
     await rollout.run()

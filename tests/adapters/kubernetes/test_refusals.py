@@ -30,7 +30,7 @@ def turn(*troubles, decision=None):
 
 
 class Cluster:
-    """What somebody sees of a Canary with kubectl."""
+    """Return the Canary as kubectl shows it."""
 
     def __init__(self, api):
         self.api = api

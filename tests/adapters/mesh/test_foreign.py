@@ -16,7 +16,7 @@ STICKY = {"sessionAffinity": {"cookieName": "user", "primaryCookieName": "primar
 
 
 def written(provider, analysis):
-    """What we would have written, for each kind of routes: (asked, found)."""
+    """Return our own objects for each kind of routes: (asked, found)."""
     mesh, asked = meshes.mesh_of(provider), meshes.asked(provider, analysis=analysis)
     places = {(ref.kind.kind, ref.name): ref for ref in mesh.looks_at(asked)}
     for routes in ROUTES:

@@ -43,7 +43,7 @@ class Row:
 
     secret: dict = field(factory=dict)
     least: dict = field(factory=dict)
-    """What the Secret must have when the template has no credentials of its own."""
+    """Keys that the Secret must have when the template has no credentials of its own."""
     query: str = "up"
     ambient: tuple = ()
     host: str = ""
@@ -141,7 +141,7 @@ def own(name, address, google_key):
 
 
 async def asked(source, name):
-    """What the source says; both of its methods."""
+    """Return the answers of both methods of the source."""
     async with source:
         return f"{await source.value(WHERE[name].query)} {await source.online(None)}"
 

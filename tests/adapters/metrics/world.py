@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class Request:
-    """What a host was sent, as text."""
+    """Return all that a host was sent, as text."""
 
     host: str
     is_secure: bool

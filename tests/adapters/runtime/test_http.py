@@ -38,7 +38,7 @@ EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
 
 @asynccontextmanager
 async def asking(write):
-    """What asks a server, with a limit of 64 KiB and a time limit of 20 s; the server."""
+    """Yield a function that asks a server, with a limit of 64 KiB and of 20 s, and the server."""
     async with raw_server(write) as server, open_session() as session:
 
         async def ask(url=None, method="GET", **arguments):

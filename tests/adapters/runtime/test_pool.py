@@ -9,7 +9,7 @@ from canarycore_runtime.pool import IDLE, Pool
 
 
 class Opened:
-    """What was opened and closed, in order."""
+    """Records what was opened and closed, in order."""
 
     def __init__(self):
         self.log = []

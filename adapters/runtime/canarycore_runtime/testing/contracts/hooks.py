@@ -1,4 +1,4 @@
-"""What a HookPort promises: a status of at most 202 passes, nothing is raised, and each try carries the same key.
+"""The promises of a HookPort: a status of at most 202 passes, nothing is raised, and each try carries the same key.
 
 A receiver that means harm costs a bounded memory and a bounded time, and learns nothing that is meant for another.
 """

@@ -31,7 +31,7 @@ _DRIP = 0.02
 
 
 class HostileReply(Enum):
-    """What the server does instead of answering."""
+    """The behaviour of the server in place of an answer."""
 
     GZIP_BOMB = "a small body that becomes 128 MiB"
     NESTED_GZIP_BOMB = "the same, compressed twice"

@@ -1,4 +1,4 @@
-"""What a MetricSource promises: no data is never a value, a failure is an error that says so, and neither is raised.
+"""The promises of a MetricSource: no data is never a value, a failure is an error that says so, and neither is raised.
 
 A provider may be hostile, or broken: an answer may be deep, compressed, endless or slow, it may redirect elsewhere, and
 something else than a number may stand in it. Each of these ends as an answer too, soon and within a bounded memory, and

@@ -1,4 +1,4 @@
-"""What a Notifier promises: what it returned from was delivered, what failed is raised, and no secret is told.
+"""The promises of a Notifier: a call that returns has delivered, a failure is raised, and no secret is told.
 
 A receiver that means harm costs a bounded memory and a bounded time, and learns nothing that is meant for another.
 """

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from canarycore import bounds
-from canarycore.manifest._fields import ANYTHING, BOOLEAN, FREE, Codec, Spot, duration, integer
+from canarycore.manifest._fields import ANYTHING, BOOLEAN, FREE, Codec, Spot, duration, integer, list_of
 
 
 def shape(owner: str, fields: Mapping[str, Codec], *, required: str = "") -> Codec:
@@ -50,16 +50,9 @@ def shape_of_each(item: Codec) -> Codec:
 
 def shapes(item: Codec) -> Codec:
     """A list of values of one shape, kept as a list."""
-
-    def read(value: object, spot: Spot) -> list[Any]:
-        if not isinstance(value, list | tuple):
-            spot.refuse(value, "a list", "Begin each item with '- '.")
-            return []
-        if not spot.holds(value, bounds.ITEMS):
-            return []
-        return [item.read(one, spot.at(index)) for index, one in enumerate(value)]
-
-    return Codec(read, schema={"type": "array", "maxItems": bounds.ITEMS.most, "items": ANYTHING})
+    listed = list_of(item)
+    schema = {"type": "array", "maxItems": bounds.ITEMS.most, "items": ANYTHING}
+    return Codec(lambda value, spot: list(listed.read(value, spot)), schema=schema)
 
 
 _PORT = integer(1, 65535)

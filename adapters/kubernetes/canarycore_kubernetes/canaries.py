@@ -146,9 +146,9 @@ class Canaries:
         self._cache.subscribe(changed)
 
     async def find(self, key: str) -> Held | Broken | None:
-        """What is held of a Canary, by its key."""
-        namespace, _, name = key.partition("/")
-        return (await self._cache.ready()).get(namespace, name)
+        """Return a Canary by its key. Raises WorldError while the cache is not current."""
+        await self._cache.ready()
+        return self.get(key)
 
     def is_there(self, key: str) -> bool:
         """Whether the Canary exists, as far as is known."""

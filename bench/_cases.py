@@ -13,27 +13,25 @@ from transitions import Machine
 
 from bench._measure import Row, duration, throughput
 from canarycore import (
-    ROWS,
-    Answer,
     Ask,
     Check,
     CheckKind,
     Decision,
-    Known,
+    Inputs,
     Ladder,
-    MetricAnswer,
+    Observation,
     Phase,
     Rollout,
     Routes,
-    Rule,
     Rung,
     Status,
     TargetRef,
     Workload,
-    World,
     decide,
-    deliberate,
 )
+from canarycore.driver import deliberate
+from canarycore.phases import ROWS, Rule
+from canarycore.questions import Answer, MetricAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +49,7 @@ POLICY = Rollout(
 """What the App Mesh guide's Canary asks for, without its hooks."""
 
 STATUS = Status(phase=Phase.PROGRESSING, since=0.0, analysed_at=0.0, rung=Rung(weight=10), applied="b", promoted="a")
-WORLD = World(
+WORLD = Observation(
     now=60.0,
     target=Workload(revision="b", desired=2, updated=2, ready=2, total=2),
     primary=Workload(revision="a", desired=2, updated=2, ready=2, total=2),
@@ -85,9 +83,9 @@ def deciding_twice() -> Row:
     """The same by two calls of `decide`, as a driver does that keeps nothing between them."""
 
     def ours() -> Decision:
-        ask = decide(POLICY, STATUS, Known(WORLD))
+        ask = decide(POLICY, STATUS, Inputs(WORLD))
         assert isinstance(ask, Ask)
-        decided = decide(POLICY, STATUS, Known(WORLD, _answers(ask)))
+        decided = decide(POLICY, STATUS, Inputs(WORLD, _answers(ask)))
         assert isinstance(decided, Decision)
         return decided
 
@@ -206,7 +204,7 @@ def manifest() -> Row:
 
 def verification() -> Row:
     """Every single fault at every step of the smallest trial: edges of the graph a second, on one core."""
-    from canarycore.testing.verify import SITUATIONS, STRATEGIES, verify
+    from canarycore.verification import SITUATIONS, STRATEGIES, verify
 
     about = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
     report = verify(about)

@@ -20,8 +20,8 @@ from transitions import Machine
 from bench._cases import POLICY
 from bench._measure import Row, throughput
 from canarycore.policy import Behaviour, Scenario, exact, vector
-from canarycore.testing._chance import binomial
-from canarycore.testing.simulation import simulate, sweep
+from canarycore.policy.sampled import simulate, sweep
+from canarycore.simulation.chance import binomial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -39,21 +39,21 @@ from bench.cluster_parts import (
     target,
     until,
 )
-from canarycore_kubernetes.cache import View
-from canarycore_kubernetes.client import connect
-from canarycore_kubernetes.cluster import Cluster
-from canarycore_kubernetes.kinds import CANARY, DEPLOYMENT
+from canarycore_kubernetes.api.cache import View
+from canarycore_kubernetes.api.client import connect
+from canarycore_kubernetes.api.cluster import Cluster
+from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT
 from tests.controlplane.background import in_background
-from tests.controlplane.fake import deployment_status
-from tests.controlplane.plane import plane
+from tests.controlplane.in_memory.server import deployment_status
+from tests.controlplane.real.plane import plane
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from bench.cluster_parts import Controller
-    from canarycore_kubernetes.client import Client
+    from canarycore_kubernetes.api.client import Client
     from tests.controlplane.api import Api, Json
-    from tests.controlplane.plane import Plane
+    from tests.controlplane.real.plane import Plane
 
 COUNT = 500
 EXTRA = 20

@@ -6,8 +6,9 @@
     with api_server(Fleet(bodies=…, copies=9_000), Fleet(bodies=…, copies=1_000)) as server:
         ...
 
-It is the one that the tests hold to the same claims as a real one (tests/controlplane/fake.py). A fleet is what one
-Canary owns, again and again, each time in a namespace of its own: ten thousand rollouts need not be begun one by one.
+It is the one that the tests hold to the same claims as a real one (tests/controlplane/in_memory/server.py). A fleet is
+what one Canary owns, again and again, each time in a namespace of its own: ten thousand rollouts need not be begun one
+by one.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from typing import TYPE_CHECKING
 from attrs import asdict, frozen
 
 from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.fake import fake
+from tests.controlplane.in_memory.server import fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.controlplane.objects import Objects, Resource
+    from tests.controlplane.in_memory.objects import Objects, Resource
 
 RESOURCES: dict[str, Resource] = {
     "Canary": ("flagger.app", "canaries"),

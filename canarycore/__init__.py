@@ -8,37 +8,11 @@
 reads a clock or draws a random number.
 """
 
-from canarycore._analysis import Judgement, Verdict, judge
-from canarycore._case import Because, Decision, Known
-from canarycore._cycle import Apply, Commit, Fetch, Memory, Observe, Publish, Request, Rest, Seen, cycle
-from canarycore._decide import decide, deliberate
-from canarycore._effects import (
-    Effect,
-    Initialise,
-    PauseScaler,
-    Promote,
-    Restore,
-    RestorePrimary,
-    ResumeScaler,
-    ScaleDown,
-    ScaleUp,
-    SetRoutes,
-)
-from canarycore._goal import Goal, Plan, Scale, converge, goal
-from canarycore._ladder import GROUND, Ladder, Rung, Strategy
-from canarycore._notices import Channel, Notice, Tell
-from canarycore._phases import ROWS, TRANSITIONS, WAITS, Phase, Row, Rule
-from canarycore._questions import (
-    Answer,
-    Ask,
-    HookAnswer,
-    HookQuestion,
-    MetricAnswer,
-    MetricQuestion,
-    Question,
-    SourcesAnswer,
-    SourcesQuestion,
-)
+from canarycore._decide import decide
+from canarycore._decision import Decision, Explanation, Inputs
+from canarycore._goal import converge, goal
+from canarycore._ladder import INITIAL_RUNG, TOTAL_WEIGHT, Ladder, Rung, Strategy
+from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import (
     Affinity,
     Alert,
@@ -55,83 +29,48 @@ from canarycore._spec import (
     TargetRef,
 )
 from canarycore._status import Pending, Reason, Status
-from canarycore._world import Command, CommandKind, Routes, Workload, World
+from canarycore._verdicts import Judgement, Verdict, judge
+from canarycore.driver import cycle
+from canarycore.phases import Phase
+from canarycore.questions import Ask
 
 __all__ = [
-    "GROUND",
-    "ROWS",
-    "TRANSITIONS",
-    "WAITS",
+    "INITIAL_RUNG",
+    "TOTAL_WEIGHT",
     "Affinity",
     "Alert",
-    "Answer",
-    "Apply",
     "Ask",
-    "Because",
-    "Channel",
     "Check",
     "CheckKind",
     "Command",
     "CommandKind",
-    "Commit",
     "Decision",
-    "Effect",
-    "Fetch",
-    "Goal",
+    "Explanation",
     "Hook",
-    "HookAnswer",
-    "HookQuestion",
     "HookType",
-    "Initialise",
+    "Inputs",
     "Judgement",
-    "Known",
     "Ladder",
     "Match",
-    "Memory",
-    "MetricAnswer",
-    "MetricQuestion",
     "NoData",
-    "Notice",
-    "Observe",
-    "PauseScaler",
+    "Observation",
     "Pending",
     "Phase",
-    "Plan",
-    "Promote",
-    "Publish",
-    "Question",
     "Reason",
     "Reference",
-    "Request",
-    "Rest",
-    "Restore",
-    "RestorePrimary",
-    "ResumeScaler",
     "Rollout",
     "Routes",
-    "Row",
-    "Rule",
     "Rung",
-    "Scale",
-    "ScaleDown",
-    "ScaleUp",
-    "Seen",
-    "SetRoutes",
     "Severity",
-    "SourcesAnswer",
-    "SourcesQuestion",
     "Status",
     "Strategy",
     "StringMatch",
     "TargetRef",
-    "Tell",
     "Verdict",
     "Workload",
-    "World",
     "converge",
     "cycle",
     "decide",
-    "deliberate",
     "goal",
     "judge",
 ]

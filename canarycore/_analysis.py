@@ -1,140 +1,175 @@
-"""Verdicts: what a check's answer means.
+"""An analysis that is due: hooks in the manifest's order, all metrics at once, gates after a pass, the next rung.
 
-A judge is a pure function from a check and its answer to a `Judgement`. No data is never a pass, and a query that
-failed is told apart from a bad value. Texts are Flagger's; a judgement formats its own only when it is read.
+Rung 0 runs the pre-rollout hooks and asks no metric. Every later rung runs the rollout hooks and the metrics, and is
+left only when all pass. What did not pass counts as a failed check, or holds where the owner wants to wait for data.
 """
 
 from __future__ import annotations
 
-from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
-from canarycore import _go
-from canarycore._enum import OneOf
-from canarycore._record import record
-from canarycore._spec import Check, CheckKind
+from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
+from canarycore._ladder import Rung, Strategy
+from canarycore._spec import HookType, NoData
+from canarycore._status import Reason
+from canarycore._transitions import counted, fail, promote
+from canarycore._verdicts import Judgement, Verdict, judge
+from canarycore.notices import NoticeKind
+from canarycore.phases import Phase, Rule
+from canarycore.questions import Answer, Ask, MetricQuestion
 
 if TYPE_CHECKING:
-    from canarycore._questions import MetricAnswer
-    from canarycore._spec import Rollout
+    from collections.abc import Mapping
 
 
-class Verdict(OneOf):
-    """PASS and FAIL are about the value; NO_DATA and ERROR say that there was none."""
-
-    PASS = "pass"  # noqa: S105  a verdict, no password
-    FAIL = "fail"
-    NO_DATA = "no data"
-    ERROR = "error"
-
-
-@record
-class Judgement:
-    """One check's verdict on the answer it got (`answer.value` is in the check's unit)."""
-
-    check: Check
-    verdict: Verdict
-    answer: MetricAnswer
-
-    @property
-    def thin(self) -> bool:
-        """Whether there was a value, but from fewer than `minSamples` requests."""
-        value = self.answer.value
-        return self.verdict is Verdict.NO_DATA and value is not None and not isnan(value)
-
-    @property
-    def error(self) -> str:
-        """Why there was no value to judge."""
-        if self.verdict is not Verdict.ERROR:
-            return ""
-        return self.answer.error or f"the value is {_go.number(self.answer.value or 0.0)}"
-
-    def text(self, rollout: Rollout) -> str:
-        """What Flagger says of it when it is no pass."""
-        return _TEXTS[self.verdict](self, rollout)
-
-    def __str__(self) -> str:
-        value = "" if self.answer.value is None else f" {_go.number(self.answer.value)}"
-        error = f" ({self.error})" if self.error else ""
-        return f"{self.check.name}{value}: {self.verdict.value}{error}"
+def analyse(case: DecisionBuilder) -> Deliberation:
+    """Hooks in order, then metrics at once, then gates."""
+    rollout, climbing = case.rollout, not case.status.rung.is_initial
+    kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
+    if not climbing:
+        case.tell(NoticeKind.STARTING)
+    outcome = (yield from _checking_hooks(case, kind)) if rollout.hooks_by_type[kind] else None
+    if outcome is None and climbing and rollout.checks_by_place:
+        stem, revision = case.key("metric", ""), case.status.applied
+        questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in rollout.checks_by_place])
+        outcome = _verdict(case, questions, (yield Ask(questions)))
+    if outcome is None and rollout.has_gates:
+        outcome = yield from _gates(case)
+    return outcome or _advance_rung(case)
 
 
-def judge(check: Check, answer: MetricAnswer, min_samples: int = 0) -> Judgement:
-    """The threshold judge: the value must lie in [minimum, maximum]. `min_samples` counts requests."""
-    value = answer.value
-    if answer.error:
-        return Judgement(check, Verdict.ERROR, answer)
-    if value is None:
-        return Judgement(check, Verdict.NO_DATA, answer)
-    if not isfinite(value):
-        return Judgement(check, Verdict.NO_DATA if isnan(value) else Verdict.ERROR, answer)
-    if min_samples and (answer.samples is None or answer.samples < min_samples):
-        return Judgement(check, Verdict.NO_DATA, answer)
-    low, high = check.minimum, check.maximum
-    if (low is not None and value < low) or (high is not None and value > high):
-        return Judgement(check, Verdict.FAIL, answer)
-    return Judgement(check, Verdict.PASS, answer)
-
-
-def _out_of_range(judgement: Judgement, rollout: Rollout) -> str:
-    check, value = judgement.check, judgement.answer.value or 0.0
-    low = check.minimum is not None and value < check.minimum
-    sign, bound = ("<", check.minimum) if low else (">", check.maximum)
-    what, show = _WORDS.get(check.kind, (check.name, _plain))
-    return f"Halt {rollout.full_name} advancement {what} {show(value, False)} {sign} {show(bound or 0.0, True)}"
-
-
-def _percent(value: float, is_bound: bool) -> str:
-    return f"{_go.number(value) if is_bound else f'{value:.2f}'}%"
-
-
-def _duration(value: float, is_bound: bool) -> str:
-    del is_bound
-    return _go.duration(int(value) * _go.NANOSECONDS["ms"])
-
-
-def _plain(value: float, is_bound: bool) -> str:
-    return _go.number(value) if is_bound else f"{value:.2f}"
-
-
-_WORDS = {
-    CheckKind.SUCCESS_RATE: ("success rate", _percent),
-    CheckKind.DURATION: ("request duration", _duration),
+_CHECKING_TEXTS = {
+    HookType.PRE_ROLLOUT: (NoticeKind.PRE_ROLLOUT_FAILED, NoticeKind.PRE_ROLLOUT_PASSED),
+    HookType.ROLLOUT: (NoticeKind.ROLLOUT_HOOK_FAILED, None),
 }
 
 
-def _no_data(judgement: Judgement, rollout: Rollout) -> str:
-    check = judgement.check
-    if judgement.thin:
-        seen = judgement.answer.samples
-        return f"Halt advancement too few requests for metric {check.name}: {seen} of {rollout.min_samples}"
-    of_a_service = rollout.target.kind == "Service" and rollout.target.api_version == "v1"
-    silent = (
-        f"Halt advancement no values found for {rollout.provider}{':service' * of_a_service} metric {check.name} "
-        f"probably {rollout.target_name} is not receiving traffic"
-    )
-    return {
-        CheckKind.SUCCESS_RATE: f"{silent}: running query failed: no values found",
-        CheckKind.DURATION: silent,
-        CheckKind.TEMPLATE: f"Halt advancement no values found for custom metric: {check.name}: no values found",
-        CheckKind.QUERY: f"Halt advancement no values found for metric: {check.name}",
-    }[check.kind]
+def _checking_hooks(case: DecisionBuilder, kind: HookType) -> Inquiry:
+    """Rollout hooks while traffic may be on the canary, pre-rollout hooks before; they end at the first that fails."""
+    failed, passed = _CHECKING_TEXTS[kind]
+    for hook in case.rollout.hooks_by_type[kind]:
+        answer = yield from case.call(hook, Phase.PROGRESSING)
+        if not answer.passed:
+            case.tell(failed, hook.name, answer.text)
+            return _halt_advancement(case)
+        if passed is not None:
+            case.tell(passed, hook.name)
+    return None
 
 
-def _error(judgement: Judgement, rollout: Rollout) -> str:
-    del rollout
-    check, error = judgement.check, judgement.error
-    return {
-        CheckKind.SUCCESS_RATE: f"Prometheus query failed: running query failed: {error}",
-        CheckKind.DURATION: f"Prometheus query failed: running query failed: {error}",
-        CheckKind.TEMPLATE: f"Metric query failed for {check.name}: {error}",
-        CheckKind.QUERY: f"Prometheus query failed for {check.name}: {error}",
-    }[check.kind]
+def _verdict(
+    case: DecisionBuilder, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
+) -> Decision | None:
+    """None when all checks passed; the first that did not is told, in Flagger's order."""
+    enough = case.rollout.min_samples
+    judgements = [judge(asked.check, answers[asked.key], enough) for asked in questions]  # type: ignore[arg-type]
+    case.judgements, passed = tuple(judgements), Verdict.PASS
+    for judgement in judgements:
+        if judgement.verdict is not passed:
+            return _did_not_pass(case)
+    return None
 
 
-_TEXTS = {
-    Verdict.PASS: lambda judgement, _rollout: f"{judgement.check.name} passed",
-    Verdict.FAIL: _out_of_range,
-    Verdict.NO_DATA: _no_data,
-    Verdict.ERROR: _error,
+def _did_not_pass(case: DecisionBuilder) -> Decision:
+    """A hold where all that is missing is data and the owner wants to wait for it, else a failed check."""
+    rollout = case.rollout
+    bad = [judgement for judgement in case.judgements if judgement.verdict is not Verdict.PASS]
+    hold = rollout.no_data is NoData.HOLD
+    if all(judgement.thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
+        return _hold_analysis(case, bad[0])
+    told = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
+    case.tell(NoticeKind.CHECK_FAILED, told.text(rollout))
+    return _halt_advancement(case)
+
+
+def _halt_advancement(case: DecisionBuilder) -> Decision:
+    """A failed check counts; at the threshold the rollout is rolled back in the same breath."""
+    failed = case.status.failed_checks + 1
+    if failed >= case.rollout.threshold:
+        return roll_back_checks(case, failed)
+    return counted(case, Rule.HALTED, failed_checks=failed)
+
+
+def _hold_analysis(case: DecisionBuilder, judgement: Judgement) -> Decision:
+    rollout, holds = case.rollout, case.status.holds + 1
+    case.tell(NoticeKind.HELD, judgement.text(rollout))
+    if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
+        case.tell(NoticeKind.ROLLING_BACK_INCONCLUSIVE, str(holds))
+        case.tell(NoticeKind.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
+        return fail(case, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
+    return counted(case, Rule.HELD, holds=holds)
+
+
+def roll_back_checks(case: DecisionBuilder, failed: int) -> Decision:
+    case.tell(NoticeKind.ROLLING_BACK_CHECKS, str(failed))
+    case.tell(NoticeKind.ROLLING_BACK_CHECKS_ALERT, str(failed))
+    return fail(case, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
+
+
+def _gates(case: DecisionBuilder) -> Inquiry:
+    """The gates between this rung and what comes after it; None when all are open."""
+    status, ladder = case.status, case.rollout.ladder
+    rung = status.rung
+    if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
+        outcome = yield from _gate(case, HookType.CONFIRM_TRAFFIC_INCREASE)
+        if outcome is not None:
+            return outcome
+    return (yield from _gate(case, HookType.CONFIRM_PROMOTION)) if ladder.asks_promotion(rung) else None
+
+
+_GATE_TEXTS = {
+    HookType.CONFIRM_TRAFFIC_INCREASE: (
+        NoticeKind.GATE_INCREASE_PASSED,
+        NoticeKind.GATE_INCREASE_CLOSED,
+        NoticeKind.GATE_INCREASE_ALERT,
+    ),
+    HookType.CONFIRM_PROMOTION: (
+        NoticeKind.GATE_PROMOTION_PASSED,
+        NoticeKind.GATE_PROMOTION_CLOSED,
+        NoticeKind.GATE_PROMOTION_ALERT,
+    ),
 }
+
+
+def _gate(case: DecisionBuilder, kind: HookType) -> Inquiry:
+    passed, closed, alert = _GATE_TEXTS[kind]
+    for hook in case.rollout.hooks_by_type[kind]:
+        answer = yield from case.call(hook)
+        if answer.passed:
+            case.tell(passed, hook.name)
+            continue
+        if case.status.phase is Phase.WAITING_PROMOTION:
+            return case.wait(Rule.GATE_CLOSED, case.next_poll)
+        case.tell(closed, hook.name)
+        if not hook.mute_alert:
+            case.tell_once(alert)
+        if kind is HookType.CONFIRM_PROMOTION:
+            now = case.world.now
+            return case.change(
+                Rule.GATED_PROMOTION,
+                now + case.rollout.interval,
+                phase=Phase.WAITING_PROMOTION,
+                since=now,
+                analysed_at=now,
+            )
+        return case.wait(Rule.GATE_CLOSED, case.next_poll)
+    return None
+
+
+def _advance_rung(case: DecisionBuilder) -> Decision:
+    """The rung passed, and no gate is closed: the next one, or the promotion."""
+    after = case.rollout.ladder.after(case.status.rung)
+    return promote(case, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(case, after)
+
+
+def _advance(case: DecisionBuilder, rung: Rung) -> Decision:
+    rollout = case.rollout
+    ladder = rollout.ladder
+    if rung.iteration > ladder.iterations:
+        if ladder.routed:
+            case.tell(NoticeKind.ALL_TO_CANARY_MIRRORED if ladder.mirror else NoticeKind.ALL_TO_CANARY)
+    elif rung.iteration:
+        case.tell(NoticeKind.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
+    else:
+        case.tell(NoticeKind.ADVANCED_WEIGHT, str(rung.weight))
+    return counted(case, Rule.ADVANCED, rung=rung)

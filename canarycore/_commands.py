@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore._case import Case, Decision
+from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import Rung, Strategy
-from canarycore._moves import being_taken_back, counted, fail, promote, start
-from canarycore._notices import Tell
-from canarycore._phases import ACTIVE, BEFORE_PROMOTION, UNDER_WAY, Phase, Rule
+from canarycore._observation import Command, CommandKind
 from canarycore._status import Reason
-from canarycore._world import Command, CommandKind
+from canarycore._transitions import being_taken_back, counted, fail, promote, start
+from canarycore.notices import NoticeKind
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, UNDER_WAY, Phase, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _refuse(case: Case, command: Command, why: str) -> Decision:
-    case.tell(Tell.REFUSED, command.kind.value, why)
+def _refuse(case: DecisionBuilder, command: Command, why: str) -> Decision:
+    case.tell(NoticeKind.REFUSED, command.kind.value, why)
     return case.change(Rule.REFUSED, handled=command.id)
 
 
-def _command_promote(case: Case, command: Command) -> Decision | None:
+def _command_promote(case: DecisionBuilder, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase not in BEFORE_PROMOTION:
         return _refuse(case, command, f"nothing is being analysed in phase {status.phase.value}")
@@ -32,12 +32,12 @@ def _command_promote(case: Case, command: Command) -> Decision | None:
         return _refuse(case, command, "the target carries no revision to promote")
     if status.phase in ACTIVE and target.revision != status.applied:
         return _refuse(case, command, "the target carries another revision than the one under analysis")
-    case.tell(Tell.PROMOTING_BY_COMMAND, command.id)
+    case.tell(NoticeKind.PROMOTING_BY_COMMAND, command.id)
     applied, handled = target.revision, command.id
     return promote(case, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, applied=applied, handled=handled)
 
 
-def _command_abort(case: Case, command: Command) -> Decision | None:
+def _command_abort(case: DecisionBuilder, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase is Phase.INITIALIZING:
         return None  # there is nothing to go back to yet; it is carried out, or refused, once there is
@@ -48,26 +48,26 @@ def _command_abort(case: Case, command: Command) -> Decision | None:
     )
     if status.phase not in UNDER_WAY and not waits_to_start:
         return _refuse(case, command, f"nothing is under way in phase {status.phase.value}")
-    case.tell(Tell.ABORTED, command.id)
-    case.tell(Tell.ABORTED_ALERT)
+    case.tell(NoticeKind.ABORTED, command.id)
+    case.tell(NoticeKind.ABORTED_ALERT)
     return fail(case, Rule.ABORTED, Reason.ABORTED, handled=command.id)
 
 
-def _command_pause(case: Case, command: Command) -> Decision | None:
+def _command_pause(case: DecisionBuilder, command: Command) -> Decision | None:
     if case.status.phase not in UNDER_WAY or case.status.paused:
         return _refuse(case, command, "there is nothing to pause")
-    case.tell(Tell.PAUSED, command.id)
+    case.tell(NoticeKind.PAUSED, command.id)
     return case.change(Rule.PAUSED, paused=True, handled=command.id)
 
 
-def _command_resume(case: Case, command: Command) -> Decision | None:
+def _command_resume(case: DecisionBuilder, command: Command) -> Decision | None:
     if case.status.phase not in UNDER_WAY or not case.status.paused:
         return _refuse(case, command, "it is not paused")
-    case.tell(Tell.RESUMED, command.id)
+    case.tell(NoticeKind.RESUMED, command.id)
     return case.change(Rule.RESUMED, paused=False, handled=command.id, analysed_at=case.world.now)
 
 
-def _command_retry(case: Case, command: Command) -> Decision | None:
+def _command_retry(case: DecisionBuilder, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase is not Phase.FAILED:
         return _refuse(case, command, f"only a failed rollout is retried, this one is {status.phase.value}")
@@ -75,11 +75,11 @@ def _command_retry(case: Case, command: Command) -> Decision | None:
         return _refuse(case, command, "the target carries no revision to try")
     if being_taken_back(case):
         return None  # kept until the primary is as it was
-    case.tell(Tell.RETRYING, command.id)
+    case.tell(NoticeKind.RETRYING, command.id)
     return start(case, Rule.RETRIED, handled=command.id)
 
 
-def _command_skip_to(case: Case, command: Command) -> Decision | None:
+def _command_skip_to(case: DecisionBuilder, command: Command) -> Decision | None:
     status, ladder, target = case.status, case.rollout.ladder, case.world.target
     if status.phase is not Phase.PROGRESSING or ladder.strategy is not Strategy.WEIGHTS:
         return _refuse(case, command, "only an analysis by weights can skip to a weight")
@@ -87,11 +87,11 @@ def _command_skip_to(case: Case, command: Command) -> Decision | None:
         return _refuse(case, command, f"the weight is {command.weight}, expected 1 to 100")
     if target is None or target.revision != status.applied:
         return _refuse(case, command, "the target carries another revision than the one under analysis")
-    case.tell(Tell.SKIPPED_TO, str(command.weight), command.id)
+    case.tell(NoticeKind.SKIPPED_TO, str(command.weight), command.id)
     return counted(case, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
 
 
-COMMANDS: dict[CommandKind, Callable[[Case, Command], Decision | None]] = {
+COMMANDS: dict[CommandKind, Callable[[DecisionBuilder, Command], Decision | None]] = {
     CommandKind.PROMOTE: _command_promote,
     CommandKind.ABORT: _command_abort,
     CommandKind.PAUSE: _command_pause,

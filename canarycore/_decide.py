@@ -22,12 +22,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from canarycore._case import EPSILON, Case, Decision, Known, Outcome, Questioning, Thinking
-from canarycore._climb import analyse, roll_back_checks
+from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
+from canarycore._decision import EPSILON, Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
 from canarycore._goal import converge, goal, in_step, unready
-from canarycore._ladder import GROUND, Rung
-from canarycore._moves import (
+from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._observation import Observation, Workload
+from canarycore._spec import HookType, Rollout
+from canarycore._status import Pending, Reason, Status
+from canarycore._transitions import (
     being_taken_back,
     counted,
     fail,
@@ -38,18 +41,15 @@ from canarycore._moves import (
     start,
     withdraw,
 )
-from canarycore._notices import Tell
-from canarycore._phases import OVER, Phase, Rule
-from canarycore._questions import Answer, Ask, SourcesAnswer, SourcesQuestion
-from canarycore._spec import HookType, Rollout
-from canarycore._status import Pending, Reason, Status
-from canarycore._world import Workload, World
+from canarycore.notices import NoticeKind
+from canarycore.phases import OVER, Phase, Rule
+from canarycore.questions import Answer, Ask, SourcesAnswer, SourcesQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def decide(rollout: Rollout, status: Status, known: Known) -> Outcome:
+def decide(rollout: Rollout, status: Status, known: Inputs) -> Outcome:
     """The next decision of a rollout, or what must be asked first. Total: never raises, whatever it is given."""
     thinking = deliberate(rollout, status, known.world)
     try:
@@ -64,28 +64,28 @@ def decide(rollout: Rollout, status: Status, known: Known) -> Outcome:
         return decision
 
 
-def deliberate(rollout: Rollout, status: Status, world: World) -> Thinking:
+def deliberate(rollout: Rollout, status: Status, world: Observation) -> Deliberation:
     """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
     outcome = consider(rollout, status, world)
     return _decided(outcome) if isinstance(outcome, Decision) else outcome
 
 
-def _decided(decision: Decision) -> Thinking:
+def _decided(decision: Decision) -> Deliberation:
     """Nothing has to be asked."""
     yield from ()
     return decision
 
 
-def consider(rollout: Rollout, status: Status, world: World) -> Decision | Thinking:
+def consider(rollout: Rollout, status: Status, world: Observation) -> Decision | Deliberation:
     """The decision at once where nothing has to be asked, else one under way."""
-    case = Case(rollout, status, world)
+    case = DecisionBuilder(rollout, status, world)
     phase, command = status.phase, world.command
     if status.since is None:
         return _detect(case)
     if world.deleted and phase not in OVER:
         return _delete(case)
     if rollout.suspend and phase not in OVER:
-        case.tell_once(Tell.SUSPENDED)
+        case.tell_once(NoticeKind.SUSPENDED)
         return case.wait(Rule.SUSPENDED, None)
     if command is not None and command.id != status.handled and phase not in OVER:
         decision = COMMANDS[command.kind](case, command)
@@ -94,34 +94,34 @@ def consider(rollout: Rollout, status: Status, world: World) -> Decision | Think
     return _PHASES[phase](case)
 
 
-def _detect(case: Case) -> Decision:
+def _detect(case: DecisionBuilder) -> Decision:
     target = case.world.target
     return case.enter(Rule.DETECTED, Phase.INITIALIZING, applied=target.revision if target is not None else "")
 
 
-def _delete(case: Case) -> Decision:
-    case.tell(Tell.TERMINATING)
-    return case.enter(Rule.DELETED, Phase.TERMINATING, rung=GROUND, pending=())
+def _delete(case: DecisionBuilder) -> Decision:
+    case.tell(NoticeKind.TERMINATING)
+    return case.enter(Rule.DELETED, Phase.TERMINATING, rung=INITIAL_RUNG, pending=())
 
 
-def _terminating(case: Case) -> Decision:
+def _terminating(case: DecisionBuilder) -> Decision:
     plan = converge(goal(case.rollout, case.status), case.world)
     if not plan.done:
         case.tell_plan(plan)
         return case.wait(Rule.RESTORING, case.world.now + min(case.rollout.interval, 1.0))
-    case.tell(Tell.TERMINATED)
+    case.tell(NoticeKind.TERMINATED)
     return case.enter(Rule.RESTORED, Phase.TERMINATED)
 
 
-def _terminated(case: Case) -> Decision:
+def _terminated(case: DecisionBuilder) -> Decision:
     return case.wait(Rule.GONE, None)
 
 
-def _initializing(case: Case) -> Thinking:
+def _initializing(case: DecisionBuilder) -> Deliberation:
     rollout, status, world = case.rollout, case.status, case.world
     target = world.target
     if target is None:
-        case.tell(Tell.TARGET_MISSING)
+        case.tell(NoticeKind.TARGET_MISSING)
         return case.wait(Rule.INITIALISING, case.next_poll)
     if target.revision != status.applied:
         return case.change(Rule.NOTED, applied=target.revision)
@@ -131,17 +131,17 @@ def _initializing(case: Case) -> Thinking:
     primary = world.primary
     reason = unready(primary, rollout.primary_ready) if primary is not None else ""
     if reason:
-        case.tell(Tell.PRIMARY_UNREADY, reason)
+        case.tell(NoticeKind.PRIMARY_UNREADY, reason)
     if not plan.done:
         return case.wait(Rule.INITIALISING, case.next_poll)
-    case.tell(Tell.INITIALIZED)
-    case.tell(Tell.INITIALIZED_ALERT)
+    case.tell(NoticeKind.INITIALIZED)
+    case.tell(NoticeKind.INITIALIZED_ALERT)
     return case.enter(
         Rule.INITIALIZED, Phase.INITIALIZED, promoted=status.applied, drain_until=0.0, pending=(Pending.SETTLE,)
     )
 
 
-def _sources(case: Case) -> Generator[Ask, Mapping[str, Answer], None]:
+def _sources(case: DecisionBuilder) -> Generator[Ask, Mapping[str, Answer], None]:
     checks = case.rollout.checks
     error = ""
     if checks:
@@ -151,12 +151,12 @@ def _sources(case: Case) -> Generator[Ask, Mapping[str, Answer], None]:
         case.asked += ((question, answer),)
         error = answer.error
     if error:
-        case.tell(Tell.SOURCES_OFFLINE, error)
+        case.tell(NoticeKind.SOURCES_OFFLINE, error)
     else:
-        case.tell(Tell.SOURCES_ONLINE)
+        case.tell(NoticeKind.SOURCES_ONLINE)
 
 
-def _idle(case: Case) -> Decision | Thinking:
+def _idle(case: DecisionBuilder) -> Decision | Deliberation:
     status, world = case.status, case.world
     if Pending.HOOKS in status.pending:
         return _post_rollout(case)
@@ -169,52 +169,52 @@ def _idle(case: Case) -> Decision | Thinking:
             return _start_when_confirmed(case)
     if not plan.done:
         if being_taken_back(case):
-            case.tell(Tell.TAKING_BACK, status.promoted)
+            case.tell(NoticeKind.TAKING_BACK, status.promoted)
         elif has_kept_the_rejected(case):
-            case.tell(Tell.STRANDED)
+            case.tell(NoticeKind.STRANDED)
         case.tell_plan(plan)
         drained = status.drain_until if status.drain_until > world.now else case.next_poll
         return case.wait(Rule.CONVERGING, drained)
     if status.pending:
         return case.change(Rule.SETTLED, pending=())
     if target is not None and target.desired > 0:
-        case.tell_once(Tell.SCALED_BY_HAND, str(target.desired))
+        case.tell_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
     return case.wait(Rule.IDLE, None)
 
 
-def _post_rollout(case: Case) -> Thinking:
+def _post_rollout(case: DecisionBuilder) -> Deliberation:
     for hook in case.rollout.hooks_by_type[HookType.POST_ROLLOUT]:
         answer = yield from case.call(hook)
         if not answer.passed:
-            case.tell(Tell.POST_ROLLOUT_FAILED, hook.name, answer.text)
+            case.tell(NoticeKind.POST_ROLLOUT_FAILED, hook.name, answer.text)
             break
-        case.tell(Tell.POST_ROLLOUT_PASSED, hook.name)
+        case.tell(NoticeKind.POST_ROLLOUT_PASSED, hook.name)
     if case.status.phase is Phase.SUCCEEDED:
         _tell_success(case)
     return case.change(Rule.HOOKS_CALLED, pending=(Pending.SETTLE,))
 
 
-def _start_when_confirmed(case: Case) -> Thinking:
+def _start_when_confirmed(case: DecisionBuilder) -> Deliberation:
     """Past the confirm-rollout gates a new revision starts."""
     waiting = case.status.phase is Phase.WAITING
     for hook in case.rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]:
         answer = yield from case.call(hook)
         if answer.passed:
-            case.tell(Tell.GATE_ROLLOUT_PASSED, hook.name)
+            case.tell(NoticeKind.GATE_ROLLOUT_PASSED, hook.name)
             continue
         if waiting:
             return case.wait(Rule.GATE_CLOSED, case.next_poll)
-        case.tell(Tell.GATE_ROLLOUT_CLOSED, hook.name)
+        case.tell(NoticeKind.GATE_ROLLOUT_CLOSED, hook.name)
         if not hook.mute_alert:
-            case.tell(Tell.GATE_ROLLOUT_ALERT)
-        return case.enter(Rule.GATED, Phase.WAITING, rung=GROUND, pending=())
+            case.tell(NoticeKind.GATE_ROLLOUT_ALERT)
+        return case.enter(Rule.GATED, Phase.WAITING, rung=INITIAL_RUNG, pending=())
     return start(case, Rule.STARTED)
 
 
-def _waiting(case: Case) -> Thinking:
+def _waiting(case: DecisionBuilder) -> Deliberation:
     target = case.world.target
     if target is None:
-        case.tell(Tell.TARGET_MISSING)
+        case.tell(NoticeKind.TARGET_MISSING)
         return case.wait(Rule.GATE_CLOSED, case.next_poll)
     if target.revision == case.status.promoted:
         return withdraw(case)
@@ -233,11 +233,11 @@ def _waiting(case: Case) -> Thinking:
     return (yield from _start_when_confirmed(case))
 
 
-def _active(case: Case) -> Decision | Thinking:
+def _active(case: DecisionBuilder) -> Decision | Deliberation:
     rollout, status = case.rollout, case.status
     target = case.world.target
     if target is None:
-        case.tell(Tell.TARGET_MISSING)
+        case.tell(NoticeKind.TARGET_MISSING)
         return case.wait(Rule.UNREADY, case.next_poll)
     if target.revision != status.applied:
         return withdraw(case) if target.revision == status.promoted else restart(case)
@@ -246,13 +246,13 @@ def _active(case: Case) -> Decision | Thinking:
     return _under_analysis(case, target)
 
 
-def _active_unless_rolled_back(case: Case, target: Workload) -> Thinking:
+def _active_unless_rolled_back(case: DecisionBuilder, target: Workload) -> Deliberation:
     rolled_back = yield from _rollback_hooks(case)
     outcome = rolled_back or _under_analysis(case, target)
     return outcome if isinstance(outcome, Decision) else (yield from outcome)
 
 
-def _under_analysis(case: Case, target: Workload) -> Decision | Thinking:
+def _under_analysis(case: DecisionBuilder, target: Workload) -> Decision | Deliberation:
     rollout, status = case.rollout, case.status
     if not in_step(rollout, status, case.world):
         outcome = _out_of_step(case, target)
@@ -269,19 +269,19 @@ def _under_analysis(case: Case, target: Workload) -> Decision | Thinking:
     return analyse(case)
 
 
-def _rollback_hooks(case: Case) -> Questioning:
+def _rollback_hooks(case: DecisionBuilder) -> Inquiry:
     for hook in case.rollout.hooks_by_type[HookType.ROLLBACK]:
         answer = yield from case.call(hook)
         if answer.passed:
-            case.tell(Tell.ROLLBACK_HOOK_PASSED, hook.name)
-            case.tell(Tell.ROLLING_BACK_HOOK)
-            case.tell(Tell.ROLLING_BACK_HOOK_ALERT)
+            case.tell(NoticeKind.ROLLBACK_HOOK_PASSED, hook.name)
+            case.tell(NoticeKind.ROLLING_BACK_HOOK)
+            case.tell(NoticeKind.ROLLING_BACK_HOOK_ALERT)
             return fail(case, Rule.ROLLED_BACK_HOOK, Reason.HOOK)
-        case.tell(Tell.ROLLBACK_HOOK_QUIET, hook.name)
+        case.tell(NoticeKind.ROLLBACK_HOOK_QUIET, hook.name)
     return None
 
 
-def _out_of_step(case: Case, target: Workload) -> Decision | None:
+def _out_of_step(case: DecisionBuilder, target: Workload) -> Decision | None:
     """A wait, or a rollback past the progress deadline, while pods are missing or the world is not as it should be."""
     rollout, world = case.rollout, case.world
     outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(
@@ -296,13 +296,13 @@ def _out_of_step(case: Case, target: Workload) -> Decision | None:
     return case.wait(Rule.CONVERGING, case.next_poll)
 
 
-def _side_unready(case: Case, side: Workload | None, threshold: int, *, is_primary: bool) -> Decision | None:
+def _side_unready(case: DecisionBuilder, side: Workload | None, threshold: int, *, is_primary: bool) -> Decision | None:
     """A wait, or a rollback past the progress deadline, when pods are missing on one side."""
-    what = Tell.PRIMARY_UNREADY if is_primary else Tell.CANARY_UNREADY
+    what = NoticeKind.PRIMARY_UNREADY if is_primary else NoticeKind.CANARY_UNREADY
     if side is None:
         reason = "it does not exist"
     elif is_primary and side.desired == 0:
-        what, reason = Tell.PRIMARY_AT_ZERO, "it is scaled to zero"
+        what, reason = NoticeKind.PRIMARY_AT_ZERO, "it is scaled to zero"
     else:
         reason = unready(side, threshold)
     if not reason:
@@ -322,7 +322,7 @@ def _side_unready(case: Case, side: Workload | None, threshold: int, *, is_prima
     return case.wait(Rule.UNREADY, wake)
 
 
-def _lacking_since(case: Case, side: Workload, *, is_primary: bool) -> float | None:
+def _lacking_since(case: DecisionBuilder, side: Workload, *, is_primary: bool) -> float | None:
     """Since when a side of an analysis lacks pods, for the progress deadline; None where nobody can tell.
 
     The platform tells it while too few pods are available. Where those of another revision go on serving it tells
@@ -330,22 +330,22 @@ def _lacking_since(case: Case, side: Workload, *, is_primary: bool) -> float | N
     Later, or behind a gate that may have been closed for long, they lack for a moment, as when they are scaled.
     """
     status, gates = case.status, case.rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]
-    is_awaited = status.rung.is_ground and not (is_primary or status.paused or gates)
+    is_awaited = status.rung.is_initial and not (is_primary or status.paused or gates)
     return case.missing_since(side) if is_awaited or side.unready_since is not None else None
 
 
-def _roll_back_late(case: Case, why: str) -> Decision:
-    case.tell(Tell.ROLLING_BACK_DEADLINE, why)
-    case.tell(Tell.ROLLING_BACK_DEADLINE_ALERT, why)
+def _roll_back_late(case: DecisionBuilder, why: str) -> Decision:
+    case.tell(NoticeKind.ROLLING_BACK_DEADLINE, why)
+    case.tell(NoticeKind.ROLLING_BACK_DEADLINE_ALERT, why)
     return fail(case, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE)
 
 
-def _promoting(case: Case) -> Decision:
+def _promoting(case: DecisionBuilder) -> Decision:
     status, world = case.status, case.world
     target, primary = world.target, world.primary
     if primary is None or primary.revision != status.applied:
         if target is None:
-            case.tell(Tell.TARGET_MISSING)
+            case.tell(NoticeKind.TARGET_MISSING)
         elif target.revision != status.applied:
             return withdraw(case) if target.revision == status.promoted else restart(case)
     outcome = _primary_settling(case)
@@ -356,7 +356,7 @@ def _promoting(case: Case) -> Decision:
     return _step_back(case)
 
 
-def _primary_settling(case: Case) -> Decision | None:
+def _primary_settling(case: DecisionBuilder) -> Decision | None:
     """None once the primary carries the passed revision, is ready, and routes are as wanted."""
     rollout, status, world = case.rollout, case.status, case.world
     if status.paused:
@@ -367,7 +367,7 @@ def _primary_settling(case: Case) -> Decision | None:
     reason = unready(primary, rollout.primary_ready) if primary is not None and arrived else ""
     if reason and primary is not None:
         case.detail = reason
-        case.tell(Tell.PRIMARY_UNREADY, reason)
+        case.tell(NoticeKind.PRIMARY_UNREADY, reason)
         case.tell_plan(plan)
         since = case.missing_since(primary)
         if primary.stuck or case.expired(since):
@@ -382,22 +382,22 @@ def _primary_settling(case: Case) -> Decision | None:
     return None
 
 
-def _step_back(case: Case) -> Decision:
+def _step_back(case: DecisionBuilder) -> Decision:
     rollout, status = case.rollout, case.status
     ladder, rung = rollout.ladder, status.rung
     weight = ladder.back(rung.weight)
     if ladder.step_back and rung.exposed:
-        case.tell(Tell.PRIMARY_WEIGHT, str(100 - weight))
+        case.tell(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))
         if weight > 0:
             return counted(case, Rule.STEPPED_BACK, rung=Rung(weight=weight, iteration=rung.iteration))
     elif (rung.exposed and ladder.routed) or (rung.iteration and ladder.routed):
-        case.tell(Tell.ALL_TO_PRIMARY)
+        case.tell(NoticeKind.ALL_TO_PRIMARY)
     now = case.world.now
     drain = now + rollout.interval if rung.exposed else now
-    return case.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=GROUND, drain_until=drain)
+    return case.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drain)
 
 
-def _finalising(case: Case) -> Decision:
+def _finalising(case: DecisionBuilder) -> Decision:
     rollout, status, world = case.rollout, case.status, case.world
     outcome = _primary_settling(case)
     if outcome is not None:
@@ -418,22 +418,22 @@ def _finalising(case: Case) -> Decision:
     )
 
 
-def _tell_success(case: Case) -> None:
+def _tell_success(case: DecisionBuilder) -> None:
     reason = case.status.reason
     if reason is Reason.WITHDRAWN:
         return
     skipped = reason is Reason.SKIPPED
-    case.tell(Tell.SUCCEEDED_SKIPPED if skipped else Tell.SUCCEEDED)
-    case.tell(Tell.SUCCEEDED_SKIPPED_ALERT if skipped else Tell.SUCCEEDED_ALERT)
+    case.tell(NoticeKind.SUCCEEDED_SKIPPED if skipped else NoticeKind.SUCCEEDED)
+    case.tell(NoticeKind.SUCCEEDED_SKIPPED_ALERT if skipped else NoticeKind.SUCCEEDED_ALERT)
 
 
-def _fail_promotion(case: Case, why: str) -> Decision:
-    case.tell(Tell.PROMOTION_FAILED, why)
-    case.tell(Tell.PROMOTION_FAILED_ALERT, why)
+def _fail_promotion(case: DecisionBuilder, why: str) -> Decision:
+    case.tell(NoticeKind.PROMOTION_FAILED, why)
+    case.tell(NoticeKind.PROMOTION_FAILED_ALERT, why)
     return fail(case, Rule.PROMOTION_FAILED, Reason.PROMOTION)
 
 
-_PHASES: dict[Phase, Callable[[Case], Decision | Thinking]] = {
+_PHASES: dict[Phase, Callable[[DecisionBuilder], Decision | Deliberation]] = {
     Phase.INITIALIZING: _initializing,
     Phase.INITIALIZED: _idle,
     Phase.WAITING: _waiting,

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 
-class OneOf(Enum):
+class TextEnum(Enum):
     """A closed set of members, which hash by identity: Enum would hash the name on every look-up, slowly."""
 
     if not TYPE_CHECKING:  # where Enum's own signature is known

@@ -17,23 +17,24 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore._effects import (
+from canarycore._observation import PRIMARY_ONLY, Observation, Routes, Workload
+from canarycore.effects import (
     Effect,
+    Goal,
     Initialise,
     PauseScaler,
+    Plan,
     Promote,
     Restore,
     RestorePrimary,
     ResumeScaler,
+    Scale,
     ScaleDown,
     ScaleUp,
     SetRoutes,
 )
-from canarycore._enum import OneOf
-from canarycore._notices import Tell
-from canarycore._phases import Phase
-from canarycore._record import record
-from canarycore._world import PRIMARY_ONLY, Routes, Workload, World
+from canarycore.notices import NoticeKind
+from canarycore.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,52 +42,6 @@ if TYPE_CHECKING:
     from canarycore._ladder import Rung
     from canarycore._spec import Rollout
     from canarycore._status import Status
-
-
-class Scale(OneOf):
-    """What the canary workload should be: running, at zero, whatever its owner makes of it, or its owner's again.
-
-    GIVE_BACK also gives back every other object that was changed for the rollout.
-    """
-
-    UP = "up"
-    DOWN = "down"
-    LEAVE = "leave"
-    GIVE_BACK = "give back"
-
-
-@record(kw_only=True)
-class Goal:
-    """What a status wants.
-
-    routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
-    from the target; otherwise from what was kept. lost: the revision that a primary which somebody deleted is made of
-    again, while the target carries it. tested: the one revision of the canary that may be sent requests.
-    sound: traffic may move to the primary only when it wholly carries `primary` and is ready. failover: the canary may
-    stand in for a primary without pods. until: when the drain is over, or when waiting for the target on deletion ends
-    (seconds). ready: the percentage of replicas that makes the side which is to get the traffic ready (the primary
-    where `sound`, the target where it is given back).
-    """
-
-    routes: Routes | None
-    canary: Scale = Scale.LEAVE
-    primary: str = ""
-    promoting: bool = False
-    lost: str = ""
-    tested: str = ""
-    sound: bool = False
-    failover: bool = False
-    until: float = 0.0
-    ready: int = 100
-
-
-@record
-class Plan:
-    """Effects that are safe now, in order. `done`: the world is as the goal wants it. `notes`: what to tell."""
-
-    effects: tuple[Effect, ...]
-    done: bool
-    notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
 
 
 def goal(rollout: Rollout, status: Status) -> Goal:
@@ -115,7 +70,7 @@ def unready(workload: Workload, threshold: int) -> str:
 _WAITING = "waiting for rollout to finish:"
 
 
-def in_step(rollout: Rollout, status: Status, world: World) -> bool:
+def in_step(rollout: Rollout, status: Status, world: Observation) -> bool:
     """A quick yes, while a revision is analysed, to: both sides are ready and `converge` would find nothing to do.
 
     Nearly every analysis meets a world in step, and this costs a quarter of asking both. False says nothing.
@@ -239,7 +194,7 @@ def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
 # ------------------------------------------------------------------------------------------------------- converge
 
 
-def converge(goal: Goal, world: World) -> Plan:
+def converge(goal: Goal, world: Observation) -> Plan:
     """Which effects are safe now on the way to `goal`, in order."""
     target, primary = world.target, world.primary
     canary = goal.canary
@@ -260,7 +215,7 @@ def converge(goal: Goal, world: World) -> Plan:
         done = done and changed
         if effect is not None:
             effects.append(effect)
-    notes: tuple[tuple[Tell, tuple[str, ...]], ...] = ()
+    notes: tuple[tuple[NoticeKind, tuple[str, ...]], ...] = ()
     wanted = goal.routes
     if wanted is not None and wanted.exposed and target is not None and target.revision != goal.tested:
         wanted = evolve(wanted, weight=0, mirrored=False, matched=False)  # nobody has tested what came after
@@ -279,14 +234,14 @@ def converge(goal: Goal, world: World) -> Plan:
 _DONE = Plan((), True)
 
 
-def _scale_up(world: World) -> list[Effect]:
+def _scale_up(world: Observation) -> list[Effect]:
     effects: list[Effect] = [ResumeScaler()] if world.scaler_paused else []
     if world.target is not None and world.target.desired == 0:
         effects.append(ScaleUp())
     return effects
 
 
-def _change_primary(goal: Goal, world: World) -> tuple[bool, Effect | None]:
+def _change_primary(goal: Goal, world: Observation) -> tuple[bool, Effect | None]:
     """Whether the primary is as good as it can be, and what brings it to the wanted revision.
 
     A primary with the revision under test got it by a promotion: then the status is an old one, and nothing is undone.
@@ -304,7 +259,7 @@ def _carries(workload: Workload | None, revision: str) -> bool:
     return workload is not None and workload.revision == revision
 
 
-def _both_run(routes: Routes, world: World) -> bool:
+def _both_run(routes: Routes, world: Observation) -> bool:
     """Whether each side that is to get requests has pods that answer them."""
     target, primary = world.target, world.primary
     if primary is None or primary.ready == 0:
@@ -313,24 +268,24 @@ def _both_run(routes: Routes, world: World) -> bool:
 
 
 def _safe_routes(
-    goal: Goal, wanted: Routes, world: World, *, sound: bool
-) -> tuple[Routes | None, tuple[tuple[Tell, tuple[str, ...]], ...]]:
+    goal: Goal, wanted: Routes, world: Observation, *, sound: bool
+) -> tuple[Routes | None, tuple[tuple[NoticeKind, tuple[str, ...]], ...]]:
     """The routes that may be written now (None: none), and what to tell about them."""
     have = world.routes
     canary_runs = world.target is not None and world.target.has_capacity
     if world.primary is None or not world.primary.has_capacity:
         if not (canary_runs and goal.failover):
-            return have, ((Tell.NO_CAPACITY, ("the primary has no ready pods",)),)
+            return have, ((NoticeKind.NO_CAPACITY, ("the primary has no ready pods",)),)
         stand_in = evolve(wanted, weight=100, mirrored=False, matched=False)
         sides = ("canary", "primary")
-        return stand_in, ((Tell.FAILOVER, sides), (Tell.FAILOVER_ALERT, sides))
+        return stand_in, ((NoticeKind.FAILOVER, sides), (NoticeKind.FAILOVER_ALERT, sides))
     if wanted.exposed and not canary_runs:
-        note = (Tell.NO_CAPACITY, ("the canary has no ready pods",))
+        note = (NoticeKind.NO_CAPACITY, ("the canary has no ready pods",))
         return evolve(wanted, weight=0, mirrored=False, matched=False), (note,)
     if not sound:
-        return have, ((Tell.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
+        return have, ((NoticeKind.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
     if have is not None and have != wanted:
-        return wanted, ((Tell.REPAIRING, (_words(have), _words(wanted))),)
+        return wanted, ((NoticeKind.REPAIRING, (_describe(have), _describe(wanted))),)
     return wanted, ()
 
 
@@ -344,12 +299,12 @@ def _sound(goal: Goal, primary: Workload) -> bool:
     )
 
 
-def _words(routes: Routes) -> str:
+def _describe(routes: Routes) -> str:
     words = f"{routes.primary}/{routes.weight}"
     return words + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
 
 
-def _scale_down(goal: Goal, world: World) -> list[Effect]:
+def _scale_down(goal: Goal, world: Observation) -> list[Effect]:
     routes, primary = world.routes, world.primary
     if routes is None or routes.exposed or world.now < goal.until or primary is None or not primary.has_capacity:
         return []
@@ -359,7 +314,7 @@ def _scale_down(goal: Goal, world: World) -> list[Effect]:
     return effects
 
 
-def _give_back(goal: Goal, world: World) -> Plan:
+def _give_back(goal: Goal, world: Observation) -> Plan:
     """On deletion: the target runs first (for a bounded time), then it gets its traffic and its objects back."""
     if world.restored:
         return _DONE
@@ -369,5 +324,5 @@ def _give_back(goal: Goal, world: World) -> Plan:
         if up:
             return Plan(tuple(up), False)
         if (not target.has_capacity or unready(target, goal.ready)) and world.now < goal.until:
-            return Plan((), False, ((Tell.NO_CAPACITY, ("the target is not ready",)),))
+            return Plan((), False, ((NoticeKind.NO_CAPACITY, ("the target is not ready",)),))
     return Plan((Restore(),), False)

@@ -3,9 +3,9 @@
 A **rung** says where traffic is: how much of it goes to the canary (`weight`, percent), whether live requests are
 copied to it (`mirrored`), whether requests that match a header or cookie go to it (`matched`), and the count of the
 check there (`iteration`). What follows from it is kept ready: its `routes`, whether it is `exposed` (any live request,
-or a copy of one, reaches the canary), whether it `is_ground`, and its `words`. A **ladder** is the owner's policy for
-climbing: rung 0 is `GROUND` (the canary is up and gets nothing), each later rung is left only by a pass, and past the
-top rung the revision is promoted.
+or a copy of one, reaches the canary), whether it `is_initial`, and its `words`. A **ladder** is the owner's policy for
+climbing: rung 0 is `INITIAL_RUNG` (the canary is up and gets nothing), each later rung is left only by a pass, and past
+the top rung the revision is promoted.
 
 The status stores the rung by value, never by index, and `Ladder.after` works from any value. So when the owner edits
 the steps while a rollout is under way no weight moves by itself: the next rung follows from where traffic is now.
@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, overload
 
 from attrs import field, frozen
 
-from canarycore._enum import OneOf
-from canarycore._world import Routes
+from canarycore._enum import TextEnum
+from canarycore._observation import Routes
 from canarycore.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TOTAL = 100
+TOTAL_WEIGHT = 100
 """Weights are percent of all requests: canary + primary = 100."""
 
 MOST_ITERATIONS = 2**53 - 1
@@ -55,7 +55,7 @@ class Rung:
     iteration: int = 0
     routes: Routes = field(init=False, eq=False, repr=False)
     exposed: bool = field(init=False, eq=False, repr=False)
-    is_ground: bool = field(init=False, eq=False, repr=False)
+    is_initial: bool = field(init=False, eq=False, repr=False)
     words: str = field(init=False, eq=False, repr=False)
 
     @routes.default
@@ -66,7 +66,7 @@ class Rung:
     def _is_exposed(self) -> bool:
         return self.routes.exposed
 
-    @is_ground.default
+    @is_initial.default
     def _is_at_the_bottom(self) -> bool:
         return not self.exposed and not self.iteration
 
@@ -85,9 +85,9 @@ class Rung:
         return self.words
 
 
-GROUND = Rung()
+INITIAL_RUNG = Rung()
 _OFF_LADDER = Rung(iteration=-1)
-_WEIGHTS = (GROUND, *(Rung(weight=weight) for weight in range(1, TOTAL + 1)))
+_WEIGHTS = (INITIAL_RUNG, *(Rung(weight=weight) for weight in range(1, TOTAL_WEIGHT + 1)))
 """All rungs that only shift weight, by their weight: ladders share them."""
 
 
@@ -119,7 +119,7 @@ class _Rungs(Sequence[Rung]):
         return f"<{len(self)} rungs, {self[0]} to {self[-1]}>" if self else "<no rungs>"
 
 
-class Strategy(OneOf):
+class Strategy(TextEnum):
     """Which of Flagger's deployment strategies the ladder carries out (`Canary.DeploymentStrategy`)."""
 
     WEIGHTS = "canary"
@@ -136,7 +136,7 @@ class Ladder:
     """Percent that each rung adds to the weight. 0: the weights are those of `steps`."""
     steps: tuple[int, ...] = ()
     """The weights of the rungs, in percent, rising."""
-    top: int = TOTAL
+    top: int = TOTAL_WEIGHT
     """The weight at which a climb by `step` ends, in percent."""
     iterations: int = 0
     """How often an A/B test or a blue/green rollout is analysed."""
@@ -165,7 +165,7 @@ class Ladder:
         return dict(zip(self.rungs, (*self.rungs[1:], None), strict=True))
 
     def _from_the_ground(self) -> Iterator[Rung]:
-        rung: Rung | None = GROUND
+        rung: Rung | None = INITIAL_RUNG
         while rung is not None:
             yield rung
             rung = self._after(rung)
@@ -187,9 +187,9 @@ class Ladder:
     def _of_iteration(self, iteration: int) -> Rung:
         """The rung with this count, from 0 at the ground to one past the last for blue/green."""
         if iteration == 0:
-            return GROUND
+            return INITIAL_RUNG
         if iteration > self.iterations:
-            return Rung(iteration=iteration, weight=TOTAL if self.routed else 0)
+            return Rung(iteration=iteration, weight=TOTAL_WEIGHT if self.routed else 0)
         return Rung(
             iteration=iteration,
             matched=self.strategy is Strategy.AB,
@@ -200,7 +200,7 @@ class Ladder:
         if rung.weight == 0 and self.mirror and not rung.mirrored:
             return Rung(mirrored=True)
         if self.step > 0:
-            return _WEIGHTS[min(rung.weight + self.step, TOTAL)] if rung.weight < self.top else None
+            return _WEIGHTS[min(rung.weight + self.step, TOTAL_WEIGHT)] if rung.weight < self.top else None
         above = next((weight for weight in self.steps if weight > rung.weight), None)
         return None if above is None else _WEIGHTS[above]
 
@@ -217,7 +217,7 @@ class Ladder:
     def at_iteration(self, iteration: int) -> Rung:
         """The rung with this count of the check; the ground where there is none."""
         is_on = self.strategy is not Strategy.WEIGHTS and 0 < iteration < len(self.rungs)
-        return self.rungs[iteration] if is_on else GROUND
+        return self.rungs[iteration] if is_on else INITIAL_RUNG
 
     def asks_promotion(self, rung: Rung) -> bool:
         """Whether confirm-promotion gates stand between this rung and what comes after it.
@@ -235,12 +235,12 @@ class Ladder:
 
 def _check_numbers(ladder: Ladder) -> None:
     """Refuse a ladder whose numbers no weight or count can be; raises ValueError."""
-    if len(ladder.steps) > TOTAL:
-        raise ValueError(f"Ladder.steps: found {len(ladder.steps)} weights, expected at most {TOTAL}")
+    if len(ladder.steps) > TOTAL_WEIGHT:
+        raise ValueError(f"Ladder.steps: found {len(ladder.steps)} weights, expected at most {TOTAL_WEIGHT}")
     percents = {"step": ladder.step, "top": ladder.top, "step_back": ladder.step_back}
     percents |= {f"steps[{place}]": weight for place, weight in enumerate(ladder.steps)}
     for name, value in percents.items():
-        _check_whole(name, value, TOTAL)
+        _check_whole(name, value, TOTAL_WEIGHT)
     _check_whole("iterations", ladder.iterations, MOST_ITERATIONS)
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, le
 
-from canarycore._enum import OneOf
+from canarycore._enum import TextEnum
 from canarycore._ladder import Ladder
 
 
-class HookType(OneOf):
+class HookType(TextEnum):
     """When a webhook is called (Flagger's `webhooks[].type`)."""
 
     CONFIRM_ROLLOUT = "confirm-rollout"
@@ -27,7 +27,7 @@ class HookType(OneOf):
     EVENT = "event"
 
 
-class CheckKind(OneOf):
+class CheckKind(TextEnum):
     """Where a check's number comes from, and therefore how Flagger words its failure."""
 
     SUCCESS_RATE = "request-success-rate"
@@ -36,14 +36,14 @@ class CheckKind(OneOf):
     QUERY = "query"
 
 
-class NoData(OneOf):
+class NoData(TextEnum):
     """What an analysis without data counts as (`analysis.noData`)."""
 
     FAIL = "fail"
     HOLD = "hold"
 
 
-class Severity(OneOf):
+class Severity(TextEnum):
     """Of an alert (`alerts[].severity`), rising."""
 
     INFO = "info"

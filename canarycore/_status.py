@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from canarycore._enum import OneOf
-from canarycore._ladder import GROUND, Rung
-from canarycore._phases import Phase
+from canarycore._enum import TextEnum
+from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore.phases import Phase
 
 if TYPE_CHECKING:
-    from canarycore._notices import Notice
+    from canarycore.notices import Notice
 
 
-class Reason(OneOf):
+class Reason(TextEnum):
     """How the rollout came to its phase: carried along, so that the texts at the end are true."""
 
     NONE = ""
@@ -34,7 +34,7 @@ class Reason(OneOf):
     ABORTED = "Aborted"
 
 
-class Pending(OneOf):
+class Pending(TextEnum):
     """Work that a finished phase still owes."""
 
     HOOKS = "post-rollout hooks"
@@ -60,7 +60,7 @@ class Status:
     reason: Reason = Reason.NONE
     since: float | None = None
     analysed_at: float = 0.0
-    rung: Rung = GROUND
+    rung: Rung = INITIAL_RUNG
     failed_checks: int = 0
     holds: int = 0
     applied: str = ""

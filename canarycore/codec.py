@@ -31,17 +31,17 @@ from cattrs.strategies import configure_tagged_union
 from cattrs.v import format_exception
 
 from canarycore import (
-    _analysis,
-    _case,
-    _effects,
+    _decision,
     _goal,
     _ladder,
-    _notices,
-    _phases,
-    _questions,
+    _observation,
     _spec,
     _status,
-    _world,
+    _verdicts,
+    effects,
+    notices,
+    phases,
+    questions,
 )
 from canarycore.bounds import DEPTH, DIGITS, FILE, PROBLEMS, STORED_ITEMS
 from canarycore.text import clip, enumerate_some, shorten
@@ -106,17 +106,17 @@ def _refuse_constant(name: str) -> float:
 
 
 _MODULES = (
-    _analysis, _case, _effects, _goal, _ladder, _notices, _phases, _questions, _spec, _status, _world,
+    _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _spec, _status, _observation,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _DATA = [
     value for name, value in _NAMES.items() if isinstance(value, type) and attrs.has(value) and not name.startswith("_")
 ]
-_UNIONS = (_questions.Question, _questions.Answer, _effects.Effect, _case.Outcome)
+_UNIONS = (questions.Question, questions.Answer, effects.Effect, _decision.Outcome)
 
 _CONVERTER = make_converter(omit_if_default=False)
 _CONVERTER.register_unstructure_hook(float, lambda value: value if math.isfinite(value) else str(value))
-_CONVERTER.register_unstructure_hook(_notices.Tell, lambda tell: tell.name)
+_CONVERTER.register_unstructure_hook(notices.NoticeKind, lambda tell: tell.name)
 
 
 # strict reading -----------------------------------------------------------------------------------------------------
@@ -153,10 +153,10 @@ def _read_text(value: object, _: object) -> str:
     return value
 
 
-def _read_tell(value: object, _: object) -> _notices.Tell:
-    if not isinstance(value, str) or value not in _notices.Tell.__members__:
+def _read_tell(value: object, _: object) -> notices.NoticeKind:
+    if not isinstance(value, str) or value not in notices.NoticeKind.__members__:
         raise ValueError(f"found {shorten(value)}, expected the name of a notice")
-    return _notices.Tell[value]
+    return notices.NoticeKind[value]
 
 
 def _object_reader(kind: type[Any]) -> Callable[[object, object], Any]:
@@ -225,7 +225,7 @@ def _has_origin(*origins: object) -> Callable[[Any], bool]:
 
 for _kind, _read in ((float, _read_float), (int, _read_int), (bool, _read_bool), (str, _read_text)):
     _CONVERTER.register_structure_hook(_kind, _read)
-_CONVERTER.register_structure_hook(_notices.Tell, _read_tell)
+_CONVERTER.register_structure_hook(notices.NoticeKind, _read_tell)
 _CONVERTER.register_structure_hook_factory(attrs.has, _object_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(tuple), _tuple_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(dict, Mapping), _map_reader)

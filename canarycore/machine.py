@@ -9,7 +9,7 @@
     assert model.state == "Failed"
 
 The machine is for embedders who have one around their own code; it decides nothing. All three are made from
-`canarycore.ROWS`, the same rows that `decide` is held to.
+`canarycore.phases.ROWS`, the same rows that `decide` is held to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from canarycore._phases import ROWS, Phase, Rule
+from canarycore.phases import ROWS, Phase, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

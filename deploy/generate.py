@@ -1,4 +1,4 @@
-"""Writes what of this folder is made from `canarycore_kubernetes.install`: `python deploy/generate.py`.
+"""Writes what of this folder is made from `canarycore_kubernetes.deploy.objects`: `python deploy/generate.py`.
 
 A test holds the files to what would be written now.
 """
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from canarycore_cli.cluster.install import write
-from canarycore_kubernetes.admission import admission
-from canarycore_kubernetes.install import RIGHTS, ROUTING, Install, definitions, objects, rules
-from canarycore_kubernetes.network_policy import EVERYWHERE, Destination
+from canarycore_kubernetes.deploy.admission import admission
+from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination
+from canarycore_kubernetes.deploy.objects import RIGHTS, ROUTING_RIGHTS, InstallOptions, definitions, objects, rules
 
 HERE = Path(__file__).parent
 CHART = "helm/canarycore"
@@ -34,7 +34,7 @@ FILES = {
 def files() -> dict[str, str]:
     """The text of each file, by its path below this folder."""
     base: dict[str, list[Any]] = {"definitions": [], "admission": [], "rights": [], "controller": []}
-    for body in objects(Install()):
+    for body in objects(InstallOptions()):
         base[FILES.get(body["kind"], "controller")].append(body)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -44,7 +44,7 @@ def files() -> dict[str, str]:
     return {
         "kustomize/kustomization.yaml": _yaml(kustomization),
         **{f"kustomize/{name}.yaml": _yaml(*bodies) for name, bodies in base.items()},
-        **{f"kustomize/providers/{_slug(name)}/kustomization.yaml": _yaml(_component(name)) for name in ROUTING},
+        **{f"kustomize/providers/{_slug(name)}/kustomization.yaml": _yaml(_component(name)) for name in ROUTING_RIGHTS},
         **{f"{CHART}/crds/{body['spec']['names']['plural']}.yaml": _yaml(body) for body in definitions()},
         "kustomize/network-policy/kustomization.yaml": _yaml(_adding("policy.yaml")),
         "kustomize/network-policy/policy.yaml": _yaml(_policy()),
@@ -56,7 +56,7 @@ def files() -> dict[str, str]:
 
 def _component(provider: str) -> dict[str, Any]:
     """What makes the base one for this provider: its routing objects may be written, and it is the default."""
-    flags = _flags(Install())
+    flags = _flags(InstallOptions())
     default = next(index for index, flag in enumerate(flags) if flag.startswith("--mesh-provider="))
     argument = f"/spec/template/spec/containers/0/args/{default}"
     (own, *_) = (one["spec"]["variables"] for one in admission(provider) if "variables" in one["spec"])
@@ -76,7 +76,7 @@ def _adding(resource: str) -> dict[str, Any]:
 
 
 def _policy() -> Any:
-    (policy,) = (body for body in objects(Install(isolated=True)) if body["kind"] == "NetworkPolicy")
+    (policy,) = (body for body in objects(InstallOptions(isolated=True)) if body["kind"] == "NetworkPolicy")
     return policy
 
 
@@ -93,7 +93,7 @@ def _patch(kind: str, operation: str, path: str, value: Any) -> dict[str, Any]:
     }
 
 
-def _flags(install: Install) -> list[str]:
+def _flags(install: InstallOptions) -> list[str]:
     (controller,) = (body for body in objects(install) if body["kind"] == "Deployment")
     flags: list[str] = controller["spec"]["template"]["spec"]["containers"][0]["args"]
     return flags
@@ -105,7 +105,7 @@ def _slug(provider: str) -> str:
 
 def _routing() -> dict[str, list[Any]]:
     """The rules of each provider beyond those that every controller has."""
-    return {provider: rules((provider,))[len(RIGHTS) :] for provider in ROUTING}
+    return {provider: rules((provider,))[len(RIGHTS) :] for provider in ROUTING_RIGHTS}
 
 
 def _yaml(*bodies: Any) -> str:

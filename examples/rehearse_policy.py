@@ -7,12 +7,13 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from canarycore import Channel, Notice, Phase, Rollout
+from canarycore import Phase, Rollout
 from canarycore.manifest import load, resolve
-from canarycore_local.faults import Faults
+from canarycore.notices import Channel, Notice
+from canarycore_local.processes.faults import Faults
+from canarycore_local.processes.versions import Version
 from canarycore_local.rehearsal import Script, Stage, rehearse
-from canarycore_local.traffic import Traffic
-from canarycore_local.versions import Version
+from canarycore_local.requests.generator import TrafficPlan
 from canarycore_runtime import Runner
 
 CANARY = Path(__file__).parent / "manifests" / "eks-gitops-appmesh" / "canary.yaml"
@@ -33,7 +34,7 @@ class Printer:
 async def roll_out(old: Version, new: Version) -> Phase:
     """One rollout from `old` to `new`; its last phase."""
     rollout = resolve(load([(CANARY.name, CANARY.read_text())]).canaries[0])
-    script = Script(rollout=rollout, versions=(old, new), traffic=Traffic(rate=200), speed=10)
+    script = Script(rollout=rollout, versions=(old, new), traffic=TrafficPlan(rate=200), speed=10)
     with tempfile.TemporaryDirectory() as folder:
         async with rehearse(Path(folder), script, Stage(notifiers=(Printer(),))) as rehearsal:
             async with Runner(rehearsal.parts):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from canarycore.manifest import load, resolve
 from canarycore.policy import Behaviour, Scenario, summarise
-from canarycore.testing.simulation import sweep
+from canarycore.policy.sampled import sweep
 
 CANARY = Path(__file__).parent / "manifests" / "flagger-appmesh-guide" / "canary.yaml"
 OLD = Behaviour(error_rate=0.001)

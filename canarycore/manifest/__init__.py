@@ -13,23 +13,23 @@ Nothing here reads files: texts come from the caller. YAML needs the extra `cana
 
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import format_duration, parse_duration
-from canarycore.manifest._files import Report, load
+from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
+from canarycore.manifest._reader._yaml import Document, documents
 from canarycore.manifest._resolve import resolve
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
-from canarycore.manifest._yaml import Document, documents
 
 __all__ = [
     "AlertProvider",
     "Canary",
     "Document",
+    "FilesReport",
     "ManifestError",
     "MetricTemplate",
     "Problem",
-    "Report",
     "check_files",
     "check_namespaces",
     "documents",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from canarycore._go import NANOSECONDS, duration
+from canarycore._go_format import NANOSECONDS, duration
 from canarycore.bounds import DURATION
 from canarycore.text import shorten
 

@@ -15,12 +15,12 @@ from canarycore.errors import ManifestError, Problem
 from canarycore.foreign import get_value
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate, Resource
 from canarycore.manifest._parse import Parsed, concerns_us, parse
-from canarycore.manifest._yaml import Document, documents
+from canarycore.manifest._reader._yaml import Document, documents
 from canarycore.text import shorten
 
 
 @frozen(kw_only=True)
-class Found:
+class ParsedDocument:
     """One document of a file. `resource` is None for a foreign kind, and for one of ours that was refused."""
 
     file: str
@@ -34,11 +34,11 @@ class Found:
 
 
 @frozen(kw_only=True)
-class Report:
+class FilesReport:
     """What some files hold, and what is wrong with it. `others` are documents of foreign kinds."""
 
     problems: tuple[Problem, ...] = ()
-    found: tuple[Found, ...] = ()
+    found: tuple[ParsedDocument, ...] = ()
 
     @property
     def canaries(self) -> tuple[Canary, ...]:
@@ -83,7 +83,7 @@ def _full_name(resource: Resource) -> str:
     return f"{resource.name}.{resource.namespace}"
 
 
-def load(files: Iterable[tuple[str, str]]) -> Report:
+def load(files: Iterable[tuple[str, str]]) -> FilesReport:
     """The resources of some (name, text) pairs; raises ManifestError with the problems of all of them."""
     report = read(files)
     if report.errors:
@@ -91,29 +91,29 @@ def load(files: Iterable[tuple[str, str]]) -> Report:
     return report
 
 
-def read(files: Iterable[tuple[str, str]]) -> Report:
+def read(files: Iterable[tuple[str, str]]) -> FilesReport:
     """What is in some (name, text) pairs, and what is wrong with its form."""
     problems: list[Problem] = []
-    pieces: list[Found] = []
+    pieces: list[ParsedDocument] = []
     for name, text in files:
         try:
-            pieces += (Found(file=name, document=document) for document in documents(text))
+            pieces += (ParsedDocument(file=name, document=document) for document in documents(text))
         except ManifestError as error:
             problems += (attrs.evolve(problem, file=name or None) for problem in error.problems)
     report = examine(pieces)
     return attrs.evolve(report, problems=(*problems, *report.problems))
 
 
-def examine(pieces: Iterable[Found]) -> Report:
+def examine(pieces: Iterable[ParsedDocument]) -> FilesReport:
     """Some documents with their resources, and what is wrong with their form."""
     looked = [_look(piece) for piece in pieces]
-    return Report(
+    return FilesReport(
         found=tuple(found for found, _ in looked),
         problems=tuple(problem for _, problems in looked for problem in problems),
     )
 
 
-def _look(found: Found) -> tuple[Found, tuple[Problem, ...]]:
+def _look(found: ParsedDocument) -> tuple[ParsedDocument, tuple[Problem, ...]]:
     """A document with its resource, and the problems of its form."""
     content = found.document.content
     if "kind" not in content and "apiVersion" not in content:

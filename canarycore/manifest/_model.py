@@ -17,7 +17,7 @@ from attrs import field, frozen
 from canarycore import bounds
 from canarycore._spec import HookType, NoData, Severity, StringMatch
 from canarycore.errors import Problem
-from canarycore.manifest._fields import (
+from canarycore.manifest._reader._fields import (
     BOOLEAN,
     FREE,
     NAME,
@@ -25,7 +25,7 @@ from canarycore.manifest._fields import (
     PERCENT,
     TEXT,
     Codec,
-    Spot,
+    Cursor,
     count,
     duration,
     integer,
@@ -93,7 +93,7 @@ class ForeignReference(ObjectReference):
 
 
 @frozen(kw_only=True)
-class Target(ObjectReference):
+class TargetReference(ObjectReference):
     """The workload under rollout."""
 
     kind: str = wire(one_of("Deployment", "DaemonSet", "Service"), required=True)
@@ -178,7 +178,7 @@ class UnmanagedMetadata:
     annotations: tuple[str, ...] = wire(TEXTS)
 
 
-def _port_or_name(value: object, spot: Spot) -> int | str:
+def _port_or_name(value: object, spot: Cursor) -> int | str:
     number_or_name: int | str = (TEXT if isinstance(value, str) else PORT).read(value, spot)
     return number_or_name
 
@@ -224,7 +224,7 @@ class Service:
 MATCH_KINDS = ("exact", "prefix", "suffix", "regex")
 
 
-def _string_match(value: object, spot: Spot) -> StringMatch | None:
+def _string_match(value: object, spot: Cursor) -> StringMatch | None:
     expected = f"one of {', '.join(MATCH_KINDS)} with a text"
     remedy = 'Write for example: exact: "insider".'
     if not isinstance(value, Mapping):
@@ -300,7 +300,7 @@ SHORTEST_TIMEOUT = 2
 """A timeout of fewer characters than this counts as none, as in Flagger."""
 
 
-def _hook_timeout(value: object, spot: Spot) -> str:
+def _hook_timeout(value: object, spot: Cursor) -> str:
     if isinstance(value, str) and len(value) < SHORTEST_TIMEOUT:
         return value
     found: str = WAIT.read(value, spot)
@@ -372,7 +372,7 @@ class CanarySpec:
 
     provider: str = wire(TEXT)
     metrics_server: str = wire(TEXT)
-    target_ref: Target = wire(object_of(Target), required=True)
+    target_ref: TargetReference = wire(object_of(TargetReference), required=True)
     autoscaler_ref: AutoscalerReference | None = wire(object_of(AutoscalerReference))
     ingress_ref: ObjectReference | None = wire(object_of(ObjectReference))
     route_ref: ObjectReference | None = wire(object_of(ObjectReference))

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from canarycore.errors import ManifestError
-from canarycore.manifest._fields import Codec, Problems, Schema, Spot, fields_of, read_object, write_object
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
-from canarycore.manifest._size import oversize
+from canarycore.manifest._reader._fields import Codec, Cursor, Problems, Schema, fields_of, read_object, write_object
+from canarycore.manifest._reader._size import oversize
 
 Parsed = Canary | MetricTemplate | AlertProvider
 
@@ -26,7 +26,7 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     if too_much is not None:
         raise ManifestError((too_much,))
     problems = Problems()
-    spot = Spot(at, problems)
+    spot = Cursor(at, problems)
     kind = _kind(document, spot)
     resource = read_object(kind, document, spot, known=("apiVersion", "kind")) if kind else None
     if resource is None:
@@ -45,7 +45,7 @@ def dump(resource: Parsed) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": type(resource).__name__, **write_object(resource)}
 
 
-def _kind(document: Mapping[str, Any], spot: Spot) -> type[Parsed] | None:
+def _kind(document: Mapping[str, Any], spot: Cursor) -> type[Parsed] | None:
     if not isinstance(document, Mapping):
         spot.refuse(document, "a mapping", "Write apiVersion, kind, metadata and spec.")
         return None

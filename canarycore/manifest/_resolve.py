@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from attrs import evolve
 
-from canarycore._ladder import TOTAL, Ladder, Strategy
+from canarycore._ladder import TOTAL_WEIGHT, Ladder, Strategy
 from canarycore._spec import (
     Affinity,
     Alert,
@@ -85,7 +85,7 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         alerts=tuple(_alert(alert) for alert in analysis.alerts),
         match=() if chosen == UNROUTED else tuple(_match(condition) for condition in analysis.match),
         affinity=_affinity(analysis.session_affinity) if analysis.session_affinity and can.affinity else None,
-        mirror_weight=analysis.mirror_weight or TOTAL,
+        mirror_weight=analysis.mirror_weight or TOTAL_WEIGHT,
         no_data=NoData(analysis.no_data or NoData.FAIL.value),
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
@@ -140,7 +140,7 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
     """The climb of an analysis on that provider."""
     kind, routed = strategy(analysis, provider), provider != UNROUTED
     if kind is Strategy.WEIGHTS:
-        top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL
+        top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL_WEIGHT
         return _ladder(
             strategy=kind,
             step=analysis.step_weight or 0,

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from canarycore import bounds
-from canarycore.manifest._fields import ANYTHING, BOOLEAN, FREE, Codec, Spot, duration, integer, list_of
+from canarycore.manifest._reader._fields import ANYTHING, BOOLEAN, FREE, Codec, Cursor, duration, integer, list_of
 
 
 def shape(owner: str, fields: Mapping[str, Codec], *, required: str = "") -> Codec:
     """A mapping with these fields. `required`: one that must be there."""
 
-    def read(value: object, spot: Spot) -> dict[str, Any]:
+    def read(value: object, spot: Cursor) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             spot.refuse(value, "a mapping", f"Write the fields of {owner} below it.")
             return {}
@@ -37,7 +37,7 @@ def shape(owner: str, fields: Mapping[str, Codec], *, required: str = "") -> Cod
 def shape_of_each(item: Codec) -> Codec:
     """A mapping from any names to values of one shape."""
 
-    def read(value: object, spot: Spot) -> dict[str, Any]:
+    def read(value: object, spot: Cursor) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             spot.refuse(value, "a mapping", "Write 'name: value' lines below it.")
             return {}

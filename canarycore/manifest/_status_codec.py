@@ -15,11 +15,11 @@ from typing import Any
 
 from canarycore._goal import goal
 from canarycore._ladder import Rung, Strategy
-from canarycore._phases import Phase
 from canarycore._spec import Rollout
 from canarycore._status import Reason, Status
 from canarycore.codec import from_data, to_data
 from canarycore.errors import ManifestError, Problem
+from canarycore.phases import Phase
 
 OURS = "canarycore"
 """The field of the status that holds what Flagger has no field for."""

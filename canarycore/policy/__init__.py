@@ -1,13 +1,13 @@
 """What a policy will do, told before production runs it.
 
     scenario = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=0.02), rps=100)
-    runs = [canarycore.testing.simulation.simulate(rollout, scenario, seed) for seed in range(1000)]
+    runs = [canarycore.policy.sampled.simulate(rollout, scenario, seed) for seed in range(1000)]
     told = summarise(runs)      probabilities of promotion and rollback, time to each, harm done to users
 
 A `Scenario` is the assumed world, a `Run` what one rollout did in it, a `Summary` what many came to. Three engines tell
 the same story at different speeds:
 
-    canarycore.testing.simulation    the reference: the core itself decides, event by event; covers everything
+    canarycore.policy.sampled    the reference: the core itself decides, event by event; covers everything
     canarycore.policy.vector         the same model in NumPy arrays, more than a hundred times as fast
     canarycore.policy.exact          no draws at all: a Markov chain, where analyses are independent
 

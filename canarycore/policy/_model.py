@@ -1,6 +1,6 @@
 """A policy and its scenario in numbers: what the vectorised and the exact engine share.
 
-The reference is the event-driven engine (`canarycore.testing.simulation`), which lets the core itself decide; tests
+The reference is the event-driven engine (`canarycore.policy.sampled`), which lets the core itself decide; tests
 hold all three together. What is taken from it, phase by phase:
 
     waiting       confirm-rollout gates are asked at once, then once an interval
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field
 
-from canarycore._analysis import Judgement, Verdict, judge
-from canarycore._enum import OneOf
-from canarycore._ladder import GROUND, Strategy
-from canarycore._questions import MetricAnswer
+from canarycore._enum import TextEnum
+from canarycore._ladder import INITIAL_RUNG, Strategy
 from canarycore._record import record
 from canarycore._spec import CheckKind, HookType, NoData
+from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.errors import CanaryError
 from canarycore.policy._scenario import Scenario, inside, outside
+from canarycore.questions import MetricAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +45,7 @@ class NotCovered(CanaryError):
     """An engine's model does not cover this policy in this scenario; the message says why."""
 
 
-class Says(OneOf):
+class CheckOutcome(TextEnum):
     """What a check, or a whole analysis, comes to."""
 
     PASS = "pass"  # noqa: S105  a verdict, no password
@@ -54,7 +54,7 @@ class Says(OneOf):
 
 
 @record
-class Window:
+class LookBack:
     """A look-back from an analysis: so many whole intervals, and so many of the slices before them."""
 
     intervals: int
@@ -62,7 +62,7 @@ class Window:
 
 
 @record(kw_only=True)
-class Gauge:
+class CheckModel:
     """A check in numbers.
 
     chance: the probability that it fails by chance, coming to `failing` then. window: None where it counts no requests;
@@ -72,16 +72,16 @@ class Gauge:
 
     check: Check
     chance: float
-    failing: Says
-    steady: Says
-    silent: Says
+    failing: CheckOutcome
+    steady: CheckOutcome
+    silent: CheckOutcome
     enough: int
-    window: Window | None
+    window: LookBack | None
     edges: tuple[float, float] | None
 
 
 @record(kw_only=True)
-class Place:
+class RungModel:
     """A rung in numbers.
 
     live: users' requests a second that meet the canary. unseen: copies and load tests, a second. exposed: whether
@@ -101,7 +101,7 @@ class Place:
 
 
 @record(kw_only=True)
-class Way:
+class PromotionModel:
     """The promotion: its length in seconds, and users' requests that the new and the old version serve meanwhile."""
 
     seconds: float
@@ -110,7 +110,7 @@ class Way:
 
 
 @record(kw_only=True)
-class Model:
+class PolicyModel:
     """Everything in numbers.
 
     first: seconds from the start to the first analysis (inf: the pods come too late). waits: times of rollback polls
@@ -127,9 +127,9 @@ class Model:
     waits: tuple[float, ...]
     fresh: bool
     last: float
-    places: tuple[Place, ...]
-    way: Way
-    gauges: tuple[Gauge, ...]
+    places: tuple[RungModel, ...]
+    way: PromotionModel
+    gauges: tuple[CheckModel, ...]
     slices: tuple[float, ...]
     depth: int
     end: float
@@ -177,14 +177,14 @@ def _intervals(rollout: Rollout) -> int:
     return len(ladder.rungs) + rollout.threshold + back + 2
 
 
-def model(rollout: Rollout, scenario: Scenario) -> Model:
+def model(rollout: Rollout, scenario: Scenario) -> PolicyModel:
     """The policy in numbers."""
     ready, interval, deadline = scenario.ready_after, rollout.interval, rollout.progress_deadline
     in_time = ready <= deadline
     first = max(interval, ready) if in_time else inf
     waiting = first - _HAIR if in_time else deadline + _HAIR
     gauges, slices = _gauges(rollout, scenario)
-    return Model(
+    return PolicyModel(
         rollout=rollout,
         scenario=scenario,
         confirm=_all_pass(scenario, rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]),
@@ -237,10 +237,10 @@ def _passes(scenario: Scenario, hook: Hook) -> float:
 # ------------------------------------------------------------------------------------------------------------ places
 
 
-def _places(rollout: Rollout, scenario: Scenario) -> Iterator[Place]:
+def _places(rollout: Rollout, scenario: Scenario) -> Iterator[RungModel]:
     passing = {kind: _all_pass(scenario, hooks) for kind, hooks in rollout.hooks_by_type.items() if hooks}
     if rollout.skip_analysis:
-        yield evolve(_place(rollout, scenario, GROUND, passing), hooks=1.0, increase=1.0, promotion=1.0)
+        yield evolve(_place(rollout, scenario, INITIAL_RUNG, passing), hooks=1.0, increase=1.0, promotion=1.0)
         return
     top = None
     for rung in rollout.ladder.rungs:
@@ -250,16 +250,16 @@ def _places(rollout: Rollout, scenario: Scenario) -> Iterator[Place]:
         yield evolve(top, increase=1.0, gated=False)
 
 
-def _place(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[HookType, float]) -> Place:
+def _place(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[HookType, float]) -> RungModel:
     """A rung in numbers. `passing`: the probability that all hooks of a type pass, where there are any."""
-    ladder, measured = rollout.ladder, not rung.is_ground
+    ladder, measured = rollout.ladder, not rung.is_initial
     is_weights = ladder.strategy is Strategy.WEIGHTS
     increase = promotion = 1.0
     if passing and is_weights and not rung.mirrored:
         increase = passing.get(HookType.CONFIRM_TRAFFIC_INCREASE, 1.0)
     if HookType.CONFIRM_PROMOTION in passing and ladder.asks_promotion(rung):
         promotion = passing[HookType.CONFIRM_PROMOTION]
-    return Place(
+    return RungModel(
         live=scenario.rps * _share(scenario, rung),
         unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
         exposed=rung.exposed,
@@ -276,12 +276,12 @@ def _share(scenario: Scenario, rung: Rung) -> float:
     return scenario.match_share if rung.matched else rung.weight / 100
 
 
-def _way(rollout: Rollout, scenario: Scenario) -> Way:
+def _way(rollout: Rollout, scenario: Scenario) -> PromotionModel:
     """The new version's pods replace the primary's after `ready_after`; from then on all that users get is new."""
-    rung = GROUND if rollout.skip_analysis else rollout.ladder.rungs[-1]
+    rung = INITIAL_RUNG if rollout.skip_analysis else rollout.ladder.rungs[-1]
     seconds = _back(rollout.ladder, rung, rollout.interval, scenario.ready_after)
     old = scenario.rps * (1.0 - _share(scenario, rung)) * min(scenario.ready_after, seconds)
-    return Way(seconds=seconds, new=scenario.rps * seconds - old if seconds < inf else inf, old=old)
+    return PromotionModel(seconds=seconds, new=scenario.rps * seconds - old if seconds < inf else inf, old=old)
 
 
 def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
@@ -296,13 +296,13 @@ def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
 # ------------------------------------------------------------------------------------------------------------ checks
 
 
-def _gauges(rollout: Rollout, scenario: Scenario) -> tuple[tuple[Gauge, ...], tuple[float, ...]]:
+def _gauges(rollout: Rollout, scenario: Scenario) -> tuple[tuple[CheckModel, ...], tuple[float, ...]]:
     """The checks in numbers, and the slices of an interval that their windows need."""
     size = grain(rollout)
     spans = {check: _span(rollout, check, size) for check in rollout.checks if _counts(check)}
     cuts = [*sorted({rest for _, rest in spans.values() if rest}), rollout.interval]
     slices = tuple(later - earlier for earlier, later in zip([0.0, *cuts], cuts, strict=False))
-    windows = {check: Window(whole, cuts.index(rest) + 1 if rest else 0) for check, (whole, rest) in spans.items()}
+    windows = {check: LookBack(whole, cuts.index(rest) + 1 if rest else 0) for check, (whole, rest) in spans.items()}
     return tuple(_gauge(rollout, scenario, check, windows.get(check)) for check in rollout.checks), slices
 
 
@@ -318,17 +318,17 @@ def _span(rollout: Rollout, check: Check, size: float) -> tuple[int, float]:
     return (whole + 1, 0.0) if rest >= rollout.interval - _HAIR else (whole, rest)
 
 
-def _depth(window: Window) -> int:
+def _depth(window: LookBack) -> int:
     return window.intervals + (1 if window.slices else 0)
 
 
-def _gauge(rollout: Rollout, scenario: Scenario, check: Check, window: Window | None) -> Gauge:
-    def says(answer: MetricAnswer) -> Says:
+def _gauge(rollout: Rollout, scenario: Scenario, check: Check, window: LookBack | None) -> CheckModel:
+    def says(answer: MetricAnswer) -> CheckOutcome:
         return _says(rollout, judge(check, answer, rollout.min_samples))
 
     counted = None if window is None else max(rollout.min_samples, 1)
     p99 = scenario.new.p99 if check.kind is CheckKind.DURATION else None
-    return Gauge(
+    return CheckModel(
         check=check,
         chance=scenario.failures.get(check.name, 0.0),
         failing=says(MetricAnswer(value=outside(check))),
@@ -340,12 +340,12 @@ def _gauge(rollout: Rollout, scenario: Scenario, check: Check, window: Window | 
     )
 
 
-def _says(rollout: Rollout, judgement: Judgement) -> Says:
+def _says(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
     """A hold where all that is missing is data and the owner waits for it."""
     if judgement.verdict is Verdict.PASS:
-        return Says.PASS
+        return CheckOutcome.PASS
     waits = judgement.thin or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
-    return Says.HOLD if waits else Says.HALT
+    return CheckOutcome.HOLD if waits else CheckOutcome.HALT
 
 
 def _edges(check: Check, p99: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from canarycore._enum import OneOf
+from canarycore._enum import TextEnum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
-class Outcome(OneOf):
+class Outcome(TextEnum):
     """How a run ended. UNDECIDED: it still waited when the simulation lost patience, for a gate for instance."""
 
     PROMOTED = "promoted"

@@ -28,7 +28,7 @@ from attrs import define, frozen
 
 from canarycore._record import record
 from canarycore._spec import CheckKind, NoData
-from canarycore.policy._model import Gauge, Model, NotCovered, Place, Says, common_gaps, model
+from canarycore.policy._model import CheckModel, CheckOutcome, NotCovered, PolicyModel, RungModel, common_gaps, model
 from canarycore.policy._tails import at_most, order_statistic_below
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ _MOST_STATES = 5_000_000
 """Rungs, times failed checks, times held analyses: some seconds."""
 
 
-def _gaps(numbers: Model) -> str:
+def _gaps(numbers: PolicyModel) -> str:
     rollout = numbers.rollout
     if numbers.depth > 1:
         return "a window longer than the interval makes one analysis depend on the one before"
@@ -114,7 +114,7 @@ _Cells = dict[_Spare, list[float]]
 class _Chain:
     """The recursion, and what it has added up: probabilities, expected seconds and requests."""
 
-    model: Model
+    model: PolicyModel
     promoted: float = 0.0
     rolled_back: float = 0.0
     undecided: float = 0.0
@@ -169,7 +169,7 @@ class _Chain:
         self.rolled_back += polls * numbers.rollback
         return numbers.confirm + polls * (1.0 - numbers.rollback) * numbers.confirm
 
-    def _stand(self, place: Place, here: _Cells, beyond: _Cells, gated: _Cells) -> None:
+    def _stand(self, place: RungModel, here: _Cells, beyond: _Cells, gated: _Cells) -> None:
         """All analyses at a place."""
         ((spare, cells),) = here.items() if len(here) == 1 else ((None, []),)
         step = None if spare is None else _step(self.model, place, spare)
@@ -182,7 +182,7 @@ class _Chain:
         self.seconds += visits * interval
         self.live += visits * interval * place.live
 
-    def _pass_through(self, place: Place, step: _Step, cells: list[float], onward: list[float]) -> float:
+    def _pass_through(self, place: RungModel, step: _Step, cells: list[float], onward: list[float]) -> float:
         """The visits, where analyses lead on or to a halt and their requests come out even: nearly always."""
         holds, on, halt, again = _held_states(self.model), step.on, step.halt, 1.0 / (1.0 - step.stay)
         visits, last = 0.0, len(cells) - holds
@@ -197,7 +197,7 @@ class _Chain:
                     self._roll_back(place, seen * halt)
         return visits
 
-    def _walk(self, place: Place, here: _Cells, beyond: _Cells, gated: _Cells) -> float:
+    def _walk(self, place: RungModel, here: _Cells, beyond: _Cells, gated: _Cells) -> float:
         """The visits. Failed checks and holds only rise, so one walk through the cells meets them all."""
         holds, visits, states = _held_states(self.model), 0.0, range(len(self._cells()))
         steps: dict[_Spare, _Step] = {}
@@ -233,7 +233,7 @@ class _Chain:
                 cells[spare] = self._cells()
             cells[spare][state] += mass
 
-    def _roll_back(self, place: Place, mass: float) -> None:
+    def _roll_back(self, place: RungModel, mass: float) -> None:
         self.rolled_back += mass
         self.draining += mass * place.exposed
 
@@ -262,7 +262,7 @@ class _Chain:
         )
 
 
-def _held_states(numbers: Model) -> int:
+def _held_states(numbers: PolicyModel) -> int:
     """How many counts of holds have to be told apart."""
     return numbers.rollout.inconclusive_limit or 1
 
@@ -287,7 +287,7 @@ class _Step:
     is_plain: bool
 
 
-def _step(numbers: Model, place: Place, spare: _Spare) -> _Step:
+def _step(numbers: PolicyModel, place: RungModel, spare: _Spare) -> _Step:
     """In the order in which an analysis asks: rollback hooks, hooks, checks, gates."""
     live, spare_live = _spaced(spare[0], place.live, numbers.slices)
     unseen, spare_unseen = _spaced(spare[1], place.unseen, numbers.slices)
@@ -323,7 +323,7 @@ def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[
     return taken, round(spare, 9)
 
 
-def _checked(numbers: Model, requests: list[int]) -> tuple[float, float]:
+def _checked(numbers: PolicyModel, requests: list[int]) -> tuple[float, float]:
     """The probabilities that all checks pass, and that none of those that do not is more than a hold."""
     passes, unhalted, total = 1.0, 1.0, sum(requests)
     for gauge in numbers.gauges:
@@ -337,16 +337,16 @@ def _checked(numbers: Model, requests: list[int]) -> tuple[float, float]:
     return passes, unhalted - passes
 
 
-def _by_chance(gauge: Gauge, passes: float, holds: float) -> tuple[float, float]:
+def _by_chance(gauge: CheckModel, passes: float, holds: float) -> tuple[float, float]:
     """The same of a check that may also fail for a reason of its own."""
     chance = gauge.chance
     return (
-        passes * (1.0 - chance) + chance * (gauge.failing is Says.PASS),
-        holds * (1.0 - chance) + chance * (gauge.failing is Says.HOLD),
+        passes * (1.0 - chance) + chance * (gauge.failing is CheckOutcome.PASS),
+        holds * (1.0 - chance) + chance * (gauge.failing is CheckOutcome.HOLD),
     )
 
 
-def _measured(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float]:
+def _measured(numbers: PolicyModel, gauge: CheckModel, requests: int) -> tuple[float, float]:
     """The probabilities that a check passes, and that it holds, by the requests in its window."""
     if gauge.window is None:
         return _certain(gauge.steady)
@@ -366,8 +366,8 @@ def _measured(numbers: Model, gauge: Gauge, requests: int) -> tuple[float, float
     return max(order_statistic_below(high, requests, 0.99) - below, 0.0), 0.0
 
 
-def _certain(says: Says) -> tuple[float, float]:
-    return float(says is Says.PASS), float(says is Says.HOLD)
+def _certain(says: CheckOutcome) -> tuple[float, float]:
+    return float(says is CheckOutcome.PASS), float(says is CheckOutcome.HOLD)
 
 
 @lru_cache(maxsize=4096)

@@ -24,7 +24,7 @@ from attrs import evolve, frozen
 from canarycore._spec import CheckKind
 from canarycore.policy import exact
 from canarycore.policy._summary import Outcome
-from canarycore.testing.simulation import simulate, sweep
+from canarycore.policy.sampled import simulate, sweep
 
 try:
     import matplotlib as mpl
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from canarycore._spec import Rollout
     from canarycore.policy._scenario import Scenario
-    from canarycore.testing.simulation import Happening
+    from canarycore.policy.sampled import RunEvent
 
 SUFFIXES = (".html", ".png")
 
@@ -115,7 +115,7 @@ class _Stories:
 
 
 def _stories(rollout: Rollout, scenario: Scenario, seed: int) -> _Stories:
-    told: list[list[Happening]] = [[] for _ in range(STORIES)]
+    told: list[list[RunEvent]] = [[] for _ in range(STORIES)]
     runs = [simulate(rollout, scenario, f"{seed}/{number}", tell=story.append) for number, story in enumerate(told)]
     longest = float(np.percentile([run.seconds for run in runs], 99)) or rollout.interval
     moments = np.linspace(0.0, longest * 1.08, _MOMENTS)

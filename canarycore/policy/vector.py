@@ -20,7 +20,16 @@ from attrs import define, field, frozen
 
 from canarycore._spec import CheckKind
 from canarycore._status import Reason
-from canarycore.policy._model import Gauge, Model, NotCovered, Place, Says, Window, common_gaps, model
+from canarycore.policy._model import (
+    CheckModel,
+    CheckOutcome,
+    LookBack,
+    NotCovered,
+    PolicyModel,
+    RungModel,
+    common_gaps,
+    model,
+)
 from canarycore.policy._summary import Mean, Outcome, Run, Share, Summary, Z
 from canarycore.policy._tails import order_statistic_below
 
@@ -125,14 +134,14 @@ def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) 
     return _gathered(_batches(model(rollout, scenario), runs, seed))
 
 
-def _gaps(numbers: Model) -> str:
+def _gaps(numbers: PolicyModel) -> str:
     scenario = numbers.scenario
     if numbers.depth > 1 and scenario.ready_after and scenario.test_rps:
         return "a window longer than the interval meets load tests that begin late"
     return ""
 
 
-def _batches(numbers: Model, runs: int, seed: int) -> Iterator[Runs]:
+def _batches(numbers: PolicyModel, runs: int, seed: int) -> Iterator[Runs]:
     random = np.random.default_rng([abs(seed), int(seed < 0)])
     for start in range(0, runs, BATCH):
         batch = _Batch(numbers, random)
@@ -160,7 +169,7 @@ class _Batch:
     `unseen`, as `live`, and `past_seen`, `past_bad`, what each slice of the intervals before held, newest first.
     """
 
-    model: Model
+    model: PolicyModel
     random: np.random.Generator
     ended: list[Runs] = field(factory=list)
     even: tuple[bool, bool] = field(init=False)
@@ -235,7 +244,7 @@ class _Batch:
 
     # a place ------------------------------------------------------------------------------------------------------
 
-    def _analysed(self, place: Place, cohort: Cohort, gated: list[Cohort], *, polls: bool) -> Iterator[Cohort]:
+    def _analysed(self, place: RungModel, cohort: Cohort, gated: list[Cohort], *, polls: bool) -> Iterator[Cohort]:
         """Analyse at a place until nobody is left there; yields those who may go on. `polls`: rollback hooks do."""
         numbers = self.model
         rollout = numbers.rollout
@@ -267,7 +276,7 @@ class _Batch:
                 leaves |= asked
             cohort, polls = self._patient(place, _where(cohort, ~leaves)), True
 
-    def _patient(self, place: Place, cohort: Cohort) -> Cohort:
+    def _patient(self, place: RungModel, cohort: Cohort) -> Cohort:
         """Those whose coming analysis is before the end; the others stand where they are when it comes."""
         numbers = self.model
         impatient = cohort["clock"] >= numbers.end
@@ -288,7 +297,7 @@ class _Batch:
 
     # an interval's traffic ----------------------------------------------------------------------------------------
 
-    def _traffic(self, place: Place, cohort: Cohort) -> tuple[Slices, Slices]:
+    def _traffic(self, place: RungModel, cohort: Cohort) -> tuple[Slices, Slices]:
         """Requests that meet the canary in each slice of an interval, and how many fail; one number where all agree."""
         numbers = self.model
         counted = place.measured or numbers.depth > 1
@@ -326,7 +335,7 @@ class _Batch:
 
     # verdicts -----------------------------------------------------------------------------------------------------
 
-    def _verdict(self, place: Place, cohort: Cohort, seen: Slices, bad: Slices) -> tuple[Truths, Truths]:
+    def _verdict(self, place: RungModel, cohort: Cohort, seen: Slices, bad: Slices) -> tuple[Truths, Truths]:
         """Who is halted and who is held; a halt outdoes a hold."""
         size = len(cohort["clock"])
         halts, holds = ~self._chance(place.hooks, size), np.zeros(size, bool)
@@ -338,23 +347,23 @@ class _Batch:
                 holds |= hold
         return halts, holds & ~halts
 
-    def _gauged(self, gauge: Gauge, seen: list[Any], bad: list[Any], size: int) -> tuple[Any, Any]:
+    def _gauged(self, gauge: CheckModel, seen: list[Any], bad: list[Any], size: int) -> tuple[Any, Any]:
         """Who is halted and who is held by one check."""
-        halt: Any = gauge.steady is Says.HALT
-        hold: Any = gauge.steady is Says.HOLD
+        halt: Any = gauge.steady is CheckOutcome.HALT
+        hold: Any = gauge.steady is CheckOutcome.HOLD
         if gauge.window is not None:
             requests = np.asarray(_in_window(gauge.window, seen))
             empty, thin = requests == 0, (requests > 0) & (requests < gauge.enough)
             outside = self._outside(gauge, requests, bad, size)
-            halt = np.where(empty, gauge.silent is Says.HALT, outside & ~thin)
-            hold = np.where(empty, gauge.silent is Says.HOLD, thin)
+            halt = np.where(empty, gauge.silent is CheckOutcome.HALT, outside & ~thin)
+            hold = np.where(empty, gauge.silent is CheckOutcome.HOLD, thin)
         if gauge.chance:
             chance = self._chance(gauge.chance, size)
-            halt = np.where(chance, gauge.failing is Says.HALT, halt)
-            hold = np.where(chance, gauge.failing is Says.HOLD, hold)
+            halt = np.where(chance, gauge.failing is CheckOutcome.HALT, halt)
+            hold = np.where(chance, gauge.failing is CheckOutcome.HOLD, hold)
         return halt, hold
 
-    def _outside(self, gauge: Gauge, requests: Counts, bad: list[Any], size: int) -> Any:
+    def _outside(self, gauge: CheckModel, requests: Counts, bad: list[Any], size: int) -> Any:
         """Whose value is out of range, where there are requests."""
         check = gauge.check
         if check.kind is CheckKind.SUCCESS_RATE:
@@ -362,13 +371,13 @@ class _Batch:
             low, high = check.minimum, check.maximum
             return (value < (-inf if low is None else low)) | (value > (inf if high is None else high))
         if gauge.edges is None:
-            return gauge.steady is not Says.PASS
+            return gauge.steady is not CheckOutcome.PASS
         passes = _for_each(requests, _inside_of(*gauge.edges))
         return self.random.random(size) >= passes
 
     # ends ---------------------------------------------------------------------------------------------------------
 
-    def _roll_back(self, cohort: Cohort, reason: Reason, place: Place | None = None) -> None:
+    def _roll_back(self, cohort: Cohort, reason: Reason, place: RungModel | None = None) -> None:
         """At the clock's time; where the canary was exposed it drains."""
         numbers = self.model
         drain = numbers.rollout.drain if place is not None and place.exposed else 0.0
@@ -443,7 +452,7 @@ def _remember(cohort: Cohort, **slices: Slices) -> None:
         cohort[name] = np.concatenate([row[None], past[:-1]])
 
 
-def _in_window(window: Window | None, rows: list[Any]) -> Any:
+def _in_window(window: LookBack | None, rows: list[Any]) -> Any:
     """The sum over a window, of rows of slices, newest first."""
     assert window is not None
     slices = [column for row in rows[: window.intervals] for column in row]

@@ -9,13 +9,13 @@
     TestMine = Mine.TestCase                 # pytest and unittest run it
 
 Each rule is something that happens. The driver runs while time passes, and when it ticks. What must hold after every
-write (`canarycore.testing.invariants`) is checked there, not only after every rule. In the end faults are over, and
+write (`canarycore.simulation.invariants`) is checked there, not only after every rule. In the end faults are over, and
 pods, providers and gates are well: then the rollout must come to rest within bounded cycles, with everything told and
 no revision lost (I8, I10, I14), and whatever happened before, the next revision must be promoted (I7).
 
-A failure is printed twice: as the shortest series of rules that Hypothesis has found, and as a program for a `World`.
-How many series are tried, and how long they are, is Hypothesis's matter: `Mine.TestCase.settings = settings(...)`.
-Needs `pip install canarycore[testing]`.
+A failure is printed twice: as the shortest series of rules that Hypothesis has found, and as a program for a
+`SimulatedCluster`. How many series are tried, and how long they are, is Hypothesis's matter: `Mine.TestCase.settings =
+settings(...)`. Needs `pip install canarycore[testing]`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from typing import ClassVar
 
 from attrs import evolve
 
-from canarycore._cycle import cycle
-from canarycore._phases import Phase
+from canarycore._observation import CommandKind, Routes
 from canarycore._spec import HookType, Rollout
-from canarycore._world import CommandKind, Routes
-from canarycore.testing._actions import (
+from canarycore.driver import cycle
+from canarycore.phases import Phase
+from canarycore.simulation.actions import (
     Action,
-    Answer,
+    AnswerHook,
     Configure,
     Delete,
     Deploy,
     Edit,
+    GiveCommand,
     Measure,
-    Order,
     Recreate,
     RemoveTarget,
     ReplaceTarget,
@@ -48,22 +48,22 @@ from canarycore.testing._actions import (
     SetClock,
     SetPace,
     SetScaler,
-    SourcesAre,
+    SetSources,
 )
-from canarycore.testing._driver import Driver, Platform
-from canarycore.testing._metrics import ByRevision
-from canarycore.testing._state import (
+from canarycore.simulation.cluster import SimulatedCluster
+from canarycore.simulation.driver import Driver, Platform
+from canarycore.simulation.invariants import at_rest
+from canarycore.simulation.metrics import ByRevision
+from canarycore.simulation.state import (
     AT_ONCE,
     FaultKind,
     Scaler,
     State,
     observe,
 )
-from canarycore.testing.invariants import at_rest
 from canarycore.testing.strategies import ANSWERS, METRICS, MOST_IN_A_ROW, PACES, REVISIONS
-from canarycore.testing.verify import trials
-from canarycore.testing.verify._situations import other_steps
-from canarycore.testing.world import World
+from canarycore.verification import trials
+from canarycore.verification._situations import other_steps
 
 # Hypothesis comes last: where it is missing, our own strategies have said what to install
 # isort: split
@@ -107,7 +107,7 @@ class RolloutMachine(RuleBasedStateMachine):
     policies: ClassVar[Mapping[str, Rollout]] = _POLICIES
     driver: ClassVar[Driver] = staticmethod(cycle)
 
-    world: World
+    world: SimulatedCluster
 
     def platform(self) -> Platform:
         """What shows the world and carries effects out; a subclass may put a part of its own there."""
@@ -118,7 +118,7 @@ class RolloutMachine(RuleBasedStateMachine):
         """A first revision is there; `idle`: and promoted."""
         rollout = self.policies[policy]
         state = State(rollout=rollout, scaler=Scaler(minimum=2) if rollout.autoscaled else None)
-        self.world = World(rollout, state=state, driver=type(self).driver, platform=self.platform())
+        self.world = SimulatedCluster(rollout, state=state, driver=type(self).driver, platform=self.platform())
         self.world.do(Deploy(FIRST))
         if idle:
             self.world.run(until=Phase.INITIALIZED).run(max_cycles=MOST_CYCLES)
@@ -135,7 +135,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(CommandKind), weight=st.sampled_from([1, 50, 100]))
     def command(self, kind: CommandKind, weight: int) -> None:
-        self.world.do(Order(kind, weight))
+        self.world.do(GiveCommand(kind, weight))
 
     @rule(to=st.sampled_from(sorted(EDITS)))
     def edit(self, to: str) -> None:
@@ -183,11 +183,11 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule(error=st.sampled_from(["", "offline"]))
     def sources(self, error: str) -> None:
-        self.world.do(SourcesAre(error))
+        self.world.do(SetSources(error))
 
     @rule(kind=st.sampled_from(HookType), answers=st.sampled_from(ANSWERS))
     def hooks(self, kind: HookType, answers: tuple[bool | str, ...]) -> None:
-        self.world.do(*[Answer(hook.name, answers) for hook in self.world.state.rollout.hooks_by_type[kind]])
+        self.world.do(*[AnswerHook(hook.name, answers) for hook in self.world.state.rollout.hooks_by_type[kind]])
 
     # the driver, time and faults --------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class RolloutMachine(RuleBasedStateMachine):
             self.world.calm().do(*_all_is_well(self.world.state)).run(max_cycles=MOST_CYCLES)
             self._demand(at_rest(self.world))
             again = [Recreate()] if self.world.state.deleted else []
-            self.world.do(*again, Order(CommandKind.RESUME), Deploy(LAST)).run(max_cycles=MOST_CYCLES)
+            self.world.do(*again, GiveCommand(CommandKind.RESUME), Deploy(LAST)).run(max_cycles=MOST_CYCLES)
             self._demand(at_rest(self.world) or _not_promoted(self.world.state))
 
     def _demand(self, wrong: str | None) -> None:
@@ -257,8 +257,8 @@ def _all_is_well(state: State) -> Iterator[Action]:
     """What has to be put right for a rollout to come to its end."""
     rollout = state.rollout
     yield from (SetPace(key, AT_ONCE) for key, _ in state.paces)
-    yield from (Answer(hook.name, (hook.type is not HookType.ROLLBACK,)) for hook in rollout.hooks)
-    yield from (Measure(ByRevision()), SourcesAre(""), Edit(evolve(rollout, suspend=False)))
+    yield from (AnswerHook(hook.name, (hook.type is not HookType.ROLLBACK,)) for hook in rollout.hooks)
+    yield from (Measure(ByRevision()), SetSources(""), Edit(evolve(rollout, suspend=False)))
     if state.target is None:
         yield Deploy(state.status.applied or FIRST)
     if state.primary is not None and not state.primary.desired:

@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore._ladder import GROUND, Ladder, Rung, Strategy
-from canarycore._phases import Phase
-from canarycore._questions import (
+from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Strategy
+from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
+from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, NoData, Rollout, StringMatch, TargetRef
+from canarycore._status import Pending, Reason, Status
+from canarycore.phases import Phase
+from canarycore.questions import (
     Answer,
     HookAnswer,
     HookQuestion,
@@ -29,17 +32,14 @@ from canarycore._questions import (
     Question,
     SourcesAnswer,
 )
-from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, NoData, Rollout, StringMatch, TargetRef
-from canarycore._status import Pending, Reason, Status
-from canarycore._world import Command, CommandKind, Routes, Workload
-from canarycore._world import World as Observation
-from canarycore.testing._actions import (
+from canarycore.simulation.actions import (
     Action,
+    AnswerHook,
     Configure,
     Deploy,
     Edit,
+    GiveCommand,
     Measure,
-    Order,
     Recreate,
     RemoveTarget,
     ReplaceTarget,
@@ -48,11 +48,11 @@ from canarycore.testing._actions import (
     ScaleTarget,
     SetClock,
     SetPace,
-    SourcesAre,
+    SetSources,
 )
-from canarycore.testing._actions import Answer as AnswerHook
-from canarycore.testing._metrics import ByRevision, Constant, Metrics
-from canarycore.testing._state import (
+from canarycore.simulation.cluster import SimulatedCluster
+from canarycore.simulation.metrics import ByRevision, Constant, Metrics
+from canarycore.simulation.state import (
     AT_ONCE,
     NEVER,
     READS,
@@ -65,7 +65,6 @@ from canarycore.testing._state import (
     crash_loop,
     stuck,
 )
-from canarycore.testing.world import World
 
 try:
     from hypothesis import strategies as st
@@ -173,7 +172,7 @@ def rungs() -> SearchStrategy[Rung]:
     """Any rung, on some ladder or on none."""
     return st.builds(
         Rung, weight=weights, mirrored=st.booleans(), matched=st.booleans(), iteration=st.integers(0, 6)
-    ) | st.just(GROUND)
+    ) | st.just(INITIAL_RUNG)
 
 
 def statuses() -> SearchStrategy[Status]:
@@ -308,11 +307,11 @@ def paces() -> SearchStrategy[Pace]:
 
 
 @st.composite
-def worlds(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> World:
+def worlds(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> SimulatedCluster:
     """A cluster in which v1 is promoted and idle. `of`: the rollouts (default: `rollouts()`, none suspended)."""
     rollout = draw(rollouts().map(lambda found: evolve(found, suspend=False)) if of is None else of)
     scaler = draw(st.sampled_from([None, None, Scaler(minimum=1, maximum=4), Scaler(minimum=3, maximum=4)]))
-    world = World(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
+    world = SimulatedCluster(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
     world.do(Deploy("v1")).run(until=lambda found: found.phase is Phase.INITIALIZED and found.status.settled)
     return world
 
@@ -329,10 +328,10 @@ def actions(rollout: Rollout) -> SearchStrategy[Action]:
         st.builds(ScalePrimary, st.integers(0, 3)),
         st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
         st.builds(RouteByHand, some_routes),
-        st.builds(Order, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
+        st.builds(GiveCommand, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
         st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(ANSWERS)),
         st.builds(Measure, st.sampled_from(list(METRICS.values()))),
-        st.builds(SourcesAre, st.sampled_from(["", "offline"])),
+        st.builds(SetSources, st.sampled_from(["", "offline"])),
         st.builds(Edit, ladders().map(lambda ladder: _climbing(rollout, ladder))),
         st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
         st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate()]),

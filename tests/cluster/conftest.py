@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from canarycore_kubernetes.client import Client, connect
-from canarycore_kubernetes.cluster import Cluster
+from canarycore_kubernetes.api.client import Client, connect
+from canarycore_kubernetes.api.cluster import Cluster
 from tests.controlplane import crds, rights
 from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.binaries import Missing, binaries
-from tests.controlplane.plane import Plane
-from tests.controlplane.plane import plane as started
 from tests.controlplane.proxy import Proxy, proxied
+from tests.controlplane.real.binaries import Missing, binaries
+from tests.controlplane.real.plane import Plane
+from tests.controlplane.real.plane import plane as started
 
 LAST = "test_role.py"
 """Looks back on what the others did."""

@@ -29,14 +29,14 @@ from attrs import define, field, frozen
 
 from canarycore.manifest import _resolve
 from canarycore_kubernetes import controller
-from canarycore_kubernetes.install import rules
-from canarycore_kubernetes.lease import Leader, Times
+from canarycore_kubernetes.api.leader_election import LeaderElection, LeaseTimes
+from canarycore_kubernetes.deploy.objects import rules
 from canarycore_kubernetes.options import Options
 from tests.cluster.watcher import NAME, Answered, Stand
 from tests.controlplane.api import Access, Api, Json
 from tests.controlplane.background import in_background
-from tests.controlplane.plane import Plane
 from tests.controlplane.proxy import Proxy
+from tests.controlplane.real.plane import Plane
 
 LABELS = {"app": NAME}
 FIRST = "podinfo:1"
@@ -73,7 +73,7 @@ DEPLOYMENT: Json = {
         },
     },
 }
-TIMES = Times(duration=4, retry=0.5, write=1.0)
+TIMES = LeaseTimes(duration=4, retry=0.5, write=1.0)
 """Of an election that a test can wait for."""
 
 
@@ -202,7 +202,9 @@ def controllers(plane: Plane, metrics: str, folder: Path) -> Iterator[Controller
 
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["canarycore_cli.controller", "canarycore_mesh.istio", "canarycore_metrics.prometheus"])
+_FORKS.set_forkserver_preload(
+    ["canarycore_cli.cluster.controller", "canarycore_mesh.istio", "canarycore_metrics.prometheus"]
+)
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -215,7 +217,7 @@ def _run(options: Options, log: Path) -> None:
     for stream in (sys.stdout, sys.stderr):
         os.dup2(told, stream.fileno())
     hasten()
-    from canarycore_cli.controller import run
+    from canarycore_cli.cluster.controller import run
 
     run(options)
 
@@ -224,15 +226,15 @@ def hasten() -> None:
     """In this process intervals may be short, leases and the spread of a start are: tests cannot wait a minute."""
     _resolve.SHORTEST_INTERVAL = 1.0
     controller.SPREAD = 0.1
-    controller.Leader = partial(Leader, times=TIMES)
+    controller.LeaderElection = partial(LeaderElection, times=TIMES)
 
 
 @contextmanager
 def hastened() -> Iterator[None]:
     """The same for as long as the context is open."""
-    before = _resolve.SHORTEST_INTERVAL, controller.SPREAD, controller.Leader
+    before = _resolve.SHORTEST_INTERVAL, controller.SPREAD, controller.LeaderElection
     hasten()
     try:
         yield
     finally:
-        _resolve.SHORTEST_INTERVAL, controller.SPREAD, controller.Leader = before
+        _resolve.SHORTEST_INTERVAL, controller.SPREAD, controller.LeaderElection = before

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from canarycore_kubernetes.install import ELECTION, GROUP, ROUTING, rules
+from canarycore_kubernetes.deploy.objects import ELECTION, GROUP, ROUTING_RIGHTS, rules
 from tests.controlplane import rights
 from tests.controlplane.api import Api, ApiError, eventually
 
@@ -24,7 +24,7 @@ FINALIZERS = (GROUP, "canaries/finalizers", "update")
 def everything(request):
     """All tests of the folder were to run, in this process."""
     config = request.config
-    files = set(Path(__file__).parent.glob("test_*.py"))
+    files = set(Path(__file__).parent.rglob("test_*.py"))
     chosen = (
         config.option.keyword or any("::" in argument for argument in config.args) or hasattr(config, "workerinput")
     )
@@ -34,7 +34,7 @@ def everything(request):
 
 @pytest.mark.usefixtures("everything")
 def test_no_right_is_granted_that_nothing_needs(plane):
-    granted = rights.rights([*rules(ROUTING), *ELECTION])
+    granted = rights.rights([*rules(ROUTING_RIGHTS), *ELECTION])
     assert granted - rights.used(plane.audit) == {FINALIZERS}
 
 

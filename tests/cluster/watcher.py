@@ -7,7 +7,7 @@
 
 An API server numbers its writes, whatever they change, so the versions of all objects are in one order. They are taken
 up as watches tell them, replayed in that order, and each step from one to the next is held to the promises I1 to I14
-(canarycore.testing.invariants), as far as they can be told from objects alone:
+(canarycore.simulation.invariants), as far as they can be told from objects alone:
 
     table  a status that changes goes where the table of phases leads
     I1     requests are sent to a side with available pods; the canary's pods go after its requests, and the drain
@@ -43,13 +43,14 @@ from functools import cached_property
 import aiohttp
 from attrs import define, evolve, field, frozen
 
-from canarycore import Channel, Phase, Rollout, Status
-from canarycore._ladder import GROUND, Rung
-from canarycore._phases import ACTIVE, IDLE, PROMOTION, TRANSITIONS
+from canarycore import Phase, Rollout, Status
+from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore.manifest import Canary, parse, resolve
-from canarycore_kubernetes.names import KEPT, REVISION, annotation, listed
-from canarycore_kubernetes.statuses import read
-from canarycore_kubernetes.targets import Reading, pod_facts, revisions
+from canarycore.notices import Channel
+from canarycore.phases import ACTIVE, IDLE, PROMOTION, TRANSITIONS
+from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, REVISION, annotation, listed
+from canarycore_kubernetes.resources.status_codec import read_status
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts, revisions
 from tests.controlplane.api import Access, Json
 from tests.controlplane.background import in_background
 from tests.controlplane.proxy import Passage
@@ -124,7 +125,7 @@ class Stand:
         """The revision of the target."""
         if self.target is None:
             return ""
-        facts = [None if body is None else pod_facts(Reading(), body) for body in (self.target, self.primary)]
+        facts = [None if body is None else pod_facts(ReadingOptions(), body) for body in (self.target, self.primary)]
         return revisions(facts[0], facts[1], {}, {})[0]
 
     @property
@@ -224,7 +225,7 @@ def _with_canary(stand: Stand, body: Json | None) -> Stand:
     canary = parse({key: body[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata})
     assert isinstance(canary, Canary)
     rollout = resolve(canary, provider="istio")
-    return evolve(stand, canary=body, rollout=rollout, status=read(rollout, body.get("status") or {})[0])
+    return evolve(stand, canary=body, rollout=rollout, status=read_status(rollout, body.get("status") or {})[0])
 
 
 def _with_splits(stand: Stand, body: Json | None) -> Stand:
@@ -278,7 +279,7 @@ def _rungs_follow_the_ladder(step: Step, _: Sequence[Answered]) -> str | None:
     if not step.commits or rollout is None:
         return None
     back = Rung(weight=rollout.ladder.back(before.weight), iteration=before.iteration)
-    allowed = {before, GROUND, rollout.ladder.after(before), back}
+    allowed = {before, INITIAL_RUNG, rollout.ladder.after(before), back}
     return None if after in allowed else f"from rung {before.weight}% to {after.weight}%"
 
 
@@ -376,7 +377,12 @@ def _untold(stand: Stand, owed: Owed) -> Iterator[str]:
 
 def _requests_are_taken_away_first(step: Step, _: Sequence[Answered]) -> str | None:
     status, (had, gets) = step.before.status, _moved(step)
-    if status.phase is not Phase.PROGRESSING or status.rung != GROUND or not had or not _available(step.before.primary):
+    if (
+        status.phase is not Phase.PROGRESSING
+        or status.rung != INITIAL_RUNG
+        or not had
+        or not _available(step.before.primary)
+    ):
         return None
     changes = {
         "the routes": gets not in {0, had},
@@ -469,7 +475,7 @@ def looks(stand: Stand) -> dict[str, object]:
 
 
 def _kept_by_name(stand: Stand) -> Iterator[str]:
-    for revision in () if stand.primary is None else listed(stand.primary, KEPT):
+    for revision in () if stand.primary is None else listed(stand.primary, KEPT_REVISIONS):
         yield f"{NAME}-primary-{revision}"
 
 

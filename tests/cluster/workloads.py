@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from canarycore_kubernetes.canaries import Canaries
-from canarycore_kubernetes.client import Client, Unreachable
-from canarycore_kubernetes.configs import CONFIGS
-from canarycore_kubernetes.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE
-from canarycore_kubernetes.knative_target import KNATIVE_REVISION
-from canarycore_kubernetes.packed import packed
-from canarycore_kubernetes.scalers import SCALERS
-from canarycore_kubernetes.workload import ClusterWorkloads
+from canarycore_kubernetes.api.client import Client, Unreachable
+from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE
+from canarycore_kubernetes.api.snapshots import snapshot
+from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.workloads.autoscalers import SCALERS
+from canarycore_kubernetes.workloads.configs import CONFIGS
+from canarycore_kubernetes.workloads.knative_workload import KNATIVE_REVISION
+from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from tests.cluster.patience import until
 
 IMAGES = {"one": "podinfo:6.0.0", "two": "podinfo:6.0.1", "three": "podinfo:6.0.2", "four": "podinfo:6.0.3"}
@@ -128,7 +128,7 @@ class PodBench(Bench):
 
 
 class ServiceBench(Bench):
-    kind, view = SERVICE, packed(SERVICE)
+    kind, view = SERVICE, snapshot(SERVICE)
 
     def target(self, image):
         name = f"v{image.rpartition(':')[2]}.example.com"
@@ -149,7 +149,7 @@ class ClusterServiceBench(ServiceBench):
 class KnativeBench(Bench):
     """Stands in for Knative's controller: each new template is a new Revision, that is ready at once."""
 
-    kind, view = KNATIVE_SERVICE, packed(KNATIVE_SERVICE, status=True)
+    kind, view = KNATIVE_SERVICE, snapshot(KNATIVE_SERVICE, status=True)
 
     def target(self, image):
         template = {"spec": {"containers": [{"image": image}]}}

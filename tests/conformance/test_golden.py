@@ -6,10 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from canarycore import Phase, Rule
+from canarycore import Phase
+from canarycore.phases import Rule
+from tests.conformance.drivers.simulated import WorldDriver
 from tests.conformance.trace import Trace
 from tests.conformance.verdict import judge
-from tests.conformance.world import WorldDriver
 
 COUNTED = frozenset({Rule.ADVANCED, Rule.HALTED, Rule.ROLLED_BACK_CHECKS, Rule.PROMOTED})
 
@@ -36,7 +37,7 @@ def test_no_analysis_comes_before_its_interval(folder: Path):
         later
         for before, later in pairwise(history)
         if later.decision is not None
-        and later.decision.because.rule in COUNTED
+        and later.decision.explanation.rule in COUNTED
         and before.state.status.phase in (Phase.PROGRESSING, Phase.WAITING_PROMOTION)
         and later.time < before.state.status.analysed_at + before.state.rollout.interval
     ]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.conftest import EXTRA, ROOT, traces
-from tests.conformance.rows import DROPPING, REFUSALS, ROWS
+from tests.conformance.drivers.simulated import WorldDriver
+from tests.conformance.rows.table import DROPPING, REFUSALS, ROWS
 from tests.conformance.story import Acted, Stand, Story, Told, differences, is_polling
 from tests.conformance.trace import read
 from tests.conformance.verdict import as_flagger, judge
-from tests.conformance.world import WorldDriver
 
 TABLE = re.compile(r"^\| (D\d\d) \|(.*)\|$", re.MULTILINE)
 RULED = {name for name, _ in (*DROPPING, *ROWS)} | set(REFUSALS.values())

@@ -14,7 +14,7 @@ import pytest
 
 from canarycore import Phase
 from canarycore.manifest import load, resolve
-from canarycore.testing import Deploy, Measure, Scripted, World
+from canarycore.simulation import Deploy, Measure, Scripted, SimulatedCluster
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT.parent / "shared" / "seeds"
@@ -95,7 +95,7 @@ def test_a_guides_log_is_told_line_by_line(guide, mark, manifest):
     (canary,) = load([*others, (manifest, text)]).canaries
     rollout = resolve(canary, templates=report.templates)
     lines = log(guide, mark)
-    world = World(rollout).do(Deploy("v1"))
+    world = SimulatedCluster(rollout).do(Deploy("v1"))
     world.run(until=Phase.INITIALIZED)
     world.do(Deploy("v2"), Measure(answers(lines))).run()
     told = iter(world.texts)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from tests.conformance.case import Case, cut, explain
-from tests.conformance.driver import Replay, replay
-from tests.conformance.looks import without_answers
-from tests.conformance.rows import DROPPING, ROWS, refusal
+from tests.conformance.drivers.port import Replay, replay
+from tests.conformance.rows.case import Case, cut, explain
+from tests.conformance.rows.looks import without_answers
+from tests.conformance.rows.table import DROPPING, ROWS, refusal
 from tests.conformance.story import Story, differences
 from tests.conformance.trace import Trace, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conformance.driver import Driver
+    from tests.conformance.drivers.port import Driver
 
 
 @frozen(kw_only=True)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from canarycore_kubernetes.install import ELECTION, NAME, OBSERVER, observer_rules, rules
+from canarycore_kubernetes.deploy.objects import ELECTION, NAME, OBSERVER, observer_rules, rules
 from tests.controlplane.api import Access, Api, Json
-from tests.controlplane.audit import Audit, Request
+from tests.controlplane.real.audit import Audit, Request
 
 Right = tuple[str, str, str]
 """API group, resource, verb."""

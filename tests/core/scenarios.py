@@ -25,17 +25,17 @@ from canarycore import (
     StringMatch,
     TargetRef,
 )
-from canarycore.testing import (
+from canarycore.simulation import (
     NEVER,
-    Answer,
+    AnswerHook,
     ByRevision,
     Constant,
     Delete,
     Deploy,
     Edit,
     Fault,
+    GiveCommand,
     Measure,
-    Order,
     Pace,
     Recreate,
     RemoveTarget,
@@ -44,8 +44,8 @@ from canarycore.testing import (
     Scaler,
     ScaleTarget,
     SetPace,
+    SimulatedCluster,
     State,
-    World,
     after,
     scripted,
     stuck,
@@ -91,203 +91,203 @@ HOOKED = tuple(hook(kind) for kind in HookType if kind not in {HookType.EVENT, H
 """One hook of each type that asks something of a healthy rollout."""
 
 
-def idle(rollout: Rollout, faults: tuple[Fault, ...] = (), **state) -> World:
+def idle(rollout: Rollout, faults: tuple[Fault, ...] = (), **state) -> SimulatedCluster:
     """v1 is promoted, and nothing is to be done."""
-    first = World(rollout, state=State(rollout=rollout, **state))
+    first = SimulatedCluster(rollout, state=State(rollout=rollout, **state))
     first.do(Deploy("v1")).run()
     assert first.phase is Phase.INITIALIZED, first.history[-1]
-    return World(rollout, state=first.state.but(writes=0, reads=0), faults=faults)
+    return SimulatedCluster(rollout, state=first.state.but(writes=0, reads=0), faults=faults)
 
 
 # ------------------------------------------------------------------------------------------------------ situations
 
 
-def climbing(world: World) -> bool:
+def climbing(world: SimulatedCluster) -> bool:
     return world.phase is Phase.PROGRESSING and world.status.rung.weight + world.status.rung.iteration > 0
 
 
-def taking_over(world: World) -> bool:
+def taking_over(world: SimulatedCluster) -> bool:
     return world.state.primary is not None and world.state.primary.revision == "v2"
 
 
-def promoted(world: World) -> None:
+def promoted(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run()
 
 
-def rolled_back(world: World) -> None:
+def rolled_back(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), Measure(ByRevision(bad=("v2",)))).run()
 
 
-def recovers_from_a_failed_check(world: World) -> None:
+def recovers_from_a_failed_check(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), Measure(scripted(request_success_rate=(100.0, 90.0, 100.0)))).run()
 
 
-def gets_no_data(world: World) -> None:
+def gets_no_data(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), Measure(Constant(None))).run()
 
 
-def withdrawn(world: World) -> None:
+def withdrawn(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing).run(until=5.0)
     world.do(Deploy("v1")).run()
 
 
-def superseded(world: World) -> None:
+def superseded(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing).run(until=5.0)
     world.do(Deploy("v3")).run()
 
 
-def superseded_while_promoting(world: World) -> None:
+def superseded_while_promoting(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
     world.do(Deploy("v3")).run()
 
 
-def tried_again_after_a_rollback(world: World) -> None:
+def tried_again_after_a_rollback(world: SimulatedCluster) -> None:
     rolled_back(world)
     world.do(Deploy("v3")).run()
 
 
-def never_ready(world: World) -> None:
+def never_ready(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), SetPace("v2", NEVER)).run()
 
 
-def given_up_by_the_platform(world: World) -> None:
+def given_up_by_the_platform(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), SetPace("v2", stuck(5))).run()
 
 
-def starts_slowly(world: World) -> None:
+def starts_slowly(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), SetPace("v2", after(25))).run()
 
 
-def primary_never_takes_over(world: World) -> None:
+def primary_never_takes_over(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), SetPace("primary/v2", stuck(25))).run()
 
 
-def primary_takes_over_halfway(world: World) -> None:
+def primary_takes_over_halfway(world: SimulatedCluster) -> None:
     """One of two pods of the primary gets ready with v2; v1 takes a while to come back."""
     world.do(Deploy("v2"), SetPace("primary/v2", Pace(delay=20.0, stuck=15.0))).run(until=taking_over)
     world.do(SetPace("primary/v1", after(5))).run()
 
 
-def primary_takes_its_time(world: World) -> None:
+def primary_takes_its_time(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), SetPace("primary/v2", after(25))).run()
 
 
-def primary_loses_its_pods(world: World) -> None:
+def primary_loses_its_pods(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(SetPace("primary", NEVER)).run(until=25.0)
     world.do(SetPace("primary", after(1))).run()
 
 
-def primary_stays_away(world: World) -> None:
+def primary_stays_away(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(SetPace("primary", NEVER)).run(until=300.0)
 
 
-def canary_loses_its_pods(world: World) -> None:
+def canary_loses_its_pods(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing).run(until=1.0)
     world.do(SetPace("v2", NEVER)).run(until=15.0)
     world.do(SetPace("v2", after(1))).run()
 
 
-def primary_scaled_to_zero(world: World) -> None:
+def primary_scaled_to_zero(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(ScalePrimary(0)).run(until=15.0)
     world.do(ScalePrimary(2)).run()
 
 
-def canary_scaled_to_zero(world: World) -> None:
+def canary_scaled_to_zero(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(ScaleTarget(0)).run()
 
 
-def routes_set_by_hand(world: World) -> None:
+def routes_set_by_hand(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(RouteByHand(Routes(weight=97))).run()
 
 
-def routes_deleted(world: World) -> None:
+def routes_deleted(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(RouteByHand(None)).run()
 
 
-def target_deleted_for_a_while(world: World) -> None:
+def target_deleted_for_a_while(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(RemoveTarget()).run(until=15.0)
     world.do(Deploy("v2")).run()
 
 
-def steps_edited(world: World) -> None:
+def steps_edited(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing).run(until=3.0)
     world.do(Edit(evolve(world.rollout, ladder=Ladder(steps=(10, 30, 70))))).run()
 
 
-def suspended_for_a_while(world: World) -> None:
+def suspended_for_a_while(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
     world.do(Edit(evolve(world.rollout, suspend=True))).run(until=35.0)
     world.do(Edit(world.rollout)).run()
 
 
-def analysis_skipped(world: World) -> None:
+def analysis_skipped(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, skip_analysis=True)), Deploy("v2"), SetPace("primary/v2", after(15))).run()
 
 
-def held_for_lack_of_requests(world: World) -> None:
+def held_for_lack_of_requests(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, min_samples=2_000_000, inconclusive_limit=3)), Deploy("v2")).run()
 
 
-def ordered(*kinds: CommandKind) -> Callable[[World], None]:
-    def situation(world: World) -> None:
+def ordered(*kinds: CommandKind) -> Callable[[SimulatedCluster], None]:
+    def situation(world: SimulatedCluster) -> None:
         world.do(Deploy("v2")).run(until=climbing)
         for kind in kinds:
-            world.do(Order(kind)).run(until=25.0)
+            world.do(GiveCommand(kind)).run(until=25.0)
         world.run()
 
     return situation
 
 
-def skipped_to_a_weight(world: World) -> None:
+def skipped_to_a_weight(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
-    world.do(Order(CommandKind.SKIP_TO, 50)).run()
+    world.do(GiveCommand(CommandKind.SKIP_TO, 50)).run()
 
 
-def retried(world: World) -> None:
+def retried(world: SimulatedCluster) -> None:
     world.do(Deploy("v2"), Measure(scripted(request_success_rate=(0.0, 0.0, 100.0)))).run()
-    world.do(Order(CommandKind.RETRY)).run()
+    world.do(GiveCommand(CommandKind.RETRY)).run()
 
 
-def hooks_and_gates(world: World) -> None:
+def hooks_and_gates(world: SimulatedCluster) -> None:
     gates = ("confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion")
     world.do(Edit(evolve(world.rollout, hooks=HOOKED, threshold=5)))
-    world.do(*(Answer(gate, (False, True)) for gate in gates), Answer("post-rollout", ("down", True)))
+    world.do(*(AnswerHook(gate, (False, True)) for gate in gates), AnswerHook("post-rollout", ("down", True)))
     world.do(Deploy("v2")).run()
 
 
-def rolled_back_by_a_hook(world: World) -> None:
+def rolled_back_by_a_hook(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, hooks=(hook(HookType.ROLLBACK), hook(HookType.POST_ROLLOUT)))))
-    world.do(Answer("rollback", (False, False, True)), Deploy("v2")).run()
+    world.do(AnswerHook("rollback", (False, False, True)), Deploy("v2")).run()
 
 
-def rolled_back_while_waiting(world: World) -> None:
+def rolled_back_while_waiting(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, hooks=(hook(HookType.ROLLBACK), hook(HookType.CONFIRM_ROLLOUT)))))
-    world.do(Answer("rollback", (False, True)), Answer("confirm-rollout", (False,)), Deploy("v2")).run()
+    world.do(AnswerHook("rollback", (False, True)), AnswerHook("confirm-rollout", (False,)), Deploy("v2")).run()
 
 
-def deleted(world: World) -> None:
+def deleted(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing).run(until=1.0)
     world.do(Delete()).run()
 
 
-def deleted_and_reverted(world: World) -> None:
+def deleted_and_reverted(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, revert_on_deletion=True)), Deploy("v2")).run(until=climbing)
     world.do(ScaleTarget(0), SetPace("v2", after(5)), Delete()).run()
 
 
-def deleted_and_created_again(world: World) -> None:
+def deleted_and_created_again(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, revert_on_deletion=True)), Delete()).run()
     world.do(Recreate()).run()
 
 
-SITUATIONS: dict[str, Callable[[World], None]] = {
+SITUATIONS: dict[str, Callable[[SimulatedCluster], None]] = {
     made.__name__.replace("_", " "): made
     for made in (
         promoted,
@@ -334,7 +334,9 @@ SITUATIONS: dict[str, Callable[[World], None]] = {
 }
 
 
-def play(rollout: Rollout, situation: Callable[[World], None], faults: tuple[Fault, ...] = ()) -> World:
+def play(
+    rollout: Rollout, situation: Callable[[SimulatedCluster], None], faults: tuple[Fault, ...] = ()
+) -> SimulatedCluster:
     """The world at the end of a situation, its autoscaler included."""
     world = idle(rollout, faults, scaler=Scaler())
     situation(world)
@@ -346,15 +348,15 @@ def play(rollout: Rollout, situation: Callable[[World], None], faults: tuple[Fau
 GATED = policy(hooks=(hook(HookType.CONFIRM_ROLLOUT), hook(HookType.CONFIRM_PROMOTION)), revert_on_deletion=True)
 
 
-def at(phase: Phase, rollout: Rollout = GATED) -> World:
+def at(phase: Phase, rollout: Rollout = GATED) -> SimulatedCluster:
     """A world that stays in `phase` for a while."""
     if phase is Phase.INITIALIZING:
-        return World(rollout).do(SetPace("primary", after(30)), Deploy("v1")).run(until=5.0)
+        return SimulatedCluster(rollout).do(SetPace("primary", after(30)), Deploy("v1")).run(until=5.0)
     world = idle(rollout)
     if phase is Phase.WAITING:
-        world.do(Answer("confirm-rollout", (False,)))
+        world.do(AnswerHook("confirm-rollout", (False,)))
     elif phase is Phase.WAITING_PROMOTION:
-        world.do(Answer("confirm-promotion", (False,)))
+        world.do(AnswerHook("confirm-promotion", (False,)))
     elif phase is Phase.PROMOTING:
         world.do(SetPace("primary/v2", after(30)))
     elif phase is Phase.FAILED:

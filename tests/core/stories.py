@@ -15,25 +15,25 @@ from pathlib import Path
 from attrs import fields
 
 from canarycore import Phase, Rollout, Status
-from canarycore.testing import Action, Deploy, Record, World
+from canarycore.simulation import Action, Deploy, Record, SimulatedCluster
+from tests.core.decisions.test_table import STORIES
 from tests.core.scenarios import POLICIES, SITUATIONS, at, play
-from tests.core.test_table import STORIES
 
 RECORDED = Path(__file__).parent / "recorded"
 
 
-def _first(rollout: Rollout) -> World:
-    return World(rollout).do(Deploy("v1")).run()
+def _first(rollout: Rollout) -> SimulatedCluster:
+    return SimulatedCluster(rollout).do(Deploy("v1")).run()
 
 
-def _then(phase: Phase, actions: tuple[Action, ...]) -> World:
+def _then(phase: Phase, actions: tuple[Action, ...]) -> SimulatedCluster:
     return at(phase).do(*actions).run(until=25.0)
 
 
 EVERYWHERE = ("promoted", "rolled back", "withdrawn", "analysis skipped", "hooks and gates", "primary stays away")
 """Situations that are told of every policy; the others only of weights."""
 
-TOLD: dict[tuple[str, str], Callable[[], World]] = {
+TOLD: dict[tuple[str, str], Callable[[], SimulatedCluster]] = {
     **{(name, "first deployed"): partial(_first, policy) for name, policy in POLICIES.items()},
     **{
         (name, title): partial(play, policy, situation)
@@ -72,7 +72,7 @@ def path_of(name: str) -> Path:
 
 def _cycle(record: Record, before: Status | None) -> Iterator[str]:
     wake = "the next change" if record.wake is None else f"{record.wake:g}"
-    yield f"{record.time:g} {record.because} -> {wake}"
+    yield f"{record.time:g} {record.explanation} -> {wake}"
     yield from (f"    asks {asked.key}: {answer}" for asked, answer in record.asked)
     if record.committed is not None:
         yield f"    writes {_written(record.committed, before)}"

@@ -65,7 +65,7 @@ def test_every_decision_says_why(canary: Canary) -> None:
     check = passed["checks"][0]
     assert (check["name"], check["verdict"], check["minimum"]) == ("request-success-rate", "pass", 97.0)
     assert check["samples"] > 0
-    assert passed["because"].startswith("Progressing: the rung passed")
+    assert passed["explanation"].startswith("Progressing: the rung passed")
     assert [hook["name"] for hook in passed["hooks"]] == ["load"]
 
 

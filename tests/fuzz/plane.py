@@ -27,7 +27,7 @@ from bench.cluster_parts import canary, controller, megabytes, prometheus, targe
 from bench.fakeapi import api_server
 from tests.controlplane import crds
 from tests.controlplane.api import Api, ApiError
-from tests.controlplane.fake import daemon_set_status, deployment_status
+from tests.controlplane.in_memory.server import daemon_set_status, deployment_status
 from tests.fuzz import samples
 from tests.fuzz.findings import Finding
 from tests.fuzz.mutation import mutate, to_text

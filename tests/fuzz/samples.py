@@ -19,7 +19,7 @@ from tests.conformance.trace import Trace, read
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from canarycore_runtime.mesh import Asked, Found
+    from canarycore_runtime.mesh import ObjectsByRef, RenderContext
 
 Json = dict[str, Any]
 
@@ -326,12 +326,12 @@ def manifests() -> tuple[Json, ...]:
 
 @cache
 def routed(provider: str) -> tuple[Json, ...]:
-    """Cases of a mesh: {canary, pods, found, routes}, with found objects in the order of `looks_at`."""
+    """Cases of a mesh: {canary, pods, found, routes}, with found objects in the order of `refs`."""
     cases = [_case(asked, found) for asked, found in (*_recorded(provider), *_rendered(provider))]
     return tuple({repr(case): case for case in cases}.values())[: 2 * MOST]
 
 
-def _recorded(provider: str) -> Iterator[tuple[Asked, Found]]:
+def _recorded(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     for trace in traces():
         if (trace.canary["spec"].get("provider") or trace.flag("mesh-provider")) != provider:
             continue
@@ -343,7 +343,7 @@ _ANALYSES: tuple[Json, ...] = ({}, meshes.AB, AFFINITY, {"mirror": True}, {"matc
 _ROUTES = (Routes(), Routes(weight=40), Routes(matched=True), Routes(weight=20, cookie="abc", expired="old"))
 
 
-def _rendered(provider: str) -> Iterator[tuple[Asked, Found]]:
+def _rendered(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     """Return our own objects, written over those of the owner."""
     mesh = meshes.mesh_of(provider)
     service = {name: value for name, value in POLICY["spec"]["service"].items() if name not in {"gateways", "hosts"}}
@@ -352,12 +352,12 @@ def _rendered(provider: str) -> Iterator[tuple[Asked, Found]]:
         for routes in _ROUTES:
             found: dict[Any, Json] = {}
             for body in meshes.sources(provider):
-                found |= {ref: body for ref in mesh.looks_at(asked) if _names(ref, body)}
+                found |= {ref: body for ref in mesh.refs(asked) if _names(ref, body)}
             try:
                 written = mesh.render(asked, routes, found)
             except CanaryError:
                 continue
-            found |= {ref: body for body in written for ref in mesh.looks_at(asked) if _names(ref, body)}
+            found |= {ref: body for body in written for ref in mesh.refs(asked) if _names(ref, body)}
             yield asked, found
 
 
@@ -365,8 +365,8 @@ def _names(ref: Any, body: Json) -> bool:
     return (ref.kind.kind, ref.name) == (body["kind"], body["metadata"]["name"])
 
 
-def _case(asked: Asked, found: Found) -> Json:
-    places = meshes.mesh_of(asked.rollout.provider).looks_at(asked)
+def _case(asked: RenderContext, found: ObjectsByRef) -> Json:
+    places = meshes.mesh_of(asked.rollout.provider).refs(asked)
     return {
         "canary": {**dump(asked.canary), "spec": {**dump(asked.canary)["spec"], "provider": asked.rollout.provider}},
         "pods": list(asked.pods),

@@ -20,22 +20,10 @@ from typing import Any
 
 from attrs import define, frozen
 
-from canarycore import (
-    Check,
-    CheckKind,
-    Hook,
-    HookAnswer,
-    HookQuestion,
-    HookType,
-    MetricAnswer,
-    MetricQuestion,
-    Notice,
-    Phase,
-    Rollout,
-    TargetRef,
-    Tell,
-)
+from canarycore import Check, CheckKind, Hook, HookType, Phase, Rollout, TargetRef
 from canarycore.errors import WorldError
+from canarycore.notices import Notice, NoticeKind
+from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
 from canarycore_hooks.webhook import EventHook, WebhookClient
 from canarycore_runtime import load
 from canarycore_runtime.registry import installed
@@ -266,7 +254,7 @@ async def _told_by_hook(server: Server, _: str) -> None:
         await EventHook(client, server.address).publish(_ROLLOUT, _NOTICE)
 
 
-_NOTICE = Notice(Tell.NEW_REVISION_ALERT, "key", Phase.PROGRESSING, _ROLLOUT.names, ("5",))
+_NOTICE = Notice(NoticeKind.NEW_REVISION_ALERT, "key", Phase.PROGRESSING, _ROLLOUT.names, ("5",))
 
 
 def _chats(server: Server, runner: asyncio.Runner) -> Iterator[Target]:

@@ -23,18 +23,18 @@ from canarycore import Routes
 from canarycore.codec import from_data, from_json, to_data
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import Canary, MetricTemplate, check_files, dump, parse, resolve
-from canarycore_kubernetes.budget import Unreadable, demand_small
-from canarycore_kubernetes.canaries import Canaries
-from canarycore_kubernetes.configs import CONFIGS, config_facts
-from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.knative_target import REVISIONS
-from canarycore_kubernetes.packed import pack
-from canarycore_kubernetes.scalers import SCALERS, primary_scaler
-from canarycore_kubernetes.service_target import service_copy
-from canarycore_kubernetes.services import fitted, services
-from canarycore_kubernetes.targets import Reading, pod_views
-from canarycore_kubernetes.templates import PROVIDERS, TEMPLATES
-from canarycore_runtime.mesh import Asked
+from canarycore_kubernetes.api.budget import Unreadable, demand_small
+from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.api.snapshots import pack
+from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.resources.references import PROVIDERS, TEMPLATES
+from canarycore_kubernetes.routing.services import fitted, services
+from canarycore_kubernetes.workloads.autoscalers import SCALERS, primary_scaler
+from canarycore_kubernetes.workloads.configs import CONFIGS, config_facts
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
+from canarycore_kubernetes.workloads.knative_workload import REVISIONS
+from canarycore_kubernetes.workloads.service_workload import service_copy
+from canarycore_runtime.mesh import RenderContext
 from tests.adapters.mesh import meshes
 from tests.fuzz import samples
 from tests.fuzz.mutation import expand, mutate, to_text
@@ -200,7 +200,7 @@ def _piece(piece: Any) -> str:
 
 
 def _projections() -> Iterator[Target]:
-    pods = pod_views(Reading())
+    pods = pod_views(ReadingOptions())
     views = {
         "Deployment": pods[DEPLOYMENT].project,
         "DaemonSet": pods[DAEMON_SET].project,
@@ -296,7 +296,7 @@ def _copied_service(body: Any) -> object:
 
 
 def _copied_config(body: Any) -> object:
-    from canarycore_kubernetes.configs import primary_config
+    from canarycore_kubernetes.workloads.configs import primary_config
 
     if not is_object(body):
         return None
@@ -337,10 +337,10 @@ def _route(mesh: Mesh, case: Any) -> object:
     canary = parse(case["canary"])
     if not isinstance(canary, Canary):
         return None
-    asked = Asked(canary=canary, rollout=resolve(canary), pods=_pair(case.get("pods")))
+    asked = RenderContext(canary=canary, rollout=resolve(canary), pods=_pair(case.get("pods")))
     given = case.get("found")
     bodies = given if isinstance(given, list) else []
-    places = mesh.looks_at(asked)
+    places = mesh.refs(asked)
     found = {ref: body for ref, body in zip(places, bodies, strict=False) if isinstance(body, dict)}
     try:
         read = mesh.routes(asked, found), dict(mesh.words(asked, found))
@@ -349,7 +349,7 @@ def _route(mesh: Mesh, case: Any) -> object:
     return read, [_rendered(mesh, asked, routes, found) for routes in _ROUTES]
 
 
-def _rendered(mesh: Mesh, asked: Asked, routes: Routes, found: Any) -> object:
+def _rendered(mesh: Mesh, asked: RenderContext, routes: Routes, found: Any) -> object:
     try:
         return mesh.render(asked, routes, found)
     except Refused as refused:

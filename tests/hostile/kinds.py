@@ -19,8 +19,8 @@ from typing import Any
 
 from attrs import frozen
 
-from canarycore_kubernetes.canaries import COMMAND
-from canarycore_kubernetes.statuses import MEMORY
+from canarycore_kubernetes.resources.canaries import COMMAND
+from canarycore_kubernetes.resources.status_codec import MEMORY
 from tests.hostile.server import RemoteServers
 
 Json = dict[str, Any]

@@ -37,10 +37,10 @@ from typing import Any
 
 from attrs import Factory, define, field, frozen
 
-from canarycore_kubernetes.install import ROUTING
+from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from tests.controlplane import rights
 from tests.controlplane.api import Api, ApiError
-from tests.controlplane.plane import Plane
+from tests.controlplane.real.plane import Plane
 from tests.hostile.honest import (
     GOOGLE_TOKEN,
     SECRET,
@@ -236,7 +236,7 @@ class Stage:
         """The token of the controller's account, and the environment of a pod that has it."""
         api = self.plane.api
         _make_namespace(api, CONTROLLER)
-        access = rights.installed(api, CONTROLLER, ROUTING)
+        access = rights.installed(api, CONTROLLER, ROUTING_RIGHTS)
         account = self.folder / "account"
         account.mkdir()
         (account / "token").write_text(access.token)

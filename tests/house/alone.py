@@ -44,7 +44,7 @@ def core() -> None:
     cc = import_module("canarycore")
     rollout = cc.Rollout(name="shop", target=cc.TargetRef(name="shop"), ladder=cc.Ladder(step=50))
     decision = cc.decide(rollout, cc.Status(), cc.Known(cc.World(now=0.0)))
-    assert decision.because.rule is cc.Rule.DETECTED
+    assert decision.explanation.rule is cc.Rule.DETECTED
     assert "canarycore[yaml]" in complaint("from canarycore.manifest import load; load([('a', 'kind: Canary')])")
     assert "canarycore[testing]" in complaint("import canarycore.testing.strategies")
     assert "canarycore[simulation]" in complaint("import canarycore.policy.vector")
@@ -82,7 +82,7 @@ def notifiers() -> None:
 
 def kubernetes() -> None:
     """Says what it needs where there is no cluster."""
-    kubeconfig = "import asyncio; from canarycore_kubernetes.client import connect\n"
+    kubeconfig = "import asyncio; from canarycore_kubernetes.api.client import connect\n"
     kubeconfig += "async def main():\n    async with connect('nowhere'): pass\nasyncio.run(main())"
     assert "Give a kubeconfig" in complaint(kubeconfig)
 

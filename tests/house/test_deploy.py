@@ -13,8 +13,8 @@ import pytest
 from attrs import evolve
 from ruamel.yaml import YAML
 
-from canarycore_kubernetes.install import ROUTING, Install, objects
-from canarycore_kubernetes.network_policy import Destination
+from canarycore_kubernetes.deploy.network_policy import Destination
+from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions, objects
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm" / "canarycore"
@@ -43,10 +43,10 @@ def test_what_is_generated_is_what_would_be_generated_now():
 
 
 def test_the_base_is_what_is_installed():
-    assert by_name(kustomized(DEPLOY / "kustomize")) == by_name(objects(Install()))
+    assert by_name(kustomized(DEPLOY / "kustomize")) == by_name(objects(InstallOptions()))
 
 
-@pytest.mark.parametrize("provider", ROUTING)
+@pytest.mark.parametrize("provider", ROUTING_RIGHTS)
 def test_the_base_for_a_provider_is_what_is_installed_for_it(provider: str, tmp_path: Path):
     base = Path(os.path.relpath(DEPLOY / "kustomize", tmp_path))
     overlay = {
@@ -56,7 +56,7 @@ def test_the_base_for_a_provider_is_what_is_installed_for_it(provider: str, tmp_
         "components": [str(base / "providers" / provider.replace(":", "-"))],
     }
     YAML().dump(overlay, tmp_path / "kustomization.yaml")
-    assert by_name(kustomized(tmp_path)) == by_name(objects(Install(providers=(provider,))))
+    assert by_name(kustomized(tmp_path)) == by_name(objects(InstallOptions(providers=(provider,))))
 
 
 def test_the_base_with_a_network_policy_is_what_is_installed_with_it(tmp_path: Path):
@@ -68,21 +68,24 @@ def test_the_base_with_a_network_policy_is_what_is_installed_with_it(tmp_path: P
         "components": [str(base / "network-policy")],
     }
     YAML().dump(overlay, tmp_path / "kustomization.yaml")
-    assert by_name(kustomized(tmp_path)) == by_name(objects(Install(isolated=True)))
+    assert by_name(kustomized(tmp_path)) == by_name(objects(InstallOptions(isolated=True)))
 
 
 @pytest.mark.parametrize(
     ("install", "values"),
     [
-        (Install(), []),
-        (Install(providers=("istio", "nginx")), ["providers={istio,nginx}"]),
-        (Install(watched="shop", monitored=True), ["watchedNamespace=shop", "serviceMonitor.enabled=true"]),
-        (Install(flags=("--log-level=debug",), metrics_server="http://prom"), ["flags={--log-level=debug}", "metricsServer=http://prom"]),
-        (Install(image="there/canary:2", replicas=1), ["image.repository=there/canary", "image.tag=2", "replicas=1"]),
+        (InstallOptions(), []),
+        (InstallOptions(providers=("istio", "nginx")), ["providers={istio,nginx}"]),
+        (InstallOptions(watched="shop", monitored=True), ["watchedNamespace=shop", "serviceMonitor.enabled=true"]),
+        (InstallOptions(flags=("--log-level=debug",), metrics_server="http://prom"), ["flags={--log-level=debug}", "metricsServer=http://prom"]),
+        (
+            InstallOptions(image="there/canary:2", replicas=1),
+            ["image.repository=there/canary", "image.tag=2", "replicas=1"],
+        ),
     ],
     ids=("defaults", "providers", "watched", "flags", "image"),
 )  # fmt: skip
-def test_the_chart_renders_what_is_installed(install: Install, values: list[str]):
+def test_the_chart_renders_what_is_installed(install: InstallOptions, values: list[str]):
     settings = [part for value in values for part in ("--set", value)]
     command = [*template(), "--include-crds", "--namespace", "canarycore", *settings]
     rendered = by_name(read(output(*command)))
@@ -96,10 +99,10 @@ def test_the_chart_renders_what_is_installed(install: Install, values: list[str]
 @pytest.mark.parametrize(
     ("install", "values"),
     [
-        (Install(isolated=True), {}),
-        (Install(isolated=True, api_server=("10.0.0.1/32",)), {"apiServer": "{10.0.0.1/32}"}),
+        (InstallOptions(isolated=True), {}),
+        (InstallOptions(isolated=True, api_server=("10.0.0.1/32",)), {"apiServer": "{10.0.0.1/32}"}),
         (
-            Install(isolated=True, destinations=tuple(map(Destination.parse, ("test:80", "0.0.0.0/0:443")))),
+            InstallOptions(isolated=True, destinations=tuple(map(Destination.parse, ("test:80", "0.0.0.0/0:443")))),
             {
                 "destinations[0].namespace": "test",
                 "destinations[0].port": "80",
@@ -110,7 +113,9 @@ def test_the_chart_renders_what_is_installed(install: Install, values: list[str]
     ],
     ids=("anywhere", "api-server", "destinations"),
 )
-def test_the_network_policy_of_the_chart_is_what_is_installed(install: Install, values: dict[str, str], server: str):
+def test_the_network_policy_of_the_chart_is_what_is_installed(
+    install: InstallOptions, values: dict[str, str], server: str
+):
     given = {"networkPolicy.enabled": "true", "metricsServer": server}
     given |= {f"networkPolicy.{name}": value for name, value in values.items()}
     settings = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]

@@ -5,12 +5,9 @@ from __future__ import annotations
 import canarycore
 
 NAMES = """
-Affinity Alert Answer Apply Ask Because Channel Check CheckKind Command CommandKind Commit Decision Effect Fetch
-GROUND Goal Hook HookAnswer HookQuestion HookType Initialise Judgement Known Ladder Match Memory MetricAnswer
-MetricQuestion NoData Notice Observe PauseScaler Pending Phase Plan Promote Publish Question ROWS Reason Reference
-Request Rest Restore RestorePrimary ResumeScaler Rollout Routes Row Rule Rung Scale ScaleDown ScaleUp Seen SetRoutes
-Severity SourcesAnswer SourcesQuestion Status Strategy StringMatch TRANSITIONS TargetRef Tell Verdict WAITS Workload
-World converge cycle decide deliberate goal judge
+Affinity Alert Ask Check CheckKind Command CommandKind Decision Explanation Hook HookType INITIAL_RUNG Inputs
+Judgement Ladder Match NoData Observation Pending Phase Reason Reference Rollout Routes Rung Severity Status Strategy
+StringMatch TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
 """
 
 

@@ -17,8 +17,9 @@ BESIDES = {
     "manifest": {"ruamel", "cattrs"},
     "machine.py": {"transitions"},
     "codec.py": {"cattrs"},
-    "policy": {"numpy", "matplotlib"},
+    "policy": {"numpy", "matplotlib", "random"},
     "testing": {"random", "hypothesis", "cattrs"},
+    "simulation": {"random"},
 }
 """What a part of the core may import beside what all of it may."""
 

@@ -28,8 +28,8 @@ SOURCES = ("canarycore", "adapters", "deploy")
 USES = ("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "split")
 
 COMPUTED = {
-    "adapters/kubernetes/canarycore_kubernetes/scalers.py": "the name of a target, escaped, and an optional suffix",
-    "adapters/local/canarycore_local/matching.py": "a condition of the user's own manifest on a string made from it",
+    "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
+    "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
 }
 """Files with an expression that no reader of the source knows, and why it is linear or nobody's attack."""
 

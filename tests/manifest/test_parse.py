@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from canarycore.errors import CanaryError
 from canarycore.manifest import AlertProvider, ManifestError, MetricTemplate, dump, lint, load, parse, resolve
 from canarycore.manifest import _model as model
-from canarycore.manifest._fields import fields_of
+from canarycore.manifest._reader._fields import fields_of
 from tests.manifest.samples import BASE, alert_provider, canary, shared, template
 
 FULL = {

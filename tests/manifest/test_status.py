@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Affinity, Notice, Phase, Reason, Rollout, Rung, Status, TargetRef, Tell
-from canarycore._status import Pending
+from canarycore import Affinity, Pending, Phase, Reason, Rollout, Rung, Status, TargetRef
 from canarycore.manifest import ManifestError, parse, resolve, status_from_dict, status_to_dict
+from canarycore.notices import Notice, NoticeKind
 from tests.manifest.samples import AB, BLUE_GREEN, canary, shared
 
 TEXTS = st.text(max_size=8)
@@ -17,7 +17,7 @@ TIMES = st.floats(0, 1e12)
 
 NOTICES = st.builds(
     Notice,
-    tell=st.sampled_from(Tell),
+    tell=st.sampled_from(NoticeKind),
     key=TEXTS,
     phase=st.sampled_from(Phase),
     names=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from canarycore import Check, CheckKind, Hook, HookType, Ladder, NoData, Rollout, Strategy, TargetRef
 from canarycore.policy import Behaviour, NotCovered, Outcome, Scenario, Summary, exact, summarise, vector
 from canarycore.policy._tails import at_most, order_statistic_below
-from canarycore.testing.simulation import simulate, sweep
+from canarycore.policy.sampled import simulate, sweep
 from tests.policy.policies import cases
 
 SUCCESS = Check(name="success", kind=CheckKind.SUCCESS_RATE, minimum=99.0)

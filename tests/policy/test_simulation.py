@@ -11,23 +11,23 @@ from attrs import evolve
 from hypothesis import given, settings
 
 from canarycore import (
-    Because,
     Check,
     CheckKind,
+    Explanation,
     Hook,
     HookType,
     Ladder,
     NoData,
-    Notice,
     Phase,
     Rollout,
     Strategy,
     TargetRef,
 )
+from canarycore.notices import Notice
 from canarycore.policy import Behaviour, Outcome, Scenario, Share, summarise
-from canarycore.testing import simulation
-from canarycore.testing._chance import binomial, percentile
-from canarycore.testing.simulation import Happening, simulate, sweep
+from canarycore.policy import sampled as simulation
+from canarycore.policy.sampled import RunEvent, simulate, sweep
+from canarycore.simulation.chance import binomial, percentile
 from tests.policy.policies import cases
 
 SUCCESS = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
@@ -56,14 +56,14 @@ def _agrees(share: Share, expected: float) -> bool:
 
 def _samples(rollout: Rollout, scenario: Scenario) -> list[int | None]:
     """How many requests stood behind each check of one run, in order."""
-    told: list[Happening] = []
+    told: list[RunEvent] = []
     simulate(rollout, scenario, tell=told.append)
-    decisions = [one.what for one in told if isinstance(one.what, Because)]
-    return [judgement.answer.samples for because in decisions for judgement in because.judgements]
+    decisions = [one.what for one in told if isinstance(one.what, Explanation)]
+    return [judgement.answer.samples for explanation in decisions for judgement in explanation.judgements]
 
 
 def _texts(rollout: Rollout, scenario: Scenario) -> list[str]:
-    told: list[Happening] = []
+    told: list[RunEvent] = []
     simulate(rollout, scenario, tell=told.append)
     return [one.what.text for one in told if isinstance(one.what, Notice)]
 
@@ -214,16 +214,16 @@ def test_runs_that_share_stretches_decide_as_they_would_alone(case: tuple[Rollou
     """Where a run goes along stretches that others have played, it differs by the values in its texts alone."""
     table = simulation._Table(*case, simulation._in_effect)
     for number in range(12):
-        alone: list[Happening] = []
-        together: list[Happening] = []
+        alone: list[RunEvent] = []
+        together: list[RunEvent] = []
         run = simulate(*case, f"7/{number}", tell=alone.append)
         assert table.run(f"7/{number}", together.append) == run
         assert [_without_values(one) for one in together] == [_without_values(one) for one in alone]
 
 
-def _without_values(happening: Happening) -> tuple[object, ...]:
+def _without_values(happening: RunEvent) -> tuple[object, ...]:
     what = happening.what
-    if isinstance(what, Because):
+    if isinstance(what, Explanation):
         verdicts = [(judgement.check, judgement.verdict) for judgement in what.judgements]
         kind: tuple[object, ...] = (what.rule, what.before, what.after, what.detail, verdicts)
     else:
@@ -238,9 +238,9 @@ def test_a_sweep_starts_its_table_anew_before_it_grows_too_large(monkeypatch: py
 
 
 def test_a_run_tells_its_phases_and_weights_in_order() -> None:
-    told: list[Happening] = []
+    told: list[RunEvent] = []
     simulate(_rollout(), _bad(0.0), tell=told.append)
-    rungs = list(dict.fromkeys((one.phase, one.weight) for one in told if isinstance(one.what, Because)))
+    rungs = list(dict.fromkeys((one.phase, one.weight) for one in told if isinstance(one.what, Explanation)))
     assert rungs == [
         (Phase.PROGRESSING, 0),
         (Phase.PROGRESSING, 50),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canarycore import converge, goal
-from canarycore._cycle import Commit, Observe, Publish, Rest, _apply, _decide
+from canarycore.driver import Commit, CycleResult, Observe, Publish, _apply, _decide
 from canarycore.errors import WorldError
 
 
@@ -26,7 +26,7 @@ def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notic
             yield Commit(after)
         except WorldError as trouble:
             if not ignores_conflicts:
-                return Rest(None, world.now, (), (trouble,))
+                return CycleResult(None, world.now, (), (trouble,))
         memory.answers.clear()
     if not effects_first:
         done, troubles = yield from _apply(plan)
@@ -38,7 +38,7 @@ def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notic
                 troubles.append(trouble)
             else:
                 memory.published.add(notice.key)
-    return Rest(decision, world.now if done or troubles else decision.wake, tuple(done), tuple(troubles))
+    return CycleResult(decision, world.now if done or troubles else decision.wake, tuple(done), tuple(troubles))
 
 
 def right(memory):
@@ -64,7 +64,7 @@ def effects_of_before(memory):
 def never_wakes(memory):
     """After effects it waits for the interval, as if the world had followed at once."""
     rest = yield from _loop(memory)
-    return Rest(rest.decision, None, rest.effects, rest.troubles) if not rest.troubles else rest
+    return CycleResult(rest.decision, None, rest.effects, rest.troubles) if not rest.troubles else rest
 
 
 DEFECTS = {effects_first: "I5", ignores_conflicts: "I5", effects_of_before: "I5", never_wakes: "I8"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from canarycore.manifest import load, resolve
-from canarycore.testing.verify import verify
+from canarycore.verification import verify
 
 MANIFESTS = Path(__file__).parents[2] / "examples" / "manifests"
 FOLDERS = sorted(folder.name for folder in MANIFESTS.iterdir())

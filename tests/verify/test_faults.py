@@ -6,32 +6,33 @@ from typing import get_args
 
 import pytest
 
-from canarycore import CommandKind, Commit, cycle
-from canarycore.testing import (
+from canarycore import CommandKind, cycle
+from canarycore.driver import Commit
+from canarycore.simulation import (
     Action,
-    Answer,
+    AnswerHook,
     Fault,
     FaultKind,
+    GiveCommand,
     Measure,
-    Order,
     Scaler,
     SetClock,
-    SourcesAre,
+    SetSources,
     fingerprint,
 )
 from canarycore.testing.strategies import MOST_IN_A_ROW
-from canarycore.testing.verify import STRATEGIES, Loses, Trial
-from canarycore.testing.verify._explore import explore
-from canarycore.testing.verify._ways import Ways
+from canarycore.verification import STRATEGIES, LosesConflict, Trial
+from canarycore.verification._explore import explore
+from canarycore.verification._paths import ShortestPaths
 from tests.core.scenarios import POLICIES, play, promoted
 
-STEPS = {Answer, Measure, SourcesAre, SetClock}
+STEPS = {AnswerHook, Measure, SetSources, SetClock}
 """What providers answer and clocks do: steps of their own, at every point."""
 
 
 @pytest.fixture(scope="module")
 def ways():
-    return Ways(explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle))
+    return ShortestPaths(explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle))
 
 
 def after_conflicts(model, spot, times):
@@ -39,7 +40,7 @@ def after_conflicts(model, spot, times):
     for _ in range(times):
         while spot.point is None or not isinstance(spot.point.request, Commit):
             spot = model.free(spot)[0].to
-        spot = next(move.to for move in model.faults(spot) if isinstance(move.step, Loses))
+        spot = next(move.to for move in model.faults(spot) if isinstance(move.step, LosesConflict))
     return spot
 
 
@@ -69,4 +70,4 @@ def test_everything_that_others_can_do_is_tried():
 
 def test_every_command_is_tried():
     orders = [acts.action for acts in Trial(strategy="canary", rollout=STRATEGIES["canary"]).actions]
-    assert {order.kind for order in orders if isinstance(order, Order)} == set(CommandKind)
+    assert {order.kind for order in orders if isinstance(order, GiveCommand)} == set(CommandKind)

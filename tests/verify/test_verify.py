@@ -9,32 +9,32 @@ import pytest
 from attrs import evolve
 
 from canarycore import Command, CommandKind, Ladder, NoData, Phase, Reason, Strategy, cycle
-from canarycore.testing import Deploy, Order, Pace, Recreate, Scaler, SetPace
-from canarycore.testing._program import source
-from canarycore.testing.verify import (
+from canarycore.simulation import Deploy, GiveCommand, Pace, Recreate, Scaler, SetPace
+from canarycore.simulation._program import source
+from canarycore.verification import (
     SITUATIONS,
     STRATEGIES,
-    Acts,
+    ActorActs,
     Crash,
     Excuse,
-    Loses,
+    LosesConflict,
     Overtaken,
     Rival,
     Step,
-    ThenBlind,
-    ThenForgetful,
+    ThenStaleObservation,
+    ThenStaleStatus,
     TimesOut,
     Trial,
-    Violated,
+    ViolatedError,
     replay,
     trial,
     trials,
     verify,
 )
-from canarycore.testing.verify._ends import good_ends
-from canarycore.testing.verify._explore import explore
-from canarycore.testing.verify._marks import Ones
-from canarycore.testing.verify._ways import Ways
+from canarycore.verification._ends import good_ends
+from canarycore.verification._explore import explore
+from canarycore.verification._fingerprints import InternTable
+from canarycore.verification._paths import ShortestPaths
 from tests.verify import drivers
 
 PLAIN = Trial(strategy="canary", rollout=STRATEGIES["canary"])
@@ -43,7 +43,7 @@ SKIPPED = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
 
 @pytest.fixture(scope="module")
 def plain():
-    return Ways(explore(PLAIN, 1, cycle))
+    return ShortestPaths(explore(PLAIN, 1, cycle))
 
 
 def met(ways) -> list:
@@ -103,25 +103,32 @@ def test_effects_before_the_commit_are_found_and_shown_as_a_program(capsys):
     report = verify(PLAIN, driver=drivers.effects_first)
     worst = next(one for one in report.violations if one.name == "I5")
     names = {"replay": lambda *given, **more: replay(*given, **more, driver=drivers.effects_first)}
-    program = worst.script.replace("from canarycore.testing.verify import *", _IMPORT_WITHOUT_REPLAY)
-    with pytest.raises(Violated, match="I5"):
+    program = worst.script.replace("from canarycore.verification import *", _IMPORT_WITHOUT_REPLAY)
+    with pytest.raises(ViolatedError, match="I5"):
         exec(program, names)
     assert "about to" in capsys.readouterr().out
 
 
 def test_a_step_with_two_excuses_prints_as_a_program():
-    step = Acts(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT)
+    step = ActorActs(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT)
     names: dict[str, object] = {}
-    exec(f"from canarycore.testing import *\nfrom canarycore.testing.verify import *\nstep = {source(step)}", names)
+    exec(f"from canarycore.simulation import *\nfrom canarycore.verification import *\nstep = {source(step)}", names)
     assert names["step"] == step
 
 
 @pytest.mark.parametrize(
     ("situation", "schedule"),
     [
-        ("plain", {2: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 4: Rival()}),
-        ("plain", {2: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 6: ThenBlind()}),
-        ("autoscaled", {31: Overtaken(10.0), 32: ThenForgetful()}),
+        ("plain", {2: ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 4: Rival()}),
+        (
+            "plain",
+            {
+                2: ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL),
+                3: Rival(),
+                6: ThenStaleObservation(),
+            },
+        ),
+        ("autoscaled", {31: Overtaken(10.0), 32: ThenStaleStatus()}),
     ],
 )
 def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
@@ -134,8 +141,8 @@ def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
 def test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again():
     """It aborts; meanwhile the Canary is deleted and made again, and finds the new revision on both sides."""
     schedule = {
-        25: Acts(Order(CommandKind.ABORT, id="abort"), Excuse.FAIL),
-        28: Acts(Recreate(), Excuse.OTHER),
+        25: ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL),
+        28: ActorActs(Recreate(), Excuse.OTHER),
         29: Overtaken(10.0),
     }
     lines: list[str] = []
@@ -148,8 +155,8 @@ def test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again
 def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():
     """It is told at a poll, then the status changes, and then the rollout fails and owes the same notice."""
     schedule = {
-        5: Acts(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT),
-        13: Acts(Order(CommandKind.RETRY, id="retry"), Excuse.OTHER),
+        5: ActorActs(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT),
+        13: ActorActs(GiveCommand(CommandKind.RETRY, id="retry"), Excuse.OTHER),
         15: TimesOut(True),
     }
     lines: list[str] = []
@@ -159,7 +166,7 @@ def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():
 
 _IMPORT_WITHOUT_REPLAY = """\
 here = replay
-from canarycore.testing.verify import *
+from canarycore.verification import *
 replay = here
 """
 
@@ -184,7 +191,7 @@ def test_every_kind_of_step_is_taken(plain):
 
 
 def test_without_faults_a_rollout_is_promoted_or_rolled_back_or_still_idle():
-    ends = good_ends(Ways(explore(PLAIN, 0, cycle)))
+    ends = good_ends(ShortestPaths(explore(PLAIN, 0, cycle)))
     assert {trace[1][0] for trace in ends} == {Phase.INITIALIZED, Phase.SUCCEEDED}
 
 
@@ -211,7 +218,7 @@ def test_a_state_is_found_again_by_the_way_to_it(plain):
 
 def test_states_that_differ_in_one_thing_have_marks_that_differ():
     """Also where Python's hashes agree, as those of -1 and -2 do."""
-    ones, state = Ones(), PLAIN.starts[1]
+    ones, state = InternTable(), PLAIN.starts[1]
     others = [
         state.but(now=-1.0),
         state.but(now=-2.0),
@@ -256,7 +263,7 @@ def test_a_long_policy_is_shortened_and_says_so():
 # ----------------------------------------------------------------------------------------------------- replaying
 
 
-@pytest.mark.parametrize("step", [Crash(), TimesOut(applied=True), TimesOut(applied=False), Loses(), Rival()])
+@pytest.mark.parametrize("step", [Crash(), TimesOut(applied=True), TimesOut(applied=False), LosesConflict(), Rival()])
 def test_a_schedule_is_replayed_to_its_end(step):
     told = []
     replay(PLAIN, schedule={1: step}, tell=told.append)
@@ -265,10 +272,12 @@ def test_a_schedule_is_replayed_to_its_end(step):
 
 def test_a_schedule_of_what_others_do_is_replayed():
     told = []
-    replay(PLAIN, schedule={9: Acts(Deploy("v3"), Excuse.OTHER)}, tell=told.append)
+    replay(PLAIN, schedule={9: ActorActs(Deploy("v3"), Excuse.OTHER)}, tell=told.append)
     assert "Succeeded of v3" in told[-1]
 
 
 def test_a_step_that_cannot_happen_is_refused():
-    with pytest.raises(ValueError, match="step 0: found Loses\\(\\), expected what can happen here: Acts, ClockJumps"):
-        replay(PLAIN, schedule={0: Loses()}, tell=lambda _: None)
+    with pytest.raises(
+        ValueError, match="step 0: found LosesConflict\\(\\), expected what can happen here: ActorActs, ClockJumps"
+    ):
+        replay(PLAIN, schedule={0: LosesConflict()}, tell=lambda _: None)

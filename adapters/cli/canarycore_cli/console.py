@@ -186,7 +186,7 @@ def print_problems(problems: Iterable[Problem], console: Console) -> None:
         console.print(Text(f"    {problem.remedy}"))
 
 
-def pairs(texts: Iterable[str], option: str, meaning: str, read: Callable[[str], T]) -> Mapping[str, T]:
+def parse_pairs(texts: Iterable[str], option: str, meaning: str, read: Callable[[str], T]) -> Mapping[str, T]:
     """Repeated options NAME=VALUE as a mapping. `read` raises ValueError for a value it cannot read."""
     found: dict[str, T] = {}
     for text in texts:
@@ -205,7 +205,7 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def approval(value: str) -> bool:
+def parse_approval(value: str) -> bool:
     """Read `approve` or `deny`."""
     known = {"approve": True, "deny": False}
     if value not in known:
@@ -213,7 +213,7 @@ def approval(value: str) -> bool:
     return known[value]
 
 
-def share(value: str) -> float:
+def parse_fraction(value: str) -> float:
     """Read a share, `0.02` or `2%`, as a number from 0 to 1."""
     number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
     if not 0 <= number <= 1:
@@ -230,7 +230,7 @@ def old_and_new(text: str, option: str, meaning: str, read: Callable[[str], T]) 
     return old, new
 
 
-def plain(seconds: float) -> str:
+def format_timespan(seconds: float) -> str:
     """A time span for people: 45s, 2m05s, 1h02m."""
     whole = round(seconds)
     if whole < 60:

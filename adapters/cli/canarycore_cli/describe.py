@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from canarycore import Strategy
 from canarycore.policy import Outcome
-from canarycore_cli.console import plain
+from canarycore_cli.console import format_timespan
 
 if TYPE_CHECKING:
     from canarycore import Ladder, Rollout
@@ -19,7 +19,7 @@ def described(rollout: Rollout) -> str:
     if rollout.skip_analysis:
         return f"{rollout.full_name}: promoted without an analysis"
     threshold = "1 failed check rolls" if rollout.threshold == 1 else f"{rollout.threshold} failed checks roll"
-    return f"{rollout.full_name}: {_climb(rollout.ladder)}, every {plain(rollout.interval)}; {threshold} back"
+    return f"{rollout.full_name}: {_climb(rollout.ladder)}, every {format_timespan(rollout.interval)}; {threshold} back"
 
 
 def outcome_style(outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from canarycore.errors import Problem
-    from canarycore.manifest import Report
+    from canarycore.manifest import FilesReport
 
 
 def lint(
@@ -36,13 +36,13 @@ def lint(
     return BAD_INPUT if report.errors or (strict and report.problems) else OK
 
 
-def _across(report: Report, shared_gateways: Iterable[str]) -> Iterator[Problem]:
+def _across(report: FilesReport, shared_gateways: Iterable[str]) -> Iterator[Problem]:
     for piece in report.found:
         if isinstance(piece.resource, Canary):
             yield from map(piece.locate, check_namespaces(piece.resource, gateways=shared_gateways))
 
 
-def _print(report: Report, files: int) -> None:
+def _print(report: FilesReport, files: int) -> None:
     console = out()
     print_problems(report.problems, console)
     errors = len(report.errors)

@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from canarycore_cli import on_cluster
-from canarycore_cli.console import OK, BadInput, SafeGroup, split_names, tells_errors
-from canarycore_cli.engines import Engine
-from canarycore_cli.on_cluster import (
+from canarycore_cli.cluster import commands as on_cluster
+from canarycore_cli.cluster.commands import (
     AsJson,
     Context,
     Everywhere,
@@ -21,6 +19,8 @@ from canarycore_cli.on_cluster import (
     Provider,
     SharedGatewayNamespaces,
 )
+from canarycore_cli.console import OK, BadInput, SafeGroup, split_names, tells_errors
+from canarycore_cli.engines import Engine
 
 app = typer.Typer(
     name="canary",
@@ -108,8 +108,8 @@ def lint(
         raise BadInput("canary lint: expected either files or --cluster")
     shared = split_names(shared_gateway_namespaces) if no_cross_namespace_refs else None
     if cluster:
+        from canarycore_cli.cluster.connect import Where
         from canarycore_cli.cluster.lint import lint as look
-        from canarycore_cli.cluster.where import Where
 
         where = Where(
             namespace=namespace, everywhere=everywhere, context=context, kubeconfig=kubeconfig, provider=provider
@@ -167,7 +167,7 @@ def simulate(
     The policy itself decides, as it would in production; requests and their failures are drawn at random.
     """
     from canarycore_cli.manifests import rollout
-    from canarycore_cli.simulate import Assumptions, How, show
+    from canarycore_cli.simulate import Assumptions, EngineChoice, show
 
     assumed = Assumptions(
         error_rate=error_rate,
@@ -179,7 +179,7 @@ def simulate(
         gates=gate or [],
         ready_after=ready_after,
     )
-    how = How(runs=runs, seed=seed, jobs=jobs, engine=engine, plot=plot, as_json=as_json)
+    how = EngineChoice(runs=runs, seed=seed, jobs=jobs, engine=engine, plot=plot, as_json=as_json)
     show(rollout(manifest, canary), assumed, how)
 
 
@@ -254,9 +254,9 @@ def rehearse(
     Starts the old version, then rolls the new one out as the manifest says. Without commands for the versions a small
     built-in service is used, with faults on demand. Ctrl-C ends everything. Exit code 0: promoted, 3: rolled back.
     """
-    from canarycore_cli.rehearse import Options, run
+    from canarycore_cli.rehearsal.rehearse import RehearsalOptions, run
 
-    options = Options(
+    options = RehearsalOptions(
         manifest=manifest,
         canary=canary,
         old=old,
@@ -285,12 +285,12 @@ def _give(
 ) -> None:
     """Give a command to a Canary on a cluster, if an option says which, or else to a rehearsal on this machine."""
     if not (namespace or context or kubeconfig):
-        from canarycore_cli.commands import give
+        from canarycore_cli.rehearsal.operator import send_command
 
-        give(kind, name, state_dir, weight)
+        send_command(kind, name, state_dir, weight)
         return
-    from canarycore_cli.cluster.command import give as annotate
-    from canarycore_cli.cluster.where import Where
+    from canarycore_cli.cluster.connect import Where
+    from canarycore_cli.cluster.operator import send_command as annotate
 
     if not name:
         raise BadInput(f"canary {kind} on a cluster: found no NAME, expected which Canary")
@@ -300,7 +300,7 @@ def _give(
 def _command(name: str, about: str) -> None:
     """Add a command that a running rehearsal, or a Canary on a cluster, is given."""
 
-    def give(
+    def send_command(
         name_: Name = "",
         *,
         state_dir: StateDir = None,
@@ -310,11 +310,11 @@ def _command(name: str, about: str) -> None:
     ) -> None:
         _give(name, name_, state_dir, namespace, context, kubeconfig)
 
-    give.__doc__ = f"""{about}
+    send_command.__doc__ = f"""{about}
 
     With -n, --context or --kubeconfig: of a Canary on a cluster; without: of a rehearsal on this machine.
     """
-    app.command(name)(tells_errors(give))
+    app.command(name)(tells_errors(send_command))
 
 
 for _name, _about in (
@@ -349,7 +349,7 @@ def skip_to(
 @tells_errors
 def status(name: Name = "", *, state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Tell how the running rehearsals stand."""
-    from canarycore_cli.commands import status as run
+    from canarycore_cli.rehearsal.operator import status as run
 
     run(name, state_dir, as_json=as_json)
 
@@ -363,7 +363,7 @@ def explain(
     state_dir: StateDir = None,
 ) -> None:
     """Tell the last decisions of a rehearsal, running or not, and why."""
-    from canarycore_cli.commands import explain as run
+    from canarycore_cli.rehearsal.operator import explain as run
 
     run(name, state_dir, last)
 

@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from canarycore import Because, Channel, CheckKind, HookType, Judgement, Notice, Strategy
+from canarycore import CheckKind, Explanation, HookType, Judgement, Strategy
+from canarycore.notices import Channel, Notice
 from canarycore.policy import Behaviour, Outcome, Run, Scenario, patience, summarise
-from canarycore.testing.simulation import Happening, simulate, sweep
+from canarycore.policy.sampled import RunEvent, simulate, sweep
 from canarycore_cli.console import (
     BadInput,
     Json,
-    approval,
     err,
+    format_timespan,
     old_and_new,
     out,
-    pairs,
-    plain,
+    parse_approval,
+    parse_fraction,
+    parse_pairs,
     print_json,
-    share,
 )
 from canarycore_cli.describe import described, outcome_style
 from canarycore_cli.engines import Engine, chosen, plot
@@ -63,7 +64,7 @@ class Assumptions:
 
 
 @frozen(kw_only=True)
-class How:
+class EngineChoice:
     """How it is done: so many runs, from this seed, by so many processes, with this engine; `plot`: a file to draw."""
 
     runs: int
@@ -74,7 +75,7 @@ class How:
     as_json: bool
 
 
-def show(rollout: Rollout, assumed: Assumptions, how: How) -> None:
+def show(rollout: Rollout, assumed: Assumptions, how: EngineChoice) -> None:
     """Simulate and print. Raises BadInput."""
     scenario = _scenario(rollout, assumed)
     notes = _notes(rollout, scenario)
@@ -88,8 +89,8 @@ def show(rollout: Rollout, assumed: Assumptions, how: How) -> None:
         _show_runs(rollout, scenario, notes, how)
 
 
-def _show_run(rollout: Rollout, scenario: Scenario, notes: list[str], how: How) -> None:
-    told: list[Happening] = []
+def _show_run(rollout: Rollout, scenario: Scenario, notes: list[str], how: EngineChoice) -> None:
+    told: list[RunEvent] = []
     run = simulate(rollout, scenario, f"{how.seed}/0", tell=told.append)
     if how.as_json:
         print_json(_run_json(run, told, how.seed, notes))
@@ -97,7 +98,7 @@ def _show_run(rollout: Rollout, scenario: Scenario, notes: list[str], how: How) 
         _print_run(rollout, run, told, notes)
 
 
-def _show_runs(rollout: Rollout, scenario: Scenario, notes: list[str], how: How) -> None:
+def _show_runs(rollout: Rollout, scenario: Scenario, notes: list[str], how: EngineChoice) -> None:
     engine, note = chosen(how.engine, rollout, scenario)
     if engine is Engine.VECTOR:
         from canarycore.policy import vector
@@ -130,15 +131,18 @@ def _show_exact(rollout: Rollout, scenario: Scenario, notes: list[str], *, as_js
 
 def _scenario(rollout: Rollout, assumed: Assumptions) -> Scenario:
     old_errors, new_errors = old_and_new(
-        assumed.error_rate, "--error-rate", "two shares from 0 to 1, old,new, such as 0.001,0.02 or 0.1%,2%", share
+        assumed.error_rate,
+        "--error-rate",
+        "two shares from 0 to 1, old,new, such as 0.001,0.02 or 0.1%,2%",
+        parse_fraction,
     )
     old_p99, new_p99 = (
         old_and_new(assumed.latency, "--latency", "two P99s in milliseconds, old,new, such as 120,300", _milliseconds)
         if assumed.latency
         else (None, None)
     )
-    gates = pairs(assumed.gates, "--gate", "NAME=approve or NAME=deny", approval)
-    failures = pairs(assumed.failures, "--failures", "NAME=SHARE, such as load-test=0.05", share)
+    gates = parse_pairs(assumed.gates, "--gate", "NAME=approve or NAME=deny", parse_approval)
+    failures = parse_pairs(assumed.failures, "--failures", "NAME=SHARE, such as load-test=0.05", parse_fraction)
     hooks, checks = {hook.name for hook in rollout.hooks}, {check.name for check in rollout.checks}
     _demand_known("--gate", gates, hooks)
     _demand_known("--failures", failures, hooks | checks)
@@ -163,7 +167,7 @@ def _milliseconds(text: str) -> float:
 
 def _match_share(text: str) -> float:
     try:
-        return share(text)
+        return parse_fraction(text)
     except ValueError:
         raise BadInput(f"--match-share {text}: expected a share from 0 to 1, such as 0.1 or 10%") from None
 
@@ -191,7 +195,11 @@ def _notes(rollout: Rollout, scenario: Scenario) -> list[str]:
         f"{scenario.rps:g} requests a second, evenly spread",
         f"error rates: old {scenario.old.error_rate:.3%}, new {scenario.new.error_rate:.3%}",
         *([f"load tests send the canary {scenario.test_rps:g} requests a second"] if scenario.test_rps else []),
-        *([f"pods are ready {plain(scenario.ready_after)} after their start"] if scenario.ready_after else []),
+        *(
+            [f"pods are ready {format_timespan(scenario.ready_after)} after their start"]
+            if scenario.ready_after
+            else []
+        ),
         *([f"{scenario.match_share:.1%} of requests match the A/B conditions"] if rollout.match else []),
         *(["response times are in range (--latency says otherwise)"] if latency_free else []),
         *([f"in range unless --failures says otherwise: {', '.join(own)}"] if own else []),
@@ -204,7 +212,7 @@ def _notes(rollout: Rollout, scenario: Scenario) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- one run
 
 
-def _print_run(rollout: Rollout, run: Run, told: Sequence[Happening], notes: Sequence[str]) -> None:
+def _print_run(rollout: Rollout, run: Run, told: Sequence[RunEvent], notes: Sequence[str]) -> None:
     console = out()
     console.print(described(rollout), style="bold", markup=False)
     _print_notes(console, notes)
@@ -215,7 +223,7 @@ def _print_run(rollout: Rollout, run: Run, told: Sequence[Happening], notes: Seq
     _print_outcome(console, rollout, run)
 
 
-def _line(happening: Happening) -> tuple[str, str] | None:
+def _line(happening: RunEvent) -> tuple[str, str] | None:
     what, clock = happening.what, _clock(happening.seconds)
     if isinstance(what, Notice):
         if what.channel is Channel.ALERT:
@@ -231,8 +239,8 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60:>2}:{minutes % 60:02}:{rest:02}"
 
 
-def _measured(because: Because) -> str:
-    return ", ".join(_judged(judgement) for judgement in because.judgements)
+def _measured(explanation: Explanation) -> str:
+    return ", ".join(_judged(judgement) for judgement in explanation.judgements)
 
 
 def _judged(judgement: Judgement) -> str:
@@ -246,9 +254,9 @@ def _print_outcome(console: Console, rollout: Rollout, run: Run) -> None:
     word = {Outcome.PROMOTED: "Promoted", Outcome.ROLLED_BACK: "Rolled back", Outcome.UNDECIDED: "Undecided"}
     why = f" ({run.reason})" if run.reason else ""
     if run.outcome is Outcome.UNDECIDED:
-        why = f": still waiting after {plain(min(run.seconds, patience(rollout)))}"
+        why = f": still waiting after {format_timespan(min(run.seconds, patience(rollout)))}"
     console.print(
-        f"{word[run.outcome]}{why} after {plain(run.seconds)}: "
+        f"{word[run.outcome]}{why} after {format_timespan(run.seconds)}: "
         f"{run.requests} requests, {run.canary_requests} of them served by the new version; "
         f"{run.bad_requests} bad ones seen by users",
         style=outcome_style(run.outcome),
@@ -256,7 +264,7 @@ def _print_outcome(console: Console, rollout: Rollout, run: Run) -> None:
     )
 
 
-def _run_json(run: Run, told: Sequence[Happening], seed: int, notes: Sequence[str]) -> Json:
+def _run_json(run: Run, told: Sequence[RunEvent], seed: int, notes: Sequence[str]) -> Json:
     return {
         **summarise([run]).to_json(),
         "seed": seed,
@@ -267,7 +275,7 @@ def _run_json(run: Run, told: Sequence[Happening], seed: int, notes: Sequence[st
     }
 
 
-def _happening_json(happening: Happening) -> Json:
+def _happening_json(happening: RunEvent) -> Json:
     what = happening.what
     told: Json = (
         {"kind": what.channel.value, "type": what.type, "text": what.text}

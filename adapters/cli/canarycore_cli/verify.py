@@ -14,9 +14,9 @@ from multiprocessing import get_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from canarycore.testing.verify import SITUATIONS, STRATEGIES, Report, Trial, verify
-from canarycore.testing.verify import trial as trial_of
-from canarycore.testing.verify import trials as all_trials
+from canarycore.verification import SITUATIONS, STRATEGIES, Trial, VerificationReport, verify
+from canarycore.verification import trial as trial_of
+from canarycore.verification import trials as all_trials
 from canarycore_cli.console import OK, BadInput, Json, err, out, print_json
 from canarycore_cli.describe import described
 
@@ -63,7 +63,9 @@ def _chosen(strategy: str, situation: str) -> list[Trial]:
 # ------------------------------------------------------------------------------------------------------ the work
 
 
-def _watched(trials: Sequence[Trial], faults: int, jobs: int, tell: Callable[[Json], None] | None) -> Iterator[Report]:
+def _watched(
+    trials: Sequence[Trial], faults: int, jobs: int, tell: Callable[[Json], None] | None
+) -> Iterator[VerificationReport]:
     """The reports in the order of the trials; a bar on terminals tells how far it is and how many states it met."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -94,7 +96,7 @@ def _watched(trials: Sequence[Trial], faults: int, jobs: int, tell: Callable[[Js
 @contextmanager
 def _reports(
     trials: Sequence[Trial], faults: int, jobs: int, watch: Callable[[int, int], None]
-) -> Iterator[Iterator[Report]]:
+) -> Iterator[Iterator[VerificationReport]]:
     """Reports as they come, from this process or from workers."""
     if jobs == 1 or len(trials) == 1:
         yield (
@@ -108,7 +110,9 @@ def _reports(
         yield _polled(pool.imap(_verify, [(number, trial, faults) for number, trial in enumerate(trials)]), news, watch)
 
 
-def _polled(results: Any, news: Queue[tuple[int, int]], watch: Callable[[int, int], None]) -> Iterator[Report]:
+def _polled(
+    results: Any, news: Queue[tuple[int, int]], watch: Callable[[int, int], None]
+) -> Iterator[VerificationReport]:
     from multiprocessing import TimeoutError as NotYet
 
     while True:
@@ -134,7 +138,7 @@ def _listen_to(news: Queue[tuple[int, int]]) -> None:
     _news = news
 
 
-def _verify(job: tuple[int, Trial, int]) -> Report:
+def _verify(job: tuple[int, Trial, int]) -> VerificationReport:
     number, trial, faults = job
 
     def watch(states: int) -> None:
@@ -147,7 +151,7 @@ def _verify(job: tuple[int, Trial, int]) -> Report:
 # ------------------------------------------------------------------------------------------------------ telling
 
 
-def _as_json(report: Report) -> Json:
+def _as_json(report: VerificationReport) -> Json:
     return {
         "strategy": report.strategy,
         "situation": report.situation,
@@ -165,7 +169,7 @@ def _as_json(report: Report) -> Json:
     }
 
 
-def _totals(reports: Sequence[Report], faults: int, seconds: float) -> Json:
+def _totals(reports: Sequence[VerificationReport], faults: int, seconds: float) -> Json:
     transitions, busy = sum(report.transitions for report in reports), sum(report.seconds for report in reports)
     return {
         "faults": faults,
@@ -178,7 +182,7 @@ def _totals(reports: Sequence[Report], faults: int, seconds: float) -> Json:
     }
 
 
-def _print_table(console: Console, reports: Sequence[Report], seconds: float) -> None:
+def _print_table(console: Console, reports: Sequence[VerificationReport], seconds: float) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -210,7 +214,7 @@ def _print_table(console: Console, reports: Sequence[Report], seconds: float) ->
     )
 
 
-def _print_violations(console: Console, reports: Sequence[Report]) -> None:
+def _print_violations(console: Console, reports: Sequence[VerificationReport]) -> None:
     for report in reports:
         for violation in report.violations:
             console.print()

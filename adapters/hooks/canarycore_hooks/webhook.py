@@ -28,7 +28,9 @@ import stamina
 from attrs import frozen
 from yarl import URL
 
-from canarycore import Channel, Hook, HookAnswer, HookType
+from canarycore import Hook, HookType
+from canarycore.notices import Channel
+from canarycore.questions import HookAnswer
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.http import (
     SHORT_ANSWER_LIMIT,
@@ -54,7 +56,9 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from canarycore import HookQuestion, Notice, Phase, Rollout
+    from canarycore import Phase, Rollout
+    from canarycore.notices import Notice
+    from canarycore.questions import HookQuestion
     from canarycore_runtime.http import Received
     from canarycore_runtime.ports import Clock
 
@@ -181,15 +185,15 @@ class WebhookClient:
 
 
 class EventHook:
-    """Tells events to webhooks of type event: the rollout's own, or `everybody`'s where it has none.
+    """Tells events to webhooks of type event: the rollout's own, or `default_receivers`'s where it has none.
 
     An event that a hook did not take is told again, and then only to those that have not heard it, but not for ever: an
-    old event helps nobody. Then it goes to the log. `everybody` is the operator's, who may name any host.
+    old event helps nobody. Then it goes to the log. `default_receivers` is the operator's, who may name any host.
     """
 
-    def __init__(self, client: WebhookClient, everybody: str = "", clock: Clock = time.time) -> None:
+    def __init__(self, client: WebhookClient, default_receivers: str = "", clock: Clock = time.time) -> None:
         self._client = client
-        self._everybody = (Hook(name="event", type=HookType.EVENT, url=everybody),) if everybody else ()
+        self._everybody = (Hook(name="event", type=HookType.EVENT, url=default_receivers),) if default_receivers else ()
         self._clock = clock
         self._deliveries = Deliveries()
 

@@ -20,32 +20,32 @@ from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppres
 from typing import TYPE_CHECKING
 
 from canarycore.errors import WorldError
-from canarycore_kubernetes import logs
-from canarycore_kubernetes.adoption import AdoptingStore
-from canarycore_kubernetes.alerts import Alerts, everybody
-from canarycore_kubernetes.canaries import Canaries
-from canarycore_kubernetes.claims import Claims
-from canarycore_kubernetes.cluster import Cluster
-from canarycore_kubernetes.events import EventNotifier, Events
-from canarycore_kubernetes.exporter import Exporter
-from canarycore_kubernetes.health import serving
-from canarycore_kubernetes.lease import Leader
-from canarycore_kubernetes.punctuality import Punctuality
-from canarycore_kubernetes.refusals import Refusals
-from canarycore_kubernetes.router import MeshRouter
-from canarycore_kubernetes.sources import TemplateSources
-from canarycore_kubernetes.store import CanaryStore
-from canarycore_kubernetes.targets import Reading, pod_views
-from canarycore_kubernetes.workload import ClusterWorkloads
-from canarycore_runtime import Limits, Parts, Runner, load
+from canarycore_kubernetes.api.cluster import Cluster
+from canarycore_kubernetes.api.leader_election import LeaderElection
+from canarycore_kubernetes.providers.alerts import Alerts, default_receivers
+from canarycore_kubernetes.providers.metrics import TemplateSources
+from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.resources.claims import Claims
+from canarycore_kubernetes.resources.events import EventNotifier, Events
+from canarycore_kubernetes.resources.flagger_status import AdoptingStore
+from canarycore_kubernetes.resources.refusals import Refusals
+from canarycore_kubernetes.resources.store import CanaryStore
+from canarycore_kubernetes.routing.router import MeshRouter
+from canarycore_kubernetes.telemetry import logs
+from canarycore_kubernetes.telemetry.lateness import LatenessTracker
+from canarycore_kubernetes.telemetry.probes import serving
+from canarycore_kubernetes.telemetry.prometheus import Exporter
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
+from canarycore_kubernetes.workloads.port import ClusterWorkloads
+from canarycore_runtime import Adapters, Limits, Runner, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from canarycore import Rollout
-    from canarycore_kubernetes.client import Client
+    from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.options import Options
-    from canarycore_runtime import Turn
+    from canarycore_runtime import CycleReport
     from canarycore_runtime.ports import Clock
 
 SPREAD, PACE = 30.0, 100.0
@@ -64,7 +64,7 @@ COUNTED = 15.0
 _log = logging.getLogger("canarycore.controller")
 
 
-async def control(
+async def run_controller(
     client: Client,
     options: Options,
     *,
@@ -93,15 +93,15 @@ async def control(
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
         canaries = canaries_for(cluster, options)
         canaries.follow(lambda key, held: exporter.forget(key) if held is None else None)
-        punctuality, refusals = Punctuality(), Refusals(cluster.tell)
+        punctuality, refusals = LatenessTracker(), Refusals(cluster.tell)
 
-        def measure(turn: Turn) -> None:
+        def measure(turn: CycleReport) -> None:
             if canaries.is_there(turn.key):  # or its series would stay for ever
                 exporter.told(turn)
 
         watchers = (measure, punctuality.told, refusals.notice, logs.CycleLog().write)
         parts = await stack.enter_async_context(
-            assembled(
+            open_adapters(
                 cluster,
                 canaries,
                 options,
@@ -120,16 +120,16 @@ async def control(
 
 
 async def _lead(
-    leader: Leader | None,
+    leader: LeaderElection | None,
     canaries: Canaries,
-    parts: Parts,
+    parts: Adapters,
     options: Options,
     exporter: Exporter,
-    watchers: tuple[Callable[[Turn], None], ...],
+    watchers: tuple[Callable[[CycleReport], None], ...],
 ) -> None:
     """Run rollouts whenever this replica leads. watchers: are told each cycle."""
 
-    def told(turn: Turn) -> None:
+    def told(turn: CycleReport) -> None:
         for watcher in watchers:
             watcher(turn)
 
@@ -144,7 +144,7 @@ async def _lead(
         exporter.led(False)
 
 
-async def _look_around(canaries: Canaries, parts: Parts) -> None:
+async def _look_around(canaries: Canaries, parts: Adapters) -> None:
     """Have listed what the Canaries look at before any is due: all that wait for a list come at once when it is there.
 
     They would go on to come at once, as each interval counts from the last analysis.
@@ -156,11 +156,11 @@ async def _look_around(canaries: Canaries, parts: Parts) -> None:
                     await port.observe(rollout)
 
 
-def _leader(client: Client, options: Options) -> Leader | None:
+def _leader(client: Client, options: Options) -> LeaderElection | None:
     if not options.enable_leader_election:
         return None
     namespace = options.namespace or options.leader_election_namespace
-    return Leader(client, namespace=namespace, identity=options.identity or socket.gethostname())
+    return LeaderElection(client, namespace=namespace, identity=options.identity or socket.gethostname())
 
 
 async def _count(canaries: Canaries, exporter: Exporter) -> None:
@@ -198,17 +198,17 @@ def canaries_for(cluster: Cluster, options: Options) -> Canaries:
 
 
 @asynccontextmanager
-async def assembled(
+async def open_adapters(
     cluster: Cluster,
     canaries: Canaries,
     options: Options,
     *,
     routes: Cluster | None = None,
     clock: Clock = time.time,
-    punctuality: Punctuality | None = None,
+    punctuality: LatenessTracker | None = None,
     refusals: Refusals | None = None,
     given_up: Callable[[Rollout], None] = lambda _: None,
-) -> AsyncGenerator[Parts, None]:
+) -> AsyncGenerator[Adapters, None]:
     """The adapters that the options ask for, open.
 
     routes: where routing objects are, if that is another cluster. punctuality: what is noted of intervals not kept.
@@ -216,7 +216,7 @@ async def assembled(
     """
     across = not options.no_cross_namespace_refs
     events, claims = Events(cluster.client, clock), Claims(canaries)
-    reading = Reading(
+    reading = ReadingOptions(
         labels=options.selector_labels, tracked=options.enable_config_tracking, secrets=cluster.reads_secrets
     )
     router = MeshRouter(
@@ -260,7 +260,7 @@ async def assembled(
         alerts = Alerts(
             cluster,
             canary=lambda rollout: canaries.held(rollout).canary,
-            everybody=everybody(
+            default_receivers=default_receivers(
                 slack_url=options.slack_url,
                 slack_token=options.slack_token,
                 slack_proxy_url=options.slack_proxy_url,
@@ -275,7 +275,7 @@ async def assembled(
             warn=warn,
             given_up=given_up,
         )
-        yield Parts(
+        yield Adapters(
             store=AdoptingStore(
                 CanaryStore(cluster, canaries, events, punctuality, workload.tracked, refusals), canaries, workload
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.validators import ge, in_
 
-from canarycore_kubernetes.logs import LEVELS
+from canarycore_kubernetes.telemetry.logs import LEVELS
 from canarycore_runtime.http import AllowedHosts
 
 ENCODINGS = ("json", "console")

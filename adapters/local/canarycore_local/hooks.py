@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from canarycore import HookAnswer, HookQuestion, HookType, Rollout
+from canarycore import HookType, Rollout
 from canarycore.errors import WorldError
+from canarycore.questions import HookAnswer, HookQuestion
 
 if TYPE_CHECKING:
-    from canarycore_local.traffic import Generator
+    from canarycore_local.requests.generator import Generator
 
 Gate = bool | Callable[[HookQuestion], Awaitable[bool]]
 """Whether a gate is open (a rollback hook: whether it asks for one), or how to find out."""

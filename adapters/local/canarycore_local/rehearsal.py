@@ -32,12 +32,15 @@ from attrs.validators import gt, min_len
 from canarycore import Phase, Rollout, Routes, Status
 from canarycore.codec import from_data, to_data
 from canarycore.errors import CanaryError, CannotHappen, WorldError
-from canarycore_local import envoy, warden, workload
+from canarycore_local.envoy import proxy as envoy
+from canarycore_local.envoy.metrics import EnvoyMetrics, measuring
+from canarycore_local.envoy.router import EnvoyRouter
 from canarycore_local.hooks import Gates, LocalHooks, PassingHooks
-from canarycore_local.loadtest import LoadTest, needs_load_test
-from canarycore_local.metrics import EnvoyMetrics, measuring
-from canarycore_local.processes import PATIENCE, own, stop_everything
-from canarycore_local.router import EnvoyRouter
+from canarycore_local.processes import warden, workload
+from canarycore_local.processes.supervisor import START_PATIENCE, own, stop_everything
+from canarycore_local.processes.versions import Version
+from canarycore_local.requests.generator import Generator, TrafficPlan, TrafficWindow, generating
+from canarycore_local.requests.loadtest import LoadTest, needs_load_test
 from canarycore_local.state_folder import (
     DRAFT,
     RehearsalError,
@@ -51,15 +54,13 @@ from canarycore_local.state_folder import (
 )
 from canarycore_local.store import FILES as STORE_FILES
 from canarycore_local.store import STORE, SqliteStore, key_of
-from canarycore_local.traffic import Generator, Traffic, Window, generating
-from canarycore_local.versions import Version
-from canarycore_runtime.ports import HookPort, MetricSource, Notifier, Parts
+from canarycore_runtime.ports import Adapters, HookPort, MetricSource, Notifier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from canarycore_local.workload import LocalWorkload
+    from canarycore_local.processes.workload import LocalWorkload
 
 __all__ = [
     "FILES",
@@ -104,7 +105,7 @@ class Script:
 
     rollout: Rollout
     versions: tuple[Version, ...] = field(validator=min_len(1))
-    traffic: Traffic = Traffic()
+    traffic: TrafficPlan = TrafficPlan()
     speed: float = field(default=1.0, validator=gt(0))
     port: int = 0
 
@@ -123,7 +124,7 @@ class Stage:
     constants: Mapping[str, float] = field(factory=dict)
     elsewhere: MetricSource | None = None
     notifiers: tuple[Notifier, ...] = ()
-    patience: float = field(default=PATIENCE, validator=gt(0))
+    patience: float = field(default=START_PATIENCE, validator=gt(0))
 
 
 @frozen(kw_only=True)
@@ -131,7 +132,7 @@ class Split:
     """What routes did: `window` counts the requests that were started while they were in force."""
 
     routes: Routes
-    window: Window
+    window: TrafficWindow
 
 
 def accelerate(rollout: Rollout, speed: float) -> Rollout:
@@ -162,7 +163,7 @@ class Rehearsal:
         workload: LocalWorkload,
         router: _WatchedRouter,
         generator: Generator,
-        parts: Parts,
+        parts: Adapters,
         address: str,
         plays_load_tests: bool,
     ) -> None:
@@ -200,9 +201,9 @@ class Rehearsal:
                 status = await self._status()
                 if self._is_over(status) and not await self._deploy_next():
                     return status
-                if status.phase is not Phase.INITIALIZING and self._serves(envoy.Side.PRIMARY):
+                if status.phase is not Phase.INITIALIZING and self._serves(envoy.EnvoySide.PRIMARY):
                     self.generator.start()
-                await load_test.switch(on=tested and status.phase in _TESTED and self._serves(envoy.Side.CANARY))
+                await load_test.switch(on=tested and status.phase in _TESTED and self._serves(envoy.EnvoySide.CANARY))
                 await asyncio.sleep(_POLL)
 
     async def _status(self) -> Status:
@@ -211,7 +212,7 @@ class Rehearsal:
             raise CannotHappen(f"{self.key} vanished from the store of the rehearsal")
         return stored.status
 
-    def _serves(self, side: envoy.Side) -> bool:
+    def _serves(self, side: envoy.EnvoySide) -> bool:
         """Whether requests can be sent there: after a resumption everything may have to be started first."""
         try:
             self.workload.address(side)
@@ -314,7 +315,7 @@ def _logs(folder: Path) -> tuple[str, ...]:
         versions = _load(folder).script.versions
     except (FileNotFoundError, ValueError, LookupError, TypeError, cattrs.BaseValidationError, CanaryError):
         return ()
-    return tuple(workload.log_name(side, version.revision) for side in envoy.Side for version in versions)
+    return tuple(workload.log_name(side, version.revision) for side in envoy.EnvoySide for version in versions)
 
 
 def _demand_rehearsal(folder: Path) -> None:
@@ -341,7 +342,7 @@ async def _running(folder: Path, stage: Stage) -> AsyncIterator[Rehearsal]:
         metrics = await stack.enter_async_context(measuring(counted, rollout))
         generator = await stack.enter_async_context(generating(proxy.address, script.traffic))
         router = _WatchedRouter(EnvoyRouter(proxy), generator)
-        parts = Parts(
+        parts = Adapters(
             store=store,
             workload=working,
             router=router,
@@ -366,7 +367,7 @@ async def _running(folder: Path, stage: Stage) -> AsyncIterator[Rehearsal]:
 
 def _hooks(stage: Stage, generator: Generator, working: LocalWorkload) -> HookPort:
     if stage.hooks == "local":
-        return LocalHooks(generator, lambda: working.address(envoy.Side.CANARY), stage.gates)
+        return LocalHooks(generator, lambda: working.address(envoy.EnvoySide.CANARY), stage.gates)
     return PassingHooks() if stage.hooks == "pass" else stage.hooks
 
 

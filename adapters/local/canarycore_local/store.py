@@ -16,7 +16,7 @@ from canarycore import Command, CommandKind, Rollout, Status
 from canarycore.codec import from_json, to_json
 from canarycore.errors import Conflict, WorldError
 from canarycore_local.state_folder import DRAFT, make_empty
-from canarycore_runtime.ports import Stored
+from canarycore_runtime.ports import StoredRollout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -63,7 +63,7 @@ class SqliteStore:
         """The rollouts there are."""
         return tuple(key for (key,) in await self._rows("SELECT key FROM rollouts ORDER BY key"))
 
-    async def load(self, key: str) -> Stored | None:
+    async def load(self, key: str) -> StoredRollout | None:
         """The rollout, its status and the newest command given to it; None when there is no such rollout."""
 
         def read(database: sqlite3.Connection) -> tuple[Any, Any]:
@@ -76,7 +76,7 @@ class SqliteStore:
         if row is None:
             return None
         rollout, status, version, deleted = row
-        return Stored(
+        return StoredRollout(
             rollout=from_json(rollout, Rollout),
             status=from_json(status, Status),
             version=str(version),

@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_mesh._objects import needed, ref, refuse
+from canarycore_mesh._objects import ref, refuse, require
 from canarycore_runtime.mesh import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Ref, RenderContext
 
 INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
 WHERE = "spec.ingressRef"
 
 
-def source(asked: Asked) -> Ref:
+def source(asked: RenderContext) -> Ref:
     """The owner's Ingress."""
     return ref(INGRESS, asked, _name(asked))
 
 
-def copy(asked: Asked) -> Ref:
+def copy(asked: RenderContext) -> Ref:
     """The Ingress that is made of it."""
     return ref(INGRESS, asked, f"{_name(asked)}-canary")
 
 
-def copied_spec(asked: Asked, found: Found, route: Callable[[list[Json]], list[Json]]) -> Json:
+def copied_spec(asked: RenderContext, found: ObjectsByRef, route: Callable[[list[Json]], list[Json]]) -> Json:
     """The source's spec, in which `route` has replaced the paths of each rule.
 
     Raises Refused when the source is missing or has no path to the apex Service.
     """
-    spec = get_mapping(needed(asked, found, source(asked), WHERE), "spec")
+    spec = get_mapping(require(asked, found, source(asked), WHERE), "spec")
     rules = get_list(spec, "rules")
     if not any(leads_to(path, asked.apex) for rule in rules for path in _paths(rule)):
         refuse(
@@ -63,7 +63,7 @@ def _paths(rule: object) -> list[Json]:
     return get_items(rule, "http", "paths")
 
 
-def _name(asked: Asked) -> str:
+def _name(asked: RenderContext) -> str:
     reference = asked.canary.spec.ingress_ref
     if reference is None:
         refuse(asked, "nothing", "the Ingress that routes to the app", WHERE, "Add it.")

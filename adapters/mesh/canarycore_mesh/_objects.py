@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from canarycore import Affinity
-    from canarycore_runtime.mesh import Asked, Found, Json, Kind
+    from canarycore_runtime.mesh import Json, Kind, ObjectsByRef, RenderContext
 
 
-def refuse(asked: Asked, found: str, expected: str, where: str, remedy: str) -> NoReturn:
+def refuse(asked: RenderContext, found: str, expected: str, where: str, remedy: str) -> NoReturn:
     """Say why no routes can be written."""
     raise Refused(f"canary {asked.rollout.full_name}, {where}: found {found}, expected {expected}. {remedy}")
 
@@ -26,12 +26,12 @@ def refuse(asked: Asked, found: str, expected: str, where: str, remedy: str) -> 
 # objects ------------------------------------------------------------------------------------------------------------
 
 
-def ref(kind: Kind, asked: Asked, name: str) -> Ref:
+def ref(kind: Kind, asked: RenderContext, name: str) -> Ref:
     """An object beside the Canary, or in no namespace if its kind has none."""
     return Ref(kind=kind, namespace=asked.namespace if kind.namespaced else "", name=name)
 
 
-def rendered(asked: Asked, kind: Kind, name: str, spec: Json, metadata: Json | None = None) -> Json:
+def rendered(asked: RenderContext, kind: Kind, name: str, spec: Json, metadata: Json | None = None) -> Json:
     """An object of that kind with what is ours. metadata: labels and annotations."""
     where = {"namespace": asked.namespace} if kind.namespaced else {}
     return {
@@ -42,16 +42,19 @@ def rendered(asked: Asked, kind: Kind, name: str, spec: Json, metadata: Json | N
     }
 
 
-def apex_metadata(asked: Asked, *, selectable: bool = True) -> Json:
+def apex_metadata(asked: RenderContext, *, selectable: bool = True) -> Json:
     """Labels and annotations of the object that users call: `spec.service.apex`, and what GitOps tools heed.
 
     selectable: with the label that the apex Service has, once there are any of the owner's.
     """
-    given = asked.service.get("apex")
+    given_fields = asked.service.get("apex")
     label, _ = asked.pods
-    own = {label: asked.apex} if selectable and label and given is not None else {}
-    given = given or {}
-    return {"labels": given.get("labels", {}) | own, "annotations": given.get("annotations", {}) | SWITCHED_OFF}
+    own = {label: asked.apex} if selectable and label and given_fields is not None else {}
+    given_fields = given_fields or {}
+    return {
+        "labels": given_fields.get("labels", {}) | own,
+        "annotations": given_fields.get("annotations", {}) | SWITCHED_OFF,
+    }
 
 
 def copied_metadata(source: Json, *, without: str = "") -> Json:
@@ -64,7 +67,7 @@ def copied_metadata(source: Json, *, without: str = "") -> Json:
     return {"labels": get_texts(source, "metadata", "labels"), "annotations": annotations}
 
 
-def needed(asked: Asked, found: Found, wanted: Ref, where: str) -> Json:
+def require(asked: RenderContext, found: ObjectsByRef, wanted: Ref, where: str) -> Json:
     """An object that the owner refers to. Raises Refused where it is missing."""
     body = found.get(wanted)
     if body is None:
@@ -82,7 +85,7 @@ def tidy(value: Any) -> Any:
     return value
 
 
-def given(**fields: Any) -> Json:
+def given_fields(**fields: Any) -> Json:
     """A mapping of the fields that are there."""
     return {name: value for name, value in fields.items() if value not in (None, "", [])}
 
@@ -90,14 +93,14 @@ def given(**fields: Any) -> Json:
 # conditions ---------------------------------------------------------------------------------------------------------
 
 
-def prefix(asked: Asked) -> str:
+def prefix(asked: RenderContext) -> str:
     """The paths that are routed, for meshes that know a prefix and nothing else (`spec.service.match`)."""
     first: Json = next(iter(asked.service.get("match", ())), {})
     text: str = first.get("uri", {}).get("prefix", "")
     return text or "/"
 
 
-def headers(asked: Asked) -> Iterable[tuple[str, str, str]]:
+def headers(asked: RenderContext) -> Iterable[tuple[str, str, str]]:
     """Of each header condition of the analysis its name, its kind (`exact`, ...) and its text."""
     for entry in asked.match:
         for name, condition in entry.get("headers", {}).items():
@@ -105,7 +108,7 @@ def headers(asked: Asked) -> Iterable[tuple[str, str, str]]:
                 yield name, kind, text
 
 
-def known_headers(asked: Asked, *kinds: str) -> Iterable[tuple[str, str, str]]:
+def known_headers(asked: RenderContext, *kinds: str) -> Iterable[tuple[str, str, str]]:
     """The same. Raises Refused where a condition is of another kind: left out, it would let everybody in."""
     for name, kind, text in headers(asked):
         if kind not in kinds:
@@ -132,17 +135,17 @@ def merged(conditions: list[Json], defaults: list[Json]) -> list[Json]:
 _ALL = 100
 
 
-def among_matching(asked: Asked) -> bool:
+def among_matching(asked: RenderContext) -> bool:
     """Whether weights are of matching requests only, as a climb by weights with `match` has it."""
     return bool(asked.match) and asked.rollout.ladder.strategy is not Strategy.AB
 
 
-def share(routes: Routes) -> int:
+def parse_fraction(routes: Routes) -> int:
     """The canary's percent of the requests that a condition lets in, or of all where there is none."""
     return _ALL if routes.matched else routes.weight
 
 
-def beside_matching(asked: Asked, routes: Routes) -> int:
+def beside_matching(asked: RenderContext, routes: Routes) -> int:
     """The canary's percent of what does not match: none, unless it stands in for a primary without pods."""
     return 0 if among_matching(asked) else routes.weight
 
@@ -168,7 +171,7 @@ def weight_of(parts: Iterable[tuple[str, Any]], primary: str, canary: str) -> in
     return parse_percent(weights.get(canary, 0))
 
 
-def routes_of(asked: Asked, weights: list[int | None]) -> Routes | None:
+def routes_of(asked: RenderContext, weights: list[int | None]) -> Routes | None:
     """What the weights of all rules come to, from the most specific to the one for everything."""
     weight = weights[0 if among_matching(asked) else -1] if weights else None
     if weight is None:
@@ -208,7 +211,7 @@ def take_cookie(name: str, value: str) -> str:
     return f"{name}={value}; {_OVER}"
 
 
-def with_cookies(asked: Asked, routes: Routes | None, headers: Iterable[str]) -> Routes | None:
+def with_cookies(asked: RenderContext, routes: Routes | None, headers: Iterable[str]) -> Routes | None:
     """The routes with the rollout's cookies, as Set-Cookie headers set them and take them back."""
     affinity = asked.rollout.affinity
     if affinity is None or routes is None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_mesh._objects import copied_metadata, given, needed, ref, refuse, rendered, split_of, weight_of
+from canarycore_mesh._objects import copied_metadata, given_fields, ref, refuse, rendered, require, split_of, weight_of
 from canarycore_mesh._queries import built_in, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 APISIX_ROUTE = Kind("apisix.apache.org", "v2", "ApisixRoute", "apisixroutes")
 
@@ -32,14 +32,14 @@ class Apisix(Mesh):
         percentile_99("apisix_http_latency_bucket", 'type=~"request"', _ROUTE),
     )
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return _source(asked), _copy(asked)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
-        source = needed(asked, found, _source(asked), WHERE)
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
+        source = require(asked, found, _source(asked), WHERE)
         rule = _rule(asked, source)
         (backend,) = rule["backends"]
-        shared = given(**{name: backend.get(name) for name in ("servicePort", "resolveGranularity", "subset")})
+        shared = given_fields(**{name: backend.get(name) for name in ("servicePort", "resolveGranularity", "subset")})
         backends = [
             {**backend, "serviceName": asked.primary, "weight": routes.primary},
             {**shared, "serviceName": asked.canary_service, "weight": routes.weight},
@@ -48,29 +48,29 @@ class Apisix(Mesh):
         spec = {**get_mapping(source, "spec"), "http": [rule]}
         return (rendered(asked, APISIX_ROUTE, _copy(asked).name, spec, copied_metadata(source)),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         rules = get_items(found.get(_copy(asked)), "spec", "http")
         parts = split_of(get_list(rules[0], "backends") if rules else (), "serviceName")
         weight = weight_of(parts, asked.primary, asked.canary_service)
         return None if weight is None else Routes(weight=weight)
 
 
-def _source(asked: Asked) -> Ref:
+def _source(asked: RenderContext) -> Ref:
     return ref(APISIX_ROUTE, asked, _name(asked))
 
 
-def _copy(asked: Asked) -> Ref:
+def _copy(asked: RenderContext) -> Ref:
     return ref(APISIX_ROUTE, asked, f"{_name(asked)}-{asked.apex}-canary")
 
 
-def _name(asked: Asked) -> str:
+def _name(asked: RenderContext) -> str:
     reference = asked.canary.spec.route_ref
     if reference is None:
         refuse(asked, "nothing", "the ApisixRoute that routes to the app", WHERE, "Add it.")
     return reference.name
 
 
-def _rule(asked: Asked, source: Json) -> Json:
+def _rule(asked: RenderContext, source: Json) -> Json:
     """The rule that leads to the app, and to nothing else."""
     rules = get_items(source, "spec", "http")
     rule = next((rule for rule in rules if asked.apex in _services(rule)), None)

@@ -13,13 +13,13 @@ from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     apex_metadata,
     beside_matching,
-    given,
+    given_fields,
     known_headers,
+    parse_fraction,
     prefix,
     ref,
     rendered,
     routes_of,
-    share,
     split_of,
     weight_of,
 )
@@ -36,7 +36,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from canarycore import Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta2", "VirtualNode", "virtualnodes")
 VIRTUAL_ROUTER = Kind("appmesh.k8s.aws", "v1beta2", "VirtualRouter", "virtualrouters")
@@ -60,12 +60,12 @@ class AppMesh(Mesh):
     queries: Queries = QUERIES
     before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         nodes = (ref(VIRTUAL_NODE, asked, name) for name in (asked.primary, asked.canary_service))
         names = (asked.apex, asked.canary_service)
         return (*nodes, *(ref(kind, asked, name) for name in names for kind in (VIRTUAL_ROUTER, VIRTUAL_SERVICE)))
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         only_canary = [{"name": asked.canary_service, "httpRoute": _route(asked, _split(asked, _ONLY_CANARY))}]
         return (
@@ -77,7 +77,7 @@ class AppMesh(Mesh):
             _service(asked, asked.canary_service, {}),
         )
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         router = found.get(ref(VIRTUAL_ROUTER, asked, asked.apex))
         targets = (
             get_list(route, "httpRoute", "action", "weightedTargets") for route in get_items(router, "spec", "routes")
@@ -86,15 +86,17 @@ class AppMesh(Mesh):
         return routes_of(asked, [weight_of(several, asked.primary, asked.canary_service) for several in parts])
 
 
-def _node(asked: Asked, name: str, pods: tuple[str, str]) -> Json:
+def _node(asked: RenderContext, name: str, pods: tuple[str, str]) -> Json:
     timeout = _timeout(asked)
-    listener = {"portMapping": _port(asked), **given(timeout=timeout and {"http": timeout})}
+    listener = {"portMapping": _port(asked), **given_fields(timeout=timeout and {"http": timeout})}
     label, value = pods
     spec = {
         "listeners": [listener],
         "serviceDiscovery": {"dns": {"hostname": f"{name}.{asked.namespace}.svc.cluster.local."}},
         "podSelector": {"matchLabels": {label: value}},
-        **given(logging=access_log(asked), backends=[_backend(name) for name in asked.service.get("backends", [])]),
+        **given_fields(
+            logging=access_log(asked), backends=[_backend(name) for name in asked.service.get("backends", [])]
+        ),
     }
     return rendered(asked, VIRTUAL_NODE, name, spec, apex_metadata(asked, selectable=False))
 
@@ -104,17 +106,17 @@ def _backend(name: str) -> Json:
     return {"virtualService": {"virtualServiceARN": name} if by_arn else {"virtualServiceRef": {"name": name}}}
 
 
-def _service(asked: Asked, name: str, annotations: Json) -> Json:
+def _service(asked: RenderContext, name: str, annotations: Json) -> Json:
     spec = {"provider": {"virtualRouter": {"virtualRouterRef": {"name": name}}}}
     return rendered(asked, VIRTUAL_SERVICE, name, spec, {"annotations": annotations})
 
 
-def _router(asked: Asked, name: str, routes: list[Json]) -> Json:
+def _router(asked: RenderContext, name: str, routes: list[Json]) -> Json:
     return rendered(asked, VIRTUAL_ROUTER, name, {"listeners": [{"portMapping": _port(asked)}], "routes": routes})
 
 
-def _routes(asked: Asked, routes: Routes) -> list[Json]:
-    weighted = _split(asked, share(routes))
+def _routes(asked: RenderContext, routes: Routes) -> list[Json]:
+    weighted = _split(asked, parse_fraction(routes))
     if not asked.match:
         return [{"name": asked.apex, "httpRoute": _route(asked, weighted)}]
     matching = header_conditions(asked)
@@ -126,15 +128,15 @@ def _routes(asked: Asked, routes: Routes) -> list[Json]:
     ]
 
 
-def _route(asked: Asked, targets: list[Json], matching: list[Json] | None = None) -> Json:
+def _route(asked: RenderContext, targets: list[Json], matching: list[Json] | None = None) -> Json:
     return {
-        "match": {"prefix": prefix(asked), **given(headers=matching)},
+        "match": {"prefix": prefix(asked), **given_fields(headers=matching)},
         "action": {"weightedTargets": targets},
-        **given(timeout=_timeout(asked), retryPolicy=_retries(asked)),
+        **given_fields(timeout=_timeout(asked), retryPolicy=_retries(asked)),
     }
 
 
-def _split(asked: Asked, weight: int) -> list[Json]:
+def _split(asked: RenderContext, weight: int) -> list[Json]:
     return [_target(asked.canary_service, weight), _target(asked.primary, 100 - weight)]
 
 
@@ -142,19 +144,19 @@ def _target(node: str, weight: int) -> Json:
     return {"virtualNodeRef": {"name": node}, "weight": weight}
 
 
-def _port(asked: Asked) -> Json:
+def _port(asked: RenderContext) -> Json:
     """The port that the app listens on, if its number is known."""
     target = asked.service.get("targetPort")
     number = target if isinstance(target, int) and target else asked.port
     return {"port": number, "protocol": protocol(asked)}
 
 
-def _timeout(asked: Asked) -> Json | None:
+def _timeout(asked: RenderContext) -> Json | None:
     text = asked.service.get("timeout")
     return {"perRequest": _milliseconds(text)} if text else None
 
 
-def _retries(asked: Asked) -> Json | None:
+def _retries(asked: RenderContext) -> Json | None:
     retries = retry_policy(asked)
     if retries is None:
         return None
@@ -173,19 +175,19 @@ def _milliseconds(text: str) -> Json:
 # what both versions of the API have -----------------------------------------------------------------------------------
 
 
-def protocol(asked: Asked) -> str:
+def protocol(asked: RenderContext) -> str:
     """The listener's protocol, as the port's name tells."""
     return "grpc" if "grpc" in asked.service.get("portName", "") else "http"
 
 
-def access_log(asked: Asked) -> Json | None:
+def access_log(asked: RenderContext) -> Json | None:
     """Where Envoy logs requests, if an annotation of the Canary says that it should."""
     if dict(asked.canary.metadata.annotations).get(_ACCESS_LOG) != "enabled":
         return None
     return {"accessLog": {"file": {"path": "/dev/stdout"}}}
 
 
-def retry_policy(asked: Asked) -> tuple[int, int, list[str]] | None:
+def retry_policy(asked: RenderContext) -> tuple[int, int, list[str]] | None:
     """The timeout of one attempt in milliseconds, how many attempts, and what is tried again."""
     retries = asked.service.get("retries")
     if retries is None:
@@ -195,12 +197,12 @@ def retry_policy(asked: Asked) -> tuple[int, int, list[str]] | None:
     return int(parse_duration(timeout) * 1000) if timeout else 250, retries.get("attempts") or 1, events.split(",")
 
 
-def header_conditions(asked: Asked) -> list[Json]:
+def header_conditions(asked: RenderContext) -> list[Json]:
     """All headers of the analysis's conditions: a request must meet every one."""
     return [{"name": name, "match": {kind: text}} for name, kind, text in known_headers(asked, *HEADER_KINDS)]
 
 
-def gateway_annotations(asked: Asked) -> Json:
+def gateway_annotations(asked: RenderContext) -> Json:
     """What App Mesh Gateway reads from the VirtualService that it exposes."""
     hosts = asked.service.get("hosts", [])
     if not hosts:
@@ -209,7 +211,7 @@ def gateway_annotations(asked: Asked) -> Json:
     return {
         f"{_GATEWAY}/expose": "true",
         f"{_GATEWAY}/domain": "".join(f"{host}," for host in hosts),
-        **given(
+        **given_fields(
             **{
                 f"{_GATEWAY}/timeout": asked.service.get("timeout"),
                 f"{_GATEWAY}/retries": str(attempts) if attempts else None,

@@ -8,13 +8,13 @@ from canarycore.foreign import get_items, get_list
 from canarycore_mesh._objects import (
     apex_metadata,
     beside_matching,
-    given,
+    given_fields,
+    parse_fraction,
     prefix,
     ref,
     refuse,
     rendered,
     routes_of,
-    share,
     split_of,
     weight_of,
 )
@@ -30,7 +30,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from canarycore import Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualNode", "virtualnodes")
 VIRTUAL_SERVICE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualService", "virtualservices")
@@ -44,15 +44,15 @@ class AppMeshV1Beta1(Mesh):
     queries: Queries = QUERIES
     before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         nodes = (ref(VIRTUAL_NODE, asked, name) for name in (asked.apex, asked.primary, asked.canary_service))
         services = (ref(VIRTUAL_SERVICE, asked, _called(asked, name)) for name in (asked.apex, asked.canary_service))
         return (*nodes, *services)
 
-    def is_route(self, asked: Asked, ref: Ref) -> bool:
+    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
         return ref.name in (asked.apex, _called(asked, asked.apex))
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         if not asked.service.get("meshName"):
             refuse(asked, "nothing", "the name of the App Mesh", "spec.service.meshName", "Add it.")
@@ -65,7 +65,7 @@ class AppMeshV1Beta1(Mesh):
             _service(asked, asked.canary_service, only_canary, {}),
         )
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         service = found.get(ref(VIRTUAL_SERVICE, asked, _called(asked, asked.apex)))
         targets = (
             get_list(route, "http", "action", "weightedTargets") for route in get_items(service, "spec", "routes")
@@ -74,22 +74,22 @@ class AppMeshV1Beta1(Mesh):
         return routes_of(asked, [weight_of(several, asked.primary, asked.canary_service) for several in parts])
 
 
-def _called(asked: Asked, name: str) -> str:
+def _called(asked: RenderContext, name: str) -> str:
     return f"{name}.{asked.namespace}"
 
 
-def _node(asked: Asked, name: str, host: str) -> Json:
+def _node(asked: RenderContext, name: str, host: str) -> Json:
     backends = [{"virtualService": {"virtualServiceName": name}} for name in asked.service.get("backends", [])]
     spec = {
         "meshName": asked.service["meshName"],
         "listeners": [{"portMapping": _port(asked)}],
         "serviceDiscovery": {"dns": {"hostName": _called(asked, host)}},
-        **given(logging=access_log(asked), backends=backends),
+        **given_fields(logging=access_log(asked), backends=backends),
     }
     return rendered(asked, VIRTUAL_NODE, name, spec, apex_metadata(asked, selectable=False))
 
 
-def _service(asked: Asked, name: str, routes: list[Json], annotations: Json) -> Json:
+def _service(asked: RenderContext, name: str, routes: list[Json], annotations: Json) -> Json:
     spec = {
         "meshName": asked.service["meshName"],
         "virtualRouter": {"name": name, "listeners": [{"portMapping": _port(asked)}]},
@@ -98,8 +98,8 @@ def _service(asked: Asked, name: str, routes: list[Json], annotations: Json) -> 
     return rendered(asked, VIRTUAL_SERVICE, _called(asked, name), spec, {"annotations": annotations})
 
 
-def _routes(asked: Asked, routes: Routes) -> list[Json]:
-    weighted = _split(asked, share(routes))
+def _routes(asked: RenderContext, routes: Routes) -> list[Json]:
+    weighted = _split(asked, parse_fraction(routes))
     if not asked.match:
         return [{"name": asked.apex, "http": _route(asked, weighted)}]
     weight = beside_matching(asked, routes)
@@ -110,15 +110,15 @@ def _routes(asked: Asked, routes: Routes) -> list[Json]:
     ]
 
 
-def _route(asked: Asked, targets: list[Json], matching: list[Json] | None = None) -> Json:
+def _route(asked: RenderContext, targets: list[Json], matching: list[Json] | None = None) -> Json:
     return {
-        "match": {"prefix": prefix(asked), **given(headers=matching)},
+        "match": {"prefix": prefix(asked), **given_fields(headers=matching)},
         "action": {"weightedTargets": targets},
-        **given(retryPolicy=_retries(asked)),
+        **given_fields(retryPolicy=_retries(asked)),
     }
 
 
-def _split(asked: Asked, weight: int) -> list[Json]:
+def _split(asked: RenderContext, weight: int) -> list[Json]:
     return [_target(asked.canary_service, weight), _target(asked.primary, 100 - weight)]
 
 
@@ -126,11 +126,11 @@ def _target(node: str, weight: int) -> Json:
     return {"virtualNodeName": node, "weight": weight}
 
 
-def _port(asked: Asked) -> Json:
+def _port(asked: RenderContext) -> Json:
     return {"port": asked.port, "protocol": protocol(asked)}
 
 
-def _retries(asked: Asked) -> Json | None:
+def _retries(asked: RenderContext) -> Json | None:
     retries = retry_policy(asked)
     if retries is None:
         return None

@@ -24,15 +24,15 @@ from canarycore_mesh._objects import (
     SET_COOKIE,
     apex_metadata,
     beside_matching,
-    given,
+    given_fields,
     holds_cookie,
     merged,
+    parse_fraction,
     ref,
     refuse,
     rendered,
     routes_of,
     set_cookie,
-    share,
     split_of,
     take_cookie,
     weight_of,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from canarycore import Affinity, Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 GROUP = "gateway.networking.k8s.io"
 GATEWAY = {"group": GROUP, "kind": "Gateway"}
@@ -70,22 +70,22 @@ class GatewayApi(Mesh):
     newer = True
     """Whether the route has timeouts, CORS and the primary's cookie."""
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return (ref(self.kind, asked, asked.apex),)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         gateways = asked.service.get("gatewayRefs")
         if not gateways:
             refuse(asked, "nothing", "the gateways that the route is for", "spec.service.gatewayRefs", "Add them.")
         spec = {
             "parentRefs": [{**GATEWAY, **gateway} for gateway in gateways],
-            **given(hostnames=asked.service.get("hosts")),
+            **given_fields(hostnames=asked.service.get("hosts")),
             "rules": self._rules(asked, routes),
         }
         return (rendered(asked, self.kind, asked.apex, spec, apex_metadata(asked)),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         route = found.get(ref(self.kind, asked, asked.apex))
         if route is None or not _accepted(route):
             return None
@@ -93,8 +93,8 @@ class GatewayApi(Mesh):
         routes = with_cookies(asked, routes_of(asked, [_weight(asked, rule) for rule in rules]), _cookies(rules))
         return routes and evolve(routes, mirrored=any(_is_mirrored(asked, rule) for rule in rules))
 
-    def _rules(self, asked: Asked, routes: Routes) -> list[Json]:
-        weighted = self._rule(asked, _split(asked, share(routes)))
+    def _rules(self, asked: RenderContext, routes: Routes) -> list[Json]:
+        weighted = self._rule(asked, _split(asked, parse_fraction(routes)))
         if routes.mirrored:
             backend = {**SERVICE, "name": asked.canary_service, "port": asked.port}
             weighted["filters"] = [*weighted.get("filters", []), _mirror({"backendRef": backend})]
@@ -105,20 +105,20 @@ class GatewayApi(Mesh):
         affinity = asked.rollout.affinity
         return [weighted] if affinity is None else [*self._sticky(asked, routes, affinity, weighted), weighted]
 
-    def _rule(self, asked: Asked, backends: list[Json]) -> Json:
+    def _rule(self, asked: RenderContext, backends: list[Json]) -> Json:
         """A rule as the owner wants each to be."""
         service = asked.service
-        timeouts = given(request=service.get("timeout"), backendRequest=service.get("backendTimeout"))
+        timeouts = given_fields(request=service.get("timeout"), backendRequest=service.get("backendTimeout"))
         return {
             "matches": _matches(asked, service.get("match", []), "spec.service.match") or [_EVERYTHING],
-            **given(
+            **given_fields(
                 filters=list(self._filters(asked)),
                 timeouts=(timeouts or None) if self.newer else None,
             ),
             "backendRefs": backends,
         }
 
-    def _filters(self, asked: Asked) -> Iterator[Json]:
+    def _filters(self, asked: RenderContext) -> Iterator[Json]:
         """What is done to each request and answer, in the order in which it is written."""
         service = asked.service
         headers, rewrite, cors = service.get("headers", {}), service.get("rewrite"), service.get("corsPolicy")
@@ -132,7 +132,7 @@ class GatewayApi(Mesh):
         if cors is not None and self.newer:
             yield {"type": "CORS", "cors": _cors(cors)}
 
-    def _sticky(self, asked: Asked, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
+    def _sticky(self, asked: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
         """The rules for requests with a cookie; the backends of `weighted` are told to set it."""
         rules = []
         primary, canary = weighted["backendRefs"]
@@ -166,30 +166,30 @@ class GatewayApiV1Beta1(GatewayApi):
 # backends -----------------------------------------------------------------------------------------------------------
 
 
-def _split(asked: Asked, weight: int) -> list[Json]:
+def _split(asked: RenderContext, weight: int) -> list[Json]:
     return [_backend(asked, asked.primary, 100 - weight), _backend(asked, asked.canary_service, weight)]
 
 
-def _others(asked: Asked, routes: Routes) -> list[Json]:
+def _others(asked: RenderContext, routes: Routes) -> list[Json]:
     """Where requests go that do not match."""
     weight = beside_matching(asked, routes)
     return _split(asked, weight) if weight else [_backend(asked, asked.primary, 100)]
 
 
-def _backend(asked: Asked, name: str, weight: int) -> Json:
+def _backend(asked: RenderContext, name: str, weight: int) -> Json:
     return {**SERVICE, "name": name, "port": asked.port, "weight": weight}
 
 
 # matches ------------------------------------------------------------------------------------------------------------
 
 
-def _matches(asked: Asked, entries: list[Json], where: str) -> list[Json]:
+def _matches(asked: RenderContext, entries: list[Json], where: str) -> list[Json]:
     """Istio's conditions in the words of the Gateway API."""
     matches = (_match(asked, entry, where) for entry in entries)
     return [match for match in matches if match]
 
 
-def _match(asked: Asked, entry: Json, where: str) -> Json:
+def _match(asked: RenderContext, entry: Json, where: str) -> Json:
     match: Json = {}
     for kind, text in entry.get("uri", {}).items():
         match["path"] = {"type": _known(asked, _PATHS, kind, f"{where}[].uri"), "value": text}
@@ -202,11 +202,11 @@ def _match(asked: Asked, entry: Json, where: str) -> Json:
             for key, condition in entry.get(name, {}).items()
             for kind, text in condition.items()
         ]
-        match |= given(**{name: conditions})
+        match |= given_fields(**{name: conditions})
     return match
 
 
-def _known(asked: Asked, kinds: dict[str, str], kind: str, where: str) -> str:
+def _known(asked: RenderContext, kinds: dict[str, str], kind: str, where: str) -> str:
     if kind not in kinds:
         expected = f"one of {', '.join(kinds)}: the Gateway API knows no other"
         refuse(asked, f"a match by {kind}", expected, where, "Write the condition in another way.")
@@ -227,7 +227,7 @@ def _headers(operations: Json) -> Json:
         name: [{"name": header, "value": text} for header, text in sorted(operations.get(name, {}).items())]
         for name in ("add", "set")
     }
-    return given(**listed, remove=operations.get("remove"))
+    return given_fields(**listed, remove=operations.get("remove"))
 
 
 def _rewrite(rewrite: Json) -> Json:
@@ -236,7 +236,7 @@ def _rewrite(rewrite: Json) -> Json:
     uri = rewrite.get("uri")
     path = {"type": "ReplacePrefixMatch", "replacePrefixMatch": uri} if by_prefix else {}
     path = path or {"type": "ReplaceFullPath", "replaceFullPath": uri}
-    return given(hostname=rewrite.get("authority"), path=path if uri else None)
+    return given_fields(hostname=rewrite.get("authority"), path=path if uri else None)
 
 
 def _mirror(mirror: Json) -> Json:
@@ -247,7 +247,7 @@ def _cors(policy: Json) -> Json:
     """Istio's CORS policy. The patterns of `allowOrigins` have no counterpart, only the plain `allowOrigin` has."""
     age = policy.get("maxAge")
     return {
-        **given(
+        **given_fields(
             allowOrigins=policy.get("allowOrigin"),
             allowMethods=policy.get("allowMethods"),
             allowHeaders=policy.get("allowHeaders"),
@@ -283,12 +283,12 @@ def _accepted(route: Json) -> bool:
     )
 
 
-def _weight(asked: Asked, rule: Json) -> int | None:
+def _weight(asked: RenderContext, rule: Json) -> int | None:
     parts = split_of(get_list(rule, "backendRefs"), "name", left_out=1)
     return weight_of(parts, asked.primary, asked.canary_service)
 
 
-def _is_mirrored(asked: Asked, rule: Json) -> bool:
+def _is_mirrored(asked: RenderContext, rule: Json) -> bool:
     names = (get_text(one, "requestMirror", "backendRef", "name") for one in get_items(rule, "filters"))
     return asked.canary_service in names
 

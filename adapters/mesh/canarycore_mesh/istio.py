@@ -24,15 +24,15 @@ from canarycore_mesh._objects import (
     SET_COOKIE,
     apex_metadata,
     beside_matching,
-    given,
+    given_fields,
     holds_cookie,
     merged,
+    parse_fraction,
     ref,
     refuse,
     rendered,
     routes_of,
     set_cookie,
-    share,
     split_of,
     take_cookie,
     tidy,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from canarycore import Affinity, Routes
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "VirtualService", "virtualservices")
 DESTINATION_RULE = Kind("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules")
@@ -70,11 +70,11 @@ class Istio(Mesh):
         percentile_99("istio_request_duration_milliseconds_bucket", *_WORKLOAD),
     )
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         rules = (ref(DESTINATION_RULE, asked, name) for name in (asked.canary_service, asked.primary))
         return (*rules, ref(VIRTUAL_SERVICE, asked, asked.apex))
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         rules = _tcp(asked, routes) if _is_tcp(asked) else {"http": _http(asked, routes)}
         return (
@@ -83,19 +83,19 @@ class Istio(Mesh):
             rendered(asked, VIRTUAL_SERVICE, asked.apex, {**_callers(asked), **rules}, apex_metadata(asked)),
         )
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         virtual_service = found.get(ref(VIRTUAL_SERVICE, asked, asked.apex))
         rules = get_items(virtual_service, "spec", "tcp" if _is_tcp(asked) else "http")
         routes = with_cookies(asked, routes_of(asked, [_weight(asked, rule) for rule in rules]), _cookies(rules))
         return routes and evolve(routes, mirrored=any("mirror" in rule for rule in rules))
 
 
-def _destination_rule(asked: Asked, host: str) -> Json:
+def _destination_rule(asked: RenderContext, host: str) -> Json:
     policy = asked.service.get("trafficPolicy")
-    return rendered(asked, DESTINATION_RULE, host, {"host": host, **given(trafficPolicy=policy)})
+    return rendered(asked, DESTINATION_RULE, host, {"host": host, **given_fields(trafficPolicy=policy)})
 
 
-def _callers(asked: Asked) -> Json:
+def _callers(asked: RenderContext) -> Json:
     """Who is routed: the hosts that are called, and the gateways that the calls come through."""
     hosts, gateways = asked.service.get("hosts", []), asked.service.get("gateways", [])
     if not asked.service.get("delegation"):
@@ -115,11 +115,11 @@ def _callers(asked: Asked) -> Json:
 # rules --------------------------------------------------------------------------------------------------------------
 
 
-def _is_tcp(asked: Asked) -> bool:
+def _is_tcp(asked: RenderContext) -> bool:
     return str(asked.service.get("appProtocol", "")).lower() == "tcp"
 
 
-def _tcp(asked: Asked, routes: Routes) -> Json:
+def _tcp(asked: RenderContext, routes: Routes) -> Json:
     if routes.matched or routes.mirrored:
         refuse(
             asked,
@@ -128,12 +128,12 @@ def _tcp(asked: Asked, routes: Routes) -> Json:
             "spec.service.appProtocol",
             "Use stepWeight without match and mirror.",
         )
-    match = [given(port=entry.get("port")) for entry in asked.service.get("match", [])]
-    return {"tcp": [{**given(match=match), "route": _split(asked, routes.weight)}]}
+    match = [given_fields(port=entry.get("port")) for entry in asked.service.get("match", [])]
+    return {"tcp": [{**given_fields(match=match), "route": _split(asked, routes.weight)}]}
 
 
-def _http(asked: Asked, routes: Routes) -> list[Json]:
-    weighted = _rule(asked, _split(asked, share(routes)))
+def _http(asked: RenderContext, routes: Routes) -> list[Json]:
+    weighted = _rule(asked, _split(asked, parse_fraction(routes)))
     if routes.mirrored:
         weighted["mirror"] = {"host": asked.canary_service}
         percent = asked.canary.analysis.mirror_weight if asked.canary.analysis else None
@@ -146,14 +146,16 @@ def _http(asked: Asked, routes: Routes) -> list[Json]:
     return [weighted] if affinity is None else [*_sticky(asked, routes, affinity, weighted), weighted]
 
 
-def _rule(asked: Asked, route: list[Json]) -> Json:
+def _rule(asked: RenderContext, route: list[Json]) -> Json:
     """A rule as the owner wants each to be."""
     service = asked.service
     rewrite, retries, cors = service.get("rewrite"), service.get("retries"), service.get("corsPolicy")
     return {
-        **given(
+        **given_fields(
             match=tidy(service.get("match", [])),
-            rewrite=rewrite if rewrite is None else given(uri=rewrite.get("uri"), authority=rewrite.get("authority")),
+            rewrite=rewrite
+            if rewrite is None
+            else given_fields(uri=rewrite.get("uri"), authority=rewrite.get("authority")),
             timeout=service.get("timeout"),
             retries=retries if retries is None else {"attempts": 0, **retries},
             corsPolicy=cors if cors is None else tidy(cors),
@@ -163,30 +165,30 @@ def _rule(asked: Asked, route: list[Json]) -> Json:
     }
 
 
-def _split(asked: Asked, weight: int) -> list[Json]:
+def _split(asked: RenderContext, weight: int) -> list[Json]:
     return [_destination(asked, asked.primary, 100 - weight), _destination(asked, asked.canary_service, weight)]
 
 
-def _others(asked: Asked, routes: Routes) -> list[Json]:
+def _others(asked: RenderContext, routes: Routes) -> list[Json]:
     """Where requests go that do not match.
 
     A destination that is alone gets everything, whatever its weight; it is the matching rule's, as Flagger has it.
     """
     weight = beside_matching(asked, routes)
-    return _split(asked, weight) if weight else [_destination(asked, asked.primary, 100 - share(routes))]
+    return _split(asked, weight) if weight else [_destination(asked, asked.primary, 100 - parse_fraction(routes))]
 
 
-def _destination(asked: Asked, host: str, weight: int) -> Json:
+def _destination(asked: RenderContext, host: str, weight: int) -> Json:
     service = asked.service
     from_outside = service.get("gateways", [MESH_GATEWAY])[0] != MESH_GATEWAY or service.get("delegation")
     port = {"number": service.get("port")} if service.get("portDiscovery") and from_outside else None
-    return {"destination": {"host": host, **given(port=port)}, "weight": weight}
+    return {"destination": {"host": host, **given_fields(port=port)}, "weight": weight}
 
 
 # cookies ------------------------------------------------------------------------------------------------------------
 
 
-def _sticky(asked: Asked, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
+def _sticky(asked: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
     """The rules for requests with a cookie; the destinations of `weighted` are told to set it."""
     rules = []
     primary, canary = weighted["route"]
@@ -208,7 +210,7 @@ def _sticky(asked: Asked, routes: Routes, affinity: Affinity, weighted: Json) ->
     return rules
 
 
-def _with_cookie(asked: Asked, name: str, value: str) -> list[Json]:
+def _with_cookie(asked: RenderContext, name: str, value: str) -> list[Json]:
     condition = {"headers": {COOKIE: {"regex": holds_cookie(name, value)}}}
     return merged([condition], asked.service.get("match", []))
 
@@ -222,7 +224,7 @@ def _adding(headers: Json, cookie: str) -> Json:
 # reading ------------------------------------------------------------------------------------------------------------
 
 
-def _weight(asked: Asked, rule: Json) -> int | None:
+def _weight(asked: RenderContext, rule: Json) -> int | None:
     parts = split_of(get_list(rule, "route"), "destination", "host")
     return weight_of(parts, asked.primary, asked.canary_service)
 

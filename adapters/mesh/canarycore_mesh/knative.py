@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_items, get_text, parse_percent
-from canarycore_mesh._objects import needed, ref, refuse, rendered
+from canarycore_mesh._objects import ref, refuse, rendered, require
 from canarycore_mesh._queries import of_envoy
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
 
@@ -33,15 +33,15 @@ class Knative(Mesh):
     queries: Queries = of_envoy('envoy_cluster_name=~"{{ namespace }}/{{ route }}"')
     statuses: frozenset[Kind] = frozenset({SERVICE})
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return (_target(asked),)
 
-    def is_route(self, asked: Asked, ref: Ref) -> bool:
+    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
         """Tell so of the target, which the owner has made."""
         return ref == _target(asked)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
-        promoted = _promoted(needed(asked, found, _target(asked), WHERE))
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
+        promoted = _promoted(require(asked, found, _target(asked), WHERE))
         if not promoted:
             refuse(asked, f"no annotation {PROMOTED}", "the promoted revision", WHERE, "Wait until it is initialised.")
         traffic = [
@@ -50,18 +50,18 @@ class Knative(Mesh):
         ]
         return (rendered(asked, SERVICE, _target(asked).name, {"traffic": traffic}),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         parts = {_side(part): part for part in get_items(found.get(_target(asked)), "spec", "traffic")}
         weight = parse_percent(parts.get(True, {}).get("percent", 0))
         return Routes(weight=weight) if parts.keys() == {True, False} and weight is not None else None
 
-    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         """The route is the newest revision: what is under test."""
         newest = get_text(found.get(_target(asked)), "status", "latestCreatedRevisionName")
         return {**asked.words, "route": newest}
 
 
-def _target(asked: Asked) -> Ref:
+def _target(asked: RenderContext) -> Ref:
     return ref(SERVICE, asked, asked.canary.spec.target_ref.name)
 
 

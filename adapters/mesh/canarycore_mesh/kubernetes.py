@@ -13,7 +13,7 @@ from canarycore_mesh._queries import PODS, built_in, percentile_99, success_rate
 from canarycore_runtime.mesh import Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 _NO_ERROR = 'status!~"5.*"'
 
@@ -33,11 +33,11 @@ class Kubernetes(Mesh):
     queries: Queries = OF_THE_APP
     milliseconds = SECONDS
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         del asked
         return ()
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         if routes.exposed:
             refuse(
@@ -49,7 +49,7 @@ class Kubernetes(Mesh):
             )
         return ()
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         """To the primary, as the Services stand."""
         del asked, found
         return Routes()

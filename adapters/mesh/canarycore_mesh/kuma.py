@@ -11,7 +11,7 @@ from canarycore_mesh._queries import of_envoy
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 TRAFFIC_ROUTE = Kind("kuma.io", "v1alpha1", "TrafficRoute", "trafficroutes", namespaced=False)
 
@@ -24,10 +24,10 @@ class Kuma(Mesh):
 
     queries: Queries = of_envoy('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return (ref(TRAFFIC_ROUTE, asked, asked.apex),)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         spec = {
             "sources": [{"match": {_SERVICE: "*"}}],
@@ -42,7 +42,7 @@ class Kuma(Mesh):
         mesh = dict(asked.canary.metadata.annotations).get(_MESH, "default")
         return ({**rendered(asked, TRAFFIC_ROUTE, asked.apex, spec, apex_metadata(asked)), "mesh": mesh},)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         route = found.get(ref(TRAFFIC_ROUTE, asked, asked.apex))
         if not asked.service:
             return None
@@ -52,6 +52,6 @@ class Kuma(Mesh):
         return None if weight is None else Routes(weight=weight)
 
 
-def _service(asked: Asked, name: str) -> Json:
+def _service(asked: RenderContext, name: str) -> Json:
     """A Service as Kuma names it."""
     return {_SERVICE: f"{name}_{asked.namespace}_svc_{asked.port}"}

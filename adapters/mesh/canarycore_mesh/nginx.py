@@ -15,7 +15,7 @@ from canarycore_mesh._queries import built_in, mean, success_rate
 from canarycore_runtime.mesh import SWITCHED_OFF, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 _INGRESS = ('namespace="{{ namespace }}"', 'ingress="{{ ingress }}"', 'canary!=""')
 _NO_ERROR = 'status!~"5.*"'
@@ -33,16 +33,16 @@ class Nginx(Mesh):
         mean(f"{_TIMES}_sum", f"{_TIMES}_count", *_INGRESS),
     )
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return source(asked), copy(asked)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         spec = copied_spec(asked, found, lambda paths: [_to_canary(asked, path) for path in paths])
         metadata = copied_metadata(found[source(asked)], without=_annotation(asked, "canary"))
         metadata["annotations"] |= SWITCHED_OFF | _annotations(asked, routes)
         return (rendered(asked, copy(asked).kind, copy(asked).name, spec, metadata),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         annotations = get_texts(found.get(copy(asked)), "metadata", "annotations")
         weight = parse_percent(annotations.get(_annotation(asked, "canary-weight"), ""))
         if weight is None:
@@ -51,11 +51,11 @@ class Nginx(Mesh):
         return Routes(weight=weight, matched=matched)
 
 
-def _to_canary(asked: Asked, path: Json) -> Json:
+def _to_canary(asked: RenderContext, path: Json) -> Json:
     return led_to(path, asked.canary_service) if leads_to(path, asked.apex) else path
 
 
-def _annotations(asked: Asked, routes: Routes) -> dict[str, str]:
+def _annotations(asked: RenderContext, routes: Routes) -> dict[str, str]:
     if routes.weight and among_matching(asked):
         refuse(
             asked,
@@ -70,7 +70,7 @@ def _annotations(asked: Asked, routes: Routes) -> dict[str, str]:
     return {_annotation(asked, name): value for name, value in found.items()}
 
 
-def _conditions(asked: Asked) -> dict[str, str]:
+def _conditions(asked: RenderContext) -> dict[str, str]:
     """One header and one cookie: there is room for no more, and the last one counts."""
     found: dict[str, str] = {}
     for name, kind, text in known_headers(asked, *_VALUES):
@@ -90,5 +90,5 @@ def _conditions(asked: Asked) -> dict[str, str]:
     return found
 
 
-def _annotation(asked: Asked, name: str) -> str:
+def _annotation(asked: RenderContext, name: str) -> str:
     return f"{asked.ingress_prefix}/{name}"

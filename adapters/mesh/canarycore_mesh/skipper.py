@@ -20,7 +20,7 @@ from canarycore_runtime.mesh import Mesh
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 _WEIGHTS = "zalando.org/backend-weights"
 _PREDICATE = "zalando.org/skipper-predicate"
@@ -42,10 +42,10 @@ class Skipper(Mesh):
         f"sum(rate({_TIMES}_sum{{{_ROUTE}}}{_WINDOW})) / sum(rate({_TIMES}_count{{{_ROUTE}}}{_WINDOW})) * 1000",
     )
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return source(asked), copy(asked)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         spec = copied_spec(asked, found, lambda paths: _to_both(asked, paths))
         metadata = copied_metadata(found[source(asked)])
         others = metadata["annotations"].get(_PREDICATE, "")
@@ -56,25 +56,25 @@ class Skipper(Mesh):
         }
         return (rendered(asked, INGRESS, copy(asked).name, spec, metadata),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         weights = parse_json(get_text(found.get(copy(asked)), "metadata", "annotations", _WEIGHTS))
         weight = weight_of(weights.items(), asked.primary, asked.canary_service) if isinstance(weights, dict) else None
         return None if weight is None else Routes(weight=weight)
 
-    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         """As Skipper writes them into the names of its routes."""
         del found
         return {name: re.sub(r"\W", "_", text) for name, text in asked.words.items()}
 
 
-def _to_both(asked: Asked, paths: list[Json]) -> list[Json]:
+def _to_both(asked: RenderContext, paths: list[Json]) -> list[Json]:
     """The paths, to the primary; and those of them that were the app's once more, to the canary."""
     ours = [path for path in paths if leads_to(path, asked.apex)]
     to_primary = [led_to(path, asked.primary) if path in ours else path for path in paths]
     return [*to_primary, *(led_to(path, asked.canary_service) for path in ours)]
 
 
-def _off_or_first(asked: Asked, routes: Routes, found: Found) -> str:
+def _off_or_first(asked: RenderContext, routes: Routes, found: ObjectsByRef) -> str:
     ingress = found.get(copy(asked))
     if routes.weight or ingress is None:
         return _FIRST

@@ -15,7 +15,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 GROUP = "split.smi-spec.io"
 
@@ -40,10 +40,10 @@ class _Smi(Mesh):
     kind: Kind
     weight: Callable[[int], int | str] = int
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return (ref(self.kind, asked, asked.apex),)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
         shares = ((asked.canary_service, routes.weight), (asked.primary, routes.primary))
         spec = {
@@ -52,14 +52,14 @@ class _Smi(Mesh):
         }
         return (rendered(asked, self.kind, asked.apex, spec, {"annotations": _annotations(asked)}),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         split = found.get(ref(self.kind, asked, asked.apex))
         parts = split_of(get_list(split, "spec", "backends"), "service")
         weight = weight_of(parts, asked.primary, asked.canary_service)
         return None if weight is None else Routes(weight=weight)
 
 
-def _annotations(asked: Asked) -> dict[str, str]:
+def _annotations(asked: RenderContext) -> dict[str, str]:
     """For Istio's adapter, where the provider's name ends with the mesh behind the interface: `smi:v1alpha1:istio`."""
     gateways = asked.service.get("gateways", [])
     if not gateways or not asked.rollout.provider.endswith(":istio"):

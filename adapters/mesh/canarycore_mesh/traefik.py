@@ -11,7 +11,7 @@ from canarycore_mesh._queries import built_in, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore_runtime.mesh import Asked, Found, Json, Queries, Ref
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 TRAEFIK_SERVICE = Kind("traefik.io", "v1alpha1", "TraefikService", "traefikservices")
 
@@ -28,10 +28,10 @@ class Traefik(Mesh):
         f"{percentile_99(_TIMES, _SERVICE)} * 1000",
     )
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         return (ref(TRAEFIK_SERVICE, asked, asked.apex),)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         """The weight of the primary is written even if it is 0: Traefik takes one that is left out for 1."""
         del found
         services = [_service(asked, asked.primary, routes.primary)]
@@ -40,12 +40,12 @@ class Traefik(Mesh):
         spec = {"weighted": {"services": services}}
         return (rendered(asked, TRAEFIK_SERVICE, asked.apex, spec, apex_metadata(asked)),)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         service = found.get(ref(TRAEFIK_SERVICE, asked, asked.apex))
         parts = split_of(get_list(service, "spec", "weighted", "services"), "name", left_out=1)
         weight = weight_of(parts, asked.primary, asked.canary_service)
         return None if weight is None else Routes(weight=weight)
 
 
-def _service(asked: Asked, name: str, weight: int) -> Json:
+def _service(asked: RenderContext, name: str, weight: int) -> Json:
     return {"name": name, "namespace": asked.namespace, "port": asked.port, "weight": weight}

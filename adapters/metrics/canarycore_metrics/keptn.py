@@ -41,7 +41,7 @@ EXPECTED = "expected <keptnmetric|analysis>/<namespace>/<name>/<timeframe>/<argu
 
 
 @frozen(kw_only=True)
-class Asked:
+class KeptnQuery:
     """A query, taken apart."""
 
     plural: str
@@ -62,7 +62,7 @@ class KeptnSource(ClusterSource):
 
     async def measure(self, query: str, window: float) -> float | None:
         del window  # it is Keptn's, or in the query
-        asked = parsed(query)
+        asked = parse_query(query)
         self.demand_allowed(asked.namespace)
         if asked.plural == "keptnmetrics":
             return self.read(await self.call(f"{asked.path}/{asked.name}"), _value, expected="a status with a value")
@@ -71,7 +71,7 @@ class KeptnSource(ClusterSource):
     async def probe(self) -> None:
         await self.call(API)
 
-    async def _analyse(self, asked: Asked) -> float:
+    async def _analyse(self, asked: KeptnQuery) -> float:
         name = f"{asked.name}-{secrets.token_hex(3)}"
         await self.call(asked.path, method="POST", json=_analysis(asked, name))
         try:
@@ -96,14 +96,14 @@ class KeptnSource(ClusterSource):
             return
 
 
-def parsed(query: str) -> Asked:
+def parse_query(query: str) -> KeptnQuery:
     """A query's parts. Raises SourceError when they are not what is expected."""
     kind, *rest = query.strip().split("/")
     if kind.lower() not in KINDS or len(rest) < 2 or not all(is_name(name.lower()) for name in rest[:2]):
         raise SourceError(f"unexpected query format: found {escape(query.strip())!r}, {EXPECTED}")
     namespace, name, timeframe, arguments = [*rest, "", ""][:4]
     pairs = [pair.split("=") for pair in arguments.split(";")]
-    return Asked(
+    return KeptnQuery(
         plural=KINDS[kind.lower()],
         namespace=namespace.lower(),
         name=name.lower(),
@@ -112,7 +112,7 @@ def parsed(query: str) -> Asked:
     )
 
 
-def _analysis(asked: Asked, name: str) -> dict[str, Any]:
+def _analysis(asked: KeptnQuery, name: str) -> dict[str, Any]:
     return {
         "apiVersion": GROUP,
         "kind": "Analysis",

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from yarl import URL
 
-from canarycore import MetricAnswer
 from canarycore.errors import CanaryError
+from canarycore.questions import MetricAnswer
 from canarycore_metrics.answers import AnswerError, number, parse_json
 from canarycore_metrics.template import TemplateError, render
 from canarycore_runtime.http import (
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from canarycore import Check, CheckKind, MetricQuestion, Rollout
+    from canarycore import Check, CheckKind, Rollout
+    from canarycore.questions import MetricQuestion
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ class HttpSource(ABC):
         self._insecure = insecure_skip_verify
         self.timeout: float = timeout or self.patience
         self._built_in = built_in or {}
-        self._words = words or words_of
+        self._words = words or query_variables
         self._threads = Threads()
         self._session: aiohttp.ClientSession | None = None
 
@@ -313,7 +314,7 @@ class HttpSource(ABC):
         return (*self._hidden, *self._passing)
 
 
-def words_of(rollout: Rollout) -> dict[str, str]:
+def query_variables(rollout: Rollout) -> dict[str, str]:
     """What a query may name. Services, ingresses and routes are called as the target unless somebody knows better."""
     target = rollout.target.name
     names = {"name": rollout.name, "namespace": rollout.namespace, "target": target}

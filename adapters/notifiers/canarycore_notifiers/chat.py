@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import stamina
 from yarl import URL
 
-from canarycore import Channel, Severity
+from canarycore import Severity
 from canarycore.errors import Refused, WorldError
+from canarycore.notices import Channel
 from canarycore_notifiers.message import Message
 from canarycore_runtime.http import (
     SHORT_ANSWER_LIMIT,
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from canarycore import Notice, Rollout
+    from canarycore import Rollout
+    from canarycore.notices import Notice
     from canarycore_runtime.http import Received
 
 Json = dict[str, Any]

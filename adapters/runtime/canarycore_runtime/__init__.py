@@ -6,37 +6,37 @@
 
 from canarycore_runtime._calls import Limits
 from canarycore_runtime.ports import (
+    Adapters,
     Changes,
     Clock,
     HookPort,
     MetricSource,
     Notifier,
-    Parts,
     Router,
     StatusStore,
-    Stored,
+    StoredRollout,
     WorkloadPort,
     Workloads,
 )
 from canarycore_runtime.registry import BrokenAdapter, Port, installed, load
-from canarycore_runtime.runner import Runner, Stats, Turn
+from canarycore_runtime.runner import CycleReport, Runner, Stats
 
 __all__ = [
+    "Adapters",
     "BrokenAdapter",
     "Changes",
     "Clock",
+    "CycleReport",
     "HookPort",
     "Limits",
     "MetricSource",
     "Notifier",
-    "Parts",
     "Port",
     "Router",
     "Runner",
     "Stats",
     "StatusStore",
-    "Stored",
-    "Turn",
+    "StoredRollout",
     "WorkloadPort",
     "Workloads",
     "installed",

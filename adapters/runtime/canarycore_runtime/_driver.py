@@ -26,43 +26,33 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import Factory, define, evolve, field, frozen
 
-from canarycore import (
-    Apply,
-    Commit,
-    Fetch,
-    HookAnswer,
-    HookQuestion,
+from canarycore import Observation, cycle
+from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish
+from canarycore.effects import (
     Initialise,
-    Memory,
-    MetricAnswer,
-    MetricQuestion,
-    Observe,
     PauseScaler,
     Promote,
-    Publish,
-    Rest,
     Restore,
     RestorePrimary,
     ResumeScaler,
     ScaleDown,
     ScaleUp,
-    Seen,
     SetRoutes,
-    SourcesAnswer,
-    SourcesQuestion,
-    World,
-    cycle,
 )
 from canarycore.errors import Unanswered, WorldError
+from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore_runtime._calls import Limits, call, call_detached, describe, whole
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
 
-    from canarycore import Answer, Effect, Question, Request, Rollout
+    from canarycore import Rollout
+    from canarycore.driver import Request
+    from canarycore.effects import Effect
+    from canarycore.questions import Answer, Question
     from canarycore_runtime._slots import Capacity
-    from canarycore_runtime.ports import Parts
+    from canarycore_runtime.ports import Adapters
 
 
 class GoneError(Exception):
@@ -85,13 +75,13 @@ class Driver:
     """
 
     key: str
-    parts: Parts
+    parts: Adapters
     limits: Limits
     capacity: Capacity
     group: asyncio.TaskGroup
-    memory: Memory = Factory(Memory)
+    memory: CycleMemory = Factory(CycleMemory)
     changed: asyncio.Event = Factory(asyncio.Event)
-    seen: Seen | None = None
+    seen: Observed | None = None
     began: float = 0.0
     _version: str = ""
     _asked: dict[Question, asyncio.Task[Answer | Unanswered]] = Factory(dict)
@@ -100,7 +90,7 @@ class Driver:
     _deaf: set[int] = Factory(set)
     _has_slot: bool = field(default=False, init=False)
 
-    async def drive(self) -> Rest:
+    async def drive(self) -> CycleResult:
         """One cycle. The caller has taken no slot; one is held while anything but an answer is awaited.
 
         Raises WorldError when the rollout could not be observed, GoneError, and LookAgainError.
@@ -119,7 +109,7 @@ class Driver:
             self._heard = {key: heard for key, heard in self._heard.items() if key in missing}
         return rest
 
-    async def _answer_all(self, requests: Generator[Request, object, Rest]) -> Rest:
+    async def _answer_all(self, requests: Generator[Request, object, CycleResult]) -> CycleResult:
         try:
             request = next(requests)
             while True:
@@ -130,7 +120,7 @@ class Driver:
                 else:
                     request = requests.send(answer)
         except StopIteration as end:
-            rest: Rest = end.value
+            rest: CycleResult = end.value
             return rest
         finally:
             requests.close()
@@ -154,7 +144,7 @@ class Driver:
 
     # services, in a cycle's order -------------------------------------------------------------------------------
 
-    async def observe(self, _: Observe) -> Seen:
+    async def observe(self, _: Observe) -> Observed:
         parts, seconds = self.parts, self.limits.call
         now = self.limits.now(parts.clock())
         stored = await call(seconds, parts.store.load, self.key)
@@ -162,7 +152,7 @@ class Driver:
             raise GoneError(self.key)
         workloads = await call(seconds, parts.workload.observe, stored.rollout)
         routes = await call(seconds, parts.router.observe, stored.rollout)
-        world = World(
+        world = Observation(
             now=now,
             target=workloads.target,
             primary=workloads.primary,
@@ -174,7 +164,7 @@ class Driver:
             restored=workloads.restored,
         )
         self._version = stored.version
-        self.seen = Seen(stored.rollout, stored.status, world)
+        self.seen = Observed(stored.rollout, stored.status, world)
         return self.seen
 
     async def fetch(self, fetch: Fetch) -> dict[str, Answer]:
@@ -208,7 +198,7 @@ class Driver:
 
     async def _ask(self, question: Question) -> Answer | Unanswered:
         """The provider's answer. Whatever goes wrong is an answer too, unless the question could not be put."""
-        rollout, way = self._rollout, _WAYS[type(question)]
+        rollout, way = self._rollout, _QUESTION_ROUTES[type(question)]
         try:
             server = await way.server(self, rollout, question)
             async with self.capacity.questions.slot(rollout.namespace, server):
@@ -323,7 +313,7 @@ _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
 
 
 @frozen
-class _Way:
+class _QuestionRoute:
     """How a kind of question is put: at which server, to whom, and what stands for a failure."""
 
     server: Callable[[Driver, Rollout, Any], Awaitable[str]]
@@ -368,17 +358,17 @@ async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> 
     return SourcesAnswer(error=await call_detached(driver.limits.call, driver.parts.metrics.online, rollout))
 
 
-_WAYS: dict[type[Question], _Way] = {
-    MetricQuestion: _Way(_metric_server, _query, lambda text: MetricAnswer(error=text)),
-    HookQuestion: _Way(_hook_server, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
-    SourcesQuestion: _Way(_every_server, _ask_sources, lambda text: SourcesAnswer(error=text)),
+_QUESTION_ROUTES: dict[type[Question], _QuestionRoute] = {
+    MetricQuestion: _QuestionRoute(_metric_server, _query, lambda text: MetricAnswer(error=text)),
+    HookQuestion: _QuestionRoute(_hook_server, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
+    SourcesQuestion: _QuestionRoute(_every_server, _ask_sources, lambda text: SourcesAnswer(error=text)),
 }
 
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
 
-EFFECTS: dict[type[Effect], Callable[[Parts, Any], tuple[tuple[Any, ...], ...]]] = {
+EFFECTS: dict[type[Effect], Callable[[Adapters, Any], tuple[tuple[Any, ...], ...]]] = {
     Initialise: lambda parts, effect: ((parts.workload.initialise, effect.revision),),
     SetRoutes: lambda parts, effect: ((parts.router.set_routes, effect.routes),),
     ScaleUp: lambda parts, _: ((parts.workload.scale_up,),),

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-TRIES = 30
+DELIVERY_TRIES = 30
 """Times that a receiver is tried: with the runner's pauses in between, some ten minutes."""
 
 AT_ONCE = 8
 """Receivers of one notice that are told at once: one that names a hundred takes a hundred connections in no moment."""
 
-REMEMBERED = 1000
+REMEMBERED_DELIVERIES = 1000
 """Notices of one namespace of which is known who has heard them, until all have."""
 
 
 @define
-class _Tried:
+class _DeliveryState:
     """What came of telling one receiver so far. `why` it has not taken it."""
 
     times: int = 0
@@ -47,7 +47,7 @@ class Deliveries:
     """
 
     def __init__(self) -> None:
-        self._open: dict[str, OrderedDict[Hashable, dict[int, _Tried]]] = {}
+        self._open: dict[str, OrderedDict[Hashable, dict[int, _DeliveryState]]] = {}
 
     def __len__(self) -> int:
         """Notices that somebody has yet to hear."""
@@ -68,15 +68,15 @@ class Deliveries:
         counts as a try of those that had not answered.
         """
         tried = self._remembered(namespace, key)
-        waiting = [(one, tried.setdefault(place, _Tried())) for place, one in enumerate(receivers)]
+        waiting = [(one, tried.setdefault(place, _DeliveryState())) for place, one in enumerate(receivers)]
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def told(receiver: R, so_far: _Tried) -> str:
+        async def told(receiver: R, so_far: _DeliveryState) -> str:
             async with slots:
                 so_far.times += 1
-                if so_far.times <= TRIES:
+                if so_far.times <= DELIVERY_TRIES:
                     so_far.why = await tell(receiver)
-            so_far.done = not so_far.why or so_far.times >= TRIES
+            so_far.done = not so_far.why or so_far.times >= DELIVERY_TRIES
             if so_far.why and so_far.done:
                 give_up(receiver, so_far.why)
             return "" if so_far.done else so_far.why
@@ -86,11 +86,11 @@ class Deliveries:
             raise WorldError("; ".join(filter(None, troubles)))
         self._forget(namespace, key)
 
-    def _remembered(self, namespace: str, key: Hashable) -> dict[int, _Tried]:
+    def _remembered(self, namespace: str, key: Hashable) -> dict[int, _DeliveryState]:
         notices = self._open.setdefault(namespace, OrderedDict())
         tried = notices.setdefault(key, {})
         notices.move_to_end(key)
-        while len(notices) > REMEMBERED:
+        while len(notices) > REMEMBERED_DELIVERIES:
             notices.popitem(last=False)
         return tried
 

@@ -78,12 +78,12 @@ class Ref:
     name: str
 
 
-Found = Mapping[Ref, Json]
+ObjectsByRef = Mapping[Ref, Json]
 """The objects that exist, of those that a mesh looks at. They are not to be changed."""
 
 
 @frozen(kw_only=True, eq=False)
-class Asked:
+class RenderContext:
     """What is to be routed. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`.
 
     pods: the label, and its value, by which a Service finds the target's pods; empty where the target has no pods of
@@ -160,7 +160,7 @@ class Asked:
 
 
 @lru_cache(maxsize=32)
-def _spec(asked: Asked) -> Json:
+def _spec(asked: RenderContext) -> Json:
     """The manifest's spec as JSON. A mesh reads it often while it renders; the next rollout's takes its room."""
     spec: Json = dump(asked.canary)["spec"]
     return spec
@@ -181,10 +181,10 @@ class Mesh(Protocol):
     statuses: frozenset[Kind] = frozenset()
     """Kinds of which the status is read too; of all others it is left out."""
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         """The objects that it renders or reads."""
 
-    def is_route(self, asked: Asked, ref: Ref) -> bool:
+    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
         """Tell whether an object is the route that users call, which may have been there before.
 
         It is taken over where it stands. Each other object that is rendered must be made for this Canary: one that
@@ -192,7 +192,7 @@ class Mesh(Protocol):
         """
         return ref.name == asked.apex
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         """The objects that must be there for `routes`, in the order in which they are written.
 
         Each holds only fields that are ours (applied server-side, others keep theirs), with apiVersion, kind,
@@ -202,10 +202,10 @@ class Mesh(Protocol):
         Raises Refused when something that must be there is missing (an ingress to copy), or cannot be expressed.
         """
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         """Where requests go now; None where an object is missing or does not split at all."""
 
-    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         """What its queries' names stand for."""
         del found
         return asked.words
@@ -221,29 +221,29 @@ class GuardedMesh(Mesh):
         self.before_pods: frozenset[Kind] = mesh.before_pods
         self.statuses: frozenset[Kind] = mesh.statuses
 
-    def looks_at(self, asked: Asked) -> tuple[Ref, ...]:
+    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
         with _naming(asked, ()):
-            return self._mesh.looks_at(asked)
+            return self._mesh.refs(asked)
 
-    def is_route(self, asked: Asked, ref: Ref) -> bool:
+    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
         with _naming(asked, (ref,)):
             return self._mesh.is_route(asked, ref)
 
-    def render(self, asked: Asked, routes: Routes, found: Found) -> tuple[Json, ...]:
+    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         with _naming(asked, found):
             return self._mesh.render(asked, routes, found)
 
-    def routes(self, asked: Asked, found: Found) -> Routes | None:
+    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         with _naming(asked, found):
             return self._mesh.routes(asked, found)
 
-    def words(self, asked: Asked, found: Found) -> Mapping[str, str]:
+    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         with _naming(asked, found):
             return self._mesh.words(asked, found)
 
 
 @contextmanager
-def _naming(asked: Asked, found: Iterable[Ref]) -> Iterator[None]:
+def _naming(asked: RenderContext, found: Iterable[Ref]) -> Iterator[None]:
     """Raise WorldError for an exception that no mesh may raise."""
     try:
         yield

@@ -17,23 +17,13 @@ from canarycore import bounds
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from canarycore import (
-        Check,
-        Command,
-        HookAnswer,
-        HookQuestion,
-        MetricAnswer,
-        MetricQuestion,
-        Notice,
-        Rollout,
-        Routes,
-        Status,
-        Workload,
-    )
+    from canarycore import Check, Command, Rollout, Routes, Status, Workload
+    from canarycore.notices import Notice
+    from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
 
 
 @frozen(kw_only=True)
-class Stored:
+class StoredRollout:
     """What the store holds of one rollout. `version` is opaque; it changes with every commit."""
 
     rollout: Rollout
@@ -60,7 +50,7 @@ class StatusStore(Protocol):
     async def keys(self) -> tuple[str, ...]:
         """The rollouts there are."""
 
-    async def load(self, key: str) -> Stored | None:
+    async def load(self, key: str) -> StoredRollout | None:
         """The rollout and its status, or None when it is gone."""
 
     async def commit(self, key: str, status: Status, version: str) -> str:
@@ -172,7 +162,7 @@ class Clock(Protocol):
 
 
 @frozen(kw_only=True)
-class Parts:
+class Adapters:
     """The adapters one runner works with."""
 
     store: StatusStore

@@ -28,7 +28,8 @@ from zlib import crc32
 
 from attrs import define, frozen
 
-from canarycore import Phase, Rest
+from canarycore import Phase
+from canarycore.driver import CycleResult
 from canarycore.errors import WorldError
 from canarycore_runtime._calls import EARLY, Limits, call, cancelled_from_outside, describe
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
@@ -38,23 +39,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from canarycore import Effect, Seen, Status
-    from canarycore_runtime.ports import Changes, Parts
+    from canarycore import Status
+    from canarycore.driver import Observed
+    from canarycore.effects import Effect
+    from canarycore_runtime.ports import Adapters, Changes
 
 _log = logging.getLogger("canarycore.runner")
 
 
 @frozen
-class Turn:
+class CycleReport:
     """One cycle, as an observer is told of it.
 
     key: the rollout. seen: what it was decided from (None when that could not be observed). rest: how it ended;
-    `rest.decision.because` says why. late: seconds from the wanted moment to the actual one.
+    `rest.decision.explanation` says why. late: seconds from the wanted moment to the actual one.
     """
 
     key: str
-    seen: Seen | None
-    rest: Rest
+    seen: Observed | None
+    rest: CycleResult
     late: float
 
 
@@ -82,10 +85,10 @@ class Runner:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: Adapters,
         limits: Limits | None = None,
         *,
-        on_cycle: Callable[[Turn], None] = lambda _: None,
+        on_cycle: Callable[[CycleReport], None] = lambda _: None,
         jitter: Callable[[], float] | None = None,
     ) -> None:
         self._parts = parts
@@ -95,7 +98,7 @@ class Runner:
         self._capacity = Capacity.under(self._limits)
         self._group = asyncio.TaskGroup()
         self._listening: list[asyncio.Task[None]] = []
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _RolloutSlot] = {}
         self._stopping: asyncio.Task[None] | None = None
         self._tally = _Tally()
 
@@ -219,10 +222,10 @@ class Runner:
 
     def _begin(self, key: str, due: float) -> None:
         driver = Driver(key, self._parts, self._limits, self._capacity, self._group)
-        self._places[key] = place = _Place(driver)
+        self._places[key] = place = _RolloutSlot(driver)
         self._arm(place, due)
 
-    def _arm(self, place: _Place, due: float) -> None:
+    def _arm(self, place: _RolloutSlot, due: float) -> None:
         """Look at the rollout then, unless it is looked at sooner anyway."""
         if self._stopping is not None or (place.due is not None and place.due <= due):
             return
@@ -231,7 +234,7 @@ class Runner:
         wait = self._limits.end(due) - now if due > now else 0.0
         place.timer = asyncio.get_running_loop().call_later(wait, self._ring, place)
 
-    def _ring(self, place: _Place) -> None:
+    def _ring(self, place: _RolloutSlot) -> None:
         due, place.due = place.due, None
         assert due is not None, "a timer without a due time was cancelled"
         if self._now < due - EARLY:  # the event loop's clock runs ahead of ours
@@ -239,7 +242,7 @@ class Runner:
         else:
             place.turn = self._group.create_task(self._look(place, due), name=f"cycle of {place.driver.key}")
 
-    async def _look(self, place: _Place, due: float) -> None:
+    async def _look(self, place: _RolloutSlot, due: float) -> None:
         driver = place.driver
         try:
             rest = await driver.drive()
@@ -258,7 +261,7 @@ class Runner:
             return
         late, place.late = max(place.late, driver.began - due), 0.0
         self._tally.count(late, troubled=bool(rest.troubles))
-        self._tell(Turn(driver.key, driver.seen, rest, late))
+        self._tell(CycleReport(driver.key, driver.seen, rest, late))
         self._plan(place, rest)
 
     def _forget(self, driver: Driver) -> None:
@@ -267,13 +270,13 @@ class Runner:
         if driver.changed.is_set():  # it came back meanwhile
             self.wake(driver.key)
 
-    def _trouble(self, key: str, error: Exception) -> Rest:
+    def _trouble(self, key: str, error: Exception) -> CycleResult:
         if not isinstance(error, WorldError):
             _log.error("a cycle of %s broke off", key, exc_info=error)
             error = WorldError(f"the cycle broke off: {describe(error)}")
-        return Rest(None, self._now, (), (error,))
+        return CycleResult(None, self._now, (), (error,))
 
-    def _tell(self, turn: Turn) -> None:
+    def _tell(self, turn: CycleReport) -> None:
         try:
             self._on_cycle(turn)
         except Exception:  # noqa: BLE001 - who watches must not disturb
@@ -281,7 +284,7 @@ class Runner:
 
     # when to look again -----------------------------------------------------------------------------------------
 
-    def _plan(self, place: _Place, rest: Rest) -> None:
+    def _plan(self, place: _RolloutSlot, rest: CycleResult) -> None:
         now = self._now
         unheard = any(isinstance(trouble, UndeliveredError) for trouble in rest.troubles)
         stuck = any(not isinstance(trouble, UndeliveredError) for trouble in rest.troubles) or place.repeats(rest)
@@ -303,7 +306,7 @@ class Runner:
         if wanted is not None:
             self._arm(place, wanted)
 
-    def _wanted(self, rest: Rest) -> float | None:
+    def _wanted(self, rest: CycleResult) -> float | None:
         """When the decision wants to look again; without a wish the resync does, except at what has ended."""
         decision = rest.decision
         if decision is None:
@@ -324,7 +327,7 @@ class Runner:
 
 
 @define(eq=False)
-class _Place:
+class _RolloutSlot:
     """One rollout in the runner. due: when it is looked at next (None: under way, or not before a change).
 
     stuck, unheard: failures in a row, of the world and of notifiers. late: of the cycle that put the questions
@@ -348,7 +351,7 @@ class _Place:
             self.timer.cancel()
             self.timer = None
 
-    def repeats(self, rest: Rest) -> bool:
+    def repeats(self, rest: CycleResult) -> bool:
         """Whether the last two cycles saw the same status, did the same, and want to be repeated at once."""
         seen, decision = self.driver.seen, rest.decision
         if seen is None or decision is None:

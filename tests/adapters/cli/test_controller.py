@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from canarycore_cli import controller
+from canarycore_cli.cluster import controller
 from canarycore_kubernetes.options import Options
 from canarycore_runtime.http import AllowedHosts, ForbiddenHost
 from tests.adapters.cli.conftest import Canary

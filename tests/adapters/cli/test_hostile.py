@@ -26,18 +26,18 @@ from canarycore import Rollout, TargetRef
 from canarycore.errors import Problem
 from canarycore_cli.console import OneLine, print_json, print_problems
 from canarycore_cli.main import app
-from canarycore_cli.plain import Teller
+from canarycore_cli.rehearsal.plain import PlainPrinter
 from canarycore_cli.safe_console import LONGEST_LINE, SafeConsole
 from tests.adapters.cli.conftest import MANIFEST, Canary, Result
 
 pytest.importorskip("canarycore_local", reason="canarycore-local is not installed")
 pytest.importorskip("canarycore_kubernetes", reason="canarycore-kubernetes is not installed")
 
-from canarycore_cli import rehearsals
-from canarycore_kubernetes.kinds import KINDS
+from canarycore_cli.rehearsal import folders as rehearsals
+from canarycore_kubernetes.api.kinds import KINDS
 from canarycore_local.store import STORE, SqliteStore
 from tests.controlplane.api import Api
-from tests.controlplane.fake import faked
+from tests.controlplane.in_memory.server import faked
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -159,7 +159,7 @@ def _registered(key: str, folder: Path) -> int:
 
 
 def _explain(stage: Stage) -> Result:
-    stage.file(json.dumps({"kind": "decision", "seconds": 1.0, "because": HOSTILE}) + "\n", rehearsals.TRACE)
+    stage.file(json.dumps({"kind": "decision", "seconds": 1.0, "explanation": HOSTILE}) + "\n", rehearsals.TRACE)
     return stage.canary("explain", "--state-dir", stage.folder)
 
 
@@ -312,7 +312,7 @@ def test_a_story_of_hostile_texts_is_told_a_line_each(console: SafeConsole, kind
         "bad": 0,
     }
     console.soft_wrap = True
-    Teller(console)(line)
+    PlainPrinter(console)(line)
     check(_printed(console), shown=kind != "split")
     assert _printed(console).count("\n") == 1
 
@@ -340,7 +340,7 @@ def test_all_output_passes_the_console() -> None:
         "console.py: sys.stdout",  # JSON, and whether it is a terminal
         "console.py: sys.stderr",
         "main.py: typer.echo",  # our version
-        "rehearse.py: sys.stdout",  # whether it is a terminal
+        "rehearsal/rehearse.py: sys.stdout",  # whether it is a terminal
     }
 
 

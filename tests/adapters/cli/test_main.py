@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from canarycore_cli.console import plain
+from canarycore_cli.console import format_timespan
 from canarycore_cli.main import app
 from tests.adapters.cli.conftest import Canary
 
@@ -48,4 +48,4 @@ def test_help_loads_no_more_than_it_needs() -> None:
     ("seconds", "text"), [(0.25, "0.2s"), (12.0, "12s"), (59.7, "1m00s"), (125, "2m05s"), (3720, "1h02m")]
 )
 def test_time_spans_are_told_for_people(seconds: float, text: str) -> None:
-    assert plain(seconds) == text
+    assert format_timespan(seconds) == text

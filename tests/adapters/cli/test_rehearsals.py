@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from canarycore import Rollout, TargetRef
-from canarycore_cli import rehearsals
 from canarycore_cli.console import BadInput
+from canarycore_cli.rehearsal import folders as rehearsals
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _elsewhere(key: str, folder: Path) -> subprocess.Popen[str]:
     """Another process that has registered a rehearsal."""
     program = (
-        "import sys; from pathlib import Path; from canarycore_cli.rehearsals import registered\n"
+        "import sys; from pathlib import Path; from canarycore_cli.rehearsal.folders import registered\n"
         "with registered(sys.argv[1], Path(sys.argv[2])):\n"
         "    print(flush=True); sys.stdin.read()"
     )

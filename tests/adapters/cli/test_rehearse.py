@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from canarycore_cli.plain import Teller
+from canarycore_cli.rehearsal.plain import PlainPrinter
 from tests.adapters.cli.conftest import MANIFEST, Canary
 
 pytest.importorskip("canarycore_local", reason="canarycore-local is not installed")
@@ -81,7 +81,7 @@ def test_a_missing_distribution_is_named(canary: Canary, manifest: Path, monkeyp
 
 def test_the_story_is_told_in_words() -> None:
     page = StringIO()
-    teller = Teller(Console(file=page, width=200))
+    teller = PlainPrinter(Console(file=page, width=200))
     routes = {"weight": 20, "mirrored": False, "matched": False}
     for line in (
         {
@@ -91,7 +91,7 @@ def test_the_story_is_told_in_words() -> None:
             "text": "Advance [x] canary weight 20",
             "phase": "Progressing",
         },
-        {"seconds": 2.0, "kind": "decision", "because": "for the trace only"},
+        {"seconds": 2.0, "kind": "decision", "explanation": "for the trace only"},
         {"seconds": 3.0, "kind": "trouble", "text": "Envoy is away"},
         {"seconds": 3.5, "kind": "trouble", "text": "Envoy is away"},
         {"seconds": 4.0, "kind": "split", **routes, "measured": 19.5, "requests": 600, "bad": 1},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from canarycore.testing.verify import STRATEGIES, verify
+from canarycore.verification import STRATEGIES, verify
 from canarycore_cli import verify as command
 from tests.adapters.cli.conftest import MANIFEST, Canary
 from tests.verify import drivers

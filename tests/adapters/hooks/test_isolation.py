@@ -8,7 +8,9 @@ import pytest
 from aiohttp import web
 from attrs import evolve
 
-from canarycore import Channel, Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
+from canarycore import Hook, HookType, Phase, Rollout, TargetRef
+from canarycore.notices import Channel, Notice, NoticeKind
+from canarycore.questions import HookQuestion
 from canarycore_hooks.webhook import LOOKUPS, EventHook, WebhookClient
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import SimulatedClusters
@@ -107,7 +109,9 @@ async def test_a_hook_is_answered_while_200_hooks_of_another_namespace_hang(clie
 
 async def test_an_event_is_told_while_200_event_hooks_of_another_namespace_hang(client, listen):
     receiver = await listen()
-    told = Notice(Tell.NEW_REVISION, "key", Phase.PROGRESSING, (("target", "podinfo"), ("primary", "podinfo-primary")))
+    told = Notice(
+        NoticeKind.NEW_REVISION, "key", Phase.PROGRESSING, (("target", "podinfo"), ("primary", "podinfo-primary"))
+    )
     assert told.channel is Channel.EVENT
 
     def owner(namespace, path):

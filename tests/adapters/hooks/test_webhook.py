@@ -9,12 +9,14 @@ import pytest
 from aiohttp import web
 from attrs import evolve
 
-from canarycore import Hook, HookQuestion, HookType, Notice, Phase, Rollout, TargetRef, Tell
+from canarycore import Hook, HookType, Phase, Rollout, TargetRef
 from canarycore.errors import WorldError
-from canarycore.manifest import _rules_checks
+from canarycore.manifest._lint import _checks as _rules_checks
+from canarycore.notices import Notice, NoticeKind
+from canarycore.questions import HookQuestion
 from canarycore_hooks import webhook
 from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
-from canarycore_runtime.deliveries import TRIES
+from canarycore_runtime.deliveries import DELIVERY_TRIES
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import HOOK_TIMEOUT
 from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
@@ -237,8 +239,8 @@ async def test_an_event_hook_of_a_host_that_is_not_allowed_is_given_up_at_once(r
 
 async def test_the_operator_s_own_event_hook_needs_no_permission(receiver):
     async with WebhookClient(AllowedHosts.parse("*.example.com")) as client:
-        everybody = f"http://127.0.0.1:{receiver.port}/"
-        await EventHook(client, everybody=everybody).publish(rollout(), notice())
+        default_receivers = f"http://127.0.0.1:{receiver.port}/"
+        await EventHook(client, default_receivers=default_receivers).publish(rollout(), notice())
     assert len(receiver.told) == 1
 
 
@@ -282,7 +284,7 @@ def _self_signed(folder):
     return context
 
 
-def notice(tell=Tell.COPYING):
+def notice(tell=NoticeKind.COPYING):
     names = (("target", "podinfo.test"), ("primary", "podinfo-primary.test"))
     return Notice(tell, "rev@1.0/Promoting/COPYING", Phase.PROMOTING, names)
 
@@ -309,13 +311,13 @@ async def test_an_event_is_told_with_its_text_type_and_time(client, receiver):
 
 
 async def test_an_alert_is_no_event(client, receiver):
-    await EventHook(client).publish(rollout(event_hook(receiver)), notice(Tell.ABORTED_ALERT))
+    await EventHook(client).publish(rollout(event_hook(receiver)), notice(NoticeKind.ABORTED_ALERT))
 
     assert not receiver.told
 
 
 async def test_everybody_s_hook_is_told_only_where_a_rollout_has_none_of_its_own(client, receiver):
-    events = EventHook(client, everybody=f"http://127.0.0.1:{receiver.port}/")
+    events = EventHook(client, default_receivers=f"http://127.0.0.1:{receiver.port}/")
 
     await events.publish(rollout(), notice())
     await events.publish(rollout(event_hook(receiver, metadata=(("own", "yes"),))), notice())
@@ -347,13 +349,13 @@ async def test_an_event_is_told_again_only_to_the_hook_that_has_not_heard_it(cli
 async def test_an_event_is_not_told_for_ever_to_a_hook_that_does_not_take_it(client, receiver, caplog):
     receiver.answers = [(400, "no")]
     events = EventHook(client)
-    for _ in range(TRIES - 1):
+    for _ in range(DELIVERY_TRIES - 1):
         with pytest.raises(WorldError):
             await events.publish(rollout(event_hook(receiver)), notice())
 
     await events.publish(rollout(event_hook(receiver)), notice())
 
-    assert len(receiver.told) == TRIES
+    assert len(receiver.told) == DELIVERY_TRIES
     assert "event hook events is not told any more" in caplog.text
 
 
@@ -387,7 +389,7 @@ class NotifierBench:
     def __init__(self, client, receiver):
         self.client, self.receiver = client, receiver
         self.secret = f"127.0.0.1:{receiver.port}"
-        self.adapter = EventHook(client, everybody=f"http://{self.secret}/")
+        self.adapter = EventHook(client, default_receivers=f"http://{self.secret}/")
 
     async def refuse(self, *, refuse):
         self.receiver.answers = [(500, "no")] if refuse else [(200, "ok")]
@@ -397,7 +399,7 @@ class NotifierBench:
 
     @asynccontextmanager
     async def adapter_at(self, url):
-        adapter = EventHook(self.client, everybody=url)
+        adapter = EventHook(self.client, default_receivers=url)
         adapter._everybody = (evolve(adapter._everybody[0], timeout=0.2),)
         yield adapter
 

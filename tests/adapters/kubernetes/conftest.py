@@ -7,11 +7,11 @@ import uuid
 
 import pytest
 
-from canarycore_kubernetes.client import connect
-from canarycore_kubernetes.cluster import Cluster
-from canarycore_kubernetes.kinds import KINDS
+from canarycore_kubernetes.api.client import connect
+from canarycore_kubernetes.api.cluster import Cluster
+from canarycore_kubernetes.api.kinds import KINDS
 from tests.controlplane.api import Api
-from tests.controlplane.fake import faked
+from tests.controlplane.in_memory.server import faked
 from tests.controlplane.proxy import proxied
 
 

@@ -11,9 +11,9 @@ import pytest
 from attrs import frozen
 
 from canarycore.manifest import Canary, parse
-from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.names import owner_reference
-from canarycore_kubernetes.revision import without_defaults
+from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.api.metadata import owner_reference
+from canarycore_kubernetes.workloads.revision import without_defaults
 from tests.conformance.conftest import SHARED, traces
 from tests.conformance.objects import Objects, patched
 from tests.conformance.trace import Trace, read

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from canarycore_kubernetes import controller
-from canarycore_kubernetes.controller import control
+from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
-from tests.cluster.test_controller import canary, target
+from tests.cluster.controller.test_controller import canary, target
 
 LOOKED_AT = ("list", "services")
 NAMESPACE = "looked-at"
@@ -23,7 +23,7 @@ async def test_what_is_looked_at_is_listed_before_anybody_is_due(client, api, pl
     options = Options(namespace=NAMESPACE, listen="127.0.0.1", port=0)
 
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(control(client, options, version="0"))
+        running = group.create_task(run_controller(client, options, version="0"))
         async with asyncio.timeout(10):
             while LOOKED_AT not in plane.audit.since(mark):  # noqa: ASYNC110 - the server is in another thread
                 await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.controlplane.api import Api, Json
 from tests.controlplane.contract import ServerContract, told
-from tests.controlplane.fake import Fake, faked
+from tests.controlplane.in_memory.server import Fake, faked
 
 CONFIGS = "/api/v1/namespaces/test/configmaps"
 

@@ -4,21 +4,21 @@ from functools import partial
 
 import pytest
 
-from canarycore_kubernetes.budget import DEEPEST, Unreadable
-from canarycore_kubernetes.configs import CONFIGS
-from canarycore_kubernetes.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.knative_target import REVISIONS
-from canarycore_kubernetes.packed import MOST_SHARED, _shared, pack
-from canarycore_kubernetes.scalers import SCALERS
-from canarycore_kubernetes.takeover import NOTE, original_spec
-from canarycore_kubernetes.targets import Reading, pod_views
-from canarycore_kubernetes.templates import PROVIDERS, TEMPLATES
+from canarycore_kubernetes.api.budget import DEEPEST, Unreadable
+from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.api.snapshots import MOST_SHARED, _shared, pack
+from canarycore_kubernetes.resources.references import PROVIDERS, TEMPLATES
+from canarycore_kubernetes.routing.takeover import NOTE, original_spec
+from canarycore_kubernetes.workloads.autoscalers import SCALERS
+from canarycore_kubernetes.workloads.configs import CONFIGS
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
+from canarycore_kubernetes.workloads.knative_workload import REVISIONS
 from canarycore_runtime.mesh import LAST_APPLIED
 from tests.adapters.mesh.test_foreign import with_one_wrong
 from tests.fuzz.samples import OBJECTS
 from tests.fuzz.targets import is_object
 
-PODS = pod_views(Reading())
+PODS = pod_views(ReadingOptions())
 VIEWS = {
     "Deployment": PODS[DEPLOYMENT],
     "DaemonSet": PODS[DAEMON_SET],

@@ -8,9 +8,9 @@ import time
 import urllib.request
 from functools import partial
 
-from canarycore_kubernetes.canaries import COMMAND
-from canarycore_kubernetes.controller import control
+from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
+from canarycore_kubernetes.resources.canaries import COMMAND
 from tests.cluster.patience import until
 from tests.cluster.rollouts import hastened
 
@@ -121,7 +121,7 @@ async def test_honest_canaries_roll_out_beside_hostile_objects(client, api):
     options = Options(listen="127.0.0.1", port=0, mesh_provider="kubernetes")
     with hastened():
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(control(client, options, version="0", listening=ports.append))
+            running = group.create_task(run_controller(client, options, version="0", listening=ports.append))
             await until(lambda: ports)
             asking = group.create_task(asked_health(ports[0], late))
             await until(lambda: phase(api) == "Initialized", 60)

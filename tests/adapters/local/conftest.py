@@ -10,11 +10,11 @@ import pytest
 
 from canarycore import Routes
 from canarycore.errors import WorldError
-from canarycore_local import envoy, workload
-from canarycore_local.processes import own
-from canarycore_local.router import EnvoyRouter
-from canarycore_local.traffic import Traffic, generating
-from canarycore_local.versions import Version
+from canarycore_local.envoy.proxy import proxy as envoy
+from canarycore_local.envoy.router import EnvoyRouter
+from canarycore_local.processes.supervisor import own, workload
+from canarycore_local.processes.versions import Version
+from canarycore_local.requests.generator import TrafficPlan, generating
 from canarycore_runtime.testing.contracts._samples import rollout
 
 V1, V2 = Version(label="v1"), Version(label="v2")
@@ -54,7 +54,7 @@ class Plane:
     @asynccontextmanager
     async def traffic(self, **options):
         """A generator that sends."""
-        async with generating(self.envoy.address, Traffic(**{"rate": 200.0, **options})) as generator:
+        async with generating(self.envoy.address, TrafficPlan(**{"rate": 200.0, **options})) as generator:
             generator.start()
             yield generator
 

@@ -8,20 +8,20 @@ import sys
 from pathlib import Path
 
 import canarycore
-from canarycore_local import envoy, workload
-from canarycore_local.processes import own
-from canarycore_local.router import EnvoyRouter
+from canarycore_local.envoy.proxy import proxy as envoy
+from canarycore_local.envoy.router import EnvoyRouter
+from canarycore_local.processes.supervisor import own, workload
+from canarycore_local.processes.workload import LocalWorkload
 from canarycore_local.store import STORE, SqliteStore
-from canarycore_local.workload import LocalWorkload
-from canarycore_runtime.ports import Parts
+from canarycore_runtime.ports import Adapters
 from canarycore_runtime.testing.contracts.faithful import carry_out
 from tests.adapters.local.conftest import KEY
 
 
-def parts_of(folder: Path, proxy: envoy.Envoy, working: LocalWorkload) -> Parts:
+def parts_of(folder: Path, proxy: envoy.Envoy, working: LocalWorkload) -> Adapters:
     """A store, a workload and a router; nobody is asked or told anything."""
     nobody = dict.fromkeys(("metrics", "hooks", "notifiers", "clock"))
-    return Parts(store=SqliteStore(folder / STORE), workload=working, router=EnvoyRouter(proxy), **nobody)
+    return Adapters(store=SqliteStore(folder / STORE), workload=working, router=EnvoyRouter(proxy), **nobody)
 
 
 async def main(folder: Path, expression: str) -> None:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from canarycore import Check, CheckKind, Ladder, Rollout, TargetRef
+from canarycore_local.processes.versions import Version
 from canarycore_local.rehearsal import Script, Stage, rehearse
-from canarycore_local.traffic import Traffic
-from canarycore_local.versions import Version
+from canarycore_local.requests.generator import TrafficPlan
 from canarycore_runtime import Runner
 
 ROLLOUT = Rollout(
@@ -22,7 +22,7 @@ ROLLOUT = Rollout(
 SCRIPT = Script(
     rollout=ROLLOUT,
     versions=(Version(label="v1"), Version(label="v2")),
-    traffic=Traffic(rate=50),
+    traffic=TrafficPlan(rate=50),
     speed=20,
 )
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from canarycore.testing import Delete, Deploy, Edit
-from canarycore.testing._program import source
-from canarycore_local import workload
-from canarycore_local.faults import Faults
-from canarycore_local.router import VERSION_HEADER
+from canarycore.simulation import Delete, Deploy, Edit
+from canarycore.simulation._program import source
+from canarycore_local.envoy.router import VERSION_HEADER
+from canarycore_local.processes.faults import Faults
+from canarycore_local.processes.supervisor import workload
+from canarycore_local.processes.versions import Version
 from canarycore_local.store import STORE, SqliteStore
-from canarycore_local.versions import Version
-from canarycore_runtime.testing.contracts import FaithfulContract, Served
+from canarycore_runtime.testing.contracts import FaithfulContract, ServedRequests
 from canarycore_runtime.testing.contracts.faithful import BROKEN, ONE, ROLLOUT, TWO
 from tests.adapters.local.conftest import KEY
 from tests.adapters.local.doomed import parts_of
@@ -91,7 +91,7 @@ class Bench:
             answers = await asyncio.gather(*(ask() for _ in range(requests)))
         await asyncio.sleep(0.3)  # copies may still be on their way
         primary, canary = answers.count("primary"), answers.count("canary")
-        return Served(primary=primary, canary=canary, copies=await self.reached() - before - canary)
+        return ServedRequests(primary=primary, canary=canary, copies=await self.reached() - before - canary)
 
     async def reached(self):
         """Requests and copies that the canary has answered so far."""

@@ -4,8 +4,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from canarycore import Hook, HookQuestion, HookType, Phase, Rollout, TargetRef
+from canarycore import Hook, HookType, Phase, Rollout, TargetRef
 from canarycore.errors import WorldError
+from canarycore.questions import HookQuestion
 from canarycore_local.hooks import LocalHooks, PassingHooks
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))

@@ -11,13 +11,14 @@ import aiohttp
 import pytest
 from attrs import evolve
 
-from canarycore import Check, CheckKind, CommandKind, MetricQuestion, Phase, Reason, Routes
+from canarycore import Check, CheckKind, CommandKind, Phase, Reason, Routes
 from canarycore.errors import WorldError
-from canarycore_local.faults import Faults
+from canarycore.questions import MetricQuestion
+from canarycore_local.processes.faults import Faults
+from canarycore_local.processes.versions import Version
 from canarycore_local.rehearsal import STARTING, RehearsalError, accelerate, rehearse, resume, stop
+from canarycore_local.requests.generator import TrafficPlan, generating
 from canarycore_local.store import SqliteStore
-from canarycore_local.traffic import Traffic, generating
-from canarycore_local.versions import Version
 from canarycore_runtime import Runner
 from tests.adapters.local import owner
 from tests.adapters.local.conftest import marked
@@ -43,7 +44,7 @@ def test_times_are_divided_but_no_deadline_below_what_a_process_takes_to_start()
 
 async def run(folder, **changes):
     """A rehearsal from beginning to end."""
-    script = evolve(owner.SCRIPT, traffic=Traffic(rate=200), **changes)
+    script = evolve(owner.SCRIPT, traffic=TrafficPlan(rate=200), **changes)
     async with rehearse(folder, script, owner.stage(folder)) as rehearsal, Runner(rehearsal.parts):
         rehearsal.final = await rehearsal.play()
         rehearsal.left = await rehearsal.parts.router.observe(rehearsal.rollout)
@@ -99,7 +100,7 @@ async def test_metrics_agree_with_what_users_saw(tmp_path, clean):
     check = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=1.0, window=10_000.0)
     slow = Check(name="request-duration", kind=CheckKind.DURATION, maximum=10_000.0, window=10_000.0)
     version = Version(label="slow", faults=Faults.parse("errors=10%,latency=100ms"))
-    script = evolve(owner.SCRIPT, versions=(V1, version), traffic=Traffic(rate=200))
+    script = evolve(owner.SCRIPT, versions=(V1, version), traffic=TrafficPlan(rate=200))
     script = evolve(script, rollout=evolve(owner.ROLLOUT, checks=(check, slow)))
 
     async with rehearse(tmp_path, script) as rehearsal, Runner(rehearsal.parts):
@@ -241,7 +242,7 @@ async def _start(folder):
 async def _watch(folder):
     """Users of the rehearsal's Envoy from the moment it serves until the watch is cancelled."""
     address = await _serving(folder)
-    async with generating(address, Traffic(rate=50)) as users:
+    async with generating(address, TrafficPlan(rate=50)) as users:
         users.start()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)

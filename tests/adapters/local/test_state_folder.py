@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from canarycore_local import envoy
+from canarycore_local.envoy.proxy import proxy as envoy
+from canarycore_local.processes.workload import log_name
 from canarycore_local.rehearsal import FILES, RehearsalError, clear, read_script, rehearse, resume, stop
 from canarycore_local.state_folder import (
     MARKER,
@@ -19,7 +20,6 @@ from canarycore_local.state_folder import (
     write_private,
 )
 from canarycore_local.store import SqliteStore
-from canarycore_local.workload import log_name
 from canarycore_runtime import Runner
 from tests.adapters.local import owner
 
@@ -244,7 +244,7 @@ async def test_all_files_of_a_rehearsal_are_listed_and_private(tmp_path, clean, 
     for modes in (during, after):
         assert {found for path, found in modes.items() if path.is_file()} == {0o600}
         assert {found for path, found in modes.items() if path.is_dir()} == {0o700}
-    logs = {log_name(side, version.revision) for side in envoy.Side for version in owner.SCRIPT.versions}
+    logs = {log_name(side, version.revision) for side in envoy.EnvoySide for version in owner.SCRIPT.versions}
     known = {*FILES, *logs, MARKER, "owner.lock", "warden.lock"}
     assert {str(path.relative_to(folder)) for path in (*during, *after) if path.is_file()} <= known
 

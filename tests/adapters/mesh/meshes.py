@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from canarycore.manifest import Canary, parse, resolve
-from canarycore_runtime.mesh import Asked, Mesh
+from canarycore_runtime.mesh import Mesh, RenderContext
 from tests.house.projects import ROOT, Project
 
 Json = dict[str, Any]
@@ -43,13 +43,13 @@ def manifest(
     }
 
 
-def asked(provider: str, **given: Any) -> Asked:
+def asked(provider: str, **given: Any) -> RenderContext:
     """What is asked of the mesh for such a Canary."""
     canary = parse(manifest(provider, **given))
     assert isinstance(canary, Canary)
     assert not canary.warnings, canary.warnings
     pods = ("", "") if canary.spec.target_ref.kind == "Service" else ("app", "podinfo")
-    return Asked(canary=canary, rollout=resolve(canary), pods=pods)
+    return RenderContext(canary=canary, rollout=resolve(canary), pods=pods)
 
 
 AB = {"iterations": 3, "stepWeight": 0, "match": [{"headers": {"x-canary": {"exact": "insider"}}}]}

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from canarycore.manifest import parse, resolve
-from canarycore_runtime.mesh import Asked, Found, Ref
+from canarycore_runtime.mesh import ObjectsByRef, Ref, RenderContext
 from tests.adapters.mesh.meshes import mesh_of
 from tests.conformance.objects import patched
 from tests.conformance.trace import Trace, acts
@@ -22,10 +22,10 @@ class Written:
     """One write. `found`: what the mesh looks at, with the written object as it is after the write."""
 
     tick: str
-    asked: Asked
+    asked: RenderContext
     ref: Ref
     body: Json
-    found: Found
+    found: ObjectsByRef
 
 
 def writes(trace: Trace) -> Iterator[Written]:
@@ -41,24 +41,24 @@ def writes(trace: Trace) -> Iterator[Written]:
                 continue
             kind, name = objects.write(step)
             asked = _asked(manifest, provider, namespace)
-            refs = {ref: body for ref in mesh.looks_at(asked) if (body := objects.get(ref))}
+            refs = {ref: body for ref in mesh.refs(asked) if (body := objects.get(ref))}
             for ref, body in refs.items():
                 if (ref.kind.plural, ref.name) == (kind, name):
                     tick = str(frame.get("tick", "between"))
                     yield Written(tick=tick, asked=asked, ref=ref, body=copy.deepcopy(body), found=copy.deepcopy(refs))
 
 
-def asked_for(trace: Trace) -> Asked:
+def asked_for(trace: Trace) -> RenderContext:
     """The Canary of a trace, as it began."""
     provider = trace.canary["spec"].get("provider") or trace.flag("mesh-provider")
     return _asked(trace.canary, provider, trace.namespace)
 
 
-def _asked(manifest: Json, provider: str, namespace: str) -> Asked:
+def _asked(manifest: Json, provider: str, namespace: str) -> RenderContext:
     canary = parse({**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}})
     target = canary.spec.target_ref
     pods = ("", "") if target.kind == "Service" else ("app", target.name)
-    return Asked(canary=canary, rollout=resolve(canary, provider=provider), pods=pods)
+    return RenderContext(canary=canary, rollout=resolve(canary, provider=provider), pods=pods)
 
 
 class _Objects:

@@ -7,7 +7,7 @@ import pytest
 from canarycore import Routes
 from canarycore.errors import Refused, WorldError
 from canarycore.manifest import parse, resolve
-from canarycore_runtime.mesh import Asked, GuardedMesh, Mesh
+from canarycore_runtime.mesh import GuardedMesh, Mesh, RenderContext
 from tests.adapters.mesh import meshes
 
 WRONG = (None, True, -1, 1.5, 101, "text", "9" * 5000, [], {}, [None], [[]], {"": None}, ["a"], [{}], [{"name": []}])
@@ -18,7 +18,7 @@ STICKY = {"sessionAffinity": {"cookieName": "user", "primaryCookieName": "primar
 def written(provider, analysis):
     """Return our own objects for each kind of routes: (asked, found)."""
     mesh, asked = meshes.mesh_of(provider), meshes.asked(provider, analysis=analysis)
-    places = {(ref.kind.kind, ref.name): ref for ref in mesh.looks_at(asked)}
+    places = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(asked)}
     for routes in ROUTES:
         found = {places[body["kind"], body["metadata"]["name"]]: body for body in meshes.sources(provider)}
         try:
@@ -67,7 +67,7 @@ def test_an_object_of_unknown_form_has_unknown_routes_and_stops_nobody(provider,
                 assert rendered(mesh, asked, changed)
 
 
-def rendered(mesh, asked: Asked, found):
+def rendered(mesh, asked: RenderContext, found):
     try:
         return isinstance(mesh.render(asked, Routes(weight=30), found), tuple)
     except Refused as refused:
@@ -77,8 +77,8 @@ def rendered(mesh, asked: Asked, found):
 class Faulty(Mesh):
     queries = {}  # noqa: RUF012 - nobody changes it
 
-    def looks_at(self, asked):
-        return meshes.mesh_of("istio").looks_at(asked)
+    def refs(self, asked):
+        return meshes.mesh_of("istio").refs(asked)
 
     def routes(self, asked, found):
         raise KeyError("spec\x1b[2J")
@@ -89,7 +89,7 @@ class Faulty(Mesh):
 @pytest.mark.parametrize("method", ["routes", "words"])
 def test_a_fault_of_a_mesh_names_the_objects_and_is_trouble_of_one_rollout(method):
     asked = meshes.asked("istio")
-    found = {meshes.mesh_of("istio").looks_at(asked)[-1]: {}}
+    found = {meshes.mesh_of("istio").refs(asked)[-1]: {}}
     with pytest.raises(WorldError, match=r"VirtualService podinfo\.test") as told:
         getattr(GuardedMesh(Faulty()), method)(asked, found)
     assert "\x1b" not in str(told.value)
@@ -103,7 +103,7 @@ def test_a_canary_without_a_service_section_is_refused_with_the_path(provider):
     manifest = meshes.manifest(provider)
     del manifest["spec"]["service"]
     mesh, canary = meshes.mesh_of(provider), parse(manifest)
-    asked = Asked(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    asked = RenderContext(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
     with pytest.raises(Refused, match=r"^canary podinfo\.test, spec\.service"):
         mesh.render(asked, Routes(), {})
 
@@ -113,6 +113,6 @@ def test_a_weight_that_is_none_is_unknown_and_not_zero(weight):
     mesh, asked = meshes.mesh_of("istio"), meshes.asked("istio")
     *_, service = mesh.render(asked, Routes(weight=40), {})
     service["spec"]["http"][0]["route"][1]["weight"] = weight
-    ref = mesh.looks_at(asked)[-1]
+    ref = mesh.refs(asked)[-1]
     absent = weight is None  # proto3 leaves a weight of 0 out
     assert mesh.routes(asked, {ref: service}) == (Routes() if absent else None)

@@ -179,6 +179,6 @@ def test_routes_count_once_the_gateway_has_accepted_them(status, observed, known
     accepted = {"type": "Accepted", "status": status, "observedGeneration": observed}
     parents = [{"parentRef": parent, "conditions": [accepted]}] if status else []
     found = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
-    (ref,) = mesh.looks_at(canary)
+    (ref,) = mesh.refs(canary)
     assert isinstance(ref, Ref)
     assert mesh.routes(canary, {ref: found}) == (Routes(weight=20) if known else None)

@@ -23,7 +23,7 @@ AFFINITY = {"sessionAffinity": {"cookieName": "session"}}
 
 def refs_of(mesh, canary, bodies):
     """The objects as a cluster would hold them."""
-    known = {(ref.kind.kind, ref.name): ref for ref in mesh.looks_at(canary)}
+    known = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(canary)}
     return {known[body["kind"], body["metadata"]["name"]]: body for body in bodies}
 
 
@@ -146,9 +146,7 @@ def test_what_the_owner_has_to_make_is_missed_by_name(provider):
 @pytest.mark.parametrize("kind", [CheckKind.SUCCESS_RATE, CheckKind.DURATION])
 def test_its_queries_name_nothing_that_is_not_known(provider, kind):
     canary = asked(provider)
-    found = {
-        ref: {"status": {"latestCreatedRevisionName": "podinfo-00002"}} for ref in mesh_of(provider).looks_at(canary)
-    }
+    found = {ref: {"status": {"latestCreatedRevisionName": "podinfo-00002"}} for ref in mesh_of(provider).refs(canary)}
     words = {**mesh_of(provider).words(canary, found), "interval": "1m"}
     assert "{{" not in render(mesh_of(provider).queries[kind], words, {})
 

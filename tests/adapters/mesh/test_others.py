@@ -24,7 +24,7 @@ def objects(provider, routes=PRIMARY_ONLY, found=None, **given):
     """What is rendered, by kind and name."""
     canary = asked(provider, **given)
     mesh = mesh_of(provider)
-    known = {(ref.kind.kind, ref.name): ref for ref in mesh.looks_at(canary)}
+    known = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(canary)}
     there = {known[body["kind"], body["metadata"]["name"]]: body for body in found or sources(provider)}
     rendered = mesh.render(canary, routes, there)
     return {(body["kind"], body["metadata"]["name"]): body for body in rendered}
@@ -199,7 +199,7 @@ def test_nginx_cannot_weigh_what_matches():
 def test_the_prefix_of_nginx_annotations_is_an_option():
     canary = evolve(asked("nginx"), ingress_prefix="custom.ingress.example.com")
     mesh = mesh_of("nginx")
-    source, _ = mesh.looks_at(canary)
+    source, _ = mesh.refs(canary)
     (ingress,) = mesh.render(canary, Routes(weight=5), {source: sources("nginx")[0]})
     assert ingress["metadata"]["annotations"]["custom.ingress.example.com/canary-weight"] == "5"
 
@@ -262,7 +262,7 @@ def test_contour_looks_for_a_part_of_a_header():
 def test_upstreams_take_over_the_settings_of_the_one_referred_to():
     canary = asked("gloo", upstreamRef={"apiVersion": "v1", "kind": "Upstream", "name": "web", "namespace": "infra"})
     mesh = mesh_of("gloo")
-    *_, settings = mesh.looks_at(canary)
+    *_, settings = mesh.refs(canary)
     assert isinstance(settings, Ref)
     assert (settings.namespace, settings.name) == ("infra", "web")
     source = {

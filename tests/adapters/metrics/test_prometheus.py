@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from canarycore import Check, CheckKind, MetricQuestion, Rollout, TargetRef
+from canarycore import Check, CheckKind, Rollout, TargetRef
+from canarycore.questions import MetricQuestion
 from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_runtime.testing.contracts import MetricSourceContract, Reply
 

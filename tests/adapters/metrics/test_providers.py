@@ -454,4 +454,4 @@ async def test_a_keptn_analysis_that_takes_too_long_is_deleted_and_an_error(serv
 @pytest.mark.parametrize("query", ["", "keptnmetric/shop", "pod/shop/latency"])
 def test_a_keptn_query_that_cannot_be_understood_is_an_error(query):
     with pytest.raises(SourceError, match="expected <keptnmetric"):
-        keptn.parsed(query)
+        keptn.parse_query(query)

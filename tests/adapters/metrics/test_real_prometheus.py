@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from canarycore import Check, CheckKind, MetricQuestion, Rollout, TargetRef
+from canarycore import Check, CheckKind, Rollout, TargetRef
+from canarycore.questions import MetricQuestion
 from canarycore_metrics.prometheus import PrometheusSource
 from tests.adapters.mesh.meshes import ENTRIES, mesh_of
 

@@ -3,8 +3,9 @@
 import pytest
 from aiohttp import web
 
-from canarycore import Channel, Notice, Phase, Rollout, TargetRef, Tell
+from canarycore import Phase, Rollout, TargetRef
 from canarycore.errors import Refused, WorldError
+from canarycore.notices import Channel, Notice, NoticeKind
 from canarycore_notifiers.chat import ATTEMPTS
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
@@ -17,7 +18,7 @@ KINDS = (SlackNotifier, DiscordNotifier, RocketNotifier, TeamsNotifier, GoogleCh
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-def alert(tell=Tell.NEW_REVISION_ALERT):
+def alert(tell=NoticeKind.NEW_REVISION_ALERT):
     return Notice(tell, "key", Phase.PROGRESSING, ROLLOUT.names, ("5",))
 
 
@@ -44,9 +45,9 @@ async def test_an_alert_comes_with_the_fields_that_it_is_given(room):
 @pytest.mark.parametrize(
     ("tell", "colour"),
     [
-        (Tell.NEW_REVISION_ALERT, "good"),
-        (Tell.GATE_PROMOTION_ALERT, "good"),
-        (Tell.ROLLING_BACK_CHECKS_ALERT, "danger"),
+        (NoticeKind.NEW_REVISION_ALERT, "good"),
+        (NoticeKind.GATE_PROMOTION_ALERT, "good"),
+        (NoticeKind.ROLLING_BACK_CHECKS_ALERT, "danger"),
     ],
 )
 async def test_only_an_error_looks_like_one(room, tell, colour):
@@ -57,7 +58,7 @@ async def test_only_an_error_looks_like_one(room, tell, colour):
 
 async def test_events_are_not_for_chats(room):
     async with slack(room) as notifier:
-        await notifier.publish(ROLLOUT, Notice(Tell.NEW_REVISION, "key", Phase.PROGRESSING, ROLLOUT.names))
+        await notifier.publish(ROLLOUT, Notice(NoticeKind.NEW_REVISION, "key", Phase.PROGRESSING, ROLLOUT.names))
     assert not room.requests
 
 

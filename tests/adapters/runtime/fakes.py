@@ -4,22 +4,13 @@ import asyncio
 
 from attrs import evolve
 
-from canarycore import (
-    Check,
-    CheckKind,
-    Effect,
-    Hook,
-    HookQuestion,
-    HookType,
-    Ladder,
-    Notice,
-    Rollout,
-    Status,
-    TargetRef,
-)
+from canarycore import Check, CheckKind, Hook, HookType, Ladder, Rollout, Status, TargetRef
+from canarycore.effects import Effect
 from canarycore.errors import WorldError
-from canarycore.testing import Deploy
-from canarycore_runtime import Parts
+from canarycore.notices import Notice
+from canarycore.questions import HookQuestion
+from canarycore.simulation import Deploy
+from canarycore_runtime import Adapters
 from canarycore_runtime.testing import SimulatedClusters, key_of
 
 RATE = Check(name="rate", kind=CheckKind.SUCCESS_RATE, minimum=99)
@@ -109,7 +100,7 @@ class Instead:
         return call
 
 
-def instead(parts: Parts, port: str, key: str, what, only: str = "") -> Parts:
+def instead(parts: Adapters, port: str, key: str, what, only: str = "") -> Adapters:
     """These parts, with one port doing `what(method, *args)` for the rollout of that key."""
     if port == "notifiers":
         return evolve(parts, notifiers=tuple(Instead(one, key, what, only) for one in parts.notifiers))

@@ -9,8 +9,10 @@ from itertools import count
 
 import pytest
 
-from canarycore import Hook, HookType, Ladder, Notice, Phase, Promote
-from canarycore.testing import ByRevision, Deploy, Measure
+from canarycore import Hook, HookType, Ladder, Phase
+from canarycore.effects import Promote
+from canarycore.notices import Notice
+from canarycore.simulation import ByRevision, Deploy, Measure
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import SimulatedLoop
 from tests.adapters.runtime.fakes import KEY, SMOKE, deployed, passes, rollout

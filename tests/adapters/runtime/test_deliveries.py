@@ -6,7 +6,7 @@ import pytest
 
 from canarycore.errors import WorldError
 from canarycore_runtime import deliveries
-from canarycore_runtime.deliveries import AT_ONCE, TRIES, Deliveries
+from canarycore_runtime.deliveries import AT_ONCE, DELIVERY_TRIES, Deliveries
 
 
 class Room:
@@ -38,18 +38,18 @@ async def test_only_who_has_not_taken_it_is_told_again():
 
 async def test_who_does_not_take_it_is_given_up_with_the_reason():
     room = Room(one="busy", two="")
-    for _ in range(TRIES - 1):
+    for _ in range(DELIVERY_TRIES - 1):
         with pytest.raises(WorldError):
             await room.tell("one", "two")
     await room.tell("one", "two")
     assert room.given_up == [("one", "busy")]
-    assert room.told.count("one") == TRIES
+    assert room.told.count("one") == DELIVERY_TRIES
 
 
 async def test_who_never_answers_is_given_up_too():
     """The caller's patience ends first, each time; who has heard it meanwhile is not told again."""
     room = Room(one="hang", two="")
-    for _ in range(TRIES):
+    for _ in range(DELIVERY_TRIES):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
                 await room.tell("one", "two")
@@ -59,7 +59,7 @@ async def test_who_never_answers_is_given_up_too():
 
 
 async def test_what_is_not_taken_for_long_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(deliveries, "REMEMBERED", 10)
+    monkeypatch.setattr(deliveries, "REMEMBERED_DELIVERIES", 10)
     room = Room(one="busy")
     for number in range(50):
         with pytest.raises(WorldError):
@@ -68,7 +68,7 @@ async def test_what_is_not_taken_for_long_does_not_fill_the_memory(monkeypatch):
 
 
 async def test_what_is_not_taken_in_one_namespace_is_forgotten_in_no_other(monkeypatch):
-    monkeypatch.setattr(deliveries, "REMEMBERED", 10)
+    monkeypatch.setattr(deliveries, "REMEMBERED_DELIVERIES", 10)
     room = Room(one="busy", two="")
     with pytest.raises(WorldError):
         await room.tell("one", "two", namespace="good")
@@ -90,7 +90,7 @@ async def test_of_a_hundred_receivers_a_few_are_told_at_once():
 
 async def test_receivers_that_never_answer_make_way_for_the_next_once_they_are_given_up():
     room = Room(**{f"r{number}": "hang" for number in range(AT_ONCE)}, last="")
-    for _ in range(TRIES):
+    for _ in range(DELIVERY_TRIES):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
                 await room.tell(*room.answers)

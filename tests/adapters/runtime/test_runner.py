@@ -8,19 +8,11 @@ from itertools import pairwise
 import pytest
 from attrs import evolve
 
-from canarycore import (
-    CommandKind,
-    HookAnswer,
-    HookQuestion,
-    MetricAnswer,
-    Phase,
-    Reference,
-    Routes,
-    ScaleDown,
-    SetRoutes,
-)
+from canarycore import CommandKind, Phase, Reference, Routes
+from canarycore.effects import ScaleDown, SetRoutes
 from canarycore.errors import Unanswered
-from canarycore.testing import Answer, ByRevision, Delete, Deploy, Measure, Order, Recreate
+from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer
+from canarycore.simulation import AnswerHook, ByRevision, Delete, Deploy, GiveCommand, Measure, Recreate
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import simulated
 from tests.adapters.runtime.fakes import (
@@ -138,7 +130,7 @@ async def test_a_new_rollout_is_found_when_it_is_told():
 @simulated
 async def test_a_closed_gate_is_asked_once_an_interval():
     clusters = deployed(rollout(hooks=(GATE,)))
-    clusters.do(KEY, Answer("gate", (False, False, False, True)))
+    clusters.do(KEY, AnswerHook("gate", (False, False, False, True)))
     async with Runner(clusters.parts()):
         await release(clusters)
         await passes(120)
@@ -182,7 +174,7 @@ async def test_an_abort_does_not_wait_for_a_hook_that_hangs():
     async with Runner(clusters.parts()):
         await release(clusters)
         await passes(60)
-        clusters.do(KEY, Order(CommandKind.ABORT))
+        clusters.do(KEY, GiveCommand(CommandKind.ABORT))
         await passes(0.001)
     assert clusters.phase(KEY) is Phase.FAILED
 
@@ -424,7 +416,7 @@ async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failu
         await passes(100)
         troubles = [str(trouble) for turn in turns for trouble in turn.rest.troubles]
         held = clusters.state("default/held").status
-        clusters.do("default/slow", Order(CommandKind.ABORT))
+        clusters.do("default/slow", GiveCommand(CommandKind.ABORT))
         await passes(120)
     assert (held.phase, held.failed_checks) == (Phase.PROGRESSING, 0)
     assert any("not asked yet, as no slot came free within 5 s" in text for text in troubles)
@@ -621,7 +613,7 @@ async def test_a_command_waits_no_longer_than_the_patience_while_effects_fail():
             clusters.parts(), "router", KEY, failing(times, until=99), only="set_routes"
         )
         await passes(6)
-        clusters.do(KEY, Order(CommandKind.ABORT))
+        clusters.do(KEY, GiveCommand(CommandKind.ABORT))
         await passes(1)
     assert times
     assert clusters.phase(KEY) is Phase.FAILED
@@ -705,7 +697,7 @@ async def test_a_notifier_that_hangs_costs_each_cycle_its_time_once():
         await passes(30)
         clusters.do(KEY, Deploy("v2"))
         await passes(5)
-        clusters.do(KEY, Order(CommandKind.ABORT))
+        clusters.do(KEY, GiveCommand(CommandKind.ABORT))
         await passes(2.001)
     assert clusters.phase(KEY) is Phase.FAILED
 
@@ -784,7 +776,7 @@ async def test_an_observer_is_told_each_cycle_with_its_reason():
         await release(clusters)
         await passes(120)
         assert runner.stats().cycles == len(turns)
-    reasons = [str(turn.rest.decision.because) for turn in turns]
+    reasons = [str(turn.rest.decision.explanation) for turn in turns]
     assert "Progressing → Promoting: every rung passed; rate 99: pass" in reasons
     assert {turn.key for turn in turns} == {KEY}
 
@@ -850,7 +842,7 @@ async def test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are
             await passes(0.03 * number)
             clusters.do(key, Deploy("v2"))
         await passes(35)
-    analyses = [turn for turn in turns if turn.rest.decision.because.judgements]
+    analyses = [turn for turn in turns if turn.rest.decision.explanation.judgements]
     moments = [turn.seen.world.now for turn in analyses]
     assert moments == [50.0] * 3 + [60.0] * 3
     assert all(turn.late == pytest.approx(0, abs=1e-6) for turn in analyses)

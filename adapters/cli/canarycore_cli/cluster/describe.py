@@ -13,26 +13,27 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import frozen
 
-from canarycore import converge, deliberate, goal
+from canarycore import converge, goal
+from canarycore.driver import deliberate
 from canarycore.errors import ManifestError
-from canarycore_cli.cluster.stands import Look
-from canarycore_cli.cluster.where import one
-from canarycore_cli.console import OK, out, plain, print_json
+from canarycore_cli.cluster.connect import one
+from canarycore_cli.cluster.overview import ClusterView
+from canarycore_cli.console import OK, format_timespan, out, print_json
 from canarycore_cli.describe import described
-from canarycore_kubernetes.canaries import Held
-from canarycore_kubernetes.controller import assembled
-from canarycore_kubernetes.kinds import CANARY
-from canarycore_kubernetes.observe import observed, words
+from canarycore_kubernetes.api.kinds import CANARY
+from canarycore_kubernetes.controller import open_adapters
+from canarycore_kubernetes.observer.observer import describe_question, observed
 from canarycore_kubernetes.options import Options
-from canarycore_kubernetes.statuses import MEMORY
+from canarycore_kubernetes.resources.canaries import ValidCanary
+from canarycore_kubernetes.resources.status_codec import MEMORY
 
 if TYPE_CHECKING:
-    from canarycore import Decision, Status, World
-    from canarycore_cli.cluster.stands import Stand, Told
-    from canarycore_cli.cluster.where import Where
+    from canarycore import Decision, Observation, Status
+    from canarycore_cli.cluster.connect import Where
+    from canarycore_cli.cluster.overview import CanaryOverview, EventLine
     from canarycore_cli.console import Json
-    from canarycore_kubernetes.cluster import Cluster
-    from canarycore_runtime.ports import Stored
+    from canarycore_kubernetes.api.cluster import Cluster
+    from canarycore_runtime.ports import StoredRollout
 
 
 @frozen(kw_only=True)
@@ -42,7 +43,7 @@ class Next:
     effects: what the cluster lacks of what the status wants. wake: in how many seconds it is looked at again.
     """
 
-    because: str = ""
+    explanation: str = ""
     asked: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
     wake: float | None = None
@@ -56,13 +57,13 @@ def describe(where: Where, name: str, *, last: int, as_json: bool) -> int:
 
 async def _described(where: Where, name: str, *, last: int, as_json: bool) -> None:
     options = Options(mesh_provider=where.provider)
-    async with where.canaries() as (cluster, canaries), assembled(cluster, canaries, options) as parts:
+    async with where.canaries() as (cluster, canaries), open_adapters(cluster, canaries, options) as parts:
         key, held = await one(canaries, where, name)
-        if not isinstance(held, Held):
+        if not isinstance(held, ValidCanary):
             raise ManifestError(held.problems)
         stored = await canaries.load(key)
         assert stored is not None, "it can be used"
-        look = Look(where, cluster, canaries, parts.workload, key)
+        look = ClusterView(where, cluster, canaries, parts.workload, key)
         (stand,) = await look.stands()
         following = _next(stored, await observed(parts, stored))
         conditions = await _conditions(cluster, key)
@@ -74,7 +75,7 @@ async def _described(where: Where, name: str, *, last: int, as_json: bool) -> No
         _print(stored, stand, following, conditions, events)
 
 
-def _next(stored: Stored, world: World) -> Next:
+def _next(stored: StoredRollout, world: Observation) -> Next:
     rollout, status = stored.rollout, stored.status
     wanted = () if rollout.suspend else converge(goal(rollout, status), world).effects
     effects = tuple(map(repr, wanted))
@@ -84,9 +85,9 @@ def _next(stored: Stored, world: World) -> Next:
     except StopIteration as stop:
         decision: Decision = stop.value
         wake = None if decision.wake is None else max(0.0, decision.wake - world.now)
-        return Next(because=str(decision.because), effects=effects, wake=wake)
+        return Next(explanation=str(decision.explanation), effects=effects, wake=wake)
     thinking.close()
-    return Next(asked=tuple(map(words, ask.questions)), effects=effects)
+    return Next(asked=tuple(map(describe_question, ask.questions)), effects=effects)
 
 
 async def _conditions(cluster: Cluster, key: str) -> list[Json]:
@@ -97,7 +98,9 @@ async def _conditions(cluster: Cluster, key: str) -> list[Json]:
     return [condition for condition in found if condition["type"] != MEMORY]
 
 
-def _print(stored: Stored, stand: Stand, following: Next, conditions: list[Json], events: list[Told]) -> None:
+def _print(
+    stored: StoredRollout, stand: CanaryOverview, following: Next, conditions: list[Json], events: list[EventLine]
+) -> None:
     console = out()
 
     def section(title: str, lines: list[str]) -> None:
@@ -119,15 +122,15 @@ def _condition(condition: Json) -> str:
 
 
 def _since(status: Status) -> list[str]:
-    return [] if status.since is None else [f"for {plain(max(0.0, time.time() - status.since))}"]
+    return [] if status.since is None else [f"for {format_timespan(max(0.0, time.time() - status.since))}"]
 
 
 def _next_words(following: Next) -> list[str]:
-    lines = [following.because] if following.because else []
+    lines = [following.explanation] if following.explanation else []
     if following.asked:
         lines.append(f"would ask: {', '.join(following.asked)}")
     if following.effects:
         lines.append(f"not yet as wanted: {', '.join(following.effects)}")
     if following.wake is not None:
-        lines.append(f"looked at again in {plain(following.wake)}")
+        lines.append(f"looked at again in {format_timespan(following.wake)}")
     return lines

@@ -12,14 +12,14 @@ from rich.text import Text
 from rich.tree import Tree
 
 from canarycore import Phase
-from canarycore_cli.cluster.stands import looking
+from canarycore_cli.cluster.overview import looking
 from canarycore_cli.console import OK, JsonLines, out, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from canarycore_cli.cluster.stands import Pods, Stand
-    from canarycore_cli.cluster.where import Where
+    from canarycore_cli.cluster.connect import Where
+    from canarycore_cli.cluster.overview import CanaryOverview, PodCounts
 
 CELLS = 20
 """Characters of a weight bar."""
@@ -63,7 +63,7 @@ async def _watched(where: Where, name: str, *, as_json: bool) -> None:
         await _follow(where, name, lambda stands: live.update(_trees(stands), refresh=True))
 
 
-async def _follow(where: Where, name: str, show: Callable[[list[Stand]], None]) -> None:
+async def _follow(where: Where, name: str, show: Callable[[list[CanaryOverview]], None]) -> None:
     """Show the Canaries, and again whenever one of them, its pods or its events change."""
     async with looking(where, name) as (cluster, look), asyncio.TaskGroup() as group:
         changed = asyncio.Event()
@@ -87,22 +87,22 @@ class _Lines:
     def __init__(self, *, as_json: bool) -> None:
         self._json = JsonLines() if as_json else None
         self._console = out()
-        self._shown: dict[str, Stand] = {}
+        self._shown: dict[str, CanaryOverview] = {}
 
-    def __call__(self, stands: list[Stand]) -> None:
+    def __call__(self, stands: list[CanaryOverview]) -> None:
         for stand in stands:
             if self._shown.get(stand.key) != stand:
                 self._print(stand)
         self._shown = {stand.key: stand for stand in stands}
 
-    def _print(self, stand: Stand) -> None:
+    def _print(self, stand: CanaryOverview) -> None:
         if self._json is not None:
             self._json(attrs.asdict(stand))
         else:
             self._console.print(line(stand))
 
 
-def line(stand: Stand) -> str:
+def line(stand: CanaryOverview) -> str:
     """A Canary in a line."""
     sides = (("primary", stand.primary), ("canary", stand.canary))
     pods = "".join(f"; {side} {_ready(pods)}" for side, pods in sides if pods is not None)
@@ -110,11 +110,11 @@ def line(stand: Stand) -> str:
     return f"{stand.key}: {stand.words}{pods}{rest}"
 
 
-def _trees(stands: Iterable[Stand]) -> Group:
+def _trees(stands: Iterable[CanaryOverview]) -> Group:
     return Group(*map(_tree, stands))
 
 
-def _tree(stand: Stand) -> Tree:
+def _tree(stand: CanaryOverview) -> Tree:
     filled = round(stand.weight * CELLS / 100)
     bar = f"{'█' * filled}{'░' * (CELLS - filled)} {stand.weight}%" if stand.threshold else ""
     checks = f"{stand.failed_checks}/{stand.threshold} failed checks" if stand.threshold else ""
@@ -143,5 +143,5 @@ def _tree(stand: Stand) -> Tree:
     return tree
 
 
-def _ready(pods: Pods) -> str:
+def _ready(pods: PodCounts) -> str:
     return f"{pods.ready}/{pods.desired}"

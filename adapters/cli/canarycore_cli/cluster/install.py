@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from ruamel.yaml import YAML
 
 from canarycore_cli.console import BAD_INPUT, OK, BadInput, err, fail, out
-from canarycore_kubernetes.client import Missing
-from canarycore_kubernetes.install import ROUTING, objects
-from canarycore_kubernetes.kinds import by_object
-from canarycore_kubernetes.network_policy import EVERYWHERE, Destination, demand_no_metadata
+from canarycore_kubernetes.api.client import Missing
+from canarycore_kubernetes.api.kinds import by_object
+from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination, demand_no_metadata
+from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
 
-    from canarycore_cli.cluster.where import Where
-    from canarycore_kubernetes.client import Client
-    from canarycore_kubernetes.install import Install
+    from canarycore_cli.cluster.connect import Where
+    from canarycore_kubernetes.api.client import Client
+    from canarycore_kubernetes.deploy.objects import InstallOptions
     from canarycore_runtime.mesh import Json
 
 DEFINITION = "CustomResourceDefinition"
@@ -32,7 +32,7 @@ OPTIONAL = {
 }
 """Kinds that a cluster may lack, and what becomes of that."""
 
-PATIENCE = 60.0
+APPLY_PATIENCE = 60.0
 """Seconds until the cluster must have taken a definition up."""
 
 _POLL = 0.1
@@ -42,8 +42,8 @@ def known(providers: Iterable[str]) -> tuple[str, ...]:
     """The providers, each of which there is. Raises BadInput."""
     chosen = tuple(providers)
     for name in chosen:
-        if name not in ROUTING:
-            raise BadInput(f"--provider {name}: found no such provider, expected one of {', '.join(ROUTING)}")
+        if name not in ROUTING_RIGHTS:
+            raise BadInput(f"--provider {name}: found no such provider, expected one of {', '.join(ROUTING_RIGHTS)}")
     return chosen
 
 
@@ -69,7 +69,7 @@ def parse_networks(texts: Iterable[str] | None) -> tuple[str, ...]:
     return networks
 
 
-def export(install: Install) -> int:
+def export(install: InstallOptions) -> int:
     """Print everything as YAML."""
     write(objects(install), sys.stdout)
     return OK
@@ -86,7 +86,7 @@ def write(bodies: Iterable[Json], to: TextIO) -> None:
         yaml.dump(body, to)
 
 
-def apply(install: Install, where: Where) -> int:
+def apply(install: InstallOptions, where: Where) -> int:
     """Put everything on the cluster, and tell what was done."""
     return asyncio.run(_applied(objects(install), where))
 
@@ -126,13 +126,15 @@ async def _established(client: Client, definitions: Iterable[Json]) -> None:
     """Wait until the cluster serves these kinds."""
     for body in definitions:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(APPLY_PATIENCE):
                 while True:
                     if await _is_established(client, body):
                         break
                     await asyncio.sleep(_POLL)
         except TimeoutError:
-            err().print(f"{_full_name(body)} is not served yet, after {PATIENCE:g} s", style="yellow", markup=False)
+            err().print(
+                f"{_full_name(body)} is not served yet, after {APPLY_PATIENCE:g} s", style="yellow", markup=False
+            )
 
 
 async def _is_established(client: Client, body: Json) -> bool:

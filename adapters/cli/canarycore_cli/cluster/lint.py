@@ -16,16 +16,16 @@ from attrs import frozen
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest import Canary, check_files, check_namespaces, parse
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
-from canarycore_kubernetes.client import Missing, Rejected
-from canarycore_kubernetes.install import NAME, ROUTING, rules
-from canarycore_kubernetes.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
+from canarycore_kubernetes.api.client import Missing, Rejected
+from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
+from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
 from canarycore_runtime.mesh import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from canarycore_cli.cluster.where import Where
-    from canarycore_kubernetes.client import Client
+    from canarycore_cli.cluster.connect import Where
+    from canarycore_kubernetes.api.client import Client
     from canarycore_runtime.mesh import Json
 
 ACCOUNT = f"{NAME}/{NAME}"
@@ -49,7 +49,7 @@ AT_ONCE = 16
 
 
 @frozen(kw_only=True)
-class Needed:
+class NeededObject:
     """An object that a Canary refers to, by the field at `path`."""
 
     path: str
@@ -121,7 +121,7 @@ def _across(canaries: Mapping[str, tuple[Json, Canary | None]], shared_gateways:
 # what Canaries refer to ---------------------------------------------------------------------------------------------
 
 
-def _needs(canary: Canary) -> Iterator[Needed]:
+def _needs(canary: Canary) -> Iterator[NeededObject]:
     spec, home = canary.spec, canary.namespace
     for path, reference in (
         ("spec.targetRef", spec.target_ref),
@@ -132,7 +132,7 @@ def _needs(canary: Canary) -> Iterator[Needed]:
     ):
         if reference is not None:
             kind = by_object({"apiVersion": reference.api_version, "kind": reference.kind})
-            yield Needed(
+            yield NeededObject(
                 path=path, kind=kind, namespace=getattr(reference, "namespace", "") or home, name=reference.name
             )
     if canary.analysis is None:
@@ -150,19 +150,19 @@ def _needs(canary: Canary) -> Iterator[Needed]:
     ]
     for path, kind, named in references:
         if named is not None:
-            yield Needed(path=path, kind=kind, namespace=named.namespace or home, name=named.name)
+            yield NeededObject(path=path, kind=kind, namespace=named.namespace or home, name=named.name)
 
 
-def _place(needed: Needed) -> Needed:
+def _place(needed: NeededObject) -> NeededObject:
     """The object alone, whoever refers to it."""
     return attrs.evolve(needed, path="")
 
 
-async def _found(client: Client, needed: set[Needed]) -> dict[Needed, Json | None]:
+async def _found(client: Client, needed: set[NeededObject]) -> dict[NeededObject, Json | None]:
     """The objects that exist, each asked for once."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def get(one: Needed) -> Json | None:
+    async def get(one: NeededObject) -> Json | None:
         async with slots:
             return await client.get(one.kind, one.namespace, one.name)
 
@@ -170,7 +170,7 @@ async def _found(client: Client, needed: set[Needed]) -> dict[Needed, Json | Non
     return dict(zip(places, await asyncio.gather(*map(get, places)), strict=True))
 
 
-def _lacks(canary: str, needed: Needed) -> Problem:
+def _lacks(canary: str, needed: NeededObject) -> Problem:
     return Problem(
         file=f"Canary {canary}",
         path=needed.path,
@@ -187,8 +187,8 @@ def _lacks(canary: str, needed: Needed) -> Problem:
 async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
     """The kinds that these providers route with, and that are not there."""
     problems = []
-    for provider in sorted(providers & ROUTING.keys()):
-        for group, resource in ROUTING[provider]:
+    for provider in sorted(providers & ROUTING_RIGHTS.keys()):
+        for group, resource in ROUTING_RIGHTS[provider]:
             if group in BUILT_IN:
                 continue
             try:
@@ -225,7 +225,7 @@ async def _missing_rights(client: Client, account: str, providers: set[str], nam
             ]
         wanted = [
             (rule["apiGroups"][0], rule["resources"][0], verb)
-            for rule in rules(provider for provider in sorted(providers) if provider in ROUTING)
+            for rule in rules(provider for provider in sorted(providers) if provider in ROUTING_RIGHTS)
             for verb in rule["verbs"]
             if rule["apiGroups"][0] not in IF_USED
         ]

@@ -4,8 +4,8 @@
     async with Runner(clusters.parts()):
         ...
 
-Each rollout has a cluster of its own (`canarycore.testing.State`); the time is the running event loop's. What happens
-in it is what effects, `do`, and time make of it, and every change is told through `changes`.
+Each rollout has a cluster of its own (`canarycore.simulation.State`); the time is the running event loop's. What
+happens in it is what effects, `do`, and time make of it, and every change is told through `changes`.
 """
 
 from __future__ import annotations
@@ -15,30 +15,24 @@ from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
 
-from canarycore import (
+from canarycore import Phase, Rollout, Routes, Status
+from canarycore.effects import (
     Effect,
-    HookAnswer,
-    HookQuestion,
     Initialise,
-    MetricAnswer,
-    MetricQuestion,
-    Notice,
     PauseScaler,
-    Phase,
     Promote,
     Restore,
     RestorePrimary,
     ResumeScaler,
-    Rollout,
-    Routes,
     ScaleDown,
     ScaleUp,
     SetRoutes,
-    Status,
 )
 from canarycore.errors import Conflict, WorldError
-from canarycore.testing import Action, Asked, State, act, apply, next_change, observe
-from canarycore_runtime.ports import Parts, Stored, Workloads
+from canarycore.notices import Notice
+from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
+from canarycore.simulation import Action, MetricRequest, State, act, apply, next_change, observe
+from canarycore_runtime.ports import Adapters, StoredRollout, Workloads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -70,9 +64,9 @@ class SimulatedClusters:
             self.add(rollout)
             self.do(key_of(rollout), *do)
 
-    def parts(self) -> Parts:
+    def parts(self) -> Adapters:
         """Fresh adapters on these clusters, as a new process has them."""
-        return Parts(
+        return Adapters(
             store=SimulatedStore(self),
             workload=SimulatedWorkload(self),
             router=SimulatedRouter(self),
@@ -168,12 +162,12 @@ class SimulatedStore:
         await asyncio.sleep(0)
         return self._clusters.keys
 
-    async def load(self, key: str) -> Stored | None:
+    async def load(self, key: str) -> StoredRollout | None:
         await asyncio.sleep(0)
         if key not in self._clusters.keys:
             return None
         state = self._clusters.state(key)
-        return Stored(
+        return StoredRollout(
             rollout=state.rollout,
             status=state.status,
             version=str(state.version),
@@ -277,7 +271,7 @@ class SimulatedMetrics:
         key = key_of(rollout)
         state = clusters.state(key)
         return state.metrics(
-            Asked(
+            MetricRequest(
                 question=question,
                 rollout=rollout,
                 now=state.now,

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from canarycore import Restore, SetRoutes
-from canarycore.testing import Platform
+from canarycore.effects import Restore, SetRoutes
+from canarycore.simulation import Platform
 from canarycore.testing.stateful import ROUTES, RolloutMachine
 
 if TYPE_CHECKING:
-    from canarycore import Effect
-    from canarycore.testing import State
+    from canarycore.effects import Effect
+    from canarycore.simulation import State
     from canarycore_runtime.ports import Router
 
 

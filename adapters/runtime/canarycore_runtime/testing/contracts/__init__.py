@@ -15,7 +15,7 @@ import pytest
 for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "faithful", "hostile"):
     pytest.register_assert_rewrite(f"{__name__}.{_port}")
 
-from canarycore_runtime.testing.contracts.faithful import FaithfulContract, RealWorld, Served  # noqa: E402 - after the rewrite
+from canarycore_runtime.testing.contracts.faithful import FaithfulContract, RealWorld, ServedRequests  # noqa: E402 - after the rewrite
 from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402
 from canarycore_runtime.testing.contracts.hostile import HostileReply, HostileServer, hostile_server  # noqa: E402
 from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply, WebMetricBench  # noqa: E402
@@ -39,7 +39,7 @@ __all__ = [
     "Reply",
     "RouterBench",
     "RouterContract",
-    "Served",
+    "ServedRequests",
     "StatusStoreContract",
     "StoreBench",
     "WebMetricBench",

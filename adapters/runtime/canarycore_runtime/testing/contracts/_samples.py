@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from canarycore import (
-    Check,
-    CheckKind,
-    Hook,
-    HookType,
-    Ladder,
-    Match,
-    Notice,
-    Phase,
-    Rollout,
-    Strategy,
-    StringMatch,
-    TargetRef,
-    Tell,
-)
+from canarycore import Check, CheckKind, Hook, HookType, Ladder, Match, Phase, Rollout, Strategy, StringMatch, TargetRef
+from canarycore.notices import Notice, NoticeKind
 
 
 def rollout(name: str = "podinfo") -> Rollout:
@@ -46,6 +33,6 @@ def success_rate() -> Check:
     return Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99)
 
 
-def notice(key: str, tell: Tell = Tell.NEW_REVISION) -> Notice:
+def notice(key: str, tell: NoticeKind = NoticeKind.NEW_REVISION) -> Notice:
     """By default an event."""
     return Notice(tell, key, Phase.PROGRESSING, rollout().names)

@@ -1,9 +1,9 @@
 """What the simulated world promises: that it is like a real one.
 
-Rollouts are verified and simulated in the world of `canarycore.testing`, so what comes out is worth what that world is
-worth. Here a **script**, plain data, is carried out twice: on real adapters (a platform, a data plane, a store) and on
-the simulated `State`. After each step both must show the same: pods and their revisions, routes in force, who answers
-users' requests, the status, what was refused, and what is left of a step whose process was killed.
+Rollouts are verified and simulated in the world of `canarycore.simulation`, so what comes out is worth what that world
+is worth. Here a **script**, plain data, is carried out twice: on real adapters (a platform, a data plane, a store) and
+on the simulated `State`. After each step both must show the same: pods and their revisions, routes in force, who
+answers users' requests, the status, what was refused, and what is left of a step whose process was killed.
 """
 
 from __future__ import annotations
@@ -16,27 +16,22 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from attrs import define, evolve, field, fields, frozen
 
-from canarycore import (
-    Commit,
+from canarycore import Match, Phase, Routes, Rung, Status, StringMatch
+from canarycore.driver import Commit
+from canarycore.effects import (
     Effect,
     Initialise,
-    Match,
     PauseScaler,
-    Phase,
     Promote,
     Restore,
     RestorePrimary,
     ResumeScaler,
-    Routes,
-    Rung,
     ScaleDown,
     ScaleUp,
     SetRoutes,
-    Status,
-    StringMatch,
 )
 from canarycore.errors import Conflict, Refused, WorldError
-from canarycore.testing import (
+from canarycore.simulation import (
     NEVER,
     Action,
     Delete,
@@ -59,21 +54,21 @@ from canarycore_runtime.testing.clusters import key_of
 from canarycore_runtime.testing.contracts._samples import rollout
 
 if TYPE_CHECKING:
-    from canarycore import Rollout, Workload, World
-    from canarycore_runtime.ports import Parts, Stored, Workloads
+    from canarycore import Observation, Rollout, Workload
+    from canarycore_runtime.ports import Adapters, StoredRollout, Workloads
 
 # ------------------------------------------------------------------------------------------------- what scripts are of
 
 
 @frozen
-class Outdated:
+class StaleCommit:
     """The status is committed under the version that was read before the step before this one."""
 
     status: Status
 
 
 @frozen
-class Killed:
+class ProcessKilled:
     """A process is killed while it does this, or (`returned`) just after; another one takes over.
 
     The first may leave it done, or not begun, and nothing in between.
@@ -91,7 +86,7 @@ class Serve:
     matched: bool = False
 
 
-Step = Action | Effect | Commit | Outdated | Killed | Serve
+Step = Action | Effect | Commit | StaleCommit | ProcessKilled | Serve
 
 INSIDERS = (Match(headers=(("x-canary", StringMatch(kind="exact", value="insider")),)),)
 ROLLOUT = evolve(rollout(), match=INSIDERS, mirror_weight=50)
@@ -130,8 +125,8 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
     ),
     "another revision while it is down": (*_CANARY, ScaleDown(), Deploy(BROKEN), Deploy(ONE), ScaleUp(), Serve()),
     "commits": (
-        *(Commit(CLIMBING), Outdated(CLIMBING.but(failed_checks=1)), Commit(CLIMBING.but(failed_checks=2))),
-        *(Edit(evolve(ROLLOUT, threshold=7)), Outdated(CLIMBING), Commit(CLIMBING), Delete(), Outdated(Status())),
+        *(Commit(CLIMBING), StaleCommit(CLIMBING.but(failed_checks=1)), Commit(CLIMBING.but(failed_checks=2))),
+        *(Edit(evolve(ROLLOUT, threshold=7)), StaleCommit(CLIMBING), Commit(CLIMBING), Delete(), StaleCommit(Status())),
     ),
     "with an autoscaler": (
         *(Deploy(ONE), SetScaler(Scaler()), Initialise(ONE), PauseScaler(), PauseScaler(), ScaleDown()),
@@ -143,13 +138,18 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
         *(ReplaceTarget(), RemoveTarget(), Promote(TWO), Deploy(TWO), Promote(TWO)),
     ),
     "killed in the middle": (
-        *(*_CANARY, Killed(SetRoutes(Routes(weight=40)), returned=False), SetRoutes(Routes(weight=40)), Serve()),
-        *(Killed(Promote(TWO), returned=False), Promote(TWO), Serve()),
-        *(Killed(Commit(CLIMBING), returned=False), Commit(CLIMBING)),
+        *(*_CANARY, ProcessKilled(SetRoutes(Routes(weight=40)), returned=False), SetRoutes(Routes(weight=40)), Serve()),
+        *(ProcessKilled(Promote(TWO), returned=False), Promote(TWO), Serve()),
+        *(ProcessKilled(Commit(CLIMBING), returned=False), Commit(CLIMBING)),
     ),
     "killed right after": (
-        *(*_CANARY, Killed(SetRoutes(Routes(weight=40)), returned=True), Serve(), Killed(Promote(TWO), returned=True)),
-        *(Serve(), Killed(Commit(CLIMBING), returned=True), Killed(ScaleDown(), returned=True)),
+        *(
+            *_CANARY,
+            ProcessKilled(SetRoutes(Routes(weight=40)), returned=True),
+            Serve(),
+            ProcessKilled(Promote(TWO), returned=True),
+        ),
+        *(Serve(), ProcessKilled(Commit(CLIMBING), returned=True), ProcessKilled(ScaleDown(), returned=True)),
     ),
 }
 
@@ -162,7 +162,7 @@ _LATER = 3
 
 
 @frozen(kw_only=True)
-class Served:
+class ServedRequests:
     """How many requests each side answered well, and how many copies of requests the canary got besides."""
 
     primary: int
@@ -178,7 +178,7 @@ class RealWorld(Protocol):
     and why. patience: seconds in which it must come to show what the simulated world shows at once.
     """
 
-    parts: Parts
+    parts: Adapters
     replicas: int
     revisions: Mapping[str, str]
     cannot: Mapping[str, str]
@@ -193,14 +193,14 @@ class RealWorld(Protocol):
         Revisions in `doing` are called as the platform does.
         """
 
-    async def serve(self, requests: int, *, matched: bool) -> Served | None:
+    async def serve(self, requests: int, *, matched: bool) -> ServedRequests | None:
         """Send requests, `matched` with the header x-canary: insider; None where nobody can."""
 
     async def settle(self) -> None:
         """Wait for a moment, in which the platform looks at what was asked for."""
 
 
-async def carry_out(parts: Parts, doing: Effect | Commit, rollout: Rollout = ROLLOUT) -> None:
+async def carry_out(parts: Adapters, doing: Effect | Commit, rollout: Rollout = ROLLOUT) -> None:
     """What a process does, as `RealWorld.kill` wants it: an effect, or a commit under the version that is there."""
     if isinstance(doing, Commit):
         await parts.store.commit(_KEY, doing.status, (await _stored(parts)).version)
@@ -209,7 +209,7 @@ async def carry_out(parts: Parts, doing: Effect | Commit, rollout: Rollout = ROL
             await port(rollout, *given)
 
 
-async def _stored(parts: Parts) -> Stored:
+async def _stored(parts: Adapters) -> StoredRollout:
     stored = await parts.store.load(_KEY)
     assert stored is not None, f"{_KEY} was put into the store and is not there"
     return stored
@@ -231,11 +231,11 @@ class FaithfulContract:
         if name in bench.cannot:
             pytest.skip(bench.cannot[name])
         state = State(rollout=ROLLOUT, replicas=bench.replicas, paces=((BROKEN, NEVER),))
-        await Both(bench, [state]).play(SCRIPTS[name])
+        await BothWorlds(bench, [state]).play(SCRIPTS[name])
 
 
 @define
-class Both:
+class BothWorlds:
     """The two worlds side by side. `states`: of the simulated one, after each step; `versions`: of the real store."""
 
     bench: RealWorld
@@ -262,7 +262,7 @@ class Both:
     async def _agree(self, states: list[State], where: str) -> State:
         """The one of these that the real world comes to show; it may take its time."""
         expected = {_shown_by(state): state for state in states}
-        found: Shown | WorldError | None = None
+        found: ObservedRoutes | WorldError | None = None
         try:
             async with asyncio.timeout(self.bench.patience):
                 while not (agreeing := [expected[one] for one in expected if not _difference(found, one)]):
@@ -285,9 +285,9 @@ class Both:
 
     async def _carry_out(self, step: Step) -> None:
         bench, rollout = self.bench, self.states[-1].rollout
-        if isinstance(step, Outdated):
+        if isinstance(step, StaleCommit):
             await bench.parts.store.commit(_KEY, step.status, self.versions[-2])
-        elif isinstance(step, Killed):
+        elif isinstance(step, ProcessKilled):
             await bench.kill(self._there(step.doing), returned=step.returned)
         elif isinstance(step, Serve):
             _compare(self.states[-1], step, await bench.serve(step.requests, matched=step.matched))
@@ -302,7 +302,7 @@ class Both:
             return evolve(doing, revision=self.bench.revisions.get(doing.revision, doing.revision))
         return doing
 
-    async def _look(self) -> Shown | WorldError:
+    async def _look(self) -> ObservedRoutes | WorldError:
         parts = self.bench.parts
         here = {there: here for here, there in self.bench.revisions.items()}
         try:
@@ -318,38 +318,38 @@ class Both:
 
 
 @frozen
-class Outcome:
+class ScriptOutcome:
     """What may come of a step. `answer`: the name of an error, or nothing."""
 
     state: State
     answer: str = ""
 
 
-def _simulated(states: list[State], step: Step) -> list[Outcome]:
+def _simulated(states: list[State], step: Step) -> list[ScriptOutcome]:
     """All that may come of a step: two things where a process is killed in the middle of it."""
     state = states[-1]
     if isinstance(step, Serve):
-        return [Outcome(state)]
-    if isinstance(step, Killed):
+        return [ScriptOutcome(state)]
+    if isinstance(step, ProcessKilled):
         done = _simulated(states, step.doing)
-        return done if step.returned else [*done, Outcome(state)]
-    if isinstance(step, Outdated) and states[-2].version != state.version:
-        return [Outcome(state, Conflict.__name__)]
-    if isinstance(step, Commit | Outdated):
-        return [Outcome(state.but(status=step.status, version=state.version + 1))]
+        return done if step.returned else [*done, ScriptOutcome(state)]
+    if isinstance(step, StaleCommit) and states[-2].version != state.version:
+        return [ScriptOutcome(state, Conflict.__name__)]
+    if isinstance(step, Commit | StaleCommit):
+        return [ScriptOutcome(state.but(status=step.status, version=state.version + 1))]
     if not isinstance(step, Effect):
-        return [Outcome(act(state, step))]
+        return [ScriptOutcome(act(state, step))]
     try:
-        return [Outcome(apply(state, step))]
+        return [ScriptOutcome(apply(state, step))]
     except Refused:
-        return [Outcome(state, Refused.__name__)]
+        return [ScriptOutcome(state, Refused.__name__)]
 
 
 # -------------------------------------------------------------------------------------------------------- what is shown
 
 
 @frozen
-class Side:
+class ObservedSide:
     """The target or the primary. `lacking`: too few of its pods are available."""
 
     revision: str
@@ -361,11 +361,11 @@ class Side:
 
 
 @frozen(kw_only=True)
-class Shown:
+class ObservedRoutes:
     """What both worlds must agree on. `kept`: what the primary can be taken back to. `threshold`: the owner's."""
 
-    target: Side | None
-    primary: Side | None
+    target: ObservedSide | None
+    primary: ObservedSide | None
     routes: Routes | None
     kept: frozenset[str]
     restored: bool
@@ -375,14 +375,16 @@ class Shown:
     deleted: bool
 
 
-def _shown_by(state: State) -> Shown:
+def _shown_by(state: State) -> ObservedRoutes:
     return _shown(state, observe(state), state.routes, str)
 
 
-def _shown(of: State | Stored, seen: World | Workloads, routes: Routes | None, name: Callable[[str], str]) -> Shown:
+def _shown(
+    of: State | StoredRollout, seen: Observation | Workloads, routes: Routes | None, name: Callable[[str], str]
+) -> ObservedRoutes:
     """`name`: the script's name of a revision."""
     target, primary = (_side(workload, name) for workload in (seen.target, seen.primary))
-    return Shown(
+    return ObservedRoutes(
         target=target,
         primary=primary,
         routes=routes,
@@ -395,20 +397,20 @@ def _shown(of: State | Stored, seen: World | Workloads, routes: Routes | None, n
     )
 
 
-def _difference(found: Shown | WorldError | None, simulated: Shown) -> str:
+def _difference(found: ObservedRoutes | WorldError | None, simulated: ObservedRoutes) -> str:
     """What the real world shows otherwise; empty where it is the same. It may keep more than the simulated one."""
-    if not isinstance(found, Shown):
+    if not isinstance(found, ObservedRoutes):
         return f"real {found}"
     found = evolve(found, kept=found.kept & simulated.kept)
-    pairs = ((one.name, getattr(found, one.name), getattr(simulated, one.name)) for one in fields(Shown))
+    pairs = ((one.name, getattr(found, one.name), getattr(simulated, one.name)) for one in fields(ObservedRoutes))
     return ", ".join(f"{name}: real {there}, simulated {here}" for name, there, here in pairs if there != here)
 
 
-def _side(workload: Workload | None, name: Callable[[str], str]) -> Side | None:
+def _side(workload: Workload | None, name: Callable[[str], str]) -> ObservedSide | None:
     if workload is None:
         return None
     counts = workload.desired, workload.updated, workload.ready, workload.total
-    return Side(name(workload.revision), *counts, workload.unready_since is not None)
+    return ObservedSide(name(workload.revision), *counts, workload.unready_since is not None)
 
 
 # ------------------------------------------------------------------------------------------------------------- requests
@@ -417,7 +419,7 @@ _SURE = 4.5
 """Standard deviations that a share may be off: one run in a hundred thousand."""
 
 
-def _compare(state: State, step: Serve, served: Served | None) -> None:
+def _compare(state: State, step: Serve, served: ServedRequests | None) -> None:
     """Who answered, against what the simulated world takes for granted when it draws answers to metric questions."""
     if served is None:
         return

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from attrs import frozen
 
-from canarycore import Hook, HookAnswer, HookQuestion, HookType, Phase
+from canarycore import Hook, HookType, Phase
+from canarycore.questions import HookAnswer, HookQuestion
 from canarycore_runtime.testing.contracts._samples import rollout
 from canarycore_runtime.testing.contracts.hostile import (
     BOMBS,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from canarycore import MetricQuestion, Rollout, Verdict, judge
+from canarycore import Rollout, Verdict, judge
 from canarycore.errors import CanaryError
+from canarycore.questions import MetricQuestion
 from canarycore_runtime.testing.contracts._samples import rollout, success_rate
 from canarycore_runtime.testing.contracts.hostile import (
     BOMBS,
@@ -30,7 +31,7 @@ from canarycore_runtime.testing.contracts.hostile import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from canarycore import MetricAnswer
+    from canarycore.questions import MetricAnswer
     from canarycore_runtime.ports import MetricSource
     from canarycore_runtime.testing.contracts.hostile import HostileServer
 

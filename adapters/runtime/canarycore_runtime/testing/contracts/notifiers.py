@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from canarycore import Channel, Notice, Tell
 from canarycore.errors import WorldError
+from canarycore.notices import Channel, Notice, NoticeKind
 from canarycore_runtime.testing.contracts import _samples
 from canarycore_runtime.testing.contracts._samples import rollout
 from canarycore_runtime.testing.contracts.hostile import (
@@ -59,7 +59,7 @@ class NotifierContract:
 
     def notice(self, key: str) -> Notice:
         """A notice of that channel."""
-        tell = {Channel.EVENT: Tell.NEW_REVISION, Channel.ALERT: Tell.NEW_REVISION_ALERT}[self.channel]
+        tell = {Channel.EVENT: NoticeKind.NEW_REVISION, Channel.ALERT: NoticeKind.NEW_REVISION_ALERT}[self.channel]
         return _samples.notice(key, tell=tell)
 
     @pytest.fixture

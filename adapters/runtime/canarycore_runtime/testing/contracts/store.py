@@ -12,7 +12,7 @@ from canarycore.errors import Conflict, WorldError
 from canarycore_runtime.testing.contracts._samples import notice, rollout
 
 if TYPE_CHECKING:
-    from canarycore_runtime.ports import StatusStore, Stored
+    from canarycore_runtime.ports import StatusStore, StoredRollout
 
 RIVALS = 8
 """Processes that commit at once."""
@@ -129,7 +129,7 @@ class StatusStoreContract:
         assert key not in await store.keys()
 
 
-async def _load(store: StatusStore, key: str) -> Stored:
+async def _load(store: StatusStore, key: str) -> StoredRollout:
     stored = await store.load(key)
     assert stored is not None, f"{key} was put and is not there"
     return stored

@@ -1,0 +1,1 @@
+"""The Kubernetes API: a client, caches of objects, leader election, and the checks before a write."""

@@ -1,0 +1,1 @@
+"""The objects that install the controller on a cluster."""

@@ -1,0 +1,257 @@
+"""What lint calls an error and CEL can say: Canaries that could never work are refused where they are applied.
+
+Each row is a lint rule of that name; it holds when its expression is true. What providers can do is taken from the
+linter's own tables, so that the two cannot disagree. Errors that need other objects (a target, a template) are told by
+`canary lint`; wrong types, ranges and choices are refused by the CustomResourceDefinition itself.
+
+Only a new spec is judged: commands, finalizers and the end of a Canary that was there before are nobody's to refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from canarycore.manifest._lint._checks import UNFILLED
+from canarycore.manifest._resolve import BUILT_IN
+from canarycore.manifest._routing import ROUTING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from canarycore.manifest._routing import Routing
+    from canarycore_runtime.mesh import Json
+
+NAME = "canaries.canarycore"
+
+
+def _providers(which: Callable[[Routing], bool]) -> str:
+    """Some providers, as a list of CEL."""
+    return _cel([name for name, routing in ROUTING.items() if which(routing)])
+
+
+def _cel(value: object) -> str:
+    """A constant: JSON is CEL but for the quotes, which YAML reads better so."""
+    return json.dumps(value).replace('"', "'")
+
+
+VARIABLES: tuple[tuple[str, str], ...] = (
+    ("analysis", "object.spec.?analysis.or(object.spec.?canaryAnalysis).orValue({})"),
+    ("service", "object.spec.?service.orValue({})"),
+    ("target", "object.spec.targetRef"),
+    ("knative", "variables.target.kind == 'Service' && variables.target.apiVersion.startsWith('serving.knative.dev/')"),
+    ("step", "variables.analysis.?stepWeight.orValue(0)"),
+    ("steps", "variables.analysis.?stepWeights.orValue([])"),
+    ("iterations", "variables.analysis.?iterations.orValue(0)"),
+    ("matches", "variables.analysis.?match.orValue([])"),
+    ("metrics", "variables.analysis.?metrics.orValue([])"),
+    ("webhooks", "variables.analysis.?webhooks.orValue([])"),
+    ("affinity", "has(variables.analysis.sessionAffinity)"),
+    ("cookies", "variables.analysis.?sessionAffinity.orValue({})"),
+    ("routed", "variables.provider != 'kubernetes'"),
+    ("weights", "variables.routed && variables.iterations == 0"),
+    ("ab", "variables.routed && variables.iterations > 0 && size(variables.matches) > 0"),
+)
+"""What the rules speak of, by name; `provider` comes before them."""
+
+_KINDS = _cel({name: list(routing.matches) for name, routing in ROUTING.items() if routing.matches})
+_CONDITIONS = (
+    *(f"size(m.?{name}.orValue({{}})) > 0" for name in ("headers", "withoutHeaders", "queryParams", "sourceLabels")),
+    *(f"has(m.{name})" for name in ("uri", "method", "scheme", "authority")),
+    "m.?sourceNamespace.orValue('') != ''",
+)
+_ADDRESSES = "[object.spec.?metricsServer.orValue('')] + variables.webhooks.map(w, w.url)"
+
+
+def _headers(holds: str) -> str:
+    """That it holds of each header `h` of each match entry, given as `match`."""
+    names = ("headers", "withoutHeaders")
+    each = (f"m.?{name}.orValue({{}}).all(h, {holds.replace('match', f'm.{name}[h]')})" for name in names)
+    return f"variables.matches.all(m, {' && '.join(each)})"
+
+
+def _needing(field: str) -> str:
+    return _providers(lambda routing: routing.needs == field)
+
+
+RULES: tuple[tuple[str, str, str], ...] = (
+    (
+        "no-step",
+        (
+            "!(has(object.spec.analysis) || has(object.spec.canaryAnalysis)) || !variables.routed"
+            " || object.spec.?skipAnalysis.orValue(false)"
+            " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
+        ),
+        (
+            "spec.analysis has no step and would never advance:"
+            " give stepWeight (and maxWeight), stepWeights, or iterations, or set spec.skipAnalysis."
+        ),
+    ),
+    (
+        "max-below-step",
+        (
+            "!variables.weights || variables.analysis.?maxWeight.orValue(0) == 0"
+            " || variables.analysis.maxWeight >= variables.step"
+        ),
+        "spec.analysis.maxWeight is below stepWeight: lower stepWeight or raise maxWeight.",
+    ),
+    (
+        "rising",
+        "variables.steps.isSorted() && variables.steps.all(w, variables.steps.exists_one(v, v == w))",
+        "spec.analysis.stepWeights do not rise: list them in strictly rising order.",
+    ),
+    (
+        "no-range",
+        (
+            "variables.metrics.all(m, has(m.thresholdRange)"
+            " ? has(m.thresholdRange.min) || has(m.thresholdRange.max) : has(m.threshold))"
+        ),
+        "A metric of spec.analysis has no range, so any value or none would pass: add thresholdRange with min or max.",
+    ),
+    (
+        "empty-range",
+        (
+            "variables.metrics.all(m, !has(m.thresholdRange) || !has(m.thresholdRange.min)"
+            " || !has(m.thresholdRange.max) || m.thresholdRange.min <= m.thresholdRange.max)"
+        ),
+        "A thresholdRange of spec.analysis has min above max, which no value passes: swap or correct them.",
+    ),
+    (
+        "no-query",
+        (
+            f"variables.metrics.all(m, m.name in {_cel(list(BUILT_IN))} || m.?query.orValue('') != ''"
+            " || has(m.templateRef))"
+        ),
+        f"A metric of spec.analysis cannot be measured: add templateRef, or use one of {', '.join(BUILT_IN)}.",
+    ),
+    (
+        "bad-url",
+        r"variables.webhooks.all(w, w.url.matches(r'^https?://[^/\s]'))",
+        "A webhook's url is no http:// or https:// address: write the whole address.",
+    ),
+    (
+        "placeholder-address",
+        f"({_ADDRESSES}).all(address, !address.matches(r'{UNFILLED.pattern}'))",
+        "An address in spec still has a placeholder: write the real one.",
+    ),
+    (
+        "no-ab-routing",
+        f"!variables.ab || !(variables.provider in {_providers(lambda routing: not routing.matches)})",
+        "This provider cannot match headers, so spec.analysis.match is no A/B test on it: use weights.",
+    ),
+    (
+        "match-kind",
+        (
+            f"!variables.ab || !(variables.provider in {_KINDS})"
+            f" || {_headers('match.all(kind, kind in ' + _KINDS + '[variables.provider])')}"
+        ),
+        "This provider does not know a kind of match in spec.analysis.match: write the condition in another way.",
+    ),
+    (
+        "nginx-cookie",
+        "!variables.ab || variables.provider != 'nginx' || " + _headers("h != 'cookie' || has(match.exact)"),
+        "nginx looks at a cookie's value itself: write exact, followed by the name of the cookie.",
+    ),
+    (
+        "match-everything",
+        f"!variables.ab || variables.matches.all(m, {' || '.join(_CONDITIONS)})",
+        "An entry of spec.analysis.match has no condition and would send all to the canary: add headers or remove it.",
+    ),
+    (
+        "no-mirror",
+        (
+            "!variables.analysis.?mirror.orValue(false)"
+            f" || !(variables.provider in {_providers(lambda routing: not routing.mirror)})"
+        ),
+        "This provider cannot copy requests: remove spec.analysis.mirror.",
+    ),
+    (
+        "no-affinity",
+        (f"!variables.affinity || !(variables.provider in {_providers(lambda routing: not routing.affinity)})"),
+        "This provider cannot set session cookies: remove spec.analysis.sessionAffinity.",
+    ),
+    (
+        "same-cookie",
+        (
+            "!variables.affinity"
+            " || variables.cookies.?primaryCookieName.orValue('') != variables.cookies.?cookieName.orValue('')"
+        ),
+        "Both cookies of spec.analysis.sessionAffinity have the same name: rename one of them.",
+    ),
+    (
+        "missing-reference",
+        (
+            f"(!(variables.provider in {_needing('spec.ingressRef')}) || has(object.spec.ingressRef))"
+            f" && (!(variables.provider in {_needing('spec.routeRef')}) || has(object.spec.routeRef))"
+            f" && (!(variables.provider in {_needing('spec.service.gatewayRefs')})"
+            " || size(variables.service.?gatewayRefs.orValue([])) > 0)"
+        ),
+        "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
+    ),
+    (
+        "no-service",
+        "has(object.spec.service) || variables.knative",
+        "No traffic can be routed without spec.service: add it, with a port.",
+    ),
+    (
+        "knative",
+        "variables.knative == (variables.provider == 'knative')",
+        "A Knative Service needs the provider knative, and that provider a Knative Service: correct one.",
+    ),
+    (
+        "knative-autoscaler",
+        "!variables.knative || !has(object.spec.autoscalerRef)",
+        "Knative scales by itself: remove spec.autoscalerRef.",
+    ),
+    (
+        "scaler-limits",
+        (
+            "object.spec.?autoscalerRef.?primaryScalerReplicas.?minReplicas.orValue(0) <="
+            " object.spec.?autoscalerRef.?primaryScalerReplicas.?maxReplicas.orValue(2147483647)"
+        ),
+        "spec.autoscalerRef.primaryScalerReplicas has minReplicas above maxReplicas: swap or correct them.",
+    ),
+)
+"""(lint rule, CEL expression that must hold, what the owner is told)."""
+
+CONDITIONS: tuple[tuple[str, str], ...] = (
+    ("not-deleted", "!has(object.metadata.deletionTimestamp)"),
+    ("another-spec", "oldObject == null || object.spec != oldObject.spec"),
+)
+"""(name, CEL expression): what is judged at all."""
+
+
+def admission(provider: str) -> Iterator[Json]:
+    """The policy, and its binding, which denies. `provider`: of Canaries that name none."""
+    own = f"object.spec.?provider.orValue('') != '' ? object.spec.provider : {_cel(provider)}"
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": NAME},
+        "spec": {
+            "failurePolicy": "Ignore",  # a canary must be able to roll back whatever becomes of this
+            "matchConstraints": {
+                "resourceRules": [
+                    {
+                        "apiGroups": ["flagger.app"],
+                        "apiVersions": ["v1beta1"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": ["canaries"],
+                    }
+                ]
+            },
+            "matchConditions": _named(CONDITIONS),
+            "variables": _named((("provider", own), *VARIABLES)),
+            "validations": [{"expression": rule, "message": f"{message} [{name}]"} for name, rule, message in RULES],
+        },
+    }
+    yield {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": NAME},
+        "spec": {"policyName": NAME, "validationActions": ["Deny"]},
+    }
+
+
+def _named(expressions: tuple[tuple[str, str], ...]) -> list[Json]:
+    return [{"name": name, "expression": expression} for name, expression in expressions]

@@ -1,0 +1,362 @@
+"""What a cluster needs for the controller, as plain objects: definitions, rights, the controller itself, admission.
+
+    objects(Install(namespace="canarycore", providers=("istio",)))
+
+The definitions are Flagger's kinds with our additions, so Canaries that Flagger knows stay as they are. The rights are
+those that the controller's tests run under; those on routing objects are of the providers that are named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from canarycore.manifest import schema
+from canarycore_kubernetes.deploy.admission import admission
+from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination, destinations_of, policy_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from canarycore_runtime.mesh import Json
+
+GROUP = "flagger.app"
+NAME = "canarycore"
+LEASE = "flagger-leader-election"
+PORT = 8080
+
+OBSERVER = f"{NAME}-observer"
+
+READ = ("get", "list", "watch")
+WATCH = ("list", "watch")
+OWN = (*READ, "create", "patch")
+
+Right = tuple[str, str, tuple[str, ...]]
+"""API group, resource, verbs."""
+
+RIGHTS: tuple[Right, ...] = (
+    # what the owner writes, and its status
+    (GROUP, "canaries", (*WATCH, "patch")),
+    (GROUP, "canaries/status", ("patch",)),
+    (GROUP, "canaries/finalizers", ("update",)),  # owner references that block deletion ask for it
+    (GROUP, "metrictemplates", WATCH),
+    (GROUP, "alertproviders", WATCH),
+    # targets, their primary copies, and what these need
+    ("apps", "deployments", OWN),
+    ("apps", "daemonsets", OWN),
+    ("apps", "controllerrevisions", ("get", "create", "delete")),
+    ("", "services", OWN),
+    ("", "configmaps", (*OWN, "delete")),  # copies of what earlier revisions read are deleted with them
+    ("", "secrets", (*OWN, "delete")),
+    ("autoscaling", "horizontalpodautoscalers", OWN),
+    ("keda.sh", "scaledobjects", OWN),
+    # what is told
+    ("", "events", ("create", "patch")),
+)
+"""What every controller may do, in each namespace that it looks at."""
+
+ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "kubernetes": (),
+    "istio": (("networking.istio.io", "virtualservices"), ("networking.istio.io", "destinationrules")),
+    "appmesh": (("appmesh.k8s.aws", "virtualnodes"), ("appmesh.k8s.aws", "virtualservices")),
+    "appmesh:v1beta2": (
+        ("appmesh.k8s.aws", "virtualnodes"),
+        ("appmesh.k8s.aws", "virtualrouters"),
+        ("appmesh.k8s.aws", "virtualservices"),
+    ),
+    "gatewayapi:v1": (("gateway.networking.k8s.io", "httproutes"),),
+    "gatewayapi:v1beta1": (("gateway.networking.k8s.io", "httproutes"),),
+    "nginx": (("networking.k8s.io", "ingresses"),),
+    "skipper": (("networking.k8s.io", "ingresses"),),
+    "traefik": (("traefik.io", "traefikservices"),),
+    "contour": (("projectcontour.io", "httpproxies"),),
+    "gloo": (("gateway.solo.io", "routetables"), ("gloo.solo.io", "upstreams")),
+    "apisix": (("apisix.apache.org", "apisixroutes"),),
+    "kuma": (("kuma.io", "trafficroutes"),),
+    "knative": (("serving.knative.dev", "services"), ("serving.knative.dev", "revisions")),
+    **dict.fromkeys(
+        ("linkerd", "osm", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), (("split.smi-spec.io", "trafficsplits"),)
+    ),
+}
+"""The routing objects of each provider."""
+
+ROUTED = (*WATCH, "create", "patch", "delete")
+"""What may be done with routing objects."""
+
+OTHERS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("serving.knative.dev", "services"): (*READ, "patch"),
+    ("serving.knative.dev", "revisions"): READ,
+}
+"""What may be done with those that are targets too, or parts of one: never ours to make or to remove."""
+
+_LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+ELECTION: tuple[Json, ...] = (
+    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [LEASE],
+        "verbs": ["get", "patch"],
+    },
+)
+"""The rules of the role with which replicas elect one of them, in the namespace that they run in."""
+
+
+@frozen(kw_only=True)
+class InstallOptions:
+    """What is installed. providers: whose routing objects the controller may write; the first is its default.
+
+    watched: the only namespace that it looks at (all if empty): then its rights end there. monitored: with a
+    ServiceMonitor for the Prometheus operator. flags: further flags of the controller. observe: an observer beside who
+    is at work, that may read and write nothing; then neither definitions nor admission are touched.
+
+    isolated: with a NetworkPolicy, under which the controller reaches the cluster's DNS, the API server at api_server
+    (networks in CIDR notation), the metric server and the destinations, and nobody else.
+    """
+
+    namespace: str = NAME
+    providers: tuple[str, ...] = ("kubernetes",)
+    watched: str = ""
+    image: str = f"{NAME}:0.1.0"
+    replicas: int = 2
+    metrics_server: str = "http://prometheus.monitoring:9090"
+    monitored: bool = False
+    flags: tuple[str, ...] = ()
+    observe: bool = False
+    isolated: bool = False
+    api_server: tuple[str, ...] = EVERYWHERE
+    destinations: tuple[Destination, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the installed objects are called."""
+        return OBSERVER if self.observe else NAME
+
+
+def objects(install: InstallOptions) -> tuple[Json, ...]:
+    """Everything, in the order in which it is applied."""
+    return (
+        *(() if install.observe else (*definitions(), *admission(install.providers[0]))),
+        _object("v1", "Namespace", install.namespace),
+        _object("v1", "ServiceAccount", install.name, install.namespace, app=install.name),
+        *_rights(install),
+        _deployment(install),
+        _service(install),
+        *([_monitor(install)] if install.monitored else []),
+        *([_isolation(install)] if install.isolated else []),
+    )
+
+
+# definitions --------------------------------------------------------------------------------------------------------
+
+_CANARY_COLUMNS = (
+    ("Status", "string", ".status.phase", 0),
+    ("Weight", "string", ".status.canaryWeight", 0),
+    ("Suspended", "boolean", ".spec.suspend", 1),
+    ("FailedChecks", "string", ".status.failedChecks", 1),
+    ("Interval", "string", ".spec.analysis.interval", 1),
+    ("StepWeight", "string", ".spec.analysis.stepWeight", 1),
+    ("MaxWeight", "string", ".spec.analysis.maxWeight", 1),
+    ("LastTransitionTime", "string", ".status.lastTransitionTime", 0),
+)
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+_CONDITION = {
+    "type": "object",
+    "required": ["type", "status", "reason"],
+    "properties": dict.fromkeys(("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime"), _TEXT),
+}
+_CANARY_STATUS = {
+    "type": "object",
+    "properties": {
+        "phase": _TEXT,
+        **dict.fromkeys(("failedChecks", "canaryWeight", "iterations"), _NUMBER),
+        **dict.fromkeys(("lastAppliedSpec", "lastPromotedSpec", "lastTransitionTime"), _TEXT),
+        **dict.fromkeys(
+            ("sessionAffinityCookie", "previousSessionAffinityCookie", "primarySessionAffinityCookie"), _TEXT
+        ),
+        "trackedConfigs": {"type": "object", "additionalProperties": _TEXT},
+        "conditions": {"type": "array", "items": _CONDITION},
+        NAME: _TEXT,  # ours: what a rollout remembers beyond Flagger's fields
+    },
+}
+_KINDS: tuple[tuple[str, str, tuple[tuple[str, str, str, int], ...], dict[str, Any]], ...] = (
+    ("Canary", "canaries", _CANARY_COLUMNS, {"status": _CANARY_STATUS}),
+    ("MetricTemplate", "metrictemplates", (("Provider", "string", ".spec.provider.type", 0),), {}),
+    ("AlertProvider", "alertproviders", (("Type", "string", ".spec.type", 0),), {}),
+)
+
+
+def definitions() -> Iterator[Json]:
+    """The CustomResourceDefinitions of Flagger's kinds, with our fields."""
+    for kind, plural, columns, further in _KINDS:
+        version = {
+            "name": "v1beta1",
+            "served": True,
+            "storage": True,
+            "subresources": {"status": {}},
+            "additionalPrinterColumns": [
+                {"name": name, "type": form, "jsonPath": path, **({"priority": priority} if priority else {})}
+                for name, form, path, priority in columns
+            ],
+            "schema": {
+                "openAPIV3Schema": {
+                    "type": "object",
+                    "required": ["spec"],
+                    "properties": {
+                        "apiVersion": _TEXT,
+                        "kind": _TEXT,
+                        "metadata": {"type": "object"},
+                        "spec": schema(kind),
+                        "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                        **further,
+                    },
+                }
+            },
+        }
+        yield {
+            **_object("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{GROUP}"),
+            "spec": {
+                "group": GROUP,
+                "scope": "Namespaced",
+                "names": {
+                    "kind": kind,
+                    "listKind": f"{kind}List",
+                    "plural": plural,
+                    "singular": kind.lower(),
+                    "categories": ["all"],
+                },
+                "versions": [version],
+            },
+        }
+
+
+# rights -------------------------------------------------------------------------------------------------------------
+
+
+def rules(providers: Iterable[str]) -> list[Json]:
+    """The rules of the role: what the controller may do with Canaries of these providers."""
+    routing = dict.fromkeys(place for provider in providers for place in ROUTING_RIGHTS[provider])
+    rights = (*RIGHTS, *((*place, OTHERS.get(place, ROUTED)) for place in routing))
+    return [_rule(*right) for right in rights]
+
+
+def observer_rules(providers: Iterable[str]) -> list[Json]:
+    """The rules of an observer's role: it looks at what the controller looks at, but for Secrets."""
+    found = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
+    places = [(group, resource) for group, resource, verbs in found if set(WATCH) <= set(verbs)]
+    return [_rule(*place, WATCH) for place in places if place != ("", "secrets")]
+
+
+def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> Json:
+    return {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+
+
+def _rights(install: InstallOptions) -> Iterator[Json]:
+    kind = "Role" if install.watched else "ClusterRole"
+    granted = observer_rules(install.providers) if install.observe else rules(install.providers)
+    yield from _granted(install, kind, install.name, install.watched, granted)
+    if not install.observe:
+        yield from _granted(install, "Role", f"{NAME}-election", install.namespace, list(ELECTION))
+
+
+def _granted(install: InstallOptions, kind: str, name: str, namespace: str, granted: list[Json]) -> Iterator[Json]:
+    """A role, and its binding to the account."""
+    group = "rbac.authorization.k8s.io"
+    yield _object(f"{group}/v1", kind, name, namespace, app=install.name) | {"rules": granted}
+    yield _object(f"{group}/v1", f"{kind}Binding", name, namespace, app=install.name) | {
+        "roleRef": {"apiGroup": group, "kind": kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": install.name, "namespace": install.namespace}],
+    }
+
+
+# the controller -----------------------------------------------------------------------------------------------------
+
+
+def _deployment(install: InstallOptions) -> Json:
+    flags = [
+        f"--mesh-provider={install.providers[0]}",
+        f"--metrics-server={install.metrics_server}",
+        *(["--observe"] if install.observe else _election(install)),
+        *([f"--namespace={install.watched}"] if install.watched else []),
+        *install.flags,
+    ]
+
+    def probe(path: str) -> Json:
+        return {"httpGet": {"path": path, "port": "http"}, "timeoutSeconds": 5}
+
+    container = {
+        "name": "controller",
+        "image": install.image,
+        "args": ["controller", *flags],
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "livenessProbe": probe("/healthz"),
+        "readinessProbe": probe("/readyz"),
+        "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return _object("apps/v1", "Deployment", install.name, install.namespace, app=install.name) | {
+        "spec": {
+            "replicas": 1 if install.observe else install.replicas,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
+            "template": {
+                "metadata": {"labels": _labels(install.name)},
+                "spec": {
+                    "serviceAccountName": install.name,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 10001,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [container],
+                },
+            },
+        }
+    }
+
+
+def _election(install: InstallOptions) -> list[str]:
+    return ["--enable-leader-election", f"--leader-election-namespace={install.namespace}"]
+
+
+def _service(install: InstallOptions) -> Json:
+    return _object("v1", "Service", install.name, install.namespace, app=install.name) | {
+        "spec": {
+            "selector": {"app.kubernetes.io/name": install.name},
+            "ports": [{"name": "http", "port": PORT, "targetPort": "http"}],
+        }
+    }
+
+
+def _monitor(install: InstallOptions) -> Json:
+    return _object("monitoring.coreos.com/v1", "ServiceMonitor", install.name, install.namespace, app=install.name) | {
+        "spec": {
+            "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
+            "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+        }
+    }
+
+
+def _isolation(install: InstallOptions) -> Json:
+    metric_server = destinations_of(install.metrics_server, install.namespace)
+    destinations = (*metric_server, *install.destinations)
+    spec = policy_spec(install.name, port=PORT, destinations=destinations, api_server=install.api_server)
+    return _object("networking.k8s.io/v1", "NetworkPolicy", install.name, install.namespace, app=install.name) | {
+        "spec": spec
+    }
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str = "", *, app: str = NAME) -> Json:
+    metadata: Json = {"name": name, "labels": _labels(app)}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def _labels(app: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": app, "app.kubernetes.io/part-of": NAME}

@@ -1,0 +1,1 @@
+"""A controller that only compares its decisions with those of another controller."""

@@ -1,0 +1,1 @@
+"""Metrics servers and chats that Canaries name: the ports MetricSource and Notifier."""

@@ -1,0 +1,1 @@
+"""Canaries and the resources that they refer to: Rollouts, statuses, events, templates."""

@@ -1,0 +1,1 @@
+"""Services and routing objects: the port Router."""

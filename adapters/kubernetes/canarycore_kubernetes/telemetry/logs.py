@@ -1,0 +1,134 @@
+"""The controller's log: a JSON object a line, and a line for each decision that changed something, with its reason.
+
+Names, errors and answers from outside are part of it. So each text is escaped and shortened where the line is written,
+whoever logged it: nothing in the log drives a terminal or passes for a line of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import NoneType
+from typing import TYPE_CHECKING
+
+import structlog
+
+from canarycore.text import escape_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from canarycore_runtime import CycleReport
+
+LONGEST_VALUE = 4096
+"""Characters of a text in a log line, and of a line of a traceback."""
+
+MOST_ITEMS, MOST_LINES = 50, 200
+"""Items of a list in a log line, and lines of a traceback: its last ones say what is wrong."""
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def set_up(level: str, encoding: str = "json") -> None:
+    """Log to stderr, from `level` on; `encoding` is json, or console for people."""
+    shape = structlog.dev.ConsoleRenderer() if encoding == "console" else structlog.processors.JSONRenderer()
+    before: list[structlog.types.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[remove_meta, escape, shape], foreign_pre_chain=before)
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(LEVELS[level])
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *before,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def escape(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Escape and shorten all texts of a log line. Only a traceback keeps its lines, which are indented."""
+    return {name: _trace(value) if name in _TRACES else _safe(value) for name, value in event.items()}
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_safe(item) for item in value[:MOST_ITEMS]]
+    return value if isinstance(value, (int, float, NoneType)) else escape_controls(str(value), LONGEST_VALUE)
+
+
+def _trace(text: object) -> str:
+    lines = str(text).splitlines()[-MOST_LINES:]
+    return "\n".join(f"    {escape_controls(line, LONGEST_VALUE)}" for line in lines)
+
+
+_TRACES = ("exception", "stack")
+
+REMEMBERED = 10_000
+"""Rollouts whose last trouble is remembered; of one that was forgotten it is logged once more."""
+
+REPEATED = 600.0
+"""Seconds after which a trouble that stays the same is logged again."""
+
+_NAME = "canarycore.controller"
+_log = structlog.get_logger(_NAME)
+
+
+class CycleLog:
+    """Writes what looks at rollouts come to. Give `write` to the runner as `on_cycle`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._troubles: dict[str, tuple[frozenset[str], float]] = {}
+
+    def write(self, turn: CycleReport) -> None:
+        """Log one look. Waiting is for those who debug; troubles are for everybody."""
+        self._write_troubles(turn)
+        decision = turn.rest.decision
+        if decision is None or turn.seen is None:
+            return
+        status = decision.status
+        level = logging.DEBUG if status is turn.seen.status else logging.INFO
+        if not logging.getLogger(_NAME).isEnabledFor(level):  # most looks: their reasons need not be put into words
+            return
+        _log.log(
+            level,
+            "decision",
+            canary=turn.key,
+            rule=decision.explanation.rule.name,
+            phase=status.phase.value,
+            weight=status.rung.weight,
+            iteration=status.rung.iteration,
+            failed_checks=status.failed_checks,
+            explanation=str(decision.explanation),
+            effects=[type(effect).__name__ for effect in turn.rest.effects],
+            late=round(turn.late, 3),
+        )
+
+    def _write_troubles(self, turn: CycleReport) -> None:
+        """Log troubles once, and again after REPEATED seconds while they stay the same."""
+        texts, now = frozenset(str(trouble) for trouble in turn.rest.troubles), self._clock()
+        if not texts:
+            self._troubles.pop(turn.key, None)
+            return
+        before, at = self._troubles.get(turn.key, (frozenset(), now))
+        if texts == before and now < at + REPEATED:
+            return
+        self._troubles[turn.key] = texts, now
+        if len(self._troubles) > REMEMBERED:
+            del self._troubles[next(iter(self._troubles))]
+        for text in sorted(texts):
+            _log.warning("trouble", canary=turn.key, error=text)

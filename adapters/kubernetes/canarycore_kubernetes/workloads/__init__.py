@@ -1,0 +1,1 @@
+"""Targets and their primary copies: the port WorkloadPort."""

@@ -1,0 +1,175 @@
+"""The port WorkloadPort on Kubernetes: the target and its primary copy.
+
+    workload = ClusterWorkloads(cluster, canaries, labels=options.selector_labels)
+
+What is observed comes from caches and costs no request. An effect asks the server for whole objects where it needs
+them, says what is to be so, and writes only what is not.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from attrs import evolve
+
+from canarycore.errors import WorldError
+from canarycore_kubernetes.api.cache import UnreadableError
+from canarycore_kubernetes.api.ownership import ForeignObjectError, TakenError
+from canarycore_kubernetes.workloads.base import WorkloadContext
+from canarycore_kubernetes.workloads.configs import MissingConfigError
+from canarycore_kubernetes.workloads.facts import ReadingOptions
+from canarycore_kubernetes.workloads.knative_workload import KnativeTarget
+from canarycore_kubernetes.workloads.pod_workload import PodTarget
+from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
+from canarycore_kubernetes.workloads.service_workload import ServiceTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from canarycore import Rollout
+    from canarycore_kubernetes.api.cache import View
+    from canarycore_kubernetes.api.cluster import Cluster
+    from canarycore_kubernetes.api.ownership import ForeignObject
+    from canarycore_kubernetes.resources.canaries import Canaries
+    from canarycore_kubernetes.resources.claims import Claims
+    from canarycore_kubernetes.resources.events import Events
+    from canarycore_kubernetes.workloads.facts import PodFacts
+    from canarycore_runtime.mesh import Kind
+    from canarycore_runtime.ports import Workloads
+
+
+class Routing(Protocol):
+    """Routes, as far as a primary must wait for them: `MeshRouter` is one."""
+
+    async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]: ...
+
+    async def prepare(self, rollout: Rollout) -> None: ...
+
+
+class ClusterWorkloads:
+    """The targets of a cluster's Canaries.
+
+    labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
+    --enable-config-tracking. secrets: whether Secrets are read. routing: the router, which is asked before a primary is
+    made: a mesh may need objects of its own to be there before the pods. events: where it is told that a config is
+    missing, or that an object cannot be read. claims: which Canaries need the same names.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        canaries: Canaries,
+        *,
+        labels: tuple[str, ...] = SELECTOR_LABELS,
+        prefixes: tuple[str, ...] = (),
+        tracked: bool = True,
+        secrets: bool = True,
+        routing: Routing | None = None,
+        events: Events | None = None,
+        claims: Claims | None = None,
+    ) -> None:
+        self._canaries = canaries
+        self._routing = routing
+        self._events = events
+        self._claims = claims
+        self._means = WorkloadContext(
+            cluster=cluster, reading=ReadingOptions(labels=labels, tracked=tracked, secrets=secrets), prefixes=prefixes
+        )
+
+    @property
+    def views(self) -> Mapping[Kind, View[PodFacts]]:
+        """How Deployments and DaemonSets are held, for who else needs to know their pods' labels and ports."""
+        return self._means.views
+
+    def _target(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
+        """The target as one that can be worked on. Raises WorldError when the Canary is gone."""
+        held = self._canaries.held(rollout)
+        if held.canary.spec.target_ref.knative:
+            sort: type[PodTarget | ServiceTarget | KnativeTarget] = KnativeTarget
+        else:
+            sort = ServiceTarget if rollout.target.kind == "Service" else PodTarget
+        return sort(means=self._means, rollout=rollout, canary=held.canary, uid=held.uid)
+
+    # the port ---------------------------------------------------------------------------------------------------
+
+    async def observe(self, rollout: Rollout) -> Workloads:
+        target = self._target(rollout)
+        try:
+            seen = await target.observe()
+        except (MissingConfigError, UnreadableError) as error:
+            await self._tell(rollout, error)
+            raise
+        if self._canaries.held(rollout).deleted and await self._objection(target):
+            return evolve(seen, restored=True)  # it was never let in, so there is nothing to give back
+        return seen
+
+    async def _tell(self, rollout: Rollout, missing: WorldError) -> None:
+        if self._events is not None:
+            uid = self._canaries.held(rollout).uid
+            with suppress(WorldError):  # what is missing matters more than who could not be told
+                await self._events.warn(rollout.namespace, rollout.name, uid, str(missing))
+
+    async def tracked(self, rollout: Rollout) -> dict[str, str]:
+        """The configs that belong to the target's revision, by kind and name, and checksums of what they hold."""
+        target = self._target(rollout)
+        return await target.tracked() if isinstance(target, PodTarget) else {}
+
+    async def initialise(self, rollout: Rollout, revision: str) -> None:
+        """Create the primary copy carrying `revision`. Refused if the target carries another one.
+
+        All names that the rollout needs are looked at before the first object is written: nothing is left half-done.
+        """
+        target = await self._entered(rollout)
+        routes = () if self._routing is None else await self._routing.foreign_objects(rollout)
+        found = (*await target.foreign_objects(), *routes)
+        if found:
+            raise ForeignObjectError(target.owner, found)
+        if self._routing is not None:
+            await self._routing.prepare(rollout)
+        await target.initialise(revision)
+
+    async def scale_up(self, rollout: Rollout) -> None:
+        await (await self._entered(rollout)).scale_up()
+
+    async def scale_down(self, rollout: Rollout) -> None:
+        await (await self._entered(rollout)).scale_down()
+
+    async def promote(self, rollout: Rollout, revision: str) -> None:
+        """Make the primary carry `revision`, keeping the old one restorable. Refused if the target carries another."""
+        await (await self._entered(rollout)).promote(revision)
+
+    async def restore_primary(self, rollout: Rollout, revision: str) -> None:
+        """Make the primary carry the kept `revision` again. Refused if it was not kept."""
+        await (await self._entered(rollout)).restore_primary(revision)
+
+    async def pause_scaler(self, rollout: Rollout) -> None:
+        await (await self._entered(rollout)).pause_scaler()
+
+    async def resume_scaler(self, rollout: Rollout) -> None:
+        await (await self._entered(rollout)).resume_scaler()
+
+    async def restore(self, rollout: Rollout) -> None:
+        """Give the owner's objects back as they were. Those of another Canary's rollout are left to that."""
+        target = self._target(rollout)
+        if await self._objection(target):
+            target.is_restored()
+        else:
+            await target.restore()
+
+    # other Canaries ---------------------------------------------------------------------------------------------
+
+    async def _entered(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
+        """The target, to be changed. Raises TakenError where another Canary has it."""
+        target = self._target(rollout)
+        objection = await self._objection(target)
+        if objection:
+            raise TakenError(target.owner, objection)
+        return target
+
+    async def _objection(self, target: PodTarget | ServiceTarget | KnativeTarget) -> str:
+        """Return why the rollout must not touch its target; empty where it may."""
+        other = await target.other_canary()
+        if other or self._claims is None or await target.has_primary():
+            return other
+        return await self._claims.objection(target.rollout)

@@ -1,0 +1,1 @@
+"""The data plane of a rehearsal: a real Envoy, its routes and its counters."""

@@ -1,0 +1,1 @@
+"""The users of a rehearsal: real requests at a steady rate."""

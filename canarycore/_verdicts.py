@@ -1,0 +1,140 @@
+"""Verdicts: what a check's answer means.
+
+A judge is a pure function from a check and its answer to a `Judgement`. No data is never a pass, and a query that
+failed is told apart from a bad value. Texts are Flagger's; a judgement formats its own only when it is read.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, isnan
+from typing import TYPE_CHECKING
+
+from canarycore import _go_format as _go
+from canarycore._enum import TextEnum
+from canarycore._record import record
+from canarycore._spec import Check, CheckKind
+
+if TYPE_CHECKING:
+    from canarycore._spec import Rollout
+    from canarycore.questions import MetricAnswer
+
+
+class Verdict(TextEnum):
+    """PASS and FAIL are about the value; NO_DATA and ERROR say that there was none."""
+
+    PASS = "pass"  # noqa: S105  a verdict, no password
+    FAIL = "fail"
+    NO_DATA = "no data"
+    ERROR = "error"
+
+
+@record
+class Judgement:
+    """One check's verdict on the answer it got (`answer.value` is in the check's unit)."""
+
+    check: Check
+    verdict: Verdict
+    answer: MetricAnswer
+
+    @property
+    def thin(self) -> bool:
+        """Whether there was a value, but from fewer than `minSamples` requests."""
+        value = self.answer.value
+        return self.verdict is Verdict.NO_DATA and value is not None and not isnan(value)
+
+    @property
+    def error(self) -> str:
+        """Why there was no value to judge."""
+        if self.verdict is not Verdict.ERROR:
+            return ""
+        return self.answer.error or f"the value is {_go.number(self.answer.value or 0.0)}"
+
+    def text(self, rollout: Rollout) -> str:
+        """What Flagger says of it when it is no pass."""
+        return _TEXTS[self.verdict](self, rollout)
+
+    def __str__(self) -> str:
+        value = "" if self.answer.value is None else f" {_go.number(self.answer.value)}"
+        error = f" ({self.error})" if self.error else ""
+        return f"{self.check.name}{value}: {self.verdict.value}{error}"
+
+
+def judge(check: Check, answer: MetricAnswer, min_samples: int = 0) -> Judgement:
+    """The threshold judge: the value must lie in [minimum, maximum]. `min_samples` counts requests."""
+    value = answer.value
+    if answer.error:
+        return Judgement(check, Verdict.ERROR, answer)
+    if value is None:
+        return Judgement(check, Verdict.NO_DATA, answer)
+    if not isfinite(value):
+        return Judgement(check, Verdict.NO_DATA if isnan(value) else Verdict.ERROR, answer)
+    if min_samples and (answer.samples is None or answer.samples < min_samples):
+        return Judgement(check, Verdict.NO_DATA, answer)
+    low, high = check.minimum, check.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        return Judgement(check, Verdict.FAIL, answer)
+    return Judgement(check, Verdict.PASS, answer)
+
+
+def _out_of_range(judgement: Judgement, rollout: Rollout) -> str:
+    check, value = judgement.check, judgement.answer.value or 0.0
+    low = check.minimum is not None and value < check.minimum
+    sign, bound = ("<", check.minimum) if low else (">", check.maximum)
+    what, show = _WORDS.get(check.kind, (check.name, _plain))
+    return f"Halt {rollout.full_name} advancement {what} {show(value, False)} {sign} {show(bound or 0.0, True)}"
+
+
+def _percent(value: float, is_bound: bool) -> str:
+    return f"{_go.number(value) if is_bound else f'{value:.2f}'}%"
+
+
+def _duration(value: float, is_bound: bool) -> str:
+    del is_bound
+    return _go.duration(int(value) * _go.NANOSECONDS["ms"])
+
+
+def _plain(value: float, is_bound: bool) -> str:
+    return _go.number(value) if is_bound else f"{value:.2f}"
+
+
+_WORDS = {
+    CheckKind.SUCCESS_RATE: ("success rate", _percent),
+    CheckKind.DURATION: ("request duration", _duration),
+}
+
+
+def _no_data(judgement: Judgement, rollout: Rollout) -> str:
+    check = judgement.check
+    if judgement.thin:
+        seen = judgement.answer.samples
+        return f"Halt advancement too few requests for metric {check.name}: {seen} of {rollout.min_samples}"
+    of_a_service = rollout.target.kind == "Service" and rollout.target.api_version == "v1"
+    silent = (
+        f"Halt advancement no values found for {rollout.provider}{':service' * of_a_service} metric {check.name} "
+        f"probably {rollout.target_name} is not receiving traffic"
+    )
+    return {
+        CheckKind.SUCCESS_RATE: f"{silent}: running query failed: no values found",
+        CheckKind.DURATION: silent,
+        CheckKind.TEMPLATE: f"Halt advancement no values found for custom metric: {check.name}: no values found",
+        CheckKind.QUERY: f"Halt advancement no values found for metric: {check.name}",
+    }[check.kind]
+
+
+def _error(judgement: Judgement, rollout: Rollout) -> str:
+    del rollout
+    check, error = judgement.check, judgement.error
+    return {
+        CheckKind.SUCCESS_RATE: f"Prometheus query failed: running query failed: {error}",
+        CheckKind.DURATION: f"Prometheus query failed: running query failed: {error}",
+        CheckKind.TEMPLATE: f"Metric query failed for {check.name}: {error}",
+        CheckKind.QUERY: f"Prometheus query failed for {check.name}: {error}",
+    }[check.kind]
+
+
+_TEXTS = {
+    Verdict.PASS: lambda judgement, _rollout: f"{judgement.check.name} passed",
+    Verdict.FAIL: _out_of_range,
+    Verdict.NO_DATA: _no_data,
+    Verdict.ERROR: _error,
+}

@@ -1,0 +1,382 @@
+"""Lint rules about what is checked and who is told: metrics, webhooks, alerts and what they refer to."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from canarycore._ladder import Strategy
+from canarycore._spec import CheckKind, HookType
+from canarycore.bounds import HOOK_TIMEOUT
+from canarycore.manifest._duration import format_duration, parse_duration
+from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
+from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
+from canarycore.manifest._reader._fields import nearest
+from canarycore.manifest._resolve import BUILT_IN, METRIC_INTERVAL, hook_timeout
+from canarycore.text import enumerate_some
+
+METRIC_PROVIDERS = (
+    *("prometheus", "datadog", "externalmetrics", "cloudwatch", "newrelic", "graphite", "stackdriver", "influxdb"),
+    *("dynatrace", "keptn", "splunk"),
+)
+ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
+TEMPLATE_WORDS = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
+
+UNFILLED = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
+"""Placeholders that documents leave in addresses. The API server reads it too, so RE2 must know it."""
+
+_WORD = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
+_DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")
+_WEB = re.compile(r"https?://[^/\s]")
+
+MANY = 2
+"""A metric's window may be this much shorter than the interval before it misses too much."""
+
+FEW_MILLISECONDS = 10
+
+
+def _metrics(case: LintContext) -> Iterator[tuple[str, Metric]]:
+    for index, metric in enumerate(case.analysis.metrics):
+        yield case.at(f"metrics[{index}]"), metric
+
+
+def _no_checks(case: LintContext) -> Iterator[Finding]:
+    analysis = case.analysis
+    checking = [hook for hook in analysis.webhooks if hook.type != HookType.EVENT.value]
+    if case.canary.analysis and not case.canary.spec.skip_analysis and not analysis.metrics and not checking:
+        yield Finding(case.canary.analysis_path, "neither metrics nor webhooks")
+
+
+def _no_range(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        limits = metric.threshold_range
+        if limits is None and metric.threshold is None:
+            verdict = "always passes" if metric.name == CheckKind.SUCCESS_RATE.value else "passes at 0 or less only"
+            yield Finding(path, f"the metric {metric.name!r} without a range", {"verdict": verdict})
+        elif limits is not None and limits.min is None and limits.max is None:
+            yield Finding(f"{path}.thresholdRange", "neither min nor max", {"verdict": "always passes"})
+
+
+def _empty_range(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        limits = metric.threshold_range
+        if limits and limits.min is not None and limits.max is not None and limits.min > limits.max:
+            yield Finding(f"{path}.thresholdRange", f"min {limits.min:g} above max {limits.max:g}")
+
+
+def _old_threshold(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        if metric.threshold is not None:
+            end = "min" if metric.name == CheckKind.SUCCESS_RATE.value else "max"
+            words = {"end": end, "value": f"{metric.threshold:g}"}
+            yield Finding(f"{path}.threshold", "the deprecated threshold", words)
+
+
+def _no_query(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        if metric.name not in BUILT_IN and not metric.query and metric.template_ref is None:
+            near = nearest(metric.name, BUILT_IN)
+            hint = f"Did you mean {near!r}? Otherwise add templateRef." if near else "Add templateRef."
+            yield Finding(path, f"the metric {metric.name!r} without templateRef", {"hint": hint})
+
+
+def _built_in_template(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        if metric.name in BUILT_IN and (metric.query or metric.template_ref):
+            yield Finding(f"{path}.name", f"the built-in name {metric.name!r} with a query of its own")
+
+
+def _suspicious_unit(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        limits = metric.threshold_range
+        if limits is None:
+            continue
+        if metric.name == CheckKind.SUCCESS_RATE.value and limits.min is not None and 0 < limits.min <= 1:
+            words = {"unit": "percent (0 to 100)", "better": f"{limits.min * 100:g}"}
+            yield Finding(f"{path}.thresholdRange.min", f"a success rate of {limits.min:g}", words)
+        if metric.name == CheckKind.DURATION.value and limits.max is not None and 0 < limits.max < FEW_MILLISECONDS:
+            words = {"unit": "milliseconds", "better": f"{limits.max * 1000:g}"}
+            yield Finding(f"{path}.thresholdRange.max", f"a duration of {limits.max:g}", words)
+
+
+def _long_window(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        window = parse_duration(metric.interval or METRIC_INTERVAL)
+        if case.strategy is Strategy.WEIGHTS and window > case.interval:
+            words = {"interval": format_duration(case.interval)}
+            yield Finding(f"{path}.interval", f"a window of {format_duration(window)}", words)
+
+
+def _short_window(case: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(case):
+        window = parse_duration(metric.interval or METRIC_INTERVAL)
+        if window * MANY < case.interval:
+            words = {"interval": format_duration(case.interval)}
+            yield Finding(f"{path}.interval", f"a window of {format_duration(window)}", words)
+
+
+def _templates(case: LintContext) -> Iterator[tuple[str, NamedReference]]:
+    for path, metric in _metrics(case):
+        if metric.template_ref:
+            yield f"{path}.templateRef.name", metric.template_ref
+
+
+def _alerts(case: LintContext) -> Iterator[tuple[str, NamedReference]]:
+    for index, alert in enumerate(case.analysis.alerts):
+        if alert.provider_ref:
+            yield case.at(f"alerts[{index}].providerRef.name"), alert.provider_ref
+
+
+def _missing_template(case: LintContext) -> Iterator[Finding]:
+    known = case.around.templates
+    for path, reference in _templates(case):
+        key = (reference.namespace or case.canary.namespace, reference.name)
+        if known and key not in known:
+            have = enumerate_some(f"{name}.{namespace}" for namespace, name in known)
+            yield Finding(path, f"the template {key[1]}.{key[0]}", {"have": have})
+
+
+def _unseen_template(case: LintContext) -> Iterator[Finding]:
+    for path, reference in _templates(case):
+        if not case.around.templates:
+            namespace = reference.namespace or case.canary.namespace
+            yield Finding(path, f"the template {reference.name}.{namespace}", {"namespace": namespace})
+
+
+def _missing_provider(case: LintContext) -> Iterator[Finding]:
+    for path, reference in _alerts(case):
+        key = (reference.namespace or case.canary.namespace, reference.name)
+        if key not in case.around.providers:
+            yield Finding(path, f"the alert provider {key[1]}.{key[0]}", {"namespace": key[0]})
+
+
+def _duplicates(case: LintContext) -> Iterator[Finding]:
+    analysis = case.analysis
+    for section, names in (
+        ("metrics", [metric.name for metric in analysis.metrics]),
+        ("webhooks", [hook.name for hook in analysis.webhooks]),
+        ("alerts", [alert.name for alert in analysis.alerts]),
+    ):
+        for name, count in Counter(names).items():
+            if count > 1:
+                second = names.index(name, names.index(name) + 1)
+                yield Finding(case.at(f"{section}[{second}].name"), f"the name {name!r} {count} times")
+
+
+def _long_hook(case: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(case.analysis.webhooks):
+        timeout = hook_timeout(hook)
+        if hook.type in {"", HookType.ROLLOUT.value} and timeout > case.interval:
+            words = {"interval": format_duration(case.interval)}
+            yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}", words)
+
+
+def _endless_hook(case: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(case.analysis.webhooks):
+        timeout = hook_timeout(hook)
+        if timeout > HOOK_TIMEOUT:
+            yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}")
+
+
+def _clipped_timeout(case: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(case.analysis.webhooks):
+        if 0 < len(hook.timeout) < SHORTEST_TIMEOUT:
+            yield Finding(case.at(f"webhooks[{index}].timeout"), repr(hook.timeout))
+
+
+def _bad_url(case: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(case.analysis.webhooks):
+        if not _WEB.match(hook.url):
+            yield Finding(case.at(f"webhooks[{index}].url"), "an address that is not shown")
+
+
+def _unfilled_url(case: LintContext) -> Iterator[Finding]:
+    urls = [(case.at(f"webhooks[{index}].url"), hook.url) for index, hook in enumerate(case.analysis.webhooks)]
+    yield from _unfilled(("spec.metricsServer", case.canary.spec.metrics_server), *urls)
+
+
+def _unfilled_template(template: MetricTemplate) -> Iterator[Finding]:
+    return _unfilled(("spec.provider.address", template.spec.provider.address))
+
+
+def _unfilled_alert(provider: AlertProvider) -> Iterator[Finding]:
+    return _unfilled(("spec.address", provider.spec.address))
+
+
+def _unfilled(*places: tuple[str, str]) -> Iterator[Finding]:
+    for path, text in places:
+        if left := UNFILLED.search(text):
+            yield Finding(path, f"{left[0]!r} in the address")
+
+
+def _unknown_metric_type(template: MetricTemplate) -> Iterator[Finding]:
+    return _unknown_type("spec.provider.type", template.spec.provider.type, METRIC_PROVIDERS)
+
+
+def _unknown_alert_type(provider: AlertProvider) -> Iterator[Finding]:
+    return _unknown_type("spec.type", provider.spec.type, ALERT_PROVIDERS)
+
+
+def _unknown_type(path: str, found: str, known: tuple[str, ...]) -> Iterator[Finding]:
+    if found not in known:
+        near = nearest(found, known)
+        hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
+        yield Finding(path, repr(found), {"known": ", ".join(known), "hint": hint})
+
+
+def _unknown_word(template: MetricTemplate) -> Iterator[Finding]:
+    for word in dict.fromkeys(_WORD.findall(template.spec.query)):
+        if word not in TEMPLATE_WORDS | {"end", "else"}:
+            near = nearest(word, TEMPLATE_WORDS)
+            hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(sorted(TEMPLATE_WORDS))}."
+            yield Finding("spec.query", f"{{{{ {word} }}}}", {"hint": hint})
+
+
+def _dotted_word(template: MetricTemplate) -> Iterator[Finding]:
+    for word in dict.fromkeys(_DOTTED.findall(template.spec.query)):
+        yield Finding("spec.query", f"{{{{ .{word} }}}}", {"word": word})
+
+
+def _no_address(provider: AlertProvider) -> Iterator[Finding]:
+    if not provider.spec.address and provider.spec.secret_ref is None:
+        yield Finding("spec", "neither address nor secretRef")
+
+
+def _two_addresses(provider: AlertProvider) -> Iterator[Finding]:
+    if provider.spec.address and provider.spec.secret_ref is not None:
+        yield Finding("spec.address", "an address together with secretRef")
+
+
+_FILL_IN = ("placeholder-address", "the real address", "Replace the placeholder.")
+
+RULES: tuple[LintRule[LintContext], ...] = (
+    LintRule(
+        "no-checks",
+        "warning",
+        _no_checks,
+        "something to check: so the analysis passes whatever the new revision does",
+        "Add metrics, or a webhook that tests the canary.",
+    ),
+    LintRule(
+        "no-range",
+        "error",
+        _no_range,
+        "thresholdRange with min or max: so it {verdict}",
+        "Add thresholdRange.",
+    ),
+    LintRule("empty-range", "error", _empty_range, "min at most max: no value passes this", "Swap or correct them."),
+    LintRule(
+        "deprecated-threshold",
+        "warning",
+        _old_threshold,
+        "thresholdRange, which has taken its place",
+        "Write thresholdRange: {{{end}: {value}}}.",
+    ),
+    LintRule("no-query", "error", _no_query, "a query: it cannot be measured, and so always fails", "{hint}"),
+    LintRule(
+        "built-in-template",
+        "warning",
+        _built_in_template,
+        "another name: the built-in check of that name runs as well",
+        "Rename the metric unless both are meant.",
+    ),
+    LintRule("unit", "warning", _suspicious_unit, "{unit}, which is the unit of this metric", "Did you mean {better}?"),
+    LintRule(
+        "long-window",
+        "warning",
+        _long_window,
+        "at most the interval of the analysis ({interval}): a longer window judges a weight by requests from before it",
+        "Shorten the metric's interval or lengthen the analysis's.",
+    ),
+    LintRule(
+        "short-window",
+        "warning",
+        _short_window,
+        "at least half of the analysis's interval ({interval}): what goes wrong before the window is not seen",
+        "Lengthen the metric's interval.",
+    ),
+    LintRule(
+        "missing-template",
+        "error",
+        _missing_template,
+        "one of the MetricTemplates in these files ({have})",
+        "Correct the name or namespace, or add the template.",
+    ),
+    LintRule(
+        "unseen-template",
+        "warning",
+        _unseen_template,
+        "its MetricTemplate in these files, to be looked at as well",
+        "Pass its file too, or see to it that it is in the namespace {namespace}.",
+    ),
+    LintRule(
+        "missing-alert-provider",
+        "warning",
+        _missing_provider,
+        "its AlertProvider in these files: nobody is told if the cluster has none either",
+        "Pass its file too, or see to it that it is in the namespace {namespace}.",
+    ),
+    LintRule("duplicate-name", "warning", _duplicates, "different names, to tell them apart", "Rename one of them."),
+    LintRule(
+        "long-hook",
+        "warning",
+        _long_hook,
+        "at most the interval of the analysis ({interval}): a slow answer delays the rollout",
+        "Shorten the timeout or lengthen the interval.",
+    ),
+    LintRule(
+        "endless-hook",
+        "warning",
+        _endless_hook,
+        "at most an hour: an attempt that takes longer is ended then",
+        "Shorten the timeout, or let the webhook answer at once and ask it again in each interval.",
+    ),
+    LintRule(
+        "clipped-timeout",
+        "warning",
+        _clipped_timeout,
+        "a number with a unit: a single character counts as the default of 10s",
+        "Write for example 10s.",
+    ),
+    LintRule("bad-url", "error", _bad_url, "an http:// or https:// address", "Write the whole address."),
+    LintRule(_FILL_IN[0], "error", _unfilled_url, *_FILL_IN[1:]),
+)
+
+TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
+    LintRule(_FILL_IN[0], "error", _unfilled_template, *_FILL_IN[1:]),
+    LintRule(
+        "unknown-metric-provider",
+        "warning",
+        _unknown_metric_type,
+        "one of {known}: Flagger takes any other for prometheus",
+        "{hint}",
+    ),
+    LintRule(
+        "template-word",
+        "error",
+        _unknown_word,
+        "a word that a query may contain: this one cannot be filled in",
+        "{hint}",
+    ),
+    LintRule(
+        "template-dot",
+        "error",
+        _dotted_word,
+        "a word without a dot: there is nothing behind the dot in these templates",
+        "Write {{{{ {word} }}}}, or render the file first if it is a Helm template.",
+    ),
+)
+
+ALERT_RULES: tuple[LintRule[AlertProvider], ...] = (
+    LintRule(_FILL_IN[0], "error", _unfilled_alert, *_FILL_IN[1:]),
+    LintRule("unknown-alert-provider", "warning", _unknown_alert_type, "one of {known}", "{hint}"),
+    LintRule("no-address", "error", _no_address, "one of them: alerts have nowhere to go", "Add address or secretRef."),
+    LintRule(
+        "address-and-secret",
+        "warning",
+        _two_addresses,
+        "one of them: an address in the secret goes first",
+        "Remove the address, which is a secret in itself.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Documents to typed data: YAML with positions, sizes, paths and fields."""

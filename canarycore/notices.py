@@ -1,0 +1,163 @@
+"""What a rollout tells its owner: one table of texts.
+
+A notice is past tense and has a stable key, so that a repeat is recognisable. Texts, types and severities are
+Flagger 1.44's where Flagger has one; rows below the line in the table are ours. A notice formats its text only when it
+is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from canarycore._enum import TextEnum
+from canarycore._record import record
+from canarycore._spec import Severity
+
+if TYPE_CHECKING:
+    from canarycore.phases import Phase
+
+
+class Channel(TextEnum):
+    """Events go to the record of the rollout (Kubernetes Events, event hooks); alerts to people (chat)."""
+
+    EVENT = "event"
+    ALERT = "alert"
+
+
+@frozen
+class Text:
+    """A row of the table. `warning` is the event type Warning; `severity` is an alert's; `details` adds the policy."""
+
+    template: str
+    warning: bool = False
+    severity: Severity | None = None
+    details: bool = False
+
+    @property
+    def channel(self) -> Channel:
+        return Channel.EVENT if self.severity is None else Channel.ALERT
+
+
+def _event(template: str) -> Text:
+    return Text(template)
+
+
+def _warning(template: str) -> Text:
+    return Text(template, warning=True)
+
+
+def _alert(severity: Severity, template: str, *, details: bool = False) -> Text:
+    return Text(template, severity=severity, details=details)
+
+
+class NoticeKind(TextEnum):
+    """Every text there is. Placeholders: {name} {target} {primary} are full names, {kind} the target's kind."""
+
+    SOURCES_ONLINE = _event("all the metrics providers are available!")
+    SOURCES_OFFLINE = _warning("Error checking metric providers: {0}")
+    PRIMARY_UNREADY = _warning("{primary} not ready: {0}")
+    CANARY_UNREADY = _warning("canary {kind_lower} {target} not ready: {0}")
+    PRIMARY_AT_ZERO = _warning("halt {name} advancement: primary {kind_lower} is scaled to zero")
+    INITIALIZED = _event("Initialization done! {name}")
+    INITIALIZED_ALERT = _alert(Severity.INFO, "New {kind} detected, initialization completed.", details=True)
+    GATE_ROLLOUT_CLOSED = _warning("Halt {name} advancement waiting for approval {0}")
+    GATE_ROLLOUT_ALERT = _alert(Severity.WARN, "Canary is waiting for approval.")
+    GATE_ROLLOUT_PASSED = _event("Confirm-rollout check {0} passed")
+    NEW_REVISION = _event("New revision detected! Scaling up {target}")
+    NEW_REVISION_ALERT = _alert(Severity.INFO, "New revision detected, progressing canary analysis.", details=True)
+    RESTARTED = _event("New revision detected! Restarting analysis for {target}")
+    STARTING = _event("Starting canary analysis for {target}")
+    PRE_ROLLOUT_PASSED = _event("Pre-rollout check {0} passed")
+    PRE_ROLLOUT_FAILED = _warning("Halt {name} advancement pre-rollout check {0} failed {1}")
+    ROLLOUT_HOOK_FAILED = _warning("Halt {name} advancement external check {0} failed {1}")
+    CHECK_FAILED = _warning("{0}")
+    GATE_INCREASE_CLOSED = _warning("Halt {name} advancement waiting for traffic increase approval {0}")
+    GATE_INCREASE_ALERT = _alert(Severity.WARN, "Canary traffic increase is waiting for approval.")
+    GATE_INCREASE_PASSED = _event("Confirm-traffic-increase check {0} passed")
+    ADVANCED_WEIGHT = _event("Advance {name} canary weight {0}")
+    ADVANCED_ITERATION = _event("Advance {name} canary iteration {0}/{1}")
+    ALL_TO_CANARY = _event("Routing all traffic to canary")
+    ALL_TO_CANARY_MIRRORED = _event("Stop traffic mirroring and route all traffic to canary")
+    GATE_PROMOTION_CLOSED = _warning("Halt {name} advancement waiting for promotion approval {0}")
+    GATE_PROMOTION_ALERT = _alert(Severity.WARN, "Canary promotion is waiting for approval.")
+    GATE_PROMOTION_PASSED = _event("Confirm-promotion check {0} passed")
+    COPYING = _event("Copying {target} template spec to {primary}")
+    ALL_TO_PRIMARY = _event("Routing all traffic to primary")
+    PRIMARY_WEIGHT = _event("Advance {name} primary weight {0}")
+    SUCCEEDED = _event("Promotion completed! Scaling down {target}")
+    SUCCEEDED_ALERT = _alert(Severity.INFO, "Canary analysis completed successfully, promotion finished.")
+    SUCCEEDED_SKIPPED = _event("Promotion completed! Canary analysis was skipped for {target}")
+    SUCCEEDED_SKIPPED_ALERT = _alert(Severity.INFO, "Canary analysis was skipped, promotion finished.")
+    ROLLBACK_HOOK_PASSED = _warning("Rollback check {0} passed")
+    ROLLBACK_HOOK_QUIET = _event("Rollback hook {0} not signaling a rollback")
+    ROLLING_BACK_HOOK = _warning("Rolling back {name} manual webhook invoked")
+    ROLLING_BACK_HOOK_ALERT = _alert(Severity.WARN, "Rolling back manual webhook invoked")
+    ROLLING_BACK_CHECKS = _warning("Rolling back {name} failed checks threshold reached {0}")
+    ROLLING_BACK_CHECKS_ALERT = _alert(Severity.ERROR, "Failed checks threshold reached {0}")
+    ROLLING_BACK_DEADLINE = _warning("Rolling back {name} progress deadline exceeded {0}")
+    ROLLING_BACK_DEADLINE_ALERT = _alert(Severity.ERROR, "Progress deadline exceeded {0}")
+    FAILED = _warning("Canary failed! Scaling down {name}")
+    PROMOTION_FAILED = _warning("Promotion of {target} failed, primary not ready: {0}")
+    PROMOTION_FAILED_ALERT = _alert(Severity.ERROR, "Promotion failed, primary not ready: {0}")
+    POST_ROLLOUT_PASSED = _event("Post-rollout check {0} passed")
+    POST_ROLLOUT_FAILED = _warning("Post-rollout hook {0} failed {1}")
+    SUSPENDED = _event("skipping canary run as object is suspended")
+    TERMINATING = _event("Terminating canary {name}")
+    TERMINATED = _event("Terminated canary {name}")
+    # ours -------------------------------------------------------------------------------------------------------
+    TARGET_MISSING = _warning("{kind_lower} {target} not found: waiting for it")
+    HELD = _warning("Holding {name}: the analysis is inconclusive ({0})")
+    ROLLING_BACK_INCONCLUSIVE = _warning("Rolling back {name} inconclusive analyses reached {0}")
+    ROLLING_BACK_INCONCLUSIVE_ALERT = _alert(Severity.ERROR, "Inconclusive analyses reached {0}")
+    WITHDRAWN = _event("Rollout of {target} withdrawn: the target is back at the promoted revision")
+    WITHDRAWN_ALERT = _alert(Severity.INFO, "Rollout withdrawn, the target is back at the promoted revision.")
+    PROMOTING_BY_COMMAND = _event("Promoting {target} by command {0}")
+    ABORTED = _warning("Rolling back {name} aborted by command {0}")
+    ABORTED_ALERT = _alert(Severity.WARN, "Rolling back, aborted by command.")
+    RETRYING = _event("Retrying {target} by command {0}")
+    PAUSED = _event("Paused {name} by command {0}")
+    RESUMED = _event("Resumed {name} by command {0}")
+    SKIPPED_TO = _event("Skipping {name} to canary weight {0} by command {1}")
+    REFUSED = _warning("Refused command {0}: {1}")
+    REPAIRING = _warning("Routes of {name} are found at {0}, setting {1}")
+    FAILOVER = _warning("All traffic of {name} goes to the {0}: the {1} has no ready pods")
+    FAILOVER_ALERT = _alert(Severity.ERROR, "All traffic goes to the {0}: the {1} has no ready pods")
+    NO_CAPACITY = _warning("Holding traffic of {name}: {0}")
+    TAKING_BACK = _warning("Taking {primary} back to revision {0}")
+    STRANDED = _warning("All traffic of {name} stays on the canary: the primary is not ready and cannot be taken back")
+    SCALED_BY_HAND = _warning("{target} was scaled to {0} while nothing is under way: leaving it alone")
+
+
+@record
+class Notice:
+    """One thing told. `phase` is the phase that receivers are told. `key` is stable: a repeat has the same one."""
+
+    tell: NoticeKind
+    key: str
+    phase: Phase
+    names: tuple[tuple[str, str], ...] = field(repr=False)
+    args: tuple[str, ...] = ()
+
+    @property
+    def channel(self) -> Channel:
+        return self.tell.value.channel
+
+    @property
+    def type(self) -> str:
+        """The Kubernetes event type: Normal or Warning."""
+        return "Warning" if self.tell.value.warning else "Normal"
+
+    @property
+    def severity(self) -> Severity | None:
+        return self.tell.value.severity
+
+    @property
+    def details(self) -> bool:
+        """Whether an alert comes with the policy's main figures."""
+        return self.tell.value.details
+
+    @property
+    def text(self) -> str:
+        return self.tell.value.template.format(*self.args, **dict(self.names))

@@ -1,0 +1,187 @@
+"""Phases and the transition table: everything that moves a rollout is named here.
+
+Theory of operation. A rollout is a status that only `decide` changes. Each change is the firing of one **rule**; the
+table below says in which phases a rule may fire and to which phase it leads. `decide` returns the rule with every
+decision (`Because.rule`), and tests hold the two together in both directions: no decision leaves the table, and every
+row is reached. Rules whose target is None leave the phase as it is; those of them in `WAITS` do not write the status
+at all.
+
+Why this is right after a crash: a rule's new status is durable before its first effect. What the phases want of the
+world is a function of the status alone (`goal`), so whoever comes next converges to the same place. Nothing is decided
+from half-done effects, as `decide` moves forward only while the observed world equals the goal.
+
+Diagrams and the `transitions.Machine` for embedders (`canarycore.machine`) are made from these rows.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from canarycore._enum import TextEnum
+
+
+class Phase(TextEnum):
+    """Flagger's phases of a Canary (`status.phase`)."""
+
+    INITIALIZING = "Initializing"
+    INITIALIZED = "Initialized"
+    WAITING = "Waiting"
+    PROGRESSING = "Progressing"
+    WAITING_PROMOTION = "WaitingPromotion"
+    PROMOTING = "Promoting"
+    FINALISING = "Finalising"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    TERMINATING = "Terminating"
+    TERMINATED = "Terminated"
+
+
+IDLE = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
+"""Nothing is under way: only a new revision, a command or an edit of the world moves on from here."""
+
+ACTIVE = frozenset({Phase.PROGRESSING, Phase.WAITING_PROMOTION})
+"""The canary is being analysed."""
+
+PROMOTION = frozenset({Phase.PROMOTING, Phase.FINALISING})
+"""The primary is taking over the revision that passed."""
+
+OVER = frozenset({Phase.TERMINATING, Phase.TERMINATED})
+
+ALIVE = frozenset(Phase) - OVER
+BEFORE_PROMOTION = frozenset({Phase.WAITING}) | ACTIVE
+UNDER_WAY = BEFORE_PROMOTION | PROMOTION
+
+
+class Rule(TextEnum):
+    """Why a decision came out as it did. The value is how it is told."""
+
+    # changes of phase
+    DETECTED = "a rollout without a status was found"
+    INITIALIZED = "the primary is ready and has all traffic"
+    GATED = "a confirm-rollout gate is closed"
+    STARTED = "a new revision was found"
+    GATED_PROMOTION = "a confirm-promotion gate is closed"
+    PROMOTED = "every rung passed"
+    SKIPPED = "the analysis is skipped by the owner's wish"
+    FINALISED = "all traffic is back on the primary"
+    SUCCEEDED = "the drain is over"
+    WITHDRAWN = "the target is back at the promoted revision"
+    ROLLED_BACK_CHECKS = "failed checks reached the threshold"
+    ROLLED_BACK_INCONCLUSIVE = "inconclusive analyses reached the limit"
+    ROLLED_BACK_DEADLINE = "the progress deadline is exceeded"
+    ROLLED_BACK_HOOK = "a rollback hook asked for it"
+    PROMOTION_FAILED = "the primary did not get ready with the new revision"
+    ABORTED = "the command abort"
+    PROMOTED_BY_COMMAND = "the command promote"
+    RETRIED = "the command retry"
+    DELETED = "the rollout is deleted"
+    RESTORED = "the target is restored"
+    # changes within a phase
+    RESTARTED = "another revision arrived during the rollout"
+    ADVANCED = "the rung passed"
+    STEPPED_BACK = "one promotion step went back to the primary"
+    HALTED = "a check or hook failed"
+    HELD = "the analysis is inconclusive"
+    NOTED = "the target carries another revision, which starts nothing"
+    PAUSED = "the command pause"
+    RESUMED = "the command resume"
+    SKIPPED_TO = "the command skip-to"
+    REFUSED = "the command makes no sense here"
+    HOOKS_CALLED = "the post-rollout hooks were called"
+    SETTLED = "the pending work of the phase is done"
+    OVERTAKEN = "another process led meanwhile, and what this one did came late"
+    # the waits, which write nothing
+    INITIALISING = "the primary is being created"
+    CONVERGING = "the world is not yet as the status wants it"
+    UNREADY = "pods are not ready"
+    GATE_CLOSED = "a gate is closed"
+    NOT_DUE = "the interval has not passed"
+    DRAINING = "routes are draining"
+    ON_HOLD = "the rollout is paused"
+    SUSPENDED = "the rollout is suspended"
+    RESTORING = "the target is being restored"
+    IDLE = "nothing to do"
+    GONE = "the rollout has ended"
+
+
+WAITS = frozenset(
+    {
+        Rule.INITIALISING,
+        Rule.CONVERGING,
+        Rule.UNREADY,
+        Rule.GATE_CLOSED,
+        Rule.NOT_DUE,
+        Rule.DRAINING,
+        Rule.ON_HOLD,
+        Rule.SUSPENDED,
+        Rule.RESTORING,
+        Rule.IDLE,
+        Rule.GONE,
+    }
+)
+
+
+@frozen
+class Row:
+    """In any of `sources` the rule may fire; it leads to `target` (None: the phase stays)."""
+
+    rule: Rule
+    sources: frozenset[Phase]
+    target: Phase | None = None
+
+
+def _row(rule: Rule, sources: frozenset[Phase] | Phase, target: Phase | None = None) -> Row:
+    return Row(rule, frozenset({sources}) if isinstance(sources, Phase) else sources, target)
+
+
+ROWS: tuple[Row, ...] = (
+    _row(Rule.DETECTED, Phase.INITIALIZING, Phase.INITIALIZING),
+    _row(Rule.INITIALIZED, Phase.INITIALIZING, Phase.INITIALIZED),
+    _row(Rule.GATED, IDLE, Phase.WAITING),
+    _row(Rule.STARTED, IDLE | {Phase.WAITING}, Phase.PROGRESSING),
+    _row(Rule.RETRIED, Phase.FAILED, Phase.PROGRESSING),
+    _row(Rule.GATED_PROMOTION, Phase.PROGRESSING, Phase.WAITING_PROMOTION),
+    _row(Rule.PROMOTED, ACTIVE, Phase.PROMOTING),
+    _row(Rule.SKIPPED, ACTIVE, Phase.PROMOTING),
+    _row(Rule.PROMOTED_BY_COMMAND, BEFORE_PROMOTION, Phase.PROMOTING),
+    _row(Rule.FINALISED, Phase.PROMOTING, Phase.FINALISING),
+    _row(Rule.SUCCEEDED, Phase.FINALISING, Phase.SUCCEEDED),
+    _row(Rule.WITHDRAWN, BEFORE_PROMOTION | {Phase.PROMOTING}, Phase.SUCCEEDED),
+    _row(Rule.RESTARTED, ACTIVE | {Phase.PROMOTING}, Phase.PROGRESSING),
+    _row(Rule.ROLLED_BACK_CHECKS, ACTIVE, Phase.FAILED),
+    _row(Rule.ROLLED_BACK_INCONCLUSIVE, ACTIVE, Phase.FAILED),
+    _row(Rule.ROLLED_BACK_DEADLINE, ACTIVE, Phase.FAILED),
+    _row(Rule.ROLLED_BACK_HOOK, BEFORE_PROMOTION, Phase.FAILED),
+    _row(Rule.PROMOTION_FAILED, PROMOTION, Phase.FAILED),
+    _row(Rule.ABORTED, UNDER_WAY | {Phase.INITIALIZED, Phase.SUCCEEDED}, Phase.FAILED),
+    _row(Rule.DELETED, ALIVE, Phase.TERMINATING),
+    _row(Rule.RESTORED, Phase.TERMINATING, Phase.TERMINATED),
+    _row(Rule.ADVANCED, ACTIVE),
+    _row(Rule.STEPPED_BACK, Phase.PROMOTING),
+    _row(Rule.HALTED, ACTIVE),
+    _row(Rule.HELD, ACTIVE),
+    _row(Rule.NOTED, frozenset({Phase.INITIALIZING, Phase.FAILED})),
+    _row(Rule.PAUSED, UNDER_WAY),
+    _row(Rule.RESUMED, UNDER_WAY),
+    _row(Rule.SKIPPED_TO, Phase.PROGRESSING),
+    _row(Rule.REFUSED, ALIVE),
+    _row(Rule.HOOKS_CALLED, frozenset({Phase.SUCCEEDED, Phase.FAILED})),
+    _row(Rule.SETTLED, IDLE),
+    _row(Rule.OVERTAKEN, IDLE),
+    _row(Rule.INITIALISING, Phase.INITIALIZING),
+    _row(Rule.CONVERGING, ALIVE - {Phase.INITIALIZING}),
+    _row(Rule.UNREADY, ACTIVE | PROMOTION),
+    _row(Rule.GATE_CLOSED, BEFORE_PROMOTION),
+    _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
+    _row(Rule.DRAINING, Phase.FINALISING),
+    _row(Rule.ON_HOLD, UNDER_WAY),
+    _row(Rule.SUSPENDED, ALIVE),
+    _row(Rule.RESTORING, Phase.TERMINATING),
+    _row(Rule.IDLE, IDLE),
+    _row(Rule.GONE, Phase.TERMINATED),
+)
+
+TRANSITIONS: frozenset[tuple[Phase, Rule, Phase]] = frozenset(
+    (source, row.rule, row.target or source) for row in ROWS for source in row.sources
+)
+"""The table, expanded: (phase before, rule, phase after)."""

@@ -1,0 +1,209 @@
+"""What is verified: a policy in a situation, from where, and who interferes.
+
+`STRATEGIES` in `SITUATIONS` are the policies of every kind; `trial` makes one of a policy of one's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve, field, frozen
+
+from canarycore._ladder import Ladder, Strategy
+from canarycore._observation import CommandKind, Routes
+from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, Rollout, StringMatch, TargetRef
+from canarycore.simulation.actions import (
+    Configure,
+    Delete,
+    Deploy,
+    Edit,
+    GiveCommand,
+    Recreate,
+    RemoveTarget,
+    ReplaceTarget,
+    RouteByHand,
+    ScalePrimary,
+    ScaleTarget,
+    SetPace,
+    SetScaler,
+)
+from canarycore.simulation.state import NEVER, Scaler, State, after, redeployed, stuck
+from canarycore.verification._steps import ActorActs, Excuse
+
+OLD, NEW, THIRD = "v1", "v2", "v3"
+"""The revisions: what is promoted, what is rolled out, and one that may arrive at any time."""
+
+
+@frozen(kw_only=True)
+class Trial:
+    """A policy to verify. `scaler`: the target's autoscaler. `reduced`: what was made shorter, in words."""
+
+    strategy: str
+    situation: str = "plain"
+    rollout: Rollout
+    scaler: Scaler | None = None
+    reduced: tuple[str, ...] = ()
+    starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
+    actions: tuple[ActorActs, ...] = field(init=False, eq=False, repr=False)
+
+    @starts.default
+    def _from_nothing_and_from_idle(self) -> tuple[State, ...]:
+        pace = after(self.rollout.interval / 4)
+        empty = State(rollout=self.rollout, scaler=self.scaler, paces=(("primary", pace), ("target", pace)))
+        return redeployed(empty, OLD), self._arrived(empty)
+
+    def _arrived(self, empty: State) -> State:
+        """v1 is promoted and idle, and v2 is there: the same as `SimulatedCluster` makes of it."""
+        from canarycore.simulation.cluster import SimulatedCluster
+
+        world = SimulatedCluster(self.rollout, state=empty, check=False).do(Deploy(OLD)).run()
+        state = redeployed(world.state, NEW)
+        return state.but(writes=0, reads=0, version=0, turns=())
+
+    @actions.default
+    def _of_others(self) -> tuple[ActorActs, ...]:
+        return tuple(_interference(self.rollout, self.scaler))
+
+
+def _interference(rollout: Rollout, scaler: Scaler | None) -> list[ActorActs]:
+    other, fail, wait, size = Excuse.OTHER, Excuse.FAIL, Excuse.WAIT, Excuse.SIZE
+    slow = after(rollout.interval / 2)
+    found = [
+        ActorActs(Deploy(THIRD), other),
+        ActorActs(Deploy(OLD), other),
+        ActorActs(Configure(THIRD), other),
+        ActorActs(RouteByHand(None)),
+        ActorActs(RouteByHand(Routes())),
+        ActorActs(RouteByHand(Routes(weight=97))),
+        ActorActs(ScaleTarget(0), other),
+        ActorActs(ScaleTarget(3), other | size),
+        ActorActs(ScalePrimary(0), fail | wait | size),
+        ActorActs(SetPace("target", slow), other),
+        ActorActs(SetPace("primary", slow), other),
+        ActorActs(SetPace("target", NEVER), fail | wait),
+        ActorActs(SetPace("primary", NEVER), fail | wait),
+        ActorActs(SetPace(f"primary/{NEW}", stuck(1.0)), fail | wait),
+        ActorActs(RemoveTarget(), fail | wait),
+        ActorActs(ReplaceTarget(), other),
+        ActorActs(Edit(evolve(rollout, ladder=other_steps(rollout.ladder))), other),
+        ActorActs(Edit(evolve(rollout, skip_analysis=not rollout.skip_analysis)), other),
+        ActorActs(Edit(evolve(rollout, suspend=True)), wait),
+        ActorActs(Edit(rollout), other),  # GitOps puts back what somebody edited
+        ActorActs(Delete(), other),
+        ActorActs(Recreate(), other),
+        ActorActs(GiveCommand(CommandKind.PROMOTE, id="promote"), other),
+        ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), fail),
+        ActorActs(GiveCommand(CommandKind.PAUSE, id="pause"), wait),
+        ActorActs(GiveCommand(CommandKind.RESUME, id="resume"), other),
+        ActorActs(GiveCommand(CommandKind.RETRY, id="retry"), other),
+        ActorActs(GiveCommand(CommandKind.SKIP_TO, weight=50, id="skip-to"), other),
+    ]
+    if scaler is not None:
+        found += [ActorActs(SetScaler(change), other | size) for change in (evolve(scaler, paused=True), None)]
+    return found
+
+
+def other_steps(ladder: Ladder) -> Ladder:
+    """The ladder after its owner edited it."""
+    if ladder.strategy is Strategy.WEIGHTS:
+        return evolve(ladder, step=0, steps=(15, 70), top=100)
+    return evolve(ladder, iterations=ladder.iterations + 1)
+
+
+# -------------------------------------------------------------------------------------------------- what there is
+
+
+def _hook(kind: HookType) -> Hook:
+    return Hook(name=kind.value, type=kind, url=f"http://hooks.example/{kind.value}")
+
+
+_GATES = (HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION)
+_CALLS = (HookType.PRE_ROLLOUT, HookType.ROLLOUT, HookType.POST_ROLLOUT, HookType.ROLLBACK)
+_HEADER = (Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),)
+
+_POLICY = Rollout(
+    name="podinfo",
+    namespace="test",
+    target=TargetRef(name="podinfo"),
+    ladder=Ladder(steps=(20, 60)),
+    interval=10.0,
+    threshold=2,
+    checks=(Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0),),
+    progress_deadline=20.0,
+)
+
+STRATEGIES: dict[str, Rollout] = {
+    "canary": _POLICY,
+    "canary, promoted by steps": evolve(_POLICY, ladder=Ladder(step=40, top=80, step_back=50)),
+    "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
+    "canary with affinity": evolve(_POLICY, affinity=Affinity(cookie_name="canary")),
+    "a/b": evolve(_POLICY, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=_HEADER),
+    "blue/green": evolve(_POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2)),
+    "blue/green with a mirror": evolve(_POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2, mirror=True)),
+    "blue/green without routes": evolve(
+        _POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2, routed=False)
+    ),
+}
+"""A short policy of each kind: two rungs above the ground, two failed checks roll back, 20 s to get ready."""
+
+Situation = Callable[[str, Rollout], Trial]
+
+SITUATIONS: dict[str, Situation] = {
+    "plain": lambda name, rollout: Trial(strategy=name, rollout=rollout),
+    "autoscaled": lambda name, rollout: Trial(
+        strategy=name, situation="autoscaled", rollout=evolve(rollout, autoscaled=True), scaler=Scaler(minimum=2)
+    ),
+    "revertOnDeletion": lambda name, rollout: Trial(
+        strategy=name, situation="revertOnDeletion", rollout=evolve(rollout, revert_on_deletion=True)
+    ),
+    "skipAnalysis": lambda name, rollout: Trial(
+        strategy=name, situation="skipAnalysis", rollout=evolve(rollout, skip_analysis=True)
+    ),
+    "gates": lambda name, rollout: Trial(
+        strategy=name, situation="gates", rollout=evolve(rollout, hooks=tuple(map(_hook, _GATES)))
+    ),
+    "hooks": lambda name, rollout: Trial(
+        strategy=name, situation="hooks", rollout=evolve(rollout, hooks=tuple(map(_hook, _CALLS)))
+    ),
+}
+
+
+def trials() -> list[Trial]:
+    """Every strategy in every situation."""
+    return [make(name, rollout) for name, rollout in STRATEGIES.items() for make in SITUATIONS.values()]
+
+
+LONGEST_WAIT = 2
+"""Intervals that pods may take to get ready, in a trial."""
+
+MOST_FAILED = 2
+"""Failed or held analyses that roll back, in a trial."""
+
+MOST_ITERATIONS = 100
+"""Iterations of a ladder, in a trial: each further one repeats the states of the one before."""
+
+
+def trial(rollout: Rollout) -> Trial:
+    """A policy of one's own, with what would only be repeated left out: a longer wait, a count that goes on."""
+    longest = LONGEST_WAIT * rollout.interval
+    shorter: dict[str, float] = {
+        "progress_deadline": min(rollout.progress_deadline, longest),
+        "threshold": min(rollout.threshold, MOST_FAILED),
+        "inconclusive_limit": min(rollout.inconclusive_limit, MOST_FAILED),
+    }
+    reduced = tuple(
+        f"{name.replace('_', ' ')} {value:g} instead of {getattr(rollout, name):g}"
+        for name, value in shorter.items()
+        if value != getattr(rollout, name)
+    )
+    ladder = rollout.ladder
+    if ladder.iterations > MOST_ITERATIONS:
+        reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
+        ladder = evolve(ladder, iterations=MOST_ITERATIONS)
+    return Trial(
+        strategy=rollout.full_name,
+        situation="as written",
+        rollout=evolve(rollout, ladder=ladder, **shorter),  # type: ignore[arg-type]
+        scaler=Scaler(minimum=2) if rollout.autoscaled else None,
+        reduced=reduced,
+    )

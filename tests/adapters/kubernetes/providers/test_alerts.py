@@ -1,0 +1,461 @@
+"""Who is told of an alert: the chats that the canary names, or the controller's own."""
+
+import json
+from operator import itemgetter
+
+import pytest
+import structlog
+
+from canarycore import Phase
+from canarycore.errors import Refused, UnknownProvider, WorldError
+from canarycore.notices import Channel, Notice, NoticeKind
+from canarycore_kubernetes.providers.alerts import Alerts, ChatSettings, default_receivers
+from canarycore_notifiers.gchat import GoogleChatNotifier
+from canarycore_notifiers.msteams import TeamsNotifier
+from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
+from canarycore_runtime.deliveries import DELIVERY_TRIES
+from canarycore_runtime.http import AllowedHosts
+from canarycore_runtime.testing.contracts import NotifierContract
+from tests.adapters.kubernetes.small_cluster import Canaries, Objects, secret
+from tests.manifest.samples import shared
+
+OWN = ChatSettings(type="slack", address="http://own", channel="all", username="us")
+KINDS = {
+    "slack": SlackNotifier,
+    "discord": DiscordNotifier,
+    "rocket": RocketNotifier,
+    "msteams": TeamsNotifier,
+    "gchat": GoogleChatNotifier,
+}
+
+
+def canary(*alerts, namespace="default", **analysis):
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": "podinfo", "namespace": namespace},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+            "service": {"port": 80},
+            "progressDeadlineSeconds": 60,
+            "analysis": {"threshold": 5, **(analysis or {"stepWeight": 20}), "alerts": list(alerts)},
+        },
+    }
+
+
+def alert(provider, severity="info", namespace=""):
+    return {"name": "alert", "severity": severity, "providerRef": {"name": provider, "namespace": namespace}}
+
+
+def provider(name, namespace="default", **spec):
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "AlertProvider",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"type": "slack", "address": f"http://{name}", **spec},
+    }
+
+
+def notice(rollout, tell=NoticeKind.NEW_REVISION_ALERT, key="key"):
+    return Notice(tell, key, Phase.PROGRESSING, rollout.names, ("5",))
+
+
+class Chats:
+    """All chats there are. `heard`: (address, text); `trouble`: what an address raises."""
+
+    def __init__(self):
+        self.heard, self.made, self.fields, self.trouble = [], [], [], {}
+
+    def adapter(self, name):
+        if name not in KINDS:
+            raise UnknownProvider("notifiers", name, tuple(KINDS))
+        return lambda address, **options: _Chat(self, name, address, options)
+
+
+class _Chat:
+    def __init__(self, chats, kind, address, options):
+        if address == "wrong":
+            raise ValueError("address is not a valid URL")
+        self.chats, self.address, self.fields = chats, address, options.pop("fields")
+        chats.made.append((kind, address, options))
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def publish(self, rollout, notice):
+        if self.address in self.chats.trouble:
+            raise self.chats.trouble[self.address]
+        self.chats.heard.append((self.address, notice.text))
+        self.chats.fields.append(tuple(self.fields(rollout, notice)))
+
+
+class World:
+    """A cluster, its canaries, and the chats."""
+
+    def __init__(self):
+        self.objects = Objects()
+        self.canaries = Canaries()
+        self.chats = Chats()
+
+    def alerts(self, **options):
+        return Alerts(self.objects, **{"canary": self.canaries, "adapter": self.chats.adapter, **options})
+
+    async def tell(self, manifest, tell=NoticeKind.NEW_REVISION_ALERT, **options):
+        rollout = self.canaries.add(manifest)
+        async with self.alerts(**options) as alerts:
+            await alerts.publish(rollout, notice(rollout, tell))
+        return [address for address, _ in self.chats.heard]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+@pytest.fixture
+def logged():
+    with structlog.testing.capture_logs() as logs:
+        yield logs
+
+
+# who is told --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_canary_without_alerts_tells_the_controller_s_own_chat(world):
+    assert await world.tell(canary(), default_receivers=OWN) == ["http://own"]
+    assert world.chats.made == [
+        ("slack", "http://own", {"token": "", "proxy": "", "channel": "all", "username": "us"}),
+    ]
+
+
+async def test_without_any_chat_nobody_is_told(world):
+    assert await world.tell(canary()) == []
+
+
+@pytest.mark.parametrize(
+    ("severity", "told"),
+    [
+        (
+            "info",
+            {NoticeKind.NEW_REVISION_ALERT, NoticeKind.GATE_PROMOTION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT},
+        ),
+        ("warn", {NoticeKind.GATE_PROMOTION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT}),
+        ("error", {NoticeKind.ROLLING_BACK_CHECKS_ALERT}),
+    ],
+)
+@pytest.mark.parametrize(
+    "tell",
+    [NoticeKind.NEW_REVISION_ALERT, NoticeKind.GATE_PROMOTION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT],
+    ids=lambda tell: tell.name,
+)
+async def test_an_alert_goes_to_those_whose_severity_it_reaches_and_to_nobody_else(world, tell, severity, told):
+    world.objects.put(provider("room"))
+    heard = await world.tell(canary(alert("room", severity)), tell, default_receivers=OWN)
+    assert heard == (["http://room"] if tell in told else [])
+
+
+async def test_events_are_not_for_chats(world):
+    assert await world.tell(canary(), NoticeKind.NEW_REVISION, default_receivers=OWN) == []
+
+
+async def test_a_provider_is_reached_with_all_that_it_says(world):
+    world.objects.put(provider("room", channel="dev", username="bot", proxy="http://proxy", type="rocket"))
+    await world.tell(canary(alert("room")))
+    assert world.chats.made == [
+        ("rocket", "http://room", {"token": "", "proxy": "http://proxy", "channel": "dev", "username": "bot"})
+    ]
+
+
+async def test_a_provider_that_names_no_room_has_flagger_s(world):
+    world.objects.put(provider("room"))
+    await world.tell(canary(alert("room")))
+    assert world.chats.made == [
+        ("slack", "http://room", {"token": "", "proxy": "", "channel": "general", "username": "flagger"})
+    ]
+
+
+async def test_the_address_and_the_token_may_be_in_a_secret(world):
+    world.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://real", token="t"))
+    assert await world.tell(canary(alert("room"))) == ["http://real"]
+    assert world.chats.made[0][2]["token"] == "t"
+
+
+async def test_a_provider_and_its_secret_may_be_in_another_namespace(world):
+    world.objects.put(provider("room", "ops", secretRef={"name": "hook"}), secret("hook", "ops", address="http://real"))
+    assert await world.tell(canary(alert("room", namespace="ops"))) == ["http://real"]
+
+
+# which hosts may be named -------------------------------------------------------------------------------------------
+
+
+async def refused(world, **options):
+    """Return the refusal that the owner gets when only *.example.com may be named."""
+    warned = []
+
+    async def warn(rollout, text):
+        warned.append((rollout.full_name, text))
+
+    allowed = AllowedHosts.parse("*.example.com")
+    await world.tell(canary(alert("room")), allowed=allowed, warn=warn, **options)
+    return warned
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        (provider("room"),),
+        (provider("room", secretRef={"name": "hook"}), secret("hook", address="http://elsewhere")),
+    ],
+    ids=["in the provider", "in its Secret"],
+)
+async def test_a_chat_at_a_host_that_is_not_allowed_is_told_nothing_and_its_owner_is(world, logged, objects):
+    world.objects.put(*objects)
+    ((about, text),) = await refused(world)
+    assert about == "podinfo.default"
+    assert "alert provider room.default error: host" in text
+    assert "--allowed-hosts" in text
+    assert not world.chats.made
+    assert logged
+
+
+async def test_a_proxy_at_a_host_that_is_not_allowed_carries_nothing(world):
+    world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy"))
+    ((_, text),) = await refused(world)
+    assert "host proxy:80 is not allowed" in text
+    assert not world.chats.made
+
+
+async def test_an_allowed_chat_is_told(world):
+    world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy.example.com:3128"))
+    assert await refused(world) == []
+    assert [address for address, _ in world.chats.heard] == ["http://chat.example.com"]
+
+
+async def test_the_controller_s_own_chat_needs_no_permission(world):
+    allowed = AllowedHosts.parse("*.example.com")
+    assert await world.tell(canary(), default_receivers=OWN, allowed=allowed) == ["http://own"]
+
+
+# what is told -------------------------------------------------------------------------------------------------------
+
+FIGURES = (("Target", "Deployment/podinfo.default"), ("Failed checks threshold", "5"), ("Progress deadline", "60s"))
+
+
+@pytest.mark.parametrize(
+    ("analysis", "routing"),
+    [
+        ({"stepWeight": 20, "maxWeight": 60}, "Weight step: 20 max: 60"),
+        ({"stepWeight": 20}, "Weight step: 20 max: 0"),
+        ({"stepWeights": [1, 10, 50]}, "Weight steps: 1,10,50 max: 0"),
+        ({"iterations": 3}, "Blue/Green"),
+        ({"iterations": 3, "match": [{"headers": {"x": {"exact": "y"}}}]}, "A/B Testing"),
+    ],
+)
+async def test_what_begins_is_told_with_the_policy(world, analysis, routing):
+    await world.tell(canary(**analysis), default_receivers=OWN)
+    assert world.chats.fields == [(*FIGURES, ("Traffic routing", routing))]
+
+
+async def test_what_goes_on_is_told_alone(world):
+    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receivers=OWN)
+    assert world.chats.fields == [()]
+
+
+async def test_the_cluster_is_told_with_every_alert(world):
+    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receivers=OWN, cluster_name="eu-1")
+    assert world.chats.fields == [(("Cluster", "eu-1"),)]
+
+
+# what goes wrong ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("objects", "words"),
+    [
+        ([], 'alertprovider.flagger.app "nobody" not found'),
+        ([provider("nobody", secretRef={"name": "hook"})], 'secrets "hook" not found'),
+        (
+            [provider("nobody", secretRef={"name": "hook"}), secret("hook", token="t")],
+            "secret hook does not contain an address",
+        ),
+        ([provider("nobody", type="pigeon")], "unknown notifiers 'pigeon'"),
+        ([provider("nobody", address="wrong")], "address is not a valid URL"),
+        ([{**provider("nobody"), "spec": {}}], "spec.type"),
+    ],
+)
+async def test_what_can_never_be_told_goes_to_the_log_and_holds_nobody_up(world, logged, objects, words):
+    world.objects.put(provider("room"), *objects)
+
+    assert await world.tell(canary(alert("nobody"), alert("room"))) == ["http://room"]
+
+    (line,) = logged
+    assert line["error"].startswith(f"alert provider nobody.default error: {words}")
+    assert line["canary"] == "podinfo.default"
+
+
+async def test_what_a_chat_refuses_goes_to_the_log(world, logged):
+    world.chats.trouble["http://own"] = Refused("slack answered with status 404: no_service")
+    assert await world.tell(canary(), default_receivers=OWN) == []
+    assert "status 404: no_service" in logged[0]["error"]
+
+
+async def test_a_provider_of_another_namespace_can_be_forbidden(world, logged):
+    world.objects.put(provider("room", "ops"))
+    assert await world.tell(canary(alert("room", namespace="ops")), cross_namespace=False) == []
+    assert "can't access alert provider room.ops, cross-namespace references are blocked" in logged[0]["error"]
+
+
+async def test_who_has_heard_an_alert_is_not_told_again_when_somebody_else_has_not(world):
+    world.objects.put(provider("room"), provider("other"))
+    world.chats.trouble["http://room"] = WorldError("status 503")
+    rollout = world.canaries.add(canary(alert("room"), alert("other")))
+    async with world.alerts() as alerts:
+        with pytest.raises(WorldError, match=r"alert provider room\.default error: status 503"):
+            await alerts.publish(rollout, notice(rollout))
+        world.chats.trouble.clear()
+        await alerts.publish(rollout, notice(rollout))
+        await alerts.publish(rollout, notice(rollout, key="another"))
+    assert [address for address, _ in world.chats.heard] == [
+        "http://other",
+        "http://room",
+        "http://room",
+        "http://other",
+    ]
+
+
+async def test_an_alert_that_a_chat_does_not_take_is_given_up_in_the_end(world, logged):
+    """Only that chat's: the other has heard it once, and a rollout with news of its own tells them to both."""
+    world.objects.put(provider("room"), provider("other"))
+    world.chats.trouble["http://room"] = WorldError("status 503")
+    rollout, lost = world.canaries.add(canary(alert("room"), alert("other"))), []
+    async with world.alerts(given_up=lost.append) as alerts:
+        for _ in range(DELIVERY_TRIES - 1):
+            with pytest.raises(WorldError):
+                await alerts.publish(rollout, notice(rollout))
+        assert lost == []
+        await alerts.publish(rollout, notice(rollout))
+    assert lost == [rollout]
+    assert "status 503" in logged[0]["error"]
+    assert [address for address, _ in world.chats.heard] == ["http://other"]
+
+
+@pytest.mark.parametrize("trouble", [WorldError("status 503"), Refused("status 404")])
+async def test_a_renewed_secret_is_tried_at_once(world, trouble):
+    world.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://old"))
+    rollout = world.canaries.add(canary(alert("room")))
+    async with world.alerts() as alerts:
+        await alerts.publish(rollout, notice(rollout))
+        world.chats.trouble["http://old"] = trouble
+        world.objects.put(secret("hook", address="http://new"))
+        await alerts.publish(rollout, notice(rollout, key="another"))
+    assert [address for address, _ in world.chats.heard] == ["http://old", "http://new"]
+
+
+async def test_a_server_that_is_away_is_no_reason_to_give_an_alert_up(world):
+    world.objects.put(provider("room", secretRef={"name": "hook"}))
+    world.objects.down = True
+    with pytest.raises(WorldError, match="the API server cannot be reached"):
+        await world.tell(canary(alert("room")))
+
+
+# the controller's own -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "chat"),
+    [
+        ({}, None),
+        ({"slack_channel": "general"}, None),
+        (
+            {
+                "slack_url": "http://slack",
+                "slack_token": "t",
+                "slack_proxy_url": "http://proxy",
+                "slack_user": "us",
+                "slack_channel": "all",
+            },
+            ChatSettings(
+                type="slack", address="http://slack", token="t", proxy="http://proxy", channel="all", username="us"
+            ),
+        ),
+        (
+            {"slack_url": "http://slack", "msteams_url": "http://teams", "msteams_proxy_url": "http://proxy"},
+            ChatSettings(type="msteams", address="http://teams", proxy="http://proxy"),
+        ),
+    ],
+)
+def test_the_controller_s_own_chat_is_told_by_its_flags(flags, chat):
+    assert default_receivers(**flags) == chat
+
+
+async def test_a_slack_without_a_channel_goes_to_the_log_and_not_to_somebody(world, logged):
+    own = default_receivers(slack_url="http://slack")
+    await world.tell(canary(), default_receivers=own, adapter=KINDS.__getitem__)
+    assert "no channel for slack" in logged[0]["error"]
+
+
+def test_no_secret_is_printed():
+    chat = ChatSettings(type="slack", address="http://s3cret", token="s3cret", proxy="http://s3cret")
+    assert "s3cret" not in repr(chat)
+
+
+# the port's contract ------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    secret = "s3cret"
+
+    def __init__(self, world, adapter):
+        self.world, self.adapter = world, adapter
+
+    async def refuse(self, *, refuse):
+        self.world.chats.trouble = {"http://s3cret": WorldError("status 500")} if refuse else {}
+
+    async def heard(self):
+        return tuple(text for _, text in self.world.chats.heard)
+
+
+class TestThePortsContract(NotifierContract):
+    channel = Channel.ALERT
+
+    @pytest.fixture
+    async def bench(self, world):
+        world.canaries.add(canary())
+        async with world.alerts(default_receivers=ChatSettings(type="slack", address="http://s3cret")) as adapter:
+            yield Bench(world, adapter)
+
+
+# as recorded --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_alerts_are_those_of_the_recording(world, monkeypatch):
+    """Receivers and payloads of the whole rollout, in their order at each receiver: all are told at once."""
+    trace = json.loads((shared("golden") / "21-istio-alerts" / "trace.json").read_text())
+    recorded = [step["alert"] for frame in trace["timeline"] for step in frame.get("steps", ()) if "alert" in step]
+    here = {"namespace": "t21"}
+    for body in trace["input"]["objects"]:
+        world.objects.put({**body, "metadata": {**body["metadata"], **here}})
+    manifest = trace["input"]["canary"]
+    rollout = world.canaries.add({**manifest, "metadata": {**manifest["metadata"], **here}})
+    sent = []
+
+    async def keep(chat, payload):
+        to = str(chat.url).removeprefix("http://fakes/alert/t21/")
+        sent.append({"to": to, "payload": payload, "auth": f"Bearer {chat.token}" if chat.token else ""})
+
+    monkeypatch.setattr("canarycore_notifiers.chat.ChatNotifier._post", keep)
+
+    async with world.alerts(adapter=KINDS.__getitem__, default_receivers=OWN) as alerts:
+        for key, tell in enumerate(
+            (NoticeKind.INITIALIZED_ALERT, NoticeKind.NEW_REVISION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT)
+        ):
+            told = Notice(
+                tell, str(key), Phase.PROGRESSING, rollout.names, ("1",) if "0" in tell.value.template else ()
+            )
+            await alerts.publish(rollout, told)
+
+    receiver = itemgetter("to")
+    assert sorted(sent, key=receiver) == sorted(recorded, key=receiver)

@@ -1,0 +1,568 @@
+"""Who is asked what: the metrics server with the mesh's queries, a template's provider with its Secret."""
+
+import json
+import math
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib.metadata import entry_points
+
+import pytest
+
+from canarycore import CheckKind
+from canarycore.errors import UnknownProvider
+from canarycore.questions import MetricAnswer, MetricQuestion
+from canarycore_kubernetes.providers.metrics import ASK_THE_CLUSTER, TemplateSources
+from canarycore_metrics.cluster import ClusterSource
+from canarycore_metrics.prometheus import PrometheusSource
+from canarycore_metrics.template import render
+from canarycore_runtime import mesh
+from canarycore_runtime.http import AllowedHosts
+from canarycore_runtime.ports import Addressed
+from canarycore_runtime.testing.contracts import MetricSourceContract, Reply
+from tests.adapters.kubernetes.small_cluster import Canaries, Objects, secret
+from tests.manifest.samples import shared
+
+SERVER = "http://prometheus:9090"
+SHORT, LONG = 0.2, 20.0
+"""Seconds that a provider may take: one that hangs, and any other however busy the machine is."""
+
+METRICS = [
+    {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}},
+    {"name": "request-duration", "interval": "30s", "thresholdRange": {"max": 500}},
+    {"name": "inline", "interval": "30s", "thresholdRange": {"max": 5}, "query": "up{i={{ interval }}}"},
+    {"name": "custom", "interval": "30s", "thresholdRange": {"max": 5}, "templateRef": {"name": "custom"}},
+]
+SUCCESS, DURATION, INLINE, CUSTOM = range(4)
+
+
+def canary(metrics=METRICS, name="podinfo", namespace="default", **spec):
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+            "service": {"port": 80},
+            "analysis": {"interval": "10s", "threshold": 3, "stepWeight": 20, "metrics": metrics},
+            **spec,
+        },
+    }
+
+
+def template(name="custom", namespace="default", query="custom{ns={{ namespace }}}", **provider):
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "MetricTemplate",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"provider": {"type": "fancy", "address": "http://fancy", **provider}, "query": query},
+    }
+
+
+class Fancy:
+    """A provider that answers with `answers` in turn, the last one for ever, and remembers what it was given."""
+
+    def __init__(self):
+        self.answers = [MetricAnswer(value=1.0)]
+        self.offline = ""
+        self.made, self.asked, self.closed = [], [], 0
+
+    def adapter(self, name):
+        if name not in ("fancy", "prometheus"):
+            raise UnknownProvider("metrics", name, ("fancy",))
+        return lambda *given, **options: _Opened(self, name, given[0], options)
+
+
+class _Opened:
+    def __init__(self, fancy, name, address, options):
+        if address == "wrong":
+            raise ValueError("address is not a valid URL")
+        self.fancy, self.name, self.address, self.options = fancy, name, address, options
+        fancy.made.append(self)
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        self.fancy.closed += 1
+
+    async def query(self, rollout, question):
+        self.fancy.asked.append((self.name, self.address, question.check.query, self.options["secret"]))
+        answers = self.fancy.answers
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    async def online(self, rollout):
+        self.fancy.asked.append((self.name, self.address, "online", self.options["secret"]))
+        return self.fancy.offline
+
+
+class Mesh:
+    def __init__(self, name, milliseconds=1.0):
+        self.queries = {kind: f"{name} {kind.value}" for kind in (CheckKind.SUCCESS_RATE, CheckKind.DURATION)}
+        self.milliseconds = milliseconds
+
+
+MESHES = {"istio": Mesh("istio"), "linkerd": Mesh("linkerd"), "kubernetes": Mesh("http", milliseconds=1000.0)}
+
+
+class World:
+    """A cluster, its canaries, and the sources that are asked for them."""
+
+    def __init__(self):
+        self.objects = Objects(template())
+        self.canaries = Canaries()
+        self.fancy = Fancy()
+
+    def sources(self, **options):
+        return TemplateSources(
+            self.objects,
+            **{
+                "canary": self.canaries,
+                "mesh": MESHES.__getitem__,
+                "words": lambda rollout: mesh.RenderContext(canary=self.canaries(rollout), rollout=rollout).words,
+                "metrics_server": SERVER,
+                "adapter": self.fancy.adapter,
+                **options,
+            },
+        )
+
+    async def ask(self, place, manifest=None, *, provider="istio", **options):
+        rollout = self.canaries.add(manifest or canary(), provider)
+        async with self.sources(**options) as sources:
+            return await sources.query(rollout, MetricQuestion("key", rollout.checks[place], "revision"))
+
+    async def online(self, manifest=None, **options):
+        async with self.sources(**options) as sources:
+            return await sources.online(self.canaries.add(manifest or canary()))
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+# the metrics server -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "query"),
+    [
+        (SUCCESS, "istio request-success-rate"),
+        (DURATION, "istio request-duration"),
+        (INLINE, "up{i={{ interval }}}"),
+    ],
+)
+async def test_what_brings_no_provider_is_asked_of_the_metrics_server(world, place, query):
+    assert (await world.ask(place)).value == 1
+    assert world.fancy.asked == [("prometheus", SERVER, query, {})]
+
+
+async def test_a_canary_may_have_a_metrics_server_of_its_own(world):
+    await world.ask(SUCCESS, canary(metricsServer="http://other:9090"))
+    assert world.fancy.asked == [("prometheus", "http://other:9090", "istio request-success-rate", {})]
+
+
+async def test_a_canary_s_own_mesh_is_asked_for(world):
+    await world.ask(SUCCESS, canary(provider="kubernetes"))
+    assert world.fancy.asked[0][2] == "http request-success-rate"
+
+
+async def test_behind_any_ingress_linkerd_measures_where_it_is_the_controller_s_mesh(world):
+    await world.ask(SUCCESS, canary(provider="nginx"), mesh_provider="linkerd")
+    assert world.fancy.asked[0][2] == "linkerd request-success-rate"
+
+
+@pytest.mark.parametrize(
+    ("provider", "value", "milliseconds"),
+    [
+        ("istio", 515.9, 515.0),
+        ("istio", 0.4, 0.0),
+        ("kubernetes", 0.5159, 515.0),
+        ("istio", math.inf, math.inf),
+        ("istio", None, None),
+    ],
+)
+async def test_a_duration_is_told_in_whole_milliseconds(world, provider, value, milliseconds):
+    world.fancy.answers = [MetricAnswer(value=value)]
+    assert (await world.ask(DURATION, provider=provider)).value == milliseconds
+
+
+async def test_other_values_are_told_as_they_are(world):
+    world.fancy.answers = [MetricAnswer(value=99.94)]
+    assert (await world.ask(SUCCESS, provider="kubernetes")).value == 99.94
+
+
+async def test_an_address_of_the_canary_that_is_none_is_an_error(world):
+    answer = await world.ask(SUCCESS, canary(metricsServer="wrong"))
+    assert answer.error == "spec.metricsServer error: address is not a valid URL"
+
+
+# templates ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_template_is_asked_of_its_provider_with_all_that_it_says(world):
+    headers = {"X-Scope": ["a", "b"]}
+    provider = {"headers": headers, "region": "eu", "insecureSkipVerify": True, "secretRef": {"name": "key"}}
+    world.objects.put(template(**provider), secret("key", token="t"))
+
+    assert (await world.ask(CUSTOM)).value == 1
+
+    (made,) = world.fancy.made
+    words = made.options.pop("words")
+    assert made.options == {
+        "headers": {"X-Scope": ("a", "b")},
+        "secret": {"token": "t"},
+        "region": "eu",
+        "insecure_skip_verify": True,
+    }
+    assert words(world.canaries.add(canary(service={"port": 80, "name": "shop"})))["service"] == "shop"
+    assert world.fancy.asked == [("fancy", "http://fancy", "custom{ns={{ namespace }}}", {"token": "t"})]
+
+
+async def test_a_template_and_its_secret_may_be_in_another_namespace(world):
+    world.objects.put(
+        template("shared", "monitoring", secretRef={"name": "key"}), secret("key", "monitoring", token="t")
+    )
+    metric = {"name": "custom", "templateRef": {"name": "shared", "namespace": "monitoring"}}
+
+    assert (await world.ask(0, canary([metric]))).value == 1
+
+    assert world.objects.reads == [("Secret", "monitoring", "key")]
+
+
+async def test_a_template_of_another_namespace_can_be_forbidden(world):
+    world.objects.put(template("shared", "monitoring"))
+    metric = {"name": "custom", "templateRef": {"name": "shared", "namespace": "monitoring"}}
+
+    answer = await world.ask(0, canary([metric]), cross_namespace=False)
+
+    assert answer.error == "can't access metric template shared.monitoring, cross-namespace references are blocked"
+    assert not world.fancy.asked
+
+
+@pytest.mark.parametrize("kind", ["externalmetrics", "keptn", "fancy"])
+@pytest.mark.parametrize("across", [True, False])
+async def test_a_provider_that_asks_as_the_controller_is_held_to_the_template_s_namespace(world, kind, across):
+    world.objects.put(template("own", namespace="shop", type=kind, address=""))
+    metric = {"name": "custom", "templateRef": {"name": "own"}}
+    made = world.fancy.made
+
+    def adapter(_):
+        return lambda address, **options: _Opened(world.fancy, "fancy", address, options)
+
+    await world.ask(0, canary([metric], namespace="shop"), cross_namespace=across, adapter=adapter)
+
+    limited = kind != "fancy" and not across
+    assert [one.options.get("only_namespace") for one in made] == ["shop" if limited else None]
+
+
+def test_each_provider_that_asks_as_the_controller_is_known():
+    found = {
+        entry.name for entry in entry_points(group="canarycore.metrics") if issubclass(entry.load(), ClusterSource)
+    }
+    assert found == ASK_THE_CLUSTER
+
+
+@pytest.mark.parametrize(
+    ("objects", "error"),
+    [
+        ([], 'metric template nobody.default error: metrictemplate.flagger.app "nobody" not found'),
+        (
+            [template("nobody", secretRef={"name": "key"})],
+            'metric template nobody.default secret key error: secrets "key" not found',
+        ),
+        ([template("nobody", type="new")], "metric template nobody.default provider new error: unknown metrics 'new'"),
+        ([template("nobody", address="wrong")], "metric template nobody.default provider fancy error: address is not"),
+        ([{**template("nobody"), "spec": {}}], "metric template nobody.default error: spec.provider"),
+    ],
+)
+async def test_what_cannot_be_asked_is_an_error_that_names_the_template(world, objects, error):
+    world.objects.put(*objects)
+    metric = {"name": "custom", "templateRef": {"name": "nobody"}}
+
+    answer, online = await world.ask(0, canary([metric])), await world.online(canary([metric]))
+
+    assert answer.error.startswith(error)
+    assert online == answer.error
+    assert not world.fancy.asked
+
+
+async def test_a_canary_that_is_gone_is_an_error(world):
+    rollout = world.canaries.add(canary())
+    world.canaries.canaries.clear()
+    async with world.sources() as sources:
+        answer = await sources.query(rollout, MetricQuestion("key", rollout.checks[SUCCESS], "revision"))
+    assert answer.error == "canary podinfo.default is gone"
+
+
+async def test_canaries_share_the_provider_and_the_secret_of_their_template(world):
+    world.objects.put(template(secretRef={"name": "key"}), secret("key", token="t"))
+    rollouts = [world.canaries.add(canary(name=f"app-{number}")) for number in range(5)]
+
+    async with world.sources() as sources:
+        for rollout in rollouts:
+            await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
+
+    assert len(world.fancy.asked) == 5
+    assert len(world.fancy.made) == world.fancy.closed == 1
+    assert world.objects.reads == [("Secret", "default", "key")]
+
+
+async def test_a_template_that_is_edited_is_asked_anew(world):
+    rollout = world.canaries.add(canary())
+    question = MetricQuestion("key", rollout.checks[CUSTOM], "revision")
+    async with world.sources() as sources:
+        await sources.query(rollout, question)
+        world.objects.put(template(address="http://other", query="other"))
+        await sources.query(rollout, question)
+    assert [(address, query) for _, address, query, _ in world.fancy.asked] == [
+        ("http://fancy", "custom{ns={{ namespace }}}"),
+        ("http://other", "other"),
+    ]
+
+
+async def test_a_provider_that_turns_us_away_is_asked_again_with_a_renewed_secret(world):
+    world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
+    rollout = world.canaries.add(canary())
+    question = MetricQuestion("key", rollout.checks[CUSTOM], "revision")
+    async with world.sources() as sources:
+        await sources.query(rollout, question)
+        world.objects.put(secret("key", token="new"))
+        world.fancy.answers = [MetricAnswer(error="Status 401"), MetricAnswer(value=2.0)]
+        assert (await sources.query(rollout, question)).value == 2
+    assert [secret["token"] for *_, secret in world.fancy.asked] == ["old", "old", "new"]
+
+
+async def test_a_provider_that_fails_with_the_same_secret_is_asked_once(world):
+    world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
+    world.fancy.answers = [MetricAnswer(error="Status 500"), MetricAnswer(value=2.0)]
+    assert (await world.ask(CUSTOM)).error == "Status 500"
+    assert len(world.fancy.asked) == 1
+
+
+# whether they are there ---------------------------------------------------------------------------------------------
+
+
+async def test_each_provider_is_looked_at_once(world):
+    assert not await world.online()
+    assert [(name, what) for name, _, what, _ in world.fancy.asked] == [("prometheus", "online"), ("fancy", "online")]
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (SUCCESS, "prometheus not avaiable: no answer"),
+        (CUSTOM, "fancy in metric template custom.default not avaiable: no answer"),
+    ],
+)
+async def test_the_first_that_is_away_is_told_with_its_reason(world, metric, words):
+    world.fancy.offline = "no answer"
+    assert await world.online(canary([METRICS[metric]])) == words
+
+
+async def test_a_rollout_without_checks_needs_nobody(world):
+    assert not await world.online(canary([]))
+    assert not world.fancy.made
+
+
+# secrets ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_secret_is_in_no_answer_log_or_repr(world, caplog):
+    world.objects.put(
+        template(secretRef={"name": "key"}, address="http://me:t0p-secret@fancy"), secret("key", token="t0p-secret")
+    )
+    rollout = world.canaries.add(canary())
+    with caplog.at_level(0):
+        async with world.sources() as sources:
+            inquiry = await sources._inquiry(rollout, rollout.checks[CUSTOM])
+            answer = await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
+    assert inquiry.provider.secret
+    assert "t0p-secret" not in f"{inquiry} {answer} {sources!r} {caplog.text}"
+
+
+# the port's contract ------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """The contract's provider: a Prometheus behind the controller's metrics server, and the same behind a template."""
+
+    secret = "t0p-secret"
+    cannot = frozenset()
+
+    def __init__(self, world, server, stack, templated):
+        self.world, self.server, self.stack, self.templated = world, server, stack, templated
+        self.ordinary = {}
+
+    def body(self, number):
+        return vector("$").replace('"$"', f'"{number}"' if number == "99.5" else number)
+
+    async def at(self, address):
+        self.world.objects.put(
+            template(type="prometheus", address=address, secretRef={"name": "key"}), secret("key", token=self.secret)
+        )
+        adapter = partial(PrometheusSource, timeout=2.0)
+        sources = self.world.sources(metrics_server=address, adapter=lambda name: adapter)
+        return await self.stack.enter_async_context(
+            Asked(self.world, sources, METRICS[CUSTOM if self.templated else 0])
+        )
+
+    async def answering(self, reply):
+        numbers = {Reply.GOOD: "99.5", Reply.BAD: "42", Reply.NAN: "NaN", Reply.INFINITE: "+Inf"}
+        failures = {Reply.SERVER_ERROR: (500, "boom"), Reply.BAD_JSON: (200, "no json")}
+        told = failures.get(reply, (200, vector() if reply is Reply.EMPTY else vector(numbers.get(reply, "-Inf"))))
+        self.server.answer = lambda request: (200, vector("1")) if "vector(1)" in request.query_string else told
+        self.server.delay = 2.0 if reply is Reply.HANG else 0.0
+        address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
+        self.world.objects.put(
+            template(type="prometheus", address=address, secretRef={"name": "key"}), secret("key", token=self.secret)
+        )
+        sources = self.world.sources(
+            metrics_server=address,
+            adapter=lambda name: partial(PrometheusSource, timeout=SHORT if reply is Reply.HANG else LONG),
+        )
+        return await self.stack.enter_async_context(
+            Asked(self.world, sources, METRICS[CUSTOM if self.templated else 0])
+        )
+
+
+class Asked:
+    """The sources, whose rollout is a canary with one metric in place of the contract's."""
+
+    def __init__(self, world, sources, metric):
+        self.rollout, self.sources = world.canaries.add(canary([metric])), sources
+
+    async def __aenter__(self):
+        await self.sources.__aenter__()
+        return self
+
+    async def __aexit__(self, *given):
+        await self.sources.__aexit__(*given)
+
+    async def query(self, rollout, question):
+        return await self.sources.query(self.rollout, MetricQuestion("key", self.rollout.checks[0], "revision"))
+
+    async def online(self, rollout):
+        return await self.sources.online(self.rollout)
+
+
+def vector(*values):
+    result = [{"metric": {}, "value": [1700000000.1, value]} for value in values]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+@pytest.mark.parametrize("templated", [False, True])
+class TestThePortsContract(MetricSourceContract):
+    @pytest.fixture
+    async def bench(self, world, scripted, templated):
+        async with AsyncExitStack() as stack:
+            yield Bench(world, scripted, stack, templated)
+
+
+# as recorded --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_queries_are_those_of_the_recording(world):
+    """The template of the recording, rendered with the words that its canary has."""
+    trace = json.loads((shared("golden") / "20-istio-metric-template" / "trace.json").read_text())
+    queries = {
+        step["query"]["q"]
+        for frame in trace["timeline"]
+        for step in frame.get("steps", ())
+        if "query" in step and "custom_rate" in step["query"]["q"]
+    }
+    here = {"metadata": {"namespace": "t20"}}
+    for body in trace["input"]["objects"]:
+        world.objects.put({**body, "metadata": {**body["metadata"], **here["metadata"]}})
+    manifest = trace["input"]["canary"]
+    rollout = world.canaries.add({**manifest, "metadata": {**manifest["metadata"], **here["metadata"]}})
+    check = rollout.checks[1]
+
+    async with world.sources(adapter=lambda name: world.fancy.adapter("fancy")) as sources:
+        await sources.query(rollout, MetricQuestion("key", check, "revision"))
+        words = {**sources._words(rollout), "interval": check.window_text}
+
+    ((_, address, query, credentials),) = world.fancy.asked
+    assert {render(query, words, dict(check.variables))} == queries
+    assert address == "http://fakes/prom/t20"
+    assert credentials == {"username": "u", "password": "p"}
+
+
+# which servers may be named -----------------------------------------------------------------------------------------
+
+
+ALLOWED = AllowedHosts.parse("fancy,*.monitoring")
+
+
+async def test_a_template_at_a_host_that_is_not_allowed_is_an_error_that_names_the_option(world):
+    world.objects.put(template(address="http://elsewhere"))
+    answer = await world.ask(CUSTOM, allowed=ALLOWED)
+    assert "metric template custom.default error: host elsewhere:80 is not allowed" in answer.error
+    assert "--allowed-hosts" in answer.error
+    assert not world.fancy.made
+
+
+async def test_a_metrics_server_at_a_host_that_is_not_allowed_is_an_error_that_names_the_option(world):
+    answer = await world.ask(SUCCESS, canary(metricsServer="http://elsewhere"), allowed=ALLOWED)
+    assert "spec.metricsServer error: host elsewhere:80 is not allowed" in answer.error
+    assert "--allowed-hosts" in answer.error
+    assert not world.fancy.made
+
+
+async def test_a_source_at_a_host_that_is_not_allowed_is_offline(world):
+    world.objects.put(template(address="http://elsewhere"))
+    assert "--allowed-hosts" in await world.online(allowed=ALLOWED)
+
+
+@pytest.mark.parametrize("place", [SUCCESS, CUSTOM])
+async def test_an_allowed_host_and_the_controller_s_own_server_are_asked(world, place):
+    assert (await world.ask(place, allowed=ALLOWED)).value == 1.0
+
+
+async def test_a_canary_may_name_the_controller_s_own_server(world):
+    assert (await world.ask(SUCCESS, canary(metricsServer=SERVER), allowed=ALLOWED)).value == 1.0
+
+
+async def test_a_template_without_an_address_needs_no_permission(world):
+    world.objects.put(template(address=""))
+    assert (await world.ask(CUSTOM, allowed=ALLOWED)).value == 1.0
+
+
+# whose turn it is ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("place", "spec", "server"),
+    [
+        (SUCCESS, {}, "http://prometheus:9090"),
+        (INLINE, {"metricsServer": "https://user:secret@own:9/path?token=secret"}, "https://own:9"),
+        (CUSTOM, {}, "http://fancy"),
+    ],
+)
+async def test_a_check_waits_in_the_lane_of_its_server(world, place, spec, server):
+    rollout = world.canaries.add(canary(**spec))
+    async with world.sources() as sources:
+        assert isinstance(sources, Addressed)
+        assert await sources.server(rollout, rollout.checks[place]) == server
+
+
+async def test_a_check_whose_template_is_not_there_has_a_lane_too(world):
+    world.objects.bodies.clear()
+    rollout = world.canaries.add(canary())
+    async with world.sources() as sources:
+        assert await sources.server(rollout, rollout.checks[CUSTOM]) == "default/custom"
+
+
+async def test_a_provider_without_an_address_is_the_lane_of_all_its_templates(world):
+    world.objects.put(template(address="", region="eu"))
+    rollout = world.canaries.add(canary())
+    async with world.sources() as sources:
+        assert await sources.server(rollout, rollout.checks[CUSTOM]) == "fancy eu"
+
+
+async def test_two_namespaces_share_no_adapter_of_a_provider(world):
+    world.objects.put(template(namespace="one"), template(namespace="two"))
+    async with world.sources() as sources:
+        for namespace in ("one", "two", "one"):
+            rollout = world.canaries.add(canary(namespace=namespace))
+            await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
+    assert len(world.fancy.made) == 2

@@ -1,0 +1,108 @@
+"""A rollout that is blocked says so once, by an Event and by a condition, and goes on when nothing is in its way."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from canarycore.driver import CycleResult
+from canarycore.errors import WorldError
+from canarycore_kubernetes import controller
+from canarycore_kubernetes.api.kinds import CANARY, EVENT
+from canarycore_kubernetes.api.ownership import BlockedError
+from canarycore_kubernetes.controller import run_controller
+from canarycore_kubernetes.options import Options
+from canarycore_kubernetes.resources.refusals import BLOCKED, Refusals
+from canarycore_kubernetes.telemetry.logs import REPEATED, CycleLog
+from canarycore_runtime import CycleReport
+from tests.cluster.controller.test_controller import canary, target
+from tests.cluster.patience import until
+from tests.cluster.workloads import config
+
+NAMESPACE = "shop"
+KEY = f"{NAMESPACE}/podinfo"
+
+
+def turn(*troubles, decision=None):
+    return CycleReport(KEY, None, CycleResult(decision, 0.0, (), troubles), 0.0)
+
+
+class Cluster:
+    """Return the Canary as kubectl shows it."""
+
+    def __init__(self, api):
+        self.api = api
+
+    @property
+    def status(self):
+        return self.api.get(CANARY.path(NAMESPACE, "podinfo")).get("status") or {}
+
+    @property
+    def blocked(self):
+        return next((one["message"] for one in self.status.get("conditions", ()) if one["type"] == BLOCKED), "")
+
+    @property
+    def warnings(self):
+        return [body for body in self.api.list(EVENT.path(NAMESPACE)) if "cannot go on" in body["message"]]
+
+
+@pytest.fixture
+async def controlled(client, api, monkeypatch):
+    monkeypatch.setattr(controller, "SPREAD", 0.1)
+    body = target(NAMESPACE)
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container["envFrom"] = [{"secretRef": {"name": "db"}}]
+    secrets = [config(name, "Secret", type="Opaque", data={"password": "eA=="}) for name in ("db", "db-primary")]
+    asked = canary(NAMESPACE)
+    asked["spec"] |= {"provider": "kubernetes", "analysis": {"interval": "10s", "threshold": 3, "iterations": 3}}
+    for made in (*secrets, body, asked):
+        api.create(made, NAMESPACE)
+    options = Options(namespace=NAMESPACE, listen="127.0.0.1", port=0, metrics_server="http://127.0.0.1:9")
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run_controller(client, options, version="0"))
+        yield Cluster(api)
+        running.cancel()
+
+
+async def test_a_blocked_rollout_says_so_once_and_goes_on_when_its_way_is_free(controlled, plane):
+    await until(lambda: controlled.blocked)
+    (event,) = await until(lambda: controlled.warnings)
+    assert event["type"] == "Warning"
+    assert "Secret db-primary belongs to no Canary" in controlled.blocked == event["message"]
+    assert "canarycore/canary=shop/podinfo" in event["message"]
+    assert controlled.status["phase"] == "Initializing"
+    mark = plane.audit.mark()
+    await asyncio.sleep(1.5)
+    writes = {asked for asked in plane.audit.since(mark) if asked[0] in ("create", "patch")}
+    assert writes <= {("create", "events")}, "that of the metrics server that is away"
+    assert len(controlled.warnings) == 1
+
+    controlled.api.delete(f"/api/v1/namespaces/{NAMESPACE}/secrets/db-primary")
+    await until(lambda: controlled.status["phase"] == "Initialized")
+    await until(lambda: not controlled.blocked)
+    assert {one["type"] for one in controlled.status["conditions"]} == {"Promoted", "Canarycore"}
+
+
+def test_what_blocks_a_rollout_is_known_until_a_cycle_passes_without_it():
+    woken = []
+    refusals = Refusals(woken.append)
+    assert refusals.text(KEY, known="of an earlier process") == "of an earlier process"
+    refusals.notice(turn(BlockedError("taken")))
+    refusals.notice(turn(WorldError("the server is away")))
+    assert refusals.text(KEY) == "taken"
+    refusals.notice(turn(decision=SimpleNamespace()))
+    assert refusals.text(KEY, known="taken") == ""
+    assert woken == [KEY]
+
+
+def test_a_trouble_that_stays_the_same_is_logged_once_in_a_while(capsys):
+    now = [0.0]
+    log = CycleLog(lambda: now[0])
+    for now[0] in (0.0, 1.0, REPEATED - 1, REPEATED):
+        log.write(turn(WorldError("taken")))
+    log.write(turn())
+    log.write(turn(WorldError("taken")))
+    log.write(turn(WorldError("away")))
+    assert capsys.readouterr().out.count("trouble") == 4

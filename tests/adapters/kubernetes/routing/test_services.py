@@ -1,0 +1,139 @@
+"""Services as Flagger makes them, and what of somebody else's Service is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from canarycore_kubernetes.routing.services import fitted, only_selector, services
+from canarycore_kubernetes.workloads.facts import Port
+from tests.adapters.mesh.meshes import asked
+from tests.adapters.mesh.recorded import asked_for, normal
+from tests.conformance.trace import read
+from tests.manifest.samples import shared
+
+PORTS = (Port("http", 9898), Port("http-metrics", 9797), Port("grpc", 9999))
+"""Those of the containers in the recordings."""
+
+GOLDEN = Path(__file__).parents[5] / "shared" / "golden"
+TRACES = sorted(path.parent for path in GOLDEN.glob("*/trace.json"))
+
+ASSIGNED = {"sessionAffinity": "None", "internalTrafficPolicy": "Cluster"}
+"""What the API server adds."""
+
+
+def created(trace):
+    """The Services that Flagger made, by name."""
+    steps = [step for frame in trace.timeline for step in frame.get("steps", ()) if "write" in step]
+    return {
+        step["object"]["metadata"]["name"]: step["object"]
+        for step in steps
+        if step["write"].startswith("create services/") and "object" in step and step.get("code", 200) < 300
+    }
+
+
+def compared(service):
+    spec = {name: value for name, value in service["spec"].items() if name not in ASSIGNED}
+    spec["ports"] = sorted(spec["ports"], key=lambda port: port["port"])
+    metadata = {name: service["metadata"].get(name) for name in ("name", "labels", "annotations")}
+    return normal({**metadata, **spec})
+
+
+@pytest.mark.parametrize("folder", TRACES or [GOLDEN], ids=lambda folder: folder.name)
+def test_the_services_are_those_that_flagger_made(folder):
+    trace = read(shared("golden") / folder.name)
+    asked = asked_for(trace)
+    ours = {service["metadata"]["name"]: service for service in services(asked, PORTS)} if asked.pods[0] else {}
+    theirs = created(trace) if ours else {}
+    assert ours.keys() >= theirs.keys()
+    for name, service in theirs.items():
+        assert compared(ours[name]) == compared(service)
+
+
+def made(ports=PORTS, **service):
+    """(the canary's, the primary's, the apex)"""
+    return services(asked("istio", service=service), ports)
+
+
+def test_the_primarys_pods_answer_for_the_app():
+    assert [service["spec"]["selector"]["app"] for service in made()] == [
+        *("podinfo", "podinfo-primary", "podinfo-primary"),
+    ]
+
+
+def test_pods_are_found_by_the_label_that_the_target_has():
+    named = evolve(asked("istio"), pods=("name", "web"))
+    canary, primary, apex = services(named, ())
+    assert canary["spec"]["selector"] == {"name": "web"}
+    assert primary["spec"]["selector"] == apex["spec"]["selector"] == {"name": "web-primary"}
+    assert [service["metadata"]["labels"] for service in (canary, primary, apex)] == [
+        *({"name": "podinfo-canary"}, {"name": "podinfo-primary"}, {"name": "podinfo"}),
+    ]
+
+
+def test_the_port_is_the_owners():
+    (port,) = made(port=80, portName="web", targetPort="http", appProtocol="http2")[0]["spec"]["ports"]
+    assert port == {"name": "web", "protocol": "TCP", "port": 80, "targetPort": "http", "appProtocol": "http2"}
+    (port,) = made()[0]["spec"]["ports"]
+    assert port == {"name": "http", "protocol": "TCP", "port": 9898, "targetPort": 9898}
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ({"port": 9898}, [9898, 9797, 9999]),
+        ({"port": 80, "targetPort": 9898}, [80, 9797, 9999]),
+        ({"port": 80, "targetPort": "http"}, [80, 9797, 9999]),
+        ({"port": 80, "targetPort": 9999, "portName": "rpc"}, [80, 9898, 9797]),
+        ({"port": 9797, "targetPort": "http", "portName": "web"}, [9797, 9999]),
+        ({"port": 80, "targetPort": 8080, "portName": "grpc"}, [80, 9898, 9797]),
+    ],
+)
+def test_other_ports_of_the_containers_are_found_out(service, expected):
+    """Never one with the name or the number of another: the API server would refuse the Service."""
+    found = made(portDiscovery=True, **service)[0]["spec"]["ports"]
+    assert [port["port"] for port in found] == expected
+    assert len({port["name"] for port in found}) == len(found)
+
+
+def test_a_headless_service_has_no_address_and_each_has_its_distribution():
+    for service in made(headless=True, trafficDistribution="PreferClose"):
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["trafficDistribution"] == "PreferClose"
+    assert all("clusterIP" not in service["spec"] for service in made())
+
+
+def test_each_has_the_metadata_that_the_owner_gives_it():
+    sides = {side: {"labels": {"side": side}, "annotations": {"side": side}} for side in ("canary", "primary", "apex")}
+    for service, side in zip(made(**sides), sides, strict=True):
+        assert service["metadata"]["labels"]["side"] == side
+        assert service["metadata"]["annotations"]["side"] == side
+        assert service["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/reconcile"] == "disabled"
+
+
+def test_of_somebody_elses_service_only_the_selector_is_changed():
+    *_, apex = made(apex={"labels": {"a": "b"}})
+    assert only_selector(apex)["spec"] == {"selector": {"app": "podinfo-primary"}}
+    assert "labels" not in only_selector(apex)["metadata"]
+
+
+def test_over_one_that_is_there_ports_keep_their_node_ports_and_their_order():
+    wanted = asked("istio", service={"portDiscovery": True})
+    *_, apex = services(wanted, PORTS)
+    listed = [{**port, "nodePort": 30000 + place} for place, port in enumerate(reversed(apex["spec"]["ports"]))]
+    found = {**apex, "spec": {**apex["spec"], "ports": listed, "type": "NodePort", "clusterIP": "10.0.0.1"}}
+    assert fitted(apex, found, wanted)["spec"]["ports"] == listed
+    assert fitted(apex, found, wanted)["spec"]["type"] == "NodePort"
+
+
+def test_what_others_manage_of_the_metadata_stays_as_they_have_it():
+    unmanaged = {"labels": ["team"], "annotations": ["note"]}
+    apex = {"labels": {"team": "a", "tier": "a"}, "annotations": {"note": "a"}}
+    wanted = asked("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})
+    *_, service = services(wanted, ())
+    found = {**service, "metadata": {"labels": {"team": "b", "tier": "b"}, "annotations": {"note": "b"}}}
+    metadata = fitted(service, found, wanted)["metadata"]
+    assert (metadata["labels"]["team"], metadata["labels"]["tier"]) == ("b", "a")
+    assert metadata["annotations"]["note"] == "b"

@@ -1,0 +1,199 @@
+"""Which fields are ours: of what we made, of what was taken over, and after it was given back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from canarycore_kubernetes.api.client import MANAGER
+from canarycore_kubernetes.api.metadata import owner_reference
+from canarycore_kubernetes.api.ownership import MADE_FOR, Owner, ownership_of
+from canarycore_kubernetes.api.snapshots import OURS, Snapshot, pack
+from canarycore_kubernetes.routing.takeover import LAST_APPLIED, NOTE, SWITCHED_OFF, give_back, is_made, merge_owned
+
+OWNER = Owner(namespace="test", name="podinfo", reference=owner_reference("podinfo", "1"))
+ELSEWHERE = Owner(namespace="test", name="podinfo", reference=None)
+
+RENDERED = {
+    "apiVersion": "example.com/v1",
+    "kind": "Route",
+    "metadata": {"name": "podinfo", "namespace": "test", "labels": {"team": "web"}, "annotations": dict(SWITCHED_OFF)},
+    "spec": {"hosts": ["podinfo"], "rules": [{"weight": 10}]},
+}
+
+
+def held(spec, *, owned=(), **metadata):
+    body = {"apiVersion": "example.com/v1", "kind": "Route", "metadata": {"name": "podinfo", **metadata}, "spec": spec}
+    return Snapshot(json.dumps(body), frozenset(owned), ownership_of(body))
+
+
+def ours(spec, *, owned=(), **metadata):
+    return held(spec, owned=owned, ownerReferences=[OWNER.reference], **metadata)
+
+
+def test_what_is_made_is_the_canarys():
+    body = merge_owned(None, RENDERED, OWNER, taken=False)
+    annotations = {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    metadata = RENDERED["metadata"] | {"annotations": annotations, "ownerReferences": [OWNER.reference]}
+    assert body == RENDERED | {"metadata": metadata}
+
+
+def test_what_cannot_refer_to_its_canary_says_whose_it_is():
+    body = merge_owned(None, RENDERED, ELSEWHERE, taken=False)
+    assert body["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    assert is_made(pack(OURS, False, body), ELSEWHERE)
+    assert not is_made(pack(OURS, False, body), Owner(namespace="test", name="other", reference=None))
+
+
+def written_by(*managers, **metadata):
+    entries = [{"manager": manager, "fieldsV1": {"f:spec": {}}} for manager in managers]
+    return pack(OURS, False, {**RENDERED, "metadata": {"name": "podinfo", "managedFields": entries, **metadata}})
+
+
+@pytest.mark.parametrize(
+    ("found", "made"),
+    [
+        (written_by("flagger"), True),
+        (written_by("flagger", "kubectl-edit"), False),
+        (written_by("kubectl-client-side-apply"), False),
+        (written_by("kubectl-client-side-apply", annotations=SWITCHED_OFF), False),
+        (written_by("kubectl-client-side-apply", annotations={**SWITCHED_OFF, LAST_APPLIED: "{}"}), False),
+        (written_by("kubectl", annotations={MADE_FOR: "test/web"}), False),
+    ],
+)
+def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made):
+    """Annotations that keep GitOps tools away are no sign: anybody may set them, and taking over does."""
+    assert is_made(found, ELSEWHERE) is made
+
+
+def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
+    found = written_by("flagger", namespace="test")
+    after = merge_owned(found, RENDERED, ELSEWHERE, taken=True)
+    assert after["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    unchanged = written_by("flagger", **RENDERED["metadata"])
+    assert merge_owned(unchanged, RENDERED, ELSEWHERE, taken=True) == unchanged.body
+
+
+def test_what_was_taken_over_on_another_cluster_stays_its_owners():
+    """Also where no note is needed, as kubectl has left one."""
+    applied = {LAST_APPLIED: json.dumps({"spec": {"hosts": ["theirs"]}})}
+    found = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
+    after = merge_owned(found, RENDERED, ELSEWHERE, taken=False)
+    entries = [{"manager": name, "fieldsV1": {"f:spec": {}}} for name in ("kubectl-client-side-apply", MANAGER)]
+    again = pack(OURS, False, after | {"metadata": after["metadata"] | {"managedFields": entries}})
+    assert not is_made(again, ELSEWHERE)
+    assert give_back(again, RENDERED)["spec"]["hosts"] == ["theirs"]
+
+
+def test_of_what_we_made_only_what_we_once_wrote_goes():
+    found = ours(
+        {"hosts": ["podinfo"], "policy": {"tls": {"mode": "X"}}, "exportTo": ["."]},
+        owned=[("spec", "hosts"), ("spec", "policy", "tls", "mode"), ("metadata", "labels", "old"), ("kind",)],
+        labels={"old": "1", "theirs": "1"},
+    )
+    body = merge_owned(found, RENDERED, OWNER, taken=True)
+    assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
+    assert body["metadata"]["labels"] == {"theirs": "1", "team": "web"}
+
+
+def test_a_selector_is_said_as_a_whole():
+    found = ours({"selector": {"app": "podinfo", "tier": "web"}})
+    body = merge_owned(found, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, taken=True)
+    assert body["spec"] == {"selector": {"app": "podinfo-primary"}}
+
+
+def test_no_list_at_all_is_an_empty_one():
+    rendered = RENDERED | {"spec": {"hosts": [], "gateways": []}}
+    assert merge_owned(ours({"hosts": ["x"]}), rendered, OWNER, taken=True)["spec"] == {"hosts": []}
+
+
+# what somebody else made --------------------------------------------------------------------------------------------
+
+
+def test_what_is_replaced_of_somebody_elses_is_noted():
+    found = held({"hosts": ["old"], "exportTo": ["."]}, labels={"team": "theirs"})
+    body = merge_owned(found, RENDERED, OWNER, taken=False)
+    assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
+    assert json.loads(body["metadata"]["annotations"][NOTE]) == {"hosts": ["old"]}
+    assert body["metadata"]["labels"] == {"team": "theirs"}
+    assert "ownerReferences" not in body["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "taken"),
+    [({"annotations": {LAST_APPLIED: "{}"}}, False), ({"annotations": {NOTE: "{}"}}, False), ({}, True)],
+    ids=["kubectl noted it", "noted before", "taken over before"],
+)
+def test_what_is_known_is_not_noted_again(metadata, taken):
+    found = held({"hosts": ["old"]}, **metadata)
+    before = found.body["metadata"].get("annotations", {})
+    after = merge_owned(found, RENDERED, OWNER, taken=taken)["metadata"]["annotations"]
+    assert after == before | SWITCHED_OFF
+
+
+def test_what_replaces_nothing_needs_no_note():
+    assert NOTE not in merge_owned(held({"exportTo": ["."]}), RENDERED, OWNER, taken=False)["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "hosts"),
+    [
+        ({NOTE: '{"hosts":["old"]}'}, ["old"]),
+        ({LAST_APPLIED: '{"spec":{"hosts":["applied"],"exportTo":["*"]}}'}, ["applied"]),
+    ],
+)
+def test_it_is_given_back_as_it_was(annotations, hosts):
+    """What others have changed since is theirs."""
+    before = held({"hosts": hosts, "exportTo": ["."]}, annotations={LAST_APPLIED: "{}", **annotations})
+    written = [("spec", "hosts"), ("spec", "rules"), *(("metadata", "annotations", name) for name in SWITCHED_OFF)]
+    taken = held(
+        {"hosts": ["podinfo"], "rules": [], "exportTo": ["."]},
+        owned=written,
+        annotations={**annotations, **SWITCHED_OFF},
+    )
+    body = give_back(taken, RENDERED)
+    assert body["spec"] == before.body["spec"]
+    assert body["metadata"].get("annotations", {}) == {k: v for k, v in annotations.items() if k == LAST_APPLIED}
+
+
+# what is held -------------------------------------------------------------------------------------------------------
+
+
+def stored(*entries, **fields):
+    return {"metadata": {"name": "podinfo", "resourceVersion": "7", "managedFields": list(entries)}, **fields}
+
+
+def entry(manager, fields, **more):
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, **more}
+
+
+def test_a_list_is_one_field_and_a_mapping_is_its_entries():
+    fields = {
+        "f:metadata": {"f:labels": {".": {}, "f:a/b": {}}},
+        "f:spec": {"f:hosts": {}, "f:ports": {".": {}, 'k:{"port":80}': {".": {}, "f:name": {}}}},
+    }
+    found = pack(OURS, False, stored(entry("canarycore", fields)))
+    assert found.owned == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
+
+
+def test_a_field_that_somebody_else_has_written_too_is_not_ours_to_remove():
+    one, other = {"f:spec": {"f:hosts": {}}}, {"f:spec": {"f:rules": {}}}
+    found = pack(
+        OURS, False, stored(entry("flagger", {"f:spec": {**one["f:spec"], **other["f:spec"]}}), entry("me", one))
+    )
+    assert found.owned == {("spec", "rules")}
+
+
+def test_a_status_is_held_where_it_is_asked_for_and_versions_never():
+    body = stored(entry("canarycore", {"f:status": {"f:a": {}}}, subresource="status"), status={"a": 1}, spec={})
+    assert pack(OURS, False, body).body == {"metadata": {"name": "podinfo"}, "spec": {}}
+    assert pack(OURS, True, body).body == {"metadata": {"name": "podinfo"}, "status": {"a": 1}, "spec": {}}
+    assert not pack(OURS, True, body).owned
+
+
+def test_what_has_not_changed_is_the_same_as_before():
+    before = pack(OURS, False, stored(spec={"a": 1}))
+    later = stored(spec={"a": 1})
+    later["metadata"]["resourceVersion"] = "8"
+    assert pack(OURS, False, later, before) is before

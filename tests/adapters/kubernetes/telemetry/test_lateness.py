@@ -1,0 +1,81 @@
+"""An interval that is not kept is said, once and for as long as it is so."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from canarycore import Decision, Explanation, Observation, Phase, Rollout, Rung, Status, TargetRef
+from canarycore.driver import CycleResult, Observed
+from canarycore.phases import Rule
+from canarycore_kubernetes.resources.status_codec import read_status, write_status
+from canarycore_kubernetes.telemetry.lateness import LATE, LatenessTracker
+from canarycore_runtime.runner import CycleReport
+
+KEY = "test/podinfo"
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+CLIMBING = Status(phase=Phase.PROGRESSING, since=1.0, rung=Rung(weight=10))
+HIGHER = Status(phase=Phase.PROGRESSING, since=1.0, rung=Rung(weight=20))
+
+
+@pytest.fixture
+def punctuality():
+    return LatenessTracker()
+
+
+def look(punctuality, late, after=HIGHER, before=CLIMBING):
+    explanation = Explanation(Rule.NOTED, before.phase, after.phase)
+    seen = Observed(ROLLOUT, before, Observation(now=0.0))
+    punctuality.told(CycleReport(KEY, seen, CycleResult(Decision(after, (), None, explanation), None), late))
+
+
+def test_a_late_look_is_a_condition_that_tells_how_late_it_was(punctuality):
+    look(punctuality, 3.21)
+    (condition,) = punctuality.conditions(KEY, HIGHER)
+    assert (condition["type"], condition["status"], condition["reason"]) == ("MissedInterval", "True", "Late")
+    assert "3.2 s late" in condition["message"]
+
+
+def test_a_look_in_time_is_no_condition_nor_is_anybody_elses_lateness(punctuality):
+    look(punctuality, LATE)
+    assert punctuality.conditions(KEY, HIGHER) == ()
+    look(punctuality, 2 * LATE)
+    assert punctuality.conditions("test/other", HIGHER) == ()
+
+
+def test_the_condition_goes_with_the_next_decision_in_time_and_not_with_a_look_that_decides_nothing(punctuality):
+    look(punctuality, 5.0)
+    look(punctuality, 0.0, after=CLIMBING)
+    assert punctuality.conditions(KEY, HIGHER)
+    look(punctuality, 0.0)
+    assert punctuality.conditions(KEY, HIGHER) == ()
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED], ids=lambda phase: phase.value)
+def test_what_is_at_rest_has_no_interval_to_miss(punctuality, phase):
+    resting = Status(phase=phase, since=1.0)
+    look(punctuality, 5.0)
+    assert punctuality.conditions(KEY, resting) == ()
+    look(punctuality, 0.0)
+    look(punctuality, 5.0, before=resting)
+    assert punctuality.conditions(KEY, HIGHER) == ()
+
+
+def test_the_log_tells_when_it_begins_and_not_at_each_look(punctuality, caplog):
+    with caplog.at_level(logging.WARNING, "canarycore.controller"):
+        for late in (2.0, 3.0, 0.0, 4.0):
+            look(punctuality, late)
+    assert [record.getMessage() for record in caplog.records] == [
+        "interval missed: test/podinfo was looked at 2.0 s late",
+        "interval missed: test/podinfo was looked at 4.0 s late",
+    ]
+
+
+def test_a_status_with_the_condition_is_read_as_without_it(punctuality):
+    look(punctuality, 5.0)
+    status = Status(phase=Phase.PROGRESSING, since=1.0, analysed_at=1.0, rung=Rung(weight=20))
+    patch = write_status(ROLLOUT, status, punctuality.conditions(KEY, status))
+    found = {name: value for name, value in patch.items() if value is not None}
+    assert [condition["type"] for condition in found["conditions"]] == ["Promoted", "Canarycore", "MissedInterval"]
+    assert read_status(ROLLOUT, found) == (status, False)

@@ -1,3 +1,0 @@
-"""What tests/cluster claims of a real API server, on one in memory."""
-
-from tests.cluster.test_lease import *  # noqa: F403 - the same claims

@@ -1,0 +1,151 @@
+"""Autoscalers: what is held of the target's, and the primary's copy. The golden traces are compared in test_copies."""
+
+import pytest
+from attrs import evolve
+
+from canarycore.manifest import parse
+from canarycore_kubernetes.workloads.autoscalers import PAUSED, SCALERS, ScalerFacts, primary_scaler, with_scale
+from tests.adapters.kubernetes.golden import OWNER
+
+
+def canary(kind, name="podinfo", **reference):
+    return parse(
+        {
+            "apiVersion": "flagger.app/v1beta1",
+            "kind": "Canary",
+            "metadata": {"name": "podinfo", "namespace": "default"},
+            "spec": {
+                "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+                "autoscalerRef": {"apiVersion": "v1", "kind": kind, "name": name, **reference},
+                "service": {"port": 80},
+                "analysis": {"interval": "1m", "threshold": 1, "iterations": 1},
+            },
+        }
+    )
+
+
+def hpa(**spec):
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {
+            "name": "podinfo",
+            "namespace": "default",
+            "labels": {"team": "web", "a.toolkit.fluxcd.io/b": "c"},
+        },
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+            "minReplicas": 2,
+            "maxReplicas": 4,
+            **spec,
+        },
+    }
+
+
+def scaled_object(*, annotations=None, query="", name="", **spec):
+    trigger = {"type": "prometheus", "name": name, "metadata": {"serverAddress": "http://prometheus"}}
+    trigger["metadata"] |= {"query": query} if query else {}
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "so", "namespace": "default", "annotations": annotations or {}},
+        "spec": {"scaleTargetRef": {"name": "podinfo"}, "triggers": [trigger], **spec},
+    }
+
+
+# --------------------------------------------------------------------------------------------------------- what is held
+
+
+@pytest.mark.parametrize(
+    ("body", "facts"),
+    [
+        (hpa(), ScalerFacts(minimum=2)),
+        (hpa(minReplicas=None), ScalerFacts(minimum=1)),
+        (scaled_object(minReplicaCount=3), ScalerFacts(minimum=3, paused=False)),
+        (scaled_object(minReplicaCount=0), ScalerFacts(minimum=1, paused=False)),
+        (scaled_object(annotations={PAUSED: "0"}), ScalerFacts(minimum=1, paused=True)),
+        (scaled_object(annotations={PAUSED: "2"}), ScalerFacts(minimum=1, paused=False)),
+    ],
+)
+def test_only_a_scaled_object_is_ever_paused(body, facts):
+    """A HorizontalPodAutoscaler leaves a workload at zero alone."""
+    found = SCALERS[body["kind"]].project(body, None)
+    assert found == evolve(facts, scales=found.scales)
+    assert found.scales in {("", "podinfo"), ("", "")}
+
+
+# ------------------------------------------------------------------------------------------------------------- the copy
+
+
+def test_a_copy_scales_the_primary_and_takes_over_no_labels_of_gitops_tools():
+    copy = primary_scaler(hpa(), canary("HorizontalPodAutoscaler"), OWNER)
+    assert copy["spec"] == hpa()["spec"] | {
+        "scaleTargetRef": hpa()["spec"]["scaleTargetRef"] | {"name": "podinfo-primary"}
+    }
+    assert copy["metadata"] == {
+        "name": "podinfo-primary",
+        "namespace": "default",
+        "labels": {"team": "web"},
+        "ownerReferences": [OWNER],
+    }
+
+
+@pytest.mark.parametrize(
+    ("replicas", "limits"),
+    [({"minReplicas": 5}, (5, 4)), ({"maxReplicas": 9}, (2, 9)), ({"minReplicas": 5, "maxReplicas": 9}, (5, 9))],
+)
+def test_the_primarys_own_limits_go_before_those_of_the_target(replicas, limits):
+    of_hpa = primary_scaler(hpa(), canary("HorizontalPodAutoscaler", primaryScalerReplicas=replicas), OWNER)["spec"]
+    original = scaled_object(minReplicaCount=2, maxReplicaCount=4)
+    of_keda = primary_scaler(original, canary("ScaledObject", "so", primaryScalerReplicas=replicas), OWNER)["spec"]
+    assert (of_hpa["minReplicas"], of_hpa["maxReplicas"]) == limits
+    assert (of_keda["minReplicaCount"], of_keda["maxReplicaCount"]) == limits
+
+
+@pytest.mark.parametrize(
+    ("query", "of_primary"),
+    [
+        ('sum(x{app="podinfo"})', 'sum(x{app="podinfo-primary"})'),
+        ('sum(x{app="podinfo-canary"})', 'sum(x{app="podinfo-primary"})'),
+        ("podinfo + podinfo-canary", "podinfo-primary + podinfo-primary"),
+        ('sum(x{app="other"})', 'sum(x{app="other"})'),
+    ],
+)
+def test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary(query, of_primary):
+    copy = primary_scaler(scaled_object(query=query), canary("ScaledObject", "so"), OWNER)
+    assert copy["spec"]["triggers"][0]["metadata"] == {"serverAddress": "http://prometheus", "query": of_primary}
+
+
+def test_queries_that_are_given_replace_those_of_their_triggers_and_no_other_is_touched():
+    reference = canary("ScaledObject", "so", primaryScalerQueries={"rate": "of the primary"})
+    given = primary_scaler(scaled_object(name="rate", query="podinfo"), reference, OWNER)
+    other = primary_scaler(scaled_object(name="other", query="podinfo"), reference, OWNER)
+    assert given["spec"]["triggers"][0]["metadata"]["query"] == "of the primary"
+    assert other["spec"]["triggers"][0]["metadata"]["query"] == "podinfo"
+
+
+def test_a_copy_of_a_paused_one_is_not_paused():
+    annotations = {PAUSED: "0", "scaledobject.keda.sh/transfer-hpa-ownership": "true", "a.toolkit.fluxcd.io/b": "c"}
+    copy = primary_scaler(scaled_object(annotations=annotations), canary("ScaledObject", "so"), OWNER)
+    assert copy["metadata"]["annotations"] == {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
+
+
+def test_the_autoscaler_that_keda_makes_for_the_primary_has_a_name_of_its_own():
+    advanced = {"horizontalPodAutoscalerConfig": {"name": "mine"}, "restoreToOriginalReplicaCount": True}
+    copy = primary_scaler(scaled_object(advanced=advanced), canary("ScaledObject", "so"), OWNER)
+    assert copy["spec"]["advanced"] == advanced | {"horizontalPodAutoscalerConfig": {"name": "mine-primary"}}
+
+
+def test_the_original_is_not_changed_by_being_copied():
+    original, before = scaled_object(query="podinfo"), scaled_object(query="podinfo")
+    primary_scaler(original, canary("ScaledObject", "so"), OWNER)
+    assert original == before
+
+
+def test_a_copy_that_follows_its_original_keeps_what_others_put_on_it():
+    found = primary_scaler(hpa(), canary("HorizontalPodAutoscaler"), OWNER)
+    found["metadata"]["annotations"] = {"note": "somebody's"}
+    wanted = primary_scaler(hpa(maxReplicas=9), canary("HorizontalPodAutoscaler"), OWNER)
+    after = with_scale(found, wanted)
+    assert after["metadata"] == found["metadata"]
+    assert after["spec"] == wanted["spec"]

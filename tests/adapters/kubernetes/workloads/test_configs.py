@@ -1,0 +1,191 @@
+"""ConfigMaps and Secrets: where they are named, what they hold, their copies."""
+
+from copy import deepcopy
+
+import pytest
+
+from canarycore_kubernetes.api.kinds import CONFIG_MAP, SECRET
+from canarycore_kubernetes.workloads.configs import (
+    ConfigUse,
+    config_facts,
+    config_spots,
+    kept_config,
+    overwritten_config,
+    primary_config,
+    restored_config,
+    use_copies,
+    used_configs,
+)
+from tests.adapters.kubernetes.golden import OWNER
+
+NAMED = {
+    "volumes": [
+        {"name": "a", "configMap": {"name": "volume"}},
+        {"name": "b", "secret": {"secretName": "volume", "optional": True}},
+        {
+            "name": "c",
+            "projected": {
+                "sources": [
+                    {"configMap": {"name": "projected"}},
+                    {"secret": {"name": "projected"}},
+                    {"serviceAccountToken": {"path": "token"}},
+                ]
+            },
+        },
+        {"name": "d", "emptyDir": {}},
+    ],
+    "containers": [
+        {
+            "name": "app",
+            "env": [
+                {"name": "PLAIN", "value": "1"},
+                {"name": "MAP", "valueFrom": {"configMapKeyRef": {"name": "env", "key": "k"}}},
+                {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "env", "key": "k"}}},
+                {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            ],
+            "envFrom": [{"configMapRef": {"name": "from"}}, {"secretRef": {"name": "from", "optional": True}}],
+        },
+        {"name": "side"},
+    ],
+    "initContainers": [
+        {"name": "init", "envFrom": [{"secretRef": {"name": "init"}}, {"configMapRef": {"name": "volume"}}]}
+    ],
+}
+
+EVERYWHERE = {
+    *((CONFIG_MAP, name) for name in ("volume", "projected", "env", "from")),
+    *((SECRET, name) for name in ("volume", "projected", "env", "from", "init")),
+}
+
+
+def test_configs_are_found_wherever_a_pod_may_name_one():
+    assert {(use.kind, use.name) for use in used_configs(config_spots(NAMED))} == EVERYWHERE
+
+
+def test_a_config_is_required_where_one_of_its_places_requires_it():
+    optional = {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "s", "optional": True}}]}]}
+    both = {**optional, "initContainers": [{"name": "init", "envFrom": [{"secretRef": {"name": "s"}}]}]}
+    assert used_configs(config_spots(optional)) == (ConfigUse(SECRET, "s", required=False),)
+    assert used_configs(config_spots(both)) == (ConfigUse(SECRET, "s", required=True),)
+
+
+def test_a_primary_names_the_copies_wherever_its_target_names_a_config_that_is_copied():
+    spec = deepcopy(NAMED)
+    use_copies(spec, {(kind.kind, name) for kind, name in EVERYWHERE})
+    named = {(use.kind, use.name) for use in used_configs(config_spots(spec))}
+    assert named == {(kind, f"{name}-primary") for kind, name in EVERYWHERE}
+
+
+def test_what_is_shared_keeps_its_name():
+    spec = deepcopy(NAMED)
+    use_copies(spec, {("Secret", "env")})
+    named = {(use.kind, use.name) for use in used_configs(config_spots(spec))}
+    assert named == EVERYWHERE - {(SECRET, "env")} | {(SECRET, "env-primary")}
+
+
+# ------------------------------------------------------------------------------------------------------- what they hold
+
+
+def config(name="env", kind="ConfigMap", *, annotations=None, owners=(), **parts):
+    metadata = {"name": name, "namespace": "default", "annotations": annotations or {}, "ownerReferences": [*owners]}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **parts}
+
+
+@pytest.mark.parametrize(
+    ("data", "checksum"),
+    [
+        ({"color": "blue"}, "f234cb93c08ad64e"),
+        (None, "74234e98afe7498f"),
+        ({"page": "<b>&amp;</b>"}, "bec42bd35eeee35b"),
+        ({"é": '\u2028x\u0001\b\f\n\t"\\'}, "2aec92acb92ad5e9"),
+    ],
+)
+def test_checksums_are_those_of_flagger(data, checksum):
+    """Eight bytes of SHA-256 over JSON as Go writes it; these were computed by Go."""
+    assert config_facts(config(data=data)).checksum == checksum
+
+
+def test_binary_data_counts_and_flagger_does_not_see_it():
+    text, both = config(data={"a": "1"}), config(data={"a": "1"}, binaryData={"b": "AA=="})
+    assert config_facts(text).checksum == config_facts(text).text == config_facts(both).text
+    assert config_facts(both).checksum not in {config_facts(text).checksum, config_facts(both).text}
+
+
+@pytest.mark.parametrize(
+    ("body", "shared"),
+    [
+        (config(), False),
+        (config(annotations={"flagger.app/config-tracking": "disabled"}), True),
+        (config(annotations={"flagger.app/config-tracking": "disable"}), True),
+        (config(annotations={"flagger.app/config-tracking": "enabled"}), False),
+        (config(kind="Secret", type="Opaque"), False),
+        (config(kind="Secret", type="kubernetes.io/tls"), False),
+        (config(kind="Secret", type="kubernetes.io/basic-auth"), False),
+        (config(kind="Secret", type="kubernetes.io/ssh-auth"), False),
+        (config(kind="Secret", type="kubernetes.io/dockerconfigjson"), True),
+        (config(kind="Secret", type="kubernetes.io/service-account-token"), True),
+    ],
+)
+def test_owners_opt_out_and_credentials_of_registries_are_never_copied(body, shared):
+    assert config_facts(body).shared is shared
+
+
+def test_a_copy_is_known_by_its_name_and_its_owner():
+    assert config_facts(config("env-primary", owners=[OWNER])).ownership.canaries == ("podinfo",)
+    assert config_facts(config("env-primary")).ownership.canaries == ()
+
+
+def test_what_has_not_changed_is_held_once():
+    before = config_facts(config(data={"a": "1"}))
+    assert config_facts(config(data={"a": "1"}, annotations={"note": "new"}), before) is before
+
+
+# ----------------------------------------------------------------------------------------------------------- the copies
+
+
+def test_a_copy_holds_what_its_original_does_and_belongs_to_the_canary():
+    original = config(kind="Secret", type="kubernetes.io/tls", data={"tls.crt": "AA=="}, annotations={"note": "mine"})
+    original["metadata"]["labels"] = {"team": "web", "toolkit.fluxcd.io/x": "1", "tier": "front"}
+    assert primary_config(original, OWNER, ("te", "tool")) == {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "env-primary",
+            "namespace": "default",
+            "labels": {"team": "web"},
+            "ownerReferences": [OWNER],
+        },
+        "type": "kubernetes.io/tls",
+        "data": {"tls.crt": "AA=="},
+    }
+
+
+def test_binary_data_is_copied():
+    assert primary_config(config(binaryData={"logo": "AA=="}), OWNER, ())["binaryData"] == {"logo": "AA=="}
+
+
+def test_a_copy_that_two_canaries_share_belongs_to_both_and_is_controlled_by_the_one_that_wrote_last():
+    other = OWNER | {"name": "other", "uid": "2"}
+    found = config("env-primary", owners=[other, OWNER | {"uid": "of before"}])
+    owners = primary_config(config(), OWNER, (), found)["metadata"]["ownerReferences"]
+    assert owners == [OWNER, other | {"controller": False}]
+
+
+def test_a_copy_that_is_written_anew_holds_nothing_of_before_and_keeps_the_labels_of_others():
+    found = config("env-primary", data={"old": "1"}, binaryData={"old": "AA=="})
+    found["metadata"] |= {"labels": {"cost-centre": "42"}, "resourceVersion": "7"}
+    after = overwritten_config(found, primary_config(config(data={"new": "1"}), OWNER, (), found))
+    assert after["data"] == {"new": "1"}
+    assert "binaryData" not in after
+    assert after["metadata"]["labels"] == {"cost-centre": "42"}
+    assert after["metadata"]["ownerReferences"] == [OWNER]
+    assert after["metadata"]["resourceVersion"] == "7"
+
+
+def test_what_is_kept_of_a_copy_gives_back_exactly_what_it_held():
+    before = config("env-primary", data={"a": "1"}, binaryData={"b": "AA=="}, owners=[OWNER])
+    kept = kept_config(before, OWNER, "podinfo-primary")
+    now = config("env-primary", data={"c": "2"}, owners=[OWNER])
+    assert kept["metadata"]["name"] == f"env-primary-{config_facts(before).checksum}"
+    assert kept["metadata"]["labels"] == {"canarycore/kept-for": "podinfo-primary"}
+    assert config_facts(restored_config(now, kept)) == config_facts(before)

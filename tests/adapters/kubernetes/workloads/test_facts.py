@@ -1,0 +1,180 @@
+"""What is held of Deployments and DaemonSets."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from canarycore import Workload
+from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
+from canarycore_kubernetes.workloads.facts import Port, ReadingOptions, pod_facts, pod_views
+from tests.adapters.kubernetes.workloads.test_primary import deployment, with_pods
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def found(body, status=None, *, generation=2, observed=2, uid="u", **metadata):
+    status = {"observedGeneration": observed, **(status or {})}
+    metadata = {**body["metadata"], "uid": uid, "generation": generation, **metadata}
+    return {**body, "metadata": metadata, "status": status}
+
+
+def facts(body, before=None, **reading):
+    return pod_facts(ReadingOptions(**({"clock": Clock()} | reading)), body, before)
+
+
+def pods(body, before=None, **reading):
+    seen = facts(body, before, **reading)
+    return seen.desired, seen.updated, seen.ready, seen.total
+
+
+def condition(type_, status, reason, at=NOON):
+    return {"type": type_, "status": status, "reason": reason, "lastUpdateTime": at.isoformat()}
+
+
+LACKING = condition("Available", "False", "MinimumReplicasUnavailable")
+LATE = condition("Progressing", "False", "ProgressDeadlineExceeded")
+COUNTS = {"replicas": 3, "updatedReplicas": 2, "availableReplicas": 1}
+
+
+def test_pods_are_counted_as_the_deployment_says():
+    assert pods(found(deployment(replicas=4), COUNTS)) == (4, 2, 1, 3)
+
+
+def test_replicas_that_nobody_asked_for_are_one():
+    body = deployment()
+    del body["spec"]["replicas"]
+    assert pods(found(body)) == (1, 0, 0, 0)
+
+
+def test_until_a_change_is_seen_by_the_deployments_controller_no_pod_is_known_to_be_of_it():
+    seen = facts(found(deployment(), COUNTS | {"conditions": [LATE]}, generation=3))
+    assert (seen.updated, seen.ready, seen.total) == (0, 1, 3)
+    assert not seen.stuck
+
+
+def test_the_platform_says_since_when_pods_lack_and_when_it_gave_up():
+    seen = facts(found(deployment(), COUNTS | {"conditions": [LACKING, LATE]}))
+    assert seen.unready_since == NOON.timestamp()
+    assert seen.stuck == 'deployment "podinfo" exceeded its progress deadline'
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        [],
+        [condition("Available", "True", "MinimumReplicasAvailable")],
+        [condition("Progressing", "True", "NewReplicaSetAvailable")],
+    ],
+)
+def test_where_the_platform_says_nothing_nothing_lacks(conditions):
+    seen = facts(found(deployment(), COUNTS | {"conditions": conditions}))
+    assert (seen.unready_since, seen.stuck) == (None, "")
+
+
+def test_at_zero_nothing_lacks():
+    seen = facts(found(deployment(replicas=0), {"conditions": [LACKING, LATE]}))
+    assert (seen.unready_since, seen.stuck) == (None, "")
+
+
+# ---------------------------------------------------------------------------------------------------------- daemon sets
+
+NODES = {
+    "desiredNumberScheduled": 3,
+    "currentNumberScheduled": 3,
+    "updatedNumberScheduled": 2,
+    "numberAvailable": 1,
+    "numberMisscheduled": 0,
+}
+AT_ZERO = {"flagger.app/scale-to-zero": "true", "disk": "ssd"}
+
+
+def daemon_set(**pod_spec):
+    body = with_pods(deployment(), **pod_spec)
+    del body["spec"]["replicas"]
+    return {**body, "kind": "DaemonSet"}
+
+
+def test_a_daemon_set_is_counted_by_nodes():
+    assert pods(found(daemon_set(), NODES)) == (3, 2, 1, 3)
+
+
+def test_a_daemon_set_that_may_run_nowhere_is_at_zero():
+    """Pods that are still on nodes that it has left are there all the same."""
+    left = NODES | {"desiredNumberScheduled": 0, "currentNumberScheduled": 0, "numberMisscheduled": 3}
+    assert pods(found(daemon_set(nodeSelector=AT_ZERO), left)) == (0, 2, 1, 3)
+
+
+def test_a_daemon_set_without_a_node_lacks_one():
+    assert pods(found(daemon_set(), {})) == (1, 0, 0, 0)
+
+
+def test_a_daemon_set_lacks_pods_since_the_last_of_them_came():
+    clock = Clock()
+    first = facts(found(daemon_set(), NODES), clock=clock)
+    clock.now = 10.0
+    second = facts(found(daemon_set(), NODES), first, clock=clock)
+    clock.now = 20.0
+    third = facts(found(daemon_set(), NODES | {"numberAvailable": 2}), second, clock=clock)
+    whole = NODES | {"numberAvailable": 3, "updatedNumberScheduled": 3}
+    last = facts(found(daemon_set(), whole), third, clock=clock)
+    assert [seen.unready_since for seen in (first, second, third, last)] == [0.0, 0.0, 20.0, None]
+
+
+def test_a_whole_daemon_set_is_a_whole_workload():
+    whole = facts(found(daemon_set(), NODES | {"numberAvailable": 3, "updatedNumberScheduled": 3}))
+    counts = {name: getattr(whole, name) for name in ("desired", "updated", "ready", "total", "unready_since", "stuck")}
+    assert Workload(revision="r", **counts).whole
+
+
+# ------------------------------------------------------------------------------------------------- what its owner wrote
+
+
+def test_what_its_owner_wrote_is_read_once_per_generation():
+    first = facts(found(deployment(), COUNTS))
+    status = facts(found(deployment(), COUNTS | {"availableReplicas": 2}), first)
+    change = facts(found(with_pods(deployment(), hostNetwork=True), COUNTS, generation=3), status)
+    again = facts(found(with_pods(deployment(), hostNetwork=True), COUNTS, generation=3, uid="another"), status)
+    assert status.written is first.written
+    assert change.written.shape == again.written.shape != first.written.shape
+
+
+def test_annotations_say_what_a_primary_carries_and_can_go_back_to():
+    annotations = {"canarycore/revision": "two", "canarycore/kept": "one,zero"}
+    primary, target = facts(found(deployment(), annotations=annotations)), facts(found(deployment()))
+    assert (primary.carries, primary.kept) == ("two", ("one", "zero"))
+    assert (target.carries, target.kept) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("matched", "label"), [({"name": "x", "app": "y"}, ("app", "y")), ({"component": "x"}, ("", ""))]
+)
+def test_the_label_that_tells_the_pods_is_held(matched, label):
+    assert facts(found(deployment(selector={"matchLabels": matched}))).written.label == label
+
+
+def test_ports_of_all_containers_but_those_of_meshes_are_held():
+    containers = [
+        {"name": "app", "image": "a", "ports": [{"name": "http", "containerPort": 80}, {"containerPort": 81}]},
+        {"name": "side", "image": "b", "ports": [{"containerPort": 82}]},
+        {"name": "istio-proxy", "image": "c", "ports": [{"name": "proxy", "containerPort": 15000}]},
+    ]
+    seen = facts(found(with_pods(deployment(), containers=containers)))
+    assert seen.written.ports == (Port("http", 80), Port("tcp-app-1", 81), Port("tcp-side-0", 82))
+
+
+def test_there_is_one_view_per_kind_and_reading():
+    some, same, other = (
+        pod_views(ReadingOptions()),
+        pod_views(ReadingOptions()),
+        pod_views(ReadingOptions(tracked=False)),
+    )
+    assert some[DEPLOYMENT] is same[DEPLOYMENT] is not other[DEPLOYMENT]
+    assert some.keys() == {DEPLOYMENT, DAEMON_SET}

@@ -1,0 +1,277 @@
+"""Primary copies, as Flagger makes them."""
+
+from copy import deepcopy
+
+import pytest
+
+from canarycore.errors import Refused
+from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION
+from canarycore_kubernetes.workloads.autoscalers import primary_scaler, with_scale
+from canarycore_kubernetes.workloads.configs import config_facts, config_spots, primary_config, used_configs
+from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy
+from canarycore_kubernetes.workloads.revision import FLAGGER_ID
+from canarycore_kubernetes.workloads.service_workload import like, service_copy
+from tests.adapters.kubernetes.golden import OWNER, bare, recorded, writings
+
+
+def copying_for(writing, revision="r"):
+    target, trace = writing.original(), writing.trace
+    uses = used_configs(config_spots(target["spec"]["template"]["spec"]))
+    bodies = [writing.there.get(use.kind.kind, use.name) for use in uses]
+    tracked = trace.flag("enable-config-tracking", "true") == "true"
+    return Copying(
+        owner=OWNER,
+        revision=revision,
+        labels=tuple(trace.flag("selector-labels", "app,name,app.kubernetes.io/name").split(",")),
+        prefixes=tuple(trace.flag("include-label-prefix").split(",")),
+        copied=[
+            (body["kind"], body["metadata"]["name"])
+            for body in bodies
+            if tracked and body is not None and not config_facts(body).shared
+        ],
+        autoscaled=writing.canary.spec.autoscaler_ref is not None,
+    )
+
+
+def workload(writing):
+    target, copying = writing.original(), copying_for(writing)
+    return (
+        primary_copy(target, copying) if writing.before is None else promoted_copy(writing.before, target, copying, ())
+    )
+
+
+def config(writing):
+    prefixes = tuple(writing.trace.flag("include-label-prefix").split(","))
+    return primary_config(writing.original(), OWNER, prefixes, writing.before)
+
+
+def scaler(writing):
+    wanted = primary_scaler(writing.original(), writing.canary, OWNER)
+    return wanted if writing.before is None else with_scale(writing.before, wanted)
+
+
+def service(writing):
+    copy = service_copy(writing.original(), writing.name, OWNER)
+    return copy if writing.before is None else like(writing.before, copy, {})
+
+
+OURS = {
+    "Deployment": workload,
+    "DaemonSet": workload,
+    "ConfigMap": config,
+    "Secret": config,
+    "HorizontalPodAutoscaler": scaler,
+    "ScaledObject": scaler,
+}
+
+
+@pytest.mark.parametrize("folder", recorded())
+def test_every_copy_is_what_flagger_made_of_the_same_target(folder):
+    """At creation and at promotion, but for annotations, labels and owners that Flagger wipes at promotion."""
+    compared = 0
+    for writing in filter(is_a_copy, writings(folder)):
+        theirs, ours = writing.after, OURS.get(writing.kind, service)(writing)
+        if writing.before is not None:
+            theirs = theirs | {"metadata": writing.before["metadata"] | theirs["metadata"] | _annotated(ours)}
+        assert bare(ours) == bare(theirs), f"{writing.kind} {writing.name}"
+        compared += 1
+    assert compared or folder.name.startswith(WITHOUT_COPIES), "a trace without a copy shows nothing"
+
+
+def _annotated(body):
+    return {"annotations": body["metadata"].get("annotations", {})}
+
+
+WITHOUT_COPIES = ("25-", "38-")
+"""Traces in which there is none: of a Knative Service, and of a Service that Flagger cannot copy."""
+
+
+def is_a_copy(writing):
+    if writing.kind == "Service":
+        return writing.canary.spec.target_ref.kind == "Service" and writing.name.endswith(("-primary", "-canary"))
+    return writing.name.endswith("-primary")
+
+
+# ------------------------------------------------------------------------------------------------------- what it keeps
+
+
+def deployment(name="podinfo", *, labels=None, annotations=None, template=None, **spec):
+    pods = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "podinfo:1"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default", "labels": labels or {}, "annotations": annotations or {}},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template or pods, **spec},
+    }
+
+
+def with_pods(target, **pod_spec):
+    changed = deepcopy(target)
+    changed["spec"]["template"]["spec"].update(pod_spec)
+    return changed
+
+
+COPYING = Copying(owner=OWNER, revision="one")
+
+
+def test_a_promotion_changes_what_comes_from_the_target_and_nothing_else():
+    found = primary_copy(deployment(annotations={"note": "mine"}), COPYING)
+    found["metadata"]["labels"]["cost-centre"] = "42"
+    found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7"
+    found["spec"]["paused"] = False
+    after = promoted_copy(found, with_pods(deployment(), serviceAccountName="new"), COPYING, ())
+    assert after["metadata"]["labels"] == {"app": "podinfo-primary", "cost-centre": "42"}
+    assert (
+        after["metadata"]["annotations"] | {"note": "mine", "deployment.kubernetes.io/revision": "7"}
+        == (after["metadata"]["annotations"])
+    )
+    assert after["spec"]["paused"] is False
+    assert after["spec"]["template"]["spec"]["serviceAccountName"] == "new"
+
+
+def test_what_the_target_no_longer_has_goes_from_its_primary():
+    found = primary_copy(with_pods(deployment(minReadySeconds=5), hostNetwork=True), COPYING)
+    after = promoted_copy(found, deployment(), COPYING, ())
+    assert "hostNetwork" not in after["spec"]["template"]["spec"]
+    assert after["spec"].get("minReadySeconds") is None
+
+
+@pytest.mark.parametrize(("autoscaled", "replicas"), [(False, 2), (True, 9)])
+def test_replicas_are_promoted_unless_an_autoscaler_sets_them(autoscaled, replicas):
+    found = primary_copy(deployment(), COPYING)
+    found["spec"]["replicas"] = 9
+    copying = Copying(owner=OWNER, revision="two", autoscaled=autoscaled)
+    assert promoted_copy(found, deployment(), copying, ())["spec"]["replicas"] == replicas
+
+
+def test_a_target_at_zero_does_not_take_its_primary_there():
+    found = primary_copy(deployment(replicas=0), COPYING)
+    assert found["spec"]["replicas"] == 1
+    assert promoted_copy(found, deployment(replicas=0), COPYING, ())["spec"]["replicas"] == 1
+
+
+def test_the_pods_restart_once_per_revision_even_where_only_configs_changed():
+    ids = [
+        primary_copy(deployment(), Copying(owner=OWNER, revision=revision))["spec"]["template"]["metadata"][
+            "annotations"
+        ][FLAGGER_ID]
+        for revision in ("one", "two", "one")
+    ]
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_a_copy_says_what_it_carries_and_what_it_can_go_back_to():
+    found = primary_copy(deployment(), Copying(owner=OWNER, revision="one", contents=("configmap/env:1",)))
+    after = promoted_copy(found, deployment(), Copying(owner=OWNER, revision="three"), ("two", "one"))
+    annotations = after["metadata"]["annotations"]
+    assert found["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1"}
+    assert annotations == {REVISION: "three", KEPT_REVISIONS: "two,one"}
+    marks = {REVISION: "four", CONTENTS: "configmap/env:2,secret/keys:3"}
+    assert (
+        marked_copy(after, "four", ("configmap/env:2", "secret/keys:3"))["metadata"]["annotations"]
+        == annotations | marks
+    )
+
+
+def test_a_copy_that_is_given_back_has_the_kept_template_and_keeps_all_else():
+    first = primary_copy(deployment(), COPYING)
+    after = promoted_copy(
+        first, with_pods(deployment(), hostNetwork=True), Copying(owner=OWNER, revision="two"), ("one",)
+    )
+    after["spec"]["paused"] = False
+    back = restored_copy(after, first["spec"]["template"], "one", ("configmap/env:1",))
+    assert back["spec"] == after["spec"] | {"template": first["spec"]["template"]}
+    assert back["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1", KEPT_REVISIONS: "one"}
+
+
+# ---------------------------------------------------------------------------------------------------------- what it is
+
+
+def test_labels_with_a_prefix_are_copied_and_those_of_gitops_tools_never():
+    labels = {"team": "web", "app": "podinfo", "tier": "front", "kustomize.toolkit.fluxcd.io/name": "apps"}
+    annotations = {"note": "mine", "kustomize.toolkit.fluxcd.io/checksum": "1"}
+    target = deployment(labels=labels, annotations=annotations)
+    target["spec"]["template"]["metadata"]["annotations"] = annotations
+    some = primary_copy(target, Copying(owner=OWNER, revision="one", prefixes=("te",)))
+    all_of_them = primary_copy(target, Copying(owner=OWNER, revision="one", prefixes=("*",)))
+    assert some["metadata"]["labels"] == {"app": "podinfo-primary", "team": "web"}
+    assert all_of_them["metadata"]["labels"] == {"app": "podinfo-primary", "team": "web", "tier": "front"}
+    assert some["metadata"]["annotations"] == {"note": "mine", REVISION: "one"}
+    assert some["spec"]["template"]["metadata"]["annotations"].keys() == {"note", FLAGGER_ID}
+
+
+def test_a_label_that_is_gone_from_the_target_goes_from_the_primary_by_its_prefix():
+    copying = Copying(owner=OWNER, revision="one", prefixes=("te",))
+    found = primary_copy(deployment(labels={"team": "web"}), copying)
+    assert promoted_copy(found, deployment(), copying, ())["metadata"]["labels"] == {"app": "podinfo-primary"}
+
+
+@pytest.mark.parametrize(
+    ("matched", "label"),
+    [
+        ({"app": "x", "name": "y"}, ("app", "x-primary")),
+        ({"app.kubernetes.io/name": "x"}, ("app.kubernetes.io/name", "x-primary")),
+        ({"name": "y", "version": "1"}, ("name", "y-primary")),
+    ],
+)
+def test_the_first_selector_label_tells_the_primarys_pods(matched, label):
+    target = deployment(selector={"matchLabels": matched})
+    target["spec"]["template"]["metadata"]["labels"] = matched
+    copy = primary_copy(target, COPYING)
+    assert copy["spec"]["selector"]["matchLabels"] == dict([label])
+    assert copy["spec"]["template"]["metadata"]["labels"] == matched | dict([label])
+
+
+def test_a_selector_without_a_selector_label_is_refused_with_the_remedy():
+    with pytest.raises(Refused, match=r"must contain one of \[app name app.kubernetes.io/name\].*--selector-labels"):
+        primary_copy(deployment(selector={"matchLabels": {"component": "x"}}), COPYING)
+
+
+def _keeps_away_from(name):
+    selector = {"matchLabels": {"app": name}}
+    term = {"labelSelector": selector, "topologyKey": "zone"}
+    expressions = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["other", name]}]}
+    return {
+        "topologySpreadConstraints": [{"labelSelector": selector, "maxSkew": 1}],
+        "affinity": {
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 1, "podAffinityTerm": term | {"labelSelector": expressions}}
+                ],
+                "requiredDuringSchedulingIgnoredDuringExecution": [term],
+            },
+        },
+    }
+
+
+def test_a_primarys_pods_keep_away_from_each_other_and_not_from_the_targets():
+    copy = primary_copy(with_pods(deployment(), **_keeps_away_from("podinfo")), COPYING)
+    spec = copy["spec"]["template"]["spec"]
+    assert {key: spec[key] for key in _keeps_away_from("")} == _keeps_away_from("podinfo-primary")
+
+
+def test_affinity_to_other_pods_and_labels_is_left():
+    to_others = _keeps_away_from("database")
+    to_others["affinity"]["podAffinity"] = {
+        "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {"matchLabels": {"app": "podinfo"}}}]
+    }
+    spec = primary_copy(with_pods(deployment(), **to_others), COPYING)["spec"]["template"]["spec"]
+    assert {key: spec[key] for key in to_others} == to_others
+
+
+def daemon_set(**spec):
+    return deployment() | {"kind": "DaemonSet", "spec": {**deployment()["spec"], **spec}}
+
+
+def test_a_daemon_sets_primary_runs_where_its_target_may_and_never_nowhere():
+    selector = {"disk": "ssd", "flagger.app/scale-to-zero": "true"}
+    copy = primary_copy(with_pods(daemon_set(), nodeSelector=selector), COPYING)
+    alone = primary_copy(with_pods(daemon_set(), nodeSelector={"flagger.app/scale-to-zero": "true"}), COPYING)
+    assert copy["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}
+    assert "nodeSelector" not in alone["spec"]["template"]["spec"]
+    assert "replicas" not in copy["spec"]
+
+
+def test_a_daemon_set_whose_pods_are_replaced_by_hand_is_refused():
+    with pytest.raises(Refused, match="must have RollingUpdate strategy but have OnDelete"):
+        primary_copy(daemon_set(updateStrategy={"type": "OnDelete"}), COPYING)

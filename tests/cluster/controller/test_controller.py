@@ -1,0 +1,183 @@
+"""The controller as its users run it: a process of its own, under the rights it is installed with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from canarycore_kubernetes.api.leader_election import LEASE_NAME as LEASE
+from tests.controlplane.api import eventually
+from tests.controlplane.background import in_background
+from tests.controlplane.rights import account
+
+LABELS = {"app": "podinfo"}
+PORTS = [{"name": "http", "containerPort": 9898}]
+ANALYSIS = {
+    "interval": "10s",
+    "threshold": 3,
+    "stepWeight": 20,
+    "maxWeight": 60,
+    "metrics": [
+        {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}},
+        {"name": "request-duration", "interval": "30s", "thresholdRange": {"max": 500}},
+    ],
+}
+MOST = 45
+"""Requests that a whole rollout may cost after the start; Flagger takes 245."""
+
+
+def target(namespace, image="podinfo:6.0.0"):
+    container = {"name": "podinfod", "image": image, "ports": PORTS}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "podinfo", "namespace": namespace, "labels": LABELS},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": LABELS},
+            "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def canary(namespace):
+    return {
+        "apiVersion": "flagger.app/v1beta1",
+        "kind": "Canary",
+        "metadata": {"name": "podinfo", "namespace": namespace},
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
+            "service": {"port": 9898, "portDiscovery": True},
+            "analysis": ANALYSIS,
+        },
+    }
+
+
+@pytest.fixture
+def prometheus():
+    """A metrics server that is content."""
+
+    async def answer(request):
+        query = (await request.post()).get("query") or request.query.get("query", "")
+        value = "1" if query == "vector(1)" else "0.1" if "bucket" in query else "100"
+        result = [{"metric": {}, "value": [time.time(), value]}]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+    address = []
+
+    @asynccontextmanager
+    async def served():
+        app = web.Application()
+        app.router.add_route("*", "/api/v1/query", answer)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    with in_background(served):
+        yield address[0]
+
+
+@pytest.fixture
+def access(installed):
+    return installed("istio")
+
+
+@pytest.fixture
+def start(plane, namespace, access, prometheus, tmp_path):
+    """Start a controller; more may be started beside it."""
+    processes = []
+
+    def begin(*flags):
+        number = len(processes)
+        log = (tmp_path / f"{number}.log").open("wb")
+        command = [sys.executable, "-m", "canarycore_cli", "controller"]
+        config = plane.kubeconfig(access, "controller")
+        flags = (f"-kubeconfig={config}", f"-namespace={namespace}", f"-metrics-server={prometheus}", *flags)
+        processes.append(subprocess.Popen([*command, *flags, "-listen=127.0.0.1"], stdout=log, stderr=log))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def phase(api, namespace, wanted, seconds=90.0):
+    path = f"/apis/flagger.app/v1beta1/namespaces/{namespace}/canaries/podinfo"
+    return api.eventually(path, lambda body: body.get("status", {}).get("phase") == wanted, seconds)
+
+
+def scraped(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def test_a_rollout_is_promoted_for_few_requests_and_idleness_costs_none(plane, api, namespace, access, start):
+    user = account(namespace)
+    api.create(target(namespace))
+    port = free_port()
+    controller = start(f"-port={port}")
+    eventually(lambda: plane.audit.since(0, user=user)["watch", "canaries.flagger.app"])
+    mark = plane.audit.mark()
+
+    api.create(canary(namespace))
+    phase(api, namespace, "Initialized")
+    api.apply(target(namespace, "podinfo:6.0.1"))
+    phase(api, namespace, "Succeeded", 150)
+    time.sleep(3)
+    asked = plane.audit.since(mark, user=user)
+    after = plane.audit.mark()
+    time.sleep(21)  # two intervals
+
+    rollout = {key: count for key, count in asked.items() if key[0] not in ("list", "watch")}
+    assert sum(rollout.values()) <= MOST, rollout
+    assert not plane.audit.since(after, user=user)
+    metrics = scraped(port)
+    assert f'flagger_canary_status{{name="podinfo",namespace="{namespace}"}} 1.0' in metrics
+    assert "flagger_canary_successes_total" in metrics
+    controller.send_signal(signal.SIGTERM)
+    assert controller.wait(20) == 0
+
+
+def test_of_two_controllers_one_decides_and_the_other_takes_over(plane, api, namespace, start, tmp_path):
+    api.create(target(namespace))
+    election = ("-enable-leader-election=true", f"-leader-election-namespace={namespace}", "-port=0")
+    first = start(*election)
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{LEASE}"
+    holder = api.eventually(lease, lambda body: body["spec"].get("holderIdentity"))["spec"]["holderIdentity"]
+    start(*election)
+    api.create(canary(namespace))
+    phase(api, namespace, "Initialized")
+
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(20) == 0
+    api.eventually(lease, lambda body: body["spec"].get("holderIdentity") not in (holder, None, ""))
+    api.apply(target(namespace, "podinfo:6.0.1"))
+    phase(api, namespace, "Progressing", 30)
+
+    decided = [
+        json.loads(line)
+        for line in (tmp_path / "0.log").read_text().splitlines()
+        if line.startswith("{") and '"decision"' in line
+    ]
+    assert {line["phase"] for line in decided} <= {"Initializing", "Initialized"}

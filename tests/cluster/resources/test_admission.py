@@ -1,0 +1,301 @@
+"""The definitions and the admission policy on a real API server: what may be applied, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from canarycore.manifest import lint
+from canarycore_kubernetes.deploy.admission import RULES
+from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions, objects
+from tests.controlplane import crds
+from tests.controlplane.api import Api, ApiError, Json, eventually
+from tests.controlplane.real.plane import Plane
+from tests.controlplane.real.plane import plane as started
+from tests.manifest.bounded import BOUNDED
+
+ROOT = Path(__file__).parents[3]
+SHARED = ROOT.parent / "shared"
+KIND = {"Canary": "canaries", "MetricTemplate": "metrictemplates", "AlertProvider": "alertproviders"}
+POLICY = "ValidatingAdmissionPolicy"
+DEFAULT = "istio"
+
+BASE: Json = {
+    "apiVersion": "flagger.app/v1beta1",
+    "kind": "Canary",
+    "metadata": {"name": "app", "namespace": "default"},
+    "spec": {
+        "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
+        "service": {"port": 80},
+        "analysis": {"interval": "1m", "threshold": 1, "stepWeight": 10, "maxWeight": 50},
+    },
+}
+AB = {"analysis": {"iterations": 3, "stepWeight": None, "maxWeight": None}}
+KNATIVE = {"targetRef": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "app"}}
+NGINX = {"provider": "nginx", "ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "app"}}
+
+
+def spec(*changes: Json) -> Json:
+    """The base with some fields changed; None removes one."""
+    manifest = copy.deepcopy(BASE)
+    for change in changes:
+        _merge(manifest["spec"], change)
+    return manifest
+
+
+def _merge(into: Json, change: Json) -> None:
+    for name, value in change.items():
+        if value is None:
+            into.pop(name, None)
+        elif isinstance(value, dict) and isinstance(into.get(name), dict) and name != "targetRef":
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
+
+def analysis(**changes: object) -> Json:
+    return {"analysis": changes}
+
+
+def metric(**fields: object) -> Json:
+    return analysis(metrics=[{"interval": "1m", **fields}])
+
+
+def hook(url: str) -> Json:
+    return analysis(webhooks=[{"name": "gate", "url": url}])
+
+
+def headers(**matches: Json) -> Json:
+    return analysis(match=[{"headers": matches}])
+
+
+def scaler(least: int, most: int) -> Json:
+    reference = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "app"}
+    return {"autoscalerRef": {**reference, "primaryScalerReplicas": {"minReplicas": least, "maxReplicas": most}}}
+
+
+BY_INSIDER = headers(**{"x-user": {"exact": "insider"}})
+RATE = {"name": "request-success-rate"}
+COOKIE = {"cookieName": "a"}
+
+REFUSED: tuple[tuple[str, Json], ...] = (
+    ("no-step", spec(analysis(stepWeight=None))),
+    ("no-step", spec(analysis(stepWeight=0, stepWeights=[], iterations=0))),
+    ("no-step", spec({"analysis": None, "canaryAnalysis": {"interval": "1m"}})),
+    ("max-below-step", spec(analysis(stepWeight=60))),
+    ("rising", spec(analysis(stepWeights=[10, 10, 50]))),
+    ("rising", spec(analysis(stepWeights=[10, 50, 20]))),
+    ("no-range", spec(metric(**RATE))),
+    ("no-range", spec(metric(**RATE, thresholdRange={}))),
+    ("empty-range", spec(metric(**RATE, thresholdRange={"min": 99.5, "max": 99}))),
+    ("no-query", spec(metric(name="errors", thresholdRange={"max": 1}))),
+    ("bad-url", spec(hook("loadtester.test/"))),
+    ("bad-url", spec(hook("https://"))),
+    ("placeholder-address", spec(hook("http://<your-host>/"))),
+    ("placeholder-address", spec(hook("http://hooks.slack.com/YOUR/WEBHOOK"))),
+    ("placeholder-address", spec({"metricsServer": "http://CHANGEME:9090"})),
+    ("no-ab-routing", spec(AB, BY_INSIDER, {"provider": "linkerd"})),
+    ("match-kind", spec(AB, headers(**{"x-user": {"suffix": "insider"}}))),
+    ("match-kind", spec(AB, analysis(match=[{"withoutHeaders": {"x-user": {"suffix": "insider"}}}]))),
+    ("nginx-cookie", spec(AB, NGINX, headers(cookie={"regex": "canary"}))),
+    ("match-everything", spec(AB, analysis(match=[{"headers": {}}]))),
+    ("match-everything", spec(AB, analysis(match=[{"headers": {"x-user": {"exact": "insider"}}}, {"port": 80}]))),
+    ("no-mirror", spec(analysis(mirror=True), {"provider": "appmesh"})),
+    ("no-affinity", spec(analysis(sessionAffinity=COOKIE), {"provider": "contour"})),
+    ("same-cookie", spec(analysis(sessionAffinity={**COOKIE, "primaryCookieName": "a"}))),
+    ("missing-reference", spec({"provider": "skipper"})),
+    ("missing-reference", spec({"provider": "apisix"})),
+    ("missing-reference", spec({"provider": "gatewayapi:v1"})),
+    ("no-service", spec({"service": None})),
+    ("knative", spec(KNATIVE)),
+    ("knative", spec({"provider": "knative"})),
+    ("knative-autoscaler", spec(KNATIVE, scaler(1, 2), {"provider": "knative"})),
+    ("scaler-limits", spec(scaler(3, 2))),
+)
+"""(what lint calls it, a manifest with that error alone)."""
+
+TAKEN: tuple[Json, ...] = (
+    BASE,
+    spec({"analysis": None}),
+    spec({"analysis": None, "canaryAnalysis": {"stepWeight": 5}}),
+    spec(analysis(stepWeight=None), {"skipAnalysis": True}),
+    spec(analysis(stepWeight=None), {"provider": "kubernetes"}),
+    spec(analysis(stepWeight=60), {"provider": "kubernetes"}),
+    spec(analysis(stepWeight=60, maxWeight=0)),
+    spec(analysis(stepWeight=60, iterations=2)),
+    spec(analysis(stepWeights=[1, 2, 3])),
+    spec(analysis(stepWeights=[7])),
+    spec(metric(**RATE, threshold=99)),
+    spec(metric(**RATE, thresholdRange={"min": 0})),
+    spec(metric(name="errors", thresholdRange={"max": 1.5, "min": 1}, templateRef={"name": "errors"})),
+    spec(metric(name="errors", thresholdRange={"max": 1}, query="up")),
+    spec(hook("https://x")),
+    spec(AB, BY_INSIDER),
+    spec(AB, BY_INSIDER, {"provider": "kubernetes"}),
+    spec(BY_INSIDER, {"provider": "linkerd"}),
+    spec(AB, NGINX, headers(cookie={"exact": "canary"}, **{"x-user": {"regex": "a.*"}})),
+    spec(AB, analysis(match=[{"uri": {"prefix": "/new"}}])),
+    spec(AB, analysis(match=[{"sourceNamespace": "test"}])),
+    spec(analysis(mirror=True)),
+    spec(analysis(mirror=True), {"provider": "of-somebody-else"}),
+    spec(analysis(sessionAffinity=COOKIE)),
+    spec(KNATIVE, {"provider": "knative", "service": None}),
+    spec(scaler(2, 2)),
+    spec(NGINX, {"provider": "skipper"}),
+)
+
+
+@pytest.fixture(scope="module")
+def installed(plane: Plane) -> Iterator[Api]:
+    """A plane of its own, with what `canary install` puts there: the shared one has Flagger's definitions."""
+    del plane  # it has seen to it that the servers are there
+    with started(kinds=()) as running:
+        for body in objects(InstallOptions(providers=(DEFAULT,))):
+            running.api.apply(body)
+        broken = spec(analysis(stepWeight=None))
+        eventually(lambda: refusal(running.api, broken))  # definitions and policies take a moment to be in force
+        yield running.api
+
+
+@pytest.mark.parametrize(("rule", "manifest"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_lint_calls_an_error_is_refused_in_its_name(installed: Api, rule: str, manifest: Json):
+    assert errors(manifest) == {rule}
+    assert refusal(installed, manifest).endswith(f"[{rule}]")
+
+
+def test_each_row_of_the_policy_is_tried():
+    assert {rule for rule, _ in REFUSED} == {name for name, _, _ in RULES}
+
+
+@pytest.mark.parametrize("manifest", TAKEN, ids=lambda manifest: json.dumps(manifest["spec"])[100:])
+def test_what_lint_passes_is_taken(installed: Api, manifest: Json):
+    assert errors(manifest) == set()
+    assert not refusal(installed, manifest)
+
+
+@pytest.mark.parametrize("provider", ROUTING_RIGHTS)
+@pytest.mark.parametrize(
+    "wish",
+    [
+        *({"analysis": {"mirror": True}}, {"analysis": {"sessionAffinity": COOKIE}}, {}),
+        *({**AB, "analysis": {**AB["analysis"], **headers(a={kind: "b"})["analysis"]}} for kind in ("exact", "suffix")),
+    ],
+    ids=("mirror", "cookies", "weights", "exact", "suffix"),
+)
+def test_of_every_provider_the_policy_says_what_lint_says(installed: Api, provider: str, wish: Json):
+    manifest = spec(wish, {"provider": provider})
+    found = errors(manifest)
+    told = refusal(installed, manifest)
+    assert bool(told) == bool(found)
+    assert not told or told.rpartition("[")[2].rstrip("]") in found
+
+
+def test_the_definitions_take_every_manifest_that_can_be_used(installed: Api):
+    """Those of the examples, of real repositories, and of recorded rollouts; unknown fields would be told."""
+    manifests = list(usable())
+    assert len(manifests) > 50
+    assert {json.dumps(manifest): told for manifest in manifests if (told := refusal(installed, manifest))} == {}
+
+
+PARSER_ONLY = {
+    "spec.analysis.interval": "a length of time, which a definition sees as a text",
+    "spec.analysis.drain": "a length of time",
+    "spec.analysis.metrics[0].interval": "a length of time",
+    "spec.analysis.webhooks[0].timeout": "a length of time",
+    "spec.service.corsPolicy.allowMethods": "a part of a section that goes on to a mesh as it is",
+    "spec.service.headers.request.add": "a part of such a section",
+}
+"""Bounds that the definitions cannot have, and why."""
+
+TOO_MUCH = re.compile(r"Too long|Too many|must have at most|should be less than or equal|may not be more than")
+
+
+@pytest.mark.parametrize("path", sorted(BOUNDED.keys() - PARSER_ONLY))
+def test_the_definitions_have_the_bounds_of_the_parser(installed: Api, path: str):
+    bound, make = BOUNDED[path]
+    meta = {"metadata": {"name": "app", "namespace": "default"}}
+    within, beyond = (refusal(installed, {**make(size), **meta}) for size in (bound.most, bound.most + 1))
+    assert (bool(TOO_MUCH.search(within)), bool(TOO_MUCH.search(beyond))) == (False, True), (within, beyond)
+
+
+def test_a_canary_that_was_there_before_the_policy_can_be_commanded_and_ends(installed: Api):
+    meta = {"name": "old", "namespace": "default", "finalizers": ["finalizer.flagger.app"]}
+    policy = next(body for body in objects(InstallOptions(providers=(DEFAULT,))) if body["kind"] == POLICY)
+    installed.delete(installed.path(policy))
+    body = {**spec(analysis(stepWeight=None)), "metadata": meta}
+    eventually(lambda: not refusal(installed, body))
+    installed.create(body)
+    installed.apply(policy)
+    eventually(lambda: refusal(installed, spec(analysis(stepWeight=None))))
+    path = installed.path(body)
+    installed.patch(path, {"metadata": {"annotations": {"canarycore/command": "abort 1"}}})
+    with pytest.raises(ApiError, match="no-step"):
+        installed.patch(path, {"spec": {"suspend": True}})
+    installed.delete(path)
+    installed.patch(path, {"metadata": {"finalizers": None}})
+    assert installed.get(path) is None
+
+
+# ---------------------------------------------------------------------------------------------------------- helpers
+
+
+def errors(manifest: Json) -> set[str]:
+    return {problem.rule for problem in lint([manifest], provider=DEFAULT) if problem.severity == "error"}
+
+
+def refusal(api: Api, manifest: Json) -> str:
+    """What the server says against making the object; nothing is made."""
+    namespace = manifest["metadata"].get("namespace", "default")
+    path = f"/apis/flagger.app/v1beta1/namespaces/{namespace}/{KIND[manifest['kind']]}"
+    try:
+        api.request("POST", path, manifest, dryRun="All", fieldValidation="Strict")
+    except ApiError as error:
+        return str(error)
+    return ""
+
+
+def usable() -> Iterator[Json]:
+    """Each manifest of ours that lint has nothing against, once."""
+    if not SHARED.is_dir():
+        raise FileNotFoundError(f"found no {crds.FOLDER.parent.name}: expected it beside the checkout")
+    seen: set[str] = set()
+    for found in _all():
+        meta = {name: found["metadata"][name] for name in ("name", "annotations") if name in found["metadata"]}
+        manifest = json.loads(json.dumps({**found, "metadata": {**meta, "namespace": "default"}}))
+        manifest.pop("status", None)
+        text = json.dumps(manifest["spec"], sort_keys=True)
+        if text not in seen and not [
+            problem for problem in lint([manifest]) if _keeps_out(problem.rule, problem.severity)
+        ]:
+            seen.add(text)
+            yield manifest
+
+
+def _keeps_out(rule: str, severity: str) -> bool:
+    return severity == "error" or rule == "unknown-field"
+
+
+def _all() -> Iterator[Json]:
+    for folder in (ROOT / "examples", SHARED / "seeds"):
+        for path in sorted(folder.rglob("*.yaml")):
+            yield from _ours(list(YAML(typ="safe").load_all(path)))
+    for path in sorted((SHARED / "golden").glob("*/trace.json")):
+        yield from _ours(json.loads(path.read_text()))
+
+
+def _ours(found: object) -> Iterator[Json]:
+    """The resources of Flagger's kinds in some data, however deep."""
+    if isinstance(found, list):
+        for item in found:
+            yield from _ours(item)
+    elif isinstance(found, dict):
+        if found.get("kind") in KIND and "spec" in found and "name" in found.get("metadata", {}):
+            yield found
+        else:
+            yield from _ours(list(found.values()))

@@ -1,0 +1,139 @@
+"""Promotions on a real API server: what they cost, and what of others they leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from canarycore_kubernetes.api.kinds import DEPLOYMENT
+from tests.cluster.workloads import BY_HPA, HPA_BODY, PodBench, Requests, canary, initialised, opener
+
+
+@pytest.fixture
+def kubeconfig(plane, installed):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(installed("knative"), "controller")
+
+
+@pytest.fixture
+def opened(cluster, namespace, api):
+    return opener(cluster, namespace, api)
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    return Requests(monkeypatch)
+
+
+@pytest.fixture
+async def bench(opened):
+    return await opened(PodBench, canary())
+
+
+REVISION = "deployment.kubernetes.io/revision"
+"""The annotation that the Deployment controller writes, whenever it likes."""
+
+
+async def test_looking_costs_nothing_and_effects_cost_what_they_change(bench, requests):
+    await initialised(bench)
+    await bench.settle()
+    adapter, rollout = bench.adapter, bench.rollout
+    two = (await bench.seen()).target.revision
+    requests.taken()
+    assert (await bench.seen()).target.revision == two
+    assert requests.taken() == {}
+    await adapter.promote(rollout, two)
+    assert requests.taken() == {"GET": 2, "POST": 1, "PATCH": 1}
+    await adapter.scale_down(rollout)
+    await adapter.scale_up(rollout)
+    assert requests.taken() == {"PATCH": 2}
+
+
+async def test_effects_that_are_repeated_ask_the_server_nothing(bench, requests):
+    await initialised(bench)
+    two = (await bench.seen()).target.revision
+    await bench.adapter.promote(bench.rollout, two)
+    await bench.adapter.scale_down(bench.rollout)
+    requests.taken()
+    await bench.adapter.initialise(bench.rollout, two)
+    await bench.adapter.promote(bench.rollout, two)
+    await bench.adapter.restore_primary(bench.rollout, two)
+    await bench.adapter.scale_down(bench.rollout)
+    await bench.adapter.pause_scaler(bench.rollout)
+    assert requests.taken() == {}
+
+
+async def test_what_a_rollout_depends_on_wakes_it(bench):
+    await initialised(bench)
+    await bench.seen()
+    changes = bench.cluster.changes()
+    hears = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0)
+    bench.patch(DEPLOYMENT, "podinfo-primary", {"spec": {"replicas": 3}})
+    assert await asyncio.wait_for(hears, 10) == f"{bench.namespace}/podinfo"
+    await changes.aclose()
+
+
+# others' fields -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_promotion_leaves_what_others_have_put_on_the_primary(bench):
+    await initialised(bench)
+    bench.patch(
+        DEPLOYMENT, "podinfo-primary", {"metadata": {"labels": {"cost-centre": "42"}, "annotations": {"a": "b"}}}
+    )
+    await bench.adapter.promote(bench.rollout, (await bench.seen()).target.revision)
+    metadata = bench.body(DEPLOYMENT, "podinfo-primary")["metadata"]
+    assert metadata["labels"] == {"app": "podinfo-primary", "cost-centre": "42"}
+    assert metadata["annotations"].items() >= {"a": "b", "note": "mine"}.items()
+
+
+async def test_replicas_of_a_primary_that_is_scaled_are_its_autoscalers(opened):
+    bench = await opened(PodBench, canary(autoscalerRef=BY_HPA), HPA_BODY)
+    await initialised(bench)
+    bench.patch(DEPLOYMENT, "podinfo-primary", {"spec": {"replicas": 5}})
+    await bench.adapter.promote(bench.rollout, (await bench.seen()).target.revision)
+    assert bench.body(DEPLOYMENT, "podinfo-primary")["spec"]["replicas"] == 5
+
+
+async def test_the_primary_has_exactly_the_targets_template_whoever_wrote_there_before(bench):
+    """Also what another field manager put into it is gone: it was not analysed."""
+    await initialised(bench)
+    by_hand = {"spec": {"template": {"spec": {"hostNetwork": True, "nodeSelector": {"disk": "ssd"}}}}}
+    bench.patch(DEPLOYMENT, "podinfo-primary", by_hand)
+    await bench.adapter.promote(bench.rollout, (await bench.seen()).target.revision)
+    target, primary = (
+        bench.body(DEPLOYMENT, name)["spec"]["template"]["spec"] for name in ("podinfo", "podinfo-primary")
+    )
+    assert primary == target
+
+
+async def test_scaling_changes_replicas_and_nothing_else_of_the_owners(bench):
+    await initialised(bench)
+    before = bench.body(DEPLOYMENT, "podinfo")
+    await bench.adapter.scale_down(bench.rollout)
+    after = bench.body(DEPLOYMENT, "podinfo")
+    assert after["spec"] == before["spec"] | {"replicas": 0}
+    assert _owned(after["metadata"]) == _owned(before["metadata"])
+
+
+def _owned(metadata):
+    """Return the metadata that an owner writes: without the fields of the API server and the Deployment controller."""
+    owned = {name: metadata[name] for name in metadata.keys() - {"generation", "managedFields", "resourceVersion"}}
+    annotations = metadata.get("annotations", {})
+    return owned | {"annotations": {key: annotations[key] for key in annotations.keys() - {REVISION}}}
+
+
+async def test_a_promotion_waits_for_no_status_and_no_label_that_changes_meanwhile(bench):
+    await initialised(bench)
+    two, merge = (await bench.seen()).target.revision, bench.cluster.merge
+
+    async def overtaken(kind, namespace, name, patch):
+        bench.patch(kind, name, {"metadata": {"labels": {"meddled": "yes"}}})
+        return await merge(kind, namespace, name, patch)
+
+    bench.cluster.merge = overtaken
+    await bench.adapter.promote(bench.rollout, two)
+    assert bench.body(DEPLOYMENT, "podinfo-primary")["metadata"]["labels"]["meddled"] == "yes"
+    assert (await bench.seen()).primary.revision == two

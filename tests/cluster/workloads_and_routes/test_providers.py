@@ -1,0 +1,172 @@
+"""Templates, alert providers and their Secrets on a real API server: what is asked of it, and with which rights."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+
+import pytest
+
+from canarycore import Phase
+from canarycore.notices import Notice, NoticeKind
+from canarycore.questions import MetricAnswer, MetricQuestion
+from canarycore_kubernetes.api.client import connect
+from canarycore_kubernetes.api.cluster import Cluster
+from canarycore_kubernetes.deploy.objects import NAME
+from canarycore_kubernetes.providers.alerts import Alerts
+from canarycore_kubernetes.providers.metrics import TemplateSources
+from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
+from canarycore_runtime.mesh import RenderContext
+from tests.cluster.patience import until
+
+READ = ["get", "list", "watch"]
+RIGHTS = [
+    {"apiGroups": ["flagger.app"], "resources": ["canaries", "metrictemplates", "alertproviders"], "verbs": READ},
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+]
+"""All that asking and telling needs; Secrets are neither listed nor watched."""
+
+
+def flaggers(kind, namespace, name, **spec):
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "flagger.app/v1beta1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def secret(namespace, name, **values):
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+class Adapter:
+    """A provider or a chat that notes how it was opened, and what it was told or asked."""
+
+    def __init__(self):
+        self.opened, self.heard = [], []
+
+    def __call__(self, name):
+        def open_it(address, **options):
+            self.opened.append((name, address, options.get("secret"), options.get("token")))
+            return self
+
+        return open_it
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def query(self, rollout, question):
+        self.heard.append(question.check.query)
+        return MetricAnswer(value=1.0)
+
+    async def publish(self, rollout, notice):
+        self.heard.append(notice.text)
+
+
+@pytest.fixture
+def adapter():
+    return Adapter()
+
+
+@pytest.fixture
+async def allowed(plane, namespace, api):
+    """The test's namespace, as a controller sees it that may do no more than it needs for this."""
+    kubeconfig = plane.kubeconfig(api.service_account(namespace, NAME, RIGHTS), "controller")
+    async with connect(str(kubeconfig)) as client, Cluster(client, namespace=namespace) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def canaries(api, namespace, allowed):
+    """A Canary with a template and an alert, each of which has a Secret."""
+    hidden = {"secretRef": {"name": "hidden"}}
+    api.create(secret(namespace, "hidden", address="http://chat", token="t0p"))
+    api.create(flaggers("MetricTemplate", namespace, "rate", provider={"type": "datadog", **hidden}, query="first"))
+    api.create(flaggers("AlertProvider", namespace, "room", type="slack", **hidden))
+    analysis = {
+        "interval": "10s",
+        "threshold": 3,
+        "stepWeight": 20,
+        "metrics": [{"name": "rate", "templateRef": {"name": "rate"}, "interval": "1m"}],
+        "alerts": [{"name": "alert", "severity": "info", "providerRef": {"name": "room"}}],
+    }
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"}
+    api.create(flaggers("Canary", namespace, "podinfo", targetRef=target, service={"port": 80}, analysis=analysis))
+    return Canaries(allowed)
+
+
+@pytest.fixture
+async def rollout(canaries, namespace):
+    async def look():
+        held = await canaries.find(f"{namespace}/podinfo")
+        return held.rollout if isinstance(held, ValidCanary) else None
+
+    return await until(look)
+
+
+@pytest.fixture
+async def sources(allowed, canaries, adapter):
+    def manifest(rollout):
+        return canaries.held(rollout).canary
+
+    async with TemplateSources(
+        allowed,
+        canary=manifest,
+        mesh=lambda name: pytest.fail(f"nobody asks for the mesh {name}"),
+        words=lambda rollout: RenderContext(canary=manifest(rollout), rollout=rollout).words,
+        metrics_server="http://prometheus",
+        adapter=adapter,
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def alerts(allowed, canaries, adapter):
+    async with Alerts(allowed, canary=lambda rollout: canaries.held(rollout).canary, adapter=adapter) as opened:
+        yield opened
+
+
+def question(rollout):
+    return MetricQuestion("key", rollout.checks[0], "revision")
+
+
+async def test_a_template_is_asked_with_its_secret_and_the_server_only_once(
+    plane, namespace, rollout, sources, adapter
+):
+    assert (await sources.query(rollout, question(rollout))).error == ""
+    mark = plane.audit.mark()
+    for _ in range(5):
+        await sources.query(rollout, question(rollout))
+    assert plane.audit.since(mark, namespace=namespace) == Counter()
+    assert adapter.heard == ["first"] * 6
+    assert adapter.opened == [("datadog", "", {"address": "http://chat", "token": "t0p"}, None)]
+
+
+async def test_an_edited_template_is_asked_as_it_is_now(api, namespace, rollout, sources, adapter):
+    await sources.query(rollout, question(rollout))
+    path = f"/apis/flagger.app/v1beta1/namespaces/{namespace}/metrictemplates/rate"
+    api.patch(path, {"spec": {"query": "second"}})
+
+    async def look():
+        await sources.query(rollout, question(rollout))
+        return adapter.heard[-1] == "second"
+
+    await until(look)
+
+
+async def test_an_alert_goes_to_the_address_in_the_secret(rollout, alerts, adapter):
+    notice = Notice(NoticeKind.NEW_REVISION_ALERT, "key", Phase.PROGRESSING, rollout.names)
+    await alerts.publish(rollout, notice)
+    assert adapter.opened == [("slack", "http://chat", None, "t0p")]
+    assert adapter.heard == [notice.text]
+
+
+async def test_a_template_that_is_not_there_is_told_as_flagger_tells_it(api, namespace, rollout, sources):
+    api.delete(f"/apis/flagger.app/v1beta1/namespaces/{namespace}/metrictemplates/rate")
+
+    async def look():
+        return (await sources.query(rollout, question(rollout))).error
+
+    told = await until(look)
+    assert told == f'metric template rate.{namespace} error: metrictemplate.flagger.app "rate" not found'

@@ -1,0 +1,85 @@
+"""Targets and primaries on a real API server, with its own controllers: the contract, for every kind of target."""
+
+from __future__ import annotations
+
+import pytest
+
+from canarycore_kubernetes.api.kinds import DAEMON_SET, KNATIVE_SERVICE, SERVICE
+from canarycore_runtime.testing.contracts import WorkloadContract
+from tests.cluster.workloads import (
+    BY_HPA,
+    BY_KEDA,
+    HPA_BODY,
+    IMAGES,
+    KEDA_BODY,
+    ClusterServiceBench,
+    KnativeBench,
+    PodBench,
+    ServiceBench,
+    canary,
+    opener,
+)
+
+
+@pytest.fixture
+def kubeconfig(plane, installed):
+    """The controller's, with the rights that it is installed with."""
+    return plane.kubeconfig(installed("knative"), "controller")
+
+
+@pytest.fixture
+def opened(cluster, namespace, api):
+    return opener(cluster, namespace, api)
+
+
+class TestDeployment(WorkloadContract):
+    @pytest.fixture
+    async def bench(self, opened):
+        return await opened(PodBench, canary())
+
+
+class TestDaemonSet(WorkloadContract):
+    @pytest.fixture
+    async def bench(self, opened):
+        return await opened(PodBench, canary("DaemonSet"), kind=DAEMON_SET)
+
+
+class TestScaledByKubernetes(WorkloadContract):
+    @pytest.fixture
+    async def bench(self, opened):
+        return await opened(PodBench, canary(autoscalerRef=BY_HPA), HPA_BODY)
+
+
+class TestScaledByKeda(WorkloadContract):
+    @pytest.fixture
+    async def bench(self, opened):
+        return await opened(PodBench, canary(autoscalerRef=BY_KEDA), KEDA_BODY)
+
+
+class TestService(WorkloadContract):
+    @pytest.fixture(params=[ServiceBench, ClusterServiceBench])
+    async def bench(self, opened, request):
+        return await opened(request.param, canary("Service", "v1"))
+
+    async def test_scaling_down_stops_the_target_and_scaling_up_brings_it_back(self, bench):
+        """A new revision takes part only once it is scaled up: then the canary's copy is what the target is."""
+        await bench.adapter.initialise(bench.rollout, await bench.deploy("one"))
+        await bench.deploy("two")
+        assert (await bench.seen()).target.desired == 0
+        await bench.adapter.scale_up(bench.rollout)
+        up, copy = (await bench.seen()).target, bench.body(SERVICE, "podinfo-canary")
+        await bench.adapter.scale_down(bench.rollout)
+        assert (up.desired, up.ready) == (1, 1)
+        assert bench.target(IMAGES["two"])["spec"].items() <= _without_defaults(copy["spec"]).items()
+        assert (await bench.seen()).target.desired == 0
+
+
+def _without_defaults(spec):
+    ports = [{key: port[key] for key in ("name", "port")} for port in spec["ports"]]
+    return spec | {"ports": ports}
+
+
+class TestKnativeService(WorkloadContract):
+    @pytest.fixture
+    async def bench(self, opened):
+        return await opened(KnativeBench, canary("Service", KNATIVE_SERVICE.api_version, provider="knative"))

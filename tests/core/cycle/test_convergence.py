@@ -1,0 +1,106 @@
+"""converge at its edges: when a plan is done, one pod is enough, and what is never undone."""
+
+from __future__ import annotations
+
+import pytest
+
+from canarycore import Observation as Seen
+from canarycore import Routes, Rung, Status, Workload, converge, goal
+from canarycore._goal import in_step
+from canarycore._observation import PRIMARY_ONLY
+from canarycore.effects import Goal, PauseScaler, Scale, ScaleDown, SetRoutes
+from canarycore.notices import NoticeKind
+from canarycore.phases import Phase
+from canarycore.simulation import Deploy, RouteByHand, ScalePrimary
+from tests.core.scenarios import HEADER, POLICIES, at, climbing, idle, policy
+
+
+def pods(revision: str, ready: int = 2, desired: int = 2) -> Workload:
+    return Workload(revision=revision, desired=desired, updated=desired, ready=ready, total=desired)
+
+
+def seen(**changes) -> Seen:
+    given = {"now": 100.0, "target": pods("v2"), "primary": pods("v1"), "routes": Routes(weight=20), "kept": ()}
+    return Seen(**given | changes)
+
+
+UP = Goal(routes=Routes(weight=20), canary=Scale.UP, primary="v1", tested="v2", failover=True)
+
+
+def test_in_step_there_is_nothing_to_do():
+    status = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=20), applied="v2", promoted="v1")
+    assert in_step(policy(), status, seen())
+    assert converge(goal(policy(), status), seen()).done is True
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        seen(target=pods("v2", ready=0, desired=0)),
+        seen(routes=Routes(weight=60)),
+        seen(routes=None),
+        seen(scaler_paused=True),
+        seen(primary=None),
+    ],
+    ids=["canary at zero", "other routes", "no routes", "autoscaler paused", "no primary"],
+)
+def test_while_something_is_to_be_done_a_plan_is_not_done(world):
+    assert converge(UP, world).done is False
+
+
+def test_one_pod_on_each_side_is_enough_for_its_traffic():
+    plan = converge(UP, seen(target=pods("v2", ready=1), primary=pods("v1", ready=1)))
+    assert (plan.effects, plan.done, plan.notes) == ((), True, ())
+
+
+def test_a_canary_of_one_replica_is_scaled_down_too():
+    down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
+    assert converge(down, seen(target=pods("v2", 1, 1), routes=PRIMARY_ONLY)).effects == (ScaleDown(),)
+
+
+def test_at_zero_only_the_autoscaler_is_still_held_off():
+    down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
+    plan = converge(down, seen(target=pods("v2", 0, 0), routes=PRIMARY_ONLY, scaler_paused=False))
+    assert plan.effects == (PauseScaler(),)
+
+
+@pytest.mark.parametrize("wanted", [Routes(mirrored=True), Routes(matched=True), Routes(weight=20)], ids=str)
+def test_without_pods_a_canary_gets_no_request_of_any_kind(wanted):
+    plan = converge(Goal(routes=wanted, tested="v2"), seen(target=pods("v2", ready=0), routes=wanted))
+    assert plan.effects == (SetRoutes(PRIMARY_ONLY),)
+
+
+@pytest.mark.parametrize(
+    ("primary", "kept"), [("v2", ("v1",)), ("v3", ())], ids=["it has the revision under test", "nothing was kept"]
+)
+def test_a_primary_is_not_restored(primary, kept):
+    """The revision under test came by a promotion: then the status is an old one. And only what is kept comes back."""
+    plan = converge(UP, seen(primary=pods(primary), kept=kept))
+    assert (plan.effects, plan.done) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("match", "wanted", "text"),
+    [
+        (HEADER, Routes(matched=True), "Routes of podinfo.test are found at 100/0, setting 100/0 matched"),
+        ((), Routes(mirrored=True), "Routes of podinfo.test are found at 100/0, setting 100/0 mirrored"),
+    ],
+    ids=["matched", "mirrored"],
+)
+def test_a_repair_says_which_routes_it_sets(match, wanted, text):
+    name = "a/b" if match else "blue/green with a mirror"
+    world = idle(POLICIES[name]).do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    assert world.state.routes == wanted
+    assert text in world.do(RouteByHand(Routes())).run(until=1.0).texts
+
+
+def test_a_canary_stands_in_while_its_revision_is_promoted():
+    world = at(Phase.PROMOTING, policy(ladder=POLICIES["weights"].ladder)).do(ScalePrimary(0)).run(until=1.0)
+    assert world.state.routes == Routes(weight=100)
+    assert any(notice.tell is NoticeKind.FAILOVER_ALERT for notice in world.notices)
+
+
+def test_a_settled_failure_moves_no_traffic_when_its_primary_goes():
+    """Idle is not enforced: nobody has asked for the rejected revision since."""
+    world = at(Phase.FAILED).run().do(ScalePrimary(0)).run(until=5.0)
+    assert world.state.routes == PRIMARY_ONLY

@@ -1,0 +1,125 @@
+"""How a cycle ends: what was done is told, what was not done is not."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from canarycore import (
+    Affinity,
+    CommandKind,
+    HookType,
+    NoData,
+    Observation,
+    Phase,
+    Reason,
+    Routes,
+    Rung,
+    Status,
+    Workload,
+    cycle,
+)
+from canarycore.driver import Apply, Commit, CycleMemory, Fetch, Observe, Observed, Publish
+from canarycore.effects import SetRoutes
+from canarycore.errors import Conflict, WorldError
+from canarycore.questions import MetricAnswer
+from canarycore.simulation import NEVER, AnswerHook, Deploy, GiveCommand, Measure, RemoveTarget, SetPace, scripted
+from tests.core.scenarios import DURATION, SUCCESS_RATE, at, hook, idle, policy
+
+PODS = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
+STATUS = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=20), applied="v2", promoted="v1")
+DUE = Observation(
+    now=60.0,
+    target=Workload(revision="v2", **PODS),
+    primary=Workload(revision="v1", **PODS),
+    routes=Routes(weight=20),
+)
+
+
+def ended(trouble_at: type, trouble: Exception):
+    """How a cycle ends that is to advance, and meets a trouble at its first request of that kind."""
+    turn, met = cycle(CycleMemory()), False
+    request = next(turn)
+    try:
+        while True:
+            if isinstance(request, trouble_at) and not met:
+                met, request = True, turn.throw(trouble)
+            elif isinstance(request, Observe):
+                request = turn.send(Observed(policy(), STATUS, DUE))
+            elif isinstance(request, Fetch):
+                request = turn.send({asked.key: MetricAnswer(value=100.0) for asked in request.questions})
+            else:
+                request = turn.send(None)
+    except StopIteration as end:
+        return end.value
+
+
+@pytest.mark.parametrize("trouble", [Conflict("another was first"), WorldError("no answer")], ids=["conflict", "error"])
+def test_a_commit_that_was_not_taken_ends_the_cycle_and_is_looked_at_again_at_once(trouble):
+    rest = ended(Commit, trouble)
+    assert (rest.decision, rest.wake, rest.effects, rest.troubles) == (None, DUE.now, (), (trouble,))
+
+
+def test_what_was_carried_out_is_told_in_order():
+    rest = ended(Publish, WorldError("nobody hears"))
+    assert rest.effects == (SetRoutes(Routes(weight=60)),)
+
+
+def test_an_effect_that_failed_does_not_count_as_carried_out():
+    trouble = WorldError("the mesh is away")
+    rest = ended(Apply, trouble)
+    assert (rest.effects, rest.troubles, rest.wake) == ((), (trouble,), DUE.now)
+
+
+@pytest.mark.parametrize(
+    ("no_data", "told"),
+    [(NoData.FAIL, "no values found"), (NoData.HOLD, "request duration")],
+    ids=["the first", "the bad one, as the other holds"],
+)
+def test_of_checks_that_do_not_pass_one_is_told(no_data, told):
+    rollout = policy(checks=(SUCCESS_RATE, DURATION), no_data=no_data)
+    world = idle(rollout).do(Measure(scripted(request_success_rate=(None,), request_duration=(900.0,))))
+    world.do(Deploy("v2")).run(until=lambda found: found.status.failed_checks == 1)
+    assert told in next(text for text in world.texts if text.startswith("Halt"))
+
+
+def test_beside_a_rollback_hook_a_canary_that_is_not_ready_is_told_with_its_own_reason():
+    world = idle(policy(hooks=(hook(HookType.ROLLBACK),))).do(AnswerHook("rollback", (False,)))
+    world.do(Deploy("v2"), SetPace("v2", NEVER)).run(until=15.0)
+    told = [text for text in world.texts if text.startswith("canary deployment podinfo.test not ready")]
+    assert told
+    assert not [text for text in told if "does not exist" in text]
+
+
+def test_a_session_cookie_changes_nothing_while_a_rollout_waits_for_its_gate():
+    rollout = policy(affinity=Affinity(cookie_name="canary"), hooks=(hook(HookType.CONFIRM_ROLLOUT),))
+    world = idle(rollout).do(AnswerHook("confirm-rollout", (False,)), Deploy("v2")).run(until=30.0)
+    assert (world.phase, world.state.routes) == (Phase.WAITING, Routes())
+
+
+def test_a_rollout_that_waits_is_aborted_although_its_target_is_gone():
+    world = at(Phase.WAITING).do(RemoveTarget(), GiveCommand(CommandKind.ABORT)).run(until=5.0)
+    assert (world.phase, world.status.reason, world.status.paused) == (Phase.FAILED, Reason.ABORTED, False)
+
+
+def test_a_pause_ends_with_its_rollout():
+    paused = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.PAUSE)).run(until=1.0)
+    assert paused.do(GiveCommand(CommandKind.ABORT)).run(until=5.0).status.paused is False
+    paused = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.PAUSE)).run(until=1.0)
+    assert paused.do(Deploy("v1")).run(until=5.0).status.paused is False
+
+
+@pytest.mark.parametrize("value", [-1, 101])
+def test_a_percentage_out_of_its_range_is_refused_by_its_name(value):
+    with pytest.raises(ValueError, match="primary_ready"):
+        evolve(policy(), primary_ready=value)
+
+
+def test_questions_that_found_no_answer_are_named():
+    turn = cycle(CycleMemory())
+    next(turn)
+    asked = turn.send(Observed(policy(), STATUS, DUE))
+    with pytest.raises(StopIteration) as end:
+        turn.send({})
+    (trouble,) = end.value.value.troubles
+    assert asked.questions[0].key in str(trouble)

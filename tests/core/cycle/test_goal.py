@@ -1,0 +1,258 @@
+"""What a status wants of the world, and in which order it may be had."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canarycore import Affinity, CommandKind, Observation, Pending, Phase, Routes, Status, Workload, converge, goal
+from canarycore._goal import in_step, unready
+from canarycore.effects import Plan, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
+from canarycore.notices import NoticeKind
+from canarycore.phases import Rule
+from canarycore.simulation import (
+    NEVER,
+    Delete,
+    Deploy,
+    GiveCommand,
+    RouteByHand,
+    Scaler,
+    ScaleTarget,
+    SetPace,
+    after,
+)
+from canarycore.testing import strategies as some
+from tests.core.scenarios import POLICIES, SITUATIONS, climbing, idle, play, policy, taking_over
+
+anything = given(some.rollouts(), some.statuses(), some.observations())
+
+
+def effects_of(rollout, status, world):
+    return converge(goal(rollout, status), world).effects
+
+
+@anything
+def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_that_carries_it(rollout, status, world):
+    for effect in effects_of(rollout, status, world):
+        if isinstance(effect, Promote):
+            at_rest = status.phase in {Phase.INITIALIZED, Phase.SUCCEEDED}
+            assert effect.revision == (status.promoted if at_rest else status.applied)
+            assert effect.revision == world.target.revision
+
+
+def test_a_target_that_has_moved_on_is_not_promoted():
+    """v2 passed; v3 is on the target by now, and nobody has looked at it."""
+    status = Status(phase=Phase.PROMOTING, since=0.0, applied="v2", promoted="v1")
+    pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
+    world = Observation(
+        now=9.0,
+        target=Workload(revision="v3", **pods),
+        primary=Workload(revision="v1", **pods),
+        routes=Routes(),
+    )
+    assert effects_of(policy(), status, world) == ()
+
+
+@anything
+def test_only_a_kept_revision_is_restored(rollout, status, world):
+    for effect in effects_of(rollout, status, world):
+        if isinstance(effect, RestorePrimary):
+            assert effect.revision == status.promoted
+            assert effect.revision in world.kept
+
+
+@anything
+def test_routes_never_move_traffic_to_a_side_without_pods(rollout, status, world):
+    before = world.routes or Routes()
+    for effect in effects_of(rollout, status, world):
+        if isinstance(effect, SetRoutes):
+            if effect.routes.weight > before.weight or (effect.routes.exposed and not before.exposed):
+                assert world.target.ready > 0
+            if effect.routes.weight < before.weight:
+                assert world.primary.ready > 0
+
+
+@anything
+def test_capacity_comes_before_traffic_and_goes_after_it(rollout, status, world):
+    kinds = [type(effect) for effect in effects_of(rollout, status, world)]
+    if SetRoutes in kinds:
+        assert not {ScaleUp, ResumeScaler} & set(kinds[kinds.index(SetRoutes) :])
+        assert ScaleDown not in kinds
+
+
+def test_the_cycle_that_takes_the_traffic_away_does_not_stop_the_canary():
+    """Even with no drain to wait for: the routes are seen to be back first."""
+    status = Status(phase=Phase.FAILED, since=0.0, applied="v2", promoted="v1", pending=(Pending.SETTLE,))
+    pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
+    world = Observation(
+        now=9.0,
+        target=Workload(revision="v2", **pods),
+        primary=Workload(revision="v1", **pods),
+        routes=Routes(weight=20),
+    )
+    assert effects_of(policy(), status, world) == (SetRoutes(Routes()),)
+
+
+@anything
+def test_a_canary_that_runs_beside_its_traffic_is_never_stopped(rollout, status, world):
+    if ScaleDown() in effects_of(rollout, status, world):
+        assert not world.routes.exposed
+        assert world.now >= status.drain_until
+        assert world.primary.ready > 0
+
+
+@anything
+def test_what_is_done_needs_no_effect(rollout, status, world):
+    plan = converge(goal(rollout, status), world)
+    assert not (plan.done and plan.effects)
+
+
+PODS = st.builds(
+    lambda revision, pods, ready: Workload(revision=revision, desired=pods, updated=pods, ready=ready, total=pods),
+    some.revisions,
+    st.integers(1, 2),
+    st.integers(1, 2),
+)
+
+
+@given(some.rollouts(), some.statuses(), some.observations(), PODS, PODS)
+def test_the_quick_yes_of_in_step_is_true(rollout, status, world, target, primary):
+    """Drawn close to a yes, as one by chance is rare."""
+    status = status.but(phase=Phase.PROGRESSING, promoted=primary.revision)
+    world = evolve(world, target=target, primary=primary, routes=goal(rollout, status).routes)
+    if not in_step(rollout, status, world):
+        return
+    assert converge(goal(rollout, status), world) == Plan((), done=True)
+    assert not unready(world.target, rollout.canary_ready)
+    assert not unready(world.primary, rollout.primary_ready)
+
+
+def test_a_canary_that_loses_its_pods_loses_its_traffic():
+    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    world.do(SetPace("v2", NEVER)).run(until=1.0)
+    assert (world.state.routes.weight, world.status.rung.weight) == (0, 20)
+
+
+def test_it_gets_its_traffic_back_when_it_is_ready_again():
+    world = play(policy(), SITUATIONS["canary loses its pods"])
+    weights = [effect.routes.weight for effect in world.effects if isinstance(effect, SetRoutes)]
+    assert (weights, world.phase) == ([20, 0, 20, 60, 0], Phase.SUCCEEDED)
+
+
+def test_the_canary_drains_before_it_stops():
+    world = idle(policy(drain=7.0)).do(Deploy("v2"), SetPace("primary/v2", after(3)))
+    world.run(until=climbing).run(until=1.0)
+    world.do(Deploy("v1")).run(until=Phase.SUCCEEDED)
+    moment = world.now
+    world.run(until=lambda found: ScaleDown() in found.effects)
+    assert world.now == moment + 7.0
+
+
+def test_a_promoted_canary_drains_for_an_interval():
+    world = idle(policy()).do(Deploy("v2")).run(until=Phase.FINALISING)
+    moment = world.now
+    assert world.run(until=Phase.SUCCEEDED).now == moment + 10.0
+
+
+def test_idle_is_not_enforced_and_a_hand_scaled_target_is_told_of_once():
+    world = idle(policy()).do(ScaleTarget(3)).run(until=100.0)
+    assert world.state.target.desired == 3
+    assert [notice.tell for notice in world.notices] == [NoticeKind.SCALED_BY_HAND]
+
+
+def test_the_autoscaler_is_held_off_while_nothing_is_under_way_and_works_during_a_rollout():
+    world = idle(policy(), scaler=Scaler(minimum=3))
+    assert world.state.scaler.paused
+    world.do(Deploy("v2")).run(until=climbing)
+    assert (world.state.scaler.paused, world.state.target.desired) == (False, 3)
+    assert world.run().state.scaler.paused
+
+
+def test_the_previous_revision_is_remembered_and_kept():
+    world = play(policy(), SITUATIONS["promoted"])
+    assert (world.status.promoted, world.status.previous, world.state.kept) == ("v2", "v1", ("v1",))
+
+
+AFFINITY = policy(affinity=Affinity(cookie_name="canary"))
+
+
+def test_a_session_cookie_names_the_revision_while_it_is_under_test():
+    world = idle(AFFINITY).do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    assert world.state.routes == Routes(weight=20, cookie="v2")
+
+
+@pytest.mark.parametrize("situation", ["promoted", "rolled back", "aborted"])
+def test_a_session_cookie_is_taken_back_at_the_end(situation):
+    assert play(AFFINITY, SITUATIONS[situation]).state.routes == Routes(expired="v2")
+
+
+@pytest.mark.parametrize("situation", ["deleted", "deleted and reverted"])
+def test_a_deleted_rollout_ends(situation):
+    world = play(policy(), SITUATIONS[situation])
+    assert world.phase is Phase.TERMINATED
+    assert world.state.restored is (situation == "deleted and reverted")
+
+
+def test_on_deletion_the_target_runs_before_it_gets_its_traffic():
+    world = idle(policy(revert_on_deletion=True)).do(SetPace("v1", after(8)), Delete())
+    world.run(until=7.0)
+    assert (world.state.restored, world.state.target.desired) == (False, 2)
+    assert world.run(until=2.0).state.restored
+
+
+def test_on_deletion_a_target_that_never_gets_ready_is_waited_for_a_bounded_time():
+    world = idle(policy(revert_on_deletion=True)).do(SetPace("v1", NEVER), Delete()).run()
+    assert (world.phase, world.now) == (Phase.TERMINATED, 60.0)
+
+
+def test_a_rollout_deleted_and_created_again_finds_its_place():
+    assert play(policy(), SITUATIONS["deleted and created again"]).phase is Phase.INITIALIZED
+
+
+@pytest.mark.parametrize("strategy", POLICIES)
+def test_a_slow_start_costs_time_and_nothing_else(strategy):
+    world = play(POLICIES[strategy], SITUATIONS["starts slowly"])
+    assert world.phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("strategy", POLICIES)
+def test_a_canary_that_never_gets_ready_sees_no_traffic(strategy):
+    world = play(POLICIES[strategy], SITUATIONS["never ready"])
+    assert world.phase is Phase.FAILED
+    assert not [effect for effect in world.effects if isinstance(effect, SetRoutes) and effect.routes.exposed]
+
+
+def test_readiness_thresholds_let_a_part_of_the_pods_do():
+    workload = play(policy(), SITUATIONS["promoted"]).observation.primary
+    part = evolve(workload, desired=4, updated=4, total=4, ready=2)
+    assert not unready(part, 50)
+    assert "2 of 4" in unready(part, 100)
+
+
+def test_a_rollout_waits_for_nothing_longer_than_it_must():
+    """Silence: the last cycle of each situation wakes for nobody, or waits for somebody by name."""
+    world = play(policy(), SITUATIONS["promoted"])
+    assert (world.history[-1].wake, world.history[-1].decision.explanation.rule) == (None, Rule.IDLE)
+
+
+def test_a_revision_that_arrives_while_another_is_promoted_gets_no_traffic():
+    """It waits for the end: what it was routed when it came is taken away, and nothing gives it back."""
+    world = idle(POLICIES["weights"])
+    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
+    world.do(Deploy("v3")).step()
+    assert world.state.routes == Routes(weight=0)
+    world.do(RouteByHand(None)).step()
+    assert world.state.routes == Routes(weight=0)
+    world.run()
+    assert (world.phase, world.status.promoted, world.status.previous) == (Phase.SUCCEEDED, "v3", "v2")
+
+
+def test_a_route_set_by_hand_while_a_rollout_is_paused_for_long_rolls_nothing_back():
+    """Somebody else's change of a route is put right, and moves no rollout; a gate that stays closed is the same."""
+    world = idle(POLICIES["weights"])
+    world.do(Deploy("v2")).run(until=climbing)
+    world.do(GiveCommand(CommandKind.PAUSE)).run(until=300.0)
+    world.do(RouteByHand(Routes(weight=97))).step()
+    assert (world.phase, world.state.routes) == (Phase.PROGRESSING, Routes(weight=20))

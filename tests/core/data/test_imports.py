@@ -1,0 +1,48 @@
+"""What `import canarycore` costs, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+LOOK = "import sys; before = set(sys.modules); import {}; print(*sorted(set(sys.modules) - before))"
+
+
+def imported_by(module: str) -> set[str]:
+    """Modules that come with the import of `module`, by a fresh interpreter."""
+    run = subprocess.run([sys.executable, "-c", LOOK.format(module)], check=True, capture_output=True, text=True)
+    return set(run.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def core() -> set[str]:
+    return imported_by("canarycore")
+
+
+NOT_NEEDED = ["asyncio", "logging", "socket", "random", "transitions", "cattrs", "hypothesis", "ruamel"]
+
+
+@pytest.mark.parametrize("module", [*NOT_NEEDED, "canarycore.simulation", "canarycore.manifest"])
+def test_the_core_does_without(core, module):
+    assert module not in core
+
+
+def test_the_core_pulls_in_no_adapter(core):
+    ours = {name.partition(".")[0] for name in core if name.startswith("canarycore")}
+    assert ours == {"canarycore"}
+
+
+def test_the_simulated_world_needs_no_hypothesis():
+    assert not {"hypothesis", "asyncio", "transitions"} & imported_by("canarycore.simulation")
+
+
+def test_the_machine_loads_transitions_only_when_it_is_built():
+    assert "transitions" not in imported_by("canarycore.machine")
+
+
+def test_strategies_without_hypothesis_say_what_to_install():
+    code = "import sys; sys.modules['hypothesis'] = None; import canarycore.testing.strategies"
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert "pip install canarycore[testing]" in run.stderr

@@ -1,0 +1,190 @@
+"""promote, abort, pause, resume, retry and skip-to: once each, in every phase where they make sense."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from canarycore import CommandKind, Phase, Reason, Routes
+from canarycore.effects import Promote
+from canarycore.phases import Rule
+from canarycore.simulation import (
+    NEVER,
+    ByRevision,
+    Delete,
+    Deploy,
+    Edit,
+    GiveCommand,
+    Measure,
+    RouteByHand,
+    SetPace,
+    SimulatedCluster,
+    after,
+)
+from tests.core.scenarios import POLICIES, SITUATIONS, at, climbing, idle, play, policy
+
+BEFORE_PROMOTION = {Phase.WAITING, Phase.PROGRESSING, Phase.WAITING_PROMOTION}
+UNDER_WAY = BEFORE_PROMOTION | {Phase.PROMOTING, Phase.FINALISING}
+
+MAKES_SENSE = {
+    CommandKind.PROMOTE: BEFORE_PROMOTION,
+    CommandKind.ABORT: UNDER_WAY,
+    CommandKind.PAUSE: UNDER_WAY,
+    CommandKind.RESUME: set(),
+    CommandKind.RETRY: {Phase.FAILED},
+    CommandKind.SKIP_TO: {Phase.PROGRESSING},
+}
+"""Where a command is carried out. Resume makes sense only after pause, abort waits for the end of Initializing."""
+
+CARRIED_OUT = {
+    CommandKind.PROMOTE: Rule.PROMOTED_BY_COMMAND,
+    CommandKind.ABORT: Rule.ABORTED,
+    CommandKind.PAUSE: Rule.PAUSED,
+    CommandKind.RETRY: Rule.RETRIED,
+    CommandKind.SKIP_TO: Rule.SKIPPED_TO,
+}
+
+ALIVE = [phase for phase in Phase if phase not in {Phase.TERMINATING, Phase.TERMINATED}]
+EVERYWHERE = [(phase, kind) for phase in ALIVE for kind in CommandKind]
+
+
+def outcome(world: SimulatedCluster, kind: CommandKind) -> Rule:
+    return world.do(GiveCommand(kind, 50)).step().decision.explanation.rule
+
+
+@pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
+def test_a_command_is_carried_out_where_it_makes_sense_and_refused_elsewhere(phase, kind):
+    expected = CARRIED_OUT[kind] if phase in MAKES_SENSE[kind] else Rule.REFUSED
+    if (phase, kind) == (Phase.INITIALIZING, CommandKind.ABORT):
+        expected = Rule.INITIALISING
+    assert outcome(at(phase), kind) is expected
+
+
+@pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
+def test_a_command_is_handled_once(phase, kind):
+    world = at(phase).do(GiveCommand(kind, 50)).run(until=100.0)
+    rules = [record.decision.explanation.rule for record in world.history if record.committed]
+    assert sum(rule in {*CARRIED_OUT.values(), Rule.RESUMED, Rule.REFUSED} for rule in rules) == 1
+
+
+@pytest.mark.parametrize("phase", sorted(UNDER_WAY, key=str))
+def test_abort_ends_in_failed_with_the_traffic_back(phase):
+    world = at(phase).do(GiveCommand(CommandKind.ABORT)).run(until=60.0)
+    assert (world.phase, world.status.reason, world.state.routes) == (Phase.FAILED, Reason.ABORTED, Routes())
+    assert world.state.primary.revision == "v1"
+
+
+@pytest.mark.parametrize("strategy", POLICIES)
+def test_abort_works_while_pods_are_not_ready(strategy):
+    world = idle(POLICIES[strategy]).do(Deploy("v2"), SetPace("v2", NEVER)).run(until=15.0)
+    assert outcome(world, CommandKind.ABORT) is Rule.ABORTED
+
+
+def test_an_aborted_revision_that_waits_to_start_is_not_started():
+    world = idle(policy()).do(Deploy("v2"), GiveCommand(CommandKind.ABORT)).run()
+    assert (world.phase, world.status.applied) == (Phase.FAILED, "v2")
+
+
+def test_promote_promotes_what_the_target_carries():
+    world = play(policy(), SITUATIONS["promoted by command"])
+    assert (world.phase, world.status.reason) == (Phase.SUCCEEDED, Reason.COMMANDED)
+    assert Promote("v2") in world.effects
+
+
+def test_promote_is_refused_for_another_revision_than_the_one_under_analysis():
+    world = idle(policy()).do(Deploy("v2")).run(until=climbing).do(Deploy("v3"))
+    assert outcome(world, CommandKind.PROMOTE) is Rule.REFUSED
+
+
+@pytest.mark.parametrize("phase", sorted(UNDER_WAY, key=str))
+def test_a_paused_rollout_stays_where_it_is_until_it_is_resumed(phase):
+    world = at(phase).do(GiveCommand(CommandKind.PAUSE)).run(until=200.0)
+    assert (world.phase, world.status.paused) == (phase, True)
+    world.do(GiveCommand(CommandKind.RESUME)).run(until=1.0)
+    assert world.status.paused is False
+
+
+def test_a_paused_rollout_goes_on_after_resume():
+    assert play(policy(), SITUATIONS["paused and resumed"]).phase is Phase.SUCCEEDED
+
+
+def test_a_paused_rollout_can_be_aborted():
+    assert play(policy(), SITUATIONS["paused and aborted"]).status.reason is Reason.ABORTED
+
+
+def test_retry_analyses_the_rejected_revision_again():
+    assert play(policy(), SITUATIONS["retried"]).status.promoted == "v2"
+
+
+def test_retry_waits_until_the_primary_is_taken_back():
+    world = play(policy(), SITUATIONS["primary never takes over"]).do(SetPace("primary/v2", NEVER))
+    world.do(GiveCommand(CommandKind.RETRY)).step()
+    assert (world.phase, world.state.primary.revision) == (Phase.PROGRESSING, "v1")
+
+
+def test_skip_to_goes_to_any_weight_and_climbs_on_from_there():
+    world = play(policy(), SITUATIONS["skipped to a weight"])
+    assert [text for text in world.texts if "weight" in text] == [
+        "Advance podinfo.test canary weight 20",
+        "Skipping podinfo.test to canary weight 50 by command skip-to-1",
+        "Advance podinfo.test canary weight 60",
+    ]
+
+
+@pytest.mark.parametrize("weight", [-1, 0, 101])
+def test_skip_to_refuses_what_is_no_weight(weight):
+    world = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.SKIP_TO, weight))
+    assert world.step().decision.explanation.rule is Rule.REFUSED
+
+
+def test_skip_to_is_refused_where_there_are_no_weights():
+    world = idle(POLICIES["a/b"]).do(Deploy("v2")).run(until=climbing)
+    assert outcome(world, CommandKind.SKIP_TO) is Rule.REFUSED
+
+
+def test_a_command_that_is_refused_says_why():
+    world = at(Phase.SUCCEEDED).do(GiveCommand(CommandKind.PAUSE)).run()
+    assert world.texts[-1] == "Refused command pause: there is nothing to pause"
+
+
+def test_a_suspended_rollout_keeps_a_command_for_later():
+    world = at(Phase.PROGRESSING)
+    given = world.state.rollout
+    world.do(Edit(evolve(given, suspend=True)), GiveCommand(CommandKind.ABORT)).run(until=100.0)
+    assert world.phase is Phase.PROGRESSING
+    assert world.do(Edit(given)).step().decision.explanation.rule is Rule.ABORTED
+
+
+def test_while_suspended_nothing_is_converged_and_it_is_told_once():
+    world = at(Phase.PROGRESSING)
+    world.do(Edit(evolve(world.state.rollout, suspend=True)), Measure(ByRevision(bad=("v2",)))).run(until=100.0)
+    told = [notice for notice in world.notices if "suspended" in notice.text]
+    assert (world.status.rung.weight, len(told)) == (20, 1)
+    assert world.history[-1].effects == ()
+
+
+def test_what_is_suspended_can_be_deleted_and_is_given_back():
+    world = at(Phase.PROGRESSING)
+    world.do(Edit(evolve(world.state.rollout, suspend=True)), Delete()).run()
+    assert world.state.status.phase is Phase.TERMINATED
+    assert world.state.restored
+
+
+def test_while_suspended_routes_that_others_set_are_left_alone():
+    world = at(Phase.PROGRESSING)
+    world.do(Edit(evolve(world.state.rollout, suspend=True)), RouteByHand(Routes(weight=7))).run(until=100.0)
+    assert world.state.routes == Routes(weight=7)
+
+
+def test_a_command_after_the_end_is_left_alone():
+    world = at(Phase.PROGRESSING).do(Delete()).run()
+    assert outcome(world, CommandKind.RETRY) is Rule.GONE
+
+
+def test_an_abort_while_finalising_keeps_the_canary_until_the_primary_is_taken_back():
+    """The primary carries the rejected revision by then: the canary stands by, and nothing counts as done before."""
+    world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(GiveCommand(CommandKind.ABORT))
+    for _ in range(3):
+        world.step()
+    assert (world.status.phase, world.status.settled) == (Phase.FAILED, False)
+    assert world.state.target.desired > 0

@@ -1,0 +1,18 @@
+"""The progress deadline, where the platform itself reports nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from canarycore import Phase
+from canarycore.simulation import NEVER, Deploy, SetPace
+from tests.core.scenarios import climbing, idle, policy
+
+
+@pytest.mark.parametrize("pods", ["primary/v2", "v3"])
+def test_pods_that_never_come_while_old_ones_serve_end_the_rollout_by_the_deadline(pods):
+    """Enough pods are available all the while, so the deadline counts from the last analysis."""
+    world = idle(policy(progress_deadline=45.0)).do(SetPace(pods, NEVER), Deploy("v2"))
+    if pods == "v3":
+        world.run(until=climbing).do(Deploy("v3"))
+    assert world.run(until=300.0).phase is Phase.FAILED

@@ -1,0 +1,67 @@
+"""Gates: which are asked where, and what a closed one changes."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from canarycore import HookType, Phase
+from canarycore.phases import Rule
+from canarycore.simulation import AnswerHook, Deploy, SimulatedCluster
+from tests.core.scenarios import POLICIES, at, hook, idle, policy
+
+INCREASE, PROMOTION = HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION
+
+
+def asked(world: SimulatedCluster, kind: HookType) -> list[tuple[Phase, int, bool]]:
+    """In which phase, and on which rung, gates of a kind were asked."""
+    return [
+        (record.decision.explanation.before, record.decision.status.rung.weight, record.committed is not None)
+        for record in world.history
+        for question, _ in record.asked
+        if getattr(question, "hook", None) is not None and question.hook.type is kind
+    ]
+
+
+@pytest.mark.parametrize("kind", [INCREASE, PROMOTION], ids=str)
+def test_of_several_gates_each_must_be_open(kind):
+    world = idle(policy(hooks=(hook(kind, "first"), hook(kind, "second")))).do(AnswerHook("second", (False,)))
+    world.do(Deploy("v2")).run(until=200.0)
+    assert world.phase in (Phase.PROGRESSING, Phase.WAITING_PROMOTION)
+    assert world.do(AnswerHook("second", (True,))).run().phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, made in POLICIES.items() if made.ladder.strategy is not POLICIES["weights"].ladder.strategy]
+)
+def test_where_no_weight_rises_nobody_is_asked_for_more_traffic(name):
+    world = idle(evolve(POLICIES[name], hooks=(hook(INCREASE),))).do(Deploy("v2")).run()
+    assert (asked(world, INCREASE), world.phase) == ([], Phase.SUCCEEDED)
+
+
+def test_a_mirrored_rung_is_left_without_asking_for_more_traffic():
+    """Each other rung asks: the ground, and the one with a weight."""
+    world = idle(evolve(POLICIES["weights after a mirror"], hooks=(hook(INCREASE),))).do(Deploy("v2")).run()
+    assert len(asked(world, INCREASE)) == 2
+
+
+def test_who_waits_for_the_promotion_is_not_asked_for_more_traffic():
+    world = idle(policy(hooks=(hook(INCREASE), hook(PROMOTION)))).do(AnswerHook("confirm-promotion", (False,)))
+    world.do(Deploy("v2")).run(until=Phase.WAITING_PROMOTION)
+    before = len(asked(world, INCREASE))
+    world.run(until=50.0)
+    assert len(asked(world, INCREASE)) == before
+
+
+def test_a_closed_promotion_gate_begins_a_phase_and_is_asked_again_an_interval_later():
+    world = at(Phase.WAITING_PROMOTION)
+    closed = next(record for record in world.history if record.decision.explanation.rule is Rule.GATED_PROMOTION)
+    assert closed.committed.since == closed.committed.analysed_at == closed.time
+    assert closed.decision.wake == closed.time + world.rollout.interval
+
+
+def test_while_a_gate_is_closed_the_analysis_goes_on():
+    """A gate that opens late promotes nothing that has gone bad meanwhile: metrics come before it, each time."""
+    world = at(Phase.WAITING_PROMOTION).run(until=30.0)
+    last = next(record for record in reversed(world.history) if record.decision.explanation.rule is Rule.GATE_CLOSED)
+    assert last.decision.explanation.judgements

@@ -1,0 +1,134 @@
+"""The transition table: every row is reached by a rollout that somebody could have, and no decision leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from attrs import evolve
+
+from canarycore import CommandKind, HookType, NoData, Phase, Routes
+from canarycore.driver import Observed, overtaken
+from canarycore.phases import IDLE, ROWS, TRANSITIONS, WAITS, Rule
+from canarycore.simulation import (
+    NEVER,
+    AnswerHook,
+    ByRevision,
+    Constant,
+    Delete,
+    Deploy,
+    Edit,
+    Fault,
+    FaultKind,
+    GiveCommand,
+    Measure,
+    RouteByHand,
+    SetPace,
+    SimulatedCluster,
+    after,
+    stuck,
+)
+from canarycore.simulation.state import observe
+from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, climbing, hook, idle, play
+
+ALIVE = [phase for phase in Phase if phase not in {Phase.TERMINATING, Phase.TERMINATED}]
+UNDER_WAY = [Phase.WAITING, Phase.PROGRESSING, Phase.WAITING_PROMOTION, Phase.PROMOTING, Phase.FINALISING]
+HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
+ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
+
+STORIES = [
+    *((phase, (Edit(evolve(GATED, suspend=True)),)) for phase in ALIVE),
+    *((phase, (Delete(),)) for phase in ALIVE),
+    *((phase, (GiveCommand(CommandKind.SKIP_TO, 0),)) for phase in ALIVE),
+    *((phase, (GiveCommand(CommandKind.PAUSE),)) for phase in UNDER_WAY),
+    *((phase, (GiveCommand(CommandKind.ABORT),)) for phase in UNDER_WAY),
+    (Phase.INITIALIZING, (Deploy("v2"),)),
+    (Phase.INITIALIZED, (Deploy("v2"), GiveCommand(CommandKind.ABORT))),
+    (Phase.INITIALIZED, (RouteByHand(Routes(weight=5)),)),
+    (Phase.SUCCEEDED, (Deploy("v3"), GiveCommand(CommandKind.ABORT))),
+    (Phase.SUCCEEDED, (Deploy("v3"), AnswerHook("confirm-rollout", (False,)))),
+    (Phase.FAILED, (Deploy("v3"), AnswerHook("confirm-rollout", (False,)))),
+    (Phase.FAILED, (Deploy("v1"),)),
+    (Phase.WAITING, (GiveCommand(CommandKind.PROMOTE),)),
+    (Phase.WAITING, (Deploy("v1"),)),
+    (Phase.WAITING, (RouteByHand(Routes(weight=5)),)),
+    (Phase.WAITING_PROMOTION, (GiveCommand(CommandKind.PROMOTE),)),
+    (Phase.WAITING_PROMOTION, (Deploy("v1"),)),
+    (Phase.WAITING_PROMOTION, (Deploy("v3"),)),
+    (Phase.WAITING_PROMOTION, (RouteByHand(Routes(weight=5)),)),
+    (Phase.WAITING_PROMOTION, (Measure(ByRevision(bad=("v2",))),)),
+    (Phase.WAITING_PROMOTION, (Edit(HELD), Measure(Constant(None)))),
+    (Phase.WAITING_PROMOTION, (SetPace("v2", stuck(5)),)),
+    (Phase.WAITING_PROMOTION, (Edit(ROLLBACK),)),
+    (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, skip_analysis=True)),)),
+    (Phase.PROMOTING, (SetPace("primary/v2", NEVER), RouteByHand(None))),
+    (Phase.PROMOTING, (SetPace("primary/v2", after(0)), RouteByHand(Routes(weight=5)))),
+    (Phase.FINALISING, (SetPace("primary", stuck(5)),)),
+    (Phase.FINALISING, (RouteByHand(Routes(weight=5)),)),
+]
+
+
+def committed_only(phase: Phase) -> SimulatedCluster:
+    """A world whose process died right after it committed Promoting: the primary is as it was."""
+    world = idle(GATED).do(Deploy("v2")).run(until=climbing).do(GiveCommand(CommandKind.PROMOTE))
+    world.state = world.state.but(faults=(Fault(FaultKind.CRASH_AFTER, world.state.writes),))
+    world.step()
+    assert world.phase is phase
+    return world
+
+
+def lives() -> Iterator[SimulatedCluster]:
+    """The worlds of all stories, at their ends."""
+    for phase, actions in STORIES:
+        world = at(phase).do(*actions).run(until=25.0)
+        if world.status.paused:
+            world.do(GiveCommand(CommandKind.RESUME)).run(until=25.0)
+        yield world
+    for revision in ("v1", "v3"):
+        yield committed_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)
+    for phase in Phase:
+        yield at(phase)
+    for situation in SITUATIONS.values():
+        yield play(POLICIES["weights"], situation)
+    for name in ("weights and promotion steps", "blue/green"):
+        yield play(POLICIES[name], SITUATIONS["hooks and gates"])
+
+
+@pytest.fixture(scope="module")
+def reached() -> set[tuple[Phase, Rule, Phase]]:
+    """What all stories together decided, as rows of the expanded table."""
+    reasons = [record.decision.explanation for world in lives() for record in world.history if record.decision]
+    for world in map(at, IDLE):
+        seen = Observed(world.rollout, world.status.but(pending=()), observe(world.state))
+        late = overtaken(seen, (Phase.PROGRESSING, "v0"))
+        assert late is not None
+        reasons.append(late.explanation)
+    return {(explanation.before, explanation.rule, explanation.after) for explanation in reasons}
+
+
+def test_every_row_is_reached(reached):
+    missing = sorted(f"{before.value} {rule.name} {after.value}" for before, rule, after in TRANSITIONS - reached)
+    assert missing == []
+
+
+def test_no_decision_leaves_the_table(reached):
+    assert reached <= TRANSITIONS
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_world_can_be_brought_to_each_phase(phase):
+    assert at(phase).phase is phase
+
+
+def test_each_rule_has_one_row():
+    assert sorted(row.rule.name for row in ROWS) == sorted(rule.name for rule in Rule)
+
+
+def test_waits_leave_the_phase_as_it_is():
+    assert [row.rule for row in ROWS if row.rule in WAITS and row.target is not None] == []
+
+
+@pytest.mark.parametrize("phase", ALIVE)
+def test_no_phase_is_a_dead_end(phase):
+    """From every phase a rollout can be deleted, and then it ends."""
+    assert at(phase).do(Delete()).run().phase is Phase.TERMINATED

@@ -1,0 +1,151 @@
+"""What is told and decided while a rollout waits for something that rarely fails to come."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from canarycore import (
+    Decision,
+    HookType,
+    Inputs,
+    Observation,
+    Phase,
+    Reason,
+    Rollout,
+    Routes,
+    Rung,
+    Status,
+    Workload,
+    decide,
+)
+from canarycore._spec import Severity
+from canarycore.notices import NoticeKind
+from canarycore.phases import Rule
+from canarycore.simulation import AnswerHook, Deploy
+from tests.core.scenarios import hook, idle, policy
+
+PROMOTING = Status(
+    phase=Phase.PROMOTING, since=90.0, analysed_at=90.0, rung=Rung(weight=60), applied="v2", promoted="v1"
+)
+
+
+def pods(revision: str, ready: int = 2) -> Workload:
+    return Workload(revision=revision, desired=2, updated=2, ready=ready, total=2)
+
+
+WORLD = Observation(now=95.0, target=pods("v2"), primary=pods("v2"), routes=Routes(weight=60))
+
+
+def decided(status: Status, world: Observation, rollout: Rollout | None = None) -> Decision:
+    decision = decide(rollout or policy(), status, Inputs(world, {}))
+    assert isinstance(decision, Decision)
+    return decision
+
+
+def told(decision: Decision) -> list[str]:
+    return [notice.text for notice in decision.notices]
+
+
+def test_a_primary_that_is_being_taken_back_is_told_with_the_revision_it_goes_to():
+    failed = Status(phase=Phase.FAILED, since=90.0, analysed_at=90.0, applied="v2", promoted="v1", drain_until=91.0)
+    decision = decided(failed, evolve(WORLD, routes=Routes(weight=100), kept=("v1",)))
+    assert decision.explanation.rule is Rule.CONVERGING
+    assert "Taking podinfo-primary.test back to revision v1" in told(decision)
+
+
+def test_a_promotion_whose_target_is_gone_says_so_and_waits():
+    decision = decided(PROMOTING, evolve(WORLD, target=None, primary=pods("v1")))
+    assert (decision.explanation.rule, decision.wake) == (Rule.CONVERGING, 100.0)
+    assert "deployment podinfo.test not found: waiting for it" in told(decision)
+
+
+@pytest.mark.parametrize(
+    ("revision", "rule", "phase"),
+    [("v1", Rule.WITHDRAWN, Phase.SUCCEEDED), ("v3", Rule.RESTARTED, Phase.PROGRESSING)],
+)
+def test_a_promotion_that_has_not_begun_follows_the_target(revision, rule, phase):
+    decision = decided(PROMOTING, evolve(WORLD, target=pods(revision), primary=pods("v1")))
+    assert (decision.explanation.rule, decision.status.phase) == (rule, phase)
+
+
+@pytest.mark.parametrize(
+    ("world", "why"),
+    [
+        (evolve(WORLD, primary=pods("v1")), "it does not take the revision over"),
+        (evolve(WORLD, routes=Routes(weight=5)), "routes do not follow"),
+    ],
+    ids=["revision", "routes"],
+)
+@pytest.mark.parametrize(
+    ("now", "rule", "wake"), [(159.0, Rule.CONVERGING, 160.0), (160.0, Rule.PROMOTION_FAILED, 160.0)]
+)
+def test_a_promotion_that_stands_still_fails_past_the_deadline_and_says_why(world, why, now, rule, wake):
+    """The deadline of a minute counts from when the next analysis would have been."""
+    decision = decided(PROMOTING, evolve(world, now=now))
+    assert (decision.explanation.rule, decision.wake) == (rule, wake)
+    failed = [text for text in told(decision) if "romotion" in text]
+    expected = [
+        f"Promotion of podinfo.test failed, primary not ready: {why}",
+        f"Promotion failed, primary not ready: {why}",
+    ]
+    assert failed == (expected if rule is Rule.PROMOTION_FAILED else [])
+
+
+def test_a_rollout_whose_target_is_not_there_yet_knows_no_revision():
+    decision = decided(Status(), Observation(now=5.0))
+    assert (decision.status.phase, decision.status.applied, decision.status.since) == (Phase.INITIALIZING, "", 5.0)
+
+
+def test_of_several_gates_each_must_open_before_a_rollout_starts():
+    gates = (hook(HookType.CONFIRM_ROLLOUT, "first"), hook(HookType.CONFIRM_ROLLOUT, "second"))
+    world = idle(policy(hooks=gates)).do(AnswerHook("second", (False,)), Deploy("v2")).run(until=30.0)
+    assert world.phase is Phase.WAITING
+    assert "Confirm-rollout check first passed" in world.texts
+
+
+def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
+    drained = Status(
+        phase=Phase.FINALISING, since=80.0, analysed_at=80.0, applied="v2", promoted="v1", reason=Reason.SKIPPED
+    )
+    decision = decided(drained, evolve(WORLD, routes=Routes()))
+    assert decision.status.phase is Phase.SUCCEEDED
+    assert [notice.tell for notice in decision.notices] == [
+        NoticeKind.SUCCEEDED_SKIPPED,
+        NoticeKind.SUCCEEDED_SKIPPED_ALERT,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tell", "kind", "severity", "details"),
+    [
+        (NoticeKind.STARTING, "Normal", None, False),
+        (NoticeKind.CHECK_FAILED, "Warning", None, False),
+        (NoticeKind.SUCCEEDED_ALERT, "Normal", Severity.INFO, False),
+        (NoticeKind.NEW_REVISION_ALERT, "Normal", Severity.INFO, True),
+        (NoticeKind.FAILOVER_ALERT, "Normal", Severity.ERROR, False),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_text_says_how_serious_it_is(tell, kind, severity, details):
+    text = tell.value
+    assert ("Warning" if text.warning else "Normal", text.severity, text.details) == (kind, severity, details)
+
+
+def test_without_checks_all_sources_are_there():
+    decision = decided(
+        Status(since=0.0, applied="v1"), Observation(now=5.0, target=pods("v1")), policy(checks=(), interval=10.0)
+    )
+    assert told(decision) == ["all the metrics providers are available!"]
+
+
+def test_a_clock_that_went_back_brings_no_analysis_early():
+    status = Status(phase=Phase.PROGRESSING, since=100.0, analysed_at=100.0, applied="v2", promoted="v1")
+    decision = decided(status, evolve(WORLD, now=95.0, primary=pods("v1"), routes=Routes()))
+    assert (decision.explanation.rule, decision.wake) == (Rule.NOT_DUE, 110.0)
+
+
+def test_a_new_revision_begins_with_no_failed_and_no_held_analysis():
+    status = evolve(PROMOTING, phase=Phase.PROGRESSING, failed_checks=1, holds=3)
+    restarted = decided(status, evolve(WORLD, target=pods("v3"), primary=pods("v1"))).status
+    assert (restarted.applied, restarted.failed_checks, restarted.holds, restarted.rung) == ("v3", 0, 0, Rung())

@@ -1,16 +1,40 @@
-"""Values as the Python source that makes them, so that a failing schedule can be run again."""
+"""Values as Python source, so that a failing schedule runs again as a program."""
 
 from __future__ import annotations
 
+import ast
 from enum import Enum, Flag
+from importlib import import_module
 from math import isfinite
 from typing import Any
 
 import attrs
 
+_MODULES = (
+    "canarycore",
+    *(f"canarycore.{name}" for name in ("driver", "effects", "notices", "phases", "questions")),
+    "canarycore.simulation",
+    "canarycore.verification",
+)
+"""The modules whose names a program may use."""
+
+
+def with_imports(program: str) -> str:
+    """Put an import before `program` for each name that it uses and that a public module has."""
+    used = {node.id for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Name)}
+    lines = []
+    for name in _MODULES:
+        here = sorted(used & set(vars(import_module(name))))
+        used -= set(here)
+        lines += [f"from {name} import {', '.join(here)}"] if here else []
+    return "\n".join([*lines, "", program])
+
 
 def source(value: object) -> str:
-    """`value` as an expression over the names of `canarycore` and `canarycore.simulation`; defaults are left out."""
+    """Write `value` as an expression over the names of the public modules; leave defaults out.
+
+    A lambda has no source that could be shown, so it is written as `...`.
+    """
     if isinstance(value, Flag) and value:
         return " | ".join(f"{type(value).__name__}.{part.name}" for part in value)
     if isinstance(value, Enum):
@@ -26,7 +50,8 @@ def source(value: object) -> str:
         return f"{{{', '.join(sorted(map(source, value)))}}}"
     if attrs.has(type(value)) and not isinstance(value, type):
         return f"{type(value).__name__}({', '.join(_arguments(value))})"
-    return getattr(value, "__name__", None) or repr(value)
+    name = getattr(value, "__name__", None)
+    return repr(value) if name is None else "..." if name == "<lambda>" else name
 
 
 def _arguments(value: Any) -> list[str]:

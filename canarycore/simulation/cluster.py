@@ -26,7 +26,7 @@ from canarycore.driver import CycleMemory, cycle
 from canarycore.errors import CanaryError, Conflict
 from canarycore.phases import Phase
 from canarycore.questions import HookQuestion
-from canarycore.simulation._program import source
+from canarycore.simulation._program import source, with_imports
 from canarycore.simulation.actions import Action, act
 from canarycore.simulation.driver import ClusterRun, Driver, Moment, Platform, Record, SimulatedCycle, Write
 from canarycore.simulation.invariants import EACH_CYCLE, EACH_WRITE, InvariantViolated
@@ -153,7 +153,7 @@ class SimulatedCluster:
             given["driver"] = self.driver
         made = [source(self.rollout), *(f"{name}={source(part)}" for name, part in given.items() if part)]
         lines = (line.format(", ".join(map(source, parts))) for line, parts in self._log)
-        return "\n".join([_IMPORTS, f"world = SimulatedCluster({', '.join(made)})", *lines])
+        return with_imports("\n".join([f"world = SimulatedCluster({', '.join(made)})", *lines]))
 
     # what others do -------------------------------------------------------------------------------------------------
 
@@ -267,12 +267,6 @@ class SimulatedCluster:
         if broken is not None:
             last = "\n".join(map(str, self.history[-3:]))
             raise InvariantViolated(name, text, broken, last, self.program())
-
-
-_IMPORTS = """\
-from canarycore import *
-from canarycore.simulation import *
-"""
 
 
 def _condition(until: Until) -> Callable[[SimulatedCluster], bool]:

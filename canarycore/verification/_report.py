@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from canarycore.driver import Apply, Commit, Fetch, Publish, cycle
 from canarycore.errors import CanaryError
-from canarycore.simulation._program import source
+from canarycore.simulation._program import source, with_imports
 from canarycore.verification._ends import amiss, bad_ends, good_ends
 from canarycore.verification._explore import MOST_FAULTS, explore
 from canarycore.verification._model import BrokenInvariant, Move, Node, TrialModel
@@ -142,18 +142,11 @@ def _violations(ways: ShortestPaths) -> Iterator[Violation]:
 
 def _script(about: Trial, start: int, way: Path) -> str:
     """The schedule as a program: what differs from going on as one should, at which step, and where that is."""
-    lines = [_IMPORTS, "replay(", f"    {source(about)},", f"    start={start},", "    schedule={"]
+    lines = ["replay(", f"    {source(about)},", f"    start={start},", "    schedule={"]
     for number, (spot, step) in enumerate(way):
         if not isinstance(step, Proceed):
             lines += [f"        # {where(spot)}", f"        {number}: {source(step)},"]
-    return "\n".join([*lines, "    },", ")"])
-
-
-_IMPORTS = """\
-from canarycore import *
-from canarycore.simulation import *
-from canarycore.verification import *
-"""
+    return with_imports("\n".join([*lines, "    },", ")"]))
 
 
 def where(spot: Node) -> str:

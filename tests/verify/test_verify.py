@@ -10,7 +10,7 @@ from attrs import evolve
 
 from canarycore import Command, CommandKind, Ladder, NoData, Phase, Reason, Strategy, cycle
 from canarycore.simulation import Deploy, GiveCommand, Pace, Recreate, Scaler, SetPace
-from canarycore.simulation._program import source
+from canarycore.simulation._program import source, with_imports
 from canarycore.verification import (
     SITUATIONS,
     STRATEGIES,
@@ -103,7 +103,7 @@ def test_effects_before_the_commit_are_found_and_shown_as_a_program(capsys):
     report = verify(PLAIN, driver=drivers.effects_first)
     worst = next(one for one in report.violations if one.name == "I5")
     names = {"replay": lambda *given, **more: replay(*given, **more, driver=drivers.effects_first)}
-    program = worst.script.replace("from canarycore.verification import *", _IMPORT_WITHOUT_REPLAY)
+    program = worst.script.replace(", replay", "")
     with pytest.raises(ViolatedError, match="I5"):
         exec(program, names)
     assert "about to" in capsys.readouterr().out
@@ -112,7 +112,7 @@ def test_effects_before_the_commit_are_found_and_shown_as_a_program(capsys):
 def test_a_step_with_two_excuses_prints_as_a_program():
     step = ActorActs(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT)
     names: dict[str, object] = {}
-    exec(f"from canarycore.simulation import *\nfrom canarycore.verification import *\nstep = {source(step)}", names)
+    exec(with_imports(f"step = {source(step)}"), names)
     assert names["step"] == step
 
 
@@ -162,13 +162,6 @@ def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():
     lines: list[str] = []
     replay(PLAIN, schedule=schedule, tell=lines.append)
     assert sum("about to tell 'All traffic goes to the canary" in line for line in lines) == 2, "once in each phase"
-
-
-_IMPORT_WITHOUT_REPLAY = """\
-here = replay
-from canarycore.verification import *
-replay = here
-"""
 
 
 # ------------------------------------------------------------------------------------------ the search itself

@@ -243,7 +243,7 @@ def test_a_violation_names_the_invariant_and_prints_the_schedule(monkeypatch):
     with pytest.raises(InvariantViolated, match=r"world\.run\(") as caught:
         world.run()
     assert caught.value.name.startswith("I")
-    assert "from canarycore import *" in caught.value.script
+    assert "from canarycore.simulation import " in caught.value.script
 
 
 NO_DATA = Constant(MetricAnswer(error="timed out"))

@@ -13,7 +13,7 @@ from canarycore._observation import Command, CommandKind
 from canarycore._status import Reason
 from canarycore._transitions import being_taken_back, counted, fail, promote, start
 from canarycore.notices import NoticeKind
-from canarycore.phases import ACTIVE, BEFORE_PROMOTION, UNDER_WAY, Phase, Rule
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Phase, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,11 +41,7 @@ def _command_abort(case: DecisionBuilder, command: Command) -> Decision | None:
     status, target = case.status, case.world.target
     if status.phase is Phase.INITIALIZING:
         return None  # there is nothing to go back to yet; it is carried out, or refused, once there is
-    waits_to_start = (
-        status.phase in (Phase.INITIALIZED, Phase.SUCCEEDED)
-        and target is not None
-        and target.revision != status.applied
-    )
+    waits_to_start = status.phase in PROMOTED and target is not None and target.revision != status.applied
     if status.phase not in UNDER_WAY and not waits_to_start:
         return _refuse(case, command, f"nothing is under way in phase {status.phase.value}")
     case.tell(NoticeKind.ABORTED, command.id)

@@ -20,7 +20,7 @@ from canarycore._status import Reason, Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import IDLE, Phase, Rule
+from canarycore.phases import Phase, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 
 if TYPE_CHECKING:
@@ -231,7 +231,3 @@ _NOTICES_AFTER_EFFECTS = frozenset(
 
 _FORMER_STATUS = frozenset({NoticeKind.PRIMARY_UNREADY, NoticeKind.CANARY_UNREADY})
 """Texts about what moves while one waits for it: told once a poll, and not each time that a pod more is there."""
-
-
-GATED_BY_TARGET = IDLE | {Phase.WAITING}
-"""Phases whose gates are about the revision on the target, which no status carries yet."""

@@ -34,7 +34,7 @@ from canarycore.effects import (
     SetRoutes,
 )
 from canarycore.notices import NoticeKind
-from canarycore.phases import Phase
+from canarycore.phases import FINISHED, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +173,7 @@ _GOALS: dict[Phase, Callable[[Rollout, Status], Goal]] = {
 }
 
 
-_AFTER_A_ROLLOUT = frozenset({Phase.FINALISING, Phase.SUCCEEDED, Phase.FAILED})
+_AFTER_A_ROLLOUT = FINISHED | {Phase.FINALISING}
 
 
 def _nothing(rollout: Rollout, status: Status) -> Routes:

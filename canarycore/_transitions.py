@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from canarycore._decision import GATED_BY_TARGET, Decision, DecisionBuilder
+from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._spec import HookType, Rollout
 from canarycore._status import Pending, Reason
 from canarycore.notices import NoticeKind
-from canarycore.phases import Phase, Rule
+from canarycore.phases import BEFORE_ANALYSIS, Phase, Rule
 
 
 def start(case: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
@@ -58,7 +58,7 @@ def fail(case: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> D
     """The rollback is durable with this status; its effects follow from it."""
     case.tell(NoticeKind.FAILED)
     anew = (
-        fresh(case) if case.status.phase in GATED_BY_TARGET else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
+        fresh(case) if case.status.phase in BEFORE_ANALYSIS else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
     )
     return case.enter(
         rule,

@@ -36,20 +36,35 @@ class Phase(TextEnum):
     TERMINATED = "Terminated"
 
 
-IDLE = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
-"""Nothing is under way: only a new revision, a command or an edit of the world moves on from here."""
+PROMOTED = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED})
+"""No rollout is under way, and the primary runs the revision of the last one."""
+
+FINISHED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+"""A rollout has ended, and no other has begun."""
+
+IDLE = PROMOTED | FINISHED
+"""No rollout is under way. Only a new revision, a command or a change in the cluster starts anything."""
+
+BEFORE_ANALYSIS = IDLE | {Phase.WAITING}
+"""An analysis of the target's revision may start. The status does not name that revision yet."""
 
 ACTIVE = frozenset({Phase.PROGRESSING, Phase.WAITING_PROMOTION})
-"""The canary is being analysed."""
+"""The canary is under analysis."""
+
+BEFORE_PROMOTION = ACTIVE | {Phase.WAITING}
+"""A rollout is under way, and the primary still runs the previous revision."""
 
 PROMOTION = frozenset({Phase.PROMOTING, Phase.FINALISING})
-"""The primary is taking over the revision that passed."""
+"""The primary takes over the revision that passed."""
+
+UNDER_WAY = BEFORE_PROMOTION | PROMOTION
+"""A rollout is under way: a new revision waits, is under analysis or is being promoted."""
 
 OVER = frozenset({Phase.TERMINATING, Phase.TERMINATED})
+"""The owner has deleted the rollout."""
 
 ALIVE = frozenset(Phase) - OVER
-BEFORE_PROMOTION = frozenset({Phase.WAITING}) | ACTIVE
-UNDER_WAY = BEFORE_PROMOTION | PROMOTION
+"""The rollout exists."""
 
 
 class Rule(TextEnum):
@@ -138,7 +153,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.DETECTED, Phase.INITIALIZING, Phase.INITIALIZING),
     _row(Rule.INITIALIZED, Phase.INITIALIZING, Phase.INITIALIZED),
     _row(Rule.GATED, IDLE, Phase.WAITING),
-    _row(Rule.STARTED, IDLE | {Phase.WAITING}, Phase.PROGRESSING),
+    _row(Rule.STARTED, BEFORE_ANALYSIS, Phase.PROGRESSING),
     _row(Rule.RETRIED, Phase.FAILED, Phase.PROGRESSING),
     _row(Rule.GATED_PROMOTION, Phase.PROGRESSING, Phase.WAITING_PROMOTION),
     _row(Rule.PROMOTED, ACTIVE, Phase.PROMOTING),
@@ -153,7 +168,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.ROLLED_BACK_DEADLINE, ACTIVE, Phase.FAILED),
     _row(Rule.ROLLED_BACK_HOOK, BEFORE_PROMOTION, Phase.FAILED),
     _row(Rule.PROMOTION_FAILED, PROMOTION, Phase.FAILED),
-    _row(Rule.ABORTED, UNDER_WAY | {Phase.INITIALIZED, Phase.SUCCEEDED}, Phase.FAILED),
+    _row(Rule.ABORTED, UNDER_WAY | PROMOTED, Phase.FAILED),
     _row(Rule.DELETED, ALIVE, Phase.TERMINATING),
     _row(Rule.RESTORED, Phase.TERMINATING, Phase.TERMINATED),
     _row(Rule.ADVANCED, ACTIVE),
@@ -165,7 +180,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.RESUMED, UNDER_WAY),
     _row(Rule.SKIPPED_TO, Phase.PROGRESSING),
     _row(Rule.REFUSED, ALIVE),
-    _row(Rule.HOOKS_CALLED, frozenset({Phase.SUCCEEDED, Phase.FAILED})),
+    _row(Rule.HOOKS_CALLED, FINISHED),
     _row(Rule.SETTLED, IDLE),
     _row(Rule.OVERTAKEN, IDLE),
     _row(Rule.INITIALISING, Phase.INITIALIZING),

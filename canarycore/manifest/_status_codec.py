@@ -35,7 +35,7 @@ FLAGGERS = {
 DEFAULTS: dict[str, Any] = to_data(Status())
 """What goes without saying."""
 
-PROMOTED = {Phase.INITIALIZED: "True", Phase.SUCCEEDED: "True", Phase.FAILED: "False"}
+PROMOTED_STATUS = {Phase.INITIALIZED: "True", Phase.SUCCEEDED: "True", Phase.FAILED: "False"}
 """The status of the condition Promoted; of every other phase it is Unknown."""
 
 MESSAGES: dict[tuple[Phase, Reason], str] = {
@@ -119,7 +119,7 @@ def _condition(rollout: Rollout, status: Status) -> dict[str, str]:
     time = _rfc3339(status.since or 0.0)
     return {
         "type": "Promoted",
-        "status": PROMOTED.get(status.phase, "Unknown"),
+        "status": PROMOTED_STATUS.get(status.phase, "Unknown"),
         "reason": status.phase.value,
         "message": message.format(kind=rollout.target.kind),
         **({"lastUpdateTime": time, "lastTransitionTime": time} if time else {}),

@@ -29,7 +29,7 @@ from canarycore.simulation.actions import (
 )
 from canarycore.simulation.cluster import BusyLoopError, SimulatedCluster, WaitError
 from canarycore.simulation.driver import Driver, Moment, Platform, Record, Write
-from canarycore.simulation.invariants import InvariantViolated, at_rest, fingerprint
+from canarycore.simulation.invariants import InvariantViolated, check_at_rest, fingerprint
 from canarycore.simulation.metrics import (
     Binomial,
     ByRevision,
@@ -103,7 +103,7 @@ __all__ = [
     "act",
     "after",
     "apply",
-    "at_rest",
+    "check_at_rest",
     "crash_loop",
     "fingerprint",
     "healthy",

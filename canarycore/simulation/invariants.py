@@ -2,8 +2,8 @@
 
 Each returns None, or what is wrong. Those in `EACH_WRITE` get a `Moment` (the cluster before and after a write, the
 observation and decision it rests on) and the history of cycles before; those in `EACH_CYCLE` get the record of a cycle;
-`at_rest` is for a world in which nothing happens any more; `fingerprint` is what two worlds that ended alike have in
-common, for comparing a run with faults to one without (I7).
+`check_at_rest` is for a world in which nothing happens any more; `fingerprint` is what two worlds that ended alike have
+in common, for comparing a run with faults to one without (I7).
 
 Two exceptions are meant. **Failover**: when the primary has no available pods and the canary has, all traffic goes to
 the canary, whatever passed; a side without pods is worse than one that is being tested. **Commands**: an operator's
@@ -30,7 +30,7 @@ from canarycore._status import Pending, Status
 from canarycore.effects import Initialise, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTION, TRANSITIONS, WAITS, Phase, Rule
+from canarycore.phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTED, PROMOTION, TRANSITIONS, WAITS, Phase, Rule
 from canarycore.questions import HookQuestion, MetricAnswer, MetricQuestion
 from canarycore.simulation.driver import measure
 from canarycore.simulation.state import State, observe
@@ -147,10 +147,10 @@ def the_primary_gets_exactly_what_the_status_names(moment: Moment, history: Sequ
     lost = status.phase is not Phase.INITIALIZING  # somebody deleted the primary
     phases, revision = {
         Initialise: (
-            {Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED},
+            IDLE | {Phase.INITIALIZING},
             status.promoted if lost else status.applied,
         ),
-        Promote: (PROMOTION | {Phase.INITIALIZING, Phase.INITIALIZED, Phase.SUCCEEDED}, status.applied),
+        Promote: (PROMOTION | PROMOTED | {Phase.INITIALIZING}, status.applied),
         RestorePrimary: (ACTIVE | {Phase.FAILED}, status.promoted),
     }[type(effect)]
     if status.phase not in phases or effect.revision != revision:
@@ -384,7 +384,7 @@ NAMED_WAITS = frozenset(
 """Waits that may last, as somebody else has to act: each is told."""
 
 
-def at_rest(world: SimulatedCluster) -> str | None:
+def check_at_rest(world: SimulatedCluster) -> str | None:
     """What is wrong with a world in which nothing happens any more (I8, I10, I14), or None.
 
     I8: it is idle or over with all work done, or waits in a named state for somebody else, or holds for as long as no

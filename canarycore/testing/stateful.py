@@ -29,7 +29,7 @@ from attrs import evolve
 from canarycore._observation import CommandKind, Routes
 from canarycore._spec import HookType, Rollout
 from canarycore.driver import cycle
-from canarycore.phases import Phase
+from canarycore.phases import PROMOTED, Phase
 from canarycore.simulation.actions import (
     Action,
     AnswerHook,
@@ -52,7 +52,7 @@ from canarycore.simulation.actions import (
 )
 from canarycore.simulation.cluster import SimulatedCluster
 from canarycore.simulation.driver import Driver, Platform
-from canarycore.simulation.invariants import at_rest
+from canarycore.simulation.invariants import check_at_rest
 from canarycore.simulation.metrics import ByRevision
 from canarycore.simulation.state import (
     AT_ONCE,
@@ -244,10 +244,10 @@ class RolloutMachine(RuleBasedStateMachine):
         """All is well again: it comes to rest, and the next revision is promoted."""
         if sys.exception() is None:  # or it would hide what a rule has found
             self.world.calm().do(*_all_is_well(self.world.state)).run(max_cycles=MOST_CYCLES)
-            self._demand(at_rest(self.world))
+            self._demand(check_at_rest(self.world))
             again = [Recreate()] if self.world.state.deleted else []
             self.world.do(*again, GiveCommand(CommandKind.RESUME), Deploy(LAST)).run(max_cycles=MOST_CYCLES)
-            self._demand(at_rest(self.world) or _not_promoted(self.world.state))
+            self._demand(check_at_rest(self.world) or _not_promoted(self.world.state))
 
     def _demand(self, wrong: str | None) -> None:
         assert wrong is None, f"{wrong}\n\nThe last cycle: {self.world.history[-1]}\n\n{self.world.program()}"
@@ -268,7 +268,7 @@ def _all_is_well(state: State) -> Iterator[Action]:
 def _not_promoted(state: State) -> str | None:
     """What is wrong with the end of a revision that nothing was wrong with, or None."""
     status, view = state.status, observe(state)
-    if status.phase not in {Phase.INITIALIZED, Phase.SUCCEEDED} or (status.applied, status.promoted) != (LAST, LAST):
+    if status.phase not in PROMOTED or (status.applied, status.promoted) != (LAST, LAST):
         return f"I7: it ends as {status.phase.value} of {status.applied}, promoted is {status.promoted}"
     if view.primary is None or view.primary.revision != LAST or not view.primary.ready:
         return f"I7: the primary ends as {view.primary}"

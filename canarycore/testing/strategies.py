@@ -22,7 +22,7 @@ from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, NoData, Rollout, StringMatch, TargetRef
 from canarycore._status import Pending, Reason, Status
-from canarycore.phases import Phase
+from canarycore.phases import FINISHED, Phase
 from canarycore.questions import (
     Answer,
     HookAnswer,
@@ -200,7 +200,7 @@ def statuses() -> SearchStrategy[Status]:
 
 
 def _owing(status: Status) -> Status:
-    return status if status.phase in {Phase.SUCCEEDED, Phase.FAILED} else status.but(pending=status.pending[1:])
+    return status if status.phase in FINISHED else status.but(pending=status.pending[1:])
 
 
 def workloads() -> SearchStrategy[Workload]:

@@ -47,7 +47,7 @@ from canarycore import Phase, Rollout, Status
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore.manifest import Canary, parse, resolve
 from canarycore.notices import Channel
-from canarycore.phases import ACTIVE, IDLE, PROMOTION, TRANSITIONS
+from canarycore.phases import ACTIVE, IDLE, PROMOTED, PROMOTION, TRANSITIONS
 from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, REVISION, annotation, listed
 from canarycore_kubernetes.resources.status_codec import read_status
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts, revisions
@@ -313,7 +313,7 @@ def _the_primary_is_what_the_status_names(step: Step, _: Sequence[Answered]) -> 
         return None
     if before != after:
         wanted = status.promoted if status.phase in ACTIVE | {Phase.FAILED} else status.applied
-        settled = status.phase in IDLE - {Phase.FAILED} and status.settled
+        settled = status.phase in PROMOTED and status.settled
         if settled or status.phase not in ACTIVE | PROMOTION | IDLE | {Phase.INITIALIZING} or after != wanted:
             return f"the primary became {after} in {status.phase.value} of {status.applied} after {status.promoted}"
         if status.phase in PROMOTION | {Phase.INITIALIZING} and _image(step.after.primary) != _image(

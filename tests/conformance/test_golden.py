@@ -6,8 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from canarycore import Phase
-from canarycore.phases import Rule
+from canarycore.phases import ACTIVE, Rule
 from tests.conformance.drivers.simulated import WorldDriver
 from tests.conformance.trace import Trace
 from tests.conformance.verdict import judge
@@ -38,7 +37,7 @@ def test_no_analysis_comes_before_its_interval(folder: Path):
         for before, later in pairwise(history)
         if later.decision is not None
         and later.decision.explanation.rule in COUNTED
-        and before.state.status.phase in (Phase.PROGRESSING, Phase.WAITING_PROMOTION)
+        and before.state.status.phase in ACTIVE
         and later.time < before.state.status.analysed_at + before.state.rollout.interval
     ]
     assert not early, "\n".join(map(str, early))

@@ -44,7 +44,6 @@ GOOGLE_TOKEN = "token-of-the-controllers-google-account"
 STEP, PAST, AHEAD = 15, 600, 1800
 """Seconds: between two samples of the metrics, and for how long there are some."""
 
-UNDER_WAY = ("Progressing", "Promoting", "Finalising", "Waiting", "WaitingPromotion")
 WAITING = ("waiting for rollout to finish", "not ready", "Initialization done")
 """Parts of events that depend on how fast pods start, which is none of the controller's doing."""
 

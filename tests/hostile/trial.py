@@ -37,6 +37,7 @@ from typing import Any
 
 from attrs import Factory, define, field, frozen
 
+from canarycore.phases import FINISHED
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from tests.controlplane import rights
 from tests.controlplane.api import Api, ApiError
@@ -75,7 +76,7 @@ HONEST, HOSTILE, CONTROLLER = "honest", "hostile", "controllers"
 COUNT = 300
 """The tenant's Canaries."""
 
-ENDED = ("Succeeded", "Failed")
+FINISHED_NAMES = [phase.value for phase in FINISHED]
 PATIENCE = 300.0
 """Seconds that a step may take at most, with controllers that do poorly."""
 
@@ -287,7 +288,7 @@ class Stage:
 
     def _has_ended(self, name: str, begin: float) -> bool:
         story = self.seen.since(name, begin)
-        return len(story) > 1 and story[-1][0] in ENDED
+        return len(story) > 1 and story[-1][0] in FINISHED_NAMES
 
     def _until(self, look: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + PATIENCE

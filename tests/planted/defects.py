@@ -652,7 +652,7 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "flagger k: a rollout that waits counts as successful",
         "telemetry/prometheus.py",
-        "    return SUCCESSFUL if status.phase in RESTING_PHASES else RUNNING\n",
+        "    return SUCCESSFUL if status.phase in IDLE else RUNNING\n",
         "    return RUNNING if status.phase is Phase.PROGRESSING else SUCCESSFUL\n",
         "telemetry/test_prometheus.py::test_a_status_is_1_where_a_rollout_ended_well_2_where_it_failed_and_0_in_between",
     ),

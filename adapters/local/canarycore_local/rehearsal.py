@@ -32,6 +32,7 @@ from attrs.validators import gt, min_len
 from canarycore import Phase, Rollout, Routes, Status
 from canarycore.codec import from_data, to_data
 from canarycore.errors import CanaryError, CannotHappen, WorldError
+from canarycore.phases import ACTIVE, IDLE
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.metrics import EnvoyMetrics, measuring
 from canarycore_local.envoy.router import EnvoyRouter
@@ -203,7 +204,7 @@ class Rehearsal:
                     return status
                 if status.phase is not Phase.INITIALIZING and self._serves(envoy.EnvoySide.PRIMARY):
                     self.generator.start()
-                await load_test.switch(on=tested and status.phase in _TESTED and self._serves(envoy.EnvoySide.CANARY))
+                await load_test.switch(on=tested and status.phase in ACTIVE and self._serves(envoy.EnvoySide.CANARY))
                 await asyncio.sleep(_POLL)
 
     async def _status(self) -> Status:
@@ -221,8 +222,8 @@ class Rehearsal:
         return bool(self._router.splits)
 
     def _is_over(self, status: Status) -> bool:
-        at_rest = status.phase in _ENDS and status.settled and status.applied == self.version.revision
-        return at_rest or status.phase is Phase.TERMINATED
+        is_idle = status.phase in IDLE and status.settled and status.applied == self.version.revision
+        return is_idle or status.phase is Phase.TERMINATED
 
     async def _deploy_next(self) -> bool:
         position = self._progress.position + 1
@@ -232,10 +233,6 @@ class Rehearsal:
         await asyncio.to_thread(_save, self._folder, self._progress)
         await self.workload.deploy(self.version)
         return True
-
-
-_TESTED = frozenset({Phase.PROGRESSING, Phase.WAITING_PROMOTION})
-_ENDS = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-from canarycore.phases import Rule
+from canarycore.phases import FINISHED, Rule
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY
@@ -25,20 +25,21 @@ from tests.conformance.conftest import SHARED, traces
 from tests.controlplane.api import Access
 from tests.controlplane.rights import installed
 
-AT_REST = {"Succeeded", "Failed"}
-
 BUT_FOR = {"08-istio-session-affinity": re.compile(r"Cookie|generation")}
 """What is written all the same: the value of the cookie that is taken back is named by the revision, and so changes."""
 
 
-def at_rest(folder: Path) -> bool:
+FINISHED_NAMES = {phase.value for phase in FINISHED}
+
+
+def is_finished(folder: Path) -> bool:
     """Whether the recording ends with nothing under way, on a platform that is there: Knative's own state is not."""
     content = json.loads((folder / "trace.json").read_text())
     statuses = content["statuses"]
-    return bool(statuses) and statuses[-1]["phase"] in AT_REST and "knative" not in content["scenario"]
+    return bool(statuses) and statuses[-1]["phase"] in FINISHED_NAMES and "knative" not in content["scenario"]
 
 
-FOLDERS = [pytest.param(folder, id=folder.name) for folder in traces(SHARED) if at_rest(folder)]
+FOLDERS = [pytest.param(folder, id=folder.name) for folder in traces(SHARED) if is_finished(folder)]
 
 
 @define

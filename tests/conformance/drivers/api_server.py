@@ -20,6 +20,7 @@ from attrs import define, evolve, field, fields
 
 from canarycore import HookType, Phase, Verdict, judge
 from canarycore._goal import unready
+from canarycore.phases import ACTIVE, FINISHED
 from canarycore_cli.console import split_names
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
@@ -61,7 +62,6 @@ SETTLING = 20.0
 PATIENCE = 60.0
 """Seconds (of the wall clock) within which one look or action is over; then the stage says what it waits for."""
 
-AT_REST = ("Succeeded", "Failed")
 DRAINED = 2
 """Intervals after which no capacity is kept any more for requests on their way."""
 
@@ -99,7 +99,7 @@ class ClusterDriver:
 
     def left(self) -> dict[str, Json | None]:
         """What the recording ends with as it is here, once what follows from the last phase has been done."""
-        if self.stand.phase in AT_REST:
+        if Phase(self.stand.phase) in FINISHED:
             for _ in range(DRAINED):
                 self.tick(lambda: False)
         api, trace = self._stage.plane.api, self._stage.trace
@@ -436,7 +436,7 @@ class Stage:
     def _flagger_asks_for_rollbacks(self) -> bool:
         """It does so only while it analyses, and only when both sides are ready."""
         seen = self._driver.seen if self._driver is not None else None
-        if seen is None or seen.status.phase not in (Phase.PROGRESSING, Phase.WAITING_PROMOTION):
+        if seen is None or seen.status.phase not in ACTIVE:
             return False
         sides = ((seen.world.primary, seen.rollout.primary_ready), (seen.world.target, seen.rollout.canary_ready))
         return all(side is not None and not unready(side, threshold) for side, threshold in sides)

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from canarycore import CheckKind, HookType, Phase, Routes, Severity, Verdict, judge
+from canarycore import CheckKind, HookType, Routes, Severity, Verdict, judge
 from canarycore import Workload as Observed
 from canarycore._goal import unready
 from canarycore.errors import ManifestError
 from canarycore.manifest import AlertProvider, Canary, MetricTemplate, parse, resolve, status_to_dict
+from canarycore.phases import ACTIVE
 from canarycore.questions import HookQuestion, MetricAnswer
 from canarycore.simulation import (
     AT_ONCE,
@@ -234,7 +235,7 @@ class WorldDriver:
     def _flagger_asks_for_rollbacks(self) -> bool:
         """It does so only while it analyses, and only when both sides are ready."""
         world, rollout = self.world.observation, self.world.state.rollout
-        if self.world.phase not in (Phase.PROGRESSING, Phase.WAITING_PROMOTION):
+        if self.world.phase not in ACTIVE:
             return False
         return _ready(world.primary, rollout.primary_ready) and _ready(world.target, rollout.canary_ready)
 

@@ -11,7 +11,7 @@ from canarycore import Affinity, CommandKind, Observation, Pending, Phase, Route
 from canarycore._goal import in_step, unready
 from canarycore.effects import Plan, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.notices import NoticeKind
-from canarycore.phases import Rule
+from canarycore.phases import PROMOTED, Rule
 from canarycore.simulation import (
     NEVER,
     Delete,
@@ -37,8 +37,7 @@ def effects_of(rollout, status, world):
 def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_that_carries_it(rollout, status, world):
     for effect in effects_of(rollout, status, world):
         if isinstance(effect, Promote):
-            at_rest = status.phase in {Phase.INITIALIZED, Phase.SUCCEEDED}
-            assert effect.revision == (status.promoted if at_rest else status.applied)
+            assert effect.revision == (status.promoted if status.phase in PROMOTED else status.applied)
             assert effect.revision == world.target.revision
 
 

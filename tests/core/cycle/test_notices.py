@@ -13,7 +13,7 @@ from tests.core.scenarios import HOOKED, POLICIES, SITUATIONS, hook, idle, play,
 
 NAMES = policy().names
 
-PROMOTED = [
+PROMOTION_TEXTS = [
     "New revision detected! Scaling up podinfo.test",
     "New revision detected, progressing canary analysis.",
     "Starting canary analysis for podinfo.test",
@@ -43,7 +43,7 @@ ITERATED = ["Advance podinfo.test canary iteration 1/2", "Advance podinfo.test c
 
 
 def test_a_promotion_is_told():
-    assert play(policy(), SITUATIONS["promoted"]).texts == PROMOTED
+    assert play(policy(), SITUATIONS["promoted"]).texts == PROMOTION_TEXTS
 
 
 def test_a_rollback_is_told():

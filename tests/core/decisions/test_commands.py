@@ -7,7 +7,7 @@ from attrs import evolve
 
 from canarycore import CommandKind, Phase, Reason, Routes
 from canarycore.effects import Promote
-from canarycore.phases import Rule
+from canarycore.phases import ALIVE, BEFORE_PROMOTION, UNDER_WAY, Rule
 from canarycore.simulation import (
     NEVER,
     ByRevision,
@@ -22,9 +22,6 @@ from canarycore.simulation import (
     after,
 )
 from tests.core.scenarios import POLICIES, SITUATIONS, at, climbing, idle, play, policy
-
-BEFORE_PROMOTION = {Phase.WAITING, Phase.PROGRESSING, Phase.WAITING_PROMOTION}
-UNDER_WAY = BEFORE_PROMOTION | {Phase.PROMOTING, Phase.FINALISING}
 
 MAKES_SENSE = {
     CommandKind.PROMOTE: BEFORE_PROMOTION,
@@ -44,8 +41,7 @@ CARRIED_OUT = {
     CommandKind.SKIP_TO: Rule.SKIPPED_TO,
 }
 
-ALIVE = [phase for phase in Phase if phase not in {Phase.TERMINATING, Phase.TERMINATED}]
-EVERYWHERE = [(phase, kind) for phase in ALIVE for kind in CommandKind]
+EVERYWHERE = [(phase, kind) for phase in Phase if phase in ALIVE for kind in CommandKind]
 
 
 def outcome(world: SimulatedCluster, kind: CommandKind) -> Rule:

@@ -34,7 +34,7 @@ from canarycore.simulation import (
     WaitError,
     after,
     apply,
-    at_rest,
+    check_at_rest,
     crash_loop,
     next_change,
     observe,
@@ -267,7 +267,7 @@ def held(rollout, metrics) -> SimulatedCluster:
     ],
 )
 def test_a_hold_without_a_limit_is_rest_while_no_data_comes(rollout, metrics):
-    assert at_rest(held(rollout, metrics)) is None
+    assert check_at_rest(held(rollout, metrics)) is None
 
 
 @pytest.mark.parametrize(
@@ -282,14 +282,14 @@ def test_a_hold_without_a_limit_is_rest_while_no_data_comes(rollout, metrics):
 )
 def test_a_hold_that_must_end_is_no_rest(news):
     world = held(WAITS_FOR_DATA, NO_DATA).do(news)
-    assert "I8: it rests in Progressing" in at_rest(world)
+    assert "I8: it rests in Progressing" in check_at_rest(world)
 
 
 def test_pods_that_come_and_go_between_two_polls_disturb_no_rest():
     world = idle(WAITS_FOR_DATA).do(Deploy("v2"), SetPace("v2", crash_loop(12, 5)), Measure(NO_DATA)).run(until=600.0)
     rules = set()
     for _ in range(20):
-        assert at_rest(world) is None
+        assert check_at_rest(world) is None
         rules.add(world.run(until=1.0).history[-1].decision.explanation.rule)
     assert {Rule.HELD, Rule.UNREADY, Rule.NOT_DUE} <= rules
 

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore import Status
 from canarycore.questions import HookQuestion
-from canarycore.simulation import Fault, FaultKind, SimulatedCluster, at_rest, fingerprint
+from canarycore.simulation import Fault, FaultKind, SimulatedCluster, check_at_rest, fingerprint
 from tests.core.scenarios import POLICIES, SITUATIONS, play
 
 WEIGHTS = "weights"
@@ -36,7 +36,7 @@ def differences(policy: str, situation: str, kinds: list[FaultKind]) -> list[str
         world = play(POLICIES[policy], SITUATIONS[situation], (fault,))
         if fingerprint(world.state) != expected:
             wrong.append(f"{fault} led to {fingerprint(world.state)}, not to {expected}\n{world.program()}")
-        elif at_rest(plain) is None and (unrest := at_rest(world)):
+        elif check_at_rest(plain) is None and (unrest := check_at_rest(world)):
             wrong.append(f"{fault}: {unrest}\n{world.program()}")
     return wrong
 

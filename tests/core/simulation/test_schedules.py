@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canarycore import Rollout
-from canarycore.simulation import Action, Edit, SimulatedCluster, at_rest
+from canarycore.simulation import Action, Edit, SimulatedCluster, check_at_rest
 from canarycore.testing import strategies as some
 
 SLOWEST = 70.0
@@ -21,7 +21,7 @@ def lives(data: st.DataObject, *, with_faults: bool) -> None:
     faults = data.draw(st.lists(some.faults(), max_size=3)) if with_faults else ()
     world = SimulatedCluster(start.rollout, state=start.state.but(writes=0, reads=0), schedule=schedule, faults=faults)
     world.run(until=100.0).run(until=patience(start.rollout, schedule))
-    wrong = at_rest(world)
+    wrong = check_at_rest(world)
     assert wrong is None, f"{wrong}\n{world.program()}\n" + "\n".join(map(str, world.history[-4:]))
 
 

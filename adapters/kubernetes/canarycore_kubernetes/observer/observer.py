@@ -31,7 +31,7 @@ from attrs import Factory, define, evolve, frozen
 
 from canarycore import Decision, Inputs, Observation, converge, decide, goal
 from canarycore.errors import Refused, WorldError
-from canarycore.phases import ACTIVE, UNDER_WAY
+from canarycore.phases import ACTIVE, PROMOTED, UNDER_WAY
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import SECRET
@@ -40,7 +40,7 @@ from canarycore_kubernetes.controller import canaries_for, open_adapters
 from canarycore_kubernetes.observer.differences import Difference, RolloutPosition, position_of
 from canarycore_kubernetes.observer.report import Observations
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary, ValidCanary
-from canarycore_kubernetes.resources.flagger_status import PROMOTED_PHASES, adopted
+from canarycore_kubernetes.resources.flagger_status import adopted
 from canarycore_kubernetes.telemetry.probes import serving
 from canarycore_runtime.ports import Workloads
 
@@ -235,7 +235,7 @@ class Observer:
                 True,
                 f"{status.phase.value}: it would ask {', '.join(map(describe_question, outcome.questions))}",
             )
-        adoptable = not (begins and status.phase in PROMOTED_PHASES)
+        adoptable = not (begins and status.phase in PROMOTED)
         self._told.adopts(followed.key, adoptable=adoptable, explanation=explanation, would_write=writes)
 
     async def _judge(self, followed: FollowedCanary, before: Status, after: Status) -> None:
@@ -262,7 +262,7 @@ class Observer:
         status = followed.status
         if status is None or not followed.worlds:
             return
-        if status.phase in PROMOTED_PHASES:
+        if status.phase in PROMOTED:
             self._adopt(followed)
         ours = await self._decisions(followed, status, [followed.worlds[-1]], {})
         moves = all(position_of(one.decision.status) != position_of(status) for one in ours)

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore import Phase
+from canarycore.phases import PROMOTED, PROMOTION
 from canarycore_kubernetes.resources.canaries import ValidCanary
 
 if TYPE_CHECKING:
     from canarycore import Status
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_runtime.ports import StatusStore, StoredRollout, WorkloadPort, Workloads
-
-PROMOTED_PHASES = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED})
-"""Phases in which the target and the primary carry the same revision, as long as nothing new has come."""
-
-CARRYING_PHASES = PROMOTED_PHASES | {Phase.PROMOTING, Phase.FINALISING}
-"""Phases in which the primary carries what was applied last."""
 
 
 class AdoptingStore:
@@ -53,5 +47,5 @@ def adopted(status: Status, seen: Workloads) -> Status:
     """Flagger's status, with revisions by our names."""
     target = seen.target.revision if seen.target is not None else ""
     primary = seen.primary.revision if seen.primary is not None else ""
-    applied = primary if status.phase in CARRYING_PHASES else target
+    applied = primary if status.phase in PROMOTED | PROMOTION else target
     return status.but(applied=applied or status.applied, promoted=primary)

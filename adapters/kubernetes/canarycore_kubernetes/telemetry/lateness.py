@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from canarycore import Phase
+from canarycore.phases import IDLE
 
 if TYPE_CHECKING:
     from canarycore import Status
@@ -23,7 +24,7 @@ LATE = 1.0
 MISSED = "MissedInterval"
 """The type of the condition."""
 
-_RESTING = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED, Phase.TERMINATED})
+_WITHOUT_INTERVAL = IDLE | {Phase.TERMINATED}
 """Phases without an interval to keep."""
 
 _log = logging.getLogger("canarycore.controller")
@@ -38,7 +39,7 @@ class LatenessTracker:
     def told(self, turn: CycleReport) -> None:
         """One look at a rollout. Only what changes the status is a tick: the look right after it proves nothing."""
         seen, decision = turn.seen, turn.rest.decision
-        if seen is None or seen.status.phase in _RESTING:
+        if seen is None or seen.status.phase in _WITHOUT_INTERVAL:
             return
         if turn.late > LATE:
             if turn.key not in self._late:
@@ -50,7 +51,7 @@ class LatenessTracker:
     def conditions(self, key: str, status: Status) -> tuple[Json, ...]:
         """What a status that is to be stored says of it; nothing, where all is well."""
         late = self._late.get(key)
-        if late is None or status.phase in _RESTING:
+        if late is None or status.phase in _WITHOUT_INTERVAL:
             return ()
         message = f"It was looked at {late:.1f} s late: the controller has more to do than it can do in time."
         return ({"type": MISSED, "status": "True", "reason": "Late", "message": message},)

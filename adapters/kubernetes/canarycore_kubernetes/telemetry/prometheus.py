@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from canarycore import Phase, Reason, Strategy
+from canarycore.phases import IDLE
 from canarycore.text import escape_controls
 from canarycore_kubernetes.telemetry.lateness import LATE
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 RUNNING, SUCCESSFUL, FAILED = 0, 1, 2
 """The values of `flagger_canary_status`."""
-
-RESTING_PHASES = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})
 
 STRATEGIES = {Strategy.WEIGHTS: "canary", Strategy.AB: "ab-testing", Strategy.BLUE_GREEN: "blue-green"}
 """The values of the label `deployment_strategy`."""
@@ -146,7 +145,7 @@ class Exporter:
 
     def _moved(self, key: str, rollout: Rollout, before: Status, after: Status) -> None:
         place = (rollout.target.name, rollout.namespace)
-        if before.phase in RESTING_PHASES and after.phase not in RESTING_PHASES and after.since is not None:
+        if before.phase in IDLE and after.phase not in IDLE and after.since is not None:
             self._began[key] = after.since
         outcome = {Phase.SUCCEEDED: self._successes, Phase.FAILED: self._failures}.get(after.phase)
         if outcome is None:
@@ -165,7 +164,7 @@ def _label(name: str) -> str:
 def _status(status: Status) -> int:
     if status.phase is Phase.FAILED:
         return FAILED
-    return SUCCESSFUL if status.phase in RESTING_PHASES else RUNNING
+    return SUCCESSFUL if status.phase in IDLE else RUNNING
 
 
 def _values(decision: Decision) -> Iterable[tuple[str, float]]:

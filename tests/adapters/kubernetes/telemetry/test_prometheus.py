@@ -23,7 +23,7 @@ from canarycore import (
 )
 from canarycore.driver import CycleResult, Observed
 from canarycore.errors import WorldError
-from canarycore.phases import Rule
+from canarycore.phases import PROMOTED, Rule
 from canarycore.questions import MetricAnswer
 from canarycore.simulation import Constant, Deploy, Measure, SimulatedCluster
 from canarycore_kubernetes.telemetry.prometheus import LONGEST_LABEL, Exporter
@@ -51,7 +51,7 @@ def value(exporter, sample, **labels):
 
 @pytest.mark.parametrize(
     ("phase", "status"),
-    [(phase, 2 if phase is Phase.FAILED else phase in (Phase.INITIALIZED, Phase.SUCCEEDED)) for phase in Phase],
+    [(phase, 2 if phase is Phase.FAILED else phase in PROMOTED) for phase in Phase],
 )
 def test_a_status_is_1_where_a_rollout_ended_well_2_where_it_failed_and_0_in_between(exporter, phase, status):
     tell(exporter, Status(), Status(phase=phase, since=0.0))

@@ -47,7 +47,7 @@ from canarycore.questions import (
     MetricQuestion,
     SourcesAnswer,
 )
-from canarycore.simulation.state import Pace, SimulatedPods, State, apply, next_change, observe
+from canarycore.simulation.state import Pace, SimulatedPods, State, apply, next_change, observation_of, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -382,14 +382,7 @@ class _Stage:
         if world is None or not unchanged or state.now >= self.changes:
             world, self.looked, self.changes = observe(state), state, next_change(state)
         elif state.now != world.now or state.routes is not world.routes:
-            world = Observation(
-                now=state.now,
-                target=world.target,
-                primary=world.primary,
-                routes=state.routes,
-                scaler_paused=world.scaler_paused,
-                kept=state.kept,
-            )
+            world = observation_of(state, world.target, world.primary)
         self.world = world
         return world
 

@@ -331,11 +331,16 @@ _blank = object.__new__
 
 
 def observe(state: State) -> Observation:
-    """What the core is shown."""
+    """Return the observation of a cluster."""
+    return observation_of(state, seen(state, "target"), seen(state, "primary"))
+
+
+def observation_of(state: State, target: Workload | None, primary: Workload | None) -> Observation:
+    """Return the observation of a cluster whose workloads the caller has observed already."""
     return Observation(
         now=state.now,
-        target=seen(state, "target"),
-        primary=seen(state, "primary"),
+        target=target,
+        primary=primary,
         routes=state.routes,
         scaler_paused=None if state.scaler is None else state.scaler.paused,
         kept=state.kept,

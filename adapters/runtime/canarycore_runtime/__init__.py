@@ -5,6 +5,7 @@
 """
 
 from canarycore_runtime._calls import Limits
+from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import (
     Adapters,
     Changes,
@@ -41,4 +42,5 @@ __all__ = [
     "Workloads",
     "installed",
     "load",
+    "observe_rollout",
 ]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import Factory, define, evolve, field, frozen
 
-from canarycore import Observation, cycle
+from canarycore import cycle
 from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish
 from canarycore.effects import (
     Initialise,
@@ -42,6 +42,7 @@ from canarycore.effects import (
 from canarycore.errors import Unanswered, WorldError
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore_runtime._calls import Limits, call, call_detached, describe, whole
+from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed
 
 if TYPE_CHECKING:
@@ -150,19 +151,7 @@ class Driver:
         stored = await call(seconds, parts.store.load, self.key)
         if stored is None:
             raise GoneError(self.key)
-        workloads = await call(seconds, parts.workload.observe, stored.rollout)
-        routes = await call(seconds, parts.router.observe, stored.rollout)
-        world = Observation(
-            now=now,
-            target=workloads.target,
-            primary=workloads.primary,
-            routes=routes,
-            scaler_paused=workloads.scaler_paused,
-            kept=workloads.kept,
-            command=stored.command,
-            deleted=stored.deleted,
-            restored=workloads.restored,
-        )
+        world = await observe_rollout(parts, stored, now=now, call_limit=seconds)
         self._version = stored.version
         self.seen = Observed(stored.rollout, stored.status, world)
         return self.seen

@@ -22,10 +22,11 @@ from canarycore_cli.console import OK, format_timespan, out, print_json
 from canarycore_cli.describe import described
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.controller import open_adapters
-from canarycore_kubernetes.observer.observer import describe_question, observed
+from canarycore_kubernetes.observer.observer import describe_question
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import ValidCanary
 from canarycore_kubernetes.resources.status_codec import MEMORY
+from canarycore_runtime.observation import observe_rollout
 
 if TYPE_CHECKING:
     from canarycore import Decision, Observation, Status
@@ -65,7 +66,7 @@ async def _described(where: Where, name: str, *, last: int, as_json: bool) -> No
         assert stored is not None, "it can be used"
         look = ClusterView(where, cluster, canaries, parts.workload, key)
         (stand,) = await look.stands()
-        following = _next(stored, await observed(parts, stored))
+        following = _next(stored, await observe_rollout(parts, stored, now=parts.clock()))
         conditions = await _conditions(cluster, key)
         events = (await look.events(key))[-last:]
     if as_json:

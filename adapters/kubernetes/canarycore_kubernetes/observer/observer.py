@@ -42,6 +42,7 @@ from canarycore_kubernetes.observer.report import Observations
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.flagger_status import adopted
 from canarycore_kubernetes.telemetry.probes import serving
+from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from canarycore.questions import Answer, Question
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.options import Options
-    from canarycore_runtime.ports import Adapters, Changes, StoredRollout
+    from canarycore_runtime.ports import Adapters, Changes
 
     Answers = dict[Question, tuple[Answer, ...]]
 
@@ -216,7 +217,8 @@ class Observer:
     async def _look(self, followed: FollowedCanary) -> None:
         stored = await self._canaries.load(followed.key)
         if stored is not None:
-            followed.saw(stored.rollout, await observed(self._parts, stored))
+            world = await observe_rollout(self._parts, stored, now=self._parts.clock())
+            followed.saw(stored.rollout, world)
 
     # what we would have done ------------------------------------------------------------------------------------
 
@@ -434,22 +436,6 @@ class FollowedCanary:
         if not self.is_flaggers:
             return status
         return adopted(status, Workloads(target=self.worlds[0].target, primary=world.primary))
-
-
-async def observed(parts: Adapters, stored: StoredRollout) -> Observation:
-    """The world of a rollout that was loaded, as it is now. Raises WorldError."""
-    workloads = await parts.workload.observe(stored.rollout)
-    return Observation(
-        now=parts.clock(),
-        target=workloads.target,
-        primary=workloads.primary,
-        routes=await parts.router.observe(stored.rollout),
-        scaler_paused=workloads.scaler_paused,
-        kept=workloads.kept,
-        command=stored.command,
-        deleted=stored.deleted,
-        restored=workloads.restored,
-    )
 
 
 def _is_secret(config: str) -> bool:

@@ -50,12 +50,13 @@ from canarycore.simulation import (
     observe,
 )
 from canarycore_runtime._driver import EFFECTS
+from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.testing.clusters import key_of
 from canarycore_runtime.testing.contracts._samples import rollout
 
 if TYPE_CHECKING:
     from canarycore import Observation, Rollout, Workload
-    from canarycore_runtime.ports import Adapters, StoredRollout, Workloads
+    from canarycore_runtime.ports import Adapters, StoredRollout
 
 # ------------------------------------------------------------------------------------------------- what scripts are of
 
@@ -307,11 +308,10 @@ class BothWorlds:
         here = {there: here for here, there in self.bench.revisions.items()}
         try:
             stored = await _stored(parts)
-            seen = await parts.workload.observe(stored.rollout)
-            routes = await parts.router.observe(stored.rollout)
+            observation = await observe_rollout(parts, stored, now=0.0)
         except WorldError as error:
             return error
-        return _shown(stored, seen, routes, lambda revision: here.get(revision, revision))
+        return _shown(stored, observation, lambda revision: here.get(revision, revision))
 
 
 # --------------------------------------------------------------------------------------------------- the simulated one
@@ -376,18 +376,16 @@ class ObservedRoutes:
 
 
 def _shown_by(state: State) -> ObservedRoutes:
-    return _shown(state, observe(state), state.routes, str)
+    return _shown(state, observe(state), str)
 
 
-def _shown(
-    of: State | StoredRollout, seen: Observation | Workloads, routes: Routes | None, name: Callable[[str], str]
-) -> ObservedRoutes:
+def _shown(of: State | StoredRollout, seen: Observation, name: Callable[[str], str]) -> ObservedRoutes:
     """`name`: the script's name of a revision."""
     target, primary = (_side(workload, name) for workload in (seen.target, seen.primary))
     return ObservedRoutes(
         target=target,
         primary=primary,
-        routes=routes,
+        routes=seen.routes,
         kept=frozenset(map(name, seen.kept)) - ({primary.revision} if primary is not None else set()),
         restored=seen.restored,
         scaler_paused=seen.scaler_paused,

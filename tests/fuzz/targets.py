@@ -343,7 +343,7 @@ def _route(mesh: Mesh, case: Any) -> object:
     places = mesh.refs(asked)
     found = {ref: body for ref, body in zip(places, bodies, strict=False) if isinstance(body, dict)}
     try:
-        read = mesh.routes(asked, found), dict(mesh.words(asked, found))
+        read = mesh.routes(asked, found), dict(mesh.query_variables(asked, found))
     except (ManifestError, Refused) as error:
         raise AssertionError("routes that cannot be read are None, and no error") from error
     return read, [_rendered(mesh, asked, routes, found) for routes in _ROUTES]

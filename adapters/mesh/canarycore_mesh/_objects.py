@@ -9,7 +9,7 @@ from attrs import evolve
 from canarycore import Routes, Strategy
 from canarycore.errors import Refused
 from canarycore.foreign import get_text, get_texts, get_value, parse_percent
-from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF, Ref
+from canarycore_runtime.mesh import GITOPS_OPT_OUT, LAST_APPLIED, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,7 +53,7 @@ def apex_metadata(asked: RenderContext, *, selectable: bool = True) -> Json:
     given_fields = given_fields or {}
     return {
         "labels": given_fields.get("labels", {}) | own,
-        "annotations": given_fields.get("annotations", {}) | SWITCHED_OFF,
+        "annotations": given_fields.get("annotations", {}) | GITOPS_OPT_OUT,
     }
 
 

@@ -55,10 +55,10 @@ class Knative(Mesh):
         weight = parse_percent(parts.get(True, {}).get("percent", 0))
         return Routes(weight=weight) if parts.keys() == {True, False} and weight is not None else None
 
-    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
+    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         """The route is the newest revision: what is under test."""
         newest = get_text(found.get(_target(asked)), "status", "latestCreatedRevisionName")
-        return {**asked.words, "route": newest}
+        return {**asked.query_variables, "route": newest}
 
 
 def _target(asked: RenderContext) -> Ref:

@@ -12,7 +12,7 @@ from canarycore.foreign import get_texts, parse_percent
 from canarycore_mesh._ingress import copied_spec, copy, leads_to, led_to, source
 from canarycore_mesh._objects import among_matching, copied_metadata, known_headers, refuse, rendered
 from canarycore_mesh._queries import built_in, mean, success_rate
-from canarycore_runtime.mesh import SWITCHED_OFF, Mesh
+from canarycore_runtime.mesh import GITOPS_OPT_OUT, Mesh
 
 if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
@@ -39,7 +39,7 @@ class Nginx(Mesh):
     def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         spec = copied_spec(asked, found, lambda paths: [_to_canary(asked, path) for path in paths])
         metadata = copied_metadata(found[source(asked)], without=_annotation(asked, "canary"))
-        metadata["annotations"] |= SWITCHED_OFF | _annotations(asked, routes)
+        metadata["annotations"] |= GITOPS_OPT_OUT | _annotations(asked, routes)
         return (rendered(asked, copy(asked).kind, copy(asked).name, spec, metadata),)
 
     def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:

@@ -61,10 +61,10 @@ class Skipper(Mesh):
         weight = weight_of(weights.items(), asked.primary, asked.canary_service) if isinstance(weights, dict) else None
         return None if weight is None else Routes(weight=weight)
 
-    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
+    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         """As Skipper writes them into the names of its routes."""
         del found
-        return {name: re.sub(r"\W", "_", text) for name, text in asked.words.items()}
+        return {name: re.sub(r"\W", "_", text) for name, text in asked.query_variables.items()}
 
 
 def _to_both(asked: RenderContext, paths: list[Json]) -> list[Json]:

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 Queries = Mapping[CheckKind, str]
 """PromQL of the built-in checks, with the variables of templates."""
 
-SWITCHED_OFF = {
+GITOPS_OPT_OUT = {
     "helm.toolkit.fluxcd.io/driftDetection": "disabled",
     "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
 }
@@ -145,7 +145,7 @@ class RenderContext:
         return entries
 
     @property
-    def words(self) -> Mapping[str, str]:
+    def query_variables(self) -> Mapping[str, str]:
         """What queries may name, but for the interval and variables."""
         spec = self.canary.spec
         target = spec.target_ref.name
@@ -205,10 +205,10 @@ class Mesh(Protocol):
     def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
         """Where requests go now; None where an object is missing or does not split at all."""
 
-    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
+    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         """What its queries' names stand for."""
         del found
-        return asked.words
+        return asked.query_variables
 
 
 class GuardedMesh(Mesh):
@@ -237,9 +237,9 @@ class GuardedMesh(Mesh):
         with _naming(asked, found):
             return self._mesh.routes(asked, found)
 
-    def words(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
+    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
         with _naming(asked, found):
-            return self._mesh.words(asked, found)
+            return self._mesh.query_variables(asked, found)
 
 
 @contextmanager

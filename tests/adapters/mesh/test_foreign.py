@@ -63,7 +63,7 @@ def test_an_object_of_unknown_form_has_unknown_routes_and_stops_nobody(provider,
             for body in with_one_wrong(found[ref]):
                 changed = found | {ref: body}
                 assert isinstance(mesh.routes(asked, changed), Routes | None)
-                assert all(isinstance(text, str) for text in mesh.words(asked, changed).values())
+                assert all(isinstance(text, str) for text in mesh.query_variables(asked, changed).values())
                 assert rendered(mesh, asked, changed)
 
 
@@ -83,10 +83,10 @@ class Faulty(Mesh):
     def routes(self, asked, found):
         raise KeyError("spec\x1b[2J")
 
-    render = words = routes
+    render = query_variables = routes
 
 
-@pytest.mark.parametrize("method", ["routes", "words"])
+@pytest.mark.parametrize("method", ["routes", "query_variables"])
 def test_a_fault_of_a_mesh_names_the_objects_and_is_trouble_of_one_rollout(method):
     asked = meshes.asked("istio")
     found = {meshes.mesh_of("istio").refs(asked)[-1]: {}}

@@ -114,7 +114,7 @@ async def sources(allowed, canaries, adapter):
         allowed,
         canary=manifest,
         mesh=lambda name: pytest.fail(f"nobody asks for the mesh {name}"),
-        words=lambda rollout: RenderContext(canary=manifest(rollout), rollout=rollout).words,
+        words=lambda rollout: RenderContext(canary=manifest(rollout), rollout=rollout).query_variables,
         metrics_server="http://prometheus",
         adapter=adapter,
     ) as opened:

@@ -242,7 +242,9 @@ class MeshRouter:
         mesh, canary = self.mesh(rollout.provider), self._canaries.held(rollout).canary
         asked = RenderContext(canary=canary, rollout=rollout, pods=("", ""), **self._options)
         held = {ref: self._cache(mesh, ref).get(ref.namespace, ref.name) for ref in mesh.refs(asked)}
-        return mesh.words(asked, {ref: snapshot.body for ref, snapshot in held.items() if snapshot is not None})
+        return mesh.query_variables(
+            asked, {ref: snapshot.body for ref, snapshot in held.items() if snapshot is not None}
+        )
 
     # what there is ----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from canarycore.foreign import get_integer, get_items, get_mapping, get_texts
 from canarycore_kubernetes.api.kinds import SERVICE
-from canarycore_runtime.mesh import SWITCHED_OFF
+from canarycore_runtime.mesh import GITOPS_OPT_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ def only_selector(service: Json) -> Json:
     """What of a Service is changed where somebody else made it."""
     metadata = {name: service["metadata"][name] for name in ("name", "namespace")}
     spec = {"selector": service["spec"]["selector"]}
-    return {**service, "metadata": {**metadata, "annotations": SWITCHED_OFF}, "spec": spec}
+    return {**service, "metadata": {**metadata, "annotations": GITOPS_OPT_OUT}, "spec": spec}
 
 
 def fitted(service: Json, found: Json, asked: RenderContext) -> Json:
@@ -71,7 +71,7 @@ def _service(asked: RenderContext, name: str, side: str, pods: tuple[str, str], 
     if "trafficDistribution" in asked.service:
         spec["trafficDistribution"] = asked.service["trafficDistribution"]
     labels = metadata.get("labels", {}) | {label: name}
-    return _object(asked.namespace, name, labels, metadata.get("annotations", {}) | SWITCHED_OFF, spec)
+    return _object(asked.namespace, name, labels, metadata.get("annotations", {}) | GITOPS_OPT_OUT, spec)
 
 
 def _object(namespace: str, name: str, labels: Json, annotations: Json, spec: Json) -> Json:

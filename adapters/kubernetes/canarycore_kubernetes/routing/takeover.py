@@ -18,7 +18,7 @@ from attrs import evolve
 
 from canarycore.foreign import get_mapping, get_texts, parse_json
 from canarycore_kubernetes.api.ownership import MADE_FOR
-from canarycore_runtime.mesh import LAST_APPLIED, SWITCHED_OFF
+from canarycore_runtime.mesh import GITOPS_OPT_OUT, LAST_APPLIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +95,7 @@ def _beside_the_owner(rendered: Json, body: Json) -> Json:
     for name in ("labels", "annotations"):
         own = get_mapping(body, "metadata", name)
         ours = metadata.get(name, {})
-        metadata[name] = {key: value for key, value in ours.items() if key not in own or key in SWITCHED_OFF}
+        metadata[name] = {key: value for key, value in ours.items() if key not in own or key in GITOPS_OPT_OUT}
     return rendered | {"metadata": {name: value for name, value in metadata.items() if value != {}}}
 
 

@@ -118,7 +118,9 @@ class World:
             **{
                 "canary": self.canaries,
                 "mesh": MESHES.__getitem__,
-                "words": lambda rollout: mesh.RenderContext(canary=self.canaries(rollout), rollout=rollout).words,
+                "words": lambda rollout: (
+                    mesh.RenderContext(canary=self.canaries(rollout), rollout=rollout).query_variables
+                ),
                 "metrics_server": SERVER,
                 "adapter": self.fancy.adapter,
                 **options,

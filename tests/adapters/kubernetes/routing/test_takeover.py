@@ -10,7 +10,7 @@ from canarycore_kubernetes.api.client import MANAGER
 from canarycore_kubernetes.api.metadata import owner_reference
 from canarycore_kubernetes.api.ownership import MADE_FOR, Owner, ownership_of
 from canarycore_kubernetes.api.snapshots import OURS, Snapshot, pack
-from canarycore_kubernetes.routing.takeover import LAST_APPLIED, NOTE, SWITCHED_OFF, give_back, is_made, merge_owned
+from canarycore_kubernetes.routing.takeover import GITOPS_OPT_OUT, LAST_APPLIED, NOTE, give_back, is_made, merge_owned
 
 OWNER = Owner(namespace="test", name="podinfo", reference=owner_reference("podinfo", "1"))
 ELSEWHERE = Owner(namespace="test", name="podinfo", reference=None)
@@ -18,7 +18,12 @@ ELSEWHERE = Owner(namespace="test", name="podinfo", reference=None)
 RENDERED = {
     "apiVersion": "example.com/v1",
     "kind": "Route",
-    "metadata": {"name": "podinfo", "namespace": "test", "labels": {"team": "web"}, "annotations": dict(SWITCHED_OFF)},
+    "metadata": {
+        "name": "podinfo",
+        "namespace": "test",
+        "labels": {"team": "web"},
+        "annotations": dict(GITOPS_OPT_OUT),
+    },
     "spec": {"hosts": ["podinfo"], "rules": [{"weight": 10}]},
 }
 
@@ -34,14 +39,14 @@ def ours(spec, *, owned=(), **metadata):
 
 def test_what_is_made_is_the_canarys():
     body = merge_owned(None, RENDERED, OWNER, taken=False)
-    annotations = {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    annotations = {**GITOPS_OPT_OUT, MADE_FOR: "test/podinfo"}
     metadata = RENDERED["metadata"] | {"annotations": annotations, "ownerReferences": [OWNER.reference]}
     assert body == RENDERED | {"metadata": metadata}
 
 
 def test_what_cannot_refer_to_its_canary_says_whose_it_is():
     body = merge_owned(None, RENDERED, ELSEWHERE, taken=False)
-    assert body["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    assert body["metadata"]["annotations"] == {**GITOPS_OPT_OUT, MADE_FOR: "test/podinfo"}
     assert is_made(pack(OURS, False, body), ELSEWHERE)
     assert not is_made(pack(OURS, False, body), Owner(namespace="test", name="other", reference=None))
 
@@ -57,8 +62,8 @@ def written_by(*managers, **metadata):
         (written_by("flagger"), True),
         (written_by("flagger", "kubectl-edit"), False),
         (written_by("kubectl-client-side-apply"), False),
-        (written_by("kubectl-client-side-apply", annotations=SWITCHED_OFF), False),
-        (written_by("kubectl-client-side-apply", annotations={**SWITCHED_OFF, LAST_APPLIED: "{}"}), False),
+        (written_by("kubectl-client-side-apply", annotations=GITOPS_OPT_OUT), False),
+        (written_by("kubectl-client-side-apply", annotations={**GITOPS_OPT_OUT, LAST_APPLIED: "{}"}), False),
         (written_by("kubectl", annotations={MADE_FOR: "test/web"}), False),
     ],
 )
@@ -70,7 +75,7 @@ def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made)
 def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
     found = written_by("flagger", namespace="test")
     after = merge_owned(found, RENDERED, ELSEWHERE, taken=True)
-    assert after["metadata"]["annotations"] == {**SWITCHED_OFF, MADE_FOR: "test/podinfo"}
+    assert after["metadata"]["annotations"] == {**GITOPS_OPT_OUT, MADE_FOR: "test/podinfo"}
     unchanged = written_by("flagger", **RENDERED["metadata"])
     assert merge_owned(unchanged, RENDERED, ELSEWHERE, taken=True) == unchanged.body
 
@@ -129,7 +134,7 @@ def test_what_is_known_is_not_noted_again(metadata, taken):
     found = held({"hosts": ["old"]}, **metadata)
     before = found.body["metadata"].get("annotations", {})
     after = merge_owned(found, RENDERED, OWNER, taken=taken)["metadata"]["annotations"]
-    assert after == before | SWITCHED_OFF
+    assert after == before | GITOPS_OPT_OUT
 
 
 def test_what_replaces_nothing_needs_no_note():
@@ -146,11 +151,11 @@ def test_what_replaces_nothing_needs_no_note():
 def test_it_is_given_back_as_it_was(annotations, hosts):
     """What others have changed since is theirs."""
     before = held({"hosts": hosts, "exportTo": ["."]}, annotations={LAST_APPLIED: "{}", **annotations})
-    written = [("spec", "hosts"), ("spec", "rules"), *(("metadata", "annotations", name) for name in SWITCHED_OFF)]
+    written = [("spec", "hosts"), ("spec", "rules"), *(("metadata", "annotations", name) for name in GITOPS_OPT_OUT)]
     taken = held(
         {"hosts": ["podinfo"], "rules": [], "exportTo": ["."]},
         owned=written,
-        annotations={**annotations, **SWITCHED_OFF},
+        annotations={**annotations, **GITOPS_OPT_OUT},
     )
     body = give_back(taken, RENDERED)
     assert body["spec"] == before.body["spec"]

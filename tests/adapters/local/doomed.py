@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import canarycore
-from canarycore_local.envoy.proxy import proxy as envoy
+from canarycore import effects
+from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.router import EnvoyRouter
-from canarycore_local.processes.supervisor import own, workload
+from canarycore_local.processes import workload
+from canarycore_local.processes.supervisor import own
 from canarycore_local.processes.workload import LocalWorkload
 from canarycore_local.store import STORE, SqliteStore
 from canarycore_runtime.ports import Adapters
@@ -25,7 +27,7 @@ def parts_of(folder: Path, proxy: envoy.Envoy, working: LocalWorkload) -> Adapte
 
 
 async def main(folder: Path, expression: str) -> None:
-    doing = eval(expression, vars(canarycore))
+    doing = eval(expression, vars(canarycore) | vars(effects))
     async with (
         own(folder) as processes,
         envoy.running(processes, folder / "envoy") as proxy,

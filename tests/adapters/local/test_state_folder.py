@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from canarycore_local.envoy.proxy import proxy as envoy
+from canarycore_local.envoy import proxy as envoy
 from canarycore_local.processes.workload import log_name
 from canarycore_local.rehearsal import FILES, RehearsalError, clear, read_script, rehearse, resume, stop
 from canarycore_local.state_folder import (

@@ -1,4 +1,4 @@
-"""The docs are true: their code runs, their outputs are what comes out, their generated parts are current."""
+"""The docs are true: their code runs, their commands print the shown output, their generated parts are current."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 from tests.house.projects import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = Sybil([PythonCodeBlockParser()])
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#]+)(#[^)]*)?\)")
@@ -66,7 +66,7 @@ def assert_told_truly(command: Command) -> None:
     assert doctest.OutputChecker().check_output(expected, found, doctest.ELLIPSIS), found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_on_a_page_runs(page: Path):
     for example in PYTHON.parse(page).examples():
         example.evaluate()
@@ -88,7 +88,7 @@ def test_a_rehearsal_ends_as_its_page_shows(command: Command):
     assert_told_truly(command)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_link_on_a_page_leads_to_a_file(page: Path):
     targets = [target for target, _ in LINK.findall(page.read_text())]
     assert [target for target in targets if not (page.parent / target).exists()] == []
@@ -115,7 +115,8 @@ def test_the_generated_parts_are_what_would_be_generated_now():
 
 def test_the_start_page_links_every_page():
     linked = {target for target, _ in LINK.findall((ROOT / "docs" / "index.md").read_text())}
-    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    docs = ROOT / "docs"
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")} - {"index.md"}
     assert pages - linked == set()
 
 

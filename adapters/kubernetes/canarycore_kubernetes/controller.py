@@ -250,7 +250,7 @@ async def open_adapters(
             cluster,
             canary=lambda rollout: canaries.held(rollout).canary,
             mesh=router.mesh,
-            words=router.words,
+            query_variables=router.query_variables,
             metrics_server=options.metrics_server,
             mesh_provider=options.mesh_provider,
             cross_namespace=across,

@@ -56,7 +56,7 @@ class Knative(Mesh):
         return Routes(weight=weight) if parts.keys() == {True, False} and weight is not None else None
 
     def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
-        """The route is the newest revision: what is under test."""
+        """Return the usual variables, with the newest revision, which is under test, as the route."""
         newest = get_text(found.get(_target(asked)), "status", "latestCreatedRevisionName")
         return {**asked.query_variables, "route": newest}
 

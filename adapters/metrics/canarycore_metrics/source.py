@@ -49,6 +49,7 @@ from canarycore_runtime.http import (
     secrets_of,
     short_excerpt,
 )
+from canarycore_runtime.mesh import query_variables
 from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ class HttpSource(ABC):
 
     headers: sent with each query, each with one value or several. secret: the provider's credentials, by the names in
     its Secret. region: where the provider has several. insecure_skip_verify: accept any TLS certificate. timeout:
-    seconds for one query. built_in: the queries of checks that bring none, which depend on the mesh. words: what
-    queries may name besides `interval` and `variables`; by default all that the rollout itself knows. clock: seconds
-    since the epoch.
+    seconds for one query. built_in: the queries of checks that bring none, which depend on the mesh.
+    query_variables: what queries may name besides `interval` and `variables`; by default what the rollout itself says.
+    clock: seconds since the epoch.
 
     Raises ValueError when the address or the secret cannot be used.
     """
@@ -111,7 +112,7 @@ class HttpSource(ABC):
         insecure_skip_verify: bool = False,
         timeout: float | None = None,
         built_in: Mapping[CheckKind, str] | None = None,
-        words: Callable[[Rollout], Mapping[str, str]] | None = None,
+        query_variables: Callable[[Rollout], Mapping[str, str]] = query_variables,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.secret: dict[str, str] = dict(secret or {})
@@ -128,7 +129,7 @@ class HttpSource(ABC):
         self._insecure = insecure_skip_verify
         self.timeout: float = timeout or self.patience
         self._built_in = built_in or {}
-        self._words = words or query_variables
+        self._query_variables = query_variables
         self._threads = Threads()
         self._session: aiohttp.ClientSession | None = None
 
@@ -287,7 +288,7 @@ class HttpSource(ABC):
         if not query:
             raise SourceError(f"{check.name} has no query: expected one in its template, or the mesh's own")
         try:
-            return render(query, self._words_for(rollout, check), dict(check.variables))
+            return render(query, self._variables_for(rollout, check), dict(check.variables))
         except TemplateError as error:
             raise SourceError(str(error)) from None
 
@@ -303,8 +304,8 @@ class HttpSource(ABC):
         except Exception as error:  # an answer that a provider's code does not expect concerns one check
             raise SourceError(f"{self.name} failed with {type(error).__name__}") from error
 
-    def _words_for(self, rollout: Rollout, check: Check) -> dict[str, str]:
-        return {**self._words(rollout), "interval": check.window_text}
+    def _variables_for(self, rollout: Rollout, check: Check) -> dict[str, str]:
+        return {**self._query_variables(rollout), "interval": check.window_text}
 
     def _blotted(self, text: str) -> str:
         return blot(text, self._secrets(), len(text))
@@ -312,13 +313,6 @@ class HttpSource(ABC):
     def _secrets(self) -> tuple[str, ...]:
         """Return what is blotted out."""
         return (*self._hidden, *self._passing)
-
-
-def query_variables(rollout: Rollout) -> dict[str, str]:
-    """What a query may name. Services, ingresses and routes are called as the target unless somebody knows better."""
-    target = rollout.target.name
-    names = {"name": rollout.name, "namespace": rollout.namespace, "target": target}
-    return names | dict.fromkeys(("service", "ingress", "route"), target)
 
 
 def is_server(url: URL, server: URL) -> bool:

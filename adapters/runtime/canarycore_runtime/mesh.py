@@ -145,18 +145,31 @@ class RenderContext:
         return entries
 
     @property
-    def query_variables(self) -> Mapping[str, str]:
-        """What queries may name, but for the interval and variables."""
+    def query_variables(self) -> dict[str, str]:
+        """The variables that the rollout's queries may name."""
         spec = self.canary.spec
-        target = spec.target_ref.name
-        return {
-            "name": self.canary.name,
-            "namespace": self.namespace,
-            "target": target,
-            "service": self.apex,
-            "ingress": spec.ingress_ref.name if spec.ingress_ref else target,
-            "route": spec.route_ref.name if spec.route_ref else target,
-        }
+        return query_variables(
+            self.rollout,
+            service=self.apex,
+            ingress=spec.ingress_ref.name if spec.ingress_ref else "",
+            route=spec.route_ref.name if spec.route_ref else "",
+        )
+
+
+def query_variables(rollout: Rollout, *, service: str = "", ingress: str = "", route: str = "") -> dict[str, str]:
+    """Return the variables that a rollout's queries may name, besides `interval` and `variables` of their check.
+
+    service, ingress, route: the names of these objects; the target's name by default.
+    """
+    target = rollout.target.name
+    return {
+        "name": rollout.name,
+        "namespace": rollout.namespace,
+        "target": target,
+        "service": service or target,
+        "ingress": ingress or target,
+        "route": route or target,
+    }
 
 
 @lru_cache(maxsize=32)
@@ -206,7 +219,7 @@ class Mesh(Protocol):
         """Where requests go now; None where an object is missing or does not split at all."""
 
     def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
-        """What its queries' names stand for."""
+        """Return the variables that its queries may name, with their values for this rollout."""
         del found
         return asked.query_variables
 

@@ -53,9 +53,9 @@ class Canaries:
     def __init__(self):
         self.canaries = {}
 
-    def add(self, manifest, provider="istio"):
+    def add(self, manifest, provider="istio", templates=()):
         canary = parse(manifest)
-        rollout = resolve(canary, provider=provider)
+        rollout = resolve(canary, templates=templates, provider=provider)
         self.canaries[rollout.full_name] = canary
         return rollout
 

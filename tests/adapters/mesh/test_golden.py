@@ -98,5 +98,5 @@ def test_each_built_in_query_is_asked_as_flagger_asks_it(folder: Path):
         if check.kind not in (CheckKind.SUCCESS_RATE, CheckKind.DURATION) or place not in recorded:
             continue
         found = {ref: {"status": {"latestCreatedRevisionName": "podinfo-00002"}} for ref in mesh.refs(asked)}
-        words = {**mesh.query_variables(asked, found), "interval": check.window_text}
-        assert render(mesh.queries[check.kind], words, {}) == recorded[place]
+        variables = {**mesh.query_variables(asked, found), "interval": check.window_text}
+        assert render(mesh.queries[check.kind], variables, {}) == recorded[place]

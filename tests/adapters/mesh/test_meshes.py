@@ -147,8 +147,8 @@ def test_what_the_owner_has_to_make_is_missed_by_name(provider):
 def test_its_queries_name_nothing_that_is_not_known(provider, kind):
     canary = asked(provider)
     found = {ref: {"status": {"latestCreatedRevisionName": "podinfo-00002"}} for ref in mesh_of(provider).refs(canary)}
-    words = {**mesh_of(provider).query_variables(canary, found), "interval": "1m"}
-    assert "{{" not in render(mesh_of(provider).queries[kind], words, {})
+    variables = {**mesh_of(provider).query_variables(canary, found), "interval": "1m"}
+    assert "{{" not in render(mesh_of(provider).queries[kind], variables, {})
 
 
 def test_plain_kubernetes_sends_nothing_to_the_canary():

@@ -223,8 +223,8 @@ def test_skipper_is_switched_off_when_a_rollout_is_over():
 
 def test_skippers_routes_are_named_without_dashes():
     canary = asked("skipper", service={"name": "pod-info"})
-    words = {**mesh_of("skipper").query_variables(canary, {}), "interval": "1m"}
-    query = render(mesh_of("skipper").queries[CheckKind.DURATION], words, {})
+    variables = {**mesh_of("skipper").query_variables(canary, {}), "interval": "1m"}
+    query = render(mesh_of("skipper").queries[CheckKind.DURATION], variables, {})
     assert 'route=~"kube(ew)?_test__web_canary__.*__pod_info_canary(_[0-9]+)?"' in query
 
 

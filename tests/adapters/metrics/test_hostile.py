@@ -171,10 +171,10 @@ async def test_a_value_of_another_type_is_an_error(value):
 
 
 async def test_words_that_cannot_be_had_are_an_answer():
-    def words(rollout):
+    def broken_variables(rollout):
         raise SourceError("gone")
 
-    async with PrometheusSource("http://127.0.0.1:9", words=words) as source:
+    async with PrometheusSource("http://127.0.0.1:9", query_variables=broken_variables) as source:
         assert (await source.query(ROLLOUT, question())).error == "gone"
 
 

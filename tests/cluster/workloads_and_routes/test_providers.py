@@ -15,7 +15,7 @@ from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.deploy.objects import NAME
 from canarycore_kubernetes.providers.alerts import Alerts
 from canarycore_kubernetes.providers.metrics import TemplateSources
-from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
+from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_runtime.mesh import RenderContext
 from tests.cluster.patience import until
 
@@ -97,12 +97,19 @@ async def canaries(api, namespace, allowed):
 
 
 @pytest.fixture
-async def rollout(canaries, namespace):
-    async def look():
-        held = await canaries.find(f"{namespace}/podinfo")
-        return held.rollout if isinstance(held, ValidCanary) else None
+async def load(canaries, namespace):
+    """Load the rollout as the store does: with the queries of its templates."""
 
-    return await until(look)
+    async def rollout():
+        stored = await canaries.load(f"{namespace}/podinfo")
+        return stored.rollout if stored is not None and stored.rollout.checks[0].query else None
+
+    return lambda: until(rollout)
+
+
+@pytest.fixture
+async def rollout(load):
+    return await load()
 
 
 @pytest.fixture
@@ -114,7 +121,7 @@ async def sources(allowed, canaries, adapter):
         allowed,
         canary=manifest,
         mesh=lambda name: pytest.fail(f"nobody asks for the mesh {name}"),
-        words=lambda rollout: RenderContext(canary=manifest(rollout), rollout=rollout).query_variables,
+        query_variables=lambda rollout: RenderContext(canary=manifest(rollout), rollout=rollout).query_variables,
         metrics_server="http://prometheus",
         adapter=adapter,
     ) as opened:
@@ -143,12 +150,14 @@ async def test_a_template_is_asked_with_its_secret_and_the_server_only_once(
     assert adapter.opened == [("datadog", "", {"address": "http://chat", "token": "t0p"}, None)]
 
 
-async def test_an_edited_template_is_asked_as_it_is_now(api, namespace, rollout, sources, adapter):
+async def test_a_check_of_an_edited_template_uses_the_new_query(api, namespace, load, sources, adapter):
+    rollout = await load()
     await sources.query(rollout, question(rollout))
     path = f"/apis/flagger.app/v1beta1/namespaces/{namespace}/metrictemplates/rate"
     api.patch(path, {"spec": {"query": "second"}})
 
     async def look():
+        rollout = await load()
         await sources.query(rollout, question(rollout))
         return adapter.heard[-1] == "second"
 

@@ -91,10 +91,10 @@ class Inquiry:
 class TemplateSources:
     """Answers metric questions, while its context is open.
 
-    canary: the manifest behind a rollout; raises WorldError when it is gone. mesh: by a provider's name. words: what a
-    rollout's queries may name besides `interval` and `variables`. metrics_server, mesh_provider: the controller's.
-    cross_namespace: whether templates of other namespaces may be used. allowed: the hosts that they may name. secrets:
-    whether Secrets are read. adapter: the factory of a provider's adapter.
+    canary: the manifest behind a rollout; raises WorldError when it is gone. mesh: by a provider's name.
+    query_variables: what a rollout's queries may name besides `interval` and `variables`. metrics_server,
+    mesh_provider: the controller's. cross_namespace: whether templates of other namespaces may be used. allowed: the
+    hosts that they may name. secrets: whether Secrets are read. adapter: the factory of a provider's adapter.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class TemplateSources:
         *,
         canary: Callable[[Rollout], Canary],
         mesh: Callable[[str], Mesh],
-        words: Callable[[Rollout], Mapping[str, str]],
+        query_variables: Callable[[Rollout], Mapping[str, str]],
         metrics_server: str,
         mesh_provider: str = "istio",
         cross_namespace: bool = True,
@@ -114,7 +114,7 @@ class TemplateSources:
         self._cluster = cluster
         self._canary = canary
         self._mesh = mesh
-        self._words = words
+        self._query_variables = query_variables
         self._server = metrics_server
         self._mesh_provider = mesh_provider
         self._cross_namespace = cross_namespace
@@ -245,7 +245,7 @@ class TemplateSources:
         )
         return Inquiry(
             provider=provider,
-            check=evolve(check, query=template.spec.query),
+            check=check,
             place=f"{given.type} in {name}",
             setting=f"{name} provider {given.type} error",
             secret=secret,
@@ -260,7 +260,7 @@ class TemplateSources:
             secret=dict(provider.secret),
             region=provider.region,
             insecure_skip_verify=provider.insecure_skip_verify,
-            words=self._words,
+            query_variables=self._query_variables,
             **self._limits(provider),
         ) as opened:
             yield opened

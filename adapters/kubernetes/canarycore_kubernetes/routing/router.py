@@ -237,14 +237,13 @@ class MeshRouter:
             self._meshes[provider] = GuardedMesh(load("meshes", _known(provider))())
         return self._meshes[provider]
 
-    def words(self, rollout: Rollout) -> Mapping[str, str]:
-        """What the rollout's queries may name. Raises WorldError when its Canary is gone."""
+    def query_variables(self, rollout: Rollout) -> Mapping[str, str]:
+        """Return the variables that the rollout's queries may name. Raise WorldError when its Canary is gone."""
         mesh, canary = self.mesh(rollout.provider), self._canaries.held(rollout).canary
         asked = RenderContext(canary=canary, rollout=rollout, pods=("", ""), **self._options)
         held = {ref: self._cache(mesh, ref).get(ref.namespace, ref.name) for ref in mesh.refs(asked)}
-        return mesh.query_variables(
-            asked, {ref: snapshot.body for ref, snapshot in held.items() if snapshot is not None}
-        )
+        objects = {ref: snapshot.body for ref, snapshot in held.items() if snapshot is not None}
+        return mesh.query_variables(asked, objects)
 
     # what there is ----------------------------------------------------------------------------------------------
 

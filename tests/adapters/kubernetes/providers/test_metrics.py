@@ -10,8 +10,10 @@ import pytest
 
 from canarycore import CheckKind
 from canarycore.errors import UnknownProvider
+from canarycore.manifest import MetricTemplate
 from canarycore.questions import MetricAnswer, MetricQuestion
 from canarycore_kubernetes.providers.metrics import ASK_THE_CLUSTER, TemplateSources
+from canarycore_kubernetes.resources.references import TEMPLATES
 from canarycore_metrics.cluster import ClusterSource
 from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_metrics.template import render
@@ -118,23 +120,30 @@ class World:
             **{
                 "canary": self.canaries,
                 "mesh": MESHES.__getitem__,
-                "words": lambda rollout: (
-                    mesh.RenderContext(canary=self.canaries(rollout), rollout=rollout).query_variables
-                ),
+                "query_variables": self.query_variables,
                 "metrics_server": SERVER,
                 "adapter": self.fancy.adapter,
                 **options,
             },
         )
 
+    def add(self, manifest, provider="istio"):
+        """Return the rollout as the store loads it: with the queries of the templates that are there."""
+        bodies = [body for body in self.objects.bodies.values() if body["kind"] == "MetricTemplate"]
+        templates = [found for body in bodies if isinstance(found := TEMPLATES.project(body, None), MetricTemplate)]
+        return self.canaries.add(manifest, provider, templates)
+
+    def query_variables(self, rollout):
+        return mesh.RenderContext(canary=self.canaries(rollout), rollout=rollout).query_variables
+
     async def ask(self, place, manifest=None, *, provider="istio", **options):
-        rollout = self.canaries.add(manifest or canary(), provider)
+        rollout = self.add(manifest or canary(), provider)
         async with self.sources(**options) as sources:
             return await sources.query(rollout, MetricQuestion("key", rollout.checks[place], "revision"))
 
     async def online(self, manifest=None, **options):
         async with self.sources(**options) as sources:
-            return await sources.online(self.canaries.add(manifest or canary()))
+            return await sources.online(self.add(manifest or canary()))
 
 
 @pytest.fixture
@@ -209,14 +218,14 @@ async def test_a_template_is_asked_of_its_provider_with_all_that_it_says(world):
     assert (await world.ask(CUSTOM)).value == 1
 
     (made,) = world.fancy.made
-    words = made.options.pop("words")
+    query_variables = made.options.pop("query_variables")
     assert made.options == {
         "headers": {"X-Scope": ("a", "b")},
         "secret": {"token": "t"},
         "region": "eu",
         "insecure_skip_verify": True,
     }
-    assert words(world.canaries.add(canary(service={"port": 80, "name": "shop"})))["service"] == "shop"
+    assert query_variables(world.add(canary(service={"port": 80, "name": "shop"})))["service"] == "shop"
     assert world.fancy.asked == [("fancy", "http://fancy", "custom{ns={{ namespace }}}", {"token": "t"})]
 
 
@@ -289,7 +298,7 @@ async def test_what_cannot_be_asked_is_an_error_that_names_the_template(world, o
 
 
 async def test_a_canary_that_is_gone_is_an_error(world):
-    rollout = world.canaries.add(canary())
+    rollout = world.add(canary())
     world.canaries.canaries.clear()
     async with world.sources() as sources:
         answer = await sources.query(rollout, MetricQuestion("key", rollout.checks[SUCCESS], "revision"))
@@ -298,7 +307,7 @@ async def test_a_canary_that_is_gone_is_an_error(world):
 
 async def test_canaries_share_the_provider_and_the_secret_of_their_template(world):
     world.objects.put(template(secretRef={"name": "key"}), secret("key", token="t"))
-    rollouts = [world.canaries.add(canary(name=f"app-{number}")) for number in range(5)]
+    rollouts = [world.add(canary(name=f"app-{number}")) for number in range(5)]
 
     async with world.sources() as sources:
         for rollout in rollouts:
@@ -310,12 +319,11 @@ async def test_canaries_share_the_provider_and_the_secret_of_their_template(worl
 
 
 async def test_a_template_that_is_edited_is_asked_anew(world):
-    rollout = world.canaries.add(canary())
-    question = MetricQuestion("key", rollout.checks[CUSTOM], "revision")
     async with world.sources() as sources:
-        await sources.query(rollout, question)
-        world.objects.put(template(address="http://other", query="other"))
-        await sources.query(rollout, question)
+        for edit in ({}, {"address": "http://other", "query": "other"}):
+            world.objects.put(template(**edit))
+            rollout = world.add(canary())
+            await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
     assert [(address, query) for _, address, query, _ in world.fancy.asked] == [
         ("http://fancy", "custom{ns={{ namespace }}}"),
         ("http://other", "other"),
@@ -324,7 +332,7 @@ async def test_a_template_that_is_edited_is_asked_anew(world):
 
 async def test_a_provider_that_turns_us_away_is_asked_again_with_a_renewed_secret(world):
     world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
-    rollout = world.canaries.add(canary())
+    rollout = world.add(canary())
     question = MetricQuestion("key", rollout.checks[CUSTOM], "revision")
     async with world.sources() as sources:
         await sources.query(rollout, question)
@@ -373,7 +381,7 @@ async def test_a_secret_is_in_no_answer_log_or_repr(world, caplog):
     world.objects.put(
         template(secretRef={"name": "key"}, address="http://me:t0p-secret@fancy"), secret("key", token="t0p-secret")
     )
-    rollout = world.canaries.add(canary())
+    rollout = world.add(canary())
     with caplog.at_level(0):
         async with world.sources() as sources:
             inquiry = await sources._inquiry(rollout, rollout.checks[CUSTOM])
@@ -431,7 +439,7 @@ class Asked:
     """The sources, whose rollout is a canary with one metric in place of the contract's."""
 
     def __init__(self, world, sources, metric):
-        self.rollout, self.sources = world.canaries.add(canary([metric])), sources
+        self.rollout, self.sources = world.add(canary([metric])), sources
 
     async def __aenter__(self):
         await self.sources.__aenter__()
@@ -464,7 +472,7 @@ class TestThePortsContract(MetricSourceContract):
 
 
 async def test_the_queries_are_those_of_the_recording(world):
-    """The template of the recording, rendered with the words that its canary has."""
+    """The template of the recording, rendered with the variables of its canary."""
     trace = json.loads((shared("golden") / "20-istio-metric-template" / "trace.json").read_text())
     queries = {
         step["query"]["q"]
@@ -476,15 +484,15 @@ async def test_the_queries_are_those_of_the_recording(world):
     for body in trace["input"]["objects"]:
         world.objects.put({**body, "metadata": {**body["metadata"], **here["metadata"]}})
     manifest = trace["input"]["canary"]
-    rollout = world.canaries.add({**manifest, "metadata": {**manifest["metadata"], **here["metadata"]}})
+    rollout = world.add({**manifest, "metadata": {**manifest["metadata"], **here["metadata"]}})
     check = rollout.checks[1]
 
     async with world.sources(adapter=lambda name: world.fancy.adapter("fancy")) as sources:
         await sources.query(rollout, MetricQuestion("key", check, "revision"))
-        words = {**sources._words(rollout), "interval": check.window_text}
 
     ((_, address, query, credentials),) = world.fancy.asked
-    assert {render(query, words, dict(check.variables))} == queries
+    variables = {**world.query_variables(rollout), "interval": check.window_text}
+    assert {render(query, variables, dict(check.variables))} == queries
     assert address == "http://fakes/prom/t20"
     assert credentials == {"username": "u", "password": "p"}
 
@@ -541,7 +549,7 @@ async def test_a_template_without_an_address_needs_no_permission(world):
     ],
 )
 async def test_a_check_waits_in_the_lane_of_its_server(world, place, spec, server):
-    rollout = world.canaries.add(canary(**spec))
+    rollout = world.add(canary(**spec))
     async with world.sources() as sources:
         assert isinstance(sources, Addressed)
         assert await sources.server(rollout, rollout.checks[place]) == server
@@ -549,14 +557,14 @@ async def test_a_check_waits_in_the_lane_of_its_server(world, place, spec, serve
 
 async def test_a_check_whose_template_is_not_there_has_a_lane_too(world):
     world.objects.bodies.clear()
-    rollout = world.canaries.add(canary())
+    rollout = world.add(canary())
     async with world.sources() as sources:
         assert await sources.server(rollout, rollout.checks[CUSTOM]) == "default/custom"
 
 
 async def test_a_provider_without_an_address_is_the_lane_of_all_its_templates(world):
     world.objects.put(template(address="", region="eu"))
-    rollout = world.canaries.add(canary())
+    rollout = world.add(canary())
     async with world.sources() as sources:
         assert await sources.server(rollout, rollout.checks[CUSTOM]) == "fancy eu"
 
@@ -565,6 +573,6 @@ async def test_two_namespaces_share_no_adapter_of_a_provider(world):
     world.objects.put(template(namespace="one"), template(namespace="two"))
     async with world.sources() as sources:
         for namespace in ("one", "two", "one"):
-            rollout = world.canaries.add(canary(namespace=namespace))
+            rollout = world.add(canary(namespace=namespace))
             await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
     assert len(world.fancy.made) == 2

@@ -118,15 +118,18 @@ class CycleResult:
 
 @define
 class CycleMemory:
-    """What one process remembers of one rollout between cycles, to save repeats, and to see that it was overtaken.
-
-    acted: the phase and the revision for which it last carried out effects; None once they are known to have been those
-    of the day, by a look that found the same or a commit that was taken.
-    """
+    """The memory of one process of one rollout between cycles. It saves repeats and reveals a faster process."""
 
     answers: dict[str, Answer] = field(factory=dict)
+    """The answers in the present status, by the keys of their questions."""
+
     published: set[str] = field(factory=set)
+    """The keys of published notices. The next commit takes those out of the outbox; a driver may record more finely
+    which receivers have a notice that is not published yet."""
+
     acted: tuple[Phase, str] | None = None
+    """The phase and revision of the last effects; None once confirmed current, by a matching observation or a
+    successful commit."""
 
 
 _MOST_ANSWERS = 64

@@ -491,10 +491,10 @@ DEFECTS: tuple[Defect, ...] = (
         "test_runner.py::test_a_slow_hook_is_called_once_however_often_the_world_changes_meanwhile",
     ),
     _runtime(
-        "who has heard a notice is told again when another has not",
+        "a notifier that has taken a notice gets it again when another one fails",
         "_driver.py",
-        " if index not in heard]",
-        " if index >= 0]",
+        " if not delivery.is_complete]",
+        "]",
         "test_runner.py::test_a_notifier_that_fails_keeps_neither_others_from_being_told_nor_the_rollout_waiting",
     ),
     _runtime(
@@ -512,11 +512,12 @@ DEFECTS: tuple[Defect, ...] = (
         "test_runner.py::test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are_kept_to_the_moment",
     ),
     _runtime(
-        "a receiver that never answers is told for ever",
+        "a receiver that never answers gets attempts for ever",
         "deliveries.py",
-        "                if so_far.times <= DELIVERY_TRIES:\n                    so_far.why = await tell(receiver)\n",
-        "                so_far.why = await tell(receiver)\n",
-        "test_deliveries.py::test_who_never_answers_is_given_up_too",
+        "                if delivery.attempts <= DELIVERY_ATTEMPTS:\n"
+        "                    delivery.error = await send(receiver)\n",
+        "                delivery.error = await send(receiver)\n",
+        "test_deliveries.py::test_the_notifier_gives_up_a_receiver_that_never_answers",
     ),
     _runtime(
         "an unknown provider is taken for the first that there is",

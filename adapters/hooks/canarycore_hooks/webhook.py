@@ -185,40 +185,46 @@ class WebhookClient:
 
 
 class EventHook:
-    """Tells events to webhooks of type event: the rollout's own, or `default_receivers`'s where it has none.
+    """Sends events to webhooks of type event: the rollout's own, or the operator's where it has none.
 
-    An event that a hook did not take is told again, and then only to those that have not heard it, but not for ever: an
-    old event helps nobody. Then it goes to the log. `default_receivers` is the operator's, who may name any host.
+    A hook that fails gets further attempts at an event (`DELIVERY_ATTEMPTS`). Then the notifier gives the event up and
+    logs it.
     """
 
     def __init__(self, client: WebhookClient, default_receivers: str = "", clock: Clock = time.time) -> None:
+        """Call hooks by `client`. `default_receivers` is the URL of the operator's hook, at any host; empty: none."""
         self._client = client
-        self._everybody = (Hook(name="event", type=HookType.EVENT, url=default_receivers),) if default_receivers else ()
+        self._default_hooks = (
+            (Hook(name="event", type=HookType.EVENT, url=default_receivers),) if default_receivers else ()
+        )
         self._clock = clock
-        self._deliveries = Deliveries()
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
-        """Tell each of the hooks. Raises WorldError when one of them should be told again."""
-        own = rollout.hooks_by_type[HookType.EVENT]
-        hooks = own or self._everybody
+        """Send an event to each of the hooks. Raises WorldError when one of them needs another attempt."""
+        await self.broadcast(rollout, notice, Deliveries())
+
+    async def broadcast(self, rollout: Rollout, notice: Notice, deliveries: Deliveries) -> None:
+        """Like `publish`, but skip the hooks that `deliveries` records as settled."""
+        own_hooks = rollout.hooks_by_type[HookType.EVENT]
+        hooks = own_hooks or self._default_hooks
         if notice.channel is not Channel.EVENT or not hooks:
             return
 
-        async def tell(hook: Hook) -> str:
-            if own and (refusal := self._client.refusal(hook)):
+        async def send(hook: Hook) -> str:
+            if own_hooks and (refusal := self._client.refusal(hook)):
                 give_up(hook, refusal)
                 return ""
-            payload = self._told(rollout, notice, hook)
+            payload = self._event_payload(rollout, notice, hook)
             answer = await self._client.post(hook, payload, notice.key, rollout.namespace)
             return "" if answer.passed else f"event hook {hook.name} failed: {answer.text}"
 
-        def give_up(hook: Hook, why: str) -> None:
-            text = "%s: event hook %s is not told any more: %s (%s)"
-            _log.warning(text, rollout.full_name, hook.name, notice.text, why)
+        def give_up(hook: Hook, reason: str) -> None:
+            text = "%s: event hook %s gets no further attempt at the event: %s (%s)"
+            _log.warning(text, rollout.full_name, hook.name, notice.text, reason)
 
-        await self._deliveries.tell(rollout.namespace, (rollout.full_name, notice.key), hooks, tell, give_up)
+        await deliveries.send_to_missing(hooks, send, give_up)
 
-    def _told(self, rollout: Rollout, notice: Notice, hook: Hook) -> dict[str, Any]:
+    def _event_payload(self, rollout: Rollout, notice: Notice, hook: Hook) -> dict[str, Any]:
         event = {
             "eventMessage": notice.text,
             "eventType": notice.type,

@@ -8,6 +8,7 @@ from canarycore_runtime._calls import Limits
 from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import (
     Adapters,
+    Broadcaster,
     Changes,
     Clock,
     HookPort,
@@ -24,6 +25,7 @@ from canarycore_runtime.runner import CycleReport, Runner, Stats
 
 __all__ = [
     "Adapters",
+    "Broadcaster",
     "BrokenAdapter",
     "Changes",
     "Clock",

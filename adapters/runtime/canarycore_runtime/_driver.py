@@ -42,8 +42,9 @@ from canarycore.effects import (
 from canarycore.errors import Unanswered, WorldError
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore_runtime._calls import Limits, call, call_detached, describe, whole
+from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.observation import observe_rollout
-from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed
+from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broadcaster
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from canarycore import Rollout
     from canarycore.driver import Request
     from canarycore.effects import Effect
+    from canarycore.notices import Notice
     from canarycore.questions import Answer, Question
     from canarycore_runtime._slots import Capacity
     from canarycore_runtime.ports import Adapters
@@ -86,9 +88,15 @@ class Driver:
     began: float = 0.0
     _version: str = ""
     _asked: dict[Question, asyncio.Task[Answer | Unanswered]] = Factory(dict)
-    _heard: dict[str, set[int]] = Factory(dict)
-    _tried: set[str] = Factory(set)
-    _deaf: set[int] = Factory(set)
+    _deliveries: dict[str, tuple[Deliveries, ...]] = Factory(dict)
+    """By the key of a notice and the place of a notifier, for notices that some receiver lacks."""
+
+    _tried_notices: set[str] = Factory(set)
+    """The keys of the notices that this cycle published or tried to."""
+
+    _failed_notifiers: set[int] = Factory(set)
+    """The places of the notifiers that failed in this cycle."""
+
     _has_slot: bool = field(default=False, init=False)
 
     async def drive(self) -> CycleResult:
@@ -97,7 +105,7 @@ class Driver:
         Raises WorldError when the rollout could not be observed, GoneError, and LookAgainError.
         """
         self.changed.clear()
-        self._deaf, self._tried = set(), set()
+        self._failed_notifiers, self._tried_notices = set(), set()
         try:
             await self._enter()
             self.began = self.parts.clock()
@@ -106,8 +114,8 @@ class Driver:
             self._leave()
         self.drop_questions()
         if rest.decision is not None:
-            missing = self._tried - self.memory.published
-            self._heard = {key: heard for key, heard in self._heard.items() if key in missing}
+            missing = self._tried_notices - self.memory.published
+            self._deliveries = {key: self._deliveries[key] for key in missing}
         return rest
 
     async def _answer_all(self, requests: Generator[Request, object, CycleResult]) -> CycleResult:
@@ -209,29 +217,35 @@ class Driver:
             await whole(call(self.limits.call, port, self._rollout, *given))
 
     async def publish(self, publish: Publish) -> None:
-        """Every notifier that has not heard it yet. One that failed is left alone until the next cycle."""
-        key = publish.notice.key
-        self._tried.add(key)
-        heard = self._heard.setdefault(key, set())
-        missing = [index for index in range(len(self.parts.notifiers)) if index not in heard]
+        """Publish a notice by each notifier that has not completed it. Raises UndeliveredError when one fails."""
+        notice = publish.notice
+        self._tried_notices.add(notice.key)
+        if notice.key not in self._deliveries:
+            self._deliveries[notice.key] = tuple(Deliveries() for _ in self.parts.notifiers)
+        deliveries = self._deliveries[notice.key]
+        missing = [place for place, delivery in enumerate(deliveries) if not delivery.is_complete]
         self._leave()
-        errors = await asyncio.gather(*(self._tell(index, publish) for index in missing))
+        errors = await asyncio.gather(*(self._deliver(place, notice, deliveries[place]) for place in missing))
         await self._enter()
-        heard.update(index for index, error in zip(missing, errors, strict=True) if error is None)
-        troubles = [str(error) for error in errors if error is not None]
-        if troubles:
-            raise UndeliveredError("; ".join(troubles))
+        if any(errors):
+            raise UndeliveredError("; ".join(str(error) for error in errors if error is not None))
 
-    async def _tell(self, index: int, publish: Publish) -> WorldError | None:
-        notifier = self.parts.notifiers[index]
-        if index in self._deaf:
-            return UndeliveredError(f"{type(notifier).__name__} failed a moment ago")
+    async def _deliver(self, place: int, notice: Notice, deliveries: Deliveries) -> WorldError | None:
+        """Publish a notice by one notifier; one that failed in this cycle waits for the next."""
+        notifier, seconds = self.parts.notifiers[place], self.limits.tell
+        name = type(notifier).__name__
+        if place in self._failed_notifiers:
+            return UndeliveredError(f"{name} failed a moment ago")
         try:
-            async with self.capacity.notices.slot(self._namespace, f"{type(notifier).__name__} {index}"):
-                await call_detached(self.limits.tell, notifier.publish, self._rollout, publish.notice)
+            async with self.capacity.notices.slot(self._namespace, f"{name} {place}"):
+                if isinstance(notifier, Broadcaster):
+                    await call_detached(seconds, notifier.broadcast, self._rollout, notice, deliveries)
+                else:
+                    await call_detached(seconds, notifier.publish, self._rollout, notice)
         except WorldError as error:
-            self._deaf.add(index)
+            self._failed_notifiers.add(place)
             return error
+        deliveries.is_complete = True
         return None
 
     @property

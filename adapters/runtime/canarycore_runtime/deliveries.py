@@ -1,101 +1,91 @@
-"""One notice for several receivers: told again only to those that did not take it, and not for ever.
+"""The record of deliveries: which receivers have taken a notice.
 
-    deliveries = Deliveries()
-    await deliveries.tell(namespace, key, receivers, tell, give_up)
+Two layers record the fate of a notice:
 
-An old notice helps nobody: a receiver that did not take it in TRIES tries is given up.
+    outbox        durable, in the status: the notices that some receiver may still lack
+    Deliveries    in memory, per receiver: a further attempt at a notice skips the receivers that have taken it
+
+The core marks a notice as published (`CycleMemory.published`) once all its receivers are settled, and the next commit
+takes it out of the outbox. A crash loses the second layer only. Then each receiver of a notice in the outbox may get it
+once more, under the same key.
+
+The runner has one `Deliveries` for each notice and notifier. A notifier with several receivers (`Broadcaster`) records
+each of them:
+
+    await deliveries.send_to_missing(receivers, send, give_up)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import define
+from attrs import Factory, define
 
 from canarycore.errors import WorldError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 R = TypeVar("R")
 
-DELIVERY_TRIES = 30
-"""Times that a receiver is tried: with the runner's pauses in between, some ten minutes."""
+DELIVERY_ATTEMPTS = 30
+"""Attempts per receiver and notice, about ten minutes with the runner's pauses. An old notice has no value, so the
+notifier gives it up then."""
 
-AT_ONCE = 8
-"""Receivers of one notice that are told at once: one that names a hundred takes a hundred connections in no moment."""
-
-REMEMBERED_DELIVERIES = 1000
-"""Notices of one namespace of which is known who has heard them, until all have."""
+SIMULTANEOUS_DELIVERIES = 8
+"""Receivers of one notice that an attempt sends to at the same time. It bounds the connections that one rollout with
+many receivers opens."""
 
 
 @define
-class _DeliveryState:
-    """What came of telling one receiver so far. `why` it has not taken it."""
+class _Delivery:
+    """The delivery to one receiver."""
 
-    times: int = 0
-    why: str = "it did not answer in time"
-    done: bool = False
+    attempts: int = 0
+    """Attempts so far, including the present one."""
+
+    error: str = "it did not answer in time"
+    """Why the last attempt failed; empty after a success. A cancelled attempt leaves the text that was there."""
+
+    is_settled: bool = False
+    """Whether the receiver has taken the notice, or the notifier has given it up."""
 
 
+@define(eq=False)
 class Deliveries:
-    """Remembers which receivers have heard which notice.
+    """The deliveries of one notice by one notifier."""
 
-    A forgotten notice goes to all again; a namespace can push out its own only.
-    """
+    is_complete: bool = False
+    """Whether the notifier has nothing more to do for the notice."""
 
-    def __init__(self) -> None:
-        self._open: dict[str, OrderedDict[Hashable, dict[int, _DeliveryState]]] = {}
+    _by_place: dict[int, _Delivery] = Factory(dict)
 
-    def __len__(self) -> int:
-        """Notices that somebody has yet to hear."""
-        return sum(map(len, self._open.values()))
-
-    async def tell(
+    async def send_to_missing(
         self,
-        namespace: str,
-        key: Hashable,
         receivers: Sequence[R],
-        tell: Callable[[R], Awaitable[str]],
+        send: Callable[[R], Awaitable[str]],
         give_up: Callable[[R, str], None],
     ) -> None:
-        """Tell each receiver that is not done with this namespace's `key` yet; a receiver is known by its place.
+        """Send the notice to each receiver that is not settled; its place in `receivers` identifies a receiver.
 
-        tell: empty when the receiver is done with it, else why it should be told again. give_up: is told of a receiver
-        that will not be told any more, and why. Raises WorldError when somebody should be told again. To cancel it
-        counts as a try of those that had not answered.
+        `send` returns an empty text when the receiver is settled, else why it needs another attempt. After
+        `DELIVERY_ATTEMPTS` failures this calls `give_up` with the receiver and the last error. Raises WorldError when a
+        receiver needs another attempt. A cancellation counts as an attempt for each receiver that had not answered.
         """
-        tried = self._remembered(namespace, key)
-        waiting = [(one, tried.setdefault(place, _DeliveryState())) for place, one in enumerate(receivers)]
-        slots = asyncio.Semaphore(AT_ONCE)
+        open_slots = asyncio.Semaphore(SIMULTANEOUS_DELIVERIES)
 
-        async def told(receiver: R, so_far: _DeliveryState) -> str:
-            async with slots:
-                so_far.times += 1
-                if so_far.times <= DELIVERY_TRIES:
-                    so_far.why = await tell(receiver)
-            so_far.done = not so_far.why or so_far.times >= DELIVERY_TRIES
-            if so_far.why and so_far.done:
-                give_up(receiver, so_far.why)
-            return "" if so_far.done else so_far.why
+        async def attempt(receiver: R, delivery: _Delivery) -> str:
+            async with open_slots:
+                delivery.attempts += 1
+                if delivery.attempts <= DELIVERY_ATTEMPTS:
+                    delivery.error = await send(receiver)
+            delivery.is_settled = not delivery.error or delivery.attempts >= DELIVERY_ATTEMPTS
+            if delivery.error and delivery.is_settled:
+                give_up(receiver, delivery.error)
+            return "" if delivery.is_settled else delivery.error
 
-        troubles = await asyncio.gather(*(told(one, so_far) for one, so_far in waiting if not so_far.done))
-        if any(troubles):
-            raise WorldError("; ".join(filter(None, troubles)))
-        self._forget(namespace, key)
-
-    def _remembered(self, namespace: str, key: Hashable) -> dict[int, _DeliveryState]:
-        notices = self._open.setdefault(namespace, OrderedDict())
-        tried = notices.setdefault(key, {})
-        notices.move_to_end(key)
-        while len(notices) > REMEMBERED_DELIVERIES:
-            notices.popitem(last=False)
-        return tried
-
-    def _forget(self, namespace: str, key: Hashable) -> None:
-        notices = self._open.get(namespace, OrderedDict())
-        notices.pop(key, None)
-        if not notices:
-            self._open.pop(namespace, None)
+        pairs = [(one, self._by_place.setdefault(place, _Delivery())) for place, one in enumerate(receivers)]
+        errors = await asyncio.gather(*(attempt(one, delivery) for one, delivery in pairs if not delivery.is_settled))
+        if any(errors):
+            raise WorldError("; ".join(filter(None, errors)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from canarycore import Check, Command, Rollout, Routes, Status, Workload
     from canarycore.notices import Notice
     from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
+    from canarycore_runtime.deliveries import Deliveries
 
 
 @frozen(kw_only=True)
@@ -142,10 +143,21 @@ class HookPort(Protocol):
 
 
 class Notifier(Protocol):
-    """Tells people or systems."""
+    """Delivers notices to people or systems."""
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
-        """Deliver; the same `notice.key` may come again after a crash."""
+        """Deliver a notice, or raise WorldError to get it again. After a crash the same `notice.key` may come again."""
+
+
+@runtime_checkable
+class Broadcaster(Notifier, Protocol):
+    """A notifier with several receivers, of which some may take a notice while others fail."""
+
+    async def broadcast(self, rollout: Rollout, notice: Notice, deliveries: Deliveries) -> None:
+        """Deliver a notice to each receiver that `deliveries` lacks, and record who took it.
+
+        Raises WorldError when a receiver needs another attempt.
+        """
 
 
 class Changes(Protocol):

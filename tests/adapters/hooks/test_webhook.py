@@ -16,7 +16,7 @@ from canarycore.notices import Notice, NoticeKind
 from canarycore.questions import HookQuestion
 from canarycore_hooks import webhook
 from canarycore_hooks.webhook import EventHook, WebhookClient, checksum
-from canarycore_runtime.deliveries import DELIVERY_TRIES
+from canarycore_runtime.deliveries import DELIVERY_ATTEMPTS, Deliveries
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import HOOK_TIMEOUT
 from canarycore_runtime.testing.contracts import Call, HookContract, NotifierContract
@@ -332,31 +332,31 @@ async def test_an_event_that_could_not_be_told_is_a_trouble(client, receiver):
         await EventHook(client).publish(rollout(event_hook(receiver)), notice())
 
 
-async def test_an_event_is_told_again_only_to_the_hook_that_has_not_heard_it(client, receiver):
+async def test_a_further_attempt_at_an_event_skips_the_hook_that_has_taken_it(client, receiver):
     receiver.answers = [(400, "no"), (200, "ok"), (200, "ok")]
     hooks = [event_hook(receiver, metadata=(("to", name),)) for name in ("one", "two")]
-    events = EventHook(client)
+    events, deliveries = EventHook(client), Deliveries()
 
     with pytest.raises(WorldError):
-        await events.publish(rollout(*hooks), notice())
-    await events.publish(rollout(*hooks), notice())
+        await events.broadcast(rollout(*hooks), notice(), deliveries)
+    await events.broadcast(rollout(*hooks), notice(), deliveries)
 
     first, second, again = [payload["metadata"]["to"] for _, payload in receiver.told]
     assert {first, second} == {"one", "two"}
     assert again == first, "the first was refused"
 
 
-async def test_an_event_is_not_told_for_ever_to_a_hook_that_does_not_take_it(client, receiver, caplog):
+async def test_a_hook_that_keeps_failing_loses_the_event_after_the_last_attempt(client, receiver, caplog):
     receiver.answers = [(400, "no")]
-    events = EventHook(client)
-    for _ in range(DELIVERY_TRIES - 1):
+    events, deliveries = EventHook(client), Deliveries()
+    for _ in range(DELIVERY_ATTEMPTS - 1):
         with pytest.raises(WorldError):
-            await events.publish(rollout(event_hook(receiver)), notice())
+            await events.broadcast(rollout(event_hook(receiver)), notice(), deliveries)
 
-    await events.publish(rollout(event_hook(receiver)), notice())
+    await events.broadcast(rollout(event_hook(receiver)), notice(), deliveries)
 
-    assert len(receiver.told) == DELIVERY_TRIES
-    assert "event hook events is not told any more" in caplog.text
+    assert len(receiver.told) == DELIVERY_ATTEMPTS
+    assert "event hook events gets no further attempt" in caplog.text
 
 
 class HookBench:
@@ -400,7 +400,7 @@ class NotifierBench:
     @asynccontextmanager
     async def adapter_at(self, url):
         adapter = EventHook(self.client, default_receivers=url)
-        adapter._everybody = (evolve(adapter._everybody[0], timeout=0.2),)
+        adapter._default_hooks = (evolve(adapter._default_hooks[0], timeout=0.2),)
         yield adapter
 
 

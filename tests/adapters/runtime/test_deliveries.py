@@ -1,98 +1,74 @@
-"""Who is told again, and for how long."""
+"""Which receivers get a further attempt at a notice, and how often."""
 
 import asyncio
 
 import pytest
 
 from canarycore.errors import WorldError
-from canarycore_runtime import deliveries
-from canarycore_runtime.deliveries import AT_ONCE, DELIVERY_TRIES, Deliveries
+from canarycore_runtime.deliveries import DELIVERY_ATTEMPTS, SIMULTANEOUS_DELIVERIES, Deliveries
 
 
-class Room:
-    """Receivers by name: what each answers (empty: taken), and who was told and given up."""
+class Receivers:
+    """Receivers by name: the answer of each (empty: taken), and the records of sends and losses."""
 
     def __init__(self, **answers):
-        self.answers, self.told, self.given_up = answers, [], []
+        self.answers, self.sends, self.losses = answers, [], []
         self.deliveries = Deliveries()
 
-    async def tell(self, *names, key="notice", namespace="test"):
-        async def tell(name):
-            self.told.append(name)
-            if self.answers[name] == "hang":
-                await asyncio.sleep(60)
-            return self.answers[name]
+    async def send_to_missing(self, *names):
+        await self.deliveries.send_to_missing(names, self._send, lambda *loss: self.losses.append(loss))
 
-        await self.deliveries.tell(namespace, key, names, tell, lambda *lost: self.given_up.append(lost))
+    async def _send(self, name):
+        self.sends.append(name)
+        if self.answers[name] == "hang":
+            await asyncio.sleep(60)
+        return self.answers[name]
 
 
-async def test_only_who_has_not_taken_it_is_told_again():
-    room = Room(one="busy", two="")
+async def test_a_further_attempt_goes_only_to_receivers_that_failed():
+    receivers = Receivers(one="busy", two="")
     with pytest.raises(WorldError, match="busy"):
-        await room.tell("one", "two")
-    room.answers["one"] = ""
-    await room.tell("one", "two")
-    assert room.told == ["one", "two", "one"]
-    assert len(room.deliveries) == 0
+        await receivers.send_to_missing("one", "two")
+    receivers.answers["one"] = ""
+    await receivers.send_to_missing("one", "two")
+    assert receivers.sends == ["one", "two", "one"]
 
 
-async def test_who_does_not_take_it_is_given_up_with_the_reason():
-    room = Room(one="busy", two="")
-    for _ in range(DELIVERY_TRIES - 1):
+async def test_the_notifier_gives_up_a_receiver_that_keeps_failing_and_says_why():
+    receivers = Receivers(one="busy", two="")
+    for _ in range(DELIVERY_ATTEMPTS - 1):
         with pytest.raises(WorldError):
-            await room.tell("one", "two")
-    await room.tell("one", "two")
-    assert room.given_up == [("one", "busy")]
-    assert room.told.count("one") == DELIVERY_TRIES
+            await receivers.send_to_missing("one", "two")
+    await receivers.send_to_missing("one", "two")
+    assert receivers.losses == [("one", "busy")]
+    assert receivers.sends.count("one") == DELIVERY_ATTEMPTS
 
 
-async def test_who_never_answers_is_given_up_too():
-    """The caller's patience ends first, each time; who has heard it meanwhile is not told again."""
-    room = Room(one="hang", two="")
-    for _ in range(DELIVERY_TRIES):
+async def test_the_notifier_gives_up_a_receiver_that_never_answers():
+    """The caller's time limit ends each attempt; the receiver that took the notice meanwhile gets it once."""
+    receivers = Receivers(one="hang", two="")
+    for _ in range(DELIVERY_ATTEMPTS):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
-                await room.tell("one", "two")
-    await room.tell("one", "two")
-    assert room.given_up == [("one", "it did not answer in time")]
-    assert room.told.count("two") == 1
+                await receivers.send_to_missing("one", "two")
+    await receivers.send_to_missing("one", "two")
+    assert receivers.losses == [("one", "it did not answer in time")]
+    assert receivers.sends.count("two") == 1
 
 
-async def test_what_is_not_taken_for_long_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(deliveries, "REMEMBERED_DELIVERIES", 10)
-    room = Room(one="busy")
-    for number in range(50):
-        with pytest.raises(WorldError):
-            await room.tell("one", key=number)
-    assert len(room.deliveries) == 10
-
-
-async def test_what_is_not_taken_in_one_namespace_is_forgotten_in_no_other(monkeypatch):
-    monkeypatch.setattr(deliveries, "REMEMBERED_DELIVERIES", 10)
-    room = Room(one="busy", two="")
-    with pytest.raises(WorldError):
-        await room.tell("one", "two", namespace="good")
-    for number in range(50):
-        with pytest.raises(WorldError):
-            await room.tell("one", key=number, namespace="evil")
-    with pytest.raises(WorldError):
-        await room.tell("one", "two", namespace="good")
-    assert room.told.count("two") == 1
-
-
-async def test_of_a_hundred_receivers_a_few_are_told_at_once():
-    room = Room(**{f"r{number}": "hang" for number in range(100)})
+async def test_an_attempt_at_a_hundred_receivers_opens_a_few_connections():
+    receivers = Receivers(**{f"r{number}": "hang" for number in range(100)})
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await room.tell(*room.answers)
-    assert len(room.told) == AT_ONCE
+            await receivers.send_to_missing(*receivers.answers)
+    assert len(receivers.sends) == SIMULTANEOUS_DELIVERIES
 
 
-async def test_receivers_that_never_answer_make_way_for_the_next_once_they_are_given_up():
-    room = Room(**{f"r{number}": "hang" for number in range(AT_ONCE)}, last="")
-    for _ in range(DELIVERY_TRIES):
+async def test_receivers_that_never_answer_make_way_for_the_next_after_the_last_attempt():
+    receivers = Receivers(**{f"r{number}": "hang" for number in range(SIMULTANEOUS_DELIVERIES)}, last="")
+    for _ in range(DELIVERY_ATTEMPTS):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.001):
-                await room.tell(*room.answers)
-    await room.tell(*room.answers)
-    assert "last" in room.told
+                await receivers.send_to_missing(*receivers.answers)
+    await receivers.send_to_missing(*receivers.answers)
+    assert "last" in receivers.sends

@@ -689,6 +689,41 @@ async def test_a_notice_not_told_before_a_crash_is_told_after_it_under_the_same_
     assert after.heard == outbox
 
 
+class BroadcastRecorder:
+    """A notifier with two receivers, the first of which fails for a time (seconds)."""
+
+    def __init__(self, *, failing_for: float) -> None:
+        self.received: list[tuple[str, str]] = []
+        self._failing_for = failing_for
+
+    async def publish(self, rollout, notice) -> None:
+        raise AssertionError("the runner uses broadcast")
+
+    async def broadcast(self, rollout, notice, deliveries) -> None:
+        async def send(receiver: str) -> str:
+            if receiver == "first" and asyncio.get_running_loop().time() < self._failing_for:
+                return "status 500"
+            self.received.append((receiver, notice.key))
+            return ""
+
+        await deliveries.send_to_missing(("first", "second"), send, lambda *_: None)
+
+
+@simulated
+async def test_each_receiver_of_a_notifier_gets_a_durable_notice_once():
+    clusters = deployed(rollout())
+    notifier = BroadcastRecorder(failing_for=200)
+    async with Runner(evolve(clusters.parts(), notifiers=(notifier,)), **STEADY):
+        await release(clusters)
+        await passes(300)
+    first, second = (
+        [key for receiver, key in notifier.received if receiver == name and "#" not in key]
+        for name in ("first", "second")
+    )
+    assert sorted(first) == sorted(second)
+    assert len(set(second)) == len(second) > 1
+
+
 @simulated
 async def test_a_notifier_that_hangs_costs_each_cycle_its_time_once():
     clusters = deployed(rollout())

@@ -129,7 +129,6 @@ class Alerts:
         self._loader = AdapterLoader(adapter)
         self._secrets = Secrets(cluster)
         self._pool: Pool[ChatSettings, Notifier] = Pool(self._open, group=lambda chat: chat.namespace)
-        self._deliveries = Deliveries()
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
@@ -141,12 +140,14 @@ class Alerts:
         await self._pool.__aexit__(kind, error, trace)
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
-        """Tell an alert to all who want it. Raises WorldError when one of them should be told again."""
+        """Send an alert to all its receivers. Raises WorldError when one of them needs another attempt."""
+        await self.broadcast(rollout, notice, Deliveries())
+
+    async def broadcast(self, rollout: Rollout, notice: Notice, deliveries: Deliveries) -> None:
+        """Like `publish`, but skip the receivers that `deliveries` records as settled."""
         if notice.channel is not Channel.ALERT:
             return
-        await self._deliveries.tell(
-            rollout.namespace,
-            (rollout.full_name, notice.key),
+        await deliveries.send_to_missing(
             self._wanted(rollout, notice),
             partial(self._tell, rollout, notice),
             lambda _, why: self._give_up(rollout, notice, why),

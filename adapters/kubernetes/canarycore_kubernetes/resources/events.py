@@ -119,11 +119,16 @@ class Events:
 
 @define
 class _Series:
-    """An Event: its name, the key that was told last, and how often it was told."""
+    """One Event and its repeats. It says how to count the next repeat; the runner records deliveries."""
 
     event: str
+    """The name of the Event."""
+
     last: str
+    """The key of the last notice. An attempt that repeats it, after a time limit, changes nothing."""
+
     count: int = 1
+    """Notices so far with this text."""
 
 
 class EventNotifier:

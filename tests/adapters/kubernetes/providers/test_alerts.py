@@ -13,7 +13,7 @@ from canarycore_kubernetes.providers.alerts import Alerts, ChatSettings, default
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
-from canarycore_runtime.deliveries import DELIVERY_TRIES
+from canarycore_runtime.deliveries import DELIVERY_ATTEMPTS, Deliveries
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.testing.contracts import NotifierContract
 from tests.adapters.kubernetes.small_cluster import Canaries, Objects, secret
@@ -312,11 +312,12 @@ async def test_who_has_heard_an_alert_is_not_told_again_when_somebody_else_has_n
     world.objects.put(provider("room"), provider("other"))
     world.chats.trouble["http://room"] = WorldError("status 503")
     rollout = world.canaries.add(canary(alert("room"), alert("other")))
+    deliveries = Deliveries()
     async with world.alerts() as alerts:
         with pytest.raises(WorldError, match=r"alert provider room\.default error: status 503"):
-            await alerts.publish(rollout, notice(rollout))
+            await alerts.broadcast(rollout, notice(rollout), deliveries)
         world.chats.trouble.clear()
-        await alerts.publish(rollout, notice(rollout))
+        await alerts.broadcast(rollout, notice(rollout), deliveries)
         await alerts.publish(rollout, notice(rollout, key="another"))
     assert [address for address, _ in world.chats.heard] == [
         "http://other",
@@ -331,12 +332,13 @@ async def test_an_alert_that_a_chat_does_not_take_is_given_up_in_the_end(world, 
     world.objects.put(provider("room"), provider("other"))
     world.chats.trouble["http://room"] = WorldError("status 503")
     rollout, lost = world.canaries.add(canary(alert("room"), alert("other"))), []
+    deliveries = Deliveries()
     async with world.alerts(given_up=lost.append) as alerts:
-        for _ in range(DELIVERY_TRIES - 1):
+        for _ in range(DELIVERY_ATTEMPTS - 1):
             with pytest.raises(WorldError):
-                await alerts.publish(rollout, notice(rollout))
+                await alerts.broadcast(rollout, notice(rollout), deliveries)
         assert lost == []
-        await alerts.publish(rollout, notice(rollout))
+        await alerts.broadcast(rollout, notice(rollout), deliveries)
     assert lost == [rollout]
     assert "status 503" in logged[0]["error"]
     assert [address for address, _ in world.chats.heard] == ["http://other"]

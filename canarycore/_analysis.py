@@ -12,7 +12,7 @@ from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquir
 from canarycore._ladder import Rung, Strategy
 from canarycore._spec import HookType, NoData
 from canarycore._status import Reason
-from canarycore._transitions import counted, fail, promote
+from canarycore._transitions import count_analysis, fail, promote
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.notices import NoticeKind
 from canarycore.phases import Phase, Rule
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def analyse(case: DecisionBuilder) -> Deliberation:
+def analyse(builder: DecisionBuilder) -> Deliberation:
     """Hooks in order, then metrics at once, then gates."""
-    rollout, climbing = case.rollout, not case.status.rung.is_initial
+    rollout, climbing = builder.rollout, not builder.status.rung.is_initial
     kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
     if not climbing:
-        case.tell(NoticeKind.STARTING)
-    outcome = (yield from _checking_hooks(case, kind)) if rollout.hooks_by_type[kind] else None
+        builder.emit(NoticeKind.STARTING)
+    outcome = (yield from _checking_hooks(builder, kind)) if rollout.hooks_by_type[kind] else None
     if outcome is None and climbing and rollout.checks_by_place:
-        stem, revision = case.key("metric", ""), case.status.applied
+        stem, revision = builder.key("metric", ""), builder.status.applied
         questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in rollout.checks_by_place])
-        outcome = _verdict(case, questions, (yield Ask(questions)))
+        outcome = _verdict(builder, questions, (yield Ask(questions)))
     if outcome is None and rollout.has_gates:
-        outcome = yield from _gates(case)
-    return outcome or _advance_rung(case)
+        outcome = yield from _gates(builder)
+    return outcome or _advance_rung(builder)
 
 
 _CHECKING_TEXTS = {
@@ -44,77 +44,77 @@ _CHECKING_TEXTS = {
 }
 
 
-def _checking_hooks(case: DecisionBuilder, kind: HookType) -> Inquiry:
+def _checking_hooks(builder: DecisionBuilder, kind: HookType) -> Inquiry:
     """Rollout hooks while traffic may be on the canary, pre-rollout hooks before; they end at the first that fails."""
     failed, passed = _CHECKING_TEXTS[kind]
-    for hook in case.rollout.hooks_by_type[kind]:
-        answer = yield from case.call(hook, Phase.PROGRESSING)
+    for hook in builder.rollout.hooks_by_type[kind]:
+        answer = yield from builder.call(hook, Phase.PROGRESSING)
         if not answer.passed:
-            case.tell(failed, hook.name, answer.text)
-            return _halt_advancement(case)
+            builder.emit(failed, hook.name, answer.text)
+            return _halt_advancement(builder)
         if passed is not None:
-            case.tell(passed, hook.name)
+            builder.emit(passed, hook.name)
     return None
 
 
 def _verdict(
-    case: DecisionBuilder, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
+    builder: DecisionBuilder, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
 ) -> Decision | None:
     """None when all checks passed; the first that did not is told, in Flagger's order."""
-    enough = case.rollout.min_samples
+    enough = builder.rollout.min_samples
     judgements = [judge(asked.check, answers[asked.key], enough) for asked in questions]  # type: ignore[arg-type]
-    case.judgements, passed = tuple(judgements), Verdict.PASS
+    builder.judgements, passed = tuple(judgements), Verdict.PASS
     for judgement in judgements:
         if judgement.verdict is not passed:
-            return _did_not_pass(case)
+            return _did_not_pass(builder)
     return None
 
 
-def _did_not_pass(case: DecisionBuilder) -> Decision:
+def _did_not_pass(builder: DecisionBuilder) -> Decision:
     """A hold where all that is missing is data and the owner wants to wait for it, else a failed check."""
-    rollout = case.rollout
-    bad = [judgement for judgement in case.judgements if judgement.verdict is not Verdict.PASS]
+    rollout = builder.rollout
+    bad = [judgement for judgement in builder.judgements if judgement.verdict is not Verdict.PASS]
     hold = rollout.no_data is NoData.HOLD
-    if all(judgement.thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
-        return _hold_analysis(case, bad[0])
+    if all(judgement.is_thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
+        return _hold_analysis(builder, bad[0])
     told = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
-    case.tell(NoticeKind.CHECK_FAILED, told.text(rollout))
-    return _halt_advancement(case)
+    builder.emit(NoticeKind.CHECK_FAILED, told.text(rollout))
+    return _halt_advancement(builder)
 
 
-def _halt_advancement(case: DecisionBuilder) -> Decision:
+def _halt_advancement(builder: DecisionBuilder) -> Decision:
     """A failed check counts; at the threshold the rollout is rolled back in the same breath."""
-    failed = case.status.failed_checks + 1
-    if failed >= case.rollout.threshold:
-        return roll_back_checks(case, failed)
-    return counted(case, Rule.HALTED, failed_checks=failed)
+    failed = builder.status.failed_checks + 1
+    if failed >= builder.rollout.threshold:
+        return roll_back_checks(builder, failed)
+    return count_analysis(builder, Rule.HALTED, failed_checks=failed)
 
 
-def _hold_analysis(case: DecisionBuilder, judgement: Judgement) -> Decision:
-    rollout, holds = case.rollout, case.status.holds + 1
-    case.tell(NoticeKind.HELD, judgement.text(rollout))
+def _hold_analysis(builder: DecisionBuilder, judgement: Judgement) -> Decision:
+    rollout, holds = builder.rollout, builder.status.holds + 1
+    builder.emit(NoticeKind.HELD, judgement.text(rollout))
     if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
-        case.tell(NoticeKind.ROLLING_BACK_INCONCLUSIVE, str(holds))
-        case.tell(NoticeKind.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
-        return fail(case, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
-    return counted(case, Rule.HELD, holds=holds)
+        builder.emit(NoticeKind.ROLLING_BACK_INCONCLUSIVE, str(holds))
+        builder.emit(NoticeKind.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
+        return fail(builder, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
+    return count_analysis(builder, Rule.HELD, holds=holds)
 
 
-def roll_back_checks(case: DecisionBuilder, failed: int) -> Decision:
-    case.tell(NoticeKind.ROLLING_BACK_CHECKS, str(failed))
-    case.tell(NoticeKind.ROLLING_BACK_CHECKS_ALERT, str(failed))
-    return fail(case, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
+def roll_back_checks(builder: DecisionBuilder, failed: int) -> Decision:
+    builder.emit(NoticeKind.ROLLING_BACK_CHECKS, str(failed))
+    builder.emit(NoticeKind.ROLLING_BACK_CHECKS_ALERT, str(failed))
+    return fail(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
 
 
-def _gates(case: DecisionBuilder) -> Inquiry:
+def _gates(builder: DecisionBuilder) -> Inquiry:
     """The gates between this rung and what comes after it; None when all are open."""
-    status, ladder = case.status, case.rollout.ladder
+    status, ladder = builder.status, builder.rollout.ladder
     rung = status.rung
     if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
-        outcome = yield from _gate(case, HookType.CONFIRM_TRAFFIC_INCREASE)
+        outcome = yield from _gate(builder, HookType.CONFIRM_TRAFFIC_INCREASE)
         if outcome is not None:
             return outcome
-    return (yield from _gate(case, HookType.CONFIRM_PROMOTION)) if ladder.asks_promotion(rung) else None
+    return (yield from _gate(builder, HookType.CONFIRM_PROMOTION)) if ladder.has_promotion_gate(rung) else None
 
 
 _GATE_TEXTS = {
@@ -131,45 +131,45 @@ _GATE_TEXTS = {
 }
 
 
-def _gate(case: DecisionBuilder, kind: HookType) -> Inquiry:
+def _gate(builder: DecisionBuilder, kind: HookType) -> Inquiry:
     passed, closed, alert = _GATE_TEXTS[kind]
-    for hook in case.rollout.hooks_by_type[kind]:
-        answer = yield from case.call(hook)
+    for hook in builder.rollout.hooks_by_type[kind]:
+        answer = yield from builder.call(hook)
         if answer.passed:
-            case.tell(passed, hook.name)
+            builder.emit(passed, hook.name)
             continue
-        if case.status.phase is Phase.WAITING_PROMOTION:
-            return case.wait(Rule.GATE_CLOSED, case.next_poll)
-        case.tell(closed, hook.name)
+        if builder.status.phase is Phase.WAITING_PROMOTION:
+            return builder.wait(Rule.GATE_CLOSED, builder.next_poll)
+        builder.emit(closed, hook.name)
         if not hook.mute_alert:
-            case.tell_once(alert)
+            builder.emit_once(alert)
         if kind is HookType.CONFIRM_PROMOTION:
-            now = case.world.now
-            return case.change(
+            now = builder.observation.now
+            return builder.change(
                 Rule.GATED_PROMOTION,
-                now + case.rollout.interval,
+                now + builder.rollout.interval,
                 phase=Phase.WAITING_PROMOTION,
                 since=now,
                 analysed_at=now,
             )
-        return case.wait(Rule.GATE_CLOSED, case.next_poll)
+        return builder.wait(Rule.GATE_CLOSED, builder.next_poll)
     return None
 
 
-def _advance_rung(case: DecisionBuilder) -> Decision:
+def _advance_rung(builder: DecisionBuilder) -> Decision:
     """The rung passed, and no gate is closed: the next one, or the promotion."""
-    after = case.rollout.ladder.after(case.status.rung)
-    return promote(case, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(case, after)
+    after = builder.rollout.ladder.after(builder.status.rung)
+    return promote(builder, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(builder, after)
 
 
-def _advance(case: DecisionBuilder, rung: Rung) -> Decision:
-    rollout = case.rollout
+def _advance(builder: DecisionBuilder, rung: Rung) -> Decision:
+    rollout = builder.rollout
     ladder = rollout.ladder
     if rung.iteration > ladder.iterations:
         if ladder.routed:
-            case.tell(NoticeKind.ALL_TO_CANARY_MIRRORED if ladder.mirror else NoticeKind.ALL_TO_CANARY)
+            builder.emit(NoticeKind.ALL_TO_CANARY_MIRRORED if ladder.mirror else NoticeKind.ALL_TO_CANARY)
     elif rung.iteration:
-        case.tell(NoticeKind.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
+        builder.emit(NoticeKind.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
     else:
-        case.tell(NoticeKind.ADVANCED_WEIGHT, str(rung.weight))
-    return counted(case, Rule.ADVANCED, rung=rung)
+        builder.emit(NoticeKind.ADVANCED_WEIGHT, str(rung.weight))
+    return count_analysis(builder, Rule.ADVANCED, rung=rung)

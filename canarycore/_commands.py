@@ -11,7 +11,7 @@ from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import Rung, Strategy
 from canarycore._observation import Command, CommandKind
 from canarycore._status import Reason
-from canarycore._transitions import being_taken_back, counted, fail, promote, start
+from canarycore._transitions import can_restore_primary, count_analysis, fail, promote, start
 from canarycore.notices import NoticeKind
 from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Phase, Rule
 
@@ -19,72 +19,72 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _refuse(case: DecisionBuilder, command: Command, why: str) -> Decision:
-    case.tell(NoticeKind.REFUSED, command.kind.value, why)
-    return case.change(Rule.REFUSED, handled=command.id)
+def _refuse(builder: DecisionBuilder, command: Command, why: str) -> Decision:
+    builder.emit(NoticeKind.REFUSED, command.kind.value, why)
+    return builder.change(Rule.REFUSED, handled=command.id)
 
 
-def _command_promote(case: DecisionBuilder, command: Command) -> Decision | None:
-    status, target = case.status, case.world.target
+def _command_promote(builder: DecisionBuilder, command: Command) -> Decision | None:
+    status, target = builder.status, builder.observation.target
     if status.phase not in BEFORE_PROMOTION:
-        return _refuse(case, command, f"nothing is being analysed in phase {status.phase.value}")
+        return _refuse(builder, command, f"nothing is being analysed in phase {status.phase.value}")
     if target is None or target.revision == status.promoted:
-        return _refuse(case, command, "the target carries no revision to promote")
+        return _refuse(builder, command, "the target carries no revision to promote")
     if status.phase in ACTIVE and target.revision != status.applied:
-        return _refuse(case, command, "the target carries another revision than the one under analysis")
-    case.tell(NoticeKind.PROMOTING_BY_COMMAND, command.id)
+        return _refuse(builder, command, "the target carries another revision than the one under analysis")
+    builder.emit(NoticeKind.PROMOTING_BY_COMMAND, command.id)
     applied, handled = target.revision, command.id
-    return promote(case, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, applied=applied, handled=handled)
+    return promote(builder, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, applied=applied, handled=handled)
 
 
-def _command_abort(case: DecisionBuilder, command: Command) -> Decision | None:
-    status, target = case.status, case.world.target
+def _command_abort(builder: DecisionBuilder, command: Command) -> Decision | None:
+    status, target = builder.status, builder.observation.target
     if status.phase is Phase.INITIALIZING:
         return None  # there is nothing to go back to yet; it is carried out, or refused, once there is
     waits_to_start = status.phase in PROMOTED and target is not None and target.revision != status.applied
     if status.phase not in UNDER_WAY and not waits_to_start:
-        return _refuse(case, command, f"nothing is under way in phase {status.phase.value}")
-    case.tell(NoticeKind.ABORTED, command.id)
-    case.tell(NoticeKind.ABORTED_ALERT)
-    return fail(case, Rule.ABORTED, Reason.ABORTED, handled=command.id)
+        return _refuse(builder, command, f"nothing is under way in phase {status.phase.value}")
+    builder.emit(NoticeKind.ABORTED, command.id)
+    builder.emit(NoticeKind.ABORTED_ALERT)
+    return fail(builder, Rule.ABORTED, Reason.ABORTED, handled=command.id)
 
 
-def _command_pause(case: DecisionBuilder, command: Command) -> Decision | None:
-    if case.status.phase not in UNDER_WAY or case.status.paused:
-        return _refuse(case, command, "there is nothing to pause")
-    case.tell(NoticeKind.PAUSED, command.id)
-    return case.change(Rule.PAUSED, paused=True, handled=command.id)
+def _command_pause(builder: DecisionBuilder, command: Command) -> Decision | None:
+    if builder.status.phase not in UNDER_WAY or builder.status.paused:
+        return _refuse(builder, command, "there is nothing to pause")
+    builder.emit(NoticeKind.PAUSED, command.id)
+    return builder.change(Rule.PAUSED, paused=True, handled=command.id)
 
 
-def _command_resume(case: DecisionBuilder, command: Command) -> Decision | None:
-    if case.status.phase not in UNDER_WAY or not case.status.paused:
-        return _refuse(case, command, "it is not paused")
-    case.tell(NoticeKind.RESUMED, command.id)
-    return case.change(Rule.RESUMED, paused=False, handled=command.id, analysed_at=case.world.now)
+def _command_resume(builder: DecisionBuilder, command: Command) -> Decision | None:
+    if builder.status.phase not in UNDER_WAY or not builder.status.paused:
+        return _refuse(builder, command, "it is not paused")
+    builder.emit(NoticeKind.RESUMED, command.id)
+    return builder.change(Rule.RESUMED, paused=False, handled=command.id, analysed_at=builder.observation.now)
 
 
-def _command_retry(case: DecisionBuilder, command: Command) -> Decision | None:
-    status, target = case.status, case.world.target
+def _command_retry(builder: DecisionBuilder, command: Command) -> Decision | None:
+    status, target = builder.status, builder.observation.target
     if status.phase is not Phase.FAILED:
-        return _refuse(case, command, f"only a failed rollout is retried, this one is {status.phase.value}")
+        return _refuse(builder, command, f"only a failed rollout is retried, this one is {status.phase.value}")
     if target is None or target.revision == status.promoted:
-        return _refuse(case, command, "the target carries no revision to try")
-    if being_taken_back(case):
+        return _refuse(builder, command, "the target carries no revision to try")
+    if can_restore_primary(builder):
         return None  # kept until the primary is as it was
-    case.tell(NoticeKind.RETRYING, command.id)
-    return start(case, Rule.RETRIED, handled=command.id)
+    builder.emit(NoticeKind.RETRYING, command.id)
+    return start(builder, Rule.RETRIED, handled=command.id)
 
 
-def _command_skip_to(case: DecisionBuilder, command: Command) -> Decision | None:
-    status, ladder, target = case.status, case.rollout.ladder, case.world.target
+def _command_skip_to(builder: DecisionBuilder, command: Command) -> Decision | None:
+    status, ladder, target = builder.status, builder.rollout.ladder, builder.observation.target
     if status.phase is not Phase.PROGRESSING or ladder.strategy is not Strategy.WEIGHTS:
-        return _refuse(case, command, "only an analysis by weights can skip to a weight")
+        return _refuse(builder, command, "only an analysis by weights can skip to a weight")
     if not 0 < command.weight <= 100:
-        return _refuse(case, command, f"the weight is {command.weight}, expected 1 to 100")
+        return _refuse(builder, command, f"the weight is {command.weight}, expected 1 to 100")
     if target is None or target.revision != status.applied:
-        return _refuse(case, command, "the target carries another revision than the one under analysis")
-    case.tell(NoticeKind.SKIPPED_TO, str(command.weight), command.id)
-    return counted(case, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
+        return _refuse(builder, command, "the target carries another revision than the one under analysis")
+    builder.emit(NoticeKind.SKIPPED_TO, str(command.weight), command.id)
+    return count_analysis(builder, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
 
 
 COMMANDS: dict[CommandKind, Callable[[DecisionBuilder, Command], Decision | None]] = {

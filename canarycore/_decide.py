@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING
 from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
 from canarycore._decision import EPSILON, Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
-from canarycore._goal import converge, goal, in_step, unready
+from canarycore._goal import converge, explain_unready, goal, is_in_step
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._observation import Observation, Workload
 from canarycore._spec import HookType, Rollout
 from canarycore._status import Pending, Reason, Status
 from canarycore._transitions import (
-    being_taken_back,
-    counted,
+    can_restore_primary,
+    count_analysis,
     fail,
-    has_kept_the_rejected,
+    has_rejected_primary,
     pending_work,
     promote,
     restart,
@@ -49,24 +49,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def decide(rollout: Rollout, status: Status, known: Inputs) -> Outcome:
+def decide(rollout: Rollout, status: Status, inputs: Inputs) -> Outcome:
     """The next decision of a rollout, or what must be asked first. Total: never raises, whatever it is given."""
-    thinking = deliberate(rollout, status, known.world)
+    deliberation = deliberate(rollout, status, inputs.observation)
     try:
-        ask = next(thinking)
+        ask = next(deliberation)
         while True:
-            open_questions = ask.unanswered(known.answers)
+            open_questions = ask.unanswered(inputs.answers)
             if open_questions:
                 return Ask(open_questions)
-            ask = thinking.send(known.answers)
+            ask = deliberation.send(inputs.answers)
     except StopIteration as stop:
         decision: Decision = stop.value
         return decision
 
 
-def deliberate(rollout: Rollout, status: Status, world: Observation) -> Deliberation:
+def deliberate(rollout: Rollout, status: Status, observation: Observation) -> Deliberation:
     """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
-    outcome = consider(rollout, status, world)
+    outcome = consider(rollout, status, observation)
     return _decided(outcome) if isinstance(outcome, Decision) else outcome
 
 
@@ -76,227 +76,228 @@ def _decided(decision: Decision) -> Deliberation:
     return decision
 
 
-def consider(rollout: Rollout, status: Status, world: Observation) -> Decision | Deliberation:
+def consider(rollout: Rollout, status: Status, observation: Observation) -> Decision | Deliberation:
     """The decision at once where nothing has to be asked, else one under way."""
-    case = DecisionBuilder(rollout, status, world)
-    phase, command = status.phase, world.command
+    builder = DecisionBuilder(rollout, status, observation)
+    phase, command = status.phase, observation.command
     if status.since is None:
-        return _detect(case)
-    if world.deleted and phase not in OVER:
-        return _delete(case)
+        return _detect(builder)
+    if observation.deleted and phase not in OVER:
+        return _delete(builder)
     if rollout.suspend and phase not in OVER:
-        case.tell_once(NoticeKind.SUSPENDED)
-        return case.wait(Rule.SUSPENDED, None)
+        builder.emit_once(NoticeKind.SUSPENDED)
+        return builder.wait(Rule.SUSPENDED, None)
     if command is not None and command.id != status.handled and phase not in OVER:
-        decision = COMMANDS[command.kind](case, command)
+        decision = COMMANDS[command.kind](builder, command)
         if decision is not None:
             return decision
-    return _PHASES[phase](case)
+    return _PHASES[phase](builder)
 
 
-def _detect(case: DecisionBuilder) -> Decision:
-    target = case.world.target
-    return case.enter(Rule.DETECTED, Phase.INITIALIZING, applied=target.revision if target is not None else "")
+def _detect(builder: DecisionBuilder) -> Decision:
+    target = builder.observation.target
+    return builder.enter(Rule.DETECTED, Phase.INITIALIZING, applied=target.revision if target is not None else "")
 
 
-def _delete(case: DecisionBuilder) -> Decision:
-    case.tell(NoticeKind.TERMINATING)
-    return case.enter(Rule.DELETED, Phase.TERMINATING, rung=INITIAL_RUNG, pending=())
+def _delete(builder: DecisionBuilder) -> Decision:
+    builder.emit(NoticeKind.TERMINATING)
+    return builder.enter(Rule.DELETED, Phase.TERMINATING, rung=INITIAL_RUNG, pending=())
 
 
-def _terminating(case: DecisionBuilder) -> Decision:
-    plan = converge(goal(case.rollout, case.status), case.world)
+def _terminating(builder: DecisionBuilder) -> Decision:
+    plan = converge(goal(builder.rollout, builder.status), builder.observation)
     if not plan.done:
-        case.tell_plan(plan)
-        return case.wait(Rule.RESTORING, case.world.now + min(case.rollout.interval, 1.0))
-    case.tell(NoticeKind.TERMINATED)
-    return case.enter(Rule.RESTORED, Phase.TERMINATED)
+        builder.emit_plan(plan)
+        return builder.wait(Rule.RESTORING, builder.observation.now + min(builder.rollout.interval, 1.0))
+    builder.emit(NoticeKind.TERMINATED)
+    return builder.enter(Rule.RESTORED, Phase.TERMINATED)
 
 
-def _terminated(case: DecisionBuilder) -> Decision:
-    return case.wait(Rule.GONE, None)
+def _terminated(builder: DecisionBuilder) -> Decision:
+    return builder.wait(Rule.GONE, None)
 
 
-def _initializing(case: DecisionBuilder) -> Deliberation:
-    rollout, status, world = case.rollout, case.status, case.world
-    target = world.target
+def _initializing(builder: DecisionBuilder) -> Deliberation:
+    rollout, status, observation = builder.rollout, builder.status, builder.observation
+    target = observation.target
     if target is None:
-        case.tell(NoticeKind.TARGET_MISSING)
-        return case.wait(Rule.INITIALISING, case.next_poll)
+        builder.emit(NoticeKind.TARGET_MISSING)
+        return builder.wait(Rule.INITIALISING, builder.next_poll)
     if target.revision != status.applied:
-        return case.change(Rule.NOTED, applied=target.revision)
+        return builder.change(Rule.NOTED, applied=target.revision)
     if not rollout.skip_analysis:
-        yield from _sources(case)
-    plan = converge(goal(rollout, status), world)
-    primary = world.primary
-    reason = unready(primary, rollout.primary_ready) if primary is not None else ""
+        yield from _sources(builder)
+    plan = converge(goal(rollout, status), observation)
+    primary = observation.primary
+    reason = explain_unready(primary, rollout.primary_ready) if primary is not None else ""
     if reason:
-        case.tell(NoticeKind.PRIMARY_UNREADY, reason)
+        builder.emit(NoticeKind.PRIMARY_UNREADY, reason)
     if not plan.done:
-        return case.wait(Rule.INITIALISING, case.next_poll)
-    case.tell(NoticeKind.INITIALIZED)
-    case.tell(NoticeKind.INITIALIZED_ALERT)
-    return case.enter(
+        return builder.wait(Rule.INITIALISING, builder.next_poll)
+    builder.emit(NoticeKind.INITIALIZED)
+    builder.emit(NoticeKind.INITIALIZED_ALERT)
+    return builder.enter(
         Rule.INITIALIZED, Phase.INITIALIZED, promoted=status.applied, drain_until=0.0, pending=(Pending.SETTLE,)
     )
 
 
-def _sources(case: DecisionBuilder) -> Generator[Ask, Mapping[str, Answer], None]:
-    checks = case.rollout.checks
+def _sources(builder: DecisionBuilder) -> Generator[Ask, Mapping[str, Answer], None]:
+    checks = builder.rollout.checks
     error = ""
     if checks:
-        question = SourcesQuestion(case.key("sources", "online"), checks)
+        question = SourcesQuestion(builder.key("sources", "online"), checks)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, SourcesAnswer)
-        case.asked += ((question, answer),)
+        builder.answers += ((question, answer),)
         error = answer.error
     if error:
-        case.tell(NoticeKind.SOURCES_OFFLINE, error)
+        builder.emit(NoticeKind.SOURCES_OFFLINE, error)
     else:
-        case.tell(NoticeKind.SOURCES_ONLINE)
+        builder.emit(NoticeKind.SOURCES_ONLINE)
 
 
-def _idle(case: DecisionBuilder) -> Decision | Deliberation:
-    status, world = case.status, case.world
+def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
+    status, observation = builder.status, builder.observation
     if Pending.HOOKS in status.pending:
-        return _post_rollout(case)
-    target = world.target
-    plan = converge(goal(case.rollout, status), world)
+        return _post_rollout(builder)
+    target = observation.target
+    plan = converge(goal(builder.rollout, status), observation)
     if target is not None and target.revision != status.applied:
         if status.phase is Phase.FAILED and target.revision == status.promoted:
-            return case.change(Rule.NOTED, applied=target.revision)
-        if not being_taken_back(case):
-            return _start_when_confirmed(case)
+            return builder.change(Rule.NOTED, applied=target.revision)
+        if not can_restore_primary(builder):
+            return _start_when_confirmed(builder)
     if not plan.done:
-        if being_taken_back(case):
-            case.tell(NoticeKind.TAKING_BACK, status.promoted)
-        elif has_kept_the_rejected(case):
-            case.tell(NoticeKind.STRANDED)
-        case.tell_plan(plan)
-        drained = status.drain_until if status.drain_until > world.now else case.next_poll
-        return case.wait(Rule.CONVERGING, drained)
+        if can_restore_primary(builder):
+            builder.emit(NoticeKind.TAKING_BACK, status.promoted)
+        elif has_rejected_primary(builder):
+            builder.emit(NoticeKind.STRANDED)
+        builder.emit_plan(plan)
+        drained = status.drain_until if status.drain_until > observation.now else builder.next_poll
+        return builder.wait(Rule.CONVERGING, drained)
     if status.pending:
-        return case.change(Rule.SETTLED, pending=())
+        return builder.change(Rule.SETTLED, pending=())
     if target is not None and target.desired > 0:
-        case.tell_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
-    return case.wait(Rule.IDLE, None)
+        builder.emit_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
+    return builder.wait(Rule.IDLE, None)
 
 
-def _post_rollout(case: DecisionBuilder) -> Deliberation:
-    for hook in case.rollout.hooks_by_type[HookType.POST_ROLLOUT]:
-        answer = yield from case.call(hook)
+def _post_rollout(builder: DecisionBuilder) -> Deliberation:
+    for hook in builder.rollout.hooks_by_type[HookType.POST_ROLLOUT]:
+        answer = yield from builder.call(hook)
         if not answer.passed:
-            case.tell(NoticeKind.POST_ROLLOUT_FAILED, hook.name, answer.text)
+            builder.emit(NoticeKind.POST_ROLLOUT_FAILED, hook.name, answer.text)
             break
-        case.tell(NoticeKind.POST_ROLLOUT_PASSED, hook.name)
-    if case.status.phase is Phase.SUCCEEDED:
-        _tell_success(case)
-    return case.change(Rule.HOOKS_CALLED, pending=(Pending.SETTLE,))
+        builder.emit(NoticeKind.POST_ROLLOUT_PASSED, hook.name)
+    if builder.status.phase is Phase.SUCCEEDED:
+        _emit_success(builder)
+    return builder.change(Rule.HOOKS_CALLED, pending=(Pending.SETTLE,))
 
 
-def _start_when_confirmed(case: DecisionBuilder) -> Deliberation:
+def _start_when_confirmed(builder: DecisionBuilder) -> Deliberation:
     """Past the confirm-rollout gates a new revision starts."""
-    waiting = case.status.phase is Phase.WAITING
-    for hook in case.rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]:
-        answer = yield from case.call(hook)
+    waiting = builder.status.phase is Phase.WAITING
+    for hook in builder.rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]:
+        answer = yield from builder.call(hook)
         if answer.passed:
-            case.tell(NoticeKind.GATE_ROLLOUT_PASSED, hook.name)
+            builder.emit(NoticeKind.GATE_ROLLOUT_PASSED, hook.name)
             continue
         if waiting:
-            return case.wait(Rule.GATE_CLOSED, case.next_poll)
-        case.tell(NoticeKind.GATE_ROLLOUT_CLOSED, hook.name)
+            return builder.wait(Rule.GATE_CLOSED, builder.next_poll)
+        builder.emit(NoticeKind.GATE_ROLLOUT_CLOSED, hook.name)
         if not hook.mute_alert:
-            case.tell(NoticeKind.GATE_ROLLOUT_ALERT)
-        return case.enter(Rule.GATED, Phase.WAITING, rung=INITIAL_RUNG, pending=())
-    return start(case, Rule.STARTED)
+            builder.emit(NoticeKind.GATE_ROLLOUT_ALERT)
+        return builder.enter(Rule.GATED, Phase.WAITING, rung=INITIAL_RUNG, pending=())
+    return start(builder, Rule.STARTED)
 
 
-def _waiting(case: DecisionBuilder) -> Deliberation:
-    target = case.world.target
+def _waiting(builder: DecisionBuilder) -> Deliberation:
+    target = builder.observation.target
     if target is None:
-        case.tell(NoticeKind.TARGET_MISSING)
-        return case.wait(Rule.GATE_CLOSED, case.next_poll)
-    if target.revision == case.status.promoted:
-        return withdraw(case)
-    if case.poll and not case.status.paused:
-        decision = yield from _rollback_hooks(case)
+        builder.emit(NoticeKind.TARGET_MISSING)
+        return builder.wait(Rule.GATE_CLOSED, builder.next_poll)
+    if target.revision == builder.status.promoted:
+        return withdraw(builder)
+    if builder.poll and not builder.status.paused:
+        decision = yield from _rollback_hooks(builder)
         if decision is not None:
             return decision
-    plan = converge(goal(case.rollout, case.status), case.world)
+    plan = converge(goal(builder.rollout, builder.status), builder.observation)
     if not plan.done:
-        case.tell_plan(plan)
-        return case.wait(Rule.CONVERGING, case.next_poll)
-    if case.status.paused:
-        return case.wait(Rule.ON_HOLD, None)
-    if not case.poll:
-        return case.wait(Rule.NOT_DUE, case.next_poll)
-    return (yield from _start_when_confirmed(case))
+        builder.emit_plan(plan)
+        return builder.wait(Rule.CONVERGING, builder.next_poll)
+    if builder.status.paused:
+        return builder.wait(Rule.ON_HOLD, None)
+    if not builder.poll:
+        return builder.wait(Rule.NOT_DUE, builder.next_poll)
+    return (yield from _start_when_confirmed(builder))
 
 
-def _active(case: DecisionBuilder) -> Decision | Deliberation:
-    rollout, status = case.rollout, case.status
-    target = case.world.target
+def _active(builder: DecisionBuilder) -> Decision | Deliberation:
+    rollout, status = builder.rollout, builder.status
+    target = builder.observation.target
     if target is None:
-        case.tell(NoticeKind.TARGET_MISSING)
-        return case.wait(Rule.UNREADY, case.next_poll)
+        builder.emit(NoticeKind.TARGET_MISSING)
+        return builder.wait(Rule.UNREADY, builder.next_poll)
     if target.revision != status.applied:
-        return withdraw(case) if target.revision == status.promoted else restart(case)
-    if case.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:
-        return _active_unless_rolled_back(case, target)
-    return _under_analysis(case, target)
+        return withdraw(builder) if target.revision == status.promoted else restart(builder)
+    if builder.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:
+        return _active_unless_rolled_back(builder, target)
+    return _under_analysis(builder, target)
 
 
-def _active_unless_rolled_back(case: DecisionBuilder, target: Workload) -> Deliberation:
-    rolled_back = yield from _rollback_hooks(case)
-    outcome = rolled_back or _under_analysis(case, target)
+def _active_unless_rolled_back(builder: DecisionBuilder, target: Workload) -> Deliberation:
+    rolled_back = yield from _rollback_hooks(builder)
+    outcome = rolled_back or _under_analysis(builder, target)
     return outcome if isinstance(outcome, Decision) else (yield from outcome)
 
 
-def _under_analysis(case: DecisionBuilder, target: Workload) -> Decision | Deliberation:
-    rollout, status = case.rollout, case.status
-    if not in_step(rollout, status, case.world):
-        outcome = _out_of_step(case, target)
+def _under_analysis(builder: DecisionBuilder, target: Workload) -> Decision | Deliberation:
+    rollout, status = builder.rollout, builder.status
+    if not is_in_step(rollout, status, builder.observation):
+        outcome = _out_of_step(builder, target)
         if outcome is not None:
             return outcome
     if status.paused:
-        return case.wait(Rule.ON_HOLD, None)
-    if not case.poll:
-        return case.wait(Rule.NOT_DUE, case.next_poll)
+        return builder.wait(Rule.ON_HOLD, None)
+    if not builder.poll:
+        return builder.wait(Rule.NOT_DUE, builder.next_poll)
     if rollout.skip_analysis:
-        return promote(case, Rule.SKIPPED, Reason.SKIPPED)
+        return promote(builder, Rule.SKIPPED, Reason.SKIPPED)
     if status.failed_checks >= rollout.threshold:
-        return roll_back_checks(case, status.failed_checks)
-    return analyse(case)
+        return roll_back_checks(builder, status.failed_checks)
+    return analyse(builder)
 
 
-def _rollback_hooks(case: DecisionBuilder) -> Inquiry:
-    for hook in case.rollout.hooks_by_type[HookType.ROLLBACK]:
-        answer = yield from case.call(hook)
+def _rollback_hooks(builder: DecisionBuilder) -> Inquiry:
+    for hook in builder.rollout.hooks_by_type[HookType.ROLLBACK]:
+        answer = yield from builder.call(hook)
         if answer.passed:
-            case.tell(NoticeKind.ROLLBACK_HOOK_PASSED, hook.name)
-            case.tell(NoticeKind.ROLLING_BACK_HOOK)
-            case.tell(NoticeKind.ROLLING_BACK_HOOK_ALERT)
-            return fail(case, Rule.ROLLED_BACK_HOOK, Reason.HOOK)
-        case.tell(NoticeKind.ROLLBACK_HOOK_QUIET, hook.name)
+            builder.emit(NoticeKind.ROLLBACK_HOOK_PASSED, hook.name)
+            builder.emit(NoticeKind.ROLLING_BACK_HOOK)
+            builder.emit(NoticeKind.ROLLING_BACK_HOOK_ALERT)
+            return fail(builder, Rule.ROLLED_BACK_HOOK, Reason.HOOK)
+        builder.emit(NoticeKind.ROLLBACK_HOOK_QUIET, hook.name)
     return None
 
 
-def _out_of_step(case: DecisionBuilder, target: Workload) -> Decision | None:
+def _out_of_step(builder: DecisionBuilder, target: Workload) -> Decision | None:
     """A wait, or a rollback past the progress deadline, while pods are missing or the world is not as it should be."""
-    rollout, world = case.rollout, case.world
-    outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(
-        case, target, rollout.canary_ready, is_primary=False
-    )
+    rollout, observation = builder.rollout, builder.observation
+    outcome = _side_unready(builder, observation.primary, rollout.primary_ready, is_primary=True)
+    outcome = outcome or _side_unready(builder, target, rollout.canary_ready, is_primary=False)
     if outcome is not None:
         return outcome
-    plan = converge(goal(rollout, case.status), world)
+    plan = converge(goal(rollout, builder.status), observation)
     if plan.done:
         return None
-    case.tell_plan(plan)
-    return case.wait(Rule.CONVERGING, case.next_poll)
+    builder.emit_plan(plan)
+    return builder.wait(Rule.CONVERGING, builder.next_poll)
 
 
-def _side_unready(case: DecisionBuilder, side: Workload | None, threshold: int, *, is_primary: bool) -> Decision | None:
+def _side_unready(
+    builder: DecisionBuilder, side: Workload | None, threshold: int, *, is_primary: bool
+) -> Decision | None:
     """A wait, or a rollback past the progress deadline, when pods are missing on one side."""
     what = NoticeKind.PRIMARY_UNREADY if is_primary else NoticeKind.CANARY_UNREADY
     if side is None:
@@ -304,133 +305,133 @@ def _side_unready(case: DecisionBuilder, side: Workload | None, threshold: int, 
     elif is_primary and side.desired == 0:
         what, reason = NoticeKind.PRIMARY_AT_ZERO, "it is scaled to zero"
     else:
-        reason = unready(side, threshold)
+        reason = explain_unready(side, threshold)
     if not reason:
         return None
-    case.detail = reason
-    case.tell(what, reason)
-    plan = converge(goal(case.rollout, case.status), case.world)
-    case.tell_plan(plan)
-    wake = case.next_poll
+    builder.detail = reason
+    builder.emit(what, reason)
+    plan = converge(goal(builder.rollout, builder.status), builder.observation)
+    builder.emit_plan(plan)
+    wake = builder.next_poll
     if side is not None and side.stuck:
-        return _roll_back_late(case, reason)
-    since = None if side is None else _lacking_since(case, side, is_primary=is_primary)
+        return _roll_back_late(builder, reason)
+    since = None if side is None else _lacking_since(builder, side, is_primary=is_primary)
     if since is not None:
-        if case.expired(since):
-            return _roll_back_late(case, reason)
-        wake = min(wake, since + case.rollout.progress_deadline)
-    return case.wait(Rule.UNREADY, wake)
+        if builder.expired(since):
+            return _roll_back_late(builder, reason)
+        wake = min(wake, since + builder.rollout.progress_deadline)
+    return builder.wait(Rule.UNREADY, wake)
 
 
-def _lacking_since(case: DecisionBuilder, side: Workload, *, is_primary: bool) -> float | None:
+def _lacking_since(builder: DecisionBuilder, side: Workload, *, is_primary: bool) -> float | None:
     """Since when a side of an analysis lacks pods, for the progress deadline; None where nobody can tell.
 
     The platform tells it while too few pods are available. Where those of another revision go on serving it tells
     nothing: then the canary's own have been awaited since the analysis began, if it could begin as soon as they came.
     Later, or behind a gate that may have been closed for long, they lack for a moment, as when they are scaled.
     """
-    status, gates = case.status, case.rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]
+    status, gates = builder.status, builder.rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]
     is_awaited = status.rung.is_initial and not (is_primary or status.paused or gates)
-    return case.missing_since(side) if is_awaited or side.unready_since is not None else None
+    return builder.missing_since(side) if is_awaited or side.unready_since is not None else None
 
 
-def _roll_back_late(case: DecisionBuilder, why: str) -> Decision:
-    case.tell(NoticeKind.ROLLING_BACK_DEADLINE, why)
-    case.tell(NoticeKind.ROLLING_BACK_DEADLINE_ALERT, why)
-    return fail(case, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE)
+def _roll_back_late(builder: DecisionBuilder, why: str) -> Decision:
+    builder.emit(NoticeKind.ROLLING_BACK_DEADLINE, why)
+    builder.emit(NoticeKind.ROLLING_BACK_DEADLINE_ALERT, why)
+    return fail(builder, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE)
 
 
-def _promoting(case: DecisionBuilder) -> Decision:
-    status, world = case.status, case.world
-    target, primary = world.target, world.primary
+def _promoting(builder: DecisionBuilder) -> Decision:
+    status, observation = builder.status, builder.observation
+    target, primary = observation.target, observation.primary
     if primary is None or primary.revision != status.applied:
         if target is None:
-            case.tell(NoticeKind.TARGET_MISSING)
+            builder.emit(NoticeKind.TARGET_MISSING)
         elif target.revision != status.applied:
-            return withdraw(case) if target.revision == status.promoted else restart(case)
-    outcome = _primary_settling(case)
+            return withdraw(builder) if target.revision == status.promoted else restart(builder)
+    outcome = _primary_settling(builder)
     if outcome is not None:
         return outcome
-    if case.poll < 1 and status.rung.exposed:
-        return case.wait(Rule.NOT_DUE, case.next_poll)
-    return _step_back(case)
+    if builder.poll < 1 and status.rung.is_exposed:
+        return builder.wait(Rule.NOT_DUE, builder.next_poll)
+    return _step_back(builder)
 
 
-def _primary_settling(case: DecisionBuilder) -> Decision | None:
+def _primary_settling(builder: DecisionBuilder) -> Decision | None:
     """None once the primary carries the passed revision, is ready, and routes are as wanted."""
-    rollout, status, world = case.rollout, case.status, case.world
+    rollout, status, observation = builder.rollout, builder.status, builder.observation
     if status.paused:
-        return case.wait(Rule.ON_HOLD, None)
-    primary = world.primary
-    plan = converge(goal(rollout, status), world)
+        return builder.wait(Rule.ON_HOLD, None)
+    primary = observation.primary
+    plan = converge(goal(rollout, status), observation)
     arrived = primary is not None and primary.revision == status.applied
-    reason = unready(primary, rollout.primary_ready) if primary is not None and arrived else ""
+    reason = explain_unready(primary, rollout.primary_ready) if primary is not None and arrived else ""
     if reason and primary is not None:
-        case.detail = reason
-        case.tell(NoticeKind.PRIMARY_UNREADY, reason)
-        case.tell_plan(plan)
-        since = case.missing_since(primary)
-        if primary.stuck or case.expired(since):
-            return _fail_promotion(case, f"{rollout.primary_name} not ready: {reason}")
-        return case.wait(Rule.UNREADY, min(case.next_poll, since + rollout.progress_deadline))
+        builder.detail = reason
+        builder.emit(NoticeKind.PRIMARY_UNREADY, reason)
+        builder.emit_plan(plan)
+        since = builder.missing_since(primary)
+        if primary.stuck or builder.expired(since):
+            return _fail_promotion(builder, f"{rollout.primary_name} not ready: {reason}")
+        return builder.wait(Rule.UNREADY, min(builder.next_poll, since + rollout.progress_deadline))
     if not plan.done:
-        case.tell_plan(plan)
-        if case.overdue:
+        builder.emit_plan(plan)
+        if builder.overdue:
             why = "routes do not follow" if arrived else "it does not take the revision over"
-            return _fail_promotion(case, why)
-        return case.wait(Rule.CONVERGING, case.next_poll)
+            return _fail_promotion(builder, why)
+        return builder.wait(Rule.CONVERGING, builder.next_poll)
     return None
 
 
-def _step_back(case: DecisionBuilder) -> Decision:
-    rollout, status = case.rollout, case.status
+def _step_back(builder: DecisionBuilder) -> Decision:
+    rollout, status = builder.rollout, builder.status
     ladder, rung = rollout.ladder, status.rung
     weight = ladder.back(rung.weight)
-    if ladder.step_back and rung.exposed:
-        case.tell(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))
+    if ladder.step_back and rung.is_exposed:
+        builder.emit(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))
         if weight > 0:
-            return counted(case, Rule.STEPPED_BACK, rung=Rung(weight=weight, iteration=rung.iteration))
-    elif (rung.exposed and ladder.routed) or (rung.iteration and ladder.routed):
-        case.tell(NoticeKind.ALL_TO_PRIMARY)
-    now = case.world.now
-    drain = now + rollout.interval if rung.exposed else now
-    return case.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drain)
+            return count_analysis(builder, Rule.STEPPED_BACK, rung=Rung(weight=weight, iteration=rung.iteration))
+    elif (rung.is_exposed and ladder.routed) or (rung.iteration and ladder.routed):
+        builder.emit(NoticeKind.ALL_TO_PRIMARY)
+    now = builder.observation.now
+    drain = now + rollout.interval if rung.is_exposed else now
+    return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drain)
 
 
-def _finalising(case: DecisionBuilder) -> Decision:
-    rollout, status, world = case.rollout, case.status, case.world
-    outcome = _primary_settling(case)
+def _finalising(builder: DecisionBuilder) -> Decision:
+    rollout, status, observation = builder.rollout, builder.status, builder.observation
+    outcome = _primary_settling(builder)
     if outcome is not None:
         return outcome
-    if world.now + EPSILON < status.drain_until:
-        return case.wait(Rule.DRAINING, status.drain_until)
+    if observation.now + EPSILON < status.drain_until:
+        return builder.wait(Rule.DRAINING, status.drain_until)
     pending = pending_work(rollout)
     if Pending.HOOKS not in pending:
-        _tell_success(case)
-    return case.enter(
+        _emit_success(builder)
+    return builder.enter(
         Rule.SUCCEEDED,
         Phase.SUCCEEDED,
         status.reason,
         promoted=status.applied,
         previous=status.promoted,
-        drain_until=world.now,
+        drain_until=observation.now,
         pending=pending,
     )
 
 
-def _tell_success(case: DecisionBuilder) -> None:
-    reason = case.status.reason
+def _emit_success(builder: DecisionBuilder) -> None:
+    reason = builder.status.reason
     if reason is Reason.WITHDRAWN:
         return
     skipped = reason is Reason.SKIPPED
-    case.tell(NoticeKind.SUCCEEDED_SKIPPED if skipped else NoticeKind.SUCCEEDED)
-    case.tell(NoticeKind.SUCCEEDED_SKIPPED_ALERT if skipped else NoticeKind.SUCCEEDED_ALERT)
+    builder.emit(NoticeKind.SUCCEEDED_SKIPPED if skipped else NoticeKind.SUCCEEDED)
+    builder.emit(NoticeKind.SUCCEEDED_SKIPPED_ALERT if skipped else NoticeKind.SUCCEEDED_ALERT)
 
 
-def _fail_promotion(case: DecisionBuilder, why: str) -> Decision:
-    case.tell(NoticeKind.PROMOTION_FAILED, why)
-    case.tell(NoticeKind.PROMOTION_FAILED_ALERT, why)
-    return fail(case, Rule.PROMOTION_FAILED, Reason.PROMOTION)
+def _fail_promotion(builder: DecisionBuilder, why: str) -> Decision:
+    builder.emit(NoticeKind.PROMOTION_FAILED, why)
+    builder.emit(NoticeKind.PROMOTION_FAILED_ALERT, why)
+    return fail(builder, Rule.PROMOTION_FAILED, Reason.PROMOTION)
 
 
 _PHASES: dict[Phase, Callable[[DecisionBuilder], Decision | Deliberation]] = {

@@ -35,7 +35,7 @@ EPSILON = 1e-6
 class Inputs:
     """All that a decision may rest on: one observation, and the answers got so far by their question's key."""
 
-    world: Observation
+    observation: Observation
     answers: Mapping[str, Answer] = {}
 
 
@@ -50,7 +50,7 @@ class Explanation:
     before: Phase
     after: Phase
     detail: str = ""
-    asked: tuple[tuple[Question, Answer], ...] = ()
+    answers: tuple[tuple[Question, Answer], ...] = ()
     judgements: tuple[Judgement, ...] = ()
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Explanation:
         parts += [str(judgement) for judgement in self.judgements]
         parts += [
             f"{question.hook.type.value} {question.hook.name} {'passed' if answer.passed else 'did not pass'}"
-            for question, answer in self.asked
+            for question, answer in self.answers
             if isinstance(question, HookQuestion) and isinstance(answer, HookAnswer)
         ]
         return "; ".join(parts)
@@ -100,18 +100,18 @@ class DecisionBuilder:
 
     rollout: Rollout
     status: Status
-    world: Observation
+    observation: Observation
     poll: int
-    asked: tuple[tuple[Question, Answer], ...]
+    answers: tuple[tuple[Question, Answer], ...]
     judgements: tuple[Judgement, ...]
-    told: list[tuple[NoticeKind, tuple[str, ...], bool]]
+    notices: list[tuple[NoticeKind, tuple[str, ...], bool]]
     detail: str
 
-    def __init__(self, rollout: Rollout, status: Status, world: Observation) -> None:
-        self.rollout, self.status, self.world = rollout, status, world
-        age = world.now - status.analysed_at + EPSILON
+    def __init__(self, rollout: Rollout, status: Status, observation: Observation) -> None:
+        self.rollout, self.status, self.observation = rollout, status, observation
+        age = observation.now - status.analysed_at + EPSILON
         self.poll = int(age // rollout.interval) if age > 0 else 0
-        self.asked, self.judgements, self.told, self.detail = (), (), [], ""
+        self.answers, self.judgements, self.notices, self.detail = (), (), [], ""
 
     # time -------------------------------------------------------------------------------------------------------
 
@@ -130,21 +130,21 @@ class DecisionBuilder:
         return max(status.analysed_at if told is None else told, status.since or 0.0)
 
     def expired(self, since: float) -> bool:
-        return self.world.now + EPSILON >= since + self.rollout.progress_deadline
+        return self.observation.now + EPSILON >= since + self.rollout.progress_deadline
 
     # telling ----------------------------------------------------------------------------------------------------
 
-    def tell(self, what: NoticeKind, *args: str) -> None:
+    def emit(self, what: NoticeKind, *args: str) -> None:
         """Something to tell: again at each poll while nothing is written."""
-        self.told.append((what, args, True))
+        self.notices.append((what, args, True))
 
-    def tell_once(self, what: NoticeKind, *args: str) -> None:
+    def emit_once(self, what: NoticeKind, *args: str) -> None:
         """Something to tell once in this status."""
-        self.told.append((what, args, False))
+        self.notices.append((what, args, False))
 
-    def tell_plan(self, plan: Plan) -> None:
+    def emit_plan(self, plan: Plan) -> None:
         for what, args in plan.notes:
-            self.told.append((what, args, what.value.severity is None))
+            self.notices.append((what, args, what.value.severity is None))
 
     def _notices(self, after: Phase, again: str = "") -> tuple[Notice, ...]:
         """What was told, as notices of a decision that leads to `after`. `again` tells a repeat from the first."""
@@ -160,7 +160,7 @@ class DecisionBuilder:
                     names,
                     args,
                 )
-                for what, args, repeats in self.told
+                for what, args, repeats in self.notices
             ]
         )
 
@@ -169,7 +169,7 @@ class DecisionBuilder:
     @property
     def revision(self) -> str:
         """What the target carries, which hooks and a new analysis are about; without a target, what they were about."""
-        target = self.world.target
+        target = self.observation.target
         return self.status.applied if target is None else target.revision
 
     def key(self, kind: str, name: str) -> str:
@@ -185,7 +185,7 @@ class DecisionBuilder:
         question = HookQuestion(key, hook, phase or status.phase, self.revision)
         answer = (yield Ask((question,)))[question.key]
         assert isinstance(answer, HookAnswer)
-        self.asked += ((question, answer),)
+        self.answers += ((question, answer),)
         return answer
 
     # deciding ---------------------------------------------------------------------------------------------------
@@ -193,8 +193,8 @@ class DecisionBuilder:
     def wait(self, rule: Rule, wake: float | None) -> Decision:
         """Nothing is written."""
         status = self.status
-        notices = self._notices(status.phase, f"#{self.poll}") if self.told else ()
-        explanation = Explanation(rule, status.phase, status.phase, self.detail, self.asked, self.judgements)
+        notices = self._notices(status.phase, f"#{self.poll}") if self.notices else ()
+        explanation = Explanation(rule, status.phase, status.phase, self.detail, self.answers, self.judgements)
         return Decision(status, notices, wake, explanation)
 
     def change(self, rule: Rule, wake: float | None = None, **changes: Any) -> Decision:
@@ -202,13 +202,13 @@ class DecisionBuilder:
         before = self.status
         changes["outbox"] = ()
         after = before.but(**changes)
-        explanation = Explanation(rule, before.phase, after.phase, self.detail, self.asked, self.judgements)
-        notices = self._notices(after.phase) if self.told else ()
-        return Decision(after, notices, self.world.now if wake is None else wake, explanation)
+        explanation = Explanation(rule, before.phase, after.phase, self.detail, self.answers, self.judgements)
+        notices = self._notices(after.phase) if self.notices else ()
+        return Decision(after, notices, self.observation.now if wake is None else wake, explanation)
 
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
         """A new status in another phase."""
-        now = self.world.now
+        now = self.observation.now
         return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
 
 

@@ -49,7 +49,7 @@ def goal(rollout: Rollout, status: Status) -> Goal:
     return _GOALS[status.phase](rollout, status)
 
 
-def unready(workload: Workload, threshold: int) -> str:
+def explain_unready(workload: Workload, threshold: int) -> str:
     """Why a workload is not ready, in Flagger's words; empty when it is.
 
     `threshold` is the percentage of updated replicas that must be available.
@@ -70,21 +70,21 @@ def unready(workload: Workload, threshold: int) -> str:
 _WAITING = "waiting for rollout to finish:"
 
 
-def in_step(rollout: Rollout, status: Status, world: Observation) -> bool:
+def is_in_step(rollout: Rollout, status: Status, observation: Observation) -> bool:
     """A quick yes, while a revision is analysed, to: both sides are ready and `converge` would find nothing to do.
 
     Nearly every analysis meets a world in step, and this costs a quarter of asking both. False says nothing.
     """
-    target, primary = world.target, world.primary
+    target, primary = observation.target, observation.primary
     return (
         target is not None
         and primary is not None
-        and target.whole
-        and primary.whole
+        and target.is_whole
+        and primary.is_whole
         and target.revision == status.applied
         and primary.revision == status.promoted
-        and not world.scaler_paused
-        and world.routes == _on(status.rung, rollout, status)
+        and not observation.scaler_paused
+        and observation.routes == _on(status.rung, rollout, status)
     )
 
 
@@ -92,16 +92,22 @@ def in_step(rollout: Rollout, status: Status, world: Observation) -> bool:
 
 
 def _initializing(rollout: Rollout, status: Status) -> Goal:
-    return Goal(routes=PRIMARY_ONLY, primary=status.applied, promoting=True, sound=True, ready=rollout.primary_ready)
+    return Goal(
+        routes=PRIMARY_ONLY,
+        primary=status.applied,
+        is_promoting=True,
+        needs_sound_primary=True,
+        ready_percent=rollout.primary_ready,
+    )
 
 
 def _idle(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=_nothing(rollout, status),
-        canary=Scale.LEAVE if status.settled else Scale.DOWN,
-        primary="" if status.settled else status.promoted,
-        promoting=True,
-        lost=status.promoted,
+        canary=Scale.LEAVE if status.is_settled else Scale.DOWN,
+        primary="" if status.is_settled else status.promoted,
+        is_promoting=True,
+        replacement=status.promoted,
         until=status.drain_until,
     )
 
@@ -109,13 +115,13 @@ def _idle(rollout: Rollout, status: Status) -> Goal:
 def _failed(rollout: Rollout, status: Status) -> Goal:
     return Goal(
         routes=_nothing(rollout, status),
-        canary=Scale.LEAVE if status.settled else Scale.DOWN,
+        canary=Scale.LEAVE if status.is_settled else Scale.DOWN,
         primary=status.promoted,
-        lost=status.promoted,
-        sound=not status.settled,
-        failover=rollout.ladder.routed and not status.settled,
+        replacement=status.promoted,
+        needs_sound_primary=not status.is_settled,
+        allows_failover=rollout.ladder.routed and not status.is_settled,
         until=status.drain_until,
-        ready=0,  # some pods are enough to come back to, when what they replace was rejected
+        ready_percent=0,  # some pods are enough to come back to, when what they replace was rejected
     )
 
 
@@ -128,8 +134,8 @@ def _active(rollout: Rollout, status: Status) -> Goal:
         routes=_on(status.rung, rollout, status),
         canary=Scale.UP,
         primary=status.promoted,
-        tested=status.applied,
-        failover=rollout.ladder.routed,
+        canary_revision=status.applied,
+        allows_failover=rollout.ladder.routed,
     )
 
 
@@ -138,9 +144,9 @@ def _promotion(rollout: Rollout, status: Status) -> Goal:
         routes=_on(status.rung, rollout, status),
         canary=Scale.UP,
         primary=status.applied,
-        promoting=True,
-        tested=status.applied,
-        failover=rollout.ladder.routed,
+        is_promoting=True,
+        canary_revision=status.applied,
+        allows_failover=rollout.ladder.routed,
     )
 
 
@@ -149,7 +155,7 @@ def _terminating(rollout: Rollout, status: Status) -> Goal:
         routes=None,
         canary=Scale.GIVE_BACK if rollout.revert_on_deletion else Scale.LEAVE,
         until=(status.since or 0.0) + rollout.progress_deadline,
-        ready=rollout.canary_ready,
+        ready_percent=rollout.canary_ready,
     )
 
 
@@ -184,7 +190,7 @@ def _nothing(rollout: Rollout, status: Status) -> Routes:
 
 
 def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
-    if not rung.exposed:
+    if not rung.is_exposed:
         return _nothing(rollout, status)
     if rollout.affinity is None or not rung.weight:
         return rung.routes
@@ -194,63 +200,65 @@ def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
 # ------------------------------------------------------------------------------------------------------- converge
 
 
-def converge(goal: Goal, world: Observation) -> Plan:
+def converge(goal: Goal, observation: Observation) -> Plan:
     """Which effects are safe now on the way to `goal`, in order."""
-    target, primary = world.target, world.primary
+    target, primary = observation.target, observation.primary
     canary = goal.canary
     if canary is Scale.GIVE_BACK:
-        return _give_back(goal, world)
+        return _give_back(goal, observation)
     effects: list[Effect] = []
-    sound = not goal.sound or (primary is not None and _sound(goal, primary))
+    sound = not goal.needs_sound_primary or (primary is not None and _sound(goal, primary))
     done = sound
-    if canary is Scale.UP and target is not None and (target.desired == 0 or world.scaler_paused):
+    if canary is Scale.UP and target is not None and (target.desired == 0 or observation.scaler_paused):
         done = False
-        effects.extend(_scale_up(world))
-    if primary is None and goal.lost:
+        effects.extend(_scale_up(observation))
+    if primary is None and goal.replacement:
         done = False
-        if _carries(target, goal.lost):
-            effects.append(Initialise(goal.lost))
+        if _carries(target, goal.replacement):
+            effects.append(Initialise(goal.replacement))
     elif goal.primary and (primary is None or primary.revision != goal.primary):
-        changed, effect = _change_primary(goal, world)
+        changed, effect = _change_primary(goal, observation)
         done = done and changed
         if effect is not None:
             effects.append(effect)
     notes: tuple[tuple[NoticeKind, tuple[str, ...]], ...] = ()
     wanted = goal.routes
-    if wanted is not None and wanted.exposed and target is not None and target.revision != goal.tested:
+    if wanted is not None and wanted.is_exposed and target is not None and target.revision != goal.canary_revision:
         wanted = evolve(wanted, weight=0, mirrored=False, matched=False)  # nobody has tested what came after
-    if wanted is not None and not (world.routes == wanted and _both_run(wanted, world)):
-        routes, notes = _safe_routes(goal, wanted, world, sound=sound)
-        done = done and routes == wanted == world.routes
-        if routes is not None and routes != world.routes:
+    if wanted is not None and not (observation.routes == wanted and _both_run(wanted, observation)):
+        routes, notes = _safe_routes(goal, wanted, observation, sound=sound)
+        done = done and routes == wanted == observation.routes
+        if routes is not None and routes != observation.routes:
             effects.append(SetRoutes(routes))
-    if canary is Scale.DOWN and target is not None and (target.desired > 0 or world.scaler_paused is False):
+    if canary is Scale.DOWN and target is not None and (target.desired > 0 or observation.scaler_paused is False):
         done = False
         if sound:
-            effects.extend(_scale_down(goal, world))
+            effects.extend(_scale_down(goal, observation))
     return _DONE if done and not effects and not notes else Plan(tuple(effects), done, notes)
 
 
 _DONE = Plan((), True)
 
 
-def _scale_up(world: Observation) -> list[Effect]:
-    effects: list[Effect] = [ResumeScaler()] if world.scaler_paused else []
-    if world.target is not None and world.target.desired == 0:
+def _scale_up(observation: Observation) -> list[Effect]:
+    effects: list[Effect] = [ResumeScaler()] if observation.scaler_paused else []
+    if observation.target is not None and observation.target.desired == 0:
         effects.append(ScaleUp())
     return effects
 
 
-def _change_primary(goal: Goal, world: Observation) -> tuple[bool, Effect | None]:
+def _change_primary(goal: Goal, observation: Observation) -> tuple[bool, Effect | None]:
     """Whether the primary is as good as it can be, and what brings it to the wanted revision.
 
     A primary with the revision under test got it by a promotion: then the status is an old one, and nothing is undone.
     """
-    if world.primary is None:
-        return False, Initialise(goal.primary) if goal.promoting and _carries(world.target, goal.primary) else None
-    if goal.promoting:
-        return False, Promote(goal.primary) if _carries(world.target, goal.primary) else None
-    if goal.primary in world.kept and world.primary.revision != goal.tested:
+    if observation.primary is None:
+        return False, Initialise(goal.primary) if goal.is_promoting and _carries(
+            observation.target, goal.primary
+        ) else None
+    if goal.is_promoting:
+        return False, Promote(goal.primary) if _carries(observation.target, goal.primary) else None
+    if goal.primary in observation.kept and observation.primary.revision != goal.canary_revision:
         return False, RestorePrimary(goal.primary)
     return True, None
 
@@ -259,27 +267,27 @@ def _carries(workload: Workload | None, revision: str) -> bool:
     return workload is not None and workload.revision == revision
 
 
-def _both_run(routes: Routes, world: Observation) -> bool:
+def _both_run(routes: Routes, observation: Observation) -> bool:
     """Whether each side that is to get requests has pods that answer them."""
-    target, primary = world.target, world.primary
+    target, primary = observation.target, observation.primary
     if primary is None or primary.ready == 0:
         return False
-    return (target is not None and target.ready > 0) or not routes.exposed
+    return (target is not None and target.ready > 0) or not routes.is_exposed
 
 
 def _safe_routes(
-    goal: Goal, wanted: Routes, world: Observation, *, sound: bool
+    goal: Goal, wanted: Routes, observation: Observation, *, sound: bool
 ) -> tuple[Routes | None, tuple[tuple[NoticeKind, tuple[str, ...]], ...]]:
     """The routes that may be written now (None: none), and what to tell about them."""
-    have = world.routes
-    canary_runs = world.target is not None and world.target.has_capacity
-    if world.primary is None or not world.primary.has_capacity:
-        if not (canary_runs and goal.failover):
+    have = observation.routes
+    canary_runs = observation.target is not None and observation.target.has_capacity
+    if observation.primary is None or not observation.primary.has_capacity:
+        if not (canary_runs and goal.allows_failover):
             return have, ((NoticeKind.NO_CAPACITY, ("the primary has no ready pods",)),)
         stand_in = evolve(wanted, weight=100, mirrored=False, matched=False)
         sides = ("canary", "primary")
         return stand_in, ((NoticeKind.FAILOVER, sides), (NoticeKind.FAILOVER_ALERT, sides))
-    if wanted.exposed and not canary_runs:
+    if wanted.is_exposed and not canary_runs:
         note = (NoticeKind.NO_CAPACITY, ("the canary has no ready pods",))
         return evolve(wanted, weight=0, mirrored=False, matched=False), (note,)
     if not sound:
@@ -295,7 +303,7 @@ def _sound(goal: Goal, primary: Workload) -> bool:
     return (
         primary.revision == goal.primary
         and primary.total == updated >= primary.desired
-        and primary.ready >= updated * goal.ready // 100
+        and primary.ready >= updated * goal.ready_percent // 100
     )
 
 
@@ -304,25 +312,26 @@ def _describe(routes: Routes) -> str:
     return words + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
 
 
-def _scale_down(goal: Goal, world: Observation) -> list[Effect]:
-    routes, primary = world.routes, world.primary
-    if routes is None or routes.exposed or world.now < goal.until or primary is None or not primary.has_capacity:
+def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
+    routes, primary, is_draining = observation.routes, observation.primary, observation.now < goal.until
+    if routes is None or routes.is_exposed or is_draining or primary is None or not primary.has_capacity:
         return []
-    effects: list[Effect] = [PauseScaler()] if world.scaler_paused is False else []
-    if world.target is not None and world.target.desired > 0:
+    effects: list[Effect] = [PauseScaler()] if observation.scaler_paused is False else []
+    if observation.target is not None and observation.target.desired > 0:
         effects.append(ScaleDown())
     return effects
 
 
-def _give_back(goal: Goal, world: Observation) -> Plan:
+def _give_back(goal: Goal, observation: Observation) -> Plan:
     """On deletion: the target runs first (for a bounded time), then it gets its traffic and its objects back."""
-    if world.restored:
+    if observation.restored:
         return _DONE
-    target = world.target
+    target = observation.target
     if target is not None:
-        up = _scale_up(world)
+        up = _scale_up(observation)
         if up:
             return Plan(tuple(up), False)
-        if (not target.has_capacity or unready(target, goal.ready)) and world.now < goal.until:
+        is_ready = target.has_capacity and not explain_unready(target, goal.ready_percent)
+        if not is_ready and observation.now < goal.until:
             return Plan((), False, ((NoticeKind.NO_CAPACITY, ("the target is not ready",)),))
     return Plan((Restore(),), False)

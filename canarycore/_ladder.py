@@ -54,7 +54,7 @@ class Rung:
     matched: bool = False
     iteration: int = 0
     routes: Routes = field(init=False, eq=False, repr=False)
-    exposed: bool = field(init=False, eq=False, repr=False)
+    is_exposed: bool = field(init=False, eq=False, repr=False)
     is_initial: bool = field(init=False, eq=False, repr=False)
     words: str = field(init=False, eq=False, repr=False)
 
@@ -62,13 +62,13 @@ class Rung:
     def _as_routes(self) -> Routes:
         return Routes(weight=self.weight, mirrored=self.mirrored, matched=self.matched)
 
-    @exposed.default
-    def _is_exposed(self) -> bool:
-        return self.routes.exposed
+    @is_exposed.default
+    def _has_exposure(self) -> bool:
+        return self.routes.is_exposed
 
     @is_initial.default
     def _is_at_the_bottom(self) -> bool:
-        return not self.exposed and not self.iteration
+        return not self.is_exposed and not self.iteration
 
     @words.default
     def _in_words(self) -> str:
@@ -211,7 +211,7 @@ class Ladder:
 
     @property
     def last_confirmed(self) -> Rung:
-        """The first rung that is left only past confirm-promotion gates (see `asks_promotion`)."""
+        """The first rung that is left only past confirm-promotion gates (see `has_promotion_gate`)."""
         return self.rungs[self.iterations if self.strategy is Strategy.BLUE_GREEN else -1]
 
     def at_iteration(self, iteration: int) -> Rung:
@@ -219,7 +219,7 @@ class Ladder:
         is_on = self.strategy is not Strategy.WEIGHTS and 0 < iteration < len(self.rungs)
         return self.rungs[iteration] if is_on else INITIAL_RUNG
 
-    def asks_promotion(self, rung: Rung) -> bool:
+    def has_promotion_gate(self, rung: Rung) -> bool:
         """Whether confirm-promotion gates stand between this rung and what comes after it.
 
         They stand before the promotion, and for blue/green also before all traffic goes to the canary.

@@ -30,11 +30,11 @@ class Workload:
     total: int
     unready_since: float | None = None
     stuck: str = ""
-    whole: bool = field(init=False, eq=False, repr=False)
+    is_whole: bool = field(init=False, eq=False, repr=False)
     """Whether every replica asked for runs this revision, is available, and no other is left."""
 
-    @whole.default
-    def _is_whole(self) -> bool:
+    @is_whole.default
+    def _has_only_this_revision(self) -> bool:
         return 0 < self.desired == self.updated == self.total <= self.ready and not self.stuck
 
     @property
@@ -58,7 +58,7 @@ class Routes:
     expired: str = ""
 
     @property
-    def exposed(self) -> bool:
+    def is_exposed(self) -> bool:
         """Whether any request or its copy reaches the canary."""
         return self.weight > 0 or self.mirrored or self.matched
 

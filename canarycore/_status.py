@@ -81,7 +81,7 @@ class Status:
         return new
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether the phase owes nothing more; an idle rollout that is settled is silent."""
         return not self.pending
 

@@ -15,32 +15,32 @@ from canarycore.notices import NoticeKind
 from canarycore.phases import BEFORE_ANALYSIS, Phase, Rule
 
 
-def start(case: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
-    case.tell(NoticeKind.NEW_REVISION)
-    case.tell(NoticeKind.NEW_REVISION_ALERT)
-    return case.enter(rule, Phase.PROGRESSING, **fresh(case), pending=(), **changes)
+def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
+    builder.emit(NoticeKind.NEW_REVISION)
+    builder.emit(NoticeKind.NEW_REVISION_ALERT)
+    return builder.enter(rule, Phase.PROGRESSING, **reset_analysis(builder), pending=(), **changes)
 
 
-def restart(case: DecisionBuilder) -> Decision:
-    case.tell(NoticeKind.RESTARTED)
-    return case.enter(Rule.RESTARTED, Phase.PROGRESSING, **fresh(case))
+def restart(builder: DecisionBuilder) -> Decision:
+    builder.emit(NoticeKind.RESTARTED)
+    return builder.enter(Rule.RESTARTED, Phase.PROGRESSING, **reset_analysis(builder))
 
 
-def fresh(case: DecisionBuilder) -> dict[str, Any]:
+def reset_analysis(builder: DecisionBuilder) -> dict[str, Any]:
     """A new analysis of what the target carries now."""
-    return {"applied": case.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
+    return {"applied": builder.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
 
 
-def promote(case: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
-    case.tell(NoticeKind.COPYING)
-    return case.enter(rule, Phase.PROMOTING, reason, paused=False, **changes)
+def promote(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
+    builder.emit(NoticeKind.COPYING)
+    return builder.enter(rule, Phase.PROMOTING, reason, paused=False, **changes)
 
 
-def withdraw(case: DecisionBuilder) -> Decision:
-    case.tell(NoticeKind.WITHDRAWN)
-    case.tell(NoticeKind.WITHDRAWN_ALERT)
-    status = case.status
-    return case.enter(
+def withdraw(builder: DecisionBuilder) -> Decision:
+    builder.emit(NoticeKind.WITHDRAWN)
+    builder.emit(NoticeKind.WITHDRAWN_ALERT)
+    status = builder.status
+    return builder.enter(
         Rule.WITHDRAWN,
         Phase.SUCCEEDED,
         Reason.WITHDRAWN,
@@ -49,49 +49,51 @@ def withdraw(case: DecisionBuilder) -> Decision:
         failed_checks=0,
         holds=0,
         paused=False,
-        drain_until=drained(case),
-        pending=pending_work(case.rollout),
+        drain_until=drain_end(builder),
+        pending=pending_work(builder.rollout),
     )
 
 
-def fail(case: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
+def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
     """The rollback is durable with this status; its effects follow from it."""
-    case.tell(NoticeKind.FAILED)
+    builder.emit(NoticeKind.FAILED)
     anew = (
-        fresh(case) if case.status.phase in BEFORE_ANALYSIS else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
+        reset_analysis(builder)
+        if builder.status.phase in BEFORE_ANALYSIS
+        else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
     )
-    return case.enter(
+    return builder.enter(
         rule,
         Phase.FAILED,
         reason,
         **{**anew, **changes},
         paused=False,
-        drain_until=drained(case),
-        pending=pending_work(case.rollout),
+        drain_until=drain_end(builder),
+        pending=pending_work(builder.rollout),
     )
 
 
-def drained(case: DecisionBuilder) -> float:
+def drain_end(builder: DecisionBuilder) -> float:
     """When the canary may stop after its traffic was taken away in a hurry."""
-    return case.world.now + (case.rollout.drain if case.status.rung.exposed else 0.0)
+    return builder.observation.now + (builder.rollout.drain if builder.status.rung.is_exposed else 0.0)
 
 
 def pending_work(rollout: Rollout) -> tuple[Pending, ...]:
     return (Pending.HOOKS, Pending.SETTLE) if rollout.hooks_by_type[HookType.POST_ROLLOUT] else (Pending.SETTLE,)
 
 
-def counted(case: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
+def count_analysis(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
     """The interval starts anew: an analysis was counted."""
-    now = case.world.now
-    return case.change(rule, now + case.rollout.interval, analysed_at=now, **changes)
+    now = builder.observation.now
+    return builder.change(rule, now + builder.rollout.interval, analysed_at=now, **changes)
 
 
-def being_taken_back(case: DecisionBuilder) -> bool:
+def can_restore_primary(builder: DecisionBuilder) -> bool:
     """Whether the primary still carries a rejected revision that it can be relieved of."""
-    return has_kept_the_rejected(case) and case.status.promoted in case.world.kept
+    return has_rejected_primary(builder) and builder.status.promoted in builder.observation.kept
 
 
-def has_kept_the_rejected(case: DecisionBuilder) -> bool:
+def has_rejected_primary(builder: DecisionBuilder) -> bool:
     """Whether a failed rollout has left the primary with another revision than the promoted one."""
-    status, primary = case.status, case.world.primary
+    status, primary = builder.status, builder.observation.primary
     return status.phase is Phase.FAILED and primary is not None and primary.revision != status.promoted

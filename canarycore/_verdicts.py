@@ -37,7 +37,7 @@ class Judgement:
     answer: MetricAnswer
 
     @property
-    def thin(self) -> bool:
+    def is_thin(self) -> bool:
         """Whether there was a value, but from fewer than `minSamples` requests."""
         value = self.answer.value
         return self.verdict is Verdict.NO_DATA and value is not None and not isnan(value)
@@ -105,7 +105,7 @@ _WORDS = {
 
 def _no_data(judgement: Judgement, rollout: Rollout) -> str:
     check = judgement.check
-    if judgement.thin:
+    if judgement.is_thin:
         seen = judgement.answer.samples
         return f"Halt advancement too few requests for metric {check.name}: {seen} of {rollout.min_samples}"
     of_a_service = rollout.target.kind == "Service" and rollout.target.api_version == "v1"

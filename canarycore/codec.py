@@ -25,7 +25,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import attrs
 from cattrs import transform_error
 from cattrs.errors import BaseValidationError
-from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, make_mapping_structure_fn, override
 from cattrs.preconf.json import make_converter
 from cattrs.strategies import configure_tagged_union
 from cattrs.v import format_exception
@@ -116,7 +116,7 @@ _UNIONS = (questions.Question, questions.Answer, effects.Effect, _decision.Outco
 
 _CONVERTER = make_converter(omit_if_default=False)
 _CONVERTER.register_unstructure_hook(float, lambda value: value if math.isfinite(value) else str(value))
-_CONVERTER.register_unstructure_hook(notices.NoticeKind, lambda tell: tell.name)
+_CONVERTER.register_unstructure_hook(notices.NoticeKind, lambda kind: kind.name)
 
 
 # strict reading -----------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _read_text(value: object, _: object) -> str:
     return value
 
 
-def _read_tell(value: object, _: object) -> notices.NoticeKind:
+def _read_kind(value: object, _: object) -> notices.NoticeKind:
     if not isinstance(value, str) or value not in notices.NoticeKind.__members__:
         raise ValueError(f"found {shorten(value)}, expected the name of a notice")
     return notices.NoticeKind[value]
@@ -225,13 +225,21 @@ def _has_origin(*origins: object) -> Callable[[Any], bool]:
 
 for _kind, _read in ((float, _read_float), (int, _read_int), (bool, _read_bool), (str, _read_text)):
     _CONVERTER.register_structure_hook(_kind, _read)
-_CONVERTER.register_structure_hook(notices.NoticeKind, _read_tell)
+_CONVERTER.register_structure_hook(notices.NoticeKind, _read_kind)
 _CONVERTER.register_structure_hook_factory(attrs.has, _object_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(tuple), _tuple_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(dict, Mapping), _map_reader)
 for _class in _DATA:
     # modules import each other's names for type checkers only, to stay free of cycles
     attrs.resolve_types(_class, globalns=_NAMES)
+
+_STORED_AS = override(rename="tell")
+"""The key of `Notice.kind` in stored data."""
+_read_notice = make_dict_structure_fn(notices.Notice, _CONVERTER, kind=_STORED_AS)
+_write_notice = make_dict_unstructure_fn(notices.Notice, _CONVERTER, kind=_STORED_AS)
+_CONVERTER.register_structure_hook(notices.Notice, lambda value, kind: _read_notice(_mapping(value), kind))
+_CONVERTER.register_unstructure_hook(notices.Notice, _write_notice)
+
 for _union in _UNIONS:
     configure_tagged_union(_union, _CONVERTER, tag_name=TAG)
     _CONVERTER.register_structure_hook(_union, _union_reader(_union))

@@ -99,7 +99,7 @@ class Observed:
 
     rollout: Rollout
     status: Status
-    world: Observation
+    observation: Observation
 
 
 @record
@@ -140,11 +140,11 @@ def cycle(memory: CycleMemory) -> Generator[Request, object, CycleResult]:
     """One turn of a rollout."""
     seen = yield _LOOK
     assert isinstance(seen, Observed)
-    rollout, status, world = seen.rollout, seen.status, seen.world
+    rollout, status, observation = seen.rollout, seen.status, seen.observation
     try:
-        decision = overtaken(seen, memory.acted) or (yield from _decide(rollout, status, world, memory))
+        decision = overtaken(seen, memory.acted) or (yield from _decide(rollout, status, observation, memory))
     except Unanswered as trouble:
-        return CycleResult(None, world.now, (), (trouble,))
+        return CycleResult(None, observation.now, (), (trouble,))
     durable, passing = status.outbox, decision.notices
     after = status
     if decision.status is not status:
@@ -154,14 +154,14 @@ def cycle(memory: CycleMemory) -> Generator[Request, object, CycleResult]:
         try:
             yield Commit(after)
         except Conflict as conflict:
-            return CycleResult(None, world.now, (), (conflict,))
+            return CycleResult(None, observation.now, (), (conflict,))
         except WorldError as trouble:
-            return CycleResult(None, world.now, (), (trouble,))
+            return CycleResult(None, observation.now, (), (trouble,))
         memory.answers.clear()
         memory.acted = None
         memory.published &= {notice.key for notice in durable}
     suspended = rollout.suspend and after.phase not in OVER  # what is deleted must be able to go
-    plan = () if suspended else converge(goal(rollout, after), world).effects
+    plan = () if suspended else converge(goal(rollout, after), observation).effects
     effects, troubles = (yield from _apply(plan)) if plan else ([], [])
     memory.acted = (after.phase, after.applied) if plan else None
     for notice in (*durable, *passing):
@@ -173,7 +173,7 @@ def cycle(memory: CycleMemory) -> Generator[Request, object, CycleResult]:
             troubles.append(trouble)
         else:
             memory.published.add(notice.key)
-    wake = world.now if effects or troubles else decision.wake
+    wake = observation.now if effects or troubles else decision.wake
     return CycleResult(decision, wake, tuple(effects), tuple(troubles))
 
 
@@ -186,26 +186,26 @@ def overtaken(seen: Observed, acted: tuple[Phase, str] | None) -> Decision | Non
     status = seen.status
     if acted is None or status.phase not in IDLE or acted == (status.phase, status.applied):
         return None
-    return DecisionBuilder(seen.rollout, status, seen.world).change(
+    return DecisionBuilder(seen.rollout, status, seen.observation).change(
         Rule.OVERTAKEN, pending=status.pending or (Pending.SETTLE,)
     )
 
 
 def decided(seen: Observed, acted: tuple[Phase, str] | None, answers: Mapping[str, Answer]) -> Outcome:
     """What a cycle decides that saw this, last acted for that and has these answers."""
-    return overtaken(seen, acted) or decide(seen.rollout, seen.status, Inputs(seen.world, answers))
+    return overtaken(seen, acted) or decide(seen.rollout, seen.status, Inputs(seen.observation, answers))
 
 
 def _decide(
-    rollout: Rollout, status: Status, world: Observation, memory: CycleMemory
+    rollout: Rollout, status: Status, observation: Observation, memory: CycleMemory
 ) -> Generator[Request, object, Decision]:
     """Deliberate, fetching what is asked; answers got before in this status are not fetched again."""
-    thinking = consider(rollout, status, world)
-    if isinstance(thinking, Decision):
-        return thinking
+    deliberation = consider(rollout, status, observation)
+    if isinstance(deliberation, Decision):
+        return deliberation
     answers = memory.answers
     try:
-        ask = next(thinking)
+        ask = next(deliberation)
         while True:
             missing = ask.unanswered(answers)
             while missing:
@@ -215,7 +215,7 @@ def _decide(
                 if left == missing:
                     raise Unanswered(", ".join(question.key for question in left))
                 missing = left
-            ask = thinking.send(answers)
+            ask = deliberation.send(answers)
             while len(answers) > _MOST_ANSWERS:
                 del answers[next(iter(answers))]
     except StopIteration as stop:

@@ -94,13 +94,13 @@ class Goal:
     routes: Routes | None
     canary: Scale = Scale.LEAVE
     primary: str = ""
-    promoting: bool = False
-    lost: str = ""
-    tested: str = ""
-    sound: bool = False
-    failover: bool = False
+    is_promoting: bool = False
+    replacement: str = ""
+    canary_revision: str = ""
+    needs_sound_primary: bool = False
+    allows_failover: bool = False
     until: float = 0.0
-    ready: int = 100
+    ready_percent: int = 100
 
 
 @record

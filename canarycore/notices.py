@@ -27,7 +27,7 @@ class Channel(TextEnum):
 
 
 @frozen
-class Text:
+class NoticeText:
     """A row of the table. `warning` is the event type Warning; `severity` is an alert's; `details` adds the policy."""
 
     template: str
@@ -40,16 +40,16 @@ class Text:
         return Channel.EVENT if self.severity is None else Channel.ALERT
 
 
-def _event(template: str) -> Text:
-    return Text(template)
+def _event(template: str) -> NoticeText:
+    return NoticeText(template)
 
 
-def _warning(template: str) -> Text:
-    return Text(template, warning=True)
+def _warning(template: str) -> NoticeText:
+    return NoticeText(template, warning=True)
 
 
-def _alert(severity: Severity, template: str, *, details: bool = False) -> Text:
-    return Text(template, severity=severity, details=details)
+def _alert(severity: Severity, template: str, *, details: bool = False) -> NoticeText:
+    return NoticeText(template, severity=severity, details=details)
 
 
 class NoticeKind(TextEnum):
@@ -134,7 +134,7 @@ class NoticeKind(TextEnum):
 class Notice:
     """One thing told. `phase` is the phase that receivers are told. `key` is stable: a repeat has the same one."""
 
-    tell: NoticeKind
+    kind: NoticeKind
     key: str
     phase: Phase
     names: tuple[tuple[str, str], ...] = field(repr=False)
@@ -142,22 +142,22 @@ class Notice:
 
     @property
     def channel(self) -> Channel:
-        return self.tell.value.channel
+        return self.kind.value.channel
 
     @property
     def type(self) -> str:
         """The Kubernetes event type: Normal or Warning."""
-        return "Warning" if self.tell.value.warning else "Normal"
+        return "Warning" if self.kind.value.warning else "Normal"
 
     @property
     def severity(self) -> Severity | None:
-        return self.tell.value.severity
+        return self.kind.value.severity
 
     @property
     def details(self) -> bool:
         """Whether an alert comes with the policy's main figures."""
-        return self.tell.value.details
+        return self.kind.value.details
 
     @property
     def text(self) -> str:
-        return self.tell.value.template.format(*self.args, **dict(self.names))
+        return self.kind.value.template.format(*self.args, **dict(self.names))

@@ -59,5 +59,5 @@ if __name__ == "__main__":
     controller = Controller()
     while controller.status.phase is not Phase.SUCCEEDED:
         controller.now = controller.turn().wake or controller.now
-        if controller.status.phase is Phase.INITIALIZED and controller.status.settled:
+        if controller.status.phase is Phase.INITIALIZED and controller.status.is_settled:
             controller.target = "v2"  # somebody deploys

@@ -257,12 +257,12 @@ def _place(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[Ho
     increase = promotion = 1.0
     if passing and is_weights and not rung.mirrored:
         increase = passing.get(HookType.CONFIRM_TRAFFIC_INCREASE, 1.0)
-    if HookType.CONFIRM_PROMOTION in passing and ladder.asks_promotion(rung):
+    if HookType.CONFIRM_PROMOTION in passing and ladder.has_promotion_gate(rung):
         promotion = passing[HookType.CONFIRM_PROMOTION]
     return RungModel(
         live=scenario.rps * _share(scenario, rung),
         unseen=scenario.test_rps + (scenario.rps * rollout.mirror_weight / 100 if rung.mirrored else 0.0),
-        exposed=rung.exposed,
+        exposed=rung.is_exposed,
         measured=measured,
         hooks=passing.get(HookType.ROLLOUT if measured else HookType.PRE_ROLLOUT, 1.0),
         increase=increase,
@@ -285,7 +285,7 @@ def _way(rollout: Rollout, scenario: Scenario) -> PromotionModel:
 
 
 def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
-    if not rung.exposed:
+    if not rung.is_exposed:
         return ready
     seconds, weight = max(interval, ready), ladder.back(rung.weight)
     while ladder.step_back and weight > 0:
@@ -344,7 +344,7 @@ def _says(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
     """A hold where all that is missing is data and the owner waits for it."""
     if judgement.verdict is Verdict.PASS:
         return CheckOutcome.PASS
-    waits = judgement.thin or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
+    waits = judgement.is_thin or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
     return CheckOutcome.HOLD if waits else CheckOutcome.HALT
 
 

@@ -218,7 +218,7 @@ def _in_effect(rollout: Rollout, question: Question, answer: Answer) -> Hashable
     """All that a decision rests on: of a metric the verdict, and whether a value stood behind it."""
     if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer):
         judgement = judge(question.check, answer, rollout.min_samples)
-        return judgement.verdict, judgement.thin
+        return judgement.verdict, judgement.is_thin
     return answer
 
 

@@ -312,7 +312,7 @@ class SimulatedCycle:
                     before=before,
                     write=write,
                     after=cluster.state,
-                    seen=self.seen.world,
+                    seen=self.seen.observation,
                     stale=self.stale,
                     decision=self.decision,
                     asked=tuple(cluster.asked.values()),

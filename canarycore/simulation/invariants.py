@@ -97,7 +97,7 @@ def capacity_goes_after_its_traffic(moment: Moment, history: Sequence[Record]) -
     if moment.stale or not isinstance(moment.write.of, ScaleDown):
         return None
     routes, drained = moment.before.routes, moment.before.status.drain_until
-    if routes is None or routes.exposed:
+    if routes is None or routes.is_exposed:
         return f"the canary was scaled down while routes are {routes}"
     if moment.write.time < drained:
         return f"the canary was scaled down at {moment.write.time:g}, it drains until {drained:g}"
@@ -116,7 +116,11 @@ def routes_are_those_of_the_status(moment: Moment, history: Sequence[Record]) ->
     rung = status.rung if status.phase in ACTIVE | PROMOTION else INITIAL_RUNG
     if after.weight + after.primary != 100:
         return f"{after} does not add up to 100"
-    if not after.exposed or (after.weight, after.mirrored, after.matched) == (rung.weight, rung.mirrored, rung.matched):
+    if not after.is_exposed or (after.weight, after.mirrored, after.matched) == (
+        rung.weight,
+        rung.mirrored,
+        rung.matched,
+    ):
         return None
     if after.weight == 100 and not after.mirrored and not after.matched and _primary_failed(moment):
         return None
@@ -193,9 +197,9 @@ def a_new_revision_first_takes_the_traffic_away(moment: Moment, history: Sequenc
     if moment.stale or isinstance(effect, Status | Notice | HookQuestion | ScaleUp | ResumeScaler):
         return None
     fresh = state.status.phase is Phase.PROGRESSING and state.status.rung == INITIAL_RUNG
-    if not fresh or state.routes is None or not state.routes.exposed or not _has_pods(moment, "primary"):
+    if not fresh or state.routes is None or not state.routes.is_exposed or not _has_pods(moment, "primary"):
         return None
-    if isinstance(effect, SetRoutes) and not effect.routes.exposed:
+    if isinstance(effect, SetRoutes) and not effect.routes.is_exposed:
         return None
     return f"{effect} came while the new revision gets traffic by {state.routes}"
 
@@ -356,7 +360,7 @@ def an_idle_cycle_does_nothing(record: Record, history: Sequence[Record]) -> str
     if record.asked or record.committed is not None or record.effects:
         return f"it asked {record.asked}, committed {record.committed} and did {record.effects}"
     fresh = {notice.key for before in history[:-1] for notice in before.notices}
-    told = [notice for notice in record.notices if notice.tell is not NoticeKind.SCALED_BY_HAND and notice.key in fresh]
+    told = [notice for notice in record.notices if notice.kind is not NoticeKind.SCALED_BY_HAND and notice.key in fresh]
     return f"it told again: {told[0].text!r}" if told and not _restarted(history) else None
 
 
@@ -395,7 +399,7 @@ def check_at_rest(world: SimulatedCluster) -> str | None:
     rule = _last_rule(world)
     waits = rule in NAMED_WAITS
     holds = rule is Rule.HELD and _holds_for_good(world.state)
-    if status.phase in ALIVE and not (waits or holds) and (status.phase not in IDLE or not status.settled):
+    if status.phase in ALIVE and not (waits or holds) and (status.phase not in IDLE or not status.is_settled):
         return f"I8: it rests in {status.phase.value} (pending: {status.pending}) by {rule}"
     published = {notice.key for notice in world.notices}
     untold = [notice for notice in status.outbox if notice.key not in published]
@@ -470,7 +474,7 @@ def _new_routes(moment: Moment) -> Routes | None:
 
 def _exposes_more(before: Routes | None, after: Routes) -> bool:
     if before is None:
-        return after.exposed
+        return after.is_exposed
     more_weight = after.weight > before.weight
     return more_weight or (after.mirrored and not before.mirrored) or (after.matched and not before.matched)
 

@@ -272,4 +272,4 @@ def _not_promoted(state: State) -> str | None:
         return f"I7: it ends as {status.phase.value} of {status.applied}, promoted is {status.promoted}"
     if view.primary is None or view.primary.revision != LAST or not view.primary.ready:
         return f"I7: the primary ends as {view.primary}"
-    return None if view.routes is not None and not view.routes.exposed else f"I7: routes end as {view.routes}"
+    return None if view.routes is not None and not view.routes.is_exposed else f"I7: routes end as {view.routes}"

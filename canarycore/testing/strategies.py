@@ -312,7 +312,7 @@ def worlds(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> Simulated
     rollout = draw(rollouts().map(lambda found: evolve(found, suspend=False)) if of is None else of)
     scaler = draw(st.sampled_from([None, None, Scaler(minimum=1, maximum=4), Scaler(minimum=3, maximum=4)]))
     world = SimulatedCluster(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
-    world.do(Deploy("v1")).run(until=lambda found: found.phase is Phase.INITIALIZED and found.status.settled)
+    world.do(Deploy("v1")).run(until=lambda found: found.phase is Phase.INITIALIZED and found.status.is_settled)
     return world
 
 

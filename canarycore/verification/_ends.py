@@ -128,7 +128,7 @@ def _unsound(spot: Node, excuse: Excuse) -> tuple[str, str] | None:
     if rule in NAMED_WAITS:
         waits = excuse & Excuse.WAIT or state.rollout.suspend
         return None if waits else ("I8", f"it waits for ever in {status.phase.value}: {rule.value}")
-    if status.phase not in IDLE or not status.settled:
+    if status.phase not in IDLE or not status.is_settled:
         return "I8", f"it rests in {status.phase.value}, pending {status.pending}, by {rule}"
     view = observe(state)
     target, primary = view.target, view.primary
@@ -141,7 +141,7 @@ def _unsound(spot: Node, excuse: Excuse) -> tuple[str, str] | None:
         return "I4", f"the primary carries {primary}, promoted is {status.promoted}"
     if status.phase is not Phase.FAILED and status.promoted != status.applied:
         return "I4", f"{status.applied} ended as {status.phase.value}, promoted is {status.promoted}"
-    if (view.routes is None or view.routes.exposed) and primary is not None and primary.ready:
+    if (view.routes is None or view.routes.is_exposed) and primary is not None and primary.ready:
         return "I1", f"routes stay at {view.routes} in {status.phase.value}"
     if target is not None and target.desired and not excuse & (Excuse.SIZE | Excuse.OTHER | Excuse.WAIT):
         return "I12", f"the target keeps running in {status.phase.value}"

@@ -389,7 +389,7 @@ def _broken(spot: Node, point: CyclePoint, after_it: State) -> BrokenInvariant |
         before=_under(point.seen.rollout, spot.state),
         write=Write(0, spot.state.now, of),
         after=_under(point.seen.rollout, after_it),
-        seen=point.seen.world,
+        seen=point.seen.observation,
         stale=spot.moved or point.stale,
         decision=decision,
         asked=point.asked,

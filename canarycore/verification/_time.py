@@ -133,7 +133,7 @@ def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Stat
         analysed_at=status.analysed_at + seconds,
         drain_until=drained if drained == LONG_AGO else drained + seconds,
         outbox=tuple(
-            [Notice(told.tell, _renamed(told.key, names), told.phase, told.names, told.args) for told in status.outbox]
+            [Notice(told.kind, _renamed(told.key, names), told.phase, told.names, told.args) for told in status.outbox]
         ),
     )
 

@@ -146,7 +146,7 @@ class Stand:
         """Whether nothing is under way, and all was told."""
         status = self.status
         told = all(self.times_told[notice.text] for notice in status.outbox if notice.channel is Channel.EVENT)
-        return status.phase in IDLE and status.settled and bool(self.canary) and told
+        return status.phase in IDLE and status.is_settled and bool(self.canary) and told
 
 
 @frozen(kw_only=True)
@@ -313,7 +313,7 @@ def _the_primary_is_what_the_status_names(step: Step, _: Sequence[Answered]) -> 
         return None
     if before != after:
         wanted = status.promoted if status.phase in ACTIVE | {Phase.FAILED} else status.applied
-        settled = status.phase in PROMOTED and status.settled
+        settled = status.phase in PROMOTED and status.is_settled
         if settled or status.phase not in ACTIVE | PROMOTION | IDLE | {Phase.INITIALIZING} or after != wanted:
             return f"the primary became {after} in {status.phase.value} of {status.applied} after {status.promoted}"
         if status.phase in PROMOTION | {Phase.INITIALIZING} and _image(step.after.primary) != _image(
@@ -413,7 +413,7 @@ PROMISES = (
 
 def _at_rest(stand: Stand, owed: Owed) -> Iterator[str]:
     status = stand.status
-    if status.phase not in IDLE or not status.settled:
+    if status.phase not in IDLE or not status.is_settled:
         yield f"I8: it rests in {status.phase.value} (pending: {status.pending})"
     yield from (f"I10: {wrong}, at rest" for wrong in _untold(stand, owed))
     if stand.tested != status.applied:

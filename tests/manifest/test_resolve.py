@@ -133,7 +133,7 @@ def test_kubernetes_turns_every_analysis_into_ten_unrouted_checks(analysis):
     rollout = resolved(provider="kubernetes", analysis=analysis | {"mirror": True})
     assert rollout.ladder.strategy is Strategy.BLUE_GREEN
     assert (rollout.ladder.iterations, rollout.ladder.routed, rollout.match) == (10, False, ())
-    assert not any(rung.exposed for rung in rollout.ladder.rungs)
+    assert not any(rung.is_exposed for rung in rollout.ladder.rungs)
 
 
 def test_the_canarys_provider_goes_before_the_controllers():

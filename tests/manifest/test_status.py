@@ -17,7 +17,7 @@ TIMES = st.floats(0, 1e12)
 
 NOTICES = st.builds(
     Notice,
-    tell=st.sampled_from(NoticeKind),
+    kind=st.sampled_from(NoticeKind),
     key=TEXTS,
     phase=st.sampled_from(Phase),
     names=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
@@ -70,7 +70,7 @@ def test_the_property_covers_every_field_of_a_status():
         *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
         *("previous", "drain_until", "paused", "handled", "pending", "outbox"),
     }
-    assert {field.name for field in attrs.fields(Notice)} == {"tell", "key", "phase", "names", "args"}
+    assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args"}
 
 
 def test_flaggers_fields_say_what_flagger_would():

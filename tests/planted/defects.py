@@ -71,7 +71,7 @@ DEFECTS: tuple[Defect, ...] = (
         "flagger n: effects before the commit",
         "driver.py",
         "        try:\n            yield Commit(after)\n",
-        "        yield from _apply(converge(goal(rollout, after), world).effects)\n"
+        "        yield from _apply(converge(goal(rollout, after), observation).effects)\n"
         "        try:\n"
         "            yield Commit(after)\n",
         "decisions/test_defects.py::test_defect_n_a_rollback_survives_a_crash_that_forgets_its_cause",
@@ -79,7 +79,7 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "go on after a conflict",
         "driver.py",
-        "            return CycleResult(None, world.now, (), (conflict,))\n",
+        "            return CycleResult(None, observation.now, (), (conflict,))\n",
         "            del conflict\n",
         "simulation/test_cluster.py::test_a_conflict_commits_nothing",
     ),
@@ -115,24 +115,24 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger h: promote what the target carries now",
         "_goal.py",
-        "        return False, Promote(goal.primary) if _carries(world.target, goal.primary) else None\n",
-        "        return False, Promote(world.target.revision) if world.target is not None else None\n",
+        "        return False, Promote(goal.primary) if _carries(observation.target, goal.primary) else None\n",
+        "        return False, Promote(observation.target.revision) if observation.target is not None else None\n",
         "cycle/test_goal.py::test_a_target_that_has_moved_on_is_not_promoted",
     ),
     _core(
         "a revision that arrives before the promotion is ignored",
         "_decide.py",
-        "        elif target.revision != status.applied:\n            return withdraw(case)",
-        "        elif not target.revision:\n            return withdraw(case)",
+        "        elif target.revision != status.applied:\n            return withdraw(builder)",
+        "        elif not target.revision:\n            return withdraw(builder)",
         "decisions/test_table.py::test_every_row_is_reached",
     ),
     _core(
         "withdraw is not recognised",
         "_decide.py",
         "    if target.revision != status.applied:\n"
-        "        return withdraw(case) if target.revision == status.promoted else restart(case)\n"
-        "    if case.poll",
-        "    if target.revision != status.applied:\n        return restart(case)\n    if case.poll",
+        "        return withdraw(builder) if target.revision == status.promoted else restart(builder)\n"
+        "    if builder.poll",
+        "    if target.revision != status.applied:\n        return restart(builder)\n    if builder.poll",
         "decisions/test_defects.py::test_seen_1_going_back_to_the_promoted_revision_ends_the_rollout",
     ),
     _core(
@@ -152,11 +152,11 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger d: the promotion steps never end",
         "_decide.py",
-        "    if ladder.step_back and rung.exposed:\n"
-        "        case.tell(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))\n"
+        "    if ladder.step_back and rung.is_exposed:\n"
+        "        builder.emit(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))\n"
         "        if weight > 0:\n",
         "    if ladder.step_back:\n"
-        "        case.tell(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))\n"
+        "        builder.emit(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))\n"
         "        if weight >= 0:\n",
         "decisions/test_defects.py::test_defect_d_promotion_steps_end_although_the_canary_has_no_weight",
     ),
@@ -199,22 +199,22 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "failed checks are forgotten",
         "_analysis.py",
-        "    failed = case.status.failed_checks + 1\n",
+        "    failed = builder.status.failed_checks + 1\n",
         "    failed = 1\n",
         "decisions/test_verdicts.py::test_no_data_counts_as_a_failed_check_as_in_flagger",
     ),
     _core(
         "failed checks count double",
         "_analysis.py",
-        "    failed = case.status.failed_checks + 1\n",
-        "    failed = case.status.failed_checks + 2\n",
+        "    failed = builder.status.failed_checks + 1\n",
+        "    failed = builder.status.failed_checks + 2\n",
         "cycle/test_notices.py::test_a_rollback_is_told",
     ),
     _core(
         "the threshold is off by one",
         "_analysis.py",
-        "    if failed >= case.rollout.threshold:\n",
-        "    if failed > case.rollout.threshold:\n",
+        "    if failed >= builder.rollout.threshold:\n",
+        "    if failed > builder.rollout.threshold:\n",
         "decisions/test_defects.py::test_seen_2_a_rollback_comes_in_the_cycle_of_the_last_failing_check",
     ),
     _core(
@@ -227,44 +227,45 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "gates are asked before metrics",
         "_analysis.py",
-        "    outcome = (yield from _checking_hooks(case, kind)) if",
-        "    outcome = yield from _gates(case)\n    outcome = outcome or (yield from _checking_hooks(case, kind)) if",
+        "    outcome = (yield from _checking_hooks(builder, kind)) if",
+        "    outcome = yield from _gates(builder)\n"
+        "    outcome = outcome or (yield from _checking_hooks(builder, kind)) if",
         "cycle/test_notices.py::test_hooks_come_in_their_order_and_are_told_their_phase",
     ),
     _core(
         "a failed hook lets the rung pass",
         "_analysis.py",
-        "            case.tell(failed, hook.name, answer.text)\n            return _halt_advancement(case)\n",
-        "            case.tell(failed, hook.name, answer.text)\n            return None\n",
+        "            builder.emit(failed, hook.name, answer.text)\n            return _halt_advancement(builder)\n",
+        "            builder.emit(failed, hook.name, answer.text)\n            return None\n",
         "cycle/test_notices.py::test_hooks_of_a_type_end_at_the_first_that_fails",
     ),
     _core(
         "flagger l: a closed gate alerts every time it is asked",
         "_analysis.py",
-        "            case.tell_once(alert)\n",
-        "            case.tell(alert)\n",
+        "            builder.emit_once(alert)\n",
+        "            builder.emit(alert)\n",
         "decisions/test_defects.py::test_defect_l_confirm_traffic_increase_alerts_once",
     ),
     # ---------------------------------------------------------------------------------------------------- when, and how
     _core(
         "an analysis does not wait for the interval",
         "_decide.py",
-        "        return case.wait(Rule.NOT_DUE, case.next_poll)\n    if rollout.skip_analysis:\n",
+        "        return builder.wait(Rule.NOT_DUE, builder.next_poll)\n    if rollout.skip_analysis:\n",
         "        pass\n    if rollout.skip_analysis:\n",
         "decisions/test_defects.py::test_seen_12_a_restarted_process_does_not_step_early",
     ),
     _core(
         "the progress deadline never comes",
         "_decision.py",
-        "        return self.world.now + EPSILON >= since + self.rollout.progress_deadline\n",
-        "        return self.world.now < 0 < since\n",
+        "        return self.observation.now + EPSILON >= since + self.rollout.progress_deadline\n",
+        "        return self.observation.now < 0 < since\n",
         "decisions/test_defects.py::test_seen_4_every_rollback_sends_an_alert",
     ),
     _core(
         "a pause is not kept",
         "_decide.py",
-        "    if status.paused:\n        return case.wait(Rule.ON_HOLD, None)\n    if not case.poll:\n",
-        "    if not case.poll:\n",
+        "    if status.paused:\n        return builder.wait(Rule.ON_HOLD, None)\n    if not builder.poll:\n",
+        "    if not builder.poll:\n",
         "decisions/test_commands.py::test_a_paused_rollout_stays_where_it_is_until_it_is_resumed",
     ),
     _core(
@@ -285,8 +286,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger b: rollback hooks are asked only when all is ready",
         "_decide.py",
-        "    if case.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:\n",
-        "    if case.poll and not status.paused and in_step(rollout, status, case.world):\n",
+        "    if builder.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:\n",
+        "    if builder.poll and not status.paused and is_in_step(rollout, status, builder.observation):\n",
         "decisions/test_defects.py::test_defect_b_rollback_hooks_are_asked_while_pods_are_not_ready",
     ),
     _core(
@@ -300,46 +301,45 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "scale down before the routes",
         "_goal.py",
-        "    if routes is None or routes.exposed or world.now < goal.until or primary",
-        "    if world.now < goal.until or primary",
+        "    if routes is None or routes.is_exposed or is_draining or primary",
+        "    if is_draining or primary",
         "cycle/test_goal.py::test_the_cycle_that_takes_the_traffic_away_does_not_stop_the_canary",
     ),
     _core(
         "the drain is ignored",
         "_goal.py",
-        "    if routes is None or routes.exposed or world.now < goal.until or primary",
-        "    if routes is None or routes.exposed or primary",
+        "    if routes is None or routes.is_exposed or is_draining or primary",
+        "    if routes is None or routes.is_exposed or primary",
         "cycle/test_goal.py::test_the_canary_drains_before_it_stops",
     ),
     _core(
         "traffic goes to a canary that is not ready",
         "_goal.py",
-        "    if wanted.exposed and not canary_runs:\n",
-        "    if wanted.exposed and world.target is None:\n",
+        "    if wanted.is_exposed and not canary_runs:\n",
+        "    if wanted.is_exposed and observation.target is None:\n",
         "cycle/test_goal.py::test_a_canary_that_loses_its_pods_loses_its_traffic",
     ),
     _core(
         "flagger o: roll back onto a primary that carries the rejected revision",
         "_goal.py",
-        "        sound=not status.settled,\n",
-        "        sound=False,\n",
+        "        needs_sound_primary=not status.is_settled,\n",
+        "        needs_sound_primary=False,\n",
         "simulation/test_faults.py"
         "::test_a_crash_after_any_write_leads_to_the_same_end[weights-primary takes over halfway]",
     ),
     _core(
         "traffic stays with a primary that is gone",
         "_goal.py",
-        "        if not (canary_runs and goal.failover):\n",
-        "        if goal.failover or not canary_runs:\n",
+        "        if not (canary_runs and goal.allows_failover):\n",
+        "        if goal.allows_failover or not canary_runs:\n",
         "decisions/test_defects.py::test_seen_7_an_unready_primary_never_gets_traffic_by_a_rollback",
     ),
     _core(
         "an unready primary does not halt",
         "_decide.py",
-        "    outcome = _side_unready(case, world.primary, rollout.primary_ready, is_primary=True) or _side_unready(\n"
-        "        case, target, rollout.canary_ready, is_primary=False\n"
-        "    )\n",
-        "    outcome = _side_unready(case, target, rollout.canary_ready, is_primary=False)\n",
+        "    outcome = _side_unready(builder, observation.primary, rollout.primary_ready, is_primary=True)\n"
+        "    outcome = outcome or _side_unready(builder, target,",
+        "    outcome = _side_unready(builder, target,",
         "decisions/test_defects.py::test_defect_g_a_primary_scaled_to_zero_is_detected",
     ),
     _core(
@@ -354,7 +354,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_goal.py",
         "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
         "        routes=_nothing(rollout, status),\n"
-        "        canary=Scale.LEAVE if status.settled else Scale.DOWN,\n",
+        "        canary=Scale.LEAVE if status.is_settled else Scale.DOWN,\n",
         "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
         "        routes=_nothing(rollout, status),\n"
         "        canary=Scale.DOWN,\n",
@@ -370,8 +370,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a deleted rollout does not wait for its target",
         "_goal.py",
-        "        if (not target.has_capacity or unready(target, goal.ready)) and world.now < goal.until:\n",
-        "        if world.now < 0:\n",
+        "        if not is_ready and observation.now < goal.until:\n",
+        "        if observation.now < 0:\n",
         "cycle/test_goal.py::test_on_deletion_the_target_runs_before_it_gets_its_traffic",
     ),
     # ------------------------------------------------------------------------------------------ what two processes do
@@ -392,7 +392,7 @@ DEFECTS: tuple[Defect, ...] = (
     _search(
         "a primary that was taken back late stays so",
         "_goal.py",
-        '        primary="" if status.settled else status.promoted,\n',
+        '        primary="" if status.is_settled else status.promoted,\n',
         "",
         "test_verify.py::test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again",
     ),

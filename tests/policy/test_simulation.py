@@ -227,7 +227,7 @@ def _without_values(happening: RunEvent) -> tuple[object, ...]:
         verdicts = [(judgement.check, judgement.verdict) for judgement in what.judgements]
         kind: tuple[object, ...] = (what.rule, what.before, what.after, what.detail, verdicts)
     else:
-        kind = (what.tell, what.phase)
+        kind = (what.kind, what.phase)
     return happening.seconds, happening.phase, happening.weight, happening.share, happening.failed, kind
 
 

@@ -9,7 +9,7 @@ from canarycore.errors import WorldError
 
 def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notices=False, effects_of_before=False):
     seen = yield Observe()
-    rollout, status, world = seen.rollout, seen.status, seen.world
+    rollout, status, world = seen.rollout, seen.status, seen.observation
     decision = yield from _decide(rollout, status, world, memory)
     durable, after = status.outbox, status
     if decision.status is not status:

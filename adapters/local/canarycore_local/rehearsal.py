@@ -222,7 +222,7 @@ class Rehearsal:
         return bool(self._router.splits)
 
     def _is_over(self, status: Status) -> bool:
-        is_idle = status.phase in IDLE and status.settled and status.applied == self.version.revision
+        is_idle = status.phase in IDLE and status.is_settled and status.applied == self.version.revision
         return is_idle or status.phase is Phase.TERMINATED
 
     async def _deploy_next(self) -> bool:

@@ -39,7 +39,7 @@ class Kubernetes(Mesh):
 
     def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
         del found
-        if routes.exposed:
+        if routes.is_exposed:
             refuse(
                 asked,
                 f"requests to send to the canary ({routes.weight}%)",

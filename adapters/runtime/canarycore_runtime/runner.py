@@ -357,7 +357,7 @@ class _RolloutSlot:
         if seen is None or decision is None:
             return False
         before, self.did = self.did, (seen.status, rest.effects)
-        at_once = bool(rest.effects) or (decision.wake is not None and decision.wake <= seen.world.now)
+        at_once = bool(rest.effects) or (decision.wake is not None and decision.wake <= seen.observation.now)
         return at_once and before == self.did
 
 

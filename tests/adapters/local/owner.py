@@ -35,7 +35,7 @@ class Told:
 
     async def publish(self, rollout, notice):
         with self.path.open("a") as file:
-            file.write(json.dumps([notice.tell.name, notice.key]) + "\n")
+            file.write(json.dumps([notice.kind.name, notice.key]) + "\n")
 
 
 def stage(folder):

@@ -225,7 +225,7 @@ async def _kill_and_resume(folder, mark, moment):
         return
 
     assert (final.phase, final.promoted, final.applied) == (Phase.SUCCEEDED, V2.revision, V2.revision)
-    if not found.status.settled:  # else it was over, and stopped serving by itself
+    if not found.status.is_settled:  # else it was over, and stopped serving by itself
         assert left == Routes()
         assert users.total.bad == 0
     assert users.total.requests > 0

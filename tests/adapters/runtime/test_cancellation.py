@@ -98,7 +98,7 @@ def outcome(clusters):
 
 
 def told(clusters):
-    return {notice.tell for _, notice in clusters.of_key(KEY, Notice)}
+    return {notice.kind for _, notice in clusters.of_key(KEY, Notice)}
 
 
 @pytest.mark.parametrize(("bad", "phase"), [((), Phase.SUCCEEDED), (("v2",), Phase.FAILED)])

@@ -83,7 +83,7 @@ async def test_nobody_is_looked_at_early_when_the_event_loop_runs_ahead_of_the_c
         await passes(120)
     assert clusters.phase(KEY) is Phase.SUCCEEDED
     for turn, after in pairwise(turns):
-        assert turn.rest.wake is None or after.seen.world.now >= turn.rest.wake - 1e-6
+        assert turn.rest.wake is None or after.seen.observation.now >= turn.rest.wake - 1e-6
 
 
 @simulated
@@ -878,7 +878,7 @@ async def test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are
             clusters.do(key, Deploy("v2"))
         await passes(35)
     analyses = [turn for turn in turns if turn.rest.decision.explanation.judgements]
-    moments = [turn.seen.world.now for turn in analyses]
+    moments = [turn.seen.observation.now for turn in analyses]
     assert moments == [50.0] * 3 + [60.0] * 3
     assert all(turn.late == pytest.approx(0, abs=1e-6) for turn in analyses)
 

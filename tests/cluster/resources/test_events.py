@@ -138,13 +138,13 @@ class TestEventNotifier(NotifierContract):
 
 
 async def test_an_alert_is_no_event(bench):
-    await bench.adapter.publish(rollout(), notice("told-1", tell=NoticeKind.NEW_REVISION_ALERT))
+    await bench.adapter.publish(rollout(), notice("told-1", kind=NoticeKind.NEW_REVISION_ALERT))
     assert await bench.heard() == ()
 
 
 async def test_a_notice_becomes_an_event_of_its_type(bench, api):
-    told = notice("told-1", tell=NoticeKind.PROMOTION_FAILED)
-    told = type(told)(told.tell, told.key, Phase.FAILED, told.names, ("no pods",))
+    told = notice("told-1", kind=NoticeKind.PROMOTION_FAILED)
+    told = type(told)(told.kind, told.key, Phase.FAILED, told.names, ("no pods",))
     await bench.adapter.publish(rollout(), told)
     (event,) = [found for found in api.list(EVENT.path("default")) if found["involvedObject"]["kind"] == "Canary"]
     assert (event["type"], event["message"]) == (

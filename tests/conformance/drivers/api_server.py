@@ -19,7 +19,7 @@ from aiohttp import web
 from attrs import define, evolve, field, fields
 
 from canarycore import HookType, Phase, Verdict, judge
-from canarycore._goal import unready
+from canarycore._goal import explain_unready
 from canarycore.phases import ACTIVE, FINISHED
 from canarycore_cli.console import split_names
 from canarycore_kubernetes.api.client import connect
@@ -438,8 +438,11 @@ class Stage:
         seen = self._driver.seen if self._driver is not None else None
         if seen is None or seen.status.phase not in ACTIVE:
             return False
-        sides = ((seen.world.primary, seen.rollout.primary_ready), (seen.world.target, seen.rollout.canary_ready))
-        return all(side is not None and not unready(side, threshold) for side, threshold in sides)
+        sides = (
+            (seen.observation.primary, seen.rollout.primary_ready),
+            (seen.observation.target, seen.rollout.canary_ready),
+        )
+        return all(side is not None and not explain_unready(side, threshold) for side, threshold in sides)
 
     # what others do -------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from attrs import evolve
 
 from canarycore import CheckKind, HookType, Routes, Severity, Verdict, judge
 from canarycore import Workload as Observed
-from canarycore._goal import unready
+from canarycore._goal import explain_unready
 from canarycore.errors import ManifestError
 from canarycore.manifest import AlertProvider, Canary, MetricTemplate, parse, resolve, status_to_dict
 from canarycore.phases import ACTIVE
@@ -424,7 +424,7 @@ def _stand(rollout: Rollout, status: Any) -> Stand:
 
 
 def _ready(side: Observed | None, threshold: int) -> bool:
-    return side is not None and not unready(side, threshold)
+    return side is not None and not explain_unready(side, threshold)
 
 
 def _concerns(wanted: Severity, severity: Severity) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore import Observation as Seen
 from canarycore import Routes, Rung, Status, Workload, converge, goal
-from canarycore._goal import in_step
+from canarycore._goal import is_in_step
 from canarycore._observation import PRIMARY_ONLY
 from canarycore.effects import Goal, PauseScaler, Scale, ScaleDown, SetRoutes
 from canarycore.notices import NoticeKind
@@ -24,12 +24,12 @@ def seen(**changes) -> Seen:
     return Seen(**given | changes)
 
 
-UP = Goal(routes=Routes(weight=20), canary=Scale.UP, primary="v1", tested="v2", failover=True)
+UP = Goal(routes=Routes(weight=20), canary=Scale.UP, primary="v1", canary_revision="v2", allows_failover=True)
 
 
 def test_in_step_there_is_nothing_to_do():
     status = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=20), applied="v2", promoted="v1")
-    assert in_step(policy(), status, seen())
+    assert is_in_step(policy(), status, seen())
     assert converge(goal(policy(), status), seen()).done is True
 
 
@@ -66,7 +66,7 @@ def test_at_zero_only_the_autoscaler_is_still_held_off():
 
 @pytest.mark.parametrize("wanted", [Routes(mirrored=True), Routes(matched=True), Routes(weight=20)], ids=str)
 def test_without_pods_a_canary_gets_no_request_of_any_kind(wanted):
-    plan = converge(Goal(routes=wanted, tested="v2"), seen(target=pods("v2", ready=0), routes=wanted))
+    plan = converge(Goal(routes=wanted, canary_revision="v2"), seen(target=pods("v2", ready=0), routes=wanted))
     assert plan.effects == (SetRoutes(PRIMARY_ONLY),)
 
 
@@ -97,7 +97,7 @@ def test_a_repair_says_which_routes_it_sets(match, wanted, text):
 def test_a_canary_stands_in_while_its_revision_is_promoted():
     world = at(Phase.PROMOTING, policy(ladder=POLICIES["weights"].ladder)).do(ScalePrimary(0)).run(until=1.0)
     assert world.state.routes == Routes(weight=100)
-    assert any(notice.tell is NoticeKind.FAILOVER_ALERT for notice in world.notices)
+    assert any(notice.kind is NoticeKind.FAILOVER_ALERT for notice in world.notices)
 
 
 def test_a_settled_failure_moves_no_traffic_when_its_primary_goes():

@@ -75,7 +75,7 @@ def test_the_last_rung_is_the_heaviest(ladder):
 
 @given(some.ladders())
 def test_the_first_rung_with_a_gate_before_the_promotion_is_known(ladder):
-    assert ladder.last_confirmed == next(rung for rung in ladder.rungs if ladder.asks_promotion(rung))
+    assert ladder.last_confirmed == next(rung for rung in ladder.rungs if ladder.has_promotion_gate(rung))
 
 
 @pytest.mark.parametrize("strategy", [Strategy.AB, Strategy.BLUE_GREEN])

@@ -182,5 +182,5 @@ def test_an_abort_while_finalising_keeps_the_canary_until_the_primary_is_taken_b
     world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(GiveCommand(CommandKind.ABORT))
     for _ in range(3):
         world.step()
-    assert (world.status.phase, world.status.settled) == (Phase.FAILED, False)
+    assert (world.status.phase, world.status.is_settled) == (Phase.FAILED, False)
     assert world.state.target.desired > 0

@@ -63,7 +63,7 @@ def crashed_after_the_commit(world: SimulatedCluster) -> SimulatedCluster:
 
 
 def told(world: SimulatedCluster, tell: NoticeKind) -> int:
-    return sum(notice.tell is tell for notice in world.notices)
+    return sum(notice.kind is tell for notice in world.notices)
 
 
 # ----------------------------------------------------------------------------------------------------- in its source

@@ -60,7 +60,7 @@ def test_a_judgement_says_why_there_was_no_value(got, error):
      (99.0, Verdict.PASS, False), (99.0, Verdict.FAIL, False)],
 )  # fmt: skip
 def test_only_a_value_from_too_few_requests_is_thin(value, verdict, thin):
-    assert Judgement(LATENCY, verdict, Got(value=value)).thin is thin
+    assert Judgement(LATENCY, verdict, Got(value=value)).is_thin is thin
 
 
 def test_a_bound_of_zero_is_told_as_such():

@@ -110,7 +110,7 @@ def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
     )
     decision = decided(drained, evolve(WORLD, routes=Routes()))
     assert decision.status.phase is Phase.SUCCEEDED
-    assert [notice.tell for notice in decision.notices] == [
+    assert [notice.kind for notice in decision.notices] == [
         NoticeKind.SUCCEEDED_SKIPPED,
         NoticeKind.SUCCEEDED_SKIPPED_ALERT,
     ]

@@ -154,7 +154,7 @@ def _check(judgement: Judgement) -> Json:
 
 
 def _hooks(explanation: Explanation) -> Iterator[Json]:
-    for question, answer in explanation.asked:
+    for question, answer in explanation.answers:
         if isinstance(question, HookQuestion) and isinstance(answer, HookAnswer):
             hook = question.hook
             yield {"name": hook.name, "type": hook.type.value, "passed": answer.passed, "text": answer.text}

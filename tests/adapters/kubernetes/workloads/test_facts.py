@@ -131,7 +131,7 @@ def test_a_daemon_set_lacks_pods_since_the_last_of_them_came():
 def test_a_whole_daemon_set_is_a_whole_workload():
     whole = facts(found(daemon_set(), NODES | {"numberAvailable": 3, "updatedNumberScheduled": 3}))
     counts = {name: getattr(whole, name) for name in ("desired", "updated", "ready", "total", "unready_since", "stuck")}
-    assert Workload(revision="r", **counts).whole
+    assert Workload(revision="r", **counts).is_whole
 
 
 # ------------------------------------------------------------------------------------------------- what its owner wrote

@@ -48,7 +48,7 @@ from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore.manifest import Canary, parse, resolve
 from canarycore.notices import Channel
 from canarycore.phases import ACTIVE, IDLE, PROMOTED, PROMOTION, TRANSITIONS
-from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, REVISION, annotation, listed
+from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, REVISION, get_annotation, get_annotation_list
 from canarycore_kubernetes.resources.status_codec import read_status
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts, revisions
 from tests.controlplane.api import Access, Json
@@ -131,7 +131,7 @@ class Stand:
     @property
     def carried(self) -> str:
         """The revision of the primary."""
-        return "" if self.primary is None else annotation(self.primary, REVISION)
+        return "" if self.primary is None else get_annotation(self.primary, REVISION)
 
     @cached_property
     def times_told(self) -> Counter[str]:
@@ -475,7 +475,7 @@ def looks(stand: Stand) -> dict[str, object]:
 
 
 def _kept_by_name(stand: Stand) -> Iterator[str]:
-    for revision in () if stand.primary is None else listed(stand.primary, KEPT_REVISIONS):
+    for revision in () if stand.primary is None else get_annotation_list(stand.primary, KEPT_REVISIONS):
         yield f"{NAME}-primary-{revision}"
 
 

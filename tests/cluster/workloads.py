@@ -6,7 +6,7 @@ from collections import Counter
 
 from canarycore_kubernetes.api.client import Client, Unreachable
 from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, KNATIVE_SERVICE, SERVICE
-from canarycore_kubernetes.api.snapshots import snapshot
+from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.workloads.autoscalers import SCALERS
 from canarycore_kubernetes.workloads.configs import CONFIGS
@@ -63,14 +63,14 @@ class Bench:
 
     async def begin_again(self, body):
         """The owner deletes the Canary, and makes it again."""
-        uid = self.canaries.held(self.rollout).uid
+        uid = self.canaries.require(self.rollout).uid
         self.api.delete(CANARY.path(self.namespace, "podinfo"))
         self.api.create(body, self.namespace)
         key = f"{self.namespace}/podinfo"
 
         async def has_come():
             stored = await self.canaries.load(key)
-            return stored if stored is not None and self.canaries.held(stored.rollout).uid != uid else None
+            return stored if stored is not None and self.canaries.require(stored.rollout).uid != uid else None
 
         self.rollout = (await until(has_come)).rollout
 
@@ -128,7 +128,7 @@ class PodBench(Bench):
 
 
 class ServiceBench(Bench):
-    kind, view = SERVICE, snapshot(SERVICE)
+    kind, view = SERVICE, snapshot_view(SERVICE)
 
     def target(self, image):
         name = f"v{image.rpartition(':')[2]}.example.com"
@@ -149,7 +149,7 @@ class ClusterServiceBench(ServiceBench):
 class KnativeBench(Bench):
     """Stands in for Knative's controller: each new template is a new Revision, that is ready at once."""
 
-    kind, view = KNATIVE_SERVICE, snapshot(KNATIVE_SERVICE, status=True)
+    kind, view = KNATIVE_SERVICE, snapshot_view(KNATIVE_SERVICE, status=True)
 
     def target(self, image):
         template = {"spec": {"containers": [{"image": image}]}}

@@ -23,11 +23,11 @@ from canarycore import Routes
 from canarycore.codec import from_data, from_json, to_data
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import Canary, MetricTemplate, check_files, dump, parse, resolve
-from canarycore_kubernetes.api.budget import Unreadable, demand_small
+from canarycore_kubernetes.api.budget import BoundExceeded, demand_small
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.api.snapshots import pack
+from canarycore_kubernetes.api.snapshots import make_snapshot
 from canarycore_kubernetes.resources.canaries import Canaries
-from canarycore_kubernetes.resources.references import PROVIDERS, TEMPLATES
+from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, TEMPLATE_VIEW
 from canarycore_kubernetes.routing.services import fitted, services
 from canarycore_kubernetes.workloads.autoscalers import SCALERS, primary_scaler
 from canarycore_kubernetes.workloads.configs import CONFIGS, config_facts
@@ -207,10 +207,10 @@ def _projections() -> Iterator[Target]:
         **{kind.kind: view.project for kind, view in CONFIGS.items()},
         **{kind: view.project for kind, view in SCALERS.items()},
         "KnativeRevision": REVISIONS.project,
-        "MetricTemplate": TEMPLATES.project,
-        "AlertProvider": PROVIDERS.project,
-        "Service": partial(pack, ("canarycore",), False),
-        "KnativeService": partial(pack, ("canarycore",), True),
+        "MetricTemplate": TEMPLATE_VIEW.project,
+        "AlertProvider": ALERT_PROVIDER_VIEW.project,
+        "Service": partial(make_snapshot, ("canarycore",), False),
+        "KnativeService": partial(make_snapshot, ("canarycore",), True),
     }
     for kind, project in views.items():
         given = partial(_one, kind)
@@ -220,7 +220,7 @@ def _projections() -> Iterator[Target]:
     yield Target(name="cache Canary", samples=partial(_one, "Canary"), call=held, allowed=_UNREADABLE, weight=4)
 
 
-_UNREADABLE = (ManifestError, Unreadable)
+_UNREADABLE = (ManifestError, BoundExceeded)
 
 
 def _one(kind: str) -> tuple[Any, ...]:
@@ -273,7 +273,7 @@ _KINDS = tuple(body["kind"] for body in samples.OBJECTS.values())
 def _copies() -> Iterator[Target]:
     """Objects of the owner's that are copied, or written over."""
     for kind, copied in _COPIES.items():
-        given, allowed = partial(_one, kind), (Refused, Unreadable)
+        given, allowed = partial(_one, kind), (Refused, BoundExceeded)
         yield Target(name=f"copy {kind}", samples=given, call=copied, allowed=allowed, within="spec")
 
 

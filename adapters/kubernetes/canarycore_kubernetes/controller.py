@@ -28,12 +28,12 @@ from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
 from canarycore_kubernetes.resources.events import EventNotifier, Events
 from canarycore_kubernetes.resources.flagger_status import AdoptingStore
-from canarycore_kubernetes.resources.refusals import Refusals
+from canarycore_kubernetes.resources.refusals import BlockedRollouts
 from canarycore_kubernetes.resources.store import CanaryStore
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.telemetry import logs
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
-from canarycore_kubernetes.telemetry.probes import serving
+from canarycore_kubernetes.telemetry.probes import serve_probes
 from canarycore_kubernetes.telemetry.prometheus import Exporter
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
@@ -80,8 +80,8 @@ async def run_controller(
     exporter = Exporter(version=version, provider=options.mesh_provider)
 
     def given_up(rollout: Rollout) -> None:
-        if canaries.is_there(f"{rollout.namespace}/{rollout.name}"):  # or its series would stay for ever
-            exporter.gave_up(rollout)
+        if canaries.has(f"{rollout.namespace}/{rollout.name}"):  # or its series would stay for ever
+            exporter.count_lost_alert(rollout)
 
     leader = _leader(client, options)
 
@@ -91,27 +91,27 @@ async def run_controller(
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(opened(client))
         routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
-        canaries = canaries_for(cluster, options)
+        canaries = make_canaries(cluster, options)
         canaries.follow(lambda key, held: exporter.forget(key) if held is None else None)
-        punctuality, refusals = LatenessTracker(), Refusals(cluster.tell)
+        lateness, refusals = LatenessTracker(), BlockedRollouts(cluster.wake)
 
         def measure(turn: CycleReport) -> None:
-            if canaries.is_there(turn.key):  # or its series would stay for ever
-                exporter.told(turn)
+            if canaries.has(turn.key):  # or its series would stay for ever
+                exporter.record_cycle(turn)
 
-        watchers = (measure, punctuality.told, refusals.notice, logs.CycleLog().write)
+        watchers = (measure, lateness.record_cycle, refusals.record_cycle, logs.CycleLog().write)
         parts = await stack.enter_async_context(
             open_adapters(
                 cluster,
                 canaries,
                 options,
                 routes=routes,
-                punctuality=punctuality,
+                lateness=lateness,
                 refusals=refusals,
                 given_up=given_up,
             )
         )
-        served = serving(options.listen or None, options.port, exporter.registry, cluster.awaited)
+        served = serve_probes(options.listen or None, options.port, exporter.registry, cluster.unsynced_kinds)
         listening(await stack.enter_async_context(served))
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
@@ -137,11 +137,11 @@ async def _lead(
     while True:
         if leader is not None:
             await leader.elected()
-        exporter.led(True)
+        exporter.set_leader(True)
         await _look_around(canaries, parts)
         async with Runner(parts, limits, on_cycle=told):
             await (asyncio.Event().wait() if leader is None else leader.deposed())
-        exporter.led(False)
+        exporter.set_leader(False)
 
 
 async def _look_around(canaries: Canaries, parts: Adapters) -> None:
@@ -166,7 +166,7 @@ def _leader(client: Client, options: Options) -> LeaderElection | None:
 async def _count(canaries: Canaries, exporter: Exporter) -> None:
     while True:
         try:
-            exporter.counted(Counter(key.partition("/")[0] for key in await canaries.keys()))
+            exporter.set_totals(Counter(key.partition("/")[0] for key in await canaries.keys()))
         except WorldError as error:
             _log.debug("the canaries cannot be counted: %s", error)
         await asyncio.sleep(COUNTED)
@@ -180,12 +180,12 @@ async def _freeze(canaries: Canaries, cluster: Cluster) -> None:
     with suppress(WorldError):
         await canaries.keys()
     await asyncio.sleep(2 * SPREAD)  # all have been looked at by then, and what they need is being listed
-    while cluster.awaited():  # noqa: ASYNC110 - more kinds may be asked for meanwhile
+    while cluster.unsynced_kinds():  # noqa: ASYNC110 - more kinds may be asked for meanwhile
         await asyncio.sleep(1.0)
     gc.freeze()
 
 
-def canaries_for(cluster: Cluster, options: Options) -> Canaries:
+def make_canaries(cluster: Cluster, options: Options) -> Canaries:
     """The cluster's Canaries, read as the options have it."""
     return Canaries(
         cluster,
@@ -205,13 +205,13 @@ async def open_adapters(
     *,
     routes: Cluster | None = None,
     clock: Clock = time.time,
-    punctuality: LatenessTracker | None = None,
-    refusals: Refusals | None = None,
+    lateness: LatenessTracker | None = None,
+    refusals: BlockedRollouts | None = None,
     given_up: Callable[[Rollout], None] = lambda _: None,
 ) -> AsyncGenerator[Adapters, None]:
     """The adapters that the options ask for, open.
 
-    routes: where routing objects are, if that is another cluster. punctuality: what is noted of intervals not kept.
+    routes: where routing objects are, if that is another cluster. lateness: what is noted of intervals not kept.
     refusals: what holds rollouts up. given_up: is told whose alert did not reach a chat.
     """
     across = not options.no_cross_namespace_refs
@@ -242,13 +242,13 @@ async def open_adapters(
     )
 
     async def warn(rollout: Rollout, text: str) -> None:
-        await events.warn(rollout.namespace, rollout.name, canaries.held(rollout).uid, text)
+        await events.warn(rollout.namespace, rollout.name, canaries.require(rollout).uid, text)
 
     async with AsyncExitStack() as stack:
         hooks = await stack.enter_async_context(load("hooks", "http")(options.allowed_hosts))
         metrics = TemplateSources(
             cluster,
-            canary=lambda rollout: canaries.held(rollout).canary,
+            canary=lambda rollout: canaries.require(rollout).manifest,
             mesh=router.mesh,
             query_variables=router.query_variables,
             metrics_server=options.metrics_server,
@@ -259,7 +259,7 @@ async def open_adapters(
         )
         alerts = Alerts(
             cluster,
-            canary=lambda rollout: canaries.held(rollout).canary,
+            canary=lambda rollout: canaries.require(rollout).manifest,
             default_receivers=default_receivers(
                 slack_url=options.slack_url,
                 slack_token=options.slack_token,
@@ -277,7 +277,7 @@ async def open_adapters(
         )
         yield Adapters(
             store=AdoptingStore(
-                CanaryStore(cluster, canaries, events, punctuality, workload.tracked, refusals), canaries, workload
+                CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals), canaries, workload
             ),
             workload=workload,
             router=router,

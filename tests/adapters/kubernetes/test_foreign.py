@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 
-from canarycore_kubernetes.api.budget import DEEPEST, Unreadable
+from canarycore_kubernetes.api.budget import DEEPEST, BoundExceeded
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.api.snapshots import MOST_SHARED, _shared, pack
-from canarycore_kubernetes.resources.references import PROVIDERS, TEMPLATES
+from canarycore_kubernetes.api.snapshots import MOST_SHARED, _shared, make_snapshot
+from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, TEMPLATE_VIEW
 from canarycore_kubernetes.routing.takeover import NOTE, original_spec
 from canarycore_kubernetes.workloads.autoscalers import SCALERS
 from canarycore_kubernetes.workloads.configs import CONFIGS
@@ -25,8 +25,8 @@ VIEWS = {
     **{kind.kind: view for kind, view in CONFIGS.items()},
     **SCALERS,
     "KnativeRevision": REVISIONS,
-    "MetricTemplate": TEMPLATES,
-    "AlertProvider": PROVIDERS,
+    "MetricTemplate": TEMPLATE_VIEW,
+    "AlertProvider": ALERT_PROVIDER_VIEW,
 }
 
 
@@ -51,8 +51,8 @@ def test_an_object_that_is_nested_too_deeply_is_refused_before_anything_copies_i
     deep = 0
     for _ in range(500):
         deep = [deep]
-    project = VIEWS[kind].project if kind in VIEWS else partial(pack, ("canarycore",), False)
-    with pytest.raises(Unreadable, match="nested deeper than 100 levels"):
+    project = VIEWS[kind].project if kind in VIEWS else partial(make_snapshot, ("canarycore",), False)
+    with pytest.raises(BoundExceeded, match="nested deeper than 100 levels"):
         project(OBJECTS[kind] | {"spec": {"deep": deep}}, None)
 
 
@@ -70,7 +70,7 @@ def test_an_object_that_is_nested_too_deeply_is_refused_before_anything_copies_i
 )
 def test_field_managers_of_unknown_form_manage_nothing_inside(entries):
     metadata = OBJECTS["Service"]["metadata"] | {"managedFields": entries}
-    owned = pack(("canarycore",), False, OBJECTS["Service"] | {"metadata": metadata}).owned
+    owned = make_snapshot(("canarycore",), False, OBJECTS["Service"] | {"metadata": metadata}).owned_fields
     assert isinstance(owned, frozenset)
 
 
@@ -83,7 +83,7 @@ def test_managed_fields_that_are_nested_too_deeply_end_at_a_bound():
     deep = {}
     for _ in range(700):
         deep = {"f:a": deep}
-    (path,) = pack(("canarycore",), False, managed(deep)).owned
+    (path,) = make_snapshot(("canarycore",), False, managed(deep)).owned_fields
     assert len(path) == DEEPEST
 
 
@@ -91,7 +91,7 @@ def test_large_sets_of_fields_are_not_remembered():
     before = _shared.cache_info().currsize
     for number in range(5):
         body = managed({"f:spec": {f"f:{number}-{field}": {} for field in range(2 * MOST_SHARED)}})
-        assert len(pack(("canarycore",), False, body).owned) == 2 * MOST_SHARED
+        assert len(make_snapshot(("canarycore",), False, body).owned_fields) == 2 * MOST_SHARED
     assert _shared.cache_info().currsize == before
 
 

@@ -9,10 +9,10 @@ import pytest
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore_kubernetes.api.client import (
     UNBORN,
+    AlreadyExists,
     ApiError,
-    Exists,
     Gone,
-    Missing,
+    NotFound,
     Outdated,
     Rejected,
     Unreachable,
@@ -54,7 +54,7 @@ async def test_what_is_created_is_found_and_what_is_not_there_is_none(client, na
 
 async def test_creating_what_exists_is_a_conflict(client, namespace):
     await client.create(config(namespace))
-    with pytest.raises(Exists, match='configmaps "one" already exists'):
+    with pytest.raises(AlreadyExists, match='configmaps "one" already exists'):
         await client.create(config(namespace))
 
 
@@ -63,7 +63,7 @@ async def test_a_create_that_is_refused_as_outdated_is_none_that_exists(through,
     proxy.inject(Fault(Harm.ANSWER, status=409))
     with pytest.raises(Outdated) as refused:
         await through.create(config(namespace))
-    assert not isinstance(refused.value, Exists)
+    assert not isinstance(refused.value, AlreadyExists)
 
 
 async def test_an_apply_leaves_fields_of_others_and_takes_back_its_own(client, api, namespace):
@@ -179,7 +179,7 @@ async def test_a_watch_of_a_forgotten_version_is_gone(through, proxy, namespace)
 
 async def test_a_watch_of_a_kind_that_is_not_there_is_missing(client, namespace):
     kind = Kind("nowhere.example.com", "v1", "Thing", "things")
-    with pytest.raises(Missing):
+    with pytest.raises(NotFound):
         async with client.watch(kind, namespace, version="1") as events:
             await anext(events)
 

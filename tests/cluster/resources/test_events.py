@@ -40,7 +40,7 @@ def found(api, namespace):
 
 
 async def test_an_event_is_flaggers_but_for_its_name(events, api, namespace):
-    await events.tell(told(namespace))
+    await events.record(told(namespace))
     (event,) = found(api, namespace).values()
     assert (event["type"], event["reason"], event["count"]) == ("Warning", "Synced", 1)
     assert event["source"] == {"component": "flagger"}
@@ -50,21 +50,21 @@ async def test_an_event_is_flaggers_but_for_its_name(events, api, namespace):
 
 async def test_a_text_that_is_told_again_is_one_event_that_counts(events, api, namespace):
     for number in range(3):
-        await events.tell(told(namespace, key=f"poll {number}"))
+        await events.record(told(namespace, key=f"poll {number}"))
     (event,) = found(api, namespace).values()
     assert event["count"] == 3
 
 
 async def test_a_notice_told_again_after_a_crash_is_the_event_that_is_there(events, client, api, namespace):
-    await events.tell(told(namespace))
-    await Events(client, time.time).tell(told(namespace))
+    await events.record(told(namespace))
+    await Events(client, time.time).record(told(namespace))
     (event,) = found(api, namespace).values()
     assert event["count"] == 1
 
 
 @pytest.mark.parametrize("name", ["a" * 253, "a" * 235 + "-" + "b" * 17, ".".join(["a"] * 127)])
 async def test_an_event_of_a_canary_with_the_longest_name_is_taken(name, events, api, namespace):
-    await events.tell(evolve(told(namespace), name=name))
+    await events.record(evolve(told(namespace), name=name))
     (event,) = found(api, namespace).values()
     assert len(event["metadata"]["name"]) <= 253
     assert all(part[0] != "-" != part[-1] for part in event["metadata"]["name"].split("."))
@@ -72,17 +72,17 @@ async def test_an_event_of_a_canary_with_the_longest_name_is_taken(name, events,
 
 
 async def test_an_event_that_has_expired_is_written_anew(events, api, namespace):
-    await events.tell(told(namespace, key="poll 1"))
+    await events.record(told(namespace, key="poll 1"))
     (event,) = found(api, namespace).values()
     api.delete(EVENT.path(namespace, event["metadata"]["name"]))
-    await events.tell(told(namespace, key="poll 2"))
+    await events.record(told(namespace, key="poll 2"))
     assert found(api, namespace)
 
 
 async def test_many_events_of_one_canary_all_arrive(events, api, namespace):
     texts = [f"text {number}" for number in range(60)]
     for text in texts:
-        await events.tell(told(namespace, text, key=text))
+        await events.record(told(namespace, text, key=text))
     assert set(found(api, namespace)) == set(texts)
 
 
@@ -95,7 +95,7 @@ async def test_many_events_of_one_canary_all_arrive(events, api, namespace):
     ],
 )
 async def test_text_from_outside_is_one_short_line(events, api, namespace, text, message):
-    await events.tell(told(namespace, text, key=text))
+    await events.record(told(namespace, text, key=text))
     (event,) = found(api, namespace).values()
     assert event["message"] == message
     assert len(message.encode()) <= 1024

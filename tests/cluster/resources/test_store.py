@@ -195,7 +195,7 @@ async def test_a_status_that_flagger_changed_is_flaggers(opened, api, namespace,
     stored = await opened.loaded(key, lambda stored: stored.status.applied == "7b8f9c")
     assert stored.status.rung == Rung(weight=40)
     assert not stored.status.paused
-    assert opened.canaries.held(stored.rollout).flaggers
+    assert opened.canaries.require(stored.rollout).is_flagger_status
 
 
 async def test_a_conflict_is_told_and_the_next_look_sees_what_came_between(opened, api, namespace, key):

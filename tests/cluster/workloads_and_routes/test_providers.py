@@ -115,7 +115,7 @@ async def rollout(load):
 @pytest.fixture
 async def sources(allowed, canaries, adapter):
     def manifest(rollout):
-        return canaries.held(rollout).canary
+        return canaries.require(rollout).manifest
 
     async with TemplateSources(
         allowed,
@@ -130,7 +130,7 @@ async def sources(allowed, canaries, adapter):
 
 @pytest.fixture
 async def alerts(allowed, canaries, adapter):
-    async with Alerts(allowed, canary=lambda rollout: canaries.held(rollout).canary, adapter=adapter) as opened:
+    async with Alerts(allowed, canary=lambda rollout: canaries.require(rollout).manifest, adapter=adapter) as opened:
         yield opened
 
 

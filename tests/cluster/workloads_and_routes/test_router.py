@@ -17,8 +17,8 @@ from canarycore.manifest import parse, resolve
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import KNATIVE_SERVICE, SERVICE
 from canarycore_kubernetes.api.metadata import owner_reference
-from canarycore_kubernetes.api.ownership import MADE_FOR
-from canarycore_kubernetes.api.snapshots import snapshot
+from canarycore_kubernetes.api.ownership import OWNER_ANNOTATION
+from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.routing.takeover import NOTE
@@ -203,7 +203,9 @@ class Bench:
 
     async def heard(self, ref):
         """What somebody else wrote has reached the cache."""
-        cache = await self.cluster.cache(snapshot(ref.kind, status=ref.kind in mesh_of(self.provider).statuses)).ready()
+        cache = await self.cluster.cache(
+            snapshot_view(ref.kind, status=ref.kind in mesh_of(self.provider).statuses)
+        ).ready()
         version = int(self.body(ref)["metadata"]["resourceVersion"])
         for _ in range(1000):
             if int(cache.version(ref.namespace, ref.name) or 0) >= version:
@@ -457,7 +459,7 @@ async def test_what_the_owner_no_longer_wants_goes_also_where_flagger_wrote_it(i
 async def test_what_was_read_and_has_changed_since_is_not_written_over(istio):
     """An object of ours that somebody changes at the same moment is looked at again first."""
     await istio.set_routes(None, Routes())
-    cache = await istio.cluster.cache(snapshot(istio.splitting.kind)).ready()
+    cache = await istio.cluster.cache(snapshot_view(istio.splitting.kind)).ready()
     cache.version = lambda *_: "1"
     with pytest.raises(Conflict):
         await istio.set_routes(None, Routes(weight=20))
@@ -667,7 +669,7 @@ async def test_routes_on_another_cluster_say_whose_they_are(istio, client):
         assert await istio.observe() == Routes(weight=20)
         metadata = istio.body()["metadata"]
         assert "ownerReferences" not in metadata
-        assert metadata["annotations"][MADE_FOR] == f"{istio.namespace}/podinfo"
+        assert metadata["annotations"][OWNER_ANNOTATION] == f"{istio.namespace}/podinfo"
         assert istio.body(istio.service())["metadata"]["ownerReferences"] == [istio.owner]
         await istio.restore()
         assert istio.body() is None

@@ -24,7 +24,7 @@ from canarycore.phases import ACTIVE, FINISHED
 from canarycore_cli.console import split_names
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
-from canarycore_kubernetes.controller import canaries_for, open_adapters
+from canarycore_kubernetes.controller import make_canaries, open_adapters
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
@@ -189,7 +189,7 @@ class Stage:
         client = await enter(connect(str(self.plane.kubeconfig(self._rights(), "controller"))))
         self._cluster = await enter(Cluster(client, namespace=self.trace.namespace))
         options = self._options()
-        self._canaries = canaries_for(self._cluster, options)
+        self._canaries = make_canaries(self._cluster, options)
         parts = await enter(open_adapters(self._cluster, self._canaries, options, clock=lambda: self._now))
         group = await enter(asyncio.TaskGroup())
         key = f"{self.trace.namespace}/{self._name}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ruamel.yaml import YAML
 
 from canarycore_cli.console import BAD_INPUT, OK, BadInput, err, fail, out
-from canarycore_kubernetes.api.client import Missing
+from canarycore_kubernetes.api.client import NotFound
 from canarycore_kubernetes.api.kinds import by_object
 from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination, demand_no_metadata
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, objects
@@ -111,7 +111,7 @@ async def _apply(client: Client, body: Json) -> str:
     try:
         before = await client.get(by_object(body), metadata.get("namespace", ""), metadata["name"])
         after = await client.apply(body)
-    except Missing as error:
+    except NotFound as error:
         if body["kind"] in OPTIONAL:
             return f"skipped, {OPTIONAL[body['kind']]}"
         namespace = metadata.get("namespace", "")

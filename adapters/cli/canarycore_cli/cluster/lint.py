@@ -16,7 +16,7 @@ from attrs import frozen
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest import Canary, check_files, check_namespaces, parse
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
-from canarycore_kubernetes.api.client import Missing, Rejected
+from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
 from canarycore_runtime.mesh import Kind
@@ -236,7 +236,7 @@ async def _missing_rights(client: Client, account: str, providers: set[str], nam
                 return await _may(client, f"system:serviceaccount:{home}:{name}", namespace, group, resource, verb)
 
         allowed = await asyncio.gather(*(may(*right) for right in wanted))
-    except (Rejected, Missing):
+    except (Rejected, NotFound):
         return [_unknown("what the controller may do", "get serviceaccounts, create subjectaccessreviews")]
     lacking: dict[tuple[str, str], list[str]] = {}
     for (group, resource, verb), is_allowed in zip(wanted, allowed, strict=True):

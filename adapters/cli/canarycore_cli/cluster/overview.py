@@ -95,7 +95,7 @@ class ClusterView:
         self.canaries = canaries
         self._workloads = workloads
         self._events: Cache[EventLine] = cluster.cache(EVENTS)
-        self._events.subscribe(lambda namespace, _: cluster.tell(namespace))
+        self._events.subscribe(lambda namespace, _: cluster.wake(namespace))
 
     async def stands(self) -> list[CanaryOverview]:
         """Where they stand now. Raises BadInput when the one that is meant is not there."""

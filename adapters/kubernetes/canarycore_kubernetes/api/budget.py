@@ -2,8 +2,8 @@
 
     text = await read_within(response, LONGEST_ANSWER, enter_large)
     body = await decode(text)           # marks each object that cannot be read
-    demand_whole(body)                  # raises Unreadable for a marked object
-    demand_small(body["spec"])          # raises Unreadable for what would cost too much to read
+    demand_whole(body)                  # raises BoundExceeded for a marked object
+    demand_small(body["spec"])          # raises BoundExceeded for what would cost too much to read
 
 Theory of operation. The API server takes objects of 1.5 MB with values nested 10,000 deep, from everybody who may write
 one, and gives them to us among all others. A list or a watch that breaks off at such an object would hide all others.
@@ -50,7 +50,7 @@ _MOST_DIGITS = 400
 """Digits of a number; no number of Kubernetes has more than 20."""
 
 
-class Unreadable(WorldError):
+class BoundExceeded(WorldError):
     """An object exceeds the bounds; the message says which one, and is about the object."""
 
 
@@ -88,13 +88,13 @@ async def read_beginning(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def demand_whole(body: Json) -> None:
-    """Raise Unreadable where `decode` has marked the object."""
+    """Raise BoundExceeded where `decode` has marked the object."""
     if UNREADABLE in body:
-        raise Unreadable(str(body[UNREADABLE]))
+        raise BoundExceeded(str(body[UNREADABLE]))
 
 
 def demand_small(value: object, *, values: int = MOST_VALUES, characters: int = LARGEST) -> None:
-    """Raise Unreadable where a value has more parts, characters or levels.
+    """Raise BoundExceeded where a value has more parts, characters or levels.
 
     The cost is bounded by the bounds, not by the value.
     """
@@ -102,27 +102,27 @@ def demand_small(value: object, *, values: int = MOST_VALUES, characters: int = 
     for level in _levels(value):
         parts += len(level)
         if parts > values:
-            raise Unreadable(f"has more than {values:,} values: make it smaller")
+            raise BoundExceeded(f"has more than {values:,} values: make it smaller")
         length += sum(map(_length, level))
         if length > characters:
-            raise Unreadable(f"has more than {characters:,} characters: make it smaller")
+            raise BoundExceeded(f"has more than {characters:,} characters: make it smaller")
 
 
 def demand_flat(value: object) -> None:
-    """Raise Unreadable where a value has more levels: what copies or compares it calls itself for each."""
+    """Raise BoundExceeded where a value has more levels: what copies or compares it calls itself for each."""
     for _ in _levels(value):
         pass
 
 
 def _levels(value: object) -> Iterator[list[Any]]:
-    """The values of each level, names of entries included. Raises Unreadable where there are too many levels."""
+    """The values of each level, names of entries included. Raises BoundExceeded where there are too many levels."""
     level: list[Any] = [value]
     for _ in range(DEEPEST):
         yield level
         level = [part for item in level if isinstance(item, (dict, list)) for part in _parts(item)]
         if not level:
             return
-    raise Unreadable(f"is nested deeper than {DEEPEST} levels: make it flatter")
+    raise BoundExceeded(f"is nested deeper than {DEEPEST} levels: make it flatter")
 
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
@@ -155,7 +155,7 @@ def _decode_slowly(text: bytes) -> Any:
     for body in _objects(data):
         try:
             demand_flat(body)
-        except Unreadable as error:
+        except BoundExceeded as error:
             mark_unreadable(body, str(error))
     return data
 

@@ -28,8 +28,8 @@ from attrs import Factory, define, frozen
 
 from canarycore.errors import WorldError
 from canarycore.text import escape_controls
-from canarycore_kubernetes.api.budget import Unreadable, demand_whole
-from canarycore_kubernetes.api.client import ApiError, Gone, Missing
+from canarycore_kubernetes.api.budget import BoundExceeded, demand_whole
+from canarycore_kubernetes.api.client import ApiError, Gone, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ class _Unread:
     why: str
 
 
-def found_body(body: Json, _: Json | None = None) -> Json:
+def strip_body(body: Json, _: Json | None = None) -> Json:
     """The whole object but for its status and what the API server notes about who manages its fields."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
@@ -103,13 +103,13 @@ class Cache(Generic[T]):
     """
 
     def __init__(
-        self, client: Client, view: View[T], *, namespace: str = "", tell: Callable[[str], None] = lambda _: None
+        self, client: Client, view: View[T], *, namespace: str = "", wake: Callable[[str], None] = lambda _: None
     ) -> None:
         self.view: View[T] = view
         self.synced: asyncio.Event = asyncio.Event()
         self._client = client
         self._namespace = namespace
-        self._tell = tell
+        self._wake = wake
         self._held: dict[Place, tuple[int, T | _Unread]] = {}
         self._lookers: dict[Place, set[str]] = {}
         self._subscribers: list[Callable[[str, str], None]] = []
@@ -216,7 +216,7 @@ class Cache(Generic[T]):
             except Gone:
                 _log.info("%s: the server has forgotten what happened, listing all again", self.view.kind.plural)
                 await backoff.wait()
-            except Missing as missing:
+            except NotFound as missing:
                 self._there_are_only(set(), missing_at=None)
                 await backoff.wait(missing, most=ABSENT)
             except WorldError as error:
@@ -248,7 +248,7 @@ class Cache(Generic[T]):
         return version
 
     async def _follow(self, version: str, backoff: _Backoff) -> None:
-        """Take in what happens after `version`, until all has to be listed again: then Gone or Missing is raised."""
+        """Take in what happens after `version`, until all has to be listed again: then Gone or NotFound is raised."""
         view, stretch = self.view, _Stretch()
         while True:
             error: WorldError | None = None
@@ -268,7 +268,7 @@ class Cache(Generic[T]):
                         if event in _TAKE:
                             self._take(partial(_TAKE[event], self), body)
                         await stretch.pause()
-            except (Gone, Missing):
+            except (Gone, NotFound):
                 raise
             except WorldError as trouble:
                 self._is_lost(trouble)
@@ -338,7 +338,7 @@ class Cache(Generic[T]):
             for callback in self._subscribers:
                 callback(*place)
         for key in self._lookers.pop(place, ()):
-            self._tell(key)
+            self._wake(key)
 
     def _is_current(self) -> None:
         self._trouble = None
@@ -383,7 +383,7 @@ def _full_name(kind: Kind, place: Place) -> str:
 
 def _why(error: Exception) -> str:
     """Why an object cannot be read, as a phrase about it."""
-    if isinstance(error, Unreadable):
+    if isinstance(error, BoundExceeded):
         return str(error)
     found = escape_controls(f"{type(error).__name__}: {error}", LONGEST_REASON)
     return f"has a field of an unexpected form ({found}). Correct the object"

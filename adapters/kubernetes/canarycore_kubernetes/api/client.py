@@ -104,7 +104,7 @@ class ApiError(WorldError):
         super().__init__(message)
 
 
-class Missing(ApiError):
+class NotFound(ApiError):
     """There is no such object, or no such kind."""
 
 
@@ -116,7 +116,7 @@ class Outdated(ApiError, Conflict):
     """Somebody else wrote first."""
 
 
-class Exists(Outdated):
+class AlreadyExists(Outdated):
     """There is an object of this name already. A create may also be Outdated for other reasons: by a quota, say."""
 
 
@@ -135,7 +135,7 @@ class Unreachable(WorldError):
 _ERRORS: dict[int, type[ApiError]] = {
     400: Rejected,
     403: Rejected,
-    404: Missing,
+    404: NotFound,
     405: Rejected,
     409: Outdated,
     410: Gone,
@@ -245,7 +245,7 @@ class Client:
         """The object, as it is at this moment; None if there is none."""
         try:
             return await self._read("GET", kind.path(namespace, name))
-        except Missing:
+        except NotFound:
             return None
 
     async def list(
@@ -263,7 +263,7 @@ class Client:
         selector and fields: a label and a field selector. metadata_only: the objects come without spec and status.
         limit: objects of a page; a page has fewer where the objects are large. An object that cannot be read is marked
         (see `budget`).
-        Raises Missing when the server has no such kind, Gone when it took too long to read all pages.
+        Raises NotFound when the server has no such kind, Gone when it took too long to read all pages.
         """
         query, path, many = _selected(selector, fields), kind.path(namespace), limit
         accept = METADATA.format("List") if metadata_only else JSON
@@ -326,7 +326,7 @@ class Client:
     # writing ----------------------------------------------------------------------------------------------------
 
     async def create(self, body: Json) -> Json:
-        """Make this object; returns it is now. Raises Exists if there is one of this name."""
+        """Make this object; returns it is now. Raises AlreadyExists if there is one of this name."""
         kind, namespace = by_object(body), body["metadata"].get("namespace", "")
         return await self._write("POST", kind.path(namespace), body=body, query={"fieldManager": MANAGER})
 
@@ -362,7 +362,7 @@ class Client:
             body["preconditions"] = conditions
         try:
             await self._write("DELETE", kind.path(namespace, name), body=body)
-        except Missing:
+        except NotFound:
             return False
         except Outdated:
             if version:
@@ -524,7 +524,7 @@ def _error(what: str, said: Any, status: int, retry_after: float | None = None) 
     told = (said.get("message") or said.get("reason")) if isinstance(said, dict) else ""
     told = str(told or "without a word")[:LONGEST_MESSAGE]
     exists = status == 409 and isinstance(said, dict) and said.get("reason") == "AlreadyExists"
-    return (Exists if exists else _ERRORS.get(status, ApiError))(
+    return (AlreadyExists if exists else _ERRORS.get(status, ApiError))(
         f"{what}: {status} {told}", status=status, retry_after=retry_after
     )
 

@@ -15,8 +15,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from canarycore.errors import CannotHappen
-from canarycore_kubernetes.api.cache import Cache, View, found_body
-from canarycore_kubernetes.api.client import Missing
+from canarycore_kubernetes.api.cache import Cache, View, strip_body
+from canarycore_kubernetes.api.client import NotFound
 from canarycore_kubernetes.api.kinds import by_object
 
 if TYPE_CHECKING:
@@ -68,32 +68,32 @@ class Cluster:
     def cache(self, view: View[Any] | Kind) -> Cache[Any]:
         """The cache of a view; it is made, and begins to list, when it is first asked for.
 
-        A kind in place of a view stands for whole objects (`found_body`). There is one cache per kind: asking for
+        A kind in place of a view stands for whole objects (`strip_body`). There is one cache per kind: asking for
         another view of a kind raises CannotHappen.
         """
         kind = view.kind if isinstance(view, View) else view
         cache = self._caches.get(kind)
         if cache is None:
-            cache = self._begin(view if isinstance(view, View) else View(kind=view, project=found_body))
+            cache = self._begin(view if isinstance(view, View) else View(kind=view, project=strip_body))
         held = cache.view
-        if held is not view and (isinstance(view, View) or held.project is not found_body):
+        if held is not view and (isinstance(view, View) or held.project is not strip_body):
             raise CannotHappen(f"{kind.plural} are held by another view than the one that is asked for: share one")
         return cache
 
     def _begin(self, view: View[Any]) -> Cache[Any]:
         namespace = self.namespace if view.kind.namespaced else ""
-        cache = Cache(self.client, view, namespace=namespace, tell=self.tell)
+        cache = Cache(self.client, view, namespace=namespace, wake=self.wake)
         self._caches[view.kind] = cache
         self._tasks.append(self._group.create_task(cache.run(), name=f"cache of {view.kind.plural}"))
         return cache
 
-    def awaited(self) -> str:
+    def unsynced_kinds(self) -> str:
         """Which kinds have not been listed yet; empty when all are."""
         return ", ".join(kind.plural for kind, cache in self._caches.items() if not cache.synced.is_set())
 
     # the port Changes -------------------------------------------------------------------------------------------
 
-    def tell(self, key: str) -> None:
+    def wake(self, key: str) -> None:
         """Something about this rollout changed."""
         for ear in self._ears:
             ear.hear(key)
@@ -133,7 +133,7 @@ class Cluster:
         with self._writing(kind, namespace, name):
             try:
                 body = await self.client.merge(kind, namespace, name, patch, subresource=subresource)
-            except Missing:
+            except NotFound:
                 self._gone(kind, namespace, name)
                 raise
             return self._written(kind, body)

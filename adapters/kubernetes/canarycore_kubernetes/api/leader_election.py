@@ -31,7 +31,7 @@ from attrs import field, frozen
 from attrs.validators import gt
 
 from canarycore.errors import Conflict, WorldError
-from canarycore_kubernetes.api.client import TIMEOUT, Missing
+from canarycore_kubernetes.api.client import TIMEOUT, NotFound
 from canarycore_kubernetes.api.kinds import LEASE
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class LeaderElection:
 
     async def _hold_or_take(self) -> bool:
         """Renew the Lease, or take it if it is free; returns whether it is ours now."""
-        with suppress(Conflict, Missing):
+        with suppress(Conflict, NotFound):
             if self._elected.is_set():
                 await self._write({})
                 return True
@@ -165,7 +165,7 @@ class LeaderElection:
         transitions = spec.get("leaseTransitions", 0) + (not ours)
         try:
             await self._write({"acquireTime": _micro_time(), "leaseTransitions": transitions})
-        except (Conflict, Missing):
+        except (Conflict, NotFound):
             return False
         return True
 

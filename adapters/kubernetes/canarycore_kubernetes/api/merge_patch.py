@@ -24,7 +24,7 @@ def merge_patch(found: Json, wanted: Json) -> Json:
     return patch
 
 
-def locked(patch: Json, found: Json) -> Json:
+def lock_version(patch: Json, found: Json) -> Json:
     """The patch, to be refused when the object is no longer the one that was found."""
     metadata = patch.get("metadata", {}) | {"resourceVersion": found["metadata"]["resourceVersion"]}
     return patch | {"metadata": metadata}

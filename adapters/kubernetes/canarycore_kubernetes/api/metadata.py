@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from canarycore_runtime.mesh import Json
 
-SUFFIX = "-primary"
+PRIMARY_SUFFIX = "-primary"
 """What the name of a copy ends with."""
 
-TOOLKIT = "toolkit.fluxcd.io"
+GITOPS_DOMAIN = "toolkit.fluxcd.io"
 """Labels and annotations with this in their name belong to the GitOps tool that applied the original."""
 
 REVISION = "canarycore/revision"
@@ -31,29 +31,29 @@ KEPT_FOR = "canarycore/kept-for"
 """The label of what is kept of earlier revisions: the name of the primary."""
 
 
-def primary_of(name: str) -> str:
+def primary_name(name: str) -> str:
     """The name of a copy."""
-    return name + SUFFIX
+    return name + PRIMARY_SUFFIX
 
 
-def annotation(body: Json, key: str) -> str:
+def get_annotation(body: Json, key: str) -> str:
     """An annotation of an object; empty if it has none."""
     return get_text(body, "metadata", "annotations", key)
 
 
-def listed(body: Json, key: str) -> tuple[str, ...]:
+def get_annotation_list(body: Json, key: str) -> tuple[str, ...]:
     """An annotation that is a list, with commas."""
-    return tuple(filter(None, annotation(body, key).split(",")))
+    return tuple(filter(None, get_annotation(body, key).split(",")))
 
 
-def own(mapping: object) -> dict[str, str]:
+def drop_gitops_keys(mapping: object) -> dict[str, str]:
     """Labels or annotations without those of GitOps tools."""
-    return {key: value for key, value in get_texts(mapping).items() if TOOLKIT not in key}
+    return {key: value for key, value in get_texts(mapping).items() if GITOPS_DOMAIN not in key}
 
 
-def with_prefix(mapping: object, prefixes: Collection[str]) -> dict[str, str]:
+def select_by_prefix(mapping: object, prefixes: Collection[str]) -> dict[str, str]:
     """The labels that the controller was told to copy; the prefix `*` stands for all."""
-    return {key: value for key, value in own(mapping).items() if has_prefix(key, prefixes)}
+    return {key: value for key, value in drop_gitops_keys(mapping).items() if has_prefix(key, prefixes)}
 
 
 def has_prefix(key: str, prefixes: Collection[str]) -> bool:
@@ -73,7 +73,7 @@ def owner_reference(canary: str, uid: str) -> Json:
     }
 
 
-def owners(owner: Json, found: Json | None) -> list[Json]:
+def merge_owners(owner: Json, found: Json | None) -> list[Json]:
     """The owner, and whoever else owns what was found; only one may be the controller."""
     others = get_items(found, "metadata", "ownerReferences")
     return [owner, *({**other, "controller": False} for other in others if not _is_same(other, owner))]

@@ -1,7 +1,7 @@
 """Whose an object is, and which objects a Canary may change that are not its own.
 
     owner = Owner(namespace="shop", name="podinfo", reference=owner_reference("podinfo", uid))
-    owner.demand(SECRET, body, CONFIG_COPY)        raises ForeignObjectError where the object is foreign
+    owner.refuse_foreign(SECRET, body, CONFIG_COPY)        raises ForeignObjectError where the object is foreign
 
 A Canary needs objects under names that are composed (`podinfo-primary`), and each of these names may be taken. An
 object is the Canary's if it says so: by an owner reference to a Canary of this name, or, where no Canary owns it, by
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from canarycore_runtime.mesh import Json, Kind
 
-MADE_FOR = "canarycore/canary"
+OWNER_ANNOTATION = "canarycore/canary"
 """The annotation that says which Canary an object was made for, or handed over to: `namespace/name`."""
 
 
@@ -105,15 +105,15 @@ class Ownership:
     controller: str = ""
     """The other controller that manages it (`ReplicaSet web-5f`); empty where there is none."""
 
-    made_for: str = ""
-    """The annotation MADE_FOR."""
+    annotated_owner: str = ""
+    """The annotation OWNER_ANNOTATION."""
 
-    is_flaggers: bool = False
+    is_flagger_only: bool = False
     """Whether nobody but Flagger has written it; it takes the owner off the primary of a Service at a promotion."""
 
 
 UNOWNED = Ownership()
-FLAGGERS = Ownership(is_flaggers=True)
+FLAGGER_ONLY = Ownership(is_flagger_only=True)
 
 _FLAGGER = "flagger"
 """Flagger's name as a field manager."""
@@ -123,21 +123,21 @@ def ownership_of(body: Json) -> Ownership:
     """Return the evidence that an object holds about its owner."""
     metadata = get_mapping(body, "metadata")
     references = get_items(metadata, "ownerReferences")
-    made_for = get_text(metadata, "annotations", MADE_FOR)
-    if not references and not made_for:
-        return FLAGGERS if _is_flaggers(metadata) else UNOWNED
+    annotated_owner = get_text(metadata, "annotations", OWNER_ANNOTATION)
+    if not references and not annotated_owner:
+        return FLAGGER_ONLY if _is_flagger_only(metadata) else UNOWNED
     named = (get_text(reference, "name") for reference in references if is_canary(reference))
     canaries = tuple(clip(name, LONGEST_OWNER) for name in named)
     others = (one for one in references if one.get("controller") is True and not is_canary(one))
     controller = next((f"{get_text(one, 'kind')} {get_text(one, 'name')}" for one in others), "")
-    return _shared(canaries, clip(controller, LONGEST_OWNER), clip(made_for, LONGEST_OWNER))
+    return _shared(canaries, clip(controller, LONGEST_OWNER), clip(annotated_owner, LONGEST_OWNER))
 
 
 LONGEST_OWNER = 512
 """Characters of an owner that are held: `namespace/name` has at most 507, an annotation may have 262,144."""
 
 
-def _is_flaggers(metadata: Json) -> bool:
+def _is_flagger_only(metadata: Json) -> bool:
     """Tell from the API server's notes whether Flagger alone has written what is neither metadata nor status."""
     writers = {
         get_text(entry, "manager")
@@ -148,9 +148,9 @@ def _is_flaggers(metadata: Json) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _shared(canaries: tuple[str, ...], controller: str, made_for: str) -> Ownership:
+def _shared(canaries: tuple[str, ...], controller: str, annotated_owner: str) -> Ownership:
     """Return the same instance for the same evidence: thousands of objects of a namespace have one owner."""
-    return Ownership(canaries, controller, made_for)
+    return Ownership(canaries, controller, annotated_owner)
 
 
 def is_canary(reference: Json) -> bool:
@@ -186,12 +186,12 @@ class Owner:
         """Tell whether an object was made for this Canary, or handed over to it."""
         if ownership.canaries:
             return self.name in ownership.canaries
-        return ownership.made_for == self.key or ownership.is_flaggers
+        return ownership.annotated_owner == self.key or ownership.is_flagger_only
 
     def mark(self, body: Json) -> Json:
         """Return an object that is to be made, as this Canary's."""
         metadata = body["metadata"]
-        marked = metadata | {"annotations": (metadata.get("annotations") or {}) | {MADE_FOR: self.key}}
+        marked = metadata | {"annotations": (metadata.get("annotations") or {}) | {OWNER_ANNOTATION: self.key}}
         if self.reference is not None:
             marked = {"ownerReferences": [self.reference]} | marked
         return body | {"metadata": marked}
@@ -202,20 +202,20 @@ class Owner:
             return ""
         if ownership.canaries:
             return "" if role.is_shared else f"belongs to the Canary {shorten_owner(ownership.canaries[0])}"
-        if ownership.made_for:
-            return f"was made for the Canary {shorten_owner(ownership.made_for)}"
+        if ownership.annotated_owner:
+            return f"was made for the Canary {shorten_owner(ownership.annotated_owner)}"
         if ownership.controller:
             return f"belongs to the {shorten_owner(ownership.controller)}"
         return "" if role.adoption else "belongs to no Canary"
 
-    def foreign(self, kind: Kind, name: str, ownership: Ownership, role: Role) -> tuple[ForeignObject, ...]:
+    def find_foreign(self, kind: Kind, name: str, ownership: Ownership, role: Role) -> tuple[ForeignObject, ...]:
         """Return the object if it is foreign, or nothing."""
         objection = self.objection(ownership, role)
         return (ForeignObject(kind=kind, name=name, role=role, objection=objection),) if objection else ()
 
-    def demand(self, kind: Kind, body: Json, role: Role) -> None:
+    def refuse_foreign(self, kind: Kind, body: Json, role: Role) -> None:
         """Raise ForeignObjectError if an object is foreign."""
-        found = self.foreign(kind, body["metadata"]["name"], ownership_of(body), role)
+        found = self.find_foreign(kind, body["metadata"]["name"], ownership_of(body), role)
         if found:
             raise ForeignObjectError(self, found)
 
@@ -279,7 +279,7 @@ def _listed(texts: list[str]) -> str:
     return "; ".join(named)
 
 
-class TakenError(BlockedError):
+class NameConflictError(BlockedError):
     """A rollout needs what another Canary has."""
 
     def __init__(self, owner: Owner, objection: str) -> None:
@@ -292,7 +292,7 @@ class TakenError(BlockedError):
 def _remedies(owner: Owner, objects: tuple[ForeignObject, ...]) -> Iterable[str]:
     free = [one for one in objects if not one.is_of_a_canary]
     if free:
-        command = f"kubectl annotate -n {owner.namespace} {free[0].resource} {MADE_FOR}={owner.key}"
+        command = f"kubectl annotate -n {owner.namespace} {free[0].resource} {OWNER_ANNOTATION}={owner.key}"
         each = "it" if len(free) == 1 else "each of them"
         yield f"Rename or delete {each}, or hand it over to this Canary: {command}"
     if len(free) < len(objects):

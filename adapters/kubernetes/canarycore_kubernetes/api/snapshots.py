@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.foreign import get_items, get_mapping
-from canarycore_kubernetes.api.budget import DEEPEST, LARGEST, Unreadable, demand_flat
+from canarycore_kubernetes.api.budget import DEEPEST, LARGEST, BoundExceeded, demand_flat
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.client import MANAGER
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 """Where a field is: the names from the object inwards. A list is one field."""
 
-OURS = (MANAGER, "flagger")
+OUR_MANAGERS = (MANAGER, "flagger")
 """The field managers whose fields are ours to remove.
 
 Of a Service they are only what we wrote: what Flagger made has the API server's defaults under Flagger's name.
@@ -43,10 +43,10 @@ Of a Service they are only what we wrote: what Flagger made has the API server's
 
 @frozen
 class Snapshot:
-    """An object. owned: the fields that nobody but us has written. ownership: whose it is."""
+    """An object. owned_fields: the fields that nobody but us has written. ownership: whose it is."""
 
     text: str
-    owned: frozenset[Path] = frozenset()
+    owned_fields: frozenset[Path] = frozenset()
     ownership: Ownership = UNOWNED
 
     @property
@@ -56,24 +56,24 @@ class Snapshot:
         return body
 
 
-def snapshot(kind: Kind, *, status: bool = False) -> View[Snapshot]:
+def snapshot_view(kind: Kind, *, status: bool = False) -> View[Snapshot]:
     """How objects of this kind are held. The same view for the same arguments, as a cluster has one per kind."""
     return _view(kind, status)
 
 
 @cache
 def _view(kind: Kind, status: bool) -> View[Snapshot]:
-    return View(kind=kind, project=partial(pack, OURS if kind.group else OURS[:1], status))
+    return View(kind=kind, project=partial(make_snapshot, OUR_MANAGERS if kind.group else OUR_MANAGERS[:1], status))
 
 
-def pack(managers: Collection[str], status: bool, body: Json, before: Snapshot | None = None) -> Snapshot:
+def make_snapshot(managers: Collection[str], status: bool, body: Json, before: Snapshot | None = None) -> Snapshot:
     """The projection. What is the same as `before` is that."""
     left_out = ("managedFields", "resourceVersion")
     metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
     kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
     text = json.dumps(kept, separators=(",", ":"))
     if len(text) > LARGEST:
-        raise Unreadable(f"has more than {LARGEST:,} characters: make it smaller")
+        raise BoundExceeded(f"has more than {LARGEST:,} characters: make it smaller")
     if text.count("{") + text.count("[") > DEEPEST:  # or nothing in it can be deeper
         demand_flat(kept)
     owned = frozenset(_owned(managers, get_items(body, "metadata", "managedFields")))
@@ -98,7 +98,7 @@ def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:
             text = json.dumps(get_mapping(entry, "fieldsV1"), sort_keys=True)
             left -= len(text)
             if left < 0:
-                raise Unreadable(f"has more than {LARGEST:,} characters of managedFields: make it smaller")
+                raise BoundExceeded(f"has more than {LARGEST:,} characters of managedFields: make it smaller")
             fields = _fields(text) if len(text) <= LONGEST_REMEMBERED else _fields.__wrapped__(text)
             (ours if entry.get("manager") in managers else others).update(fields)
     return ours - others

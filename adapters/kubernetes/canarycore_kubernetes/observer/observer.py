@@ -36,12 +36,12 @@ from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQ
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import SECRET
 from canarycore_kubernetes.api.secrets import WithheldError
-from canarycore_kubernetes.controller import canaries_for, open_adapters
+from canarycore_kubernetes.controller import make_canaries, open_adapters
 from canarycore_kubernetes.observer.differences import Difference, RolloutPosition, position_of
 from canarycore_kubernetes.observer.report import Observations
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary, ValidCanary
-from canarycore_kubernetes.resources.flagger_status import adopted
-from canarycore_kubernetes.telemetry.probes import serving
+from canarycore_kubernetes.resources.flagger_status import adopt_status
+from canarycore_kubernetes.telemetry.probes import serve_probes
 from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import Workloads
 
@@ -91,9 +91,11 @@ async def observe(
         enter = stack.enter_async_context
         cluster = await enter(looking_at(client, options))
         routes = None if mesh is None else await enter(looking_at(mesh, options))
-        canaries = canaries_for(cluster, options)
+        canaries = make_canaries(cluster, options)
         parts = await enter(open_adapters(cluster, canaries, options, routes=routes))
-        listening(await enter(serving(options.listen or None, options.port, told.registry, cluster.awaited)))
+        listening(
+            await enter(serve_probes(options.listen or None, options.port, told.registry, cluster.unsynced_kinds))
+        )
         stack.callback(told.sum_up)
         await enter(Observer(parts, canaries, told))
         await asyncio.Event().wait()
@@ -405,12 +407,14 @@ class FollowedCanary:
 
     def hides(self, held: ValidCanary) -> bool:
         """Whether a Secret may have begun the rollout under way: one is tracked, and nothing else has changed."""
-        if not self.worlds or held.status.phase not in UNDER_WAY or not any(map(_is_secret, held.tracked)):
+        if not self.worlds or held.status.phase not in UNDER_WAY or not any(map(_is_secret, held.tracked_configs)):
             return False
         target, primary = self.worlds[-1].target, self.worlds[-1].primary
         if target is None or primary is None:
             return False
-        return target.revision == primary.revision or not (held.flaggers or target.revision == held.status.applied)
+        return target.revision == primary.revision or not (
+            held.is_flagger_status or target.revision == held.status.applied
+        )
 
     def begin_anew(self) -> None:
         """Nothing is compared with what was."""
@@ -418,7 +422,7 @@ class FollowedCanary:
         self.worlds.clear()
 
     def now_at(self, held: ValidCanary, since: float | None) -> None:
-        self.status, self.is_flaggers, self.since = held.status, held.flaggers, since
+        self.status, self.is_flaggers, self.since = held.status, held.is_flagger_status, since
         self.worlds.clear()
         self.overdue = 0
 
@@ -435,7 +439,7 @@ class FollowedCanary:
         """A status of Flagger's with our revisions: under test is what the target carried when it was written."""
         if not self.is_flaggers:
             return status
-        return adopted(status, Workloads(target=self.worlds[0].target, primary=world.primary))
+        return adopt_status(status, Workloads(target=self.worlds[0].target, primary=world.primary))
 
 
 def _is_secret(config: str) -> bool:

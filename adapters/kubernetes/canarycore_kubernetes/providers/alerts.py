@@ -22,7 +22,7 @@ from canarycore import Severity
 from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.notices import Channel
 from canarycore_kubernetes.api.secrets import Secrets
-from canarycore_kubernetes.resources.references import PROVIDERS, find
+from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, find_reference
 from canarycore_runtime import load
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.http import AllowedHosts, ForbiddenHost, InvalidRequest
@@ -208,7 +208,7 @@ class Alerts:
         namespace, name = _namespace(rollout, alert), alert.provider.name
         if namespace != rollout.namespace and not self._cross_namespace:
             raise Refused(f"can't access alert provider {name}.{namespace}, cross-namespace references are blocked")
-        spec = (await find(self._cluster, PROVIDERS, namespace, name)).spec
+        spec = (await find_reference(self._cluster, ALERT_PROVIDER_VIEW, namespace, name)).spec
         address, token, secret = spec.address, "", None
         if spec.secret_ref is not None:
             secret = (namespace, spec.secret_ref.name)

@@ -26,7 +26,7 @@ from canarycore import CheckKind
 from canarycore.errors import CanaryError, WorldError
 from canarycore.questions import MetricAnswer
 from canarycore_kubernetes.api.secrets import Secrets, WithheldError
-from canarycore_kubernetes.resources.references import TEMPLATES, find
+from canarycore_kubernetes.resources.references import TEMPLATE_VIEW, find_reference
 from canarycore_runtime import load
 from canarycore_runtime.http import AllowedHosts, origin_of
 from canarycore_runtime.pool import Pool
@@ -171,7 +171,7 @@ class TemplateSources:
             return origin_of(address) or SERVER
         namespace = check.template.namespace or rollout.namespace
         try:
-            given = (await find(self._cluster, TEMPLATES, namespace, check.template.name)).spec.provider
+            given = (await find_reference(self._cluster, TEMPLATE_VIEW, namespace, check.template.name)).spec.provider
         except CanaryError:  # the query tells what is wrong
             return f"{namespace}/{check.template.name}"
         return origin_of(given.address) or f"{given.type} {given.region}".strip()
@@ -224,7 +224,7 @@ class TemplateSources:
         if namespace != rollout.namespace and not self._cross_namespace:
             raise WorldError(f"can't access {name}, cross-namespace references are blocked")
         with _blaming(f"{name} error"):
-            template = await find(self._cluster, TEMPLATES, namespace, reference.name)
+            template = await find_reference(self._cluster, TEMPLATE_VIEW, namespace, reference.name)
         given = template.spec.provider
         if given.address:
             with _blaming(f"{name} error"):

@@ -20,11 +20,11 @@ from canarycore.foreign import get_list, get_mapping, get_text, get_texts
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
 from canarycore.text import escape_controls
-from canarycore_kubernetes.api.budget import UNREADABLE, Unreadable, demand_whole
+from canarycore_kubernetes.api.budget import UNREADABLE, BoundExceeded, demand_whole
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CANARY
-from canarycore_kubernetes.resources.hosts import forbidden_hosts
-from canarycore_kubernetes.resources.references import TEMPLATES
+from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
+from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_kubernetes.resources.refusals import BLOCKED
 from canarycore_kubernetes.resources.status_codec import conditions_of, read_status
 from canarycore_runtime.http import AllowedHosts
@@ -69,18 +69,18 @@ class ValidCanary:
 
     uid: str
     generation: int
-    canary: Canary
+    manifest: Canary
     rollout: Rollout
     status: Status
-    flaggers: bool = False
+    is_flagger_status: bool = False
     conditions: tuple[Json, ...] = ()
-    blocked: str = ""
-    tracked: tuple[str, ...] = ()
+    block_reason: str = ""
+    tracked_configs: tuple[str, ...] = ()
     command: Command | None = None
-    unknown: str = ""
-    deleted: bool = False
+    unknown_command: str = ""
+    is_deleted: bool = False
     finalizers: tuple[str, ...] = ()
-    created: str = ""
+    created_at: str = ""
 
 
 @frozen(kw_only=True)
@@ -95,7 +95,7 @@ class InvalidCanary:
     generation: int
     problems: tuple[Problem, ...]
     conditions: tuple[Json, ...] | None = ()
-    stands: str = ""
+    rollout_summary: str = ""
 
 
 class Canaries:
@@ -122,8 +122,8 @@ class Canaries:
         self._shared_gateways = frozenset(shared_gateways)
         self._allowed = allowed or AllowedHosts()
         self._metrics_server = metrics_server
-        self._cache = cluster.cache(View(kind=CANARY, project=self._hold, refuse=refused))
-        self._cache.subscribe(lambda namespace, name: cluster.tell(f"{namespace}/{name}"))
+        self._cache = cluster.cache(View(kind=CANARY, project=self._hold, refuse=make_invalid_canary))
+        self._cache.subscribe(lambda namespace, name: cluster.wake(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
 
     async def keys(self) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ class Canaries:
         await self._cache.ready()
         return self.get(key)
 
-    def is_there(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
         """Whether the Canary exists, as far as is known."""
         return bool(self.version(key))
 
@@ -163,7 +163,7 @@ class Canaries:
         namespace, _, name = key.partition("/")
         return self._cache.version(namespace, name)
 
-    def held(self, rollout: Rollout) -> ValidCanary:
+    def require(self, rollout: Rollout) -> ValidCanary:
         """The Canary behind a rollout that was loaded. Raises WorldError when it is gone or cannot be used any more."""
         held = self._cache.get(rollout.namespace, rollout.name)
         if not isinstance(held, ValidCanary):
@@ -182,7 +182,7 @@ class Canaries:
             status=held.status,
             version=version,
             command=held.command,
-            deleted=held.deleted,
+            deleted=held.is_deleted,
         )
 
     async def _with_queries(self, key: str, held: ValidCanary) -> Rollout:
@@ -190,14 +190,14 @@ class Canaries:
         wanted = dict.fromkeys(check.template for check in held.rollout.checks if check.template is not None)
         if not wanted:
             return held.rollout
-        cache = await self._cluster.cache(TEMPLATES).ready()
+        cache = await self._cluster.cache(TEMPLATE_VIEW).ready()
         templates = tuple(
             cache.look(reference.namespace or held.rollout.namespace, reference.name, key) for reference in wanted
         )
         before, found, resolved = self._resolved.get(key, (None, (), held.rollout))
         if before is not held.rollout or not _are_same(found, templates):
             known = [template for template in templates if isinstance(template, MetricTemplate)]
-            resolved = resolve(held.canary, templates=known, provider=self._provider)
+            resolved = resolve(held.manifest, templates=known, provider=self._provider)
             self._resolved[key] = (held.rollout, templates, resolved)
         return resolved
 
@@ -208,14 +208,14 @@ class Canaries:
         try:
             return self._usable(body, before)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one is told of it, and of no other
-            broken = refused(body, error)
+            broken = make_invalid_canary(body, error)
             known = isinstance(before, InvalidCanary) and before.problems == broken.problems
-            if not known and not isinstance(error, (ManifestError, Unreadable)):
+            if not known and not isinstance(error, (ManifestError, BoundExceeded)):
                 _log.warning("canary %s cannot be read", get_text(body, "metadata", "name"), exc_info=error)
             return broken
 
     def _usable(self, body: Json, before: ValidCanary | InvalidCanary | None) -> ValidCanary:
-        """Return a valid Canary. Raises ManifestError, Unreadable, or anything, for another one."""
+        """Return a valid Canary. Raises ManifestError, BoundExceeded, or anything, for another one."""
         demand_whole(body)
         metadata, status = get_mapping(body, "metadata"), {} if body.get("status") is None else body["status"]
         generation = _generation(metadata)
@@ -226,18 +226,18 @@ class Canaries:
         return ValidCanary(
             uid=get_text(metadata, "uid"),
             generation=generation,
-            canary=canary,
+            manifest=canary,
             rollout=rollout,
             status=stands,
-            flaggers=flaggers,
+            is_flagger_status=flaggers,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
-            blocked=next((get_text(one, "message") for one in conditions if get_text(one, "type") == BLOCKED), ""),
+            block_reason=next((get_text(one, "message") for one in conditions if get_text(one, "type") == BLOCKED), ""),
             command=command,
-            tracked=tuple(get_texts(status, "trackedConfigs")),
-            unknown=_shown(said) if command is None else "",
-            deleted="deletionTimestamp" in metadata,
+            tracked_configs=tuple(get_texts(status, "trackedConfigs")),
+            unknown_command=_shown(said) if command is None else "",
+            is_deleted="deletionTimestamp" in metadata,
             finalizers=tuple(name for name in get_list(metadata, "finalizers") if isinstance(name, str)),
-            created=get_text(metadata, "creationTimestamp"),
+            created_at=get_text(metadata, "creationTimestamp"),
         )
 
     def _read(
@@ -247,20 +247,20 @@ class Canaries:
         if (
             isinstance(before, ValidCanary)
             and before.generation == generation >= 0
-            and _status_says(before.canary, manifest["metadata"])
+            and _status_says(before.manifest, manifest["metadata"])
         ):
-            return before.canary, before.rollout
+            return before.manifest, before.rollout
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
         canary = evolve(canary, warnings=())  # nobody here tells them, and there may be thousands
         forbidden = () if self._across else check_namespaces(canary, gateways=self._shared_gateways)
-        forbidden += tuple(forbidden_hosts(canary, self._allowed, self._metrics_server))
+        forbidden += tuple(find_forbidden_hosts(canary, self._allowed, self._metrics_server))
         if forbidden:
             raise ManifestError(forbidden)
         return canary, resolve(canary, provider=self._provider)
 
 
-def refused(body: Json, error: Exception) -> InvalidCanary:
+def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:
     """Return the invalid Canary that this error makes of an object."""
     metadata, status = get_mapping(body, "metadata"), get_mapping(body, "status")
     return InvalidCanary(
@@ -268,7 +268,7 @@ def refused(body: Json, error: Exception) -> InvalidCanary:
         generation=_generation(metadata),
         problems=tuple(_problems(error)),
         conditions=conditions_of(status) if _has_status(body) else None,
-        stands=_describe_status(status),
+        rollout_summary=_describe_status(status),
     )
 
 
@@ -301,7 +301,7 @@ def _problems(error: Exception) -> Iterator[Problem]:
 
 def _problem(error: Exception) -> Problem:
     """An error that is no ManifestError, as a problem of the object."""
-    if isinstance(error, Unreadable):
+    if isinstance(error, BoundExceeded):
         return Problem(
             path="",
             found=f"an object that {error}",

@@ -54,7 +54,7 @@ class Claims:
         held = await self._canaries.find(key)
         if not isinstance(held, ValidCanary):
             return True, "", key
-        return held.status.phase is Phase.INITIALIZING, held.created, key
+        return held.status.phase is Phase.INITIALIZING, held.created_at, key
 
     # the index --------------------------------------------------------------------------------------------------
 
@@ -87,12 +87,12 @@ class Claims:
 
 def _needed(held: ValidCanary) -> Iterator[Name]:
     """Yield the names that the Canary's other names are made of."""
-    target, namespace = held.canary.spec.target_ref, held.canary.namespace
+    target, namespace = held.manifest.spec.target_ref, held.manifest.namespace
     if target.knative:
         yield namespace, "Knative Service", target.name
         return
     yield namespace, target.kind, target.name
-    apex = RenderContext(canary=held.canary, rollout=held.rollout).apex
+    apex = RenderContext(canary=held.manifest, rollout=held.rollout).apex
     if (target.kind, target.name) != ("Service", apex):
         yield namespace, "Service", apex
 

@@ -17,7 +17,7 @@ from attrs import define, field, frozen
 
 from canarycore.notices import Channel
 from canarycore.text import escape_controls
-from canarycore_kubernetes.api.client import Exists, Missing
+from canarycore_kubernetes.api.client import AlreadyExists, NotFound
 from canarycore_kubernetes.api.kinds import CANARY, EVENT
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RecordedEvent:
     key: str
 
     @property
-    def event(self) -> str:
+    def event_name(self) -> str:
         """The Event's name."""
         identity = f"{self.uid}/{self.key}".encode(errors="surrogatepass")
         name = self.name[:LONGEST_BEGINNING].rstrip("-.")  # no part of a name may end with one of these
@@ -83,7 +83,7 @@ class Events:
         self._clock = clock
         self._told: dict[str, OrderedDict[tuple[str, str, str], _Series]] = {}
 
-    async def tell(self, told: RecordedEvent) -> None:
+    async def record(self, told: RecordedEvent) -> None:
         """Write it down, once; raises WorldError when the server did not take it."""
         place = (told.uid, told.type, told.text)
         known = self._told.setdefault(told.namespace, OrderedDict())
@@ -100,19 +100,19 @@ class Events:
     async def warn(self, namespace: str, name: str, uid: str, text: str) -> None:
         """Tell what is wrong with a Canary: now, and every now and then while it is told here."""
         key = f"{text} {self._clock() // REPEAT_AFTER:.0f}"
-        await self.tell(RecordedEvent(namespace=namespace, name=name, uid=uid, type="Warning", text=text, key=key))
+        await self.record(RecordedEvent(namespace=namespace, name=name, uid=uid, type="Warning", text=text, key=key))
 
     async def _begin(self, told: RecordedEvent) -> _Series:
-        with suppress(Exists):  # it was told before a crash
+        with suppress(AlreadyExists):  # it was told before a crash
             await self._client.create(_event(told, _rfc3339(self._clock())))
-        return _Series(event=told.event, last=told.key)
+        return _Series(event=told.event_name, last=told.key)
 
     async def _repeat(self, told: RecordedEvent, series: _Series) -> _Series:
         count = series.count + 1
         patch = {"count": count, "lastTimestamp": _rfc3339(self._clock())}
         try:
             await self._client.merge(EVENT, told.namespace, series.event, patch)
-        except Missing:  # events are kept for an hour or so
+        except NotFound:  # events are kept for an hour or so
             return await self._begin(told)
         return _Series(event=series.event, last=told.key, count=count)
 
@@ -141,11 +141,11 @@ class EventNotifier:
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
         """Write the notice down as an Event about the Canary. Raises WorldError when the server did not take it."""
         if notice.channel is Channel.EVENT:
-            await self._events.tell(
+            await self._events.record(
                 RecordedEvent(
                     namespace=rollout.namespace,
                     name=rollout.name,
-                    uid=self._canaries.held(rollout).uid,
+                    uid=self._canaries.require(rollout).uid,
                     type=notice.type,
                     text=notice.text,
                     key=notice.key,
@@ -157,7 +157,7 @@ def _event(told: RecordedEvent, now: str) -> Json:
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
-        "metadata": {"name": told.event, "namespace": told.namespace},
+        "metadata": {"name": told.event_name, "namespace": told.namespace},
         "involvedObject": {
             "apiVersion": CANARY.api_version,
             "kind": CANARY.kind,

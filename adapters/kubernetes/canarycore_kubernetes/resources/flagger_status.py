@@ -35,15 +35,15 @@ class AdoptingStore:
     async def load(self, key: str) -> StoredRollout | None:
         """As it is stored, or adopted. Nothing is written: the first commit makes the status ours."""
         stored, held = await self._store.load(key), await self._canaries.find(key)
-        if stored is None or not isinstance(held, ValidCanary) or not held.flaggers:
+        if stored is None or not isinstance(held, ValidCanary) or not held.is_flagger_status:
             return stored
-        return evolve(stored, status=adopted(stored.status, await self._workload.observe(stored.rollout)))
+        return evolve(stored, status=adopt_status(stored.status, await self._workload.observe(stored.rollout)))
 
     async def commit(self, key: str, status: Status, version: str) -> str:
         return await self._store.commit(key, status, version)
 
 
-def adopted(status: Status, seen: Workloads) -> Status:
+def adopt_status(status: Status, seen: Workloads) -> Status:
     """Flagger's status, with revisions by our names."""
     target = seen.target.revision if seen.target is not None else ""
     primary = seen.primary.revision if seen.primary is not None else ""

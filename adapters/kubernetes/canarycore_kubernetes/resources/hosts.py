@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.http import AllowedHosts
 
 
-def forbidden_hosts(canary: Canary, allowed: AllowedHosts, own: str = "") -> Iterator[Problem]:
+def find_forbidden_hosts(canary: Canary, allowed: AllowedHosts, own: str = "") -> Iterator[Problem]:
     """Yield a problem for each address of a Canary that the operator does not allow.
 
     own: the controller's metrics server, which a Canary may name too. Hooks without a host are left to whoever calls

@@ -32,11 +32,11 @@ def _held(kind: type[R]) -> Callable[[Json, R | ManifestError | None], R | Manif
     return project
 
 
-TEMPLATES: View[MetricTemplate | ManifestError] = View(kind=METRIC_TEMPLATE, project=_held(MetricTemplate))
-PROVIDERS: View[AlertProvider | ManifestError] = View(kind=ALERT_PROVIDER, project=_held(AlertProvider))
+TEMPLATE_VIEW: View[MetricTemplate | ManifestError] = View(kind=METRIC_TEMPLATE, project=_held(MetricTemplate))
+ALERT_PROVIDER_VIEW: View[AlertProvider | ManifestError] = View(kind=ALERT_PROVIDER, project=_held(AlertProvider))
 
 
-async def find(cluster: Cluster, view: View[R | ManifestError], namespace: str, name: str) -> R:
+async def find_reference(cluster: Cluster, view: View[R | ManifestError], namespace: str, name: str) -> R:
     """The object. Raises Refused when there is none, ManifestError when it cannot be used, and WorldError."""
     found = (await cluster.cache(view).ready()).get(namespace, name)
     if found is None:

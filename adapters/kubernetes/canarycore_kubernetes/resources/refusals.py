@@ -21,7 +21,7 @@ BLOCKED = "Blocked"
 """The type of the condition."""
 
 
-class Refusals:
+class BlockedRollouts:
     """Remembers which rollouts are blocked, and by what."""
 
     def __init__(self, wake: Callable[[str], None] = lambda _: None) -> None:
@@ -29,7 +29,7 @@ class Refusals:
         self._wake = wake
         self._texts: dict[str, str] = {}
 
-    def notice(self, turn: CycleReport) -> None:
+    def record_cycle(self, turn: CycleReport) -> None:
         """Take in how a cycle ended. One that decided nothing shows nothing."""
         text = next((str(trouble) for trouble in turn.rest.troubles if isinstance(trouble, BlockedError)), "")
         if not text and turn.rest.decision is None:
@@ -54,6 +54,6 @@ class Refusals:
         self._texts.pop(key, None)
 
 
-def condition(text: str) -> Json:
+def make_blocked_condition(text: str) -> Json:
     """Return the condition that says what blocks a rollout."""
     return {"type": BLOCKED, "status": "True", "reason": "Refused", "message": text}

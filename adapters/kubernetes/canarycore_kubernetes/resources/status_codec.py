@@ -20,7 +20,7 @@ from canarycore import TOTAL_WEIGHT
 from canarycore.errors import ManifestError, Problem
 from canarycore.foreign import get_items, get_text
 from canarycore.manifest import status_from_dict, status_to_dict
-from canarycore_kubernetes.api.budget import Unreadable, demand_small
+from canarycore_kubernetes.api.budget import BoundExceeded, demand_small
 from canarycore_kubernetes.api.client import MANAGER
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def conditions_of(status: Mapping[str, Any]) -> tuple[Json, ...] | None:
         return None
     try:
         demand_small(found, values=MOST_CONDITION_VALUES, characters=LONGEST_CONDITIONS)
-    except Unreadable:
+    except BoundExceeded:
         return None
     return tuple(entry for entry in found if get_text(entry, "type"))
 

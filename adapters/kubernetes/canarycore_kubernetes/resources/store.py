@@ -23,7 +23,7 @@ from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.events import RecordedEvent
-from canarycore_kubernetes.resources.refusals import Refusals, condition
+from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 
@@ -55,16 +55,16 @@ class CanaryStore:
         cluster: Cluster,
         canaries: Canaries,
         events: Events,
-        punctuality: LatenessTracker | None = None,
+        lateness: LatenessTracker | None = None,
         tracked: Callable[[Rollout], Awaitable[Mapping[str, str]]] | None = None,
-        refusals: Refusals | None = None,
+        refusals: BlockedRollouts | None = None,
     ) -> None:
         self._cluster = cluster
         self._canaries = canaries
         self._events = events
-        self._punctuality = punctuality or LatenessTracker()
+        self._lateness = lateness or LatenessTracker()
         self._tracked = tracked
-        self._refusals = refusals or Refusals()
+        self._refusals = refusals or BlockedRollouts()
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -92,40 +92,41 @@ class CanaryStore:
         namespace, _, name = key.partition("/")
         stored = write_status(held.rollout, status, self._conditions(key, status, held))
         if self._tracked is not None:
-            stored["trackedConfigs"] = {**dict.fromkeys(held.tracked), **await self._tracked(held.rollout)}
+            stored["trackedConfigs"] = {**dict.fromkeys(held.tracked_configs), **await self._tracked(held.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])
 
     def _conditions(self, key: str, status: Status, held: ValidCanary) -> tuple[Json, ...]:
-        blocked = self._refusals.text(key, held.blocked)
-        return (*self._punctuality.conditions(key, status), *((condition(blocked),) if blocked else ()))
+        blocked = self._refusals.text(key, held.block_reason)
+        return (*self._lateness.conditions(key, status), *((make_blocked_condition(blocked),) if blocked else ()))
 
     # upkeep -----------------------------------------------------------------------------------------------------
 
     async def _tell_blocked(self, key: str, held: ValidCanary) -> None:
         """Report the object that blocks the rollout, or that none does. A status of Flagger's is not written again."""
-        text = self._refusals.text(key, held.blocked)
+        text = self._refusals.text(key, held.block_reason)
         if text:
             namespace, _, name = key.partition("/")
             await self._events.warn(namespace, name, held.uid, text)
-        if text != held.blocked and not held.flaggers:
+        if text != held.block_reason and not held.is_flagger_status:
             await self.commit(key, held.status, self._canaries.version(key))
         self._refusals.forget(key)
 
     async def _keep_up(self, key: str, held: ValidCanary) -> None:
         await self._tell_blocked(key, held)
-        if held.unknown:
+        if held.unknown_command:
             kinds = ", ".join(kind.value for kind in CommandKind)
-            text = f"{COMMAND} is '{held.unknown}', expected <kind>[ <weight>] <anything unique>; kinds are {kinds}"
-            await self._warn(key, held, text, f"command {held.unknown}")
+            form = f"<kind>[ <weight>] <anything unique>; kinds are {kinds}"
+            text = f"{COMMAND} is '{held.unknown_command}', expected {form}"
+            await self._warn(key, held, text, f"command {held.unknown_command}")
         if held.conditions:
             others = [condition for condition in held.conditions if condition["type"] != VALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
         carried = FINALIZER in held.finalizers
-        if not held.deleted and carried is not held.rollout.revert_on_deletion:
+        if not held.is_deleted and carried is not held.rollout.revert_on_deletion:
             await self._finalize(key, held, carry=not carried)
-        elif held.deleted and carried and held.status.phase is Phase.TERMINATED:
+        elif held.is_deleted and carried and held.status.phase is Phase.TERMINATED:
             await self._release(key, held)
 
     async def _release(self, key: str, held: ValidCanary) -> None:
@@ -135,7 +136,7 @@ class CanaryStore:
             self._ended.discard(held.uid)
         else:
             self._ended.add(held.uid)
-            self._cluster.tell(key)
+            self._cluster.wake(key)
 
     async def _finalize(self, key: str, held: ValidCanary, *, carry: bool) -> None:
         others = [finalizer for finalizer in held.finalizers if finalizer != FINALIZER]
@@ -143,7 +144,7 @@ class CanaryStore:
 
     async def _tell_broken(self, key: str, broken: InvalidCanary) -> None:
         why = "; ".join(str(problem) for problem in broken.problems if problem.severity == "error")
-        why += f"; {broken.stands} until it can" if broken.stands else ""
+        why += f"; {broken.rollout_summary} until it can" if broken.rollout_summary else ""
         why = escape_controls(why, LONGEST_WHY)
         namespace, _, name = key.partition("/")
         await self._events.warn(namespace, name, broken.uid, f"The canary cannot be used: {why}")
@@ -155,7 +156,7 @@ class CanaryStore:
     async def _warn(self, key: str, about: ValidCanary | InvalidCanary, text: str, event: str) -> None:
         namespace, _, name = key.partition("/")
         told = RecordedEvent(namespace=namespace, name=name, uid=about.uid, type="Warning", text=text, key=event)
-        await self._events.tell(told)
+        await self._events.record(told)
 
     async def _patch(self, key: str, patch: Json, *, subresource: str = "") -> None:
         """Change what is held, if it is still what the server has."""

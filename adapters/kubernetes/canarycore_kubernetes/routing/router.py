@@ -34,10 +34,10 @@ from canarycore_kubernetes.api.ownership import (
     SIDE_SERVICE,
     ForeignObject,
     ForeignObjectError,
+    NameConflictError,
     Owner,
-    TakenError,
 )
-from canarycore_kubernetes.api.snapshots import snapshot
+from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.routing.services import fitted, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
 from canarycore_runtime.mesh import GuardedMesh, Ref, RenderContext
@@ -179,7 +179,7 @@ class MeshRouter:
 
     async def _tell(self, rollout: Rollout, error: UnreadableError) -> None:
         if self._events is not None:
-            uid = self._canaries.held(rollout).uid
+            uid = self._canaries.require(rollout).uid
             with suppress(WorldError):  # what cannot be read matters more than who could not be told
                 await self._events.warn(rollout.namespace, rollout.name, uid, str(error))
 
@@ -239,7 +239,7 @@ class MeshRouter:
 
     def query_variables(self, rollout: Rollout) -> Mapping[str, str]:
         """Return the variables that the rollout's queries may name. Raise WorldError when its Canary is gone."""
-        mesh, canary = self.mesh(rollout.provider), self._canaries.held(rollout).canary
+        mesh, canary = self.mesh(rollout.provider), self._canaries.require(rollout).manifest
         asked = RenderContext(canary=canary, rollout=rollout, pods=("", ""), **self._options)
         held = {ref: self._cache(mesh, ref).get(ref.namespace, ref.name) for ref in mesh.refs(asked)}
         objects = {ref: snapshot.body for ref, snapshot in held.items() if snapshot is not None}
@@ -259,11 +259,11 @@ class MeshRouter:
         return scene
 
     async def _entered(self, rollout: Rollout) -> RouteObjects:
-        """Return the scene, to be changed. Raises TakenError where another Canary has it."""
+        """Return the scene, to be changed. Raises NameConflictError where another Canary has it."""
         scene = await self._whole_scene(rollout)
         objection = await self._objection(scene)
         if objection:
-            raise TakenError(self._beside(scene), objection)
+            raise NameConflictError(self._beside(scene), objection)
         return scene
 
     async def _objection(self, scene: RouteObjects) -> str:
@@ -278,7 +278,7 @@ class MeshRouter:
 
     async def _scene(self, rollout: Rollout) -> RouteObjects | None:
         """What the caches hold; None where the target is missing, or nothing tells its pods."""
-        key, held = _key(rollout), self._canaries.held(rollout)
+        key, held = _key(rollout), self._canaries.require(rollout)
         pods: tuple[str, str] = ("", "")
         ports: tuple[Port, ...] = ()
         if rollout.target.kind in self._views:
@@ -287,7 +287,7 @@ class MeshRouter:
             if facts is None or not facts.written.label[0]:
                 return None
             pods, ports = facts.written.label, facts.written.ports
-        sight = self._sight(rollout, held.canary, pods)
+        sight = self._sight(rollout, held.manifest, pods)
         seen = [(await cache.ready()).look(ref.namespace, ref.name, key) for ref, cache in sight.places]
         return RouteObjects(sight=sight, uid=held.uid, ports=ports, seen=tuple(seen))
 
@@ -322,13 +322,13 @@ class MeshRouter:
 
     def _is_there(self, rollout: Rollout) -> bool:
         try:
-            self._canaries.held(rollout)
+            self._canaries.require(rollout)
         except WorldError:
             return False
         return True
 
     def _cache(self, mesh: Mesh, ref: Ref) -> Cache[Snapshot]:
-        return self._cluster_of(ref).cache(snapshot(ref.kind, status=ref.kind in mesh.statuses))
+        return self._cluster_of(ref).cache(snapshot_view(ref.kind, status=ref.kind in mesh.statuses))
 
     def _cluster_of(self, ref: Ref) -> Cluster:
         return self._cluster if ref.kind.group in _OF_THE_WORKLOADS else self._mesh_cluster
@@ -347,10 +347,10 @@ class MeshRouter:
     def _foreign(self, scene: RouteObjects, ref: Ref, found: Snapshot) -> tuple[ForeignObject, ...]:
         """Return the object if it is foreign, or nothing."""
         owner, role = self._owner(scene, ref), _role_of(scene, ref)
-        if not ref.kind.namespaced and not found.ownership.made_for:
+        if not ref.kind.namespaced and not found.ownership.annotated_owner:
             splits = scene.mesh.routes(scene.asked, {ref: found.body}) is not None
             return () if splits else (ForeignObject(kind=ref.kind, name=ref.name, role=role, objection=_OF_ALL),)
-        return () if is_made(found, owner) else owner.foreign(ref.kind, ref.name, found.ownership, role)
+        return () if is_made(found, owner) else owner.find_foreign(ref.kind, ref.name, found.ownership, role)
 
     # what is to be ----------------------------------------------------------------------------------------------
 
@@ -523,7 +523,7 @@ def _role_of(scene: RouteObjects, ref: Ref) -> Role:
 
 def _is_taken_over(held: Snapshot, *, splits: bool) -> bool:
     """Tell whether somebody else's object has something of ours. splits: whether there are routes."""
-    return NOTE in (held.body["metadata"].get("annotations") or {}) or (splits and bool(held.owned))
+    return NOTE in (held.body["metadata"].get("annotations") or {}) or (splits and bool(held.owned_fields))
 
 
 def _are(one: RouteObjects, other: RouteObjects) -> bool:

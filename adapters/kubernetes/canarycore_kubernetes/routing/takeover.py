@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from canarycore.foreign import get_mapping, get_texts, parse_json
-from canarycore_kubernetes.api.ownership import MADE_FOR
+from canarycore_kubernetes.api.ownership import OWNER_ANNOTATION
 from canarycore_runtime.mesh import GITOPS_OPT_OUT, LAST_APPLIED
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def merge_owned(found: Snapshot | None, rendered: Json, owner: Owner, *, taken: 
         return owner.mark(rendered)
     body = found.body
     if is_made(found, owner):
-        stale = [path for path in found.owned if _is_ours(path) and not _covers(rendered, path)]
+        stale = [path for path in found.owned_fields if _is_ours(path) and not _covers(rendered, path)]
         made: Json = _over(_without(deepcopy(body), stale), rendered)
         return made if made == body or owner.reference is not None else _over(made, owner.mark(rendered))
     result: Json = _over(body, _beside_the_owner(rendered, body))
@@ -63,7 +63,7 @@ def give_back(found: Snapshot, rendered: Json) -> Json:
     """The object without what we wrote, and with what that replaced. rendered: what was written, with any routes."""
     body = found.body
     original = original_spec(body)
-    ours = [path for path in found.owned if _covers(rendered, path)]
+    ours = [path for path in found.owned_fields if _covers(rendered, path)]
     result = _without(body, [*ours, ("metadata", "annotations", NOTE)])
     replaced = {name: value for name, value in original.items() if name in rendered["spec"]}
     result["spec"] = {**get_mapping(result, "spec"), **replaced}
@@ -99,7 +99,7 @@ def _beside_the_owner(rendered: Json, body: Json) -> Json:
     return rendered | {"metadata": {name: value for name, value in metadata.items() if value != {}}}
 
 
-_BOOKKEEPING = (NOTE, MADE_FOR)
+_BOOKKEEPING = (NOTE, OWNER_ANNOTATION)
 
 
 def _is_ours(path: Path) -> bool:

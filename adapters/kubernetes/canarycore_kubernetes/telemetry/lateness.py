@@ -36,7 +36,7 @@ class LatenessTracker:
     def __init__(self) -> None:
         self._late: dict[str, float] = {}
 
-    def told(self, turn: CycleReport) -> None:
+    def record_cycle(self, turn: CycleReport) -> None:
         """One look at a rollout. Only what changes the status is a tick: the look right after it proves nothing."""
         seen, decision = turn.seen, turn.rest.decision
         if seen is None or seen.status.phase in _WITHOUT_INTERVAL:

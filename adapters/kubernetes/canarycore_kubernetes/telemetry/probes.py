@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def serving(
+async def serve_probes(
     host: str | None, port: int, registry: CollectorRegistry, ready: Callable[[], str]
 ) -> AsyncIterator[int]:
     """Serve while the context is open; gives the port, which is a free one for 0.

@@ -87,21 +87,21 @@ class Exporter:
         self._began: dict[str, float] = {}
         self._series: dict[str, set[tuple[Gauge | Counter | Histogram, tuple[str, ...]]]] = {}
 
-    def led(self, leads: bool) -> None:
+    def set_leader(self, leads: bool) -> None:
         """Whether this replica decides now."""
         self._leader.set(leads)
 
-    def gave_up(self, rollout: Rollout) -> None:
+    def count_lost_alert(self, rollout: Rollout) -> None:
         """An alert did not reach a chat, and will not."""
         self._of(f"{rollout.namespace}/{rollout.name}", self._given_up, rollout.name, rollout.namespace).inc()
 
-    def counted(self, canaries: Tally[str]) -> None:
+    def set_totals(self, canaries: Tally[str]) -> None:
         """How many canaries each namespace has."""
         self._total.clear()
         for namespace, number in canaries.items():
             self._total.labels(namespace).set(number)
 
-    def told(self, turn: CycleReport) -> None:
+    def record_cycle(self, turn: CycleReport) -> None:
         """One look at a rollout."""
         self._late.observe(max(turn.late, 0.0))
         namespace, _, name = turn.key.partition("/")

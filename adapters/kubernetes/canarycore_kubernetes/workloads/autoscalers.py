@@ -17,7 +17,7 @@ from canarycore.foreign import get_integer, get_items, get_mapping, get_text
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import HPA, SCALED_OBJECT
-from canarycore_kubernetes.api.metadata import annotation, own, primary_of
+from canarycore_kubernetes.api.metadata import drop_gitops_keys, get_annotation, primary_name
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFact
     demand_small(body.get("spec"))
     return ScalerFacts(
         minimum=get_integer(body, "spec", "minReplicaCount") or 1,
-        paused=annotation(body, PAUSED) == "0",
+        paused=get_annotation(body, PAUSED) == "0",
         scales=_scaled_by(body),
         ownership=ownership_of(body),
     )
@@ -86,15 +86,15 @@ def primary_scaler(scaler: Json, canary: Canary, owner: Json) -> Json:
         "apiVersion": scaler["apiVersion"],
         "kind": scaler["kind"],
         "metadata": {
-            "name": primary_of(reference.name),
+            "name": primary_name(reference.name),
             "namespace": metadata["namespace"],
-            "labels": own(metadata.get("labels")),
+            "labels": drop_gitops_keys(metadata.get("labels")),
             "ownerReferences": [owner],
         },
         "spec": deepcopy(get_mapping(scaler, "spec")),
     }
     scaled = get_mapping(scaler, "spec", "scaleTargetRef")
-    copy["spec"]["scaleTargetRef"] = {**scaled, "name": primary_of(canary.spec.target_ref.name)}
+    copy["spec"]["scaleTargetRef"] = {**scaled, "name": primary_name(canary.spec.target_ref.name)}
     _COMPLETE[scaler["kind"]](copy, scaler, canary)
     return copy
 
@@ -109,14 +109,14 @@ def _complete_hpa(copy: Json, _: Json, canary: Canary) -> None:
 
 
 def _complete_scaled_object(copy: Json, scaler: Json, canary: Canary) -> None:
-    annotations = own(scaler["metadata"].get("annotations"))
+    annotations = drop_gitops_keys(scaler["metadata"].get("annotations"))
     copy["metadata"]["annotations"] = {key: text for key, text in annotations.items() if key != PAUSED}
     spec = copy["spec"]
     _limit(spec, canary, "minReplicaCount", "maxReplicaCount")
     advanced = spec["advanced"] = get_mapping(spec, "advanced")
     hpa = advanced["horizontalPodAutoscalerConfig"] = get_mapping(advanced, "horizontalPodAutoscalerConfig")
     if get_text(hpa, "name"):
-        hpa["name"] = primary_of(hpa["name"])
+        hpa["name"] = primary_name(hpa["name"])
     for trigger in get_items(spec, "triggers"):
         _ask_about_primary(trigger, canary)
 
@@ -145,4 +145,4 @@ def _ask_about_primary(trigger: Json, canary: Canary) -> None:
             trigger["metadata"] = metadata | {"query": queries[trigger["name"]]}
     elif get_text(metadata, "query"):
         target = canary.spec.target_ref.name
-        metadata["query"] = re.sub(f"{re.escape(target)}(-canary)?", primary_of(target), metadata["query"])
+        metadata["query"] = re.sub(f"{re.escape(target)}(-canary)?", primary_name(target), metadata["query"])

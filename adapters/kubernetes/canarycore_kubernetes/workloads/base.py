@@ -17,10 +17,10 @@ from attrs import field, frozen
 
 from canarycore import Workload
 from canarycore.errors import Conflict, WorldError
-from canarycore_kubernetes.api.client import Exists, Outdated
+from canarycore_kubernetes.api.client import AlreadyExists, Outdated
 from canarycore_kubernetes.api.kinds import by_object
-from canarycore_kubernetes.api.merge_patch import locked, merge_patch
-from canarycore_kubernetes.api.metadata import owner_reference, primary_of
+from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
+from canarycore_kubernetes.api.metadata import owner_reference, primary_name
 from canarycore_kubernetes.api.ownership import Owner, ownership_of
 from canarycore_kubernetes.workloads.facts import PodFacts, ReadingOptions, pod_views
 
@@ -73,19 +73,19 @@ class OwnedObjects:
         return self.owner.reference
 
     async def create(self, body: Json, role: Role) -> None:
-        """Make this object. Raises Exists if there is one of its name, and ForeignObjectError if that is foreign."""
+        """Create an object. Raise AlreadyExists if its name is taken, ForeignObjectError if that object is foreign."""
         try:
             await self.cluster.create(self.owner.mark(body))
-        except Exists:
+        except AlreadyExists:
             kind, metadata = by_object(body), body["metadata"]
             present = await self.cluster.get(kind, metadata["namespace"], metadata["name"])
             if present is not None:
-                self.owner.demand(kind, present, role)
+                self.owner.refuse_foreign(kind, present, role)
             raise
 
     async def ensure(self, body: Json, role: Role) -> None:
         """Make this object, unless an attempt before this has made it. Raises ForeignObjectError."""
-        with suppress(Exists):
+        with suppress(AlreadyExists):
             await self.create(body, role)
 
     async def change(
@@ -104,12 +104,12 @@ class OwnedObjects:
         """
         for _ in range(CHANGE_ATTEMPTS):
             present = found or await read(self.cluster, kind, namespace, name)
-            self.owner.demand(kind, present, role)
+            self.owner.refuse_foreign(kind, present, role)
             patch, found = merge_patch(present, self._marked(present, wanted(present))), None
             if not patch:
                 return present
             try:
-                return await self.cluster.merge(kind, namespace, name, locked(patch, present))
+                return await self.cluster.merge(kind, namespace, name, lock_version(patch, present))
             except Outdated:
                 continue
         raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")
@@ -180,7 +180,7 @@ class WorkloadTarget:
     @property
     def primary(self) -> str:
         """The primary's name."""
-        return primary_of(self.name)
+        return primary_name(self.name)
 
     @property
     def cluster(self) -> Cluster:

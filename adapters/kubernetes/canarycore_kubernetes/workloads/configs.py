@@ -17,7 +17,7 @@ from canarycore.errors import WorldError
 from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, SECRET
-from canarycore_kubernetes.api.metadata import KEPT_FOR, annotation, owners, primary_of, with_prefix
+from canarycore_kubernetes.api.metadata import KEPT_FOR, get_annotation, merge_owners, primary_name, select_by_prefix
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ _OF_A_COPY = Ownership(canaries=("",))
 
 
 def _is_shared(body: Json) -> bool:
-    opted_out = annotation(body, TRACKING).startswith("disable")
+    opted_out = get_annotation(body, TRACKING).startswith("disable")
     return opted_out or (body["kind"] == SECRET.kind and body.get("type") not in TRACKED_TYPES)
 
 
@@ -191,9 +191,9 @@ def primary_config(body: Json, owner: Json, prefixes: Collection[str], found: Js
     metadata = body["metadata"]
     return _holding(
         body,
-        name=primary_of(metadata["name"]),
-        labels=with_prefix(metadata.get("labels"), prefixes),
-        owners=owners(owner, found),
+        name=primary_name(metadata["name"]),
+        labels=select_by_prefix(metadata.get("labels"), prefixes),
+        owners=merge_owners(owner, found),
     )
 
 
@@ -231,4 +231,4 @@ def use_copies(spec: Json, copied: Collection[tuple[str, str]]) -> None:
     """Name the copies of these configs (kind, name) in a pod spec."""
     for spot in tuple(config_spots(spec)):
         if (spot.kind.kind, spot.use.name) in copied:
-            spot.holder[spot.key] = primary_of(spot.use.name)
+            spot.holder[spot.key] = primary_name(spot.use.name)

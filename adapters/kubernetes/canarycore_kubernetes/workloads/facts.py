@@ -16,7 +16,7 @@ from canarycore.foreign import get_integer, get_items, get_mapping, get_text, ge
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION, annotation, listed
+from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION, get_annotation, get_annotation_list
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_kubernetes.workloads.configs import ConfigUse
 from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
@@ -103,9 +103,9 @@ def pod_facts(reading: ReadingOptions, body: Json, before: PodFacts | None = Non
         written = _written(reading, body)
     facts = PodFacts(
         written=written,
-        carries=annotation(body, REVISION),
-        contents=listed(body, CONTENTS),
-        kept=listed(body, KEPT_REVISIONS),
+        carries=get_annotation(body, REVISION),
+        contents=get_annotation_list(body, CONTENTS),
+        kept=get_annotation_list(body, KEPT_REVISIONS),
         ownership=ownership_of(body),
         **_COUNTS[body["kind"]](body),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, CONTROLLER_REVISION, SECRET
-from canarycore_kubernetes.api.metadata import KEPT_FOR, primary_of
+from canarycore_kubernetes.api.metadata import KEPT_FOR, primary_name
 from canarycore_kubernetes.api.ownership import CONFIG_COPY, KEPT_CONFIG, KEPT_REVISION
 from canarycore_kubernetes.workloads.configs import (
     CONFIGS,
@@ -64,7 +64,7 @@ async def saved_revision(objects: OwnedObjects, namespace: str, primary: str, re
     found = await objects.cluster.get(CONTROLLER_REVISION, namespace, f"{primary}-{revision}")
     if found is None:
         raise Refused(f"revision {revision} of {primary}.{namespace} was not kept: it cannot be restored")
-    objects.owner.demand(CONTROLLER_REVISION, found, KEPT_REVISION)
+    objects.owner.refuse_foreign(CONTROLLER_REVISION, found, KEPT_REVISION)
     data: Json = found["data"]
     return data
 
@@ -93,7 +93,7 @@ async def copy_configs(
     """
     for config in configs:
         kind, content = config.use.kind, config.checksum
-        name = primary_of(config.use.name)
+        name = primary_name(config.use.name)
         facts = (await objects.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
         if facts is not None and facts.checksum == content and objects.owner.name in facts.ownership.canaries:
             continue
@@ -102,7 +102,7 @@ async def copy_configs(
         if found is None:
             await objects.create(primary_config(body, objects.reference, prefixes), CONFIG_COPY)
             continue
-        objects.owner.demand(kind, found, CONFIG_COPY)
+        objects.owner.refuse_foreign(kind, found, CONFIG_COPY)
         before = config_facts(found).checksum
         if before != content and f"{config.use}:{before}" in contents:
             await objects.ensure(kept_config(found, objects.reference, primary), KEPT_CONFIG)
@@ -129,27 +129,28 @@ async def foreign_copies(
 
     names: the kinds and names of the configs that are copied. The rollout `key` is woken when one of them goes.
     """
-    wanted = [(kind, primary_of(name), CONFIG_COPY) for kind, name in names]
+    wanted = [(kind, primary_name(name), CONFIG_COPY) for kind, name in names]
     wanted += [
-        (kind, kept_name(primary_of(name), checksum), KEPT_CONFIG) for kind, name, checksum in copied_configs(contents)
+        (kind, kept_name(primary_name(name), checksum), KEPT_CONFIG)
+        for kind, name, checksum in copied_configs(contents)
     ]
     for kind, name, role in wanted:
         facts = (await objects.cluster.cache(CONFIGS[kind]).ready()).look(namespace, name, key)
-        for one in () if facts is None else objects.owner.foreign(kind, name, facts.ownership, role):
+        for one in () if facts is None else objects.owner.find_foreign(kind, name, facts.ownership, role):
             yield one
 
 
 async def give_configs_back(objects: OwnedObjects, namespace: str, contents: Iterable[str]) -> None:
     """Let the copies hold this again. Raises Refused where it was not kept."""
     for kind, original, checksum in copied_configs(contents):
-        name = primary_of(original)
+        name = primary_name(original)
         present = (await objects.cluster.cache(CONFIGS[kind]).ready()).get(namespace, name)
         if present is not None and present.checksum == checksum and objects.owner.owns(present.ownership):
             continue
         content = await objects.cluster.get(kind, namespace, kept_name(name, checksum))
         if content is None:
             raise Refused(f"{kind.kind} {name}.{namespace} was not kept as the revision had it (checksum {checksum})")
-        objects.owner.demand(kind, content, KEPT_CONFIG)
+        objects.owner.refuse_foreign(kind, content, KEPT_CONFIG)
         if present is None:
             metadata = content["metadata"] | {"name": original}
             await objects.ensure(primary_config(content | {"metadata": metadata}, objects.reference, ()), CONFIG_COPY)
@@ -162,7 +163,7 @@ async def forget_configs(
 ) -> None:
     """Keep what these configs held no longer, but for what is `still` needed."""
     for kind, original, checksum in copied_configs(set(contents).difference(still)):
-        await objects.delete(kind, namespace, kept_name(primary_of(original), checksum))
+        await objects.delete(kind, namespace, kept_name(primary_name(original), checksum))
 
 
 def copied_configs(contents: Iterable[str]) -> list[tuple[Kind, str, str]]:

@@ -15,9 +15,9 @@ from canarycore.errors import Refused
 from canarycore.foreign import get_items, get_text, get_time
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import KNATIVE_SERVICE
-from canarycore_kubernetes.api.merge_patch import locked
-from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, annotation, listed
-from canarycore_kubernetes.api.snapshots import snapshot
+from canarycore_kubernetes.api.merge_patch import lock_version
+from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, get_annotation, get_annotation_list
+from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.workloads.base import WorkloadTarget, podless_workload
 from canarycore_kubernetes.workloads.history import KEEP
 from canarycore_runtime.mesh import Kind
@@ -62,12 +62,12 @@ class KnativeTarget(WorkloadTarget):
 
     async def observe(self) -> Workloads:
         found = await self._found()
-        newest, primary = ("", "") if found is None else (_newest(found), annotation(found, PRIMARY))
-        up = found is not None and (not primary or bool(annotation(found, UP)))
+        newest, primary = ("", "") if found is None else (_newest(found), get_annotation(found, PRIMARY))
+        up = found is not None and (not primary or bool(get_annotation(found, UP)))
         return Workloads(
             target=await self._workload(newest, up=up),
             primary=await self._workload(primary, up=True),
-            kept=() if found is None else listed(found, KEPT_REVISIONS),
+            kept=() if found is None else get_annotation_list(found, KEPT_REVISIONS),
             restored=self.restored,
         )
 
@@ -84,7 +84,7 @@ class KnativeTarget(WorkloadTarget):
         return ()
 
     async def _found(self) -> Json | None:
-        view = snapshot(KNATIVE_SERVICE, status=True)
+        view = snapshot_view(KNATIVE_SERVICE, status=True)
         found = (await self.cluster.cache(view).ready()).look(self.namespace, self.name, self.key)
         return None if found is None else found.body
 
@@ -100,17 +100,17 @@ class KnativeTarget(WorkloadTarget):
 
     async def initialise(self, revision: str) -> None:
         service = await self.read(KNATIVE_SERVICE)
-        if not annotation(service, PRIMARY):
+        if not get_annotation(service, PRIMARY):
             self._demand(service, revision)
             await self._mark({PRIMARY: revision, UP: "true"}, service)
 
     async def promote(self, revision: str) -> None:
         service = await self.read(KNATIVE_SERVICE)
-        primary = annotation(service, PRIMARY)
+        primary = get_annotation(service, PRIMARY)
         if primary == revision:
             return
         self._demand(service, revision)
-        kept = tuple(dict.fromkeys((primary, *listed(service, KEPT_REVISIONS))))
+        kept = tuple(dict.fromkeys((primary, *get_annotation_list(service, KEPT_REVISIONS))))
         await self._mark({PRIMARY: revision, KEPT_REVISIONS: ",".join(kept[:KEEP])}, service)
 
     def _demand(self, service: Json, revision: str) -> None:
@@ -119,9 +119,9 @@ class KnativeTarget(WorkloadTarget):
 
     async def restore_primary(self, revision: str) -> None:
         service = await self.read(KNATIVE_SERVICE)
-        if annotation(service, PRIMARY) == revision:
+        if get_annotation(service, PRIMARY) == revision:
             return
-        if revision not in listed(service, KEPT_REVISIONS):
+        if revision not in get_annotation_list(service, KEPT_REVISIONS):
             raise Refused(f"revision {revision} of service {self.name}.{self.namespace} was not kept")
         if await self.cluster.get(KNATIVE_REVISION, self.namespace, revision) is None:
             raise Refused(f"revision {revision} of service {self.name}.{self.namespace} is gone: Knative removed it")
@@ -129,19 +129,21 @@ class KnativeTarget(WorkloadTarget):
 
     async def scale_up(self) -> None:
         service = await self._found()
-        if service is not None and not annotation(service, UP):
+        if service is not None and not get_annotation(service, UP):
             await self._mark({UP: "true"})
 
     async def scale_down(self) -> None:
         service = await self._found()
-        if service is not None and annotation(service, UP):
+        if service is not None and get_annotation(service, UP):
             await self._mark({UP: None})
 
     async def restore(self) -> None:
         """The annotations go; where traffic goes is given back by the router."""
         service = await self._found()
         ours = (
-            {} if service is None else {key: None for key in (PRIMARY, UP, KEPT_REVISIONS) if annotation(service, key)}
+            {}
+            if service is None
+            else {key: None for key in (PRIMARY, UP, KEPT_REVISIONS) if get_annotation(service, key)}
         )
         if ours:
             await self._mark(ours)
@@ -157,7 +159,7 @@ class KnativeTarget(WorkloadTarget):
         """Change annotations of the owner's object, if it is still the one that was found."""
         patch: Json = {"metadata": {"annotations": annotations}}
         await self.cluster.merge(
-            KNATIVE_SERVICE, self.namespace, self.name, patch if found is None else locked(patch, found)
+            KNATIVE_SERVICE, self.namespace, self.name, patch if found is None else lock_version(patch, found)
         )
 
 

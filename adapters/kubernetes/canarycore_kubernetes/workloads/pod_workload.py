@@ -16,7 +16,14 @@ from canarycore import Workload
 from canarycore.errors import Refused, WorldError
 from canarycore.text import LONGEST_SHOWN, escape_controls
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET
-from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION, annotation, listed, primary_of
+from canarycore_kubernetes.api.metadata import (
+    CONTENTS,
+    KEPT_REVISIONS,
+    REVISION,
+    get_annotation,
+    get_annotation_list,
+    primary_name,
+)
 from canarycore_kubernetes.api.ownership import PRIMARY, SCALER_COPY, BlockedError, ForeignObjectError, shorten_owner
 from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.workloads.base import WorkloadTarget, read
@@ -162,12 +169,12 @@ class PodTarget(WorkloadTarget):
         reference = self.canary.spec.autoscaler_ref
         if reference is None:
             return ()
-        view, name = SCALERS[reference.kind], primary_of(reference.name)
+        view, name = SCALERS[reference.kind], primary_name(reference.name)
         facts = (await self.cluster.cache(view).ready()).look(self.namespace, name, self.key)
         return () if facts is None else self._foreign(view.kind, name, facts.ownership, SCALER_COPY)
 
     def _foreign(self, kind: Kind, name: str, ownership: Ownership, role: Role) -> tuple[ForeignObject, ...]:
-        return self.owner.foreign(kind, name, ownership, role)
+        return self.owner.find_foreign(kind, name, ownership, role)
 
     def _refuse(self, found: Collection[ForeignObject]) -> None:
         """Raise ForeignObjectError before anything is written, where something foreign is in the way."""
@@ -193,10 +200,10 @@ class PodTarget(WorkloadTarget):
         self._refuse(await self.foreign_objects())
         _, before = await self._revisions(None, facts)
         primary = await self._read_primary(facts)
-        if annotation(primary, REVISION) == revision:  # an answer was lost
+        if get_annotation(primary, REVISION) == revision:  # an answer was lost
             return
-        held = listed(primary, CONTENTS)
-        names = tuple(dict.fromkeys((before, *listed(primary, KEPT_REVISIONS))))
+        held = get_annotation_list(primary, CONTENTS)
+        names = tuple(dict.fromkeys((before, *get_annotation_list(primary, KEPT_REVISIONS))))
         data = {"template": primary["spec"]["template"], "configs": held}
         await save_revision(self.objects, primary, before, data)
         await copy_configs(self.objects, self.namespace, configs, self.primary, held, self.means.prefixes)
@@ -374,7 +381,7 @@ class PodTarget(WorkloadTarget):
         if reference is None:
             return
         view = SCALERS[reference.kind]
-        name = primary_of(reference.name)
+        name = primary_name(reference.name)
         present = (await self.cluster.cache(view).ready()).get(self.namespace, name)
         is_there = present is not None and self.owner.owns(present.ownership)
         seen = await self.observe()

@@ -15,7 +15,7 @@ from attrs import evolve
 
 from canarycore.errors import WorldError
 from canarycore_kubernetes.api.cache import UnreadableError
-from canarycore_kubernetes.api.ownership import ForeignObjectError, TakenError
+from canarycore_kubernetes.api.ownership import ForeignObjectError, NameConflictError
 from canarycore_kubernetes.workloads.base import WorkloadContext
 from canarycore_kubernetes.workloads.configs import MissingConfigError
 from canarycore_kubernetes.workloads.facts import ReadingOptions
@@ -84,12 +84,12 @@ class ClusterWorkloads:
 
     def _target(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
         """The target as one that can be worked on. Raises WorldError when the Canary is gone."""
-        held = self._canaries.held(rollout)
-        if held.canary.spec.target_ref.knative:
+        held = self._canaries.require(rollout)
+        if held.manifest.spec.target_ref.knative:
             sort: type[PodTarget | ServiceTarget | KnativeTarget] = KnativeTarget
         else:
             sort = ServiceTarget if rollout.target.kind == "Service" else PodTarget
-        return sort(means=self._means, rollout=rollout, canary=held.canary, uid=held.uid)
+        return sort(means=self._means, rollout=rollout, canary=held.manifest, uid=held.uid)
 
     # the port ---------------------------------------------------------------------------------------------------
 
@@ -100,13 +100,13 @@ class ClusterWorkloads:
         except (MissingConfigError, UnreadableError) as error:
             await self._tell(rollout, error)
             raise
-        if self._canaries.held(rollout).deleted and await self._objection(target):
+        if self._canaries.require(rollout).is_deleted and await self._objection(target):
             return evolve(seen, restored=True)  # it was never let in, so there is nothing to give back
         return seen
 
     async def _tell(self, rollout: Rollout, missing: WorldError) -> None:
         if self._events is not None:
-            uid = self._canaries.held(rollout).uid
+            uid = self._canaries.require(rollout).uid
             with suppress(WorldError):  # what is missing matters more than who could not be told
                 await self._events.warn(rollout.namespace, rollout.name, uid, str(missing))
 
@@ -160,11 +160,11 @@ class ClusterWorkloads:
     # other Canaries ---------------------------------------------------------------------------------------------
 
     async def _entered(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
-        """The target, to be changed. Raises TakenError where another Canary has it."""
+        """The target, to be changed. Raises NameConflictError where another Canary has it."""
         target = self._target(rollout)
         objection = await self._objection(target)
         if objection:
-            raise TakenError(target.owner, objection)
+            raise NameConflictError(target.owner, objection)
         return target
 
     async def _objection(self, target: PodTarget | ServiceTarget | KnativeTarget) -> str:

@@ -24,10 +24,10 @@ from canarycore_kubernetes.api.metadata import (
     CONTENTS,
     KEPT_REVISIONS,
     REVISION,
+    drop_gitops_keys,
     has_prefix,
-    own,
-    primary_of,
-    with_prefix,
+    primary_name,
+    select_by_prefix,
 )
 from canarycore_kubernetes.workloads.configs import use_copies
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID, SCALED_TO_ZERO, pod_selectors, rename_in_selector
@@ -87,20 +87,22 @@ def primary_copy(target: Json, copying: Copying) -> Json:
     _refuse_on_delete(target)
     metadata, spec = target["metadata"], target["spec"]
     label, value = selector_label(target, copying.labels)
-    annotations = {key: text for key, text in own(metadata.get("annotations")).items() if key not in _CLUSTERS_OWN}
+    annotations = {
+        key: text for key, text in drop_gitops_keys(metadata.get("annotations")).items() if key not in _CLUSTERS_OWN
+    }
     copy: Json = {
         "apiVersion": target["apiVersion"],
         "kind": target["kind"],
         "metadata": {
-            "name": primary_of(metadata["name"]),
+            "name": primary_name(metadata["name"]),
             "namespace": metadata["namespace"],
-            "labels": with_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_of(value)},
+            "labels": select_by_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_name(value)},
             "annotations": annotations | _carrying(copying.revision, copying.contents),
             "ownerReferences": [copying.owner],
         },
         "spec": {
             **{part: spec[part] for part in _PARTS[target["kind"]] if part in spec},
-            "selector": {"matchLabels": {label: primary_of(value)}},
+            "selector": {"matchLabels": {label: primary_name(value)}},
             "template": _template(target, copying),
         },
     }
@@ -153,13 +155,13 @@ def _template(target: Json, copying: Copying) -> Json:
     template: Json = deepcopy(target["spec"]["template"])
     metadata, spec = template.setdefault("metadata", {}), template["spec"]
     label, value = selector_label(target, copying.labels)
-    metadata["labels"] = own(metadata.get("labels")) | {label: primary_of(value)}
-    metadata["annotations"] = own(metadata.get("annotations")) | {FLAGGER_ID: _id_of(copying.revision)}
+    metadata["labels"] = drop_gitops_keys(metadata.get("labels")) | {label: primary_name(value)}
+    metadata["annotations"] = drop_gitops_keys(metadata.get("annotations")) | {FLAGGER_ID: _id_of(copying.revision)}
     use_copies(spec, copying.copied)
     if target["kind"] == DEPLOYMENT.kind:
         name = target["metadata"]["name"]
         for selector in pod_selectors(spec):
-            rename_in_selector(selector, copying.labels, name, primary_of(name))
+            rename_in_selector(selector, copying.labels, name, primary_name(name))
     else:
         (spec.get("nodeSelector") or {}).pop(SCALED_TO_ZERO, None)
         if not spec.get("nodeSelector"):

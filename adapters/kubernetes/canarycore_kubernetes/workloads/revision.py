@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_kubernetes.api.metadata import SUFFIX, TOOLKIT
+from canarycore_kubernetes.api.metadata import GITOPS_DOMAIN, PRIMARY_SUFFIX
 from canarycore_kubernetes.workloads.configs import config_spots, used_configs
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", t
     metadata, spec = get_mapping(written, "metadata"), get_mapping(written, "spec")
     get_mapping(spec, "nodeSelector").pop(SCALED_TO_ZERO, None)
     annotations, pod_labels = get_mapping(metadata, "annotations"), get_mapping(metadata, "labels")
-    for key in [key for key in annotations if key == FLAGGER_ID or TOOLKIT in key]:
+    for key in [key for key in annotations if key == FLAGGER_ID or GITOPS_DOMAIN in key]:
         del annotations[key]
-    for key in [key for key in pod_labels if TOOLKIT in key]:
+    for key in [key for key in pod_labels if GITOPS_DOMAIN in key]:
         del pod_labels[key]
-    if name.endswith(SUFFIX):
+    if name.endswith(PRIMARY_SUFFIX):
         _take_back(pod_labels, spec, set(labels), name)
     configs = used_configs(config_spots(spec)) if tracked else ()
     numbers = {(use.kind, use.name): number for number, use in enumerate(configs)}
@@ -89,14 +89,14 @@ def copied_contents(
 ) -> list[str]:
     """The same of a primary, of which the configs are copies, in the originals' names."""
     return [
-        _content(str(use).removesuffix(SUFFIX), facts, text=text) if _is_copy(use, facts) else str(use)
+        _content(str(use).removesuffix(PRIMARY_SUFFIX), facts, text=text) if _is_copy(use, facts) else str(use)
         for use, facts in ((use, held[use]) for use in configs)
     ]
 
 
 def _is_copy(use: ConfigUse, facts: ConfigFacts | None) -> bool:
     """Tell whether a config is a copy that was made for a primary."""
-    return use.name.endswith(SUFFIX) and facts is not None and bool(facts.ownership.canaries)
+    return use.name.endswith(PRIMARY_SUFFIX) and facts is not None and bool(facts.ownership.canaries)
 
 
 def _content(name: str, facts: ConfigFacts | None, *, text: bool) -> str:
@@ -121,9 +121,9 @@ def _hash(text: str) -> str:
 def _take_back(pod_labels: Json, spec: Json, labels: set[str], name: str) -> None:
     """Undo what a copy of this name has of its own."""
     for label in labels & pod_labels.keys():
-        pod_labels[label] = str(pod_labels[label]).removesuffix(SUFFIX)
+        pod_labels[label] = str(pod_labels[label]).removesuffix(PRIMARY_SUFFIX)
     for selector in pod_selectors(spec):
-        rename_in_selector(selector, labels, name, name.removesuffix(SUFFIX))
+        rename_in_selector(selector, labels, name, name.removesuffix(PRIMARY_SUFFIX))
 
 
 def pod_selectors(spec: Json) -> Iterable[Json]:

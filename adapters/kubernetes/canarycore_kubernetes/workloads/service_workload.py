@@ -15,9 +15,15 @@ from attrs import frozen
 from canarycore.errors import Refused
 from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.api.kinds import SERVICE
-from canarycore_kubernetes.api.metadata import KEPT_REVISIONS, REVISION, annotation, listed, own
+from canarycore_kubernetes.api.metadata import (
+    KEPT_REVISIONS,
+    REVISION,
+    drop_gitops_keys,
+    get_annotation,
+    get_annotation_list,
+)
 from canarycore_kubernetes.api.ownership import CANARY_COPY, PRIMARY, UNOWNED, shorten_owner
-from canarycore_kubernetes.api.snapshots import snapshot
+from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.workloads.base import WorkloadTarget, podless_workload, read
 from canarycore_kubernetes.workloads.history import KEEP, delete_revisions, save_revision, saved_revision
 from canarycore_kubernetes.workloads.revision import digest
@@ -38,7 +44,7 @@ HEADLESS = "None"
 def service_copy(target: Json, name: str, owner: Json, *, distribution: str = "") -> Json:
     """A copy of a Service under another name. distribution: the Canary's `service.trafficDistribution`."""
     metadata = target["metadata"]
-    annotations = own(metadata.get("annotations"))
+    annotations = drop_gitops_keys(metadata.get("annotations"))
     annotations.pop(LAST_APPLIED, None)
     return {
         "apiVersion": "v1",
@@ -46,7 +52,7 @@ def service_copy(target: Json, name: str, owner: Json, *, distribution: str = ""
         "metadata": {
             "name": name,
             "namespace": metadata["namespace"],
-            "labels": own(metadata.get("labels")),
+            "labels": drop_gitops_keys(metadata.get("labels")),
             "annotations": annotations,
             "ownerReferences": [owner],
         },
@@ -103,16 +109,16 @@ class ServiceTarget(WorkloadTarget):
         target, primary = await self._found(self.name), await self._found_own(self.primary)
         twin = await self._found_own(self.twin)
         revision = self._revision(target, primary)
-        up = twin is None or annotation(twin, REVISION) == revision
+        up = twin is None or get_annotation(twin, REVISION) == revision
         return Workloads(
             target=None if target is None else podless_workload(revision, up=up),
             primary=None if primary is None else podless_workload(self._carried(primary), up=True),
-            kept=() if primary is None else listed(primary, KEPT_REVISIONS),
+            kept=() if primary is None else get_annotation_list(primary, KEPT_REVISIONS),
             restored=self.restored,
         )
 
     async def _look(self, name: str) -> Snapshot | None:
-        return (await self.cluster.cache(snapshot(SERVICE)).ready()).look(self.namespace, name, self.key)
+        return (await self.cluster.cache(snapshot_view(SERVICE)).ready()).look(self.namespace, name, self.key)
 
     async def _found(self, name: str) -> Json | None:
         found = await self._look(name)
@@ -144,7 +150,7 @@ class ServiceTarget(WorkloadTarget):
         for name, role in ((self.primary, PRIMARY), (self.twin, CANARY_COPY)):
             held = await self._look(name)
             if held is not None:
-                found += self.owner.foreign(SERVICE, name, held.ownership, role)
+                found += self.owner.find_foreign(SERVICE, name, held.ownership, role)
         return found
 
     def _revision(self, target: Json | None, primary: Json | None) -> str:
@@ -155,7 +161,7 @@ class ServiceTarget(WorkloadTarget):
         return self._carried(primary) if primary is not None and self._digest(primary) == written else written
 
     def _carried(self, primary: Json) -> str:
-        return annotation(primary, REVISION) or self._digest(primary)
+        return get_annotation(primary, REVISION) or self._digest(primary)
 
     def _digest(self, service: Json) -> str:
         return digest(service_spec(service, distribution=self._distribution))
@@ -174,12 +180,12 @@ class ServiceTarget(WorkloadTarget):
 
     async def promote(self, revision: str) -> None:
         primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
-        if annotation(primary, REVISION) == revision:
+        if get_annotation(primary, REVISION) == revision:
             return
         target = await self._target_carrying(revision)
         carried = self._carried(primary)
-        names = tuple(dict.fromkeys((carried, *listed(primary, KEPT_REVISIONS))))
-        self.owner.demand(SERVICE, primary, PRIMARY)
+        names = tuple(dict.fromkeys((carried, *get_annotation_list(primary, KEPT_REVISIONS))))
+        self.owner.refuse_foreign(SERVICE, primary, PRIMARY)
         await save_revision(self.objects, primary, carried, {"spec": service_spec(primary)})
         await delete_revisions(
             self.objects, self.namespace, self.primary, names[KEEP:]
@@ -189,7 +195,7 @@ class ServiceTarget(WorkloadTarget):
 
     async def restore_primary(self, revision: str) -> None:
         primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
-        if annotation(primary, REVISION) == revision:
+        if get_annotation(primary, REVISION) == revision:
             return
         before = primary | await saved_revision(self.objects, self.namespace, self.primary, revision)
         await self._change(self.primary, PRIMARY, self._copy(before, self.primary), {REVISION: revision})
@@ -204,13 +210,13 @@ class ServiceTarget(WorkloadTarget):
         if twin is None:
             copy["metadata"]["annotations"][REVISION] = revision
             await self.objects.create(copy, CANARY_COPY)
-        elif annotation(twin, REVISION) != revision:
+        elif get_annotation(twin, REVISION) != revision:
             await self._change(self.twin, CANARY_COPY, copy, {REVISION: revision})
 
     async def scale_down(self) -> None:
         """The canary's copy stays as it is, and takes no part."""
         twin = await self._found_own(self.twin)
-        if twin is not None and annotation(twin, REVISION):
+        if twin is not None and get_annotation(twin, REVISION):
             await self.objects.change(SERVICE, self.namespace, self.twin, CANARY_COPY, _resting)
 
     async def restore(self) -> None:

@@ -17,14 +17,14 @@ from canarycore_kubernetes.api.budget import (
     LARGEST,
     MOST_VALUES,
     UNREADABLE,
-    Unreadable,
+    BoundExceeded,
     decode,
     demand_small,
     demand_whole,
 )
 from canarycore_kubernetes.api.cache import UnreadableError, View
 from canarycore_kubernetes.api.kinds import CONFIG_MAP
-from canarycore_kubernetes.api.snapshots import pack
+from canarycore_kubernetes.api.snapshots import make_snapshot
 from tests.cluster.patience import until
 
 JSON = st.recursive(
@@ -53,7 +53,7 @@ async def test_an_object_that_is_nested_too_deeply_is_marked_and_the_others_are_
     text = wrapped.format(item("deep", nested(5_000, r'"\"[["')), item("flat", "[1]"))
     data = await decode(text.encode())
     deep, flat = data.get("items") or (data["object"], data["other"])
-    with pytest.raises(Unreadable, match="nested deeper"):
+    with pytest.raises(BoundExceeded, match="nested deeper"):
         demand_whole(deep)
     assert deep["metadata"] == {"name": "deep", "namespace": "shop", "resourceVersion": "7"}
     demand_whole(flat)
@@ -89,7 +89,7 @@ async def test_what_is_no_json_is_refused(text):
     ids=["text", "name", "digits", "list", "mapping", "levels"],
 )
 def test_a_value_beyond_the_budget_is_refused(value, reason):
-    with pytest.raises(Unreadable, match=reason):
+    with pytest.raises(BoundExceeded, match=reason):
         demand_small(value)
 
 
@@ -212,5 +212,5 @@ async def test_why_an_object_cannot_be_read_is_logged_once(cluster, api, namespa
     "written", [[{"fieldsV1": {"f:a": {}}}] * 30_000, [{"fieldsV1": {f"f:{number}": {} for number in range(30_000)}}]]
 )
 def test_an_object_with_too_many_notes_of_writers_is_refused(written):
-    with pytest.raises(Unreadable, match="characters of managedFields"):
-        pack((), False, {"metadata": {"managedFields": written}})
+    with pytest.raises(BoundExceeded, match="characters of managedFields"):
+        make_snapshot((), False, {"metadata": {"managedFields": written}})

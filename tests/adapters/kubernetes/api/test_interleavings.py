@@ -27,7 +27,7 @@ class World:
     """
 
     cache: Cache = Factory(
-        lambda self: Cache(None, View(kind=CONFIG_MAP, project=lambda found, _: found["data"]), tell=self.wake),
+        lambda self: Cache(None, View(kind=CONFIG_MAP, project=lambda found, _: found["data"]), wake=self.wake),
         takes_self=True,
     )
     history: list = Factory(list)
@@ -116,7 +116,7 @@ def test_what_others_do_last_wakes_whoever_looks(moves):
     while world.heard < world.version:
         world.an_event_arrives(None)
     told = []
-    world.cache._tell = told.append
+    world.cache._wake = told.append
     world.cache.look(*PLACE, "rollout")
     world.they_write(9)
     world.an_event_arrives(None)

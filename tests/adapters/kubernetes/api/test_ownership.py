@@ -22,15 +22,15 @@ from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import KINDS
 from canarycore_kubernetes.api.ownership import (
     APEX_SERVICE,
-    MADE_FOR,
+    OWNER_ANNOTATION,
     PRIMARY,
     ROLES,
     ROUTE,
     UNOWNED,
     ForeignObject,
     ForeignObjectError,
+    NameConflictError,
     Owner,
-    TakenError,
     ownership_of,
 )
 from canarycore_kubernetes.resources.canaries import Canaries
@@ -255,7 +255,7 @@ async def _is_left_alone(body, owners, model, rollout):
     await rollout.run()
     what = f"{foreign['kind']} {foreign['metadata']['name']}"
     assert rollout.api.get(path) == foreign, f"{what} was touched"
-    refusals = [error for error in rollout.refused if isinstance(error, ForeignObjectError | TakenError)]
+    refusals = [error for error in rollout.refused if isinstance(error, ForeignObjectError | NameConflictError)]
     assert any(what in str(error) for error in refusals), f"{what}: {rollout.refused}"
     is_kept = "Revision" in what or "-primary-" in what  # it is made at the first promotion
     assert is_kept or not rollout.begun, f"{what}: {rollout.begun} was made all the same"
@@ -276,8 +276,8 @@ BODY = {"metadata": {"name": "podinfo-primary"}}
 OWNER = Owner(namespace="test", name=CANARY, reference=None)
 
 
-def owned_by(*references, made_for=""):
-    annotations = {"annotations": {MADE_FOR: made_for}} if made_for else {}
+def owned_by(*references, annotated_owner=""):
+    annotations = {"annotations": {OWNER_ANNOTATION: annotated_owner}} if annotated_owner else {}
     return ownership_of({"metadata": {"name": "x", "ownerReferences": list(references), **annotations}})
 
 
@@ -294,11 +294,11 @@ def written_by(*managers):
         (UNOWNED, "belongs to no Canary"),
         (owned_by(OTHER_CANARY), "belongs to the Canary other"),
         (owned_by(REPLICA_SET), "belongs to the ReplicaSet web-5f"),
-        (owned_by(made_for="test/other"), "was made for the Canary test/other"),
-        (owned_by(OTHER_CANARY, made_for="test/podinfo"), "belongs to the Canary other"),
+        (owned_by(annotated_owner="test/other"), "was made for the Canary test/other"),
+        (owned_by(OTHER_CANARY, annotated_owner="test/podinfo"), "belongs to the Canary other"),
         (owned_by(OTHER_CANARY | {"name": CANARY}), ""),
-        (owned_by(made_for="test/podinfo"), ""),
-        (owned_by(REPLICA_SET, made_for="test/podinfo"), ""),
+        (owned_by(annotated_owner="test/podinfo"), ""),
+        (owned_by(REPLICA_SET, annotated_owner="test/podinfo"), ""),
         (written_by("flagger", "kubelet"), "belongs to no Canary"),
         (written_by("flagger"), ""),
     ],
@@ -321,7 +321,7 @@ def test_an_error_keeps_room_for_the_remedy():
     ]
     text = str(ForeignObjectError(OWNER, objects))
     assert f"and {len(KINDS) - 1} more" in text
-    assert text.endswith(f"{MADE_FOR}=test/podinfo")
+    assert text.endswith(f"{OWNER_ANNOTATION}=test/podinfo")
     assert len(text) < 1024
 
 
@@ -334,11 +334,11 @@ NASTY = "\x1b[2J\u202e" + "x" * 200_000
         owned_by(OTHER_CANARY | {"name": NASTY}),
         owned_by(REPLICA_SET | {"kind": NASTY}),
         owned_by(REPLICA_SET | {"name": NASTY}),
-        owned_by(made_for=NASTY),
+        owned_by(annotated_owner=NASTY),
     ],
 )
 def test_an_owner_that_is_no_name_neither_fills_a_message_nor_drives_a_terminal(found):
-    (one,) = OWNER.foreign(KINDS[0], "web-primary", found, PRIMARY)
+    (one,) = OWNER.find_foreign(KINDS[0], "web-primary", found, PRIMARY)
     text = str(ForeignObjectError(OWNER, [one]))
     assert len(text) < 1024
     assert text.isprintable()
@@ -429,7 +429,7 @@ async def test_an_autoscaler_of_another_workload_is_neither_copied_nor_paused(sc
 async def test_what_its_owner_hands_over_is_taken(api, ports, server):
     rollout = Rollout("istio", "Deployment", api, ports, server)
     secret = config("keys-primary", "Secret", type="Opaque", data={"key": "dGhlaXJz"})
-    secret["metadata"]["annotations"] = {MADE_FOR: f"{rollout.namespace}/{CANARY}"}
+    secret["metadata"]["annotations"] = {OWNER_ANNOTATION: f"{rollout.namespace}/{CANARY}"}
     path = api.path(api.create(secret, rollout.namespace))
     await (await rollout.begin()).run()
     assert rollout.refused == []
@@ -485,15 +485,15 @@ async def test_a_second_canary_waits_and_can_be_deleted(second, why, api, ports,
     workload, router = ports.workload, ports.router
     for effect in (workload.scale_up, workload.scale_down, workload.pause_scaler, router.prepare):
         if effect != router.prepare or "Service" in why:
-            with pytest.raises(TakenError, match=why):
+            with pytest.raises(NameConflictError, match=why):
                 await effect(rollout)
     for effect, given in ((workload.initialise, first.one), (workload.promote, first.one)):
-        with pytest.raises(TakenError, match=why):
+        with pytest.raises(NameConflictError, match=why):
             await effect(rollout, given)
     with pytest.raises(WorldError):
         await router.set_routes(rollout, Routes(weight=20))
     api.delete(f"/apis/flagger.app/v1beta1/namespaces/{first.namespace}/canaries/second")
-    await until(lambda: ports.canaries.held(rollout).deleted)
+    await until(lambda: ports.canaries.require(rollout).is_deleted)
     assert (await workload.observe(rollout)).restored
     await router.restore(rollout)
     await workload.restore(rollout)

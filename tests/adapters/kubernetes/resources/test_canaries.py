@@ -129,7 +129,7 @@ def test_a_canary_is_usable_again_when_what_is_wrong_goes(parts):
 
 def test_a_rollout_under_way_is_told_to_stand_still():
     broken = held(body(status=status(conditions="x")))
-    assert broken.stands == "its rollout stands still in Progressing, with canary weight 20"
+    assert broken.rollout_summary == "its rollout stands still in Progressing, with canary weight 20"
 
 
 COMMANDS = {
@@ -148,8 +148,8 @@ def test_a_command_that_is_none_leaves_the_canary_usable(said):
     found = held(body(metadata={"annotations": {COMMAND: said}}))
     assert isinstance(found, ValidCanary)
     assert found.command is None
-    assert found.unknown
-    assert found.unknown == escape_controls(found.unknown, LONGEST_PART)
+    assert found.unknown_command
+    assert found.unknown_command == escape_controls(found.unknown_command, LONGEST_PART)
 
 
 LEFT_OUT = {

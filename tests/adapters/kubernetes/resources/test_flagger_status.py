@@ -7,7 +7,7 @@ import pytest
 from canarycore import Inputs, Observation, Phase, Rollout, Routes, Status, TargetRef, Workload, converge, decide, goal
 from canarycore.effects import Promote
 from canarycore.phases import Rule
-from canarycore_kubernetes.resources.flagger_status import adopted
+from canarycore_kubernetes.resources.flagger_status import adopt_status
 from canarycore_runtime.ports import Workloads
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
@@ -24,7 +24,7 @@ def flaggers(phase):
 
 def decision(status, target, primary):
     world = Observation(now=SINCE + 3600, target=target, primary=primary, routes=Routes(), scaler_paused=None)
-    return decide(ROLLOUT, adopted(status, Workloads(target=target, primary=primary)), Inputs(world))
+    return decide(ROLLOUT, adopt_status(status, Workloads(target=target, primary=primary)), Inputs(world))
 
 
 @pytest.mark.parametrize("phase", [Phase.INITIALIZED, Phase.SUCCEEDED])
@@ -46,19 +46,19 @@ def test_what_flagger_rejected_is_not_tried_again():
 
 
 def test_an_analysis_goes_on_with_the_revision_that_is_on_the_target():
-    status = adopted(flaggers(Phase.PROGRESSING), Workloads(target=workload("new"), primary=workload("ours")))
+    status = adopt_status(flaggers(Phase.PROGRESSING), Workloads(target=workload("new"), primary=workload("ours")))
     assert (status.applied, status.promoted, status.phase) == ("new", "ours", Phase.PROGRESSING)
 
 
 def test_without_workloads_flaggers_names_stay():
-    status = adopted(flaggers(Phase.INITIALIZING), Workloads(target=None, primary=None))
+    status = adopt_status(flaggers(Phase.INITIALIZING), Workloads(target=None, primary=None))
     assert (status.applied, status.promoted) == ("5d8c", "")
 
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTING, Phase.FINALISING])
 def test_what_comes_in_the_middle_of_a_promotion_is_not_promoted_with_it(phase):
     """Flagger has changed the primary before it says so: what passed is what the primary carries."""
-    status = adopted(flaggers(phase), Workloads(target=workload("new"), primary=workload("passed")))
+    status = adopt_status(flaggers(phase), Workloads(target=workload("new"), primary=workload("passed")))
     world = Observation(now=SINCE + 3600, target=workload("new"), primary=workload("passed"), routes=Routes())
     assert not any(isinstance(effect, Promote) for effect in converge(goal(ROLLOUT, status), world).effects)
     assert decision(flaggers(phase), workload("new"), workload("passed")).status.applied == "passed"

@@ -3,7 +3,7 @@
 import pytest
 
 from canarycore.manifest import parse
-from canarycore_kubernetes.resources.hosts import forbidden_hosts
+from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
 from canarycore_runtime.http import AllowedHosts
 
 OWN = "http://prometheus:9090"
@@ -27,7 +27,7 @@ def canary(*urls, **spec):
 
 
 def problems(manifest, hosts="*.example.com,tests.ops:8080"):
-    return list(forbidden_hosts(manifest, AllowedHosts.parse(hosts), OWN))
+    return list(find_forbidden_hosts(manifest, AllowedHosts.parse(hosts), OWN))
 
 
 def test_without_a_list_every_host_may_be_named():

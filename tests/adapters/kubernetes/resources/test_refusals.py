@@ -14,7 +14,7 @@ from canarycore_kubernetes.api.kinds import CANARY, EVENT
 from canarycore_kubernetes.api.ownership import BlockedError
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
-from canarycore_kubernetes.resources.refusals import BLOCKED, Refusals
+from canarycore_kubernetes.resources.refusals import BLOCKED, BlockedRollouts
 from canarycore_kubernetes.telemetry.logs import REPEATED, CycleLog
 from canarycore_runtime import CycleReport
 from tests.cluster.controller.test_controller import canary, target
@@ -87,12 +87,12 @@ async def test_a_blocked_rollout_says_so_once_and_goes_on_when_its_way_is_free(c
 
 def test_what_blocks_a_rollout_is_known_until_a_cycle_passes_without_it():
     woken = []
-    refusals = Refusals(woken.append)
+    refusals = BlockedRollouts(woken.append)
     assert refusals.text(KEY, known="of an earlier process") == "of an earlier process"
-    refusals.notice(turn(BlockedError("taken")))
-    refusals.notice(turn(WorldError("the server is away")))
+    refusals.record_cycle(turn(BlockedError("taken")))
+    refusals.record_cycle(turn(WorldError("the server is away")))
     assert refusals.text(KEY) == "taken"
-    refusals.notice(turn(decision=SimpleNamespace()))
+    refusals.record_cycle(turn(decision=SimpleNamespace()))
     assert refusals.text(KEY, known="taken") == ""
     assert woken == [KEY]
 

@@ -8,8 +8,8 @@ import pytest
 
 from canarycore_kubernetes.api.client import MANAGER
 from canarycore_kubernetes.api.metadata import owner_reference
-from canarycore_kubernetes.api.ownership import MADE_FOR, Owner, ownership_of
-from canarycore_kubernetes.api.snapshots import OURS, Snapshot, pack
+from canarycore_kubernetes.api.ownership import OWNER_ANNOTATION, Owner, ownership_of
+from canarycore_kubernetes.api.snapshots import OUR_MANAGERS, Snapshot, make_snapshot
 from canarycore_kubernetes.routing.takeover import GITOPS_OPT_OUT, LAST_APPLIED, NOTE, give_back, is_made, merge_owned
 
 OWNER = Owner(namespace="test", name="podinfo", reference=owner_reference("podinfo", "1"))
@@ -39,21 +39,23 @@ def ours(spec, *, owned=(), **metadata):
 
 def test_what_is_made_is_the_canarys():
     body = merge_owned(None, RENDERED, OWNER, taken=False)
-    annotations = {**GITOPS_OPT_OUT, MADE_FOR: "test/podinfo"}
+    annotations = {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     metadata = RENDERED["metadata"] | {"annotations": annotations, "ownerReferences": [OWNER.reference]}
     assert body == RENDERED | {"metadata": metadata}
 
 
 def test_what_cannot_refer_to_its_canary_says_whose_it_is():
     body = merge_owned(None, RENDERED, ELSEWHERE, taken=False)
-    assert body["metadata"]["annotations"] == {**GITOPS_OPT_OUT, MADE_FOR: "test/podinfo"}
-    assert is_made(pack(OURS, False, body), ELSEWHERE)
-    assert not is_made(pack(OURS, False, body), Owner(namespace="test", name="other", reference=None))
+    assert body["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
+    assert is_made(make_snapshot(OUR_MANAGERS, False, body), ELSEWHERE)
+    assert not is_made(make_snapshot(OUR_MANAGERS, False, body), Owner(namespace="test", name="other", reference=None))
 
 
 def written_by(*managers, **metadata):
     entries = [{"manager": manager, "fieldsV1": {"f:spec": {}}} for manager in managers]
-    return pack(OURS, False, {**RENDERED, "metadata": {"name": "podinfo", "managedFields": entries, **metadata}})
+    return make_snapshot(
+        OUR_MANAGERS, False, {**RENDERED, "metadata": {"name": "podinfo", "managedFields": entries, **metadata}}
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def written_by(*managers, **metadata):
         (written_by("kubectl-client-side-apply"), False),
         (written_by("kubectl-client-side-apply", annotations=GITOPS_OPT_OUT), False),
         (written_by("kubectl-client-side-apply", annotations={**GITOPS_OPT_OUT, LAST_APPLIED: "{}"}), False),
-        (written_by("kubectl", annotations={MADE_FOR: "test/web"}), False),
+        (written_by("kubectl", annotations={OWNER_ANNOTATION: "test/web"}), False),
     ],
 )
 def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made):
@@ -75,7 +77,7 @@ def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made)
 def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
     found = written_by("flagger", namespace="test")
     after = merge_owned(found, RENDERED, ELSEWHERE, taken=True)
-    assert after["metadata"]["annotations"] == {**GITOPS_OPT_OUT, MADE_FOR: "test/podinfo"}
+    assert after["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     unchanged = written_by("flagger", **RENDERED["metadata"])
     assert merge_owned(unchanged, RENDERED, ELSEWHERE, taken=True) == unchanged.body
 
@@ -86,7 +88,7 @@ def test_what_was_taken_over_on_another_cluster_stays_its_owners():
     found = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
     after = merge_owned(found, RENDERED, ELSEWHERE, taken=False)
     entries = [{"manager": name, "fieldsV1": {"f:spec": {}}} for name in ("kubectl-client-side-apply", MANAGER)]
-    again = pack(OURS, False, after | {"metadata": after["metadata"] | {"managedFields": entries}})
+    again = make_snapshot(OUR_MANAGERS, False, after | {"metadata": after["metadata"] | {"managedFields": entries}})
     assert not is_made(again, ELSEWHERE)
     assert give_back(again, RENDERED)["spec"]["hosts"] == ["theirs"]
 
@@ -178,27 +180,33 @@ def test_a_list_is_one_field_and_a_mapping_is_its_entries():
         "f:metadata": {"f:labels": {".": {}, "f:a/b": {}}},
         "f:spec": {"f:hosts": {}, "f:ports": {".": {}, 'k:{"port":80}': {".": {}, "f:name": {}}}},
     }
-    found = pack(OURS, False, stored(entry("canarycore", fields)))
-    assert found.owned == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
+    found = make_snapshot(OUR_MANAGERS, False, stored(entry("canarycore", fields)))
+    assert found.owned_fields == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
 
 
 def test_a_field_that_somebody_else_has_written_too_is_not_ours_to_remove():
     one, other = {"f:spec": {"f:hosts": {}}}, {"f:spec": {"f:rules": {}}}
-    found = pack(
-        OURS, False, stored(entry("flagger", {"f:spec": {**one["f:spec"], **other["f:spec"]}}), entry("me", one))
+    found = make_snapshot(
+        OUR_MANAGERS,
+        False,
+        stored(entry("flagger", {"f:spec": {**one["f:spec"], **other["f:spec"]}}), entry("me", one)),
     )
-    assert found.owned == {("spec", "rules")}
+    assert found.owned_fields == {("spec", "rules")}
 
 
 def test_a_status_is_held_where_it_is_asked_for_and_versions_never():
     body = stored(entry("canarycore", {"f:status": {"f:a": {}}}, subresource="status"), status={"a": 1}, spec={})
-    assert pack(OURS, False, body).body == {"metadata": {"name": "podinfo"}, "spec": {}}
-    assert pack(OURS, True, body).body == {"metadata": {"name": "podinfo"}, "status": {"a": 1}, "spec": {}}
-    assert not pack(OURS, True, body).owned
+    assert make_snapshot(OUR_MANAGERS, False, body).body == {"metadata": {"name": "podinfo"}, "spec": {}}
+    assert make_snapshot(OUR_MANAGERS, True, body).body == {
+        "metadata": {"name": "podinfo"},
+        "status": {"a": 1},
+        "spec": {},
+    }
+    assert not make_snapshot(OUR_MANAGERS, True, body).owned_fields
 
 
 def test_what_has_not_changed_is_the_same_as_before():
-    before = pack(OURS, False, stored(spec={"a": 1}))
+    before = make_snapshot(OUR_MANAGERS, False, stored(spec={"a": 1}))
     later = stored(spec={"a": 1})
     later["metadata"]["resourceVersion"] = "8"
-    assert pack(OURS, False, later, before) is before
+    assert make_snapshot(OUR_MANAGERS, False, later, before) is before

@@ -20,62 +20,62 @@ HIGHER = Status(phase=Phase.PROGRESSING, since=1.0, rung=Rung(weight=20))
 
 
 @pytest.fixture
-def punctuality():
+def lateness():
     return LatenessTracker()
 
 
-def look(punctuality, late, after=HIGHER, before=CLIMBING):
+def look(lateness, late, after=HIGHER, before=CLIMBING):
     explanation = Explanation(Rule.NOTED, before.phase, after.phase)
     seen = Observed(ROLLOUT, before, Observation(now=0.0))
-    punctuality.told(CycleReport(KEY, seen, CycleResult(Decision(after, (), None, explanation), None), late))
+    lateness.record_cycle(CycleReport(KEY, seen, CycleResult(Decision(after, (), None, explanation), None), late))
 
 
-def test_a_late_look_is_a_condition_that_tells_how_late_it_was(punctuality):
-    look(punctuality, 3.21)
-    (condition,) = punctuality.conditions(KEY, HIGHER)
+def test_a_late_look_is_a_condition_that_tells_how_late_it_was(lateness):
+    look(lateness, 3.21)
+    (condition,) = lateness.conditions(KEY, HIGHER)
     assert (condition["type"], condition["status"], condition["reason"]) == ("MissedInterval", "True", "Late")
     assert "3.2 s late" in condition["message"]
 
 
-def test_a_look_in_time_is_no_condition_nor_is_anybody_elses_lateness(punctuality):
-    look(punctuality, LATE)
-    assert punctuality.conditions(KEY, HIGHER) == ()
-    look(punctuality, 2 * LATE)
-    assert punctuality.conditions("test/other", HIGHER) == ()
+def test_a_look_in_time_is_no_condition_nor_is_anybody_elses_lateness(lateness):
+    look(lateness, LATE)
+    assert lateness.conditions(KEY, HIGHER) == ()
+    look(lateness, 2 * LATE)
+    assert lateness.conditions("test/other", HIGHER) == ()
 
 
-def test_the_condition_goes_with_the_next_decision_in_time_and_not_with_a_look_that_decides_nothing(punctuality):
-    look(punctuality, 5.0)
-    look(punctuality, 0.0, after=CLIMBING)
-    assert punctuality.conditions(KEY, HIGHER)
-    look(punctuality, 0.0)
-    assert punctuality.conditions(KEY, HIGHER) == ()
+def test_the_condition_goes_with_the_next_decision_in_time_and_not_with_a_look_that_decides_nothing(lateness):
+    look(lateness, 5.0)
+    look(lateness, 0.0, after=CLIMBING)
+    assert lateness.conditions(KEY, HIGHER)
+    look(lateness, 0.0)
+    assert lateness.conditions(KEY, HIGHER) == ()
 
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED], ids=lambda phase: phase.value)
-def test_what_is_at_rest_has_no_interval_to_miss(punctuality, phase):
+def test_what_is_at_rest_has_no_interval_to_miss(lateness, phase):
     resting = Status(phase=phase, since=1.0)
-    look(punctuality, 5.0)
-    assert punctuality.conditions(KEY, resting) == ()
-    look(punctuality, 0.0)
-    look(punctuality, 5.0, before=resting)
-    assert punctuality.conditions(KEY, HIGHER) == ()
+    look(lateness, 5.0)
+    assert lateness.conditions(KEY, resting) == ()
+    look(lateness, 0.0)
+    look(lateness, 5.0, before=resting)
+    assert lateness.conditions(KEY, HIGHER) == ()
 
 
-def test_the_log_tells_when_it_begins_and_not_at_each_look(punctuality, caplog):
+def test_the_log_tells_when_it_begins_and_not_at_each_look(lateness, caplog):
     with caplog.at_level(logging.WARNING, "canarycore.controller"):
         for late in (2.0, 3.0, 0.0, 4.0):
-            look(punctuality, late)
+            look(lateness, late)
     assert [record.getMessage() for record in caplog.records] == [
         "interval missed: test/podinfo was looked at 2.0 s late",
         "interval missed: test/podinfo was looked at 4.0 s late",
     ]
 
 
-def test_a_status_with_the_condition_is_read_as_without_it(punctuality):
-    look(punctuality, 5.0)
+def test_a_status_with_the_condition_is_read_as_without_it(lateness):
+    look(lateness, 5.0)
     status = Status(phase=Phase.PROGRESSING, since=1.0, analysed_at=1.0, rung=Rung(weight=20))
-    patch = write_status(ROLLOUT, status, punctuality.conditions(KEY, status))
+    patch = write_status(ROLLOUT, status, lateness.conditions(KEY, status))
     found = {name: value for name, value in patch.items() if value is not None}
     assert [condition["type"] for condition in found["conditions"]] == ["Promoted", "Canarycore", "MissedInterval"]
     assert read_status(ROLLOUT, found) == (status, False)

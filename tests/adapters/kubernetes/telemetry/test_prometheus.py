@@ -42,7 +42,7 @@ def tell(exporter, before, after, *, late=0.0, troubles=()):
     """A look at the rollout that leads from one status to another."""
     explanation = Explanation(Rule.NOTED, before.phase, after.phase)
     rest = CycleResult(Decision(after, (), None, explanation), None, (), troubles)
-    exporter.told(CycleReport("test/podinfo", Observed(ROLLOUT, before, Observation(now=0.0)), rest, late))
+    exporter.record_cycle(CycleReport("test/podinfo", Observed(ROLLOUT, before, Observation(now=0.0)), rest, late))
 
 
 def value(exporter, sample, **labels):
@@ -101,7 +101,7 @@ def test_a_checks_last_value_is_the_one_that_the_core_judged(exporter, value_of_
         if record.decision is not None:
             before = evolve(record.decision.status, phase=record.decision.explanation.before)
             rest = CycleResult(record.decision, record.wake, record.effects, record.troubles)
-            exporter.told(
+            exporter.record_cycle(
                 CycleReport("test/podinfo", Observed(CHECKED, before, Observation(now=record.time)), rest, late=0.0)
             )
     assert (
@@ -123,7 +123,7 @@ def test_a_canary_that_is_gone_leaves_no_series(exporter):
     climbing = Status(phase=Phase.PROGRESSING, since=100.0)
     tell(exporter, idle, climbing)
     tell(exporter, climbing, Status(phase=Phase.FAILED, since=200.0), late=3.0, troubles=(WorldError("x"),))
-    exporter.gave_up(ROLLOUT)
+    exporter.count_lost_alert(ROLLOUT)
     assert value(exporter, "flagger_canary_status") == 2
     exporter.forget("test/podinfo")
     after = {sample.name for metric in exporter.registry.collect() for sample in metric.samples if sample.labels}
@@ -138,7 +138,7 @@ def judged(exporter, *names):
     judgements = tuple(judge(check, MetricAnswer(value=1.0)) for check in checks)
     explanation = Explanation(Rule.NOTED, status.phase, status.phase, judgements=judgements)
     rest = CycleResult(Decision(status, (), None, explanation), None, (), ())
-    exporter.told(CycleReport("test/podinfo", Observed(rollout, status, Observation(now=0.0)), rest, 0.0))
+    exporter.record_cycle(CycleReport("test/podinfo", Observed(rollout, status, Observation(now=0.0)), rest, 0.0))
 
 
 def checks_of(exporter):

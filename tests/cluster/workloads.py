@@ -10,6 +10,7 @@ from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.workloads.autoscalers import SCALERS
 from canarycore_kubernetes.workloads.configs import CONFIGS
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import KNATIVE_REVISION
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from tests.cluster.patience import until
@@ -49,10 +50,11 @@ def pods(kind, image, **pod_spec):
 class Bench:
     """One Canary and its target, which an owner changes and the cluster's controllers run."""
 
-    def __init__(self, cluster, namespace, api, **options):
+    def __init__(self, cluster, namespace, api, reading=None, **options):
         self.cluster, self.namespace, self.api = cluster, namespace, api
         self.canaries = Canaries(cluster)
-        self.adapter = ClusterWorkloads(cluster, self.canaries, **options)
+        self.reading = reading or ReadingOptions()
+        self.adapter = ClusterWorkloads(cluster, self.canaries, self.reading, **options)
 
     async def begin(self, body):
         self.api.create(body, self.namespace)
@@ -116,7 +118,7 @@ class Bench:
 class PodBench(Bench):
     def __init__(self, *args, kind=DEPLOYMENT, pod_spec=None, **options):
         super().__init__(*args, **options)
-        self.kind, self.view, self.pod_spec = kind, self.adapter.views[kind], pod_spec or {}
+        self.kind, self.view, self.pod_spec = kind, pod_views(self.reading)[kind], pod_spec or {}
 
     def target(self, image):
         return pods(self.kind.kind, image, **self.pod_spec)

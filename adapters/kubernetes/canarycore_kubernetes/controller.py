@@ -35,7 +35,7 @@ from canarycore_kubernetes.telemetry import logs
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 from canarycore_kubernetes.telemetry.probes import serve_probes
 from canarycore_kubernetes.telemetry.prometheus import Exporter
-from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
+from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime import Adapters, Limits, Runner, load
 
@@ -222,7 +222,7 @@ async def open_adapters(
     router = MeshRouter(
         cluster,
         canaries,
-        pod_views(reading),
+        reading,
         mesh_cluster=routes,
         ingress_prefix=options.ingress_annotations_prefix,
         ingress_class=options.ingress_class,
@@ -232,11 +232,9 @@ async def open_adapters(
     workload = ClusterWorkloads(
         cluster,
         canaries,
-        labels=options.selector_labels,
+        reading,
         prefixes=options.include_label_prefix,
-        tracked=options.enable_config_tracking,
-        secrets=cluster.reads_secrets,
-        routing=router,
+        router=router,
         events=events,
         claims=claims,
     )

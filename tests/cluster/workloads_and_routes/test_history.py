@@ -15,6 +15,7 @@ from canarycore_kubernetes.api.client import Unreachable
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SECRET
 from canarycore_kubernetes.api.metadata import owner_reference
 from canarycore_kubernetes.workloads.configs import CONFIGS
+from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.revision import without_defaults
 from tests.cluster.workloads import (
     IMAGES,
@@ -125,7 +126,12 @@ async def test_a_config_that_opted_out_starts_nothing(configured):
 
 async def test_without_tracking_configs_are_shared_and_start_nothing(opened):
     bench = await opened(
-        ConfigBench, canary(), config("env"), config("keys", "Secret", data={}), config("shared"), tracked=False
+        ConfigBench,
+        canary(),
+        config("env"),
+        config("keys", "Secret", data={}),
+        config("shared"),
+        reading=ReadingOptions(tracked=False),
     )
     one = await bench.deploy("one")
     await bench.adapter.initialise(bench.rollout, one)

@@ -22,7 +22,6 @@ from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.routing.takeover import NOTE
-from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import Ref, RenderContext
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
@@ -124,7 +123,7 @@ class Bench:
             {**manifest("istio", namespace=namespace), "metadata": {"name": "podinfo", "namespace": namespace}}
         )
         self.given = {}
-        self.router = MeshRouter(cluster, self, pod_views(ReadingOptions()))
+        self.router = MeshRouter(cluster, self)
         self.adapter = self
 
     # the router, as the contract sees it -------------------------------------------------------------------------
@@ -345,7 +344,7 @@ async def test_looking_at_routes_asks_nobody_and_reads_nothing_twice(bench, plan
 async def test_another_process_finds_nothing_to_write(bench, plane, client):
     await bench.set_routes(None, Routes(weight=20))
     async with Cluster(client, namespace=bench.namespace) as other:
-        bench.router = MeshRouter(other, bench, pod_views(ReadingOptions()))
+        bench.router = MeshRouter(other, bench)
         assert await bench.observe() == Routes(weight=20)
         mark = plane.audit.mark()
         await bench.set_routes(None, Routes(weight=20))
@@ -355,7 +354,7 @@ async def test_another_process_finds_nothing_to_write(bench, plane, client):
 
 async def test_rollouts_that_are_gone_are_forgotten(istio, monkeypatch):
     monkeypatch.setattr("canarycore_kubernetes.routing.router._MANY", 3)
-    istio.router = MeshRouter(istio.cluster, istio, pod_views(ReadingOptions()))
+    istio.router = MeshRouter(istio.cluster, istio)
     await istio.observe()
     gone = [evolve(istio.rollout(), name=f"gone-{number}") for number in range(5)]
     for rollout in gone:
@@ -664,7 +663,7 @@ async def test_a_target_that_is_a_service_is_split_by_its_copies(namespace, clus
 async def test_routes_on_another_cluster_say_whose_they_are(istio, client):
     """They cannot refer to a Canary that is not there."""
     async with Cluster(client, namespace=istio.namespace) as mesh:
-        istio.router = MeshRouter(istio.cluster, istio, pod_views(ReadingOptions()), mesh_cluster=mesh)
+        istio.router = MeshRouter(istio.cluster, istio, mesh_cluster=mesh)
         await istio.set_routes(None, Routes(weight=20))
         assert await istio.observe() == Routes(weight=20)
         metadata = istio.body()["metadata"]

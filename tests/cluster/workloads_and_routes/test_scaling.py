@@ -204,7 +204,7 @@ async def test_its_first_promotion_interrupted_anywhere_keeps_what_flagger_had_p
 async def test_marks_on_the_owners_object_do_not_make_its_routes_unknown(opened):
     """A Knative Service is target and route in one: what either writes of it leaves the other at rest."""
     bench = await opened(KnativeBench, canary("Service", KNATIVE_SERVICE.api_version, provider="knative"))
-    router = MeshRouter(bench.cluster, bench.canaries, bench.adapter.views)
+    router = MeshRouter(bench.cluster, bench.canaries)
     await initialised(bench)
     routes = Routes(weight=20)
     await router.set_routes(bench.rollout, routes)

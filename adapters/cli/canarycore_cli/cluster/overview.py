@@ -12,6 +12,7 @@ from canarycore_cli.cluster.connect import one
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CANARY, EVENT
 from canarycore_kubernetes.resources.canaries import ValidCanary
+from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ async def looking(where: Where, name: str = "") -> AsyncGenerator[tuple[Cluster,
     """A look at the Canaries that are meant, as long as the context is open."""
     async with where.canaries() as (cluster, canaries):
         # how many pods are ready has nothing to do with ConfigMaps and Secrets: no right to read them is needed here
-        yield cluster, ClusterView(where, cluster, canaries, ClusterWorkloads(cluster, canaries, tracked=False), name)
+        workloads = ClusterWorkloads(cluster, canaries, ReadingOptions(tracked=False))
+        yield cluster, ClusterView(where, cluster, canaries, workloads, name)
 
 
 def _pods(name: str, workload: Workload | None) -> PodCounts | None:

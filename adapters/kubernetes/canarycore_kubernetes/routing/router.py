@@ -1,6 +1,6 @@
 """The port Router on a cluster: the Services and the routing objects of a rollout, whatever its mesh.
 
-    router = MeshRouter(cluster, canaries, workload.views)
+    router = MeshRouter(cluster, canaries, ReadingOptions(labels=options.selector_labels))
 
 What is observed comes from caches and costs no request; as long as nothing has changed it is not even read again. The
 mesh says what the objects must be for some routes, and what routes the objects are; here they are compared, and only
@@ -40,6 +40,7 @@ from canarycore_kubernetes.api.ownership import (
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.routing.services import fitted, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import GuardedMesh, Ref, RenderContext
 from canarycore_runtime.registry import installed, load
 
@@ -48,17 +49,19 @@ if TYPE_CHECKING:
 
     from canarycore import Rollout
     from canarycore.manifest import Canary
-    from canarycore_kubernetes.api.cache import Cache, View
+    from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.api.ownership import Role
     from canarycore_kubernetes.api.snapshots import Snapshot
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import Events
-    from canarycore_kubernetes.workloads.facts import PodFacts, Port
-    from canarycore_runtime.mesh import Json, Kind, Mesh, ObjectsByRef
+    from canarycore_kubernetes.workloads.facts import Port
+    from canarycore_runtime.mesh import Json, Mesh, ObjectsByRef
 
 _log = logging.getLogger("canarycore.kubernetes")
+
+_DEFAULT_READING = ReadingOptions()
 
 
 @frozen(kw_only=True, eq=False)
@@ -126,17 +129,17 @@ class ObjectChange:
 class MeshRouter:
     """Routes requests between primary and canary by the mesh that each Canary names.
 
-    views: how targets are held (`ClusterWorkloads.views`), which know their pods' label and ports. mesh_cluster: where
-    the routing objects are, if that is another cluster than the one of the workloads. ingress_prefix, ingress_class:
-    the controller's options --ingress-annotations-prefix and --ingress-class. events: where it is told that an object
-    cannot be read. claims: which Canaries need the same names.
+    reading: how Deployments and DaemonSets are read, for the label and the ports of their pods; the workloads have the
+    same. mesh_cluster: the cluster of the routing objects, if it is not the workloads' own. ingress_prefix,
+    ingress_class: the controller's options --ingress-annotations-prefix and --ingress-class. events: records warnings
+    about unreadable objects. claims: finds Canaries that need the same names.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         canaries: Canaries,
-        views: Mapping[Kind, View[PodFacts]],
+        reading: ReadingOptions = _DEFAULT_READING,
         *,
         mesh_cluster: Cluster | None = None,
         ingress_prefix: str = "nginx.ingress.kubernetes.io",
@@ -147,7 +150,7 @@ class MeshRouter:
         self._cluster = cluster
         self._events = events
         self._canaries = canaries
-        self._views = {kind.kind: view for kind, view in views.items()}
+        self._views = {kind.kind: view for kind, view in pod_views(reading).items()}
         self._mesh_cluster = mesh_cluster or cluster
         self._claims = claims
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}

@@ -141,7 +141,7 @@ async def read(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Json:
 class WorkloadTarget:
     """A rollout's target, to be worked on. `uid` is the Canary's."""
 
-    means: WorkloadContext
+    context: WorkloadContext
     rollout: Rollout
     canary: Canary
     uid: str
@@ -184,16 +184,16 @@ class WorkloadTarget:
 
     @property
     def cluster(self) -> Cluster:
-        return self.means.cluster
+        return self.context.cluster
 
     @property
     def restored(self) -> bool:
         """Whether the owner's objects were given back."""
-        return self.uid in self.means.restored
+        return self.uid in self.context.restored
 
     def is_restored(self) -> None:
         """Remember that they were."""
-        self.means.restored.add(self.uid)
+        self.context.restored.add(self.uid)
 
 
 def podless_workload(revision: str, *, up: bool, ready: bool = True, unready_since: float | None = None) -> Workload:

@@ -91,7 +91,7 @@ class PodTarget(WorkloadTarget):
         )
 
     async def _cache(self) -> Cache[PodFacts]:
-        return await self.cluster.cache(self.means.views[self.kind]).ready()
+        return await self.cluster.cache(self.context.views[self.kind]).ready()
 
     def _own(self, primary: PodFacts | None) -> PodFacts | None:
         """Return the primary, or None where what has its name is foreign: the rollout has no primary then."""
@@ -123,7 +123,7 @@ class PodTarget(WorkloadTarget):
         return {use: await self._look_up(use, promoted_copy) for use in configs}
 
     async def _look_up(self, use: ConfigUse, promoted_copy: Iterable[str]) -> ConfigFacts | None:
-        if use.kind is SECRET and not self.means.reading.secrets:
+        if use.kind is SECRET and not self.context.reading.secrets:
             return unread_secret(use, promoted_copy)
         return (await self.cluster.cache(CONFIGS[use.kind]).ready()).look(self.namespace, use.name, self.key)
 
@@ -188,7 +188,7 @@ class PodTarget(WorkloadTarget):
             return
         target, configs, copying = await self._carrying(revision)
         copy = primary_copy(target, copying)
-        await copy_configs(self.objects, self.namespace, configs, self.primary, (), self.means.prefixes)
+        await copy_configs(self.objects, self.namespace, configs, self.primary, (), self.context.prefixes)
         await self.objects.create(copy, PRIMARY)
 
     async def promote(self, revision: str) -> None:
@@ -206,7 +206,7 @@ class PodTarget(WorkloadTarget):
         names = tuple(dict.fromkeys((before, *get_annotation_list(primary, KEPT_REVISIONS))))
         data = {"template": primary["spec"]["template"], "configs": held}
         await save_revision(self.objects, primary, before, data)
-        await copy_configs(self.objects, self.namespace, configs, self.primary, held, self.means.prefixes)
+        await copy_configs(self.objects, self.namespace, configs, self.primary, held, self.context.prefixes)
         await self._forget(names[KEEP:], names[:KEEP])  # before nobody knows of them any more
         await self._change(lambda found: promoted_copy(found, target, copying, names[:KEEP]), primary)
 
@@ -262,7 +262,7 @@ class PodTarget(WorkloadTarget):
         when together they are another revision than the one that is asked for.
         """
         target = await self.read(self.kind)
-        facts = pod_facts(self.means.reading, target)
+        facts = pod_facts(self.context.reading, target)
         mine = {use: await self._config_facts(use) for use in facts.written.configs}
         self._demand(mine)
         primary = await self._found_primary()
@@ -278,8 +278,8 @@ class PodTarget(WorkloadTarget):
             owner=self.objects.reference,
             revision=revision,
             contents=tuple(contents(facts.written.configs, mine, text=False)),
-            labels=self.means.reading.labels,
-            prefixes=self.means.prefixes,
+            labels=self.context.reading.labels,
+            prefixes=self.context.prefixes,
             copied=frozenset((config.use.kind.kind, config.use.name) for config in configs),
             autoscaled=self.rollout.autoscaled,
         )

@@ -1,6 +1,6 @@
 """The port WorkloadPort on Kubernetes: the target and its primary copy.
 
-    workload = ClusterWorkloads(cluster, canaries, labels=options.selector_labels)
+    workload = ClusterWorkloads(cluster, canaries, ReadingOptions(labels=options.selector_labels))
 
 What is observed comes from caches and costs no request. An effect asks the server for whole objects where it needs
 them, says what is to be so, and writes only what is not.
@@ -21,66 +21,55 @@ from canarycore_kubernetes.workloads.configs import MissingConfigError
 from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.knative_workload import KnativeTarget
 from canarycore_kubernetes.workloads.pod_workload import PodTarget
-from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
 from canarycore_kubernetes.workloads.service_workload import ServiceTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from canarycore import Rollout
-    from canarycore_kubernetes.api.cache import View
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.api.ownership import ForeignObject
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import Events
-    from canarycore_kubernetes.workloads.facts import PodFacts
-    from canarycore_runtime.mesh import Kind
     from canarycore_runtime.ports import Workloads
 
+_DEFAULT_READING = ReadingOptions()
 
-class Routing(Protocol):
-    """Routes, as far as a primary must wait for them: `MeshRouter` is one."""
 
-    async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]: ...
+class RoutePreparer(Protocol):
+    """The part of a router that a new primary needs; `MeshRouter` has it."""
 
-    async def prepare(self, rollout: Rollout) -> None: ...
+    async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]:
+        """Return the foreign objects under the names that the routes need."""
+
+    async def prepare(self, rollout: Rollout) -> None:
+        """Create the objects that must exist before the primary's pods."""
 
 
 class ClusterWorkloads:
     """The targets of a cluster's Canaries.
 
-    labels, prefixes, tracked: the controller's options --selector-labels, --include-label-prefix and
-    --enable-config-tracking. secrets: whether Secrets are read. routing: the router, which is asked before a primary is
-    made: a mesh may need objects of its own to be there before the pods. events: where it is told that a config is
-    missing, or that an object cannot be read. claims: which Canaries need the same names.
+    reading: how Deployments and DaemonSets are read; the router has the same. prefixes: the controller's option
+    --include-label-prefix. router: prepares the routes before a primary is created, as a mesh may need objects of its
+    own before the pods exist. events: records warnings about missing configs and unreadable objects. claims: finds
+    Canaries that need the same names.
     """
 
     def __init__(
         self,
         cluster: Cluster,
         canaries: Canaries,
+        reading: ReadingOptions = _DEFAULT_READING,
         *,
-        labels: tuple[str, ...] = SELECTOR_LABELS,
         prefixes: tuple[str, ...] = (),
-        tracked: bool = True,
-        secrets: bool = True,
-        routing: Routing | None = None,
+        router: RoutePreparer | None = None,
         events: Events | None = None,
         claims: Claims | None = None,
     ) -> None:
         self._canaries = canaries
-        self._routing = routing
+        self._router = router
         self._events = events
         self._claims = claims
-        self._means = WorkloadContext(
-            cluster=cluster, reading=ReadingOptions(labels=labels, tracked=tracked, secrets=secrets), prefixes=prefixes
-        )
-
-    @property
-    def views(self) -> Mapping[Kind, View[PodFacts]]:
-        """How Deployments and DaemonSets are held, for who else needs to know their pods' labels and ports."""
-        return self._means.views
+        self._context = WorkloadContext(cluster=cluster, reading=reading, prefixes=prefixes)
 
     def _target(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
         """The target as one that can be worked on. Raises WorldError when the Canary is gone."""
@@ -89,7 +78,7 @@ class ClusterWorkloads:
             sort: type[PodTarget | ServiceTarget | KnativeTarget] = KnativeTarget
         else:
             sort = ServiceTarget if rollout.target.kind == "Service" else PodTarget
-        return sort(means=self._means, rollout=rollout, canary=held.manifest, uid=held.uid)
+        return sort(context=self._context, rollout=rollout, canary=held.manifest, uid=held.uid)
 
     # the port ---------------------------------------------------------------------------------------------------
 
@@ -121,12 +110,12 @@ class ClusterWorkloads:
         All names that the rollout needs are looked at before the first object is written: nothing is left half-done.
         """
         target = await self._entered(rollout)
-        routes = () if self._routing is None else await self._routing.foreign_objects(rollout)
+        routes = () if self._router is None else await self._router.foreign_objects(rollout)
         found = (*await target.foreign_objects(), *routes)
         if found:
             raise ForeignObjectError(target.owner, found)
-        if self._routing is not None:
-            await self._routing.prepare(rollout)
+        if self._router is not None:
+            await self._router.prepare(rollout)
         await target.initialise(revision)
 
     async def scale_up(self, rollout: Rollout) -> None:

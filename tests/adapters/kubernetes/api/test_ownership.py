@@ -36,7 +36,6 @@ from canarycore_kubernetes.api.ownership import (
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
 from canarycore_kubernetes.routing.router import MeshRouter
-from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from tests.adapters.mesh.meshes import ENTRIES, asked, manifest, mesh_of, sources
 from tests.cluster.patience import until
@@ -99,8 +98,8 @@ class Ports:
     def __init__(self, cluster):
         self.canaries = Canaries(cluster)
         claims = Claims(self.canaries)
-        self.router = MeshRouter(cluster, self.canaries, pod_views(ReadingOptions()), claims=claims)
-        self.workload = ClusterWorkloads(cluster, self.canaries, routing=self.router, claims=claims)
+        self.router = MeshRouter(cluster, self.canaries, claims=claims)
+        self.workload = ClusterWorkloads(cluster, self.canaries, router=self.router, claims=claims)
 
 
 @pytest.fixture

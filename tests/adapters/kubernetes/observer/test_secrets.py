@@ -16,6 +16,7 @@ from canarycore_kubernetes.observer.observer import Observer, _passing, looking_
 from canarycore_kubernetes.observer.report import HIDDEN, Observations
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from tests.cluster.patience import until
 
@@ -93,9 +94,9 @@ def write(api, phase, **fields):
     api.patch(CANARY.path(NAMESPACE, "podinfo") + "/status", {"status": status})
 
 
-async def seen(cluster, **options):
+async def seen(cluster, **reading):
     canaries = Canaries(cluster, provider="kubernetes")
-    workloads = ClusterWorkloads(cluster, canaries, **options)
+    workloads = ClusterWorkloads(cluster, canaries, ReadingOptions(**reading))
     stored = await canaries.load(KEY)
     return await workloads.observe(stored.rollout)
 

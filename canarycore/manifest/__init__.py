@@ -15,14 +15,17 @@ from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
+from canarycore.manifest._lint._checks import PLACEHOLDER
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
 from canarycore.manifest._reader._yaml import Document, documents
-from canarycore.manifest._resolve import resolve
+from canarycore.manifest._resolve import BUILT_IN_METRICS, resolve
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 
 __all__ = [
+    "BUILT_IN_METRICS",
+    "PLACEHOLDER",
     "AlertProvider",
     "Canary",
     "Document",

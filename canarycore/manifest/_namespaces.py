@@ -21,7 +21,7 @@ MESH = "mesh"
 
 
 @frozen(kw_only=True)
-class Reference:
+class NamespacedReference:
     """A text in a manifest that names an object or a host. `namespace` is empty where that is the Canary's own."""
 
     path: str
@@ -45,13 +45,13 @@ def check_namespaces(canary: Canary, *, gateways: Iterable[str] = ()) -> tuple[P
     )
 
 
-def references(canary: Canary) -> Iterator[Reference]:
+def references(canary: Canary) -> Iterator[NamespacedReference]:
     """Find all references of a Canary that could name another namespace."""
     for read in _FIELDS:
         yield from read(canary)
 
 
-def _problem(canary: Canary, reference: Reference) -> Problem:
+def _problem(canary: Canary, reference: NamespacedReference) -> Problem:
     return Problem(
         path=reference.path,
         found=_cut(f"{reference.kind} {reference.text}"),
@@ -76,27 +76,27 @@ _GATEWAY_REMEDY = (
 # the fields -----------------------------------------------------------------------------------------------------------
 
 
-def _upstream(canary: Canary) -> Iterator[Reference]:
+def _upstream(canary: Canary) -> Iterator[NamespacedReference]:
     upstream = canary.spec.upstream_ref
     if upstream is not None:
         yield _object("spec.upstreamRef", "gloo upstream", upstream.name, upstream.namespace)
 
 
-def _templates(canary: Canary) -> Iterator[Reference]:
+def _templates(canary: Canary) -> Iterator[NamespacedReference]:
     for place, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
         if metric.template_ref is not None:
             path = f"{canary.analysis_path}.metrics[{place}].templateRef"
             yield _object(path, "metric template", metric.template_ref.name, metric.template_ref.namespace)
 
 
-def _alert_providers(canary: Canary) -> Iterator[Reference]:
+def _alert_providers(canary: Canary) -> Iterator[NamespacedReference]:
     for place, alert in enumerate(canary.analysis.alerts if canary.analysis else ()):
         if alert.provider_ref is not None:
             path = f"{canary.analysis_path}.alerts[{place}].providerRef"
             yield _object(path, "alert provider", alert.provider_ref.name, alert.provider_ref.namespace)
 
 
-def _gateway_refs(canary: Canary) -> Iterator[Reference]:
+def _gateway_refs(canary: Canary) -> Iterator[NamespacedReference]:
     """Gateway API parents. A parent that is a Service has its requests taken over, so it is never a shared gateway."""
     service = canary.spec.service
     for place, parent in enumerate(service.gateway_refs if service else ()):
@@ -106,7 +106,7 @@ def _gateway_refs(canary: Canary) -> Iterator[Reference]:
         yield _object(path, kind, str(parent.get("name")), namespace, is_gateway=kind == "Gateway")
 
 
-def _mirrors(canary: Canary) -> Iterator[Reference]:
+def _mirrors(canary: Canary) -> Iterator[NamespacedReference]:
     service = canary.spec.service
     for place, mirror in enumerate(service.mirror if service else ()):
         backend = mirror.get("backendRef") or {}
@@ -114,7 +114,7 @@ def _mirrors(canary: Canary) -> Iterator[Reference]:
         yield _object(path, "backend", str(backend.get("name")), str(backend.get("namespace") or ""))
 
 
-def _istio_gateways(canary: Canary) -> Iterator[Reference]:
+def _istio_gateways(canary: Canary) -> Iterator[NamespacedReference]:
     service = canary.spec.service
     lists: list[tuple[str, Iterable[str]]] = [("spec.service", service.gateways if service else ())]
     lists += ((f"spec.service.match[{place}]", _texts(one, "gateways")) for place, one in _matches(canary))
@@ -122,7 +122,7 @@ def _istio_gateways(canary: Canary) -> Iterator[Reference]:
     lists += ((f"{canary.analysis_path}.match[{place}]", one.gateways) for place, one in enumerate(conditions))
     for path, names in lists:
         for place, name in enumerate(names):
-            yield Reference(
+            yield NamespacedReference(
                 path=f"{path}.gateways[{place}]",
                 kind="gateway",
                 text=name,
@@ -131,7 +131,7 @@ def _istio_gateways(canary: Canary) -> Iterator[Reference]:
             )
 
 
-def _hosts(canary: Canary) -> Iterator[Reference]:
+def _hosts(canary: Canary) -> Iterator[NamespacedReference]:
     """Hosts of the route. In the mesh, `app.other` is a Service of another namespace; at a gateway it is a domain."""
     service = canary.spec.service
     if service is None:
@@ -141,20 +141,20 @@ def _hosts(canary: Canary) -> Iterator[Reference]:
         yield _host(f"spec.service.hosts[{place}]", "host", host, in_mesh=in_mesh)
 
 
-def _service_name(canary: Canary) -> Iterator[Reference]:
+def _service_name(canary: Canary) -> Iterator[NamespacedReference]:
     """The name of the Service that users call, which is a host of the route too."""
     service = canary.spec.service
     if service is not None and service.name:
         yield _host("spec.service.name", "service", service.name, in_mesh=True)
 
 
-def _rewrites(canary: Canary) -> Iterator[Reference]:
+def _rewrites(canary: Canary) -> Iterator[NamespacedReference]:
     rewrite = canary.spec.service.rewrite if canary.spec.service else None
     if rewrite is not None and rewrite.authority:
         yield _host("spec.service.rewrite.authority", "host", rewrite.authority.partition(":")[0], in_mesh=False)
 
 
-def _backends(canary: Canary) -> Iterator[Reference]:
+def _backends(canary: Canary) -> Iterator[NamespacedReference]:
     """Virtual services of App Mesh, each by its name or by an ARN that ends in it."""
     service = canary.spec.service
     for place, backend in enumerate(service.backends if service else ()):
@@ -162,7 +162,7 @@ def _backends(canary: Canary) -> Iterator[Reference]:
         yield _host(f"spec.service.backends[{place}]", "virtual service", name, in_mesh=True)
 
 
-_FIELDS: tuple[Callable[[Canary], Iterator[Reference]], ...] = (
+_FIELDS: tuple[Callable[[Canary], Iterator[NamespacedReference]], ...] = (
     _upstream,
     _templates,
     _alert_providers,
@@ -179,14 +179,14 @@ _FIELDS: tuple[Callable[[Canary], Iterator[Reference]], ...] = (
 # names ----------------------------------------------------------------------------------------------------------------
 
 
-def _object(path: str, kind: str, name: str, namespace: str, *, is_gateway: bool = False) -> Reference:
-    return Reference(
+def _object(path: str, kind: str, name: str, namespace: str, *, is_gateway: bool = False) -> NamespacedReference:
+    return NamespacedReference(
         path=f"{path}.namespace", kind=kind, text=f"{name}.{namespace}", namespace=namespace, is_gateway=is_gateway
     )
 
 
-def _host(path: str, kind: str, host: str, *, in_mesh: bool) -> Reference:
-    return Reference(path=path, kind=kind, text=host, namespace=_host_namespace(host, in_mesh=in_mesh))
+def _host(path: str, kind: str, host: str, *, in_mesh: bool) -> NamespacedReference:
+    return NamespacedReference(path=path, kind=kind, text=host, namespace=_host_namespace(host, in_mesh=in_mesh))
 
 
 def _gateway_namespace(name: str) -> str:

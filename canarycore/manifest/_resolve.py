@@ -40,7 +40,7 @@ from canarycore.manifest._model import (
     SessionAffinity,
     Webhook,
 )
-from canarycore.manifest._routing import ROUTING, SPLIT_ONLY, Routing
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 
 INTERVAL = 60.0
 SHORTEST_INTERVAL = 10.0
@@ -55,7 +55,8 @@ DRAIN = "1s"
 UNROUTED = "kubernetes"
 """The provider that cannot split traffic: every analysis becomes blue/green."""
 
-BUILT_IN = {kind.value: kind for kind in (CheckKind.SUCCESS_RATE, CheckKind.DURATION)}
+BUILT_IN_METRICS = {kind.value: kind for kind in (CheckKind.SUCCESS_RATE, CheckKind.DURATION)}
+"""The metrics that need no query, by name."""
 
 
 def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provider: str = "istio") -> Rollout:
@@ -100,7 +101,7 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
     )
 
 
-def _abilities(canary: Canary, provider: str) -> Routing:
+def _abilities(canary: Canary, provider: str) -> ProviderCapabilities:
     """What can be routed; what cannot is left out here, or its rung would be waited for without end.
 
     A TCP connection has no requests to copy and no cookies; conditions take the place of session cookies.
@@ -108,7 +109,7 @@ def _abilities(canary: Canary, provider: str) -> Routing:
     service, analysis = canary.spec.service, canary.analysis
     if provider == "istio" and service is not None and service.app_protocol.lower() == "tcp":
         return SPLIT_ONLY
-    can = ROUTING.get(provider, Routing(mirror=True, affinity=True))
+    can = PROVIDER_CAPABILITIES.get(provider, ProviderCapabilities(mirror=True, affinity=True))
     return evolve(can, affinity=False) if analysis is not None and analysis.match else can
 
 
@@ -174,15 +175,15 @@ def _checks(canary: Canary, templates: Iterable[MetricTemplate]) -> tuple[Check,
 
 def _checks_of(metric: Metric, namespace: str, queries: dict[tuple[str, str], str]) -> Iterator[Check]:
     """A metric's checks. As in Flagger a built-in name does not keep its query or template from being checked too."""
-    if metric.name in BUILT_IN:
-        yield _check(metric, BUILT_IN[metric.name])
+    if metric.name in BUILT_IN_METRICS:
+        yield _check(metric, BUILT_IN_METRICS[metric.name])
     if metric.query:
         yield _check(metric, CheckKind.QUERY, query=metric.query)
     if metric.template_ref:
         reference = _reference(metric.template_ref)
         query = queries.get((reference.namespace or namespace, reference.name), "")
         yield _check(metric, CheckKind.TEMPLATE, query=query, template=reference)
-    elif metric.name not in BUILT_IN and not metric.query:
+    elif metric.name not in BUILT_IN_METRICS and not metric.query:
         yield _check(metric, CheckKind.QUERY)  # the source answers that there is no query; lint says so before
 
 

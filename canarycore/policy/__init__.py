@@ -11,11 +11,11 @@ the same story at different speeds:
     canarycore.policy.vector         the same model in NumPy arrays, more than a hundred times as fast
     canarycore.policy.exact          no draws at all: a Markov chain, where analyses are independent
 
-Each of the latter two has `why_not(rollout, scenario)`: why it does not cover a policy. docs/simulation.md says what is
-assumed, and how they are held together.
+The vector and the exact engine each have `find_gap(rollout, scenario)`, which returns why they do not cover a policy.
+docs/simulation.md lists the assumptions, and the tests that compare the engines.
 """
 
-from canarycore.policy._model import NotCovered, patience
+from canarycore.policy._model import NotCovered, time_limit
 from canarycore.policy._scenario import Behaviour, Scenario
 from canarycore.policy._summary import Mean, Outcome, Run, Share, Summary, summarise
 
@@ -28,6 +28,6 @@ __all__ = [
     "Scenario",
     "Share",
     "Summary",
-    "patience",
     "summarise",
+    "time_limit",
 ]

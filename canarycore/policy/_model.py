@@ -198,11 +198,11 @@ def model(rollout: Rollout, scenario: Scenario) -> PolicyModel:
         gauges=gauges,
         slices=slices,
         depth=max((_depth(gauge.window) for gauge in gauges if gauge.window), default=1),
-        end=patience(rollout),
+        end=time_limit(rollout),
     )
 
 
-def patience(rollout: Rollout) -> float:
+def time_limit(rollout: Rollout) -> float:
     """Simulated seconds after which a run counts as undecided: ten times as long as checks alone could hold it up."""
     return 10 * _intervals(rollout) * rollout.interval + 2 * rollout.progress_deadline
 

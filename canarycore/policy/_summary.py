@@ -18,7 +18,7 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 class Outcome(TextEnum):
-    """How a run ended. UNDECIDED: it still waited when the simulation lost patience, for a gate for instance."""
+    """How a run ended. UNDECIDED: it still waited at the time limit, for a gate for instance."""
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"

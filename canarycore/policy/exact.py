@@ -14,7 +14,7 @@ p[i] is a binomial tail of the requests that the canary sees in the window. Anal
 Requests come evenly spaced, so an interval may hold one more than the one before. What the spacing has left over is
 then part of the state, as it is of the reference engine's.
 
-What it leaves out of the reference: patience. A rollout waits for ever; one that can never go on is `p_undecided`.
+Unlike the reference engine it has no time limit: a rollout that can never go on counts in `p_undecided`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @frozen(kw_only=True)
-class Expected:
+class Expectation:
     """Probabilities, and means over all rollouts; the words are `Run`'s. Infinite where some rollouts wait for ever."""
 
     p_promotion: float
@@ -66,14 +66,14 @@ class Expected:
         }
 
 
-def why_not(rollout: Rollout, scenario: Scenario) -> str:
+def find_gap(rollout: Rollout, scenario: Scenario) -> str:
     """Why this engine does not cover the policy in this scenario; "" when it does."""
     return common_gaps(rollout) or _gaps(model(rollout, scenario))
 
 
-def solve(rollout: Rollout, scenario: Scenario) -> Expected:
+def solve(rollout: Rollout, scenario: Scenario) -> Expectation:
     """What the policy comes to. Raises NotCovered."""
-    reason = why_not(rollout, scenario)
+    reason = find_gap(rollout, scenario)
     if reason:
         raise NotCovered(f"the exact engine does not cover this: {reason}")
     return _Chain(model(rollout, scenario)).solve()
@@ -122,7 +122,7 @@ class _Chain:
     live: float = 0.0
     draining: float = 0.0
 
-    def solve(self) -> Expected:
+    def solve(self) -> Expectation:
         numbers = self.model
         here: _Cells = {(0.0, 0.0): self._cells(self._start())}
         gated: _Cells = {}
@@ -240,7 +240,7 @@ class _Chain:
     def _promote(self, cells: _Cells) -> None:
         self.promoted += sum(map(sum, cells.values()))
 
-    def _expected(self) -> Expected:
+    def _expected(self) -> Expectation:
         numbers, way = self.model, self.model.way
         scenario, seconds, live = numbers.scenario, self.seconds, self.live
         if self.promoted:
@@ -250,7 +250,7 @@ class _Chain:
         excess = live * (scenario.new.error_rate - scenario.old.error_rate)
         means = (seconds / 60, requests, live, requests * scenario.old.error_rate + excess, excess)
         minutes, requests, live, bad, excess = (inf,) * 5 if self.undecided else means
-        return Expected(
+        return Expectation(
             p_promotion=self.promoted,
             p_rollback=self.rolled_back,
             p_undecided=self.undecided,

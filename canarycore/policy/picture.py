@@ -116,7 +116,7 @@ class _Stories:
 
 def _stories(rollout: Rollout, scenario: Scenario, seed: int) -> _Stories:
     told: list[list[RunEvent]] = [[] for _ in range(STORIES)]
-    runs = [simulate(rollout, scenario, f"{seed}/{number}", tell=story.append) for number, story in enumerate(told)]
+    runs = [simulate(rollout, scenario, f"{seed}/{number}", on_event=story.append) for number, story in enumerate(told)]
     longest = float(np.percentile([run.seconds for run in runs], 99)) or rollout.interval
     moments = np.linspace(0.0, longest * 1.08, _MOMENTS)
     return _Stories(
@@ -178,7 +178,7 @@ def _bands(axes: Axes, across: NDArray[Any], rows: NDArray[Any], colour: str, *,
 def _draw_characteristic(axes: Axes, rollout: Rollout, scenario: Scenario, seed: int) -> None:
     """The operating characteristic: the probability of a rollback against the true error rate."""
     truth, widest = scenario.new.error_rate, _widest(rollout, scenario)
-    is_exact = not exact.why_not(rollout, scenario)
+    is_exact = not exact.find_gap(rollout, scenario)
     rates = np.linspace(0.0, widest, _POINTS if is_exact else _FEW_POINTS)
     chances = [_p_rollback(rollout, _at_rate(scenario, rate), seed, is_exact=is_exact) for rate in rates]
     here = _p_rollback(rollout, scenario, seed, is_exact=is_exact)
@@ -222,7 +222,7 @@ def _p_rollback(rollout: Rollout, scenario: Scenario, seed: int, *, is_exact: bo
 
 def _sampled(rollout: Rollout, scenario: Scenario, seed: int) -> tuple[list[int], list[Outcome]]:
     """Users' bad requests and the outcome of each run."""
-    is_vector = not vector.why_not(rollout, scenario)
+    is_vector = not vector.find_gap(rollout, scenario)
     runs = (
         vector.simulate(rollout, scenario, runs=_RUNS, seed=seed).runs()
         if is_vector

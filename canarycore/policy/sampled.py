@@ -36,7 +36,7 @@ from canarycore._verdicts import judge
 from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish, cycle
 from canarycore.errors import CannotHappen
 from canarycore.phases import IDLE, Phase
-from canarycore.policy._model import NotCovered, excess, grain, patience
+from canarycore.policy._model import NotCovered, excess, grain, time_limit
 from canarycore.policy._scenario import Scenario, outside
 from canarycore.policy._summary import Outcome, Run
 from canarycore.policy._traffic import NEW, OLD, Flow, RequestFlows, flow, share
@@ -79,17 +79,17 @@ class RunEvent:
     seconds: float
     phase: Phase
     weight: int
-    what: Notice | Explanation
+    cause: Notice | Explanation
     share: float
     failed: int
 
 
 def simulate(
-    rollout: Rollout, scenario: Scenario, seed: int | str = 0, *, tell: Callable[[RunEvent], None] | None = None
+    rollout: Rollout, scenario: Scenario, seed: int | str = 0, *, on_event: Callable[[RunEvent], None] | None = None
 ) -> Run:
-    """One run. The same arguments give the same run. `tell` hears of every decision and notice. Raises NotCovered."""
+    """One run. The same arguments give the same run. `on_event` gets every decision and notice. Raises NotCovered."""
     _refuse_excess(rollout)
-    return _Table(rollout, scenario, _word_for_word).run(seed, tell)
+    return _Table(rollout, scenario, _word_for_word).run(seed, on_event)
 
 
 def sweep(
@@ -132,16 +132,16 @@ class _Table:
     forks: dict[Hashable, _Fork] = field(factory=dict)
     alike: dict[Hashable, Answer] = field(factory=dict)
 
-    def run(self, seed: int | str, tell: Callable[[RunEvent], None] | None = None) -> Run:
+    def run(self, seed: int | str, on_event: Callable[[RunEvent], None] | None = None) -> Run:
         """One run, from its beginning to its end."""
         chance = _Chance(self.rollout, self.scenario, Random(f"{seed}"))
         stretch, at_once = self._start(), 0
         while True:
             for passing in stretch.flows:
                 chance.traffic.pass_by(passing)
-            if tell is not None:
+            if on_event is not None:
                 for state, what in stretch.happened:
-                    tell(_happening(state, what, self.scenario))
+                    on_event(_happening(state, what, self.scenario))
             if stretch.fork is None:
                 return _run(stretch.end, chance.traffic, self.scenario)
             at_once = 0 if stretch.flows else at_once + 1
@@ -202,7 +202,7 @@ def _happening(state: State, what: Notice | Explanation, scenario: Scenario) -> 
         seconds=state.now,
         phase=status.phase,
         weight=state.routes.weight if state.routes is not None else 0,
-        what=what,
+        cause=what,
         share=share(state, scenario),
         failed=state.rollout.threshold if status.reason is Reason.CHECKS else status.failed_checks,
     )
@@ -289,7 +289,7 @@ class _Chance:
 class _Stage:
     """The cluster, the driver's loop on it, and the clock, up to a question.
 
-    until: when patience ends (seconds). size: of a piece of traffic at most (seconds). flows, happened: what it has
+    until: when time is up (seconds). size: of a piece of traffic at most (seconds). flows, happened: what it has
     come to since the last question. looked, world, changes: what was observed last, of which state, and until when it
     holds (seconds).
     """
@@ -317,7 +317,7 @@ class _Stage:
             replicas=1,
             paces=((NEW, Pace(delay=scenario.ready_after)),) if scenario.ready_after else (),
         )
-        return cls(scenario, state, patience(rollout), grain(rollout))
+        return cls(scenario, state, time_limit(rollout), grain(rollout))
 
     def told(self, answers: dict[str, Answer]) -> _Stage:
         """The same cluster at the same time, with a driver that knows these answers and looks again."""

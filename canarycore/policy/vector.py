@@ -119,7 +119,7 @@ class Runs:
         )
 
 
-def why_not(rollout: Rollout, scenario: Scenario) -> str:
+def find_gap(rollout: Rollout, scenario: Scenario) -> str:
     """Why this engine does not cover the policy in this scenario; "" when it does."""
     return common_gaps(rollout) or _gaps(model(rollout, scenario))
 
@@ -128,7 +128,7 @@ def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) 
     """So many runs. The same arguments give the same runs. Raises NotCovered, and ValueError of no runs."""
     if runs < 1:
         raise ValueError(f"runs: found {runs}, expected at least 1")
-    reason = why_not(rollout, scenario)
+    reason = find_gap(rollout, scenario)
     if reason:
         raise NotCovered(f"the vectorised engine does not cover this: {reason}")
     return _gathered(_batches(model(rollout, scenario), runs, seed))

@@ -100,7 +100,7 @@ class Recreate:
 
 
 @frozen
-class GiveCommand:
+class SendCommand:
     """An operator gives a command; without an `id` it gets the next number."""
 
     kind: CommandKind
@@ -117,7 +117,7 @@ class AnswerHook:
 
 
 @frozen
-class Measure:
+class SetMetrics:
     """From now on metrics are answered by this."""
 
     metrics: Metrics
@@ -150,9 +150,9 @@ Action = (
     | Edit
     | Delete
     | Recreate
-    | GiveCommand
+    | SendCommand
     | AnswerHook
-    | Measure
+    | SetMetrics
     | SetSources
     | SetClock
 )
@@ -239,7 +239,7 @@ def _recreate(state: State, action: Recreate) -> State:
     return state.but(deleted=False, restored=False, status=Status(), version=state.version + 1, command=None)
 
 
-def _order(state: State, action: GiveCommand) -> State:
+def _order(state: State, action: SendCommand) -> State:
     given = state.turned("command")
     name = action.id or f"{action.kind.value}-{given.turn('command')}"
     return given.but(command=Command(id=name, kind=action.kind, weight=action.weight))
@@ -252,7 +252,7 @@ def _answer(state: State, action: AnswerHook) -> State:
     return state.but(hooks=hooks, turns=turns)
 
 
-def _measure(state: State, action: Measure) -> State:
+def _measure(state: State, action: SetMetrics) -> State:
     return state.but(metrics=action.metrics)
 
 
@@ -277,9 +277,9 @@ _ACTIONS: dict[type, Callable[..., State]] = {
     Edit: _edit,
     Delete: _delete,
     Recreate: _recreate,
-    GiveCommand: _order,
+    SendCommand: _order,
     AnswerHook: _answer,
-    Measure: _measure,
+    SetMetrics: _measure,
     SetSources: _sources_are,
     SetClock: _set_clock,
 }

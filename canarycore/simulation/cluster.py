@@ -28,8 +28,8 @@ from canarycore.phases import Phase
 from canarycore.questions import HookQuestion
 from canarycore.simulation._program import source, with_imports
 from canarycore.simulation.actions import Action, act
-from canarycore.simulation.driver import ClusterRun, Driver, Moment, Platform, Record, SimulatedCycle, Write
-from canarycore.simulation.invariants import EACH_CYCLE, EACH_WRITE, InvariantViolated
+from canarycore.simulation.driver import ClusterRun, CycleRecord, Driver, Platform, SimulatedCycle, Write, WriteContext
+from canarycore.simulation.invariants import EACH_CYCLE, EACH_WRITE, InvariantError
 from canarycore.simulation.state import READS, Fault, FaultKind, State, next_change, observe, scaled
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class SimulatedCluster:
         return observe(self.state)
 
     @property
-    def history(self) -> list[Record]:
+    def history(self) -> list[CycleRecord]:
         """One record per cycle, in order."""
         return self._cluster.history
 
@@ -144,7 +144,7 @@ class SimulatedCluster:
     @property
     def calls(self) -> list[HookQuestion]:
         """All calls of hooks, in order."""
-        return [asked for record in self.history for asked, _ in record.asked if isinstance(asked, HookQuestion)]
+        return [asked for record in self.history for asked, _ in record.answers if isinstance(asked, HookQuestion)]
 
     def program(self) -> str:
         """This world's life so far as a Python script."""
@@ -191,7 +191,7 @@ class SimulatedCluster:
 
     # what the driver does -------------------------------------------------------------------------------------------
 
-    def step(self) -> Record:
+    def step(self) -> CycleRecord:
         """One cycle, now."""
         self._log.append(("world.step()", ()))
         return self._step()
@@ -228,7 +228,7 @@ class SimulatedCluster:
                 return self
         raise WaitError(f"waited for {source(until)} through {max_cycles} cycles, the last: {self.history[-1]}")
 
-    def _step(self) -> Record:
+    def _step(self) -> CycleRecord:
         record = SimulatedCycle(self._cluster, self.memory).run()
         if record.crashed:
             self._begin_anew()
@@ -242,7 +242,7 @@ class SimulatedCluster:
         self.memory = CycleMemory()
         self.platform.restart()
 
-    def _wake(self, record: Record) -> float:
+    def _wake(self, record: CycleRecord) -> float:
         """When the driver looks next: its wake, or a change that it is told of."""
         change = min(next_change(self.state), self.schedule[0][0] if self.schedule else inf)
         wake = inf if record.wake is None else record.wake
@@ -259,14 +259,14 @@ class SimulatedCluster:
             self._cluster.state = act(self.state.but(now=max(time, self.now)), action)
         self._cluster.state = scaled(self.state.but(now=max(moment, self.now)))
 
-    def _watch(self, moment: Moment) -> None:
+    def _watch(self, moment: WriteContext) -> None:
         for invariant in EACH_WRITE:
             self._demand(invariant.name, invariant.text, invariant.broken(moment, self.history))
 
     def _demand(self, name: str, text: str, broken: str | None) -> None:
         if broken is not None:
             last = "\n".join(map(str, self.history[-3:]))
-            raise InvariantViolated(name, text, broken, last, self.program())
+            raise InvariantError(name, text, broken, last, self.program())
 
 
 def _condition(until: Until) -> Callable[[SimulatedCluster], bool]:

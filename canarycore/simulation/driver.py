@@ -81,7 +81,7 @@ class Write:
 
 
 @record(kw_only=True)
-class Moment:
+class WriteContext:
     """A write that just happened, in its circumstances: what the invariants are about.
 
     seen: the observation that this cycle rests on. stale: it, or the status, was not up to date. decision: the one that
@@ -91,14 +91,14 @@ class Moment:
     before: State
     write: Write
     after: State
-    seen: Observation
+    observation: Observation
     stale: bool
     decision: Decision
-    asked: tuple[tuple[Question, Answer], ...]
+    answers: tuple[tuple[Question, Answer], ...]
 
 
 @record(kw_only=True)
-class Record:
+class CycleRecord:
     """One cycle. `time`: seconds. `decision`: None when the cycle ended before it was made, or in a conflict.
 
     committed: the status that was written, if one was. effects, notices: carried out and published, in order. asked:
@@ -113,7 +113,7 @@ class Record:
     committed: Status | None = None
     effects: tuple[Effect, ...] = ()
     notices: tuple[Notice, ...] = ()
-    asked: tuple[tuple[Question, Answer], ...] = ()
+    answers: tuple[tuple[Question, Answer], ...] = ()
     troubles: tuple[WorldError, ...] = ()
     crashed: bool = False
     blank: bool = False
@@ -147,9 +147,9 @@ class ClusterRun:
     platform: Platform = field(factory=Platform)
     asked: dict[str, tuple[Question, Answer]] = field(factory=dict)
     before: State | None = None
-    history: list[Record] = field(factory=list)
+    history: list[CycleRecord] = field(factory=list)
     writes: list[Write] = field(factory=list)
-    watch: Callable[[Moment], None] | None = None
+    watch: Callable[[WriteContext], None] | None = None
 
 
 @define
@@ -167,7 +167,7 @@ class SimulatedCycle:
     notices: list[Notice] = field(factory=list)
     asked: list[tuple[Question, Answer]] = field(factory=list)
 
-    def run(self) -> Record:
+    def run(self) -> CycleRecord:
         """The cycle, to its end or to a crash."""
         time, blank = self.cluster.state.now, self.memory == CycleMemory()
         rest = CycleResult(None, None)
@@ -176,14 +176,14 @@ class SimulatedCycle:
             rest = self._drive()
         except ProcessCrash:
             crashed = True
-        return Record(
+        return CycleRecord(
             time=time,
             state=self.cluster.state,
             decision=self.decision if crashed else rest.decision,
             committed=self.committed,
             effects=tuple(self.effects),
             notices=tuple(self.notices),
-            asked=tuple(self.asked),
+            answers=tuple(self.asked),
             troubles=rest.troubles,
             crashed=crashed,
             blank=blank,
@@ -233,7 +233,7 @@ class SimulatedCycle:
         cluster.before = cluster.state = state.but(reads=state.reads + 1)
         kinds = {fault.kind for fault in state.faults if fault.meets(fault.kind, state.reads)}
         shown = observe(state)
-        if FaultKind.STALE_WORLD in kinds:
+        if FaultKind.STALE_OBSERVATION in kinds:
             old = observe(before.but(now=max(before.now, state.now)))
             shown = evolve(shown, target=old.target, primary=old.primary, routes=old.routes)
         stored = before if FaultKind.STALE_STATUS in kinds else state
@@ -308,14 +308,14 @@ class SimulatedCycle:
         cluster.writes.append(write)
         if cluster.watch is not None and self.decision is not None and self.seen is not None:
             cluster.watch(
-                Moment(
+                WriteContext(
                     before=before,
                     write=write,
                     after=cluster.state,
-                    seen=self.seen.observation,
+                    observation=self.seen.observation,
                     stale=self.stale,
                     decision=self.decision,
-                    asked=tuple(cluster.asked.values()),
+                    answers=tuple(cluster.asked.values()),
                 )
             )
         if write.is_commit:

@@ -1,18 +1,18 @@
-"""What must hold after every write to the world, as named predicates.
+"""The invariants of every write to a cluster, as named predicates.
 
-Each returns None, or what is wrong. Those in `EACH_WRITE` get a `Moment` (the cluster before and after a write, the
-observation and decision it rests on) and the history of cycles before; those in `EACH_CYCLE` get the record of a cycle;
-`check_at_rest` is for a world in which nothing happens any more; `fingerprint` is what two worlds that ended alike have
-in common, for comparing a run with faults to one without (I7).
+Each returns None, or a text that says what is wrong. Predicates in `EACH_WRITE` get a `WriteContext` (the cluster
+before and after a write, the observation and the decision behind it) and the history of earlier cycles. Predicates in
+`EACH_CYCLE` get the record of a cycle. `check_at_rest` is for a cluster in which nothing happens any more.
+`fingerprint` compares the end of a run with faults to the end of one without (I7).
 
-Two exceptions are meant. **Failover**: when the primary has no available pods and the canary has, all traffic goes to
-the canary, whatever passed; a side without pods is worse than one that is being tested. **Commands**: an operator's
+There are two exceptions by design. **Failover**: when the primary has no available pods and the canary has some, all
+traffic goes to the canary, whether or not checks passed; a canary under test serves better than no pods. **Commands**:
 skip-to raises the weight, and promote promotes, without a pass; the command's id is in the status. Both are exceptions
 of I3, failover also of I2.
 
-Predicates about what an effect may do are not applied to a cycle that was shown something out of date (faults
-STALE_… and RIVAL): it acts in good faith, and the next cycle puts it right. Commits are held to all of them always, as
-the optimistic lock protects those.
+Predicates about effects do not apply to a cycle that observed stale data (faults STALE_... and RIVAL): it acts in good
+faith, and the next cycle corrects it. All predicates about commits always apply, as the optimistic lock protects
+commits.
 """
 
 from __future__ import annotations
@@ -39,14 +39,13 @@ if TYPE_CHECKING:
     from canarycore._observation import Routes, Workload
     from canarycore._spec import Rollout
     from canarycore.effects import Effect
-    from canarycore.simulation.cluster import SimulatedCluster
-    from canarycore.simulation.driver import Moment, Record
+    from canarycore.simulation.driver import CycleRecord, WriteContext
 
 _SLACK = 1e-3
 """Seconds by which an interval may be short, as `decide` lets a timer be early by a hair."""
 
 
-class InvariantViolated(CanaryError, AssertionError):
+class InvariantError(CanaryError, AssertionError):
     """A write that must not be. `name` is I1 to I14 or "table"; `script` runs the schedule again."""
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
@@ -62,7 +61,7 @@ class OnWrite:
 
     name: str
     text: str
-    broken: Callable[[Moment, Sequence[Record]], str | None] = field(repr=False)
+    broken: Callable[[WriteContext, Sequence[CycleRecord]], str | None] = field(repr=False)
 
 
 @frozen
@@ -71,13 +70,13 @@ class OnCycle:
 
     name: str
     text: str
-    broken: Callable[[Record, Sequence[Record]], str | None] = field(repr=False)
+    broken: Callable[[CycleRecord, Sequence[CycleRecord]], str | None] = field(repr=False)
 
 
 # ---------------------------------------------------------------------------------------------------- of an effect
 
 
-def traffic_moves_to_ready_pods_only(moment: Moment, history: Sequence[Record]) -> str | None:
+def traffic_moves_to_ready_pods_only(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I1: no write of ours moves traffic towards a side without available pods."""
     del history
     after = _new_routes(moment)
@@ -91,7 +90,7 @@ def traffic_moves_to_ready_pods_only(moment: Moment, history: Sequence[Record]) 
     return None
 
 
-def capacity_goes_after_its_traffic(moment: Moment, history: Sequence[Record]) -> str | None:
+def capacity_goes_after_its_traffic(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I1: the canary is scaled down only when nothing reaches it, it has drained, and the primary can serve."""
     del history
     if moment.stale or not isinstance(moment.write.of, ScaleDown):
@@ -106,7 +105,7 @@ def capacity_goes_after_its_traffic(moment: Moment, history: Sequence[Record]) -
     )
 
 
-def routes_are_those_of_the_status(moment: Moment, history: Sequence[Record]) -> str | None:
+def routes_are_those_of_the_status(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I2: a weight that is written is the status's rung, 0 while the canary cannot serve, or 100 on failover."""
     del history
     after = _new_routes(moment)
@@ -127,7 +126,7 @@ def routes_are_those_of_the_status(moment: Moment, history: Sequence[Record]) ->
     return f"routes became {after} in phase {status.phase.value} at rung {rung}"
 
 
-def only_the_revision_under_test_gets_traffic(moment: Moment, history: Sequence[Record]) -> str | None:
+def only_the_revision_under_test_gets_traffic(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I3: traffic to the canary grows only while the target carries the revision under test, failover apart."""
     del history
     after = _new_routes(moment)
@@ -142,7 +141,7 @@ def only_the_revision_under_test_gets_traffic(moment: Moment, history: Sequence[
     )
 
 
-def the_primary_gets_exactly_what_the_status_names(moment: Moment, history: Sequence[Record]) -> str | None:
+def the_primary_gets_exactly_what_the_status_names(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I4: only the exact hash that passed is promoted; only the promoted one is restored."""
     del history
     effect, status = moment.write.of, moment.before.status
@@ -163,21 +162,21 @@ def the_primary_gets_exactly_what_the_status_names(moment: Moment, history: Sequ
     return None if primary is not None and primary.revision == revision else f"{effect} left the primary at {primary}"
 
 
-def effects_follow_from_the_stored_status(moment: Moment, history: Sequence[Record]) -> str | None:
+def effects_follow_from_the_stored_status(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I5: a decision is durable before its first effect."""
     del history
     effect = moment.write.of
     if moment.stale or isinstance(effect, Status | Notice | HookQuestion):
         return None
     state = moment.before
-    plan = converge(goal(state.rollout, state.status), moment.seen)
+    plan = converge(goal(state.rollout, state.status), moment.observation)
     halted = state.rollout.suspend and state.status.phase not in OVER
     if halted or effect not in plan.effects:
         return f"{effect} does not follow from the stored status ({state.status.phase.value}, {state.status.rung})"
     return None
 
 
-def no_rollback_onto_the_rejected_revision(moment: Moment, history: Sequence[Record]) -> str | None:
+def no_rollback_onto_the_rejected_revision(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I6: in Failed, traffic goes back only to a primary that wholly carries the promoted revision."""
     del history
     before, after, status = moment.before.routes, _new_routes(moment), moment.before.status
@@ -190,7 +189,7 @@ def no_rollback_onto_the_rejected_revision(moment: Moment, history: Sequence[Rec
     return f"traffic went back to a primary with {rejected} pods of another revision" if rejected else None
 
 
-def a_new_revision_first_takes_the_traffic_away(moment: Moment, history: Sequence[Record]) -> str | None:
+def a_new_revision_first_takes_the_traffic_away(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I13: a new revision sets weight 0 before anything else, starting pods apart, unless the primary cannot serve."""
     del history
     state, effect = moment.before, moment.write.of
@@ -204,7 +203,7 @@ def a_new_revision_first_takes_the_traffic_away(moment: Moment, history: Sequenc
     return f"{effect} came while the new revision gets traffic by {state.routes}"
 
 
-def every_effect_changes_something(moment: Moment, history: Sequence[Record]) -> str | None:
+def every_effect_changes_something(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I12: nothing is written that is so already."""
     del history
     effect = moment.write.of
@@ -216,7 +215,7 @@ def every_effect_changes_something(moment: Moment, history: Sequence[Record]) ->
 # ---------------------------------------------------------------------------------------------------- of a commit
 
 
-def a_commit_is_on_the_table(moment: Moment, history: Sequence[Record]) -> str | None:
+def a_commit_is_on_the_table(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Table: every commit is a row of the transition table, and waits commit nothing."""
     del history
     if not moment.write.is_commit:
@@ -228,7 +227,7 @@ def a_commit_is_on_the_table(moment: Moment, history: Sequence[Record]) -> str |
     return None if known else f"{before.phase.value} went to {after.phase.value} by {rule.name}"
 
 
-def rungs_follow_the_ladder(moment: Moment, history: Sequence[Record]) -> str | None:
+def rungs_follow_the_ladder(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I2: a rung that is committed is the ladder's next, a promotion step back, the ground, or a command's."""
     del history
     if not moment.write.is_commit:
@@ -241,17 +240,17 @@ def rungs_follow_the_ladder(moment: Moment, history: Sequence[Record]) -> str | 
     elif rule is Rule.STEPPED_BACK:
         allowed = {Rung(weight=ladder.back(before.weight), iteration=before.iteration)}
     elif rule is Rule.SKIPPED_TO:
-        command = moment.seen.command
+        command = moment.observation.command
         allowed = {Rung(weight=0 if command is None else command.weight)}
     return None if after in allowed else f"{rule.name} led from {before} to {after}"
 
 
-def a_rung_is_left_by_a_pass(moment: Moment, history: Sequence[Record]) -> str | None:
+def a_rung_is_left_by_a_pass(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I3: a weight rises, and a promotion begins, only by a decision that saw this revision pass this rung."""
     del history
     if not moment.write.is_commit or moment.decision.explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
         return None
-    status, target = moment.before.status, moment.seen.target
+    status, target = moment.before.status, moment.observation.target
     if target is None or target.revision != status.applied:
         return f"{status.applied} advanced while the target carries {target}"
     if moment.write.time - status.analysed_at < moment.before.rollout.interval - _SLACK:
@@ -260,14 +259,14 @@ def a_rung_is_left_by_a_pass(moment: Moment, history: Sequence[Record]) -> str |
         return None
     passed = {
         question.check.name
-        for question, answer in moment.asked
+        for question, answer in moment.answers
         if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and _passes(question, answer)
     }
     missing = [check.name for check in moment.before.rollout.checks if check.name not in passed]
     return f"it advanced without a pass of {', '.join(missing)}" if missing else None
 
 
-def a_rejected_revision_does_not_succeed(moment: Moment, history: Sequence[Record]) -> str | None:
+def a_rejected_revision_does_not_succeed(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I5: what was rolled back is promoted only after another analysis or a command."""
     del history
     before, after = moment.before.status.phase, moment.after.status.phase
@@ -276,7 +275,7 @@ def a_rejected_revision_does_not_succeed(moment: Moment, history: Sequence[Recor
     return None
 
 
-def failed_checks_count_once_and_never_fall(moment: Moment, history: Sequence[Record]) -> str | None:
+def failed_checks_count_once_and_never_fall(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I9: within one analysis failed checks rise by one a failed check, at most one an interval, and never fall."""
     del history
     before, after = moment.before.status, moment.after.status
@@ -289,7 +288,7 @@ def failed_checks_count_once_and_never_fall(moment: Moment, history: Sequence[Re
     return "a check counted before the interval had passed" if early and rule is Rule.HALTED else None
 
 
-def what_was_to_be_told_was_told(moment: Moment, history: Sequence[Record]) -> str | None:
+def what_was_to_be_told_was_told(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I10: a notice leaves the outbox only after it was published."""
     if not moment.write.is_commit:
         return None
@@ -299,7 +298,7 @@ def what_was_to_be_told_was_told(moment: Moment, history: Sequence[Record]) -> s
     return f"{lost[0].text!r} left the outbox untold" if lost else None
 
 
-def hooks_owed_were_called(moment: Moment, history: Sequence[Record]) -> str | None:
+def hooks_owed_were_called(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I10: post-rollout hooks are struck off only by a decision that has their answers, or by what replaces them."""
     del history
     before, after = moment.before.status, moment.after.status
@@ -307,18 +306,18 @@ def hooks_owed_were_called(moment: Moment, history: Sequence[Record]) -> str | N
         return None
     if after.phase is not before.phase:
         return None
-    called = {question.hook for question, _ in moment.asked if isinstance(question, HookQuestion)}
+    called = {question.hook for question, _ in moment.answers if isinstance(question, HookQuestion)}
     owed = moment.before.rollout.hooks_by_type[HookType.POST_ROLLOUT]
     return "post-rollout hooks were struck off without a call" if owed and owed[0] not in called else None
 
 
-def no_data_is_no_pass(moment: Moment, history: Sequence[Record]) -> str | None:
+def no_data_is_no_pass(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """I11: a metric without a finite value in its range never lets a rung pass."""
     del history
     explanation = moment.decision.explanation
     if not moment.write.is_commit or explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
         return None
-    for question, answer in moment.asked:
+    for question, answer in moment.answers:
         if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and not _passes(question, answer):
             return f"{explanation.rule.name} with {question.check.name} at {answer}"
     return None
@@ -353,18 +352,18 @@ EACH_WRITE = EACH_COMMIT + EACH_EFFECT
 # ----------------------------------------------------------------------------------------------------- of a cycle
 
 
-def an_idle_cycle_does_nothing(record: Record, history: Sequence[Record]) -> str | None:
+def an_idle_cycle_does_nothing(record: CycleRecord, history: Sequence[CycleRecord]) -> str | None:
     """I12: an idle cycle reads and writes nothing; a hand-scaled target is told of once."""
     if record.decision is None or record.decision.explanation.rule is not Rule.IDLE or record.crashed:
         return None
-    if record.asked or record.committed is not None or record.effects:
-        return f"it asked {record.asked}, committed {record.committed} and did {record.effects}"
+    if record.answers or record.committed is not None or record.effects:
+        return f"it asked {record.answers}, committed {record.committed} and did {record.effects}"
     fresh = {notice.key for before in history[:-1] for notice in before.notices}
     told = [notice for notice in record.notices if notice.kind is not NoticeKind.SCALED_BY_HAND and notice.key in fresh]
     return f"it told again: {told[0].text!r}" if told and not _restarted(history) else None
 
 
-def _restarted(history: Sequence[Record]) -> bool:
+def _restarted(history: Sequence[CycleRecord]) -> bool:
     """Whether there was more than one process: a new one tells again what it cannot know was told."""
     return any(record.crashed or record.blank or record.troubles for record in history[1:])
 
@@ -388,33 +387,31 @@ NAMED_WAITS = frozenset(
 """Waits that may last, as somebody else has to act: each is told."""
 
 
-def check_at_rest(world: SimulatedCluster) -> str | None:
-    """What is wrong with a world in which nothing happens any more (I8, I10, I14), or None.
+def check_at_rest(state: State, history: Sequence[CycleRecord]) -> str | None:
+    """Return what is wrong with a cluster in which nothing happens any more (I8, I10, I14), or None.
 
-    I8: it is idle or over with all work done, or waits in a named state for somebody else, or holds for as long as no
-    data comes, as the policy wants it to. I10: every notice that was committed was published. I14: the revision of the
-    target is the one that the status knows of.
+    I8: the rollout is idle or over with all work done, or waits in a named state for somebody, or holds until data
+    comes, if the policy says so. I10: every committed notice was published. I14: the target has the status's revision.
     """
-    status = world.status
-    rule = _last_rule(world)
+    status = state.status
+    rule = _last_rule(state, history)
     waits = rule in NAMED_WAITS
-    holds = rule is Rule.HELD and _holds_for_good(world.state)
+    holds = rule is Rule.HELD and _holds_for_good(state)
     if status.phase in ALIVE and not (waits or holds) and (status.phase not in IDLE or not status.is_settled):
         return f"I8: it rests in {status.phase.value} (pending: {status.pending}) by {rule}"
-    published = {notice.key for notice in world.notices}
+    published = {notice.key for record in history for notice in record.notices}
     untold = [notice for notice in status.outbox if notice.key not in published]
     if untold:
         return f"I10: {untold[0].text!r} was never told"
-    target = world.state.target
+    target = state.target
     if status.phase in ALIVE and not waits and target is not None and target.revision != status.applied:
         return f"I14: revision {target.revision} is lost in {status.phase.value} of {status.applied}"
     return None
 
 
-def _last_rule(world: SimulatedCluster) -> Rule | None:
-    """What the last poll came to: between two polls pods may come and go, and nothing is due."""
-    history = world.history
-    since = history[-1].time - world.state.rollout.interval if history else 0.0
+def _last_rule(state: State, history: Sequence[CycleRecord]) -> Rule | None:
+    """Return the rule of the last poll. Between two polls pods may come and go, and nothing is due."""
+    since = history[-1].time - state.rollout.interval if history else 0.0
     rules = (
         record.decision.explanation.rule for record in reversed(history) if record.decision and record.time >= since
     )
@@ -466,7 +463,7 @@ def _timeless(workload: Workload | None) -> Workload | None:
 # -------------------------------------------------------------------------------------------------------- helpers
 
 
-def _new_routes(moment: Moment) -> Routes | None:
+def _new_routes(moment: WriteContext) -> Routes | None:
     """The routes that this write sets, if it sets any and knew what it did."""
     effect: Status | Effect | Notice | HookQuestion = moment.write.of
     return effect.routes if isinstance(effect, SetRoutes) and not moment.stale else None
@@ -479,14 +476,14 @@ def _exposes_more(before: Routes | None, after: Routes) -> bool:
     return more_weight or (after.mirrored and not before.mirrored) or (after.matched and not before.matched)
 
 
-def _has_pods(moment: Moment, workload: str) -> bool:
+def _has_pods(moment: WriteContext, workload: str) -> bool:
     found: Workload | None = getattr(observe(moment.before), workload)
     return found is not None and found.ready > 0
 
 
-def _primary_failed(moment: Moment) -> bool:
+def _primary_failed(moment: WriteContext) -> bool:
     """Whether the primary has no available pods, or had none when the cycle looked: it may since have been promoted."""
-    seen = moment.seen.primary
+    seen = moment.observation.primary
     return seen is None or not seen.ready or not _has_pods(moment, "primary")
 
 

@@ -222,11 +222,11 @@ class FaultKind(TextEnum):
     LOST = "write n times out and was not carried out"
     APPLIED = "write n times out and was carried out"
     RIVAL = "another process runs a whole cycle just before write n"
-    STALE_WORLD = "observation n shows the workloads and routes of the observation before"
+    STALE_OBSERVATION = "observation n shows the workloads and routes of the observation before"
     STALE_STATUS = "observation n shows the status and version of the observation before"
 
 
-READS = frozenset({FaultKind.STALE_WORLD, FaultKind.STALE_STATUS})
+READS = frozenset({FaultKind.STALE_OBSERVATION, FaultKind.STALE_STATUS})
 
 
 @frozen

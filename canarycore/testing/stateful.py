@@ -37,15 +37,15 @@ from canarycore.simulation.actions import (
     Delete,
     Deploy,
     Edit,
-    GiveCommand,
-    Measure,
     Recreate,
     RemoveTarget,
     ReplaceTarget,
     RouteByHand,
     ScalePrimary,
     ScaleTarget,
+    SendCommand,
     SetClock,
+    SetMetrics,
     SetPace,
     SetScaler,
     SetSources,
@@ -107,7 +107,7 @@ class RolloutMachine(RuleBasedStateMachine):
     policies: ClassVar[Mapping[str, Rollout]] = _POLICIES
     driver: ClassVar[Driver] = staticmethod(cycle)
 
-    world: SimulatedCluster
+    cluster: SimulatedCluster
 
     def platform(self) -> Platform:
         """What shows the world and carries effects out; a subclass may put a part of its own there."""
@@ -118,139 +118,139 @@ class RolloutMachine(RuleBasedStateMachine):
         """A first revision is there; `idle`: and promoted."""
         rollout = self.policies[policy]
         state = State(rollout=rollout, scaler=Scaler(minimum=2) if rollout.autoscaled else None)
-        self.world = SimulatedCluster(rollout, state=state, driver=type(self).driver, platform=self.platform())
-        self.world.do(Deploy(FIRST))
+        self.cluster = SimulatedCluster(rollout, state=state, driver=type(self).driver, platform=self.platform())
+        self.cluster.do(Deploy(FIRST))
         if idle:
-            self.world.run(until=Phase.INITIALIZED).run(max_cycles=MOST_CYCLES)
+            self.cluster.run(until=Phase.INITIALIZED).run(max_cycles=MOST_CYCLES)
 
     # the owner and operators ------------------------------------------------------------------------------------
 
     @rule(revision=st.sampled_from(REVISIONS))
     def deploy(self, revision: str) -> None:
-        self.world.do(Deploy(revision))
+        self.cluster.do(Deploy(revision))
 
     @rule(revision=st.sampled_from(REVISIONS))
     def configure(self, revision: str) -> None:
-        self.world.do(Configure(revision))
+        self.cluster.do(Configure(revision))
 
     @rule(kind=st.sampled_from(CommandKind), weight=st.sampled_from([1, 50, 100]))
     def command(self, kind: CommandKind, weight: int) -> None:
-        self.world.do(GiveCommand(kind, weight))
+        self.cluster.do(SendCommand(kind, weight))
 
     @rule(to=st.sampled_from(sorted(EDITS)))
     def edit(self, to: str) -> None:
-        self.world.do(Edit(EDITS[to](self.world.state.rollout)))
+        self.cluster.do(Edit(EDITS[to](self.cluster.state.rollout)))
 
     @rule()
     def delete(self) -> None:
-        self.world.do(Delete())
+        self.cluster.do(Delete())
 
     @rule()
     def recreate(self) -> None:
-        self.world.do(Recreate())
+        self.cluster.do(Recreate())
 
     # others who write -------------------------------------------------------------------------------------------
 
     @rule(replicas=st.integers(0, 3))
     def scale_target(self, replicas: int) -> None:
-        self.world.do(ScaleTarget(replicas))
+        self.cluster.do(ScaleTarget(replicas))
 
     @rule(replicas=st.integers(0, 3))
     def scale_primary(self, replicas: int) -> None:
-        self.world.do(ScalePrimary(replicas))
+        self.cluster.do(ScalePrimary(replicas))
 
     @rule(scaler=st.sampled_from(sorted(SCALERS)))
     def autoscaler(self, scaler: str) -> None:
-        self.world.do(SetScaler(SCALERS[scaler]))
+        self.cluster.do(SetScaler(SCALERS[scaler]))
 
     @rule(routes=st.sampled_from(sorted(ROUTES)))
     def route_by_hand(self, routes: str) -> None:
-        self.world.do(RouteByHand(ROUTES[routes]))
+        self.cluster.do(RouteByHand(ROUTES[routes]))
 
     @rule(again=st.booleans())
     def remove_target(self, again: bool) -> None:
-        self.world.do(ReplaceTarget() if again else RemoveTarget())
+        self.cluster.do(ReplaceTarget() if again else RemoveTarget())
 
     # pods and providers -----------------------------------------------------------------------------------------
 
     @rule(of=st.sampled_from(["primary", "target", *REVISIONS]), ready=st.sampled_from(sorted(PACES)))
     def pods(self, of: str, ready: str) -> None:
-        self.world.do(SetPace(of, PACES[ready]))
+        self.cluster.do(SetPace(of, PACES[ready]))
 
     @rule(are=st.sampled_from(sorted(METRICS)))
     def metrics(self, are: str) -> None:
-        self.world.do(Measure(METRICS[are]))
+        self.cluster.do(SetMetrics(METRICS[are]))
 
     @rule(error=st.sampled_from(["", "offline"]))
     def sources(self, error: str) -> None:
-        self.world.do(SetSources(error))
+        self.cluster.do(SetSources(error))
 
     @rule(kind=st.sampled_from(HookType), answers=st.sampled_from(ANSWERS))
     def hooks(self, kind: HookType, answers: tuple[bool | str, ...]) -> None:
-        self.world.do(*[AnswerHook(hook.name, answers) for hook in self.world.state.rollout.hooks_by_type[kind]])
+        self.cluster.do(*[AnswerHook(hook.name, answers) for hook in self.cluster.state.rollout.hooks_by_type[kind]])
 
     # the driver, time and faults --------------------------------------------------------------------------------
 
     @rule()
     def tick(self) -> None:
         """A cycle runs, whether or not one is due."""
-        self.world.step()
+        self.cluster.step()
 
     @rule(seconds=_SECONDS)
     def time_passes(self, seconds: float) -> None:
-        self.world.run(until=seconds)
+        self.cluster.run(until=seconds)
 
     @rule(seconds=_SECONDS)
     def nobody_looks(self, seconds: float) -> None:
         """Events are missed, and no timer fires."""
-        self.world.sleep(seconds)
+        self.cluster.sleep(seconds)
 
     @rule(seconds=st.sampled_from([-20.0, 20.0]))
     def clock_jumps(self, seconds: float) -> None:
-        self.world.do(SetClock(seconds))
+        self.cluster.do(SetClock(seconds))
 
     @rule()
     def restart(self) -> None:
-        self.world.restart()
+        self.cluster.restart()
 
     @rule(writes=_FEW, done=st.booleans())
     def crash(self, writes: int, done: bool) -> None:
         """The process dies after so many writes, or (not `done`) before the one that follows them."""
-        self.world.fault(FaultKind.CRASH_AFTER if done else FaultKind.CRASH_BEFORE, writes)
+        self.cluster.fault(FaultKind.CRASH_AFTER if done else FaultKind.CRASH_BEFORE, writes)
 
     @rule(times=_TIMES)
     def conflict(self, times: int) -> None:
         """The next writes, where they are commits, meet conflicts."""
-        self.world.fault(FaultKind.CONFLICT, 0, times)
+        self.cluster.fault(FaultKind.CONFLICT, 0, times)
 
     @rule(writes=_FEW, done=st.booleans(), times=_TIMES)
     def timeout(self, writes: int, done: bool, times: int) -> None:
         """Writes time out, whether or not they were carried out."""
-        self.world.fault(FaultKind.APPLIED if done else FaultKind.LOST, writes, times)
+        self.cluster.fault(FaultKind.APPLIED if done else FaultKind.LOST, writes, times)
 
     @rule(writes=_FEW)
     def rival(self, writes: int) -> None:
         """Another process runs a whole cycle in between."""
-        self.world.fault(FaultKind.RIVAL, writes)
+        self.cluster.fault(FaultKind.RIVAL, writes)
 
     @rule(status=st.booleans(), times=_TIMES)
     def stale(self, status: bool, times: int) -> None:
         """The next observations show the status, or the workloads and routes, as they were before."""
-        self.world.fault(FaultKind.STALE_STATUS if status else FaultKind.STALE_WORLD, 0, times)
+        self.cluster.fault(FaultKind.STALE_STATUS if status else FaultKind.STALE_OBSERVATION, 0, times)
 
     # the end ----------------------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
         """All is well again: it comes to rest, and the next revision is promoted."""
         if sys.exception() is None:  # or it would hide what a rule has found
-            self.world.calm().do(*_all_is_well(self.world.state)).run(max_cycles=MOST_CYCLES)
-            self._demand(check_at_rest(self.world))
-            again = [Recreate()] if self.world.state.deleted else []
-            self.world.do(*again, GiveCommand(CommandKind.RESUME), Deploy(LAST)).run(max_cycles=MOST_CYCLES)
-            self._demand(check_at_rest(self.world) or _not_promoted(self.world.state))
+            self.cluster.calm().do(*_all_is_well(self.cluster.state)).run(max_cycles=MOST_CYCLES)
+            self._demand(check_at_rest(self.cluster.state, self.cluster.history))
+            again = [Recreate()] if self.cluster.state.deleted else []
+            self.cluster.do(*again, SendCommand(CommandKind.RESUME), Deploy(LAST)).run(max_cycles=MOST_CYCLES)
+            self._demand(check_at_rest(self.cluster.state, self.cluster.history) or _not_promoted(self.cluster.state))
 
     def _demand(self, wrong: str | None) -> None:
-        assert wrong is None, f"{wrong}\n\nThe last cycle: {self.world.history[-1]}\n\n{self.world.program()}"
+        assert wrong is None, f"{wrong}\n\nThe last cycle: {self.cluster.history[-1]}\n\n{self.cluster.program()}"
 
 
 def _all_is_well(state: State) -> Iterator[Action]:
@@ -258,7 +258,7 @@ def _all_is_well(state: State) -> Iterator[Action]:
     rollout = state.rollout
     yield from (SetPace(key, AT_ONCE) for key, _ in state.paces)
     yield from (AnswerHook(hook.name, (hook.type is not HookType.ROLLBACK,)) for hook in rollout.hooks)
-    yield from (Measure(ByRevision()), SetSources(""), Edit(evolve(rollout, suspend=False)))
+    yield from (SetMetrics(ByRevision()), SetSources(""), Edit(evolve(rollout, suspend=False)))
     if state.target is None:
         yield Deploy(state.status.applied or FIRST)
     if state.primary is not None and not state.primary.desired:

@@ -38,15 +38,15 @@ from canarycore.simulation.actions import (
     Configure,
     Deploy,
     Edit,
-    GiveCommand,
-    Measure,
     Recreate,
     RemoveTarget,
     ReplaceTarget,
     RouteByHand,
     ScalePrimary,
     ScaleTarget,
+    SendCommand,
     SetClock,
+    SetMetrics,
     SetPace,
     SetSources,
 )
@@ -256,7 +256,7 @@ def observations() -> SearchStrategy[Observation]:
     )
 
 
-def answer_to(question: Question) -> SearchStrategy[Answer]:
+def answers_to(question: Question) -> SearchStrategy[Answer]:
     """Any answer of the kind that `question` wants."""
     if isinstance(question, HookQuestion):
         return st.builds(HookAnswer, passed=st.booleans(), text=st.sampled_from(["", "no"]))
@@ -328,9 +328,9 @@ def actions(rollout: Rollout) -> SearchStrategy[Action]:
         st.builds(ScalePrimary, st.integers(0, 3)),
         st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
         st.builds(RouteByHand, some_routes),
-        st.builds(GiveCommand, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
+        st.builds(SendCommand, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
         st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(ANSWERS)),
-        st.builds(Measure, st.sampled_from(list(METRICS.values()))),
+        st.builds(SetMetrics, st.sampled_from(list(METRICS.values()))),
         st.builds(SetSources, st.sampled_from(["", "offline"])),
         st.builds(Edit, ladders().map(lambda ladder: _climbing(rollout, ladder))),
         st.builds(SetClock, st.sampled_from([-20.0, 20.0])),

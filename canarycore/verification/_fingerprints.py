@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from canarycore.simulation.state import State
-    from canarycore.verification._process import ProcessMemory
+    from canarycore.verification._memory import ProcessMemory
 
 T = TypeVar("T")
 U = TypeVar("U")

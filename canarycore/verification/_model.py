@@ -24,30 +24,31 @@ from canarycore.errors import Conflict, WorldError
 from canarycore.phases import WAITS, Rule
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore.simulation.actions import act
-from canarycore.simulation.driver import Driver, Moment, Record, Write
+from canarycore.simulation.driver import CycleRecord, Driver, Write, WriteContext
 from canarycore.simulation.invariants import EACH_COMMIT, EACH_EFFECT
 from canarycore.simulation.metrics import MetricRequest as Circumstances
 from canarycore.simulation.metrics import healthy, sick
 from canarycore.simulation.state import apply, next_change, scaled
 from canarycore.verification._fingerprints import Fingerprint, InternTable
-from canarycore.verification._process import AnsweredQuestions, CyclePoint, ProcessMemory, after, begin
+from canarycore.verification._memory import ProcessMemory, QuestionsAndAnswers
+from canarycore.verification._process import CyclePoint, after, begin
 from canarycore.verification._steps import (
-    ActorActs,
-    Answered,
-    AnsweredWithoutNumber,
-    ClockJumps,
+    ActorAction,
+    Answers,
+    AnswersWithoutNumber,
+    ClockJump,
+    CommitConflict,
     Crash,
     Excuse,
-    Late,
-    LooksAgain,
-    LosesConflict,
-    Overtaken,
+    ExtraCycle,
+    LateTimer,
     Proceed,
-    Rival,
+    RivalCycle,
+    StaleObservation,
+    StaleStatus,
     Step,
-    ThenStaleObservation,
-    ThenStaleStatus,
-    TimesOut,
+    Takeover,
+    WriteTimeout,
 )
 from canarycore.verification._time import JUMP, RestState, rebased, recent
 
@@ -168,13 +169,13 @@ class TrialModel:
         state, due, interval = spot.state, self.due(spot), spot.state.rollout.interval
         yield Move(Crash(), self._crashed(state, spot.told))
         if due > state.now:
-            yield Move(LooksAgain(), self._look(spot, state.now))
+            yield Move(ExtraCycle(), self._look(spot, state.now))
         if due < inf:
             for intervals in (1, 3):
-                late = Late(intervals * interval)
+                late = LateTimer(intervals * interval)
                 yield Move(late, self._look(spot, due + late.seconds))
         for sign in (1, -1):
-            jump = ClockJumps(sign * JUMP * interval)
+            jump = ClockJump(sign * JUMP * interval)
             yield Move(jump, self._jumped(spot, jump.seconds))
         for action in self.trial.actions:
             changed = self._acted(state, action)
@@ -189,7 +190,7 @@ class TrialModel:
         moved, status = spot.state.shifted(seconds), spot.state.status
         return self._rest(moved.but(status=status), spot.told, spot.wake + seconds, spot.remembered, spot.rule)
 
-    def _acted(self, state: State, action: ActorActs) -> State | None:
+    def _acted(self, state: State, action: ActorAction) -> State | None:
         changed = self._ones.state(scaled(act(state, action.action)))
         return None if self._ones.alike(changed, state) else changed
 
@@ -201,7 +202,7 @@ class TrialModel:
             passing, *others = _answers(request.questions)
             yield Move(_GO, self._on(spot, point, passing))
             for answers in others:
-                yield Move(Answered(_only(answers), _excuse(answers)), self._on(spot, point, answers))
+                yield Move(Answers(_only(answers), _excuse(answers)), self._on(spot, point, answers))
         elif isinstance(request, Commit) and spot.overtaken:
             yield Move(_GO, self._on(spot, point, Conflict("overtaken")))
         else:
@@ -263,15 +264,15 @@ class TrialModel:
         request, state = point.request, spot.state
         yield Move(Crash(), self._crashed(state, spot.told))
         if isinstance(request, Commit):
-            yield Move(LosesConflict(), self._on(spot, point, Conflict("somebody else was first")))
+            yield Move(CommitConflict(), self._on(spot, point, Conflict("somebody else was first")))
         if isinstance(request, Fetch):
             for answers in _unmeasured(request.questions):
-                yield Move(AnsweredWithoutNumber(_only(answers)), self._on(spot, point, answers))
+                yield Move(AnswersWithoutNumber(_only(answers)), self._on(spot, point, answers))
         else:
             timeout = WorldError("timed out")
-            yield Move(TimesOut(applied=False), self._on(spot, point, timeout))
+            yield Move(WriteTimeout(applied=False), self._on(spot, point, timeout))
             if not (isinstance(request, Commit) and spot.overtaken):
-                yield self._write(spot, point, TimesOut(applied=True), timeout)
+                yield self._write(spot, point, WriteTimeout(applied=True), timeout)
         yield from self._stale(spot, point)
         if not isinstance(request, Commit | Apply):
             return
@@ -280,7 +281,7 @@ class TrialModel:
             if changed is not None:
                 overtaken = spot.overtaken or changed.status is not state.status
                 yield Move(action, self._mid(changed, spot.told, point, moved=True, overtaken=overtaken))
-        for rival in (Rival(), Overtaken(state.rollout.interval)):
+        for rival in (RivalCycle(), Takeover(state.rollout.interval)):
             changed, told = self._led_by_another(state, spot.told, getattr(rival, "seconds", None))
             if told != spot.told or not self._ones.alike(changed, state):
                 overtaken = spot.overtaken or changed.status is not state.status
@@ -295,11 +296,9 @@ class TrialModel:
         if following.request is not None:
             return
         if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
-            yield Move(
-                ThenStaleObservation(), self._ended(state, told, following, moved=spot.moved, stale=old, blind=True)
-            )
+            yield Move(StaleObservation(), self._ended(state, told, following, moved=spot.moved, stale=old, blind=True))
         if state.status is not old.status:
-            yield Move(ThenStaleStatus(), self._ended(state, told, following, moved=spot.moved, stale=old))
+            yield Move(StaleStatus(), self._ended(state, told, following, moved=spot.moved, stale=old))
 
     def _answered(self, state: State, told: frozenset[str], point: CyclePoint) -> tuple[State, frozenset[str], object]:
         """What becomes of a request when all is well."""
@@ -385,17 +384,17 @@ def _broken(spot: Node, point: CyclePoint, after_it: State) -> BrokenInvariant |
     decision = point.decision
     if decision.explanation.rule in _NOTHING_TO_DO:
         return BrokenInvariant("I12", "an idle cycle does nothing", f"{of} in a cycle with nothing to do")
-    moment = Moment(
+    moment = WriteContext(
         before=_under(point.seen.rollout, spot.state),
         write=Write(0, spot.state.now, of),
         after=_under(point.seen.rollout, after_it),
-        seen=point.seen.observation,
+        observation=point.seen.observation,
         stale=spot.moved or point.stale,
         decision=decision,
-        asked=point.asked,
+        answers=point.asked,
     )
     told = tuple([notice for notice in spot.state.status.outbox if notice.key in spot.told])
-    history = [Record(time=spot.state.now, state=spot.state, notices=told)] if told else []
+    history = [CycleRecord(time=spot.state.now, state=spot.state, notices=told)] if told else []
     for invariant in EACH_COMMIT if is_commit else EACH_EFFECT:
         found = invariant.broken(moment, history)
         if found is not None:
@@ -411,7 +410,7 @@ def _under(rollout: Rollout, state: State) -> State:
     return state if state.rollout is rollout else state.but(rollout=rollout)
 
 
-def _answers(questions: tuple[Question, ...]) -> list[AnsweredQuestions]:
+def _answers(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
     """What the providers may answer: first that all is well, then each way in which it is not.
 
     One answer at a time is changed: the first that does not pass decides.
@@ -420,7 +419,7 @@ def _answers(questions: tuple[Question, ...]) -> list[AnsweredQuestions]:
     return [good, *[_with(good, number, bad) for number, ask in enumerate(questions) for bad in _bad(ask)]]
 
 
-def _unmeasured(questions: tuple[Question, ...]) -> list[AnsweredQuestions]:
+def _unmeasured(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
     """Ways in which there is no number to judge: tried for the first metric, as they are alike for all."""
     if not isinstance(questions[0], MetricQuestion):
         return []
@@ -432,15 +431,15 @@ _NO_NUMBER = (MetricAnswer(), MetricAnswer(value=nan), MetricAnswer(value=inf), 
 """One object each: an answer of NaN is equal to nothing but itself."""
 
 
-def _good_ones(questions: tuple[Question, ...]) -> AnsweredQuestions:
+def _good_ones(questions: tuple[Question, ...]) -> QuestionsAndAnswers:
     return tuple([(question, _good(question)) for question in questions])
 
 
-def _with(asked: AnsweredQuestions, number: int, answer: Answer) -> AnsweredQuestions:
+def _with(asked: QuestionsAndAnswers, number: int, answer: Answer) -> QuestionsAndAnswers:
     return (*asked[:number], (asked[number][0], answer), *asked[number + 1 :])
 
 
-def _only(asked: AnsweredQuestions) -> tuple[Answer, ...]:
+def _only(asked: QuestionsAndAnswers) -> tuple[Answer, ...]:
     return tuple([answer for _, answer in asked])
 
 
@@ -449,7 +448,7 @@ _HARMLESS = frozenset(
 )
 
 
-def _excuse(answers: AnsweredQuestions) -> Excuse:
+def _excuse(answers: QuestionsAndAnswers) -> Excuse:
     """A gate that is closed holds a rollout up and changes nothing about its end."""
     question = answers[0][0]
     harmless = isinstance(question, HookQuestion) and question.hook.type in _HARMLESS

@@ -8,34 +8,16 @@ request of a point, or the `CycleResult` its cycle ended with, is found by looki
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from canarycore._decision import Decision
 from canarycore.driver import CycleMemory, CycleResult, Observed, Request, decided
 from canarycore.errors import WorldError
-from canarycore.phases import Phase
 from canarycore.simulation.driver import Driver
 from canarycore.simulation.state import State, observe
 from canarycore.verification._fingerprints import Fingerprint, InternTable
-
-if TYPE_CHECKING:
-    from canarycore.questions import Answer, Question
-
-AnsweredQuestions = tuple[tuple["Question", "Answer"], ...]
-
-
-@frozen(eq=False)
-class ProcessMemory:
-    """What a process remembers between cycles: the frozen twin of `CycleMemory`."""
-
-    asked: AnsweredQuestions = ()
-    published: frozenset[str] = frozenset()
-    acted: tuple[Phase, str] | None = None
-
-
-NOTHING = ProcessMemory()
+from canarycore.verification._memory import EMPTY_MEMORY, ProcessMemory, QuestionsAndAnswers
 
 
 @define(eq=False)
@@ -53,8 +35,8 @@ class CyclePoint:
     stale: bool = False
     request: Request | None = None
     rest: CycleResult | None = None
-    remembered: ProcessMemory = NOTHING
-    asked: AnsweredQuestions = ()
+    remembered: ProcessMemory = EMPTY_MEMORY
+    asked: QuestionsAndAnswers = ()
     next: dict[object, CyclePoint] = field(factory=dict)
     running: tuple[Generator[Request, object, CycleResult], CycleMemory] | None = None
     decided: Decision | None = None

@@ -179,7 +179,7 @@ def _about_to(spot: Node) -> str:
 # --------------------------------------------------------------------------------------------------------- replaying
 
 
-class ViolatedError(CanaryError, AssertionError):
+class ViolationError(CanaryError, AssertionError):
     """A schedule breaks an invariant."""
 
     def __init__(self, found: BrokenInvariant) -> None:
@@ -210,14 +210,14 @@ def replay(
         tell(f"{number:4} {where(spot)}" + ("" if isinstance(step, Proceed) else f"\n     >>> {source(step)}"))
         move = _move(model, spot, step, number)
         if move.found is not None:
-            raise ViolatedError(move.found)
+            raise ViolationError(move.found)
         spot, excuse, number = move.to, excuse | move.excuse, number + 1
     tell(f"{number:4} {where(spot)}")
     circle = met[met.index(spot) :] if spot in met else []
     rest = next((one for one in circle if one.point is None), spot)
     found = amiss(model, rest, circle, excuse, good_ends(ShortestPaths(explore(about, 0, driver))))
     if found is not None:
-        raise ViolatedError(found)
+        raise ViolationError(found)
 
 
 def _move(model: TrialModel, spot: Node, step: Step, number: int) -> Move:

@@ -17,18 +17,18 @@ from canarycore.simulation.actions import (
     Delete,
     Deploy,
     Edit,
-    GiveCommand,
     Recreate,
     RemoveTarget,
     ReplaceTarget,
     RouteByHand,
     ScalePrimary,
     ScaleTarget,
+    SendCommand,
     SetPace,
     SetScaler,
 )
 from canarycore.simulation.state import NEVER, Scaler, State, after, redeployed, stuck
-from canarycore.verification._steps import ActorActs, Excuse
+from canarycore.verification._steps import ActorAction, Excuse
 
 OLD, NEW, THIRD = "v1", "v2", "v3"
 """The revisions: what is promoted, what is rolled out, and one that may arrive at any time."""
@@ -44,7 +44,7 @@ class Trial:
     scaler: Scaler | None = None
     reduced: tuple[str, ...] = ()
     starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
-    actions: tuple[ActorActs, ...] = field(init=False, eq=False, repr=False)
+    actions: tuple[ActorAction, ...] = field(init=False, eq=False, repr=False)
 
     @starts.default
     def _from_nothing_and_from_idle(self) -> tuple[State, ...]:
@@ -61,45 +61,45 @@ class Trial:
         return state.but(writes=0, reads=0, version=0, turns=())
 
     @actions.default
-    def _of_others(self) -> tuple[ActorActs, ...]:
+    def _of_others(self) -> tuple[ActorAction, ...]:
         return tuple(_interference(self.rollout, self.scaler))
 
 
-def _interference(rollout: Rollout, scaler: Scaler | None) -> list[ActorActs]:
+def _interference(rollout: Rollout, scaler: Scaler | None) -> list[ActorAction]:
     other, fail, wait, size = Excuse.OTHER, Excuse.FAIL, Excuse.WAIT, Excuse.SIZE
     slow = after(rollout.interval / 2)
     found = [
-        ActorActs(Deploy(THIRD), other),
-        ActorActs(Deploy(OLD), other),
-        ActorActs(Configure(THIRD), other),
-        ActorActs(RouteByHand(None)),
-        ActorActs(RouteByHand(Routes())),
-        ActorActs(RouteByHand(Routes(weight=97))),
-        ActorActs(ScaleTarget(0), other),
-        ActorActs(ScaleTarget(3), other | size),
-        ActorActs(ScalePrimary(0), fail | wait | size),
-        ActorActs(SetPace("target", slow), other),
-        ActorActs(SetPace("primary", slow), other),
-        ActorActs(SetPace("target", NEVER), fail | wait),
-        ActorActs(SetPace("primary", NEVER), fail | wait),
-        ActorActs(SetPace(f"primary/{NEW}", stuck(1.0)), fail | wait),
-        ActorActs(RemoveTarget(), fail | wait),
-        ActorActs(ReplaceTarget(), other),
-        ActorActs(Edit(evolve(rollout, ladder=other_steps(rollout.ladder))), other),
-        ActorActs(Edit(evolve(rollout, skip_analysis=not rollout.skip_analysis)), other),
-        ActorActs(Edit(evolve(rollout, suspend=True)), wait),
-        ActorActs(Edit(rollout), other),  # GitOps puts back what somebody edited
-        ActorActs(Delete(), other),
-        ActorActs(Recreate(), other),
-        ActorActs(GiveCommand(CommandKind.PROMOTE, id="promote"), other),
-        ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), fail),
-        ActorActs(GiveCommand(CommandKind.PAUSE, id="pause"), wait),
-        ActorActs(GiveCommand(CommandKind.RESUME, id="resume"), other),
-        ActorActs(GiveCommand(CommandKind.RETRY, id="retry"), other),
-        ActorActs(GiveCommand(CommandKind.SKIP_TO, weight=50, id="skip-to"), other),
+        ActorAction(Deploy(THIRD), other),
+        ActorAction(Deploy(OLD), other),
+        ActorAction(Configure(THIRD), other),
+        ActorAction(RouteByHand(None)),
+        ActorAction(RouteByHand(Routes())),
+        ActorAction(RouteByHand(Routes(weight=97))),
+        ActorAction(ScaleTarget(0), other),
+        ActorAction(ScaleTarget(3), other | size),
+        ActorAction(ScalePrimary(0), fail | wait | size),
+        ActorAction(SetPace("target", slow), other),
+        ActorAction(SetPace("primary", slow), other),
+        ActorAction(SetPace("target", NEVER), fail | wait),
+        ActorAction(SetPace("primary", NEVER), fail | wait),
+        ActorAction(SetPace(f"primary/{NEW}", stuck(1.0)), fail | wait),
+        ActorAction(RemoveTarget(), fail | wait),
+        ActorAction(ReplaceTarget(), other),
+        ActorAction(Edit(evolve(rollout, ladder=other_steps(rollout.ladder))), other),
+        ActorAction(Edit(evolve(rollout, skip_analysis=not rollout.skip_analysis)), other),
+        ActorAction(Edit(evolve(rollout, suspend=True)), wait),
+        ActorAction(Edit(rollout), other),  # GitOps puts back what somebody edited
+        ActorAction(Delete(), other),
+        ActorAction(Recreate(), other),
+        ActorAction(SendCommand(CommandKind.PROMOTE, id="promote"), other),
+        ActorAction(SendCommand(CommandKind.ABORT, id="abort"), fail),
+        ActorAction(SendCommand(CommandKind.PAUSE, id="pause"), wait),
+        ActorAction(SendCommand(CommandKind.RESUME, id="resume"), other),
+        ActorAction(SendCommand(CommandKind.RETRY, id="retry"), other),
+        ActorAction(SendCommand(CommandKind.SKIP_TO, weight=50, id="skip-to"), other),
     ]
     if scaler is not None:
-        found += [ActorActs(SetScaler(change), other | size) for change in (evolve(scaler, paused=True), None)]
+        found += [ActorAction(SetScaler(change), other | size) for change in (evolve(scaler, paused=True), None)]
     return found
 
 

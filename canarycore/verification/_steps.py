@@ -1,6 +1,6 @@
 """What can happen to a rollout at one point of its life: each is plain data, printed and replayed as it stands.
 
-`Proceed` is what happens when nothing goes wrong; `Answered` is one of the answers a provider may give; both are free.
+`Proceed` is what happens when nothing goes wrong; `Answers` is one of the answers a provider may give; both are free.
 All others are **faults**: a schedule with k faults has k of them. Each fault knows what it may change about the end
 (`Excuse`): a crash, a conflict, a timeout, a stale cache or a second leader may change nothing at all. Only a leader
 that acts on an old status may leave the canary running in an idle phase: nobody serves from it, it is told, and what is
@@ -41,7 +41,7 @@ class Proceed:
 
 
 @frozen
-class Answered:
+class Answers:
     """The providers answer the questions asked, in this order."""
 
     answers: tuple[Answer, ...]
@@ -49,7 +49,7 @@ class Answered:
 
 
 @frozen
-class AnsweredWithoutNumber:
+class AnswersWithoutNumber:
     """The providers answer so, and one of them has no number: no data, NaN, too few requests, or an error."""
 
     answers: tuple[Answer, ...]
@@ -64,14 +64,14 @@ class Crash:
 
 
 @frozen
-class LosesConflict:
+class CommitConflict:
     """The commit meets a conflict: somebody changed the resource in between. Several in a row lead to the same."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
-class TimesOut:
+class WriteTimeout:
     """The write times out, or gets a 429 or 5xx; `applied` tells whether it was carried out all the same."""
 
     applied: bool
@@ -79,28 +79,28 @@ class TimesOut:
 
 
 @frozen
-class ThenStaleObservation:
+class StaleObservation:
     """As it should; but the next observation shows the workloads and routes as they were before this cycle."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
-class ThenStaleStatus:
+class StaleStatus:
     """As it should; but the next observation shows the status as it was before this cycle."""
 
     excuse: ClassVar[Excuse] = Excuse.SIZE
 
 
 @frozen
-class LooksAgain:
+class ExtraCycle:
     """A cycle runs although none is due: a duplicate event, a resync, a timer that fired twice."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
-class Late:
+class LateTimer:
     """Events are missed and the timer fires this many seconds late."""
 
     seconds: float
@@ -108,7 +108,7 @@ class Late:
 
 
 @frozen
-class ClockJumps:
+class ClockJump:
     """The clock is set forward, or back if negative; what pods do takes as long as before."""
 
     seconds: float
@@ -116,14 +116,14 @@ class ClockJumps:
 
 
 @frozen
-class Rival:
+class RivalCycle:
     """A second process, that knows nothing of the first, runs a whole cycle here."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
-class Overtaken:
+class Takeover:
     """The process stalls here for this many seconds, and a second one leads meanwhile."""
 
     seconds: float
@@ -131,7 +131,7 @@ class Overtaken:
 
 
 @frozen
-class ActorActs:
+class ActorAction:
     """Somebody else changes the world here."""
 
     action: Action
@@ -140,20 +140,20 @@ class ActorActs:
 
 Step = (
     Proceed
-    | Answered
-    | AnsweredWithoutNumber
+    | Answers
+    | AnswersWithoutNumber
     | Crash
-    | LosesConflict
-    | TimesOut
-    | ThenStaleObservation
-    | ThenStaleStatus
-    | LooksAgain
-    | Late
-    | ClockJumps
-    | Rival
-    | Overtaken
-    | ActorActs
+    | CommitConflict
+    | WriteTimeout
+    | StaleObservation
+    | StaleStatus
+    | ExtraCycle
+    | LateTimer
+    | ClockJump
+    | RivalCycle
+    | Takeover
+    | ActorAction
 )
 
-FREE = (Proceed, Answered)
+FREE = (Proceed, Answers)
 """Steps that are no faults."""

@@ -24,7 +24,7 @@ from canarycore._record import record
 from canarycore.notices import Notice
 from canarycore.phases import Phase
 from canarycore.simulation.state import SimulatedPods
-from canarycore.verification._process import NOTHING, ProcessMemory
+from canarycore.verification._memory import EMPTY_MEMORY, ProcessMemory
 
 if TYPE_CHECKING:
     from canarycore._spec import Rollout
@@ -75,7 +75,7 @@ def rebased(resting: RestState, ones: InternTable) -> RestState:
         told = frozenset([_renamed(key, names) for key in told]) if told else told
         wake += seconds
         published = frozenset([_renamed(key, names) for key in memory.published])
-        memory = ProcessMemory((), published, memory.acted) if published or memory.acted is not None else NOTHING
+        memory = ProcessMemory((), published, memory.acted) if published or memory.acted is not None else EMPTY_MEMORY
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:

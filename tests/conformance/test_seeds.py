@@ -14,7 +14,7 @@ import pytest
 
 from canarycore import Phase
 from canarycore.manifest import load, resolve
-from canarycore.simulation import Deploy, Measure, Scripted, SimulatedCluster
+from canarycore.simulation import Deploy, Scripted, SetMetrics, SimulatedCluster
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT.parent / "shared" / "seeds"
@@ -97,7 +97,7 @@ def test_a_guides_log_is_told_line_by_line(guide, mark, manifest):
     lines = log(guide, mark)
     world = SimulatedCluster(rollout).do(Deploy("v1"))
     world.run(until=Phase.INITIALIZED)
-    world.do(Deploy("v2"), Measure(answers(lines))).run()
+    world.do(Deploy("v2"), SetMetrics(answers(lines))).run()
     told = iter(world.texts)
     missing = [line for line in lines if line not in told]
     assert not missing, world.texts

@@ -34,8 +34,6 @@ from canarycore.simulation import (
     Deploy,
     Edit,
     Fault,
-    GiveCommand,
-    Measure,
     Pace,
     Recreate,
     RemoveTarget,
@@ -43,6 +41,8 @@ from canarycore.simulation import (
     ScalePrimary,
     Scaler,
     ScaleTarget,
+    SendCommand,
+    SetMetrics,
     SetPace,
     SimulatedCluster,
     State,
@@ -115,15 +115,15 @@ def promoted(world: SimulatedCluster) -> None:
 
 
 def rolled_back(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2"), Measure(ByRevision(bad=("v2",)))).run()
+    world.do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run()
 
 
 def recovers_from_a_failed_check(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2"), Measure(scripted(request_success_rate=(100.0, 90.0, 100.0)))).run()
+    world.do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(100.0, 90.0, 100.0)))).run()
 
 
 def gets_no_data(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2"), Measure(Constant(None))).run()
+    world.do(Deploy("v2"), SetMetrics(Constant(None))).run()
 
 
 def withdrawn(world: SimulatedCluster) -> None:
@@ -239,7 +239,7 @@ def ordered(*kinds: CommandKind) -> Callable[[SimulatedCluster], None]:
     def situation(world: SimulatedCluster) -> None:
         world.do(Deploy("v2")).run(until=climbing)
         for kind in kinds:
-            world.do(GiveCommand(kind)).run(until=25.0)
+            world.do(SendCommand(kind)).run(until=25.0)
         world.run()
 
     return situation
@@ -247,12 +247,12 @@ def ordered(*kinds: CommandKind) -> Callable[[SimulatedCluster], None]:
 
 def skipped_to_a_weight(world: SimulatedCluster) -> None:
     world.do(Deploy("v2")).run(until=climbing)
-    world.do(GiveCommand(CommandKind.SKIP_TO, 50)).run()
+    world.do(SendCommand(CommandKind.SKIP_TO, 50)).run()
 
 
 def retried(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2"), Measure(scripted(request_success_rate=(0.0, 0.0, 100.0)))).run()
-    world.do(GiveCommand(CommandKind.RETRY)).run()
+    world.do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(0.0, 0.0, 100.0)))).run()
+    world.do(SendCommand(CommandKind.RETRY)).run()
 
 
 def hooks_and_gates(world: SimulatedCluster) -> None:
@@ -360,7 +360,7 @@ def at(phase: Phase, rollout: Rollout = GATED) -> SimulatedCluster:
     elif phase is Phase.PROMOTING:
         world.do(SetPace("primary/v2", after(30)))
     elif phase is Phase.FAILED:
-        world.do(Measure(ByRevision(bad=("v2",))))
+        world.do(SetMetrics(ByRevision(bad=("v2",))))
     elif phase is Phase.TERMINATING:
         world.do(SetPace("v1", after(30)), ScaleTarget(0), Delete())
     elif phase is Phase.TERMINATED:

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import fields
 
 from canarycore import Phase, Rollout, Status
-from canarycore.simulation import Action, Deploy, Record, SimulatedCluster
+from canarycore.simulation import Action, CycleRecord, Deploy, SimulatedCluster
 from tests.core.decisions.test_table import STORIES
 from tests.core.scenarios import POLICIES, SITUATIONS, at, play
 
@@ -70,10 +70,10 @@ def path_of(name: str) -> Path:
     return RECORDED / f"{name.replace('/', '-').replace(' ', '-')}.txt"
 
 
-def _cycle(record: Record, before: Status | None) -> Iterator[str]:
+def _cycle(record: CycleRecord, before: Status | None) -> Iterator[str]:
     wake = "the next change" if record.wake is None else f"{record.wake:g}"
     yield f"{record.time:g} {record.explanation} -> {wake}"
-    yield from (f"    asks {asked.key}: {answer}" for asked, answer in record.asked)
+    yield from (f"    asks {asked.key}: {answer}" for asked, answer in record.answers)
     if record.committed is not None:
         yield f"    writes {_written(record.committed, before)}"
     yield from (f"    does {effect}" for effect in record.effects)

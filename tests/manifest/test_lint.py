@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from canarycore.manifest import check_files, documents, lint, parse
 from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES
-from canarycore.manifest._routing import ROUTING
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES
 from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, canary, metric, shared, template
 
 KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}
@@ -371,7 +371,7 @@ def test_the_routing_table_has_flaggers_providers_and_no_other():
     yaml = pytest.importorskip("ruamel.yaml").YAML(typ="safe", pure=True)
     definition = next(iter(yaml.load_all((shared("crds") / "flagger.yaml").read_text())))
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert set(ROUTING) == set(spec["properties"]["provider"]["enum"])
+    assert set(PROVIDER_CAPABILITIES) == set(spec["properties"]["provider"]["enum"])
 
 
 def test_what_flagger_was_seen_to_trip_over_is_told_before():

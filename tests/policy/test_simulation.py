@@ -56,16 +56,16 @@ def _agrees(share: Share, expected: float) -> bool:
 
 def _samples(rollout: Rollout, scenario: Scenario) -> list[int | None]:
     """How many requests stood behind each check of one run, in order."""
-    told: list[RunEvent] = []
-    simulate(rollout, scenario, tell=told.append)
-    decisions = [one.what for one in told if isinstance(one.what, Explanation)]
+    events: list[RunEvent] = []
+    simulate(rollout, scenario, on_event=events.append)
+    decisions = [event.cause for event in events if isinstance(event.cause, Explanation)]
     return [judgement.answer.samples for explanation in decisions for judgement in explanation.judgements]
 
 
 def _texts(rollout: Rollout, scenario: Scenario) -> list[str]:
-    told: list[RunEvent] = []
-    simulate(rollout, scenario, tell=told.append)
-    return [one.what.text for one in told if isinstance(one.what, Notice)]
+    events: list[RunEvent] = []
+    simulate(rollout, scenario, on_event=events.append)
+    return [event.cause.text for event in events if isinstance(event.cause, Notice)]
 
 
 # probabilities ------------------------------------------------------------------------------------------------------
@@ -74,8 +74,8 @@ def _texts(rollout: Rollout, scenario: Scenario) -> list[str]:
 @pytest.mark.parametrize("error_rate", [0.005, 0.01, 0.02])
 def test_a_single_rung_rolls_back_with_the_probability_of_the_binomial_tail(error_rate: float) -> None:
     """10 rps at weight 50 for a minute: 300 requests, of which the check allows 3 to fail."""
-    told = summarise(sweep(_rollout(), _bad(error_rate), runs=1500, seed=7))
-    assert _agrees(told.rolled_back, _tail(300, error_rate, 3))
+    summary = summarise(sweep(_rollout(), _bad(error_rate), runs=1500, seed=7))
+    assert _agrees(summary.rolled_back, _tail(300, error_rate, 3))
 
 
 def test_several_rungs_and_a_threshold_follow_the_markov_chain_of_their_checks() -> None:
@@ -83,34 +83,34 @@ def test_several_rungs_and_a_threshold_follow_the_markov_chain_of_their_checks()
     fail = [_tail(120, 0.01, 1), _tail(240, 0.01, 2)]
     # two failures absorb; a pass climbs: promotion is (0 failures) or (1 failure on either rung)
     promoted = (1 - fail[0]) * (1 - fail[1]) * (1 + fail[0] + fail[1])
-    told = summarise(sweep(rollout, _bad(0.01), runs=1500, seed=3))
-    assert _agrees(told.promoted, promoted)
+    summary = summarise(sweep(rollout, _bad(0.01), runs=1500, seed=3))
+    assert _agrees(summary.promoted, promoted)
 
 
 def test_the_worse_the_new_version_the_likelier_its_rollback() -> None:
     rollout = _rollout(ladder=Ladder(step=10, top=50), threshold=3)
     rates = [0.0, 0.005, 0.01, 0.02, 0.05]
-    told = [summarise(sweep(rollout, _bad(rate), runs=150, seed=1)).rolled_back.value for rate in rates]
-    assert told == sorted(told)
-    assert (told[0], told[-1]) == (0.0, 1.0)
+    shares = [summarise(sweep(rollout, _bad(rate), runs=150, seed=1)).rolled_back.value for rate in rates]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
 
 
 def test_users_meet_as_many_bad_requests_as_the_new_version_causes() -> None:
     """A healthy enough version is promoted: a minute at 50%, then two with it as the primary."""
     rollout = _rollout(checks=())
-    told = summarise(sweep(rollout, _bad(0.1, rps=50), runs=100, seed=5))
-    expected = told.canary_requests.value * 0.1
-    assert told.bad_requests.half is not None
-    assert abs(told.bad_requests.value - expected) < 2 * told.bad_requests.half
-    assert told.excess_bad_requests == told.bad_requests
+    summary = summarise(sweep(rollout, _bad(0.1, rps=50), runs=100, seed=5))
+    expected = summary.canary_requests.value * 0.1
+    assert summary.bad_requests.half is not None
+    assert abs(summary.bad_requests.value - expected) < 2 * summary.bad_requests.half
+    assert summary.excess_bad_requests == summary.bad_requests
 
 
 def test_a_version_as_bad_as_the_old_one_does_no_excess_harm() -> None:
     scenario = Scenario(old=Behaviour(error_rate=0.05), new=Behaviour(error_rate=0.05), rps=50)
-    told = summarise(sweep(_rollout(checks=()), scenario, runs=200, seed=5))
-    low, high = told.excess_bad_requests.interval or (0.0, 0.0)
+    summary = summarise(sweep(_rollout(checks=()), scenario, runs=200, seed=5))
+    low, high = summary.excess_bad_requests.interval or (0.0, 0.0)
     assert low < 0.0 < high
-    assert told.bad_requests.value > 100
+    assert summary.bad_requests.value > 100
 
 
 # what a check sees --------------------------------------------------------------------------------------------------
@@ -185,8 +185,8 @@ def test_an_approved_rollback_hook_rolls_back() -> None:
 
 def test_a_metric_of_ones_own_fails_with_the_given_probability() -> None:
     own = Check(name="orders", kind=CheckKind.TEMPLATE, maximum=5.0)
-    told = summarise(sweep(_rollout(checks=(own,)), _bad(0.0, failures={"orders": 0.3}), runs=500, seed=2))
-    assert _agrees(told.rolled_back, 0.3)
+    summary = summarise(sweep(_rollout(checks=(own,)), _bad(0.0, failures={"orders": 0.3}), runs=500, seed=2))
+    assert _agrees(summary.rolled_back, 0.3)
 
 
 def test_a_new_revision_that_skips_its_analysis_is_promoted_at_once() -> None:
@@ -216,19 +216,19 @@ def test_runs_that_share_stretches_decide_as_they_would_alone(case: tuple[Rollou
     for number in range(12):
         alone: list[RunEvent] = []
         together: list[RunEvent] = []
-        run = simulate(*case, f"7/{number}", tell=alone.append)
+        run = simulate(*case, f"7/{number}", on_event=alone.append)
         assert table.run(f"7/{number}", together.append) == run
         assert [_without_values(one) for one in together] == [_without_values(one) for one in alone]
 
 
-def _without_values(happening: RunEvent) -> tuple[object, ...]:
-    what = happening.what
-    if isinstance(what, Explanation):
-        verdicts = [(judgement.check, judgement.verdict) for judgement in what.judgements]
-        kind: tuple[object, ...] = (what.rule, what.before, what.after, what.detail, verdicts)
+def _without_values(event: RunEvent) -> tuple[object, ...]:
+    cause = event.cause
+    if isinstance(cause, Explanation):
+        verdicts = [(judgement.check, judgement.verdict) for judgement in cause.judgements]
+        kind: tuple[object, ...] = (cause.rule, cause.before, cause.after, cause.detail, verdicts)
     else:
-        kind = (what.kind, what.phase)
-    return happening.seconds, happening.phase, happening.weight, happening.share, happening.failed, kind
+        kind = (cause.kind, cause.phase)
+    return event.seconds, event.phase, event.weight, event.share, event.failed, kind
 
 
 def test_a_sweep_starts_its_table_anew_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,9 +238,9 @@ def test_a_sweep_starts_its_table_anew_before_it_grows_too_large(monkeypatch: py
 
 
 def test_a_run_tells_its_phases_and_weights_in_order() -> None:
-    told: list[RunEvent] = []
-    simulate(_rollout(), _bad(0.0), tell=told.append)
-    rungs = list(dict.fromkeys((one.phase, one.weight) for one in told if isinstance(one.what, Explanation)))
+    events: list[RunEvent] = []
+    simulate(_rollout(), _bad(0.0), on_event=events.append)
+    rungs = list(dict.fromkeys((event.phase, event.weight) for event in events if isinstance(event.cause, Explanation)))
     assert rungs == [
         (Phase.PROGRESSING, 0),
         (Phase.PROGRESSING, 50),

@@ -13,20 +13,20 @@ from canarycore.simulation import (
     AnswerHook,
     Fault,
     FaultKind,
-    GiveCommand,
-    Measure,
     Scaler,
+    SendCommand,
     SetClock,
+    SetMetrics,
     SetSources,
     fingerprint,
 )
 from canarycore.testing.strategies import MOST_IN_A_ROW
-from canarycore.verification import STRATEGIES, LosesConflict, Trial
+from canarycore.verification import STRATEGIES, CommitConflict, Trial
 from canarycore.verification._explore import explore
 from canarycore.verification._paths import ShortestPaths
 from tests.core.scenarios import POLICIES, play, promoted
 
-STEPS = {AnswerHook, Measure, SetSources, SetClock}
+STEPS = {AnswerHook, SetMetrics, SetSources, SetClock}
 """What providers answer and clocks do: steps of their own, at every point."""
 
 
@@ -40,7 +40,7 @@ def after_conflicts(model, spot, times):
     for _ in range(times):
         while spot.point is None or not isinstance(spot.point.request, Commit):
             spot = model.free(spot)[0].to
-        spot = next(move.to for move in model.faults(spot) if isinstance(move.step, LosesConflict))
+        spot = next(move.to for move in model.faults(spot) if isinstance(move.step, CommitConflict))
     return spot
 
 
@@ -70,4 +70,4 @@ def test_everything_that_others_can_do_is_tried():
 
 def test_every_command_is_tried():
     orders = [acts.action for acts in Trial(strategy="canary", rollout=STRATEGIES["canary"]).actions]
-    assert {order.kind for order in orders if isinstance(order, GiveCommand)} == set(CommandKind)
+    assert {order.kind for order in orders if isinstance(order, SendCommand)} == set(CommandKind)

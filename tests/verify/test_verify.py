@@ -9,23 +9,23 @@ import pytest
 from attrs import evolve
 
 from canarycore import Command, CommandKind, Ladder, NoData, Phase, Reason, Strategy, cycle
-from canarycore.simulation import Deploy, GiveCommand, Pace, Recreate, Scaler, SetPace
+from canarycore.simulation import Deploy, Pace, Recreate, Scaler, SendCommand, SetPace
 from canarycore.simulation._program import source, with_imports
 from canarycore.verification import (
     SITUATIONS,
     STRATEGIES,
-    ActorActs,
+    ActorAction,
+    CommitConflict,
     Crash,
     Excuse,
-    LosesConflict,
-    Overtaken,
-    Rival,
+    RivalCycle,
+    StaleObservation,
+    StaleStatus,
     Step,
-    ThenStaleObservation,
-    ThenStaleStatus,
-    TimesOut,
+    Takeover,
     Trial,
-    ViolatedError,
+    ViolationError,
+    WriteTimeout,
     replay,
     trial,
     trials,
@@ -104,13 +104,13 @@ def test_effects_before_the_commit_are_found_and_shown_as_a_program(capsys):
     worst = next(one for one in report.violations if one.name == "I5")
     names = {"replay": lambda *given, **more: replay(*given, **more, driver=drivers.effects_first)}
     program = worst.script.replace(", replay", "")
-    with pytest.raises(ViolatedError, match="I5"):
+    with pytest.raises(ViolationError, match="I5"):
         exec(program, names)
     assert "about to" in capsys.readouterr().out
 
 
 def test_a_step_with_two_excuses_prints_as_a_program():
-    step = ActorActs(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT)
+    step = ActorAction(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT)
     names: dict[str, object] = {}
     exec(with_imports(f"step = {source(step)}"), names)
     assert names["step"] == step
@@ -119,16 +119,19 @@ def test_a_step_with_two_excuses_prints_as_a_program():
 @pytest.mark.parametrize(
     ("situation", "schedule"),
     [
-        ("plain", {2: ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: Rival(), 4: Rival()}),
+        (
+            "plain",
+            {2: ActorAction(SendCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL), 3: RivalCycle(), 4: RivalCycle()},
+        ),
         (
             "plain",
             {
-                2: ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL),
-                3: Rival(),
-                6: ThenStaleObservation(),
+                2: ActorAction(SendCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL),
+                3: RivalCycle(),
+                6: StaleObservation(),
             },
         ),
-        ("autoscaled", {31: Overtaken(10.0), 32: ThenStaleStatus()}),
+        ("autoscaled", {31: Takeover(10.0), 32: StaleStatus()}),
     ],
 )
 def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
@@ -141,9 +144,9 @@ def test_what_an_overtaken_process_did_late_is_mended(situation, schedule):
 def test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again():
     """It aborts; meanwhile the Canary is deleted and made again, and finds the new revision on both sides."""
     schedule = {
-        25: ActorActs(GiveCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL),
-        28: ActorActs(Recreate(), Excuse.OTHER),
-        29: Overtaken(10.0),
+        25: ActorAction(SendCommand(CommandKind.ABORT, id="abort"), Excuse.FAIL),
+        28: ActorAction(Recreate(), Excuse.OTHER),
+        29: Takeover(10.0),
     }
     lines: list[str] = []
     replay(SITUATIONS["plain"]("canary", STRATEGIES["canary"]), schedule=schedule, tell=lines.append)
@@ -155,9 +158,9 @@ def test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again
 def test_a_notice_that_was_told_before_a_status_owed_it_counts_as_told():
     """It is told at a poll, then the status changes, and then the rollout fails and owes the same notice."""
     schedule = {
-        5: ActorActs(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT),
-        13: ActorActs(GiveCommand(CommandKind.RETRY, id="retry"), Excuse.OTHER),
-        15: TimesOut(True),
+        5: ActorAction(SetPace("primary", Pace(delay=inf)), Excuse.FAIL | Excuse.WAIT),
+        13: ActorAction(SendCommand(CommandKind.RETRY, id="retry"), Excuse.OTHER),
+        15: WriteTimeout(True),
     }
     lines: list[str] = []
     replay(PLAIN, schedule=schedule, tell=lines.append)
@@ -256,7 +259,9 @@ def test_a_long_policy_is_shortened_and_says_so():
 # ----------------------------------------------------------------------------------------------------- replaying
 
 
-@pytest.mark.parametrize("step", [Crash(), TimesOut(applied=True), TimesOut(applied=False), LosesConflict(), Rival()])
+@pytest.mark.parametrize(
+    "step", [Crash(), WriteTimeout(applied=True), WriteTimeout(applied=False), CommitConflict(), RivalCycle()]
+)
 def test_a_schedule_is_replayed_to_its_end(step):
     told = []
     replay(PLAIN, schedule={1: step}, tell=told.append)
@@ -265,12 +270,12 @@ def test_a_schedule_is_replayed_to_its_end(step):
 
 def test_a_schedule_of_what_others_do_is_replayed():
     told = []
-    replay(PLAIN, schedule={9: ActorActs(Deploy("v3"), Excuse.OTHER)}, tell=told.append)
+    replay(PLAIN, schedule={9: ActorAction(Deploy("v3"), Excuse.OTHER)}, tell=told.append)
     assert "Succeeded of v3" in told[-1]
 
 
 def test_a_step_that_cannot_happen_is_refused():
     with pytest.raises(
-        ValueError, match="step 0: found LosesConflict\\(\\), expected what can happen here: ActorActs, ClockJumps"
+        ValueError, match="step 0: found CommitConflict\\(\\), expected what can happen here: ActorAction, ClockJump"
     ):
-        replay(PLAIN, schedule={0: LosesConflict()}, tell=lambda _: None)
+        replay(PLAIN, schedule={0: CommitConflict()}, tell=lambda _: None)

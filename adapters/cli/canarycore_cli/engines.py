@@ -44,10 +44,10 @@ def _why_not(engine: Engine, rollout: Rollout, scenario: Scenario) -> str:
     if engine is Engine.EXACT:
         from canarycore.policy import exact
 
-        return exact.why_not(rollout, scenario)
+        return exact.find_gap(rollout, scenario)
     from canarycore.policy import vector
 
-    return vector.why_not(rollout, scenario)
+    return vector.find_gap(rollout, scenario)
 
 
 def plot(file: Path, rollout: Rollout, scenario: Scenario, *, seed: int, title: str) -> None:

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from canarycore import CheckKind, Explanation, HookType, Judgement, Strategy
 from canarycore.notices import Channel, Notice
-from canarycore.policy import Behaviour, Outcome, Run, Scenario, patience, summarise
+from canarycore.policy import Behaviour, Outcome, Run, Scenario, summarise, time_limit
 from canarycore.policy.sampled import RunEvent, simulate, sweep
 from canarycore_cli.console import (
     BadInput,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from canarycore import Rollout
     from canarycore.policy import Mean, Share, Summary
-    from canarycore.policy.exact import Expected
+    from canarycore.policy.exact import Expectation
 
 TEST_RPS = 20.0
 """Requests a second of an assumed load test, where the canary would get no other traffic."""
@@ -91,7 +91,7 @@ def show(rollout: Rollout, assumed: Assumptions, how: EngineChoice) -> None:
 
 def _show_run(rollout: Rollout, scenario: Scenario, notes: list[str], how: EngineChoice) -> None:
     told: list[RunEvent] = []
-    run = simulate(rollout, scenario, f"{how.seed}/0", tell=told.append)
+    run = simulate(rollout, scenario, f"{how.seed}/0", on_event=told.append)
     if how.as_json:
         print_json(_run_json(run, told, how.seed, notes))
     else:
@@ -224,7 +224,7 @@ def _print_run(rollout: Rollout, run: Run, told: Sequence[RunEvent], notes: Sequ
 
 
 def _line(happening: RunEvent) -> tuple[str, str] | None:
-    what, clock = happening.what, _clock(happening.seconds)
+    what, clock = happening.cause, _clock(happening.seconds)
     if isinstance(what, Notice):
         if what.channel is Channel.ALERT:
             return None
@@ -254,7 +254,7 @@ def _print_outcome(console: Console, rollout: Rollout, run: Run) -> None:
     word = {Outcome.PROMOTED: "Promoted", Outcome.ROLLED_BACK: "Rolled back", Outcome.UNDECIDED: "Undecided"}
     why = f" ({run.reason})" if run.reason else ""
     if run.outcome is Outcome.UNDECIDED:
-        why = f": still waiting after {format_timespan(min(run.seconds, patience(rollout)))}"
+        why = f": still waiting after {format_timespan(min(run.seconds, time_limit(rollout)))}"
     console.print(
         f"{word[run.outcome]}{why} after {format_timespan(run.seconds)}: "
         f"{run.requests} requests, {run.canary_requests} of them served by the new version; "
@@ -276,7 +276,7 @@ def _run_json(run: Run, told: Sequence[RunEvent], seed: int, notes: Sequence[str
 
 
 def _happening_json(happening: RunEvent) -> Json:
-    what = happening.what
+    what = happening.cause
     told: Json = (
         {"kind": what.channel.value, "type": what.type, "text": what.text}
         if isinstance(what, Notice)
@@ -349,7 +349,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
             yield _mean_row(name, mean)
 
 
-def _print_expected(rollout: Rollout, told: Expected, notes: Sequence[str]) -> None:
+def _print_expected(rollout: Rollout, told: Expectation, notes: Sequence[str]) -> None:
     from rich.table import Table
 
     console = out()

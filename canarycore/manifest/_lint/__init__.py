@@ -1,7 +1,7 @@
 """The linter: what parses but cannot work, or surprises.
 
-The rules are rows of tables: `_rules_climb`, `_rules_checks`, `_rules_routing`, `_rules_objects`. A rule sees one
-resource, and of a canary also what else is in the files.
+The rules are rows of tables in `_steps`, `_checks`, `_routing` and `_objects`. A rule reads one resource. A rule about
+a Canary also reads the other documents of the files.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ import attrs
 
 from canarycore.errors import Problem
 from canarycore.manifest._files import FilesReport, ParsedDocument, examine, read
-from canarycore.manifest._lint import _checks as _rules_checks
-from canarycore.manifest._lint import _objects as _rules_objects
-from canarycore.manifest._lint import _routing as _rules_routing
-from canarycore.manifest._lint import _steps as _rules_climb
+from canarycore.manifest._lint import _checks, _objects, _routing, _steps
 from canarycore.manifest._lint._rule import LintContext, LintFiles, LintRule
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._reader._yaml import Document
 
 CANARY_RULES: tuple[LintRule[LintContext], ...] = (
-    *_rules_climb.RULES,
-    *_rules_checks.RULES,
-    *_rules_routing.RULES,
-    *_rules_objects.RULES,
+    *_steps.RULES,
+    *_checks.RULES,
+    *_routing.RULES,
+    *_objects.RULES,
 )
-TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = _rules_checks.TEMPLATE_RULES
-ALERT_RULES: tuple[LintRule[AlertProvider], ...] = _rules_checks.ALERT_RULES
+TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = _checks.TEMPLATE_RULES
+ALERT_RULES: tuple[LintRule[AlertProvider], ...] = _checks.ALERT_RULES
 
 
 def check_files(files: Iterable[tuple[str, str]], *, provider: str = "istio") -> FilesReport:

@@ -13,7 +13,7 @@ from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
 from canarycore.manifest._reader._fields import nearest
-from canarycore.manifest._resolve import BUILT_IN, METRIC_INTERVAL, hook_timeout
+from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, hook_timeout
 from canarycore.text import enumerate_some
 
 METRIC_PROVIDERS = (
@@ -23,8 +23,8 @@ METRIC_PROVIDERS = (
 ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
 TEMPLATE_WORDS = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
 
-UNFILLED = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
-"""Placeholders that documents leave in addresses. The API server reads it too, so RE2 must know it."""
+PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
+"""Pattern of the placeholders that documentation leaves in addresses. The API server runs it too, so it is RE2."""
 
 _WORD = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
 _DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")
@@ -75,15 +75,15 @@ def _old_threshold(case: LintContext) -> Iterator[Finding]:
 
 def _no_query(case: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(case):
-        if metric.name not in BUILT_IN and not metric.query and metric.template_ref is None:
-            near = nearest(metric.name, BUILT_IN)
+        if metric.name not in BUILT_IN_METRICS and not metric.query and metric.template_ref is None:
+            near = nearest(metric.name, BUILT_IN_METRICS)
             hint = f"Did you mean {near!r}? Otherwise add templateRef." if near else "Add templateRef."
             yield Finding(path, f"the metric {metric.name!r} without templateRef", {"hint": hint})
 
 
 def _built_in_template(case: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(case):
-        if metric.name in BUILT_IN and (metric.query or metric.template_ref):
+        if metric.name in BUILT_IN_METRICS and (metric.query or metric.template_ref):
             yield Finding(f"{path}.name", f"the built-in name {metric.name!r} with a query of its own")
 
 
@@ -206,7 +206,7 @@ def _unfilled_alert(provider: AlertProvider) -> Iterator[Finding]:
 
 def _unfilled(*places: tuple[str, str]) -> Iterator[Finding]:
     for path, text in places:
-        if left := UNFILLED.search(text):
+        if left := PLACEHOLDER.search(text):
             yield Finding(path, f"{left[0]!r} in the address")
 
 

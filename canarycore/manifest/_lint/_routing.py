@@ -10,15 +10,15 @@ from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._fields import nearest
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import UNROUTED
-from canarycore.manifest._routing import ROUTING, Routing
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 
 HEADERS_KEPT = ("headers", "query_params", "source_labels")
 """The fields of a match entry that Flagger's Canary definition keeps."""
 
 
-def _can(*wanted: str) -> str:
-    """The providers that can do something, for a remedy."""
-    return ", ".join(name for name, routing in ROUTING.items() if any(getattr(routing, what) for what in wanted))
+def _providers_with(capability: str) -> str:
+    """Return the providers that have a capability, for a remedy."""
+    return ", ".join(name for name, can in PROVIDER_CAPABILITIES.items() if getattr(can, capability))
 
 
 def _headers(case: LintContext) -> Iterator[tuple[str, str, StringMatch]]:
@@ -28,22 +28,22 @@ def _headers(case: LintContext) -> Iterator[tuple[str, str, StringMatch]]:
                 yield case.at(f"match[{index}].{field}"), name, match
 
 
-def _ab(case: LintContext) -> Routing | None:
+def _ab(case: LintContext) -> ProviderCapabilities | None:
     """The provider of an A/B test, where it is known."""
     return case.routing if case.strategy is Strategy.AB else None
 
 
 def _unknown_provider(case: LintContext) -> Iterator[Finding]:
     if case.routing is None:
-        near = nearest(case.provider, ROUTING)
+        near = nearest(case.provider, PROVIDER_CAPABILITIES)
         hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
-        yield Finding("spec.provider", repr(case.provider), {"known": ", ".join(ROUTING), "hint": hint})
+        yield Finding("spec.provider", repr(case.provider), {"known": ", ".join(PROVIDER_CAPABILITIES), "hint": hint})
 
 
 def _no_match(case: LintContext) -> Iterator[Finding]:
     routing = _ab(case)
     if routing and not routing.matches:
-        yield Finding(case.at("match"), f"an A/B test on {case.provider}", {"can": _can("matches")})
+        yield Finding(case.at("match"), f"an A/B test on {case.provider}", {"can": _providers_with("matches")})
 
 
 def _unrouted_match(case: LintContext) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def _dropped_match(case: LintContext) -> Iterator[Finding]:
 
 def _no_mirror(case: LintContext) -> Iterator[Finding]:
     if case.analysis.mirror and case.routing and not case.routing.mirror:
-        yield Finding(case.at("mirror"), f"mirroring on {case.provider}", {"can": _can("mirror")})
+        yield Finding(case.at("mirror"), f"mirroring on {case.provider}", {"can": _providers_with("mirror")})
 
 
 def _mirror_ignored(case: LintContext) -> Iterator[Finding]:
@@ -121,7 +121,9 @@ def _mirror_weight_ignored(case: LintContext) -> Iterator[Finding]:
 
 def _no_affinity(case: LintContext) -> Iterator[Finding]:
     if case.analysis.session_affinity and case.routing and not case.routing.affinity:
-        yield Finding(case.at("sessionAffinity"), f"session affinity on {case.provider}", {"can": _can("affinity")})
+        yield Finding(
+            case.at("sessionAffinity"), f"session affinity on {case.provider}", {"can": _providers_with("affinity")}
+        )
 
 
 def _affinity_ignored(case: LintContext) -> Iterator[Finding]:

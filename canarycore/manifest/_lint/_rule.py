@@ -15,7 +15,7 @@ from canarycore.foreign import get_text
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import INTERVAL, SHORTEST_INTERVAL, ladder, strategy
-from canarycore.manifest._routing import ROUTING, Routing
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 from canarycore.text import clip
 
 Subject = TypeVar("Subject")
@@ -89,7 +89,7 @@ class LintContext:
     provider: str
     around: LintFiles = LintFiles()
     analysis: Analysis = field(init=False)
-    routing: Routing | None = field(init=False)
+    routing: ProviderCapabilities | None = field(init=False)
     strategy: Strategy = field(init=False)
     ladder: Ladder = field(init=False)
 
@@ -98,8 +98,8 @@ class LintContext:
         return self.canary.analysis or Analysis()
 
     @routing.default
-    def _routing(self) -> Routing | None:
-        return ROUTING.get(self.provider)
+    def _routing(self) -> ProviderCapabilities | None:
+        return PROVIDER_CAPABILITIES.get(self.provider)
 
     @strategy.default
     def _strategy(self) -> Strategy:

@@ -12,7 +12,7 @@ import pytest
 from canarycore import Hook, HookType, Ladder, Phase
 from canarycore.effects import Promote
 from canarycore.notices import Notice
-from canarycore.simulation import ByRevision, Deploy, Measure
+from canarycore.simulation import ByRevision, Deploy, SetMetrics
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import SimulatedLoop
 from tests.adapters.runtime.fakes import KEY, SMOKE, deployed, passes, rollout
@@ -61,7 +61,7 @@ async def scene(end, grace: float, at: int, bad: tuple[str, ...]):
     """One rollout of v2, disturbed at loop step `at` (-9: never). Returns its clusters and whether it was."""
     loop = asyncio.get_running_loop()
     clusters = deployed(POLICY)
-    clusters.do(KEY, Measure(ByRevision(bad)))
+    clusters.do(KEY, SetMetrics(ByRevision(bad)))
     async with Runner(clusters.parts()):
         await passes(5)
     clusters.do(KEY, Deploy("v2"))

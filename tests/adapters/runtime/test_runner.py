@@ -12,7 +12,7 @@ from canarycore import CommandKind, Phase, Reference, Routes
 from canarycore.effects import ScaleDown, SetRoutes
 from canarycore.errors import Unanswered
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer
-from canarycore.simulation import AnswerHook, ByRevision, Delete, Deploy, GiveCommand, Measure, Recreate
+from canarycore.simulation import AnswerHook, ByRevision, Delete, Deploy, Recreate, SendCommand, SetMetrics
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import simulated
 from tests.adapters.runtime.fakes import (
@@ -62,7 +62,7 @@ async def test_a_healthy_revision_is_promoted_an_interval_a_rung():
 @simulated
 async def test_a_sick_revision_is_rolled_back():
     clusters = deployed(rollout())
-    clusters.do(KEY, Measure(ByRevision(("v2",))))
+    clusters.do(KEY, SetMetrics(ByRevision(("v2",))))
     async with Runner(clusters.parts()):
         await release(clusters)
         await passes(120)
@@ -174,7 +174,7 @@ async def test_an_abort_does_not_wait_for_a_hook_that_hangs():
     async with Runner(clusters.parts()):
         await release(clusters)
         await passes(60)
-        clusters.do(KEY, GiveCommand(CommandKind.ABORT))
+        clusters.do(KEY, SendCommand(CommandKind.ABORT))
         await passes(0.001)
     assert clusters.phase(KEY) is Phase.FAILED
 
@@ -197,7 +197,7 @@ async def test_a_slow_hook_is_called_once_however_often_the_world_changes_meanwh
 @simulated
 async def test_a_rollback_decided_by_a_slow_answer_still_drains_before_it_scales_down():
     clusters = deployed(rollout(threshold=1, drain=3))
-    clusters.do(KEY, Measure(ByRevision(("v2",))))
+    clusters.do(KEY, SetMetrics(ByRevision(("v2",))))
     async with Runner(instead(clusters.parts(), "metrics", KEY, slowly(8), only="query")):
         await release(clusters)
         await passes(60)
@@ -416,7 +416,7 @@ async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failu
         await passes(100)
         troubles = [str(trouble) for turn in turns for trouble in turn.rest.troubles]
         held = clusters.state("default/held").status
-        clusters.do("default/slow", GiveCommand(CommandKind.ABORT))
+        clusters.do("default/slow", SendCommand(CommandKind.ABORT))
         await passes(120)
     assert (held.phase, held.failed_checks) == (Phase.PROGRESSING, 0)
     assert any("not asked yet, as no slot came free within 5 s" in text for text in troubles)
@@ -613,7 +613,7 @@ async def test_a_command_waits_no_longer_than_the_patience_while_effects_fail():
             clusters.parts(), "router", KEY, failing(times, until=99), only="set_routes"
         )
         await passes(6)
-        clusters.do(KEY, GiveCommand(CommandKind.ABORT))
+        clusters.do(KEY, SendCommand(CommandKind.ABORT))
         await passes(1)
     assert times
     assert clusters.phase(KEY) is Phase.FAILED
@@ -732,7 +732,7 @@ async def test_a_notifier_that_hangs_costs_each_cycle_its_time_once():
         await passes(30)
         clusters.do(KEY, Deploy("v2"))
         await passes(5)
-        clusters.do(KEY, GiveCommand(CommandKind.ABORT))
+        clusters.do(KEY, SendCommand(CommandKind.ABORT))
         await passes(2.001)
     assert clusters.phase(KEY) is Phase.FAILED
 

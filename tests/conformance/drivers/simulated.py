@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from canarycore import Check, Rollout
     from canarycore.errors import Problem
     from canarycore.notices import Notice
-    from canarycore.simulation import MetricRequest, Record
+    from canarycore.simulation import CycleRecord, MetricRequest
     from tests.conformance.drivers.port import Done
 
 START = 1000.0
@@ -192,8 +192,8 @@ class WorldDriver:
 
     # what happened --------------------------------------------------------------------------------------------------
 
-    def _note(self, record: Record, *, flagger_asks: bool) -> None:
-        for question, _ in record.asked:
+    def _note(self, record: CycleRecord, *, flagger_asks: bool) -> None:
+        for question, _ in record.answers:
             if isinstance(question, HookQuestion):
                 name, told = url_tail(question.hook.url), tuple(sorted(question.hook.metadata))
                 attempts = self.hooks.attempts(name, question.hook.retries)

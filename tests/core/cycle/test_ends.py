@@ -23,7 +23,7 @@ from canarycore.driver import Apply, Commit, CycleMemory, Fetch, Observe, Observ
 from canarycore.effects import SetRoutes
 from canarycore.errors import Conflict, WorldError
 from canarycore.questions import MetricAnswer
-from canarycore.simulation import NEVER, AnswerHook, Deploy, GiveCommand, Measure, RemoveTarget, SetPace, scripted
+from canarycore.simulation import NEVER, AnswerHook, Deploy, RemoveTarget, SendCommand, SetMetrics, SetPace, scripted
 from tests.core.scenarios import DURATION, SUCCESS_RATE, at, hook, idle, policy
 
 PODS = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
@@ -78,7 +78,7 @@ def test_an_effect_that_failed_does_not_count_as_carried_out():
 )
 def test_of_checks_that_do_not_pass_one_is_told(no_data, told):
     rollout = policy(checks=(SUCCESS_RATE, DURATION), no_data=no_data)
-    world = idle(rollout).do(Measure(scripted(request_success_rate=(None,), request_duration=(900.0,))))
+    world = idle(rollout).do(SetMetrics(scripted(request_success_rate=(None,), request_duration=(900.0,))))
     world.do(Deploy("v2")).run(until=lambda found: found.status.failed_checks == 1)
     assert told in next(text for text in world.texts if text.startswith("Halt"))
 
@@ -98,14 +98,14 @@ def test_a_session_cookie_changes_nothing_while_a_rollout_waits_for_its_gate():
 
 
 def test_a_rollout_that_waits_is_aborted_although_its_target_is_gone():
-    world = at(Phase.WAITING).do(RemoveTarget(), GiveCommand(CommandKind.ABORT)).run(until=5.0)
+    world = at(Phase.WAITING).do(RemoveTarget(), SendCommand(CommandKind.ABORT)).run(until=5.0)
     assert (world.phase, world.status.reason, world.status.paused) == (Phase.FAILED, Reason.ABORTED, False)
 
 
 def test_a_pause_ends_with_its_rollout():
-    paused = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.PAUSE)).run(until=1.0)
-    assert paused.do(GiveCommand(CommandKind.ABORT)).run(until=5.0).status.paused is False
-    paused = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.PAUSE)).run(until=1.0)
+    paused = at(Phase.PROGRESSING).do(SendCommand(CommandKind.PAUSE)).run(until=1.0)
+    assert paused.do(SendCommand(CommandKind.ABORT)).run(until=5.0).status.paused is False
+    paused = at(Phase.PROGRESSING).do(SendCommand(CommandKind.PAUSE)).run(until=1.0)
     assert paused.do(Deploy("v1")).run(until=5.0).status.paused is False
 
 

@@ -16,10 +16,10 @@ from canarycore.simulation import (
     NEVER,
     Delete,
     Deploy,
-    GiveCommand,
     RouteByHand,
     Scaler,
     ScaleTarget,
+    SendCommand,
     SetPace,
     after,
 )
@@ -253,6 +253,6 @@ def test_a_route_set_by_hand_while_a_rollout_is_paused_for_long_rolls_nothing_ba
     """Somebody else's change of a route is put right, and moves no rollout; a gate that stays closed is the same."""
     world = idle(POLICIES["weights"])
     world.do(Deploy("v2")).run(until=climbing)
-    world.do(GiveCommand(CommandKind.PAUSE)).run(until=300.0)
+    world.do(SendCommand(CommandKind.PAUSE)).run(until=300.0)
     world.do(RouteByHand(Routes(weight=97))).step()
     assert (world.phase, world.state.routes) == (Phase.PROGRESSING, Routes(weight=20))

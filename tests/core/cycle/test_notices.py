@@ -8,7 +8,7 @@ from attrs import evolve
 from canarycore import HookType, Phase, Severity
 from canarycore.errors import WorldError
 from canarycore.notices import Channel, Notice, NoticeKind
-from canarycore.simulation import AnswerHook, Deploy, Fault, FaultKind, Measure, SimulatedCluster, scripted
+from canarycore.simulation import AnswerHook, Deploy, Fault, FaultKind, SetMetrics, SimulatedCluster, scripted
 from tests.core.scenarios import HOOKED, POLICIES, SITUATIONS, hook, idle, play, policy
 
 NAMES = policy().names
@@ -158,7 +158,7 @@ def test_metrics_are_not_asked_after_a_hook_that_failed():
 
 def test_gates_are_asked_only_after_a_pass():
     gated = policy(hooks=(hook(HookType.CONFIRM_PROMOTION),), threshold=2)
-    world = idle(gated).do(Measure(scripted(request_success_rate=(100.0, 0.0, 0.0))), Deploy("v2")).run()
+    world = idle(gated).do(SetMetrics(scripted(request_success_rate=(100.0, 0.0, 0.0))), Deploy("v2")).run()
     assert world.phase is Phase.FAILED
     assert world.calls == []
 

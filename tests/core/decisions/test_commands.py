@@ -14,9 +14,9 @@ from canarycore.simulation import (
     Delete,
     Deploy,
     Edit,
-    GiveCommand,
-    Measure,
     RouteByHand,
+    SendCommand,
+    SetMetrics,
     SetPace,
     SimulatedCluster,
     after,
@@ -45,7 +45,7 @@ EVERYWHERE = [(phase, kind) for phase in Phase if phase in ALIVE for kind in Com
 
 
 def outcome(world: SimulatedCluster, kind: CommandKind) -> Rule:
-    return world.do(GiveCommand(kind, 50)).step().decision.explanation.rule
+    return world.do(SendCommand(kind, 50)).step().decision.explanation.rule
 
 
 @pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
@@ -58,14 +58,14 @@ def test_a_command_is_carried_out_where_it_makes_sense_and_refused_elsewhere(pha
 
 @pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
 def test_a_command_is_handled_once(phase, kind):
-    world = at(phase).do(GiveCommand(kind, 50)).run(until=100.0)
+    world = at(phase).do(SendCommand(kind, 50)).run(until=100.0)
     rules = [record.decision.explanation.rule for record in world.history if record.committed]
     assert sum(rule in {*CARRIED_OUT.values(), Rule.RESUMED, Rule.REFUSED} for rule in rules) == 1
 
 
 @pytest.mark.parametrize("phase", sorted(UNDER_WAY, key=str))
 def test_abort_ends_in_failed_with_the_traffic_back(phase):
-    world = at(phase).do(GiveCommand(CommandKind.ABORT)).run(until=60.0)
+    world = at(phase).do(SendCommand(CommandKind.ABORT)).run(until=60.0)
     assert (world.phase, world.status.reason, world.state.routes) == (Phase.FAILED, Reason.ABORTED, Routes())
     assert world.state.primary.revision == "v1"
 
@@ -77,7 +77,7 @@ def test_abort_works_while_pods_are_not_ready(strategy):
 
 
 def test_an_aborted_revision_that_waits_to_start_is_not_started():
-    world = idle(policy()).do(Deploy("v2"), GiveCommand(CommandKind.ABORT)).run()
+    world = idle(policy()).do(Deploy("v2"), SendCommand(CommandKind.ABORT)).run()
     assert (world.phase, world.status.applied) == (Phase.FAILED, "v2")
 
 
@@ -94,9 +94,9 @@ def test_promote_is_refused_for_another_revision_than_the_one_under_analysis():
 
 @pytest.mark.parametrize("phase", sorted(UNDER_WAY, key=str))
 def test_a_paused_rollout_stays_where_it_is_until_it_is_resumed(phase):
-    world = at(phase).do(GiveCommand(CommandKind.PAUSE)).run(until=200.0)
+    world = at(phase).do(SendCommand(CommandKind.PAUSE)).run(until=200.0)
     assert (world.phase, world.status.paused) == (phase, True)
-    world.do(GiveCommand(CommandKind.RESUME)).run(until=1.0)
+    world.do(SendCommand(CommandKind.RESUME)).run(until=1.0)
     assert world.status.paused is False
 
 
@@ -114,7 +114,7 @@ def test_retry_analyses_the_rejected_revision_again():
 
 def test_retry_waits_until_the_primary_is_taken_back():
     world = play(policy(), SITUATIONS["primary never takes over"]).do(SetPace("primary/v2", NEVER))
-    world.do(GiveCommand(CommandKind.RETRY)).step()
+    world.do(SendCommand(CommandKind.RETRY)).step()
     assert (world.phase, world.state.primary.revision) == (Phase.PROGRESSING, "v1")
 
 
@@ -129,7 +129,7 @@ def test_skip_to_goes_to_any_weight_and_climbs_on_from_there():
 
 @pytest.mark.parametrize("weight", [-1, 0, 101])
 def test_skip_to_refuses_what_is_no_weight(weight):
-    world = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.SKIP_TO, weight))
+    world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.SKIP_TO, weight))
     assert world.step().decision.explanation.rule is Rule.REFUSED
 
 
@@ -139,21 +139,21 @@ def test_skip_to_is_refused_where_there_are_no_weights():
 
 
 def test_a_command_that_is_refused_says_why():
-    world = at(Phase.SUCCEEDED).do(GiveCommand(CommandKind.PAUSE)).run()
+    world = at(Phase.SUCCEEDED).do(SendCommand(CommandKind.PAUSE)).run()
     assert world.texts[-1] == "Refused command pause: there is nothing to pause"
 
 
 def test_a_suspended_rollout_keeps_a_command_for_later():
     world = at(Phase.PROGRESSING)
     given = world.state.rollout
-    world.do(Edit(evolve(given, suspend=True)), GiveCommand(CommandKind.ABORT)).run(until=100.0)
+    world.do(Edit(evolve(given, suspend=True)), SendCommand(CommandKind.ABORT)).run(until=100.0)
     assert world.phase is Phase.PROGRESSING
     assert world.do(Edit(given)).step().decision.explanation.rule is Rule.ABORTED
 
 
 def test_while_suspended_nothing_is_converged_and_it_is_told_once():
     world = at(Phase.PROGRESSING)
-    world.do(Edit(evolve(world.state.rollout, suspend=True)), Measure(ByRevision(bad=("v2",)))).run(until=100.0)
+    world.do(Edit(evolve(world.state.rollout, suspend=True)), SetMetrics(ByRevision(bad=("v2",)))).run(until=100.0)
     told = [notice for notice in world.notices if "suspended" in notice.text]
     assert (world.status.rung.weight, len(told)) == (20, 1)
     assert world.history[-1].effects == ()
@@ -179,7 +179,7 @@ def test_a_command_after_the_end_is_left_alone():
 
 def test_an_abort_while_finalising_keeps_the_canary_until_the_primary_is_taken_back():
     """The primary carries the rejected revision by then: the canary stands by, and nothing counts as done before."""
-    world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(GiveCommand(CommandKind.ABORT))
+    world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(SendCommand(CommandKind.ABORT))
     for _ in range(3):
         world.step()
     assert (world.status.phase, world.status.is_settled) == (Phase.FAILED, False)

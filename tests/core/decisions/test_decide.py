@@ -21,7 +21,7 @@ def decided(rollout: Rollout, status: Status, world: Observation, data: st.DataO
         assert outcome.questions, "an Ask must ask something"
         for question in outcome.questions:
             assert question.key not in answers, f"{question.key} was answered already"
-            answers[question.key] = data.draw(some.answer_to(question))
+            answers[question.key] = data.draw(some.answers_to(question))
     raise AssertionError("it goes on asking")
 
 
@@ -64,7 +64,7 @@ def test_decide_is_total_and_never_off_the_table_for_long(part, rollout, status,
 def test_deciding_twice_from_the_same_inputs_gives_the_same_decision(rollout, status, world, data):
     answers = {}
     while isinstance(outcome := decide(rollout, status, Inputs(world, answers)), Ask):
-        answers.update({question.key: data.draw(some.answer_to(question)) for question in outcome.questions})
+        answers.update({question.key: data.draw(some.answers_to(question)) for question in outcome.questions})
     assert decide(rollout, status, Inputs(world, answers)) == outcome
 
 

@@ -25,10 +25,10 @@ from canarycore.simulation import (
     Edit,
     Fault,
     FaultKind,
-    Measure,
     RouteByHand,
     ScalePrimary,
     ScaleTarget,
+    SetMetrics,
     SetPace,
     SimulatedCluster,
     after,
@@ -140,9 +140,9 @@ def test_defect_l_confirm_traffic_increase_alerts_once():
 
 
 def test_defect_n_a_rollback_survives_a_crash_that_forgets_its_cause():
-    world = idle(policy(threshold=1)).do(Deploy("v2"), Measure(ByRevision(bad=("v2",)))).run(until=climbing)
+    world = idle(policy(threshold=1)).do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run(until=climbing)
     world.run(until=9.0).sleep(1.0)
-    crashed_after_the_commit(world).do(Measure(ByRevision())).run()
+    crashed_after_the_commit(world).do(SetMetrics(ByRevision())).run()
     assert (world.phase, world.status.promoted, world.state.routes) == (Phase.FAILED, "v1", Routes())
 
 

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from canarycore import CommandKind, Phase, Reason, Routes
 from canarycore.phases import Rule
-from canarycore.simulation import ByRevision, Deploy, Edit, GiveCommand, Measure, RemoveTarget
+from canarycore.simulation import ByRevision, Deploy, Edit, RemoveTarget, SendCommand, SetMetrics
 from tests.core.scenarios import at, climbing, idle, policy
 
 
@@ -17,26 +17,26 @@ def refusals(world) -> list[str]:
 
 @pytest.mark.parametrize("change", [RemoveTarget(), Deploy("v1")], ids=["none", "the promoted one"])
 def test_promote_is_refused_where_the_target_has_nothing_to_promote(change):
-    world = at(Phase.WAITING).do(change, GiveCommand(CommandKind.PROMOTE)).run(until=1.0)
+    world = at(Phase.WAITING).do(change, SendCommand(CommandKind.PROMOTE)).run(until=1.0)
     assert refusals(world) == ["Refused command promote: the target carries no revision to promote"]
 
 
 @pytest.mark.parametrize("change", [RemoveTarget(), Deploy("v1")], ids=["none", "the promoted one"])
 def test_retry_is_refused_where_the_target_has_nothing_to_try(change):
-    world = at(Phase.FAILED).run().do(change, GiveCommand(CommandKind.RETRY)).run(until=1.0)
+    world = at(Phase.FAILED).run().do(change, SendCommand(CommandKind.RETRY)).run(until=1.0)
     assert refusals(world) == ["Refused command retry: the target carries no revision to try"]
 
 
 def test_skip_to_is_refused_without_a_target():
-    world = at(Phase.PROGRESSING).do(RemoveTarget(), GiveCommand(CommandKind.SKIP_TO, 50)).run(until=1.0)
+    world = at(Phase.PROGRESSING).do(RemoveTarget(), SendCommand(CommandKind.SKIP_TO, 50)).run(until=1.0)
     assert refusals(world) == [
         "Refused command skip-to: the target carries another revision than the one under analysis"
     ]
 
 
 def test_a_refusal_says_the_phase():
-    world = at(Phase.INITIALIZED).do(*(GiveCommand(kind) for kind in (CommandKind.PROMOTE,))).run(until=1.0)
-    world.do(GiveCommand(CommandKind.ABORT)).run(until=1.0).do(GiveCommand(CommandKind.RETRY)).run(until=1.0)
+    world = at(Phase.INITIALIZED).do(*(SendCommand(kind) for kind in (CommandKind.PROMOTE,))).run(until=1.0)
+    world.do(SendCommand(CommandKind.ABORT)).run(until=1.0).do(SendCommand(CommandKind.RETRY)).run(until=1.0)
     assert refusals(world) == [
         "Refused command promote: nothing is being analysed in phase Initialized",
         "Refused command abort: nothing is under way in phase Initialized",
@@ -46,16 +46,16 @@ def test_a_refusal_says_the_phase():
 
 def test_a_revision_promoted_before_its_gate_opens_is_the_one_on_the_target():
     """In Waiting the status still names the promoted revision as the one applied."""
-    world = at(Phase.WAITING).do(GiveCommand(CommandKind.PROMOTE)).run()
+    world = at(Phase.WAITING).do(SendCommand(CommandKind.PROMOTE)).run()
     assert (world.status.applied, world.status.promoted, world.status.reason) == ("v2", "v2", Reason.COMMANDED)
 
 
 def test_resume_is_handled_once():
     world = (
         at(Phase.PROGRESSING)
-        .do(GiveCommand(CommandKind.PAUSE))
+        .do(SendCommand(CommandKind.PAUSE))
         .run(until=1.0)
-        .do(GiveCommand(CommandKind.RESUME))
+        .do(SendCommand(CommandKind.RESUME))
         .run()
     )
     rules = [record.decision.explanation.rule for record in world.history if record.committed]
@@ -64,18 +64,18 @@ def test_resume_is_handled_once():
 
 
 def test_resume_is_refused_where_nothing_is_paused():
-    world = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.RESUME)).run(until=1.0)
+    world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.RESUME)).run(until=1.0)
     assert refusals(world) == ["Refused command resume: it is not paused"]
 
 
 @pytest.mark.parametrize("weight", [1, 100])
 def test_skip_to_may_go_to_the_least_and_to_all_traffic(weight):
-    world = at(Phase.PROGRESSING).do(GiveCommand(CommandKind.SKIP_TO, weight)).run(until=1.0)
+    world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.SKIP_TO, weight)).run(until=1.0)
     assert world.state.routes == Routes(weight=weight)
 
 
 def test_a_lowered_threshold_that_is_reached_already_rolls_back_without_another_check():
-    world = idle(policy(threshold=5)).do(Deploy("v2"), Measure(ByRevision(bad=("v2",)))).run(until=climbing)
+    world = idle(policy(threshold=5)).do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run(until=climbing)
     world.run(until=lambda found: found.status.failed_checks == 3)
     world.do(Edit(evolve(world.rollout, threshold=3)))
     before = len(world.history)

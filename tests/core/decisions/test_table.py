@@ -20,9 +20,9 @@ from canarycore.simulation import (
     Edit,
     Fault,
     FaultKind,
-    GiveCommand,
-    Measure,
     RouteByHand,
+    SendCommand,
+    SetMetrics,
     SetPace,
     SimulatedCluster,
     after,
@@ -39,25 +39,25 @@ ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 STORIES = [
     *((phase, (Edit(evolve(GATED, suspend=True)),)) for phase in ALIVE_IN_ORDER),
     *((phase, (Delete(),)) for phase in ALIVE_IN_ORDER),
-    *((phase, (GiveCommand(CommandKind.SKIP_TO, 0),)) for phase in ALIVE_IN_ORDER),
-    *((phase, (GiveCommand(CommandKind.PAUSE),)) for phase in UNDER_WAY_IN_ORDER),
-    *((phase, (GiveCommand(CommandKind.ABORT),)) for phase in UNDER_WAY_IN_ORDER),
+    *((phase, (SendCommand(CommandKind.SKIP_TO, 0),)) for phase in ALIVE_IN_ORDER),
+    *((phase, (SendCommand(CommandKind.PAUSE),)) for phase in UNDER_WAY_IN_ORDER),
+    *((phase, (SendCommand(CommandKind.ABORT),)) for phase in UNDER_WAY_IN_ORDER),
     (Phase.INITIALIZING, (Deploy("v2"),)),
-    (Phase.INITIALIZED, (Deploy("v2"), GiveCommand(CommandKind.ABORT))),
+    (Phase.INITIALIZED, (Deploy("v2"), SendCommand(CommandKind.ABORT))),
     (Phase.INITIALIZED, (RouteByHand(Routes(weight=5)),)),
-    (Phase.SUCCEEDED, (Deploy("v3"), GiveCommand(CommandKind.ABORT))),
+    (Phase.SUCCEEDED, (Deploy("v3"), SendCommand(CommandKind.ABORT))),
     (Phase.SUCCEEDED, (Deploy("v3"), AnswerHook("confirm-rollout", (False,)))),
     (Phase.FAILED, (Deploy("v3"), AnswerHook("confirm-rollout", (False,)))),
     (Phase.FAILED, (Deploy("v1"),)),
-    (Phase.WAITING, (GiveCommand(CommandKind.PROMOTE),)),
+    (Phase.WAITING, (SendCommand(CommandKind.PROMOTE),)),
     (Phase.WAITING, (Deploy("v1"),)),
     (Phase.WAITING, (RouteByHand(Routes(weight=5)),)),
-    (Phase.WAITING_PROMOTION, (GiveCommand(CommandKind.PROMOTE),)),
+    (Phase.WAITING_PROMOTION, (SendCommand(CommandKind.PROMOTE),)),
     (Phase.WAITING_PROMOTION, (Deploy("v1"),)),
     (Phase.WAITING_PROMOTION, (Deploy("v3"),)),
     (Phase.WAITING_PROMOTION, (RouteByHand(Routes(weight=5)),)),
-    (Phase.WAITING_PROMOTION, (Measure(ByRevision(bad=("v2",))),)),
-    (Phase.WAITING_PROMOTION, (Edit(HELD), Measure(Constant(None)))),
+    (Phase.WAITING_PROMOTION, (SetMetrics(ByRevision(bad=("v2",))),)),
+    (Phase.WAITING_PROMOTION, (Edit(HELD), SetMetrics(Constant(None)))),
     (Phase.WAITING_PROMOTION, (SetPace("v2", stuck(5)),)),
     (Phase.WAITING_PROMOTION, (Edit(ROLLBACK),)),
     (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, skip_analysis=True)),)),
@@ -70,7 +70,7 @@ STORIES = [
 
 def committed_only(phase: Phase) -> SimulatedCluster:
     """A world whose process died right after it committed Promoting: the primary is as it was."""
-    world = idle(GATED).do(Deploy("v2")).run(until=climbing).do(GiveCommand(CommandKind.PROMOTE))
+    world = idle(GATED).do(Deploy("v2")).run(until=climbing).do(SendCommand(CommandKind.PROMOTE))
     world.state = world.state.but(faults=(Fault(FaultKind.CRASH_AFTER, world.state.writes),))
     world.step()
     assert world.phase is phase
@@ -82,7 +82,7 @@ def lives() -> Iterator[SimulatedCluster]:
     for phase, actions in STORIES:
         world = at(phase).do(*actions).run(until=25.0)
         if world.status.paused:
-            world.do(GiveCommand(CommandKind.RESUME)).run(until=25.0)
+            world.do(SendCommand(CommandKind.RESUME)).run(until=25.0)
         yield world
     for revision in ("v1", "v3"):
         yield committed_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)

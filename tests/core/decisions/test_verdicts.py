@@ -10,7 +10,7 @@ from attrs import evolve
 from canarycore import Check, CheckKind, NoData, Phase, Reason, Verdict, judge
 from canarycore.phases import Rule
 from canarycore.questions import MetricAnswer as Got
-from canarycore.simulation import Deploy, Measure, scripted
+from canarycore.simulation import Deploy, SetMetrics, scripted
 from tests.core.scenarios import DURATION, SUCCESS_RATE, idle, policy
 
 TEMPLATE = Check(name="not-found", kind=CheckKind.TEMPLATE, minimum=1.0, maximum=5.0)
@@ -88,14 +88,14 @@ def test_it_is_told_in_flaggers_words(check, got, text):
 
 def test_the_first_check_that_fails_is_told_and_all_verdicts_are_kept():
     world = idle(policy(checks=(TEMPLATE, SUCCESS_RATE), threshold=1)).do(Deploy("v2"))
-    world.do(Measure(scripted(not_found=(9.0,), request_success_rate=(1.0,)))).run()
+    world.do(SetMetrics(scripted(not_found=(9.0,), request_success_rate=(1.0,)))).run()
     last = next(record for record in world.history if record.decision.explanation.rule is Rule.ROLLED_BACK_CHECKS)
     assert [judgement.verdict for judgement in last.decision.explanation.judgements] == [Verdict.FAIL, Verdict.FAIL]
     assert last.notices[0].text == "Halt podinfo.test advancement success rate 1.00% < 99%"
 
 
 def test_no_data_counts_as_a_failed_check_as_in_flagger():
-    world = idle(policy()).do(Deploy("v2"), Measure(scripted(request_success_rate=(None,)))).run()
+    world = idle(policy()).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(None,)))).run()
     assert (world.phase, world.status.reason) == (Phase.FAILED, Reason.CHECKS)
 
 
@@ -104,7 +104,7 @@ HOLDING = policy(no_data=NoData.HOLD, inconclusive_limit=3)
 
 @pytest.mark.parametrize("nothing", [None, nan, Got(error="timed out")])
 def test_no_data_holds_by_the_owners_wish_up_to_the_limit(nothing):
-    world = idle(HOLDING).do(Deploy("v2"), Measure(scripted(request_success_rate=(nothing,)))).run()
+    world = idle(HOLDING).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(nothing,)))).run()
     rules = [record.decision.explanation.rule for record in world.history]
     assert (world.status.reason, world.status.failed_checks) == (Reason.INCONCLUSIVE, 0)
     assert rules.count(Rule.HELD) == 2
@@ -112,22 +112,22 @@ def test_no_data_holds_by_the_owners_wish_up_to_the_limit(nothing):
 
 def test_a_bad_value_fails_although_another_check_has_no_data():
     world = idle(evolve(HOLDING, checks=(SUCCESS_RATE, DURATION))).do(Deploy("v2"))
-    world.do(Measure(scripted(request_success_rate=(None,), request_duration=(900.0,)))).run()
+    world.do(SetMetrics(scripted(request_success_rate=(None,), request_duration=(900.0,)))).run()
     assert (world.status.reason, world.status.holds) == (Reason.CHECKS, 0)
 
 
 def test_held_analyses_go_on_when_data_comes():
-    world = idle(HOLDING).do(Deploy("v2"), Measure(scripted(request_success_rate=(None, None, 100.0)))).run()
+    world = idle(HOLDING).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(None, None, 100.0)))).run()
     assert world.phase is Phase.SUCCEEDED
 
 
 def test_a_bad_value_fails_however_few_requests_there_were_known():
     world = idle(policy(min_samples=10)).do(Deploy("v2"))
-    world.do(Measure(scripted(request_success_rate=(Got(value=1.0, samples=10),)))).run()
+    world.do(SetMetrics(scripted(request_success_rate=(Got(value=1.0, samples=10),)))).run()
     assert world.status.reason is Reason.CHECKS
 
 
 def test_because_prints_the_value_the_verdict_and_the_rule():
-    world = idle(policy()).do(Deploy("v2"), Measure(scripted(request_success_rate=(98.0,)))).run()
+    world = idle(policy()).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(98.0,)))).run()
     halted = next(record for record in world.history if record.decision.explanation.rule is Rule.HALTED)
     assert halted.explanation == "Progressing: a check or hook failed; request-success-rate 98: fail"

@@ -22,11 +22,11 @@ from canarycore.simulation import (
     Edit,
     Fault,
     FaultKind,
-    GiveCommand,
-    InvariantViolated,
-    Measure,
+    InvariantError,
     Scaler,
     ScaleTarget,
+    SendCommand,
+    SetMetrics,
     SetPace,
     SimulatedCluster,
     SimulatedPods,
@@ -210,7 +210,9 @@ def test_a_stale_status_meets_a_conflict():
 
 def test_a_stale_world_shows_the_observation_before():
     world = idle(policy()).run(until=1.0)
-    world.state = world.state.but(faults=(Fault(FaultKind.STALE_WORLD, world.state.reads),), routes=Routes(weight=5))
+    world.state = world.state.but(
+        faults=(Fault(FaultKind.STALE_OBSERVATION, world.state.reads),), routes=Routes(weight=5)
+    )
     assert world.step().effects == ()
     assert world.step().effects == (SetRoutes(Routes()),)
 
@@ -240,7 +242,7 @@ def test_a_violation_names_the_invariant_and_prints_the_schedule(monkeypatch):
     world = idle(policy()).do(Deploy("v2")).run(until=lambda found: found.status.rung.weight == 20)
     assert world.state.routes.weight == 20
     monkeypatch.setattr(canarycore.simulation.driver, "apply", lambda state, effect: state.but(target=None, version=0))
-    with pytest.raises(InvariantViolated, match=r"world\.run\(") as caught:
+    with pytest.raises(InvariantError, match=r"world\.run\(") as caught:
         world.run()
     assert caught.value.name.startswith("I")
     assert "from canarycore.simulation import " in caught.value.script
@@ -253,7 +255,7 @@ WAITS_FOR_DATA = policy(no_data=NoData.HOLD, checks=(SUCCESS_RATE, DURATION))
 
 def held(rollout, metrics) -> SimulatedCluster:
     """v2 is analysed and held, for ten minutes."""
-    world = idle(rollout).do(Deploy("v2"), Measure(metrics)).run(until=600.0)
+    world = idle(rollout).do(Deploy("v2"), SetMetrics(metrics)).run(until=600.0)
     assert world.history[-1].decision.explanation.rule is Rule.HELD
     return world
 
@@ -267,29 +269,32 @@ def held(rollout, metrics) -> SimulatedCluster:
     ],
 )
 def test_a_hold_without_a_limit_is_rest_while_no_data_comes(rollout, metrics):
-    assert check_at_rest(held(rollout, metrics)) is None
+    world = held(rollout, metrics)
+    assert check_at_rest(world.state, world.history) is None
 
 
 @pytest.mark.parametrize(
     "news",
     [
-        Measure(Constant(99.0)),  # both pass
-        Measure(Constant(98.0)),  # one fails
-        Measure(scripted(request_success_rate=(98.0,), request_duration=(None,))),
+        SetMetrics(Constant(99.0)),  # both pass
+        SetMetrics(Constant(98.0)),  # one fails
+        SetMetrics(scripted(request_success_rate=(98.0,), request_duration=(None,))),
         Edit(evolve(WAITS_FOR_DATA, inconclusive_limit=100)),
         Edit(evolve(WAITS_FOR_DATA, no_data=NoData.FAIL)),
     ],
 )
 def test_a_hold_that_must_end_is_no_rest(news):
     world = held(WAITS_FOR_DATA, NO_DATA).do(news)
-    assert "I8: it rests in Progressing" in check_at_rest(world)
+    assert "I8: it rests in Progressing" in check_at_rest(world.state, world.history)
 
 
 def test_pods_that_come_and_go_between_two_polls_disturb_no_rest():
-    world = idle(WAITS_FOR_DATA).do(Deploy("v2"), SetPace("v2", crash_loop(12, 5)), Measure(NO_DATA)).run(until=600.0)
+    world = (
+        idle(WAITS_FOR_DATA).do(Deploy("v2"), SetPace("v2", crash_loop(12, 5)), SetMetrics(NO_DATA)).run(until=600.0)
+    )
     rules = set()
     for _ in range(20):
-        assert check_at_rest(world) is None
+        assert check_at_rest(world.state, world.history) is None
         rules.add(world.run(until=1.0).history[-1].decision.explanation.rule)
     assert {Rule.HELD, Rule.UNREADY, Rule.NOT_DUE} <= rules
 
@@ -328,4 +333,4 @@ def test_the_exported_names_exist():
 
 def test_a_slow_primary_is_seen_by_its_own_pace():
     world = idle(policy()).do(SetPace("primary/v2", after(9)), Deploy("v2")).run(until=Phase.PROMOTING)
-    assert world.do(GiveCommand(canarycore.CommandKind.PAUSE)).run(until=5.0).observation.primary.updated < 3
+    assert world.do(SendCommand(canarycore.CommandKind.PAUSE)).run(until=5.0).observation.primary.updated < 3

@@ -36,7 +36,9 @@ def differences(policy: str, situation: str, kinds: list[FaultKind]) -> list[str
         world = play(POLICIES[policy], SITUATIONS[situation], (fault,))
         if fingerprint(world.state) != expected:
             wrong.append(f"{fault} led to {fingerprint(world.state)}, not to {expected}\n{world.program()}")
-        elif check_at_rest(plain) is None and (unrest := check_at_rest(world)):
+        elif check_at_rest(plain.state, plain.history) is None and (
+            unrest := check_at_rest(world.state, world.history)
+        ):
             wrong.append(f"{fault}: {unrest}\n{world.program()}")
     return wrong
 

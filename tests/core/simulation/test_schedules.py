@@ -21,7 +21,7 @@ def lives(data: st.DataObject, *, with_faults: bool) -> None:
     faults = data.draw(st.lists(some.faults(), max_size=3)) if with_faults else ()
     world = SimulatedCluster(start.rollout, state=start.state.but(writes=0, reads=0), schedule=schedule, faults=faults)
     world.run(until=100.0).run(until=patience(start.rollout, schedule))
-    wrong = check_at_rest(world)
+    wrong = check_at_rest(world.state, world.history)
     assert wrong is None, f"{wrong}\n{world.program()}\n" + "\n".join(map(str, world.history[-4:]))
 
 

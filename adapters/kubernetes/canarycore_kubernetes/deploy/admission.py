@@ -1,10 +1,10 @@
-"""What lint calls an error and CEL can say: Canaries that could never work are refused where they are applied.
+"""The admission policy: the lint errors that CEL can express, so that the API server refuses Canaries that cannot work.
 
-Each row is a lint rule of that name; it holds when its expression is true. What providers can do is taken from the
-linter's own tables, so that the two cannot disagree. Errors that need other objects (a target, a template) are told by
-`canary lint`; wrong types, ranges and choices are refused by the CustomResourceDefinition itself.
+Each row is named after its lint rule; a Canary passes when the expression is true. The rules read the linter's tables
+of provider capabilities, so the two cannot disagree. `canary lint` reports the errors that need other objects (a
+target, a template). The CustomResourceDefinition refuses wrong types, ranges and choices.
 
-Only a new spec is judged: commands, finalizers and the end of a Canary that was there before are nobody's to refuse.
+The policy checks a new spec only: it never refuses a command, a finalizer or the end of an existing Canary.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from canarycore.manifest._lint._checks import UNFILLED
-from canarycore.manifest._resolve import BUILT_IN
-from canarycore.manifest._routing import ROUTING
+from canarycore.manifest import BUILT_IN_METRICS, PLACEHOLDER
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from canarycore.manifest._routing import Routing
+    from canarycore.manifest.routing import ProviderCapabilities
     from canarycore_runtime.mesh import Json
 
 NAME = "canaries.canarycore"
 
 
-def _providers(which: Callable[[Routing], bool]) -> str:
+def _providers(which: Callable[[ProviderCapabilities], bool]) -> str:
     """Some providers, as a list of CEL."""
-    return _cel([name for name, routing in ROUTING.items() if which(routing)])
+    return _cel([name for name, routing in PROVIDER_CAPABILITIES.items() if which(routing)])
 
 
 def _cel(value: object) -> str:
@@ -54,7 +53,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 )
 """What the rules speak of, by name; `provider` comes before them."""
 
-_KINDS = _cel({name: list(routing.matches) for name, routing in ROUTING.items() if routing.matches})
+_KINDS = _cel({name: list(routing.matches) for name, routing in PROVIDER_CAPABILITIES.items() if routing.matches})
 _CONDITIONS = (
     *(f"size(m.?{name}.orValue({{}})) > 0" for name in ("headers", "withoutHeaders", "queryParams", "sourceLabels")),
     *(f"has(m.{name})" for name in ("uri", "method", "scheme", "authority")),
@@ -119,10 +118,10 @@ RULES: tuple[tuple[str, str, str], ...] = (
     (
         "no-query",
         (
-            f"variables.metrics.all(m, m.name in {_cel(list(BUILT_IN))} || m.?query.orValue('') != ''"
+            f"variables.metrics.all(m, m.name in {_cel(list(BUILT_IN_METRICS))} || m.?query.orValue('') != ''"
             " || has(m.templateRef))"
         ),
-        f"A metric of spec.analysis cannot be measured: add templateRef, or use one of {', '.join(BUILT_IN)}.",
+        f"A metric of spec.analysis cannot be measured: add templateRef, or use one of {', '.join(BUILT_IN_METRICS)}.",
     ),
     (
         "bad-url",
@@ -131,7 +130,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "placeholder-address",
-        f"({_ADDRESSES}).all(address, !address.matches(r'{UNFILLED.pattern}'))",
+        f"({_ADDRESSES}).all(address, !address.matches(r'{PLACEHOLDER.pattern}'))",
         "An address in spec still has a placeholder: write the real one.",
     ),
     (

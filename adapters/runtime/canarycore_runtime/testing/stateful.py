@@ -51,7 +51,7 @@ class RouterMachine(RolloutMachine):
     @rule(routes=st.sampled_from(sorted(ROUTES)))
     def route_by_hand(self, routes: str) -> None:
         """Somebody else does it by the same means."""
-        router, rollout, wanted = self.router(), self.world.state.rollout, ROUTES[routes]
+        router, rollout, wanted = self.router(), self.cluster.state.rollout, ROUTES[routes]
         self.loop.run_until_complete(router.restore(rollout) if wanted is None else router.set_routes(rollout, wanted))
 
     def teardown(self) -> None:
@@ -92,6 +92,6 @@ class _Routed(Platform):
         return state.but(routes=self._machine.loop.run_until_complete(by.observe(state.rollout)))
 
     def _demand(self, found: State, wanted: State, why: str) -> None:
-        cycles = "\n".join(map(str, self._machine.world.history[-3:]))
+        cycles = "\n".join(map(str, self._machine.cluster.history[-3:]))
         message = f"found {found.routes}, expected {why}: {wanted.routes}\n\nThe cycles before:\n{cycles}"
         assert found.routes == wanted.routes, message

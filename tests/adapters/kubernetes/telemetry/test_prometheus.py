@@ -25,7 +25,7 @@ from canarycore.driver import CycleResult, Observed
 from canarycore.errors import WorldError
 from canarycore.phases import PROMOTED, Rule
 from canarycore.questions import MetricAnswer
-from canarycore.simulation import Constant, Deploy, Measure, SimulatedCluster
+from canarycore.simulation import Constant, Deploy, SetMetrics, SimulatedCluster
 from canarycore_kubernetes.telemetry.prometheus import LONGEST_LABEL, Exporter
 from canarycore_runtime.runner import CycleReport
 
@@ -94,7 +94,7 @@ CHECKED = evolve(
 
 @pytest.mark.parametrize(("value_of_the_check", "end"), [(99.5, Phase.SUCCEEDED), (42.0, Phase.FAILED)])
 def test_a_checks_last_value_is_the_one_that_the_core_judged(exporter, value_of_the_check, end):
-    cluster = SimulatedCluster(CHECKED).do(Measure(Constant(value_of_the_check)))
+    cluster = SimulatedCluster(CHECKED).do(SetMetrics(Constant(value_of_the_check)))
     cluster.do(Deploy("v1")).run(until=Phase.INITIALIZED)
     cluster.do(Deploy("v2")).run(until=end)
     for record in cluster.history:

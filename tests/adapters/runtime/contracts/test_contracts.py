@@ -8,7 +8,7 @@ import pytest
 from canarycore import Rollout
 from canarycore.notices import Notice
 from canarycore.questions import HookAnswer, MetricAnswer
-from canarycore.simulation import AnswerHook, Constant, Deploy, Measure, SetScaler, SetSources
+from canarycore.simulation import AnswerHook, Constant, Deploy, SetMetrics, SetScaler, SetSources
 from canarycore.simulation import Scaler as Autoscaler
 from canarycore_runtime.testing import SimulatedClusters, key_of
 from canarycore_runtime.testing.clusters import (
@@ -138,7 +138,7 @@ class MetricBench(Clusters):
 
     async def answering(self, reply: Reply):
         clusters = self.clusters
-        clusters.do(KEY, Measure(Constant(REPLIES[reply])), SetSources(REPLIES[reply].error))
+        clusters.do(KEY, SetMetrics(Constant(REPLIES[reply])), SetSources(REPLIES[reply].error))
         if reply is Reply.HANG:
             clusters.hanging.add("request-success-rate")
             clusters.timeout = 0.01

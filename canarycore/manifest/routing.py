@@ -1,0 +1,68 @@
+"""The capabilities of each routing provider, one row per provider.
+
+The linter, `resolve` and the admission policy read this table. An adapter does the routing itself.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+EXACT_PREFIX_REGEX = ("exact", "prefix", "regex")
+EXACT_REGEX = ("exact", "regex")
+ALL_KINDS = ("exact", "prefix", "suffix", "regex")
+
+
+@frozen(kw_only=True)
+class ProviderCapabilities:
+    """The kinds of routing that one provider supports."""
+
+    weights: bool = True
+    """Whether the provider splits traffic by percent."""
+    blue_green: bool = True
+    """Whether the provider can send all traffic to the canary at once."""
+    matches: tuple[str, ...] = ()
+    """Kinds of header match that the provider supports; empty where it has no A/B test."""
+    alternatives: bool = False
+    """Whether several match entries are alternatives; if not, the provider merges them and a request must meet all."""
+    lower_case: bool = False
+    """Whether header names must be in lower case."""
+    mirror: bool = False
+    """Whether the provider can copy requests to the canary."""
+    affinity: bool = False
+    """Whether the provider can set session cookies."""
+    needs: str = ""
+    """Path of the field without which the provider has no route to change; empty where there is none."""
+
+
+SPLIT_ONLY = ProviderCapabilities()
+"""The capabilities of a provider that splits traffic by weight and does nothing else."""
+
+_GATEWAY_API = ProviderCapabilities(
+    matches=EXACT_REGEX, alternatives=True, mirror=True, affinity=True, needs="spec.service.gatewayRefs"
+)
+_APP_MESH = ProviderCapabilities(matches=ALL_KINDS)
+
+PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
+    "istio": ProviderCapabilities(
+        matches=EXACT_PREFIX_REGEX, alternatives=True, lower_case=True, mirror=True, affinity=True
+    ),
+    "gatewayapi:v1": _GATEWAY_API,
+    "gatewayapi:v1beta1": _GATEWAY_API,
+    "appmesh": _APP_MESH,
+    "appmesh:v1beta2": _APP_MESH,
+    "contour": ProviderCapabilities(matches=("exact", "prefix", "suffix")),
+    "gloo": ProviderCapabilities(matches=EXACT_REGEX),
+    "nginx": ProviderCapabilities(matches=EXACT_REGEX, alternatives=True, needs="spec.ingressRef"),
+    "skipper": ProviderCapabilities(needs="spec.ingressRef"),
+    "apisix": ProviderCapabilities(needs="spec.routeRef"),
+    "linkerd": SPLIT_ONLY,
+    "osm": SPLIT_ONLY,
+    "smi:v1alpha1": SPLIT_ONLY,
+    "smi:v1alpha2": SPLIT_ONLY,
+    "smi:v1alpha3": SPLIT_ONLY,
+    "kuma": SPLIT_ONLY,
+    "traefik": SPLIT_ONLY,
+    "knative": ProviderCapabilities(blue_green=False),
+    "kubernetes": ProviderCapabilities(weights=False),
+}
+"""The capabilities of each provider, by its name in `spec.provider`."""

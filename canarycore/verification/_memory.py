@@ -1,0 +1,28 @@
+"""The memory of a controller process between two cycles, as a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from canarycore.phases import Phase
+    from canarycore.questions import Answer, Question
+
+QuestionsAndAnswers = tuple[tuple["Question", "Answer"], ...]
+
+
+@frozen(eq=False)
+class ProcessMemory:
+    """The frozen twin of `CycleMemory`."""
+
+    asked: QuestionsAndAnswers = ()
+    """Questions with their answers."""
+    published: frozenset[str] = frozenset()
+    """Keys of the notices that this process published."""
+    acted: tuple[Phase, str] | None = None
+    """Phase and revision of the last effects; None once confirmed current, by an observation or a commit."""
+
+
+EMPTY_MEMORY = ProcessMemory()

@@ -216,6 +216,7 @@ async def open_adapters(
     """
     across = not options.no_cross_namespace_refs
     events, claims = Events(cluster.client, clock), Claims(canaries)
+    notifier = EventNotifier(events, canaries)
     reading = ReadingOptions(
         labels=options.selector_labels, tracked=options.enable_config_tracking, secrets=cluster.reads_secrets
     )
@@ -226,7 +227,7 @@ async def open_adapters(
         mesh_cluster=routes,
         ingress_prefix=options.ingress_annotations_prefix,
         ingress_class=options.ingress_class,
-        events=events,
+        events=notifier,
         claims=claims,
     )
     workload = ClusterWorkloads(
@@ -235,18 +236,15 @@ async def open_adapters(
         reading,
         prefixes=options.include_label_prefix,
         router=router,
-        events=events,
+        events=notifier,
         claims=claims,
     )
-
-    async def warn(rollout: Rollout, text: str) -> None:
-        await events.warn(rollout.namespace, rollout.name, canaries.require(rollout).uid, text)
 
     async with AsyncExitStack() as stack:
         hooks = await stack.enter_async_context(load("hooks", "http")(options.allowed_hosts))
         metrics = TemplateSources(
             cluster,
-            canary=lambda rollout: canaries.require(rollout).manifest,
+            canary=canaries.manifest,
             mesh=router.mesh,
             query_variables=router.query_variables,
             metrics_server=options.metrics_server,
@@ -257,7 +255,7 @@ async def open_adapters(
         )
         alerts = Alerts(
             cluster,
-            canary=lambda rollout: canaries.require(rollout).manifest,
+            canary=canaries.manifest,
             default_receivers=default_receivers(
                 slack_url=options.slack_url,
                 slack_token=options.slack_token,
@@ -270,7 +268,7 @@ async def open_adapters(
             cluster_name=options.cluster_name,
             cross_namespace=across,
             allowed=options.allowed_hosts,
-            warn=warn,
+            warn=notifier.warn,
             given_up=given_up,
         )
         yield Adapters(
@@ -282,7 +280,7 @@ async def open_adapters(
             metrics=await stack.enter_async_context(metrics),
             hooks=hooks,
             notifiers=(
-                EventNotifier(events, canaries),
+                notifier,
                 await stack.enter_async_context(alerts),
                 load("notifiers", "webhook")(hooks, options.event_webhook),
             ),

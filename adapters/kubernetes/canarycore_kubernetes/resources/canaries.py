@@ -170,6 +170,10 @@ class Canaries:
             raise WorldError(f"canary {rollout.full_name} is gone, or cannot be used any more")
         return held
 
+    def manifest(self, rollout: Rollout) -> Canary:
+        """Return the manifest of a loaded rollout. Raise WorldError as `require` does."""
+        return self.require(rollout).manifest
+
     async def load(self, key: str) -> StoredRollout | None:
         """As the port StatusStore says; a Canary that cannot be used is none. Nothing is written, nobody is asked."""
         held = await self.find(key)

@@ -152,6 +152,14 @@ class EventNotifier:
                 )
             )
 
+    async def warn(self, rollout: Rollout, text: str) -> None:
+        """Warn the Canary's owner: write an Event now, and repeat it from time to time while the warning recurs.
+
+        Raise WorldError when the Canary is gone, or when the server does not take the Event.
+        """
+        uid = self._canaries.require(rollout).uid
+        await self._events.warn(rollout.namespace, rollout.name, uid, text)
+
 
 def _event(told: RecordedEvent, now: str) -> Json:
     return {

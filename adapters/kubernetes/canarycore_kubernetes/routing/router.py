@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.api.snapshots import Snapshot
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_kubernetes.resources.claims import Claims
-    from canarycore_kubernetes.resources.events import Events
+    from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.workloads.facts import Port
     from canarycore_runtime.mesh import Json, Mesh, ObjectsByRef
 
@@ -144,7 +144,7 @@ class MeshRouter:
         mesh_cluster: Cluster | None = None,
         ingress_prefix: str = "nginx.ingress.kubernetes.io",
         ingress_class: str = "",
-        events: Events | None = None,
+        events: EventNotifier | None = None,
         claims: Claims | None = None,
     ) -> None:
         self._cluster = cluster
@@ -168,7 +168,7 @@ class MeshRouter:
         try:
             scene = await self._scene(rollout)
         except UnreadableError as error:
-            await self._tell(rollout, error)
+            await self._warn(rollout, error)
             raise
         if scene is None:
             return None
@@ -180,11 +180,10 @@ class MeshRouter:
         self._seen[key] = (scene, routes)
         return routes
 
-    async def _tell(self, rollout: Rollout, error: UnreadableError) -> None:
+    async def _warn(self, rollout: Rollout, error: UnreadableError) -> None:
         if self._events is not None:
-            uid = self._canaries.require(rollout).uid
-            with suppress(WorldError):  # what cannot be read matters more than who could not be told
-                await self._events.warn(rollout.namespace, rollout.name, uid, str(error))
+            with suppress(WorldError):  # a failed warning must not hide the error itself
+                await self._events.warn(rollout, str(error))
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Write what differs. Raises Refused where the mesh cannot route so, or an object of the owner's is missing."""

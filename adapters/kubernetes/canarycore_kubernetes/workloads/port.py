@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.api.ownership import ForeignObject
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_kubernetes.resources.claims import Claims
-    from canarycore_kubernetes.resources.events import Events
+    from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_runtime.ports import Workloads
 
 _DEFAULT_READING = ReadingOptions()
@@ -62,7 +62,7 @@ class ClusterWorkloads:
         *,
         prefixes: tuple[str, ...] = (),
         router: RoutePreparer | None = None,
-        events: Events | None = None,
+        events: EventNotifier | None = None,
         claims: Claims | None = None,
     ) -> None:
         self._canaries = canaries
@@ -87,17 +87,16 @@ class ClusterWorkloads:
         try:
             seen = await target.observe()
         except (MissingConfigError, UnreadableError) as error:
-            await self._tell(rollout, error)
+            await self._warn(rollout, error)
             raise
         if self._canaries.require(rollout).is_deleted and await self._objection(target):
             return evolve(seen, restored=True)  # it was never let in, so there is nothing to give back
         return seen
 
-    async def _tell(self, rollout: Rollout, missing: WorldError) -> None:
+    async def _warn(self, rollout: Rollout, error: WorldError) -> None:
         if self._events is not None:
-            uid = self._canaries.require(rollout).uid
-            with suppress(WorldError):  # what is missing matters more than who could not be told
-                await self._events.warn(rollout.namespace, rollout.name, uid, str(missing))
+            with suppress(WorldError):  # a failed warning must not hide the error itself
+                await self._events.warn(rollout, str(error))
 
     async def tracked(self, rollout: Rollout) -> dict[str, str]:
         """The configs that belong to the target's revision, by kind and name, and checksums of what they hold."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.conftest import plane as plane  # noqa: PLC0414 - a fixture, shared with the tests of the cluster
+
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "golden"
 EXTRA = Path(__file__).parent / "extra"

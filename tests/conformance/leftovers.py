@@ -48,13 +48,29 @@ def _adopts(trace: Trace, used: Collection[str]) -> bool:
     return any(name == apex for kind, name in there - {target})
 
 
-WEIGHT = r"spec\.http\[\d+\]\.route\[\d+\]\.weight"
+WEIGHT = r"(spec\.\S*\.(weight|percent)|metadata\.annotations\.\S*canary-weight)"
+"""A field that says how many requests a side gets, in a route of any kind."""
+
+REPLICAS = r"(deployments|daemonsets)/\S+ spec\.replicas"
+COPIED = r"\S+-primary (spec\.template|data|stringData|binaryData)\b\S*"
+"""A field of a primary copy that a promotion sets."""
+
+COOKIE = r"\S*([Cc]ookie\S*|spec\.rules\[\d+\]\.(filters|matches)\[\d+\]\S*\.value)"
+"""A field that holds the value of a session cookie."""
+
+
+def _uses(row: str) -> OnPurpose:
+    """Return whether the story of a trace needed `row`."""
+    return lambda _, used: row in used
+
 
 ON_PURPOSE: tuple[tuple[str, str, OnPurpose], ...] = (
-    ("D07", rf"\S+ {WEIGHT}|deployments/\S+ spec\.replicas", lambda _, used: "D07" in used),
+    ("D01", rf"\S+ {WEIGHT}|{REPLICAS}", _uses("D01")),
+    ("D06", rf"\S+ {WEIGHT}|{REPLICAS}|{COPIED}", _uses("D06")),
+    ("D07", rf"\S+ {WEIGHT}|{REPLICAS}", _uses("D07")),
     ("D17", rf"\S+ (metadata\.(annotations|labels)|spec\.ports)\S*|\S+ {WEIGHT}", _adopts),
     ("D21", r"(deployments|daemonsets)/\S+-primary metadata\.annotations\.\S+", _always),
-    ("D57", r"\S+ spec\.http\S*\.(Set-Cookie|Cookie\.regex)", lambda trace, _: "sessionAffinity" in str(trace.canary)),
+    ("D57", rf"\S+ {COOKIE}", lambda trace, _: "sessionAffinity" in str(trace.canary)),
     (
         "D60",
         r"services/\S+-primary metadata\.(labels|ownerReferences)\S*",

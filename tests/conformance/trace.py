@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,43 @@ class Trace:
         return known
 
 
+STATUS_FIELDS = {"phase": "phase", "canaryWeight": "weight", "iterations": "iterations", "failedChecks": "failed"}
+"""The fields of a status that a wait may name, and those of a `Stand` that hold them."""
+
+TIMEOUT = "timeout"
+"""A key of a wait: seconds of the recording. It is no condition."""
+
+_KEYS: dict[str, frozenset[str]] = {
+    "the trace": frozenset(
+        ("scenario", "about", "peer", "flags", "problems", "input", "timeline", "statuses", "kubernetesEvents",
+         "requests", "final")
+    ),
+    "input": frozenset(("objects", "canary", "prom", "hooks", "cluster", "actions")),
+    "an action": frozenset(
+        ("wait", "note", "apiVersion", "kind", "name", "patch", "delete", "create", "hooks", "prom", "cluster",
+         "restartPeer")
+    ),
+    "a wait": frozenset(("ticks", TIMEOUT, *STATUS_FIELDS)),
+    "a rule of prom": frozenset(("match", "answers")),
+    "a rule of cluster": frozenset(("name", "image", "mode", "after")),
+    "a frame": frozenset(("tick", "t", "reads", "steps", "action", "between")),
+    "a step": frozenset(
+        ("write", "object", "diff", "patch", "status", "code", "message", "query", "hook", "event", "phase", "checksum",
+         "alert")
+    ),
+}  # fmt: skip
+"""Every key that a trace may have, by where it stands."""
+
+
+class UnknownKey(ValueError):
+    """A key of a trace that no driver understands."""
+
+
 def read(folder: Path) -> Trace:
-    """The trace in `folder`/trace.json."""
+    """Read `folder`/trace.json. Raise UnknownKey for a key that would be ignored."""
     found = json.loads((folder / "trace.json").read_text(encoding="utf-8"))
     given = found["input"]
+    _refuse_unknown_keys(found, folder.name)
     return Trace(
         name=found["scenario"],
         about=found["about"],
@@ -88,6 +122,47 @@ def read(folder: Path) -> Trace:
         timeline=tuple(found["timeline"]),
         final=_final(found),
     )
+
+
+def _refuse_unknown_keys(found: Json, name: str) -> None:
+    for place, part, kind in _parts(found):
+        for key in sorted(part.keys() - _KEYS[kind]):
+            known = ", ".join(sorted(_KEYS[kind]))
+            raise UnknownKey(f"{name}: {place}{key}: found a key that is unknown in {kind}, expected one of {known}")
+
+
+def _parts(found: Json) -> Iterator[tuple[str, Json, str]]:
+    """Yield (path, object, kind of object) of every part of a trace whose keys are known."""
+    given = found["input"]
+    yield "", found, "the trace"
+    yield "input.", given, "input"
+    for number, action in enumerate(given["actions"]):
+        yield f"input.actions[{number}].", action, "an action"
+        yield f"input.actions[{number}].wait.", action.get("wait", {}), "a wait"
+        yield from _rules(f"input.actions[{number}].", action)
+    yield from _rules("input.", given)
+    for number, frame in enumerate(found["timeline"]):
+        yield f"timeline[{number}].", frame, "a frame"
+        for place, step in enumerate(frame.get("steps", ())):
+            yield f"timeline[{number}].steps[{place}].", step, "a step"
+
+
+def _rules(place: str, holder: Json) -> Iterator[tuple[str, Json, str]]:
+    for name in ("prom", "cluster"):
+        for number, rule in enumerate(holder.get(name, ())):
+            yield f"{place}{name}[{number}].", rule, f"a rule of {name}"
+
+
+def created(action: Json) -> tuple[Json, ...]:
+    """Return the objects that an action creates."""
+    bodies = action.get("create", ())
+    return (bodies,) if isinstance(bodies, dict) else tuple(bodies)
+
+
+def kinds_of(action: Json) -> set[str]:
+    """Return the kinds of the objects that an action patches, deletes or creates."""
+    bodies = (action, action.get("delete", {}), *created(action))
+    return {body["kind"] for body in bodies if "kind" in body}
 
 
 def _final(found: Json) -> dict[str, Json]:

@@ -34,7 +34,17 @@ from canarycore_runtime._slots import Capacity
 from tests.conformance.drivers.scripts import Hooks, Prometheus, as_list, in_turn
 from tests.conformance.objects import CANARY
 from tests.conformance.story import Called, Checked, Stand, Step, Told, plain
-from tests.conformance.trace import ONLINE, PASSES, Json, Trace, alerted, status_of, url_tail
+from tests.conformance.trace import (
+    ONLINE,
+    PASSES,
+    Json,
+    Trace,
+    alerted,
+    created,
+    kinds_of,
+    status_of,
+    url_tail,
+)
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.real.kubelet import Rule
 from tests.controlplane.rights import installed
@@ -457,7 +467,9 @@ class Stage:
             self._delete(action["delete"])
         if "patch" in action:
             self._patch(action)
-        if action.get("restartPeer") or action.get("kind") == CANARY or action.get("delete", {}).get("kind") == CANARY:
+        for body in created(action):
+            self._saw(self.plane.api.create(self._ours(body), self.trace.namespace))
+        if action.get("restartPeer") or CANARY in kinds_of(action):
             self._now = min(self._now + MOMENT, self._next)
             self._wake = self._now
         if action.get("restartPeer"):

@@ -29,6 +29,7 @@ from canarycore.simulation import (
     Deploy,
     Edit,
     Pace,
+    Recreate,
     RemoveTarget,
     RouteByHand,
     ScalePrimary,
@@ -47,7 +48,7 @@ from canarycore_metrics.template import render
 from tests.conformance.drivers.scripts import Hooks, Prometheus, measured
 from tests.conformance.objects import CANARY, Objects, canary_weight, images, patched, replicas
 from tests.conformance.story import Alerted, Called, Checked, Stand, Step, Told, plain
-from tests.conformance.trace import ONLINE, Json, Trace, url_tail
+from tests.conformance.trace import ONLINE, Json, Trace, created, url_tail
 
 if TYPE_CHECKING:
     from canarycore import Check, Rollout
@@ -155,6 +156,8 @@ class WorldDriver:
         try:
             if "patch" in action:
                 self._patch(action["kind"], action["name"], action["patch"])
+            for body in created(action):
+                self._create(body)
         except ManifestError as error:
             return error.problems
         return ()
@@ -290,7 +293,6 @@ class WorldDriver:
     # what others do -------------------------------------------------------------------------------------------------
 
     def _patch(self, kind: str, name: str, patch: Json) -> None:
-        rollout = self.world.state.rollout
         if kind == CANARY:
             before, self.canary = self.canary, patched(self.canary, patch)
             self._look_at_once()
@@ -301,6 +303,21 @@ class WorldDriver:
                 raise
             return
         self.objects.patch(kind, name, patch)
+        self._react(kind, name, patch)
+
+    def _create(self, body: Json) -> None:
+        kind, name = body["kind"], body["metadata"]["name"]
+        if kind == CANARY:
+            self.canary, self.gone = _in_namespace(body, self.trace.namespace), False
+            self._look_at_once()
+            self.world.do(Recreate(), Edit(self._resolved()))
+            return
+        self.objects.put(body)
+        self._react(kind, name, body)
+
+    def _react(self, kind: str, name: str, patch: Json) -> None:
+        """Show the simulated cluster the fields of `patch`, which an object has now."""
+        rollout = self.world.state.rollout
         if (kind, name) == (rollout.target.kind, rollout.target.name):
             self._scaled(patch, ScaleTarget)
         elif (kind, name) == (rollout.target.kind, f"{rollout.target.name}-primary"):

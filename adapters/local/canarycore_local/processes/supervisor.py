@@ -53,7 +53,7 @@ class Processes:
     async def start(
         self, name: str, argv: tuple[str, ...], log: Path, *, env: Mapping[str, str], note: Mapping[str, Any]
     ) -> None:
-        """Start a process; where there is one of this name already, leave it is."""
+        """Start a process; where there is one of this name already, leave it as it is."""
         await self._ask(do="start", name=name, argv=argv, env=dict(env), log=str(log), note=dict(note))
 
     async def all(self) -> dict[str, Process]:

@@ -73,16 +73,20 @@ ROUTE_PART = Role(
 APEX_SERVICE = Role(
     noun="the Service that users call",
     kinds="Service",
-    adoption="Its selector, and annotations that keep GitOps tools from resetting it. Given back on deletion.",
+    adoption=(
+        "Its selector, and annotations that keep GitOps tools from resetting it. The controller gives it back on deletion."
+    ),
 )
 ROUTE = Role(
     noun="the route that users call",
     kinds=(
         "VirtualService, HTTPRoute, TrafficSplit, HTTPProxy, RouteTable, TraefikService, "
-        "App Mesh objects of the apex name, a Knative Service that is the target, a TrafficRoute (it is in no "
-        "namespace) that splits between this Canary's sides"
+        "App Mesh objects of the apex name, a Knative Service that is the target, a TrafficRoute (cluster-scoped) "
+        "that splits between this Canary's sides"
     ),
-    adoption="The fields that route. A note on the object keeps the replaced ones, which are given back on deletion.",
+    adoption=(
+        "The fields that route. A note on the object keeps the replaced fields; the controller gives them back on deletion."
+    ),
 )
 
 ROLES: tuple[Role, ...] = (

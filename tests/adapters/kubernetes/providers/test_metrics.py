@@ -13,7 +13,7 @@ from canarycore.errors import UnknownProvider
 from canarycore.manifest import MetricTemplate
 from canarycore.questions import MetricAnswer, MetricQuestion
 from canarycore_kubernetes.providers.metrics import ASK_THE_CLUSTER, TemplateSources
-from canarycore_kubernetes.resources.references import TEMPLATES
+from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_metrics.cluster import ClusterSource
 from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_metrics.template import render
@@ -130,7 +130,7 @@ class World:
     def add(self, manifest, provider="istio"):
         """Return the rollout as the store loads it: with the queries of the templates that are there."""
         bodies = [body for body in self.objects.bodies.values() if body["kind"] == "MetricTemplate"]
-        templates = [found for body in bodies if isinstance(found := TEMPLATES.project(body, None), MetricTemplate)]
+        templates = [found for body in bodies if isinstance(found := TEMPLATE_VIEW.project(body, None), MetricTemplate)]
         return self.canaries.add(manifest, provider, templates)
 
     def query_variables(self, rollout):

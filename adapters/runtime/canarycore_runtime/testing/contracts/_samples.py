@@ -33,6 +33,6 @@ def success_rate() -> Check:
     return Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99)
 
 
-def notice(key: str, tell: NoticeKind = NoticeKind.NEW_REVISION) -> Notice:
+def notice(key: str, kind: NoticeKind = NoticeKind.NEW_REVISION) -> Notice:
     """By default an event."""
-    return Notice(tell, key, Phase.PROGRESSING, rollout().names)
+    return Notice(kind, key, Phase.PROGRESSING, rollout().names)

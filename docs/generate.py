@@ -1,7 +1,7 @@
-"""Writes the generated parts of the docs: `python docs/generate.py`; `--check` only says whether they are current.
+"""Write the generated parts of the docs: `python docs/generate.py`; `--check` only reports stale parts.
 
-A page marks the place with `<!-- generated: NAME -->` and `<!-- end -->`; what stands between is what the function of
-that name in `PARTS` returns.
+A page marks the place with `<!-- generated: NAME -->` and `<!-- end -->`. The function of that name in `PARTS` returns
+the text in between.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-PAGES = [*sorted((ROOT / "docs").glob("*.md")), EXAMPLES / "README.md"]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), EXAMPLES / "README.md"]
 MARKED = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> int:
-    """0 when everything is current (afterwards, or with `--check` already)."""
+    """Write the stale pages. Return 0, or 1 if `--check` is given and a page is stale."""
     stale = [page for page in PAGES if page.read_text() != rendered(page)]
     if "--check" in sys.argv[1:]:
         for page in stale:
-            print(f"{page.relative_to(ROOT)}: found old generated parts, expected current ones. Run docs/generate.py.")
+            print(
+                f"{page.relative_to(ROOT)}: found stale generated parts, expected current ones. Run docs/generate.py."
+            )
         return 1 if stale else 0
     for page in stale:
         page.write_text(rendered(page))
@@ -42,8 +44,8 @@ def main() -> int:
 
 
 def rendered(page: Path) -> str:
-    """The page with its generated parts as they should be."""
-    return MARKED.sub(lambda found: f"{found[1]}{PARTS[found[2]]()}{found[3]}", page.read_text())
+    """Return the text of the page with current generated parts."""
+    return MARKED.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", page.read_text())
 
 
 def _phases() -> str:
@@ -55,21 +57,21 @@ def _tiny_controller() -> str:
 
 
 def _manifests() -> str:
-    """Each manifest with its first line, which says what it is."""
-    lines = ["", "| Folder | File | What it is |", "| --- | --- | --- |"]
+    """Return a table of the manifests; the first line of each is its description."""
+    lines = ["", "| Folder | File | Description |", "| --- | --- | --- |"]
     for path in sorted((EXAMPLES / "manifests").rglob("*.yaml")):
-        told = path.read_text().splitlines()[0].removeprefix("#").strip()
-        lines.append(f"| {path.parent.name} | `{path.name}` | {_cell(told)} |")
+        description = path.read_text().splitlines()[0].removeprefix("#").strip()
+        lines.append(f"| {path.parent.name} | `{path.name}` | {_cell(description)} |")
     return "\n".join([*lines, "", ""])
 
 
 def _bounds() -> str:
     rows = [f"| {bound.of} | {bound.size} | {bound.reason} |" for bound in bounds.ALL]
-    return "\n".join(["", "| Input | At most | Why that is enough |", "| --- | --- | --- |", *rows, "", ""])
+    return "\n".join(["", "| Input | At most | Reason |", "| --- | --- | --- |", *rows, "", ""])
 
 
 def _defects() -> str:
-    """Read as a file: the tests are no package that is installed."""
+    """Return the table of planted defects. Its module is run as a file, because the tests are not installed."""
     table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
     return table
 
@@ -91,17 +93,17 @@ def _command(command: TyperCommand) -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    """A row of the table. Typer's parameter types have no common public base."""
+    """Return a row of the table. Typer's parameter types have no common public base."""
     metavar = parameter.metavar or ""
     if parameter.param_type_name == "argument":
         usage = metavar or parameter.name.upper()
     else:
         usage = " ".join(filter(None, [", ".join([*parameter.opts, *parameter.secondary_opts]), metavar]))
-    told = " ".join((parameter.help or "").split())
+    description = " ".join((parameter.help or "").split())
     default = parameter.default
     if isinstance(default, str | int | float) and not isinstance(default, bool) and default != "":
-        told += f" Default: `{default}`."
-    return f"| `{_cell(usage)}` | {_cell(told)} |"
+        description += f" Default: `{default}`."
+    return f"| `{_cell(usage)}` | {_cell(description)} |"
 
 
 def _cell(text: str) -> str:

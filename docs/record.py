@@ -1,7 +1,7 @@
-"""Records `docs/rehearsal.svg` from a real rehearsal: `python docs/record.py`.
+"""Record `docs/rehearsal.svg` from a real rehearsal: `python docs/record.py`.
 
-The command runs in a terminal of its own (a pseudo-terminal, with pyte as its screen); the picture is what stood there
-when all of `MOMENT` was to be read.
+The command runs in a pseudo-terminal, with pyte as its screen. The picture shows the screen at the moment when it
+contains all parts of `MOMENT`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PICTURE = ROOT / "docs" / "rehearsal.svg"
 CANARY = "examples/manifests/flagger-appmesh-guide/canary.yaml"
 OPTIONS = ("--speed", "20", "--rps", "200")
 _FONTS = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
-"""Fonts that the picture would fetch from elsewhere; the reader's own will do."""
+"""Fonts that the picture would fetch from another server. Without them it uses the reader's fonts."""
 
 MOMENT = ("canary 30%", "next look in 0.")
 COLUMNS, LINES = 126, 32
 
 
 def main() -> None:
-    """Rehearse until the moment has come, draw, stop."""
+    """Rehearse until the screen shows `MOMENT`, draw it, stop."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
     with tempfile.TemporaryDirectory() as folder:
@@ -47,25 +47,25 @@ def main() -> None:
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
         with subprocess.Popen(
             command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-        ) as running:
+        ) as process:
             os.close(theirs)
             while not all(part in "".join(screen.display) for part in MOMENT):
                 stream.feed(os.read(ours, 65536))
-            running.send_signal(signal.SIGINT)
-            drawn = drawing(screen)
-            while running.poll() is None:  # what it still says must be read, or it waits
+            process.send_signal(signal.SIGINT)
+            picture = draw(screen)
+            while process.poll() is None:  # the process blocks if nobody reads its output
                 try:
                     os.read(ours, 65536)
                 except OSError:
                     break
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(drawn, no_wrap=True)
-    picture = console.export_svg(title=f"canary rehearse {Path(CANARY).name} {' '.join(OPTIONS)}")
-    PICTURE.write_text(_FONTS.sub("", picture))
+    console.print(picture, no_wrap=True)
+    svg = console.export_svg(title=f"canary rehearse {Path(CANARY).name} {' '.join(OPTIONS)}")
+    PICTURE.write_text(_FONTS.sub("", svg))
 
 
-def drawing(screen: pyte.Screen) -> Text:
-    """The screen as text with its colours."""
+def draw(screen: pyte.Screen) -> Text:
+    """Return the screen as text with its colours."""
     lines = []
     for number in range(screen.lines):
         cells = [screen.buffer[number][column] for column in range(screen.columns)]
@@ -79,7 +79,7 @@ def drawing(screen: pyte.Screen) -> Text:
 
 
 _COLOURS = {name: name for name in ("red", "green", "blue", "magenta", "cyan")} | {"brown": "yellow"}
-"""What pyte and rich call the same colour; anything else is the terminal's own."""
+"""The names of colours in pyte, with those of rich. Other colours are the terminal's own."""
 
 
 if __name__ == "__main__":

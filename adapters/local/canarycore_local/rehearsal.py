@@ -33,11 +33,12 @@ from canarycore import Phase, Rollout, Routes, Status
 from canarycore.codec import from_data, to_data
 from canarycore.errors import CanaryError, CannotHappen, WorldError
 from canarycore.phases import ACTIVE, IDLE
+from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.metrics import EnvoyMetrics, measuring
 from canarycore_local.envoy.router import EnvoyRouter
 from canarycore_local.hooks import Gates, LocalHooks, PassingHooks
-from canarycore_local.processes import warden, workload
+from canarycore_local.processes import warden
 from canarycore_local.processes.supervisor import START_PATIENCE, own, stop_everything
 from canarycore_local.processes.versions import Version
 from canarycore_local.requests.generator import Generator, TrafficPlan, TrafficWindow, generating
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
-    from canarycore_local.processes.workload import LocalWorkload
+    from canarycore_local.workload import LocalWorkload
 
 __all__ = [
     "FILES",

@@ -10,9 +10,9 @@ import pytest
 
 from canarycore import Routes
 from canarycore.errors import WorldError
+from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.router import EnvoyRouter
-from canarycore_local.processes import workload
 from canarycore_local.processes.supervisor import own
 from canarycore_local.processes.versions import Version
 from canarycore_local.requests.generator import TrafficPlan, generating

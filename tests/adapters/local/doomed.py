@@ -9,12 +9,12 @@ from pathlib import Path
 
 import canarycore
 from canarycore import effects
+from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.router import EnvoyRouter
-from canarycore_local.processes import workload
 from canarycore_local.processes.supervisor import own
-from canarycore_local.processes.workload import LocalWorkload
 from canarycore_local.store import STORE, SqliteStore
+from canarycore_local.workload import LocalWorkload
 from canarycore_runtime.ports import Adapters
 from canarycore_runtime.testing.contracts.faithful import carry_out
 from tests.adapters.local.conftest import KEY

@@ -12,8 +12,8 @@ import pytest
 
 from canarycore.simulation import Delete, Deploy, Edit
 from canarycore.simulation._program import source
+from canarycore_local import workload
 from canarycore_local.envoy.router import VERSION_HEADER
-from canarycore_local.processes import workload
 from canarycore_local.processes.faults import Faults
 from canarycore_local.processes.versions import Version
 from canarycore_local.store import STORE, SqliteStore

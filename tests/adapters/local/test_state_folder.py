@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from canarycore_local.envoy import proxy as envoy
-from canarycore_local.processes.workload import log_name
 from canarycore_local.rehearsal import FILES, RehearsalError, clear, read_script, rehearse, resume, stop
 from canarycore_local.state_folder import (
     MARKER,
@@ -20,6 +19,7 @@ from canarycore_local.state_folder import (
     write_private,
 )
 from canarycore_local.store import SqliteStore
+from canarycore_local.workload import log_name
 from canarycore_runtime import Runner
 from tests.adapters.local import owner
 

@@ -10,8 +10,8 @@ import pytest
 
 from canarycore import Routes
 from canarycore.errors import WorldError
+from canarycore_local import workload
 from canarycore_local.envoy.proxy import EnvoySide
-from canarycore_local.processes import workload
 from canarycore_local.processes.faults import Faults
 from canarycore_local.processes.versions import Version
 from canarycore_runtime.testing.contracts import WorkloadContract

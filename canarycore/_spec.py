@@ -126,21 +126,46 @@ class Affinity:
     secure: bool = False
 
 
+PRESENT = "present"
+"""The kind of a StringMatch that any value meets."""
+
+
 @frozen(kw_only=True)
 class StringMatch:
-    """One of Istio's StringMatch kinds: `exact`, `prefix`, `suffix` or `regex`."""
+    """One of Istio's StringMatch kinds."""
 
     kind: str
+    """`exact`, `prefix`, `suffix` or `regex`; or `present`, which any value meets."""
     value: str
+
+    @property
+    def is_presence(self) -> bool:
+        """Whether any value meets this match."""
+        return self.kind == PRESENT
 
 
 @frozen(kw_only=True)
 class Match:
-    """One alternative of `analysis.match`: all of its conditions must hold. `without` headers must not match."""
+    """A condition on requests (Istio's HTTPMatchRequest). A request meets it if it meets every field."""
 
     headers: tuple[tuple[str, StringMatch], ...] = ()
     without: tuple[tuple[str, StringMatch], ...] = ()
+    """Headers that must not match (`withoutHeaders`)."""
     uri: StringMatch | None = None
+    name: str = ""
+    """A name for the route, which restricts nothing."""
+    query_params: tuple[tuple[str, StringMatch], ...] = ()
+    method: StringMatch | None = None
+    scheme: StringMatch | None = None
+    authority: StringMatch | None = None
+    source_labels: tuple[tuple[str, str], ...] = ()
+    """Labels of the calling workload."""
+    source_namespace: str = ""
+    """The namespace of the calling workload."""
+    gateways: tuple[str, ...] = ()
+    """Istio gateways that the request may come through."""
+    port: int | None = None
+    ignore_uri_case: bool = False
 
 
 def _percent(instance: object, attribute: Attribute[int], value: int) -> None:

@@ -21,18 +21,42 @@ from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
 from canarycore.manifest._reader._yaml import Document, documents
 from canarycore.manifest._resolve import BUILT_IN_METRICS, resolve
+from canarycore.manifest._service import (
+    BackendReference,
+    CorsPolicy,
+    CustomMetadata,
+    HeaderChanges,
+    HeaderOperations,
+    MirrorFilter,
+    ParentReference,
+    Retries,
+    Rewrite,
+    Service,
+    UnmanagedMetadata,
+)
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 
 __all__ = [
     "BUILT_IN_METRICS",
     "PLACEHOLDER",
     "AlertProvider",
+    "BackendReference",
     "Canary",
+    "CorsPolicy",
+    "CustomMetadata",
     "Document",
     "FilesReport",
+    "HeaderChanges",
+    "HeaderOperations",
     "ManifestError",
     "MetricTemplate",
+    "MirrorFilter",
+    "ParentReference",
     "Problem",
+    "Retries",
+    "Rewrite",
+    "Service",
+    "UnmanagedMetadata",
     "check_files",
     "check_namespaces",
     "documents",

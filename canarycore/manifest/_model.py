@@ -1,8 +1,8 @@
 """Flagger's resources as they are written: `flagger.app/v1beta1` Canary, MetricTemplate and AlertProvider.
 
 The fields and their meaning are Flagger's; an absent field is empty (None, "", (), False). Nothing is resolved here:
-defaults and strategies are `resolve`'s. Parts of the service section that only a routing adapter understands stay plain
-JSON mappings. Durations stay the text that the owner wrote, as it goes into queries.
+defaults and strategies are `resolve`'s. Durations stay the text that the owner wrote, as it goes into queries. The
+service section is in `_service`.
 
 Our own additions to `spec.analysis` are noData, minSamples, inconclusive and drain.
 """
@@ -15,11 +15,15 @@ from typing import Any
 from attrs import field, frozen
 
 from canarycore import bounds
-from canarycore._spec import HookType, NoData, Severity, StringMatch
+from canarycore._spec import HookType, Match, NoData, Severity
 from canarycore.errors import Problem
+from canarycore.manifest._match import ANALYSIS_MATCH
 from canarycore.manifest._reader._fields import (
     BOOLEAN,
+    COUNT,
+    DURATION,
     FREE,
+    LABELS,
     NAME,
     NUMBER,
     PERCENT,
@@ -38,21 +42,14 @@ from canarycore.manifest._reader._fields import (
     text,
     wire,
 )
-from canarycore.manifest._shapes import CORS, GATEWAY, HTTP_MATCH, MIRROR
-from canarycore.manifest._shapes import HEADERS as HEADER_OPERATIONS
+from canarycore.manifest._service import Pairs, Service
 
 GROUP = "flagger.app"
 API_VERSION = f"{GROUP}/v1beta1"
 
-Pairs = tuple[tuple[str, str], ...]
 Json = Mapping[str, Any]
 
-TEXTS = list_of(TEXT)
-LABELS = map_of(FREE)
 METADATA = map_of(text(bounds.ANNOTATION, free=True), bounds.METADATA)
-PORT = integer(1, 65535)
-COUNT = count()
-DURATION = duration()
 WAIT = duration(longest=bounds.WAIT)
 
 
@@ -138,132 +135,7 @@ class AutoscalerReference:
     primary_scaler_replicas: ScalerReplicas | None = wire(object_of(ScalerReplicas))
 
 
-# the service section ------------------------------------------------------------------------------------------------
-
-TRAFFIC_POLICY = ("connectionPool", "loadBalancer", "outlierDetection", "portLevelSettings", "tls")
-
-
-@frozen(kw_only=True)
-class Rewrite:
-    """How paths or hosts are rewritten."""
-
-    uri: str = wire(TEXT)
-    authority: str = wire(TEXT)
-    type: str = wire(TEXT)
-
-
-@frozen(kw_only=True)
-class Retries:
-    """Istio's HTTPRetry."""
-
-    attempts: int | None = wire(COUNT)
-    per_try_timeout: str = wire(DURATION)
-    retry_on: str = wire(TEXT)
-    retry_remote_localities: bool = wire(BOOLEAN)
-
-
-@frozen(kw_only=True)
-class CustomMetadata:
-    """Labels and annotations for a generated Service."""
-
-    labels: Pairs = wire(LABELS)
-    annotations: Pairs = wire(LABELS)
-
-
-@frozen(kw_only=True)
-class UnmanagedMetadata:
-    """Names of labels and annotations of generated objects that others manage."""
-
-    labels: tuple[str, ...] = wire(TEXTS)
-    annotations: tuple[str, ...] = wire(TEXTS)
-
-
-def _port_or_name(value: object, spot: Cursor) -> int | str:
-    number_or_name: int | str = (TEXT if isinstance(value, str) else PORT).read(value, spot)
-    return number_or_name
-
-
-_PORT_SCHEMA = {"x-kubernetes-int-or-string": True, "maxLength": bounds.TEXT.most, "maximum": 65535}
-
-
-@frozen(kw_only=True)
-class Service:
-    """How the app is reached (`spec.service`)."""
-
-    name: str = wire(NAME)
-    port: int | None = wire(PORT, required=True)
-    port_name: str = wire(TEXT)
-    target_port: int | str | None = wire(Codec(_port_or_name, schema=_PORT_SCHEMA))
-    app_protocol: str = wire(TEXT)
-    traffic_distribution: str = wire(one_of("PreferClose", "PreferSameZone", "PreferSameNode"))
-    port_discovery: bool = wire(BOOLEAN)
-    headless: bool = wire(BOOLEAN)
-    timeout: str = wire(DURATION)
-    backend_timeout: str = wire(DURATION)
-    gateways: tuple[str, ...] = wire(TEXTS)
-    gateway_refs: tuple[Json, ...] = wire(list_of(GATEWAY))
-    hosts: tuple[str, ...] = wire(TEXTS)
-    delegation: bool = wire(BOOLEAN)
-    traffic_policy: Json | None = wire(section("Istio's TrafficPolicy", *TRAFFIC_POLICY))
-    match: tuple[Json, ...] = wire(list_of(HTTP_MATCH))
-    rewrite: Rewrite | None = wire(object_of(Rewrite))
-    retries: Retries | None = wire(object_of(Retries))
-    headers: Json | None = wire(HEADER_OPERATIONS)
-    mirror: tuple[Json, ...] = wire(list_of(MIRROR))
-    cors_policy: Json | None = wire(CORS)
-    mesh_name: str = wire(TEXT)
-    backends: tuple[str, ...] = wire(TEXTS)
-    apex: CustomMetadata | None = wire(object_of(CustomMetadata))
-    primary: CustomMetadata | None = wire(object_of(CustomMetadata))
-    canary: CustomMetadata | None = wire(object_of(CustomMetadata))
-    unmanaged_metadata: UnmanagedMetadata | None = wire(object_of(UnmanagedMetadata))
-
-
 # the analysis section -----------------------------------------------------------------------------------------------
-
-MATCH_KINDS = ("exact", "prefix", "suffix", "regex")
-
-
-def _string_match(value: object, spot: Cursor) -> StringMatch | None:
-    expected = f"one of {', '.join(MATCH_KINDS)} with a text"
-    remedy = 'Write for example: exact: "insider".'
-    if not isinstance(value, Mapping):
-        spot.refuse(value, expected, remedy)
-        return None
-    given = [kind for kind in MATCH_KINDS if value.get(kind) is not None]
-    spot.unknown_of(value, MATCH_KINDS, "a string match")
-    if len(given) != 1:
-        spot.refuse(value, expected, f"Give exactly one; here are {', '.join(given) or 'none'}.", "match")
-        return None
-    return StringMatch(kind=given[0], value=FREE.read(value[given[0]], spot.at(given[0])))
-
-
-STRING_MATCH = Codec(
-    _string_match,
-    lambda match: {match.kind: match.value},
-    schema={"type": "object", "properties": {kind: FREE.describe() for kind in MATCH_KINDS}},
-)
-HEADERS = map_of(STRING_MATCH)
-Headers = tuple[tuple[str, StringMatch], ...]
-
-
-@frozen(kw_only=True)
-class MatchCondition:
-    """One alternative of `analysis.match` (Istio's HTTPMatchRequest)."""
-
-    name: str = wire(TEXT)
-    headers: Headers = wire(HEADERS)
-    without_headers: Headers = wire(HEADERS)
-    query_params: Headers = wire(HEADERS)
-    uri: StringMatch | None = wire(STRING_MATCH)
-    method: StringMatch | None = wire(STRING_MATCH)
-    scheme: StringMatch | None = wire(STRING_MATCH)
-    authority: StringMatch | None = wire(STRING_MATCH)
-    source_labels: Pairs = wire(LABELS)
-    source_namespace: str = wire(TEXT)
-    gateways: tuple[str, ...] = wire(TEXTS)
-    port: int | None = wire(PORT)
-    ignore_uri_case: bool = wire(BOOLEAN)
 
 
 @frozen(kw_only=True)
@@ -351,7 +223,7 @@ class Analysis:
     mirror_weight: int | None = wire(PERCENT)
     primary_ready_threshold: int | None = wire(PERCENT)
     canary_ready_threshold: int | None = wire(PERCENT)
-    match: tuple[MatchCondition, ...] = wire(list_of(object_of(MatchCondition), bounds.CHECKS))
+    match: tuple[Match, ...] = wire(ANALYSIS_MATCH)
     metrics: tuple[Metric, ...] = wire(list_of(object_of(Metric), bounds.CHECKS))
     alerts: tuple[CanaryAlert, ...] = wire(list_of(object_of(CanaryAlert), bounds.CHECKS))
     webhooks: tuple[Webhook, ...] = wire(list_of(object_of(Webhook), bounds.CHECKS))

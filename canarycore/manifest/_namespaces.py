@@ -8,7 +8,6 @@ each of them. A field is in `_FIELDS` or it cannot name a namespace.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from attrs import frozen
 
@@ -100,26 +99,28 @@ def _gateway_refs(canary: Canary) -> Iterator[NamespacedReference]:
     """Gateway API parents. A parent that is a Service has its requests taken over, so it is never a shared gateway."""
     service = canary.spec.service
     for place, parent in enumerate(service.gateway_refs if service else ()):
-        kind = str(parent.get("kind") or "Gateway")
-        namespace = str(parent.get("namespace") or "")
+        kind = parent.kind or "Gateway"
         path = f"spec.service.gatewayRefs[{place}]"
-        yield _object(path, kind, str(parent.get("name")), namespace, is_gateway=kind == "Gateway")
+        yield _object(path, kind, parent.name, parent.namespace or "", is_gateway=kind == "Gateway")
 
 
 def _mirrors(canary: Canary) -> Iterator[NamespacedReference]:
     service = canary.spec.service
     for place, mirror in enumerate(service.mirror if service else ()):
-        backend = mirror.get("backendRef") or {}
+        backend = mirror.backend_ref
         path = f"spec.service.mirror[{place}].backendRef"
-        yield _object(path, "backend", str(backend.get("name")), str(backend.get("namespace") or ""))
+        yield _object(path, "backend", backend.name, backend.namespace or "")
 
 
 def _istio_gateways(canary: Canary) -> Iterator[NamespacedReference]:
     service = canary.spec.service
     lists: list[tuple[str, Iterable[str]]] = [("spec.service", service.gateways if service else ())]
-    lists += ((f"spec.service.match[{place}]", _texts(one, "gateways")) for place, one in _matches(canary))
-    conditions = canary.analysis.match if canary.analysis else ()
-    lists += ((f"{canary.analysis_path}.match[{place}]", one.gateways) for place, one in enumerate(conditions))
+    matches = {
+        "spec.service.match": service.match if service else (),
+        f"{canary.analysis_path}.match": canary.analysis.match if canary.analysis else (),
+    }
+    for path, conditions in matches.items():
+        lists += ((f"{path}[{place}]", match.gateways) for place, match in enumerate(conditions))
     for path, names in lists:
         for place, name in enumerate(names):
             yield NamespacedReference(
@@ -212,12 +213,3 @@ def _host_namespace(host: str, *, in_mesh: bool) -> str:
     if labels[0] == _ANY and tuple(labels[1:]) == _CLUSTER[-len(labels) + 1 :]:
         return _ANY
     return labels[1] if in_mesh and len(labels) == 2 else ""
-
-
-def _matches(canary: Canary) -> Iterator[tuple[int, Any]]:
-    return iter(enumerate(canary.spec.service.match if canary.spec.service else ()))
-
-
-def _texts(section: Any, name: str) -> tuple[str, ...]:
-    found = section.get(name)
-    return tuple(text for text in found if isinstance(text, str)) if isinstance(found, list | tuple) else ()

@@ -19,7 +19,6 @@ from canarycore._spec import (
     CheckKind,
     Hook,
     HookType,
-    Match,
     NoData,
     Reference,
     Rollout,
@@ -33,7 +32,6 @@ from canarycore.manifest._model import (
     Analysis,
     Canary,
     CanaryAlert,
-    MatchCondition,
     Metric,
     MetricTemplate,
     NamedReference,
@@ -84,7 +82,7 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         checks=_checks(canary, templates),
         hooks=tuple(_hook(webhook) for webhook in analysis.webhooks),
         alerts=tuple(_alert(alert) for alert in analysis.alerts),
-        match=() if chosen == UNROUTED else tuple(_match(condition) for condition in analysis.match),
+        match=() if chosen == UNROUTED else analysis.match,
         affinity=_affinity(analysis.session_affinity) if analysis.session_affinity and can.affinity else None,
         mirror_weight=analysis.mirror_weight or TOTAL_WEIGHT,
         no_data=NoData(analysis.no_data or NoData.FAIL.value),
@@ -239,10 +237,6 @@ def _alert(alert: CanaryAlert) -> Alert:
 
 def _reference(reference: NamedReference) -> Reference:
     return Reference(name=reference.name, namespace=reference.namespace)
-
-
-def _match(condition: MatchCondition) -> Match:
-    return Match(headers=condition.headers, without=condition.without_headers, uri=condition.uri)
 
 
 def _affinity(affinity: SessionAffinity) -> Affinity:

@@ -588,8 +588,8 @@ DEFECTS: tuple[Defect, ...] = (
     _mesh(
         "the primary keeps its weight while the canary gets its own",
         "istio.py",
-        "    return [_destination(asked, asked.primary, 100 - weight), _destination",
-        "    return [_destination(asked, asked.primary, 100), _destination",
+        "        _destination(context, context.primary, 100 - weight),\n",
+        "        _destination(context, context.primary, 100),\n",
         "test_istio.py::test_a_tcp_service_is_split_by_port_and_weight",
     ),
     _mesh(
@@ -602,8 +602,8 @@ DEFECTS: tuple[Defect, ...] = (
     _mesh(
         "a condition that a mesh does not know lets everybody in",
         "_objects.py",
-        "        if kind not in kinds:\n",
-        "        if not kinds:\n",
+        "            if header.kind not in kinds:\n",
+        "            if not kinds:\n",
         "test_others.py::test_nginx_refuses_what_it_would_let_everybody_in_for",
     ),
     _mesh_reading(

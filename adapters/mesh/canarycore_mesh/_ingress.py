@@ -1,11 +1,11 @@
-"""What the meshes have in common that copy an Ingress of the owner's: the copy routes to the canary, beside it."""
+"""The meshes that copy an Ingress of the owner's: the copy routes to the canary, beside the original."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_mesh._objects import ref, refuse, require
+from canarycore_mesh._objects import make_ref, refuse, require
 from canarycore_runtime.mesh import Kind
 
 if TYPE_CHECKING:
@@ -14,32 +14,33 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, ObjectsByRef, Ref, RenderContext
 
 INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
-WHERE = "spec.ingressRef"
+PATH = "spec.ingressRef"
+"""The manifest's field that names the owner's Ingress."""
 
 
-def source(asked: RenderContext) -> Ref:
-    """The owner's Ingress."""
-    return ref(INGRESS, asked, _name(asked))
+def source_ref(context: RenderContext) -> Ref:
+    """Return the reference to the owner's Ingress."""
+    return make_ref(INGRESS, context, _name(context))
 
 
-def copy(asked: RenderContext) -> Ref:
-    """The Ingress that is made of it."""
-    return ref(INGRESS, asked, f"{_name(asked)}-canary")
+def copy_ref(context: RenderContext) -> Ref:
+    """Return the reference to the copy."""
+    return make_ref(INGRESS, context, f"{_name(context)}-canary")
 
 
-def copied_spec(asked: RenderContext, found: ObjectsByRef, route: Callable[[list[Json]], list[Json]]) -> Json:
-    """The source's spec, in which `route` has replaced the paths of each rule.
+def copy_spec(context: RenderContext, objects: ObjectsByRef, route: Callable[[list[Json]], list[Json]]) -> Json:
+    """Return the source's spec with the paths of each rule replaced by `route`.
 
     Raises Refused when the source is missing or has no path to the apex Service.
     """
-    spec = get_mapping(require(asked, found, source(asked), WHERE), "spec")
+    spec = get_mapping(require(context, objects, source_ref(context), PATH), "spec")
     rules = get_list(spec, "rules")
-    if not any(leads_to(path, asked.apex) for rule in rules for path in _paths(rule)):
+    if not any(is_backend(path, context.apex) for rule in rules for path in _paths(rule)):
         refuse(
-            asked,
-            f"no path to the Service {asked.apex} in the Ingress {_name(asked)}",
+            context,
+            f"no path to the Service {context.apex} in the Ingress {_name(context)}",
             "one",
-            WHERE,
+            PATH,
             "Add a rule whose backend is that Service.",
         )
     routed = [
@@ -48,13 +49,13 @@ def copied_spec(asked: RenderContext, found: ObjectsByRef, route: Callable[[list
     return {**spec, "rules": routed}
 
 
-def leads_to(path: Json, service: str) -> bool:
-    """Whether the backend of a path is that Service."""
+def is_backend(path: Json, service: str) -> bool:
+    """Check whether the backend of a path is that Service."""
     return get_text(path, "backend", "service", "name") == service
 
 
-def led_to(path: Json, service: str) -> Json:
-    """The same path with that Service as backend."""
+def replace_backend(path: Json, service: str) -> Json:
+    """Return the path with that Service as its backend."""
     backend = path["backend"]
     return {**path, "backend": {**backend, "service": {**backend["service"], "name": service}}}
 
@@ -63,8 +64,8 @@ def _paths(rule: object) -> list[Json]:
     return get_items(rule, "http", "paths")
 
 
-def _name(asked: RenderContext) -> str:
-    reference = asked.canary.spec.ingress_ref
+def _name(context: RenderContext) -> str:
+    reference = context.canary.spec.ingress_ref
     if reference is None:
-        refuse(asked, "nothing", "the Ingress that routes to the app", WHERE, "Add it.")
+        refuse(context, "nothing", "the Ingress that routes to the app", PATH, "Add it.")
     return reference.name

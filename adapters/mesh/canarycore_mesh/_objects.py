@@ -1,4 +1,4 @@
-"""What routing objects have in common, whatever the mesh: names, metadata, conditions, weights, cookies."""
+"""Helpers that all meshes share: objects, metadata, conditions, weights, cookies."""
 
 from __future__ import annotations
 
@@ -18,47 +18,46 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind, ObjectsByRef, RenderContext
 
 
-def refuse(asked: RenderContext, found: str, expected: str, where: str, remedy: str) -> NoReturn:
-    """Say why no routes can be written."""
-    raise Refused(f"canary {asked.rollout.full_name}, {where}: found {found}, expected {expected}. {remedy}")
+def refuse(context: RenderContext, found: str, expected: str, path: str, remedy: str) -> NoReturn:
+    """Raise Refused: the mesh cannot write the routes. path: the manifest's field at fault."""
+    raise Refused(f"canary {context.rollout.full_name}, {path}: found {found}, expected {expected}. {remedy}")
 
 
 # objects ------------------------------------------------------------------------------------------------------------
 
 
-def ref(kind: Kind, asked: RenderContext, name: str) -> Ref:
-    """An object beside the Canary, or in no namespace if its kind has none."""
-    return Ref(kind=kind, namespace=asked.namespace if kind.namespaced else "", name=name)
+def make_ref(kind: Kind, context: RenderContext, name: str) -> Ref:
+    """Return a reference to an object in the Canary's namespace, or in none where its kind has none."""
+    return Ref(kind=kind, namespace=context.namespace if kind.namespaced else "", name=name)
 
 
-def rendered(asked: RenderContext, kind: Kind, name: str, spec: Json, metadata: Json | None = None) -> Json:
-    """An object of that kind with what is ours. metadata: labels and annotations."""
-    where = {"namespace": asked.namespace} if kind.namespaced else {}
+def make_object(context: RenderContext, kind: Kind, name: str, spec: Json, metadata: Json | None = None) -> Json:
+    """Return an object of that kind. metadata: its labels and annotations."""
+    namespace = {"namespace": context.namespace} if kind.namespaced else {}
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
-        "metadata": {"name": name, **where, **{key: value for key, value in (metadata or {}).items() if value}},
+        "metadata": {"name": name, **namespace, **{key: value for key, value in (metadata or {}).items() if value}},
         "spec": spec,
     }
 
 
-def apex_metadata(asked: RenderContext, *, selectable: bool = True) -> Json:
-    """Labels and annotations of the object that users call: `spec.service.apex`, and what GitOps tools heed.
+def apex_metadata(context: RenderContext, *, selectable: bool = True) -> Json:
+    """Return the labels and annotations of the object that users call: `spec.service.apex`, and the GitOps opt-out.
 
-    selectable: with the label that the apex Service has, once there are any of the owner's.
+    selectable: add the label of the apex Service, if the owner gives `spec.service.apex`.
     """
-    given_fields = asked.service.get("apex")
-    label, _ = asked.pods
-    own = {label: asked.apex} if selectable and label and given_fields is not None else {}
-    given_fields = given_fields or {}
+    apex = context.service.apex
+    label, _ = context.pods
+    own = {label: context.apex} if selectable and label and apex is not None else {}
     return {
-        "labels": given_fields.get("labels", {}) | own,
-        "annotations": given_fields.get("annotations", {}) | GITOPS_OPT_OUT,
+        "labels": {**(dict(apex.labels) if apex else {}), **own},
+        "annotations": {**(dict(apex.annotations) if apex else {}), **GITOPS_OPT_OUT},
     }
 
 
-def copied_metadata(source: Json, *, without: str = "") -> Json:
-    """A source's labels and annotations for its copy; annotations with `without` in their name are left out."""
+def copy_metadata(source: Json, *, without: str = "") -> Json:
+    """Return a source's labels and annotations for its copy, except annotations whose name contains `without`."""
     annotations = {
         name: value
         for name, value in get_texts(source, "metadata", "annotations").items()
@@ -67,64 +66,53 @@ def copied_metadata(source: Json, *, without: str = "") -> Json:
     return {"labels": get_texts(source, "metadata", "labels"), "annotations": annotations}
 
 
-def require(asked: RenderContext, found: ObjectsByRef, wanted: Ref, where: str) -> Json:
-    """An object that the owner refers to. Raises Refused where it is missing."""
-    body = found.get(wanted)
+def require(context: RenderContext, objects: ObjectsByRef, ref: Ref, path: str) -> Json:
+    """Return an object that the manifest refers to at `path`. Raises Refused where it is missing."""
+    body = objects.get(ref)
     if body is None:
-        name = f"{wanted.kind.kind} {wanted.name}.{wanted.namespace}"
-        refuse(asked, f"no {name}", "one that routes to the Service " + asked.apex, where, "Create it.")
+        name = f"{ref.kind.kind} {ref.name}.{ref.namespace}"
+        refuse(context, f"no {name}", "one that routes to the Service " + context.apex, path, "Create it.")
     return body
 
 
-def tidy(value: Any) -> Any:
-    """JSON without what says nothing: None, false, zero, empty texts and lists. Empty mappings stay: they may."""
-    if isinstance(value, dict):
-        return {key: tidy(item) for key, item in value.items() if item or isinstance(item, dict)}
-    if isinstance(value, list):
-        return [tidy(item) for item in value]
-    return value
-
-
-def given_fields(**fields: Any) -> Json:
-    """A mapping of the fields that are there."""
+def omit_unset(**fields: Any) -> Json:
+    """Return a mapping of the fields that have a value: not None, an empty text or an empty list."""
     return {name: value for name, value in fields.items() if value not in (None, "", [])}
 
 
 # conditions ---------------------------------------------------------------------------------------------------------
 
 
-def prefix(asked: RenderContext) -> str:
-    """The paths that are routed, for meshes that know a prefix and nothing else (`spec.service.match`)."""
-    first: Json = next(iter(asked.service.get("match", ())), {})
-    text: str = first.get("uri", {}).get("prefix", "")
-    return text or "/"
+def path_prefix(context: RenderContext) -> str:
+    """Return the prefix of the routed paths (`spec.service.match`), for meshes that match paths by prefix only."""
+    first = next(iter(context.service.match), None)
+    uri = first.uri if first else None
+    return (uri.value if uri and uri.kind == "prefix" else "") or "/"
 
 
-def headers(asked: RenderContext) -> Iterable[tuple[str, str, str]]:
-    """Of each header condition of the analysis its name, its kind (`exact`, ...) and its text."""
-    for entry in asked.match:
-        for name, condition in entry.get("headers", {}).items():
-            for kind, text in condition.items():
-                yield name, kind, text
+def list_headers(context: RenderContext, *kinds: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, kind (`exact`, ...) and text of each header condition of the analysis.
+
+    Raises Refused for a kind that is not among `kinds`: a mesh that ignored the condition would match more requests.
+    """
+    for match in context.match:
+        for name, header in match.headers:
+            if header.kind not in kinds:
+                refuse(
+                    context,
+                    f"the header {name!r} matched by {header.kind}",
+                    f"one of {', '.join(kinds)}: {context.rollout.provider} supports no other kind",
+                    context.match_path,
+                    "Write the condition in another way.",
+                )
+            yield name, header.kind, header.value
 
 
-def known_headers(asked: RenderContext, *kinds: str) -> Iterable[tuple[str, str, str]]:
-    """The same. Raises Refused where a condition is of another kind: left out, it would let everybody in."""
-    for name, kind, text in headers(asked):
-        if kind not in kinds:
-            provider = asked.rollout.provider
-            refuse(
-                asked,
-                f"the header {name!r} matched by {kind}",
-                f"one of {', '.join(kinds)}: {provider} knows no other",
-                f"{asked.canary.analysis_path}.match",
-                "Write the condition in another way.",
-            )
-        yield name, kind, text
+def combine_conditions(conditions: list[Json], defaults: list[Json]) -> list[Json]:
+    """Return conditions that hold where one of `conditions` and one of `defaults` hold.
 
-
-def merged(conditions: list[Json], defaults: list[Json]) -> list[Json]:
-    """Requests that meet one of `conditions` and one of `defaults` (fields that both have are the condition's)."""
+    A field that both have comes from `conditions`.
+    """
     if not conditions or not defaults:
         return conditions or defaults
     return [{**default, **condition} for condition in conditions for default in defaults]
@@ -135,48 +123,52 @@ def merged(conditions: list[Json], defaults: list[Json]) -> list[Json]:
 _ALL = 100
 
 
-def among_matching(asked: RenderContext) -> bool:
-    """Whether weights are of matching requests only, as a climb by weights with `match` has it."""
-    return bool(asked.match) and asked.rollout.ladder.strategy is not Strategy.AB
+def weighs_matching(context: RenderContext) -> bool:
+    """Check whether weights apply to matching requests only: a climb by weights with `match`."""
+    return bool(context.match) and context.rollout.ladder.strategy is not Strategy.AB
 
 
-def parse_fraction(routes: Routes) -> int:
-    """The canary's percent of the requests that a condition lets in, or of all where there is none."""
+def matching_weight(routes: Routes) -> int:
+    """Return the canary's percent of matching requests, or of all requests where there is no condition."""
     return _ALL if routes.matched else routes.weight
 
 
-def beside_matching(asked: RenderContext, routes: Routes) -> int:
-    """The canary's percent of what does not match: none, unless it stands in for a primary without pods."""
-    return 0 if among_matching(asked) else routes.weight
+def default_weight(context: RenderContext, routes: Routes) -> int:
+    """Return the canary's percent of requests that do not match.
 
-
-def split_of(items: Iterable[object], *name: str, left_out: int = 0) -> Iterator[tuple[str, Any]]:
-    """Name and weight of each destination of a split.
-
-    items: the destinations as they were found. name: where each has its name. left_out: an absent weight.
+    It is 0, unless the canary serves all requests in place of a primary without pods.
     """
-    for item in items:
-        weight = get_value(item, "weight")
-        yield get_text(item, *name), left_out if weight is None else weight
+    return 0 if weighs_matching(context) else routes.weight
 
 
-def weight_of(parts: Iterable[tuple[str, Any]], primary: str, canary: str) -> int | None:
-    """The canary's percent of a split; None where neither side is part of it, or where no percent is what stands there.
+def read_split(destinations: Iterable[object], *name: str, default: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the name and weight of each destination of a split.
 
-    parts: name and weight of each destination; a canary that is left out has 0.
+    name: the path of the name in a destination. default: the weight of a destination that gives none.
     """
-    weights = dict(parts)
+    for destination in destinations:
+        weight = get_value(destination, "weight")
+        yield get_text(destination, *name), default if weight is None else weight
+
+
+def read_weight(split: Iterable[tuple[str, Any]], primary: str, canary: str) -> int | None:
+    """Return the canary's percent of a split; None where neither side is part of it, or where the weight is no percent.
+
+    split: the name and weight of each destination. A canary that is not among them has 0.
+    """
+    weights = dict(split)
     if primary not in weights and canary not in weights:
         return None
     return parse_percent(weights.get(canary, 0))
 
 
-def routes_of(asked: RenderContext, weights: list[int | None]) -> Routes | None:
-    """What the weights of all rules come to, from the most specific to the one for everything."""
-    weight = weights[0 if among_matching(asked) else -1] if weights else None
+def read_routes(context: RenderContext, splits: Iterable[Iterable[tuple[str, Any]]]) -> Routes | None:
+    """Return the routes that follow from the split of each rule, from the most specific rule to the default one."""
+    weights = [read_weight(split, context.primary, context.canary_service) for split in splits]
+    weight = weights[0 if weighs_matching(context) else -1] if weights else None
     if weight is None:
         return None
-    by_match = bool(asked.match) and not among_matching(asked) and len(weights) > 1
+    by_match = bool(context.match) and not weighs_matching(context) and len(weights) > 1
     return Routes(weight=weight, matched=by_match and weights[0] == _ALL != weight)
 
 
@@ -184,16 +176,16 @@ def routes_of(asked: RenderContext, weights: list[int | None]) -> Routes | None:
 
 COOKIE = "Cookie"
 SET_COOKIE = "Set-Cookie"
-_OVER = "Max-Age=-1"
+_EXPIRY = "Max-Age=-1"
 
 
-def holds_cookie(name: str, value: str) -> str:
-    """A regular expression for a Cookie header with that cookie."""
+def cookie_pattern(name: str, value: str) -> str:
+    """Return a regular expression for a Cookie header with that cookie."""
     return f".*{name}.*{value}.*"
 
 
-def set_cookie(affinity: Affinity, name: str, value: str, age: int) -> str:
-    """What a Set-Cookie header says to keep a user where the answer came from. age: in seconds."""
+def format_cookie(affinity: Affinity, name: str, value: str, age: int) -> str:
+    """Return the Set-Cookie header that keeps a user on the side that answered. age: in seconds."""
     attributes = {
         "Domain": affinity.domain,
         "HttpOnly": affinity.http_only,
@@ -202,18 +194,18 @@ def set_cookie(affinity: Affinity, name: str, value: str, age: int) -> str:
         "SameSite": affinity.same_site,
         "Secure": affinity.secure,
     }
-    written = [key if text is True else f"{key}={text}" for key, text in attributes.items() if text]
-    return "; ".join([f"{name}={value}", f"Max-Age={age}", *written])
+    texts = [key if value is True else f"{key}={value}" for key, value in attributes.items() if value]
+    return "; ".join([f"{name}={value}", f"Max-Age={age}", *texts])
 
 
-def take_cookie(name: str, value: str) -> str:
-    """What a Set-Cookie header says to take a cookie back."""
-    return f"{name}={value}; {_OVER}"
+def format_expired_cookie(name: str, value: str) -> str:
+    """Return the Set-Cookie header that makes a browser delete a cookie."""
+    return f"{name}={value}; {_EXPIRY}"
 
 
-def with_cookies(asked: RenderContext, routes: Routes | None, headers: Iterable[str]) -> Routes | None:
-    """The routes with the rollout's cookies, as Set-Cookie headers set them and take them back."""
-    affinity = asked.rollout.affinity
+def add_cookies(context: RenderContext, routes: Routes | None, headers: Iterable[str]) -> Routes | None:
+    """Return the routes with the rollout's cookies. headers: the Set-Cookie headers of the routing object."""
+    affinity = context.rollout.affinity
     if affinity is None or routes is None:
         return routes
     cookie = expired = ""
@@ -222,7 +214,7 @@ def with_cookies(asked: RenderContext, routes: Routes | None, headers: Iterable[
         name, _, value = pair.partition("=")
         if name != affinity.cookie_name:
             continue
-        if _OVER in attributes:
+        if _EXPIRY in attributes:
             expired = value
         else:
             cookie = value

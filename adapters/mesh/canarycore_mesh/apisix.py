@@ -1,4 +1,4 @@
-"""Apache APISIX: a copy of the rule in the owner's ApisixRoute that leads to the app; it goes first, and splits."""
+"""Apache APISIX: a copy of the rule in the owner's ApisixRoute that routes to the app. It has priority, and splits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_mesh._objects import copied_metadata, given_fields, ref, refuse, rendered, require, split_of, weight_of
-from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_mesh._objects import (
+    copy_metadata,
+    make_object,
+    make_ref,
+    omit_unset,
+    read_split,
+    read_weight,
+    refuse,
+    require,
+)
+from canarycore_mesh._queries import built_in_queries, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -15,10 +24,10 @@ if TYPE_CHECKING:
 
 APISIX_ROUTE = Kind("apisix.apache.org", "v2", "ApisixRoute", "apisixroutes")
 
-WHERE = "spec.routeRef"
+PATH = "spec.routeRef"
 
-_BEFORE_ALL = 10000
-"""The copy's priority."""
+_PRIORITY = 10000
+"""The priority of the copy, above every rule of the owner's."""
 
 _ROUTE = 'route=~"{{ namespace }}_{{ route }}-{{ target }}-canary_.+"'
 _NO_ERROR = 'code!~"5.."'
@@ -27,58 +36,58 @@ _NO_ERROR = 'code!~"5.."'
 class Apisix(Mesh):
     """Provider `apisix`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         success_rate("apisix_http_status", _ROUTE, _NO_ERROR, good=_NO_ERROR),
         percentile_99("apisix_http_latency_bucket", 'type=~"request"', _ROUTE),
     )
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return _source(asked), _copy(asked)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return _source(context), _copy(context)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        source = require(asked, found, _source(asked), WHERE)
-        rule = _rule(asked, source)
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        source = require(context, objects, _source(context), PATH)
+        rule = _rule(context, source)
         (backend,) = rule["backends"]
-        shared = given_fields(**{name: backend.get(name) for name in ("servicePort", "resolveGranularity", "subset")})
+        settings = omit_unset(**{name: backend.get(name) for name in ("servicePort", "resolveGranularity", "subset")})
         backends = [
-            {**backend, "serviceName": asked.primary, "weight": routes.primary},
-            {**shared, "serviceName": asked.canary_service, "weight": routes.weight},
+            {**backend, "serviceName": context.primary, "weight": routes.primary},
+            {**settings, "serviceName": context.canary_service, "weight": routes.weight},
         ]
-        rule = {"websocket": False, **rule, "priority": _BEFORE_ALL, "backends": backends}
+        rule = {"websocket": False, **rule, "priority": _PRIORITY, "backends": backends}
         spec = {**get_mapping(source, "spec"), "http": [rule]}
-        return (rendered(asked, APISIX_ROUTE, _copy(asked).name, spec, copied_metadata(source)),)
+        return (make_object(context, APISIX_ROUTE, _copy(context).name, spec, copy_metadata(source)),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        rules = get_items(found.get(_copy(asked)), "spec", "http")
-        parts = split_of(get_list(rules[0], "backends") if rules else (), "serviceName")
-        weight = weight_of(parts, asked.primary, asked.canary_service)
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        rules = get_items(objects.get(_copy(context)), "spec", "http")
+        split = read_split(get_list(rules[0], "backends") if rules else (), "serviceName")
+        weight = read_weight(split, context.primary, context.canary_service)
         return None if weight is None else Routes(weight=weight)
 
 
-def _source(asked: RenderContext) -> Ref:
-    return ref(APISIX_ROUTE, asked, _name(asked))
+def _source(context: RenderContext) -> Ref:
+    return make_ref(APISIX_ROUTE, context, _name(context))
 
 
-def _copy(asked: RenderContext) -> Ref:
-    return ref(APISIX_ROUTE, asked, f"{_name(asked)}-{asked.apex}-canary")
+def _copy(context: RenderContext) -> Ref:
+    return make_ref(APISIX_ROUTE, context, f"{_name(context)}-{context.apex}-canary")
 
 
-def _name(asked: RenderContext) -> str:
-    reference = asked.canary.spec.route_ref
+def _name(context: RenderContext) -> str:
+    reference = context.canary.spec.route_ref
     if reference is None:
-        refuse(asked, "nothing", "the ApisixRoute that routes to the app", WHERE, "Add it.")
+        refuse(context, "nothing", "the ApisixRoute that routes to the app", PATH, "Add it.")
     return reference.name
 
 
-def _rule(asked: RenderContext, source: Json) -> Json:
-    """The rule that leads to the app, and to nothing else."""
+def _rule(context: RenderContext, source: Json) -> Json:
+    """Return the rule whose only backend is the app. Raises Refused where there is none."""
     rules = get_items(source, "spec", "http")
-    rule = next((rule for rule in rules if asked.apex in _services(rule)), None)
+    rule = next((rule for rule in rules if context.apex in _services(rule)), None)
     if rule is None:
-        refuse(asked, f"no rule to the Service {asked.apex}", "one", WHERE, "Add a rule whose only backend it is.")
+        refuse(context, f"no rule to the Service {context.apex}", "one", PATH, "Add a rule whose only backend it is.")
     if len(_services(rule)) > 1:
-        found = f"{len(_services(rule))} backends in the rule {get_text(rule, 'name')}"
-        refuse(asked, found, f"the Service {asked.apex} alone", WHERE, "Move the others to a rule of their own.")
+        backends = f"{len(_services(rule))} backends in the rule {get_text(rule, 'name')}"
+        refuse(context, backends, f"the Service {context.apex} alone", PATH, "Move the others to a rule of their own.")
     return dict(rule)
 
 

@@ -1,7 +1,7 @@
 """AWS App Mesh, API v1beta2: a VirtualNode for each side, a VirtualRouter that splits, VirtualServices to call.
 
-The canary has a router and a service of its own besides, which reach nothing but the canary, for tests.
-Pods become members of the mesh by the VirtualNode that selects them, so the nodes must be there before the pods.
+The canary has its own router and service too, which reach only the canary, for tests. A pod joins the mesh through the
+VirtualNode that selects it, so the nodes must exist before the pods.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ from canarycore.foreign import get_items, get_list
 from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     apex_metadata,
-    beside_matching,
-    given_fields,
-    known_headers,
-    parse_fraction,
-    prefix,
-    ref,
-    rendered,
-    routes_of,
-    split_of,
-    weight_of,
+    default_weight,
+    list_headers,
+    make_object,
+    make_ref,
+    matching_weight,
+    omit_unset,
+    path_prefix,
+    read_routes,
+    read_split,
 )
 from canarycore_mesh._queries import (
-    NO_ERROR_OF_ENVOY,
+    ENVOY_NO_ERROR,
+    ENVOY_RESPONSES,
+    ENVOY_TIMES,
     PODS,
-    RESPONSES_OF_ENVOY,
-    TIMES_OF_ENVOY,
-    built_in,
+    built_in_queries,
     percentile_99,
     success_rate,
 )
@@ -42,9 +41,9 @@ VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta2", "VirtualNode", "virtualnodes")
 VIRTUAL_ROUTER = Kind("appmesh.k8s.aws", "v1beta2", "VirtualRouter", "virtualrouters")
 VIRTUAL_SERVICE = Kind("appmesh.k8s.aws", "v1beta2", "VirtualService", "virtualservices")
 
-QUERIES = built_in(
-    success_rate(RESPONSES_OF_ENVOY, *PODS, NO_ERROR_OF_ENVOY, good=NO_ERROR_OF_ENVOY),
-    percentile_99(TIMES_OF_ENVOY, *PODS),
+QUERIES = built_in_queries(
+    success_rate(ENVOY_RESPONSES, *PODS, ENVOY_NO_ERROR, good=ENVOY_NO_ERROR),
+    percentile_99(ENVOY_TIMES, *PODS),
 )
 
 HEADER_KINDS = ("exact", "prefix", "suffix", "regex")
@@ -52,6 +51,9 @@ HEADER_KINDS = ("exact", "prefix", "suffix", "regex")
 _ACCESS_LOG = "appmesh.flagger.app/accesslog"
 _GATEWAY = "gateway.appmesh.k8s.aws"
 _ONLY_CANARY = 100
+_RETRY_TIMEOUT = 250
+"""The default timeout of one attempt, in milliseconds."""
+_RETRY_EVENTS = "gateway-error"
 
 
 class AppMesh(Mesh):
@@ -60,45 +62,44 @@ class AppMesh(Mesh):
     queries: Queries = QUERIES
     before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        nodes = (ref(VIRTUAL_NODE, asked, name) for name in (asked.primary, asked.canary_service))
-        names = (asked.apex, asked.canary_service)
-        return (*nodes, *(ref(kind, asked, name) for name in names for kind in (VIRTUAL_ROUTER, VIRTUAL_SERVICE)))
-
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
-        only_canary = [{"name": asked.canary_service, "httpRoute": _route(asked, _split(asked, _ONLY_CANARY))}]
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        nodes = (make_ref(VIRTUAL_NODE, context, name) for name in (context.primary, context.canary_service))
+        names = (context.apex, context.canary_service)
         return (
-            _node(asked, asked.primary, asked.primary_pods),
-            _node(asked, asked.canary_service, asked.pods),
-            _router(asked, asked.apex, _routes(asked, routes)),
-            _service(asked, asked.apex, gateway_annotations(asked)),
-            _router(asked, asked.canary_service, only_canary),
-            _service(asked, asked.canary_service, {}),
+            *nodes,
+            *(make_ref(kind, context, name) for name in names for kind in (VIRTUAL_ROUTER, VIRTUAL_SERVICE)),
         )
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        router = found.get(ref(VIRTUAL_ROUTER, asked, asked.apex))
-        targets = (
-            get_list(route, "httpRoute", "action", "weightedTargets") for route in get_items(router, "spec", "routes")
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
+        only_canary = [{"name": context.canary_service, "httpRoute": _route(context, _split(context, _ONLY_CANARY))}]
+        return (
+            _node(context, context.primary, context.primary_pods),
+            _node(context, context.canary_service, context.pods),
+            _router(context, context.apex, _routes(context, routes)),
+            _service(context, context.apex, gateway_annotations(context)),
+            _router(context, context.canary_service, only_canary),
+            _service(context, context.canary_service, {}),
         )
-        parts = [split_of(several, "virtualNodeRef", "name") for several in targets]
-        return routes_of(asked, [weight_of(several, asked.primary, asked.canary_service) for several in parts])
+
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        router = objects.get(make_ref(VIRTUAL_ROUTER, context, context.apex))
+        rules = get_items(router, "spec", "routes")
+        targets = (get_list(rule, "httpRoute", "action", "weightedTargets") for rule in rules)
+        return read_routes(context, (read_split(destinations, "virtualNodeRef", "name") for destinations in targets))
 
 
-def _node(asked: RenderContext, name: str, pods: tuple[str, str]) -> Json:
-    timeout = _timeout(asked)
-    listener = {"portMapping": _port(asked), **given_fields(timeout=timeout and {"http": timeout})}
+def _node(context: RenderContext, name: str, pods: tuple[str, str]) -> Json:
+    timeout = _timeout(context)
+    listener = {"portMapping": _port(context), **omit_unset(timeout=timeout and {"http": timeout})}
     label, value = pods
     spec = {
         "listeners": [listener],
-        "serviceDiscovery": {"dns": {"hostname": f"{name}.{asked.namespace}.svc.cluster.local."}},
+        "serviceDiscovery": {"dns": {"hostname": f"{name}.{context.namespace}.svc.cluster.local."}},
         "podSelector": {"matchLabels": {label: value}},
-        **given_fields(
-            logging=access_log(asked), backends=[_backend(name) for name in asked.service.get("backends", [])]
-        ),
+        **omit_unset(logging=access_log(context), backends=[_backend(name) for name in context.service.backends]),
     }
-    return rendered(asked, VIRTUAL_NODE, name, spec, apex_metadata(asked, selectable=False))
+    return make_object(context, VIRTUAL_NODE, name, spec, apex_metadata(context, selectable=False))
 
 
 def _backend(name: str) -> Json:
@@ -106,58 +107,60 @@ def _backend(name: str) -> Json:
     return {"virtualService": {"virtualServiceARN": name} if by_arn else {"virtualServiceRef": {"name": name}}}
 
 
-def _service(asked: RenderContext, name: str, annotations: Json) -> Json:
+def _service(context: RenderContext, name: str, annotations: Json) -> Json:
     spec = {"provider": {"virtualRouter": {"virtualRouterRef": {"name": name}}}}
-    return rendered(asked, VIRTUAL_SERVICE, name, spec, {"annotations": annotations})
+    return make_object(context, VIRTUAL_SERVICE, name, spec, {"annotations": annotations})
 
 
-def _router(asked: RenderContext, name: str, routes: list[Json]) -> Json:
-    return rendered(asked, VIRTUAL_ROUTER, name, {"listeners": [{"portMapping": _port(asked)}], "routes": routes})
+def _router(context: RenderContext, name: str, routes: list[Json]) -> Json:
+    return make_object(
+        context, VIRTUAL_ROUTER, name, {"listeners": [{"portMapping": _port(context)}], "routes": routes}
+    )
 
 
-def _routes(asked: RenderContext, routes: Routes) -> list[Json]:
-    weighted = _split(asked, parse_fraction(routes))
-    if not asked.match:
-        return [{"name": asked.apex, "httpRoute": _route(asked, weighted)}]
-    matching = header_conditions(asked)
-    weight = beside_matching(asked, routes)
-    others = _split(asked, weight) if weight else [_target(asked.primary, 100)]
+def _routes(context: RenderContext, routes: Routes) -> list[Json]:
+    weighted = _split(context, matching_weight(routes))
+    if not context.match:
+        return [{"name": context.apex, "httpRoute": _route(context, weighted)}]
+    matching = header_conditions(context)
+    weight = default_weight(context, routes)
+    others = _split(context, weight) if weight else [_target(context.primary, 100)]
     return [
-        {"name": f"{asked.apex}-a", "priority": 10, "httpRoute": _route(asked, weighted, matching)},
-        {"name": f"{asked.apex}-b", "priority": 20, "httpRoute": _route(asked, others)},
+        {"name": f"{context.apex}-a", "priority": 10, "httpRoute": _route(context, weighted, matching)},
+        {"name": f"{context.apex}-b", "priority": 20, "httpRoute": _route(context, others)},
     ]
 
 
-def _route(asked: RenderContext, targets: list[Json], matching: list[Json] | None = None) -> Json:
+def _route(context: RenderContext, targets: list[Json], matching: list[Json] | None = None) -> Json:
     return {
-        "match": {"prefix": prefix(asked), **given_fields(headers=matching)},
+        "match": {"prefix": path_prefix(context), **omit_unset(headers=matching)},
         "action": {"weightedTargets": targets},
-        **given_fields(timeout=_timeout(asked), retryPolicy=_retries(asked)),
+        **omit_unset(timeout=_timeout(context), retryPolicy=_retries(context)),
     }
 
 
-def _split(asked: RenderContext, weight: int) -> list[Json]:
-    return [_target(asked.canary_service, weight), _target(asked.primary, 100 - weight)]
+def _split(context: RenderContext, weight: int) -> list[Json]:
+    return [_target(context.canary_service, weight), _target(context.primary, 100 - weight)]
 
 
 def _target(node: str, weight: int) -> Json:
     return {"virtualNodeRef": {"name": node}, "weight": weight}
 
 
-def _port(asked: RenderContext) -> Json:
-    """The port that the app listens on, if its number is known."""
-    target = asked.service.get("targetPort")
-    number = target if isinstance(target, int) and target else asked.port
-    return {"port": number, "protocol": protocol(asked)}
+def _port(context: RenderContext) -> Json:
+    """Return the port that the app listens on: the target port if it is a number, or else the Service's port."""
+    target = context.service.target_port
+    number = target if isinstance(target, int) and target else context.port
+    return {"port": number, "protocol": protocol(context)}
 
 
-def _timeout(asked: RenderContext) -> Json | None:
-    text = asked.service.get("timeout")
-    return {"perRequest": _milliseconds(text)} if text else None
+def _timeout(context: RenderContext) -> Json | None:
+    timeout = context.service.timeout
+    return {"perRequest": {"unit": "ms", "value": int(parse_duration(timeout) * 1000)}} if timeout else None
 
 
-def _retries(asked: RenderContext) -> Json | None:
-    retries = retry_policy(asked)
+def _retries(context: RenderContext) -> Json | None:
+    retries = retry_policy(context)
     if retries is None:
         return None
     timeout, attempts, events = retries
@@ -168,52 +171,47 @@ def _retries(asked: RenderContext) -> Json | None:
     }
 
 
-def _milliseconds(text: str) -> Json:
-    return {"unit": "ms", "value": int(parse_duration(text) * 1000)}
+# shared by both versions of the API -----------------------------------------------------------------------------------
 
 
-# what both versions of the API have -----------------------------------------------------------------------------------
+def protocol(context: RenderContext) -> str:
+    """Return the listener's protocol, which follows from the port's name."""
+    return "grpc" if "grpc" in context.service.port_name else "http"
 
 
-def protocol(asked: RenderContext) -> str:
-    """The listener's protocol, as the port's name tells."""
-    return "grpc" if "grpc" in asked.service.get("portName", "") else "http"
-
-
-def access_log(asked: RenderContext) -> Json | None:
-    """Where Envoy logs requests, if an annotation of the Canary says that it should."""
-    if dict(asked.canary.metadata.annotations).get(_ACCESS_LOG) != "enabled":
+def access_log(context: RenderContext) -> Json | None:
+    """Return the file of Envoy's access log, if an annotation of the Canary enables the log."""
+    if dict(context.canary.metadata.annotations).get(_ACCESS_LOG) != "enabled":
         return None
     return {"accessLog": {"file": {"path": "/dev/stdout"}}}
 
 
-def retry_policy(asked: RenderContext) -> tuple[int, int, list[str]] | None:
-    """The timeout of one attempt in milliseconds, how many attempts, and what is tried again."""
-    retries = asked.service.get("retries")
+def retry_policy(context: RenderContext) -> tuple[int, int, list[str]] | None:
+    """Return the timeout of one attempt in milliseconds, the number of attempts, and the events to retry after."""
+    retries = context.service.retries
     if retries is None:
         return None
-    timeout = retries.get("perTryTimeout")
-    events = retries.get("retryOn") or "gateway-error"
-    return int(parse_duration(timeout) * 1000) if timeout else 250, retries.get("attempts") or 1, events.split(",")
+    timeout = int(parse_duration(retries.per_try_timeout) * 1000) if retries.per_try_timeout else _RETRY_TIMEOUT
+    return timeout, retries.attempts or 1, (retries.retry_on or _RETRY_EVENTS).split(",")
 
 
-def header_conditions(asked: RenderContext) -> list[Json]:
-    """All headers of the analysis's conditions: a request must meet every one."""
-    return [{"name": name, "match": {kind: text}} for name, kind, text in known_headers(asked, *HEADER_KINDS)]
+def header_conditions(context: RenderContext) -> list[Json]:
+    """Return all header conditions of the analysis. A request must meet every one."""
+    return [{"name": name, "match": {kind: text}} for name, kind, text in list_headers(context, *HEADER_KINDS)]
 
 
-def gateway_annotations(asked: RenderContext) -> Json:
-    """What App Mesh Gateway reads from the VirtualService that it exposes."""
-    hosts = asked.service.get("hosts", [])
-    if not hosts:
+def gateway_annotations(context: RenderContext) -> Json:
+    """Return the annotations of a VirtualService that App Mesh Gateway exposes."""
+    service = context.service
+    if not service.hosts:
         return {}
-    attempts = asked.service.get("retries", {}).get("attempts")
+    attempts = service.retries.attempts if service.retries else None
     return {
         f"{_GATEWAY}/expose": "true",
-        f"{_GATEWAY}/domain": "".join(f"{host}," for host in hosts),
-        **given_fields(
+        f"{_GATEWAY}/domain": "".join(f"{host}," for host in service.hosts),
+        **omit_unset(
             **{
-                f"{_GATEWAY}/timeout": asked.service.get("timeout"),
+                f"{_GATEWAY}/timeout": service.timeout,
                 f"{_GATEWAY}/retries": str(attempts) if attempts else None,
             }
         ),

@@ -1,4 +1,4 @@
-"""AWS App Mesh, API v1beta1: VirtualNodes, and VirtualServices that split; callers name `app.namespace`."""
+"""AWS App Mesh, API v1beta1: VirtualNodes, and VirtualServices that split. Clients call `app.namespace`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from canarycore.foreign import get_items, get_list
 from canarycore_mesh._objects import (
     apex_metadata,
-    beside_matching,
-    given_fields,
-    parse_fraction,
-    prefix,
-    ref,
+    default_weight,
+    make_object,
+    make_ref,
+    matching_weight,
+    omit_unset,
+    path_prefix,
+    read_routes,
+    read_split,
     refuse,
-    rendered,
-    routes_of,
-    split_of,
-    weight_of,
 )
 from canarycore_mesh.appmesh import (
     QUERIES,
@@ -44,94 +43,97 @@ class AppMeshV1Beta1(Mesh):
     queries: Queries = QUERIES
     before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        nodes = (ref(VIRTUAL_NODE, asked, name) for name in (asked.apex, asked.primary, asked.canary_service))
-        services = (ref(VIRTUAL_SERVICE, asked, _called(asked, name)) for name in (asked.apex, asked.canary_service))
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        nodes = (
+            make_ref(VIRTUAL_NODE, context, name) for name in (context.apex, context.primary, context.canary_service)
+        )
+        services = (
+            make_ref(VIRTUAL_SERVICE, context, _full_name(context, name))
+            for name in (context.apex, context.canary_service)
+        )
         return (*nodes, *services)
 
-    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
-        return ref.name in (asked.apex, _called(asked, asked.apex))
+    def is_route(self, context: RenderContext, ref: Ref) -> bool:
+        return ref.name in (context.apex, _full_name(context, context.apex))
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
-        if not asked.service.get("meshName"):
-            refuse(asked, "nothing", "the name of the App Mesh", "spec.service.meshName", "Add it.")
-        only_canary = [{"name": asked.canary_service, "http": _route(asked, _split(asked, _ONLY_CANARY))}]
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
+        if not context.service.mesh_name:
+            refuse(context, "nothing", "the name of the App Mesh", "spec.service.meshName", "Add it.")
+        only_canary = [{"name": context.canary_service, "http": _route(context, _split(context, _ONLY_CANARY))}]
         return (
-            _node(asked, asked.apex, asked.primary),
-            _node(asked, asked.primary, asked.primary),
-            _node(asked, asked.canary_service, asked.canary_service),
-            _service(asked, asked.apex, _routes(asked, routes), gateway_annotations(asked)),
-            _service(asked, asked.canary_service, only_canary, {}),
+            _node(context, context.apex, context.primary),
+            _node(context, context.primary, context.primary),
+            _node(context, context.canary_service, context.canary_service),
+            _service(context, context.apex, _routes(context, routes), gateway_annotations(context)),
+            _service(context, context.canary_service, only_canary, {}),
         )
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        service = found.get(ref(VIRTUAL_SERVICE, asked, _called(asked, asked.apex)))
-        targets = (
-            get_list(route, "http", "action", "weightedTargets") for route in get_items(service, "spec", "routes")
-        )
-        parts = [split_of(several, "virtualNodeName") for several in targets]
-        return routes_of(asked, [weight_of(several, asked.primary, asked.canary_service) for several in parts])
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        service = objects.get(make_ref(VIRTUAL_SERVICE, context, _full_name(context, context.apex)))
+        rules = get_items(service, "spec", "routes")
+        targets = (get_list(rule, "http", "action", "weightedTargets") for rule in rules)
+        return read_routes(context, (read_split(destinations, "virtualNodeName") for destinations in targets))
 
 
-def _called(asked: RenderContext, name: str) -> str:
-    return f"{name}.{asked.namespace}"
+def _full_name(context: RenderContext, name: str) -> str:
+    return f"{name}.{context.namespace}"
 
 
-def _node(asked: RenderContext, name: str, host: str) -> Json:
-    backends = [{"virtualService": {"virtualServiceName": name}} for name in asked.service.get("backends", [])]
+def _node(context: RenderContext, name: str, host: str) -> Json:
+    backends = [{"virtualService": {"virtualServiceName": name}} for name in context.service.backends]
     spec = {
-        "meshName": asked.service["meshName"],
-        "listeners": [{"portMapping": _port(asked)}],
-        "serviceDiscovery": {"dns": {"hostName": _called(asked, host)}},
-        **given_fields(logging=access_log(asked), backends=backends),
+        "meshName": context.service.mesh_name,
+        "listeners": [{"portMapping": _port(context)}],
+        "serviceDiscovery": {"dns": {"hostName": _full_name(context, host)}},
+        **omit_unset(logging=access_log(context), backends=backends),
     }
-    return rendered(asked, VIRTUAL_NODE, name, spec, apex_metadata(asked, selectable=False))
+    return make_object(context, VIRTUAL_NODE, name, spec, apex_metadata(context, selectable=False))
 
 
-def _service(asked: RenderContext, name: str, routes: list[Json], annotations: Json) -> Json:
+def _service(context: RenderContext, name: str, routes: list[Json], annotations: Json) -> Json:
     spec = {
-        "meshName": asked.service["meshName"],
-        "virtualRouter": {"name": name, "listeners": [{"portMapping": _port(asked)}]},
+        "meshName": context.service.mesh_name,
+        "virtualRouter": {"name": name, "listeners": [{"portMapping": _port(context)}]},
         "routes": routes,
     }
-    return rendered(asked, VIRTUAL_SERVICE, _called(asked, name), spec, {"annotations": annotations})
+    return make_object(context, VIRTUAL_SERVICE, _full_name(context, name), spec, {"annotations": annotations})
 
 
-def _routes(asked: RenderContext, routes: Routes) -> list[Json]:
-    weighted = _split(asked, parse_fraction(routes))
-    if not asked.match:
-        return [{"name": asked.apex, "http": _route(asked, weighted)}]
-    weight = beside_matching(asked, routes)
-    others = _split(asked, weight) if weight else [_target(asked.primary, 100)]
+def _routes(context: RenderContext, routes: Routes) -> list[Json]:
+    weighted = _split(context, matching_weight(routes))
+    if not context.match:
+        return [{"name": context.apex, "http": _route(context, weighted)}]
+    weight = default_weight(context, routes)
+    others = _split(context, weight) if weight else [_target(context.primary, 100)]
     return [
-        {"name": f"{asked.apex}-a", "priority": 10, "http": _route(asked, weighted, header_conditions(asked))},
-        {"name": f"{asked.apex}-b", "priority": 20, "http": _route(asked, others)},
+        {"name": f"{context.apex}-a", "priority": 10, "http": _route(context, weighted, header_conditions(context))},
+        {"name": f"{context.apex}-b", "priority": 20, "http": _route(context, others)},
     ]
 
 
-def _route(asked: RenderContext, targets: list[Json], matching: list[Json] | None = None) -> Json:
+def _route(context: RenderContext, targets: list[Json], matching: list[Json] | None = None) -> Json:
     return {
-        "match": {"prefix": prefix(asked), **given_fields(headers=matching)},
+        "match": {"prefix": path_prefix(context), **omit_unset(headers=matching)},
         "action": {"weightedTargets": targets},
-        **given_fields(retryPolicy=_retries(asked)),
+        **omit_unset(retryPolicy=_retries(context)),
     }
 
 
-def _split(asked: RenderContext, weight: int) -> list[Json]:
-    return [_target(asked.canary_service, weight), _target(asked.primary, 100 - weight)]
+def _split(context: RenderContext, weight: int) -> list[Json]:
+    return [_target(context.canary_service, weight), _target(context.primary, 100 - weight)]
 
 
 def _target(node: str, weight: int) -> Json:
     return {"virtualNodeName": node, "weight": weight}
 
 
-def _port(asked: RenderContext) -> Json:
-    return {"port": asked.port, "protocol": protocol(asked)}
+def _port(context: RenderContext) -> Json:
+    return {"port": context.port, "protocol": protocol(context)}
 
 
-def _retries(asked: RenderContext) -> Json | None:
-    retries = retry_policy(asked)
+def _retries(context: RenderContext) -> Json | None:
+    retries = retry_policy(context)
     if retries is None:
         return None
     timeout, attempts, events = retries

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 from canarycore.foreign import get_items, get_list
 from canarycore_mesh._objects import (
     apex_metadata,
-    beside_matching,
-    given_fields,
-    known_headers,
-    parse_fraction,
-    prefix,
-    ref,
-    rendered,
-    routes_of,
-    split_of,
-    weight_of,
+    default_weight,
+    list_headers,
+    make_object,
+    make_ref,
+    matching_weight,
+    omit_unset,
+    path_prefix,
+    read_routes,
+    read_split,
 )
-from canarycore_mesh._queries import of_envoy
+from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -30,75 +29,70 @@ HTTP_PROXY = Kind("projectcontour.io", "v1", "HTTPProxy", "httpproxies")
 _OPERATORS = {"exact": "exact", "prefix": "contains", "suffix": "contains"}
 _IDLE = "5m"
 _LINKERD = "l5d-dst-override"
-"""The header by which Linkerd learns where a request goes that came in through Contour."""
+"""The header that tells Linkerd the destination of a request from Contour."""
 
 
 class Contour(Mesh):
     """Provider `contour`."""
 
-    queries: Queries = of_envoy('envoy_cluster_name=~"{{ namespace }}_{{ service }}-canary_[0-9a-zA-Z-]+"')
+    queries: Queries = envoy_queries('envoy_cluster_name=~"{{ namespace }}_{{ service }}-canary_[0-9a-zA-Z-]+"')
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return (ref(HTTP_PROXY, asked, asked.apex),)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return (make_ref(HTTP_PROXY, context, context.apex),)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
-        everything = [{"prefix": prefix(asked)}]
-        if asked.match:
-            others = _route(asked, everything, beside_matching(asked, routes))
-            written = [_route(asked, _conditions(asked), parse_fraction(routes)), others]
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
+        all_paths = [{"prefix": path_prefix(context)}]
+        if context.match:
+            rules = [
+                _route(context, _conditions(context), matching_weight(routes)),
+                _route(context, all_paths, default_weight(context, routes)),
+            ]
         else:
-            written = [_route(asked, everything, routes.weight)]
-        spec = {**given_fields(ingressClassName=asked.ingress_class), "routes": written}
-        return (rendered(asked, HTTP_PROXY, asked.apex, spec, apex_metadata(asked)),)
+            rules = [_route(context, all_paths, routes.weight)]
+        spec = {**omit_unset(ingressClassName=context.ingress_class), "routes": rules}
+        return (make_object(context, HTTP_PROXY, context.apex, spec, apex_metadata(context)),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        written = get_items(found.get(ref(HTTP_PROXY, asked, asked.apex)), "spec", "routes")
-        return routes_of(asked, [_weight(asked, route) for route in written])
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        rules = get_items(objects.get(make_ref(HTTP_PROXY, context, context.apex)), "spec", "routes")
+        return read_routes(context, (read_split(get_list(rule, "services"), "name") for rule in rules))
 
 
-def _conditions(asked: RenderContext) -> list[Json]:
-    """All of them must hold; of a prefix and of a suffix Contour knows only that it is contained."""
+def _conditions(context: RenderContext) -> list[Json]:
+    """Return the conditions, all of which must hold. Contour matches any part of a header, not a prefix or suffix."""
     return [
-        {"prefix": prefix(asked), "header": {"name": name, _OPERATORS[kind]: text}}
-        for name, kind, text in known_headers(asked, *_OPERATORS)
+        {"prefix": path_prefix(context), "header": {"name": name, _OPERATORS[kind]: text}}
+        for name, kind, text in list_headers(context, *_OPERATORS)
     ]
 
 
-def _route(asked: RenderContext, conditions: list[Json], weight: int) -> Json:
+def _route(context: RenderContext, conditions: list[Json], weight: int) -> Json:
     return {
         "conditions": conditions,
-        **given_fields(timeoutPolicy=_timeouts(asked), retryPolicy=_retries(asked)),
+        **omit_unset(timeoutPolicy=_timeouts(context), retryPolicy=_retries(context)),
         "services": [
-            _service(asked, asked.primary, 100 - weight),
-            _service(asked, asked.canary_service, weight),
+            _service(context, context.primary, 100 - weight),
+            _service(context, context.canary_service, weight),
         ],
     }
 
 
-def _service(asked: RenderContext, name: str, weight: int) -> Json:
-    port = asked.port
-    header = {"name": _LINKERD, "value": f"{name}.{asked.namespace}.svc.cluster.local:{port}"}
-    share_of_it = {"weight": weight} if weight else {}  # left out is 0
-    return {"name": name, "port": port, "requestHeadersPolicy": {"set": [header]}, **share_of_it}
+def _service(context: RenderContext, name: str, weight: int) -> Json:
+    port = context.port
+    header = {"name": _LINKERD, "value": f"{name}.{context.namespace}.svc.cluster.local:{port}"}
+    weight_field = {"weight": weight} if weight else {}  # an absent weight is 0
+    return {"name": name, "port": port, "requestHeadersPolicy": {"set": [header]}, **weight_field}
 
 
-def _timeouts(asked: RenderContext) -> Json | None:
-    timeout = asked.service.get("timeout")
+def _timeouts(context: RenderContext) -> Json | None:
+    timeout = context.service.timeout
     return {"response": timeout, "idle": _IDLE} if timeout else None
 
 
-def _retries(asked: RenderContext) -> Json | None:
-    """The API refuses an empty name of what is tried again, so none is written where the owner gives none."""
-    retries = asked.service.get("retries")
+def _retries(context: RenderContext) -> Json | None:
+    """Return the retry policy. The API rejects an empty `retryOn`, so the policy omits it if the owner gives none."""
+    retries = context.service.retries
     if retries is None:
         return None
-    events = retries.get("retryOn")
-    return {
-        "count": retries.get("attempts") or 1,
-        **given_fields(perTryTimeout=retries.get("perTryTimeout"), retryOn=events and events.split(",")),
-    }
-
-
-def _weight(asked: RenderContext, route: Json) -> int | None:
-    return weight_of(split_of(get_list(route, "services"), "name"), asked.primary, asked.canary_service)
+    events = retries.retry_on.split(",") if retries.retry_on else []
+    return {"count": retries.attempts or 1, **omit_unset(perTryTimeout=retries.per_try_timeout, retryOn=events)}

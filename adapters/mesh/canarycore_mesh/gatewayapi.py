@@ -1,14 +1,14 @@
 """The Kubernetes Gateway API: one HTTPRoute, whose rules split between Services.
 
-A gateway takes the rule with the most specific match, so the rules, from the top:
+The rules. A gateway takes the one with the most specific match:
 
     sticky-canary     the cookie of this rollout                    -> canary
-    sticky-primary    the primary's cookie, if one is asked for     -> primary
-    expired           the cookie of a rollout that is over          -> by weight, and the cookie is taken back
+    sticky-primary    the primary's cookie, if the owner names one  -> primary
+    expired           the cookie of a finished rollout              -> by weight, and the browser deletes the cookie
     matching          the analysis's conditions                     -> canary, or by weight
-    default           everything                                    -> by weight, or primary
+    default           all requests                                  -> by weight, or primary
 
-What the API server would fill in is written out, so that nothing looks like somebody's change.
+The route has all defaults that the API server would add, so that none of them looks like a foreign change.
 """
 
 from __future__ import annotations
@@ -22,135 +22,145 @@ from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
+    add_cookies,
     apex_metadata,
-    beside_matching,
-    given_fields,
-    holds_cookie,
-    merged,
-    parse_fraction,
-    ref,
+    combine_conditions,
+    cookie_pattern,
+    default_weight,
+    format_cookie,
+    format_expired_cookie,
+    make_object,
+    make_ref,
+    matching_weight,
+    omit_unset,
+    read_routes,
+    read_split,
     refuse,
-    rendered,
-    routes_of,
-    set_cookie,
-    split_of,
-    take_cookie,
-    weight_of,
-    with_cookies,
 )
-from canarycore_mesh.kubernetes import OF_THE_APP, SECONDS
+from canarycore_mesh.kubernetes import APP_QUERIES, SECONDS
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from canarycore import Affinity, Routes
+    from canarycore import Affinity, Match, Routes, StringMatch
+    from canarycore.manifest import (
+        BackendReference,
+        CorsPolicy,
+        HeaderOperations,
+        ParentReference,
+        Rewrite,
+        Service,
+    )
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 GROUP = "gateway.networking.k8s.io"
 GATEWAY = {"group": GROUP, "kind": "Gateway"}
 SERVICE = {"group": "", "kind": "Service"}
 
-_EVERYTHING = {"path": {"type": "PathPrefix", "value": "/"}}
-_PATHS = {"regex": "RegularExpression", "exact": "Exact", "prefix": "PathPrefix"}
-_VALUES = {"exact": "Exact", "regex": "RegularExpression"}
-_METHODS = {"exact": ""}
-_CORS_AGE = 5  # seconds: the API's default
+_ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
+_PATH_TYPES = {"regex": "RegularExpression", "exact": "Exact", "prefix": "PathPrefix"}
+_VALUE_TYPES = {"exact": "Exact", "regex": "RegularExpression"}
+_METHOD_TYPES = {"exact": ""}
+_CORS_AGE = 5
+"""The API's default of `maxAge`, in seconds."""
 
-_TO_CANARY = "RequestMirror"
+_MIRROR = "RequestMirror"
 
 
 class GatewayApi(Mesh):
     """Provider `gatewayapi:v1`."""
 
-    queries: Queries = OF_THE_APP
+    queries: Queries = APP_QUERIES
     milliseconds = SECONDS
     kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
     statuses: frozenset[Kind] = frozenset({kind})
     newer = True
     """Whether the route has timeouts, CORS and the primary's cookie."""
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return (ref(self.kind, asked, asked.apex),)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return (make_ref(self.kind, context, context.apex),)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
-        gateways = asked.service.get("gatewayRefs")
-        if not gateways:
-            refuse(asked, "nothing", "the gateways that the route is for", "spec.service.gatewayRefs", "Add them.")
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
+        service = context.service
+        if not service.gateway_refs:
+            refuse(context, "nothing", "the gateways of the route", "spec.service.gatewayRefs", "Add them.")
         spec = {
-            "parentRefs": [{**GATEWAY, **gateway} for gateway in gateways],
-            **given_fields(hostnames=asked.service.get("hosts")),
-            "rules": self._rules(asked, routes),
+            "parentRefs": [{**GATEWAY, **_parent(gateway)} for gateway in service.gateway_refs],
+            **omit_unset(hostnames=list(service.hosts)),
+            "rules": self._rules(context, routes),
         }
-        return (rendered(asked, self.kind, asked.apex, spec, apex_metadata(asked)),)
+        return (make_object(context, self.kind, context.apex, spec, apex_metadata(context)),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        route = found.get(ref(self.kind, asked, asked.apex))
-        if route is None or not _accepted(route):
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        route = objects.get(make_ref(self.kind, context, context.apex))
+        if route is None or not _is_accepted(route):
             return None
         rules = get_items(route, "spec", "rules")
-        routes = with_cookies(asked, routes_of(asked, [_weight(asked, rule) for rule in rules]), _cookies(rules))
-        return routes and evolve(routes, mirrored=any(_is_mirrored(asked, rule) for rule in rules))
+        splits = (read_split(get_list(rule, "backendRefs"), "name", default=1) for rule in rules)
+        routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
+        return routes and evolve(routes, mirrored=any(_is_mirrored(context, rule) for rule in rules))
 
-    def _rules(self, asked: RenderContext, routes: Routes) -> list[Json]:
-        weighted = self._rule(asked, _split(asked, parse_fraction(routes)))
+    def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
+        weighted = self._rule(context, _split(context, matching_weight(routes)))
         if routes.mirrored:
-            backend = {**SERVICE, "name": asked.canary_service, "port": asked.port}
-            weighted["filters"] = [*weighted.get("filters", []), _mirror({"backendRef": backend})]
-        if asked.match:
-            conditions = _matches(asked, asked.match, f"{asked.canary.analysis_path}.match")
-            weighted["matches"] = merged(conditions, weighted["matches"])
-            return [weighted, self._rule(asked, _others(asked, routes))]
-        affinity = asked.rollout.affinity
-        return [weighted] if affinity is None else [*self._sticky(asked, routes, affinity, weighted), weighted]
+            backend = {**SERVICE, "name": context.canary_service, "port": context.port}
+            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend)]
+        if context.match:
+            matches = _matches(context, context.match, context.match_path)
+            weighted["matches"] = combine_conditions(matches, weighted["matches"])
+            return [weighted, self._rule(context, _default_backends(context, routes))]
+        affinity = context.rollout.affinity
+        return [weighted] if affinity is None else [*self._sticky(context, routes, affinity, weighted), weighted]
 
-    def _rule(self, asked: RenderContext, backends: list[Json]) -> Json:
-        """A rule as the owner wants each to be."""
-        service = asked.service
-        timeouts = given_fields(request=service.get("timeout"), backendRequest=service.get("backendTimeout"))
+    def _rule(self, context: RenderContext, backends: list[Json]) -> Json:
+        """Return a rule with the fields that the owner wants in every rule."""
+        service = context.service
+        timeouts = omit_unset(request=service.timeout, backendRequest=service.backend_timeout)
         return {
-            "matches": _matches(asked, service.get("match", []), "spec.service.match") or [_EVERYTHING],
-            **given_fields(
-                filters=list(self._filters(asked)),
+            "matches": _matches(context, service.match, "spec.service.match") or [_ALL_PATHS],
+            **omit_unset(
+                filters=list(self._filters(service)),
                 timeouts=(timeouts or None) if self.newer else None,
             ),
             "backendRefs": backends,
         }
 
-    def _filters(self, asked: RenderContext) -> Iterator[Json]:
-        """What is done to each request and answer, in the order in which it is written."""
-        service = asked.service
-        headers, rewrite, cors = service.get("headers", {}), service.get("rewrite"), service.get("corsPolicy")
-        for side, kind in (("request", "RequestHeaderModifier"), ("response", "ResponseHeaderModifier")):
-            if side in headers:
-                yield {"type": kind, f"{side}HeaderModifier": _headers(headers[side])}
-        if rewrite is not None:
-            yield {"type": "URLRewrite", "urlRewrite": _rewrite(rewrite)}
-        for mirror in service.get("mirror", []):
-            yield _mirror({**mirror, "backendRef": {**SERVICE, **mirror["backendRef"]}})
-        if cors is not None and self.newer:
-            yield {"type": "CORS", "cors": _cors(cors)}
+    def _filters(self, service: Service) -> Iterator[Json]:
+        """Yield the changes to each request and response, in the order of the route."""
+        headers = service.headers
+        if headers and headers.request:
+            yield {"type": "RequestHeaderModifier", "requestHeaderModifier": _headers(headers.request)}
+        if headers and headers.response:
+            yield {"type": "ResponseHeaderModifier", "responseHeaderModifier": _headers(headers.response)}
+        if service.rewrite:
+            yield {"type": "URLRewrite", "urlRewrite": _rewrite(service.rewrite)}
+        for mirror in service.mirror:
+            yield _mirror({**SERVICE, **_reference(mirror.backend_ref)})
+        if service.cors_policy and self.newer:
+            yield {"type": "CORS", "cors": _cors(service.cors_policy)}
 
-    def _sticky(self, asked: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
-        """The rules for requests with a cookie; the backends of `weighted` are told to set it."""
+    def _sticky(self, context: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
+        """Return the rules for requests with a cookie, and let the backends of `weighted` set the cookie."""
         rules = []
         primary, canary = weighted["backendRefs"]
         if routes.cookie and routes.weight:
-            text = set_cookie(affinity, affinity.cookie_name, routes.cookie, affinity.max_age)
-            canary["filters"] = [_setting(text)]
+            text = format_cookie(affinity, affinity.cookie_name, routes.cookie, affinity.max_age)
+            canary["filters"] = [_set_cookie(text)]
             matches = _with_cookie(weighted, affinity.cookie_name, routes.cookie)
-            rules.append({**weighted, "matches": matches, "backendRefs": _split(asked, 100)})
+            rules.append({**weighted, "matches": matches, "backendRefs": _split(context, 100)})
             if affinity.primary_cookie_name and self.newer:
-                age = int(asked.rollout.interval)
-                text = set_cookie(affinity, affinity.primary_cookie_name, routes.cookie, age)
-                primary["filters"] = [_setting(text)]
+                age = int(context.rollout.interval)
+                text = format_cookie(affinity, affinity.primary_cookie_name, routes.cookie, age)
+                primary["filters"] = [_set_cookie(text)]
                 matches = _with_cookie(weighted, affinity.primary_cookie_name, routes.cookie)
-                rules.append({**weighted, "matches": matches, "backendRefs": _split(asked, 0)})
+                rules.append({**weighted, "matches": matches, "backendRefs": _split(context, 0)})
         if routes.expired:
             matches = _with_cookie(weighted, affinity.cookie_name, routes.expired)
-            filters = [*weighted.get("filters", []), _setting(take_cookie(affinity.cookie_name, routes.expired))]
-            backends = _split(asked, routes.weight)
+            text = format_expired_cookie(affinity.cookie_name, routes.expired)
+            filters = [*weighted.get("filters", []), _set_cookie(text)]
+            backends = _split(context, routes.weight)
             rules.append({**weighted, "matches": matches, "filters": filters, "backendRefs": backends})
         return rules
 
@@ -163,102 +173,128 @@ class GatewayApiV1Beta1(GatewayApi):
     newer = False
 
 
+# references ---------------------------------------------------------------------------------------------------------
+
+
+def _reference(reference: BackendReference) -> Json:
+    """Return the fields that the owner gives. An empty text counts: the empty group is the core group."""
+    fields = {
+        "group": reference.group,
+        "kind": reference.kind,
+        "namespace": reference.namespace,
+        "name": reference.name,
+        "port": reference.port,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _parent(parent: ParentReference) -> Json:
+    section = {} if parent.section_name is None else {"sectionName": parent.section_name}
+    return {**_reference(parent), **section}
+
+
 # backends -----------------------------------------------------------------------------------------------------------
 
 
-def _split(asked: RenderContext, weight: int) -> list[Json]:
-    return [_backend(asked, asked.primary, 100 - weight), _backend(asked, asked.canary_service, weight)]
+def _split(context: RenderContext, weight: int) -> list[Json]:
+    return [_backend(context, context.primary, 100 - weight), _backend(context, context.canary_service, weight)]
 
 
-def _others(asked: RenderContext, routes: Routes) -> list[Json]:
-    """Where requests go that do not match."""
-    weight = beside_matching(asked, routes)
-    return _split(asked, weight) if weight else [_backend(asked, asked.primary, 100)]
+def _default_backends(context: RenderContext, routes: Routes) -> list[Json]:
+    """Return the backends of requests that do not match."""
+    weight = default_weight(context, routes)
+    return _split(context, weight) if weight else [_backend(context, context.primary, 100)]
 
 
-def _backend(asked: RenderContext, name: str, weight: int) -> Json:
-    return {**SERVICE, "name": name, "port": asked.port, "weight": weight}
+def _backend(context: RenderContext, name: str, weight: int) -> Json:
+    return {**SERVICE, "name": name, "port": context.port, "weight": weight}
 
 
 # matches ------------------------------------------------------------------------------------------------------------
 
 
-def _matches(asked: RenderContext, entries: list[Json], where: str) -> list[Json]:
-    """Istio's conditions in the words of the Gateway API."""
-    matches = (_match(asked, entry, where) for entry in entries)
+def _matches(context: RenderContext, conditions: Iterable[Match], path: str) -> list[Json]:
+    """Return the conditions as HTTPRouteMatches. path: the manifest's field that gives them."""
+    matches = (_match(context, condition, path) for condition in conditions)
     return [match for match in matches if match]
 
 
-def _match(asked: RenderContext, entry: Json, where: str) -> Json:
+def _match(context: RenderContext, condition: Match, path: str) -> Json:
     match: Json = {}
-    for kind, text in entry.get("uri", {}).items():
-        match["path"] = {"type": _known(asked, _PATHS, kind, f"{where}[].uri"), "value": text}
-    for kind, text in entry.get("method", {}).items():
-        _known(asked, _METHODS, kind, f"{where}[].method")
-        match["method"] = text
-    for name in ("headers", "queryParams"):
-        conditions = [
-            {"type": _known(asked, _VALUES, kind, f"{where}[].{name}"), "name": key, "value": text}
-            for key, condition in entry.get(name, {}).items()
-            for kind, text in condition.items()
-        ]
-        match |= given_fields(**{name: conditions})
-    return match
+    uri, method = condition.uri, condition.method
+    if uri and not uri.is_presence:
+        match["path"] = {"type": _type(context, _PATH_TYPES, uri, f"{path}[].uri"), "value": uri.value}
+    if method and not method.is_presence:
+        _type(context, _METHOD_TYPES, method, f"{path}[].method")
+        match["method"] = method.value
+    headers = _values(context, condition.headers, f"{path}[].headers")
+    return match | omit_unset(
+        headers=headers, queryParams=_values(context, condition.query_params, f"{path}[].queryParams")
+    )
 
 
-def _known(asked: RenderContext, kinds: dict[str, str], kind: str, where: str) -> str:
-    if kind not in kinds:
-        expected = f"one of {', '.join(kinds)}: the Gateway API knows no other"
-        refuse(asked, f"a match by {kind}", expected, where, "Write the condition in another way.")
-    return kinds[kind]
+def _values(context: RenderContext, matches: Iterable[tuple[str, StringMatch]], path: str) -> list[Json]:
+    return [
+        {"type": _type(context, _VALUE_TYPES, match, path), "name": name, "value": match.value}
+        for name, match in matches
+        if not match.is_presence
+    ]
+
+
+def _type(context: RenderContext, types: dict[str, str], match: StringMatch, path: str) -> str:
+    if match.kind not in types:
+        expected = f"one of {', '.join(types)}: the Gateway API supports no other kind"
+        refuse(context, f"a match by {match.kind}", expected, path, "Write the condition in another way.")
+    return types[match.kind]
 
 
 def _with_cookie(rule: Json, name: str, value: str) -> list[Json]:
-    """The rule's matches, for requests with that cookie."""
-    condition = {"type": "RegularExpression", "name": COOKIE, "value": holds_cookie(name, value)}
-    return merged([{"headers": [condition]}], rule["matches"])
+    """Return the rule's matches, restricted to requests with that cookie."""
+    condition = {"type": "RegularExpression", "name": COOKIE, "value": cookie_pattern(name, value)}
+    return combine_conditions([{"headers": [condition]}], rule["matches"])
 
 
 # filters ------------------------------------------------------------------------------------------------------------
 
 
-def _headers(operations: Json) -> Json:
-    listed = {
-        name: [{"name": header, "value": text} for header, text in sorted(operations.get(name, {}).items())]
-        for name in ("add", "set")
-    }
-    return given_fields(**listed, remove=operations.get("remove"))
+def _headers(operations: HeaderOperations) -> Json:
+    return omit_unset(
+        add=_named_values(operations.add), set=_named_values(operations.set), remove=list(operations.remove)
+    )
 
 
-def _rewrite(rewrite: Json) -> Json:
-    """The path is replaced as a whole, unless the owner says that its matched prefix is."""
-    by_prefix = rewrite.get("type") == "ReplacePrefixMatch"
-    uri = rewrite.get("uri")
-    path = {"type": "ReplacePrefixMatch", "replacePrefixMatch": uri} if by_prefix else {}
-    path = path or {"type": "ReplaceFullPath", "replaceFullPath": uri}
-    return given_fields(hostname=rewrite.get("authority"), path=path if uri else None)
+def _named_values(pairs: Iterable[tuple[str, str]]) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in sorted(pairs)]
 
 
-def _mirror(mirror: Json) -> Json:
-    return {"type": _TO_CANARY, "requestMirror": mirror}
+def _rewrite(rewrite: Rewrite) -> Json:
+    """Return the rewrite filter. It replaces the whole path, unless the owner asks to replace the matched prefix."""
+    if rewrite.type == "ReplacePrefixMatch":
+        path = {"type": "ReplacePrefixMatch", "replacePrefixMatch": rewrite.uri}
+    else:
+        path = {"type": "ReplaceFullPath", "replaceFullPath": rewrite.uri}
+    return omit_unset(hostname=rewrite.authority, path=path if rewrite.uri else None)
 
 
-def _cors(policy: Json) -> Json:
-    """Istio's CORS policy. The patterns of `allowOrigins` have no counterpart, only the plain `allowOrigin` has."""
-    age = policy.get("maxAge")
+def _mirror(backend: Json) -> Json:
+    return {"type": _MIRROR, "requestMirror": {"backendRef": backend}}
+
+
+def _cors(policy: CorsPolicy) -> Json:
+    """Return Istio's CORS policy as a filter. The API has no patterns, so only `allowOrigin` counts."""
     return {
-        **given_fields(
-            allowOrigins=policy.get("allowOrigin"),
-            allowMethods=policy.get("allowMethods"),
-            allowHeaders=policy.get("allowHeaders"),
-            exposeHeaders=policy.get("exposeHeaders"),
-            allowCredentials=policy.get("allowCredentials") or None,
+        **omit_unset(
+            allowOrigins=list(policy.allow_origin),
+            allowMethods=list(policy.allow_methods),
+            allowHeaders=list(policy.allow_headers),
+            exposeHeaders=list(policy.expose_headers),
+            allowCredentials=policy.allow_credentials or None,
         ),
-        "maxAge": (int(parse_duration(age)) if age else 0) or _CORS_AGE,
+        "maxAge": (int(parse_duration(policy.max_age)) if policy.max_age else 0) or _CORS_AGE,
     }
 
 
-def _setting(cookie: str) -> Json:
+def _set_cookie(cookie: str) -> Json:
     operations = {"add": [{"name": SET_COOKIE, "value": cookie}]}
     return {"type": "ResponseHeaderModifier", "responseHeaderModifier": operations}
 
@@ -266,10 +302,10 @@ def _setting(cookie: str) -> Json:
 # reading ------------------------------------------------------------------------------------------------------------
 
 
-def _accepted(route: Json) -> bool:
-    """Whether no gateway has refused the route as it is now, or has yet to look at it.
+def _is_accepted(route: Json) -> bool:
+    """Check whether no gateway rejects the present generation of the route, or has yet to process it.
 
-    A gateway that has never said anything is not waited for.
+    A gateway without any status does not count.
     """
     generation, parents = get_integer(route, "metadata", "generation") or 0, get_list(route, "spec", "parentRefs")
     return not any(
@@ -283,19 +319,14 @@ def _accepted(route: Json) -> bool:
     )
 
 
-def _weight(asked: RenderContext, rule: Json) -> int | None:
-    parts = split_of(get_list(rule, "backendRefs"), "name", left_out=1)
-    return weight_of(parts, asked.primary, asked.canary_service)
-
-
-def _is_mirrored(asked: RenderContext, rule: Json) -> bool:
-    names = (get_text(one, "requestMirror", "backendRef", "name") for one in get_items(rule, "filters"))
-    return asked.canary_service in names
+def _is_mirrored(context: RenderContext, rule: Json) -> bool:
+    names = (get_text(item, "requestMirror", "backendRef", "name") for item in get_items(rule, "filters"))
+    return context.canary_service in names
 
 
 def _cookies(rules: list[Json]) -> Iterator[str]:
-    """What the rules and their backends say in Set-Cookie headers."""
-    places = (*rules, *(part for rule in rules for part in get_items(rule, "backendRefs")))
-    filters = (one for place in places for one in get_items(place, "filters"))
-    headers = (header for one in filters for header in get_items(one, "responseHeaderModifier", "add"))
+    """Yield the Set-Cookie headers that the rules and their backends add."""
+    places = (*rules, *(backend for rule in rules for backend in get_items(rule, "backendRefs")))
+    filters = (item for place in places for item in get_items(place, "filters"))
+    headers = (header for item in filters for header in get_items(item, "responseHeaderModifier", "add"))
     return (get_text(header, "value") for header in headers if get_text(header, "name") == SET_COOKIE)

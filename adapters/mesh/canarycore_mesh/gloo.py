@@ -1,7 +1,7 @@
 """Gloo Edge: an Upstream for each side and a RouteTable that splits. The owner's VirtualService delegates to it.
 
-With `spec.upstreamRef` the Upstreams take over the settings of that one. With `match` only requests that match are
-routed here at all; whoever delegates routes the others.
+With `spec.upstreamRef` the Upstreams copy the settings of that one. With `match` only requests that match may
+reach this table; the VirtualService routes the others.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from canarycore import Routes, Strategy
 from canarycore.foreign import get_items, get_list, get_mapping
 from canarycore_mesh._objects import (
     apex_metadata,
-    given_fields,
-    known_headers,
-    parse_fraction,
-    ref,
-    rendered,
+    list_headers,
+    make_object,
+    make_ref,
+    matching_weight,
+    omit_unset,
+    read_split,
+    read_weight,
     require,
-    split_of,
-    weight_of,
 )
-from canarycore_mesh._queries import of_envoy
+from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:
@@ -34,83 +34,84 @@ _SETTINGS = (
     *("labels", "sslConfig", "circuitBreakers", "connectionConfig", "loadBalancerConfig", "useHttp2"),
     *("initialStreamWindowSize", "initialConnectionWindowSize", "httpProxyHostName"),
 )
-"""What an Upstream takes over from the one that is referred to."""
+"""The settings that our Upstreams copy from the one of `spec.upstreamRef`."""
 
 
 class Gloo(Mesh):
     """Provider `gloo`."""
 
-    queries: Queries = of_envoy(
+    queries: Queries = envoy_queries(
         'envoy_cluster_name=~"{{ namespace }}-{{ target }}-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+"'
     )
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        settings = _settings_from(asked)
-        upstreams = (ref(UPSTREAM, asked, _upstream(asked, side)) for side in ("primary", "canary"))
-        return (*upstreams, ref(ROUTE_TABLE, asked, asked.apex), *([settings] if settings else []))
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        template = _template(context)
+        upstreams = (make_ref(UPSTREAM, context, _upstream(context, side)) for side in ("primary", "canary"))
+        return (*upstreams, make_ref(ROUTE_TABLE, context, context.apex), *([template] if template else []))
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        wanted = _settings_from(asked)
-        source = get_mapping(require(asked, found, wanted, "spec.upstreamRef"), "spec") if wanted else {}
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        template = _template(context)
+        source = get_mapping(require(context, objects, template, "spec.upstreamRef"), "spec") if template else {}
         settings = {name: source[name] for name in _SETTINGS if source.get(name)}
-        weight = parse_fraction(routes)
+        weight = matching_weight(routes)
         destinations = [
-            _destination(asked, "primary", 100 - weight),
-            _destination(asked, "canary", weight),
+            _destination(context, "primary", 100 - weight),
+            _destination(context, "canary", weight),
         ]
         route = {
             "inheritablePathMatchers": True,
-            **given_fields(matchers=_matchers(asked)),
+            **omit_unset(matchers=_matchers(context)),
             "routeAction": {"multi": {"destinations": destinations}},
         }
         return (
-            _kube_upstream(asked, "primary", asked.primary, asked.primary_pods, settings),
-            _kube_upstream(asked, "canary", asked.canary_service, asked.pods, settings),
-            rendered(asked, ROUTE_TABLE, asked.apex, {"routes": [route]}, apex_metadata(asked)),
+            _kube_upstream(context, "primary", context.primary, context.primary_pods, settings),
+            _kube_upstream(context, "canary", context.canary_service, context.pods, settings),
+            make_object(context, ROUTE_TABLE, context.apex, {"routes": [route]}, apex_metadata(context)),
         )
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        written = get_items(found.get(ref(ROUTE_TABLE, asked, asked.apex)), "spec", "routes")
-        destinations = get_list(written[0], "routeAction", "multi", "destinations") if written else []
-        parts = split_of(destinations, "destination", "upstream", "name")
-        weight = weight_of(parts, _upstream(asked, "primary"), _upstream(asked, "canary"))
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        rules = get_items(objects.get(make_ref(ROUTE_TABLE, context, context.apex)), "spec", "routes")
+        destinations = get_list(rules[0], "routeAction", "multi", "destinations") if rules else []
+        split = read_split(destinations, "destination", "upstream", "name")
+        weight = read_weight(split, _upstream(context, "primary"), _upstream(context, "canary"))
         if weight is None:
             return None
-        matched = weight == 100 and bool(asked.match) and asked.rollout.ladder.strategy is Strategy.AB
+        matched = weight == 100 and bool(context.match) and context.rollout.ladder.strategy is Strategy.AB
         return Routes(weight=0 if matched else weight, matched=matched)
 
 
-def _settings_from(asked: RenderContext) -> Ref | None:
-    reference = asked.canary.spec.upstream_ref
+def _template(context: RenderContext) -> Ref | None:
+    """Return the owner's Upstream whose settings ours copy."""
+    reference = context.canary.spec.upstream_ref
     if reference is None:
         return None
-    return Ref(kind=UPSTREAM, namespace=reference.namespace or asked.namespace, name=reference.name)
+    return Ref(kind=UPSTREAM, namespace=reference.namespace or context.namespace, name=reference.name)
 
 
-def _upstream(asked: RenderContext, side: str) -> str:
-    return f"{asked.namespace}-{asked.apex}-{side}upstream-{asked.port}"
+def _upstream(context: RenderContext, side: str) -> str:
+    return f"{context.namespace}-{context.apex}-{side}upstream-{context.port}"
 
 
-def _kube_upstream(asked: RenderContext, side: str, service: str, pods: tuple[str, str], settings: Json) -> Json:
+def _kube_upstream(context: RenderContext, side: str, service: str, pods: tuple[str, str], settings: Json) -> Json:
     label, value = pods
     kube = {
         "serviceName": service,
-        "serviceNamespace": asked.namespace,
-        "servicePort": asked.port,
-        **given_fields(selector={label: value} if label else None),
+        "serviceNamespace": context.namespace,
+        "servicePort": context.port,
+        **omit_unset(selector={label: value} if label else None),
     }
-    return rendered(asked, UPSTREAM, _upstream(asked, side), {**settings, "kube": kube})
+    return make_object(context, UPSTREAM, _upstream(context, side), {**settings, "kube": kube})
 
 
-def _destination(asked: RenderContext, side: str, weight: int) -> Json:
-    upstream = {"name": _upstream(asked, side), "namespace": asked.namespace}
-    return {"destination": {"upstream": upstream}, **({"weight": weight} if weight else {})}  # left out is 0
+def _destination(context: RenderContext, side: str, weight: int) -> Json:
+    upstream = {"name": _upstream(context, side), "namespace": context.namespace}
+    return {"destination": {"upstream": upstream}, **({"weight": weight} if weight else {})}  # an absent weight is 0
 
 
-def _matchers(asked: RenderContext) -> list[Json]:
+def _matchers(context: RenderContext) -> list[Json]:
     headers = [
         {"name": name, "value": text, **({"regex": True} if kind == "regex" else {})}
-        for name, kind, text in known_headers(asked, "exact", "regex")
+        for name, kind, text in list_headers(context, "exact", "regex")
     ]
-    methods = [entry["method"]["exact"] for entry in asked.match if "exact" in entry.get("method", {})]
-    return [given_fields(headers=headers, methods=methods)] if headers or methods else []
+    methods = [match.method.value for match in context.match if match.method and match.method.kind == "exact"]
+    return [omit_unset(headers=headers, methods=methods)] if headers or methods else []

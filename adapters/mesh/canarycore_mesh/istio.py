@@ -1,15 +1,15 @@
 """Istio: a VirtualService that splits, and a DestinationRule for each side.
 
-The VirtualService's rules, of which Istio takes the first that matches:
+The VirtualService's rules. Istio takes the first that matches:
 
     sticky-canary     the cookie of this rollout                    -> canary
-    sticky-primary    the primary's cookie, if one is asked for     -> primary
-    expired           the cookie of a rollout that is over          -> by weight, and the cookie is taken back
+    sticky-primary    the primary's cookie, if the owner names one  -> primary
+    expired           the cookie of a finished rollout              -> by weight, and the browser deletes the cookie
     matching          the analysis's conditions                     -> canary, or by weight
-    default           everything                                    -> by weight, or primary
+    default           all requests                                  -> by weight, or primary
 
-Where the last two stand together, the default sends everything to the primary. A service of `appProtocol: tcp` has one
-TCP rule and knows nothing but weights.
+Beside a matching rule, the default rule sends all requests to the primary. A service of `appProtocol: tcp` has one TCP
+rule, which supports weights only.
 """
 
 from __future__ import annotations
@@ -22,37 +22,36 @@ from canarycore.foreign import get_items, get_list, get_text
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
+    add_cookies,
     apex_metadata,
-    beside_matching,
-    given_fields,
-    holds_cookie,
-    merged,
-    parse_fraction,
-    ref,
+    combine_conditions,
+    cookie_pattern,
+    default_weight,
+    format_cookie,
+    format_expired_cookie,
+    make_object,
+    make_ref,
+    matching_weight,
+    omit_unset,
+    read_routes,
+    read_split,
     refuse,
-    rendered,
-    routes_of,
-    set_cookie,
-    split_of,
-    take_cookie,
-    tidy,
-    weight_of,
-    with_cookies,
 )
-from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_mesh._queries import built_in_queries, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from canarycore import Affinity, Routes
+    from canarycore import Affinity, Match, Routes, StringMatch
+    from canarycore.manifest import CorsPolicy, HeaderChanges, HeaderOperations, Retries, Rewrite
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "VirtualService", "virtualservices")
 DESTINATION_RULE = Kind("networking.istio.io", "v1beta1", "DestinationRule", "destinationrules")
 
 MESH_GATEWAY = "mesh"
-"""Istio's name for all sidecars."""
+"""Istio's name for the gateway of all sidecars."""
 
 _WORKLOAD = (
     'reporter="destination"',
@@ -65,45 +64,46 @@ _NO_ERROR = 'response_code!~"5.*"'
 class Istio(Mesh):
     """Provider `istio`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         success_rate("istio_requests_total", *_WORKLOAD, _NO_ERROR, good=_NO_ERROR),
         percentile_99("istio_request_duration_milliseconds_bucket", *_WORKLOAD),
     )
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        rules = (ref(DESTINATION_RULE, asked, name) for name in (asked.canary_service, asked.primary))
-        return (*rules, ref(VIRTUAL_SERVICE, asked, asked.apex))
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        rules = (make_ref(DESTINATION_RULE, context, name) for name in (context.canary_service, context.primary))
+        return (*rules, make_ref(VIRTUAL_SERVICE, context, context.apex))
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
-        rules = _tcp(asked, routes) if _is_tcp(asked) else {"http": _http(asked, routes)}
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
+        rules = _tcp(context, routes) if _is_tcp(context) else {"http": _http(context, routes)}
         return (
-            _destination_rule(asked, asked.canary_service),
-            _destination_rule(asked, asked.primary),
-            rendered(asked, VIRTUAL_SERVICE, asked.apex, {**_callers(asked), **rules}, apex_metadata(asked)),
+            _destination_rule(context, context.canary_service),
+            _destination_rule(context, context.primary),
+            make_object(context, VIRTUAL_SERVICE, context.apex, {**_callers(context), **rules}, apex_metadata(context)),
         )
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        virtual_service = found.get(ref(VIRTUAL_SERVICE, asked, asked.apex))
-        rules = get_items(virtual_service, "spec", "tcp" if _is_tcp(asked) else "http")
-        routes = with_cookies(asked, routes_of(asked, [_weight(asked, rule) for rule in rules]), _cookies(rules))
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        virtual_service = objects.get(make_ref(VIRTUAL_SERVICE, context, context.apex))
+        rules = get_items(virtual_service, "spec", "tcp" if _is_tcp(context) else "http")
+        splits = (read_split(get_list(rule, "route"), "destination", "host") for rule in rules)
+        routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
         return routes and evolve(routes, mirrored=any("mirror" in rule for rule in rules))
 
 
-def _destination_rule(asked: RenderContext, host: str) -> Json:
-    policy = asked.service.get("trafficPolicy")
-    return rendered(asked, DESTINATION_RULE, host, {"host": host, **given_fields(trafficPolicy=policy)})
+def _destination_rule(context: RenderContext, host: str) -> Json:
+    spec = {"host": host, **omit_unset(trafficPolicy=context.service.traffic_policy)}
+    return make_object(context, DESTINATION_RULE, host, spec)
 
 
-def _callers(asked: RenderContext) -> Json:
-    """Who is routed: the hosts that are called, and the gateways that the calls come through."""
-    hosts, gateways = asked.service.get("hosts", []), asked.service.get("gateways", [])
-    if not asked.service.get("delegation"):
-        known = asked.apex in hosts or "*" in hosts
-        return {"hosts": hosts if known else [*hosts, asked.apex], "gateways": gateways or [MESH_GATEWAY]}
+def _callers(context: RenderContext) -> Json:
+    """Return the hosts that clients call, and the gateways that the calls come through."""
+    hosts, gateways = list(context.service.hosts), list(context.service.gateways)
+    if not context.service.delegation:
+        has_apex = context.apex in hosts or "*" in hosts
+        return {"hosts": hosts if has_apex else [*hosts, context.apex], "gateways": gateways or [MESH_GATEWAY]}
     if hosts or gateways:
         refuse(
-            asked,
+            context,
             "hosts or gateways beside delegation",
             "neither: the VirtualService that delegates has them",
             "spec.service.delegation",
@@ -115,108 +115,189 @@ def _callers(asked: RenderContext) -> Json:
 # rules --------------------------------------------------------------------------------------------------------------
 
 
-def _is_tcp(asked: RenderContext) -> bool:
-    return str(asked.service.get("appProtocol", "")).lower() == "tcp"
+def _is_tcp(context: RenderContext) -> bool:
+    return context.service.app_protocol.lower() == "tcp"
 
 
-def _tcp(asked: RenderContext, routes: Routes) -> Json:
+def _tcp(context: RenderContext, routes: Routes) -> Json:
     if routes.matched or routes.mirrored:
         refuse(
-            asked,
+            context,
             "requests to match or to mirror on a TCP service",
             "weights: a TCP connection has no requests",
             "spec.service.appProtocol",
             "Use stepWeight without match and mirror.",
         )
-    match = [given_fields(port=entry.get("port")) for entry in asked.service.get("match", [])]
-    return {"tcp": [{**given_fields(match=match), "route": _split(asked, routes.weight)}]}
+    match = [omit_unset(port=condition.port) for condition in context.service.match]
+    return {"tcp": [{**omit_unset(match=match), "route": _split(context, routes.weight)}]}
 
 
-def _http(asked: RenderContext, routes: Routes) -> list[Json]:
-    weighted = _rule(asked, _split(asked, parse_fraction(routes)))
+def _http(context: RenderContext, routes: Routes) -> list[Json]:
+    weighted = _rule(context, _split(context, matching_weight(routes)))
     if routes.mirrored:
-        weighted["mirror"] = {"host": asked.canary_service}
-        percent = asked.canary.analysis.mirror_weight if asked.canary.analysis else None
+        weighted["mirror"] = {"host": context.canary_service}
+        percent = context.canary.analysis.mirror_weight if context.canary.analysis else None
         if percent:
             weighted["mirrorPercentage"] = {"value": percent}
-    if asked.match:
-        weighted["match"] = merged(asked.match, asked.service.get("match", []))
-        return [weighted, _rule(asked, _others(asked, routes))]
-    affinity = asked.rollout.affinity
-    return [weighted] if affinity is None else [*_sticky(asked, routes, affinity, weighted), weighted]
+    if context.match:
+        weighted["match"] = combine_conditions(_conditions(context.match), _conditions(context.service.match))
+        return [weighted, _rule(context, _default_route(context, routes))]
+    affinity = context.rollout.affinity
+    return [weighted] if affinity is None else [*_sticky(context, routes, affinity, weighted), weighted]
 
 
-def _rule(asked: RenderContext, route: list[Json]) -> Json:
-    """A rule as the owner wants each to be."""
-    service = asked.service
-    rewrite, retries, cors = service.get("rewrite"), service.get("retries"), service.get("corsPolicy")
+def _rule(context: RenderContext, route: list[Json]) -> Json:
+    """Return a rule with the fields that the owner wants in every rule."""
+    service = context.service
     return {
-        **given_fields(
-            match=tidy(service.get("match", [])),
-            rewrite=rewrite
-            if rewrite is None
-            else given_fields(uri=rewrite.get("uri"), authority=rewrite.get("authority")),
-            timeout=service.get("timeout"),
-            retries=retries if retries is None else {"attempts": 0, **retries},
-            corsPolicy=cors if cors is None else tidy(cors),
-            headers=service.get("headers"),
+        **omit_unset(
+            match=_conditions(service.match),
+            rewrite=_rewrite(service.rewrite) if service.rewrite else None,
+            timeout=service.timeout,
+            retries=_retries(service.retries) if service.retries else None,
+            corsPolicy=_cors(service.cors_policy) if service.cors_policy else None,
+            headers=_headers(service.headers) if service.headers else None,
         ),
         "route": route,
     }
 
 
-def _split(asked: RenderContext, weight: int) -> list[Json]:
-    return [_destination(asked, asked.primary, 100 - weight), _destination(asked, asked.canary_service, weight)]
+def _split(context: RenderContext, weight: int) -> list[Json]:
+    return [
+        _destination(context, context.primary, 100 - weight),
+        _destination(context, context.canary_service, weight),
+    ]
 
 
-def _others(asked: RenderContext, routes: Routes) -> list[Json]:
-    """Where requests go that do not match.
+def _default_route(context: RenderContext, routes: Routes) -> list[Json]:
+    """Return the destinations of requests that do not match.
 
-    A destination that is alone gets everything, whatever its weight; it is the matching rule's, as Flagger has it.
+    Istio sends all requests to a single destination, whatever its weight. Flagger writes the weight of the matching
+    rule there, so this does too.
     """
-    weight = beside_matching(asked, routes)
-    return _split(asked, weight) if weight else [_destination(asked, asked.primary, 100 - parse_fraction(routes))]
+    weight = default_weight(context, routes)
+    if weight:
+        return _split(context, weight)
+    return [_destination(context, context.primary, 100 - matching_weight(routes))]
 
 
-def _destination(asked: RenderContext, host: str, weight: int) -> Json:
-    service = asked.service
-    from_outside = service.get("gateways", [MESH_GATEWAY])[0] != MESH_GATEWAY or service.get("delegation")
-    port = {"number": service.get("port")} if service.get("portDiscovery") and from_outside else None
-    return {"destination": {"host": host, **given_fields(port=port)}, "weight": weight}
+def _destination(context: RenderContext, host: str, weight: int) -> Json:
+    service = context.service
+    has_gateway = service.delegation or bool(service.gateways and service.gateways[0] != MESH_GATEWAY)
+    port = {"number": service.port} if service.port_discovery and has_gateway else None
+    return {"destination": {"host": host, **omit_unset(port=port)}, "weight": weight}
+
+
+# fields of a rule ---------------------------------------------------------------------------------------------------
+
+
+def _conditions(matches: Iterable[Match]) -> list[Json]:
+    return [_condition(match) for match in matches]
+
+
+def _condition(match: Match) -> Json:
+    """Return an HTTPMatchRequest."""
+    return omit_unset(
+        name=match.name,
+        uri=_string(match.uri),
+        scheme=_string(match.scheme),
+        method=_string(match.method),
+        authority=_string(match.authority),
+        headers=_strings(match.headers),
+        withoutHeaders=_strings(match.without),
+        queryParams=_strings(match.query_params),
+        sourceLabels=dict(match.source_labels) or None,
+        sourceNamespace=match.source_namespace,
+        gateways=list(match.gateways),
+        port=match.port,
+        ignoreUriCase=match.ignore_uri_case or None,
+    )
+
+
+def _string(match: StringMatch | None) -> Json | None:
+    if match is None:
+        return None
+    return {} if match.is_presence else {match.kind: match.value}
+
+
+def _strings(matches: Iterable[tuple[str, StringMatch]]) -> Json | None:
+    return {name: _string(match) for name, match in matches} or None
+
+
+def _rewrite(rewrite: Rewrite) -> Json:
+    return omit_unset(uri=rewrite.uri, authority=rewrite.authority)
+
+
+def _retries(retries: Retries) -> Json:
+    """Return an HTTPRetry. Retries without a number are none."""
+    return {
+        "attempts": retries.attempts or 0,
+        **omit_unset(
+            perTryTimeout=retries.per_try_timeout,
+            retryOn=retries.retry_on,
+            retryRemoteLocalities=retries.retry_remote_localities or None,
+        ),
+    }
+
+
+def _cors(policy: CorsPolicy) -> Json:
+    return omit_unset(
+        allowOrigin=list(policy.allow_origin),
+        allowOrigins=[_string(origin) for origin in policy.allow_origins],
+        allowMethods=list(policy.allow_methods),
+        allowHeaders=list(policy.allow_headers),
+        exposeHeaders=list(policy.expose_headers),
+        allowCredentials=policy.allow_credentials or None,
+        maxAge=policy.max_age,
+    )
+
+
+def _headers(changes: HeaderChanges) -> Json:
+    return omit_unset(
+        request=_operations(changes.request) if changes.request else None,
+        response=_operations(changes.response) if changes.response else None,
+    )
+
+
+def _operations(operations: HeaderOperations) -> Json:
+    return omit_unset(
+        add=dict(operations.add) or None, set=dict(operations.set) or None, remove=list(operations.remove)
+    )
 
 
 # cookies ------------------------------------------------------------------------------------------------------------
 
 
-def _sticky(asked: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
-    """The rules for requests with a cookie; the destinations of `weighted` are told to set it."""
+def _sticky(context: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
+    """Return the rules for requests with a cookie, and let the destinations of `weighted` set the cookie."""
     rules = []
     primary, canary = weighted["route"]
     if routes.cookie and routes.weight:
-        text = set_cookie(affinity, affinity.cookie_name, routes.cookie, affinity.max_age)
-        canary["headers"] = _adding({}, text)
-        rules.append({**weighted, "match": _with_cookie(asked, affinity.cookie_name, routes.cookie)})
-        rules[-1]["route"] = _split(asked, 100)
+        text = format_cookie(affinity, affinity.cookie_name, routes.cookie, affinity.max_age)
+        canary["headers"] = _add_cookie({}, text)
+        rules.append({**weighted, "match": _with_cookie(context, affinity.cookie_name, routes.cookie)})
+        rules[-1]["route"] = _split(context, 100)
         if affinity.primary_cookie_name:
-            age = int(asked.rollout.interval)
-            text = set_cookie(affinity, affinity.primary_cookie_name, routes.cookie, age)
-            primary["headers"] = _adding({}, text)
-            rules.append({**weighted, "match": _with_cookie(asked, affinity.primary_cookie_name, routes.cookie)})
-            rules[-1]["route"] = _split(asked, 0)
+            age = int(context.rollout.interval)
+            text = format_cookie(affinity, affinity.primary_cookie_name, routes.cookie, age)
+            primary["headers"] = _add_cookie({}, text)
+            rules.append({**weighted, "match": _with_cookie(context, affinity.primary_cookie_name, routes.cookie)})
+            rules[-1]["route"] = _split(context, 0)
     if routes.expired:
-        taken = _adding(weighted.get("headers", {}), take_cookie(affinity.cookie_name, routes.expired))
-        match = _with_cookie(asked, affinity.cookie_name, routes.expired)
-        rules.append({**weighted, "match": match, "headers": taken, "route": _split(asked, routes.weight)})
+        text = format_expired_cookie(affinity.cookie_name, routes.expired)
+        headers = _add_cookie(weighted.get("headers", {}), text)
+        match = _with_cookie(context, affinity.cookie_name, routes.expired)
+        rules.append({**weighted, "match": match, "headers": headers, "route": _split(context, routes.weight)})
     return rules
 
 
-def _with_cookie(asked: RenderContext, name: str, value: str) -> list[Json]:
-    condition = {"headers": {COOKIE: {"regex": holds_cookie(name, value)}}}
-    return merged([condition], asked.service.get("match", []))
+def _with_cookie(context: RenderContext, name: str, value: str) -> list[Json]:
+    condition = {"headers": {COOKIE: {"regex": cookie_pattern(name, value)}}}
+    return combine_conditions([condition], _conditions(context.service.match))
 
 
-def _adding(headers: Json, cookie: str) -> Json:
-    """Header operations that set a cookie too."""
+def _add_cookie(headers: Json, cookie: str) -> Json:
+    """Return the header operations, extended by one that sets a cookie."""
     response = headers.get("response", {})
     return {**headers, "response": {**response, "add": {**response.get("add", {}), SET_COOKIE: cookie}}}
 
@@ -224,14 +305,9 @@ def _adding(headers: Json, cookie: str) -> Json:
 # reading ------------------------------------------------------------------------------------------------------------
 
 
-def _weight(asked: RenderContext, rule: Json) -> int | None:
-    parts = split_of(get_list(rule, "route"), "destination", "host")
-    return weight_of(parts, asked.primary, asked.canary_service)
-
-
 def _cookies(rules: list[Json]) -> Iterator[str]:
-    """What the rules and their destinations say in Set-Cookie headers."""
-    for place in (*rules, *(part for rule in rules for part in get_items(rule, "route"))):
+    """Yield the Set-Cookie headers that the rules and their destinations add."""
+    for place in (*rules, *(destination for rule in rules for destination in get_items(rule, "route"))):
         text = get_text(place, "headers", "response", "add", SET_COOKIE)
         if text:
             yield text

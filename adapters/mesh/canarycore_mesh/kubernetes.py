@@ -1,6 +1,6 @@
-"""Plain Kubernetes: no routing object at all. The apex Service points to the primary, and that is all there is to it.
+"""Plain Kubernetes: no routing object. The apex Service selects the primary's pods.
 
-Nothing here can split, so a rollout is blue/green: the canary is tested beside the primary and gets no requests.
+Services cannot split, so a rollout is blue/green: the analysis tests the canary, which gets no requests of users.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore_mesh._objects import refuse
-from canarycore_mesh._queries import PODS, built_in, percentile_99, success_rate
+from canarycore_mesh._queries import PODS, built_in_queries, percentile_99, success_rate
 from canarycore_runtime.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 _NO_ERROR = 'status!~"5.*"'
 
-OF_THE_APP = built_in(
+APP_QUERIES = built_in_queries(
     success_rate("http_request_duration_seconds_count", *PODS, _NO_ERROR, good=_NO_ERROR),
     percentile_99("http_request_duration_seconds_bucket", *PODS),
 )
-"""The queries where the app itself counts its requests, for want of a proxy that does."""
+"""The queries of an app that counts its own requests, because no proxy counts them."""
 
 SECONDS = 1000.0
-"""An app counts in seconds, which are so many milliseconds."""
+"""The unit of an app's durations, in milliseconds."""
 
 
 class Kubernetes(Mesh):
     """Provider `kubernetes`."""
 
-    queries: Queries = OF_THE_APP
+    queries: Queries = APP_QUERIES
     milliseconds = SECONDS
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        del asked
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        del context
         return ()
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
         if routes.is_exposed:
             refuse(
-                asked,
+                context,
                 f"requests to send to the canary ({routes.weight}%)",
                 "none",
                 "spec.provider",
@@ -49,7 +49,7 @@ class Kubernetes(Mesh):
             )
         return ()
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        """To the primary, as the Services stand."""
-        del asked, found
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        """Return the only routes that Services express: all requests to the primary."""
+        del context, objects
         return Routes()

@@ -1,4 +1,4 @@
-"""Kuma: a TrafficRoute, which is in no namespace. Its mesh is told by an annotation of the Canary."""
+"""Kuma: a TrafficRoute, which has no namespace. An annotation of the Canary names its mesh."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_list
-from canarycore_mesh._objects import apex_metadata, ref, rendered, split_of, weight_of
-from canarycore_mesh._queries import of_envoy
+from canarycore_mesh._objects import apex_metadata, make_object, make_ref, read_split, read_weight
+from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -22,36 +22,36 @@ _SERVICE = "kuma.io/service"
 class Kuma(Mesh):
     """Provider `kuma`."""
 
-    queries: Queries = of_envoy('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
+    queries: Queries = envoy_queries('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return (ref(TRAFFIC_ROUTE, asked, asked.apex),)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return (make_ref(TRAFFIC_ROUTE, context, context.apex),)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
         spec = {
             "sources": [{"match": {_SERVICE: "*"}}],
-            "destinations": [{"match": _service(asked, asked.apex)}],
+            "destinations": [{"match": _service(context, context.apex)}],
             "conf": {
                 "split": [
-                    {"weight": routes.primary, "destination": _service(asked, asked.primary)},
-                    {"weight": routes.weight, "destination": _service(asked, asked.canary_service)},
+                    {"weight": routes.primary, "destination": _service(context, context.primary)},
+                    {"weight": routes.weight, "destination": _service(context, context.canary_service)},
                 ]
             },
         }
-        mesh = dict(asked.canary.metadata.annotations).get(_MESH, "default")
-        return ({**rendered(asked, TRAFFIC_ROUTE, asked.apex, spec, apex_metadata(asked)), "mesh": mesh},)
+        mesh = dict(context.canary.metadata.annotations).get(_MESH, "default")
+        return ({**make_object(context, TRAFFIC_ROUTE, context.apex, spec, apex_metadata(context)), "mesh": mesh},)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        route = found.get(ref(TRAFFIC_ROUTE, asked, asked.apex))
-        if not asked.service:
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        route = objects.get(make_ref(TRAFFIC_ROUTE, context, context.apex))
+        if context.canary.spec.service is None:
             return None
-        parts = split_of(get_list(route, "spec", "conf", "split"), "destination", _SERVICE)
-        sides = (_service(asked, name)[_SERVICE] for name in (asked.primary, asked.canary_service))
-        weight = weight_of(parts, *sides)
+        split = read_split(get_list(route, "spec", "conf", "split"), "destination", _SERVICE)
+        sides = (_service(context, name)[_SERVICE] for name in (context.primary, context.canary_service))
+        weight = read_weight(split, *sides)
         return None if weight is None else Routes(weight=weight)
 
 
-def _service(asked: RenderContext, name: str) -> Json:
-    """A Service as Kuma names it."""
-    return {_SERVICE: f"{name}_{asked.namespace}_svc_{asked.port}"}
+def _service(context: RenderContext, name: str) -> Json:
+    """Return the tag that Kuma gives a Service."""
+    return {_SERVICE: f"{name}_{context.namespace}_svc_{context.port}"}

@@ -1,6 +1,6 @@
-"""NGINX ingress: a copy of the owner's Ingress, which the controller treats as its canary by annotations.
+"""NGINX ingress: a copy of the owner's Ingress, which annotations make a canary Ingress.
 
-A canary Ingress takes requests by header, by cookie or by weight from the one it is a copy of, in this order.
+A canary Ingress takes requests from the original by header, by cookie or by weight, in this order.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_texts, parse_percent
-from canarycore_mesh._ingress import copied_spec, copy, leads_to, led_to, source
-from canarycore_mesh._objects import among_matching, copied_metadata, known_headers, refuse, rendered
-from canarycore_mesh._queries import built_in, mean, success_rate
+from canarycore_mesh._ingress import copy_ref, copy_spec, is_backend, replace_backend, source_ref
+from canarycore_mesh._objects import copy_metadata, list_headers, make_object, refuse, weighs_matching
+from canarycore_mesh._queries import built_in_queries, mean, success_rate
 from canarycore_runtime.mesh import GITOPS_OPT_OUT, Mesh
 
 if TYPE_CHECKING:
@@ -28,67 +28,67 @@ _VALUES = {"exact": "canary-by-header-value", "regex": "canary-by-header-pattern
 class Nginx(Mesh):
     """Provider `nginx`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         success_rate("nginx_ingress_controller_requests", *_INGRESS, _NO_ERROR, good=_NO_ERROR),
         mean(f"{_TIMES}_sum", f"{_TIMES}_count", *_INGRESS),
     )
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return source(asked), copy(asked)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return source_ref(context), copy_ref(context)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        spec = copied_spec(asked, found, lambda paths: [_to_canary(asked, path) for path in paths])
-        metadata = copied_metadata(found[source(asked)], without=_annotation(asked, "canary"))
-        metadata["annotations"] |= GITOPS_OPT_OUT | _annotations(asked, routes)
-        return (rendered(asked, copy(asked).kind, copy(asked).name, spec, metadata),)
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        spec = copy_spec(context, objects, lambda paths: [_to_canary(context, path) for path in paths])
+        metadata = copy_metadata(objects[source_ref(context)], without=_annotation(context, "canary"))
+        metadata["annotations"] |= GITOPS_OPT_OUT | _annotations(context, routes)
+        return (make_object(context, copy_ref(context).kind, copy_ref(context).name, spec, metadata),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        annotations = get_texts(found.get(copy(asked)), "metadata", "annotations")
-        weight = parse_percent(annotations.get(_annotation(asked, "canary-weight"), ""))
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        annotations = get_texts(objects.get(copy_ref(context)), "metadata", "annotations")
+        weight = parse_percent(annotations.get(_annotation(context, "canary-weight"), ""))
         if weight is None:
             return None
-        matched = any(_annotation(asked, name) in annotations for name in ("canary-by-header", "canary-by-cookie"))
+        matched = any(_annotation(context, name) in annotations for name in ("canary-by-header", "canary-by-cookie"))
         return Routes(weight=weight, matched=matched)
 
 
-def _to_canary(asked: RenderContext, path: Json) -> Json:
-    return led_to(path, asked.canary_service) if leads_to(path, asked.apex) else path
+def _to_canary(context: RenderContext, path: Json) -> Json:
+    return replace_backend(path, context.canary_service) if is_backend(path, context.apex) else path
 
 
-def _annotations(asked: RenderContext, routes: Routes) -> dict[str, str]:
-    if routes.weight and among_matching(asked):
+def _annotations(context: RenderContext, routes: Routes) -> dict[str, str]:
+    if routes.weight and weighs_matching(context):
         refuse(
-            asked,
+            context,
             "weights together with match",
-            "one of them: nginx weighs what does not match, and no other",
-            f"{asked.canary.analysis_path}.match",
+            "one of them: nginx applies weights only to requests that do not match",
+            context.match_path,
             "Give iterations in place of stepWeight, or remove match.",
         )
-    found = {"canary": "true", "canary-weight": str(routes.weight)}
+    annotations = {"canary": "true", "canary-weight": str(routes.weight)}
     if routes.matched:
-        found |= _conditions(asked)
-    return {_annotation(asked, name): value for name, value in found.items()}
+        annotations |= _conditions(context)
+    return {_annotation(context, name): value for name, value in annotations.items()}
 
 
-def _conditions(asked: RenderContext) -> dict[str, str]:
-    """One header and one cookie: there is room for no more, and the last one counts."""
-    found: dict[str, str] = {}
-    for name, kind, text in known_headers(asked, *_VALUES):
+def _conditions(context: RenderContext) -> dict[str, str]:
+    """Return the last header condition and the last cookie condition. NGINX supports one of each."""
+    header: dict[str, str] = {}
+    cookie: dict[str, str] = {}
+    for name, kind, text in list_headers(context, *_VALUES):
         if name != _COOKIE:
-            found = {key: value for key, value in found.items() if key not in _VALUES.values()}
-            found |= {"canary-by-header": name, _VALUES[kind]: text}
+            header = {"canary-by-header": name, _VALUES[kind]: text}
         elif kind == "exact":
-            found["canary-by-cookie"] = text
+            cookie = {"canary-by-cookie": text}
         else:
             refuse(
-                asked,
+                context,
                 f"a cookie matched by {kind}",
-                "exact with the cookie's name: nginx looks at the value `always` itself",
-                f"{asked.canary.analysis_path}.match",
+                "exact with the cookie's name: nginx itself matches the value `always`",
+                context.match_path,
                 "Write exact: followed by the name of the cookie.",
             )
-    return found
+    return header | cookie
 
 
-def _annotation(asked: RenderContext, name: str) -> str:
-    return f"{asked.ingress_prefix}/{name}"
+def _annotation(context: RenderContext, name: str) -> str:
+    return f"{context.ingress_prefix}/{name}"

@@ -1,7 +1,7 @@
 """Skipper: a copy of the owner's Ingress in which each path leads to both sides, by weight.
 
-The copy goes before the original by a predicate of more weight, or is switched off by one that is never true. A weight
-of 0 can be written either way; a copy that says it in one of them is left as it is.
+A predicate of more weight puts the copy before the original; a predicate that is never true disables the copy. Both
+express a weight of 0, so a copy that has one of them keeps it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_text, parse_json
-from canarycore_mesh._ingress import INGRESS, copied_spec, copy, leads_to, led_to, source
-from canarycore_mesh._objects import copied_metadata, rendered, weight_of
-from canarycore_mesh._queries import built_in
+from canarycore_mesh._ingress import INGRESS, copy_ref, copy_spec, is_backend, replace_backend, source_ref
+from canarycore_mesh._objects import copy_metadata, make_object, read_weight
+from canarycore_mesh._queries import built_in_queries
 from canarycore_runtime.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -36,53 +36,56 @@ _WINDOW = "[{{ interval }}]"
 class Skipper(Mesh):
     """Provider `skipper`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         f'sum(rate({_ANSWERS}{{{_ROUTE},code!~"5..",le="+Inf"}}{_WINDOW})) / '
         f'sum(rate({_ANSWERS}{{{_ROUTE},le="+Inf"}}{_WINDOW})) * 100',
         f"sum(rate({_TIMES}_sum{{{_ROUTE}}}{_WINDOW})) / sum(rate({_TIMES}_count{{{_ROUTE}}}{_WINDOW})) * 1000",
     )
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return source(asked), copy(asked)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return source_ref(context), copy_ref(context)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        spec = copied_spec(asked, found, lambda paths: _to_both(asked, paths))
-        metadata = copied_metadata(found[source(asked)])
-        others = metadata["annotations"].get(_PREDICATE, "")
-        weights = {asked.canary_service: routes.weight, asked.primary: routes.primary}
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        spec = copy_spec(context, objects, lambda paths: _to_both(context, paths))
+        metadata = copy_metadata(objects[source_ref(context)])
+        predicates = metadata["annotations"].get(_PREDICATE, "")
+        weights = {context.canary_service: routes.weight, context.primary: routes.primary}
         metadata["annotations"] |= {
             _WEIGHTS: json.dumps(weights, separators=(",", ":")),
-            _PREDICATE: _before(others, _off_or_first(asked, routes, found)),
+            _PREDICATE: _put_first(predicates, _own_predicate(context, routes, objects)),
         }
-        return (rendered(asked, INGRESS, copy(asked).name, spec, metadata),)
+        return (make_object(context, INGRESS, copy_ref(context).name, spec, metadata),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        weights = parse_json(get_text(found.get(copy(asked)), "metadata", "annotations", _WEIGHTS))
-        weight = weight_of(weights.items(), asked.primary, asked.canary_service) if isinstance(weights, dict) else None
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        weights = parse_json(get_text(objects.get(copy_ref(context)), "metadata", "annotations", _WEIGHTS))
+        if not isinstance(weights, dict):
+            return None
+        weight = read_weight(weights.items(), context.primary, context.canary_service)
         return None if weight is None else Routes(weight=weight)
 
-    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
-        """As Skipper writes them into the names of its routes."""
-        del found
-        return {name: re.sub(r"\W", "_", text) for name, text in asked.query_variables.items()}
+    def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
+        """Return the variables as Skipper writes them into the names of its routes."""
+        del objects
+        return {name: re.sub(r"\W", "_", text) for name, text in context.query_variables.items()}
 
 
-def _to_both(asked: RenderContext, paths: list[Json]) -> list[Json]:
-    """The paths, to the primary; and those of them that were the app's once more, to the canary."""
-    ours = [path for path in paths if leads_to(path, asked.apex)]
-    to_primary = [led_to(path, asked.primary) if path in ours else path for path in paths]
-    return [*to_primary, *(led_to(path, asked.canary_service) for path in ours)]
+def _to_both(context: RenderContext, paths: list[Json]) -> list[Json]:
+    """Return the paths with the app's paths to the primary, and then the app's paths to the canary."""
+    app_paths = [path for path in paths if is_backend(path, context.apex)]
+    to_primary = [replace_backend(path, context.primary) if path in app_paths else path for path in paths]
+    return [*to_primary, *(replace_backend(path, context.canary_service) for path in app_paths)]
 
 
-def _off_or_first(asked: RenderContext, routes: Routes, found: ObjectsByRef) -> str:
-    ingress = found.get(copy(asked))
+def _own_predicate(context: RenderContext, routes: Routes, objects: ObjectsByRef) -> str:
+    """Return the predicate that enables or disables the copy."""
+    ingress = objects.get(copy_ref(context))
     if routes.weight or ingress is None:
         return _FIRST
-    first = get_text(ingress, "metadata", "annotations", _PREDICATE).startswith(_FIRST)
-    return _FIRST if first and Skipper().routes(asked, found) == routes else _OFF
+    is_first = get_text(ingress, "metadata", "annotations", _PREDICATE).startswith(_FIRST)
+    return _FIRST if is_first and Skipper().routes(context, objects) == routes else _OFF
 
 
-def _before(predicates: str, ours: str) -> str:
-    """Our predicate, then those of the owner."""
-    others = (one.strip() for one in predicates.split("&&"))
-    return " && ".join([ours, *(one for one in others if one not in ("", _FIRST, _OFF))])
+def _put_first(predicates: str, own: str) -> str:
+    """Return our predicate, followed by the owner's."""
+    others = (predicate.strip() for predicate in predicates.split("&&"))
+    return " && ".join([own, *(predicate for predicate in others if predicate not in ("", _FIRST, _OFF))])

@@ -1,4 +1,4 @@
-"""The Service Mesh Interface: a TrafficSplit, in the versions that meshes came to know; Linkerd's and OSM's too."""
+"""The Service Mesh Interface: a TrafficSplit, in each of its versions; Linkerd and OSM read it too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_list
-from canarycore_mesh._objects import ref, rendered, split_of, weight_of
-from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_mesh._objects import make_object, make_ref, read_split, read_weight
+from canarycore_mesh._queries import built_in_queries, percentile_99, success_rate
 from canarycore_mesh.istio import Istio
 from canarycore_runtime.mesh import Kind, Mesh
 
@@ -34,35 +34,36 @@ _NO_ERROR = 'response_code!~"5.*"'
 
 
 class _Smi(Mesh):
-    """weight: how the version writes a weight."""
+    """A version of the interface."""
 
     queries: Queries = Istio.queries
     kind: Kind
     weight: Callable[[int], int | str] = int
+    """The version's type of a weight."""
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return (ref(self.kind, asked, asked.apex),)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return (make_ref(self.kind, context, context.apex),)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        del found
-        shares = ((asked.canary_service, routes.weight), (asked.primary, routes.primary))
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        del objects
+        weights = ((context.canary_service, routes.weight), (context.primary, routes.primary))
         spec = {
-            "service": next(iter(asked.service.get("hosts", ())), asked.apex),
-            "backends": [{"service": name, "weight": self.weight(share)} for name, share in shares],
+            "service": next(iter(context.service.hosts), context.apex),
+            "backends": [{"service": name, "weight": self.weight(weight)} for name, weight in weights],
         }
-        return (rendered(asked, self.kind, asked.apex, spec, {"annotations": _annotations(asked)}),)
+        return (make_object(context, self.kind, context.apex, spec, {"annotations": _annotations(context)}),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        split = found.get(ref(self.kind, asked, asked.apex))
-        parts = split_of(get_list(split, "spec", "backends"), "service")
-        weight = weight_of(parts, asked.primary, asked.canary_service)
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        traffic_split = objects.get(make_ref(self.kind, context, context.apex))
+        split = read_split(get_list(traffic_split, "spec", "backends"), "service")
+        weight = read_weight(split, context.primary, context.canary_service)
         return None if weight is None else Routes(weight=weight)
 
 
-def _annotations(asked: RenderContext) -> dict[str, str]:
-    """For Istio's adapter, where the provider's name ends with the mesh behind the interface: `smi:v1alpha1:istio`."""
-    gateways = asked.service.get("gateways", [])
-    if not gateways or not asked.rollout.provider.endswith(":istio"):
+def _annotations(context: RenderContext) -> dict[str, str]:
+    """Return the gateways for Istio's SMI adapter, where the provider names it: `smi:v1alpha1:istio`."""
+    gateways = context.service.gateways
+    if not gateways or not context.rollout.provider.endswith(":istio"):
         return {}
     return {_ISTIOS_GATEWAYS: json.dumps(gateways, separators=(",", ":"))}
 
@@ -89,7 +90,7 @@ class SmiV1Alpha3(_Smi):
 class Linkerd(SmiV1Alpha1):
     """Provider `linkerd`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         success_rate("response_total", *_DEPLOYMENT, _NO_FAILURE, _INBOUND, good=_NO_FAILURE),
         percentile_99("response_latency_ms_bucket", *_DEPLOYMENT, _INBOUND),
     )
@@ -98,7 +99,7 @@ class Linkerd(SmiV1Alpha1):
 class OpenServiceMesh(SmiV1Alpha2):
     """Provider `osm`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         success_rate("osm_request_total", *_DESTINATION, _NO_ERROR, good=_NO_ERROR),
         percentile_99("osm_request_duration_ms_bucket", *_DESTINATION),
     )

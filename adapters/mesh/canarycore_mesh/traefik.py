@@ -1,4 +1,4 @@
-"""Traefik: a TraefikService that splits. The owner's IngressRoute leads to it by the app's name."""
+"""Traefik: a TraefikService that splits. The owner's IngressRoute refers to it by the app's name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_list
-from canarycore_mesh._objects import apex_metadata, ref, rendered, split_of, weight_of
-from canarycore_mesh._queries import built_in, percentile_99, success_rate
+from canarycore_mesh._objects import apex_metadata, make_object, make_ref, read_split, read_weight
+from canarycore_mesh._queries import built_in_queries, percentile_99, success_rate
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
@@ -23,29 +23,29 @@ _NO_ERROR = 'code!~"5.."'
 class Traefik(Mesh):
     """Provider `traefik`."""
 
-    queries: Queries = built_in(
+    queries: Queries = built_in_queries(
         success_rate(_TIMES, _SERVICE, _NO_ERROR, 'le="+Inf"', good=_NO_ERROR),
         f"{percentile_99(_TIMES, _SERVICE)} * 1000",
     )
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        return (ref(TRAEFIK_SERVICE, asked, asked.apex),)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        return (make_ref(TRAEFIK_SERVICE, context, context.apex),)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        """The weight of the primary is written even if it is 0: Traefik takes one that is left out for 1."""
-        del found
-        services = [_service(asked, asked.primary, routes.primary)]
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        """Return the service. It gives the primary's weight even if that is 0, because Traefik's default is 1."""
+        del objects
+        services = [_service(context, context.primary, routes.primary)]
         if routes.weight:
-            services.append(_service(asked, asked.canary_service, routes.weight))
+            services.append(_service(context, context.canary_service, routes.weight))
         spec = {"weighted": {"services": services}}
-        return (rendered(asked, TRAEFIK_SERVICE, asked.apex, spec, apex_metadata(asked)),)
+        return (make_object(context, TRAEFIK_SERVICE, context.apex, spec, apex_metadata(context)),)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        service = found.get(ref(TRAEFIK_SERVICE, asked, asked.apex))
-        parts = split_of(get_list(service, "spec", "weighted", "services"), "name", left_out=1)
-        weight = weight_of(parts, asked.primary, asked.canary_service)
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        service = objects.get(make_ref(TRAEFIK_SERVICE, context, context.apex))
+        split = read_split(get_list(service, "spec", "weighted", "services"), "name", default=1)
+        weight = read_weight(split, context.primary, context.canary_service)
         return None if weight is None else Routes(weight=weight)
 
 
-def _service(asked: RenderContext, name: str, weight: int) -> Json:
-    return {"name": name, "namespace": asked.namespace, "port": asked.port, "weight": weight}
+def _service(context: RenderContext, name: str, weight: int) -> Json:
+    return {"name": name, "namespace": context.namespace, "port": context.port, "weight": weight}

@@ -1,16 +1,16 @@
-"""What a mesh is to us: its routing objects as plain data.
+"""The port Mesh: the routing objects of one mesh or ingress, as plain data.
 
-A mesh module does no I/O. It renders the objects that send requests where `Routes` says, and reads `Routes` back from
-the objects that are there. Who reads and writes them (the Kubernetes adapter) is no concern of a mesh, so a module is a
-few pure functions, and can be tested without a cluster.
+A mesh does no I/O. It renders the objects that route requests as `Routes` says, and it reads `Routes` back from the
+objects of a cluster. The Kubernetes adapter does the reading and writing, so a mesh is a few pure functions, and tests
+need no cluster.
 
     class Linkerd(Mesh):
         queries = {CheckKind.SUCCESS_RATE: "…"}
-        def looks_at(self, asked): return (Ref(kind=HTTP_ROUTE, namespace=asked.namespace, name=asked.apex),)
-        def render(self, asked, routes, found): return ({"apiVersion": …},)
-        def routes(self, asked, found): return Routes(weight=…)
+        def refs(self, context): return (Ref(kind=HTTP_ROUTE, namespace=context.namespace, name=context.apex),)
+        def render(self, context, routes, objects): return ({"apiVersion": …},)
+        def routes(self, context, objects): return Routes(weight=…)
 
-Objects that somebody else made are taken over where they stand: the writer notes what it replaces, and gives it back.
+The writer takes over an object that exists already: it records the values that it replaces, and restores them later.
 """
 
 from __future__ import annotations
@@ -18,40 +18,41 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
 from canarycore import CheckKind
 from canarycore.errors import CanaryError, Refused, WorldError
-from canarycore.manifest import dump
+from canarycore.manifest import Service
 from canarycore.text import escape_controls
 
 if TYPE_CHECKING:
-    from canarycore import Rollout, Routes
+    from canarycore import Match, Rollout, Routes
     from canarycore.manifest import Canary
 
 Json = dict[str, Any]
 
 Queries = Mapping[CheckKind, str]
-"""PromQL of the built-in checks, with the variables of templates."""
+"""The PromQL of each built-in check, as a Go template."""
 
 GITOPS_OPT_OUT = {
     "helm.toolkit.fluxcd.io/driftDetection": "disabled",
     "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
 }
-"""Annotations that keep GitOps tools from setting back what a rollout changes."""
+"""Annotations that keep GitOps tools from reverting the changes of a rollout."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""What kubectl notes on the objects it applies: the object, as JSON. A copy of such an object was not applied by it."""
+"""The annotation in which kubectl stores the object that it applied. kubectl did not apply our copy of an object, so
+copies leave it out."""
 
 
 @frozen(cache_hash=True)
 class Kind:
-    """A kind of the API, and where its objects are found."""
+    """A kind of the Kubernetes API, and the path of its objects."""
 
     group: str
+    """Empty for the core group."""
     version: str
     kind: str
     plural: str
@@ -59,11 +60,11 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As objects name it: `apps/v1`, `v1`."""
+        """The `apiVersion` of its objects, such as `apps/v1` or `v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """Of the collection (of all namespaces, if none is given), or of one object."""
+        """Return the path of one object, or of a collection. An empty namespace means all namespaces."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         inside = f"/namespaces/{namespace}" if namespace else ""
         return f"{root}{inside}/{self.plural}" + (f"/{name}" if name else "")
@@ -71,30 +72,31 @@ class Kind:
 
 @frozen(kw_only=True, cache_hash=True)
 class Ref:
-    """One object. The namespace of what has none is empty."""
+    """A reference to one object."""
 
     kind: Kind
     namespace: str
+    """Empty where the kind has no namespace."""
     name: str
 
 
 ObjectsByRef = Mapping[Ref, Json]
-"""The objects that exist, of those that a mesh looks at. They are not to be changed."""
+"""The objects that a mesh refers to and that exist. A mesh must not change them."""
 
 
 @frozen(kw_only=True, eq=False)
 class RenderContext:
-    """What is to be routed. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`.
-
-    pods: the label, and its value, by which a Service finds the target's pods; empty where the target has no pods of
-    its own (Services). ingress_prefix, ingress_class: the controller's options of these names.
-    """
+    """The typed input of a mesh. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`."""
 
     canary: Canary
     rollout: Rollout
     pods: tuple[str, str] = ("", "")
+    """The label, and its value, that selects the target's pods. Both are empty for a target without pods of its own
+    (a Service)."""
     ingress_prefix: str = "nginx.ingress.kubernetes.io"
+    """The controller's option `--ingress-annotations-prefix`."""
     ingress_class: str = ""
+    """The controller's option `--ingress-class`."""
 
     @property
     def namespace(self) -> str:
@@ -102,9 +104,8 @@ class RenderContext:
 
     @property
     def apex(self) -> str:
-        """The Service that users call: `spec.service.name`, or the target's name."""
-        service = self.canary.spec.service
-        return (service.name if service is not None else "") or self.canary.spec.target_ref.name
+        """The name of the Service that users call: `spec.service.name`, or the target's name."""
+        return self.service.name or self.canary.spec.target_ref.name
 
     @property
     def primary(self) -> str:
@@ -116,33 +117,34 @@ class RenderContext:
 
     @property
     def primary_pods(self) -> tuple[str, str]:
-        """The same as `pods`, of the primary's."""
+        """The label, and its value, that selects the primary's pods."""
         label, value = self.pods
         return label, f"{value}-primary"
 
     @property
-    def service(self) -> Json:
-        """`spec.service` as JSON, without what is empty. Not to be changed."""
-        section: Json = _spec(self).get("service", {})
-        return section
+    def service(self) -> Service:
+        """`spec.service`. A manifest without this section, which the API admits, has an empty one."""
+        return self.canary.spec.service or _NO_SERVICE
 
     @property
     def port(self) -> int:
-        """`spec.service.port`. Raises Refused where the manifest has no service section, which the API admits."""
-        service = self.canary.spec.service
-        if service is None or service.port is None:
+        """`spec.service.port`. Raises Refused where the manifest has no service section."""
+        if self.service.port is None:
             raise Refused(
                 f"canary {self.rollout.full_name}, spec.service: found nothing, expected the section with a port: "
                 "without it no traffic can be routed. Add service: {port: ...}."
             )
-        return service.port
+        return self.service.port
 
     @property
-    def match(self) -> list[Json]:
-        """The analysis's `match` as JSON. Not to be changed."""
-        spec = _spec(self)
-        entries: list[Json] = (spec.get("analysis") or spec.get("canaryAnalysis") or {}).get("match", [])
-        return entries
+    def match(self) -> tuple[Match, ...]:
+        """The alternatives of the analysis's `match`."""
+        return self.rollout.match
+
+    @property
+    def match_path(self) -> str:
+        """The path of the analysis's `match` in the manifest."""
+        return f"{self.canary.analysis_path}.match"
 
     @property
     def query_variables(self) -> dict[str, str]:
@@ -172,60 +174,57 @@ def query_variables(rollout: Rollout, *, service: str = "", ingress: str = "", r
     }
 
 
-@lru_cache(maxsize=32)
-def _spec(asked: RenderContext) -> Json:
-    """The manifest's spec as JSON. A mesh reads it often while it renders; the next rollout's takes its room."""
-    spec: Json = dump(asked.canary)["spec"]
-    return spec
+_NO_SERVICE = Service()
 
 
 class Mesh(Protocol):
-    """One mesh or ingress. Each is an entry point of `canarycore.meshes`, under the names that manifests give it."""
+    """One mesh or ingress. Each is an entry point of `canarycore.meshes`, named as manifests name the provider."""
 
     queries: Queries
-    """The built-in metrics' queries, as Go templates."""
+    """The queries of the built-in metrics, as Go templates."""
 
     milliseconds: float = 1.0
-    """What the answer to the query of request-duration counts: so many milliseconds are its unit."""
+    """The unit of the query of request-duration, in milliseconds."""
 
     before_pods: frozenset[Kind] = frozenset()
-    """Kinds of which the objects must be there before the pods are, as they make the pods members of the mesh."""
+    """Kinds whose objects must exist before the pods, because these objects make pods members of the mesh."""
 
     statuses: frozenset[Kind] = frozenset()
-    """Kinds of which the status is read too; of all others it is left out."""
+    """Kinds whose status the mesh reads. The objects of all other kinds come without a status."""
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        """The objects that it renders or reads."""
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        """Return the objects that the mesh renders or reads."""
 
-    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
-        """Tell whether an object is the route that users call, which may have been there before.
+    def is_route(self, context: RenderContext, ref: Ref) -> bool:
+        """Check whether an object is the route that users call, which may have existed before the Canary.
 
-        It is taken over where it stands. Each other object that is rendered must be made for this Canary: one that
-        somebody else made under its name is left alone, and the rollout waits.
+        The writer takes over such an object. Every other rendered object must be made for this Canary: the writer
+        leaves a foreign object of the same name alone, and the rollout waits.
         """
-        return ref.name == asked.apex
+        return ref.name == context.apex
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        """The objects that must be there for `routes`, in the order in which they are written.
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        """Return the objects that must exist for `routes`, in the order in which to write them.
 
-        Each holds only fields that are ours (applied server-side, others keep theirs), with apiVersion, kind,
-        metadata.name and metadata.namespace; the writer adds the owner reference and the field manager. Lists of
-        custom resources are replaced whole, so whatever of others stands in `found` inside such a list is repeated.
-        Fields that the API server would fill in inside a list are given, or they look like somebody's change.
-        Raises Refused when something that must be there is missing (an ingress to copy), or cannot be expressed.
+        Each has apiVersion, kind, metadata.name and metadata.namespace, and only fields that are ours: the writer
+        applies it server-side, so other fields keep their values. The writer adds the owner reference and the field
+        manager. An API server replaces a list of a custom resource as a whole, so repeat the items of other owners
+        from `objects`. Write out the defaults that the API server would add within a list, or they look like a foreign
+        change. Raises Refused where an object of the owner is missing (an Ingress to copy), or where the mesh cannot
+        express the routes.
         """
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        """Where requests go now; None where an object is missing or does not split at all."""
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        """Return the present routes, or None where an object is missing or does not split."""
 
-    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
-        """Return the variables that its queries may name, with their values for this rollout."""
-        del found
-        return asked.query_variables
+    def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
+        """Return the variables that the mesh's queries may name, with their values for this rollout."""
+        del objects
+        return context.query_variables
 
 
 class GuardedMesh(Mesh):
-    """A mesh whose faults end as errors that name the objects: a last resort, as a mesh may be anybody's code."""
+    """A mesh whose faults become errors that name its objects. It guards against third-party meshes."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
@@ -234,45 +233,45 @@ class GuardedMesh(Mesh):
         self.before_pods: frozenset[Kind] = mesh.before_pods
         self.statuses: frozenset[Kind] = mesh.statuses
 
-    def refs(self, asked: RenderContext) -> tuple[Ref, ...]:
-        with _naming(asked, ()):
-            return self._mesh.refs(asked)
+    def refs(self, context: RenderContext) -> tuple[Ref, ...]:
+        with _name_objects(context, ()):
+            return self._mesh.refs(context)
 
-    def is_route(self, asked: RenderContext, ref: Ref) -> bool:
-        with _naming(asked, (ref,)):
-            return self._mesh.is_route(asked, ref)
+    def is_route(self, context: RenderContext, ref: Ref) -> bool:
+        with _name_objects(context, (ref,)):
+            return self._mesh.is_route(context, ref)
 
-    def render(self, asked: RenderContext, routes: Routes, found: ObjectsByRef) -> tuple[Json, ...]:
-        with _naming(asked, found):
-            return self._mesh.render(asked, routes, found)
+    def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        with _name_objects(context, objects):
+            return self._mesh.render(context, routes, objects)
 
-    def routes(self, asked: RenderContext, found: ObjectsByRef) -> Routes | None:
-        with _naming(asked, found):
-            return self._mesh.routes(asked, found)
+    def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
+        with _name_objects(context, objects):
+            return self._mesh.routes(context, objects)
 
-    def query_variables(self, asked: RenderContext, found: ObjectsByRef) -> Mapping[str, str]:
-        with _naming(asked, found):
-            return self._mesh.query_variables(asked, found)
+    def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
+        with _name_objects(context, objects):
+            return self._mesh.query_variables(context, objects)
 
 
 @contextmanager
-def _naming(asked: RenderContext, found: Iterable[Ref]) -> Iterator[None]:
-    """Raise WorldError for an exception that no mesh may raise."""
+def _name_objects(context: RenderContext, refs: Iterable[Ref]) -> Iterator[None]:
+    """Turn an exception that no mesh may raise into a WorldError that names the objects."""
     try:
         yield
     except CanaryError:
         raise
     except Exception as error:
-        names = ", ".join(f"{ref.kind.kind} {ref.name}.{ref.namespace}" for ref in found) or "its manifest"
-        _log.error("the mesh %s failed", asked.rollout.provider, exc_info=error)
+        names = ", ".join(f"{ref.kind.kind} {ref.name}.{ref.namespace}" for ref in refs) or "its manifest"
+        _log.error("the mesh %s failed", context.rollout.provider, exc_info=error)
         raise WorldError(
-            f"canary {asked.rollout.full_name}: found what the mesh {asked.rollout.provider} cannot read in {names} "
-            f"({escape_controls(f'{type(error).__name__}: {error}', _LONGEST_REASON)}), expected objects of the form "
-            "that the mesh's API has. Correct them, or report this as a fault of the mesh's adapter."
+            f"canary {context.rollout.full_name}: found data in {names} that the mesh {context.rollout.provider} "
+            f"cannot read ({escape_controls(f'{type(error).__name__}: {error}', _LONGEST_REASON)}), expected objects "
+            "of the form that the mesh's API defines. Correct them, or report a fault of the mesh's adapter."
         ) from error
 
 
 _LONGEST_REASON = 200
-"""Characters that an error repeats of an exception."""
+"""Characters of an exception's text that an error repeats."""
 
 _log = logging.getLogger("canarycore.mesh")

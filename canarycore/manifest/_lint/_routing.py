@@ -23,7 +23,7 @@ def _providers_with(capability: str) -> str:
 
 def _headers(case: LintContext) -> Iterator[tuple[str, str, StringMatch]]:
     for index, entry in enumerate(case.analysis.match):
-        for field, headers in (("headers", entry.headers), ("withoutHeaders", entry.without_headers)):
+        for field, headers in (("headers", entry.headers), ("withoutHeaders", entry.without)):
             for name, match in headers:
                 yield case.at(f"match[{index}].{field}"), name, match
 
@@ -92,14 +92,14 @@ def _matches_all(case: LintContext) -> Iterator[Finding]:
     for index, entry in enumerate(case.analysis.match):
         if case.strategy is Strategy.AB and not any(
             getattr(entry, name)
-            for name in (*HEADERS_KEPT, "without_headers", "uri", "method", "scheme", "authority", "source_namespace")
+            for name in (*HEADERS_KEPT, "without", "uri", "method", "scheme", "authority", "source_namespace")
         ):
             yield Finding(case.at(f"match[{index}]"), "an entry without a condition")
 
 
 def _dropped_match(case: LintContext) -> Iterator[Finding]:
     for index, entry in enumerate(case.analysis.match):
-        for name, value in (("withoutHeaders", entry.without_headers), ("uri", entry.uri), ("method", entry.method)):
+        for name, value in (("withoutHeaders", entry.without), ("uri", entry.uri), ("method", entry.method)):
             if value:
                 yield Finding(case.at(f"match[{index}].{name}"), f"a match by {name}")
 

@@ -423,6 +423,17 @@ def map_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
     return Codec(read, lambda value: {key: item.write(element) for key, element in value}, (), schema)
 
 
+def without_nulls(codec: Codec) -> Codec:
+    """Return a codec of mappings like `codec`, for which a null value counts as absent."""
+
+    def read(value: object, spot: Cursor) -> Any:
+        if isinstance(value, Mapping):
+            value = {name: item for name, item in value.items() if item is not None}
+        return codec.read(value, spot)
+
+    return attrs.evolve(codec, read=read)
+
+
 def object_of(cls: type[Any], *, known: Iterable[str] = ()) -> Codec:
     """A nested wire class; `known` are names that it does not keep and that are no mistake."""
 
@@ -461,3 +472,8 @@ NAME = Codec(_name, empty="", schema=_NAME_TEXT.schema)
 BOOLEAN = Codec(_boolean, empty=False, schema={"type": "boolean"})
 NUMBER = Codec(_number, schema={"type": "number"})
 PERCENT = integer(0, 100)
+TEXTS = list_of(TEXT)
+LABELS = map_of(FREE)
+PORT = integer(1, _GREATEST_PORT)
+COUNT = count()
+DURATION = duration()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore.foreign import get_integer, get_items, get_mapping, get_texts
+from canarycore.manifest import CustomMetadata, UnmanagedMetadata
 from canarycore_kubernetes.api.kinds import SERVICE
 from canarycore_runtime.mesh import GITOPS_OPT_OUT
 
@@ -29,11 +30,11 @@ _AT_CREATION = ("type", "clusterIP")
 
 def services(asked: RenderContext, ports: Iterable[Port]) -> tuple[Json, Json, Json]:
     """The Services of canary and primary, and the apex. ports: of the target's containers, for `portDiscovery`."""
-    listed = [_port(asked), *(_discovered(asked, ports) if asked.service.get("portDiscovery") else ())]
+    listed = [_port(asked), *(_discovered(asked, ports) if asked.service.port_discovery else ())]
     return (
-        _service(asked, asked.canary_service, "canary", asked.pods, listed),
-        _service(asked, asked.primary, "primary", asked.primary_pods, listed),
-        _service(asked, asked.apex, "apex", asked.primary_pods, listed),
+        _service(asked, asked.canary_service, asked.service.canary, asked.pods, listed),
+        _service(asked, asked.primary, asked.service.primary, asked.primary_pods, listed),
+        _service(asked, asked.apex, asked.service.apex, asked.primary_pods, listed),
     )
 
 
@@ -50,12 +51,11 @@ def fitted(service: Json, found: Json, asked: RenderContext) -> Json:
     there = {name: before[name] for name in _AT_CREATION if name in before}
     spec = {name: there.get(name, value) for name, value in service["spec"].items()}
     spec["ports"] = _over(spec["ports"], get_items(before, "ports"))
-    unmanaged, metadata = asked.service.get("unmanagedMetadata", {}), dict(service["metadata"])
-    for section in ("labels", "annotations"):
+    names, metadata = asked.service.unmanaged_metadata or UnmanagedMetadata(), dict(service["metadata"])
+    for section, unmanaged in (("labels", names.labels), ("annotations", names.annotations)):
         theirs = get_texts(found, "metadata", section)
         metadata[section] = {
-            name: theirs.get(name, text) if name in unmanaged.get(section, ()) else text
-            for name, text in metadata[section].items()
+            name: theirs.get(name, text) if name in unmanaged else text for name, text in metadata[section].items()
         }
     return {**service, "metadata": metadata, "spec": spec}
 
@@ -63,15 +63,17 @@ def fitted(service: Json, found: Json, asked: RenderContext) -> Json:
 # ---------------------------------------------------------------------------------------------------------- details
 
 
-def _service(asked: RenderContext, name: str, side: str, pods: tuple[str, str], ports: list[Json]) -> Json:
-    metadata, (label, value) = asked.service.get(side, {}), pods
+def _service(
+    asked: RenderContext, name: str, metadata: CustomMetadata | None, pods: tuple[str, str], ports: list[Json]
+) -> Json:
+    (label, value), service, metadata = pods, asked.service, metadata or CustomMetadata()
     spec: Json = {"type": "ClusterIP", "selector": {label: value}, "ports": ports}
-    if asked.service.get("headless"):
+    if service.headless:
         spec["clusterIP"] = "None"
-    if "trafficDistribution" in asked.service:
-        spec["trafficDistribution"] = asked.service["trafficDistribution"]
-    labels = metadata.get("labels", {}) | {label: name}
-    return _object(asked.namespace, name, labels, metadata.get("annotations", {}) | GITOPS_OPT_OUT, spec)
+    if service.traffic_distribution:
+        spec["trafficDistribution"] = service.traffic_distribution
+    labels = dict(metadata.labels) | {label: name}
+    return _object(asked.namespace, name, labels, dict(metadata.annotations) | GITOPS_OPT_OUT, spec)
 
 
 def _object(namespace: str, name: str, labels: Json, annotations: Json, spec: Json) -> Json:
@@ -85,17 +87,17 @@ def _object(namespace: str, name: str, labels: Json, annotations: Json, spec: Js
 
 def _port(asked: RenderContext) -> Json:
     service = asked.service
-    protocol = {"appProtocol": service["appProtocol"]} if "appProtocol" in service else {}
-    target = service.get("targetPort") or asked.port
-    name = service.get("portName", HTTP)
+    protocol = {"appProtocol": service.app_protocol} if service.app_protocol else {}
+    target = service.target_port or asked.port
+    name = service.port_name or HTTP
     return {"name": name, "protocol": "TCP", "port": asked.port, "targetPort": target, **protocol}
 
 
 def _discovered(asked: RenderContext, ports: Iterable[Port]) -> Iterator[Json]:
     """The containers' other ports. One that has the main port's name or number has no room beside it."""
     service = asked.service
-    target = service.get("targetPort") or asked.port
-    names, numbers = {service.get("portName", HTTP)}, {asked.port}
+    target = service.target_port or asked.port
+    names, numbers = {service.port_name or HTTP}, {asked.port}
     for port in ports:
         if target in (port.name, port.number) or port.name in names or port.number in numbers:
             continue

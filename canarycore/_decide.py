@@ -82,7 +82,7 @@ def consider(rollout: Rollout, status: Status, observation: Observation) -> Deci
     phase, command = status.phase, observation.command
     if status.since is None:
         return _detect(builder)
-    if observation.deleted and phase not in OVER:
+    if observation.is_deleted and phase not in OVER:
         return _delete(builder)
     if rollout.suspend and phase not in OVER:
         builder.emit_once(NoticeKind.SUSPENDED)

@@ -258,7 +258,7 @@ def _change_primary(goal: Goal, observation: Observation) -> tuple[bool, Effect 
         ) else None
     if goal.is_promoting:
         return False, Promote(goal.primary) if _carries(observation.target, goal.primary) else None
-    if goal.primary in observation.kept and observation.primary.revision != goal.canary_revision:
+    if goal.primary in observation.restorable and observation.primary.revision != goal.canary_revision:
         return False, RestorePrimary(goal.primary)
     return True, None
 
@@ -324,7 +324,7 @@ def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
 
 def _give_back(goal: Goal, observation: Observation) -> Plan:
     """On deletion: the target runs first (for a bounded time), then it gets its traffic and its objects back."""
-    if observation.restored:
+    if observation.is_restored:
         return _DONE
     target = observation.target
     if target is not None:

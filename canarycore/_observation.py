@@ -106,7 +106,7 @@ class Observation:
     primary: Workload | None = None
     routes: Routes | None = None
     scaler_paused: bool | None = None
-    kept: tuple[str, ...] = ()
+    restorable: tuple[str, ...] = ()
     command: Command | None = None
-    deleted: bool = False
-    restored: bool = False
+    is_deleted: bool = False
+    is_restored: bool = False

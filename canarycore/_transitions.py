@@ -90,7 +90,7 @@ def count_analysis(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Deci
 
 def can_restore_primary(builder: DecisionBuilder) -> bool:
     """Whether the primary still carries a rejected revision that it can be relieved of."""
-    return has_rejected_primary(builder) and builder.status.promoted in builder.observation.kept
+    return has_rejected_primary(builder) and builder.status.promoted in builder.observation.restorable
 
 
 def has_rejected_primary(builder: DecisionBuilder) -> bool:

@@ -1,21 +1,21 @@
-"""The driver's loop, as a generator: observe → decide (ask until decided) → commit → converge → publish.
+"""The driver's loop as a generator: observe → decide (ask until decided) → commit → converge → publish.
 
-The same generator runs in the simulator and in the async runner; each answers its requests in its own way:
+The simulator and the async runner run the same generator. Each answers its requests in its own way:
 
-    request     the driver answers with
-    Observe     Seen(rollout, status, world)
-    Fetch       a mapping of question key to answer, for as many as it could get
-    Commit      nothing; throws Conflict into the generator when somebody else committed first
-    Apply       nothing; throws WorldError when the effect could not be carried out
-    Publish     nothing; throws WorldError when the notice could not be delivered
+    request     the driver sends back
+    Observe     Observed(rollout, status, observation)
+    Fetch       a mapping of question key to answer, for as many questions as it can
+    Commit      nothing; throws Conflict into the generator when another process committed first
+    Apply       nothing; throws WorldError when it could not carry out the effect
+    Publish     nothing; throws WorldError when it could not deliver the notice
 
-Status first, effects after: a decision is durable before its first effect, so a crash at any point is followed by a
-cycle that finds the status ahead of the world and converges again. What the generator keeps in `CycleMemory` between
-cycles only saves repeats; losing it is always safe.
+Status first, effects after: a decision is durable before its first effect. After a crash at any point, the next cycle
+finds the status ahead of the cluster and converges again. `CycleMemory` only saves repeats between cycles: a driver may
+lose it at any time.
 
-Answers take time, and a decision should not rest on a view that is older than its answers. A driver whose providers
-can be slow closes the generator at a Fetch, waits, and runs another cycle when the answers are in
-(`canarycore_runtime` does so); one that answers at once, such as a simulator, simply goes on.
+Answers take time, and a decision must not use an observation older than its answers. A driver with slow providers
+closes the generator at a Fetch, waits, and runs another cycle when it has the answers (`canarycore_runtime` does so).
+A driver that answers at once, such as a simulator, goes on.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ __all__ = [
 
 @record
 class Observe:
-    """Look at the rollout, its status and the world, all at one moment."""
+    """Read the rollout, its status and an observation, all at one moment."""
 
 
 @record
@@ -71,21 +71,21 @@ class Fetch:
 
 @record
 class Commit:
-    """Make this status durable, unless somebody else was first."""
+    """Store this status, unless another process committed since the last Observe."""
 
     status: Status
 
 
 @record
 class Apply:
-    """Carry this effect out."""
+    """Carry out this effect."""
 
     effect: Effect
 
 
 @record
 class Publish:
-    """Tell this notice."""
+    """Deliver this notice to its receivers."""
 
     notice: Notice
 
@@ -95,7 +95,7 @@ Request = Observe | Fetch | Commit | Apply | Publish
 
 @record
 class Observed:
-    """The answer to Observe."""
+    """The answer to Observe: everything is from one moment."""
 
     rollout: Rollout
     status: Status
@@ -104,16 +104,18 @@ class Observed:
 
 @record
 class CycleResult:
-    """A cycle's end. `wake`: when to look again (seconds; None: at the next change). `troubles`: what went wrong.
-
-    `effects` were carried out; the world should be looked at again soon. `decision` is None when the commit met a
-    conflict or a question found no answer: then nothing was done, and the next cycle observes afresh.
-    """
+    """The outcome of one cycle."""
 
     decision: Decision | None
+    """None when the commit met a conflict or a question had no answer: the cycle did nothing, and the next one observes
+    afresh."""
     wake: float | None
+    """When to run the next cycle: an absolute time in seconds on the observation's clock (`Observation.now`), not a
+    delay. None waits for the next change in the cluster."""
     effects: tuple[Effect, ...] = ()
-    troubles: tuple[WorldError, ...] = ()
+    """The effects that were carried out, in order. After any effect, `wake` is the observation's own time."""
+    errors: tuple[WorldError, ...] = ()
+    """The errors that the driver threw into the cycle."""
 
 
 @define
@@ -127,79 +129,86 @@ class CycleMemory:
     """The keys of published notices. The next commit takes those out of the outbox; a driver may record more finely
     which receivers have a notice that is not published yet."""
 
-    acted: tuple[Phase, str] | None = None
+    last_goal: tuple[Phase, str] | None = None
     """The phase and revision of the last effects; None once confirmed current, by a matching observation or a
     successful commit."""
 
 
 _MOST_ANSWERS = 64
-_LOOK = Observe()
+"""The answers that a memory holds; a fetch beyond drops the oldest."""
+
+_OBSERVE = Observe()
 
 
 def cycle(memory: CycleMemory) -> Generator[Request, object, CycleResult]:
-    """One turn of a rollout."""
-    seen = yield _LOOK
-    assert isinstance(seen, Observed)
-    rollout, status, observation = seen.rollout, seen.status, seen.observation
+    """Run one cycle of a rollout; the module documents the requests and their answers.
+
+    Raises only the exceptions that the driver throws into it and that are no WorldError.
+    """
+    observed = yield _OBSERVE
+    assert isinstance(observed, Observed)
+    rollout, status, observation = observed.rollout, observed.status, observed.observation
     try:
-        decision = overtaken(seen, memory.acted) or (yield from _decide(rollout, status, observation, memory))
-    except Unanswered as trouble:
-        return CycleResult(None, observation.now, (), (trouble,))
-    durable, passing = status.outbox, decision.notices
+        takeover = detect_takeover(observed, memory.last_goal)
+        decision = takeover or (yield from _decide(rollout, status, observation, memory))
+    except Unanswered as error:
+        return CycleResult(None, observation.now, (), (error,))
+    outbox, unsaved = status.outbox, decision.notices
     after = status
     if decision.status is not status:
-        unpublished = tuple([notice for notice in durable if notice.key not in memory.published])
-        durable, passing = unpublished + decision.notices, ()
-        after = decision.status.but(outbox=durable) if durable else decision.status
+        unpublished = tuple([notice for notice in outbox if notice.key not in memory.published])
+        outbox, unsaved = unpublished + decision.notices, ()
+        after = decision.status.but(outbox=outbox) if outbox else decision.status
         try:
             yield Commit(after)
         except Conflict as conflict:
             return CycleResult(None, observation.now, (), (conflict,))
-        except WorldError as trouble:
-            return CycleResult(None, observation.now, (), (trouble,))
+        except WorldError as error:
+            return CycleResult(None, observation.now, (), (error,))
         memory.answers.clear()
-        memory.acted = None
-        memory.published &= {notice.key for notice in durable}
-    suspended = rollout.suspend and after.phase not in OVER  # what is deleted must be able to go
+        memory.last_goal = None
+        memory.published &= {notice.key for notice in outbox}
+    suspended = rollout.suspend and after.phase not in OVER  # a suspended rollout can still be deleted
     plan = () if suspended else converge(goal(rollout, after), observation).effects
-    effects, troubles = (yield from _apply(plan)) if plan else ([], [])
-    memory.acted = (after.phase, after.applied) if plan else None
-    for notice in (*durable, *passing):
+    effects, errors = (yield from _apply(plan)) if plan else ([], [])
+    memory.last_goal = (after.phase, after.applied) if plan else None
+    for notice in (*outbox, *unsaved):
         if notice.key in memory.published:
             continue
         try:
             yield Publish(notice)
-        except WorldError as trouble:
-            troubles.append(trouble)
+        except WorldError as error:
+            errors.append(error)
         else:
             memory.published.add(notice.key)
-    wake = observation.now if effects or troubles else decision.wake
-    return CycleResult(decision, wake, tuple(effects), tuple(troubles))
+    wake = observation.now if effects or errors else decision.wake
+    return CycleResult(decision, wake, tuple(effects), tuple(errors))
 
 
-def overtaken(seen: Observed, acted: tuple[Phase, str] | None) -> Decision | None:
-    """The decision to look once more at a rollout that another process brought to rest while we acted for what was.
+def detect_takeover(observed: Observed, last_goal: tuple[Phase, str] | None) -> Decision | None:
+    """Return the decision to converge once more after another process took over, or None.
 
-    What we did then came too late, and at rest nobody looks for it: owners may do there as they like. This look may not
-    show it yet; so what is settled is unsettled, and what is not is left so until the next one.
+    The other process brought the rollout to an idle phase while this one carried out effects for an older goal. Those
+    effects came late, and a settled rollout ignores them, as its owner may change the cluster there. This observation
+    may not show them yet: so the decision makes a settled status unsettled until the next cycle.
     """
-    status = seen.status
-    if acted is None or status.phase not in IDLE or acted == (status.phase, status.applied):
+    status = observed.status
+    if last_goal is None or status.phase not in IDLE or last_goal == (status.phase, status.applied):
         return None
-    return DecisionBuilder(seen.rollout, status, seen.observation).change(
-        Rule.OVERTAKEN, pending=status.pending or (Pending.SETTLE,)
-    )
+    builder = DecisionBuilder(observed.rollout, status, observed.observation)
+    return builder.change(Rule.OVERTAKEN, pending=status.pending or (Pending.SETTLE,))
 
 
-def decided(seen: Observed, acted: tuple[Phase, str] | None, answers: Mapping[str, Answer]) -> Outcome:
-    """What a cycle decides that saw this, last acted for that and has these answers."""
-    return overtaken(seen, acted) or decide(seen.rollout, seen.status, Inputs(seen.observation, answers))
+def decide_cycle(observed: Observed, last_goal: tuple[Phase, str] | None, answers: Mapping[str, Answer]) -> Outcome:
+    """Return the decision of a cycle with this observation, this memory and these answers, or the Ask for more."""
+    inputs = Inputs(observed.observation, answers)
+    return detect_takeover(observed, last_goal) or decide(observed.rollout, observed.status, inputs)
 
 
 def _decide(
     rollout: Rollout, status: Status, observation: Observation, memory: CycleMemory
 ) -> Generator[Request, object, Decision]:
-    """Deliberate, fetching what is asked; answers got before in this status are not fetched again."""
+    """Deliberate and fetch the answers to each Ask; reuse the answers since the last commit."""
     deliberation = consider(rollout, status, observation)
     if isinstance(deliberation, Decision):
         return deliberation
@@ -211,10 +220,10 @@ def _decide(
             while missing:
                 fetched: Mapping[str, Answer] = yield Fetch(missing)  # type: ignore[assignment]
                 answers.update(fetched)
-                left = ask.unanswered(answers)
-                if left == missing:
-                    raise Unanswered(", ".join(question.key for question in left))
-                missing = left
+                remaining = ask.unanswered(answers)
+                if remaining == missing:
+                    raise Unanswered(", ".join(question.key for question in remaining))
+                missing = remaining
             ask = deliberation.send(answers)
             while len(answers) > _MOST_ANSWERS:
                 del answers[next(iter(answers))]
@@ -224,12 +233,12 @@ def _decide(
 
 
 def _apply(effects: tuple[Effect, ...]) -> Generator[Request, object, tuple[list[Effect], list[WorldError]]]:
-    """Effects in order, up to the first that fails: the later ones may rest on it."""
+    """Apply effects in order, up to the first that fails: later ones may depend on it."""
     done: list[Effect] = []
     for effect in effects:
         try:
             yield Apply(effect)
-        except WorldError as trouble:
-            return done, [trouble]
+        except WorldError as error:
+            return done, [error]
         done.append(effect)
     return done, []

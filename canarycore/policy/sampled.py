@@ -321,7 +321,7 @@ class _Stage:
 
     def told(self, answers: dict[str, Answer]) -> _Stage:
         """The same cluster at the same time, with a driver that knows these answers and looks again."""
-        memory = CycleMemory({**self.memory.answers, **answers}, set(self.memory.published), self.memory.acted)
+        memory = CycleMemory({**self.memory.answers, **answers}, set(self.memory.published), self.memory.last_goal)
         return evolve(self, memory=memory, flows=[], happened=[])
 
     def known(self) -> Hashable:
@@ -388,8 +388,8 @@ class _Stage:
 
     def _wake(self, rest: CycleResult) -> float:
         """When the next cycle is due (seconds; infinite: never)."""
-        if rest.troubles:
-            raise CannotHappen(f"the simulated cluster refused: {rest.troubles[0]}") from rest.troubles[0]
+        if rest.errors:
+            raise CannotHappen(f"the simulated cluster refused: {rest.errors[0]}") from rest.errors[0]
         now = self.state.now
         if rest.decision is not None and rest.decision.status is not self.state.status:
             self.happened.append((self.state, rest.decision.explanation))

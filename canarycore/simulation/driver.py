@@ -22,7 +22,7 @@ from canarycore.driver import (
     Publish,
     Request,
     cycle,
-    decided,
+    decide_cycle,
 )
 from canarycore.effects import Effect
 from canarycore.errors import Conflict, WorldError
@@ -184,7 +184,7 @@ class SimulatedCycle:
             effects=tuple(self.effects),
             notices=tuple(self.notices),
             answers=tuple(self.asked),
-            troubles=rest.troubles,
+            troubles=rest.errors,
             crashed=crashed,
             blank=blank,
             wake=rest.wake,
@@ -245,7 +245,7 @@ class SimulatedCycle:
         """What was decided, found again from the same inputs before the first write clears the answers."""
         if self.decision is None and self.seen is not None:
             answers = {question.key: answer for question, answer in self.cluster.asked.values()} | self.memory.answers
-            outcome = decided(self.seen, self.memory.acted, answers)
+            outcome = decide_cycle(self.seen, self.memory.last_goal, answers)
             assert isinstance(outcome, Decision), f"it writes before it has the answers to {outcome.questions}"
             self.decision = outcome
 

@@ -451,8 +451,8 @@ def fingerprint(state: State) -> tuple[object, ...]:
         _timeless(view.primary),
         view.routes,
         view.scaler_paused,
-        view.kept,
-        view.restored,
+        view.restorable,
+        view.is_restored,
     )
 
 

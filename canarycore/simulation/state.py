@@ -343,10 +343,10 @@ def observation_of(state: State, target: Workload | None, primary: Workload | No
         primary=primary,
         routes=state.routes,
         scaler_paused=None if state.scaler is None else state.scaler.paused,
-        kept=state.kept,
+        restorable=state.kept,
         command=state.command,
-        deleted=state.deleted,
-        restored=state.restored,
+        is_deleted=state.deleted,
+        is_restored=state.restored,
     )
 
 

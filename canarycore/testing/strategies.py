@@ -249,10 +249,10 @@ def observations() -> SearchStrategy[Observation]:
         primary=st.none() | workloads(),
         routes=st.none() | routings(),
         scaler_paused=st.none() | st.booleans(),
-        kept=st.lists(revisions, max_size=2, unique=True).map(tuple),
+        restorable=st.lists(revisions, max_size=2, unique=True).map(tuple),
         command=st.none() | commands(),
-        deleted=st.sampled_from([False, False, False, True]),
-        restored=st.sampled_from([False, False, False, True]),
+        is_deleted=st.sampled_from([False, False, False, True]),
+        is_restored=st.sampled_from([False, False, False, True]),
     )
 
 

@@ -63,7 +63,7 @@ class InternTable:
         """The same for what a process remembers: questions count by their keys."""
         if id(memory) in self._addresses:
             return memory
-        key = tuple([(question.key, answer) for question, answer in memory.asked]), memory.published, memory.acted
+        key = tuple([(question.key, answer) for question, answer in memory.asked]), memory.published, memory.last_goal
         found = self._memories.setdefault(key, memory)
         self._addresses.add(id(found))
         return found

@@ -21,7 +21,7 @@ class ProcessMemory:
     """Questions with their answers."""
     published: frozenset[str] = frozenset()
     """Keys of the notices that this process published."""
-    acted: tuple[Phase, str] | None = None
+    last_goal: tuple[Phase, str] | None = None
     """Phase and revision of the last effects; None once confirmed current, by an observation or a commit."""
 
 

@@ -367,9 +367,9 @@ _MOST_POINTS = 4096
 def _wake(point: CyclePoint, now: float) -> float:
     rest = point.rest
     assert rest is not None
-    if any(isinstance(trouble, Conflict) for trouble in rest.troubles):
+    if any(isinstance(trouble, Conflict) for trouble in rest.errors):
         return now
-    if rest.troubles:
+    if rest.errors:
         return now + RETRY
     return inf if rest.wake is None else rest.wake
 

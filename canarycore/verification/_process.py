@@ -12,7 +12,7 @@ from collections.abc import Generator
 from attrs import define, evolve, field
 
 from canarycore._decision import Decision
-from canarycore.driver import CycleMemory, CycleResult, Observed, Request, decided
+from canarycore.driver import CycleMemory, CycleResult, Observed, Request, decide_cycle
 from canarycore.errors import WorldError
 from canarycore.simulation.driver import Driver
 from canarycore.simulation.state import State, observe
@@ -46,7 +46,7 @@ class CyclePoint:
         """What the cycle decided, found again from the same inputs."""
         if self.decided is None:
             answers = {question.key: answer for question, answer in self.asked}
-            outcome = decided(self.seen, self.before.acted, answers)
+            outcome = decide_cycle(self.seen, self.before.last_goal, answers)
             assert isinstance(outcome, Decision)
             self.decided = outcome
         return self.decided
@@ -94,7 +94,7 @@ def _go(driver: Driver, point: CyclePoint) -> None:
     else:
         asked = point.before.asked
         answers = {question.key: answer for question, answer in asked} if asked else {}
-        memory = CycleMemory(answers=answers, published=set(point.before.published), acted=point.before.acted)
+        memory = CycleMemory(answers=answers, published=set(point.before.published), last_goal=point.before.last_goal)
         turn = driver(memory)
         next(turn)
         responses = (point.seen, *point.responses)
@@ -103,10 +103,10 @@ def _go(driver: Driver, point: CyclePoint) -> None:
             point.request = _send(turn, response)
     except StopIteration as stop:
         point.request, point.rest, point.running = None, stop.value, None
-        if memory.answers or memory.published or memory.acted is not None:
+        if memory.answers or memory.published or memory.last_goal is not None:
             known = {question.key: (question, answer) for question, answer in point.asked}
             asked = tuple([known[key] for key in memory.answers])
-            point.remembered = ProcessMemory(asked, frozenset(memory.published), memory.acted)
+            point.remembered = ProcessMemory(asked, frozenset(memory.published), memory.last_goal)
     else:
         point.running = (turn, memory)
 

@@ -75,7 +75,11 @@ def rebased(resting: RestState, ones: InternTable) -> RestState:
         told = frozenset([_renamed(key, names) for key in told]) if told else told
         wake += seconds
         published = frozenset([_renamed(key, names) for key in memory.published])
-        memory = ProcessMemory((), published, memory.acted) if published or memory.acted is not None else EMPTY_MEMORY
+        memory = (
+            ProcessMemory((), published, memory.last_goal)
+            if published or memory.last_goal is not None
+            else EMPTY_MEMORY
+        )
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:
@@ -156,7 +160,7 @@ def _repolled(memory: ProcessMemory, old: int, new: int) -> ProcessMemory:
     published = frozenset(
         key.removesuffix(f"#{old}") + f"#{new}" if key.endswith(f"#{old}") else key for key in memory.published
     )
-    return ProcessMemory(asked, published, memory.acted)
+    return ProcessMemory(asked, published, memory.last_goal)
 
 
 def recent(memory: ProcessMemory, state: State) -> ProcessMemory:
@@ -178,7 +182,7 @@ def recent(memory: ProcessMemory, state: State) -> ProcessMemory:
     )
     if asked == memory.asked and published == memory.published:
         return memory
-    return ProcessMemory(asked, published, memory.acted)
+    return ProcessMemory(asked, published, memory.last_goal)
 
 
 def _cut(state: State, rollout: Rollout) -> State:

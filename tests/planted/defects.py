@@ -86,7 +86,7 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "notices are not committed",
         "driver.py",
-        "decision.status.but(outbox=durable)",
+        "decision.status.but(outbox=outbox)",
         "decision.status",
         "cycle/test_notices.py::test_a_notifier_that_fails_is_tried_again_under_the_same_key",
     ),
@@ -100,7 +100,7 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "effects go on after one that failed",
         "driver.py",
-        "            return done, [trouble]\n",
+        "            return done, [error]\n",
         "            continue\n",
         "simulation/test_cluster.py::test_effects_end_at_the_first_that_fails",
     ),
@@ -378,15 +378,15 @@ DEFECTS: tuple[Defect, ...] = (
     _search(
         "a process does not notice that it was overtaken",
         "driver.py",
-        "    memory.acted = (after.phase, after.applied) if plan else None\n",
+        "    memory.last_goal = (after.phase, after.applied) if plan else None\n",
         "",
         "test_verify.py::test_what_an_overtaken_process_did_late_is_mended[plain-schedule0]",
     ),
     _search(
         "what was done late counts as settled before it is seen",
         "driver.py",
-        "    if acted is None or status.phase not in IDLE",
-        "    if acted is None or status.pending or status.phase not in IDLE",
+        "    if last_goal is None or status.phase not in IDLE",
+        "    if last_goal is None or status.pending or status.phase not in IDLE",
         "test_verify.py::test_what_an_overtaken_process_did_late_is_mended[plain-schedule1]",
     ),
     _search(

@@ -64,7 +64,7 @@ def effects_of_before(memory):
 def never_wakes(memory):
     """After effects it waits for the interval, as if the world had followed at once."""
     rest = yield from _loop(memory)
-    return CycleResult(rest.decision, None, rest.effects, rest.troubles) if not rest.troubles else rest
+    return CycleResult(rest.decision, None, rest.effects, rest.errors) if not rest.errors else rest
 
 
 DEFECTS = {effects_first: "I5", ignores_conflicts: "I5", effects_of_before: "I5", never_wakes: "I8"}

@@ -29,8 +29,8 @@ async def observe_rollout(
         primary=workloads.primary,
         routes=routes,
         scaler_paused=workloads.scaler_paused,
-        kept=workloads.kept,
+        restorable=workloads.kept,
         command=stored.command,
-        deleted=stored.deleted,
-        restored=workloads.restored,
+        is_deleted=stored.deleted,
+        is_restored=workloads.restored,
     )

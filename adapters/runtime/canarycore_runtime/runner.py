@@ -260,7 +260,7 @@ class Runner:
             self._arm(place, self._now)
             return
         late, place.late = max(place.late, driver.began - due), 0.0
-        self._tally.count(late, troubled=bool(rest.troubles))
+        self._tally.count(late, troubled=bool(rest.errors))
         self._tell(CycleReport(driver.key, driver.seen, rest, late))
         self._plan(place, rest)
 
@@ -286,8 +286,8 @@ class Runner:
 
     def _plan(self, place: _RolloutSlot, rest: CycleResult) -> None:
         now = self._now
-        unheard = any(isinstance(trouble, UndeliveredError) for trouble in rest.troubles)
-        stuck = any(not isinstance(trouble, UndeliveredError) for trouble in rest.troubles) or place.repeats(rest)
+        unheard = any(isinstance(trouble, UndeliveredError) for trouble in rest.errors)
+        stuck = any(not isinstance(trouble, UndeliveredError) for trouble in rest.errors) or place.repeats(rest)
         place.stuck = place.stuck + 1 if stuck else 0
         place.unheard = place.unheard + 1 if unheard else 0
         place.not_before = now

@@ -284,9 +284,9 @@ def _self_signed(folder):
     return context
 
 
-def notice(tell=NoticeKind.COPYING):
+def notice(kind=NoticeKind.COPYING):
     names = (("target", "podinfo.test"), ("primary", "podinfo-primary.test"))
-    return Notice(tell, "rev@1.0/Promoting/COPYING", Phase.PROMOTING, names)
+    return Notice(kind, "rev@1.0/Promoting/COPYING", Phase.PROMOTING, names)
 
 
 def event_hook(receiver, **more):

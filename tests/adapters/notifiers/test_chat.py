@@ -18,8 +18,8 @@ KINDS = (SlackNotifier, DiscordNotifier, RocketNotifier, TeamsNotifier, GoogleCh
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-def alert(tell=NoticeKind.NEW_REVISION_ALERT):
-    return Notice(tell, "key", Phase.PROGRESSING, ROLLOUT.names, ("5",))
+def alert(kind=NoticeKind.NEW_REVISION_ALERT):
+    return Notice(kind, "key", Phase.PROGRESSING, ROLLOUT.names, ("5",))
 
 
 def slack(room, **options):
@@ -43,16 +43,16 @@ async def test_an_alert_comes_with_the_fields_that_it_is_given(room):
 
 
 @pytest.mark.parametrize(
-    ("tell", "colour"),
+    ("kind", "colour"),
     [
         (NoticeKind.NEW_REVISION_ALERT, "good"),
         (NoticeKind.GATE_PROMOTION_ALERT, "good"),
         (NoticeKind.ROLLING_BACK_CHECKS_ALERT, "danger"),
     ],
 )
-async def test_only_an_error_looks_like_one(room, tell, colour):
+async def test_only_an_error_looks_like_one(room, kind, colour):
     async with slack(room) as notifier:
-        await notifier.publish(ROLLOUT, alert(tell))
+        await notifier.publish(ROLLOUT, alert(kind))
     assert room.payloads[0]["attachments"][0]["color"] == colour
 
 

@@ -414,7 +414,7 @@ async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failu
         await passes(15)
         clusters.do("default/held", Deploy("v2"))
         await passes(100)
-        troubles = [str(trouble) for turn in turns for trouble in turn.rest.troubles]
+        troubles = [str(trouble) for turn in turns for trouble in turn.rest.errors]
         held = clusters.state("default/held").status
         clusters.do("default/slow", SendCommand(CommandKind.ABORT))
         await passes(120)
@@ -480,7 +480,7 @@ async def test_a_trouble_says_which_adapter_did_what():
 
     async with Runner(evolve(clusters.parts(), router=Router()), on_cycle=turns.append):
         await passes(5)
-    (trouble, *_) = (trouble for turn in turns for trouble in turn.rest.troubles)
+    (trouble, *_) = (trouble for turn in turns for trouble in turn.rest.errors)
     assert str(trouble).endswith("Router.set_routes failed: OSError: no space left")
 
 

@@ -142,7 +142,7 @@ async def test_what_flagger_left_is_adopted_without_a_write(folder, plane, api):
     try:
         before = left.versions(api)
         turns = await looked_at(left, installed(api, left.namespace, [left.provider]), plane)
-        assert [turn.rest.troubles for turn in turns if turn.rest.troubles] == []
+        assert [turn.rest.errors for turn in turns if turn.rest.errors] == []
         assert turns[-1].rest.decision.explanation.rule is Rule.IDLE
         written = changed(before, left.versions(api))
         allowed = BUT_FOR.get(folder.name)

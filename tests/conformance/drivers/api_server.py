@@ -281,7 +281,7 @@ class Stage:
         self._wake = inf if rest.wake is None else rest.wake
         if rest.effects:
             self._wake = self._now
-        if rest.troubles:
+        if rest.errors:
             self._wake = inf
 
     async def _settled(self) -> None:

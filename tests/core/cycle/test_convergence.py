@@ -20,7 +20,7 @@ def pods(revision: str, ready: int = 2, desired: int = 2) -> Workload:
 
 
 def seen(**changes) -> Seen:
-    given = {"now": 100.0, "target": pods("v2"), "primary": pods("v1"), "routes": Routes(weight=20), "kept": ()}
+    given = {"now": 100.0, "target": pods("v2"), "primary": pods("v1"), "routes": Routes(weight=20), "restorable": ()}
     return Seen(**given | changes)
 
 
@@ -71,11 +71,11 @@ def test_without_pods_a_canary_gets_no_request_of_any_kind(wanted):
 
 
 @pytest.mark.parametrize(
-    ("primary", "kept"), [("v2", ("v1",)), ("v3", ())], ids=["it has the revision under test", "nothing was kept"]
+    ("primary", "restorable"), [("v2", ("v1",)), ("v3", ())], ids=["it has the revision under test", "nothing was kept"]
 )
-def test_a_primary_is_not_restored(primary, kept):
+def test_a_primary_is_not_restored(primary, restorable):
     """The revision under test came by a promotion: then the status is an old one. And only what is kept comes back."""
-    plan = converge(UP, seen(primary=pods(primary), kept=kept))
+    plan = converge(UP, seen(primary=pods(primary), restorable=restorable))
     assert (plan.effects, plan.done) == ((), True)
 
 

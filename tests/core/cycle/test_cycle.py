@@ -49,4 +49,4 @@ def test_a_cycle_whose_question_gets_no_answer_of_its_kind_ends_and_says_so(answ
         turn.send({question.key: answer for question in asked.questions if answer is not None})
     rest = end.value.value
     assert rest.decision is None
-    assert isinstance(rest.troubles[0], Unanswered)
+    assert isinstance(rest.errors[0], Unanswered)

@@ -36,14 +36,14 @@ DUE = Observation(
 )
 
 
-def ended(trouble_at: type, trouble: Exception):
-    """How a cycle ends that is to advance, and meets a trouble at its first request of that kind."""
+def ended(request_type: type, error: Exception):
+    """Run one cycle that would advance, throw `error` at its first request of this type, and return its result."""
     turn, met = cycle(CycleMemory()), False
     request = next(turn)
     try:
         while True:
-            if isinstance(request, trouble_at) and not met:
-                met, request = True, turn.throw(trouble)
+            if isinstance(request, request_type) and not met:
+                met, request = True, turn.throw(error)
             elif isinstance(request, Observe):
                 request = turn.send(Observed(policy(), STATUS, DUE))
             elif isinstance(request, Fetch):
@@ -54,10 +54,10 @@ def ended(trouble_at: type, trouble: Exception):
         return end.value
 
 
-@pytest.mark.parametrize("trouble", [Conflict("another was first"), WorldError("no answer")], ids=["conflict", "error"])
-def test_a_commit_that_was_not_taken_ends_the_cycle_and_is_looked_at_again_at_once(trouble):
-    rest = ended(Commit, trouble)
-    assert (rest.decision, rest.wake, rest.effects, rest.troubles) == (None, DUE.now, (), (trouble,))
+@pytest.mark.parametrize("error", [Conflict("another was first"), WorldError("no answer")], ids=["conflict", "error"])
+def test_a_commit_that_was_not_taken_ends_the_cycle_and_is_looked_at_again_at_once(error):
+    rest = ended(Commit, error)
+    assert (rest.decision, rest.wake, rest.effects, rest.errors) == (None, DUE.now, (), (error,))
 
 
 def test_what_was_carried_out_is_told_in_order():
@@ -66,9 +66,9 @@ def test_what_was_carried_out_is_told_in_order():
 
 
 def test_an_effect_that_failed_does_not_count_as_carried_out():
-    trouble = WorldError("the mesh is away")
-    rest = ended(Apply, trouble)
-    assert (rest.effects, rest.troubles, rest.wake) == ((), (trouble,), DUE.now)
+    error = WorldError("the mesh is away")
+    rest = ended(Apply, error)
+    assert (rest.effects, rest.errors, rest.wake) == ((), (error,), DUE.now)
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_questions_that_found_no_answer_are_named():
     asked = turn.send(Observed(policy(), STATUS, DUE))
     with pytest.raises(StopIteration) as end:
         turn.send({})
-    (trouble,) = end.value.value.troubles
-    assert asked.questions[0].key in str(trouble)
+    (error,) = end.value.value.errors
+    assert asked.questions[0].key in str(error)

@@ -59,7 +59,7 @@ def test_only_a_kept_revision_is_restored(rollout, status, world):
     for effect in effects_of(rollout, status, world):
         if isinstance(effect, RestorePrimary):
             assert effect.revision == status.promoted
-            assert effect.revision in world.kept
+            assert effect.revision in world.restorable
 
 
 @anything

@@ -72,15 +72,15 @@ def test_an_initialisation_is_told():
     assert texts[-2:] == ["Initialization done! podinfo.test", "New Deployment detected, initialization completed."]
 
 
-@pytest.mark.parametrize("tell", NoticeKind)
-def test_every_text_prints_with_its_names(tell):
-    notice = Notice(tell, "key", Phase.PROGRESSING, NAMES, ("0", "1"))
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_every_text_prints_with_its_names(kind):
+    notice = Notice(kind, "key", Phase.PROGRESSING, NAMES, ("0", "1"))
     assert "{" not in notice.text
     assert notice.channel is (Channel.EVENT if notice.severity is None else Channel.ALERT)
 
 
 @pytest.mark.parametrize(
-    ("tell", "severity"),
+    ("kind", "severity"),
     [
         (NoticeKind.ROLLING_BACK_CHECKS_ALERT, Severity.ERROR),
         (NoticeKind.ROLLING_BACK_HOOK_ALERT, Severity.WARN),
@@ -88,8 +88,8 @@ def test_every_text_prints_with_its_names(tell):
         (NoticeKind.SUCCEEDED_ALERT, Severity.INFO),
     ],
 )
-def test_alerts_have_flaggers_severities(tell, severity):
-    assert tell.value.severity is severity
+def test_alerts_have_flaggers_severities(kind, severity):
+    assert kind.value.severity is severity
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

@@ -62,8 +62,8 @@ def crashed_after_the_commit(world: SimulatedCluster) -> SimulatedCluster:
     return world
 
 
-def told(world: SimulatedCluster, tell: NoticeKind) -> int:
-    return sum(notice.kind is tell for notice in world.notices)
+def told(world: SimulatedCluster, kind: NoticeKind) -> int:
+    return sum(notice.kind is kind for notice in world.notices)
 
 
 # ----------------------------------------------------------------------------------------------------- in its source

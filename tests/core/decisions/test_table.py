@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from canarycore import CommandKind, HookType, NoData, Phase, Routes
-from canarycore.driver import Observed, overtaken
+from canarycore.driver import Observed, detect_takeover
 from canarycore.phases import ALIVE, IDLE, ROWS, TRANSITIONS, UNDER_WAY, WAITS, Rule
 from canarycore.simulation import (
     NEVER,
@@ -100,7 +100,7 @@ def reached() -> set[tuple[Phase, Rule, Phase]]:
     reasons = [record.decision.explanation for world in lives() for record in world.history if record.decision]
     for world in map(at, IDLE):
         seen = Observed(world.rollout, world.status.but(pending=()), observe(world.state))
-        late = overtaken(seen, (Phase.PROGRESSING, "v0"))
+        late = detect_takeover(seen, (Phase.PROGRESSING, "v0"))
         assert late is not None
         reasons.append(late.explanation)
     return {(explanation.before, explanation.rule, explanation.after) for explanation in reasons}

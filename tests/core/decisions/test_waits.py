@@ -49,7 +49,7 @@ def told(decision: Decision) -> list[str]:
 
 def test_a_primary_that_is_being_taken_back_is_told_with_the_revision_it_goes_to():
     failed = Status(phase=Phase.FAILED, since=90.0, analysed_at=90.0, applied="v2", promoted="v1", drain_until=91.0)
-    decision = decided(failed, evolve(WORLD, routes=Routes(weight=100), kept=("v1",)))
+    decision = decided(failed, evolve(WORLD, routes=Routes(weight=100), restorable=("v1",)))
     assert decision.explanation.rule is Rule.CONVERGING
     assert "Taking podinfo-primary.test back to revision v1" in told(decision)
 
@@ -117,7 +117,7 @@ def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
 
 
 @pytest.mark.parametrize(
-    ("tell", "kind", "severity", "details"),
+    ("kind", "event_type", "severity", "details"),
     [
         (NoticeKind.STARTING, "Normal", None, False),
         (NoticeKind.CHECK_FAILED, "Warning", None, False),
@@ -127,9 +127,9 @@ def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_text_says_how_serious_it_is(tell, kind, severity, details):
-    text = tell.value
-    assert ("Warning" if text.warning else "Normal", text.severity, text.details) == (kind, severity, details)
+def test_a_text_says_how_serious_it_is(kind, event_type, severity, details):
+    text = kind.value
+    assert ("Warning" if text.warning else "Normal", text.severity, text.details) == (event_type, severity, details)
 
 
 def test_without_checks_all_sources_are_there():

@@ -83,7 +83,7 @@ class Story:
                 weight=status.rung.weight,
                 failed_checks=status.failed_checks,
             )
-        for trouble in turn.rest.troubles:
+        for trouble in turn.rest.errors:
             self.line("trouble", text=str(trouble))
 
     def look(self, splits: Sequence[Split], *, over: bool = False) -> None:

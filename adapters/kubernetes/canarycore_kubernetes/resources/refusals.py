@@ -31,7 +31,7 @@ class BlockedRollouts:
 
     def record_cycle(self, turn: CycleReport) -> None:
         """Take in how a cycle ended. One that decided nothing shows nothing."""
-        text = next((str(trouble) for trouble in turn.rest.troubles if isinstance(trouble, BlockedError)), "")
+        text = next((str(trouble) for trouble in turn.rest.errors if isinstance(trouble, BlockedError)), "")
         if not text and turn.rest.decision is None:
             return
         before = self._texts.get(turn.key)

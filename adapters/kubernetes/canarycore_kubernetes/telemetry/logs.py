@@ -120,7 +120,7 @@ class CycleLog:
 
     def _write_troubles(self, turn: CycleReport) -> None:
         """Log troubles once, and again after REPEATED seconds while they stay the same."""
-        texts, now = frozenset(str(trouble) for trouble in turn.rest.troubles), self._clock()
+        texts, now = frozenset(str(trouble) for trouble in turn.rest.errors), self._clock()
         if not texts:
             self._troubles.pop(turn.key, None)
             return

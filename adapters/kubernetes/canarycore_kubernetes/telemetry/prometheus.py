@@ -107,7 +107,7 @@ class Exporter:
         namespace, _, name = turn.key.partition("/")
         if turn.late > LATE:
             self._of(turn.key, self._missed, name, namespace).inc()
-        if turn.rest.troubles:
+        if turn.rest.errors:
             self._of(turn.key, self._troubles, name, namespace).inc()
         if turn.seen is not None and turn.rest.decision is not None:
             self._decided(turn.key, turn.seen.rollout, turn.seen.status, turn.rest.decision)

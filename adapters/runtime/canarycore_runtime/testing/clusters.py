@@ -199,8 +199,8 @@ class SimulatedWorkload:
             target=seen.target,
             primary=seen.primary,
             scaler_paused=seen.scaler_paused,
-            kept=seen.kept,
-            restored=seen.restored,
+            kept=seen.restorable,
+            restored=seen.is_restored,
         )
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:

@@ -56,8 +56,8 @@ def provider(name, namespace="default", **spec):
     }
 
 
-def notice(rollout, tell=NoticeKind.NEW_REVISION_ALERT, key="key"):
-    return Notice(tell, key, Phase.PROGRESSING, rollout.names, ("5",))
+def notice(rollout, kind=NoticeKind.NEW_REVISION_ALERT, key="key"):
+    return Notice(kind, key, Phase.PROGRESSING, rollout.names, ("5",))
 
 
 class Chats:
@@ -103,10 +103,10 @@ class World:
     def alerts(self, **options):
         return Alerts(self.objects, **{"canary": self.canaries, "adapter": self.chats.adapter, **options})
 
-    async def tell(self, manifest, tell=NoticeKind.NEW_REVISION_ALERT, **options):
+    async def tell(self, manifest, kind=NoticeKind.NEW_REVISION_ALERT, **options):
         rollout = self.canaries.add(manifest)
         async with self.alerts(**options) as alerts:
-            await alerts.publish(rollout, notice(rollout, tell))
+            await alerts.publish(rollout, notice(rollout, kind))
         return [address for address, _ in self.chats.heard]
 
 
@@ -147,14 +147,14 @@ async def test_without_any_chat_nobody_is_told(world):
     ],
 )
 @pytest.mark.parametrize(
-    "tell",
+    "kind",
     [NoticeKind.NEW_REVISION_ALERT, NoticeKind.GATE_PROMOTION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT],
-    ids=lambda tell: tell.name,
+    ids=lambda kind: kind.name,
 )
-async def test_an_alert_goes_to_those_whose_severity_it_reaches_and_to_nobody_else(world, tell, severity, told):
+async def test_an_alert_goes_to_those_whose_severity_it_reaches_and_to_nobody_else(world, kind, severity, told):
     world.objects.put(provider("room"))
-    heard = await world.tell(canary(alert("room", severity)), tell, default_receivers=OWN)
-    assert heard == (["http://room"] if tell in told else [])
+    heard = await world.tell(canary(alert("room", severity)), kind, default_receivers=OWN)
+    assert heard == (["http://room"] if kind in told else [])
 
 
 async def test_events_are_not_for_chats(world):
@@ -451,11 +451,11 @@ async def test_the_alerts_are_those_of_the_recording(world, monkeypatch):
     monkeypatch.setattr("canarycore_notifiers.chat.ChatNotifier._post", keep)
 
     async with world.alerts(adapter=KINDS.__getitem__, default_receivers=OWN) as alerts:
-        for key, tell in enumerate(
+        for key, kind in enumerate(
             (NoticeKind.INITIALIZED_ALERT, NoticeKind.NEW_REVISION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT)
         ):
             told = Notice(
-                tell, str(key), Phase.PROGRESSING, rollout.names, ("1",) if "0" in tell.value.template else ()
+                kind, str(key), Phase.PROGRESSING, rollout.names, ("1",) if "0" in kind.value.template else ()
             )
             await alerts.publish(rollout, told)
 

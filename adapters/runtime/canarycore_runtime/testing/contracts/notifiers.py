@@ -59,8 +59,8 @@ class NotifierContract:
 
     def notice(self, key: str) -> Notice:
         """A notice of that channel."""
-        tell = {Channel.EVENT: NoticeKind.NEW_REVISION, Channel.ALERT: NoticeKind.NEW_REVISION_ALERT}[self.channel]
-        return _samples.notice(key, tell=tell)
+        kind = {Channel.EVENT: NoticeKind.NEW_REVISION, Channel.ALERT: NoticeKind.NEW_REVISION_ALERT}[self.channel]
+        return _samples.notice(key, kind=kind)
 
     @pytest.fixture
     def bench(self) -> NotifierBench:

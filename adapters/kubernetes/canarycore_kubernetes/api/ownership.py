@@ -74,7 +74,8 @@ APEX_SERVICE = Role(
     noun="the Service that users call",
     kinds="Service",
     adoption=(
-        "Its selector, and annotations that keep GitOps tools from resetting it. The controller gives it back on deletion."
+        "Its selector, and annotations that keep GitOps tools from resetting it. "
+        "The controller gives it back on deletion."
     ),
 )
 ROUTE = Role(
@@ -85,7 +86,8 @@ ROUTE = Role(
         "that splits between this Canary's sides"
     ),
     adoption=(
-        "The fields that route. A note on the object keeps the replaced fields; the controller gives them back on deletion."
+        "The fields that route. A note on the object keeps the replaced fields; "
+        "the controller gives them back on deletion."
     ),
 )
 

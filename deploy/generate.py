@@ -1,6 +1,6 @@
-"""Writes what of this folder is made from `canarycore_kubernetes.deploy.objects`: `python deploy/generate.py`.
+"""Write the files of this folder that follow from `canarycore_kubernetes.deploy.objects`: `python deploy/generate.py`.
 
-A test holds the files to what would be written now.
+A test compares the files with the current output.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ FILES = {
     "Role": "rights",
     "RoleBinding": "rights",
 }
-"""Which file of the kustomize base holds a kind; the others are in `controller`."""
+"""The file of the kustomize base for each kind; the file of any other kind is `controller`."""
 
 
 def files() -> dict[str, str]:
-    """The text of each file, by its path below this folder."""
+    """Return the text of each file, by its path below this folder."""
     base: dict[str, list[Any]] = {"definitions": [], "admission": [], "rights": [], "controller": []}
     for body in objects(InstallOptions()):
         base[FILES.get(body["kind"], "controller")].append(body)
@@ -46,32 +46,32 @@ def files() -> dict[str, str]:
         **{f"kustomize/{name}.yaml": _yaml(*bodies) for name, bodies in base.items()},
         **{f"kustomize/providers/{_slug(name)}/kustomization.yaml": _yaml(_component(name)) for name in ROUTING_RIGHTS},
         **{f"{CHART}/crds/{body['spec']['names']['plural']}.yaml": _yaml(body) for body in definitions()},
-        "kustomize/network-policy/kustomization.yaml": _yaml(_adding("policy.yaml")),
+        "kustomize/network-policy/kustomization.yaml": _yaml(_resource_component("policy.yaml")),
         "kustomize/network-policy/policy.yaml": _yaml(_policy()),
-        f"{CHART}/files/metadata.yaml": _yaml(_excepted()),
+        f"{CHART}/files/metadata.yaml": _yaml(_metadata_addresses()),
         f"{CHART}/files/admission.yaml": _yaml(*admission("{{ first .Values.providers }}")),
         f"{CHART}/files/rules.yaml": _yaml({"every": rules(()), "routing": _routing()}),
     }
 
 
 def _component(provider: str) -> dict[str, Any]:
-    """What makes the base one for this provider: its routing objects may be written, and it is the default."""
+    """Return the component for a provider: the controller may write its routing objects, and it is the default."""
     flags = _flags(InstallOptions())
     default = next(index for index, flag in enumerate(flags) if flag.startswith("--mesh-provider="))
     argument = f"/spec/template/spec/containers/0/args/{default}"
-    (own, *_) = (one["spec"]["variables"] for one in admission(provider) if "variables" in one["spec"])
+    (variables, *_) = (body["spec"]["variables"] for body in admission(provider) if "variables" in body["spec"])
     return {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
         "patches": [
             *(_patch("ClusterRole", "add", "/rules/-", rule) for rule in _routing()[provider]),
             _patch("Deployment", "replace", argument, f"--mesh-provider={provider}"),
-            _patch("ValidatingAdmissionPolicy", "replace", "/spec/variables/0/expression", own[0]["expression"]),
+            _patch("ValidatingAdmissionPolicy", "replace", "/spec/variables/0/expression", variables[0]["expression"]),
         ],
     }
 
 
-def _adding(resource: str) -> dict[str, Any]:
+def _resource_component(resource: str) -> dict[str, Any]:
     return {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": [resource]}
 
 
@@ -80,8 +80,8 @@ def _policy() -> Any:
     return policy
 
 
-def _excepted() -> dict[str, list[str]]:
-    """The metadata addresses in each of the networks that stand for all addresses."""
+def _metadata_addresses() -> dict[str, list[str]]:
+    """Return the metadata addresses in each of the networks that together contain all addresses."""
     blocks = (Destination(cidr=cidr, port=443).peer["ipBlock"] for cidr in EVERYWHERE)
     return {block["cidr"]: block["except"] for block in blocks}
 
@@ -104,7 +104,7 @@ def _slug(provider: str) -> str:
 
 
 def _routing() -> dict[str, list[Any]]:
-    """The rules of each provider beyond those that every controller has."""
+    """Return the rules of each provider in addition to those of every controller."""
     return {provider: rules((provider,))[len(RIGHTS) :] for provider in ROUTING_RIGHTS}
 
 
@@ -115,7 +115,7 @@ def _yaml(*bodies: Any) -> str:
 
 
 def main() -> None:
-    """Write them."""
+    """Write all files."""
     for path, text in files().items():
         file = HERE / path
         file.parent.mkdir(parents=True, exist_ok=True)

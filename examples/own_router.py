@@ -1,4 +1,4 @@
-"""A router of one's own, with a bug that shows only when something else goes wrong, and the machine that finds it."""
+"""A router of your own, with a bug that shows only after another fault, and the state machine that finds it."""
 
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -8,7 +8,7 @@ from canarycore_runtime.testing.stateful import RouterMachine
 
 
 class Proxy:
-    """A data plane whose interface can only move requests: percent that the canary gets."""
+    """A data plane whose interface can only move requests. `weight` is the percentage of the canary."""
 
     weight = 0
 
@@ -17,7 +17,7 @@ class Proxy:
 
 
 class ThriftyRouter:
-    """The port Router (`canarycore_runtime.ports`), for that proxy."""
+    """The port Router (`canarycore_runtime.ports`) for that proxy."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy, self.last = proxy, 0
@@ -26,7 +26,7 @@ class ThriftyRouter:
         return cc.Routes(weight=self.proxy.weight)
 
     async def set_routes(self, _: cc.Rollout, routes: cc.Routes) -> None:
-        self.proxy.move(routes.weight - self.last)  # the bug: since it set the last weight, others may have set theirs
+        self.proxy.move(routes.weight - self.last)  # the bug: others may have changed the weight since
         self.last = routes.weight
 
     async def restore(self, _: cc.Rollout) -> None:
@@ -37,7 +37,7 @@ POLICIES = {"by weight": cc.Rollout(name="podinfo", target=cc.TargetRef(name="po
 
 
 class AnyLife(RouterMachine):
-    """Deployments, edits, commands, faults, other writers and time, in any order, with that router."""
+    """Any order of deployments, edits, commands, faults, other writers and time, with that router."""
 
     policies = POLICIES
 

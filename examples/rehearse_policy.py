@@ -1,6 +1,6 @@
 """A rehearsal through the library: Envoy, two versions of a service, real requests; a promotion and then a rollback.
 
-The policy comes from a Canary manifest. Everything runs on this machine, and has ended when the program ends.
+The policy comes from a Canary manifest. All processes run on this machine and end with the program.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ BAD = Version(label="v3", faults=Faults(errors=20))
 
 
 class Printer:
-    """A notifier: prints the events, in Flagger's words."""
+    """A notifier that prints the events in Flagger's words."""
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
         del rollout
@@ -32,7 +32,7 @@ class Printer:
 
 
 async def roll_out(old: Version, new: Version) -> Phase:
-    """One rollout from `old` to `new`; its last phase."""
+    """Run one rollout from `old` to `new`; return its last phase."""
     rollout = resolve(load([(CANARY.name, CANARY.read_text())]).canaries[0])
     script = Script(rollout=rollout, versions=(old, new), traffic=TrafficPlan(rate=200), speed=10)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""What a policy does to good and to bad versions, told before production runs it.
+"""Predict the outcomes of a policy for good and bad versions.
 
-For each error rate of the new version a few hundred rollouts of the same Canary are simulated, with sampled traffic:
-how often it is promoted, how long that takes, and how many bad requests users see by it.
+For each error rate of the new version, the program simulates a few hundred rollouts of the same Canary with random
+traffic. It prints the share of promotions, their time, and the number of bad requests that users see because of it.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ def main(runs: int = 200) -> None:
     print("error rate   promoted   95% interval    minutes   bad requests by it")
     for error_rate in (0.001, 0.005, 0.008, 0.01, 0.012, 0.02, 0.05):
         scenario = Scenario(old=OLD, new=Behaviour(error_rate=error_rate), rps=50)
-        told = summarise(sweep(rollout, scenario, runs=runs, seed=1))
-        low, high = told.promoted.interval
+        summary = summarise(sweep(rollout, scenario, runs=runs, seed=1))
+        low, high = summary.promoted.interval
         print(
-            f"{error_rate:>9.1%}  {told.promoted.value:>9.0%}   {low:>5.0%} to {high:<4.0%}"
-            f"  {told.minutes.value:>8.1f}  {told.excess_bad_requests.value:>12.0f}"
+            f"{error_rate:>9.1%}  {summary.promoted.value:>9.0%}   {low:>5.0%} to {high:<4.0%}"
+            f"  {summary.minutes.value:>8.1f}  {summary.excess_bad_requests.value:>12.0f}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The core in a controller of one's own. The cluster is a few variables and the clock is simulated: put yours there."""
+"""A complete controller around the core. Replace its variables with your cluster and its number with your clock."""
 
 from canarycore import Check, CheckKind, Ladder, Observation, Phase, Rollout, Routes, Status, TargetRef, Workload, cycle
 from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish, Request
@@ -15,12 +15,12 @@ POLICY = Rollout(
 
 
 class Controller:
-    """Carries out what `cycle` requests."""
+    """A controller of one rollout; it carries out the requests of `cycle`."""
 
     now, status, routes, memory = 0.0, Status(), Routes(), CycleMemory()
-    target, primary, replicas = "v1", "", 2  # the revision that each side carries; the target's replicas
+    target, primary, replicas = "v1", "", 2  # the revision of each side; the target's replicas
 
-    def turn(self) -> CycleResult:
+    def run_cycle(self) -> CycleResult:
         requests, reply = cycle(self.memory), None
         while True:
             try:
@@ -31,13 +31,13 @@ class Controller:
     def fulfil(self, request: Request) -> object:
         match request:
             case Observe():
-                target, primary = workload(self.target, self.replicas), workload(self.primary, 2)
-                world = Observation(now=self.now, target=target, primary=primary, routes=self.routes)
-                return Observed(POLICY, self.status, world)
-            case Fetch(questions):  # ask your Prometheus, call your webhooks
+                target, primary = observe(self.target, self.replicas), observe(self.primary, 2)
+                observation = Observation(now=self.now, target=target, primary=primary, routes=self.routes)
+                return Observed(POLICY, self.status, observation)
+            case Fetch(questions):  # query your Prometheus, call your webhooks
                 good, online = MetricAnswer(value=99.9), SourcesAnswer()
-                return {asked.key: good if isinstance(asked, MetricQuestion) else online for asked in questions}
-            case Commit(status):  # to your store, under a lock; raise Conflict when somebody else was first
+                return {each.key: good if isinstance(each, MetricQuestion) else online for each in questions}
+            case Commit(status):  # to your store, under a lock; raise Conflict if another process was first
                 self.status = status
             case Apply(SetRoutes(routes)):
                 self.routes = routes
@@ -50,14 +50,14 @@ class Controller:
         return None
 
 
-def workload(carries: str, count: int) -> Workload | None:
-    pods = Workload(revision=carries, desired=count, updated=count, ready=count, total=count)
-    return pods if carries else None
+def observe(revision: str, count: int) -> Workload | None:
+    pods = Workload(revision=revision, desired=count, updated=count, ready=count, total=count)
+    return pods if revision else None
 
 
 if __name__ == "__main__":
     controller = Controller()
     while controller.status.phase is not Phase.SUCCEEDED:
-        controller.now = controller.turn().wake or controller.now
+        controller.now = controller.run_cycle().wake or controller.now
         if controller.status.phase is Phase.INITIALIZED and controller.status.is_settled:
-            controller.target = "v2"  # somebody deploys
+            controller.target = "v2"  # a deployment

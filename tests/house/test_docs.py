@@ -24,7 +24,7 @@ LINK = re.compile(r"\]\((?!https?://)([^)#]+)(#[^)]*)?\)")
 
 @frozen
 class Command:
-    """A command line of a page, and what the page says comes out of it; "…" stands for anything."""
+    """A command line of a page with its output on the page; "…" matches any text."""
 
     page: str
     line: str
@@ -35,22 +35,22 @@ class Command:
 
 
 def commands() -> list[Command]:
-    found = []
+    result = []
     for page in PAGES:
         for block in CONSOLE.findall(page.read_text()):
             for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
                 line, _, output = part.partition("\n")
-                found.append(Command(page.name, line, output))
-    return found
+                result.append(Command(page.name, line, output))
+    return result
 
 
-def rehearses(command: Command) -> bool:
+def is_rehearsal(command: Command) -> bool:
     return "canary rehearse" in command.line
 
 
 COMMANDS = commands()
-QUICK = [command for command in COMMANDS if not rehearses(command)]
-REHEARSALS = [command for command in COMMANDS if rehearses(command)]
+QUICK = [command for command in COMMANDS if not is_rehearsal(command)]
+REHEARSALS = [command for command in COMMANDS if is_rehearsal(command)]
 
 
 def output_of(command: Command) -> str:
@@ -60,10 +60,10 @@ def output_of(command: Command) -> str:
     return result.stdout
 
 
-def assert_told_truly(command: Command) -> None:
-    found = re.sub(r"[ \t]+$", "", output_of(command), flags=re.MULTILINE)
+def assert_prints_output(command: Command) -> None:
+    actual = re.sub(r"[ \t]+$", "", output_of(command), flags=re.MULTILINE)
     expected = command.output.replace("…", "...")
-    assert doctest.OutputChecker().check_output(expected, found, doctest.ELLIPSIS), found
+    assert doctest.OutputChecker().check_output(expected, actual, doctest.ELLIPSIS), actual
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -72,20 +72,20 @@ def test_the_code_on_a_page_runs(page: Path):
         example.evaluate()
 
 
-def test_the_tutorial_shows_commands_and_rehearsals():
+def test_the_docs_show_commands_and_rehearsals():
     assert QUICK
     assert REHEARSALS
 
 
 @pytest.mark.parametrize("command", QUICK, ids=str)
 def test_a_command_prints_what_its_page_shows(command: Command):
-    assert_told_truly(command)
+    assert_prints_output(command)
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("command", REHEARSALS, ids=str)
 def test_a_rehearsal_ends_as_its_page_shows(command: Command):
-    assert_told_truly(command)
+    assert_prints_output(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -94,20 +94,20 @@ def test_a_link_on_a_page_leads_to_a_file(page: Path):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-def decided_somewhere() -> list[tuple[str, str]]:
+def decision_places() -> list[tuple[str, str]]:
     """(name, file) of each row of the README's table of places."""
     section = (ROOT / "README.md").read_text().split("### Where is")[1].split("\n## ")[0]
     rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][2:]
     return [(re.findall(r"`([\w.]+)`", row)[0].rpartition(".")[2], re.findall(r"\]\((.+)\)", row)[0]) for row in rows]
 
 
-@pytest.mark.parametrize(("name", "file"), decided_somewhere())
-def test_what_the_readme_says_is_decided_somewhere_is_there(name: str, file: str):
+@pytest.mark.parametrize(("name", "file"), decision_places())
+def test_the_readme_names_the_place_of_a_decision(name: str, file: str):
     pattern = rf"^\s*(async )?(def|class) {name}\b|^{name}\b.*="
     assert re.search(pattern, (ROOT / file).read_text(), re.MULTILINE)
 
 
-def test_the_generated_parts_are_what_would_be_generated_now():
+def test_the_generated_parts_are_current():
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

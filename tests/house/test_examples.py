@@ -1,4 +1,4 @@
-"""The examples run, as they stand."""
+"""The examples run unchanged."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def test_the_tiny_controller_is_under_sixty_lines_without_its_imports():
     assert len([line for line in lines if not line.startswith(("from ", "import "))]) < 60
 
 
-def test_the_bug_of_the_router_is_found_and_shown_as_a_few_events():
-    found, start, schedule = run("own_router.py").partition("state = AnyLife()\n")
+def test_the_machine_shows_the_bug_of_the_router_as_a_few_events():
+    message, start, schedule = run("own_router.py").partition("state = AnyLife()\n")
     assert start
-    assert re.match(r"found Routes\(weight=\d+,.*\), expected what was set: Routes\(weight=\d+,", found)
+    assert re.match(r"found Routes\(weight=\d+,.*\), expected what was set: Routes\(weight=\d+,", message)
     events = schedule.partition("Explanation:")[0].splitlines()
     assert events[-1] == "state.teardown()"
     assert len(events) < 7
 
 
-def test_the_router_of_the_example_is_tested_in_twenty_lines():
+def test_the_test_of_the_router_has_under_twenty_lines():
     _, _, program = (EXAMPLES / "own_router.py").read_text().partition("class AnyLife")
     assert len(program.partition("\n\n\n")[0].splitlines()) < 20
 
 
-def test_simulate_policy_tells_good_versions_from_bad_ones():
+def test_simulate_policy_promotes_good_versions_and_no_bad_ones():
     lines = run("simulate_policy.py").splitlines()[1:]
     promoted = [line.split()[1] for line in lines]
     assert (promoted[0], promoted[-1]) == ("100%", "0%")
@@ -56,6 +56,6 @@ def test_rehearse_policy_promotes_the_good_version_and_rolls_the_bad_one_back():
 
 
 def test_every_example_is_listed_in_the_readme_of_the_examples():
-    told = (EXAMPLES / "README.md").read_text()
+    readme = (EXAMPLES / "README.md").read_text()
     names = [path.name for path in [*EXAMPLES.glob("*.py"), *(EXAMPLES / "manifests").rglob("*.yaml")]]
-    assert [name for name in names if f"`{name}`" not in told] == []
+    assert [name for name in names if f"`{name}`" not in readme] == []

@@ -7,14 +7,13 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.house.test_texts import FILES, ROOT
 
-PAGES = [name for name in FILES if name.endswith(".md")]
-SOURCES = [name for name in FILES if name.endswith(".py")]
+PAGES = [name for name in FILES if name.endswith(".md") and name != "docs/cli.md"]
+SOURCES = [name for name in FILES if name.endswith(".py") and name.startswith(("docs/", "deploy/", "examples/"))]
 
 OPENERS = re.compile(r"(?:^|(?<=[.!?])\s+)(?:What|Who|Whoever|Of|That)\b[^.?]*(?:[.?]|$)", re.MULTILINE)
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|<!--.*?-->", re.MULTILINE | re.DOTALL)
@@ -52,7 +51,8 @@ def test_a_banned_opener_is_recognised(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["# What goes wrong?", "It names what is wrong.", "```\nWhat is code.\n```", "Whether it runs. Offers are good."]
+    "text",
+    ["# What goes wrong?", "It names what is wrong.", "```\nWhat is code.\n```", "Whether it runs. Offers are good."],
 )
 def test_other_sentences_are_allowed(text: str):
     assert not openers(page_blocks(text))

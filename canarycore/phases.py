@@ -1,16 +1,16 @@
-"""Phases and the transition table: everything that moves a rollout is named here.
+"""Phases and the transition table: the names of everything that moves a rollout.
 
 Theory of operation. A rollout is a status that only `decide` changes. Each change is the firing of one **rule**; the
 table below says in which phases a rule may fire and to which phase it leads. `decide` returns the rule with every
-decision (`Because.rule`), and tests hold the two together in both directions: no decision leaves the table, and every
-row is reached. Rules whose target is None leave the phase as it is; those of them in `WAITS` do not write the status
-at all.
+decision (`Explanation.rule`). Tests hold the two together in both directions: no decision leaves the table, and some
+decision reaches every row. A rule without a target leaves the phase as it is; a rule in `WAITS` does not write the
+status at all.
 
-Why this is right after a crash: a rule's new status is durable before its first effect. What the phases want of the
-world is a function of the status alone (`goal`), so whoever comes next converges to the same place. Nothing is decided
-from half-done effects, as `decide` moves forward only while the observed world equals the goal.
+Why this is right after a crash: a rule's new status is durable before its first effect. The goal of a phase is a
+function of the status alone (`goal`), so every later process converges to the same place. `decide` moves forward only
+while the observation matches the goal, so no decision depends on half-done effects.
 
-Diagrams and the `transitions.Machine` for embedders (`canarycore.machine`) are made from these rows.
+The diagrams and the `transitions.Machine` for embedders (`canarycore.machine`) come from these rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from canarycore._enum import TextEnum
 
 
 class Phase(TextEnum):
-    """Flagger's phases of a Canary (`status.phase`)."""
+    """The phase of a rollout. The value is Flagger's (`status.phase` of a Canary)."""
 
     INITIALIZING = "Initializing"
     INITIALIZED = "Initialized"
@@ -68,23 +68,23 @@ ALIVE = frozenset(Phase) - OVER
 
 
 class Rule(TextEnum):
-    """Why a decision came out as it did. The value is how it is told."""
+    """The reason for a decision. The value is its text in an explanation."""
 
     # changes of phase
-    DETECTED = "a rollout without a status was found"
+    DETECTED = "the rollout has no status yet"
     INITIALIZED = "the primary is ready and has all traffic"
     GATED = "a confirm-rollout gate is closed"
-    STARTED = "a new revision was found"
+    STARTED = "the target has a new revision"
     GATED_PROMOTION = "a confirm-promotion gate is closed"
     PROMOTED = "every rung passed"
-    SKIPPED = "the analysis is skipped by the owner's wish"
+    SKIPPED = "the owner skips the analysis"
     FINALISED = "all traffic is back on the primary"
     SUCCEEDED = "the drain is over"
     WITHDRAWN = "the target is back at the promoted revision"
     ROLLED_BACK_CHECKS = "failed checks reached the threshold"
     ROLLED_BACK_INCONCLUSIVE = "inconclusive analyses reached the limit"
     ROLLED_BACK_DEADLINE = "the progress deadline is exceeded"
-    ROLLED_BACK_HOOK = "a rollback hook asked for it"
+    ROLLED_BACK_HOOK = "a rollback hook requested it"
     PROMOTION_FAILED = "the primary did not get ready with the new revision"
     ABORTED = "the command abort"
     PROMOTED_BY_COMMAND = "the command promote"
@@ -94,20 +94,20 @@ class Rule(TextEnum):
     # changes within a phase
     RESTARTED = "another revision arrived during the rollout"
     ADVANCED = "the rung passed"
-    STEPPED_BACK = "one promotion step went back to the primary"
+    STEPPED_BACK = "one promotion step returned traffic to the primary"
     HALTED = "a check or hook failed"
     HELD = "the analysis is inconclusive"
-    NOTED = "the target carries another revision, which starts nothing"
+    NOTED = "the target has another revision, which starts no rollout"
     PAUSED = "the command pause"
     RESUMED = "the command resume"
     SKIPPED_TO = "the command skip-to"
-    REFUSED = "the command makes no sense here"
+    REFUSED = "the command does not apply in this phase"
     HOOKS_CALLED = "the post-rollout hooks were called"
     SETTLED = "the pending work of the phase is done"
-    OVERTAKEN = "another process led meanwhile, and what this one did came late"
-    # the waits, which write nothing
+    OVERTAKEN = "another process took over, and effects of this one came late"
+    # waits, which write nothing
     INITIALISING = "the primary is being created"
-    CONVERGING = "the world is not yet as the status wants it"
+    CONVERGING = "the cluster does not match the status yet"
     UNREADY = "pods are not ready"
     GATE_CLOSED = "a gate is closed"
     NOT_DUE = "the interval has not passed"
@@ -134,15 +134,19 @@ WAITS = frozenset(
         Rule.GONE,
     }
 )
+"""The rules that write no status: the rollout waits."""
 
 
 @frozen
 class Row:
-    """In any of `sources` the rule may fire; it leads to `target` (None: the phase stays)."""
+    """One row of the transition table."""
 
     rule: Rule
+    """The rule that fires."""
     sources: frozenset[Phase]
+    """The phases in which the rule may fire."""
     target: Phase | None = None
+    """The phase that it leads to. None leaves the phase as it is."""
 
 
 def _row(rule: Rule, sources: frozenset[Phase] | Phase, target: Phase | None = None) -> Row:
@@ -195,6 +199,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.IDLE, IDLE),
     _row(Rule.GONE, Phase.TERMINATED),
 )
+"""The transition table."""
 
 TRANSITIONS: frozenset[tuple[Phase, Rule, Phase]] = frozenset(
     (source, row.rule, row.target or source) for row in ROWS for source in row.sources

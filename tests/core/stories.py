@@ -1,9 +1,11 @@
-"""Stories: what the core decides in every situation, cycle by cycle, as text that a reviewer can read.
+"""Stories: the core's decisions in every situation, cycle by cycle, as text that a reviewer can read.
 
     python -m tests.core.stories        writes tests/core/recorded/*.txt anew
 
-A cycle is a line, and what belongs to it is indented: why it was decided so, the fields of the status that were
-written, questions and their answers, effects, notices, troubles, and when the core wants to look again.
+One line is one cycle: its time, the explanation, and the time of the next cycle. The indented lines below it say what
+the cycle asked, wrote, did, told and met. They print values in the words of the tables in this module, never the name
+of a class or a field, so a rename in the core changes no recording. After a change of behaviour, write the stories anew
+and read the difference: each line of it has to be meant.
 """
 
 from __future__ import annotations
@@ -12,9 +14,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from attrs import fields
-
-from canarycore import Phase, Rollout, Status
+from canarycore import Phase, Rollout, Routes, Status
+from canarycore.effects import (
+    Effect,
+    Initialise,
+    PauseScaler,
+    Promote,
+    Restore,
+    RestorePrimary,
+    ResumeScaler,
+    ScaleDown,
+    ScaleUp,
+    SetRoutes,
+)
+from canarycore.questions import Answer, HookAnswer, MetricAnswer
 from canarycore.simulation import Action, CycleRecord, Deploy, SimulatedCluster
 from tests.core.decisions.test_table import STORIES
 from tests.core.scenarios import POLICIES, SITUATIONS, at, play
@@ -31,9 +44,9 @@ def _then(phase: Phase, actions: tuple[Action, ...]) -> SimulatedCluster:
 
 
 EVERYWHERE = ("promoted", "rolled back", "withdrawn", "analysis skipped", "hooks and gates", "primary stays away")
-"""Situations that are told of every policy; the others only of weights."""
+"""Situations that every policy plays; only the policy by weights plays the others."""
 
-TOLD: dict[tuple[str, str], Callable[[], SimulatedCluster]] = {
+STORY_MAKERS: dict[tuple[str, str], Callable[[], SimulatedCluster]] = {
     **{(name, "first deployed"): partial(_first, policy) for name, policy in POLICIES.items()},
     **{
         (name, title): partial(play, policy, situation)
@@ -46,19 +59,20 @@ TOLD: dict[tuple[str, str], Callable[[], SimulatedCluster]] = {
         for number, (phase, actions) in enumerate(STORIES)
     },
 }
-"""How each world is made, by the name of its file and its title there. The last are those of the transition table."""
+"""The maker of each story's cluster, by the name of its file and its title there. The last are those of the transition
+table."""
 
 
 def story(name: str, title: str) -> Iterator[str]:
-    """The lines of what happens."""
+    """Yield the lines of the story as the core tells it now."""
     before = None
-    for record in TOLD[name, title]().history:
+    for record in STORY_MAKERS[name, title]().history:
         yield from _cycle(record, before)
         before = record.committed or before
 
 
-def recorded(name: str, title: str) -> list[str]:
-    """The lines as they were written."""
+def read_recorded(name: str, title: str) -> list[str]:
+    """Return the lines of the story as recorded."""
     _, _, rest = path_of(name).read_text(encoding="utf-8").partition(f"{_TITLE}{title}\n")
     return rest.partition(f"\n{_TITLE}")[0].splitlines()
 
@@ -73,28 +87,84 @@ def path_of(name: str) -> Path:
 def _cycle(record: CycleRecord, before: Status | None) -> Iterator[str]:
     wake = "the next change" if record.wake is None else f"{record.wake:g}"
     yield f"{record.time:g} {record.explanation} -> {wake}"
-    yield from (f"    asks {asked.key}: {answer}" for asked, answer in record.answers)
+    yield from (f"    asks {question.key}: {describe_answer(answer)}" for question, answer in record.answers)
     if record.committed is not None:
-        yield f"    writes {_written(record.committed, before)}"
-    yield from (f"    does {effect}" for effect in record.effects)
+        yield f"    writes {describe_changes(record.committed, before or Status())}"
+    yield from (f"    does {describe_effect(effect)}" for effect in record.effects)
     yield from (f"    tells {notice.phase.value}: {notice.text} ({notice.key})" for notice in record.notices)
-    yield from (f"    meets {trouble}" for trouble in record.troubles)
+    yield from (f"    meets {error}" for error in record.troubles)
 
 
-def _written(status: Status, before: Status | None) -> str:
-    """The fields that changed; of the outbox, how many notices it holds."""
-    changed = {
-        field.name: getattr(status, field.name)
-        for field in fields(Status)
-        if before is None or getattr(status, field.name) != getattr(before, field.name)
-    }
-    if "outbox" in changed:
-        changed["outbox"] = len(status.outbox)
-    return ", ".join(f"{name}={value}" for name, value in changed.items())
+def describe_answer(answer: Answer) -> str:
+    match answer:
+        case HookAnswer():
+            return " ".join(["passed" if answer.passed else "did not pass", *([answer.text] if answer.text else [])])
+        case MetricAnswer(error=""):
+            value = "no data" if answer.value is None else f"{answer.value:g}"
+            return value if answer.samples is None else f"{value} of {answer.samples} requests"
+        case _:
+            return answer.error or "online"
+
+
+def describe_effect(effect: Effect) -> str:
+    if isinstance(effect, SetRoutes):
+        return _describe_routes(effect.routes)
+    return " ".join([_EFFECTS[type(effect)], *([effect.revision] if hasattr(effect, "revision") else [])])
+
+
+_EFFECTS: dict[type[Effect], str] = {
+    Initialise: "create the primary with",
+    ScaleUp: "scale the target up",
+    ScaleDown: "scale the target down",
+    PauseScaler: "pause the autoscaler",
+    ResumeScaler: "resume the autoscaler",
+    Promote: "promote",
+    RestorePrimary: "restore the primary to",
+    Restore: "give everything back",
+}
+
+
+def _describe_routes(routes: Routes) -> str:
+    parts = [
+        f"route {routes.weight}% to the canary",
+        "mirrored" if routes.mirrored else "",
+        "matched" if routes.matched else "",
+        f"cookie {routes.cookie}" if routes.cookie else "",
+        f"expired cookie {routes.expired}" if routes.expired else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def describe_changes(status: Status, before: Status) -> str:
+    """Return the values that differ between two statuses; the outbox by its number of notices."""
+    changes = [text.format(of(status)) for text, of in _VALUES if of(status) != of(before)]
+    if status.outbox != before.outbox:
+        changes.append(f"{len(status.outbox)} notices")
+    return ", ".join(changes) or "the same values"
+
+
+_VALUES: tuple[tuple[str, Callable[[Status], object]], ...] = (
+    ("{}", lambda status: status.phase.value),
+    ("reason {}", lambda status: status.reason.value or "none"),
+    ("since {:g}", lambda status: status.since),
+    ("analysed at {:g}", lambda status: status.analysed_at),
+    ("{}", lambda status: str(status.rung)),
+    ("{} failed checks", lambda status: status.failed_checks),
+    ("{} holds", lambda status: status.holds),
+    ("testing {}", lambda status: status.applied),
+    ("promoted {}", lambda status: status.promoted),
+    ("previously {}", lambda status: status.previous),
+    ("draining until {:g}", lambda status: status.drain_until),
+    ("{}", lambda status: "paused" if status.paused else "not paused"),
+    ("handled {}", lambda status: status.handled),
+    ("owes {}", lambda status: " and ".join(work.value for work in status.pending) or "nothing"),
+)
+"""Each value of a status but the outbox: its text, and how to read it."""
 
 
 if __name__ == "__main__":
     RECORDED.mkdir(exist_ok=True)
-    for name in dict.fromkeys(name for name, _ in TOLD):
-        told = ["\n".join((f"{_TITLE}{title}", *story(name, title))) for of, title in TOLD if of == name]
-        path_of(name).write_text("\n".join([*told, ""]), encoding="utf-8")
+    for name in dict.fromkeys(name for name, _ in STORY_MAKERS):
+        titles = [title for file, title in STORY_MAKERS if file == name]
+        stories = ["\n".join((f"{_TITLE}{title}", *story(name, title))) for title in titles]
+        path_of(name).write_text("\n".join([*stories, ""]), encoding="utf-8")

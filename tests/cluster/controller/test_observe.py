@@ -178,7 +178,11 @@ async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane)
     async with looking_on(unheard, plane) as (told, _):
         await until(lambda: told.adoptions)
     assert told.adoptions == [
-        {"adoptable": False, "explanation": "Initialized → Progressing: a new revision was found", "would_write": ()}
+        {
+            "adoptable": False,
+            "explanation": "Initialized → Progressing: the target has a new revision",
+            "would_write": (),
+        }
     ]
 
 

@@ -19,6 +19,7 @@ from canarycore.manifest._lint._checks import PLACEHOLDER
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
+from canarycore.manifest._reader._size import find_excess
 from canarycore.manifest._reader._yaml import Document, documents
 from canarycore.manifest._resolve import BUILT_IN_METRICS, resolve
 from canarycore.manifest._service import (
@@ -61,6 +62,7 @@ __all__ = [
     "check_namespaces",
     "documents",
     "dump",
+    "find_excess",
     "format_duration",
     "lint",
     "load",

@@ -10,7 +10,7 @@ import attrs
 from canarycore.errors import ManifestError
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._reader._fields import Codec, Cursor, Problems, Schema, fields_of, read_object, write_object
-from canarycore.manifest._reader._size import oversize
+from canarycore.manifest._reader._size import find_excess
 
 Parsed = Canary | MetricTemplate | AlertProvider
 
@@ -22,9 +22,9 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     document's own path where it is part of something larger. Raises ManifestError with all problems. Unknown
     fields are no error: they are in the resource's `warnings`.
     """
-    too_much = oversize(document, at)
-    if too_much is not None:
-        raise ManifestError((too_much,))
+    excess = find_excess(document, at)
+    if excess is not None:
+        raise ManifestError((excess,))
     problems = Problems()
     spot = Cursor(at, problems)
     kind = _kind(document, spot)

@@ -20,20 +20,27 @@ _Place = tuple["_Place", str | int] | None
 """A place as the place around it and the key there: a path is written only where something is wrong."""
 
 
-def oversize(document: object, at: str = "") -> Problem | None:
-    """Return the first bound that a document exceeds, or None."""
+def find_excess(
+    document: object,
+    at: str = "",
+    *,
+    values: bounds.Bound = bounds.VALUES,
+    texts: bounds.Bound = bounds.TEXTS,
+    depth: bounds.Bound = bounds.DEPTH,
+) -> Problem | None:
+    """Return the first bound that a document exceeds, or None. `at` is the document's path."""
     pending: list[tuple[object, int, _Place]] = [(document, 0, None)]
-    values, characters = 1, 0
+    count, characters = 1, 0
     while pending:
         value, level, place = pending.pop()
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, Mapping | list | tuple):
-            values += len(value)
-            if level == bounds.DEPTH.most:
-                return _exceeds(at, place, "a value on a deeper level", bounds.DEPTH)
-            if values > bounds.VALUES.most:
-                return _exceeds(at, place, "more values", bounds.VALUES)
+            count += len(value)
+            if level == depth.most:
+                return _exceeds(at, place, "a value on a deeper level", depth)
+            if count > values.most:
+                return _exceeds(at, place, "more values", values)
             if isinstance(value, Mapping):
                 for key, inner in value.items():
                     if not isinstance(key, str):
@@ -46,8 +53,8 @@ def oversize(document: object, at: str = "") -> Problem | None:
                 pending += ((inner, level + 1, (place, index)) for index, inner in enumerate(value))
         elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
             return _exceeds(at, place, shorten(value), bounds.DIGITS)
-        if characters > bounds.TEXTS.most:
-            return _exceeds(at, place, "more text", bounds.TEXTS)
+        if characters > texts.most:
+            return _exceeds(at, place, "more text", texts)
     return None
 
 

@@ -19,7 +19,9 @@ import re
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from canarycore.bounds import Bound
 from canarycore.errors import WorldError
+from canarycore.manifest import find_excess
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -94,18 +96,19 @@ def demand_whole(body: Json) -> None:
 
 
 def demand_small(value: object, *, values: int = MOST_VALUES, characters: int = LARGEST) -> None:
-    """Raise BoundExceeded where a value has more parts, characters or levels.
+    """Raise BoundExceeded if a value has more values, characters or levels. The bounds limit the cost of the check."""
+    excess = find_excess(
+        value,
+        values=Bound(values, "values", _OBJECT, _OBJECT_REASON),
+        texts=Bound(characters, "characters", _OBJECT, _OBJECT_REASON),
+        depth=Bound(DEEPEST, "levels", _OBJECT, _OBJECT_REASON),
+    )
+    if excess is not None:
+        raise BoundExceeded(f"has {excess.found}, expected {excess.expected}: make it smaller")
 
-    The cost is bounded by the bounds, not by the value.
-    """
-    parts = length = 0
-    for level in _levels(value):
-        parts += len(level)
-        if parts > values:
-            raise BoundExceeded(f"has more than {values:,} values: make it smaller")
-        length += sum(map(_length, level))
-        if length > characters:
-            raise BoundExceeded(f"has more than {characters:,} characters: make it smaller")
+
+_OBJECT = "a part of an object"
+_OBJECT_REASON = "Real objects have far less."
 
 
 def demand_flat(value: object) -> None:
@@ -127,12 +130,6 @@ def _levels(value: object) -> Iterator[list[Any]]:
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return chain(value, value.values()) if isinstance(value, dict) else value
-
-
-def _length(value: object) -> int:
-    if isinstance(value, str):
-        return len(value)
-    return value.bit_length() // 3 if isinstance(value, int) else 0
 
 
 # ------------------------------------------------------------------------------------------------------------ decoding

@@ -81,7 +81,7 @@ async def test_what_is_no_json_is_refused(text):
     [
         ({"a": "x" * (LARGEST + 1)}, "characters"),
         ({"x" * (LARGEST + 1): 1}, "characters"),
-        ([10 ** (4 * LARGEST)], "characters"),
+        ([10 ** (4 * LARGEST)], "digits"),
         (list(range(MOST_VALUES + 1)), "values"),
         ({str(number): {} for number in range(MOST_VALUES)}, "values"),
         (json.loads(nested(DEEPEST + 1)), "deeper"),

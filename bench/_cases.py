@@ -13,7 +13,6 @@ from transitions import Machine
 
 from bench._measure import Row, duration, throughput
 from canarycore import (
-    Ask,
     Check,
     CheckKind,
     Decision,
@@ -31,7 +30,7 @@ from canarycore import (
 )
 from canarycore.driver import deliberate
 from canarycore.phases import ROWS, Rule
-from canarycore.questions import Answer, MetricAnswer
+from canarycore.questions import Answer, Ask, MetricAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

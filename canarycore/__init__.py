@@ -1,21 +1,23 @@
 """canarycore: progressive delivery as a library.
 
-    decide(rollout, status, known) -> Ask | Decision
-    converge(goal(rollout, status), world) -> effects
+    decide(rollout, status, inputs) -> Ask | Decision
+    converge(goal(rollout, status), observation) -> Plan
 
-`decide` says how a rollout advances, `goal` what its status wants of the world, `converge` which effects are safe now.
-`cycle` is the driver's loop as a generator, the same for a simulator and for an async runner. Nothing here does I/O,
-reads a clock or draws a random number.
+`decide` says how a rollout advances, `goal` what its status requires of the cluster, `converge` which effects are safe
+now. `cycle` is the driver's loop as a generator, the same for a simulator and for an async runner. This package does no
+I/O, reads no clock and draws no random number.
+
+Public modules below it hold the rest of the vocabulary: `canarycore.driver`, `effects`, `questions`, `notices`,
+`phases`.
 """
 
 from canarycore._decide import decide
 from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
-from canarycore._ladder import INITIAL_RUNG, TOTAL_WEIGHT, Ladder, Rung, Strategy
+from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import (
     Affinity,
-    Alert,
     Check,
     CheckKind,
     Hook,
@@ -24,22 +26,17 @@ from canarycore._spec import (
     NoData,
     Reference,
     Rollout,
-    Severity,
     StringMatch,
     TargetRef,
 )
-from canarycore._status import Pending, Reason, Status
+from canarycore._status import Reason, Status
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.driver import cycle
 from canarycore.phases import Phase
-from canarycore.questions import Ask
 
 __all__ = [
-    "INITIAL_RUNG",
     "TOTAL_WEIGHT",
     "Affinity",
-    "Alert",
-    "Ask",
     "Check",
     "CheckKind",
     "Command",
@@ -54,14 +51,12 @@ __all__ = [
     "Match",
     "NoData",
     "Observation",
-    "Pending",
     "Phase",
     "Reason",
     "Reference",
     "Rollout",
     "Routes",
     "Rung",
-    "Severity",
     "Status",
     "Strategy",
     "StringMatch",

@@ -12,6 +12,7 @@ from attrs.validators import ge, gt, le
 
 from canarycore._enum import TextEnum
 from canarycore._ladder import Ladder
+from canarycore.notices import Alert
 
 
 class HookType(TextEnum):
@@ -41,14 +42,6 @@ class NoData(TextEnum):
 
     FAIL = "fail"
     HOLD = "hold"
-
-
-class Severity(TextEnum):
-    """Of an alert (`alerts[].severity`), rising."""
-
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
 
 
 @frozen(kw_only=True)
@@ -100,15 +93,6 @@ class Hook:
     metadata: tuple[tuple[str, str], ...] = ()
     mute_alert: bool = False
     disable_tls: bool = False
-
-
-@frozen(kw_only=True)
-class Alert:
-    """Who is told, and from which severity on. Flagger: `alerts[]`."""
-
-    name: str
-    provider: Reference
-    severity: Severity = Severity.INFO
 
 
 @frozen(kw_only=True)

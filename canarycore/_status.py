@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from canarycore._enum import TextEnum
 from canarycore._ladder import INITIAL_RUNG, Rung
-from canarycore.phases import Phase
+from canarycore.phases import Pending, Phase
 
 if TYPE_CHECKING:
     from canarycore.notices import Notice
@@ -32,13 +32,6 @@ class Reason(TextEnum):
     HOOK = "RollbackHook"
     PROMOTION = "PromotionFailed"
     ABORTED = "Aborted"
-
-
-class Pending(TextEnum):
-    """Work that a finished phase still owes."""
-
-    HOOKS = "post-rollout hooks"
-    SETTLE = "settle"
 
 
 @frozen(kw_only=True, slots=False)  # a dict is copied in a third of the time, and every decision makes a copy

@@ -28,9 +28,8 @@ from canarycore._decide import consider, decide, deliberate
 from canarycore._decision import Decision, DecisionBuilder, Inputs, Outcome
 from canarycore._goal import converge, goal
 from canarycore._record import record
-from canarycore._status import Pending
 from canarycore.errors import Conflict, Unanswered, WorldError
-from canarycore.phases import IDLE, OVER, Phase, Rule
+from canarycore.phases import IDLE, OVER, Pending, Phase, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping

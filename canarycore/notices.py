@@ -13,10 +13,30 @@ from attrs import field, frozen
 
 from canarycore._enum import TextEnum
 from canarycore._record import record
-from canarycore._spec import Severity
 
 if TYPE_CHECKING:
+    from canarycore._spec import Reference
     from canarycore.phases import Phase
+
+
+class Severity(TextEnum):
+    """The severity of an alert, rising (Flagger: `alerts[].severity`)."""
+
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@frozen(kw_only=True)
+class Alert:
+    """A receiver of alerts (Flagger: `alerts[]`)."""
+
+    name: str
+    """The owner's name for it."""
+    provider: Reference
+    """The AlertProvider that delivers the alerts."""
+    severity: Severity = Severity.INFO
+    """The lowest severity that is delivered."""
 
 
 class Channel(TextEnum):

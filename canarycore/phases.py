@@ -67,6 +67,13 @@ ALIVE = frozenset(Phase) - OVER
 """The rollout exists."""
 
 
+class Pending(TextEnum):
+    """Work that an idle phase still owes."""
+
+    HOOKS = "post-rollout hooks"
+    SETTLE = "settle"
+
+
 class Rule(TextEnum):
     """The reason for a decision. The value is its text in an explanation."""
 

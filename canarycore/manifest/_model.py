@@ -15,7 +15,7 @@ from typing import Any
 from attrs import field, frozen
 
 from canarycore import bounds
-from canarycore._spec import HookType, Match, NoData, Severity
+from canarycore._spec import HookType, Match, NoData
 from canarycore.errors import Problem
 from canarycore.manifest._match import ANALYSIS_MATCH
 from canarycore.manifest._reader._fields import (
@@ -43,6 +43,7 @@ from canarycore.manifest._reader._fields import (
     wire,
 )
 from canarycore.manifest._service import Pairs, Service
+from canarycore.notices import Severity
 
 GROUP = "flagger.app"
 API_VERSION = f"{GROUP}/v1beta1"

@@ -26,11 +26,11 @@ from attrs import evolve, field, frozen
 from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._spec import HookType, NoData
-from canarycore._status import Pending, Status
+from canarycore._status import Status
 from canarycore.effects import Initialise, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTED, PROMOTION, TRANSITIONS, WAITS, Phase, Rule
+from canarycore.phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTED, PROMOTION, TRANSITIONS, WAITS, Pending, Phase, Rule
 from canarycore.questions import HookQuestion, MetricAnswer, MetricQuestion
 from canarycore.simulation.driver import measure
 from canarycore.simulation.state import State, observe

@@ -5,8 +5,8 @@ from __future__ import annotations
 import canarycore
 
 NAMES = """
-Affinity Alert Ask Check CheckKind Command CommandKind Decision Explanation Hook HookType INITIAL_RUNG Inputs
-Judgement Ladder Match NoData Observation Pending Phase Reason Reference Rollout Routes Rung Severity Status Strategy
+Affinity Check CheckKind Command CommandKind Decision Explanation Hook HookType Inputs
+Judgement Ladder Match NoData Observation Phase Reason Reference Rollout Routes Rung Status Strategy
 StringMatch TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
 """
 

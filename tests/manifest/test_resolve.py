@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from canarycore import CheckKind, HookType, NoData, Severity, Strategy
+from canarycore import CheckKind, HookType, NoData, Strategy
 from canarycore.manifest import ManifestError, check_files, load, parse, resolve
+from canarycore.notices import Severity
 from tests.manifest.samples import AB, BASE, BLUE_GREEN, EXAMPLES, ROOT, canary, metric, shared, template
 from tests.manifest.test_parse import FULL
 

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import stamina
 from yarl import URL
 
-from canarycore import Severity
 from canarycore.errors import Refused, WorldError
-from canarycore.notices import Channel
+from canarycore.notices import Channel, Severity
 from canarycore_notifiers.message import Message
 from canarycore_runtime.http import (
     SHORT_ANSWER_LIMIT,

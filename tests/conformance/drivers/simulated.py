@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from canarycore import CheckKind, HookType, Routes, Severity, Verdict, judge
+from canarycore import CheckKind, HookType, Routes, Verdict, judge
 from canarycore import Workload as Observed
 from canarycore._goal import explain_unready
 from canarycore.errors import ManifestError
 from canarycore.manifest import AlertProvider, Canary, MetricTemplate, parse, resolve, status_to_dict
+from canarycore.notices import Severity
 from canarycore.phases import ACTIVE
 from canarycore.questions import HookQuestion, MetricAnswer
 from canarycore.simulation import (

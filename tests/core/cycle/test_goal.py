@@ -7,11 +7,11 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Affinity, CommandKind, Observation, Pending, Phase, Routes, Status, Workload, converge, goal
+from canarycore import Affinity, CommandKind, Observation, Phase, Routes, Status, Workload, converge, goal
 from canarycore._goal import explain_unready, is_in_step
 from canarycore.effects import Plan, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.notices import NoticeKind
-from canarycore.phases import PROMOTED, Rule
+from canarycore.phases import PROMOTED, Pending, Rule
 from canarycore.simulation import (
     NEVER,
     Delete,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from canarycore import HookType, Phase, Severity
+from canarycore import HookType, Phase
 from canarycore.errors import WorldError
-from canarycore.notices import Channel, Notice, NoticeKind
+from canarycore.notices import Channel, Notice, NoticeKind, Severity
 from canarycore.simulation import AnswerHook, Deploy, Fault, FaultKind, SetMetrics, SimulatedCluster, scripted
 from tests.core.scenarios import HOOKED, POLICIES, SITUATIONS, hook, idle, play, policy
 

@@ -20,7 +20,7 @@ DATA = (
     canarycore.Rollout,
     canarycore.Status,
     canarycore.Observation,
-    canarycore.Ask,
+    questions.Ask,
     canarycore.Decision,
     canarycore.Explanation,
     effects.Plan,

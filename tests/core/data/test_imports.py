@@ -46,3 +46,15 @@ def test_strategies_without_hypothesis_say_what_to_install():
     code = "import sys; sys.modules['hypothesis'] = None; import canarycore.testing.strategies"
     run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert "pip install canarycore[testing]" in run.stderr
+
+
+def seconds_of(module: str) -> float:
+    """The seconds that `import module` takes in a fresh interpreter."""
+    code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
+def test_the_core_takes_at_most_three_times_as_long_as_attrs():
+    pairs = [(seconds_of("canarycore"), seconds_of("attrs")) for _ in range(5)]
+    core, attrs = (min(times) for times in zip(*pairs, strict=True))
+    assert core <= 3 * attrs

@@ -10,7 +10,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import INITIAL_RUNG, Ladder, Phase, Rung, Strategy
+from canarycore import Ladder, Phase, Rung, Strategy
+from canarycore._ladder import INITIAL_RUNG
 from canarycore.simulation import Deploy, Edit
 from canarycore.testing import strategies as some
 from tests.core.scenarios import POLICIES, climbing, idle, policy

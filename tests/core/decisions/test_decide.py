@@ -6,8 +6,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from canarycore import Ask, Inputs, Observation, Rollout, Status, converge, decide, goal
+from canarycore import Inputs, Observation, Rollout, Status, converge, decide, goal
 from canarycore.phases import TRANSITIONS, WAITS
+from canarycore.questions import Ask
 from canarycore.testing import strategies as some
 
 

@@ -19,8 +19,7 @@ from canarycore import (
     Workload,
     decide,
 )
-from canarycore._spec import Severity
-from canarycore.notices import NoticeKind
+from canarycore.notices import NoticeKind, Severity
 from canarycore.phases import Rule
 from canarycore.simulation import AnswerHook, Deploy
 from tests.core.scenarios import hook, idle, policy

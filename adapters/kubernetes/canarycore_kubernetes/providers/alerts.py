@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 from attrs import field, frozen
 
-from canarycore import Severity
 from canarycore.errors import CanaryError, Refused, WorldError
-from canarycore.notices import Channel
+from canarycore.notices import Channel, Severity
 from canarycore_kubernetes.api.secrets import Secrets
 from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, find_reference
 from canarycore_runtime import load
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from types import TracebackType
 
-    from canarycore import Alert, Rollout
+    from canarycore import Rollout
     from canarycore.manifest import Canary
-    from canarycore.notices import Notice
+    from canarycore.notices import Alert, Notice
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_runtime.ports import Notifier
 

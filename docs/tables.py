@@ -199,7 +199,7 @@ def _without_table_sentences(paragraph: str, descriptions: dict[str, str], error
     for sentence in SENTENCE_END.split(paragraph):
         names = [name for name in re.findall(r"`(\w+)`", sentence) if name in descriptions]
         if match := RAISES.match(sentence):
-            errors.append((match["error"], match["when"]))
+            errors.append((match["error"], match["when"].strip(" .")))
         elif names and sentence.startswith(f"`{names[0]}`") and len(set(names)) == 1:
             descriptions[names[0]] = f"{descriptions[names[0]]} {_without_name(sentence, names[0])}".strip()
         else:
@@ -208,10 +208,8 @@ def _without_table_sentences(paragraph: str, descriptions: dict[str, str], error
 
 
 def _without_name(sentence: str, name: str) -> str:
-    """The sentence without its subject where a verb or a colon follows: "`runs` is how many" becomes "How many"."""
-    text = (
-        re.sub(rf"^`{name}`(:| is| are| has| says|)\s+", "", sentence) if ":" in sentence[: len(name) + 3] else sentence
-    )
+    """Return the sentence without `name` and its verb: "`runs` is the number of draws" becomes "The number of draws"."""
+    text = re.sub(rf"^`{name}`(?: is| are|:)\s+", "", sentence)
     return text[:1].upper() + text[1:]
 
 

@@ -120,6 +120,24 @@ def test_the_start_page_links_every_page():
     assert pages - linked == set()
 
 
+def public_modules() -> set[str]:
+    """Return the names of all modules that a program may import, without those of the command line."""
+    folders = [ROOT / "canarycore", *(ROOT / "adapters").glob("*/canarycore_*")]
+    paths = [path for folder in folders for path in folder.rglob("*.py") if folder.name != "canarycore_cli"]
+    parts = [path.relative_to(ROOT).with_suffix("").parts for path in paths]
+    modules = {".".join(part[2:] if part[0] == "adapters" else part).removesuffix(".__init__") for part in parts}
+    return {module for module in modules if "._" not in module}
+
+
+def test_the_reference_renders_every_public_module():
+    text = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    listed = dict(re.findall(r"^::: (\S+)((?:\n .*)*)", text, re.MULTILINE))
+    recursive = tuple(f"{name}." for name, options in listed.items() if "show_submodules: true" in options)
+    modules = public_modules()
+    assert modules - set(listed) == {module for module in modules - set(listed) if module.startswith(recursive)}
+    assert set(listed) <= modules
+
+
 def test_contributing_names_every_session():
     noxfile = (ROOT / "noxfile.py").read_text()
     functions = re.findall(r"@nox\.session(?:\((.*)\))?\ndef (\w+)", noxfile)

@@ -31,14 +31,22 @@ _UNSAFE = re.compile(
 def escape_controls(text: str, limit: int = LONGEST_TEXT) -> str:
     r"""Return `text` on one line, with `\x1b` for an escape, and of at most `limit` (1 or more) characters.
 
-    A longer text ends in "…". The cost is bounded by `limit`, not by the length of `text`. Escaping twice changes
-    nothing.
+    The result is printable (`str.isprintable`), with a plain space for each other kind of space. A longer text ends in
+    "…". The cost is bounded by `limit`, not by the length of `text`. Escaping twice changes nothing.
     """
-    return clip(_UNSAFE.sub(_escape, text[: limit + 1]), limit)  # no character becomes shorter
+    escaped = _UNSAFE.sub(lambda match: _escape(match[0]), text[: limit + 1])  # no character becomes shorter
+    if not escaped.isprintable():
+        escaped = "".join(map(_printable, escaped))
+    return clip(escaped, limit)
 
 
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else _escape(character)
+
+
+def _escape(character: str) -> str:
     if character in _SHORT:
         return _SHORT[character]
     code = ord(character)

@@ -408,9 +408,9 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "flagger i: a second cycle of a rollout begins beside the first",
         "runner.py",
-        "        elif place.turn is not None:\n            place.driver.changed.set()\n",
-        "        elif place.due is None and place.timer is None and place.stuck < 0:\n"
-        "            place.driver.changed.set()\n",
+        "        elif scheduled.task is not None:\n            scheduled.driver.changed.set()\n",
+        "        elif scheduled.due is None and scheduled.timer is None and scheduled.failures < 0:\n"
+        "            scheduled.driver.changed.set()\n",
         "test_runner.py::test_a_rollout_never_runs_two_cycles_at_once_and_a_change_in_a_cycle_makes_another_right_after",
     ),
     _runtime(
@@ -458,8 +458,8 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "a question that waits for its turn counts as a failure",
         "_driver.py",
-        "            return held\n",
-        "            return way.failed(str(held))\n",
+        "            return unanswered\n",
+        "            return route.failure(str(unanswered))\n",
         "test_runner.py::test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failure",
     ),
     _runtime(
@@ -486,8 +486,8 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "a slow hook is called again at every poll",
         "_driver.py",
-        '            asked = evolve(question, key="")\n',
-        "            asked = question\n",
+        '            keyless = evolve(question, key="")',
+        "            keyless = question",
         "test_runner.py::test_a_slow_hook_is_called_once_however_often_the_world_changes_meanwhile",
     ),
     _runtime(
@@ -631,8 +631,8 @@ DEFECTS: tuple[Defect, ...] = (
     _notifiers(
         "an error repeats the token",
         "chat.py",
-        "short_excerpt(received, self._secrets)",
-        "short_excerpt(received)",
+        "describe_answer(received, self._secrets)",
+        "describe_answer(received)",
         "test_chat.py::test_the_token_is_in_no_error",
     ),
     _notifiers(

@@ -39,12 +39,12 @@ from canarycore_runtime.http import (
     ForbiddenHost,
     InvalidRequest,
     RefusedRedirect,
+    describe_answer,
     exchange,
+    extract_secrets,
     first_line,
     open_connector,
     open_session,
-    secrets_of,
-    short_excerpt,
 )
 from canarycore_runtime.pool import Pool
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from canarycore import Phase, Rollout
     from canarycore.notices import Notice
     from canarycore.questions import HookQuestion
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
     from canarycore_runtime.ports import Clock
 
 IDLE_SESSION = 120.0
@@ -156,7 +156,7 @@ class WebhookClient:
         except ExchangeError as error:
             raise _Unsettled(HookAnswer(passed=False, text=str(error))) from None
         answer = HookAnswer(
-            passed=received.status <= HTTPStatus.ACCEPTED, text=_text(received, secrets_of(URL(hook.url)))
+            passed=received.status <= HTTPStatus.ACCEPTED, text=_text(received, extract_secrets(URL(hook.url)))
         )
         if received.status in _AGAIN:
             raise _Unsettled(answer)
@@ -169,7 +169,7 @@ class WebhookClient:
             threads = self._threads[receiver.namespace] = Threads(LOOKUPS)
         return open_session(connector=open_connector(threads))
 
-    async def _send(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> Received:
+    async def _send(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> HttpAnswer:
         url = URL(hook.url)
         async with self._sessions.lend(_Receiver(namespace, url.origin())) as session:
             return await exchange(
@@ -248,9 +248,9 @@ def _payload(rollout: Rollout, phase: Phase, revision: str, metadata: dict[str, 
     }
 
 
-def _text(received: Received, secrets: Iterable[str]) -> str:
+def _text(received: HttpAnswer, secrets: Iterable[str]) -> str:
     """Return what an answer has to say: its first line, as Flagger shows it, or else its status."""
-    return first_line(received, secrets) or short_excerpt(received)
+    return first_line(received, secrets) or describe_answer(received)
 
 
 def _revision(notice: Notice) -> str:

@@ -95,9 +95,9 @@ async def run_controller(
         canaries.follow(lambda key, held: exporter.forget(key) if held is None else None)
         lateness, refusals = LatenessTracker(), BlockedRollouts(cluster.wake)
 
-        def measure(turn: CycleReport) -> None:
-            if canaries.has(turn.key):  # or its series would stay for ever
-                exporter.record_cycle(turn)
+        def measure(report: CycleReport) -> None:
+            if canaries.has(report.key):  # or its series would stay for ever
+                exporter.record_cycle(report)
 
         watchers = (measure, lateness.record_cycle, refusals.record_cycle, logs.CycleLog().write)
         parts = await stack.enter_async_context(
@@ -129,9 +129,9 @@ async def _lead(
 ) -> None:
     """Run rollouts whenever this replica leads. watchers: are told each cycle."""
 
-    def told(turn: CycleReport) -> None:
+    def told(report: CycleReport) -> None:
         for watcher in watchers:
-            watcher(turn)
+            watcher(report)
 
     limits = Limits(cycles=options.threadiness, spread=SPREAD, pace=PACE, resync=RESYNC, step=STEP)
     while True:

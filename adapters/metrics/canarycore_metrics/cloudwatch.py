@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import AnswerError, number, parse_json
 from canarycore_metrics.source import HttpSource, SourceError, is_ok, is_server
-from canarycore_runtime.http import escape
+from canarycore_runtime.http import EXCERPT_LIMIT
 
 try:
     from botocore.auth import SigV4Auth
@@ -29,7 +30,7 @@ except ImportError as _missing:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
 
 LOOK_BACK = 10
 """Windows."""
@@ -56,7 +57,10 @@ class CloudWatchSource(HttpSource):
         if not self.region:
             raise ValueError("region not specified: expected one such as eu-west-1 in the template's provider")
         if _REGION.fullmatch(self.region) is None:  # it becomes a part of the host that gets the credentials
-            raise ValueError(f"region is not valid: found {escape(self.region)!r}, expected one such as eu-west-1")
+            raise ValueError(
+                f"region is not valid: found {escape_controls(self.region, EXCERPT_LIMIT)!r}, "
+                "expected one such as eu-west-1"
+            )
         suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
         self._home = URL(f"https://{SERVICE}.{self.region}.{suffix}")
         return super().checked(address or str(self._home))
@@ -78,7 +82,7 @@ class CloudWatchSource(HttpSource):
         try:
             queries = parse_json(query)
         except AnswerError as error:
-            raise SourceError(f"error unmarshaling query: {error}, '{escape(query)}'") from None
+            raise SourceError(f"error unmarshaling query: {error}, '{escape_controls(query, EXCERPT_LIMIT)}'") from None
         now = int(self.clock())
         span = {"StartTime": now - int(LOOK_BACK * window), "EndTime": now}
         received = await self._get({"MetricDataQueries": queries, "MaxDatapoints": POINTS, **span}, passes=is_ok)
@@ -92,7 +96,7 @@ class CloudWatchSource(HttpSource):
         if told and "Parameter" not in told and "Validation" not in told:
             raise SourceError(f"error response: {self.excerpt(received)}")
 
-    async def _get(self, request: dict[str, Any], passes: Callable[[int], bool]) -> Received:
+    async def _get(self, request: dict[str, Any], passes: Callable[[int], bool]) -> HttpAnswer:
         body = json.dumps(request).encode()
         known = self._own or await self._ambient_credentials()
         self.hide(known.secret_key, known.token or "")

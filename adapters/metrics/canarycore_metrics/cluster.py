@@ -15,11 +15,12 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from canarycore.text import escape_controls
 from canarycore_metrics.source import HttpSource, SourceError
-from canarycore_runtime.http import escape
+from canarycore_runtime.http import EXCERPT_LIMIT
 
 if TYPE_CHECKING:
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its token, and its cluster's certificate."""
@@ -43,9 +44,9 @@ class ClusterSource(HttpSource):
         """Raise SourceError where the pod's own token would read another namespace than it may."""
         if self.has_ambient_credentials and self._only_namespace not in {"", namespace}:
             raise SourceError(
-                f"the query names the namespace {escape(namespace)}, expected {self._only_namespace}: cross-namespace "
-                "references are blocked for the controller's own account. Ask about that namespace, or give the "
-                "template a Secret with a token of its own"
+                f"the query names the namespace {escape_controls(namespace, EXCERPT_LIMIT)}, "
+                f"expected {self._only_namespace}: cross-namespace references are blocked for the controller's own "
+                "account. Ask about that namespace, or give the template a Secret with a token of its own"
             )
 
     @property
@@ -62,7 +63,7 @@ class ClusterSource(HttpSource):
         context.load_verify_locations(authority)
         return context
 
-    async def call(self, path: str, **more: Any) -> Received:
+    async def call(self, path: str, **more: Any) -> HttpAnswer:
         """Return the answer. The pod's own token is read each time, as it is renewed each hour."""
         token = _own_token() if self.has_ambient_credentials else self.secret.get("token", "")
         self.hide(token)

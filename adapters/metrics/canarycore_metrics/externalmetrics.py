@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import number
 from canarycore_metrics.cluster import ClusterSource, is_name
 from canarycore_metrics.source import SourceError
-from canarycore_runtime.http import escape
+from canarycore_runtime.http import EXCERPT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,9 @@ class ExternalMetricsSource(ClusterSource):
         where, _, given = query.strip().partition("?")
         namespace, _, metric = where.rpartition("/")
         if metric in {"", ".", ".."} or not is_name(namespace or NAMESPACE):
-            raise SourceError(f"error parsing metric query: found {escape(query.strip())!r}, {EXPECTED}")
+            raise SourceError(
+                f"error parsing metric query: found {escape_controls(query.strip(), EXCERPT_LIMIT)!r}, {EXPECTED}"
+            )
         self.demand_allowed(namespace or NAMESPACE)
         selector = parse_qs(given).get("labelSelector", [""])[0]
         path = f"{API}/namespaces/{namespace or NAMESPACE}/{metric}"
@@ -56,7 +59,7 @@ def quantity(text: str) -> float:
     """A quantity of Kubernetes as a number: `1500m` is 1.5, `2Ki` is 2048. Raises ValueError when it is none."""
     found = _QUANTITY.fullmatch(text)
     if found is None:
-        raise ValueError(f"found {escape(text)!r}, expected a quantity such as 1500m")
+        raise ValueError(f"found {escape_controls(text, EXCERPT_LIMIT)!r}, expected a quantity such as 1500m")
     return float(found["number"]) * FACTORS[found["suffix"] or ""]
 
 

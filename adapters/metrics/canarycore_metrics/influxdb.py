@@ -6,14 +6,15 @@ import csv
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import number_in_text
 from canarycore_metrics.source import HttpSource, SourceError
-from canarycore_runtime.http import escape
+from canarycore_runtime.http import EXCERPT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
 
 PROBE = 'from(bucket: "default") |> range(start: -2h)'
 PATIENCE = 15.0
@@ -40,7 +41,7 @@ class InfluxDbSource(HttpSource):
         """A server without a bucket of that name says so, which is an answer too."""
         await self._run(PROBE, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 
-    async def _run(self, query: str, **more: Any) -> Received:
+    async def _run(self, query: str, **more: Any) -> HttpAnswer:
         request = {"query": query, "type": "flux", "dialect": {"header": True, "annotations": []}}
         organisation = {"org": self.secret["org"]} if self.secret else {}
         accept = {"Accept": "application/csv"}
@@ -55,7 +56,7 @@ def _first_value(body: str) -> float | None:
     except csv.Error as error:
         raise ValueError(str(error)) from None
     if first.get("error"):
-        raise SourceError(f"query error: {escape(str(first['error']))}")
+        raise SourceError(f"query error: {escape_controls(str(first['error']), EXCERPT_LIMIT)}")
     if "_value" not in columns:
         raise LookupError("_value")
     return number_in_text(first["_value"]) if first.get("_value") else None

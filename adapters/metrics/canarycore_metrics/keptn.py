@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import number_in_text, parse_json
 from canarycore_metrics.cluster import ClusterSource, is_name
 from canarycore_metrics.source import SourceError
-from canarycore_runtime.http import escape
+from canarycore_runtime.http import EXCERPT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +101,9 @@ def parse_query(query: str) -> KeptnQuery:
     """A query's parts. Raises SourceError when they are not what is expected."""
     kind, *rest = query.strip().split("/")
     if kind.lower() not in KINDS or len(rest) < 2 or not all(is_name(name.lower()) for name in rest[:2]):
-        raise SourceError(f"unexpected query format: found {escape(query.strip())!r}, {EXPECTED}")
+        raise SourceError(
+            f"unexpected query format: found {escape_controls(query.strip(), EXCERPT_LIMIT)!r}, {EXPECTED}"
+        )
     namespace, name, timeframe, arguments = [*rest, "", ""][:4]
     pairs = [pair.split("=") for pair in arguments.split(";")]
     return KeptnQuery(

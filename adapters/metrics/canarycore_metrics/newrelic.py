@@ -10,7 +10,7 @@ from canarycore_metrics.source import HttpSource, is_ok
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
 
 PROBE = "SELECT * FROM Metric"
 PROBED = 60.0
@@ -33,7 +33,7 @@ class NewRelicSource(HttpSource):
     async def probe(self) -> None:
         await self._select(PROBE, PROBED)
 
-    async def _select(self, query: str, window: float) -> Received:
+    async def _select(self, query: str, window: float) -> HttpAnswer:
         path = f"v1/accounts/{self.secret['newrelic_account_id']}/query"
         return await self.ask(path, params={"nrql": f"{query} SINCE {int(window)} seconds ago"}, passes=is_ok)
 

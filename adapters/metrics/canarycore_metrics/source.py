@@ -31,23 +31,23 @@ from yarl import URL
 
 from canarycore.errors import CanaryError
 from canarycore.questions import MetricAnswer
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import AnswerError, number, parse_json
 from canarycore_metrics.template import TemplateError, render
 from canarycore_runtime.http import (
     METRIC_ANSWER_LIMIT,
     SHORTEST_SECRET,
     ExchangeError,
-    Received,
-    blot,
+    HttpAnswer,
+    describe_answer,
     environment_proxy,
-    escape,
     exchange,
+    extract_secrets,
     first_line,
     is_same_origin,
     open_connector,
     open_session,
-    secrets_of,
-    short_excerpt,
+    redact,
 )
 from canarycore_runtime.mesh import query_variables
 from canarycore_runtime.threads import Threads
@@ -123,7 +123,7 @@ class HttpSource(ABC):
         self._authorization = [*self.credentials()]
         both = (*self._headers, *self._authorization)
         sent = [part for _, value in both for part in (value, value.partition(" ")[2])]
-        hidden = {*sent, *self.secret.values(), *secrets_of(self.url.with_path(""))}
+        hidden = {*sent, *self.secret.values(), *extract_secrets(self.url.with_path(""))}
         self._hidden = tuple(value for value in hidden if len(value) >= SHORTEST_SECRET)
         self._passing: tuple[str, ...] = ()
         self._insecure = insecure_skip_verify
@@ -237,7 +237,7 @@ class HttpSource(ABC):
         method: str = "GET",
         passes: Callable[[int], bool] = is_no_error,
         **more: Any,
-    ) -> Received:
+    ) -> HttpAnswer:
         """Return the answer, of another host if `at` is given.
 
         Raises SourceError when there is no answer, it is too long, or its status is none that passes.
@@ -264,12 +264,12 @@ class HttpSource(ABC):
         return received
 
     def read(
-        self, received: Received, value: Callable[[Any], float | None], expected: str = "a number"
+        self, received: HttpAnswer, value: Callable[[Any], float | None], expected: str = "a number"
     ) -> float | None:
         """Return the number in a JSON document. Raises SourceError when the answer is anything else."""
         return self.parsed(received, lambda: value(parse_json(received.text)), expected)
 
-    def parsed(self, received: Received, parse: Callable[[], T], expected: str) -> T:
+    def parsed(self, received: HttpAnswer, parse: Callable[[], T], expected: str) -> T:
         """Return the outcome of `parse`. Raises SourceError when the answer has another form than it expects."""
         try:
             return parse()
@@ -278,9 +278,9 @@ class HttpSource(ABC):
             line = first_line(received, self._secrets())
             raise SourceError(f"error unmarshaling result: {why}" + (f", '{line}'" if line else "")) from None
 
-    def excerpt(self, received: Received) -> str:
+    def excerpt(self, received: HttpAnswer) -> str:
         """Return what a message may repeat of an answer."""
-        excerpt = short_excerpt(received, self._secrets())
+        excerpt = describe_answer(received, self._secrets())
         return f"{excerpt[:1].upper()}{excerpt[1:]}"  # as Flagger spells it
 
     async def _rendered(self, rollout: Rollout, check: Check) -> str:
@@ -300,15 +300,15 @@ class HttpSource(ABC):
         try:
             return await work
         except (SourceError, CanaryError) as error:
-            raise SourceError(escape(self._blotted(str(error)), _LONGEST_ERROR)) from error
+            raise SourceError(escape_controls(self._redacted(str(error)), _LONGEST_ERROR)) from error
         except Exception as error:  # an answer that a provider's code does not expect concerns one check
             raise SourceError(f"{self.name} failed with {type(error).__name__}") from error
 
     def _variables_for(self, rollout: Rollout, check: Check) -> dict[str, str]:
         return {**self._query_variables(rollout), "interval": check.window_text}
 
-    def _blotted(self, text: str) -> str:
-        return blot(text, self._secrets(), len(text))
+    def _redacted(self, text: str) -> str:
+        return redact(text, self._secrets(), len(text))
 
     def _secrets(self) -> tuple[str, ...]:
         """Return what is blotted out."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import number, parse_json
 from canarycore_metrics.source import HttpSource, SourceError, is_ok
-from canarycore_runtime.http import escape
+from canarycore_runtime.http import EXCERPT_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,7 +70,7 @@ def _last_value(body: str) -> float | None:
     ended = False
     for event, message in _events(body):
         if event == "error" or message.get("event") == "CHANNEL_ABORT":
-            raise SourceError(f"error executing query: {escape(json.dumps(message))}")
+            raise SourceError(f"error executing query: {escape_controls(json.dumps(message), EXCERPT_LIMIT)}")
         if event == "data":
             values = {str(point["tsId"]): number(point["value"]) for point in message["data"]}
             series |= {name: value for name, value in values.items() if value is not None}

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from yarl import URL
 
+from canarycore.text import escape_controls
 from canarycore_metrics.answers import number, number_in_text, parse_json
 from canarycore_metrics.source import HttpSource, SourceError, is_ok
 from canarycore_runtime.http import (
+    EXCERPT_LIMIT,
     SHORT_ANSWER_LIMIT,
     ExchangeError,
     environment_proxy,
-    escape,
     exchange,
     is_same_origin,
     open_session,
@@ -40,7 +41,7 @@ except ImportError as _missing:
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
 
 SCOPE = "https://www.googleapis.com/auth/monitoring.read"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -95,7 +96,7 @@ class StackdriverSource(HttpSource):
         """To be told that an empty query is invalid is to be let in."""
         await self._run("", passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 
-    async def _run(self, query: str, passes: Callable[[int], bool]) -> Received:
+    async def _run(self, query: str, passes: Callable[[int], bool]) -> HttpAnswer:
         token = await (self._ambient_token() if self._account is None else self._own_token())
         self.hide(token)
         headers = {"Authorization": f"Bearer {token}"}
@@ -120,7 +121,7 @@ class StackdriverSource(HttpSource):
             if not self._workload.valid:
                 self._workload.refresh(Request())
         except GoogleAuthError as error:
-            raise SourceError(f"error requesting stackdriver: {escape(str(error))}") from error
+            raise SourceError(f"error requesting stackdriver: {escape_controls(str(error), EXCERPT_LIMIT)}") from error
         return str(self._workload.token)
 
     # the Secret's key ---------------------------------------------------------------------------------------------

@@ -23,20 +23,21 @@ from yarl import URL
 
 from canarycore.errors import Refused, WorldError
 from canarycore.notices import Channel, Severity
+from canarycore.text import escape_controls
 from canarycore_notifiers.message import Message
 from canarycore_runtime.http import (
+    EXCERPT_LIMIT,
     SHORT_ANSWER_LIMIT,
     ExchangeError,
     ForbiddenHost,
     InvalidRequest,
     RefusedRedirect,
-    blot,
+    describe_answer,
     environment_proxy,
-    escape,
     exchange,
+    extract_secrets,
     open_session,
-    secrets_of,
-    short_excerpt,
+    redact,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from canarycore import Rollout
     from canarycore.notices import Notice
-    from canarycore_runtime.http import Received
+    from canarycore_runtime.http import HttpAnswer
 
 Json = dict[str, Any]
 
@@ -100,7 +101,7 @@ class ChatNotifier(ABC):
                 raise ValueError(f"no {what} for {self.name}: expected one")
         self._fields = fields
         self._timeout = timeout
-        self._secrets = (*secrets_of(self.url), *secrets_of(self.proxy), token)
+        self._secrets = (*extract_secrets(self.url), *extract_secrets(self.proxy), token)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -148,15 +149,15 @@ class ChatNotifier(ABC):
 
     async def _post(self, payload: Json) -> None:
         received = await self._send(payload)
-        told = f"{self.name} answered with {short_excerpt(received, self._secrets)}"
+        told = f"{self.name} answered with {describe_answer(received, self._secrets)}"
         if received.status in _AGAIN:
             raise _UnsettledError(told)
         if not HTTPStatus.OK <= received.status < HTTPStatus.MULTIPLE_CHOICES:
             raise Refused(told)
         if complaint := self.complaint(received.text):
-            raise Refused(f"{self.name} refused it: {escape(self._blotted(complaint))}")
+            raise Refused(f"{self.name} refused it: {escape_controls(self._redacted(complaint), EXCERPT_LIMIT)}")
 
-    async def _send(self, payload: Json) -> Received:
+    async def _send(self, payload: Json) -> HttpAnswer:
         if self._session is None:
             raise RuntimeError("the notifier is not open: use it inside `async with`")
         try:
@@ -171,12 +172,12 @@ class ChatNotifier(ABC):
                 proxy=self.proxy or environment_proxy(self.url),
             )
         except (ForbiddenHost, InvalidRequest, RefusedRedirect) as error:
-            raise Refused(f"{self.name} failed: {self._blotted(str(error))}") from None
+            raise Refused(f"{self.name} failed: {self._redacted(str(error))}") from None
         except ExchangeError as error:
-            raise _UnsettledError(f"{self.name} failed: {self._blotted(str(error))}") from None
+            raise _UnsettledError(f"{self.name} failed: {self._redacted(str(error))}") from None
 
-    def _blotted(self, text: str) -> str:
-        return blot(text, self._secrets, len(text))
+    def _redacted(self, text: str) -> str:
+        return redact(text, self._secrets, len(text))
 
 
 _AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)})

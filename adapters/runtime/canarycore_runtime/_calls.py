@@ -1,8 +1,8 @@
-"""How a port is called: for a bounded time, in a bounded number at once, and with one kind of error coming back.
+"""Calls of ports: bounded in time and number, with one kind of error.
 
-An adapter may raise, hang, or cancel itself. `call` turns each into a `WorldError`, so that nothing else reaches the
-core, and only the rollout that asked is concerned. `call_detached` leaves behind an adapter that goes on although it is
-cancelled. `whole` carries a write to its end when its caller is cancelled.
+An adapter may raise, hang, or cancel itself. `call_port` turns each into a `WorldError`, so nothing else reaches the
+core, and the failure concerns one rollout only. `call_port_detached` also abandons an adapter that goes on after its
+cancellation. `finish_write` completes a write although its caller is cancelled.
 """
 
 from __future__ import annotations
@@ -22,65 +22,83 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STUBBORN = 1.0
-"""Seconds that a cancelled adapter has to end, before it is left behind."""
+CANCELLATION_GRACE = 1.0
+"""Seconds that a cancelled adapter has to end before the runner abandons it."""
 
 EARLY = 1e-6
-"""Seconds by which a timer may be early; `decide` forgives as much."""
+"""Seconds by which a timer may be early; `decide` tolerates as much."""
 
 
 @frozen(kw_only=True)
 class Limits:
-    """How much a runner does at once, and how long it waits. Times are in seconds.
-
-    cycles: how many cycles are under way at once; one that waits for an answer does not count.
-    lane, server: how many questions one server has before it at once, from one namespace and from all of them. For
-    notices, each notifier is a server.
-    namespace, questions: how many questions are put at once, by one namespace and by all of them, whatever the servers.
-    slot_wait: how long a question waits for its turn under these bounds. Then it is held: nothing is decided without
-    it, it counts as no failure, and it is put again after a back-off.
-    call: how long one call of a port may take, from the moment that it has its turn; a hook has its own time-out for
-    each attempt, and this on top.
-    tell: how long one notifier may take over one notice.
-    backoff, backoff_most: the first and the longest wait after a failure; it doubles in between.
-    patience: the longest that a change waits for a rollout whose effects fail or whose world does not follow.
-    resync: the store is listed so often, and a rollout that waits for a change is looked at anyway: one may be missed.
-    spread: the rollouts found first are first looked at over so many seconds at most, each at a moment of its own,
-    which its key tells: the same after a restart. pace: rollouts a second, so that few are not kept waiting.
-    grace: how long `stop` waits for cycles under way before it cancels them.
-    step: time goes in steps so long: what is due within one is looked at together at its end, which costs less than to
-    wake up for each, and what a look takes for now is the beginning of its step. So intervals of whole steps are kept
-    to the moment, however long answers take. A change is looked at at once. 0: time flows.
-    """
+    """The bounds of a runner: simultaneous work, waits and pauses. Times are in seconds."""
 
     cycles: int = field(default=64, validator=ge(1))
+    """Cycles under way at the same time. A cycle that waits for an answer does not count."""
+
     lane: int = field(default=32, validator=ge(1))
+    """Questions of one namespace that one server has at the same time. For notices, each notifier is a server."""
+
     server: int = field(default=128, validator=ge(1))
+    """Questions of all namespaces that one server has at the same time."""
+
     namespace: int = field(default=128, validator=ge(1))
+    """Questions of one namespace at the same time, at all servers together."""
+
     questions: int = field(default=512, validator=ge(1))
+    """Questions at the same time, of all namespaces at all servers together."""
+
     slot_wait: float = field(default=30.0, validator=gt(0))
+    """The longest wait of a question for a slot under these bounds. Then the runner holds the question: it decides
+    nothing without it, counts no failure, and asks again after a back-off."""
+
     call: float = field(default=30.0, validator=gt(0))
-    tell: float = field(default=5.0, validator=gt(0))
+    """The longest call of a port, from the moment that it has its slot. A hook has its own time limit for each attempt,
+    and this one in addition."""
+
+    publish: float = field(default=5.0, validator=gt(0))
+    """The longest attempt of one notifier at one notice."""
+
     backoff: float = field(default=0.1, validator=gt(0))
-    backoff_most: float = field(default=30.0, validator=gt(0))
+    """The first wait after a failure; it doubles with each further one."""
+
+    max_backoff: float = field(default=30.0, validator=gt(0))
+    """The longest wait after a failure."""
+
     patience: float = field(default=1.0, validator=ge(0))
+    """The longest that a change waits for a rollout whose effects fail or whose cluster does not follow them."""
+
     resync: float = field(default=60.0, validator=gt(0))
+    """The time between lists of the store, and the longest time between cycles of a rollout that waits for a change: a
+    source may miss one."""
+
     spread: float = field(default=0.0, validator=ge(0))
+    """The longest time over which the runner spreads the first cycles of the rollouts that its first list finds. Each
+    has its own moment by its key, the same after a restart."""
+
     pace: float = field(default=1.0, validator=gt(0))
+    """Rollouts per second while the runner spreads them, so that a few rollouts begin soon."""
+
     grace: float = field(default=10.0, validator=ge(0))
+    """The time that `Runner.stop` leaves to cycles under way before it cancels them."""
+
     step: float = field(default=0.0, validator=ge(0))
+    """The length of a time step; 0 for continuous time. The runner starts all cycles due within a step together at its
+    end, which costs less than a wake-up for each, and uses the beginning of the present step as the time of an
+    observation. So an interval of whole steps stays exact, however long answers take. A change starts a cycle at
+    once."""
 
     def now(self, moment: float) -> float:
-        """The beginning of the step that a moment is in (seconds since the epoch, as are the others)."""
+        """Return the beginning of the step that contains a moment (seconds since the epoch)."""
         return floor((moment + EARLY) / self.step) * self.step if self.step else moment
 
     def end(self, moment: float) -> float:
-        """The end of that step; the moment itself if it is one."""
+        """Return the end of the step that contains a moment (seconds since the epoch)."""
         return ceil((moment - EARLY) / self.step) * self.step if self.step else moment
 
 
-async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
-    """The port's answer. Raises WorldError (the adapter's own, or one that says what happened), never anything else."""
+async def call_port(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Return the port's answer. Raises WorldError, by the adapter or with a description of its failure, and only it."""
     name = _name_of(port)
     limit = asyncio.timeout(seconds)
     try:
@@ -89,7 +107,7 @@ async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object)
     except WorldError:
         raise
     except asyncio.CancelledError as error:
-        if cancelled_from_outside():
+        if is_cancelled_from_outside():
             raise
         raise WorldError(f"{name} was cancelled by its adapter") from error
     except Exception as error:
@@ -98,26 +116,26 @@ async def call(seconds: float, port: Callable[..., Awaitable[T]], *args: object)
         raise WorldError(f"{name} failed: {describe(error)}") from error
 
 
-async def call_detached(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
-    """Like `call`, for an adapter that may swallow its cancellation: then it is left behind, and holds nothing up."""
-    task = asyncio.ensure_future(call(seconds, port, *args))
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # or asyncio reports it as lost
+async def call_port_detached(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Like `call_port`, but abandon an adapter that ignores its cancellation."""
+    task = asyncio.ensure_future(call_port(seconds, port, *args))
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio logs a lost exception
     try:
-        await asyncio.wait({task}, timeout=seconds + STUBBORN)
+        await asyncio.wait({task}, timeout=seconds + CANCELLATION_GRACE)
     finally:
         if task.cancel():
-            await asyncio.wait({task}, timeout=STUBBORN)
+            await asyncio.wait({task}, timeout=CANCELLATION_GRACE)
     if not task.done() or task.cancelled():
         raise WorldError(f"{_name_of(port)} took longer than {seconds:g} s, and goes on although it was cancelled")
     return task.result()
 
 
 def describe(error: BaseException) -> str:
-    """Return an error's type and a bounded text; an adapter's error may fail to tell its text."""
+    """Return an error's type and a bounded text, or the type alone where the text of the error raises."""
     kind = type(error).__name__
     try:
         return f"{kind}: {clip(str(error), LONGEST_TEXT)}"
-    except Exception:  # noqa: BLE001 - whatever an adapter's error raises
+    except Exception:  # noqa: BLE001 - an adapter's error may raise anything
         return kind
 
 
@@ -125,14 +143,14 @@ def _name_of(port: Callable[..., Any]) -> str:
     return getattr(port, "__qualname__", type(port).__name__)
 
 
-def cancelled_from_outside() -> bool:
-    """Whether somebody wants this task to end; a CancelledError without that is an adapter's own."""
+def is_cancelled_from_outside() -> bool:
+    """Check whether the owner of this task cancelled it; else a CancelledError comes from an adapter."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
-async def whole(write: Coroutine[Any, Any, T]) -> T:
-    """The outcome of `write`; a first cancellation waits for it, a second one abandons it."""
+async def finish_write(write: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `write`. A first cancellation waits for it, a second one abandons it."""
     task = asyncio.ensure_future(write)
     try:
         return await asyncio.shield(task)
@@ -141,4 +159,4 @@ async def whole(write: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         if not task.cancel() and not task.cancelled():
-            task.exception()  # looked at, or asyncio reports it as lost
+            task.exception()  # else asyncio logs a lost exception

@@ -1,22 +1,22 @@
-"""One rollout's cycles over the ports: each request of `canarycore.cycle` becomes calls of adapters.
+"""The cycles of one rollout on the ports: each request of `canarycore.cycle` becomes calls of adapters.
 
     Observe   store, workload and router, at one moment
     Fetch     all questions at once, each in the lane of its namespace at its server
-    Commit    the store, under the version that was loaded
+    Commit    the store, under the version that the cycle loaded
     Apply     the port's method that the table EFFECTS names
     Publish   every notifier
 
-Why stopping anywhere is safe: the status is durable before its first effect, effects state an end state, and notices
-stay in the status until they are told. So a cycle may be dropped between any two calls; a write under way is carried
-to its end first (`whole`), so that its outcome is known.
+A cycle may stop between any two calls: the status is durable before its first effect, effects are end states, and
+notices stay in the status until their delivery. A cancelled cycle finishes a write under way (`finish_write`), so that
+its outcome is known.
 
-Answers take time, and nothing may be decided from a view that is older than its answers. So a cycle that has to wait
-for an answer ends there, and the next one looks again: when the answers are in, it finds them as it asks the same. A
-change of the world does not wait for a slow provider either: the next cycle looks at once, and finds its questions
-still under way, or decides otherwise (an abort, another revision) and drops them.
+Answers take time, and a decision must not rest on an observation that is older than its answers. So a cycle that has to
+wait for an answer ends there, and another one observes again. It asks the same questions and finds their answers. A
+change does not wait for a slow provider either: the next cycle begins at once, and finds its questions under way, or
+decides without them (an abort, another revision) and drops them.
 
-A question that could not be put, as its lane did not come free or as its adapter said so, has no answer. The cycle
-ends there as Unanswered, which is a trouble and no verdict, and the question is put again after a back-off.
+A question without a free slot, or one that its adapter did not ask, has no answer. The cycle ends there as Unanswered,
+a trouble and no verdict, and the runner asks again after a back-off.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from canarycore.effects import (
 )
 from canarycore.errors import Unanswered, WorldError
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
-from canarycore_runtime._calls import Limits, call, call_detached, describe, whole
+from canarycore_runtime._calls import Limits, call_port, call_port_detached, describe, finish_write
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broadcaster
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from canarycore.effects import Effect
     from canarycore.notices import Notice
     from canarycore.questions import Answer, Question
-    from canarycore_runtime._slots import Capacity
+    from canarycore_runtime._slots import RunnerCapacity
     from canarycore_runtime.ports import Adapters
 
 
@@ -63,31 +63,44 @@ class GoneError(Exception):
 
 
 class LookAgainError(Exception):
-    """Time has passed over a question, nothing was decided: another cycle is due now."""
+    """Time passed while the cycle waited for an answer, so another cycle is due now."""
 
 
 class UndeliveredError(WorldError):
-    """A notifier did not take a notice. It is told again; the rollout goes on meanwhile."""
+    """A notifier did not take a notice. It gets another attempt, and the rollout goes on meanwhile."""
 
 
 @define(eq=False)
 class Driver:
-    """Drives one rollout's cycles, one at a time. What it keeps between them only saves repeats.
-
-    changed: set by who knows of a change. seen: what the last cycle saw. began: when it got its slot (seconds).
-    """
+    """The cycles of one rollout, one at a time. The memory between them only saves repeats."""
 
     key: str
+    """The key of the rollout, `namespace/name`."""
+
     parts: Adapters
     limits: Limits
-    capacity: Capacity
+    capacity: RunnerCapacity
+    """The slots of all rollouts of the runner."""
+
     group: asyncio.TaskGroup
+    """The tasks of questions, which outlive a cycle."""
+
     memory: CycleMemory = Factory(CycleMemory)
     changed: asyncio.Event = Factory(asyncio.Event)
-    seen: Observed | None = None
+    """Set after a change, so that a cycle waits for no answer."""
+
+    observed: Observed | None = None
+    """The observation of the last cycle."""
+
     began: float = 0.0
+    """When the last cycle got its slot (seconds since the epoch)."""
+
     _version: str = ""
-    _asked: dict[Question, asyncio.Task[Answer | Unanswered]] = Factory(dict)
+    """The version of the status that the last cycle loaded."""
+
+    _question_tasks: dict[Question, asyncio.Task[Answer | Unanswered]] = Factory(dict)
+    """By question, without the question's key: a poll has another key each time."""
+
     _deliveries: dict[str, tuple[Deliveries, ...]] = Factory(dict)
     """By the key of a notice and the place of a notifier, for notices that some receiver lacks."""
 
@@ -100,25 +113,26 @@ class Driver:
     _has_slot: bool = field(default=False, init=False)
 
     async def drive(self) -> CycleResult:
-        """One cycle. The caller has taken no slot; one is held while anything but an answer is awaited.
+        """Run one cycle. It holds a slot of `capacity.cycles`, except while it waits for answers and notifiers.
 
-        Raises WorldError when the rollout could not be observed, GoneError, and LookAgainError.
+        Raises WorldError when the rollout could not be observed, GoneError when the store lacks it, and LookAgainError
+        after a wait for answers.
         """
         self.changed.clear()
         self._failed_notifiers, self._tried_notices = set(), set()
         try:
             await self._enter()
             self.began = self.parts.clock()
-            rest = await self._answer_all(cycle(self.memory))
+            result = await self._serve_requests(cycle(self.memory))
         finally:
             self._leave()
         self.drop_questions()
-        if rest.decision is not None:
+        if result.decision is not None:
             missing = self._tried_notices - self.memory.published
             self._deliveries = {key: self._deliveries[key] for key in missing}
-        return rest
+        return result
 
-    async def _answer_all(self, requests: Generator[Request, object, CycleResult]) -> CycleResult:
+    async def _serve_requests(self, requests: Generator[Request, object, CycleResult]) -> CycleResult:
         try:
             request = next(requests)
             while True:
@@ -129,16 +143,16 @@ class Driver:
                 else:
                     request = requests.send(answer)
         except StopIteration as end:
-            rest: CycleResult = end.value
-            return rest
+            result: CycleResult = end.value
+            return result
         finally:
             requests.close()
 
     def drop_questions(self) -> None:
-        """No decision waits for their answers any more."""
-        for task in self._asked.values():
+        """Cancel the questions under way: no decision needs their answers."""
+        for task in self._question_tasks.values():
             task.cancel()
-        self._asked.clear()
+        self._question_tasks.clear()
 
     # slots ------------------------------------------------------------------------------------------------------
 
@@ -151,30 +165,30 @@ class Driver:
             self._has_slot = False
             self.capacity.cycles.release(self._namespace)
 
-    # services, in a cycle's order -------------------------------------------------------------------------------
+    # requests, in the order of a cycle --------------------------------------------------------------------------
 
     async def observe(self, _: Observe) -> Observed:
         parts, seconds = self.parts, self.limits.call
         now = self.limits.now(parts.clock())
-        stored = await call(seconds, parts.store.load, self.key)
+        stored = await call_port(seconds, parts.store.load, self.key)
         if stored is None:
             raise GoneError(self.key)
         world = await observe_rollout(parts, stored, now=now, call_limit=seconds)
         self._version = stored.version
-        self.seen = Observed(stored.rollout, stored.status, world)
-        return self.seen
+        self.observed = Observed(stored.rollout, stored.status, world)
+        return self.observed
 
     async def fetch(self, fetch: Fetch) -> dict[str, Answer]:
-        """A question is told from others by what it asks: its key tells the poll too, which moves while one waits."""
+        """Return the answers. Raises LookAgainError after a wait for them, Unanswered for a held question."""
         tasks = {}
         for question in fetch.questions:
-            asked = evolve(question, key="")
-            if asked not in self._asked:
-                self._asked[asked] = self.group.create_task(self._ask(question))
-            tasks[question.key] = self._asked[asked]
+            keyless = evolve(question, key="")  # a poll of a slow hook has another key each time
+            if keyless not in self._question_tasks:
+                self._question_tasks[keyless] = self.group.create_task(self._ask(question))
+            tasks[question.key] = self._question_tasks[keyless]
         if not all(task.done() for task in tasks.values()):
             self._leave()
-            await self._answered_or_changed(tasks.values())
+            await self._wait_for_answers_or_change(tasks.values())
             raise LookAgainError(self.key)
         answers = {}
         for key, task in tasks.items():
@@ -184,37 +198,37 @@ class Driver:
             answers[key] = answer
         return answers
 
-    async def _answered_or_changed(self, tasks: Iterable[asyncio.Task[Answer | Unanswered]]) -> None:
-        answered = asyncio.ensure_future(asyncio.wait(tasks))
-        changed = asyncio.ensure_future(self.changed.wait())
+    async def _wait_for_answers_or_change(self, tasks: Iterable[asyncio.Task[Answer | Unanswered]]) -> None:
+        answers = asyncio.ensure_future(asyncio.wait(tasks))
+        change = asyncio.ensure_future(self.changed.wait())
         try:
-            await asyncio.wait({answered, changed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answers, change}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            answered.cancel()
-            changed.cancel()
+            answers.cancel()
+            change.cancel()
 
     async def _ask(self, question: Question) -> Answer | Unanswered:
-        """The provider's answer. Whatever goes wrong is an answer too, unless the question could not be put."""
-        rollout, way = self._rollout, _QUESTION_ROUTES[type(question)]
+        """Return the provider's answer, a failure included, or Unanswered where the question was not asked."""
+        rollout, route = self._rollout, _QUESTION_ROUTES[type(question)]
         try:
-            server = await way.server(self, rollout, question)
+            server = await route.find_server(self, rollout, question)
             async with self.capacity.questions.slot(rollout.namespace, server):
-                answer = await way.put(self, rollout, question)
-        except Unanswered as held:
-            return held
+                answer = await route.ask(self, rollout, question)
+        except Unanswered as unanswered:
+            return unanswered
         except WorldError as error:
-            return way.failed(_text(error))
-        except Exception as error:  # noqa: BLE001 - in a task of the group, it would end all rollouts
-            return way.failed(f"the question could not be put: {describe(error)}")
-        wrong = _wrong_in(answer, question.answer)
-        return way.failed(f"its adapter answered with {wrong}") if wrong else cast("Answer", answer)
+            return route.failure(_text(error))
+        except Exception as error:  # noqa: BLE001 - an error of the task would end the group, and all rollouts
+            return route.failure(f"the question could not be asked: {describe(error)}")
+        defect = _find_defect(answer, question.answer)
+        return route.failure(f"its adapter answered with {defect}") if defect else cast("Answer", answer)
 
     async def commit(self, commit: Commit) -> None:
-        await whole(call(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
+        await finish_write(call_port(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
 
     async def apply(self, apply: Apply) -> None:
-        for port, *given in EFFECTS[type(apply.effect)](self.parts, apply.effect):
-            await whole(call(self.limits.call, port, self._rollout, *given))
+        for port, *arguments in EFFECTS[type(apply.effect)](self.parts, apply.effect):
+            await finish_write(call_port(self.limits.call, port, self._rollout, *arguments))
 
     async def publish(self, publish: Publish) -> None:
         """Publish a notice by each notifier that has not completed it. Raises UndeliveredError when one fails."""
@@ -232,16 +246,16 @@ class Driver:
 
     async def _deliver(self, place: int, notice: Notice, deliveries: Deliveries) -> WorldError | None:
         """Publish a notice by one notifier; one that failed in this cycle waits for the next."""
-        notifier, seconds = self.parts.notifiers[place], self.limits.tell
+        notifier, seconds = self.parts.notifiers[place], self.limits.publish
         name = type(notifier).__name__
         if place in self._failed_notifiers:
             return UndeliveredError(f"{name} failed a moment ago")
         try:
             async with self.capacity.notices.slot(self._namespace, f"{name} {place}"):
                 if isinstance(notifier, Broadcaster):
-                    await call_detached(seconds, notifier.broadcast, self._rollout, notice, deliveries)
+                    await call_port_detached(seconds, notifier.broadcast, self._rollout, notice, deliveries)
                 else:
-                    await call_detached(seconds, notifier.publish, self._rollout, notice)
+                    await call_port_detached(seconds, notifier.publish, self._rollout, notice)
         except WorldError as error:
             self._failed_notifiers.add(place)
             return error
@@ -254,8 +268,8 @@ class Driver:
 
     @property
     def _rollout(self) -> Rollout:
-        assert self.seen is not None, "nothing is asked or done before the first look"
-        return self.seen.rollout
+        assert self.observed is not None, "a cycle begins with an observation"
+        return self.observed.rollout
 
 
 _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
@@ -273,12 +287,12 @@ _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
 def _text(error: WorldError) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - whatever an adapter's error raises
+    except Exception:  # noqa: BLE001 - an adapter's error may raise anything
         return type(error).__name__
 
 
-def _wrong_in(answer: object, expected: type[Answer]) -> str:
-    """Say which part of an adapter's answer is not of its type, and which type is expected; empty when all are."""
+def _find_defect(answer: object, expected: type[Answer]) -> str:
+    """Return which part of an adapter's answer has another type than expected; empty when all parts fit."""
     if not isinstance(answer, expected):
         return f"{type(answer).__name__}, expected {expected.__name__}"
     for name, (is_sound, expectation) in _FIELDS.items():
@@ -296,7 +310,7 @@ def _is_str(value: object) -> bool:
 
 
 def _is_number_or_none(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):  # Python takes a bool for a number
+    if isinstance(value, bool) or not isinstance(value, (int, float)):  # a bool is an int in Python
         return value is None
     try:
         float(value)
@@ -312,22 +326,27 @@ _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "samples": (_is_number_or_none, "a float or None"),
     "error": (_is_str, "a str"),
 }
-"""Whether a field of an answer is as it must be, and how a message calls that."""
+"""The check of each field of an answer, and the name of the expected type in messages."""
 
 
 @frozen
 class _QuestionRoute:
-    """How a kind of question is put: at which server, to whom, and what stands for a failure."""
+    """The way to ask one kind of question."""
 
-    server: Callable[[Driver, Rollout, Any], Awaitable[str]]
-    put: Callable[[Driver, Rollout, Any], Awaitable[object]]
-    failed: Callable[[str], Answer]
+    find_server: Callable[[Driver, Rollout, Any], Awaitable[str]]
+    """Return the name of the server, whose lane the question waits in."""
+
+    ask: Callable[[Driver, Rollout, Any], Awaitable[object]]
+    """Ask the adapter."""
+
+    failure: Callable[[str], Answer]
+    """Make the answer that stands for a failure with this text."""
 
 
 async def _metric_server(driver: Driver, rollout: Rollout, question: MetricQuestion) -> str:
     source, check = driver.parts.metrics, question.check
     if isinstance(source, Addressed):
-        return f"metrics of {await call_detached(driver.limits.call, source.server, rollout, check)}"
+        return f"metrics of {await call_port_detached(driver.limits.call, source.server, rollout, check)}"
     if check.template is not None:
         return f"metrics of {check.template.namespace or rollout.namespace}/{check.template.name}"
     return f"metrics of {rollout.provider}"
@@ -337,34 +356,34 @@ async def _hook_server(_: Driver, __: Rollout, question: HookQuestion) -> str:
     return f"hooks of {_authority(question.hook.url)}"
 
 
-async def _every_server(_: Driver, rollout: Rollout, __: SourcesQuestion) -> str:
-    """The sources of a rollout may be several servers: the lane is that of its namespace."""
+async def _sources_server(_: Driver, rollout: Rollout, __: SourcesQuestion) -> str:
+    """Return the lane of the namespace: the sources of a rollout may be several servers."""
     return f"metric sources of namespace {rollout.namespace}"
 
 
 def _authority(url: str) -> str:
-    """The host and port of a URL, without a user's name or a password, which are nobody's business."""
+    """Return the host and port of a URL, without its user and password, which are secret."""
     return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2].lower()
 
 
 def _query(driver: Driver, rollout: Rollout, question: MetricQuestion) -> Awaitable[MetricAnswer]:
-    return call_detached(driver.limits.call, driver.parts.metrics.query, rollout, question)
+    return call_port_detached(driver.limits.call, driver.parts.metrics.query, rollout, question)
 
 
 def _call_hook(driver: Driver, rollout: Rollout, question: HookQuestion) -> Awaitable[HookAnswer]:
     hook = question.hook
     attempts = min(hook.timeout, HOOK_TIMEOUT) * (1 + min(hook.retries, HOOK_RETRIES))
-    return call_detached(attempts + driver.limits.call, driver.parts.hooks.call, rollout, question)
+    return call_port_detached(attempts + driver.limits.call, driver.parts.hooks.call, rollout, question)
 
 
 async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> SourcesAnswer:
-    return SourcesAnswer(error=await call_detached(driver.limits.call, driver.parts.metrics.online, rollout))
+    return SourcesAnswer(error=await call_port_detached(driver.limits.call, driver.parts.metrics.online, rollout))
 
 
 _QUESTION_ROUTES: dict[type[Question], _QuestionRoute] = {
     MetricQuestion: _QuestionRoute(_metric_server, _query, lambda text: MetricAnswer(error=text)),
     HookQuestion: _QuestionRoute(_hook_server, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
-    SourcesQuestion: _QuestionRoute(_every_server, _ask_sources, lambda text: SourcesAnswer(error=text)),
+    SourcesQuestion: _QuestionRoute(_sources_server, _ask_sources, lambda text: SourcesAnswer(error=text)),
 }
 
 
@@ -380,7 +399,7 @@ EFFECTS: dict[type[Effect], Callable[[Adapters, Any], tuple[tuple[Any, ...], ...
     ResumeScaler: lambda parts, _: ((parts.workload.resume_scaler,),),
     Promote: lambda parts, effect: ((parts.workload.promote, effect.revision),),
     RestorePrimary: lambda parts, effect: ((parts.workload.restore_primary, effect.revision),),
-    # routes first: while they are given back, the primary still serves
+    # routes first: the primary still serves while the router restores them
     Restore: lambda parts, _: ((parts.router.restore,), (parts.workload.restore,)),
 }
-"""Which calls carry an effect out, in order: the port's method, and what it is given after the rollout."""
+"""The calls that apply an effect, in order: the port's method, and its arguments after the rollout."""

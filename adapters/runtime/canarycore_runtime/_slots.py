@@ -1,8 +1,8 @@
-"""How much is done at once, shared so that a namespace can use up only its own part.
+"""Slots: bounds on simultaneous work, of which one namespace can use up only its own share.
 
-`Slots` bound one thing that all namespaces share. `Lanes` bound questions: a question takes a slot of the server that
-it goes to and one of all questions. A question waits for its slots before its time limit begins; a wait that takes too
-long is a `NoSlotError`, which holds the question and says nothing about the server.
+`FairSlots` bounds one resource of all namespaces. `ServerLanes` bounds questions: a question takes a slot of its server
+and a slot of all questions. It waits for both before its time limit begins. A wait that takes too long raises
+`NoSlotError`: the runner holds the question, as nothing is known about the server.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class NoSlotError(Unanswered):
-    """No slot came free in time. The question was not put, so this is no answer and no failure."""
+    """No slot came free in time, so the runner did not ask the question: this is no answer and no failure."""
 
 
-class Slots:
-    """At most `total` slots, of which one namespace has at most `share`.
+class FairSlots:
+    """A semaphore of `total` slots, of which one namespace gets at most `share`.
 
-    A namespace that has fewer than `reserve` slots gets one even when all are taken. So many namespaces together exceed
-    the total by their reserves, and none of them is ever locked out by the others. Namespaces that wait take turns.
+    A namespace with fewer than `reserve` slots gets one even when all are taken. So the namespaces together may exceed
+    the total by their reserves, but no namespace can lock out another. Waiting namespaces take turns.
     """
 
     def __init__(self, total: int, share: int, reserve: int = 1) -> None:
@@ -44,7 +44,7 @@ class Slots:
 
     @asynccontextmanager
     async def slot(self, namespace: str) -> AsyncIterator[None]:
-        """Hold a slot meanwhile."""
+        """Hold a slot while the context is open."""
         await self.acquire(namespace)
         try:
             yield
@@ -52,32 +52,32 @@ class Slots:
             self.release(namespace)
 
     async def acquire(self, namespace: str) -> None:
-        """Take a slot, after those of the namespace that came before."""
+        """Take a slot, in the order of arrival within the namespace."""
         if namespace not in self._waiting and self._has_free(namespace):
             self._take(namespace)
             return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(namespace, deque()).append(place)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(namespace, deque()).append(waiter)
         try:
-            await place
+            await waiter
         except asyncio.CancelledError:
-            self._give_back(namespace, place)
+            self._withdraw(namespace, waiter)
             raise
 
     def release(self, namespace: str) -> None:
-        """Give a slot back; it goes to the namespace whose turn it is."""
+        """Return a slot, and pass it to the namespace whose turn it is."""
         self._all_taken -= 1
         self._taken[namespace] -= 1
         if not self._taken[namespace]:
-            del self._taken[namespace]  # or each namespace that there ever was would be kept
-        # while all are taken this one is a reserve, and goes back to its namespace
+            del self._taken[namespace]  # else the counter keeps every namespace for ever
+        # while all slots are taken this one is a reserve of its namespace
         candidates = tuple(self._waiting) if self._all_taken < self._total else (namespace,)
         for candidate in candidates:
             if candidate in self._waiting and self._has_free(candidate) and self._grant(candidate):
                 return
 
     def taken(self, namespace: str) -> int:
-        """The slots that the namespace has now."""
+        """Return how many slots the namespace has now."""
         return self._taken[namespace]
 
     def _has_free(self, namespace: str) -> bool:
@@ -91,24 +91,24 @@ class Slots:
         self._taken[namespace] += 1
 
     def _grant(self, namespace: str) -> bool:
-        """Give a slot to the first of the namespace that still waits; then it is the turn of the other namespaces."""
-        places, granted = self._waiting[namespace], False
-        while places and not granted:
-            place = places.popleft()
-            if granted := not place.done():
+        """Give a slot to the first waiter of the namespace, and pass the turn to the next namespace."""
+        waiters, is_granted = self._waiting[namespace], False
+        while waiters and not is_granted:
+            waiter = waiters.popleft()
+            if is_granted := not waiter.done():
                 self._take(namespace)
-                place.set_result(None)
+                waiter.set_result(None)
         self._waiting.move_to_end(namespace)
         self._drop_if_empty(namespace)
-        return granted
+        return is_granted
 
-    def _give_back(self, namespace: str, place: asyncio.Future[None]) -> None:
-        """Leave the queue, or give back the slot that was granted at the moment of the cancellation."""
-        if not place.cancelled():
+    def _withdraw(self, namespace: str, waiter: asyncio.Future[None]) -> None:
+        """Leave the queue, or return a slot that arrived at the moment of the cancellation."""
+        if not waiter.cancelled():
             self.release(namespace)
             return
-        if place in self._waiting.get(namespace, ()):
-            self._waiting[namespace].remove(place)
+        if waiter in self._waiting.get(namespace, ()):
+            self._waiting[namespace].remove(waiter)
             self._drop_if_empty(namespace)
 
     def _drop_if_empty(self, namespace: str) -> None:
@@ -116,24 +116,20 @@ class Slots:
             del self._waiting[namespace]
 
 
-class Lanes:
-    """A lane per server, open while somebody is in it or waits for it, and the slots of all questions.
-
-    lane: questions of one namespace at one server. server: questions of all namespaces at one server. namespace:
-    questions of one namespace at all servers. total: all questions. wait: how long a question waits for its slots
-    (seconds).
-    """
+class ServerLanes:
+    """The slots of questions: a lane of slots for each server in use, and the slots of all questions."""
 
     def __init__(self, *, lane: int, server: int, namespace: int, total: int, wait: float) -> None:
+        """Bound questions by `Limits` of the same names. A question waits at most `wait` seconds for its slots."""
         self._lane = lane
         self._server = server
         self._wait = wait
-        self._all = Slots(total, namespace, reserve=min(lane, namespace, _RESERVE))
-        self._open: WeakValueDictionary[str, Slots] = WeakValueDictionary()
+        self._all = FairSlots(total, namespace, reserve=min(lane, namespace, _RESERVE))
+        self._open: WeakValueDictionary[str, FairSlots] = WeakValueDictionary()
 
     @asynccontextmanager
     async def slot(self, namespace: str, server: str) -> AsyncIterator[None]:
-        """Hold both slots meanwhile. Raises NoSlotError when they do not come free in time."""
+        """Hold both slots while the context is open. Raises NoSlotError when they do not come free in time."""
         lane = self._lane_of(server)
         try:
             async with asyncio.timeout(self._wait):
@@ -146,7 +142,7 @@ class Lanes:
             self._all.release(namespace)
             lane.release(namespace)
 
-    async def _enter(self, lane: Slots, namespace: str) -> None:
+    async def _enter(self, lane: FairSlots, namespace: str) -> None:
         await lane.acquire(namespace)
         try:
             await self._all.acquire(namespace)
@@ -154,38 +150,40 @@ class Lanes:
             lane.release(namespace)
             raise
 
-    def _lane_of(self, server: str) -> Slots:
+    def _lane_of(self, server: str) -> FairSlots:
         lane = self._open.get(server)
         if lane is None:
-            lane = self._open[server] = Slots(self._server, self._lane)
+            lane = self._open[server] = FairSlots(self._server, self._lane)
         return lane
 
-    def _reason(self, lane: Slots, namespace: str, server: str) -> str:
+    def _reason(self, lane: FairSlots, namespace: str, server: str) -> str:
         return (
-            f"{server}: not asked yet, as no slot came free within {self._wait:g} s: namespace {namespace!r} waits for"
-            f" {lane.taken(namespace)} answers there and {self._all.taken(namespace)} in all."
-            " It is asked as soon as one of them is in, or has run out of time."
+            f"{server}: not asked yet, because no slot came free within {self._wait:g} s: namespace {namespace!r} waits"
+            f" for {lane.taken(namespace)} answers there and {self._all.taken(namespace)} in all."
+            " The next attempt follows when one of them arrives or runs out of time."
         )
 
 
 _RESERVE = 4
-"""Questions that each namespace may put however many the others have put."""
+"""Questions that each namespace may ask regardless of the questions of other namespaces."""
 
 
 @frozen(kw_only=True)
-class Capacity:
+class RunnerCapacity:
     """The slots that all rollouts of a runner share."""
 
-    cycles: Slots
-    """Cycles under way."""
-    questions: Lanes
-    """Questions that wait for their answers, by the servers that they go to."""
-    notices: Lanes
-    """Notices on their way, by notifier."""
+    cycles: FairSlots
+    """Slots of cycles under way."""
+
+    questions: ServerLanes
+    """Slots of questions that wait for their answers, by server."""
+
+    notices: ServerLanes
+    """Slots of attempts at notices, by notifier."""
 
     @classmethod
     def under(cls, limits: Limits) -> Self:
-        """The capacity that these limits leave, all of it free."""
+        """Return free slots under these limits."""
         bounds = {
             "lane": limits.lane,
             "server": limits.server,
@@ -193,7 +191,7 @@ class Capacity:
             "total": limits.questions,
         }
         return cls(
-            cycles=Slots(limits.cycles, limits.cycles),
-            questions=Lanes(**bounds, wait=limits.slot_wait),
-            notices=Lanes(**bounds, wait=limits.tell),
+            cycles=FairSlots(limits.cycles, limits.cycles),
+            questions=ServerLanes(**bounds, wait=limits.slot_wait),
+            notices=ServerLanes(**bounds, wait=limits.publish),
         )

@@ -39,6 +39,7 @@ from urllib.request import getproxies, proxy_bypass
 from attrs import field, frozen
 
 from canarycore.errors import WorldError
+from canarycore.text import escape_controls
 from canarycore_runtime.threads import NameLookup, Threads
 
 try:
@@ -121,7 +122,7 @@ class ForbiddenHost(ExchangeError):
 
 
 @frozen(kw_only=True)
-class Received:
+class HttpAnswer:
     """The answer to one request."""
 
     status: int
@@ -166,7 +167,7 @@ async def exchange(
     timeout: float,  # noqa: ASYNC109 - it covers the body and the redirects too, and its error is of this family
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     **request_arguments: Any,
-) -> Received:
+) -> HttpAnswer:
     """Send one request and read at most `limit` bytes of its answer within `timeout` seconds.
 
     `session` comes from `open_session`. `request_arguments` are those of aiohttp's `request`: `params`, `json`, `data`,
@@ -212,24 +213,24 @@ def is_same_origin(one: URL, other: URL) -> bool:
     return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
 
 
-def short_excerpt(received: Received, secrets: Iterable[str] = ()) -> str:
+def describe_answer(received: HttpAnswer, secrets: Iterable[str] = ()) -> str:
     """Return what a message may repeat of an answer: its status, and the first line if it is text or JSON."""
     status = f"status {received.status} {_phrase(received.status)}".strip()
     line = first_line(received, secrets)
     return f"{status}: {line}" if line else status
 
 
-def first_line(received: Received, secrets: Iterable[str] = ()) -> str:
+def first_line(received: HttpAnswer, secrets: Iterable[str] = ()) -> str:
     """Return the first line of an answer if it is text or JSON, else nothing.
 
     `secrets` are blotted out before anything is cut off, and control characters are escaped.
     """
     text = received.text.strip() if received.is_textual else ""
-    lines = blot(text, secrets, 2 * EXCERPT_LIMIT).splitlines()
-    return escape(lines[0]) if lines else ""
+    lines = redact(text, secrets, 2 * EXCERPT_LIMIT).splitlines()
+    return escape_controls(lines[0], EXCERPT_LIMIT) if lines else ""
 
 
-def blot(text: str, secrets: Iterable[str], limit: int) -> str:
+def redact(text: str, secrets: Iterable[str], limit: int) -> str:
     """Return the first `limit` characters of a text, with `…` in place of each secret that begins there.
 
     A Secret may have thousands of values and an answer a million characters, so no more of the text is searched.
@@ -251,7 +252,7 @@ def _places(text: str, secret: str, limit: int) -> Iterator[tuple[int, int]]:
         begin = text.find(secret, begin + len(secret), end)
 
 
-def secrets_of(url: URL | None) -> tuple[str, ...]:
+def extract_secrets(url: URL | None) -> tuple[str, ...]:
     """Return what an answer or an error might repeat of an address that may be a secret: all that is not the host."""
     if url is None:
         return ()
@@ -261,14 +262,6 @@ def secrets_of(url: URL | None) -> tuple[str, ...]:
     parts = (*paths, url.raw_query_string, *url.query.values(), user, password, authorization)
     both = {text for part in parts for text in (part, unquote(part))}
     return tuple(text for text in both if len(text.strip("/")) >= SHORTEST_SECRET)
-
-
-def escape(text: str, limit: int = EXCERPT_LIMIT) -> str:
-    """Return one printable line of at most about `limit` characters."""
-    shown = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text[:limit]
-    )
-    return shown if len(text) <= limit and len(shown) <= limit else f"{shown[:limit]}…"
 
 
 # the hosts that an operator allows ------------------------------------------------------------------------------------
@@ -325,7 +318,7 @@ class AllowedHosts:
             raise InvalidRequest("the address is not a valid URL: expected one such as https://example.com/path")
         if not any(pattern.matches(host, port) for pattern in self.patterns):
             raise ForbiddenHost(
-                f"host {escape(host, _HOST_LIMIT)}{f':{port}' if port else ''} is not allowed: "
+                f"host {escape_controls(host, _HOST_LIMIT)}{f':{port}' if port else ''} is not allowed: "
                 f"use a host of {self.option}, or ask the operator to add this one"
             )
 
@@ -341,7 +334,7 @@ def _pattern(entry: str, option: str) -> HostPattern:
     except ValueError:
         is_host, host, port = False, "", None
     if not is_host:
-        raise ValueError(f"{option}: found {escape(entry, _HOST_LIMIT)!r}, {expected}")
+        raise ValueError(f"{option}: found {escape_controls(entry, _HOST_LIMIT)!r}, {expected}")
     return HostPattern(host=host, has_wildcard=has_wildcard, port=port)
 
 
@@ -350,7 +343,7 @@ def _pattern(entry: str, option: str) -> HostPattern:
 
 async def _follow(
     session: aiohttp.ClientSession, method: str, url: URL, limit: int, arguments: dict[str, Any]
-) -> Received:
+) -> HttpAnswer:
     """Send the request, and again to where the same origin redirects."""
     for _ in range(REDIRECT_LIMIT + 1):
         async with session.request(
@@ -378,8 +371,8 @@ def _next(method: str, response: aiohttp.ClientResponse, location: str) -> URL:
         raise RefusedRedirect("the server redirects to an invalid address: configure the final address") from None
     if not is_same_origin(target, response.url):
         raise RefusedRedirect(
-            f"the server redirects to another origin, {escape(str(origin), _HOST_LIMIT)}: credentials do not follow, "
-            "so configure the final address"
+            f"the server redirects to another origin, {escape_controls(str(origin), _HOST_LIMIT)}: "
+            "credentials do not follow, so configure the final address"
         )
     if method not in {"GET", "HEAD"} and response.status not in _KEEPING_METHOD:
         raise RefusedRedirect(
@@ -389,11 +382,11 @@ def _next(method: str, response: aiohttp.ClientResponse, location: str) -> URL:
     return target
 
 
-async def _receive(response: aiohttp.ClientResponse, limit: int) -> Received:
+async def _receive(response: aiohttp.ClientResponse, limit: int) -> HttpAnswer:
     body, is_truncated = await _read(response, limit)
     content_type = response.headers.get("Content-Type", "").lower()
     kind, _, parameters = content_type.partition(";")
-    return Received(
+    return HttpAnswer(
         status=response.status,
         text=body.decode(_charset(parameters), errors="replace"),
         is_textual=_is_textual(kind.strip()),
@@ -463,7 +456,9 @@ def _decoder(encoding: str) -> _Identity | _Inflater:
         return _Identity()
     if name in {"gzip", "x-gzip", "deflate"}:
         return _Inflater()
-    raise MalformedAnswer(f"the body is encoded as {escape(encoding, 40)!r}: expected {ENCODINGS} or no encoding")
+    raise MalformedAnswer(
+        f"the body is encoded as {escape_controls(encoding, 40)!r}: expected {ENCODINGS} or no encoding"
+    )
 
 
 def _with_encodings(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
@@ -517,9 +512,9 @@ def _exchange_error(error: Exception) -> ExchangeError:
 
 
 def _failed_connection(host: str, port: int | None, error: Exception) -> FailedConnection:
-    return FailedConnection(f"cannot connect to {escape(str(host), _HOST_LIMIT)}:{port}: {_reason(error)}")
+    return FailedConnection(f"cannot connect to {escape_controls(str(host), _HOST_LIMIT)}:{port}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return escape(str(text)) or type(error).__name__
+    return escape_controls(str(text), EXCERPT_LIMIT) or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Observation
-from canarycore_runtime._calls import Limits, call
+from canarycore_runtime._calls import Limits, call_port
 
 if TYPE_CHECKING:
     from canarycore_runtime.ports import Adapters, StoredRollout
@@ -21,8 +21,8 @@ async def observe_rollout(
     `now` becomes the observation's time (seconds since the epoch). Each port has `call_limit` seconds to answer.
     Raises WorldError when one of them does not.
     """
-    workloads = await call(call_limit, adapters.workload.observe, stored.rollout)
-    routes = await call(call_limit, adapters.router.observe, stored.rollout)
+    workloads = await call_port(call_limit, adapters.workload.observe, stored.rollout)
+    routes = await call_port(call_limit, adapters.router.observe, stored.rollout)
     return Observation(
         now=now,
         target=workloads.target,

@@ -16,7 +16,7 @@ from canarycore_local.processes.supervisor import own
 from canarycore_local.store import STORE, SqliteStore
 from canarycore_local.workload import LocalWorkload
 from canarycore_runtime.ports import Adapters
-from canarycore_runtime.testing.contracts.faithful import carry_out
+from canarycore_runtime.testing.contracts.simulation_fidelity import carry_out
 from tests.adapters.local.conftest import KEY
 
 

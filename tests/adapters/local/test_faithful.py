@@ -17,8 +17,8 @@ from canarycore_local.envoy.router import VERSION_HEADER
 from canarycore_local.processes.faults import Faults
 from canarycore_local.processes.versions import Version
 from canarycore_local.store import STORE, SqliteStore
-from canarycore_runtime.testing.contracts import FaithfulContract, ServedRequests
-from canarycore_runtime.testing.contracts.faithful import BROKEN, ONE, ROLLOUT, TWO
+from canarycore_runtime.testing.contracts import ServedRequests, SimulationFidelityContract
+from canarycore_runtime.testing.contracts.simulation_fidelity import BROKEN, ONE, ROLLOUT, TWO
 from tests.adapters.local.conftest import KEY
 from tests.adapters.local.doomed import parts_of
 from tests.house.projects import ROOT
@@ -102,7 +102,7 @@ class Bench:
         await asyncio.sleep(workload.TICK)
 
 
-class TestProcessesBehindEnvoy(FaithfulContract):
+class TestProcessesBehindEnvoy(SimulationFidelityContract):
     @pytest.fixture
     async def bench(self, proxy, tmp_path):
         bench = Bench(*proxy, tmp_path)

@@ -7,7 +7,7 @@ import pytest
 
 from canarycore.errors import Conflict, WorldError
 from canarycore.text import LONGEST_TEXT
-from canarycore_runtime._calls import STUBBORN, call, call_detached, describe, whole
+from canarycore_runtime._calls import CANCELLATION_GRACE, call_port, call_port_detached, describe, finish_write
 from canarycore_runtime.testing import Deadlock, simulated
 
 
@@ -17,7 +17,7 @@ async def test_a_call_that_hangs_ends_as_an_error_that_names_it_and_its_time():
         await asyncio.Event().wait()
 
     with pytest.raises(WorldError, match=r"observe took longer than 7 s"):
-        await call(7, observe)
+        await call_port(7, observe)
     assert asyncio.get_running_loop().time() == 7
 
 
@@ -31,14 +31,14 @@ async def test_a_call_that_ignores_its_cancellation_is_left_behind():
                 await has_ended.wait()
 
     with pytest.raises(WorldError, match=r"query took longer than 7 s, and goes on although it was cancelled"):
-        await call_detached(7, query)
-    assert asyncio.get_running_loop().time() == 7 + 2 * STUBBORN
+        await call_port_detached(7, query)
+    assert asyncio.get_running_loop().time() == 7 + 2 * CANCELLATION_GRACE
     has_ended.set()
 
 
 @simulated
 async def test_a_detached_call_ends_with_its_caller():
-    task = asyncio.ensure_future(call_detached(7, asyncio.Event().wait))
+    task = asyncio.ensure_future(call_port_detached(7, asyncio.Event().wait))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -57,7 +57,7 @@ async def test_an_exception_becomes_a_world_error_with_its_cause():
         raise KeyError("spec")
 
     with pytest.raises(WorldError, match=r"observe failed: KeyError: 'spec'") as caught:
-        await call(7, observe)
+        await call_port(7, observe)
     assert isinstance(caught.value.__cause__, KeyError)
 
 
@@ -67,7 +67,7 @@ async def test_a_timeout_of_the_adapters_own_is_not_told_as_ours():
         raise TimeoutError("read timed out")
 
     with pytest.raises(WorldError, match=r"failed: TimeoutError: read timed out"):
-        await call(7, observe)
+        await call_port(7, observe)
 
 
 @simulated
@@ -76,7 +76,7 @@ async def test_a_conflict_stays_a_conflict():
         raise Conflict("version 1 was read")
 
     with pytest.raises(Conflict):
-        await call(7, commit)
+        await call_port(7, commit)
 
 
 @simulated
@@ -85,7 +85,7 @@ async def test_an_adapter_that_cancels_itself_cancels_nobody_else():
         raise asyncio.CancelledError
 
     with pytest.raises(WorldError, match="cancelled by its adapter"):
-        await call(7, observe)
+        await call_port(7, observe)
 
 
 @simulated
@@ -93,7 +93,7 @@ async def test_a_cancelled_caller_stays_cancelled():
     async def observe():
         await asyncio.Event().wait()
 
-    task = asyncio.ensure_future(call(7, observe))
+    task = asyncio.ensure_future(call_port(7, observe))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -108,7 +108,7 @@ async def test_a_write_is_carried_to_its_end_when_its_caller_is_cancelled():
         await asyncio.sleep(5)
         written.append(True)
 
-    task = asyncio.ensure_future(whole(write()))
+    task = asyncio.ensure_future(finish_write(write()))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -125,7 +125,7 @@ async def test_a_second_cancellation_abandons_a_write():
         await asyncio.sleep(5)
         written.append(True)
 
-    task = asyncio.ensure_future(whole(write()))
+    task = asyncio.ensure_future(finish_write(write()))
     for _ in range(2):
         await asyncio.sleep(1)
         task.cancel()
@@ -144,7 +144,7 @@ async def test_a_write_that_fails_while_its_caller_is_cancelled_is_not_reported_
         await asyncio.sleep(5)
         raise WorldError("status 500")
 
-    task = asyncio.ensure_future(whole(write()))
+    task = asyncio.ensure_future(finish_write(write()))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

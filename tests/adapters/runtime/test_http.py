@@ -18,16 +18,16 @@ from canarycore_runtime.http import (
     ExchangeTimeout,
     FailedConnection,
     ForbiddenHost,
+    HttpAnswer,
     InvalidRequest,
     MalformedAnswer,
-    Received,
     RefusedRedirect,
-    blot,
+    describe_answer,
     environment_proxy,
     exchange,
+    extract_secrets,
     open_session,
-    secrets_of,
-    short_excerpt,
+    redact,
 )
 from tests.adapters.metrics.world import certificate, everywhere
 from tests.adapters.runtime.raw import answer, endless, raw_server
@@ -58,7 +58,7 @@ async def asked(write, **arguments):
 
 async def test_a_whole_answer_arrives_with_its_status_and_kind():
     received = await asked(answer(b'{"a": 1}', "Content-Type: application/json; charset=utf-8", status="404 Not Found"))
-    assert received == Received(status=404, text='{"a": 1}', is_textual=True)
+    assert received == HttpAnswer(status=404, text='{"a": 1}', is_textual=True)
 
 
 @pytest.mark.parametrize(
@@ -395,29 +395,29 @@ async def test_a_caller_cannot_ask_for_an_encoding_that_is_not_undone():
 
 
 def test_an_excerpt_is_the_status_and_the_first_line():
-    received = Received(status=503, text="\n no\tway\x1b[31m\u202e \nsecond", is_textual=True)
-    assert short_excerpt(received) == "status 503 Service Unavailable: no\\tway\\x1b[31m\\u202e "
+    received = HttpAnswer(status=503, text="\n no\tway\x1b[31m\u202e \nsecond", is_textual=True)
+    assert describe_answer(received) == "status 503 Service Unavailable: no\\tway\\x1b[31m\\u202e "
 
 
 def test_an_excerpt_of_something_else_than_text_is_the_status():
-    assert short_excerpt(Received(status=599, text="root:x:0:0", is_textual=False)) == "status 599"
+    assert describe_answer(HttpAnswer(status=599, text="root:x:0:0", is_textual=False)) == "status 599"
 
 
 def test_an_excerpt_is_short_and_cuts_no_secret_in_two():
     secret = "s3cret" * 10
     text = "x" * (EXCERPT_LIMIT - 3) + secret + "y" * 10_000
-    excerpt = short_excerpt(Received(status=200, text=text, is_textual=True), [secret, ""])
+    excerpt = describe_answer(HttpAnswer(status=200, text=text, is_textual=True), [secret, ""])
     assert len(excerpt) < EXCERPT_LIMIT + 20
     assert "s3c" not in excerpt
 
 
 def test_secrets_that_overlap_or_repeat_are_all_blotted_out():
     text = "tokentokens and okentok, then token"
-    assert blot(text, ["token", "okentok", "", "absent"], len(text)) == "…s and …, then …"
+    assert redact(text, ["token", "okentok", "", "absent"], len(text)) == "…s and …, then …"
 
 
 def test_a_secret_that_ends_behind_the_limit_leaves_nothing_before_it():
-    assert blot("ab" + "s3cret" * 3 + "tail", ["s3crets3crets3cret"], 5) == "ab…"
+    assert redact("ab" + "s3cret" * 3 + "tail", ["s3crets3crets3cret"], 5) == "ab…"
 
 
 def test_thousands_of_secrets_search_no_more_of_a_long_answer_than_is_shown():
@@ -429,22 +429,22 @@ def test_thousands_of_secrets_search_no_more_of_a_long_answer_than_is_shown():
             Text.searched += end - start
             return super().find(secret, start, end)
 
-    blot(Text("0" * 1_000_000), [f"{number:08}" for number in range(1, 20_000)], EXCERPT_LIMIT)
+    redact(Text("0" * 1_000_000), [f"{number:08}" for number in range(1, 20_000)], EXCERPT_LIMIT)
     assert Text.searched < 20_000 * (EXCERPT_LIMIT + 8)
 
 
 def test_the_secrets_of_an_address_are_all_of_it_but_its_host():
     url = URL("https://me:p%40ss@chat.example/services/T0KEN-T0KEN-T0KEN?key=qu%20ery")
-    secrets = secrets_of(url)
+    secrets = extract_secrets(url)
     path = "/services/T0KEN-T0KEN-T0KEN"
     for secret in ("p@ss", path, f"{path}?key=qu%20ery", "T0KEN-T0KEN-T0KEN", "qu ery", "bWU6cEBzcw=="):
         assert secret in secrets
     assert not any("chat.example" in secret for secret in secrets)
-    assert secrets_of(URL("https://chat.example/")) == secrets_of(None) == ()
+    assert extract_secrets(URL("https://chat.example/")) == extract_secrets(None) == ()
 
 
 def test_a_body_is_not_printed():
-    assert "hush" not in repr(Received(status=200, text="hush"))
+    assert "hush" not in repr(HttpAnswer(status=200, text="hush"))
 
 
 # allowed hosts --------------------------------------------------------------------------------------------------------

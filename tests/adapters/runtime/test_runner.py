@@ -75,15 +75,15 @@ async def test_a_sick_revision_is_rolled_back():
 async def test_nobody_is_looked_at_early_when_the_event_loop_runs_ahead_of_the_clock():
     clusters = deployed(rollout())
     loop = asyncio.get_running_loop()
-    turns = []
+    reports = []
     parts = evolve(clusters.parts(), clock=lambda: 0.9 * loop.time(), changes=())
-    async with Runner(parts, on_cycle=turns.append) as runner:
+    async with Runner(parts, on_cycle=reports.append) as runner:
         await release(clusters)
         runner.wake(KEY)
         await passes(120)
     assert clusters.phase(KEY) is Phase.SUCCEEDED
-    for turn, after in pairwise(turns):
-        assert turn.rest.wake is None or after.seen.observation.now >= turn.rest.wake - 1e-6
+    for report, after in pairwise(reports):
+        assert report.result.wake is None or after.observed.observation.now >= report.result.wake - 1e-6
 
 
 @simulated
@@ -393,7 +393,7 @@ async def test_a_notifier_that_hangs_in_one_namespace_keeps_no_other_waiting():
                 await asyncio.Event().wait()
             await ear.publish(rollout, notice)
 
-    async with Runner(evolve(parts, notifiers=(Shared(),)), Limits(lane=2, server=4, tell=5)):
+    async with Runner(evolve(parts, notifiers=(Shared(),)), Limits(lane=2, server=4, publish=5)):
         await release(clusters)
         await passes(52)
     assert clusters.story("good/good")[-1] == (80, "Succeeded weight 0")
@@ -407,19 +407,19 @@ async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failu
     own = {"checks": (RATE,), "hooks": (SMOKE,)}
     clusters = deployed(rollout("slow", **{kind: slow[kind]}), rollout("held", threshold=1, **{kind: own[kind]}))
     clusters.hanging.add("stuck")
-    clusters.timeout, turns = 600, []
-    async with Runner(clusters.parts(), Limits(lane=1, slot_wait=5, call=600), on_cycle=turns.append):
+    clusters.timeout, reports = 600, []
+    async with Runner(clusters.parts(), Limits(lane=1, slot_wait=5, call=600), on_cycle=reports.append):
         await passes(30)
         clusters.do("default/slow", Deploy("v2"))
         await passes(15)
         clusters.do("default/held", Deploy("v2"))
         await passes(100)
-        troubles = [str(trouble) for turn in turns for trouble in turn.rest.errors]
+        troubles = [str(trouble) for report in reports for trouble in report.result.errors]
         held = clusters.state("default/held").status
         clusters.do("default/slow", SendCommand(CommandKind.ABORT))
         await passes(120)
     assert (held.phase, held.failed_checks) == (Phase.PROGRESSING, 0)
-    assert any("not asked yet, as no slot came free within 5 s" in text for text in troubles)
+    assert any("not asked yet, because no slot came free within 5 s" in text for text in troubles)
     assert clusters.phase("default/held") is Phase.SUCCEEDED
 
 
@@ -470,7 +470,7 @@ async def test_a_source_that_knows_its_servers_has_a_lane_for_each():
 @simulated
 async def test_a_trouble_says_which_adapter_did_what():
     clusters = deployed(rollout())
-    turns = []
+    reports = []
 
     class Router:
         observe = clusters.parts().router.observe
@@ -478,9 +478,9 @@ async def test_a_trouble_says_which_adapter_did_what():
         async def set_routes(self, rollout, routes):
             raise OSError("no space left")
 
-    async with Runner(evolve(clusters.parts(), router=Router()), on_cycle=turns.append):
+    async with Runner(evolve(clusters.parts(), router=Router()), on_cycle=reports.append):
         await passes(5)
-    (trouble, *_) = (trouble for turn in turns for trouble in turn.rest.errors)
+    (trouble, *_) = (trouble for report in reports for trouble in report.result.errors)
     assert str(trouble).endswith("Router.set_routes failed: OSError: no space left")
 
 
@@ -561,7 +561,7 @@ async def test_the_wait_after_failures_doubles_up_to_its_limit():
     clusters = deployed(rollout(interval=1000))
     times = []
     parts = instead(evolve(clusters.parts(), changes=()), "router", KEY, failing(times, until=9), only="set_routes")
-    async with Runner(parts, Limits(backoff=1, backoff_most=8, resync=1000), **STEADY):
+    async with Runner(parts, Limits(backoff=1, max_backoff=8, resync=1000), **STEADY):
         await passes(200)
     assert [after - before for before, after in pairwise(times)][:5] == [1, 2, 4, 8, 8]
 
@@ -609,7 +609,7 @@ async def test_a_command_waits_no_longer_than_the_patience_while_effects_fail():
     async with Runner(clusters.parts(), Limits(backoff=30, patience=1), **STEADY) as runner:
         await release(clusters)
         await passes(5)
-        runner._parts = runner._places[KEY].driver.parts = instead(
+        runner._parts = runner._rollouts[KEY].driver.parts = instead(
             clusters.parts(), "router", KEY, failing(times, until=99), only="set_routes"
         )
         await passes(6)
@@ -728,7 +728,7 @@ async def test_each_receiver_of_a_notifier_gets_a_durable_notice_once():
 async def test_a_notifier_that_hangs_costs_each_cycle_its_time_once():
     clusters = deployed(rollout())
     parts = instead(clusters.parts(), "notifiers", KEY, hang)
-    async with Runner(parts, Limits(tell=2)):
+    async with Runner(parts, Limits(publish=2)):
         await passes(30)
         clusters.do(KEY, Deploy("v2"))
         await passes(5)
@@ -764,15 +764,15 @@ async def test_a_rollout_that_is_gone_unseen_is_forgotten_within_a_resync():
 @simulated
 async def test_a_terminated_rollout_is_left_alone():
     clusters = deployed(rollout())
-    turns = []
-    async with Runner(clusters.parts(), on_cycle=turns.append):
+    reports = []
+    async with Runner(clusters.parts(), on_cycle=reports.append):
         await passes(5)
         clusters.do(KEY, Delete())
         await passes(5)
         assert clusters.phase(KEY) is Phase.TERMINATED
-        before = len(turns)
+        before = len(reports)
         await passes(1000)
-    assert len(turns) == before
+    assert len(reports) == before
 
 
 @simulated
@@ -806,14 +806,14 @@ async def test_a_rollout_that_comes_back_after_its_end_begins_anew():
 @simulated
 async def test_an_observer_is_told_each_cycle_with_its_reason():
     clusters = deployed(rollout())
-    turns = []
-    async with Runner(clusters.parts(), on_cycle=turns.append) as runner:
+    reports = []
+    async with Runner(clusters.parts(), on_cycle=reports.append) as runner:
         await release(clusters)
         await passes(120)
-        assert runner.stats().cycles == len(turns)
-    reasons = [str(turn.rest.decision.explanation) for turn in turns]
+        assert runner.stats().cycles == len(reports)
+    reasons = [str(report.result.decision.explanation) for report in reports]
     assert "Progressing → Promoting: every rung passed; rate 99: pass" in reasons
-    assert {turn.key for turn in turns} == {KEY}
+    assert {report.key for report in reports} == {KEY}
 
 
 @simulated
@@ -822,11 +822,11 @@ async def test_lateness_is_the_wait_for_a_place():
     parts = clusters.parts()
     for key in clusters.keys:
         parts = instead(parts, "workload", key, slowly(1), only="observe")
-    turns = []
-    async with Runner(parts, Limits(cycles=1), on_cycle=turns.append) as runner:
+    reports = []
+    async with Runner(parts, Limits(cycles=1), on_cycle=reports.append) as runner:
         await passes(3.5)
         stats = runner.stats()
-    assert [turn.late for turn in turns] == [0, 1, 2]
+    assert [report.lateness for report in reports] == [0, 1, 2]
     assert (stats.late_worst, stats.late_mean) == (2, 1)
 
 
@@ -834,8 +834,8 @@ async def test_lateness_is_the_wait_for_a_place():
 async def test_the_lateness_of_an_analysis_counts_though_it_has_to_wait_for_answers():
     clusters = deployed(rollout())
     parts = evolve(instead(clusters.parts(), "metrics", KEY, slowly(3), only="query"), changes=())
-    turns = []
-    async with Runner(parts, on_cycle=turns.append) as runner:
+    reports = []
+    async with Runner(parts, on_cycle=reports.append) as runner:
         await passes(30)
         clusters.do(KEY, Deploy("v2"))
         runner.wake(KEY)
@@ -846,7 +846,7 @@ async def test_the_lateness_of_an_analysis_counts_though_it_has_to_wait_for_answ
         for _ in range(64):
             runner._capacity.cycles.release("default")
         await passes(10)
-    assert max(turn.late for turn in turns) == 2
+    assert max(report.lateness for report in reports) == 2
 
 
 @simulated
@@ -870,17 +870,17 @@ async def test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are
     """The answers take time; without steps each interval would begin that much later than the one before."""
     clusters = deployed(*named(3))
     parts = instead(clusters.parts(), "metrics", clusters.keys[1], slowly(0.1))
-    turns = []
-    async with Runner(parts, Limits(step=0.25), on_cycle=turns.append):
+    reports = []
+    async with Runner(parts, Limits(step=0.25), on_cycle=reports.append):
         await passes(30.1)
         for number, key in enumerate(clusters.keys):
             await passes(0.03 * number)
             clusters.do(key, Deploy("v2"))
         await passes(35)
-    analyses = [turn for turn in turns if turn.rest.decision.explanation.judgements]
-    moments = [turn.seen.observation.now for turn in analyses]
+    analyses = [report for report in reports if report.result.decision.explanation.judgements]
+    moments = [report.observed.observation.now for report in analyses]
     assert moments == [50.0] * 3 + [60.0] * 3
-    assert all(turn.late == pytest.approx(0, abs=1e-6) for turn in analyses)
+    assert all(report.lateness == pytest.approx(0, abs=1e-6) for report in analyses)
 
 
 @simulated

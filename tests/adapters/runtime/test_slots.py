@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canarycore_runtime import Limits
-from canarycore_runtime._slots import Capacity, Lanes, NoSlotError, Slots
+from canarycore_runtime._slots import FairSlots, NoSlotError, RunnerCapacity, ServerLanes
 from canarycore_runtime.testing import simulated
 
 
 def lanes(*, lane=2, server=4, namespace=3, total=6, wait=10.0):
-    return Lanes(lane=lane, server=server, namespace=namespace, total=total, wait=wait)
+    return ServerLanes(lane=lane, server=server, namespace=namespace, total=total, wait=wait)
 
 
 class Holders:
@@ -44,7 +44,7 @@ class Holders:
 
 @simulated
 async def test_a_namespace_has_no_more_slots_than_its_share():
-    holders = Holders(Slots(total=10, share=2).slot)
+    holders = Holders(FairSlots(total=10, share=2).slot)
     for number in range(5):
         await holders.come(f"evil {number}", "evil")
     assert holders.inside == ["evil 0", "evil 1"]
@@ -52,7 +52,7 @@ async def test_a_namespace_has_no_more_slots_than_its_share():
 
 @simulated
 async def test_a_namespace_that_has_none_gets_one_though_all_are_taken():
-    holders = Holders(Slots(total=4, share=4).slot)
+    holders = Holders(FairSlots(total=4, share=4).slot)
     for number in range(50):
         await holders.come(f"evil {number}", "evil")
     await holders.come("good 0", "good")
@@ -62,7 +62,7 @@ async def test_a_namespace_that_has_none_gets_one_though_all_are_taken():
 
 @simulated
 async def test_namespaces_that_wait_take_turns():
-    holders = Holders(Slots(total=2, share=2, reserve=0).slot)
+    holders = Holders(FairSlots(total=2, share=2, reserve=0).slot)
     for name in ("first", "second", *(f"evil {number}" for number in range(9))):
         await holders.come(name, "evil")
     await holders.come("good", "good")
@@ -73,7 +73,7 @@ async def test_namespaces_that_wait_take_turns():
 
 @simulated
 async def test_within_a_namespace_the_first_to_come_is_the_first_to_go():
-    holders = Holders(Slots(total=1, share=1).slot)
+    holders = Holders(FairSlots(total=1, share=1).slot)
     for name in "abc":
         await holders.come(name, "one")
     await holders.leave("a")
@@ -82,7 +82,7 @@ async def test_within_a_namespace_the_first_to_come_is_the_first_to_go():
 
 @simulated
 async def test_a_waiter_that_gives_up_takes_no_slot_and_blocks_nobody():
-    holders = Holders(Slots(total=1, share=1).slot)
+    holders = Holders(FairSlots(total=1, share=1).slot)
     for name in "abc":
         await holders.come(name, "one")
     await holders.leave("b")
@@ -92,7 +92,7 @@ async def test_a_waiter_that_gives_up_takes_no_slot_and_blocks_nobody():
 
 @simulated
 async def test_a_waiter_that_is_cancelled_at_the_moment_of_its_turn_hands_its_slot_on():
-    slots = Slots(total=1, share=1)
+    slots = FairSlots(total=1, share=1)
     await slots.acquire("one")
     waiting = [asyncio.create_task(slots.acquire("one")) for _ in range(2)]
     await asyncio.sleep(0)
@@ -109,7 +109,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["come", "leave", "tick"]), st.intege
 def test_no_slot_is_lost_and_none_is_given_twice(steps, total, share, reserve):
     @simulated
     async def run():
-        slots = Slots(total, share, reserve)
+        slots = FairSlots(total, share, reserve)
         tasks = []
 
         async def hold(namespace):
@@ -175,7 +175,7 @@ async def test_a_wait_that_takes_too_long_says_whose_questions_have_the_slots():
     ((name, reason),) = holders.refused
     assert name == "slow 2"
     assert reason.startswith(
-        "hooks of slow: not asked yet, as no slot came free within 10 s: namespace 'evil' waits for 2"
+        "hooks of slow: not asked yet, because no slot came free within 10 s: namespace 'evil' waits for 2"
     )
 
 
@@ -194,5 +194,5 @@ def test_a_bound_is_at_least_one(field):
 
 
 def test_the_capacity_follows_the_limits():
-    capacity = Capacity.under(Limits(cycles=1, slot_wait=7, tell=3))
+    capacity = RunnerCapacity.under(Limits(cycles=1, slot_wait=7, publish=3))
     assert (capacity.questions._wait, capacity.notices._wait) == (7, 3)

@@ -119,20 +119,20 @@ def changed(before, after):
 
 async def looked_at(left: Left, access: Access, plane):
     """The last look of a controller that has come to rest on what is left."""
-    turns = []
+    reports = []
     path = plane.kubeconfig(access, left.namespace)
     options = Options(namespace=left.namespace, mesh_provider=left.provider, metrics_server="http://127.0.0.1:9")
     async with connect(str(path)) as client, Cluster(client, namespace=left.namespace) as cluster:
         canaries = Canaries(cluster, provider=left.provider)
         async with (
             open_adapters(cluster, canaries, options, clock=time.time) as parts,
-            Runner(parts, on_cycle=turns.append),
+            Runner(parts, on_cycle=reports.append),
         ):
-            await until(lambda: turns and not turns[-1].rest.effects and turns[-1].rest.decision)
-            count = len(turns)
+            await until(lambda: reports and not reports[-1].result.effects and reports[-1].result.decision)
+            count = len(reports)
             await asyncio.sleep(0.5)
-            assert len(turns) <= count + 2, "it does not come to rest"
-    return turns
+            assert len(reports) <= count + 2, "it does not come to rest"
+    return reports
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -141,9 +141,9 @@ async def test_what_flagger_left_is_adopted_without_a_write(folder, plane, api):
     left.put(api)
     try:
         before = left.versions(api)
-        turns = await looked_at(left, installed(api, left.namespace, [left.provider]), plane)
-        assert [turn.rest.errors for turn in turns if turn.rest.errors] == []
-        assert turns[-1].rest.decision.explanation.rule is Rule.IDLE
+        reports = await looked_at(left, installed(api, left.namespace, [left.provider]), plane)
+        assert [report.result.errors for report in reports if report.result.errors] == []
+        assert reports[-1].result.decision.explanation.rule is Rule.IDLE
         written = changed(before, left.versions(api))
         allowed = BUT_FOR.get(folder.name)
         assert {path: values for path, values in written.items() if not (allowed and allowed.search(path))} == {}

@@ -30,7 +30,7 @@ from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
 from canarycore_runtime._calls import Limits
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError
-from canarycore_runtime._slots import Capacity
+from canarycore_runtime._slots import RunnerCapacity
 from tests.conformance.drivers.scripts import Hooks, Prometheus, as_list, in_turn
 from tests.conformance.objects import CANARY
 from tests.conformance.story import Called, Checked, Stand, Step, Told, plain
@@ -210,7 +210,7 @@ class Stage:
             workload=Timed(parts.workload, self),
             metrics=InOrder(parts.metrics, self),
         )
-        self._driver = Driver(key, seen, limits, Capacity.under(limits), group)
+        self._driver = Driver(key, seen, limits, RunnerCapacity.under(limits), group)
         self._wake = self._now
         await self._settled()
         held = await self._canaries.find(key)
@@ -276,8 +276,8 @@ class Stage:
         except GoneError:
             self._wake = inf
             return
-        if self._driver.seen is not None:
-            self._interval = self._driver.seen.rollout.interval
+        if self._driver.observed is not None:
+            self._interval = self._driver.observed.rollout.interval
         self._wake = inf if rest.wake is None else rest.wake
         if rest.effects:
             self._wake = self._now
@@ -445,7 +445,7 @@ class Stage:
 
     def _flagger_asks_for_rollbacks(self) -> bool:
         """It does so only while it analyses, and only when both sides are ready."""
-        seen = self._driver.seen if self._driver is not None else None
+        seen = self._driver.observed if self._driver is not None else None
         if seen is None or seen.status.phase not in ACTIVE:
             return False
         sides = (

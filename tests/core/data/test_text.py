@@ -27,6 +27,8 @@ ANY_CODE_POINT = st.text(st.characters(exclude_categories=()))
         ("zero\u200bwidth\ufeff", r"zero\u200bwidth\ufeff"),
         ("half \ud800", r"half \ud800"),
         ("tag \U000e0041", r"tag \U000e0041"),
+        ("wide\u3000and\xa0fixed", "wide and fixed"),
+        ("private \ue000", r"private \ue000"),
     ],
 )
 def test_what_drives_a_terminal_is_written_out(text: str, escaped: str):
@@ -45,6 +47,11 @@ def test_no_control_and_no_mark_that_reorders_is_left():
 @given(ANY_CODE_POINT, st.integers(1, 50))
 def test_a_text_is_as_long_as_its_limit_at_most(text: str, limit: int):
     assert len(escape_controls(text, limit)) <= limit
+
+
+@given(ANY_CODE_POINT)
+def test_an_escaped_text_is_printable(text: str):
+    assert escape_controls(text).isprintable()
 
 
 @given(ANY_CODE_POINT, st.integers(1, 50))

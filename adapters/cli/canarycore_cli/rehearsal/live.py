@@ -46,7 +46,7 @@ class LiveView:
         self._name = name
         self._live: Live | None = None
         self._rehearsal: Rehearsal | None = None
-        self._turn: CycleReport | None = None
+        self._report: CycleReport | None = None
         self._judgements: tuple[Judgement, ...] = ()
         self._waiting: dict[str, str] = {}
         self._opened: set[tuple[str, str]] = set()
@@ -58,11 +58,11 @@ class LiveView:
     def heard(self, tell: Callable[[CycleReport], None]) -> Callable[[CycleReport], None]:
         """An observer of cycles that looks itself and passes on."""
 
-        def both(turn: CycleReport) -> None:
-            self._turn = turn
-            if turn.rest.decision is not None and turn.rest.decision.explanation.judgements:
-                self._judgements = turn.rest.decision.explanation.judgements
-            tell(turn)
+        def both(report: CycleReport) -> None:
+            self._report = report
+            if report.result.decision is not None and report.result.decision.explanation.judgements:
+                self._judgements = report.result.decision.explanation.judgements
+            tell(report)
 
         return both
 
@@ -114,23 +114,23 @@ class LiveView:
 
     @property
     def _is_paused(self) -> bool:
-        return self._turn is not None and self._turn.seen is not None and self._turn.seen.status.paused
+        return self._report is not None and self._report.observed is not None and self._report.observed.status.paused
 
     # the panel --------------------------------------------------------------------------------------------------
 
     def _panel(self) -> RenderableType:
-        turn, rehearsal = self._turn, self._rehearsal
-        if turn is None or turn.seen is None or rehearsal is None:
+        report, rehearsal = self._report, self._rehearsal
+        if report is None or report.observed is None or rehearsal is None:
             return Panel(Text("starting Envoy and the old version ..."), title=Text(self._name), title_align="left")
-        decision = turn.rest.decision
-        status = decision.status if decision is not None else turn.seen.status
+        decision = report.result.decision
+        status = decision.status if decision is not None else report.observed.status
         paused = "  paused" if status.paused else ""
         title = f"{self._name}  {status.phase.value}  {rehearsal.version.label}{paused}"
         parts: list[RenderableType] = [self._weight(rehearsal), self._versions(rehearsal)]
         if self._judgements:
             parts.append(self._checks())
         failed = f"failed checks {status.failed_checks} of {self._script.rollout.threshold}"
-        parts.append(Text(f"{failed}   next look {self._countdown(turn)}"))
+        parts.append(Text(f"{failed}   next look {self._countdown(report)}"))
         parts += [Text(f"gate {name} is closed: y opens it", style="bold yellow") for name in self._waiting]
         keys = Text("p promote   a abort   space pause/resume   q quit", style="dim")
         return Panel(Group(*parts, keys), title=Text(title), title_align="left")
@@ -175,8 +175,8 @@ class LiveView:
             line.append(f"{check.name} {found} ({', '.join(bounds)})   ", style=_STYLES[judgement.verdict])
         return line
 
-    def _countdown(self, turn: CycleReport) -> str:
-        wake = turn.rest.wake
+    def _countdown(self, report: CycleReport) -> str:
+        wake = report.result.wake
         return "at the next change" if wake is None else f"in {format_timespan(max(wake - time.time(), 0.0))}"
 
 

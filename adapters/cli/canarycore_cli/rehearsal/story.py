@@ -67,9 +67,9 @@ class Story:
         word = {"type": notice.type} if severity is None else {"severity": severity.value}
         self.line(notice.channel.value, **word, text=notice.text, phase=notice.phase.value)
 
-    def cycle(self, turn: CycleReport) -> None:
+    def cycle(self, report: CycleReport) -> None:
         """Tell what a cycle decided, and what went wrong in it."""
-        decision = turn.rest.decision
+        decision = report.result.decision
         if decision is not None:
             status, explanation = decision.status, decision.explanation
             self.line(
@@ -83,7 +83,7 @@ class Story:
                 weight=status.rung.weight,
                 failed_checks=status.failed_checks,
             )
-        for trouble in turn.rest.errors:
+        for trouble in report.result.errors:
             self.line("trouble", text=str(trouble))
 
     def look(self, splits: Sequence[Split], *, over: bool = False) -> None:

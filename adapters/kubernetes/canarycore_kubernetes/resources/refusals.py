@@ -29,16 +29,16 @@ class BlockedRollouts:
         self._wake = wake
         self._texts: dict[str, str] = {}
 
-    def record_cycle(self, turn: CycleReport) -> None:
+    def record_cycle(self, report: CycleReport) -> None:
         """Take in how a cycle ended. One that decided nothing shows nothing."""
-        text = next((str(trouble) for trouble in turn.rest.errors if isinstance(trouble, BlockedError)), "")
-        if not text and turn.rest.decision is None:
+        text = next((str(trouble) for trouble in report.result.errors if isinstance(trouble, BlockedError)), "")
+        if not text and report.result.decision is None:
             return
-        before = self._texts.get(turn.key)
+        before = self._texts.get(report.key)
         if text or before:
-            self._texts[turn.key] = text
+            self._texts[report.key] = text
         if before and not text:
-            self._wake(turn.key)
+            self._wake(report.key)
 
     def text(self, key: str, known: str = "") -> str:
         """Return what blocks a rollout; `known`, where this process has not tried it yet."""

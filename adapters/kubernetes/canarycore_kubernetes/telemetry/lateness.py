@@ -36,17 +36,17 @@ class LatenessTracker:
     def __init__(self) -> None:
         self._late: dict[str, float] = {}
 
-    def record_cycle(self, turn: CycleReport) -> None:
+    def record_cycle(self, report: CycleReport) -> None:
         """One look at a rollout. Only what changes the status is a tick: the look right after it proves nothing."""
-        seen, decision = turn.seen, turn.rest.decision
+        seen, decision = report.observed, report.result.decision
         if seen is None or seen.status.phase in _WITHOUT_INTERVAL:
             return
-        if turn.late > LATE:
-            if turn.key not in self._late:
-                _log.warning("interval missed: %s was looked at %.1f s late", turn.key, turn.late)
-            self._late[turn.key] = turn.late
+        if report.lateness > LATE:
+            if report.key not in self._late:
+                _log.warning("interval missed: %s was looked at %.1f s late", report.key, report.lateness)
+            self._late[report.key] = report.lateness
         elif decision is not None and decision.status is not seen.status:
-            self._late.pop(turn.key, None)
+            self._late.pop(report.key, None)
 
     def conditions(self, key: str, status: Status) -> tuple[Json, ...]:
         """What a status that is to be stored says of it; nothing, where all is well."""

@@ -94,41 +94,41 @@ class CycleLog:
         self._clock = clock
         self._troubles: dict[str, tuple[frozenset[str], float]] = {}
 
-    def write(self, turn: CycleReport) -> None:
+    def write(self, report: CycleReport) -> None:
         """Log one look. Waiting is for those who debug; troubles are for everybody."""
-        self._write_troubles(turn)
-        decision = turn.rest.decision
-        if decision is None or turn.seen is None:
+        self._write_troubles(report)
+        decision = report.result.decision
+        if decision is None or report.observed is None:
             return
         status = decision.status
-        level = logging.DEBUG if status is turn.seen.status else logging.INFO
+        level = logging.DEBUG if status is report.observed.status else logging.INFO
         if not logging.getLogger(_NAME).isEnabledFor(level):  # most looks: their reasons need not be put into words
             return
         _log.log(
             level,
             "decision",
-            canary=turn.key,
+            canary=report.key,
             rule=decision.explanation.rule.name,
             phase=status.phase.value,
             weight=status.rung.weight,
             iteration=status.rung.iteration,
             failed_checks=status.failed_checks,
             explanation=str(decision.explanation),
-            effects=[type(effect).__name__ for effect in turn.rest.effects],
-            late=round(turn.late, 3),
+            effects=[type(effect).__name__ for effect in report.result.effects],
+            late=round(report.lateness, 3),
         )
 
-    def _write_troubles(self, turn: CycleReport) -> None:
+    def _write_troubles(self, report: CycleReport) -> None:
         """Log troubles once, and again after REPEATED seconds while they stay the same."""
-        texts, now = frozenset(str(trouble) for trouble in turn.rest.errors), self._clock()
+        texts, now = frozenset(str(trouble) for trouble in report.result.errors), self._clock()
         if not texts:
-            self._troubles.pop(turn.key, None)
+            self._troubles.pop(report.key, None)
             return
-        before, at = self._troubles.get(turn.key, (frozenset(), now))
+        before, at = self._troubles.get(report.key, (frozenset(), now))
         if texts == before and now < at + REPEATED:
             return
-        self._troubles[turn.key] = texts, now
+        self._troubles[report.key] = texts, now
         if len(self._troubles) > REMEMBERED:
             del self._troubles[next(iter(self._troubles))]
         for text in sorted(texts):
-            _log.warning("trouble", canary=turn.key, error=text)
+            _log.warning("trouble", canary=report.key, error=text)

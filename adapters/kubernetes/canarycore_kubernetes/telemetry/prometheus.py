@@ -40,7 +40,7 @@ LATE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Exporter:
-    """Counts what the runner's turns tell. Give `told` to the runner as `on_cycle`."""
+    """Counts what the runner's reports tell. Give `told` to the runner as `on_cycle`."""
 
     def __init__(self, *, version: str, provider: str) -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
@@ -101,16 +101,16 @@ class Exporter:
         for namespace, number in canaries.items():
             self._total.labels(namespace).set(number)
 
-    def record_cycle(self, turn: CycleReport) -> None:
+    def record_cycle(self, report: CycleReport) -> None:
         """One look at a rollout."""
-        self._late.observe(max(turn.late, 0.0))
-        namespace, _, name = turn.key.partition("/")
-        if turn.late > LATE:
-            self._of(turn.key, self._missed, name, namespace).inc()
-        if turn.rest.errors:
-            self._of(turn.key, self._troubles, name, namespace).inc()
-        if turn.seen is not None and turn.rest.decision is not None:
-            self._decided(turn.key, turn.seen.rollout, turn.seen.status, turn.rest.decision)
+        self._late.observe(max(report.lateness, 0.0))
+        namespace, _, name = report.key.partition("/")
+        if report.lateness > LATE:
+            self._of(report.key, self._missed, name, namespace).inc()
+        if report.result.errors:
+            self._of(report.key, self._troubles, name, namespace).inc()
+        if report.observed is not None and report.result.decision is not None:
+            self._decided(report.key, report.observed.rollout, report.observed.status, report.result.decision)
 
     def forget(self, key: str) -> None:
         """Remove all series of a Canary that is gone."""

@@ -102,7 +102,7 @@ def test_a_checks_last_value_is_the_one_that_the_core_judged(exporter, value_of_
             before = evolve(record.decision.status, phase=record.decision.explanation.before)
             rest = CycleResult(record.decision, record.wake, record.effects, record.troubles)
             exporter.record_cycle(
-                CycleReport("test/podinfo", Observed(CHECKED, before, Observation(now=record.time)), rest, late=0.0)
+                CycleReport("test/podinfo", Observed(CHECKED, before, Observation(now=record.time)), rest, lateness=0.0)
             )
     assert (
         value(exporter, "flagger_canary_metric_analysis", **PLACE, metric="request-success-rate") == value_of_the_check

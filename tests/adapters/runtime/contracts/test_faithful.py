@@ -12,8 +12,8 @@ from canarycore import Routes
 from canarycore.simulation import NEVER, ScalePrimary, SetPace, State
 from canarycore_runtime.testing import SimulatedClusters, key_of
 from canarycore_runtime.testing.clusters import SimulatedRouter, SimulatedStore, SimulatedWorkload
-from canarycore_runtime.testing.contracts import FaithfulContract, ServedRequests
-from canarycore_runtime.testing.contracts.faithful import BROKEN, ROLLOUT, SCRIPTS, BothWorlds, carry_out
+from canarycore_runtime.testing.contracts import ServedRequests, SimulationFidelityContract
+from canarycore_runtime.testing.contracts.simulation_fidelity import BROKEN, ROLLOUT, SCRIPTS, FidelityRun, carry_out
 
 KEY = key_of(ROLLOUT)
 
@@ -59,7 +59,7 @@ class SimulatedBench:
         await asyncio.sleep(0.01)
 
 
-class TestSimulatedAdapters(FaithfulContract):
+class TestSimulatedAdapters(SimulationFidelityContract):
     @pytest.fixture(params=[1, 2, 3])
     async def bench(self, request):
         return SimulatedBench(request.param)
@@ -111,4 +111,4 @@ async def test_a_world_that_differs_is_found(script, flaw):
     bench = SimulatedBench(**flaw)
     bench.patience = 0.1
     with pytest.raises(AssertionError, match=r"step \d+, .*: real .*, simulated "):
-        await BothWorlds(bench, [State(rollout=ROLLOUT, paces=((BROKEN, NEVER),))]).play(SCRIPTS[script])
+        await FidelityRun(bench, [State(rollout=ROLLOUT, paces=((BROKEN, NEVER),))]).play(SCRIPTS[script])

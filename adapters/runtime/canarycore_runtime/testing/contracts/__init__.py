@@ -15,18 +15,21 @@ import pytest
 for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "faithful", "hostile"):
     pytest.register_assert_rewrite(f"{__name__}.{_port}")
 
-from canarycore_runtime.testing.contracts.faithful import FaithfulContract, RealWorld, ServedRequests  # noqa: E402 - after the rewrite
 from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402
 from canarycore_runtime.testing.contracts.hostile import HostileReply, HostileServer, hostile_server  # noqa: E402
 from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply, WebMetricBench  # noqa: E402
 from canarycore_runtime.testing.contracts.notifiers import NotifierBench, NotifierContract  # noqa: E402
 from canarycore_runtime.testing.contracts.router import RouterBench, RouterContract  # noqa: E402
+from canarycore_runtime.testing.contracts.simulation_fidelity import (  # noqa: E402 - after the rewrite
+    RealWorld,
+    ServedRequests,
+    SimulationFidelityContract,
+)
 from canarycore_runtime.testing.contracts.store import StatusStoreContract, StoreBench  # noqa: E402
 from canarycore_runtime.testing.contracts.workload import WorkloadBench, WorkloadContract  # noqa: E402
 
 __all__ = [
     "Call",
-    "FaithfulContract",
     "HookBench",
     "HookContract",
     "HostileReply",
@@ -40,6 +43,7 @@ __all__ = [
     "RouterBench",
     "RouterContract",
     "ServedRequests",
+    "SimulationFidelityContract",
     "StatusStoreContract",
     "StoreBench",
     "WebMetricBench",

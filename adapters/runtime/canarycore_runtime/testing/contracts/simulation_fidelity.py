@@ -220,7 +220,7 @@ async def _stored(parts: Adapters) -> StoredRollout:
 
 
 @pytest.mark.asyncio
-class FaithfulContract:
+class SimulationFidelityContract:
     """Derive from it and provide the fixture `bench`."""
 
     @pytest.fixture
@@ -232,11 +232,11 @@ class FaithfulContract:
         if name in bench.cannot:
             pytest.skip(bench.cannot[name])
         state = State(rollout=ROLLOUT, replicas=bench.replicas, paces=((BROKEN, NEVER),))
-        await BothWorlds(bench, [state]).play(SCRIPTS[name])
+        await FidelityRun(bench, [state]).play(SCRIPTS[name])
 
 
 @define
-class BothWorlds:
+class FidelityRun:
     """The two worlds side by side. `states`: of the simulated one, after each step; `versions`: of the real store."""
 
     bench: RealWorld
@@ -263,7 +263,7 @@ class BothWorlds:
     async def _agree(self, states: list[State], where: str) -> State:
         """The one of these that the real world comes to show; it may take its time."""
         expected = {_shown_by(state): state for state in states}
-        found: ObservedRoutes | WorldError | None = None
+        found: ClusterView | WorldError | None = None
         try:
             async with asyncio.timeout(self.bench.patience):
                 while not (agreeing := [expected[one] for one in expected if not _difference(found, one)]):
@@ -303,7 +303,7 @@ class BothWorlds:
             return evolve(doing, revision=self.bench.revisions.get(doing.revision, doing.revision))
         return doing
 
-    async def _look(self) -> ObservedRoutes | WorldError:
+    async def _look(self) -> ClusterView | WorldError:
         parts = self.bench.parts
         here = {there: here for here, there in self.bench.revisions.items()}
         try:
@@ -318,38 +318,38 @@ class BothWorlds:
 
 
 @frozen
-class ScriptOutcome:
+class StepOutcome:
     """What may come of a step. `answer`: the name of an error, or nothing."""
 
     state: State
     answer: str = ""
 
 
-def _simulated(states: list[State], step: Step) -> list[ScriptOutcome]:
+def _simulated(states: list[State], step: Step) -> list[StepOutcome]:
     """All that may come of a step: two things where a process is killed in the middle of it."""
     state = states[-1]
     if isinstance(step, Serve):
-        return [ScriptOutcome(state)]
+        return [StepOutcome(state)]
     if isinstance(step, ProcessKilled):
         done = _simulated(states, step.doing)
-        return done if step.returned else [*done, ScriptOutcome(state)]
+        return done if step.returned else [*done, StepOutcome(state)]
     if isinstance(step, StaleCommit) and states[-2].version != state.version:
-        return [ScriptOutcome(state, Conflict.__name__)]
+        return [StepOutcome(state, Conflict.__name__)]
     if isinstance(step, Commit | StaleCommit):
-        return [ScriptOutcome(state.but(status=step.status, version=state.version + 1))]
+        return [StepOutcome(state.but(status=step.status, version=state.version + 1))]
     if not isinstance(step, Effect):
-        return [ScriptOutcome(act(state, step))]
+        return [StepOutcome(act(state, step))]
     try:
-        return [ScriptOutcome(apply(state, step))]
+        return [StepOutcome(apply(state, step))]
     except Refused:
-        return [ScriptOutcome(state, Refused.__name__)]
+        return [StepOutcome(state, Refused.__name__)]
 
 
 # -------------------------------------------------------------------------------------------------------- what is shown
 
 
 @frozen
-class ObservedSide:
+class WorkloadView:
     """The target or the primary. `lacking`: too few of its pods are available."""
 
     revision: str
@@ -361,11 +361,11 @@ class ObservedSide:
 
 
 @frozen(kw_only=True)
-class ObservedRoutes:
+class ClusterView:
     """What both worlds must agree on. `kept`: what the primary can be taken back to. `threshold`: the owner's."""
 
-    target: ObservedSide | None
-    primary: ObservedSide | None
+    target: WorkloadView | None
+    primary: WorkloadView | None
     routes: Routes | None
     kept: frozenset[str]
     restored: bool
@@ -375,14 +375,14 @@ class ObservedRoutes:
     deleted: bool
 
 
-def _shown_by(state: State) -> ObservedRoutes:
+def _shown_by(state: State) -> ClusterView:
     return _shown(state, observe(state), str)
 
 
-def _shown(of: State | StoredRollout, seen: Observation, name: Callable[[str], str]) -> ObservedRoutes:
+def _shown(of: State | StoredRollout, seen: Observation, name: Callable[[str], str]) -> ClusterView:
     """`name`: the script's name of a revision."""
     target, primary = (_side(workload, name) for workload in (seen.target, seen.primary))
-    return ObservedRoutes(
+    return ClusterView(
         target=target,
         primary=primary,
         routes=seen.routes,
@@ -395,20 +395,20 @@ def _shown(of: State | StoredRollout, seen: Observation, name: Callable[[str], s
     )
 
 
-def _difference(found: ObservedRoutes | WorldError | None, simulated: ObservedRoutes) -> str:
+def _difference(found: ClusterView | WorldError | None, simulated: ClusterView) -> str:
     """What the real world shows otherwise; empty where it is the same. It may keep more than the simulated one."""
-    if not isinstance(found, ObservedRoutes):
+    if not isinstance(found, ClusterView):
         return f"real {found}"
     found = evolve(found, kept=found.kept & simulated.kept)
-    pairs = ((one.name, getattr(found, one.name), getattr(simulated, one.name)) for one in fields(ObservedRoutes))
+    pairs = ((one.name, getattr(found, one.name), getattr(simulated, one.name)) for one in fields(ClusterView))
     return ", ".join(f"{name}: real {there}, simulated {here}" for name, there, here in pairs if there != here)
 
 
-def _side(workload: Workload | None, name: Callable[[str], str]) -> ObservedSide | None:
+def _side(workload: Workload | None, name: Callable[[str], str]) -> WorkloadView | None:
     if workload is None:
         return None
     counts = workload.desired, workload.updated, workload.ready, workload.total
-    return ObservedSide(name(workload.revision), *counts, workload.unready_since is not None)
+    return WorkloadView(name(workload.revision), *counts, workload.unready_since is not None)
 
 
 # ------------------------------------------------------------------------------------------------------------- requests

@@ -30,7 +30,7 @@ from attrs import field, frozen
 
 from canarycore._enum import TextEnum
 from canarycore._observation import Routes
-from canarycore.text import shorten
+from canarycore.text import describe_traffic, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,14 +72,7 @@ class Rung:
 
     @words.default
     def _in_words(self) -> str:
-        words = [f"weight {self.weight}"]
-        if self.iteration:
-            words.append(f"iteration {self.iteration}")
-        if self.mirrored:
-            words.append("mirrored")
-        if self.matched:
-            words.append("matched")
-        return ", ".join(words)
+        return describe_traffic(self.weight, iteration=self.iteration, mirrored=self.mirrored, matched=self.matched)
 
     def __str__(self) -> str:
         return self.words

@@ -27,6 +27,7 @@ from attrs import define, field
 from canarycore._decide import consider, decide, deliberate
 from canarycore._decision import Decision, DecisionBuilder, Inputs, Outcome
 from canarycore._goal import converge, goal
+from canarycore._preview import NextStep, preview
 from canarycore._record import record
 from canarycore.errors import Conflict, Unanswered, WorldError
 from canarycore.phases import IDLE, OVER, Pending, Phase, Rule
@@ -47,12 +48,14 @@ __all__ = [
     "CycleMemory",
     "CycleResult",
     "Fetch",
+    "NextStep",
     "Observe",
     "Observed",
     "Publish",
     "Request",
     "cycle",
     "deliberate",
+    "preview",
 ]
 
 

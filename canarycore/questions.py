@@ -91,3 +91,14 @@ class Ask:
     def unanswered(self, answers: Mapping[str, Answer]) -> tuple[Question, ...]:
         """Those of the questions that have no answer of the right kind among `answers` (by key)."""
         return tuple([ask for ask in self.questions if not isinstance(answers.get(ask.key), ask.answer)])
+
+
+def describe_question(question: Question) -> str:
+    """Return a phrase for a question, such as `the metric request-success-rate`."""
+    match question:
+        case HookQuestion():
+            return f"the {question.hook.type.value} hook {question.hook.name}"
+        case MetricQuestion():
+            return f"the metric {question.check.name}"
+        case _:
+            return "whether the metric sources are online"

@@ -91,3 +91,54 @@ def enumerate_some(texts: Iterable[str], separator: str = ", ", most: int = 10, 
     listed = list(texts)
     shown = separator.join(clip(text, longest) for text in listed[:most])
     return shown if len(listed) <= most else f"{shown} and {len(listed) - most} more"
+
+
+def format_timespan(seconds: float) -> str:
+    """Return a time span for people: `45s`, `2m05s`, `1h02m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f}s" if seconds != whole and seconds < 10 else f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def describe_traffic(weight: int, *, iteration: int = 0, mirrored: bool = False, matched: bool = False) -> str:
+    """Return where requests go, such as `weight 30, mirrored`. `weight` is percent of requests to the canary."""
+    parts = [f"weight {weight}"]
+    if iteration:
+        parts.append(f"iteration {iteration}")
+    if mirrored:
+        parts.append("mirrored")
+    if matched:
+        parts.append("matched")
+    return ", ".join(parts)
+
+
+def describe_state(
+    phase: str,
+    traffic: str = "",
+    *,
+    reason: str = "",
+    revision: str = "",
+    checks: tuple[int, int | None] | None = None,
+    flags: Iterable[str] = (),
+) -> str:
+    """Return the state of a rollout, such as `Progressing, weight 30, 1 of 5 checks failed, paused`.
+
+    Args:
+        phase: The phase, as users see it.
+        traffic: The result of `describe_traffic`; empty to leave it out.
+        reason: The reason for the phase; it follows the phase in parentheses.
+        revision: The revision under test; it follows the phase after "of".
+        checks: The number of failed checks, and the threshold (None: not known).
+        flags: Further words, such as `paused`.
+    """
+    parts = [f"{phase} of {revision}" if revision else phase]
+    if reason:
+        parts[0] += f" ({reason})"
+    if traffic:
+        parts.append(traffic)
+    if checks is not None:
+        failed, threshold = checks
+        parts.append(f"{failed} checks failed" if threshold is None else f"{failed} of {threshold} checks failed")
+    return ", ".join([*parts, *flags])

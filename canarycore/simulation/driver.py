@@ -39,6 +39,7 @@ from canarycore.questions import (
 )
 from canarycore.simulation.metrics import MetricRequest
 from canarycore.simulation.state import FaultKind, State, apply, observe, scaled
+from canarycore.text import describe_state
 
 if TYPE_CHECKING:
     from canarycore.phases import Phase
@@ -128,7 +129,7 @@ class CycleRecord:
         return "" if self.decision is None else str(self.decision.explanation)
 
     def __str__(self) -> str:
-        parts = [f"t={self.time:g} {self.phase.value} {self.state.status.rung}", self.explanation]
+        parts = [f"t={self.time:g} {describe_state(self.phase.value, str(self.state.status.rung))}", self.explanation]
         parts += [f"did {effect}" for effect in self.effects]
         parts += [f"told {notice.text!r}" for notice in self.notices]
         parts += [f"trouble: {trouble}" for trouble in self.troubles]

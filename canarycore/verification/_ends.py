@@ -13,6 +13,7 @@ from canarycore.driver import Apply, Commit
 from canarycore.phases import ALIVE, IDLE, Phase
 from canarycore.simulation.invariants import NAMED_WAITS, fingerprint
 from canarycore.simulation.state import observe, resized
+from canarycore.text import describe_state
 from canarycore.verification._model import BrokenInvariant
 from canarycore.verification._steps import Excuse
 
@@ -151,4 +152,5 @@ def _unsound(spot: Node, excuse: Excuse) -> tuple[str, str] | None:
 def _words(spot: Node) -> str:
     state, status = spot.state, spot.state.status
     primary = "no primary" if state.primary is None else f"primary at {state.primary.revision}"
-    return f"{status.phase.value} ({status.reason.value}) of {status.applied}, {status.rung}, {primary}, {state.routes}"
+    position = describe_state(status.phase.value, str(status.rung), reason=status.reason.value, revision=status.applied)
+    return f"{position}, {primary}, {state.routes}"

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from canarycore.driver import Apply, Commit, Fetch, Publish, cycle
 from canarycore.errors import CanaryError
 from canarycore.simulation._program import source, with_imports
+from canarycore.text import describe_state
 from canarycore.verification._ends import amiss, bad_ends, good_ends
 from canarycore.verification._explore import MOST_FAULTS, explore
 from canarycore.verification._model import BrokenInvariant, Move, Node, TrialModel
@@ -158,15 +159,15 @@ def where(spot: Node) -> str:
         if pods is not None
     ]
     routes = "no routes" if state.routes is None else f"routes {state.routes.primary}/{state.routes.weight}"
-    place = f"t={state.now:g} {status.phase.value} of {status.applied or 'nothing'}, {status.rung}"
-    return f"{place}; {', '.join([*sides, routes])}; {_about_to(spot)}"
+    position = describe_state(status.phase.value, str(status.rung), revision=status.applied or "nothing")
+    return f"t={state.now:g} {position}; {', '.join([*sides, routes])}; {_about_to(spot)}"
 
 
 def _about_to(spot: Node) -> str:
     request = None if spot.point is None else spot.point.request
     if isinstance(request, Commit):
         status = request.status
-        return f"about to commit {status.phase.value} of {status.applied}, {status.rung}"
+        return f"about to commit {describe_state(status.phase.value, str(status.rung), revision=status.applied)}"
     if isinstance(request, Apply):
         return f"about to do {source(request.effect)}"
     if isinstance(request, Publish):

@@ -2,11 +2,12 @@
 
 Its modules, in the order in which a reader needs them:
 
-    main        the commands and their options; every command's own module is imported when it runs
-    console     printing, exit codes, errors
+    main        the commands and their options; each command imports its module when it runs
+    console     output, exit codes, errors
     manifests   files and folders to rollouts
-    lint        canary lint: what parses but cannot work
-    simulate    canary simulate: what a policy would do, on simulated time
-    rehearse    canary rehearse: what it does, with real requests on this machine
-    commands    canary promote, abort, pause, resume, retry, skip-to, status: talk to a rehearsal that runs
+    lint        canary lint: print the problems of manifests
+    simulate    canary simulate: run a policy on simulated time
+    verify      canary verify: run a policy with faults at every step
+    rehearsal   canary rehearse: run a policy with real requests on this machine, and the commands for it
+    cluster     the commands on a cluster: install, get, describe, controller, and commands to a Canary
 """

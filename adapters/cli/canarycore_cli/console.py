@@ -1,8 +1,8 @@
-"""Printing, exit codes, and what becomes of errors.
+"""Output, exit codes and errors of all commands.
 
-Results go to stdout, everything else to stderr. Both pass `canarycore_cli.safe_console`, so a text from outside is
-shown and does nothing. Colour is for terminals only, and NO_COLOR is respected. No command ends with a traceback over
-something that its user can put right.
+Results go to stdout, everything else to stderr. Both pass through `canarycore_cli.safe_console`, so text from outside
+cannot control the terminal. Only terminals get colour, and NO_COLOR turns it off. An error that the user can correct
+ends a command with a message, never with a traceback.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OK, TROUBLE, BAD_INPUT, ROLLED_BACK = 0, 1, 2, 3
-"""Exit codes of every command."""
+"""The exit codes of all commands."""
 
 LONGEST_RECORD = 4_000
-"""Characters of a log record that are kept, its traceback aside."""
+"""The longest log record, in characters, without its traceback."""
 
 _DISTRIBUTIONS = {
     "canarycore_runtime": "canarycore-runtime",
@@ -51,43 +51,43 @@ _DISTRIBUTIONS = {
     "numpy": "canarycore[simulation]",
     "matplotlib": "canarycore[simulation]",
 }
-"""Which distribution brings a module that may be missing."""
+"""The distribution of each module that may be missing."""
 
 
 class BadInput(CanaryError):
-    """What the user typed cannot be used; the message says what was expected."""
+    """Unusable input from the user. The message says what the command found and expected."""
 
 
 def out() -> Console:
-    """The console of results. Lines are wrapped on terminals only."""
+    """Return the console for results. It wraps lines on terminals only."""
     from canarycore_cli.safe_console import SafeConsole
 
     return SafeConsole(soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
-    """The console of everything that is not a result."""
+    """Return the console for everything but results."""
     from canarycore_cli.safe_console import SafeConsole
 
     return SafeConsole(stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(data: object) -> None:
-    """One line of JSON on stdout, at once: programs read along."""
+    """Print one line of JSON on stdout, and flush it: programs read along."""
     sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 class SafeGroup(TyperGroup):
-    """A group of commands whose usage errors are safe to show: they repeat what was typed, such as a file's name."""
+    """A group of commands that escapes its usage errors, which repeat input such as a file's name."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Read the options before the command."""
+        """Parse the options before the command."""
         with _escaped_usage_errors():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the options of the command, and run it."""
+        """Parse the options of the command, and run it."""
         with _escaped_usage_errors():
             return super().invoke(ctx)
 
@@ -102,11 +102,11 @@ def _escaped_usage_errors() -> Iterator[None]:
         raise
 
 
-class OneLine(logging.Formatter):
-    """A format of log files in which no text from outside can forge a line: a traceback's lines are indented."""
+class OneLineFormatter(logging.Formatter):
+    """A log format that keeps each record on one line and indents tracebacks, so that no text can forge a record."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Format the record but for its traceback."""
+        """Format the record without its traceback."""
         return escape_controls(super().formatMessage(record), LONGEST_RECORD)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
@@ -116,7 +116,7 @@ class OneLine(logging.Formatter):
 
 
 class JsonLines:
-    """Prints one object a line, until its reader has gone (`canary ... --json | head -1`)."""
+    """A printer of one JSON object a line. It stops when its reader is gone (`canary ... --json | head -1`)."""
 
     def __init__(self) -> None:
         self.is_read = True
@@ -132,15 +132,15 @@ class JsonLines:
 
 
 def _close_stdout() -> None:
-    """Nobody reads: what is left in buffers must not fail again when the interpreter ends."""
+    """Redirect stdout to /dev/null, so that the interpreter's last flush does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def tells_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """A command whose errors are told in words: 2 for what the user can put right, 1 for the rest."""
+def reports_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a command to print its errors as messages: exit code 2 for the user's errors, 1 for all others."""
 
     @wraps(command)
-    def told(*args: P.args, **options: P.kwargs) -> T:
+    def run(*args: P.args, **options: P.kwargs) -> T:
         try:
             return command(*args, **options)
         except ManifestError as error:
@@ -159,24 +159,24 @@ def tells_errors(command: Callable[P, T]) -> Callable[P, T]:
         except (CanaryError, OSError) as error:
             fail(str(error), TROUBLE)
 
-    return told
+    return run
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with a message."""
+    """Print a message and end the command."""
     err().print(message, style="red", markup=False)
     raise typer.Exit(code)
 
 
 def print_problems(problems: Iterable[Problem], console: Console) -> None:
-    """Every problem: where, what was found, what was expected, what to do."""
+    """Print each problem: its place, the value found, the value expected, and the remedy."""
     from rich.text import Text
 
     for problem in problems:
-        where = ":".join(str(part) for part in (problem.file, problem.line) if part)
+        place = ":".join(str(part) for part in (problem.file, problem.line) if part)
         console.print(
             Text.assemble(
-                (f"{where}  " if where else "", "bold"),
+                (f"{place}  " if place else "", "bold"),
                 (problem.severity, "red" if problem.severity == "error" else "yellow"),
                 f"  {problem.path or 'the document'}  ",
                 (f"[{problem.rule}]", "dim"),
@@ -187,42 +187,42 @@ def print_problems(problems: Iterable[Problem], console: Console) -> None:
 
 
 def parse_pairs(texts: Iterable[str], option: str, meaning: str, read: Callable[[str], T]) -> Mapping[str, T]:
-    """Repeated options NAME=VALUE as a mapping. `read` raises ValueError for a value it cannot read."""
-    found: dict[str, T] = {}
+    """Parse repeated options NAME=VALUE into a mapping. `read` raises ValueError for a bad value."""
+    pairs: dict[str, T] = {}
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            found[name] = read(value)
+            pairs[name] = read(value)
         except ValueError:
             name = ""
         if not name:
             raise BadInput(f"{option} {text}: expected {meaning}")
-    return found
+    return pairs
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Read a list such as `one,two`."""
+    """Split a list such as `one,two`."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def parse_approval(value: str) -> bool:
-    """Read `approve` or `deny`."""
-    known = {"approve": True, "deny": False}
-    if value not in known:
+    """Parse `approve` or `deny`. Raises ValueError."""
+    answers = {"approve": True, "deny": False}
+    if value not in answers:
         raise ValueError(value)
-    return known[value]
+    return answers[value]
 
 
 def parse_fraction(value: str) -> float:
-    """Read a share, `0.02` or `2%`, as a number from 0 to 1."""
+    """Parse a fraction, `0.02` or `2%`, as a number from 0 to 1. Raises ValueError."""
     number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
     if not 0 <= number <= 1:
         raise ValueError(value)
     return number
 
 
-def old_and_new(text: str, option: str, meaning: str, read: Callable[[str], T]) -> tuple[T, T]:
-    """Read `old,new`."""
+def parse_old_and_new(text: str, option: str, meaning: str, read: Callable[[str], T]) -> tuple[T, T]:
+    """Parse `OLD,NEW`. `read` raises ValueError for a bad value."""
     try:
         old, new = (read(part.strip()) for part in text.split(","))
     except ValueError:
@@ -230,15 +230,10 @@ def old_and_new(text: str, option: str, meaning: str, read: Callable[[str], T]) 
     return old, new
 
 
-def format_timespan(seconds: float) -> str:
-    """A time span for people: 45s, 2m05s, 1h02m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}s" if seconds != whole and seconds < 10 else f"{whole}s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02}s"
-    return f"{minutes // 60}h{minutes % 60:02}m"
+def weight_bar(weight: int, width: int) -> str:
+    """Return a bar of `width` characters for a weight in percent."""
+    filled = round(weight * width / 100)
+    return f"{'█' * filled}{'░' * (width - filled)}"
 
 
 Json = dict[str, Any]

@@ -1,4 +1,4 @@
-"""canary lint: everything that is wrong with some manifests, at once."""
+"""canary lint: print all problems of manifests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from attrs import evolve
 
 from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
-from canarycore_cli.manifests import texts
+from canarycore_cli.manifests import read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 def lint(
     paths: Iterable[str], *, provider: str, strict: bool, as_json: bool, shared_gateways: Iterable[str] | None = None
 ) -> int:
-    """Print the problems; returns the exit code. `provider`: of Canaries that name none. `strict`: fail on warnings.
+    """Print the problems, and return the exit code.
 
-    shared_gateways: namespaces whose gateways may be used while other references to other namespaces are errors; None
-    where all of them are allowed.
+    Args:
+        paths: Files and folders; `-` is stdin.
+        provider: The mesh provider of Canaries that name none.
+        strict: Whether warnings fail too.
+        as_json: Whether to print JSON.
+        shared_gateways: The namespaces whose gateways every Canary may use, while other references to other namespaces
+            are errors; None allows all references.
     """
-    files = texts(paths)
+    files = read_texts(paths)
     report = check_files(files, provider=provider)
     if shared_gateways is not None:
-        report = evolve(report, problems=(*report.problems, *_across(report, tuple(shared_gateways))))
+        problems = _cross_namespace_problems(report, tuple(shared_gateways))
+        report = evolve(report, problems=(*report.problems, *problems))
     if as_json:
         print_json({"files": len(files), **report.to_json()})
     else:
@@ -36,7 +42,7 @@ def lint(
     return BAD_INPUT if report.errors or (strict and report.problems) else OK
 
 
-def _across(report: FilesReport, shared_gateways: Iterable[str]) -> Iterator[Problem]:
+def _cross_namespace_problems(report: FilesReport, shared_gateways: Iterable[str]) -> Iterator[Problem]:
     for piece in report.found:
         if isinstance(piece.resource, Canary):
             yield from map(piece.locate, check_namespaces(piece.resource, gateways=shared_gateways))
@@ -47,10 +53,10 @@ def _print(report: FilesReport, files: int) -> None:
     print_problems(report.problems, console)
     errors = len(report.errors)
     warnings = len(report.problems) - errors
-    looked_at = f"{_count(files, 'file')} with {_count(len(report.canaries), 'usable Canary', 'usable Canaries')}"
+    scope = f"{_count(files, 'file')} with {_count(len(report.canaries), 'usable Canary', 'usable Canaries')}"
     verdict = "clean" if not report.problems else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
-    console.print(f"{verdict} in {looked_at}", style="bold", markup=False)
+    console.print(f"{verdict} in {scope}", style="bold", markup=False)
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"

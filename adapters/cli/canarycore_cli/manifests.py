@@ -1,4 +1,4 @@
-"""Files and folders to rollouts."""
+"""Manifests from files, folders and stdin."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 STDIN = "-"
 _SUFFIXES = (".yaml", ".yml")
 _READ = FILE.most + 1
-"""Characters that are read of a file: one more than is accepted, so that a larger one is told as such."""
+"""The number of characters to read of a file: one more than the parser accepts, so that it reports a larger file."""
 
 
-def texts(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """(name, text) of each file; of a folder all YAML files below it; `-` is stdin. Raises BadInput."""
-    return [(name, text) for path in paths for name, text in _texts(path)]
+def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (name, text) of each file, of all YAML files below each folder, and of stdin for `-`. Raises BadInput."""
+    return [(name, text) for path in paths for name, text in _read_texts(path)]
 
 
-def rollout(path: str, name: str = "") -> Rollout:
-    """The Canary of a manifest, resolved with the MetricTemplates beside it.
+def read_rollout(path: str, name: str = "") -> Rollout:
+    """Return the Canary of a manifest, resolved with the MetricTemplates beside it.
 
-    `name` (with or without `.namespace`) chooses among several. Raises ManifestError and BadInput.
+    `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput.
     """
     from canarycore.manifest import load, resolve
 
-    report = load(texts([path]))
-    found = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
-    chosen = [canary for full, canary in found.items() if name in ("", full, canary.name)]
-    if len(chosen) == 1:
+    report = load(read_texts([path]))
+    canaries = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
+    matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
+    if len(matching) == 1:
         try:
-            return resolve(chosen[0], templates=report.templates)
+            return resolve(matching[0], templates=report.templates)
         except ManifestError as error:
-            place = next(piece for piece in report.found if piece.resource is chosen[0])
-            raise ManifestError(tuple(map(place.locate, error.problems))) from None
-    if not found:
+            piece = next(piece for piece in report.found if piece.resource is matching[0])
+            raise ManifestError(tuple(map(piece.locate, error.problems))) from None
+    if not canaries:
         raise BadInput(f"{path}: found no Canary, expected a manifest with apiVersion flagger.app/v1beta1, kind Canary")
-    names = ", ".join(found)
-    if not chosen:
+    names = ", ".join(canaries)
+    if not matching:
         raise BadInput(f"--canary {name}: found no Canary of that name, expected one of {names}")
-    raise BadInput(f"{path}: found {len(chosen)} Canaries, expected one: choose it by --canary ({names})")
+    raise BadInput(f"{path}: found {len(matching)} Canaries, expected one: select it by --canary ({names})")
 
 
-def _texts(path: str) -> Iterator[tuple[str, str]]:
+def _read_texts(path: str) -> Iterator[tuple[str, str]]:
     if path == STDIN:
         yield "stdin", sys.stdin.read(_READ)
         return

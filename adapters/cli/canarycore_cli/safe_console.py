@@ -1,8 +1,8 @@
-"""A console that no text from outside can drive.
+"""A console that text from outside cannot control.
 
-Names, events, errors and answers of servers reach the terminal. `SafeConsole` is the one place where all of them pass:
-it reads no markup in a text, and writes out control characters, line ends and marks that reorder text. A line that is
-meant as several is printed as several.
+Names, events, errors and answers of servers reach the terminal. All of them pass through `SafeConsole`, which reads no
+markup and escapes control characters, line ends and marks that reorder text. Code that wants several lines prints
+several texts.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
 LONGEST_LINE = 20_000
-"""Characters of a text that are shown at most."""
+"""The longest text on the console, in characters."""
 
 
 class SafeConsole(Console):
-    """A console whose texts, in tables and trees too, are shown as they are, on one line each, without effects."""
+    """A console that prints each text literally and on one line, also in tables and trees."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a Text of a string: of each that is printed, and of each cell and label."""
+        """Convert a string to an escaped Text. Rich calls this for each printed string, cell and label."""
         return super().render_str(escape_controls(text, LONGEST_LINE), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render anything; rich comes here with all that it consists of."""
+        """Render an object. Rich calls this for each part of an object."""
         shown = escape_text(renderable) if isinstance(renderable, Text) else renderable
         return super().render(shown, options)
 
 
 def escape_text(text: Text) -> Text:
-    """Return the styled text with its controls written out, each part in the style that it had."""
+    """Return a styled text with its control characters escaped and its styles kept."""
     if escape_controls(text.plain, LONGEST_LINE) == text.plain:
         return text
     escaped = text.blank_copy()

@@ -1,6 +1,7 @@
-"""canary verify: every fault at every step of a policy, and whether anything breaks.
+"""canary verify: explore a policy with every fault at every step, and print the broken invariants.
 
-A table of strategies and situations, or the user's own policy; each violation as a program, its shortest schedule.
+The command verifies the user's own policy, or a table of strategies and situations. It prints each violation as a
+program: the shortest schedule that leads to it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from multiprocessing import get_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+from canarycore.policy import describe_policy
 from canarycore.verification import SITUATIONS, STRATEGIES, Trial, VerificationReport, verify
 from canarycore.verification import trial as trial_of
 from canarycore.verification import trials as all_trials
 from canarycore_cli.console import OK, BadInput, Json, err, out, print_json
-from canarycore_cli.describe import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,20 +30,29 @@ if TYPE_CHECKING:
     from canarycore import Rollout
 
 VIOLATED = 4
-"""Exit code: an invariant does not hold."""
+"""The exit code when an invariant does not hold."""
 
-_TICK = 0.1
-"""Seconds between two looks at what the workers have done."""
+_POLL = 0.1
+"""Seconds between reads of the workers' progress."""
 
 
 def run(rollout: Rollout | None, *, strategy: str, situation: str, faults: int, jobs: int, as_json: bool) -> int:
-    """Verify one policy, or (None) every strategy in every situation, unless one is named. The exit code."""
-    trials = _chosen(strategy, situation) if rollout is None else [trial_of(rollout)]
+    """Verify a policy, print the result, and return the exit code.
+
+    Args:
+        rollout: The policy; None for the table of strategies and situations.
+        strategy: The only strategy of the table; empty for all.
+        situation: The only situation of the table; empty for all.
+        faults: The greatest number of faults in one schedule.
+        jobs: The number of processes; 0: one per core.
+        as_json: Whether to print JSON.
+    """
+    trials = _select(strategy, situation) if rollout is None else [trial_of(rollout)]
     console = out()
     if rollout is not None and not as_json:
-        console.print(described(rollout), style="bold", markup=False)
+        console.print(describe_policy(rollout), style="bold", markup=False)
     started = time.monotonic()
-    reports = list(_watched(trials, faults, jobs or os.cpu_count() or 1, print_json if as_json else None))
+    reports = list(_verify_all(trials, faults, jobs or os.cpu_count() or 1, print_json if as_json else None))
     seconds = time.monotonic() - started
     violations = sum(len(report.violations) for report in reports)
     if as_json:
@@ -53,20 +63,20 @@ def run(rollout: Rollout | None, *, strategy: str, situation: str, faults: int, 
     return VIOLATED if violations else OK
 
 
-def _chosen(strategy: str, situation: str) -> list[Trial]:
-    for option, name, known in (("--strategy", strategy, STRATEGIES), ("--situation", situation, SITUATIONS)):
-        if name and name not in known:
-            raise BadInput(f"{option} {name}: expected one of {'; '.join(known)}")
-    return [one for one in all_trials() if strategy in {"", one.strategy} and situation in {"", one.situation}]
+def _select(strategy: str, situation: str) -> list[Trial]:
+    for option, name, names in (("--strategy", strategy, STRATEGIES), ("--situation", situation, SITUATIONS)):
+        if name and name not in names:
+            raise BadInput(f"{option} {name}: expected one of {'; '.join(names)}")
+    return [trial for trial in all_trials() if strategy in {"", trial.strategy} and situation in {"", trial.situation}]
 
 
-# ------------------------------------------------------------------------------------------------------ the work
+# ------------------------------------------------------------------------------------------------------ running
 
 
-def _watched(
-    trials: Sequence[Trial], faults: int, jobs: int, tell: Callable[[Json], None] | None
+def _verify_all(
+    trials: Sequence[Trial], faults: int, jobs: int, report_json: Callable[[Json], None] | None
 ) -> Iterator[VerificationReport]:
-    """The reports in the order of the trials; a bar on terminals tells how far it is and how many states it met."""
+    """Yield the reports in the order of the trials, and show the progress on a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -79,17 +89,17 @@ def _watched(
     console = err()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(trials), states=0)
-        met: dict[int, int] = {}
+        states_by_trial: dict[int, int] = {}
 
         def watch(number: int, states: int) -> None:
-            met[number] = states
-            bar.update(task, states=sum(met.values()))
+            states_by_trial[number] = states
+            bar.update(task, states=sum(states_by_trial.values()))
 
         with _reports(trials, faults, jobs, watch) as reports:
             for report in reports:
                 bar.advance(task)
-                if tell is not None:
-                    tell(_as_json(report))
+                if report_json is not None:
+                    report_json(_report_json(report))
                 yield report
 
 
@@ -97,7 +107,7 @@ def _watched(
 def _reports(
     trials: Sequence[Trial], faults: int, jobs: int, watch: Callable[[int, int], None]
 ) -> Iterator[Iterator[VerificationReport]]:
-    """Reports as they come, from this process or from workers."""
+    """Verify the trials in this process or in workers, and yield an iterator of their reports."""
     if jobs == 1 or len(trials) == 1:
         yield (
             verify(trial, faults, watch=partial(watch, number), clock=time.perf_counter)
@@ -105,53 +115,55 @@ def _reports(
         )
         return
     context = get_context()
-    news: Queue[tuple[int, int]] = context.Queue()
-    with context.Pool(min(jobs, len(trials)), _listen_to, (news,)) as pool:
-        yield _polled(pool.imap(_verify, [(number, trial, faults) for number, trial in enumerate(trials)]), news, watch)
+    progress: Queue[tuple[int, int]] = context.Queue()
+    with context.Pool(min(jobs, len(trials)), _set_progress_queue, (progress,)) as pool:
+        results = pool.imap(_verify, [(number, trial, faults) for number, trial in enumerate(trials)])
+        yield _poll(results, progress, watch)
 
 
-def _polled(
-    results: Any, news: Queue[tuple[int, int]], watch: Callable[[int, int], None]
+def _poll(
+    results: Any, progress: Queue[tuple[int, int]], watch: Callable[[int, int], None]
 ) -> Iterator[VerificationReport]:
+    """Yield the workers' reports, and pass on their progress meanwhile."""
     from multiprocessing import TimeoutError as NotYet
 
     while True:
         try:
             while True:
-                watch(*news.get_nowait())
+                watch(*progress.get_nowait())
         except Empty:
             pass
         try:
-            yield results.next(timeout=_TICK)
+            yield results.next(timeout=_POLL)
         except NotYet:
             continue
         except StopIteration:
             return
 
 
-_news: Queue[tuple[int, int]] | None = None
-"""Of a worker: where it tells how far it is."""
+_progress: Queue[tuple[int, int]] | None = None
+"""A worker's queue for (number of the trial, number of states)."""
 
 
-def _listen_to(news: Queue[tuple[int, int]]) -> None:
-    global _news  # noqa: PLW0603  a pool's initialiser has no other way to hand something to its tasks
-    _news = news
+def _set_progress_queue(progress: Queue[tuple[int, int]]) -> None:
+    global _progress  # noqa: PLW0603  a pool's initialiser has no other way to hand something to its tasks
+    _progress = progress
 
 
 def _verify(job: tuple[int, Trial, int]) -> VerificationReport:
     number, trial, faults = job
 
     def watch(states: int) -> None:
-        if _news is not None:
-            _news.put((number, states))
+        if _progress is not None:
+            _progress.put((number, states))
 
     return verify(trial, faults, watch=watch, clock=time.perf_counter)
 
 
-# ------------------------------------------------------------------------------------------------------ telling
+# ------------------------------------------------------------------------------------------------------ printing
 
 
-def _as_json(report: VerificationReport) -> Json:
+def _report_json(report: VerificationReport) -> Json:
     return {
         "strategy": report.strategy,
         "situation": report.situation,
@@ -164,7 +176,8 @@ def _as_json(report: VerificationReport) -> Json:
         "transitions_per_second": round(report.rate),
         "reduced": list(report.trial.reduced),
         "found": [
-            {"name": one.name, "text": one.text, "found": one.found, "script": one.script} for one in report.violations
+            {"name": violation.name, "text": violation.text, "found": violation.found, "script": violation.script}
+            for violation in report.violations
         ],
     }
 
@@ -186,29 +199,29 @@ def _print_table(console: Console, reports: Sequence[VerificationReport], second
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, collapse_padding=True)  # it fits into 80 columns
+    table = Table(box=None, pad_edge=False, collapse_padding=True)  # fits into 80 columns
     table.add_column("", no_wrap=True)
-    for name in ("states", "transitions", "schedules", "violations", "a second"):
+    for name in ("states", "transitions", "schedules", "violations", "per second"):
         table.add_column(name, justify="right", no_wrap=True)
-    for strategy, tried in groupby(reports, lambda report: report.strategy):
+    for strategy, group in groupby(reports, lambda report: report.strategy):
         table.add_row(strategy, style="bold")
-        for report in tried:
+        for report in group:
             count = len(report.violations)
             table.add_row(
                 f"  {report.situation}",
                 f"{report.states:,}",
                 f"{report.transitions:,}",
-                _many(report.schedules),
+                _format_count(report.schedules),
                 Text(f"{count}", "bold red" if count else ""),
                 f"{report.rate:,.0f}",
             )
     console.print(table)
-    for reduced in dict.fromkeys(one for report in reports for one in report.trial.reduced):
-        console.print(f"verified with {reduced}: what goes on for longer looks alike", style="dim", markup=False)
+    for reduction in dict.fromkeys(reduction for report in reports for reduction in report.trial.reduced):
+        console.print(f"verified with {reduction}: longer rollouts repeat the same steps", style="dim", markup=False)
     total = _totals(reports, reports[0].faults, seconds)
     console.print(
         f"at most {total['faults']} faults: {total['states']:,} states, {total['transitions']:,} transitions, "
-        f"{_many(total['schedules'])} schedules, {total['violations']} violations in {seconds:.1f} s",
+        f"{_format_count(total['schedules'])} schedules, {total['violations']} violations in {seconds:.1f} s",
         style="bold red" if total["violations"] else "bold green",
         markup=False,
     )
@@ -223,5 +236,5 @@ def _print_violations(console: Console, reports: Sequence[VerificationReport]) -
                 console.print(line, markup=False, soft_wrap=True)
 
 
-def _many(count: int) -> str:
+def _format_count(count: int) -> str:
     return f"{count:,}" if count < 10**7 else f"{count:.1e}"

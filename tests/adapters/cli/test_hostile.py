@@ -24,7 +24,7 @@ from typer.main import get_command
 import canarycore_cli
 from canarycore import Rollout, TargetRef
 from canarycore.errors import Problem
-from canarycore_cli.console import OneLine, print_json, print_problems
+from canarycore_cli.console import OneLineFormatter, print_json, print_problems
 from canarycore_cli.main import app
 from canarycore_cli.rehearsal.plain import PlainPrinter
 from canarycore_cli.safe_console import LONGEST_LINE, SafeConsole
@@ -319,10 +319,10 @@ def test_a_story_of_hostile_texts_is_told_a_line_each(console: SafeConsole, kind
 
 def test_a_log_has_a_line_for_each_record() -> None:
     record = logging.LogRecord("x", logging.WARNING, "", 1, "%s", (HOSTILE,), None)
-    check(OneLine(logging.BASIC_FORMAT).format(record))
+    check(OneLineFormatter(logging.BASIC_FORMAT).format(record))
     error = ValueError(HOSTILE)
     record.exc_info = (ValueError, error, None)
-    first, *rest = OneLine(logging.BASIC_FORMAT).format(record).split("\n")
+    first, *rest = OneLineFormatter(logging.BASIC_FORMAT).format(record).split("\n")
     check(first)
     assert all(line.startswith("    ") for line in rest)
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from canarycore_cli.console import format_timespan
+from canarycore.text import format_timespan
 from canarycore_cli.main import app
 from tests.adapters.cli.conftest import Canary
 
@@ -19,7 +19,7 @@ def test_help_tells_every_command(canary: Canary) -> None:
     told = canary("--help").stdout
     assert [command for command in COMMANDS if command not in told] == []
     assert len(COMMANDS) >= 16
-    assert "3 rolled back" in told
+    assert "3 rollback" in told
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -45,7 +45,7 @@ def test_one_run_gives_its_events_and_the_same_keys(canary: Canary, manifest: Pa
         "Advance app.test canary weight 50",
     ]
     decisions = [event for event in told["events"] if event["kind"] == "decision"]
-    assert decisions[0]["text"] == "Initialized → Progressing: a new revision was found"
+    assert decisions[0]["text"] == "Initialized → Progressing: the target has a new revision"
 
 
 def test_one_run_prints_flaggers_texts_with_times(canary: Canary, manifest: Path) -> None:
@@ -94,13 +94,13 @@ def test_a_broken_manifest_is_refused_with_every_problem(canary: Canary, broken:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--error-rate", "0.01"), "two shares"),
-        (("--error-rate", "0,2"), "two shares"),
+        (("--error-rate", "0.01"), "two fractions"),
+        (("--error-rate", "0,2"), "two fractions"),
         (("--latency", "fast,slow"), "two P99s"),
         (("--gate", "gate"), "NAME=approve"),
         (("--gate", "other=deny"), "it has gate"),
-        (("--failures", "gate=often"), "NAME=SHARE"),
-        (("--match-share", "12"), "a share"),
+        (("--failures", "gate=often"), "NAME=FRACTION"),
+        (("--match-share", "12"), "a fraction"),
         (("--canary", "other"), "expected one of app.test"),
     ],
 )

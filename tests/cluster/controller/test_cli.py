@@ -155,7 +155,7 @@ def test_a_network_policy_is_taken_by_the_server(run: Run, installed: Api):
 def test_rights_for_a_namespace_that_is_not_there_are_asked_for_in_words(run: Run, installed: Api):
     result = run("install", "--watched", "nowhere")
     assert result.exit_code == 2
-    assert "Expected the namespace nowhere: make it first." in result.stderr
+    assert "Expected the namespace nowhere: create it first." in result.stderr
 
 
 def test_a_canary_is_shown_with_its_pods_and_what_was_told_last(run: Run, promoted_once: Api):

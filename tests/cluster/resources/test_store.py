@@ -358,7 +358,7 @@ async def test_a_canary_that_was_mended_runs_on_from_its_status(opened, api, nam
     api.patch(path(namespace), {"spec": {"analysis": {"stepWeight": 0}}})
     await opened.gone(key)
     told = await told_broken(opened, api, namespace)
-    assert f"stands still in {STATUS.phase.value}, with canary weight {STATUS.rung.weight}" in told
+    assert f"stands still in {STATUS.phase.value}, weight {STATUS.rung.weight}" in told
     api.patch(path(namespace), {"spec": {"analysis": {"stepWeight": 10}}})
     stored = await opened.loaded(key)
     assert stored.status == STATUS

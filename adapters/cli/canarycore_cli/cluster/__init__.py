@@ -1,1 +1,1 @@
-"""What the commands do on a cluster. Each is imported when it runs; all need canarycore-kubernetes."""
+"""Commands on a cluster. All need canarycore-kubernetes, so each module is imported when its command runs."""

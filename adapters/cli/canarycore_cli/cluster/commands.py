@@ -1,4 +1,4 @@
-"""The commands that are about a cluster, and the options that they share."""
+"""The commands on a cluster, and the options that they share."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Annotated
 import typer
 
 from canarycore_cli.cluster.go_flags import GoFlags
-from canarycore_cli.console import BadInput, split_names, tells_errors
+from canarycore_cli.console import BadInput, reports_errors, split_names
 
 app = typer.Typer()
 
 Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", metavar="NAME", help="On a cluster: the namespace. Default: the context's.")
+    str,
+    typer.Option("--namespace", "-n", metavar="NAME", help="Namespace on a cluster. Default: the context's namespace."),
 ]
-Everywhere = Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")]
-Context = Annotated[str, typer.Option(metavar="NAME", help="On a cluster: the kubeconfig's context.")]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Select all namespaces of the cluster.")]
+Context = Annotated[str, typer.Option(metavar="NAME", help="Context of the kubeconfig. Default: the current one.")]
 Kubeconfig = Annotated[
-    str, typer.Option(metavar="FILE", help="On a cluster: the kubeconfig. Default: $KUBECONFIG, ~/.kube/config.")
+    str, typer.Option(metavar="FILE", help="Kubeconfig of the cluster. Default: $KUBECONFIG, ~/.kube/config.")
 ]
-Provider = Annotated[str, typer.Option(metavar="NAME", help="Of Canaries that name none, as for the controller.")]
+Provider = Annotated[str, typer.Option(metavar="NAME", help="Mesh provider of Canaries that name none.")]
 NoCrossNamespaceRefs = Annotated[
     bool, typer.Option("--no-cross-namespace-refs", help="Refuse references to other namespaces.")
 ]
@@ -30,63 +31,72 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 
 @app.command()
-@tells_errors
+@reports_errors
 def install(
     *,
-    export: Annotated[bool, typer.Option("--export", help="Print YAML, and touch no cluster.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Print YAML, and contact no cluster.")] = False,
     provider: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Whose routes may be written; the first is the default. Repeatable."),
+        typer.Option(
+            metavar="NAME",
+            help="Mesh provider whose routes the controller may write; the first is the default. Repeatable.",
+        ),
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NAME", help="Where the controller runs.")
+        str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the controller.")
     ] = "canarycore",
     watched: Annotated[
-        str, typer.Option(metavar="NAME", help="The only namespace with Canaries: its rights end there. Default: all.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Single namespace that the controller watches and has rights in. Default: all."
+        ),
     ] = "",
-    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus.")] = (
+    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus server.")] = (
         "http://prometheus.monitoring:9090"
     ),
-    image: Annotated[str, typer.Option(metavar="IMAGE", help="Of the controller.")] = "canarycore:0.1.0",
+    image: Annotated[str, typer.Option(metavar="IMAGE", help="Container image of the controller.")] = (
+        "canarycore:0.1.0"
+    ),
     service_monitor: Annotated[
-        bool, typer.Option("--service-monitor", help="With a ServiceMonitor for the Prometheus operator.")
+        bool, typer.Option("--service-monitor", help="Add a ServiceMonitor for the Prometheus operator.")
     ] = False,
     network_policy: Annotated[
-        bool, typer.Option("--network-policy", help="With a NetworkPolicy: what the controller may talk to.")
+        bool, typer.Option("--network-policy", help="Add a NetworkPolicy that limits the controller's connections.")
     ] = False,
     api_server: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CIDR", help="With --network-policy: where the API server is. Default: anywhere. Repeatable."
+            metavar="CIDR", help="With --network-policy: network of the API server. Default: all. Repeatable."
         ),
     ] = None,
     destination: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAMESPACE:PORT|CIDR:PORT", help="With --network-policy: a further server to reach. Repeatable."
+            metavar="NAMESPACE:PORT|CIDR:PORT",
+            help="With --network-policy: further server that the controller may reach. Repeatable.",
         ),
     ] = None,
     flag: Annotated[
-        list[str] | None, typer.Option(metavar="--NAME=VALUE", help="A further flag of the controller. Repeatable.")
+        list[str] | None, typer.Option(metavar="--NAME=VALUE", help="Further flag of the controller. Repeatable.")
     ] = None,
     observe: Annotated[
-        bool, typer.Option("--observe", help="Only an observer, which may write nothing, beside who is at work.")
+        bool, typer.Option("--observe", help="Install only an observer, which writes nothing, beside Flagger.")
     ] = False,
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Put the controller on a cluster: definitions, rights, admission policy, Deployment and Service.
+    """Install the controller on a cluster: definitions, rights, admission policy, Deployment and Service.
 
-    What is there already is brought up to date; everything else is left alone.
+    The command creates missing objects, updates existing ones, and touches nothing else.
     """
-    from canarycore_cli.cluster.connect import Where
-    from canarycore_cli.cluster.install import apply, known, parse_destinations, parse_networks
+    from canarycore_cli.cluster.connect import ClusterOptions
+    from canarycore_cli.cluster.install import apply, parse_destinations, parse_networks, parse_providers
     from canarycore_cli.cluster.install import export as run
     from canarycore_kubernetes.deploy.objects import InstallOptions
 
-    wanted = InstallOptions(
+    install = InstallOptions(
         namespace=namespace,
-        providers=known(provider or ["kubernetes"]),
+        providers=parse_providers(provider or ["kubernetes"]),
         watched=watched,
         monitored=service_monitor,
         flags=tuple(flag or ()),
@@ -98,119 +108,130 @@ def install(
         destinations=parse_destinations(destination or ()),
     )
     if export:
-        raise typer.Exit(run(wanted))
-    raise typer.Exit(apply(wanted, Where(context=context, kubeconfig=kubeconfig)))
+        raise typer.Exit(run(install))
+    raise typer.Exit(apply(install, ClusterOptions(context=context, kubeconfig=kubeconfig)))
 
 
 @app.command()
-@tells_errors
+@reports_errors
 def get(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Which Canary. Default: all.")] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of one Canary. Default: all.")] = "",
     *,
     namespace: Namespace = "",
-    everywhere: Everywhere = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and show what changes, until Ctrl-C.")] = False,
+    all_namespaces: AllNamespaces = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes too, until Ctrl-C.")] = False,
     provider: Provider = "istio",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
     as_json: AsJson = False,
 ) -> None:
-    """Tell how the Canaries of a cluster stand: phase, weight, failed checks, pods, and what was told last."""
-    from canarycore_cli.cluster.connect import Where
+    """Show the Canaries of a cluster: phase, weight, failed checks, pods, last event."""
+    from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.cluster.get import get as run
 
-    where = Where(namespace=namespace, everywhere=everywhere, context=context, kubeconfig=kubeconfig, provider=provider)
-    raise typer.Exit(run(where, name, watch=watch, as_json=as_json))
+    options = ClusterOptions(
+        namespace=namespace, all_namespaces=all_namespaces, context=context, kubeconfig=kubeconfig, provider=provider
+    )
+    raise typer.Exit(run(options, name, watch=watch, as_json=as_json))
 
 
 @app.command()
-@tells_errors
+@reports_errors
 def describe(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which Canary.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Canary.")],
     *,
     namespace: Namespace = "",
-    last: Annotated[int, typer.Option(min=1, help="How many events.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="Number of events.")] = 20,
     provider: Provider = "istio",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
     as_json: AsJson = False,
 ) -> None:
-    """Tell where one Canary of a cluster stands, why, what comes next, and what was told.
+    """Show one Canary of a cluster: its state, the reason, the next step, and its events.
 
-    What comes next is decided here, as the controller would; no metric is asked for and no hook is called.
+    This command computes the next step as the controller would, but queries no metric and calls no hook.
     """
-    from canarycore_cli.cluster.connect import Where
+    from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.cluster.describe import describe as run
 
-    where = Where(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
-    raise typer.Exit(run(where, name, last=last, as_json=as_json))
+    options = ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
+    raise typer.Exit(run(options, name, last=last, as_json=as_json))
 
 
 @app.command(cls=GoFlags)
-@tells_errors
+@reports_errors
 def controller(
     *,
-    kubeconfig: Annotated[str, typer.Option(metavar="FILE", help="Default: the pod's service account, or yours.")] = "",
-    master: Annotated[str, typer.Option(metavar="URL", help="The API server, in place of the kubeconfig's.")] = "",
-    kubeconfig_qps: Annotated[float, typer.Option(min=0.1, help="Requests per second.")] = 2000.0,
-    kubeconfig_burst: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 2000,
-    kubeconfig_service_mesh: Annotated[
-        str, typer.Option(metavar="FILE", help="Of the cluster that the routing objects are in, if it is another.")
+    kubeconfig: Annotated[
+        str, typer.Option(metavar="FILE", help="Kubeconfig. Default: the pod's service account, or the user's file.")
     ] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The only one to look at. Default: all.")] = "",
-    mesh_provider: Annotated[str, typer.Option(help="Of canaries that name none.")] = "istio",
-    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus.")] = "http://prometheus:9090",
+    master: Annotated[str, typer.Option(metavar="URL", help="API server, instead of the kubeconfig's.")] = "",
+    kubeconfig_qps: Annotated[float, typer.Option(min=0.1, help="Requests per second to the API server.")] = 2000.0,
+    kubeconfig_burst: Annotated[int, typer.Option(min=1, help="Requests at once to the API server.")] = 2000,
+    kubeconfig_service_mesh: Annotated[
+        str, typer.Option(metavar="FILE", help="Kubeconfig of the cluster with the routing objects, if another.")
+    ] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Single namespace to watch. Default: all.")] = "",
+    mesh_provider: Annotated[str, typer.Option(help="Mesh provider of Canaries that name none.")] = "istio",
+    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus server.")] = "http://prometheus:9090",
     selector_labels: Annotated[
-        str, typer.Option(help="Labels by which pods are found, the first that a target has.")
+        str, typer.Option(help="Labels that select a target's pods; the first that the target has counts.")
     ] = "app,name,app.kubernetes.io/name",
     include_label_prefix: Annotated[
-        str, typer.Option(help="Prefixes of labels that the primary gets too; * for all.")
+        str, typer.Option(help="Prefixes of labels to copy to the primary; * copies all.")
     ] = "",
-    enable_config_tracking: Annotated[bool, typer.Option(help="ConfigMaps and Secrets are part of a revision.")] = True,
+    enable_config_tracking: Annotated[
+        bool, typer.Option(help="Count ConfigMaps and Secrets as part of a revision.")
+    ] = True,
     no_cross_namespace_refs: NoCrossNamespaceRefs = False,
     shared_gateway_namespaces: SharedGatewayNamespaces = "",
     allowed_hosts: Annotated[
         str,
         typer.Option(
             metavar="HOSTS",
-            help="Hosts that hooks, chats and metric servers of Canaries may be at, as hooks.example.com,*.svc:8080. "
-            "Default: all.",
+            help="Hosts that hooks, chats and metrics servers of Canaries may use, such as "
+            "hooks.example.com,*.svc:8080. Default: all.",
         ),
     ] = "",
-    ingress_annotations_prefix: Annotated[str, typer.Option(help="Of NGINX.")] = "nginx.ingress.kubernetes.io",
-    ingress_class: Annotated[str, typer.Option(help="Of Contour's HTTPProxies.")] = "",
+    ingress_annotations_prefix: Annotated[
+        str, typer.Option(help="Prefix of NGINX's annotations.")
+    ] = "nginx.ingress.kubernetes.io",
+    ingress_class: Annotated[str, typer.Option(help="Ingress class of Contour's HTTPProxies.")] = "",
     slack_url: Annotated[str, typer.Option(metavar="URL", envvar="SLACK_URL", help="Slack webhook.")] = "",
     slack_token: Annotated[str, typer.Option(envvar="SLACK_TOKEN", help="Slack bot token.")] = "",
-    slack_proxy_url: Annotated[str, typer.Option(metavar="URL", envvar="SLACK_PROXY_URL", help="Way to Slack.")] = "",
-    slack_user: Annotated[str, typer.Option(help="Name in Slack.")] = "flagger",
+    slack_proxy_url: Annotated[
+        str, typer.Option(metavar="URL", envvar="SLACK_PROXY_URL", help="Proxy for Slack.")
+    ] = "",
+    slack_user: Annotated[str, typer.Option(help="User name in Slack.")] = "flagger",
     slack_channel: Annotated[str, typer.Option(help="Slack channel.")] = "",
     msteams_url: Annotated[str, typer.Option(metavar="URL", envvar="MSTEAMS_URL", help="Teams webhook.")] = "",
     msteams_proxy_url: Annotated[
-        str, typer.Option(metavar="URL", envvar="MSTEAMS_PROXY_URL", help="Way to Teams.")
+        str, typer.Option(metavar="URL", envvar="MSTEAMS_PROXY_URL", help="Proxy for Teams.")
     ] = "",
     event_webhook: Annotated[
-        str, typer.Option(metavar="URL", envvar="EVENT_WEBHOOK_URL", help="Is told every event.")
+        str, typer.Option(metavar="URL", envvar="EVENT_WEBHOOK_URL", help="Webhook that gets every event.")
     ] = "",
-    cluster_name: Annotated[str, typer.Option(help="Told in alerts.")] = "",
+    cluster_name: Annotated[str, typer.Option(help="Name of the cluster in alerts.")] = "",
     enable_leader_election: Annotated[
-        bool, typer.Option("--enable-leader-election", help="Several replicas may run; one decides.")
+        bool, typer.Option("--enable-leader-election", help="Elect a leader, so that several replicas may run.")
     ] = False,
-    leader_election_namespace: Annotated[str, typer.Option(help="Where the Lease is.")] = "kube-system",
-    threadiness: Annotated[int, typer.Option(min=1, help="Rollouts looked at at once.")] = 64,
+    leader_election_namespace: Annotated[str, typer.Option(help="Namespace of the Lease.")] = "kube-system",
+    threadiness: Annotated[int, typer.Option(min=1, help="Concurrent rollouts.")] = 64,
     control_loop_interval: Annotated[
-        str, typer.Option(help="Taken and not needed: changes are heard of at once, waits end when they are due.")
+        str, typer.Option(help="Accepted for compatibility, and ignored: the controller reacts to changes at once.")
     ] = "10s",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
-    port: Annotated[int, typer.Option(min=0, help="Of /healthz, /readyz and /metrics.")] = 8080,
-    listen: Annotated[str, typer.Option(help="Address to listen on; in a pod all.")] = "",
+    port: Annotated[int, typer.Option(min=0, help="Port of /healthz, /readyz and /metrics.")] = 8080,
+    listen: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "",
     observe: Annotated[
-        bool, typer.Option("--observe", help="Write nothing: tell where we would do otherwise than who is at work.")
+        bool,
+        typer.Option("--observe", help="Write nothing, and log each decision that differs from Flagger's."),
     ] = False,
 ) -> None:
-    """Run the Canaries of a cluster, in Flagger's place. Takes Flagger's flags, with one dash or two.
+    """Run the controller of a cluster's Canaries, in Flagger's place. Accepts Flagger's flags, with one dash or two.
 
-    Ends when it is told to (SIGTERM, Ctrl-C), once what is under way has ended. Exit code 0.
+    On SIGTERM or Ctrl-C the controller finishes its cycles under way and ends with exit code 0.
     """
     from canarycore_cli.cluster.controller import run
     from canarycore_kubernetes.options import Options

@@ -1,4 +1,4 @@
-"""Which cluster and which Canaries a command is about, and how they are reached."""
+"""The options that choose a cluster and its Canaries, and the connection to it."""
 
 from __future__ import annotations
 
@@ -12,79 +12,92 @@ from kubernetes_asyncio import config
 
 from canarycore_cli.console import BadInput
 from canarycore_kubernetes.api.client import connect
-from canarycore_kubernetes.api.cluster import Cluster
-from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.overview import open_overview
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from canarycore_kubernetes.api.client import Client
-    from canarycore_kubernetes.resources.canaries import InvalidCanary, ValidCanary
+    from canarycore_kubernetes.overview import ClusterOverview
+    from canarycore_kubernetes.resources.canaries import Canaries
 
-_OF_THE_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @frozen(kw_only=True)
-class Where:
-    """A cluster, and the namespace that is meant (empty: the one of the context, as for kubectl).
-
-    everywhere: all namespaces. provider: of Canaries that name none, as the controller was told.
-    """
+class ClusterOptions:
+    """The cluster and the namespace that a command is about."""
 
     namespace: str = ""
-    everywhere: bool = False
+    """The namespace; empty for the context's, as in kubectl."""
+
+    all_namespaces: bool = False
+    """Whether the command is about all namespaces."""
+
     context: str = ""
+    """The kubeconfig's context; empty for the current one."""
+
     kubeconfig: str = ""
+    """The kubeconfig file; empty for $KUBECONFIG, and then for the default of `connect`."""
+
     provider: str = "istio"
+    """The provider of Canaries that name none."""
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client, None]:
-        """The cluster's API server."""
+        """Connect to the cluster's API server."""
         async with connect(self._file, context=self.context) as client:
             yield client
 
     @asynccontextmanager
-    async def canaries(self) -> AsyncGenerator[tuple[Cluster, Canaries], None]:
-        """The Canaries that are meant, as long as the context is open."""
-        async with self.client() as client, Cluster(client, namespace=self.looked_at) as cluster:
-            yield cluster, Canaries(cluster, provider=self.provider)
+    async def overview(self) -> AsyncGenerator[ClusterOverview, None]:
+        """Watch the selected Canaries while the context is open."""
+        async with (
+            self.client() as client,
+            open_overview(client, namespace=self.selected_namespace, provider=self.provider) as overview,
+        ):
+            yield overview
 
     @property
-    def looked_at(self) -> str:
-        """The namespace that is looked at; all if empty."""
-        return "" if self.everywhere else self.namespace or self._home
+    def selected_namespace(self) -> str:
+        """The namespace that the command is about; empty for all."""
+        return "" if self.all_namespaces else self.namespace or self._context_namespace
 
     @property
-    def words(self) -> str:
-        """The place, for a sentence."""
-        return f"in the namespace {self.looked_at}" if self.looked_at else "on the cluster"
+    def scope(self) -> str:
+        """The namespace or the cluster, as an adverbial of a sentence."""
+        namespace = self.selected_namespace
+        return f"in the namespace {namespace}" if namespace else "on the cluster"
 
     @property
     def _file(self) -> str:
-        """The kubeconfig; empty for whatever `connect` finds."""
         return self.kubeconfig or os.environ.get("KUBECONFIG", "")
 
     @property
-    def _home(self) -> str:
-        """The namespace of the context, or of the pod that this runs in."""
+    def _context_namespace(self) -> str:
+        """The namespace of the context, or of the pod that runs this process."""
         try:
             contexts, current = config.list_kube_config_contexts(self._file or None)
         except config.ConfigException:
-            return _OF_THE_POD.read_text(encoding="utf-8").strip() if _OF_THE_POD.exists() else "default"
-        meant = next((one for one in contexts if one["name"] == self.context), current)
-        return str(((meant or {}).get("context") or {}).get("namespace") or "default")
+            return _POD_NAMESPACE.read_text(encoding="utf-8").strip() if _POD_NAMESPACE.exists() else "default"
+        chosen = next((context for context in contexts if context["name"] == self.context), current)
+        return str(((chosen or {}).get("context") or {}).get("namespace") or "default")
 
 
-async def one(canaries: Canaries, where: Where, name: str) -> tuple[str, ValidCanary | InvalidCanary]:
-    """The key and what is held of the Canary that is called so. Raises BadInput unless there is exactly one."""
+async def find_key(canaries: Canaries, options: ClusterOptions, name: str) -> str:
+    """Return the key of the Canary `name` (NAME or NAMESPACE/NAME). Raises BadInput unless exactly one matches."""
     keys = await canaries.keys()
-    meant = [key for key in keys if name in {key, key.partition("/")[2]}]
-    known = ", ".join(sorted(keys)) or "none"
-    if not meant:
-        raise BadInput(f"found no Canary {name} {where.words}, expected one of: {known}")
-    if len(meant) > 1:
-        raise BadInput(f"found {len(meant)} Canaries {name}, expected one: give -n NAMESPACE ({', '.join(meant)})")
-    held = await canaries.find(meant[0])
-    if held is None:
-        raise BadInput(f"{meant[0]} was deleted just now")
-    return meant[0], held
+    matching = [key for key in keys if name in {key, key.partition("/")[2]}]
+    if not matching:
+        existing = ", ".join(sorted(keys)) or "none"
+        raise BadInput(f"found no Canary {name} {options.scope}, expected one of: {existing}")
+    if len(matching) > 1:
+        raise BadInput(
+            f"found {len(matching)} Canaries {name}, expected one: give -n NAMESPACE ({', '.join(matching)})"
+        )
+    return matching[0]
+
+
+def deleted(key: str) -> BadInput:
+    """Return the error for a Canary that was deleted while the command ran."""
+    return BadInput(f"Canary {key}: deleted while this command ran")

@@ -1,4 +1,4 @@
-"""canary controller: the process that runs a cluster's Canaries, until it is told to stop."""
+"""canary controller: run the controller of a cluster's Canaries until the process gets SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
     from canarycore_kubernetes.options import Options
 
-GARBAGE = (20_000, 20, 20)
-"""Thresholds of Python's garbage collector: hardly anything here is garbage in cycles, and looking for it at the usual
-pace takes a quarter of all time."""
+GC_THRESHOLDS = (20_000, 20, 20)
+"""The thresholds of Python's garbage collector. The controller makes few cycles of garbage; with Python's default
+thresholds the search for them takes a quarter of the time."""
 
 
 def run(options: Options, *, only_observe: bool = False) -> int:
-    """Control the cluster, or only look on; returns when told to end, once what is under way has ended."""
+    """Run the controller, or with `only_observe` the observer, until a signal ends it. Returns the exit code."""
     logs.set_up(options.log_level, options.log_encoding)
-    gc.set_threshold(*GARBAGE)
+    gc.set_threshold(*GC_THRESHOLDS)
     with suppress(asyncio.CancelledError):
-        asyncio.run(_at_work(options, observe if only_observe else run_controller))
+        asyncio.run(_run_until_signal(options, observe if only_observe else run_controller))
     return OK
 
 
-async def _at_work(options: Options, work: Callable[..., Awaitable[None]]) -> None:
-    this = asyncio.current_task()
-    assert this is not None
+async def _run_until_signal(options: Options, work: Callable[..., Awaitable[None]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, this.cancel)
-    # so many at once, and then as many a second as the options allow
+        loop.add_signal_handler(number, task.cancel)
+    # a burst of requests first, then the rate that the options allow
     limit = AsyncLimiter(options.kubeconfig_burst, options.kubeconfig_burst / options.kubeconfig_qps)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(options.kubeconfig, server=options.master, limit=limit))

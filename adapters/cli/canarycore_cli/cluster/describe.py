@@ -1,137 +1,133 @@
-"""canary describe: where one Canary stands, why, and what would come next.
+"""canary describe: print one Canary of a cluster, its next step, and its events.
 
-The next decision is computed here from what the cluster holds, by the same code as the controller's. Nobody is asked
-for metrics and no hook is called: where the decision needs their answers, they are named. Nothing is written.
+The next step comes from the controller's own code and the present state of the cluster. The command queries no metric
+and calls no hook: where the next decision needs their answers, it names them. It writes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from attrs import frozen
 
-from canarycore import converge, goal
-from canarycore.driver import deliberate
+from canarycore.driver import preview
 from canarycore.errors import ManifestError
-from canarycore_cli.cluster.connect import one
-from canarycore_cli.cluster.overview import ClusterView
-from canarycore_cli.console import OK, format_timespan, out, print_json
-from canarycore_cli.describe import described
+from canarycore.policy import describe_policy
+from canarycore.questions import describe_question
+from canarycore.text import format_timespan
+from canarycore_cli.cluster.connect import deleted, find_key
+from canarycore_cli.console import OK, out, print_json
+from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.controller import open_adapters
-from canarycore_kubernetes.observer.observer import describe_question
 from canarycore_kubernetes.options import Options
-from canarycore_kubernetes.resources.canaries import ValidCanary
+from canarycore_kubernetes.overview import ClusterOverview
+from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
 from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_runtime.observation import observe_rollout
 
 if TYPE_CHECKING:
-    from canarycore import Decision, Observation, Status
-    from canarycore_cli.cluster.connect import Where
-    from canarycore_cli.cluster.overview import CanaryOverview, EventLine
+    from canarycore import Status
+    from canarycore.driver import NextStep
+    from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.console import Json
-    from canarycore_kubernetes.api.cluster import Cluster
+    from canarycore_kubernetes.overview import CanaryOverview, RecordedEvent
     from canarycore_runtime.ports import StoredRollout
 
 
-@frozen(kw_only=True)
-class Next:
-    """What comes next. because: why, if that can be told without asking. asked: what would be asked first.
-
-    effects: what the cluster lacks of what the status wants. wake: in how many seconds it is looked at again.
-    """
-
-    explanation: str = ""
-    asked: tuple[str, ...] = ()
-    effects: tuple[str, ...] = ()
-    wake: float | None = None
-
-
-def describe(where: Where, name: str, *, last: int, as_json: bool) -> int:
-    """Print it."""
-    asyncio.run(_described(where, name, last=last, as_json=as_json))
+def describe(options: ClusterOptions, name: str, *, last: int, as_json: bool) -> int:
+    """Print the Canary called `name`, and its last events."""
+    asyncio.run(_describe(options, name, last=last, as_json=as_json))
     return OK
 
 
-async def _described(where: Where, name: str, *, last: int, as_json: bool) -> None:
-    options = Options(mesh_provider=where.provider)
-    async with where.canaries() as (cluster, canaries), open_adapters(cluster, canaries, options) as parts:
-        key, held = await one(canaries, where, name)
-        if not isinstance(held, ValidCanary):
-            raise ManifestError(held.problems)
-        stored = await canaries.load(key)
-        assert stored is not None, "it can be used"
-        look = ClusterView(where, cluster, canaries, parts.workload, key)
-        (stand,) = await look.stands()
-        following = _next(stored, await observe_rollout(parts, stored, now=parts.clock()))
-        conditions = await _conditions(cluster, key)
-        events = (await look.events(key))[-last:]
+async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: bool) -> None:
+    settings = Options(mesh_provider=options.provider)
+    async with options.client() as client, Cluster(client, namespace=options.selected_namespace) as cluster:
+        canaries = Canaries(cluster, provider=options.provider)
+        async with open_adapters(cluster, canaries, settings) as adapters:
+            key = await find_key(canaries, options, name)
+            canary = await canaries.find(key)
+            if isinstance(canary, InvalidCanary):
+                raise ManifestError(canary.problems)
+            overview = ClusterOverview(cluster, canaries, adapters.workload)
+            stored, state = await canaries.load(key), await overview.read(key)
+            if stored is None or state is None:
+                raise deleted(key)
+            observation = await observe_rollout(adapters, stored, now=adapters.clock())
+            step = preview(stored.rollout, stored.status, observation)
+            conditions = await _read_conditions(cluster, key)
+            events = (await overview.events(key))[-last:]
+    following = _next_json(step, observation.now)
     if as_json:
-        told = {"conditions": conditions, "events": [attrs.asdict(event) for event in events]}
-        print_json({**attrs.asdict(stand), "next": attrs.asdict(following), **told})
+        details = {"conditions": conditions, "events": [attrs.asdict(event) for event in events]}
+        print_json({**attrs.asdict(state), "next": following, **details})
     else:
-        _print(stored, stand, following, conditions, events)
+        _print(stored, state, following, conditions, events)
 
 
-def _next(stored: StoredRollout, world: Observation) -> Next:
-    rollout, status = stored.rollout, stored.status
-    wanted = () if rollout.suspend else converge(goal(rollout, status), world).effects
-    effects = tuple(map(repr, wanted))
-    thinking = deliberate(rollout, status, world)
-    try:
-        ask = next(thinking)
-    except StopIteration as stop:
-        decision: Decision = stop.value
-        wake = None if decision.wake is None else max(0.0, decision.wake - world.now)
-        return Next(explanation=str(decision.explanation), effects=effects, wake=wake)
-    thinking.close()
-    return Next(asked=tuple(map(describe_question, ask.questions)), effects=effects)
+def _next_json(step: NextStep, now: float) -> dict[str, Any]:
+    """Return the next step as plain data; `wake` is in how many seconds the controller looks again."""
+    wake = None if step.decision is None else step.decision.wake
+    return {
+        "explanation": "" if step.explanation is None else str(step.explanation),
+        "questions": list(map(describe_question, step.questions)),
+        "effects": list(map(repr, step.effects)),
+        "wake": None if wake is None else max(0.0, wake - now),
+    }
 
 
-async def _conditions(cluster: Cluster, key: str) -> list[Json]:
-    """As they are stored, but for what the controller keeps there for itself."""
+async def _read_conditions(cluster: Cluster, key: str) -> list[Json]:
+    """Return the conditions of a Canary's status, without the one that holds the controller's own memory."""
     namespace, _, name = key.partition("/")
     body = await cluster.get(CANARY, namespace, name) or {}
-    found = (body.get("status") or {}).get("conditions") or ()
-    return [condition for condition in found if condition["type"] != MEMORY]
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return [condition for condition in conditions if condition["type"] != MEMORY]
 
 
 def _print(
-    stored: StoredRollout, stand: CanaryOverview, following: Next, conditions: list[Json], events: list[EventLine]
+    stored: StoredRollout,
+    state: CanaryOverview,
+    following: Json,
+    conditions: list[Json],
+    events: list[RecordedEvent],
 ) -> None:
     console = out()
 
     def section(title: str, lines: list[str]) -> None:
         if lines:
             console.print(title, style="bold", markup=False)
-            for text in lines:
-                console.print(f"  {text}", markup=False)
+            for line in lines:
+                console.print(f"  {line}", markup=False)
 
-    section(stand.key, [described(stored.rollout), stand.words, *_since(stored.status)])
-    pods = [pods for pods in (stand.primary, stand.canary) if pods is not None]
-    section("Pods", [f"{one.name}: {one.ready} of {one.desired} ready" for one in pods])
-    section("Next", _next_words(following))
-    section("Conditions", [_condition(condition) for condition in conditions])
-    section("Events", [f"{told.at}  {told.text}{f' (x{told.count})' if told.count > 1 else ''}" for told in events])
+    section(state.key, [describe_policy(stored.rollout), state.describe(), *_age(stored.status)])
+    pods = [counts for counts in (state.primary, state.canary) if counts is not None]
+    section("Pods", [f"{counts.name}: {counts.ready} of {counts.desired} ready" for counts in pods])
+    section("Next", _next_lines(following))
+    section("Conditions", [_format_condition(condition) for condition in conditions])
+    section("Events", [_format_event(event) for event in events])
 
 
-def _condition(condition: Json) -> str:
+def _format_condition(condition: Json) -> str:
     return f"{condition['type']} {condition['status']} {condition.get('reason', '')}: {condition.get('message', '')}"
 
 
-def _since(status: Status) -> list[str]:
+def _format_event(event: RecordedEvent) -> str:
+    return f"{event.at}  {event.text}{f' (x{event.count})' if event.count > 1 else ''}"
+
+
+def _age(status: Status) -> list[str]:
     return [] if status.since is None else [f"for {format_timespan(max(0.0, time.time() - status.since))}"]
 
 
-def _next_words(following: Next) -> list[str]:
-    lines = [following.explanation] if following.explanation else []
-    if following.asked:
-        lines.append(f"would ask: {', '.join(following.asked)}")
-    if following.effects:
-        lines.append(f"not yet as wanted: {', '.join(following.effects)}")
-    if following.wake is not None:
-        lines.append(f"looked at again in {format_timespan(following.wake)}")
+def _next_lines(following: Json) -> list[str]:
+    lines = [following["explanation"]] if following["explanation"] else []
+    if following["questions"]:
+        lines.append(f"asks first: {', '.join(following['questions'])}")
+    if following["effects"]:
+        lines.append(f"missing on the cluster: {', '.join(following['effects'])}")
+    if following["wake"] is not None:
+        lines.append(f"next look in {format_timespan(following['wake'])}")
     return lines

@@ -1,4 +1,4 @@
-"""canary get: the Canaries of a cluster, each as a small tree, and as they change."""
+"""canary get: print the Canaries of a cluster, each as a small tree, once or whenever they change."""
 
 from __future__ import annotations
 
@@ -12,136 +12,147 @@ from rich.text import Text
 from rich.tree import Tree
 
 from canarycore import Phase
-from canarycore_cli.cluster.overview import looking
-from canarycore_cli.console import OK, JsonLines, out, print_json
+from canarycore.text import describe_state
+from canarycore_cli.cluster.connect import deleted, find_key
+from canarycore_cli.console import OK, JsonLines, out, print_json, weight_bar
+from canarycore_kubernetes.overview import NEW, UNUSABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from canarycore_cli.cluster.connect import Where
-    from canarycore_cli.cluster.overview import CanaryOverview, PodCounts
+    from canarycore_cli.cluster.connect import ClusterOptions
+    from canarycore_kubernetes.overview import CanaryOverview, ClusterOverview, PodCounts
 
-CELLS = 20
-"""Characters of a weight bar."""
+BAR_WIDTH = 20
+"""The width of a weight bar, in characters."""
 
 SETTLING = 0.1
-"""Seconds within which changes are shown together."""
+"""Seconds during which `canary get --watch` gathers changes before it shows them."""
 
 STYLES = {
     Phase.FAILED.value: "bold red",
     Phase.SUCCEEDED.value: "bold green",
     Phase.INITIALIZED.value: "green",
-    "cannot be used": "bold red",
+    UNUSABLE: "bold red",
 }
-"""Of phases; the others are under way."""
+"""The styles of phases; all others are yellow."""
 
 
-def get(where: Where, name: str, *, watch: bool, as_json: bool) -> int:
-    """Print where the Canaries stand; with `watch` until it is interrupted."""
+def get(options: ClusterOptions, name: str, *, watch: bool, as_json: bool) -> int:
+    """Print the Canaries, and with `watch` go on until interrupted. Empty `name`: all Canaries."""
     try:
-        asyncio.run(_watched(where, name, as_json=as_json) if watch else _once(where, name, as_json=as_json))
+        asyncio.run(_watch(options, name, as_json=as_json) if watch else _print_once(options, name, as_json=as_json))
     except KeyboardInterrupt:
         return OK
     return OK
 
 
-async def _once(where: Where, name: str, *, as_json: bool) -> None:
-    async with looking(where, name) as (_, look):
-        stands = await look.stands()
+async def _print_once(options: ClusterOptions, name: str, *, as_json: bool) -> None:
+    async with options.overview() as overview:
+        canaries = await _read(overview, options, name)
     if as_json:
-        print_json([attrs.asdict(stand) for stand in stands])
+        print_json([attrs.asdict(canary) for canary in canaries])
         return
-    out().print(_trees(stands) if stands else f"no Canary {where.words}")
+    out().print(_trees(canaries) if canaries else f"no Canary {options.scope}")
 
 
-async def _watched(where: Where, name: str, *, as_json: bool) -> None:
+async def _watch(options: ClusterOptions, name: str, *, as_json: bool) -> None:
     console = out()
     if as_json or not console.is_terminal:
-        await _follow(where, name, _Lines(as_json=as_json))
+        await _follow(options, name, _ChangePrinter(as_json=as_json))
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-        await _follow(where, name, lambda stands: live.update(_trees(stands), refresh=True))
+        await _follow(options, name, lambda canaries: live.update(_trees(canaries), refresh=True))
 
 
-async def _follow(where: Where, name: str, show: Callable[[list[CanaryOverview]], None]) -> None:
+async def _follow(options: ClusterOptions, name: str, show: Callable[[list[CanaryOverview]], None]) -> None:
     """Show the Canaries, and again whenever one of them, its pods or its events change."""
-    async with looking(where, name) as (cluster, look), asyncio.TaskGroup() as group:
+    async with options.overview() as overview, asyncio.TaskGroup() as group:
         changed = asyncio.Event()
 
-        async def hear() -> None:
-            async for _ in cluster.changes():
+        async def listen() -> None:
+            async for _ in overview.cluster.changes():
                 changed.set()
 
-        group.create_task(hear())
-        await asyncio.sleep(0)  # it listens from here on
+        group.create_task(listen())
+        await asyncio.sleep(0)  # so that it listens before the first read
         while True:
             changed.clear()
-            show(await look.stands())
+            show(await _read(overview, options, name))
             await changed.wait()
             await asyncio.sleep(SETTLING)
 
 
-class _Lines:
-    """A line for each Canary that is not as it was."""
+async def _read(overview: ClusterOverview, options: ClusterOptions, name: str) -> list[CanaryOverview]:
+    """Return the Canary called `name`, or all. Raises BadInput if there is none of that name."""
+    if not name:
+        return await overview.read_all()
+    key = await find_key(overview.canaries, options, name)
+    canary = await overview.read(key)
+    if canary is None:
+        raise deleted(key)
+    return [canary]
+
+
+class _ChangePrinter:
+    """Prints a line for each Canary that differs from the last call."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._json = JsonLines() if as_json else None
         self._console = out()
-        self._shown: dict[str, CanaryOverview] = {}
+        self._printed: dict[str, CanaryOverview] = {}
 
-    def __call__(self, stands: list[CanaryOverview]) -> None:
-        for stand in stands:
-            if self._shown.get(stand.key) != stand:
-                self._print(stand)
-        self._shown = {stand.key: stand for stand in stands}
+    def __call__(self, canaries: list[CanaryOverview]) -> None:
+        for canary in canaries:
+            if self._printed.get(canary.key) != canary:
+                self._print(canary)
+        self._printed = {canary.key: canary for canary in canaries}
 
-    def _print(self, stand: CanaryOverview) -> None:
+    def _print(self, canary: CanaryOverview) -> None:
         if self._json is not None:
-            self._json(attrs.asdict(stand))
+            self._json(attrs.asdict(canary))
         else:
-            self._console.print(line(stand))
+            self._console.print(format_line(canary))
 
 
-def line(stand: CanaryOverview) -> str:
-    """A Canary in a line."""
-    sides = (("primary", stand.primary), ("canary", stand.canary))
-    pods = "".join(f"; {side} {_ready(pods)}" for side, pods in sides if pods is not None)
-    rest = "".join(f"; {text}" for text in (stand.trouble, stand.event) if text)
-    return f"{stand.key}: {stand.words}{pods}{rest}"
+def format_line(canary: CanaryOverview) -> str:
+    """Return one line about a Canary."""
+    sides = (("primary", canary.primary), ("canary", canary.canary))
+    pods = "".join(f"; {side} {_ready(counts)}" for side, counts in sides if counts is not None)
+    details = "".join(f"; {text}" for text in (canary.trouble, canary.event) if text)
+    return f"{canary.key}: {canary.describe()}{pods}{details}"
 
 
-def _trees(stands: Iterable[CanaryOverview]) -> Group:
-    return Group(*map(_tree, stands))
+def _trees(canaries: Iterable[CanaryOverview]) -> Group:
+    return Group(*map(_tree, canaries))
 
 
-def _tree(stand: CanaryOverview) -> Tree:
-    filled = round(stand.weight * CELLS / 100)
-    bar = f"{'█' * filled}{'░' * (CELLS - filled)} {stand.weight}%" if stand.threshold else ""
-    checks = f"{stand.failed_checks}/{stand.threshold} failed checks" if stand.threshold else ""
-    marks = " ".join(name for name in ("paused", "suspended") if getattr(stand, name))
-    phase = (stand.phase or "not looked at yet") + (f" ({stand.reason})" if stand.reason else "")
+def _tree(canary: CanaryOverview) -> Tree:
+    bar = f"{weight_bar(canary.weight, BAR_WIDTH)} {canary.weight}%" if canary.threshold else ""
+    checks = f"{canary.failed_checks}/{canary.threshold} failed checks" if canary.threshold else ""
+    phase = describe_state(canary.phase or NEW, reason=canary.reason)
     tree = Tree(
         Text("  ").join(
             Text(text, style)
             for text, style in (
-                (stand.key, "bold"),
-                (phase, STYLES.get(stand.phase, "yellow")),
+                (canary.key, "bold"),
+                (phase, STYLES.get(canary.phase, "yellow")),
                 (bar, ""),
-                (checks, "red" if stand.failed_checks else "dim"),
-                (marks, "yellow"),
+                (checks, "red" if canary.failed_checks else "dim"),
+                (" ".join(canary.flags), "yellow"),
             )
             if text
         )
     )
-    for side, pods in (("primary", stand.primary), ("canary ", stand.canary)):
-        if pods is not None:
-            tree.add(Text(f"{side}  {_ready(pods)} ready  {pods.name}"))
-    if stand.trouble:
-        tree.add(Text(stand.trouble, "red"))
-    if stand.event:
-        tree.add(Text(stand.event, "dim"))
+    for side, counts in (("primary", canary.primary), ("canary ", canary.canary)):
+        if counts is not None:
+            tree.add(Text(f"{side}  {_ready(counts)} ready  {counts.name}"))
+    if canary.trouble:
+        tree.add(Text(canary.trouble, "red"))
+    if canary.event:
+        tree.add(Text(canary.event, "dim"))
     return tree
 
 
-def _ready(pods: PodCounts) -> str:
-    return f"{pods.ready}/{pods.desired}"
+def _ready(counts: PodCounts) -> str:
+    return f"{counts.ready}/{counts.desired}"

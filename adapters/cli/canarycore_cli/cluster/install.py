@@ -1,4 +1,4 @@
-"""canary install: what the controller needs, as YAML to keep or applied at once."""
+"""canary install: print the controller's objects as YAML, or apply them to a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
 
-    from canarycore_cli.cluster.connect import Where
+    from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.deploy.objects import InstallOptions
     from canarycore_runtime.mesh import Json
@@ -27,39 +27,40 @@ DEFINITION = "CustomResourceDefinition"
 
 OPTIONAL = {
     "ValidatingAdmissionPolicy": "the cluster is older than Kubernetes 1.30: run canary lint before you apply",
-    "ValidatingAdmissionPolicyBinding": "the same",
+    "ValidatingAdmissionPolicyBinding": "the cluster is older than Kubernetes 1.30",
     "ServiceMonitor": "the cluster has no Prometheus operator: scrape the Service canarycore yourself",
 }
-"""Kinds that a cluster may lack, and what becomes of that."""
+"""The kinds that a cluster may lack, and the message when it does."""
 
-APPLY_PATIENCE = 60.0
-"""Seconds until the cluster must have taken a definition up."""
+DEFINITION_PATIENCE = 60.0
+"""Seconds that the cluster has to serve a new definition, before `canary install` warns and goes on."""
 
 _POLL = 0.1
+"""Seconds between reads of a new definition."""
 
 
-def known(providers: Iterable[str]) -> tuple[str, ...]:
-    """The providers, each of which there is. Raises BadInput."""
-    chosen = tuple(providers)
-    for name in chosen:
+def parse_providers(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of mesh providers. Raises BadInput for an unknown one."""
+    providers = tuple(names)
+    for name in providers:
         if name not in ROUTING_RIGHTS:
             raise BadInput(f"--provider {name}: found no such provider, expected one of {', '.join(ROUTING_RIGHTS)}")
-    return chosen
+    return providers
 
 
 def parse_destinations(texts: Iterable[str]) -> tuple[Destination, ...]:
-    """Read servers such as `monitoring:9090` or `10.0.0.0/8:443`. Raises BadInput."""
-    found = []
+    """Parse destinations such as `monitoring:9090` or `10.0.0.0/8:443`. Raises BadInput."""
+    destinations = []
     for text in texts:
         try:
-            found.append(Destination.parse(text))
+            destinations.append(Destination.parse(text))
         except ValueError as error:
             raise BadInput(f"--destination {text}: {error}") from None
-    return tuple(found)
+    return tuple(destinations)
 
 
 def parse_networks(texts: Iterable[str] | None) -> tuple[str, ...]:
-    """Read the networks of an API server; all if none are given. Raises BadInput."""
+    """Return the networks of the API server; all networks without any. Raises BadInput."""
     networks = tuple(texts or EVERYWHERE)
     for network in networks:
         try:
@@ -70,43 +71,43 @@ def parse_networks(texts: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def export(install: InstallOptions) -> int:
-    """Print everything as YAML."""
+    """Print all objects as YAML."""
     write(objects(install), sys.stdout)
     return OK
 
 
-def write(bodies: Iterable[Json], to: TextIO) -> None:
-    """Objects as a stream of YAML documents."""
+def write(bodies: Iterable[Json], file: TextIO) -> None:
+    """Write objects as a stream of YAML documents."""
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.explicit_start = True
     yaml.width = 120
     yaml.representer.ignore_aliases = lambda *_: True
     for body in bodies:
-        yaml.dump(body, to)
+        yaml.dump(body, file)
 
 
-def apply(install: InstallOptions, where: Where) -> int:
-    """Put everything on the cluster, and tell what was done."""
-    return asyncio.run(_applied(objects(install), where))
+def apply(install: InstallOptions, options: ClusterOptions) -> int:
+    """Apply all objects to the cluster, and print the result for each."""
+    return asyncio.run(_apply_all(objects(install), options))
 
 
-async def _applied(bodies: Iterable[Json], where: Where) -> int:
+async def _apply_all(bodies: Iterable[Json], options: ClusterOptions) -> int:
     console = out()
     definitions: list[Json] = []
-    async with where.client() as client:
+    async with options.client() as client:
         for body in bodies:
             if body["kind"] == DEFINITION:
                 definitions.append(body)
-            elif definitions:  # the first object after them
-                await _established(client, definitions)
+            elif definitions:  # later objects may be of these kinds
+                await _wait_until_established(client, definitions)
                 definitions.clear()
             console.print(f"{_full_name(body)}: {await _apply(client, body)}", markup=False)
     return OK
 
 
 async def _apply(client: Client, body: Json) -> str:
-    """Make the object so; what was done."""
+    """Apply one object, and return the result: created, changed, unchanged or skipped."""
     metadata = body["metadata"]
     try:
         before = await client.get(by_object(body), metadata.get("namespace", ""), metadata["name"])
@@ -115,32 +116,34 @@ async def _apply(client: Client, body: Json) -> str:
         if body["kind"] in OPTIONAL:
             return f"skipped, {OPTIONAL[body['kind']]}"
         namespace = metadata.get("namespace", "")
-        fail(f"{_full_name(body)}: {error}. Expected the namespace {namespace}: make it first.", BAD_INPUT)
+        fail(f"{_full_name(body)}: {error}. Expected the namespace {namespace}: create it first.", BAD_INPUT)
     if before is None:
         return "created"
     unchanged = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
     return "unchanged" if unchanged else "changed"
 
 
-async def _established(client: Client, definitions: Iterable[Json]) -> None:
-    """Wait until the cluster serves these kinds."""
+async def _wait_until_established(client: Client, definitions: Iterable[Json]) -> None:
+    """Wait until the cluster serves these definitions; warn about each that it does not serve in time."""
     for body in definitions:
         try:
-            async with asyncio.timeout(APPLY_PATIENCE):
+            async with asyncio.timeout(DEFINITION_PATIENCE):
                 while True:
                     if await _is_established(client, body):
                         break
                     await asyncio.sleep(_POLL)
         except TimeoutError:
             err().print(
-                f"{_full_name(body)} is not served yet, after {APPLY_PATIENCE:g} s", style="yellow", markup=False
+                f"{_full_name(body)}: the cluster does not serve it after {DEFINITION_PATIENCE:g} s",
+                style="yellow",
+                markup=False,
             )
 
 
 async def _is_established(client: Client, body: Json) -> bool:
-    found = await client.get(by_object(body), "", body["metadata"]["name"]) or {}
-    conditions = (found.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+    definition = await client.get(by_object(body), "", body["metadata"]["name"]) or {}
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
 
 
 def _full_name(body: Json) -> str:

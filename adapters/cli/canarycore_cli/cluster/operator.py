@@ -1,7 +1,7 @@
 """promote, abort, pause, resume, retry and skip-to, for a Canary on a cluster.
 
-A command is an annotation. The controller hears of it at once, carries it out or refuses it, and notes its id in the
-status; that is waited for.
+A command is an annotation. The controller carries it out or refuses it, and records its id in the status. The functions
+here write the annotation and wait for that id.
 """
 
 from __future__ import annotations
@@ -10,42 +10,50 @@ import asyncio
 
 from canarycore import CommandKind
 from canarycore.errors import ManifestError
-from canarycore_cli.cluster.connect import Where, one
-from canarycore_cli.cluster.overview import looking
+from canarycore_cli.cluster.connect import ClusterOptions, deleted, find_key
 from canarycore_cli.console import TROUBLE, fail, out
-from canarycore_kubernetes.resources.canaries import ValidCanary
+from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
 from canarycore_kubernetes.resources.canaries import send_command as annotate
 
 COMMAND_PATIENCE = 10.0
-"""Seconds that a command may take to be handled before we say that it was not."""
+"""Seconds that the controller has to handle a command before `canary` gives up waiting."""
 
-_POLL = 0.05  # of what is held here already: the cluster is not asked
-
-
-def send_command(kind: str, name: str, where: Where, weight: int = 0) -> None:
-    """Give a command, and tell what became of it."""
-    asyncio.run(_given(CommandKind(kind), name, where, weight))
+_POLL = 0.05
+"""Seconds between reads of the local cache; they cost the API server nothing."""
 
 
-async def _given(kind: CommandKind, name: str, where: Where, weight: int) -> None:
-    async with looking(where) as (cluster, look):
-        key, held = await one(look.canaries, where, name)
-        if not isinstance(held, ValidCanary):
-            raise ManifestError(held.problems)
-        id_ = await annotate(cluster.client, held.rollout.namespace, held.rollout.name, kind, weight)
+def send_command(kind: str, name: str, options: ClusterOptions, weight: int = 0) -> None:
+    """Send a command to a Canary, wait until the controller has handled it, and print the new state."""
+    asyncio.run(_send_command(CommandKind(kind), name, options, weight))
+
+
+async def _send_command(kind: CommandKind, name: str, options: ClusterOptions, weight: int) -> None:
+    async with options.overview() as overview:
+        canaries = overview.canaries
+        key = await find_key(canaries, options, name)
+        rollout = (await _find_valid(canaries, key)).rollout
+        command = await annotate(overview.cluster.client, rollout.namespace, rollout.name, kind, weight)
         try:
             async with asyncio.timeout(COMMAND_PATIENCE):
                 while True:
-                    if held.status.handled == id_:
+                    if (await _find_valid(canaries, key)).status.handled == command:
                         break
                     await asyncio.sleep(_POLL)
-                    _, held = await one(look.canaries, where, key)
-                    if not isinstance(held, ValidCanary):
-                        raise ManifestError(held.problems)
         except TimeoutError:
             fail(
-                f"{kind.value} was given to {key}, but it has not been carried out yet: is the controller running?",
+                f"{key}: the controller has not handled {kind.value} within {COMMAND_PATIENCE:g} s: is it running?",
                 TROUBLE,
             )
-        stand = await look.stand(key, held)
-    out().print(f"{key}: {kind.value} was handled; it is now {stand.words}", markup=False)
+        state = await overview.read(key)
+        if state is None:
+            raise deleted(key)
+    out().print(f"{key}: {kind.value} was handled; the Canary is now {state.describe()}", markup=False)
+
+
+async def _find_valid(canaries: Canaries, key: str) -> ValidCanary:
+    canary = await canaries.find(key)
+    if canary is None:
+        raise deleted(key)
+    if not isinstance(canary, ValidCanary):
+        raise ManifestError(canary.problems)
+    return canary

@@ -23,7 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from canarycore import CommandKind, Judgement, Verdict
-from canarycore_cli.console import format_timespan, out
+from canarycore.text import describe_traffic, format_timespan
+from canarycore_cli.console import out, weight_bar
 from canarycore_cli.rehearsal.story import NOBODY, labels_of
 
 if TYPE_CHECKING:
@@ -140,12 +141,9 @@ class LiveView:
         if not splits:
             return Text("no routes yet")
         routes, measured = splits[-1].routes, splits[-1].window.split()
-        filled = round(_BAR * routes.weight / 100)
-        extra = "".join(f" {word}" for word, on in (("mirrored", routes.mirrored), ("matched", routes.matched)) if on)
+        traffic = describe_traffic(routes.weight, mirrored=routes.mirrored, matched=routes.matched)
         answered = "" if measured is None else f"   measured {measured:.1f}%"
-        return Text.assemble(
-            ("█" * filled, "cyan"), ("░" * (_BAR - filled), "dim"), f"  canary {routes.weight}%{extra}{answered}"
-        )
+        return Text.assemble((weight_bar(routes.weight, _BAR), "cyan"), f"  {traffic}{answered}")
 
     def _versions(self, rehearsal: Rehearsal) -> Table:
         table = Table(box=None, pad_edge=False)

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from canarycore import CommandKind
+from canarycore.text import describe_state, describe_traffic
 from canarycore_cli.console import TROUBLE, BadInput, fail, out, print_json
 from canarycore_cli.rehearsal import folders as rehearsals
 from canarycore_local.store import STORE, SqliteStore
@@ -35,7 +36,7 @@ def send_command(kind: str, name: str, state_dir: Path | None, weight: int = 0) 
     stored = asyncio.run(_given(one, CommandKind(kind), weight))
     if stored is None:
         fail(f"{kind} was given to {one.key}, but it has not been carried out yet", TROUBLE)
-    out().print(f"{one.key}: {kind} was handled; it is now {_words(_described(one, stored))}", markup=False)
+    out().print(f"{one.key}: {kind} was handled; it is now {_describe(_described(one, stored))}", markup=False)
 
 
 def status(name: str, state_dir: Path | None, *, as_json: bool) -> None:
@@ -48,7 +49,7 @@ def status(name: str, state_dir: Path | None, *, as_json: bool) -> None:
     if not described:
         out().print("no rehearsal is running")
     for one in described:
-        out().print(f"{one['canary']}: {_words(one)} ({one['folder']})", markup=False)
+        out().print(f"{one['canary']}: {_describe(one)} ({one['folder']})", markup=False)
 
 
 def explain(name: str, state_dir: Path | None, last: int) -> None:
@@ -101,11 +102,14 @@ def _described(one: Running, stored: StoredRollout) -> Json:
     }
 
 
-def _words(described: Json) -> str:
-    paused = ", paused" if described["paused"] else ""
-    reason = f" ({described['reason']})" if described["reason"] else ""
-    checks = f"{described['failed_checks']} of {described['threshold']} checks failed"
-    return f"{described['phase']}{reason} at weight {described['weight']}, {checks}{paused}"
+def _describe(state: Json) -> str:
+    return describe_state(
+        state["phase"],
+        describe_traffic(state["weight"], iteration=state["iteration"]),
+        reason=state["reason"],
+        checks=(state["failed_checks"], state["threshold"]),
+        flags=["paused"] if state["paused"] else [],
+    )
 
 
 def _line(text: str) -> Json:

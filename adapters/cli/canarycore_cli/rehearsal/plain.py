@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore_cli.console import format_timespan
+from canarycore.text import describe_traffic, format_timespan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,7 @@ def _split(line: Json) -> tuple[str, str]:
 
 
 def _routed(line: Json) -> str:
-    extra = [word for word in ("mirrored", "matched") if line[word]]
-    return ", ".join([f"weight {line['weight']}", *extra])
+    return describe_traffic(line["weight"], mirrored=line["mirrored"], matched=line["matched"])
 
 
 _WORDS: dict[str, Callable[[Json], tuple[str, str]]] = {

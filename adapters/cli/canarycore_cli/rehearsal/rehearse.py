@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore import CheckKind, HookType, Strategy
+from canarycore.policy import describe_policy
 from canarycore_cli import manifests
 from canarycore_cli.console import (
     OK,
@@ -25,14 +26,13 @@ from canarycore_cli.console import (
     TROUBLE,
     BadInput,
     JsonLines,
-    OneLine,
+    OneLineFormatter,
     err,
     out,
     parse_approval,
     parse_fraction,
     parse_pairs,
 )
-from canarycore_cli.describe import described
 from canarycore_cli.rehearsal import folders as rehearsals
 from canarycore_cli.rehearsal.live import LiveView
 from canarycore_cli.rehearsal.plain import PlainPrinter
@@ -121,7 +121,7 @@ def run(options: RehearsalOptions) -> int:
 
 def _log_to(path: Path) -> None:
     handler = logging.StreamHandler(open_private(path, "a"))
-    handler.setFormatter(OneLine(logging.BASIC_FORMAT))
+    handler.setFormatter(OneLineFormatter(logging.BASIC_FORMAT))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
@@ -211,7 +211,7 @@ def _tell_start(story: Story, rehearsal: local.Rehearsal) -> None:
     story.line(
         "start",
         canary=rehearsal.key,
-        policy=described(script.rollout),
+        policy=describe_policy(script.rollout),
         versions=[_labelled(version) for version in script.versions],
         speed=script.speed,
         rps=script.traffic.rate,
@@ -230,7 +230,7 @@ def _labelled(version: Version) -> str:
 def _new(options: RehearsalOptions) -> tuple[local.Script, Path]:
     if not options.manifest:
         raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --resume)")
-    rollout = manifests.rollout(options.manifest, options.canary)
+    rollout = manifests.read_rollout(options.manifest, options.canary)
     if rollout.suspend:
         raise BadInput(f"{options.manifest}: found spec.suspend: true, expected false: nothing would happen")
     script = local.Script(
@@ -244,7 +244,7 @@ def _begun(options: RehearsalOptions) -> tuple[local.Script, Path]:
     if options.state_dir is not None:
         folder = options.state_dir
     elif options.manifest:
-        folder = rehearsals.default_folder(manifests.rollout(options.manifest, options.canary))
+        folder = rehearsals.default_folder(manifests.read_rollout(options.manifest, options.canary))
     else:
         folder = rehearsals.latest_folder()
     return rehearsals.read_script(folder), folder

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from canarycore import Decision, Observation, Phase, Rollout, Status
 from canarycore.phases import ACTIVE, PROMOTION, Rule
+from canarycore.text import describe_state, describe_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,8 @@ class RolloutPosition:
     failed_checks: int
 
     def __str__(self) -> str:
-        return f"{self.phase}, weight {self.weight}, iteration {self.iteration}, failed checks {self.failed_checks}"
+        traffic = describe_traffic(self.weight, iteration=self.iteration)
+        return describe_state(self.phase or "no phase", traffic, checks=(self.failed_checks, None))
 
 
 def position_of(status: Status) -> RolloutPosition:

@@ -29,10 +29,18 @@ from typing import TYPE_CHECKING, Self
 
 from attrs import Factory, define, evolve, frozen
 
-from canarycore import Decision, Inputs, Observation, converge, decide, goal
+from canarycore import Decision, Inputs, Observation, decide, goal
+from canarycore.driver import preview
 from canarycore.errors import Refused, WorldError
 from canarycore.phases import ACTIVE, PROMOTED, UNDER_WAY
-from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer
+from canarycore.questions import (
+    HookAnswer,
+    HookQuestion,
+    MetricAnswer,
+    MetricQuestion,
+    SourcesAnswer,
+    describe_question,
+)
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import SECRET
 from canarycore_kubernetes.api.secrets import WithheldError
@@ -230,14 +238,14 @@ class Observer:
             return
         rollout, world = followed.rollout, followed.worlds[-1]
         status = followed.in_our_terms(followed.status, world)
-        writes = () if rollout.suspend else tuple(map(repr, converge(goal(rollout, status), world).effects))
-        outcome = decide(rollout, status, Inputs(world))
-        if isinstance(outcome, Decision):
-            begins, explanation = outcome.status.phase is not status.phase, str(outcome.explanation)
+        step = preview(rollout, status, world)
+        writes = tuple(map(repr, step.effects))
+        if step.decision is not None:
+            begins, explanation = step.decision.status.phase is not status.phase, str(step.explanation)
         else:
             begins, explanation = (
                 True,
-                f"{status.phase.value}: it would ask {', '.join(map(describe_question, outcome.questions))}",
+                f"{status.phase.value}: it would ask {', '.join(map(describe_question, step.questions))}",
             )
         adoptable = not (begins and status.phase in PROMOTED)
         self._told.adopts(followed.key, adoptable=adoptable, explanation=explanation, would_write=writes)
@@ -471,14 +479,3 @@ def _with_our_cookie(rollout: Rollout, status: Status, world: Observation) -> Ob
     if rollout.affinity is None or world.routes is None or wanted is None:
         return world
     return evolve(world, routes=evolve(world.routes, cookie=wanted.cookie, expired=wanted.expired))
-
-
-def describe_question(question: Question) -> str:
-    """What is asked, for people."""
-    match question:
-        case HookQuestion():
-            return f"the {question.hook.type.value} hook {question.hook.name}"
-        case MetricQuestion():
-            return f"the metric {question.check.name}"
-        case _:
-            return "whether the metric sources are online"

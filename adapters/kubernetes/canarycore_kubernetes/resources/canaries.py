@@ -19,7 +19,7 @@ from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.foreign import get_list, get_mapping, get_text, get_texts
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
-from canarycore.text import escape_controls
+from canarycore.text import describe_state, describe_traffic, escape_controls
 from canarycore_kubernetes.api.budget import UNREADABLE, BoundExceeded, demand_whole
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CANARY
@@ -327,8 +327,8 @@ def _describe_status(status: Mapping[str, Any]) -> str:
     phase, weight = get_text(status, "phase"), status.get("canaryWeight", 0)
     if phase not in _UNDER_WAY:
         return ""
-    known = f", with canary weight {weight}" if isinstance(weight, int) and 0 <= weight <= TOTAL_WEIGHT else ""
-    return f"its rollout stands still in {phase}{known}"
+    is_weight = isinstance(weight, int) and 0 <= weight <= TOTAL_WEIGHT
+    return f"its rollout stands still in {describe_state(phase, describe_traffic(weight) if is_weight else '')}"
 
 
 _UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)

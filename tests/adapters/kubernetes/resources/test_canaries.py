@@ -129,7 +129,7 @@ def test_a_canary_is_usable_again_when_what_is_wrong_goes(parts):
 
 def test_a_rollout_under_way_is_told_to_stand_still():
     broken = held(body(status=status(conditions="x")))
-    assert broken.rollout_summary == "its rollout stands still in Progressing, with canary weight 20"
+    assert broken.rollout_summary == "its rollout stands still in Progressing, weight 20"
 
 
 COMMANDS = {

@@ -1,33 +1,27 @@
-"""A rollout's policy in one sentence, and the colours of outcomes."""
+"""A policy in one sentence."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore import Strategy
-from canarycore.policy import Outcome
-from canarycore_cli.console import format_timespan
+from canarycore._ladder import Strategy
+from canarycore.text import format_timespan
 
 if TYPE_CHECKING:
-    from canarycore import Ladder, Rollout
+    from canarycore._ladder import Ladder
+    from canarycore._spec import Rollout
 
-_STYLES = {Outcome.PROMOTED: "bold green", Outcome.ROLLED_BACK: "bold red", Outcome.UNDECIDED: "bold yellow"}
 
-
-def described(rollout: Rollout) -> str:
-    """Who is rolled out how, such as `podinfo.test: weights 5 to 50 in 10 steps, every 1m00s, 5 failed checks …`."""
+def describe_policy(rollout: Rollout) -> str:
+    """Return a rollout's policy, such as `app.test: weights 5 to 50 in 10 steps, every 1m00s; 5 failed checks …`."""
     if rollout.skip_analysis:
         return f"{rollout.full_name}: promoted without an analysis"
     threshold = "1 failed check rolls" if rollout.threshold == 1 else f"{rollout.threshold} failed checks roll"
-    return f"{rollout.full_name}: {_climb(rollout.ladder)}, every {format_timespan(rollout.interval)}; {threshold} back"
+    steps = _describe_ladder(rollout.ladder)
+    return f"{rollout.full_name}: {steps}, every {format_timespan(rollout.interval)}; {threshold} back"
 
 
-def outcome_style(outcome: Outcome) -> str:
-    """A style of rich."""
-    return _STYLES[outcome]
-
-
-def _climb(ladder: Ladder) -> str:
+def _describe_ladder(ladder: Ladder) -> str:
     mirrored = ", mirrored first" if ladder.mirror else ""
     if ladder.strategy is Strategy.WEIGHTS:
         weights = [rung.weight for rung in ladder.rungs if rung.weight]

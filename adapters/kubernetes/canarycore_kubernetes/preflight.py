@@ -1,0 +1,323 @@
+"""The parts that a cluster lacks for its Canaries to work, as data.
+
+    report = await check_cluster(client, namespace="shop")
+    for problem in report.problems:
+        print(problem)
+
+Beyond the linter's problems with the manifests themselves, it reports missing targets, templates and alert providers,
+kinds of the mesh provider that the cluster does not define, and rights that the controller's account lacks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from canarycore.errors import ManifestError, Problem
+from canarycore.manifest import Canary, check_files, check_namespaces, parse
+from canarycore_kubernetes.api.client import NotFound, Rejected
+from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
+from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
+from canarycore_runtime.mesh import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from canarycore_kubernetes.api.client import Client
+    from canarycore_runtime.mesh import Json
+
+ACCOUNT = f"{NAME}/{NAME}"
+"""The controller's service account, as `canary install` names it."""
+
+FILE_RULES = frozenset({"unseen-template", "missing-template", "missing-alert-provider"})
+"""The linter's rules about other documents in the same files: the cluster itself answers these."""
+
+DEFINITION = Kind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
+
+BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "networking.k8s.io"})
+"""The API groups that every cluster has."""
+
+OPTIONAL_GROUPS = frozenset({"keda.sh"})
+"""The API groups that the controller needs only where a Canary uses them."""
+
+CONCURRENT_REQUESTS = 16
+"""The number of concurrent requests to the API server."""
+
+
+@frozen(kw_only=True)
+class PreflightReport:
+    """The result of a check of a cluster."""
+
+    canaries: tuple[str, ...]
+    """The Canaries, as `namespace/name`, sorted."""
+
+    problems: tuple[Problem, ...]
+    """All problems with the Canaries and with the cluster."""
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems of severity `error`."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+async def check_cluster(
+    client: Client,
+    *,
+    namespace: str = "",
+    provider: str = "istio",
+    account: str = ACCOUNT,
+    shared_gateways: Iterable[str] | None = None,
+) -> PreflightReport:
+    """Check the Canaries of a cluster, and whether the cluster has the objects, kinds and rights that they need.
+
+    Args:
+        client: The API server, with rights to read Canaries.
+        namespace: The namespace to check; empty for all.
+        provider: The provider of Canaries that name none.
+        account: The controller's service account, as `namespace/name`.
+        shared_gateways: The namespaces whose gateways every Canary may use, while other references to other
+            namespaces are errors; None allows all references.
+    """
+    bodies = [item async for page in client.list(CANARY, namespace) for item in page["items"]]
+    canaries = {_full_name(body): (body, _parse(body)) for body in bodies}
+    valid = {name: canary for name, (_, canary) in canaries.items() if canary is not None}
+    needed = {name: tuple(_references(canary)) for name, canary in valid.items()}
+    objects = await _get_objects(client, {reference for references in needed.values() for reference in references})
+    files = [
+        (f"{body['kind']} {_full_name(body)}", _manifest(body)) for body in (*bodies, *filter(None, objects.values()))
+    ]
+    problems = [
+        evolve(problem, line=None)
+        for problem in check_files(files, provider=provider).problems
+        if problem.rule not in FILE_RULES
+    ]
+    problems += (
+        _missing_object(name, reference)
+        for name, references in needed.items()
+        for reference in references
+        if objects[_without_path(reference)] is None
+    )
+    if shared_gateways is not None:
+        problems += _cross_namespace_problems(valid, tuple(shared_gateways))
+    providers = {canary.spec.provider or provider for canary in valid.values()}
+    problems += await _missing_kinds(client, providers)
+    problems += await _missing_rights(client, account, providers, namespace)
+    return PreflightReport(canaries=tuple(sorted(canaries)), problems=tuple(problems))
+
+
+def _cross_namespace_problems(canaries: Mapping[str, Canary], shared_gateways: tuple[str, ...]) -> Iterator[Problem]:
+    for name, canary in canaries.items():
+        for problem in check_namespaces(canary, gateways=shared_gateways):
+            yield evolve(problem, file=f"Canary {name}")
+
+
+# objects that Canaries refer to --------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class NeededObject:
+    """An object that a Canary refers to, by the field at `path`."""
+
+    path: str
+    kind: Kind
+    namespace: str
+    name: str
+
+    @property
+    def rule(self) -> str:
+        """The rule that a missing object breaks."""
+        return f"missing-{_RULES.get(self.kind.kind, 'object')}"
+
+
+_RULES = {"MetricTemplate": "template", "AlertProvider": "alert-provider"}
+
+
+def _references(canary: Canary) -> Iterator[NeededObject]:
+    spec, home = canary.spec, canary.namespace
+    for path, reference in (
+        ("spec.targetRef", spec.target_ref),
+        ("spec.autoscalerRef", spec.autoscaler_ref),
+        ("spec.ingressRef", spec.ingress_ref),
+        ("spec.routeRef", spec.route_ref),
+        ("spec.upstreamRef", spec.upstream_ref),
+    ):
+        if reference is not None:
+            kind = by_object({"apiVersion": reference.api_version, "kind": reference.kind})
+            namespace = getattr(reference, "namespace", "") or home
+            yield NeededObject(path=path, kind=kind, namespace=namespace, name=reference.name)
+    if canary.analysis is None:
+        return
+    analysis, at = canary.analysis, canary.analysis_path
+    templates = (
+        (f"{at}.metrics[{index}].templateRef", METRIC_TEMPLATE, metric.template_ref)
+        for index, metric in enumerate(analysis.metrics)
+    )
+    providers = (
+        (f"{at}.alerts[{index}].providerRef", ALERT_PROVIDER, alert.provider_ref)
+        for index, alert in enumerate(analysis.alerts)
+    )
+    for path, kind, named in (*templates, *providers):
+        if named is not None:
+            yield NeededObject(path=path, kind=kind, namespace=named.namespace or home, name=named.name)
+
+
+def _without_path(reference: NeededObject) -> NeededObject:
+    return evolve(reference, path="")
+
+
+async def _get_objects(client: Client, references: set[NeededObject]) -> dict[NeededObject, Json | None]:
+    """Get each object once; None for one that does not exist."""
+    slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
+
+    async def get(reference: NeededObject) -> Json | None:
+        async with slots:
+            return await client.get(reference.kind, reference.namespace, reference.name)
+
+    unique = list(set(map(_without_path, references)))
+    return dict(zip(unique, await asyncio.gather(*map(get, unique)), strict=True))
+
+
+def _missing_object(canary: str, reference: NeededObject) -> Problem:
+    return Problem(
+        file=f"Canary {canary}",
+        path=reference.path,
+        found=f"no {reference.kind.kind} {reference.name} in the namespace {reference.namespace}",
+        expected="an object that exists",
+        remedy="Correct the reference, or create the object.",
+        rule=reference.rule,
+    )
+
+
+# kinds and rights ----------------------------------------------------------------------------------------------------
+
+
+async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
+    """Report the kinds that these providers route with and that the cluster does not define."""
+    problems = []
+    for provider in sorted(providers & ROUTING_RIGHTS.keys()):
+        for group, resource in ROUTING_RIGHTS[provider]:
+            if group in BUILT_IN_GROUPS:
+                continue
+            try:
+                is_defined = await client.get(DEFINITION, "", f"{resource}.{group}") is not None
+            except Rejected:
+                return [_unchecked("the kinds of the cluster", "get customresourcedefinitions")]
+            if not is_defined:
+                problems.append(
+                    Problem(
+                        path="spec.provider",
+                        found=f"no kind {resource}.{group}",
+                        expected=f"this kind, which the provider {provider} routes with",
+                        remedy=f"Install {provider}, or choose another provider.",
+                        rule="missing-kind",
+                    )
+                )
+    return problems
+
+
+async def _missing_rights(client: Client, account: str, providers: set[str], namespace: str) -> list[Problem]:
+    """Report the rights that the controller needs and its account lacks."""
+    home, _, name = account.partition("/")
+    try:
+        if await client.get(SERVICE_ACCOUNT, home, name) is None:
+            return [
+                Problem(
+                    path="",
+                    found=f"no service account {account}",
+                    expected="the service account of the controller",
+                    remedy="Run canary install, or give --account NAMESPACE/NAME.",
+                    rule="no-controller",
+                    severity="warning",
+                )
+            ]
+        rights = [
+            (rule["apiGroups"][0], rule["resources"][0], verb)
+            for rule in rules(provider for provider in sorted(providers) if provider in ROUTING_RIGHTS)
+            for verb in rule["verbs"]
+            if rule["apiGroups"][0] not in OPTIONAL_GROUPS
+        ]
+        slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
+
+        async def check(group: str, resource: str, verb: str) -> bool:
+            async with slots:
+                user = f"system:serviceaccount:{home}:{name}"
+                return await _is_allowed(client, user, namespace, group, resource, verb)
+
+        answers = await asyncio.gather(*(check(*right) for right in rights))
+    except (Rejected, NotFound):
+        return [_unchecked("the controller's rights", "get serviceaccounts, create subjectaccessreviews")]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for (group, resource, verb), is_allowed in zip(rights, answers, strict=True):
+        if not is_allowed:
+            missing.setdefault((group, resource), []).append(verb)
+    return [
+        Problem(
+            path="",
+            found=f"{account} may not {', '.join(verbs)} {resource}{f'.{group}' if group else ''}",
+            expected="a right that the controller needs",
+            remedy="Run canary install with the --provider of each Canary.",
+            rule="rights",
+        )
+        for (group, resource), verbs in missing.items()
+    ]
+
+
+async def _is_allowed(client: Client, user: str, namespace: str, group: str, resource: str, verb: str) -> bool:
+    plural, _, subresource = resource.partition("/")
+    attributes = {
+        "namespace": namespace,
+        "verb": verb,
+        "group": group,
+        "resource": plural,
+        "subresource": subresource,
+    }
+    review: Json = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "metadata": {},
+        "spec": {"user": user, "groups": _GROUPS, "resourceAttributes": attributes},
+    }
+    answer = await client.create(review)
+    return bool(answer["status"].get("allowed"))
+
+
+_GROUPS = ["system:serviceaccounts", "system:authenticated"]
+
+
+def _unchecked(subject: str, right: str) -> Problem:
+    return Problem(
+        path="",
+        found=f"no right to read {subject}",
+        expected=f"the right to {right}",
+        remedy="Ask an administrator for this right.",
+        rule="not-checked",
+        severity="warning",
+    )
+
+
+# bodies --------------------------------------------------------------------------------------------------------------
+
+
+def _parse(body: Json) -> Canary | None:
+    """Parse a Canary; None where it is invalid, which the linter reports."""
+    try:
+        parsed = parse(body)
+    except ManifestError:
+        return None
+    assert isinstance(parsed, Canary), "the API server lists Canaries"
+    return parsed
+
+
+def _manifest(body: Json) -> str:
+    """Return the owner's part of an object as JSON, which is YAML."""
+    return json.dumps({name: value for name, value in body.items() if name != "status"})
+
+
+def _full_name(body: Json) -> str:
+    return f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}"

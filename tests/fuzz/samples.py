@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from canarycore import Routes
 from canarycore.errors import CanaryError
 from canarycore.manifest import Canary, documents, dump, parse
-from tests.adapters.mesh import meshes, recorded
+from tests.adapters.mesh import meshes, recordings
 from tests.conformance.trace import Trace, read
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def manifests() -> tuple[Json, ...]:
 @cache
 def routed(provider: str) -> tuple[Json, ...]:
     """Cases of a mesh: {canary, pods, found, routes}, with found objects in the order of `refs`."""
-    cases = [_case(asked, found) for asked, found in (*_recorded(provider), *_rendered(provider))]
+    cases = [_case(context, objects) for context, objects in (*_recorded(provider), *_rendered(provider))]
     return tuple({repr(case): case for case in cases}.values())[: 2 * MOST]
 
 
@@ -335,8 +335,8 @@ def _recorded(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     for trace in traces():
         if (trace.canary["spec"].get("provider") or trace.flag("mesh-provider")) != provider:
             continue
-        written = list(recorded.writes(trace))
-        yield from ((one.asked, one.found) for one in written[:: max(1, len(written) // MOST)])
+        written = list(recordings.writes(trace))
+        yield from ((write.context, write.objects) for write in written[:: max(1, len(written) // MOST)])
 
 
 _ANALYSES: tuple[Json, ...] = ({}, meshes.AB, AFFINITY, {"mirror": True}, {"match": meshes.AB["match"]})
@@ -348,28 +348,31 @@ def _rendered(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     mesh = meshes.mesh_of(provider)
     service = {name: value for name, value in POLICY["spec"]["service"].items() if name not in {"gateways", "hosts"}}
     for analysis in _ANALYSES:
-        asked = meshes.asked(provider, service=service, analysis=analysis)
+        context = meshes.render_context(provider, service=service, analysis=analysis)
         for routes in _ROUTES:
             found: dict[Any, Json] = {}
             for body in meshes.sources(provider):
-                found |= {ref: body for ref in mesh.refs(asked) if _names(ref, body)}
+                found |= {ref: body for ref in mesh.refs(context) if _names(ref, body)}
             try:
-                written = mesh.render(asked, routes, found)
+                written = mesh.render(context, routes, found)
             except CanaryError:
                 continue
-            found |= {ref: body for body in written for ref in mesh.refs(asked) if _names(ref, body)}
-            yield asked, found
+            found |= {ref: body for body in written for ref in mesh.refs(context) if _names(ref, body)}
+            yield context, found
 
 
 def _names(ref: Any, body: Json) -> bool:
     return (ref.kind.kind, ref.name) == (body["kind"], body["metadata"]["name"])
 
 
-def _case(asked: RenderContext, found: ObjectsByRef) -> Json:
-    places = meshes.mesh_of(asked.rollout.provider).refs(asked)
+def _case(context: RenderContext, found: ObjectsByRef) -> Json:
+    places = meshes.mesh_of(context.rollout.provider).refs(context)
     return {
-        "canary": {**dump(asked.canary), "spec": {**dump(asked.canary)["spec"], "provider": asked.rollout.provider}},
-        "pods": list(asked.pods),
+        "canary": {
+            **dump(context.canary),
+            "spec": {**dump(context.canary)["spec"], "provider": context.rollout.provider},
+        },
+        "pods": list(context.pods),
         "found": [found.get(ref) for ref in places],
         "routes": {"weight": 30},
     }

@@ -290,9 +290,9 @@ def _copied_service(body: Any) -> object:
     if not is_object(body):
         return None
     demand_small(body)  # as its projection does
-    asked = meshes.asked("kubernetes")
-    canary, _, _ = services(asked, ())
-    return fitted(canary, body, asked), service_copy(body, "copy", {"kind": "Canary", "name": "podinfo"})
+    context = meshes.render_context("kubernetes")
+    canary, _, _ = services(context, ())
+    return fitted(canary, body, context), service_copy(body, "copy", {"kind": "Canary", "name": "podinfo"})
 
 
 def _copied_config(body: Any) -> object:
@@ -337,21 +337,21 @@ def _route(mesh: Mesh, case: Any) -> object:
     canary = parse(case["canary"])
     if not isinstance(canary, Canary):
         return None
-    asked = RenderContext(canary=canary, rollout=resolve(canary), pods=_pair(case.get("pods")))
+    context = RenderContext(canary=canary, rollout=resolve(canary), pods=_pair(case.get("pods")))
     given = case.get("found")
     bodies = given if isinstance(given, list) else []
-    places = mesh.refs(asked)
+    places = mesh.refs(context)
     found = {ref: body for ref, body in zip(places, bodies, strict=False) if isinstance(body, dict)}
     try:
-        read = mesh.routes(asked, found), dict(mesh.query_variables(asked, found))
+        read = mesh.routes(context, found), dict(mesh.query_variables(context, found))
     except (ManifestError, Refused) as error:
         raise AssertionError("routes that cannot be read are None, and no error") from error
-    return read, [_rendered(mesh, asked, routes, found) for routes in _ROUTES]
+    return read, [_rendered(mesh, context, routes, found) for routes in _ROUTES]
 
 
-def _rendered(mesh: Mesh, asked: RenderContext, routes: Routes, found: Any) -> object:
+def _rendered(mesh: Mesh, context: RenderContext, routes: Routes, found: Any) -> object:
     try:
-        return mesh.render(asked, routes, found)
+        return mesh.render(context, routes, found)
     except Refused as refused:
         return refused
 

@@ -593,25 +593,25 @@ DEFECTS: tuple[Defect, ...] = (
         "test_istio.py::test_a_tcp_service_is_split_by_port_and_weight",
     ),
     _mesh(
-        "a session cookie is not taken back by the mesh",
+        "a mesh does not make a session cookie expire",
         "istio.py",
         "    if routes.expired:\n",
         "    if routes.expired and routes.weight:\n",
-        "test_meshes.py::test_cookies_are_read",
+        "test_meshes.py::test_a_mesh_reads_cookies",
     ),
     _mesh(
-        "a condition that a mesh does not know lets everybody in",
+        "a mesh ignores a condition that it does not support",
         "_objects.py",
         "            if header.kind not in kinds:\n",
         "            if not kinds:\n",
-        "test_others.py::test_nginx_refuses_what_it_would_let_everybody_in_for",
+        "test_others.py::test_nginx_refuses_a_condition_that_it_does_not_support",
     ),
     _mesh_reading(
-        "a weight of somebody else's that is none is read as one",
+        "an invalid foreign weight is read as a weight",
         "foreign.py",
         "    return value if 0 <= value <= 100 else None\n",
         "    return value\n",
-        "test_meshes.py::test_a_weight_that_is_none_is_not_read_as_one",
+        "test_meshes.py::test_an_invalid_weight_is_not_read",
     ),
     # -------------------------------------------------------------------------------------------------------- notifiers
     _notifiers(

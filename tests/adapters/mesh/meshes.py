@@ -13,7 +13,7 @@ from tests.house.projects import ROOT, Project
 Json = dict[str, Any]
 
 ENTRIES: dict[str, str] = Project(ROOT / "adapters" / "mesh").table["entry-points"]["canarycore.meshes"]
-"""Provider name -> where the mesh is."""
+"""The module and class of each provider's mesh, by the provider's name."""
 
 
 @cache
@@ -26,7 +26,7 @@ def mesh_of(provider: str) -> Mesh:
 def manifest(
     provider: str, *, service: Json | None = None, analysis: Json | None = None, namespace: str = "test", **spec: Any
 ) -> Json:
-    """A Canary `podinfo` on that provider, with what each of them needs."""
+    """Return a Canary `podinfo` on that provider, with the fields that the provider needs."""
     annotations = spec.pop("annotations", {})
     return {
         "apiVersion": "flagger.app/v1beta1",
@@ -35,17 +35,17 @@ def manifest(
         "spec": {
             "provider": provider,
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
-            "service": {"port": 9898, **_NEEDED.get(provider, {}), **(service or {})},
+            "service": {"port": 9898, **_SERVICE_FIELDS.get(provider, {}), **(service or {})},
             "analysis": {"interval": "30s", "threshold": 3, "stepWeight": 20, "maxWeight": 60, **(analysis or {})},
-            **_REFERENCES.get(provider, {}),
+            **_SPEC_FIELDS.get(provider, {}),
             **spec,
         },
     }
 
 
-def asked(provider: str, **given: Any) -> RenderContext:
-    """What is asked of the mesh for such a Canary."""
-    canary = parse(manifest(provider, **given))
+def render_context(provider: str, **fields: Any) -> RenderContext:
+    """Return what a mesh gets for such a Canary."""
+    canary = parse(manifest(provider, **fields))
     assert isinstance(canary, Canary)
     assert not canary.warnings, canary.warnings
     pods = ("", "") if canary.spec.target_ref.kind == "Service" else ("app", "podinfo")
@@ -56,14 +56,14 @@ AB = {"iterations": 3, "stepWeight": 0, "match": [{"headers": {"x-canary": {"exa
 """An analysis that routes by a header."""
 
 _GATEWAYS: Json = {"gatewayRefs": [{"name": "gateway", "namespace": "ingress"}]}
-_NEEDED: dict[str, Json] = {
+_SERVICE_FIELDS: dict[str, Json] = {
     "gatewayapi:v1": _GATEWAYS,
     "gatewayapi:v1beta1": _GATEWAYS,
     "appmesh": {"meshName": "global"},
     "appmesh:v1beta1": {"meshName": "global"},
 }
 _INGRESS: Json = {"ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "web"}}
-_REFERENCES: dict[str, Json] = {
+_SPEC_FIELDS: dict[str, Json] = {
     "nginx": _INGRESS,
     "skipper": _INGRESS,
     "apisix": {"routeRef": {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "name": "web"}},
@@ -72,9 +72,9 @@ _REFERENCES: dict[str, Json] = {
 
 
 def sources(provider: str, namespace: str = "test") -> list[Json]:
-    """What the owner has made for that provider: what is copied, or is the target."""
-    made = _SOURCES.get(provider)
-    return [] if made is None else [{**made, "metadata": {**made["metadata"], "namespace": namespace}}]
+    """Return the owner's objects for that provider: those that it copies, or the target."""
+    source = _SOURCES.get(provider)
+    return [] if source is None else [{**source, "metadata": {**source["metadata"], "namespace": namespace}}]
 
 
 _PATHS = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "podinfo", "port": {"number": 9898}}}}]

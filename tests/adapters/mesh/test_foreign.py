@@ -1,4 +1,4 @@
-"""Routing objects that anybody may have written: whatever stands in them, a mesh reads routes or knows of none."""
+"""Routing objects that others wrote: a mesh reads routes from any content, or none, and never fails."""
 
 import copy
 
@@ -15,21 +15,21 @@ ROUTES = (Routes(), Routes(weight=40), Routes(matched=True), Routes(weight=20, c
 STICKY = {"sessionAffinity": {"cookieName": "user", "primaryCookieName": "primary-user"}}
 
 
-def written(provider, analysis):
-    """Return our own objects for each kind of routes: (asked, found)."""
-    mesh, asked = meshes.mesh_of(provider), meshes.asked(provider, analysis=analysis)
-    places = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(asked)}
+def rendered_objects(provider, analysis):
+    """Yield the context and our own objects for each kind of routes."""
+    mesh, context = meshes.mesh_of(provider), meshes.render_context(provider, analysis=analysis)
+    places = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(context)}
     for routes in ROUTES:
-        found = {places[body["kind"], body["metadata"]["name"]]: body for body in meshes.sources(provider)}
+        objects = {places[body["kind"], body["metadata"]["name"]]: body for body in meshes.sources(provider)}
         try:
-            rendered = mesh.render(asked, routes, found)
+            rendered = mesh.render(context, routes, objects)
         except Refused:
             continue
-        yield asked, found | {places[body["kind"], body["metadata"]["name"]]: body for body in rendered}
+        yield context, objects | {places[body["kind"], body["metadata"]["name"]]: body for body in rendered}
 
 
-def with_one_wrong(body):
-    """Copies of an object in each of which one value is of another type, or is not there."""
+def with_one_wrong_value(body):
+    """Yield copies of an object, each with one value of another type, or without it."""
     for path in paths(body):
         for value in WRONG:
             changed = copy.deepcopy(body)
@@ -56,43 +56,43 @@ def inner(value, path):
 
 @pytest.mark.parametrize("analysis", [{}, meshes.AB, STICKY], ids=["weights", "match", "cookies"])
 @pytest.mark.parametrize("provider", meshes.ENTRIES)
-def test_an_object_of_unknown_form_has_unknown_routes_and_stops_nobody(provider, analysis):
+def test_an_object_of_unknown_form_has_no_routes_and_raises_no_error(provider, analysis):
     mesh = meshes.mesh_of(provider)
-    for asked, found in list(written(provider, analysis))[:2]:
-        for ref in found:
-            for body in with_one_wrong(found[ref]):
-                changed = found | {ref: body}
-                assert isinstance(mesh.routes(asked, changed), Routes | None)
-                assert all(isinstance(text, str) for text in mesh.query_variables(asked, changed).values())
-                assert rendered(mesh, asked, changed)
+    for context, objects in list(rendered_objects(provider, analysis))[:2]:
+        for ref in objects:
+            for body in with_one_wrong_value(objects[ref]):
+                changed = objects | {ref: body}
+                assert isinstance(mesh.routes(context, changed), Routes | None)
+                assert all(isinstance(text, str) for text in mesh.query_variables(context, changed).values())
+                assert renders_or_refuses(mesh, context, changed)
 
 
-def rendered(mesh, asked: RenderContext, found):
+def renders_or_refuses(mesh, context: RenderContext, objects):
     try:
-        return isinstance(mesh.render(asked, Routes(weight=30), found), tuple)
+        return isinstance(mesh.render(context, Routes(weight=30), objects), tuple)
     except Refused as refused:
         return "podinfo" in str(refused)
 
 
 class Faulty(Mesh):
-    queries = {}  # noqa: RUF012 - nobody changes it
+    queries = {}  # noqa: RUF012 - no code changes it
 
-    def refs(self, asked):
-        return meshes.mesh_of("istio").refs(asked)
+    def refs(self, context):
+        return meshes.mesh_of("istio").refs(context)
 
-    def routes(self, asked, found):
+    def routes(self, context, objects):
         raise KeyError("spec\x1b[2J")
 
     render = query_variables = routes
 
 
 @pytest.mark.parametrize("method", ["routes", "query_variables"])
-def test_a_fault_of_a_mesh_names_the_objects_and_is_trouble_of_one_rollout(method):
-    asked = meshes.asked("istio")
-    found = {meshes.mesh_of("istio").refs(asked)[-1]: {}}
-    with pytest.raises(WorldError, match=r"VirtualService podinfo\.test") as told:
-        getattr(GuardedMesh(Faulty()), method)(asked, found)
-    assert "\x1b" not in str(told.value)
+def test_a_fault_of_a_mesh_names_the_objects_and_stops_only_its_rollout(method):
+    context = meshes.render_context("istio")
+    objects = {meshes.mesh_of("istio").refs(context)[-1]: {}}
+    with pytest.raises(WorldError, match=r"VirtualService podinfo\.test") as failure:
+        getattr(GuardedMesh(Faulty()), method)(context, objects)
+    assert "\x1b" not in str(failure.value)
 
 
 NEEDS_A_PORT = ("appmesh", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gloo", "kuma", "traefik")
@@ -103,16 +103,16 @@ def test_a_canary_without_a_service_section_is_refused_with_the_path(provider):
     manifest = meshes.manifest(provider)
     del manifest["spec"]["service"]
     mesh, canary = meshes.mesh_of(provider), parse(manifest)
-    asked = RenderContext(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    context = RenderContext(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
     with pytest.raises(Refused, match=r"^canary podinfo\.test, spec\.service"):
-        mesh.render(asked, Routes(), {})
+        mesh.render(context, Routes(), {})
 
 
 @pytest.mark.parametrize("weight", [None, "text", -1, 101, True, 1.5, [], {}, "9" * 5000], ids=repr)
-def test_a_weight_that_is_none_is_unknown_and_not_zero(weight):
-    mesh, asked = meshes.mesh_of("istio"), meshes.asked("istio")
-    *_, service = mesh.render(asked, Routes(weight=40), {})
+def test_an_invalid_weight_is_unknown_and_not_zero(weight):
+    mesh, context = meshes.mesh_of("istio"), meshes.render_context("istio")
+    *_, service = mesh.render(context, Routes(weight=40), {})
     service["spec"]["http"][0]["route"][1]["weight"] = weight
-    ref = mesh.refs(asked)[-1]
-    absent = weight is None  # proto3 leaves a weight of 0 out
-    assert mesh.routes(asked, {ref: service}) == (Routes() if absent else None)
+    ref = mesh.refs(context)[-1]
+    is_absent = weight is None  # proto3 leaves a weight of 0 out
+    assert mesh.routes(context, {ref: service}) == (Routes() if is_absent else None)

@@ -1,4 +1,4 @@
-"""The Gateway API: Istio's words in the service section, said in those of an HTTPRoute."""
+"""The Gateway API: the fields of the service section, which are Istio's, as those of an HTTPRoute."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import pytest
 from canarycore import Routes
 from canarycore.errors import Refused
 from canarycore_runtime.mesh import Ref
-from tests.adapters.mesh.meshes import AB, asked, mesh_of
+from tests.adapters.mesh.meshes import AB, mesh_of, render_context
 
 PRIMARY_ONLY = Routes()
 V1, V1BETA1 = "gatewayapi:v1", "gatewayapi:v1beta1"
 EVERYTHING = {"path": {"type": "PathPrefix", "value": "/"}}
 
 
-def spec(routes=PRIMARY_ONLY, provider=V1, **given):
-    (route,) = mesh_of(provider).render(asked(provider, **given), routes, {})
+def spec(routes=PRIMARY_ONLY, provider=V1, **fields):
+    (route,) = mesh_of(provider).render(render_context(provider, **fields), routes, {})
     return route["spec"]
 
 
@@ -28,11 +28,11 @@ def filters(provider=V1, **service):
     return rule.get("filters", [])
 
 
-def test_what_the_server_would_add_is_written_out():
-    found = spec(service={"hosts": ["www.example.com"]})
+def test_the_route_has_the_defaults_that_the_server_would_add():
+    rendered = spec(service={"hosts": ["www.example.com"]})
     gateway = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gateway", "namespace": "ingress"}
-    assert (found["parentRefs"], found["hostnames"]) == ([gateway], ["www.example.com"])
-    (rule,) = found["rules"]
+    assert (rendered["parentRefs"], rendered["hostnames"]) == ([gateway], ["www.example.com"])
+    (rule,) = rendered["rules"]
     assert rule["matches"] == [EVERYTHING]
     assert rule["backendRefs"][0] == {
         "group": "",
@@ -43,7 +43,7 @@ def test_what_the_server_would_add_is_written_out():
     }
 
 
-def test_without_a_gateway_there_is_nothing_to_route():
+def test_a_route_without_a_gateway_is_refused():
     with pytest.raises(Refused, match=r"spec\.service\.gatewayRefs"):
         spec(service={"gatewayRefs": []})
 
@@ -74,8 +74,8 @@ def test_conditions_are_translated():
     ("match", "where"),
     [({"headers": {"x-a": {"prefix": "1"}}}, "headers"), ({"queryParams": {"q": {"prefix": "1"}}}, "queryParams")],
 )
-def test_a_condition_that_it_does_not_know_is_refused(match, where):
-    """Flagger leaves it out, and everybody is routed to the canary."""
+def test_an_unsupported_condition_is_refused(match, where):
+    """Flagger leaves it out, and routes all requests to the canary."""
     with pytest.raises(Refused, match=rf"match\[\]\.{where}: found a match by prefix"):
         spec(Routes(matched=True), analysis={**AB, "match": [match]})
 
@@ -127,8 +127,8 @@ def test_cors_has_plain_origins_and_an_age_in_seconds():
         "allowCredentials": True,
         "maxAge": "1h",
     }
-    (one,) = filters(corsPolicy=policy)
-    assert one["cors"] == {
+    (item,) = filters(corsPolicy=policy)
+    assert item["cors"] == {
         "allowOrigins": ["https://a.example.com"],
         "allowMethods": ["GET"],
         "allowCredentials": True,
@@ -140,7 +140,7 @@ def test_cors_has_plain_origins_and_an_age_in_seconds():
 def test_the_owners_mirrors_come_before_the_canarys():
     service = {"mirror": [{"backendRef": {"name": "shadow", "port": 80}}]}
     (rule,) = spec(Routes(mirrored=True), service=service, analysis={"mirror": True})["rules"]
-    backends = [one["requestMirror"]["backendRef"] for one in rule["filters"]]
+    backends = [item["requestMirror"]["backendRef"] for item in rule["filters"]]
     assert backends == [
         {"group": "", "kind": "Service", "name": "shadow", "port": 80},
         {"group": "", "kind": "Service", "name": "podinfo-canary", "port": 9898},
@@ -148,10 +148,10 @@ def test_the_owners_mirrors_come_before_the_canarys():
 
 
 def test_timeouts_are_those_of_the_newer_version():
-    given = {"timeout": "15s", "backendTimeout": "5s"}
-    (rule,) = spec(service=given)["rules"]
+    fields = {"timeout": "15s", "backendTimeout": "5s"}
+    (rule,) = spec(service=fields)["rules"]
     assert rule["timeouts"] == {"request": "15s", "backendRequest": "5s"}
-    assert "timeouts" not in spec(provider=V1BETA1, service=given)["rules"][0]
+    assert "timeouts" not in spec(provider=V1BETA1, service=fields)["rules"][0]
 
 
 def test_users_stay_on_the_side_that_they_met():
@@ -171,14 +171,14 @@ def test_users_stay_on_the_side_that_they_met():
     ("status", "observed", "known"),
     [("True", 2, True), ("True", 1, False), ("False", 2, False), (None, 0, True)],
 )
-def test_routes_count_once_the_gateway_has_accepted_them(status, observed, known):
-    """A gateway that has never said anything is not waited for."""
-    canary, mesh = asked(V1), mesh_of(V1)
-    (route,) = mesh.render(canary, Routes(weight=20), {})
+def test_routes_count_after_the_gateway_has_accepted_them(status, observed, known):
+    """A gateway without a status does not count."""
+    context, mesh = render_context(V1), mesh_of(V1)
+    (route,) = mesh.render(context, Routes(weight=20), {})
     (parent,) = route["spec"]["parentRefs"]
     accepted = {"type": "Accepted", "status": status, "observedGeneration": observed}
     parents = [{"parentRef": parent, "conditions": [accepted]}] if status else []
-    found = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
-    (ref,) = mesh.refs(canary)
+    rendered = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
+    (ref,) = mesh.refs(context)
     assert isinstance(ref, Ref)
-    assert mesh.routes(canary, {ref: found}) == (Routes(weight=20) if known else None)
+    assert mesh.routes(context, {ref: rendered}) == (Routes(weight=20) if known else None)

@@ -1,4 +1,4 @@
-"""The objects are Flagger's: from what each of its writes routes, the same object is rendered."""
+"""A mesh renders Flagger's objects: the same object, from the routes of each of Flagger's writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from canarycore import CheckKind, Routes
 from canarycore_metrics.template import render
 from tests.adapters.mesh.meshes import mesh_of
-from tests.adapters.mesh.recorded import asked_for, normal, writes
+from tests.adapters.mesh.recordings import context_of, drop_empty, writes
 from tests.conformance.trace import read
 from tests.manifest.samples import shared
 
@@ -22,26 +22,26 @@ TRACES = sorted(path.parent for path in GOLDEN.glob("*/trace.json"))
 every_trace = pytest.mark.parametrize("folder", TRACES or [GOLDEN], ids=lambda folder: folder.name)
 
 NOT_OURS = {"flagger.kubernetes.io/original-configuration", "flagger.app/primary-revision"}
-"""Annotations that others of us write: who takes an object over, and who promotes."""
+"""Annotations that other parts write: the takeover, and the promotion."""
 
 ROWS = {
-    ("47-istio-adopt-and-revert", "between"): "D17: what is given back is the owner's",
+    ("47-istio-adopt-and-revert", "between"): "D17: the owner gets the original object back",
     ("38-knative-canary", "6"): "D54: traffic goes to the promoted revision at once",
 }
-"""Writes that differ on purpose, and the rows of docs/differences.md that say so."""
+"""Writes that differ on purpose, with their rows of docs/differences.md."""
 
 
 @every_trace
-def test_each_object_that_flagger_wrote_is_rendered_from_the_routes_it_shows(folder: Path):
+def test_a_mesh_renders_each_object_of_flagger_from_its_routes(folder: Path):
     trace = read(shared("golden") / folder.name)
-    for written in writes(trace):
-        if (folder.name, written.tick) in ROWS:
+    for write in writes(trace):
+        if (folder.name, write.tick) in ROWS:
             continue
-        mesh = mesh_of(written.asked.rollout.provider)
-        routes = mesh.routes(written.asked, written.found) or Routes()
-        rendered = mesh.render(written.asked, routes, written.found)
-        (ours,) = (body for body in rendered if _place(body) == _place(written.body))
-        assert _compared(ours) == _compared(written.body), f"tick {written.tick}"
+        mesh = mesh_of(write.context.rollout.provider)
+        routes = mesh.routes(write.context, write.objects) or Routes()
+        rendered = mesh.render(write.context, routes, write.objects)
+        (ours,) = (body for body in rendered if _place(body) == _place(write.body))
+        assert _compared(ours) == _compared(write.body), f"tick {write.tick}"
 
 
 def _place(body: Json) -> tuple[str, str]:
@@ -49,12 +49,12 @@ def _place(body: Json) -> tuple[str, str]:
 
 
 def _compared(body: Json) -> Json:
-    """What makes the routes. A Knative Service has the app itself in it, which is its owner's."""
+    """Return the part of an object that routes. The template of a Knative Service is its owner's."""
     metadata = {name: dict(body["metadata"].get(name, {})) for name in ("labels", "annotations")}
     for name in NOT_OURS:
         metadata["annotations"].pop(name, None)
     spec = {name: value for name, value in body["spec"].items() if name != "template"}
-    return normal({"metadata": metadata, "spec": spec, "mesh": body.get("mesh")})
+    return drop_empty({"metadata": metadata, "spec": spec, "mesh": body.get("mesh")})
 
 
 AB = ("05-istio-ab", "27-appmesh-ab", "29-gatewayapi-ab", "30b-nginx-ab", "32b-contour-ab")
@@ -75,28 +75,28 @@ READ = {
     **{name: [Routes(), Routes(matched=True), Routes()] for name in AB},
     **{name: [Routes(weight=weight) for weight in (0, 20, 40, 60, 0)] for name in WEIGHTS},
 }
-"""What the routes of some traces are, one after the other."""
+"""The routes of some traces, one after the other."""
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_flagger_wrote_is_read_as_what_it_meant(name: str):
-    found: list[Routes] = []
-    for written in writes(read(shared("golden") / name)):
-        routes = mesh_of(written.asked.rollout.provider).routes(written.asked, written.found)
-        if routes is not None and routes not in found[-1:]:
-            found.append(routes)
-    assert found == READ[name]
+def test_a_mesh_reads_the_routes_that_flagger_wrote(name: str):
+    routes_read: list[Routes] = []
+    for write in writes(read(shared("golden") / name)):
+        routes = mesh_of(write.context.rollout.provider).routes(write.context, write.objects)
+        if routes is not None and routes not in routes_read[-1:]:
+            routes_read.append(routes)
+    assert routes_read == READ[name]
 
 
 @every_trace
-def test_each_built_in_query_is_asked_as_flagger_asks_it(folder: Path):
+def test_each_built_in_query_is_flaggers(folder: Path):
     trace = read(shared("golden") / folder.name)
-    asked = asked_for(trace)
-    mesh = mesh_of(asked.rollout.provider)
+    context = context_of(trace)
+    mesh = mesh_of(context.rollout.provider)
     recorded = trace.built_in_queries()
-    for place, check in enumerate(asked.rollout.checks_in_order):
+    for place, check in enumerate(context.rollout.checks_in_order):
         if check.kind not in (CheckKind.SUCCESS_RATE, CheckKind.DURATION) or place not in recorded:
             continue
-        found = {ref: {"status": {"latestCreatedRevisionName": "podinfo-00002"}} for ref in mesh.refs(asked)}
-        variables = {**mesh.query_variables(asked, found), "interval": check.window_text}
+        objects = {ref: {"status": {"latestCreatedRevisionName": "podinfo-00002"}} for ref in mesh.refs(context)}
+        variables = {**mesh.query_variables(context, objects), "interval": check.window_text}
         assert render(mesh.queries[check.kind], variables, {}) == recorded[place]

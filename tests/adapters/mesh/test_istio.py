@@ -1,4 +1,4 @@
-"""Istio: the fields of the service section, each where Istio looks for it."""
+"""Istio: the fields of the service section in the objects that Istio reads."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import pytest
 
 from canarycore import Routes
 from canarycore.errors import Refused
-from tests.adapters.mesh.meshes import AB, asked, mesh_of
+from tests.adapters.mesh.meshes import AB, mesh_of, render_context
 
 PRIMARY_ONLY = Routes()
 AFFINITY = {"cookieName": "session", "primaryCookieName": "first", "maxAge": 60, "path": "/app", "secure": True}
 
 
-def rendered(routes=PRIMARY_ONLY, **given):
-    """(the canary's DestinationRule, the primary's, the VirtualService)"""
-    return mesh_of("istio").render(asked("istio", **given), routes, {})
+def rendered(routes=PRIMARY_ONLY, **fields):
+    """Return the canary's DestinationRule, the primary's, and the VirtualService."""
+    return mesh_of("istio").render(render_context("istio", **fields), routes, {})
 
 
-def spec(routes=PRIMARY_ONLY, **given):
-    return rendered(routes, **given)[-1]["spec"]
+def spec(routes=PRIMARY_ONLY, **fields):
+    return rendered(routes, **fields)[-1]["spec"]
 
 
 def shares(rule):
@@ -38,8 +38,8 @@ def test_all_sidecars_are_routed_unless_gateways_are_given():
 
 
 def test_a_delegate_has_neither_hosts_nor_gateways():
-    found = spec(service={"delegation": True})
-    assert (found["hosts"], found["gateways"]) == ([], [])
+    rendered_spec = spec(service={"delegation": True})
+    assert (rendered_spec["hosts"], rendered_spec["gateways"]) == ([], [])
     with pytest.raises(Refused, match="delegation"):
         spec(service={"delegation": True, "hosts": ["a.example.com"]})
 
@@ -54,21 +54,21 @@ def test_a_delegate_has_neither_hosts_nor_gateways():
         ({"gateways": ["public"]}, None),
     ],
 )
-def test_a_destination_has_a_port_where_several_are_discovered_and_a_gateway_asks(service, port):
+def test_a_destination_names_its_port_behind_a_gateway_with_port_discovery(service, port):
     (rule,) = spec(service=service)["http"]
     assert [part["destination"].get("port") for part in rule["route"]] == [port, port]
 
 
-def test_what_the_owner_wants_of_every_rule_is_in_every_rule():
-    wanted = {
+def test_every_rule_has_the_fields_of_the_service_section():
+    service = {
         "timeout": "15s",
         "retries": {"attempts": 3, "perTryTimeout": "1s", "retryOn": "5xx"},
         "headers": {"request": {"add": {"x-a": "1"}}, "response": {"remove": ["x-b"]}},
         "corsPolicy": {"allowOrigin": ["example.com"], "allowCredentials": False, "maxAge": "24h"},
         "rewrite": {"uri": "/api", "authority": "api", "type": "ReplaceFullPath"},
     }
-    for rule in spec(Routes(matched=True), service=wanted, analysis=AB)["http"]:
-        assert (rule["timeout"], rule["retries"], rule["headers"]) == ("15s", wanted["retries"], wanted["headers"])
+    for rule in spec(Routes(matched=True), service=service, analysis=AB)["http"]:
+        assert (rule["timeout"], rule["retries"], rule["headers"]) == ("15s", service["retries"], service["headers"])
         assert rule["corsPolicy"] == {"allowOrigin": ["example.com"], "maxAge": "24h"}
         assert rule["rewrite"] == {"uri": "/api", "authority": "api"}
 
@@ -85,7 +85,7 @@ def test_both_sides_get_the_traffic_policy():
     assert primary["spec"] == {"host": "podinfo-primary", "trafficPolicy": policy}
 
 
-def test_the_services_conditions_are_each_rules_own():
+def test_the_services_conditions_apply_to_each_rule():
     service = {"match": [{"uri": {"prefix": "/api"}}, {"uri": {"exact": "/"}}]}
     analysis = {**AB, "match": [{"headers": {"x-a": {"exact": "1"}}}, {"sourceLabels": {"app": "web"}}]}
     matching, default = spec(Routes(matched=True), service=service, analysis=analysis)["http"]
@@ -98,27 +98,27 @@ def test_the_services_conditions_are_each_rules_own():
     ]
 
 
-def test_a_condition_by_query_is_not_lost_beside_the_services():
-    """Flagger drops it, and everybody is routed to the canary."""
+def test_a_query_condition_is_kept_beside_the_services_conditions():
+    """Flagger drops it, and routes all requests to the canary."""
     analysis = {**AB, "match": [{"queryParams": {"beta": {"exact": "1"}}}]}
     matching, _ = spec(Routes(matched=True), service={"match": [{"uri": {"prefix": "/"}}]}, analysis=analysis)["http"]
     assert matching["match"] == [{"uri": {"prefix": "/"}, "queryParams": {"beta": {"exact": "1"}}}]
 
 
-def test_weights_with_conditions_leave_everybody_else_on_the_primary():
+def test_weights_with_conditions_leave_other_requests_on_the_primary():
     matching, default = spec(Routes(weight=30), analysis={"match": AB["match"]})["http"]
     assert shares(matching) == {"podinfo-primary": 70, "podinfo-canary": 30}
-    assert shares(default) == {"podinfo-primary": 70}  # the only destination gets all, whatever its weight
+    assert shares(default) == {"podinfo-primary": 70}  # a single destination gets all requests
 
 
-def test_a_canary_that_stands_in_stands_in_for_everybody():
+def test_a_canary_in_place_of_the_primary_gets_all_requests():
     matching, default = spec(Routes(weight=100), analysis=AB)["http"]
     assert shares(matching) == shares(default) == {"podinfo-primary": 0, "podinfo-canary": 100}
 
 
-@pytest.mark.parametrize(("given", "percent"), [({}, None), ({"mirrorWeight": 10}, {"value": 10})])
-def test_requests_are_copied_to_the_canary(given, percent):
-    (rule,) = spec(Routes(mirrored=True), analysis={"mirror": True, **given})["http"]
+@pytest.mark.parametrize(("fields", "percent"), [({}, None), ({"mirrorWeight": 10}, {"value": 10})])
+def test_requests_are_copied_to_the_canary(fields, percent):
+    (rule,) = spec(Routes(mirrored=True), analysis={"mirror": True, **fields})["http"]
     assert rule["mirror"] == {"host": "podinfo-canary"}
     assert rule.get("mirrorPercentage") == percent
     assert shares(rule) == {"podinfo-primary": 100, "podinfo-canary": 0}
@@ -126,16 +126,16 @@ def test_requests_are_copied_to_the_canary(given, percent):
 
 def test_a_tcp_service_is_split_by_port_and_weight():
     service = {"appProtocol": "TCP", "match": [{"port": 9898}]}
-    found = spec(Routes(weight=30), service=service)
-    assert "http" not in found
-    (rule,) = found["tcp"]
+    rendered_spec = spec(Routes(weight=30), service=service)
+    assert "http" not in rendered_spec
+    (rule,) = rendered_spec["tcp"]
     assert rule["match"] == [{"port": 9898}]
     assert shares(rule) == {"podinfo-primary": 70, "podinfo-canary": 30}
     with pytest.raises(Refused, match="TCP connection has no requests"):
         spec(Routes(matched=True), service=service, analysis=AB)
 
 
-def test_users_stay_on_the_side_that_they_met():
+def test_users_stay_on_the_side_that_answered_first():
     rules = spec(Routes(weight=30, cookie="abc"), analysis={"interval": "30s", "sessionAffinity": AFFINITY})["http"]
     to_canary, to_primary, by_weight = rules
     assert to_canary["match"] == [{"headers": {"Cookie": {"regex": ".*session.*abc.*"}}}]
@@ -147,7 +147,7 @@ def test_users_stay_on_the_side_that_they_met():
     assert shares(by_weight) == {"podinfo-primary": 70, "podinfo-canary": 30}
 
 
-def test_a_cookie_is_taken_back_beside_the_owners_headers():
+def test_a_cookie_expires_beside_the_owners_headers():
     service = {"headers": {"response": {"add": {"x-a": "1"}}}, "match": [{"uri": {"prefix": "/api"}}]}
     analysis = {"sessionAffinity": {"cookieName": "session"}}
     expired, default = spec(Routes(expired="abc"), service=service, analysis=analysis)["http"]
@@ -157,7 +157,7 @@ def test_a_cookie_is_taken_back_beside_the_owners_headers():
     assert default["headers"] == service["headers"]
 
 
-def test_labels_and_annotations_of_the_apex_are_the_routes_too():
+def test_the_route_has_the_labels_and_annotations_of_the_apex():
     apex = {"labels": {"team": "web"}, "annotations": {"note": "1"}}
     metadata = rendered(service={"apex": apex})[-1]["metadata"]
     assert metadata["labels"] == {"team": "web", "app": "podinfo"}

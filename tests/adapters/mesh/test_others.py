@@ -1,4 +1,4 @@
-"""What the other meshes have of their own."""
+"""The features of single meshes, other than Istio and the Gateway API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from canarycore import CheckKind, Routes
 from canarycore.errors import Refused
 from canarycore_metrics.template import render
 from canarycore_runtime.mesh import Ref
-from tests.adapters.mesh.meshes import AB, asked, mesh_of, sources
+from tests.adapters.mesh.meshes import AB, mesh_of, render_context, sources
 
 MESH_NAME = {"meshName": "global"}
 
@@ -20,22 +20,21 @@ MESH_NAME = {"meshName": "global"}
 PRIMARY_ONLY = Routes()
 
 
-def objects(provider, routes=PRIMARY_ONLY, found=None, **given):
-    """What is rendered, by kind and name."""
-    canary = asked(provider, **given)
+def render_objects(provider, routes=PRIMARY_ONLY, owned=None, **fields):
+    """Return the rendered objects by kind and name. owned: the objects of the owner, instead of the usual sources."""
+    context = render_context(provider, **fields)
     mesh = mesh_of(provider)
-    known = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(canary)}
-    there = {known[body["kind"], body["metadata"]["name"]]: body for body in found or sources(provider)}
-    rendered = mesh.render(canary, routes, there)
-    return {(body["kind"], body["metadata"]["name"]): body for body in rendered}
+    refs = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(context)}
+    objects = {refs[body["kind"], body["metadata"]["name"]]: body for body in owned or sources(provider)}
+    return {(body["kind"], body["metadata"]["name"]): body for body in mesh.render(context, routes, objects)}
 
 
 # App Mesh -----------------------------------------------------------------------------------------------------------
 
 
-def test_nodes_select_pods_by_the_label_that_the_target_has():
-    canary = evolve(asked("appmesh:v1beta2"), pods=("app.kubernetes.io/name", "web"))
-    primary, target, *_ = mesh_of("appmesh:v1beta2").render(canary, Routes(), {})
+def test_nodes_select_pods_by_the_targets_label():
+    context = evolve(render_context("appmesh:v1beta2"), pods=("app.kubernetes.io/name", "web"))
+    primary, target, *_ = mesh_of("appmesh:v1beta2").render(context, Routes(), {})
     assert primary["spec"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "web-primary"}}
     assert target["spec"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "web"}}
 
@@ -48,21 +47,21 @@ def test_nodes_select_pods_by_the_label_that_the_target_has():
         ({"targetPort": "http"}, {"port": 9898, "protocol": "http"}),
     ],
 )
-def test_listeners_are_where_the_app_listens(service, mapping):
-    found = objects("appmesh:v1beta2", service=service)
+def test_listeners_use_the_port_that_the_app_listens_on(service, mapping):
+    rendered = render_objects("appmesh:v1beta2", service=service)
     for kind, name in (("VirtualNode", "podinfo-primary"), ("VirtualRouter", "podinfo")):
-        assert found[kind, name]["spec"]["listeners"][0]["portMapping"] == mapping
+        assert rendered[kind, name]["spec"]["listeners"][0]["portMapping"] == mapping
 
 
-def test_access_logs_are_asked_for_by_an_annotation():
+def test_an_annotation_enables_access_logs():
     log = {"accessLog": {"file": {"path": "/dev/stdout"}}}
     for provider in ("appmesh:v1beta2", "appmesh"):
-        found = objects(provider, annotations={"appmesh.flagger.app/accesslog": "enabled"})
-        assert found["VirtualNode", "podinfo-canary"]["spec"]["logging"] == log
-        assert "logging" not in objects(provider)["VirtualNode", "podinfo-canary"]["spec"]
+        rendered = render_objects(provider, annotations={"appmesh.flagger.app/accesslog": "enabled"})
+        assert rendered["VirtualNode", "podinfo-canary"]["spec"]["logging"] == log
+        assert "logging" not in render_objects(provider)["VirtualNode", "podinfo-canary"]["spec"]
 
 
-def test_a_gateway_reads_what_is_exposed_from_annotations():
+def test_annotations_tell_the_gateway_what_to_expose():
     service = {"hosts": ["a.example.com", "b.example.com"], "timeout": "5s", "retries": {"attempts": 3}}
     expected = {
         "gateway.appmesh.k8s.aws/expose": "true",
@@ -71,21 +70,22 @@ def test_a_gateway_reads_what_is_exposed_from_annotations():
         "gateway.appmesh.k8s.aws/retries": "3",
     }
     assert (
-        objects("appmesh:v1beta2", service=service)["VirtualService", "podinfo"]["metadata"]["annotations"] == expected
+        render_objects("appmesh:v1beta2", service=service)["VirtualService", "podinfo"]["metadata"]["annotations"]
+        == expected
     )
-    older = objects("appmesh", service={**service, **MESH_NAME})
+    older = render_objects("appmesh", service={**service, **MESH_NAME})
     assert older["VirtualService", "podinfo.test"]["metadata"]["annotations"] == expected
 
 
 def test_retries_have_defaults():
-    """One, on a gateway's error, after a quarter of a second."""
+    """The default is one attempt, of at most 250 milliseconds, after a gateway error."""
     routes = {}
     for name, service in (
         ("none", {"timeout": "1m"}),
         ("defaults", {"retries": {}}),
         ("two", {"retries": {"attempts": 2}}),
     ):
-        router = objects("appmesh:v1beta2", service=service)["VirtualRouter", "podinfo"]
+        router = render_objects("appmesh:v1beta2", service=service)["VirtualRouter", "podinfo"]
         routes[name] = router["spec"]["routes"][0]["httpRoute"]
     assert routes["none"]["timeout"] == {"perRequest": {"unit": "ms", "value": 60000}}
     assert "retryPolicy" not in routes["none"]
@@ -96,14 +96,14 @@ def test_retries_have_defaults():
 
 
 def test_the_older_version_splits_in_the_service_and_names_the_namespace():
-    found = objects("appmesh", Routes(weight=30), service={"backends": ["backend.test"], **MESH_NAME})
-    service = found["VirtualService", "podinfo.test"]["spec"]
+    rendered = render_objects("appmesh", Routes(weight=30), service={"backends": ["backend.test"], **MESH_NAME})
+    service = rendered["VirtualService", "podinfo.test"]["spec"]
     assert (service["meshName"], service["virtualRouter"]["name"]) == ("global", "podinfo")
     assert service["routes"][0]["http"]["action"]["weightedTargets"] == [
         {"virtualNodeName": "podinfo-canary", "weight": 30},
         {"virtualNodeName": "podinfo-primary", "weight": 70},
     ]
-    nodes = {name: body["spec"] for (kind, name), body in found.items() if kind == "VirtualNode"}
+    nodes = {name: body["spec"] for (kind, name), body in rendered.items() if kind == "VirtualNode"}
     hosts = {name: spec["serviceDiscovery"]["dns"]["hostName"] for name, spec in nodes.items()}
     assert hosts == {
         "podinfo": "podinfo-primary.test",
@@ -116,13 +116,13 @@ def test_the_older_version_splits_in_the_service_and_names_the_namespace():
 
 def test_the_older_version_needs_the_name_of_the_mesh():
     with pytest.raises(Refused, match=r"spec\.service\.meshName"):
-        objects("appmesh", service={"meshName": ""})
+        render_objects("appmesh", service={"meshName": ""})
 
 
 # ingresses ----------------------------------------------------------------------------------------------------------
 
 
-def web(paths, **annotations):
+def ingress_with(paths, **annotations):
     (body,) = copy.deepcopy(sources("nginx"))
     body["spec"]["rules"][0]["http"]["paths"] = paths
     body["spec"]["rules"].append({"host": "empty.example.com"})
@@ -130,19 +130,19 @@ def web(paths, **annotations):
     return body
 
 
-def leads(service, path="/"):
+def path_to(service, path="/"):
     return {"path": path, "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": 80}}}}
 
 
-def test_only_what_leads_to_the_app_is_led_to_the_canary():
-    source = web(
-        [leads("podinfo"), leads("other", "/other")], **{"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+def test_only_paths_to_the_app_lead_to_the_canary():
+    source = ingress_with(
+        [path_to("podinfo"), path_to("other", "/other")], **{"kubectl.kubernetes.io/last-applied-configuration": "{}"}
     )
-    ingress = objects("nginx", found=[source])["Ingress", "web-canary"]
+    ingress = render_objects("nginx", owned=[source])["Ingress", "web-canary"]
     assert ingress["spec"]["rules"] == [
         {
             "host": "app.example.com",
-            "http": {"paths": [leads("podinfo-canary"), leads("other", "/other")]},
+            "http": {"paths": [path_to("podinfo-canary"), path_to("other", "/other")]},
         },
         {"host": "empty.example.com"},
     ]
@@ -156,18 +156,18 @@ def test_only_what_leads_to_the_app_is_led_to_the_canary():
     }
 
 
-def test_an_ingress_that_leads_elsewhere_is_no_source():
+def test_an_ingress_without_a_path_to_the_app_is_refused():
     for provider in ("nginx", "skipper"):
         with pytest.raises(Refused, match="no path to the Service podinfo in the Ingress web"):
-            objects(provider, found=[web([leads("other")])])
+            render_objects(provider, owned=[ingress_with([path_to("other")])])
 
 
 def test_nginx_matches_one_header_and_one_cookie():
     match = [{"headers": {"x-canary": {"regex": "in.*"}}}, {"headers": {"cookie": {"exact": "canary"}}}]
-    found = objects("nginx", Routes(matched=True), analysis={**AB, "match": match})["Ingress", "web-canary"]
+    rendered = render_objects("nginx", Routes(matched=True), analysis={**AB, "match": match})["Ingress", "web-canary"]
     ours = {
         name.removeprefix("nginx.ingress.kubernetes.io/"): value
-        for name, value in found["metadata"]["annotations"].items()
+        for name, value in rendered["metadata"]["annotations"].items()
         if name.startswith("nginx")
     }
     assert ours == {
@@ -186,44 +186,44 @@ def test_nginx_matches_one_header_and_one_cookie():
         ({"cookie": {"regex": "canary.*"}}, "a cookie matched by regex"),
     ],
 )
-def test_nginx_refuses_what_it_would_let_everybody_in_for(match, reason):
+def test_nginx_refuses_a_condition_that_it_does_not_support(match, reason):
     with pytest.raises(Refused, match=reason):
-        objects("nginx", Routes(matched=True), analysis={**AB, "match": [{"headers": match}]})
+        render_objects("nginx", Routes(matched=True), analysis={**AB, "match": [{"headers": match}]})
 
 
-def test_nginx_cannot_weigh_what_matches():
+def test_nginx_refuses_weights_with_conditions():
     with pytest.raises(Refused, match="weights together with match"):
-        objects("nginx", Routes(weight=20), analysis={"match": AB["match"]})
+        render_objects("nginx", Routes(weight=20), analysis={"match": AB["match"]})
 
 
 def test_the_prefix_of_nginx_annotations_is_an_option():
-    canary = evolve(asked("nginx"), ingress_prefix="custom.ingress.example.com")
+    context = evolve(render_context("nginx"), ingress_prefix="custom.ingress.example.com")
     mesh = mesh_of("nginx")
-    source, _ = mesh.refs(canary)
-    (ingress,) = mesh.render(canary, Routes(weight=5), {source: sources("nginx")[0]})
+    source, _ = mesh.refs(context)
+    (ingress,) = mesh.render(context, Routes(weight=5), {source: sources("nginx")[0]})
     assert ingress["metadata"]["annotations"]["custom.ingress.example.com/canary-weight"] == "5"
 
 
-def test_skipper_leads_to_both_sides_and_goes_first():
-    source = web([leads("podinfo")], **{"zalando.org/skipper-predicate": 'Method("GET")'})
-    ingress = objects("skipper", Routes(weight=30), found=[source])["Ingress", "web-canary"]
-    assert ingress["spec"]["rules"][0]["http"]["paths"] == [leads("podinfo-primary"), leads("podinfo-canary")]
+def test_skippers_copy_leads_to_both_sides_and_has_priority():
+    source = ingress_with([path_to("podinfo")], **{"zalando.org/skipper-predicate": 'Method("GET")'})
+    ingress = render_objects("skipper", Routes(weight=30), owned=[source])["Ingress", "web-canary"]
+    assert ingress["spec"]["rules"][0]["http"]["paths"] == [path_to("podinfo-primary"), path_to("podinfo-canary")]
     annotations = ingress["metadata"]["annotations"]
     assert json.loads(annotations["zalando.org/backend-weights"]) == {"podinfo-canary": 30, "podinfo-primary": 70}
     assert annotations["zalando.org/skipper-predicate"] == 'Weight(100) && Method("GET")'
 
 
-def test_skipper_is_switched_off_when_a_rollout_is_over():
-    made = objects("skipper")["Ingress", "web-canary"]
-    assert made["metadata"]["annotations"]["zalando.org/skipper-predicate"] == "Weight(100)"
-    under_way = objects("skipper", Routes(weight=30))["Ingress", "web-canary"]
-    over = objects("skipper", found=[*sources("skipper"), under_way])["Ingress", "web-canary"]
-    assert over["metadata"]["annotations"]["zalando.org/skipper-predicate"] == "False()"
+def test_skippers_copy_is_disabled_after_a_rollout():
+    ingress = render_objects("skipper")["Ingress", "web-canary"]
+    assert ingress["metadata"]["annotations"]["zalando.org/skipper-predicate"] == "Weight(100)"
+    active = render_objects("skipper", Routes(weight=30))["Ingress", "web-canary"]
+    finished = render_objects("skipper", owned=[*sources("skipper"), active])["Ingress", "web-canary"]
+    assert finished["metadata"]["annotations"]["zalando.org/skipper-predicate"] == "False()"
 
 
-def test_skippers_routes_are_named_without_dashes():
-    canary = asked("skipper", service={"name": "pod-info"})
-    variables = {**mesh_of("skipper").query_variables(canary, {}), "interval": "1m"}
+def test_skippers_query_names_routes_without_dashes():
+    context = render_context("skipper", service={"name": "pod-info"})
+    variables = {**mesh_of("skipper").query_variables(context, {}), "interval": "1m"}
     query = render(mesh_of("skipper").queries[CheckKind.DURATION], variables, {})
     assert 'route=~"kube(ew)?_test__web_canary__.*__pod_info_canary(_[0-9]+)?"' in query
 
@@ -231,44 +231,46 @@ def test_skippers_routes_are_named_without_dashes():
 # the others ---------------------------------------------------------------------------------------------------------
 
 
-def test_contour_has_the_ingress_class_of_the_controller():
-    (proxy,) = mesh_of("contour").render(evolve(asked("contour"), ingress_class="public"), Routes(), {})
+def test_contour_uses_the_controllers_ingress_class():
+    (proxy,) = mesh_of("contour").render(evolve(render_context("contour"), ingress_class="public"), Routes(), {})
     assert proxy["spec"]["ingressClassName"] == "public"
-    assert "ingressClassName" not in objects("contour")["HTTPProxy", "podinfo"]["spec"]
+    assert "ingressClassName" not in render_objects("contour")["HTTPProxy", "podinfo"]["spec"]
 
 
-def test_contour_retries_without_a_reason_name_none():
-    """An empty one is refused by the API server, and the rollout would never begin."""
-    found = objects("contour", service={"retries": {"perTryTimeout": "5s"}, "timeout": "15s"})
-    (route,) = found["HTTPProxy", "podinfo"]["spec"]["routes"]
+def test_contour_retries_without_events_omit_the_field():
+    """The API server rejects an empty event, so the rollout would never begin."""
+    rendered = render_objects("contour", service={"retries": {"perTryTimeout": "5s"}, "timeout": "15s"})
+    (route,) = rendered["HTTPProxy", "podinfo"]["spec"]["routes"]
     assert route["retryPolicy"] == {"count": 1, "perTryTimeout": "5s"}
     assert route["timeoutPolicy"] == {"response": "15s", "idle": "5m"}
 
 
-def test_contour_looks_for_a_part_of_a_header():
+def test_contour_matches_a_part_of_a_header():
     match = [{"headers": {"x-a": {"prefix": "in"}, "x-b": {"suffix": "er"}}}]
     service = {"match": [{"uri": {"prefix": "/api"}}]}
-    found = objects("contour", Routes(matched=True), analysis={**AB, "match": match}, service=service)
-    matching, default = found["HTTPProxy", "podinfo"]["spec"]["routes"]
+    rendered = render_objects("contour", Routes(matched=True), analysis={**AB, "match": match}, service=service)
+    matching, default = rendered["HTTPProxy", "podinfo"]["spec"]["routes"]
     assert matching["conditions"] == [
         {"prefix": "/api", "header": {"name": "x-a", "contains": "in"}},
         {"prefix": "/api", "header": {"name": "x-b", "contains": "er"}},
     ]
     assert default["conditions"] == [{"prefix": "/api"}]
     with pytest.raises(Refused, match="matched by regex"):
-        objects("contour", Routes(matched=True), analysis={**AB, "match": [{"headers": {"x": {"regex": "a"}}}]})
+        render_objects("contour", Routes(matched=True), analysis={**AB, "match": [{"headers": {"x": {"regex": "a"}}}]})
 
 
-def test_upstreams_take_over_the_settings_of_the_one_referred_to():
-    canary = asked("gloo", upstreamRef={"apiVersion": "v1", "kind": "Upstream", "name": "web", "namespace": "infra"})
+def test_upstreams_copy_the_settings_of_the_owners_upstream():
+    context = render_context(
+        "gloo", upstreamRef={"apiVersion": "v1", "kind": "Upstream", "name": "web", "namespace": "infra"}
+    )
     mesh = mesh_of("gloo")
-    *_, settings = mesh.refs(canary)
+    *_, settings = mesh.refs(context)
     assert isinstance(settings, Ref)
     assert (settings.namespace, settings.name) == ("infra", "web")
     source = {
         "spec": {"loadBalancerConfig": {"roundRobin": {}}, "useHttp2": True, "kube": {"serviceName": "x"}, "x": 1}
     }
-    primary, *_ = mesh.render(canary, Routes(), {settings: source})
+    primary, *_ = mesh.render(context, Routes(), {settings: source})
     assert primary["spec"] == {
         "loadBalancerConfig": {"roundRobin": {}},
         "useHttp2": True,
@@ -281,80 +283,82 @@ def test_upstreams_take_over_the_settings_of_the_one_referred_to():
     }
 
 
-def test_gloo_routes_what_matches():
+def test_gloo_routes_matching_requests():
     match = [{"headers": {"x-a": {"exact": "1"}, "x-b": {"regex": "2.*"}}}]
-    found = objects("gloo", Routes(matched=True), analysis={**AB, "match": match})
-    (route,) = found["RouteTable", "podinfo"]["spec"]["routes"]
+    rendered = render_objects("gloo", Routes(matched=True), analysis={**AB, "match": match})
+    (route,) = rendered["RouteTable", "podinfo"]["spec"]["routes"]
     headers = [{"name": "x-a", "value": "1"}, {"name": "x-b", "value": "2.*", "regex": True}]
     assert route["matchers"] == [{"headers": headers}]
 
 
-def test_a_traffic_split_is_of_the_first_host():
-    found = objects("smi:v1alpha2", Routes(weight=20), service={"hosts": ["web.example.com", "other"]})
-    assert found["TrafficSplit", "podinfo"]["spec"] == {
+def test_a_traffic_split_names_the_first_host():
+    rendered = render_objects("smi:v1alpha2", Routes(weight=20), service={"hosts": ["web.example.com", "other"]})
+    assert rendered["TrafficSplit", "podinfo"]["spec"] == {
         "service": "web.example.com",
         "backends": [{"service": "podinfo-canary", "weight": 20}, {"service": "podinfo-primary", "weight": 80}],
     }
 
 
-def test_istio_behind_a_traffic_split_is_told_its_gateways():
-    canary = asked("smi:v1alpha1", service={"gateways": ["public"]})
-    named = evolve(canary, rollout=evolve(canary.rollout, provider="smi:v1alpha1:istio"))
-    for given, expected in ((canary, {}), (named, {GATEWAYS: '["public"]'})):
-        (split,) = mesh_of("smi:v1alpha1").render(given, Routes(), {})
+def test_an_annotation_names_the_gateways_of_istios_smi_adapter():
+    context = render_context("smi:v1alpha1", service={"gateways": ["public"]})
+    named = evolve(context, rollout=evolve(context.rollout, provider="smi:v1alpha1:istio"))
+    for sample, expected in ((context, {}), (named, {GATEWAYS: '["public"]'})):
+        (split,) = mesh_of("smi:v1alpha1").render(sample, Routes(), {})
         assert split["metadata"].get("annotations", {}) == expected
 
 
 GATEWAYS = "VirtualService.v1alpha3.networking.istio.io/spec.gateways"
 
 
-def test_apisix_copies_the_one_rule_that_leads_to_the_app():
+def test_apisix_copies_the_only_rule_to_the_app():
     (source,) = sources("apisix")
     rule = {**source["spec"]["http"][0], "plugins": [{"name": "cors", "enable": True}]}
     rule["backends"] = [{**rule["backends"][0], "subset": "v1", "resolveGranularity": "service"}]
     other = {"name": "other", "match": {"paths": ["/o"]}, "backends": [{"serviceName": "other", "servicePort": 80}]}
     source = {**source, "spec": {"http": [other, rule], "ingressClassName": "apisix"}}
-    copied = objects("apisix", Routes(weight=10), found=[source])["ApisixRoute", "web-podinfo-canary"]
+    copied = render_objects("apisix", Routes(weight=10), owned=[source])["ApisixRoute", "web-podinfo-canary"]
     assert copied["spec"]["ingressClassName"] == "apisix"
-    (found,) = copied["spec"]["http"]
-    assert (found["name"], found["priority"], found["websocket"], found["plugins"]) == (
+    (rendered,) = copied["spec"]["http"]
+    assert (rendered["name"], rendered["priority"], rendered["websocket"], rendered["plugins"]) == (
         "app",
         10000,
         False,
         rule["plugins"],
     )
     shared = {"servicePort": 9898, "resolveGranularity": "service", "subset": "v1"}
-    assert found["backends"] == [
+    assert rendered["backends"] == [
         {"serviceName": "podinfo-primary", "weight": 90, **shared},
         {"serviceName": "podinfo-canary", "weight": 10, **shared},
     ]
     rule["backends"].append({"serviceName": "more", "servicePort": 80})
     with pytest.raises(Refused, match="2 backends in the rule app"):
-        objects("apisix", found=[source])
+        render_objects("apisix", owned=[source])
 
 
-def test_kuma_is_told_its_mesh_by_an_annotation():
-    assert objects("kuma")["TrafficRoute", "podinfo"]["mesh"] == "default"
-    found = objects("kuma", annotations={"kuma.io/mesh": "payments"})["TrafficRoute", "podinfo"]
-    assert found["mesh"] == "payments"
-    assert "namespace" not in found["metadata"]
+def test_an_annotation_names_kumas_mesh():
+    assert render_objects("kuma")["TrafficRoute", "podinfo"]["mesh"] == "default"
+    rendered = render_objects("kuma", annotations={"kuma.io/mesh": "payments"})["TrafficRoute", "podinfo"]
+    assert rendered["mesh"] == "payments"
+    assert "namespace" not in rendered["metadata"]
 
 
-def test_traefik_says_that_the_primary_gets_nothing():
-    """It takes a weight that is left out for 1."""
-    services = objects("traefik", Routes(weight=100))["TraefikService", "podinfo"]["spec"]["weighted"]["services"]
+def test_traefik_writes_a_weight_of_0_for_the_primary():
+    """Traefik's default weight is 1."""
+    services = render_objects("traefik", Routes(weight=100))["TraefikService", "podinfo"]["spec"]["weighted"][
+        "services"
+    ]
     assert [(service["name"], service["weight"]) for service in services] == [
         ("podinfo-primary", 0),
         ("podinfo-canary", 100),
     ]
 
 
-def test_knative_waits_until_a_revision_was_promoted():
+def test_knative_waits_for_a_promoted_revision():
     (source,) = sources("knative")
-    assert objects("knative", Routes(weight=20))["Service", "podinfo"]["spec"]["traffic"] == [
+    assert render_objects("knative", Routes(weight=20))["Service", "podinfo"]["spec"]["traffic"] == [
         {"latestRevision": True, "percent": 20},
         {"revisionName": "podinfo-00001", "percent": 80},
     ]
     source = {**source, "metadata": {**source["metadata"], "annotations": {}}}
     with pytest.raises(Refused, match=r"no annotation flagger\.app/primary-revision"):
-        objects("knative", found=[source])
+        render_objects("knative", owned=[source])

@@ -37,7 +37,7 @@ from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
-from tests.adapters.mesh.meshes import ENTRIES, asked, manifest, mesh_of, sources
+from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, render_context, sources
 from tests.cluster.patience import until
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY, READS, config, pods
 from tests.controlplane.in_memory.server import faked
@@ -57,7 +57,7 @@ SHARED = {"ConfigMap", "Secret"}
 
 @pytest.fixture
 def server():
-    routed = (ref.kind for name in ENTRIES for ref in mesh_of(name).refs(asked(name)))
+    routed = (ref.kind for name in ENTRIES for ref in mesh_of(name).refs(render_context(name)))
     with faked(dict.fromkeys((*KINDS, *routed)), bookmark=0.5) as running:
         yield running
 

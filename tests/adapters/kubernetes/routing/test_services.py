@@ -9,8 +9,8 @@ from attrs import evolve
 
 from canarycore_kubernetes.routing.services import fitted, only_selector, services
 from canarycore_kubernetes.workloads.facts import Port
-from tests.adapters.mesh.meshes import asked
-from tests.adapters.mesh.recorded import asked_for, normal
+from tests.adapters.mesh.meshes import render_context
+from tests.adapters.mesh.recordings import context_of, drop_empty
 from tests.conformance.trace import read
 from tests.manifest.samples import shared
 
@@ -38,14 +38,14 @@ def compared(service):
     spec = {name: value for name, value in service["spec"].items() if name not in ASSIGNED}
     spec["ports"] = sorted(spec["ports"], key=lambda port: port["port"])
     metadata = {name: service["metadata"].get(name) for name in ("name", "labels", "annotations")}
-    return normal({**metadata, **spec})
+    return drop_empty({**metadata, **spec})
 
 
 @pytest.mark.parametrize("folder", TRACES or [GOLDEN], ids=lambda folder: folder.name)
 def test_the_services_are_those_that_flagger_made(folder):
     trace = read(shared("golden") / folder.name)
-    asked = asked_for(trace)
-    ours = {service["metadata"]["name"]: service for service in services(asked, PORTS)} if asked.pods[0] else {}
+    context = context_of(trace)
+    ours = {service["metadata"]["name"]: service for service in services(context, PORTS)} if context.pods[0] else {}
     theirs = created(trace) if ours else {}
     assert ours.keys() >= theirs.keys()
     for name, service in theirs.items():
@@ -54,7 +54,7 @@ def test_the_services_are_those_that_flagger_made(folder):
 
 def made(ports=PORTS, **service):
     """(the canary's, the primary's, the apex)"""
-    return services(asked("istio", service=service), ports)
+    return services(render_context("istio", service=service), ports)
 
 
 def test_the_primarys_pods_answer_for_the_app():
@@ -64,7 +64,7 @@ def test_the_primarys_pods_answer_for_the_app():
 
 
 def test_pods_are_found_by_the_label_that_the_target_has():
-    named = evolve(asked("istio"), pods=("name", "web"))
+    named = evolve(render_context("istio"), pods=("name", "web"))
     canary, primary, apex = services(named, ())
     assert canary["spec"]["selector"] == {"name": "web"}
     assert primary["spec"]["selector"] == apex["spec"]["selector"] == {"name": "web-primary"}
@@ -120,7 +120,7 @@ def test_of_somebody_elses_service_only_the_selector_is_changed():
 
 
 def test_over_one_that_is_there_ports_keep_their_node_ports_and_their_order():
-    wanted = asked("istio", service={"portDiscovery": True})
+    wanted = render_context("istio", service={"portDiscovery": True})
     *_, apex = services(wanted, PORTS)
     listed = [{**port, "nodePort": 30000 + place} for place, port in enumerate(reversed(apex["spec"]["ports"]))]
     found = {**apex, "spec": {**apex["spec"], "ports": listed, "type": "NodePort", "clusterIP": "10.0.0.1"}}
@@ -131,7 +131,7 @@ def test_over_one_that_is_there_ports_keep_their_node_ports_and_their_order():
 def test_what_others_manage_of_the_metadata_stays_as_they_have_it():
     unmanaged = {"labels": ["team"], "annotations": ["note"]}
     apex = {"labels": {"team": "a", "tier": "a"}, "annotations": {"note": "a"}}
-    wanted = asked("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})
+    wanted = render_context("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})
     *_, service = services(wanted, ())
     found = {**service, "metadata": {"labels": {"team": "b", "tier": "b"}, "annotations": {"note": "b"}}}
     metadata = fitted(service, found, wanted)["metadata"]

@@ -1,4 +1,4 @@
-"""What Flagger wrote in the golden traces: each routing object at each write, and what it found then."""
+"""Flagger's writes in the golden traces: each routing object at each write, and the objects of that moment."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ Json = dict[str, Any]
 
 
 @frozen(kw_only=True)
-class Written:
-    """One write. `found`: what the mesh looks at, with the written object as it is after the write."""
+class RecordedWrite:
+    """One write."""
 
     tick: str
-    asked: RenderContext
+    context: RenderContext
     ref: Ref
     body: Json
-    found: ObjectsByRef
+    """The object after the write."""
+    objects: ObjectsByRef
+    """All objects that the mesh refers to, after the write."""
 
 
-def writes(trace: Trace) -> Iterator[Written]:
-    """The routing objects that Flagger created or updated, as they were then."""
+def writes(trace: Trace) -> Iterator[RecordedWrite]:
+    """Yield each routing object that Flagger created or updated, as it was then."""
     namespace, provider = trace.namespace, trace.canary["spec"].get("provider") or trace.flag("mesh-provider")
     mesh, objects, manifest = mesh_of(provider), _Objects(namespace, trace.objects), trace.canary
     actions = [action for action in trace.actions if acts(action)]
@@ -40,21 +42,23 @@ def writes(trace: Trace) -> Iterator[Written]:
             if "write" not in step or step.get("code", 200) >= 300:
                 continue
             kind, name = objects.write(step)
-            asked = _asked(manifest, provider, namespace)
-            refs = {ref: body for ref in mesh.refs(asked) if (body := objects.get(ref))}
+            context = _context(manifest, provider, namespace)
+            refs = {ref: body for ref in mesh.refs(context) if (body := objects.get(ref))}
             for ref, body in refs.items():
                 if (ref.kind.plural, ref.name) == (kind, name):
                     tick = str(frame.get("tick", "between"))
-                    yield Written(tick=tick, asked=asked, ref=ref, body=copy.deepcopy(body), found=copy.deepcopy(refs))
+                    yield RecordedWrite(
+                        tick=tick, context=context, ref=ref, body=copy.deepcopy(body), objects=copy.deepcopy(refs)
+                    )
 
 
-def asked_for(trace: Trace) -> RenderContext:
-    """The Canary of a trace, as it began."""
+def context_of(trace: Trace) -> RenderContext:
+    """Return the context of a trace's first Canary."""
     provider = trace.canary["spec"].get("provider") or trace.flag("mesh-provider")
-    return _asked(trace.canary, provider, trace.namespace)
+    return _context(trace.canary, provider, trace.namespace)
 
 
-def _asked(manifest: Json, provider: str, namespace: str) -> RenderContext:
+def _context(manifest: Json, provider: str, namespace: str) -> RenderContext:
     canary = parse({**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}})
     target = canary.spec.target_ref
     pods = ("", "") if target.kind == "Service" else ("app", target.name)
@@ -64,12 +68,11 @@ def _asked(manifest: Json, provider: str, namespace: str) -> RenderContext:
 class _Objects:
     """All objects of the trace's namespace, by resource and name."""
 
-    def __init__(self, namespace: str, given: tuple[Json, ...]) -> None:
+    def __init__(self, namespace: str, bodies: tuple[Json, ...]) -> None:
         self._by_name: dict[tuple[str, str], Json] = {}
-        for body in given:
-            known = copy.deepcopy(body)
-            known["metadata"].setdefault("namespace", namespace)
-            self._by_name[_plural(body["kind"]), body["metadata"]["name"]] = known
+        for body in copy.deepcopy(bodies):
+            body["metadata"].setdefault("namespace", namespace)
+            self._by_name[_plural(body["kind"]), body["metadata"]["name"]] = body
 
     def get(self, ref: Ref) -> Json | None:
         return self._by_name.get((ref.kind.plural, ref.name))
@@ -85,7 +88,7 @@ class _Objects:
         return place
 
     def act(self, action: Json, manifest: Json) -> Json:
-        """Carry the action out; returns the Canary after it."""
+        """Carry the action out and return the Canary after it."""
         change = action.get("patch")
         if change is None:
             return manifest
@@ -100,9 +103,9 @@ def _plural(kind: str) -> str:
     return {"Ingress": "ingresses", "HTTPProxy": "httpproxies"}.get(kind, f"{kind.lower()}s")
 
 
-def normal(body: Any) -> Any:
-    """Without what says nothing: empty texts, lists and mappings."""
+def drop_empty(body: Any) -> Any:
+    """Return JSON without None and empty texts, lists and mappings."""
     if isinstance(body, dict):
-        items = ((key, normal(value)) for key, value in body.items())
+        items = ((key, drop_empty(value)) for key, value in body.items())
         return {key: value for key, value in items if value not in (None, "", [], {})}
-    return [normal(value) for value in body] if isinstance(body, list) else body
+    return [drop_empty(value) for value in body] if isinstance(body, list) else body

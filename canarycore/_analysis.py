@@ -1,7 +1,8 @@
 """An analysis that is due: hooks in the manifest's order, all metrics at once, gates after a pass, the next rung.
 
-Rung 0 runs the pre-rollout hooks and asks no metric. Every later rung runs the rollout hooks and the metrics, and is
-left only when all pass. What did not pass counts as a failed check, or holds where the owner wants to wait for data.
+The initial rung runs the pre-rollout hooks and asks no metric. Every later rung runs the rollout hooks and the metrics;
+a rollout leaves it only when all of them pass. Otherwise a failed check counts, or the analysis holds if the owner
+wants to wait for data.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ if TYPE_CHECKING:
 
 
 def analyse(builder: DecisionBuilder) -> Deliberation:
-    """Hooks in order, then metrics at once, then gates."""
-    rollout, climbing = builder.rollout, not builder.status.rung.is_initial
-    kind = HookType.ROLLOUT if climbing else HookType.PRE_ROLLOUT
-    if not climbing:
+    """Run the hooks in order, then the metrics at once, then the gates, and advance if all pass."""
+    rollout, is_on_ladder = builder.rollout, not builder.status.rung.is_initial
+    kind = HookType.ROLLOUT if is_on_ladder else HookType.PRE_ROLLOUT
+    if not is_on_ladder:
         builder.emit(NoticeKind.STARTING)
-    outcome = (yield from _checking_hooks(builder, kind)) if rollout.hooks_by_type[kind] else None
-    if outcome is None and climbing and rollout.checks_by_place:
+    outcome = (yield from _call_hooks(builder, kind)) if rollout.hooks_by_type[kind] else None
+    if outcome is None and is_on_ladder and rollout.checks_by_place:
         stem, revision = builder.key("metric", ""), builder.status.applied
         questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in rollout.checks_by_place])
-        outcome = _verdict(builder, questions, (yield Ask(questions)))
+        outcome = _judge_metrics(builder, questions, (yield Ask(questions)))
     if outcome is None and rollout.has_gates:
         outcome = yield from _gates(builder)
     return outcome or _advance_rung(builder)
 
 
-_CHECKING_TEXTS = {
+_HOOK_NOTICES = {
     HookType.PRE_ROLLOUT: (NoticeKind.PRE_ROLLOUT_FAILED, NoticeKind.PRE_ROLLOUT_PASSED),
     HookType.ROLLOUT: (NoticeKind.ROLLOUT_HOOK_FAILED, None),
 }
 
 
-def _checking_hooks(builder: DecisionBuilder, kind: HookType) -> Inquiry:
-    """Rollout hooks while traffic may be on the canary, pre-rollout hooks before; they end at the first that fails."""
-    failed, passed = _CHECKING_TEXTS[kind]
+def _call_hooks(builder: DecisionBuilder, kind: HookType) -> Inquiry:
+    """Call the hooks of this type up to the first that fails."""
+    failed, passed = _HOOK_NOTICES[kind]
     for hook in builder.rollout.hooks_by_type[kind]:
         answer = yield from builder.call(hook, Phase.PROGRESSING)
         if not answer.passed:
@@ -57,33 +58,33 @@ def _checking_hooks(builder: DecisionBuilder, kind: HookType) -> Inquiry:
     return None
 
 
-def _verdict(
+def _judge_metrics(
     builder: DecisionBuilder, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
 ) -> Decision | None:
-    """None when all checks passed; the first that did not is told, in Flagger's order."""
-    enough = builder.rollout.min_samples
-    judgements = [judge(asked.check, answers[asked.key], enough) for asked in questions]  # type: ignore[arg-type]
+    """Return None if all checks pass. The notice is about the first that does not, in Flagger's order."""
+    min_samples = builder.rollout.min_samples
+    judgements = [judge(question.check, answers[question.key], min_samples) for question in questions]  # type: ignore[arg-type]
     builder.judgements, passed = tuple(judgements), Verdict.PASS
     for judgement in judgements:
         if judgement.verdict is not passed:
-            return _did_not_pass(builder)
+            return _hold_or_halt(builder)
     return None
 
 
-def _did_not_pass(builder: DecisionBuilder) -> Decision:
-    """A hold where all that is missing is data and the owner wants to wait for it, else a failed check."""
+def _hold_or_halt(builder: DecisionBuilder) -> Decision:
+    """Hold if only data is missing and the owner wants to wait for it; else count a failed check."""
     rollout = builder.rollout
     bad = [judgement for judgement in builder.judgements if judgement.verdict is not Verdict.PASS]
     hold = rollout.no_data is NoData.HOLD
     if all(judgement.is_thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
         return _hold_analysis(builder, bad[0])
-    told = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
-    builder.emit(NoticeKind.CHECK_FAILED, told.text(rollout))
+    first = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
+    builder.emit(NoticeKind.CHECK_FAILED, first.text(rollout))
     return _halt_advancement(builder)
 
 
 def _halt_advancement(builder: DecisionBuilder) -> Decision:
-    """A failed check counts; at the threshold the rollout is rolled back in the same breath."""
+    """Count a failed check; roll back at the threshold, in the same decision."""
     failed = builder.status.failed_checks + 1
     if failed >= builder.rollout.threshold:
         return roll_back_checks(builder, failed)
@@ -107,7 +108,7 @@ def roll_back_checks(builder: DecisionBuilder, failed: int) -> Decision:
 
 
 def _gates(builder: DecisionBuilder) -> Inquiry:
-    """The gates between this rung and what comes after it; None when all are open."""
+    """Ask the gates between this rung and the next step; return None if all are open."""
     status, ladder = builder.status, builder.rollout.ladder
     rung = status.rung
     if ladder.strategy is Strategy.WEIGHTS and not rung.mirrored and status.phase is Phase.PROGRESSING:
@@ -117,7 +118,7 @@ def _gates(builder: DecisionBuilder) -> Inquiry:
     return (yield from _gate(builder, HookType.CONFIRM_PROMOTION)) if ladder.has_promotion_gate(rung) else None
 
 
-_GATE_TEXTS = {
+_GATE_NOTICES = {
     HookType.CONFIRM_TRAFFIC_INCREASE: (
         NoticeKind.GATE_INCREASE_PASSED,
         NoticeKind.GATE_INCREASE_CLOSED,
@@ -132,7 +133,7 @@ _GATE_TEXTS = {
 
 
 def _gate(builder: DecisionBuilder, kind: HookType) -> Inquiry:
-    passed, closed, alert = _GATE_TEXTS[kind]
+    passed, closed, alert = _GATE_NOTICES[kind]
     for hook in builder.rollout.hooks_by_type[kind]:
         answer = yield from builder.call(hook)
         if answer.passed:
@@ -157,7 +158,7 @@ def _gate(builder: DecisionBuilder, kind: HookType) -> Inquiry:
 
 
 def _advance_rung(builder: DecisionBuilder) -> Decision:
-    """The rung passed, and no gate is closed: the next one, or the promotion."""
+    """Go to the next rung, or promote after the last."""
     after = builder.rollout.ladder.after(builder.status.rung)
     return promote(builder, Rule.PROMOTED, Reason.PASSED) if after is None else _advance(builder, after)
 

@@ -1,6 +1,6 @@
-"""Commands of an operator: each is carried out once, or refused with the reason, in every phase.
+"""Commands of an operator: in every phase, a rollout carries a command out once or refuses it with a reason.
 
-A handler returns None to leave the command for later. The id of a command that was handled goes into the status.
+A handler returns None to leave the command for later. The status stores the id of the last handled command.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _refuse(builder: DecisionBuilder, command: Command, why: str) -> Decision:
-    builder.emit(NoticeKind.REFUSED, command.kind.value, why)
+def _refuse(builder: DecisionBuilder, command: Command, reason: str) -> Decision:
+    builder.emit(NoticeKind.REFUSED, command.kind.value, reason)
     return builder.change(Rule.REFUSED, handled=command.id)
 
 
 def _command_promote(builder: DecisionBuilder, command: Command) -> Decision | None:
     status, target = builder.status, builder.observation.target
     if status.phase not in BEFORE_PROMOTION:
-        return _refuse(builder, command, f"nothing is being analysed in phase {status.phase.value}")
+        return _refuse(builder, command, f"no rollout waits for a promotion in phase {status.phase.value}")
     if target is None or target.revision == status.promoted:
-        return _refuse(builder, command, "the target carries no revision to promote")
+        return _refuse(builder, command, "the target has no new revision to promote")
     if status.phase in ACTIVE and target.revision != status.applied:
-        return _refuse(builder, command, "the target carries another revision than the one under analysis")
+        return _refuse(builder, command, "the target has another revision than the one under analysis")
     builder.emit(NoticeKind.PROMOTING_BY_COMMAND, command.id)
     applied, handled = target.revision, command.id
     return promote(builder, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, applied=applied, handled=handled)
@@ -40,10 +40,10 @@ def _command_promote(builder: DecisionBuilder, command: Command) -> Decision | N
 def _command_abort(builder: DecisionBuilder, command: Command) -> Decision | None:
     status, target = builder.status, builder.observation.target
     if status.phase is Phase.INITIALIZING:
-        return None  # there is nothing to go back to yet; it is carried out, or refused, once there is
+        return None  # there is no promoted revision to go back to yet: handle the command once there is
     waits_to_start = status.phase in PROMOTED and target is not None and target.revision != status.applied
     if status.phase not in UNDER_WAY and not waits_to_start:
-        return _refuse(builder, command, f"nothing is under way in phase {status.phase.value}")
+        return _refuse(builder, command, f"no rollout is under way in phase {status.phase.value}")
     builder.emit(NoticeKind.ABORTED, command.id)
     builder.emit(NoticeKind.ABORTED_ALERT)
     return fail(builder, Rule.ABORTED, Reason.ABORTED, handled=command.id)
@@ -51,14 +51,14 @@ def _command_abort(builder: DecisionBuilder, command: Command) -> Decision | Non
 
 def _command_pause(builder: DecisionBuilder, command: Command) -> Decision | None:
     if builder.status.phase not in UNDER_WAY or builder.status.paused:
-        return _refuse(builder, command, "there is nothing to pause")
+        return _refuse(builder, command, "no rollout is under way, or it is paused already")
     builder.emit(NoticeKind.PAUSED, command.id)
     return builder.change(Rule.PAUSED, paused=True, handled=command.id)
 
 
 def _command_resume(builder: DecisionBuilder, command: Command) -> Decision | None:
     if builder.status.phase not in UNDER_WAY or not builder.status.paused:
-        return _refuse(builder, command, "it is not paused")
+        return _refuse(builder, command, "the rollout is not paused")
     builder.emit(NoticeKind.RESUMED, command.id)
     return builder.change(Rule.RESUMED, paused=False, handled=command.id, analysed_at=builder.observation.now)
 
@@ -66,11 +66,11 @@ def _command_resume(builder: DecisionBuilder, command: Command) -> Decision | No
 def _command_retry(builder: DecisionBuilder, command: Command) -> Decision | None:
     status, target = builder.status, builder.observation.target
     if status.phase is not Phase.FAILED:
-        return _refuse(builder, command, f"only a failed rollout is retried, this one is {status.phase.value}")
+        return _refuse(builder, command, f"only a failed rollout can be retried, this one is {status.phase.value}")
     if target is None or target.revision == status.promoted:
-        return _refuse(builder, command, "the target carries no revision to try")
+        return _refuse(builder, command, "the target has no new revision to try")
     if can_restore_primary(builder):
-        return None  # kept until the primary is as it was
+        return None  # wait until the primary has the promoted revision again
     builder.emit(NoticeKind.RETRYING, command.id)
     return start(builder, Rule.RETRIED, handled=command.id)
 
@@ -82,7 +82,7 @@ def _command_skip_to(builder: DecisionBuilder, command: Command) -> Decision | N
     if not 0 < command.weight <= 100:
         return _refuse(builder, command, f"the weight is {command.weight}, expected 1 to 100")
     if target is None or target.revision != status.applied:
-        return _refuse(builder, command, "the target carries another revision than the one under analysis")
+        return _refuse(builder, command, "the target has another revision than the one under analysis")
     builder.emit(NoticeKind.SKIPPED_TO, str(command.weight), command.id)
     return count_analysis(builder, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
 

@@ -1,19 +1,20 @@
 """How a rollout advances: `decide`, a total function.
 
-For any rollout, status and knowledge it returns a value: an `Ask` with all it needs at this point, or a `Decision`. It
-never raises, reads no clock and draws no random number. There is one code path, so asking and deciding cannot disagree:
-`deliberate` is a generator that yields an `Ask` wherever it must know more and goes on with the answers; `decide` runs
-it from the start with the answers there are. A driver that stays with one decision sends answers to `deliberate`.
+For any rollout, status and inputs it returns a value: an `Ask` with every question that is open at this point, or a
+`Decision`. It never raises, reads no clock and draws no random number. Asking and deciding share one code path, so they
+cannot disagree: `deliberate` is a generator that yields an `Ask` wherever it needs answers and goes on with them;
+`decide` runs it from the start with the answers so far. A driver that stays with one decision sends answers to
+`deliberate`.
 
-Guards come in the order of what matters most; the first match wins:
+Guards come in the order of their importance; the first match wins:
 
     deleted → suspended → a command → the phase's own guards
 
 The guards of an analysis (phases Progressing and WaitingPromotion), in order:
 
-    the target is missing · it is back at the promoted revision (withdraw) · it carries another one (restart) ·
-    a rollback hook asks (polled once an interval) · primary not ready · canary not ready · the world is not as the
-    status wants it · paused · the interval has not passed · the analysis is skipped · too many failed checks already ·
+    the target is missing · it is back at the promoted revision (withdraw) · it has another one (restart) ·
+    a rollback hook passes (polled once an interval) · primary not ready · canary not ready · the cluster does not match
+    the goal · paused · the interval has not passed · the owner skips the analysis · too many failed checks already ·
     hooks, in the manifest's order · metrics, all at once · gates, only after a pass · the next rung, or the promotion
 """
 
@@ -50,7 +51,11 @@ if TYPE_CHECKING:
 
 
 def decide(rollout: Rollout, status: Status, inputs: Inputs) -> Outcome:
-    """The next decision of a rollout, or what must be asked first. Total: never raises, whatever it is given."""
+    """Return the next decision of a rollout, or the questions to answer first.
+
+    The function is total: it returns a value for every input and never raises. A driver that receives an `Ask` fetches
+    the answers and calls again with the same observation.
+    """
     deliberation = deliberate(rollout, status, inputs.observation)
     try:
         ask = next(deliberation)
@@ -65,19 +70,19 @@ def decide(rollout: Rollout, status: Status, inputs: Inputs) -> Outcome:
 
 
 def deliberate(rollout: Rollout, status: Status, observation: Observation) -> Deliberation:
-    """`decide` for a driver that stays with it: yields each Ask and must be sent an answer to all of its questions."""
+    """Run `decide` as a generator: it yields each Ask and takes a mapping with an answer to every question of it."""
     outcome = consider(rollout, status, observation)
-    return _decided(outcome) if isinstance(outcome, Decision) else outcome
+    return _without_questions(outcome) if isinstance(outcome, Decision) else outcome
 
 
-def _decided(decision: Decision) -> Deliberation:
-    """Nothing has to be asked."""
+def _without_questions(decision: Decision) -> Deliberation:
+    """Return the decision as a generator that asks nothing."""
     yield from ()
     return decision
 
 
 def consider(rollout: Rollout, status: Status, observation: Observation) -> Decision | Deliberation:
-    """The decision at once where nothing has to be asked, else one under way."""
+    """Return the decision itself if it needs no answers, else the generator that makes it."""
     builder = DecisionBuilder(rollout, status, observation)
     phase, command = status.phase, observation.command
     if status.since is None:
@@ -195,7 +200,7 @@ def _post_rollout(builder: DecisionBuilder) -> Deliberation:
 
 
 def _start_when_confirmed(builder: DecisionBuilder) -> Deliberation:
-    """Past the confirm-rollout gates a new revision starts."""
+    """Start a new revision once every confirm-rollout gate is open."""
     waiting = builder.status.phase is Phase.WAITING
     for hook in builder.rollout.hooks_by_type[HookType.CONFIRM_ROLLOUT]:
         answer = yield from builder.call(hook)
@@ -282,7 +287,7 @@ def _rollback_hooks(builder: DecisionBuilder) -> Inquiry:
 
 
 def _out_of_step(builder: DecisionBuilder, target: Workload) -> Decision | None:
-    """A wait, or a rollback past the progress deadline, while pods are missing or the world is not as it should be."""
+    """Wait while pods are missing or the cluster does not match the goal; roll back past the progress deadline."""
     rollout, observation = builder.rollout, builder.observation
     outcome = _side_unready(builder, observation.primary, rollout.primary_ready, is_primary=True)
     outcome = outcome or _side_unready(builder, target, rollout.canary_ready, is_primary=False)
@@ -298,41 +303,41 @@ def _out_of_step(builder: DecisionBuilder, target: Workload) -> Decision | None:
 def _side_unready(
     builder: DecisionBuilder, side: Workload | None, threshold: int, *, is_primary: bool
 ) -> Decision | None:
-    """A wait, or a rollback past the progress deadline, when pods are missing on one side."""
-    what = NoticeKind.PRIMARY_UNREADY if is_primary else NoticeKind.CANARY_UNREADY
+    """Wait while one side lacks pods; roll back past the progress deadline. Return None if it has them."""
+    kind = NoticeKind.PRIMARY_UNREADY if is_primary else NoticeKind.CANARY_UNREADY
     if side is None:
         reason = "it does not exist"
     elif is_primary and side.desired == 0:
-        what, reason = NoticeKind.PRIMARY_AT_ZERO, "it is scaled to zero"
+        kind, reason = NoticeKind.PRIMARY_AT_ZERO, "it is scaled to zero"
     else:
         reason = explain_unready(side, threshold)
     if not reason:
         return None
     builder.detail = reason
-    builder.emit(what, reason)
+    builder.emit(kind, reason)
     plan = converge(goal(builder.rollout, builder.status), builder.observation)
     builder.emit_plan(plan)
     wake = builder.next_poll
     if side is not None and side.stuck:
         return _roll_back_late(builder, reason)
-    since = None if side is None else _lacking_since(builder, side, is_primary=is_primary)
+    since = None if side is None else _unready_since(builder, side, is_primary=is_primary)
     if since is not None:
-        if builder.expired(since):
+        if builder.is_past_deadline(since):
             return _roll_back_late(builder, reason)
         wake = min(wake, since + builder.rollout.progress_deadline)
     return builder.wait(Rule.UNREADY, wake)
 
 
-def _lacking_since(builder: DecisionBuilder, side: Workload, *, is_primary: bool) -> float | None:
-    """Since when a side of an analysis lacks pods, for the progress deadline; None where nobody can tell.
+def _unready_since(builder: DecisionBuilder, side: Workload, *, is_primary: bool) -> float | None:
+    """Return since when a side of an analysis has lacked pods, for the progress deadline; None if that is unknown.
 
-    The platform tells it while too few pods are available. Where those of another revision go on serving it tells
-    nothing: then the canary's own have been awaited since the analysis began, if it could begin as soon as they came.
-    Later, or behind a gate that may have been closed for long, they lack for a moment, as when they are scaled.
+    The platform says so while too few pods are available, but not while pods of another revision still serve. Then the
+    canary's own pods have been due since the analysis began, provided that it could start when they came. On later
+    rungs, or behind a gate that may have been closed for long, pods are missing only briefly, as after a scaling.
     """
     status, gates = builder.status, builder.rollout.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE]
-    is_awaited = status.rung.is_initial and not (is_primary or status.paused or gates)
-    return builder.missing_since(side) if is_awaited or side.unready_since is not None else None
+    is_due = status.rung.is_initial and not (is_primary or status.paused or gates)
+    return builder.missing_since(side) if is_due or side.unready_since is not None else None
 
 
 def _roll_back_late(builder: DecisionBuilder, why: str) -> Decision:
@@ -349,7 +354,7 @@ def _promoting(builder: DecisionBuilder) -> Decision:
             builder.emit(NoticeKind.TARGET_MISSING)
         elif target.revision != status.applied:
             return withdraw(builder) if target.revision == status.promoted else restart(builder)
-    outcome = _primary_settling(builder)
+    outcome = _wait_for_primary(builder)
     if outcome is not None:
         return outcome
     if builder.poll < 1 and status.rung.is_exposed:
@@ -357,27 +362,27 @@ def _promoting(builder: DecisionBuilder) -> Decision:
     return _step_back(builder)
 
 
-def _primary_settling(builder: DecisionBuilder) -> Decision | None:
-    """None once the primary carries the passed revision, is ready, and routes are as wanted."""
+def _wait_for_primary(builder: DecisionBuilder) -> Decision | None:
+    """Return None once the primary has the passed revision, is ready, and the routes match the goal."""
     rollout, status, observation = builder.rollout, builder.status, builder.observation
     if status.paused:
         return builder.wait(Rule.ON_HOLD, None)
     primary = observation.primary
     plan = converge(goal(rollout, status), observation)
-    arrived = primary is not None and primary.revision == status.applied
-    reason = explain_unready(primary, rollout.primary_ready) if primary is not None and arrived else ""
+    is_updated = primary is not None and primary.revision == status.applied
+    reason = explain_unready(primary, rollout.primary_ready) if primary is not None and is_updated else ""
     if reason and primary is not None:
         builder.detail = reason
         builder.emit(NoticeKind.PRIMARY_UNREADY, reason)
         builder.emit_plan(plan)
         since = builder.missing_since(primary)
-        if primary.stuck or builder.expired(since):
+        if primary.stuck or builder.is_past_deadline(since):
             return _fail_promotion(builder, f"{rollout.primary_name} not ready: {reason}")
         return builder.wait(Rule.UNREADY, min(builder.next_poll, since + rollout.progress_deadline))
     if not plan.done:
         builder.emit_plan(plan)
-        if builder.overdue:
-            why = "routes do not follow" if arrived else "it does not take the revision over"
+        if builder.is_overdue:
+            why = "routes do not follow" if is_updated else "it does not take the revision over"
             return _fail_promotion(builder, why)
         return builder.wait(Rule.CONVERGING, builder.next_poll)
     return None
@@ -400,7 +405,7 @@ def _step_back(builder: DecisionBuilder) -> Decision:
 
 def _finalising(builder: DecisionBuilder) -> Decision:
     rollout, status, observation = builder.rollout, builder.status, builder.observation
-    outcome = _primary_settling(builder)
+    outcome = _wait_for_primary(builder)
     if outcome is not None:
         return outcome
     if observation.now + EPSILON < status.drain_until:

@@ -1,7 +1,7 @@
-"""One decision under way: its inputs, what has been asked and told so far, and the decision it becomes.
+"""One decision under way: its inputs, its answers and notices so far, and the decision that it becomes.
 
-`Inputs` is what a decision may rest on, `Decision` what comes out, `Explanation` why. `DecisionBuilder` is the builder
-in between that the guards of `_decide`, `_climb`, `_moves` and `_commands` share: it knows the time of the next poll,
+`Inputs` holds everything that a decision may depend on, `Decision` the result, `Explanation` the reason. The guards of
+`_decide`, `_analysis`, `_transitions` and `_commands` share a `DecisionBuilder`: it computes the time of the next poll,
 makes questions and notices with stable keys, and turns a rule into a `Decision` that waits, changes the status or
 enters a phase.
 """
@@ -28,30 +28,35 @@ if TYPE_CHECKING:
 
 
 EPSILON = 1e-6
-"""Seconds by which a clock may be early: a timer that fires a hair too soon must not cost an interval."""
+"""Seconds that a timer may fire early: without them, an early timer would cost a whole interval."""
 
 
 @record
 class Inputs:
-    """All that a decision may rest on: one observation, and the answers got so far by their question's key."""
+    """Everything that a decision may depend on."""
 
     observation: Observation
+    """The cluster at one moment."""
     answers: Mapping[str, Answer] = {}
+    """The answers so far, by the key of their question."""
 
 
 @record
 class Explanation:
-    """Why: the rule that fired, hooks and sources asked and their answers, and each check's verdict on its value.
-
-    It is data, and prints as a sentence.
-    """
+    """The reason for a decision, as data; `str` returns it as a sentence."""
 
     rule: Rule
+    """The rule that fired."""
     before: Phase
+    """The phase of the status that the decision started from."""
     after: Phase
+    """The phase of the decision's status."""
     detail: str = ""
+    """The reason why pods are not ready, or empty."""
     answers: tuple[tuple[Question, Answer], ...] = ()
+    """The hooks and sources that the decision used, each with its answer. Metrics are in `judgements`."""
     judgements: tuple[Judgement, ...] = ()
+    """The verdict of each check that was due."""
 
     def __str__(self) -> str:
         move = self.before.value if self.after is self.before else f"{self.before.value} → {self.after.value}"
@@ -67,44 +72,45 @@ class Explanation:
 
 @record
 class Decision:
-    """What was decided.
-
-    status: the status to commit; the very object that was given when nothing is to be written. notices: what to tell
-    (committed with the status in its outbox, or published directly when nothing is written). wake: when to look again
-    (seconds), None when only a change of the world matters. because: why.
-    """
+    """The outcome of `decide`: a status to commit, or a wait."""
 
     status: Status
+    """The status to commit. The very object that `decide` received when there is nothing to write."""
     notices: tuple[Notice, ...]
+    """The notices to publish. A driver commits them in the status's outbox, or publishes them directly when it writes
+    nothing."""
     wake: float | None
+    """When to decide again: an absolute time in seconds on the observation's clock (`Observation.now`), not a delay.
+    None waits for the next change in the cluster."""
     explanation: Explanation
+    """The reason for the decision."""
 
 
 Deliberation = Generator[Ask, "Mapping[str, Answer]", Decision]
-"""A decision under way: yields an Ask, is sent an answer to each of its questions, returns the Decision."""
+"""A decision under way: it yields an Ask, receives an answer to each of its questions, and returns the Decision."""
 
 
 Outcome = Ask | Decision
+"""The result of `decide`: questions to answer first, or the decision."""
 
 
 Inquiry = Generator[Ask, "Mapping[str, Answer]", "Decision | None"]
-"""Part of a decision: None when its guards let the rollout pass."""
+"""A part of a decision; it returns None when its guards let the rollout pass."""
 
 
 @define(init=False)
 class DecisionBuilder:
-    """One decision under way: the inputs, and what has been asked and told so far.
-
-    poll: how many intervals have passed since the last analysis; nothing is due at 0.
-    """
+    """One decision under way: the inputs, and the answers and notices so far."""
 
     rollout: Rollout
     status: Status
     observation: Observation
     poll: int
+    """The number of intervals since the last analysis. Nothing is due at 0."""
     answers: tuple[tuple[Question, Answer], ...]
     judgements: tuple[Judgement, ...]
     notices: list[tuple[NoticeKind, tuple[str, ...], bool]]
+    """Kind, arguments, and whether each poll repeats the notice while the decision writes nothing."""
     detail: str
 
     def __init__(self, rollout: Rollout, status: Status, observation: Observation) -> None:
@@ -117,68 +123,71 @@ class DecisionBuilder:
 
     @property
     def next_poll(self) -> float:
+        """The time at which the next interval has passed, in seconds."""
         return self.status.analysed_at + (self.poll + 1) * self.rollout.interval
 
     @property
-    def overdue(self) -> bool:
-        """Whether the world has failed to follow for longer than the progress deadline allows."""
-        return self.expired(self.status.analysed_at + self.rollout.interval)
+    def is_overdue(self) -> bool:
+        """Whether the cluster has not matched the goal for longer than the progress deadline."""
+        return self.is_past_deadline(self.status.analysed_at + self.rollout.interval)
 
     def missing_since(self, side: Workload) -> float:
-        """Since when pods of this side have been missing in this phase; where nobody tells, since the last analysis."""
-        told, status = side.unready_since, self.status
-        return max(status.analysed_at if told is None else told, status.since or 0.0)
+        """Return since when this side has lacked pods in this phase; by default, since the last analysis."""
+        since, status = side.unready_since, self.status
+        return max(status.analysed_at if since is None else since, status.since or 0.0)
 
-    def expired(self, since: float) -> bool:
+    def is_past_deadline(self, since: float) -> bool:
+        """Whether the progress deadline, counted from `since`, has passed."""
         return self.observation.now + EPSILON >= since + self.rollout.progress_deadline
 
-    # telling ----------------------------------------------------------------------------------------------------
+    # notices ----------------------------------------------------------------------------------------------------
 
-    def emit(self, what: NoticeKind, *args: str) -> None:
-        """Something to tell: again at each poll while nothing is written."""
-        self.notices.append((what, args, True))
+    def emit(self, kind: NoticeKind, *args: str) -> None:
+        """Add a notice. Each poll repeats it while the decision writes nothing."""
+        self.notices.append((kind, args, True))
 
-    def emit_once(self, what: NoticeKind, *args: str) -> None:
-        """Something to tell once in this status."""
-        self.notices.append((what, args, False))
+    def emit_once(self, kind: NoticeKind, *args: str) -> None:
+        """Add a notice that goes out once in this status."""
+        self.notices.append((kind, args, False))
 
     def emit_plan(self, plan: Plan) -> None:
-        for what, args in plan.notes:
-            self.notices.append((what, args, what.value.severity is None))
+        """Add the notices of a plan; alerts among them go out once."""
+        for kind, args in plan.notes:
+            self.notices.append((kind, args, kind.value.severity is None))
 
-    def _notices(self, after: Phase, again: str = "") -> tuple[Notice, ...]:
-        """What was told, as notices of a decision that leads to `after`. `again` tells a repeat from the first."""
+    def _build_notices(self, after: Phase, poll: str = "") -> tuple[Notice, ...]:
+        """Return the notices of a decision that leads to `after`; `poll` makes the keys of repeats differ."""
         status, names = self.status, self.rollout.names
         before = status.phase
         stem = f"{status.applied}@{status.analysed_at}/{before._value_}/"
         return tuple(
             [
                 Notice(
-                    what,
-                    f"{stem}{what._name_}{'' if what in _FORMER_STATUS else '/'.join(args)}{again if repeats else ''}",
-                    after if what in _NOTICES_AFTER_EFFECTS else before,
+                    kind,
+                    f"{stem}{kind._name_}{'' if kind in _ONE_A_POLL else '/'.join(args)}{poll if repeats else ''}",
+                    after if kind in _NOTICES_OF_NEXT_PHASE else before,
                     names,
                     args,
                 )
-                for what, args, repeats in self.notices
+                for kind, args, repeats in self.notices
             ]
         )
 
-    # asking -----------------------------------------------------------------------------------------------------
+    # questions --------------------------------------------------------------------------------------------------
 
     @property
     def revision(self) -> str:
-        """What the target carries, which hooks and a new analysis are about; without a target, what they were about."""
+        """The target's revision, which hooks and a new analysis are about; the status's, when there is no target."""
         target = self.observation.target
         return self.status.applied if target is None else target.revision
 
     def key(self, kind: str, name: str) -> str:
-        """The time of the last analysis stands for the rung and the attempt: each counted analysis moves it."""
+        """Return the key of a question: the time of the last analysis identifies the rung and the attempt."""
         status = self.status
         return f"{self.revision}@{status.analysed_at}/{status.phase._value_}#{self.poll}/{kind}/{name}"
 
     def call(self, hook: Hook, phase: Phase | None = None) -> Generator[Ask, Mapping[str, Answer], HookAnswer]:
-        """The hook's answer. `phase`: what the hook is told, if not the status's own."""
+        """Ask a hook and return its answer. `phase` is the phase in the call, by default the status's own."""
         status = self.status
         place = self.rollout.hooks.index(hook)  # names need not be unique
         key = self.key(f"{hook.type.value}/{place}", hook.name)
@@ -188,31 +197,31 @@ class DecisionBuilder:
         self.answers += ((question, answer),)
         return answer
 
-    # deciding ---------------------------------------------------------------------------------------------------
+    # decisions --------------------------------------------------------------------------------------------------
 
     def wait(self, rule: Rule, wake: float | None) -> Decision:
-        """Nothing is written."""
+        """Return a decision that writes nothing; `wake` as in `Decision`."""
         status = self.status
-        notices = self._notices(status.phase, f"#{self.poll}") if self.notices else ()
+        notices = self._build_notices(status.phase, f"#{self.poll}") if self.notices else ()
         explanation = Explanation(rule, status.phase, status.phase, self.detail, self.answers, self.judgements)
         return Decision(status, notices, wake, explanation)
 
     def change(self, rule: Rule, wake: float | None = None, **changes: Any) -> Decision:
-        """A new status. Without `wake`: look again at once, as the world has to follow."""
+        """Return a decision with a changed status. Without `wake` the next cycle is due at once, to converge."""
         before = self.status
         changes["outbox"] = ()
         after = before.but(**changes)
         explanation = Explanation(rule, before.phase, after.phase, self.detail, self.answers, self.judgements)
-        notices = self._notices(after.phase) if self.notices else ()
+        notices = self._build_notices(after.phase) if self.notices else ()
         return Decision(after, notices, self.observation.now if wake is None else wake, explanation)
 
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
-        """A new status in another phase."""
+        """Return a decision with a changed status in another phase."""
         now = self.observation.now
         return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
 
 
-_NOTICES_AFTER_EFFECTS = frozenset(
+_NOTICES_OF_NEXT_PHASE = frozenset(
     {
         NoticeKind.INITIALIZED,
         NoticeKind.INITIALIZED_ALERT,
@@ -227,7 +236,7 @@ _NOTICES_AFTER_EFFECTS = frozenset(
         NoticeKind.WITHDRAWN_ALERT,
     }
 )
-"""Texts that tell the phase a decision leads to; the others tell the phase it was made in."""
+"""Notices that carry the phase that a decision leads to; the others carry the phase before it."""
 
-_FORMER_STATUS = frozenset({NoticeKind.PRIMARY_UNREADY, NoticeKind.CANARY_UNREADY})
-"""Texts about what moves while one waits for it: told once a poll, and not each time that a pod more is there."""
+_ONE_A_POLL = frozenset({NoticeKind.PRIMARY_UNREADY, NoticeKind.CANARY_UNREADY})
+"""Notices whose arguments change with each pod: they go out once a poll, not at every change."""

@@ -1,14 +1,13 @@
-"""What a status wants of the world, and which effects are safe now.
+"""The goal of a status, and the effects that are safe on the way to it.
 
-`goal` is a function of the rollout and the status alone: whoever reads the status wants the same thing. `converge`
-compares it with an observation and says what may be done at once. Order is safety:
+`goal` is a function of the rollout and the status alone: every process that reads the status has the same goal.
+`converge` compares the goal with an observation and returns the effects that are safe now. Order is safety:
 
-  1. capacity before traffic: the canary is scaled up before it is sent anything;
-  2. the primary's revision is changed only to the one the goal names, from a target that carries it or from what was
-     kept, never to another;
-  3. traffic follows ready capacity: no write moves it towards a side without available pods, and a side that has lost
-     all of them loses its traffic to the other;
-  4. traffic away before capacity goes: the canary is scaled down when nothing reaches it any more and it has drained.
+  1. capacity before traffic: the canary scales up before it receives anything;
+  2. the primary's revision changes only to the goal's, from a target that has it or from a saved copy of it;
+  3. traffic follows ready capacity: no write moves traffic towards a side without available pods, and a side that has
+     lost all of them loses its traffic to the other;
+  4. traffic away before capacity goes: the canary scales down once nothing reaches it and it has drained.
 """
 
 from __future__ import annotations
@@ -45,14 +44,18 @@ if TYPE_CHECKING:
 
 
 def goal(rollout: Rollout, status: Status) -> Goal:
-    """What `status` wants of the world (the table of phases in the docs)."""
+    """Return the goal of `status`: the state of the cluster that its phase requires.
+
+    The page on concepts has the table of phases and goals. The function depends on its arguments alone.
+    """
     return _GOALS[status.phase](rollout, status)
 
 
 def explain_unready(workload: Workload, threshold: int) -> str:
-    """Why a workload is not ready, in Flagger's words; empty when it is.
+    """Return why a workload is not ready, in Flagger's text; empty if it is.
 
-    `threshold` is the percentage of updated replicas that must be available.
+    `threshold` is the percentage of updated replicas that must be available (Flagger: `primaryReadyThreshold`,
+    `canaryReadyThreshold`).
     """
     if workload.stuck:
         return workload.stuck
@@ -71,9 +74,10 @@ _WAITING = "waiting for rollout to finish:"
 
 
 def is_in_step(rollout: Rollout, status: Status, observation: Observation) -> bool:
-    """A quick yes, while a revision is analysed, to: both sides are ready and `converge` would find nothing to do.
+    """Whether, during an analysis, both sides are surely ready and `converge` surely returns nothing to do.
 
-    Nearly every analysis meets a world in step, and this costs a quarter of asking both. False says nothing.
+    Nearly every analysis meets such a cluster, and this check costs a quarter of the full comparison. False means that
+    only the full comparison can tell.
     """
     target, primary = observation.target, observation.primary
     return (
@@ -84,7 +88,7 @@ def is_in_step(rollout: Rollout, status: Status, observation: Observation) -> bo
         and target.revision == status.applied
         and primary.revision == status.promoted
         and not observation.scaler_paused
-        and observation.routes == _on(status.rung, rollout, status)
+        and observation.routes == _routes_on(status.rung, rollout, status)
     )
 
 
@@ -103,7 +107,7 @@ def _initializing(rollout: Rollout, status: Status) -> Goal:
 
 def _idle(rollout: Rollout, status: Status) -> Goal:
     return Goal(
-        routes=_nothing(rollout, status),
+        routes=_primary_only(rollout, status),
         canary=Scale.LEAVE if status.is_settled else Scale.DOWN,
         primary="" if status.is_settled else status.promoted,
         is_promoting=True,
@@ -114,24 +118,24 @@ def _idle(rollout: Rollout, status: Status) -> Goal:
 
 def _failed(rollout: Rollout, status: Status) -> Goal:
     return Goal(
-        routes=_nothing(rollout, status),
+        routes=_primary_only(rollout, status),
         canary=Scale.LEAVE if status.is_settled else Scale.DOWN,
         primary=status.promoted,
         replacement=status.promoted,
         needs_sound_primary=not status.is_settled,
         allows_failover=rollout.ladder.routed and not status.is_settled,
         until=status.drain_until,
-        ready_percent=0,  # some pods are enough to come back to, when what they replace was rejected
+        ready_percent=0,  # after a rejection, any available pod of the primary is better than the canary
     )
 
 
 def _waiting(rollout: Rollout, status: Status) -> Goal:
-    return Goal(routes=_nothing(rollout, status))
+    return Goal(routes=_primary_only(rollout, status))
 
 
 def _active(rollout: Rollout, status: Status) -> Goal:
     return Goal(
-        routes=_on(status.rung, rollout, status),
+        routes=_routes_on(status.rung, rollout, status),
         canary=Scale.UP,
         primary=status.promoted,
         canary_revision=status.applied,
@@ -141,7 +145,7 @@ def _active(rollout: Rollout, status: Status) -> Goal:
 
 def _promotion(rollout: Rollout, status: Status) -> Goal:
     return Goal(
-        routes=_on(status.rung, rollout, status),
+        routes=_routes_on(status.rung, rollout, status),
         canary=Scale.UP,
         primary=status.applied,
         is_promoting=True,
@@ -182,16 +186,17 @@ _GOALS: dict[Phase, Callable[[Rollout, Status], Goal]] = {
 _AFTER_A_ROLLOUT = FINISHED | {Phase.FINALISING}
 
 
-def _nothing(rollout: Rollout, status: Status) -> Routes:
-    """All traffic on the primary; a session cookie of the rollout that is over is taken back."""
+def _primary_only(rollout: Rollout, status: Status) -> Routes:
+    """Return routes with all traffic on the primary; they expire the session cookie of the last rollout."""
     if rollout.affinity is None or status.phase not in _AFTER_A_ROLLOUT:
         return PRIMARY_ONLY
     return Routes(expired=status.applied)
 
 
-def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
+def _routes_on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
+    """Return the routes of a rung, with the session cookie of this rollout."""
     if not rung.is_exposed:
-        return _nothing(rollout, status)
+        return _primary_only(rollout, status)
     if rollout.affinity is None or not rung.weight:
         return rung.routes
     return evolve(rung.routes, cookie=status.applied)
@@ -201,7 +206,10 @@ def _on(rung: Rung, rollout: Rollout, status: Status) -> Routes:
 
 
 def converge(goal: Goal, observation: Observation) -> Plan:
-    """Which effects are safe now on the way to `goal`, in order."""
+    """Return the effects that are safe now on the way to `goal`, in order.
+
+    Each effect states an end state, so a repeated plan does nothing new. The function depends on its arguments alone.
+    """
     target, primary = observation.target, observation.primary
     canary = goal.canary
     if canary is Scale.GIVE_BACK:
@@ -222,12 +230,12 @@ def converge(goal: Goal, observation: Observation) -> Plan:
         if effect is not None:
             effects.append(effect)
     notes: tuple[tuple[NoticeKind, tuple[str, ...]], ...] = ()
-    wanted = goal.routes
-    if wanted is not None and wanted.is_exposed and target is not None and target.revision != goal.canary_revision:
-        wanted = evolve(wanted, weight=0, mirrored=False, matched=False)  # nobody has tested what came after
-    if wanted is not None and not (observation.routes == wanted and _both_run(wanted, observation)):
-        routes, notes = _safe_routes(goal, wanted, observation, sound=sound)
-        done = done and routes == wanted == observation.routes
+    desired = goal.routes
+    if desired is not None and desired.is_exposed and target is not None and target.revision != goal.canary_revision:
+        desired = evolve(desired, weight=0, mirrored=False, matched=False)  # no analysis covers a later revision
+    if desired is not None and not (observation.routes == desired and _both_run(desired, observation)):
+        routes, notes = _safe_routes(goal, desired, observation, sound=sound)
+        done = done and routes == desired == observation.routes
         if routes is not None and routes != observation.routes:
             effects.append(SetRoutes(routes))
     if canary is Scale.DOWN and target is not None and (target.desired > 0 or observation.scaler_paused is False):
@@ -248,9 +256,10 @@ def _scale_up(observation: Observation) -> list[Effect]:
 
 
 def _change_primary(goal: Goal, observation: Observation) -> tuple[bool, Effect | None]:
-    """Whether the primary is as good as it can be, and what brings it to the wanted revision.
+    """Return whether the primary needs no change, and the effect that brings it to the goal's revision.
 
-    A primary with the revision under test got it by a promotion: then the status is an old one, and nothing is undone.
+    A primary gets the revision under test only by a promotion: then the status is an old one, and the plan undoes
+    nothing.
     """
     if observation.primary is None:
         return False, Initialise(goal.primary) if goal.is_promoting and _carries(
@@ -268,7 +277,7 @@ def _carries(workload: Workload | None, revision: str) -> bool:
 
 
 def _both_run(routes: Routes, observation: Observation) -> bool:
-    """Whether each side that is to get requests has pods that answer them."""
+    """Whether each side that receives requests has available pods."""
     target, primary = observation.target, observation.primary
     if primary is None or primary.ready == 0:
         return False
@@ -276,29 +285,29 @@ def _both_run(routes: Routes, observation: Observation) -> bool:
 
 
 def _safe_routes(
-    goal: Goal, wanted: Routes, observation: Observation, *, sound: bool
+    goal: Goal, desired: Routes, observation: Observation, *, sound: bool
 ) -> tuple[Routes | None, tuple[tuple[NoticeKind, tuple[str, ...]], ...]]:
-    """The routes that may be written now (None: none), and what to tell about them."""
-    have = observation.routes
+    """Return the routes that are safe now (None: write none), and the notices about them."""
+    current = observation.routes
     canary_runs = observation.target is not None and observation.target.has_capacity
     if observation.primary is None or not observation.primary.has_capacity:
         if not (canary_runs and goal.allows_failover):
-            return have, ((NoticeKind.NO_CAPACITY, ("the primary has no ready pods",)),)
-        stand_in = evolve(wanted, weight=100, mirrored=False, matched=False)
+            return current, ((NoticeKind.NO_CAPACITY, ("the primary has no ready pods",)),)
+        stand_in = evolve(desired, weight=100, mirrored=False, matched=False)
         sides = ("canary", "primary")
         return stand_in, ((NoticeKind.FAILOVER, sides), (NoticeKind.FAILOVER_ALERT, sides))
-    if wanted.is_exposed and not canary_runs:
+    if desired.is_exposed and not canary_runs:
         note = (NoticeKind.NO_CAPACITY, ("the canary has no ready pods",))
-        return evolve(wanted, weight=0, mirrored=False, matched=False), (note,)
+        return evolve(desired, weight=0, mirrored=False, matched=False), (note,)
     if not sound:
-        return have, ((NoticeKind.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
-    if have is not None and have != wanted:
-        return wanted, ((NoticeKind.REPAIRING, (_describe(have), _describe(wanted))),)
-    return wanted, ()
+        return current, ((NoticeKind.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
+    if current is not None and current != desired:
+        return desired, ((NoticeKind.REPAIRING, (_describe(current), _describe(desired))),)
+    return desired, ()
 
 
 def _sound(goal: Goal, primary: Workload) -> bool:
-    """Whether no pod of another revision is left on the primary, and enough of its own are available."""
+    """Whether every pod of the primary has its revision, and enough of them are available."""
     updated = primary.updated
     return (
         primary.revision == goal.primary
@@ -308,8 +317,8 @@ def _sound(goal: Goal, primary: Workload) -> bool:
 
 
 def _describe(routes: Routes) -> str:
-    words = f"{routes.primary}/{routes.weight}"
-    return words + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
+    weights = f"{routes.primary}/{routes.weight}"
+    return weights + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
 
 
 def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
@@ -323,7 +332,7 @@ def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
 
 
 def _give_back(goal: Goal, observation: Observation) -> Plan:
-    """On deletion: the target runs first (for a bounded time), then it gets its traffic and its objects back."""
+    """On deletion, wait for the target to run (for a bounded time), then give its traffic and objects back."""
     if observation.is_restored:
         return _DONE
     target = observation.target

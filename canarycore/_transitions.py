@@ -1,6 +1,6 @@
-"""The moves that more than one guard makes: start, restart, promote, withdraw, fail.
+"""The transitions that several guards share: start, restart, promote, withdraw, fail.
 
-Each returns the `Decision` whose status is durable before its first effect; the effects follow from the status alone.
+Each returns a `Decision`. Its status is durable before its first effect, and the effects follow from the status alone.
 """
 
 from __future__ import annotations
@@ -16,27 +16,31 @@ from canarycore.phases import BEFORE_ANALYSIS, Pending, Phase, Rule
 
 
 def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
+    """Start the analysis of the target's revision."""
     builder.emit(NoticeKind.NEW_REVISION)
     builder.emit(NoticeKind.NEW_REVISION_ALERT)
     return builder.enter(rule, Phase.PROGRESSING, **reset_analysis(builder), pending=(), **changes)
 
 
 def restart(builder: DecisionBuilder) -> Decision:
+    """Start the analysis anew, as the target has another revision."""
     builder.emit(NoticeKind.RESTARTED)
     return builder.enter(Rule.RESTARTED, Phase.PROGRESSING, **reset_analysis(builder))
 
 
 def reset_analysis(builder: DecisionBuilder) -> dict[str, Any]:
-    """A new analysis of what the target carries now."""
+    """Return the fields of a status that begins an analysis of the target's revision."""
     return {"applied": builder.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
 
 
 def promote(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
+    """Begin to promote the revision under test."""
     builder.emit(NoticeKind.COPYING)
     return builder.enter(rule, Phase.PROMOTING, reason, paused=False, **changes)
 
 
 def withdraw(builder: DecisionBuilder) -> Decision:
+    """End the rollout, as the target is back at the promoted revision."""
     builder.emit(NoticeKind.WITHDRAWN)
     builder.emit(NoticeKind.WITHDRAWN_ALERT)
     status = builder.status
@@ -55,9 +59,9 @@ def withdraw(builder: DecisionBuilder) -> Decision:
 
 
 def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:
-    """The rollback is durable with this status; its effects follow from it."""
+    """Roll back. The rollback is durable with this status, and its effects follow from it."""
     builder.emit(NoticeKind.FAILED)
-    anew = (
+    reset = (
         reset_analysis(builder)
         if builder.status.phase in BEFORE_ANALYSIS
         else {"rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
@@ -66,7 +70,7 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
         rule,
         Phase.FAILED,
         reason,
-        **{**anew, **changes},
+        **{**reset, **changes},
         paused=False,
         drain_until=drain_end(builder),
         pending=pending_work(builder.rollout),
@@ -74,26 +78,27 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
 
 
 def drain_end(builder: DecisionBuilder) -> float:
-    """When the canary may stop after its traffic was taken away in a hurry."""
+    """Return when the canary may stop, after a decision takes its traffic away at once."""
     return builder.observation.now + (builder.rollout.drain if builder.status.rung.is_exposed else 0.0)
 
 
 def pending_work(rollout: Rollout) -> tuple[Pending, ...]:
+    """Return the work that a rollout owes at its end."""
     return (Pending.HOOKS, Pending.SETTLE) if rollout.hooks_by_type[HookType.POST_ROLLOUT] else (Pending.SETTLE,)
 
 
 def count_analysis(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
-    """The interval starts anew: an analysis was counted."""
+    """Change the status and begin a new interval."""
     now = builder.observation.now
     return builder.change(rule, now + builder.rollout.interval, analysed_at=now, **changes)
 
 
 def can_restore_primary(builder: DecisionBuilder) -> bool:
-    """Whether the primary still carries a rejected revision that it can be relieved of."""
+    """Whether the primary has a rejected revision and can be restored to the promoted one."""
     return has_rejected_primary(builder) and builder.status.promoted in builder.observation.restorable
 
 
 def has_rejected_primary(builder: DecisionBuilder) -> bool:
-    """Whether a failed rollout has left the primary with another revision than the promoted one."""
+    """Whether a failed rollout left the primary with another revision than the promoted one."""
     status, primary = builder.status, builder.observation.primary
     return status.phase is Phase.FAILED and primary is not None and primary.revision != status.promoted

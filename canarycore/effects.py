@@ -1,4 +1,4 @@
-"""Effects: imperatives that state an end state, so that repeating one does nothing."""
+"""Effects and goals: the changes of a cluster, each stated as its end state, so a repeated effect does nothing."""
 
 from __future__ import annotations
 
@@ -12,64 +12,68 @@ from canarycore.notices import NoticeKind
 
 @frozen
 class Initialise:
-    """Create the primary copy, carrying `revision`, and the base objects around it. The target stays as it is."""
+    """Create the primary and the objects around it. The target stays as it is."""
 
     revision: str
+    """The revision of the primary, copied from the target."""
 
 
 @frozen
 class SetRoutes:
-    """Route requests so, creating or taking over the routing objects if need be."""
+    """Route requests; create the routing objects or take them over if necessary."""
 
     routes: Routes
 
 
 @frozen
 class ScaleUp:
-    """Run the target with its owner's replicas."""
+    """Scale the target to its owner's number of replicas."""
 
 
 @frozen
 class ScaleDown:
-    """Run the target with no replicas."""
+    """Scale the target to zero."""
 
 
 @frozen
 class PauseScaler:
-    """Hold the target's autoscaler off."""
+    """Pause the target's autoscaler."""
 
 
 @frozen
 class ResumeScaler:
-    """Let the target's autoscaler work."""
+    """Resume the target's autoscaler."""
 
 
 @frozen
 class Promote:
-    """Make the primary carry exactly `revision`, taken from the target; refuse if the target carries another."""
+    """Copy the target's revision to the primary. An adapter raises Refused if the target has another revision."""
 
     revision: str
+    """The exact revision that passed."""
 
 
 @frozen
 class RestorePrimary:
-    """Make the primary carry `revision` again, from what was kept."""
+    """Restore the primary to an earlier revision, from its saved copy."""
 
     revision: str
+    """One of `Observation.restorable`."""
 
 
 @frozen
 class Restore:
-    """Give back everything that was changed for the rollout: routes, services, selectors."""
+    """Undo every change made for the rollout: routes, services, selectors."""
 
 
 Effect = Initialise | SetRoutes | ScaleUp | ScaleDown | PauseScaler | ResumeScaler | Promote | RestorePrimary | Restore
 
 
 class Scale(TextEnum):
-    """What the canary workload should be: running, at zero, whatever its owner makes of it, or its owner's again.
+    """The goal for the scale of the canary workload.
 
-    GIVE_BACK also gives back every other object that was changed for the rollout.
+    UP runs it, DOWN scales it to zero, LEAVE leaves it to its owner. GIVE_BACK runs it once more and then undoes every
+    change made for the rollout.
     """
 
     UP = "up"
@@ -80,33 +84,38 @@ class Scale(TextEnum):
 
 @record(kw_only=True)
 class Goal:
-    """What a status wants.
-
-    routes: None leaves them alone. primary: the revision the primary must carry ("" leaves it). promoting: it comes
-    from the target; otherwise from what was kept. lost: the revision that a primary which somebody deleted is made of
-    again, while the target carries it. tested: the one revision of the canary that may be sent requests.
-    sound: traffic may move to the primary only when it wholly carries `primary` and is ready. failover: the canary may
-    stand in for a primary without pods. until: when the drain is over, or when waiting for the target on deletion ends
-    (seconds). ready: the percentage of replicas that makes the side which is to get the traffic ready (the primary
-    where `sound`, the target where it is given back).
-    """
+    """The state of the cluster that a status requires."""
 
     routes: Routes | None
+    """The routes; None leaves them alone."""
     canary: Scale = Scale.LEAVE
+    """The scale of the canary."""
     primary: str = ""
+    """The revision of the primary; empty leaves it."""
     is_promoting: bool = False
+    """Whether the primary gets its revision from the target. Otherwise it comes from a saved copy."""
     replacement: str = ""
+    """The revision to create a deleted primary from, while the target has it."""
     canary_revision: str = ""
+    """The only revision of the canary that may receive requests."""
     needs_sound_primary: bool = False
+    """Whether traffic may move to the primary only when all its pods have `primary` and are ready."""
     allows_failover: bool = False
+    """Whether the canary may take the traffic of a primary without pods."""
     until: float = 0.0
+    """The end of the drain, or of the wait for the target on deletion: a time in seconds on the observation's clock."""
     ready_percent: int = 100
+    """The percentage of replicas that makes a side ready for traffic: the primary with `needs_sound_primary`, the
+    target with GIVE_BACK."""
 
 
 @record
 class Plan:
-    """Effects that are safe now, in order. `done`: the world is as the goal wants it. `notes`: what to tell."""
+    """The next steps towards a goal."""
 
     effects: tuple[Effect, ...]
+    """The effects that are safe now, in order."""
     done: bool
+    """Whether the cluster matches the goal."""
     notes: tuple[tuple[NoticeKind, tuple[str, ...]], ...] = ()
+    """The notices about the plan: kind and arguments."""

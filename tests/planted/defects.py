@@ -227,9 +227,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "gates are asked before metrics",
         "_analysis.py",
-        "    outcome = (yield from _checking_hooks(builder, kind)) if",
-        "    outcome = yield from _gates(builder)\n"
-        "    outcome = outcome or (yield from _checking_hooks(builder, kind)) if",
+        "    outcome = (yield from _call_hooks(builder, kind)) if",
+        "    outcome = yield from _gates(builder)\n    outcome = outcome or (yield from _call_hooks(builder, kind)) if",
         "cycle/test_notices.py::test_hooks_come_in_their_order_and_are_told_their_phase",
     ),
     _core(
@@ -315,8 +314,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "traffic goes to a canary that is not ready",
         "_goal.py",
-        "    if wanted.is_exposed and not canary_runs:\n",
-        "    if wanted.is_exposed and observation.target is None:\n",
+        "    if desired.is_exposed and not canary_runs:\n",
+        "    if desired.is_exposed and observation.target is None:\n",
         "cycle/test_goal.py::test_a_canary_that_loses_its_pods_loses_its_traffic",
     ),
     _core(
@@ -353,10 +352,10 @@ DEFECTS: tuple[Defect, ...] = (
         "idle is enforced",
         "_goal.py",
         "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
-        "        routes=_nothing(rollout, status),\n"
+        "        routes=_primary_only(rollout, status),\n"
         "        canary=Scale.LEAVE if status.is_settled else Scale.DOWN,\n",
         "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
-        "        routes=_nothing(rollout, status),\n"
+        "        routes=_primary_only(rollout, status),\n"
         "        canary=Scale.DOWN,\n",
         "cycle/test_goal.py::test_idle_is_not_enforced_and_a_hand_scaled_target_is_told_of_once",
     ),

@@ -178,5 +178,5 @@ def test_each_strategy_climbs_its_own_ladder(name):
 
 def test_the_ground_is_left_without_asking_a_metric():
     world = idle(policy()).do(Deploy("v2")).run(until=climbing)
-    assert not [asked for record in world.history for asked in record.asked]
+    assert not [question for record in world.history for question, _ in record.answers]
     assert world.history[0].state.status.rung == INITIAL_RUNG

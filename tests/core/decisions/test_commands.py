@@ -140,7 +140,7 @@ def test_skip_to_is_refused_where_there_are_no_weights():
 
 def test_a_command_that_is_refused_says_why():
     world = at(Phase.SUCCEEDED).do(SendCommand(CommandKind.PAUSE)).run()
-    assert world.texts[-1] == "Refused command pause: there is nothing to pause"
+    assert world.texts[-1] == "Refused command pause: no rollout is under way, or it is paused already"
 
 
 def test_a_suspended_rollout_keeps_a_command_for_later():

@@ -18,7 +18,7 @@ def asked(world: SimulatedCluster, kind: HookType) -> list[tuple[Phase, int, boo
     return [
         (record.decision.explanation.before, record.decision.status.rung.weight, record.committed is not None)
         for record in world.history
-        for question, _ in record.asked
+        for question, _ in record.answers
         if getattr(question, "hook", None) is not None and question.hook.type is kind
     ]
 

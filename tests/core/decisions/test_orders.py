@@ -18,29 +18,27 @@ def refusals(world) -> list[str]:
 @pytest.mark.parametrize("change", [RemoveTarget(), Deploy("v1")], ids=["none", "the promoted one"])
 def test_promote_is_refused_where_the_target_has_nothing_to_promote(change):
     world = at(Phase.WAITING).do(change, SendCommand(CommandKind.PROMOTE)).run(until=1.0)
-    assert refusals(world) == ["Refused command promote: the target carries no revision to promote"]
+    assert refusals(world) == ["Refused command promote: the target has no new revision to promote"]
 
 
 @pytest.mark.parametrize("change", [RemoveTarget(), Deploy("v1")], ids=["none", "the promoted one"])
 def test_retry_is_refused_where_the_target_has_nothing_to_try(change):
     world = at(Phase.FAILED).run().do(change, SendCommand(CommandKind.RETRY)).run(until=1.0)
-    assert refusals(world) == ["Refused command retry: the target carries no revision to try"]
+    assert refusals(world) == ["Refused command retry: the target has no new revision to try"]
 
 
 def test_skip_to_is_refused_without_a_target():
     world = at(Phase.PROGRESSING).do(RemoveTarget(), SendCommand(CommandKind.SKIP_TO, 50)).run(until=1.0)
-    assert refusals(world) == [
-        "Refused command skip-to: the target carries another revision than the one under analysis"
-    ]
+    assert refusals(world) == ["Refused command skip-to: the target has another revision than the one under analysis"]
 
 
 def test_a_refusal_says_the_phase():
     world = at(Phase.INITIALIZED).do(*(SendCommand(kind) for kind in (CommandKind.PROMOTE,))).run(until=1.0)
     world.do(SendCommand(CommandKind.ABORT)).run(until=1.0).do(SendCommand(CommandKind.RETRY)).run(until=1.0)
     assert refusals(world) == [
-        "Refused command promote: nothing is being analysed in phase Initialized",
-        "Refused command abort: nothing is under way in phase Initialized",
-        "Refused command retry: only a failed rollout is retried, this one is Initialized",
+        "Refused command promote: no rollout waits for a promotion in phase Initialized",
+        "Refused command abort: no rollout is under way in phase Initialized",
+        "Refused command retry: only a failed rollout can be retried, this one is Initialized",
     ]
 
 
@@ -65,7 +63,7 @@ def test_resume_is_handled_once():
 
 def test_resume_is_refused_where_nothing_is_paused():
     world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.RESUME)).run(until=1.0)
-    assert refusals(world) == ["Refused command resume: it is not paused"]
+    assert refusals(world) == ["Refused command resume: the rollout is not paused"]
 
 
 @pytest.mark.parametrize("weight", [1, 100])
@@ -80,5 +78,5 @@ def test_a_lowered_threshold_that_is_reached_already_rolls_back_without_another_
     world.do(Edit(evolve(world.rollout, threshold=3)))
     before = len(world.history)
     world.run(until=Phase.FAILED)
-    assert [question for record in list(world.history)[before:] for question, _ in record.asked] == []
+    assert [question for record in list(world.history)[before:] for question, _ in record.answers] == []
     assert "Rolling back podinfo.test failed checks threshold reached 3" in world.texts

@@ -20,7 +20,7 @@ LATENCY = Check(name="latency", kind=CheckKind.QUERY, maximum=500.0)
         (Explanation(Rule.IDLE, Phase.SUCCEEDED, Phase.SUCCEEDED), "Succeeded: nothing to do"),
         (
             Explanation(Rule.STARTED, Phase.INITIALIZED, Phase.PROGRESSING),
-            "Initialized → Progressing: a new revision was found",
+            "Initialized → Progressing: the target has a new revision",
         ),
         (
             Explanation(Rule.UNREADY, Phase.PROGRESSING, Phase.PROGRESSING, "0 of 2 are available"),

@@ -88,7 +88,7 @@ def _commands() -> str:
 
 def _command(command: TyperCommand) -> str:
     text = (command.help or "").replace("\b\n", "").strip()
-    lines = [f"## canary {command.name}", "", text, "", "| | |", "| --- | --- |"]
+    lines = [f"## canary {command.name}", "", text, "", "| Option | Meaning |", "| --- | --- |"]
     return "\n".join([*lines, *map(_parameter, command.params), ""])
 
 

@@ -2,8 +2,8 @@
 
 It reads the sources and never imports them. A class of attrs gets a table of its fields, each with the string literal
 under the field. A function gets a table of its parameters; a sentence of its docstring that begins with the name of a
-parameter goes there. A sentence that begins with "Raise" goes to a table of errors. An enumeration gets a table of its
-members.
+parameter goes there. Sentences with "raise" and the name of an error fill a table of errors. An enumeration gets a
+table of its members.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ ATTRS = {"frozen", "define", "record", "attrs.frozen", "attrs.define"}
 ENUMERATIONS = {"Enum", "IntEnum", "StrEnum", "TextEnum"}
 SENTENCE_END = re.compile(r"(?<=[.:])\s+(?=[A-Z`])")
 RAISES = re.compile(r"^Raises? `?(?P<error>[A-Z]\w+)`?,?\s*(?P<when>.*)$", re.DOTALL)
+OR_RAISES = re.compile(r"\b(?:or|but) raises? `?(?P<error>[A-Z]\w+)`?,?\s*(?P<when>.*)$", re.DOTALL)
 
 
 class TablesExtension(griffe.Extension):
@@ -185,7 +186,7 @@ def _function_sections(docstring: Docstring, parameters: Parameters) -> list[Doc
     for paragraph in docstring.value.split("\n\n"):
         is_code = paragraph.startswith(("    ", ">>>", "|", "- ", "1. "))
         paragraphs.append(paragraph if is_code else _without_table_sentences(paragraph, descriptions, errors))
-    sections: list[DocstringSection] = [DocstringSectionText("\n\n".join(filter(None, paragraphs)))]
+    sections: list[DocstringSection] = [DocstringSectionText("\n\n".join(filter(None, paragraphs)) or docstring.value)]
     sections += _parameter_section(docstring, [(each, descriptions[each.name]) for each in described], "Parameters:")
     if errors:
         rows = [DocstringRaise(annotation=_annotation(error, docstring), description=when) for error, when in errors]
@@ -198,9 +199,11 @@ def _without_table_sentences(paragraph: str, descriptions: dict[str, str], error
     rest = []
     for sentence in SENTENCE_END.split(paragraph):
         names = [name for name in re.findall(r"`(\w+)`", sentence) if name in descriptions]
-        if match := RAISES.match(sentence):
+        if match := RAISES.match(sentence) or OR_RAISES.search(sentence):
             errors.append((match["error"], match["when"].strip(" .")))
-        elif names and sentence.startswith(f"`{names[0]}`") and len(set(names)) == 1:
+        if match and match.re is RAISES:
+            continue
+        if names and sentence.startswith(f"`{names[0]}`") and len(set(names)) == 1:
             descriptions[names[0]] = f"{descriptions[names[0]]} {_without_name(sentence, names[0])}".strip()
         else:
             rest.append(sentence)
@@ -208,7 +211,7 @@ def _without_table_sentences(paragraph: str, descriptions: dict[str, str], error
 
 
 def _without_name(sentence: str, name: str) -> str:
-    """Return the sentence without `name` and its verb: "`runs` is the number of draws" becomes "The number of draws"."""
+    """Return the sentence without `name` and its verb: "`runs` is the number of draws" gives "The number of draws"."""
     text = re.sub(rf"^`{name}`(?: is| are|:)\s+", "", sentence)
     return text[:1].upper() + text[1:]
 

@@ -28,7 +28,7 @@ from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.api.snapshots import make_snapshot
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, TEMPLATE_VIEW
-from canarycore_kubernetes.routing.services import fitted, services
+from canarycore_kubernetes.routing.services import fit_to_service, services
 from canarycore_kubernetes.workloads.autoscalers import SCALERS, primary_scaler
 from canarycore_kubernetes.workloads.configs import CONFIGS, config_facts
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
@@ -292,7 +292,7 @@ def _copied_service(body: Any) -> object:
     demand_small(body)  # as its projection does
     context = meshes.render_context("kubernetes")
     canary, _, _ = services(context, ())
-    return fitted(canary, body, context), service_copy(body, "copy", {"kind": "Canary", "name": "podinfo"})
+    return fit_to_service(canary, body, context), service_copy(body, "copy", {"kind": "Canary", "name": "podinfo"})
 
 
 def _copied_config(body: Any) -> object:

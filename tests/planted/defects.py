@@ -708,8 +708,8 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a note of what was replaced is written over",
         "routing/takeover.py",
-        "    known = LAST_APPLIED in annotations or NOTE in annotations\n",
-        "    known = LAST_APPLIED in annotations\n",
+        "    is_noted = LAST_APPLIED in annotations or NOTE in annotations\n",
+        "    is_noted = LAST_APPLIED in annotations\n",
         "routing/test_takeover.py::test_what_is_known_is_not_noted_again",
     ),
     _kubernetes(

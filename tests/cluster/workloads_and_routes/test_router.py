@@ -361,7 +361,7 @@ async def test_rollouts_that_are_gone_are_forgotten(istio, monkeypatch):
         istio.given[rollout.name] = (istio.held_canary, rollout)
         await istio.router.observe(rollout)
         del istio.given[rollout.name]
-    assert len(istio.router._sights) <= 3
+    assert len(istio.router._views) <= 3
 
 
 # before the primary runs --------------------------------------------------------------------------------------------

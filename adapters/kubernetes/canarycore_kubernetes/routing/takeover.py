@@ -1,11 +1,11 @@
-"""Which fields of an object are ours, and what becomes of the others.
+"""The takeover of routing objects: our fields in an object, and the fields of others.
 
-    wanted(found, rendered, owner, ...)   the object as it is to be: others' fields stay, what we no longer want goes
-    given_back(found, rendered)           the same object as it was before it was taken over
+    merge_owned(snapshot, rendered, owner, ...)   the object with our fields; others' fields stay, stale ones of ours go
+    give_back(snapshot, rendered)                 the object as it was before the takeover
 
-Objects that we make are the Canary's, and go when it goes. An object that somebody else made is taken over where it
-stands: what is replaced of its spec is noted in an annotation, in Flagger's form, so that either of us can give it
-back. No note is needed where kubectl has left one.
+Objects that we make are the Canary's, and go when it goes. An object that somebody else made is taken over in place: an
+annotation in Flagger's form keeps the replaced part of its spec, so that Flagger and we can both give it back. No
+annotation is needed where kubectl has left its own.
 """
 
 from __future__ import annotations
@@ -28,42 +28,48 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 NOTE = "flagger.kubernetes.io/original-configuration"
-"""The annotation with what was replaced, as JSON of a spec."""
+"""The annotation that keeps the replaced part of a spec, as JSON."""
 
 
-def is_made(found: Snapshot, owner: Owner) -> bool:
-    """Tell whether a routing object was made for this Canary, by us or by Flagger.
+def is_made(snapshot: Snapshot, owner: Owner) -> bool:
+    """Check whether we or Flagger made a routing object for this Canary.
 
-    Flagger marks what it makes by a reference, also where the Canary is out of reach. Where it could not, nobody but
-    Flagger has written the object.
+    Flagger marks its objects by an owner reference, even in another cluster. Where it could not, Flagger is the only
+    writer of the object.
     """
-    ownership = found.ownership
-    if owner.reference is None and "namespace" not in found.body["metadata"]:
-        ownership = evolve(ownership, canaries=())  # the reference names a Canary, and not of which namespace
+    ownership = snapshot.ownership
+    if owner.reference is None and "namespace" not in snapshot.body["metadata"]:
+        ownership = evolve(ownership, canaries=())  # the reference names a Canary without its namespace
     return owner.owns(ownership)
 
 
-def merge_owned(found: Snapshot | None, rendered: Json, owner: Owner, *, taken: bool) -> Json:
-    """The object as it is to be. taken: whether somebody else's was taken over before, by us or by Flagger."""
-    if found is None:
+def merge_owned(snapshot: Snapshot | None, rendered: Json, owner: Owner, *, is_taken_over: bool) -> Json:
+    """Return the object in its required state.
+
+    is_taken_over: whether we or Flagger took it over before; then it needs no new note.
+    """
+    if snapshot is None:
         return owner.mark(rendered)
-    body = found.body
-    if is_made(found, owner):
-        stale = [path for path in found.owned_fields if _is_ours(path) and not _covers(rendered, path)]
-        made: Json = _over(_without(deepcopy(body), stale), rendered)
-        return made if made == body or owner.reference is not None else _over(made, owner.mark(rendered))
-    result: Json = _over(body, _beside_the_owner(rendered, body))
-    note = "" if taken else _note(body, rendered)
+    body = snapshot.body
+    if is_made(snapshot, owner):
+        stale = [path for path in snapshot.owned_fields if _is_ours(path) and not _covers(rendered, path)]
+        made: Json = _overlay(_without(deepcopy(body), stale), rendered)
+        return made if made == body or owner.reference is not None else _overlay(made, owner.mark(rendered))
+    result: Json = _overlay(body, _without_owner_metadata(rendered, body))
+    note = "" if is_taken_over else _note(body, rendered)
     if note:
         result["metadata"]["annotations"] = result["metadata"].get("annotations", {}) | {NOTE: note}
     return result
 
 
-def give_back(found: Snapshot, rendered: Json) -> Json:
-    """The object without what we wrote, and with what that replaced. rendered: what was written, with any routes."""
-    body = found.body
+def give_back(snapshot: Snapshot, rendered: Json) -> Json:
+    """Return the object without our fields, and with those that they replaced.
+
+    rendered: our fields, for any routes.
+    """
+    body = snapshot.body
     original = original_spec(body)
-    ours = [path for path in found.owned_fields if _covers(rendered, path)]
+    ours = [path for path in snapshot.owned_fields if _covers(rendered, path)]
     result = _without(body, [*ours, ("metadata", "annotations", NOTE)])
     replaced = {name: value for name, value in original.items() if name in rendered["spec"]}
     result["spec"] = {**get_mapping(result, "spec"), **replaced}
@@ -71,7 +77,7 @@ def give_back(found: Snapshot, rendered: Json) -> Json:
 
 
 def original_spec(body: Json) -> Json:
-    """What the owner of an object that was taken over had written, as far as it is known."""
+    """Return the spec that the owner of a taken-over object had written, as far as its annotations tell."""
     annotations = get_texts(body, "metadata", "annotations")
     if LAST_APPLIED in annotations:
         return get_mapping(parse_json(annotations[LAST_APPLIED]), "spec")
@@ -82,15 +88,15 @@ def original_spec(body: Json) -> Json:
 
 
 def _note(body: Json, rendered: Json) -> str:
-    """What is to be noted of what is replaced now; "" where nothing is, or where it is known."""
+    """Return the replaced part of a spec as JSON; "" where nothing is replaced, or an annotation has it already."""
     annotations, spec = get_texts(body, "metadata", "annotations"), get_mapping(body, "spec")
     replaced = {name: spec[name] for name in rendered["spec"] if name in spec}
-    known = LAST_APPLIED in annotations or NOTE in annotations
-    return json.dumps(replaced, separators=(",", ":"), sort_keys=True) if replaced and not known else ""
+    is_noted = LAST_APPLIED in annotations or NOTE in annotations
+    return json.dumps(replaced, separators=(",", ":"), sort_keys=True) if replaced and not is_noted else ""
 
 
-def _beside_the_owner(rendered: Json, body: Json) -> Json:
-    """Of labels and annotations, what the owner of the object has not given himself."""
+def _without_owner_metadata(rendered: Json, body: Json) -> Json:
+    """Return our fields without the labels and annotations that the object's owner has set."""
     metadata = dict(rendered["metadata"])
     for name in ("labels", "annotations"):
         own = get_mapping(body, "metadata", name)
@@ -103,14 +109,14 @@ _BOOKKEEPING = (NOTE, OWNER_ANNOTATION)
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a field of an object that we made is there for the routes, and may go when they no longer have it."""
+    """Check whether a field of an object that we made belongs to the routes, and goes when they no longer have it."""
     if path[0] == "metadata":
         return path[1] in ("labels", "annotations") and path[-1] not in _BOOKKEEPING
     return path[0] == "spec"
 
 
 def _covers(rendered: Any, path: Path) -> bool:
-    """Whether a rendered object says something about a field."""
+    """Check whether a rendered object sets a field."""
     for name in path:
         if not isinstance(rendered, dict):
             return True
@@ -120,23 +126,23 @@ def _covers(rendered: Any, path: Path) -> bool:
     return True
 
 
-_WHOLE = ("selector", "matchLabels")
-"""Mappings that say one thing together: each entry more selects less."""
+_SELECTORS = ("selector", "matchLabels")
+"""Mappings that are replaced whole: each further entry selects fewer pods."""
 
 
-def _over(found: Any, rendered: Any) -> Any:
-    """`rendered` on top of `found`; mappings are merged, all else is replaced. No list at all is an empty one."""
-    if not isinstance(rendered, dict) or not isinstance(found, dict):
+def _overlay(base: Any, rendered: Any) -> Any:
+    """Return `rendered` on top of `base`: merge mappings, replace all else. A missing list equals an empty one."""
+    if not isinstance(rendered, dict) or not isinstance(base, dict):
         return rendered
-    merged = dict(found)
+    merged = dict(base)
     for name, value in rendered.items():
-        if value != [] or found.get(name):
-            merged[name] = value if name in _WHOLE else _over(found.get(name), value)
+        if value != [] or base.get(name):
+            merged[name] = value if name in _SELECTORS else _overlay(base.get(name), value)
     return merged
 
 
 def _without(body: Json, paths: Iterable[Path]) -> Json:
-    """The object without these fields, and without mappings in which nothing is left. It is changed."""
+    """Remove these fields from an object, and the mappings that they leave empty. Return the object."""
     for path in paths:
         _remove(body, path)
     return body

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from canarycore_kubernetes.routing.services import fitted, only_selector, services
+from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.workloads.facts import Port
 from tests.adapters.mesh.meshes import render_context
 from tests.adapters.mesh.recordings import context_of, drop_empty
@@ -124,8 +124,8 @@ def test_over_one_that_is_there_ports_keep_their_node_ports_and_their_order():
     *_, apex = services(wanted, PORTS)
     listed = [{**port, "nodePort": 30000 + place} for place, port in enumerate(reversed(apex["spec"]["ports"]))]
     found = {**apex, "spec": {**apex["spec"], "ports": listed, "type": "NodePort", "clusterIP": "10.0.0.1"}}
-    assert fitted(apex, found, wanted)["spec"]["ports"] == listed
-    assert fitted(apex, found, wanted)["spec"]["type"] == "NodePort"
+    assert fit_to_service(apex, found, wanted)["spec"]["ports"] == listed
+    assert fit_to_service(apex, found, wanted)["spec"]["type"] == "NodePort"
 
 
 def test_what_others_manage_of_the_metadata_stays_as_they_have_it():
@@ -134,6 +134,6 @@ def test_what_others_manage_of_the_metadata_stays_as_they_have_it():
     wanted = render_context("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})
     *_, service = services(wanted, ())
     found = {**service, "metadata": {"labels": {"team": "b", "tier": "b"}, "annotations": {"note": "b"}}}
-    metadata = fitted(service, found, wanted)["metadata"]
+    metadata = fit_to_service(service, found, wanted)["metadata"]
     assert (metadata["labels"]["team"], metadata["labels"]["tier"]) == ("b", "a")
     assert metadata["annotations"]["note"] == "b"

@@ -38,14 +38,14 @@ def ours(spec, *, owned=(), **metadata):
 
 
 def test_what_is_made_is_the_canarys():
-    body = merge_owned(None, RENDERED, OWNER, taken=False)
+    body = merge_owned(None, RENDERED, OWNER, is_taken_over=False)
     annotations = {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     metadata = RENDERED["metadata"] | {"annotations": annotations, "ownerReferences": [OWNER.reference]}
     assert body == RENDERED | {"metadata": metadata}
 
 
 def test_what_cannot_refer_to_its_canary_says_whose_it_is():
-    body = merge_owned(None, RENDERED, ELSEWHERE, taken=False)
+    body = merge_owned(None, RENDERED, ELSEWHERE, is_taken_over=False)
     assert body["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     assert is_made(make_snapshot(OUR_MANAGERS, False, body), ELSEWHERE)
     assert not is_made(make_snapshot(OUR_MANAGERS, False, body), Owner(namespace="test", name="other", reference=None))
@@ -76,17 +76,17 @@ def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made)
 
 def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
     found = written_by("flagger", namespace="test")
-    after = merge_owned(found, RENDERED, ELSEWHERE, taken=True)
+    after = merge_owned(found, RENDERED, ELSEWHERE, is_taken_over=True)
     assert after["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     unchanged = written_by("flagger", **RENDERED["metadata"])
-    assert merge_owned(unchanged, RENDERED, ELSEWHERE, taken=True) == unchanged.body
+    assert merge_owned(unchanged, RENDERED, ELSEWHERE, is_taken_over=True) == unchanged.body
 
 
 def test_what_was_taken_over_on_another_cluster_stays_its_owners():
     """Also where no note is needed, as kubectl has left one."""
     applied = {LAST_APPLIED: json.dumps({"spec": {"hosts": ["theirs"]}})}
     found = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
-    after = merge_owned(found, RENDERED, ELSEWHERE, taken=False)
+    after = merge_owned(found, RENDERED, ELSEWHERE, is_taken_over=False)
     entries = [{"manager": name, "fieldsV1": {"f:spec": {}}} for name in ("kubectl-client-side-apply", MANAGER)]
     again = make_snapshot(OUR_MANAGERS, False, after | {"metadata": after["metadata"] | {"managedFields": entries}})
     assert not is_made(again, ELSEWHERE)
@@ -99,20 +99,20 @@ def test_of_what_we_made_only_what_we_once_wrote_goes():
         owned=[("spec", "hosts"), ("spec", "policy", "tls", "mode"), ("metadata", "labels", "old"), ("kind",)],
         labels={"old": "1", "theirs": "1"},
     )
-    body = merge_owned(found, RENDERED, OWNER, taken=True)
+    body = merge_owned(found, RENDERED, OWNER, is_taken_over=True)
     assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
     assert body["metadata"]["labels"] == {"theirs": "1", "team": "web"}
 
 
 def test_a_selector_is_said_as_a_whole():
     found = ours({"selector": {"app": "podinfo", "tier": "web"}})
-    body = merge_owned(found, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, taken=True)
+    body = merge_owned(found, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, is_taken_over=True)
     assert body["spec"] == {"selector": {"app": "podinfo-primary"}}
 
 
 def test_no_list_at_all_is_an_empty_one():
     rendered = RENDERED | {"spec": {"hosts": [], "gateways": []}}
-    assert merge_owned(ours({"hosts": ["x"]}), rendered, OWNER, taken=True)["spec"] == {"hosts": []}
+    assert merge_owned(ours({"hosts": ["x"]}), rendered, OWNER, is_taken_over=True)["spec"] == {"hosts": []}
 
 
 # what somebody else made --------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_no_list_at_all_is_an_empty_one():
 
 def test_what_is_replaced_of_somebody_elses_is_noted():
     found = held({"hosts": ["old"], "exportTo": ["."]}, labels={"team": "theirs"})
-    body = merge_owned(found, RENDERED, OWNER, taken=False)
+    body = merge_owned(found, RENDERED, OWNER, is_taken_over=False)
     assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
     assert json.loads(body["metadata"]["annotations"][NOTE]) == {"hosts": ["old"]}
     assert body["metadata"]["labels"] == {"team": "theirs"}
@@ -135,12 +135,15 @@ def test_what_is_replaced_of_somebody_elses_is_noted():
 def test_what_is_known_is_not_noted_again(metadata, taken):
     found = held({"hosts": ["old"]}, **metadata)
     before = found.body["metadata"].get("annotations", {})
-    after = merge_owned(found, RENDERED, OWNER, taken=taken)["metadata"]["annotations"]
+    after = merge_owned(found, RENDERED, OWNER, is_taken_over=taken)["metadata"]["annotations"]
     assert after == before | GITOPS_OPT_OUT
 
 
 def test_what_replaces_nothing_needs_no_note():
-    assert NOTE not in merge_owned(held({"exportTo": ["."]}), RENDERED, OWNER, taken=False)["metadata"]["annotations"]
+    assert (
+        NOTE
+        not in merge_owned(held({"exportTo": ["."]}), RENDERED, OWNER, is_taken_over=False)["metadata"]["annotations"]
+    )
 
 
 @pytest.mark.parametrize(

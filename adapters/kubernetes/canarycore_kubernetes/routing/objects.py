@@ -1,0 +1,122 @@
+"""The objects of one rollout's routes: their places, and their state in the caches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from canarycore_kubernetes.api.kinds import SERVICE
+from canarycore_kubernetes.api.ownership import APEX_SERVICE, ROUTE, ROUTE_PART, SIDE_SERVICE
+from canarycore_runtime.mesh import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from canarycore import Routes
+    from canarycore_kubernetes.api.cache import Cache
+    from canarycore_kubernetes.api.ownership import Owner, Role
+    from canarycore_kubernetes.api.snapshots import Snapshot
+    from canarycore_kubernetes.workloads.facts import Port
+    from canarycore_runtime.mesh import Json, Mesh, ObjectsByRef, RenderContext
+
+
+@frozen(kw_only=True, eq=False)
+class RouteView:
+    """The places of one rollout's routing objects. It changes only with the manifest and with the label of the pods."""
+
+    context: RenderContext
+
+    mesh: Mesh
+
+    places: tuple[tuple[Ref, Cache[Snapshot]], ...]
+    """Each object, and the cache of its kind: first the Services, then the mesh's objects."""
+
+
+@frozen(kw_only=True, eq=False)
+class RouteObjects:
+    """The state of one rollout's routing objects at one moment."""
+
+    view: RouteView
+
+    uid: str
+    """The Canary's."""
+
+    ports: tuple[Port, ...]
+    """The ports of the target's containers."""
+
+    snapshots: tuple[Snapshot | None, ...]
+    """The object in each place of the view; None where there is none."""
+
+    @property
+    def context(self) -> RenderContext:
+        return self.view.context
+
+    @property
+    def mesh(self) -> Mesh:
+        return self.view.mesh
+
+    @property
+    def by_ref(self) -> Mapping[Ref, Snapshot]:
+        """The objects that exist."""
+        pairs = zip(self.view.places, self.snapshots, strict=True)
+        return {ref: snapshot for (ref, _), snapshot in pairs if snapshot is not None}
+
+    @property
+    def mesh_objects(self) -> ObjectsByRef:
+        """The bodies of the existing objects that the mesh renders or reads."""
+        by_ref = self.by_ref
+        return {ref: by_ref[ref].body for ref in self.mesh.refs(self.context) if ref in by_ref}
+
+    @property
+    def has_pods(self) -> bool:
+        """Whether the target has pods that Services select by a label."""
+        return bool(self.context.pods[0])
+
+    def read_routes(self) -> Routes | None:
+        """Return the routes that the mesh reads from the objects; None where it reads none."""
+        return self.mesh.routes(self.context, self.mesh_objects)
+
+    def is_same(self, other: RouteObjects) -> bool:
+        """Check whether both are the same state of the same view."""
+        return self.view is other.view and self.snapshots == other.snapshots and self.ports == other.ports
+
+    def ref_of(self, body: Json) -> Ref:
+        """Return the place of an object that the mesh has rendered."""
+        refs = {(ref.kind.kind, ref.name): ref for ref in self.mesh.refs(self.context)}
+        return refs[body["kind"], body["metadata"]["name"]]
+
+    def role_of(self, ref: Ref) -> Role:
+        """Return the part that the object in a place plays for the Canary."""
+        if ref.kind == SERVICE:
+            return APEX_SERVICE if ref.name == self.context.apex else SIDE_SERVICE
+        return ROUTE if self.mesh.is_route(self.context, ref) else ROUTE_PART
+
+
+@frozen(kw_only=True, eq=False)
+class ObjectChange:
+    """A difference between an object and its required state."""
+
+    ref: Ref
+
+    owner: Owner
+
+    before: Snapshot | None
+    """The object; None where it does not exist."""
+
+    rendered: Json
+    """The fields that the rollout requires."""
+
+    patch: Json
+    """The merge patch of `before`; the whole object where there is none."""
+
+
+def service_refs(context: RenderContext) -> tuple[Ref, ...]:
+    """Return the places of a rollout's Services; none where the target has no pods of its own."""
+    names = (context.canary_service, context.primary, context.apex) if context.pods[0] else ()
+    return tuple(service_ref(context, name) for name in names)
+
+
+def service_ref(context: RenderContext, name: str) -> Ref:
+    """Return the place of a Service in the Canary's namespace."""
+    return Ref(kind=SERVICE, namespace=context.namespace, name=name)

@@ -264,7 +264,7 @@ async def test_what_somebody_deleted_cannot_be_restored_and_nothing_is_changed(c
     two = await bench.deploy("two")
     await bench.adapter.promote(bench.rollout, two)
     bench.api.delete(CONTROLLER_REVISION.path(bench.namespace, f"podinfo-primary-{one}"))
-    with pytest.raises(Refused, match=f"revision {one} of podinfo-primary.{bench.namespace} was not kept"):
+    with pytest.raises(Refused, match=f"revision {one} of podinfo-primary.{bench.namespace} was not saved"):
         await bench.adapter.restore_primary(bench.rollout, one)
     assert (await bench.seen()).primary.revision == two
 

@@ -137,15 +137,15 @@ class Bench:
         if key not in self.given:
             canary = parse(body)
             self.given[key] = (canary, resolve(canary))
-        self.held_canary, rollout = self.given[key]
+        self.manifest, rollout = self.given[key]
         return rollout
 
-    def held(self, rollout):
-        """As `Canaries` does."""
+    def require(self, rollout):
+        """Return the Canary as `Canaries.require` does."""
         canary = next((canary for canary, known in self.given.values() if known is rollout), None)
         if canary is None:
             raise WorldError(f"canary {rollout.full_name} is gone")
-        return SimpleNamespace(canary=canary, uid=self.canary["metadata"]["uid"])
+        return SimpleNamespace(manifest=canary, uid=self.canary["metadata"]["uid"])
 
     async def observe(self, like=None, **given):
         return await self.router.observe(self.rollout(like, **given))
@@ -164,7 +164,7 @@ class Bench:
 
     @property
     def asked(self):
-        return RenderContext(rollout=self.rollout(), canary=self.held_canary, pods=("app", "podinfo"))
+        return RenderContext(rollout=self.rollout(), canary=self.manifest, pods=("app", "podinfo"))
 
     @property
     def splitting(self):
@@ -353,12 +353,12 @@ async def test_another_process_finds_nothing_to_write(bench, plane, client):
 
 
 async def test_rollouts_that_are_gone_are_forgotten(istio, monkeypatch):
-    monkeypatch.setattr("canarycore_kubernetes.routing.router._MANY", 3)
+    monkeypatch.setattr("canarycore_kubernetes.routing.router._SMALLEST_SWEEP", 3)
     istio.router = MeshRouter(istio.cluster, istio)
     await istio.observe()
     gone = [evolve(istio.rollout(), name=f"gone-{number}") for number in range(5)]
     for rollout in gone:
-        istio.given[rollout.name] = (istio.held_canary, rollout)
+        istio.given[rollout.name] = (istio.manifest, rollout)
         await istio.router.observe(rollout)
         del istio.given[rollout.name]
     assert len(istio.router._views) <= 3
@@ -393,7 +393,7 @@ async def test_without_a_target_nothing_is_routed_and_the_reason_is_told(namespa
 
 async def test_an_unknown_provider_is_an_error_that_names_those_installed(istio):
     rollout = evolve(istio.rollout(), provider="consul")
-    istio.given["consul"] = (istio.held_canary, rollout)
+    istio.given["consul"] = (istio.manifest, rollout)
     with pytest.raises(Refused, match="unknown meshes 'consul': installed are apisix, appmesh"):
         await istio.router.observe(rollout)
 

@@ -193,9 +193,9 @@ class MeshRouter:
         if rollout.target.kind in self._pod_views:
             targets = await self._cluster.cache(self._pod_views[rollout.target.kind]).ready()
             facts = targets.look(rollout.namespace, rollout.target.name, key)
-            if facts is None or not facts.written.label[0]:
+            if facts is None or not facts.template.label[0]:
                 return None
-            pods, ports = facts.written.label, facts.written.ports
+            pods, ports = facts.template.label, facts.template.ports
         view = self._view(rollout, canary.manifest, pods)
         snapshots = [(await cache.ready()).look(ref.namespace, ref.name, key) for ref, cache in view.places]
         return RouteObjects(view=view, uid=canary.uid, ports=ports, snapshots=tuple(snapshots))

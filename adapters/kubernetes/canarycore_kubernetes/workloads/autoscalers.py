@@ -1,8 +1,8 @@
-"""Autoscalers: the primary's copy of the target's, and how the target's own is held off.
+"""Autoscalers: the pause of the target's, and its copy for the primary.
 
-A HorizontalPodAutoscaler lets a workload at zero alone, so it is never paused. KEDA's ScaledObject does not, and is
-paused at zero by the annotation that KEDA has for this. The primary's copy follows its original when a revision is
-promoted, and not before: limits are part of what is rolled out.
+A HorizontalPodAutoscaler leaves a workload at zero alone and needs no pause. A ScaledObject of KEDA does not, so an
+annotation of KEDA's pauses it at zero. The primary's copy follows its original only when a revision is promoted:
+limits are part of the rollout.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 PAUSED = "autoscaling.keda.sh/paused-replicas"
-"""KEDA's annotation that holds a workload at a number of replicas."""
+"""KEDA's annotation that fixes a workload at a number of replicas."""
 
 PAUSE: Json = {"metadata": {"annotations": {PAUSED: "0"}}}
 RESUME: Json = {"metadata": {"annotations": {PAUSED: None}}}
@@ -36,16 +36,17 @@ RESUME: Json = {"metadata": {"annotations": {PAUSED: None}}}
 
 @frozen
 class ScalerFacts:
-    """What is held of an autoscaler.
-
-    minimum: the least replicas that it runs, when it runs any. paused: whether it is held off at zero; None where that
-    need not be. scales: kind and name of the workload; a part is empty where nothing says it. ownership: whose it
-    is.
-    """
+    """The projection of an autoscaler that a cache keeps."""
 
     minimum: int = 1
+    """The least replicas of the workload while it runs."""
+
     paused: bool | None = None
+    """Whether it is paused at zero; None for a kind that needs no pause."""
+
     scales: tuple[str, str] = ("", "")
+    """The kind and the name of the workload; a part is empty where the autoscaler does not name it."""
+
     ownership: Ownership = UNOWNED
 
 
@@ -65,7 +66,7 @@ def _scaled_object_facts(body: Json, _: ScalerFacts | None = None) -> ScalerFact
 
 
 def _scaled_by(body: Json) -> tuple[str, str]:
-    """The kind and the name of the workload that an autoscaler scales."""
+    """Return the kind and the name of the workload that an autoscaler scales."""
     target = get_mapping(body, "spec", "scaleTargetRef")
     return get_text(target, "kind"), get_text(target, "name")
 
@@ -74,13 +75,13 @@ SCALERS: dict[str, View[ScalerFacts]] = {
     HPA.kind: View(kind=HPA, project=_hpa_facts),
     SCALED_OBJECT.kind: View(kind=SCALED_OBJECT, project=_scaled_object_facts),
 }
-"""By the kind in `spec.autoscalerRef`."""
+"""The views of autoscalers, by the kind in `spec.autoscalerRef`."""
 
 
 def primary_scaler(scaler: Json, canary: Canary, owner: Json) -> Json:
-    """The copy of the target's autoscaler that scales the primary, with the limits and queries meant for it."""
+    """Return the copy of the target's autoscaler for the primary, with the primary's own limits and queries."""
     reference = canary.spec.autoscaler_ref
-    assert reference is not None, "there is a scaler, so it was referred to"
+    assert reference is not None, "a found autoscaler has a reference"
     metadata = scaler["metadata"]
     copy: Json = {
         "apiVersion": scaler["apiVersion"],
@@ -99,9 +100,9 @@ def primary_scaler(scaler: Json, canary: Canary, owner: Json) -> Json:
     return copy
 
 
-def with_scale(found: Json, wanted: Json) -> Json:
-    """The primary's autoscaler that was found, scaling as wanted; what others put on it since is left."""
-    return deepcopy(found) | {"spec": wanted["spec"]}
+def with_scale(scaler: Json, copy: Json) -> Json:
+    """Return the primary's autoscaler with the spec of a new copy; the metadata of others stay."""
+    return deepcopy(scaler) | {"spec": copy["spec"]}
 
 
 def _complete_hpa(copy: Json, _: Json, canary: Canary) -> None:
@@ -118,7 +119,7 @@ def _complete_scaled_object(copy: Json, scaler: Json, canary: Canary) -> None:
     if get_text(hpa, "name"):
         hpa["name"] = primary_name(hpa["name"])
     for trigger in get_items(spec, "triggers"):
-        _ask_about_primary(trigger, canary)
+        _query_primary(trigger, canary)
 
 
 _COMPLETE: dict[str, Callable[[Json, Json, Canary], None]] = {
@@ -136,8 +137,8 @@ def _limit(spec: Json, canary: Canary, minimum: str, maximum: str) -> None:
         spec[maximum] = replicas.max_replicas
 
 
-def _ask_about_primary(trigger: Json, canary: Canary) -> None:
-    """Give a trigger the query that is meant for the primary, or else ask its own about the primary's name."""
+def _query_primary(trigger: Json, canary: Canary) -> None:
+    """Give a trigger the primary's query; without one, put the primary's name into the trigger's own query."""
     reference, metadata = canary.spec.autoscaler_ref, get_mapping(trigger, "metadata")
     queries = dict(reference.primary_scaler_queries) if reference else {}
     if queries:

@@ -1,11 +1,12 @@
-"""What targets are worked on with, and how an object is changed: read, compared, and what differs is written.
+"""The base of all targets: their context, and the Canary's own objects.
 
-A change is a merge patch of what differs. So fields of others stay theirs, a list or a pod template that is ours is
-exactly what we say, and what needs no change is not written. Server-side apply would leave behind what Flagger once
-wrote into a primary's template, and reset replicas that an autoscaler has taken over.
+A change reads an object, compares it with its required state, and writes a merge patch of the difference. So others
+keep their fields, our lists and pod templates are exactly as required, and an object without a difference is not
+written. Server-side apply would keep fields that Flagger once wrote into a primary's template, and would reset replicas
+that an autoscaler has taken over.
 
-The objects changed so are the Canary's own. Each is read and judged first, and the server refuses the change where
-anything came in between: then it is read again.
+A change refuses objects that are not the Canary's own. The server refuses the patch if the object has changed since it
+was read; then the change begins again.
 """
 
 from __future__ import annotations
@@ -35,31 +36,31 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind
 
 CHANGE_ATTEMPTS = 5
-"""How often a change is tried while others keep changing the same object."""
+"""Attempts of a change while others keep changing the same object."""
 
 
 @frozen(kw_only=True)
 class WorkloadContext:
-    """What targets are worked on with.
-
-    prefixes: of labels that primaries get too. restored: uids of the Canaries whose targets were given back; known
-    to this process only, as giving back twice does no harm.
-    """
+    """The things that all targets of a cluster share."""
 
     cluster: Cluster
     reading: ReadingOptions = ReadingOptions()
+
     prefixes: tuple[str, ...] = ()
+    """Prefixes of the labels that primaries copy from their targets."""
+
     restored: set[str] = field(factory=set, eq=False)
+    """The uids of the Canaries whose targets were given back. Only this process has them: a repeat does no harm."""
 
     @property
     def views(self) -> Mapping[Kind, View[PodFacts]]:
-        """How Deployments and DaemonSets are held."""
+        """The views of Deployments and DaemonSets."""
         return pod_views(self.reading)
 
 
 @frozen(kw_only=True)
 class OwnedObjects:
-    """The objects of one Canary beside it. All that is written of them is written here, and nothing foreign is."""
+    """The objects of one Canary in its namespace. All writes to them are here, and none to foreign objects."""
 
     cluster: Cluster
 
@@ -68,8 +69,8 @@ class OwnedObjects:
 
     @property
     def reference(self) -> Json:
-        """The owner reference that each of them gets."""
-        assert self.owner.reference is not None, "what is beside a Canary can refer to it"
+        """The owner reference of each object."""
+        assert self.owner.reference is not None, "an object in a Canary's namespace can refer to it"
         return self.owner.reference
 
     async def create(self, body: Json, role: Role) -> None:
@@ -84,7 +85,7 @@ class OwnedObjects:
             raise
 
     async def ensure(self, body: Json, role: Role) -> None:
-        """Make this object, unless an attempt before this has made it. Raises ForeignObjectError."""
+        """Create an object unless an earlier attempt did. Raise ForeignObjectError."""
         with suppress(AlreadyExists):
             await self.create(body, role)
 
@@ -94,18 +95,18 @@ class OwnedObjects:
         namespace: str,
         name: str,
         role: Role,
-        wanted: Callable[[Json], Json],
+        edit: Callable[[Json], Json],
         *,
-        found: Json | None = None,
+        body: Json | None = None,
     ) -> Json:
-        """Make the object what `wanted` makes of it; returns it.
+        """Change the object as `edit` returns it. Return the new object.
 
-        found: the object, if it was just read. Raises WorldError if there is none, and ForeignObjectError.
+        body: the object, if it was just read. Raise WorldError if there is none, and ForeignObjectError.
         """
         for _ in range(CHANGE_ATTEMPTS):
-            present = found or await read(self.cluster, kind, namespace, name)
+            present = body or await read(self.cluster, kind, namespace, name)
             self.owner.refuse_foreign(kind, present, role)
-            patch, found = merge_patch(present, self._marked(present, wanted(present))), None
+            patch, body = merge_patch(present, self._mark(present, edit(present))), None
             if not patch:
                 return present
             try:
@@ -114,11 +115,11 @@ class OwnedObjects:
                 continue
         raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")
 
-    def _marked(self, present: Json, wanted: Json) -> Json:
-        """Return the object as it is to be, and as the Canary's if no reference says so yet."""
-        if wanted == present or ownership_of(wanted).canaries:
-            return wanted
-        return self.owner.mark(wanted)
+    def _mark(self, present: Json, edited: Json) -> Json:
+        """Return the edited object, marked as the Canary's unless an owner reference names a Canary."""
+        if edited == present or ownership_of(edited).canaries:
+            return edited
+        return self.owner.mark(edited)
 
     async def delete(self, kind: Kind, namespace: str, name: str) -> None:
         """Delete the object if it is the Canary's."""
@@ -130,25 +131,27 @@ class OwnedObjects:
 
 
 async def read(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Json:
-    """Return an object as the server has it. Raises WorldError if there is none."""
-    found = await cluster.get(kind, namespace, name)
-    if found is None:
+    """Return an object as the server has it. Raise WorldError if there is none."""
+    body = await cluster.get(kind, namespace, name)
+    if body is None:
         raise WorldError(f"{kind.kind} {name}.{namespace} does not exist")
-    return found
+    return body
 
 
 @frozen(kw_only=True)
 class WorkloadTarget:
-    """A rollout's target, to be worked on. `uid` is the Canary's."""
+    """The target of one rollout."""
 
     context: WorkloadContext
     rollout: Rollout
     canary: Canary
+
     uid: str
+    """The Canary's."""
 
     @property
     def owner(self) -> Owner:
-        """The Canary."""
+        """The Canary as the owner of objects."""
         return Owner(
             namespace=self.namespace,
             name=self.canary.name,
@@ -161,12 +164,12 @@ class WorkloadTarget:
         return OwnedObjects(cluster=self.cluster, owner=self.owner)
 
     async def read(self, kind: Kind) -> Json:
-        """Return the target as the server has it. Raises WorldError if there is none."""
+        """Return the target as the server has it. Raise WorldError if there is none."""
         return await read(self.cluster, kind, self.namespace, self.name)
 
     @property
     def key(self) -> str:
-        """The rollout's."""
+        """The rollout's key, `namespace/name`."""
         return f"{self.rollout.namespace}/{self.rollout.name}"
 
     @property
@@ -187,17 +190,17 @@ class WorkloadTarget:
         return self.context.cluster
 
     @property
-    def restored(self) -> bool:
+    def is_restored(self) -> bool:
         """Whether the owner's objects were given back."""
         return self.uid in self.context.restored
 
-    def is_restored(self) -> None:
-        """Remember that they were."""
+    def mark_restored(self) -> None:
+        """Record that the owner's objects were given back."""
         self.context.restored.add(self.uid)
 
 
 def podless_workload(revision: str, *, up: bool, ready: bool = True, unready_since: float | None = None) -> Workload:
-    """A side of a target without pods of its own: it is there, or takes no part."""
+    """Return the workload of a side without pods of its own. up: whether it takes part in a rollout."""
     return Workload(
         revision=revision,
         desired=int(up),

@@ -1,8 +1,8 @@
-"""The ConfigMaps and Secrets of a pod template: where it names them, what they hold, and their primary copies.
+"""The ConfigMaps and Secrets of a pod template: their places, their contents, and their copies for the primary.
 
-The primary runs on copies of the target's configs, so that a change of one is a new revision that is analysed and
-promoted as a new image is. An owner opts a config out by the annotation `flagger.app/config-tracking: disabled`; then
-both sides share it. Secrets of other types than an application's own (registry credentials, tokens) are always shared.
+The primary runs on copies of the target's configs. So a changed config is a new revision, and the rollout analyses and
+promotes it as it does a new image. The annotation `flagger.app/config-tracking: disabled` opts a config out: then both
+sides share it. They always share Secrets of types that no application owns (registry credentials, tokens).
 """
 
 from __future__ import annotations
@@ -35,58 +35,60 @@ _CONTENT = ("type", "data", "binaryData")
 
 
 class MissingConfigError(WorldError):
-    """A config is not there without which no pod starts. It may come any moment."""
+    """A config is missing that pods need in order to start. It may come at any moment."""
 
 
 @frozen
 class ConfigUse:
-    """A config by name, as a pod template has it. `required`: pods do not start without it."""
+    """A config that a pod template names."""
 
     kind: Kind
     name: str
+
     required: bool = True
+    """Whether pods need it in order to start."""
 
     def __str__(self) -> str:
-        """As Flagger writes it in `status.trackedConfigs`: `configmap/podinfo-env`."""
+        """Return Flagger's name for it in `status.trackedConfigs`: `configmap/podinfo-env`."""
         return f"{self.kind.kind.lower()}/{self.name}"
 
 
 @frozen(kw_only=True)
 class ConfigVersion:
-    """A config as it was at a moment."""
+    """The content of a config at one moment."""
 
     use: ConfigUse
     checksum: str
     """The checksum of the whole content."""
 
 
-# ------------------------------------------------------------------------------------------------- where they are named
+# -------------------------------------------------------------------------------------------------------------- places
 
 
 @frozen
-class ConfigSpot:
-    """One place in a pod spec where a config is named: `holder[key]`."""
+class ConfigPlace:
+    """One place in a pod spec that names a config: `section[key]`."""
 
     kind: Kind
-    holder: Json
+    section: Json
     key: str
 
     @property
     def use(self) -> ConfigUse:
-        return ConfigUse(self.kind, str(self.holder[self.key]), not self.holder.get("optional"))
+        return ConfigUse(self.kind, str(self.section[self.key]), not self.section.get("optional"))
 
 
-def config_spots(spec: Json) -> Iterator[ConfigSpot]:
-    """Every place in a pod spec where a ConfigMap or a Secret is named."""
+def config_places(spec: Json) -> Iterator[ConfigPlace]:
+    """Yield every place in a pod spec that names a ConfigMap or a Secret."""
     for volume in get_items(spec, "volumes"):
-        yield from _named(volume, _VOLUME)
+        yield from _places(volume, _VOLUME)
         for source in get_items(volume, "projected", "sources"):
-            yield from _named(source, _PROJECTED)
+            yield from _places(source, _PROJECTED)
     for container in (*get_items(spec, "containers"), *get_items(spec, "initContainers")):
         for variable in get_items(container, "env"):
-            yield from _named(get_mapping(variable, "valueFrom"), _VARIABLE)
+            yield from _places(get_mapping(variable, "valueFrom"), _VARIABLE)
         for source in get_items(container, "envFrom"):
-            yield from _named(source, _VARIABLES)
+            yield from _places(source, _VARIABLES)
 
 
 _VOLUME = {"configMap": (CONFIG_MAP, "name"), "secret": (SECRET, "secretName")}
@@ -95,42 +97,43 @@ _VARIABLE = {"configMapKeyRef": (CONFIG_MAP, "name"), "secretKeyRef": (SECRET, "
 _VARIABLES = {"configMapRef": (CONFIG_MAP, "name"), "secretRef": (SECRET, "name")}
 
 
-def _named(source: Json, where: Mapping[str, tuple[Kind, str]]) -> Iterator[ConfigSpot]:
-    for part, (kind, key) in where.items():
-        holder = source.get(part)
-        if isinstance(holder, dict) and isinstance(holder.get(key), str) and holder[key]:
-            yield ConfigSpot(kind, holder, key)
+def _places(source: Json, keys: Mapping[str, tuple[Kind, str]]) -> Iterator[ConfigPlace]:
+    for part, (kind, key) in keys.items():
+        section = source.get(part)
+        if isinstance(section, dict) and isinstance(section.get(key), str) and section[key]:
+            yield ConfigPlace(kind, section, key)
 
 
-def used_configs(spots: Iterable[ConfigSpot]) -> tuple[ConfigUse, ...]:
-    """Each config once, in the order of its first place; required where one of its places requires it."""
-    found: dict[tuple[Kind, str], ConfigUse] = {}
-    for use in (spot.use for spot in spots):
-        if use.required or (use.kind, use.name) not in found:
-            found[use.kind, use.name] = use
-    return tuple(found.values())
+def used_configs(places: Iterable[ConfigPlace]) -> tuple[ConfigUse, ...]:
+    """Return each config once, in the order of its first place; required where one of its places requires it."""
+    uses: dict[tuple[Kind, str], ConfigUse] = {}
+    for use in (place.use for place in places):
+        if use.required or (use.kind, use.name) not in uses:
+            uses[use.kind, use.name] = use
+    return tuple(uses.values())
 
 
-# ------------------------------------------------------------------------------------------------------- what they hold
+# ------------------------------------------------------------------------------------------------------------ contents
 
 
 @frozen
 class ConfigFacts:
-    """What is held of a ConfigMap or a Secret.
-
-    checksum: of all that it holds. text: the same without binary data, which Flagger neither looks at nor copies; where
-    there is none, both are what Flagger writes in `status.trackedConfigs`. shared: whether a primary uses the same
-    object. ownership: whose it is.
-    """
+    """The projection of a ConfigMap or a Secret that a cache keeps."""
 
     checksum: str
+    """The checksum of the whole content."""
+
     text: str
+    """The checksum without binary data, which Flagger neither compares nor copies: that in `status.trackedConfigs`."""
+
     shared: bool = False
+    """Whether the primary uses the same object as the target."""
+
     ownership: Ownership = UNOWNED
 
 
 def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
-    """The projection of a ConfigMap or a Secret."""
+    """Return the projection of a ConfigMap or a Secret. before: its last projection."""
     text, binary = _checksum(body.get("data")), body.get("binaryData")
     facts = ConfigFacts(
         checksum=_checksum({"data": body.get("data"), "binaryData": binary}) if binary else text,
@@ -142,7 +145,7 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
 
 
 def unread_secret(use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts:
-    """Return the facts of a Secret that is not read: its content counts as unchanged since the promotion.
+    """Return the facts of a Secret without reading it: its content counts as unchanged since the promotion.
 
     promoted: the configs of the primary's revision, each as `secret/<name>` or `secret/<name>:<checksum>`.
     """
@@ -152,7 +155,7 @@ def unread_secret(use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts:
 
 
 _OF_A_COPY = Ownership(canaries=("",))
-"""The ownership of a Secret that is not read: one that a primary names under a copy's name is a copy."""
+"""The ownership of an unread Secret: if a primary names it by a copy's name, it is a copy."""
 
 
 def _is_shared(body: Json) -> bool:
@@ -161,7 +164,7 @@ def _is_shared(body: Json) -> bool:
 
 
 def _checksum(data: object) -> str:
-    """As Flagger has it: eight bytes of SHA-256 over JSON as Go writes it, in which markup is escaped."""
+    """Return Flagger's checksum: eight bytes of SHA-256 over JSON in Go's form, which escapes markup."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -170,7 +173,7 @@ def _checksum(data: object) -> str:
 
 CONFIGS: dict[Kind, View[ConfigFacts]] = {
     CONFIG_MAP: View(kind=CONFIG_MAP, project=config_facts),
-    # releases of Helm and tokens are large, many, and never an application's own
+    # releases of Helm and tokens are large and many, and no application reads them
     SECRET: View(
         kind=SECRET,
         project=config_facts,
@@ -179,56 +182,56 @@ CONFIGS: dict[Kind, View[ConfigFacts]] = {
 }
 
 
-# ----------------------------------------------------------------------------------------------------------- the copies
+# ---------------------------------------------------------------------------------------------------------- the copies
 
 
-def primary_config(body: Json, owner: Json, prefixes: Collection[str], found: Json | None = None) -> Json:
-    """The copy of a config that a primary runs on.
+def primary_config(body: Json, owner: Json, prefixes: Collection[str], copy: Json | None = None) -> Json:
+    """Return the copy of a config for the primary.
 
-    owner: the reference to the Canary. prefixes: of labels that are copied. found: the copy that is there, which may
-    have further owners: other Canaries whose targets read the same config.
+    owner: the reference to the Canary. prefixes: prefixes of the labels to copy. copy: the present copy, which may have
+    further owners: other Canaries whose targets read the same config.
     """
     metadata = body["metadata"]
-    return _holding(
+    return _config(
         body,
         name=primary_name(metadata["name"]),
         labels=select_by_prefix(metadata.get("labels"), prefixes),
-        owners=merge_owners(owner, found),
+        owners=merge_owners(owner, copy),
     )
 
 
-def kept_config(body: Json, owner: Json, primary: str) -> Json:
-    """A copy of a primary's config that outlives the next promotion. `primary`: the workload's name."""
-    name = kept_name(body["metadata"]["name"], config_facts(body).checksum)
-    return _holding(body, name=name, labels={KEPT_FOR: primary}, owners=[owner])
+def saved_config(body: Json, owner: Json, primary: str) -> Json:
+    """Return a copy of a primary's config that outlives the next promotion. primary: the workload's name."""
+    name = saved_config_name(body["metadata"]["name"], config_facts(body).checksum)
+    return _config(body, name=name, labels={KEPT_FOR: primary}, owners=[owner])
 
 
-def kept_name(name: str, checksum: str) -> str:
-    """What a kept copy of the config `name` is called."""
+def saved_config_name(name: str, checksum: str) -> str:
+    """Return the name of the object that saves this content of the config `name`."""
     return f"{name}-{checksum}"
 
 
-def overwritten_config(found: Json, copy: Json) -> Json:
-    """The primary's config `found`, holding and owned as `copy` is; labels of others stay."""
-    metadata = found["metadata"] | {"ownerReferences": copy["metadata"]["ownerReferences"]}
-    metadata["labels"] = get_mapping(found, "metadata", "labels") | copy["metadata"]["labels"]
-    return restored_config(found, copy) | {"metadata": metadata}
+def overwritten_config(config: Json, copy: Json) -> Json:
+    """Return the primary's config with the content and the owners of a new copy; labels of others stay."""
+    metadata = config["metadata"] | {"ownerReferences": copy["metadata"]["ownerReferences"]}
+    metadata["labels"] = get_mapping(config, "metadata", "labels") | copy["metadata"]["labels"]
+    return restored_config(config, copy) | {"metadata": metadata}
 
 
-def restored_config(found: Json, kept: Json) -> Json:
-    """The primary's config `found` with what was kept of it."""
-    emptied = {key: value for key, value in found.items() if key not in _CONTENT}
-    return emptied | {part: kept[part] for part in _CONTENT if kept.get(part)}
+def restored_config(config: Json, saved: Json) -> Json:
+    """Return the primary's config with a saved content."""
+    emptied = {key: value for key, value in config.items() if key not in _CONTENT}
+    return emptied | {part: saved[part] for part in _CONTENT if saved.get(part)}
 
 
-def _holding(body: Json, *, name: str, labels: dict[str, str], owners: list[Json]) -> Json:
+def _config(body: Json, *, name: str, labels: dict[str, str], owners: list[Json]) -> Json:
     metadata = {"name": name, "namespace": body["metadata"]["namespace"], "labels": labels, "ownerReferences": owners}
     copy = {"apiVersion": "v1", "kind": body["kind"], "metadata": metadata}
     return copy | {part: body[part] for part in _CONTENT if body.get(part)}
 
 
 def use_copies(spec: Json, copied: Collection[tuple[str, str]]) -> None:
-    """Name the copies of these configs (kind, name) in a pod spec."""
-    for spot in tuple(config_spots(spec)):
-        if (spot.kind.kind, spot.use.name) in copied:
-            spot.holder[spot.key] = primary_name(spot.use.name)
+    """Replace the names of these configs (kind, name) in a pod spec by those of their copies."""
+    for place in tuple(config_places(spec)):
+        if (place.kind.kind, place.use.name) in copied:
+            place.section[place.key] = primary_name(place.use.name)

@@ -1,6 +1,6 @@
-"""Deployments and DaemonSets as they are held: what their owner wrote, reduced, and how their pods are.
+"""The facts that caches keep of Deployments and DaemonSets: the owner's template, reduced, and the state of the pods.
 
-views = pod_views(Reading(labels=...))
+views = pod_views(ReadingOptions(labels=...))
 facts = (await cluster.cache(views[DEPLOYMENT]).ready()).look("default", "podinfo", key)
 """
 
@@ -31,21 +31,24 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ReadingOptions:
-    """How workloads are read.
-
-    labels: the selector labels. tracked: whether configs belong to a revision. secrets: whether Secrets are read; else
-    each is taken to hold what it held when the primary was promoted.
-    """
+    """How the controller reads workloads."""
 
     labels: tuple[str, ...] = SELECTOR_LABELS
+    """The selector labels, the controller's option --selector-labels."""
+
     tracked: bool = True
+    """Whether configs belong to a revision, the controller's option --enable-config-tracking."""
+
     secrets: bool = True
+    """Whether Secrets are read. If not, each counts as unchanged since the primary was promoted."""
+
     clock: Callable[[], float] = time.time
+    """Seconds since the epoch."""
 
 
 @frozen
 class Port:
-    """A port of a container. An unnamed one is called as Flagger calls it: `tcp-<container>-<position>`."""
+    """A port of a container. An unnamed one has Flagger's name: `tcp-<container>-<position>`."""
 
     name: str
     number: int
@@ -53,33 +56,41 @@ class Port:
 
 @frozen(kw_only=True)
 class WrittenTemplate:
-    """What an owner wrote: it changes only with the generation.
-
-    shape and configs: see `revision`. label: the one by which pods are selected, and its value; empty where the
-    selector has none of the selector labels. ports: of all containers but the proxies of meshes.
-    """
+    """The part of a workload that its owner writes, reduced. It changes only with the generation."""
 
     uid: str
+    """The workload's."""
+
     generation: int
+
     shape: str
+    """The hash of the pod template (see `revision.fingerprint`)."""
+
     configs: tuple[ConfigUse, ...]
+    """The configs that the pod template names, if they belong to a revision."""
+
     label: tuple[str, str]
+    """The label that selects the pods, and its value; empty where the selector has no selector label."""
+
     ports: tuple[Port, ...]
+    """The ports of all containers except the proxies of meshes."""
 
 
 @frozen(kw_only=True)
 class PodFacts:
-    """What is held of a Deployment or a DaemonSet.
+    """The projection of a Deployment or a DaemonSet that a cache keeps. Its counts are those of `Workload`."""
 
-    carries: the revision that its annotation names; empty where it has none. contents: the configs that belong to that
-    revision, and what they hold. kept: the revisions that it can be restored to. ownership: whose it is. The rest is as
-    in `Workload`.
-    """
+    template: WrittenTemplate
 
-    written: WrittenTemplate
-    carries: str
+    revision: str
+    """The revision that the annotation REVISION names; empty where there is none."""
+
     contents: tuple[str, ...]
-    kept: tuple[str, ...]
+    """The names and checksums of the configs of that revision (the annotation CONTENTS)."""
+
+    saved_revisions: tuple[str, ...]
+    """The revisions to which the workload can be restored, newest first."""
+
     desired: int
     updated: int
     ready: int
@@ -91,33 +102,33 @@ class PodFacts:
 
 @cache
 def pod_views(reading: ReadingOptions) -> Mapping[Kind, View[PodFacts]]:
-    """How Deployments and DaemonSets are held. The same views for the same reading: a cluster has one per kind."""
+    """Return the views of Deployments and DaemonSets: the same ones for equal options, as a cluster has one a kind."""
     return {kind: View(kind=kind, project=partial(pod_facts, reading)) for kind in (DEPLOYMENT, DAEMON_SET)}
 
 
 def pod_facts(reading: ReadingOptions, body: Json, before: PodFacts | None = None) -> PodFacts:
-    """The projection of a Deployment or a DaemonSet. `before`: what was held of it until now."""
+    """Return the projection of a Deployment or a DaemonSet. before: its last projection."""
     metadata = body["metadata"]
-    written = None if before is None else before.written
-    if written is None or (written.uid, written.generation) != (metadata["uid"], metadata.get("generation", 0)):
-        written = _written(reading, body)
+    template = None if before is None else before.template
+    if template is None or (template.uid, template.generation) != (metadata["uid"], metadata.get("generation", 0)):
+        template = _template(reading, body)
     facts = PodFacts(
-        written=written,
-        carries=get_annotation(body, REVISION),
+        template=template,
+        revision=get_annotation(body, REVISION),
         contents=get_annotation_list(body, CONTENTS),
-        kept=get_annotation_list(body, KEPT_REVISIONS),
+        saved_revisions=get_annotation_list(body, KEPT_REVISIONS),
         ownership=ownership_of(body),
         **_COUNTS[body["kind"]](body),
     )
     if body["kind"] == DAEMON_SET.kind and facts.desired:
-        return evolve(facts, unready_since=_still_since(facts, before, reading.clock))
+        return evolve(facts, unready_since=_unready_since(facts, before, reading.clock))
     return facts
 
 
-# ------------------------------------------------------------------------------------------------- what its owner wrote
+# ------------------------------------------------------------------------------------------------ the owner's template
 
 
-def _written(reading: ReadingOptions, body: Json) -> WrittenTemplate:
+def _template(reading: ReadingOptions, body: Json) -> WrittenTemplate:
     metadata, template = body["metadata"], get_mapping(body, "spec", "template")
     demand_small(template, values=MOST_TEMPLATE_VALUES)
     matched = get_texts(body, "spec", "selector", "matchLabels")
@@ -134,10 +145,10 @@ def _written(reading: ReadingOptions, body: Json) -> WrittenTemplate:
 
 
 MOST_TEMPLATE_VALUES = 20_000
-"""Items and entries, with their names, in a pod template that is read: enough for 4,000 environment variables."""
+"""The most items and entries, with their names, in a pod template: enough for 4,000 environment variables."""
 
 PROXIES = ("istio-proxy", "envoy")
-"""Containers that a mesh has put beside the owner's."""
+"""Containers that a mesh injects beside the owner's."""
 
 
 def _ports(template: Json) -> Iterator[Port]:
@@ -149,21 +160,25 @@ def _ports(template: Json) -> Iterator[Port]:
                 yield Port(get_text(port, "name") or f"tcp-{name}-{position}", number)
 
 
-# ----------------------------------------------------------------------------------------------------- how its pods are
+# ----------------------------------------------------------------------------------------------- the state of the pods
 
 
 def _deployment(body: Json) -> dict[str, Any]:
-    """Counts and trouble. Until the Deployment's controller has seen a change, no pod is known to be of it."""
-    status, seen = _status(body)
+    """Return the counts and troubles of a Deployment. Its pods count as updated once its controller saw the change."""
+    status, is_current = _status(body)
     replicas = get_integer(body, "spec", "replicas")
     desired = 1 if replicas is None else replicas
-    conditions = {get_text(one, "type"): one for one in get_items(status, "conditions")} if seen and desired else {}
+    conditions = (
+        {get_text(condition, "type"): condition for condition in get_items(status, "conditions")}
+        if is_current and desired
+        else {}
+    )
     available, progressing = conditions.get("Available", {}), conditions.get("Progressing", {})
     lacks = available.get("status") == "False" and available.get("reason") == "MinimumReplicasUnavailable"
     late = progressing.get("reason") == "ProgressDeadlineExceeded"
     return {
         "desired": desired,
-        "updated": _count(status, "updatedReplicas") if seen else 0,
+        "updated": _count(status, "updatedReplicas") if is_current else 0,
         "ready": _count(status, "availableReplicas"),
         "total": _count(status, "replicas"),
         "unready_since": get_time(available, "lastUpdateTime") if lacks else None,
@@ -172,12 +187,12 @@ def _deployment(body: Json) -> dict[str, Any]:
 
 
 def _daemon_set(body: Json) -> dict[str, Any]:
-    """Counts. One that may run somewhere is wanted on one node at least, or nothing at all would count as ready."""
-    status, seen = _status(body)
+    """Return the counts of a DaemonSet. Unless scaled to zero, it desires a pod at least: with none it is not ready."""
+    status, is_current = _status(body)
     at_zero = SCALED_TO_ZERO in get_mapping(body, "spec", "template", "spec", "nodeSelector")
     return {
         "desired": 0 if at_zero else max(1, _count(status, "desiredNumberScheduled")),
-        "updated": _count(status, "updatedNumberScheduled") if seen else 0,
+        "updated": _count(status, "updatedNumberScheduled") if is_current else 0,
         "ready": _count(status, "numberAvailable"),
         "total": _count(status, "currentNumberScheduled") + _count(status, "numberMisscheduled"),
     }
@@ -190,18 +205,18 @@ _COUNTS: dict[str, Callable[[Json], dict[str, Any]]] = {
 
 
 def _status(body: Json) -> tuple[Json, bool]:
-    """The status, and whether it is about what the owner wrote last."""
+    """Return the status, and whether it is about the newest generation."""
     status = get_mapping(body, "status")
     return status, _count(body, "metadata", "generation") <= _count(status, "observedGeneration")
 
 
 def _count(body: Json, *path: str) -> int:
-    """A number that a controller leaves out where it is 0."""
+    """Return a number that controllers leave out when it is 0."""
     return get_integer(body, *path) or 0
 
 
-def _still_since(facts: PodFacts, before: PodFacts | None, clock: Callable[[], float]) -> float | None:
-    """Since when pods are missing and nothing happens; a DaemonSet does not say so itself."""
+def _unready_since(facts: PodFacts, before: PodFacts | None, clock: Callable[[], float]) -> float | None:
+    """Return since when pods are missing and no count changes: the status of a DaemonSet has no such time."""
     if facts.desired == facts.updated == facts.total <= facts.ready:
         return None
     if before is None or before.unready_since is None or _counts(before) != _counts(facts):
@@ -210,36 +225,38 @@ def _still_since(facts: PodFacts, before: PodFacts | None, clock: Callable[[], f
 
 
 def _counts(facts: PodFacts) -> tuple[int, ...]:
-    return facts.written.generation, facts.desired, facts.updated, facts.ready, facts.total
+    return facts.template.generation, facts.desired, facts.updated, facts.ready, facts.total
 
 
-# ------------------------------------------------------------------------------------------------- what they carry
+# ----------------------------------------------------------------------------------------------------------- revisions
 
 
 def revisions(
     target: PodFacts | None,
     primary: PodFacts | None,
-    mine: Mapping[ConfigUse, ConfigFacts | None],
-    copies: Mapping[ConfigUse, ConfigFacts | None],
+    target_configs: Mapping[ConfigUse, ConfigFacts | None],
+    primary_configs: Mapping[ConfigUse, ConfigFacts | None],
 ) -> tuple[str, str]:
-    """The revisions that the target and the primary carry; empty for one that does not exist.
+    """Return the revisions of the target and of the primary; empty for one that does not exist.
 
-    mine and copies: what is known of the configs that each names; of a primary that says what they held not needed.
+    target_configs, primary_configs: the facts of the configs that each names; those of a primary with an annotation of
+    its revision are not needed.
 
-    A primary that says nothing was made by Flagger: then both sides are reduced to what Flagger looks at, and one that
-    is as its target would be copied carries the target's revision. Nothing is written to find that out. Where both
-    sides are the same they have one name, that of the primary, whatever a newer Kubernetes fills into the same
-    template, and whatever hash a newer release of ours has.
+    Flagger made a primary without this annotation. Both sides are then reduced to the parts that Flagger compares, and
+    a primary that equals a copy of its target has the target's revision. Equal sides have one revision, the primary's:
+    so neither defaults of a newer Kubernetes nor hashes of a newer canarycore start a rollout.
     """
-    told = primary.carries if primary is not None else ""
-    unmarked = primary is not None and not told
-    wanted = carried = ""
+    annotated = primary.revision if primary is not None else ""
+    is_flaggers = primary is not None and not annotated
+    target_revision = computed = ""
     if target is not None:
-        wanted = identity(target.written.shape, contents(target.written.configs, mine, text=unmarked))
-    if primary is not None and (unmarked or wanted != told):
-        written = primary.written
-        held = primary.contents if told or primary.contents else copied_contents(written.configs, copies, text=True)
-        carried = identity(written.shape, held)
-    if unmarked:
-        return wanted, carried
-    return (told if told and wanted == carried else wanted), told
+        configs = contents(target.template.configs, target_configs, text=is_flaggers)
+        target_revision = identity(target.template.shape, configs)
+    if primary is not None and (is_flaggers or target_revision != annotated):
+        template = primary.template
+        is_recorded = bool(annotated or primary.contents)
+        carried = primary.contents if is_recorded else copied_contents(template.configs, primary_configs, text=True)
+        computed = identity(template.shape, carried)
+    if is_flaggers:
+        return target_revision, computed
+    return (annotated if annotated and target_revision == computed else target_revision), annotated

@@ -1,8 +1,8 @@
 """Targets that are Knative Services.
 
-Knative makes a Revision of each template, runs it, and scales it by its traffic; so there is no copy and nothing to
-scale. An annotation names the Revision that is the primary, and another says that the newest one takes part in a
-rollout: that is its being scaled up. Revisions bear names, so ours are theirs; where traffic goes is the router's.
+Knative makes a Revision of each template, runs it, and scales it by its traffic. So the target needs no copy and no
+scaling. One annotation names the Revision that is the primary. Another says whether the newest Revision takes part in a
+rollout, in place of scaling it up. The names of Knative's Revisions are our revisions. The router sets the traffic.
 """
 
 from __future__ import annotations
@@ -31,23 +31,25 @@ if TYPE_CHECKING:
 KNATIVE_REVISION = Kind("serving.knative.dev", "v1", "Revision", "revisions")
 
 PRIMARY = "flagger.app/primary-revision"
-"""The annotation that names the Revision which gets the primary's traffic."""
+"""The annotation that names the Revision with the primary's traffic."""
 
 UP = "canarycore/up"
-"""The annotation of a Service of which the newest Revision takes part in a rollout."""
+"""The annotation of a Service whose newest Revision takes part in a rollout."""
 
 
 @frozen
 class RevisionFacts:
-    """What is held of a Knative Revision. unready_since: since when it is not ready (seconds), if it says so."""
+    """The projection of a Knative Revision that a cache keeps."""
 
     ready: bool
+
     unready_since: float | None = None
+    """The time of its last change to not ready (seconds since the epoch), if its status has one."""
 
 
 def revision_facts(body: Json, _: RevisionFacts | None = None) -> RevisionFacts:
-    """The projection of a Knative Revision."""
-    conditions = {get_text(one, "type"): one for one in get_items(body, "status", "conditions")}
+    """Return the projection of a Knative Revision."""
+    conditions = {get_text(condition, "type"): condition for condition in get_items(body, "status", "conditions")}
     condition = conditions.get("Ready", {})
     ready = get_text(condition, "status") == "True"
     return RevisionFacts(ready, None if ready else get_time(condition, "lastTransitionTime"))
@@ -61,32 +63,32 @@ class KnativeTarget(WorkloadTarget):
     """A Knative Service. The methods are those of the port."""
 
     async def observe(self) -> Workloads:
-        found = await self._found()
-        newest, primary = ("", "") if found is None else (_newest(found), get_annotation(found, PRIMARY))
-        up = found is not None and (not primary or bool(get_annotation(found, UP)))
+        service = await self._find_service()
+        newest, primary = ("", "") if service is None else (_newest(service), get_annotation(service, PRIMARY))
+        up = service is not None and (not primary or bool(get_annotation(service, UP)))
         return Workloads(
             target=await self._workload(newest, up=up),
             primary=await self._workload(primary, up=True),
-            kept=() if found is None else get_annotation_list(found, KEPT_REVISIONS),
-            restored=self.restored,
+            kept=() if service is None else get_annotation_list(service, KEPT_REVISIONS),
+            restored=self.is_restored,
         )
 
     async def other_canary(self) -> str:
-        """Return nothing: there are no copies that another Canary could have made."""
+        """Return nothing: the target has no copies of another Canary's."""
         return ""
 
     async def has_primary(self) -> bool:
-        """Tell that there is none: nothing shows which Canary has the target."""
+        """Return False: no object shows which Canary has the target."""
         return False
 
     async def foreign_objects(self) -> tuple[ForeignObject, ...]:
-        """Return nothing: there are no copies."""
+        """Return nothing: the target has no copies."""
         return ()
 
-    async def _found(self) -> Json | None:
+    async def _find_service(self) -> Json | None:
         view = snapshot_view(KNATIVE_SERVICE, status=True)
-        found = (await self.cluster.cache(view).ready()).look(self.namespace, self.name, self.key)
-        return None if found is None else found.body
+        snapshot = (await self.cluster.cache(view).ready()).look(self.namespace, self.name, self.key)
+        return None if snapshot is None else snapshot.body
 
     async def _workload(self, revision: str, *, up: bool) -> Workload | None:
         if not revision:
@@ -96,12 +98,12 @@ class KnativeTarget(WorkloadTarget):
             return podless_workload(revision, up=up, ready=False)
         return podless_workload(revision, up=up, ready=facts.ready, unready_since=facts.unready_since)
 
-    # what is done -----------------------------------------------------------------------------------------------
+    # effects ----------------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
         service = await self.read(KNATIVE_SERVICE)
         if not get_annotation(service, PRIMARY):
-            self._demand(service, revision)
+            self._require_newest(service, revision)
             await self._mark({PRIMARY: revision, UP: "true"}, service)
 
     async def promote(self, revision: str) -> None:
@@ -109,11 +111,12 @@ class KnativeTarget(WorkloadTarget):
         primary = get_annotation(service, PRIMARY)
         if primary == revision:
             return
-        self._demand(service, revision)
-        kept = tuple(dict.fromkeys((primary, *get_annotation_list(service, KEPT_REVISIONS))))
-        await self._mark({PRIMARY: revision, KEPT_REVISIONS: ",".join(kept[:KEEP])}, service)
+        self._require_newest(service, revision)
+        saved = tuple(dict.fromkeys((primary, *get_annotation_list(service, KEPT_REVISIONS))))
+        await self._mark({PRIMARY: revision, KEPT_REVISIONS: ",".join(saved[:KEEP])}, service)
 
-    def _demand(self, service: Json, revision: str) -> None:
+    def _require_newest(self, service: Json, revision: str) -> None:
+        """Raise Refused where another Revision is the newest."""
         if _newest(service) != revision:
             raise Refused(f"service {self.name}.{self.namespace} carries {_newest(service)}, not {revision}")
 
@@ -122,24 +125,24 @@ class KnativeTarget(WorkloadTarget):
         if get_annotation(service, PRIMARY) == revision:
             return
         if revision not in get_annotation_list(service, KEPT_REVISIONS):
-            raise Refused(f"revision {revision} of service {self.name}.{self.namespace} was not kept")
+            raise Refused(f"revision {revision} of service {self.name}.{self.namespace} was not saved")
         if await self.cluster.get(KNATIVE_REVISION, self.namespace, revision) is None:
             raise Refused(f"revision {revision} of service {self.name}.{self.namespace} is gone: Knative removed it")
         await self._mark({PRIMARY: revision}, service)
 
     async def scale_up(self) -> None:
-        service = await self._found()
+        service = await self._find_service()
         if service is not None and not get_annotation(service, UP):
             await self._mark({UP: "true"})
 
     async def scale_down(self) -> None:
-        service = await self._found()
+        service = await self._find_service()
         if service is not None and get_annotation(service, UP):
             await self._mark({UP: None})
 
     async def restore(self) -> None:
-        """The annotations go; where traffic goes is given back by the router."""
-        service = await self._found()
+        """Remove the annotations. The router gives the traffic back."""
+        service = await self._find_service()
         ours = (
             {}
             if service is None
@@ -147,7 +150,7 @@ class KnativeTarget(WorkloadTarget):
         )
         if ours:
             await self._mark(ours)
-        self.is_restored()
+        self.mark_restored()
 
     async def pause_scaler(self) -> None:
         """Knative's own scaler needs no pause."""
@@ -155,14 +158,14 @@ class KnativeTarget(WorkloadTarget):
     async def resume_scaler(self) -> None:
         """Knative's own scaler needs no pause."""
 
-    async def _mark(self, annotations: Json, found: Json | None = None) -> None:
-        """Change annotations of the owner's object, if it is still the one that was found."""
+    async def _mark(self, annotations: Json, service: Json | None = None) -> None:
+        """Change annotations of the target. If `service` is given, the target must not have changed since."""
         patch: Json = {"metadata": {"annotations": annotations}}
         await self.cluster.merge(
-            KNATIVE_SERVICE, self.namespace, self.name, patch if found is None else lock_version(patch, found)
+            KNATIVE_SERVICE, self.namespace, self.name, patch if service is None else lock_version(patch, service)
         )
 
 
 def _newest(service: Json) -> str:
-    """The Revision that Knative made of the template."""
+    """Return the Revision that Knative made of the present template."""
     return get_text(service, "status", "latestCreatedRevisionName")

@@ -2,8 +2,8 @@
 
     workload = ClusterWorkloads(cluster, canaries, ReadingOptions(labels=options.selector_labels))
 
-What is observed comes from caches and costs no request. An effect asks the server for whole objects where it needs
-them, says what is to be so, and writes only what is not.
+Observations come from caches and cost no request. An effect reads whole objects from the server where it needs them,
+and writes only the differences to their required state.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_runtime.ports import Workloads
+
+Target = PodTarget | ServiceTarget | KnativeTarget
 
 _DEFAULT_READING = ReadingOptions()
 
@@ -71,27 +73,26 @@ class ClusterWorkloads:
         self._claims = claims
         self._context = WorkloadContext(cluster=cluster, reading=reading, prefixes=prefixes)
 
-    def _target(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
-        """The target as one that can be worked on. Raises WorldError when the Canary is gone."""
-        held = self._canaries.require(rollout)
-        if held.manifest.spec.target_ref.knative:
-            sort: type[PodTarget | ServiceTarget | KnativeTarget] = KnativeTarget
-        else:
-            sort = ServiceTarget if rollout.target.kind == "Service" else PodTarget
-        return sort(context=self._context, rollout=rollout, canary=held.manifest, uid=held.uid)
+    def _target(self, rollout: Rollout) -> Target:
+        """Return the rollout's target. Raise WorldError when the Canary is gone."""
+        canary = self._canaries.require(rollout)
+        target: type[Target] = ServiceTarget if rollout.target.kind == "Service" else PodTarget
+        if canary.manifest.spec.target_ref.knative:
+            target = KnativeTarget
+        return target(context=self._context, rollout=rollout, canary=canary.manifest, uid=canary.uid)
 
     # the port ---------------------------------------------------------------------------------------------------
 
     async def observe(self, rollout: Rollout) -> Workloads:
         target = self._target(rollout)
         try:
-            seen = await target.observe()
+            workloads = await target.observe()
         except (MissingConfigError, UnreadableError) as error:
             await self._warn(rollout, error)
             raise
         if self._canaries.require(rollout).is_deleted and await self._objection(target):
-            return evolve(seen, restored=True)  # it was never let in, so there is nothing to give back
-        return seen
+            return evolve(workloads, restored=True)  # the rollout never began, so it has nothing to give back
+        return workloads
 
     async def _warn(self, rollout: Rollout, error: WorldError) -> None:
         if self._events is not None:
@@ -99,63 +100,63 @@ class ClusterWorkloads:
                 await self._events.warn(rollout, str(error))
 
     async def tracked(self, rollout: Rollout) -> dict[str, str]:
-        """The configs that belong to the target's revision, by kind and name, and checksums of what they hold."""
+        """Return checksums of the configs of the target's revision, by kind and name."""
         target = self._target(rollout)
         return await target.tracked() if isinstance(target, PodTarget) else {}
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
-        """Create the primary copy carrying `revision`. Refused if the target carries another one.
+        """Create the primary with this revision. Raise Refused if the target has another one.
 
-        All names that the rollout needs are looked at before the first object is written: nothing is left half-done.
+        Check all names that the rollout needs before the first write, so that a refusal leaves nothing half-done.
         """
-        target = await self._entered(rollout)
+        target = await self._claim_target(rollout)
         routes = () if self._router is None else await self._router.foreign_objects(rollout)
-        found = (*await target.foreign_objects(), *routes)
-        if found:
-            raise ForeignObjectError(target.owner, found)
+        foreign = (*await target.foreign_objects(), *routes)
+        if foreign:
+            raise ForeignObjectError(target.owner, foreign)
         if self._router is not None:
             await self._router.prepare(rollout)
         await target.initialise(revision)
 
     async def scale_up(self, rollout: Rollout) -> None:
-        await (await self._entered(rollout)).scale_up()
+        await (await self._claim_target(rollout)).scale_up()
 
     async def scale_down(self, rollout: Rollout) -> None:
-        await (await self._entered(rollout)).scale_down()
+        await (await self._claim_target(rollout)).scale_down()
 
     async def promote(self, rollout: Rollout, revision: str) -> None:
-        """Make the primary carry `revision`, keeping the old one restorable. Refused if the target carries another."""
-        await (await self._entered(rollout)).promote(revision)
+        """Give the primary this revision and save its old one. Raise Refused if the target has another revision."""
+        await (await self._claim_target(rollout)).promote(revision)
 
     async def restore_primary(self, rollout: Rollout, revision: str) -> None:
-        """Make the primary carry the kept `revision` again. Refused if it was not kept."""
-        await (await self._entered(rollout)).restore_primary(revision)
+        """Give the primary a saved revision again. Raise Refused if it was not saved."""
+        await (await self._claim_target(rollout)).restore_primary(revision)
 
     async def pause_scaler(self, rollout: Rollout) -> None:
-        await (await self._entered(rollout)).pause_scaler()
+        await (await self._claim_target(rollout)).pause_scaler()
 
     async def resume_scaler(self, rollout: Rollout) -> None:
-        await (await self._entered(rollout)).resume_scaler()
+        await (await self._claim_target(rollout)).resume_scaler()
 
     async def restore(self, rollout: Rollout) -> None:
-        """Give the owner's objects back as they were. Those of another Canary's rollout are left to that."""
+        """Give the owner's objects back as they were. Leave those of another Canary alone."""
         target = self._target(rollout)
         if await self._objection(target):
-            target.is_restored()
+            target.mark_restored()
         else:
             await target.restore()
 
     # other Canaries ---------------------------------------------------------------------------------------------
 
-    async def _entered(self, rollout: Rollout) -> PodTarget | ServiceTarget | KnativeTarget:
-        """The target, to be changed. Raises NameConflictError where another Canary has it."""
+    async def _claim_target(self, rollout: Rollout) -> Target:
+        """Return the target in order to change it. Raise NameConflictError where another Canary has it."""
         target = self._target(rollout)
         objection = await self._objection(target)
         if objection:
             raise NameConflictError(target.owner, objection)
         return target
 
-    async def _objection(self, target: PodTarget | ServiceTarget | KnativeTarget) -> str:
+    async def _objection(self, target: Target) -> str:
         """Return why the rollout must not touch its target; empty where it may."""
         other = await target.other_canary()
         if other or self._claims is None or await target.has_primary():

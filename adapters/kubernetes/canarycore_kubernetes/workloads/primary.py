@@ -1,13 +1,13 @@
 """The primary copy of a Deployment or a DaemonSet.
 
-    copy = primary_copy(target, copying)                        made when the rollout is initialised
-    wanted = promoted(found, target, copying)                   the same copy with what the target carries now
-    wanted = given_back(found, kept)                            the same copy with what it carried before
+    primary_copy(target, copying)                        the new primary of an initialised rollout
+    promoted_copy(primary, target, copying, names)       the primary with the target's revision
+    restored_copy(primary, template, ...)                the primary with a saved revision
 
-What a copy has of its own: its name and owner, the value of the selector label (`podinfo-primary`), the configs that it
-reads, the pods that it keeps away from, and two annotations: which revision it carries, and an id on its pods that
-changes with the revision, so that changed configs restart them. A promotion changes what comes from the target and
-leaves what others have put on the copy since: their labels, their annotations, an autoscaler's replicas.
+A copy differs from its target in its name and owner, the value of the selector label (`podinfo-primary`), the configs
+that it reads, and the pods that it keeps away from. One annotation names its revision. Another, on its pods, changes
+with the revision, so that changed configs restart them. A promotion changes the fields that come from the target. It
+leaves those that others have set since: labels, annotations, an autoscaler's replicas.
 """
 
 from __future__ import annotations
@@ -38,38 +38,46 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 SELECTOR_LABELS = ("app", "name", "app.kubernetes.io/name")
-"""Labels that may tell the primary's pods from the target's, the first that a selector has."""
+"""Labels that can tell the primary's pods from the target's. The first one in a selector counts."""
 
 _PARTS = {
     DEPLOYMENT.kind: ("progressDeadlineSeconds", "minReadySeconds", "revisionHistoryLimit", "strategy"),
     DAEMON_SET.kind: ("minReadySeconds", "revisionHistoryLimit", "updateStrategy"),
 }
-"""What is copied of a spec besides its template and its replicas."""
+"""The parts of a spec that are copied, besides its template and its replicas."""
 
-_CLUSTERS_OWN = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")
-"""Annotations that Kubernetes counts with."""
+_BOOKKEEPING = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")
+"""Annotations in which Kubernetes counts revisions."""
 
 
 @frozen(kw_only=True)
 class Copying:
-    """How a copy is made.
-
-    owner: the reference to the Canary. revision: what the copy will carry, and contents what its configs hold. labels:
-    the selector labels. prefixes: of labels that the copy gets too. copied: the configs (kind, name) of which it reads
-    copies. autoscaled: whether the replicas are an autoscaler's.
-    """
+    """The parameters of a copy."""
 
     owner: Json
+    """The owner reference to the Canary."""
+
     revision: str
+    """The revision of the copy."""
+
     contents: tuple[str, ...] = ()
+    """The names and checksums of the configs of this revision."""
+
     labels: tuple[str, ...] = SELECTOR_LABELS
+    """The selector labels."""
+
     prefixes: tuple[str, ...] = ()
+    """Prefixes of the labels that the copy gets from the target."""
+
     copied: Collection[tuple[str, str]] = ()
+    """The kind and name of each config of which the copy reads a copy."""
+
     autoscaled: bool = False
+    """Whether an autoscaler sets the replicas."""
 
 
 def selector_label(workload: Json, labels: Collection[str]) -> tuple[str, str]:
-    """The label by which a workload's pods are selected, and its value. Raises Refused if it is none of `labels`."""
+    """Return the label that selects a workload's pods, and its value. Raise Refused if it is none of `labels`."""
     matched = workload["spec"].get("selector", {}).get("matchLabels") or {}
     for label in labels:
         if label in matched:
@@ -78,17 +86,17 @@ def selector_label(workload: Json, labels: Collection[str]) -> tuple[str, str]:
     raise Refused(
         f"{workload['kind'].lower()} {metadata['name']}.{metadata['namespace']} spec.selector.matchLabels must contain "
         f"one of [{' '.join(labels)}]: found {', '.join(matched) or 'none'}. Add one of them to the selector and the "
-        "pods, or name the one that is there with --selector-labels."
+        "pods, or name a present one with --selector-labels."
     )
 
 
 def primary_copy(target: Json, copying: Copying) -> Json:
-    """A primary that carries what the target does. Raises Refused where the target cannot have one."""
+    """Return a primary with the target's revision. Raise Refused where the target cannot have a primary."""
     _refuse_on_delete(target)
     metadata, spec = target["metadata"], target["spec"]
     label, value = selector_label(target, copying.labels)
     annotations = {
-        key: text for key, text in drop_gitops_keys(metadata.get("annotations")).items() if key not in _CLUSTERS_OWN
+        key: text for key, text in drop_gitops_keys(metadata.get("annotations")).items() if key not in _BOOKKEEPING
     }
     copy: Json = {
         "apiVersion": target["apiVersion"],
@@ -97,7 +105,7 @@ def primary_copy(target: Json, copying: Copying) -> Json:
             "name": primary_name(metadata["name"]),
             "namespace": metadata["namespace"],
             "labels": select_by_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_name(value)},
-            "annotations": annotations | _carrying(copying.revision, copying.contents),
+            "annotations": annotations | _marks(copying.revision, copying.contents),
             "ownerReferences": [copying.owner],
         },
         "spec": {
@@ -111,43 +119,43 @@ def primary_copy(target: Json, copying: Copying) -> Json:
     return copy
 
 
-def promoted_copy(found: Json, target: Json, copying: Copying, kept: Iterable[str]) -> Json:
-    """The primary `found` with what the target carries. kept: the revisions that it can go back to, newest first."""
-    wanted, fresh = deepcopy(found), primary_copy(target, copying)
-    metadata, spec = wanted["metadata"], wanted["spec"]
+def promoted_copy(primary: Json, target: Json, copying: Copying, saved: Iterable[str]) -> Json:
+    """Return the primary with the target's revision. saved: the saved revisions, newest first."""
+    promoted, fresh = deepcopy(primary), primary_copy(target, copying)
+    metadata, spec = promoted["metadata"], promoted["spec"]
     others = {key: text for key, text in metadata.get("labels", {}).items() if not has_prefix(key, copying.prefixes)}
     metadata["labels"] = others | fresh["metadata"]["labels"]
     metadata["annotations"] = {
-        **_unmarked(found),
+        **_unmarked(primary),
         **fresh["metadata"]["annotations"],
-        KEPT_REVISIONS: ",".join(kept),
+        KEPT_REVISIONS: ",".join(saved),
     }
     for part in _PARTS[target["kind"]]:
         spec[part] = fresh["spec"].get(part)
     if target["spec"].get("replicas") and not copying.autoscaled:
         spec["replicas"] = target["spec"]["replicas"]
     spec["template"] = fresh["spec"]["template"]
-    return wanted
+    return promoted
 
 
-def restored_copy(found: Json, template: Json, revision: str, contents: Iterable[str]) -> Json:
-    """The primary `found` with a pod template that it carried before."""
-    return marked_copy(found, revision, contents) | {"spec": found["spec"] | {"template": template}}
+def restored_copy(primary: Json, template: Json, revision: str, contents: Iterable[str]) -> Json:
+    """Return the primary with the saved pod template of an earlier revision."""
+    return marked_copy(primary, revision, contents) | {"spec": primary["spec"] | {"template": template}}
 
 
-def marked_copy(found: Json, revision: str, contents: Iterable[str]) -> Json:
-    """The primary `found`, said to carry this revision."""
-    annotations = _unmarked(found) | _carrying(revision, contents)
-    return found | {"metadata": found["metadata"] | {"annotations": annotations}}
+def marked_copy(primary: Json, revision: str, contents: Iterable[str]) -> Json:
+    """Return the primary with annotations that name this revision and its configs."""
+    annotations = _unmarked(primary) | _marks(revision, contents)
+    return primary | {"metadata": primary["metadata"] | {"annotations": annotations}}
 
 
-def _carrying(revision: str, contents: Iterable[str]) -> Json:
-    told = {REVISION: revision, CONTENTS: ",".join(contents)}
-    return {key: text for key, text in told.items() if text}
+def _marks(revision: str, contents: Iterable[str]) -> Json:
+    marks = {REVISION: revision, CONTENTS: ",".join(contents)}
+    return {key: text for key, text in marks.items() if text}
 
 
-def _unmarked(found: Json) -> Json:
-    annotations = found["metadata"].get("annotations") or {}
+def _unmarked(primary: Json) -> Json:
+    annotations = primary["metadata"].get("annotations") or {}
     return {key: text for key, text in annotations.items() if key not in (REVISION, CONTENTS)}
 
 
@@ -170,7 +178,7 @@ def _template(target: Json, copying: Copying) -> Json:
 
 
 def _id_of(revision: str) -> str:
-    """The same for the same revision: a promotion that is repeated restarts nothing."""
+    """Return the same id for the same revision, so that a repeated promotion restarts no pods."""
     return str(uuid5(NAMESPACE_URL, f"canarycore:{revision}"))
 
 

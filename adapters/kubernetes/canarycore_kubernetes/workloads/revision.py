@@ -1,16 +1,16 @@
-"""The revision of a workload: a hash of what its owner wrote.
+"""The revision of a workload: a hash of its owner's pod template and configs.
 
-    shape, configs = fingerprint(template)            what a cache keeps of a pod template
-    revision = identity(shape, names)                 the hash, with the contents of the configs that it names
+    fingerprint(template)          the shape and the configs of a pod template, which a cache keeps
+    identity(shape, contents)      the revision: the hash of the shape and of the contents of the configs
 
-Theory of operation. The API server fills a template with defaults, more with each release, and a hash over them would
-start canaries when a cluster is upgraded: so known defaults are taken away first. The content of ConfigMaps and Secrets
-is not part of the template, and arrives by other watches: so the template is reduced once, to a hash in which each
-config stands as a number, and the configs' names and checksums are put in where the revision is asked for.
+Theory of operation. The API server fills defaults into a template, more with each release. A hash over them would start
+canaries when a cluster is upgraded, so known defaults are removed first. The contents of ConfigMaps and Secrets are not
+part of the template and arrive by other watches. So a template is reduced once, to a hash in which a number replaces
+each config's name, and `identity` adds the names and checksums of the configs later.
 
-A primary copy differs from its target in a few names: its selector label, its config copies, the pods that it keeps
-away from. `fingerprint` of a primary takes these back, so that a primary that somebody else made (Flagger) has the same
-revision as the target that it was copied from, though nobody wrote it down.
+A primary differs from its target in a few names: its selector label, its copies of configs, and the pods that it keeps
+away from. `fingerprint` undoes these differences. So a primary that Flagger copied has the revision of its target,
+although no annotation names it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from attrs import field, frozen
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
 from canarycore_kubernetes.api.metadata import GITOPS_DOMAIN, PRIMARY_SUFFIX
-from canarycore_kubernetes.workloads.configs import config_spots, used_configs
+from canarycore_kubernetes.workloads.configs import config_places, used_configs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,27 +32,30 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 FLAGGER_ID = "flagger-id"
-"""The annotation of a primary's pods that makes a promotion a rolling update even where only configs changed."""
+"""The annotation of a primary's pods that makes a promotion a rolling update even if only configs changed."""
 
 SCALED_TO_ZERO = "flagger.app/scale-to-zero"
-"""The node selector that keeps a DaemonSet from running anywhere."""
+"""The node selector that scales a DaemonSet to zero: no node has this label."""
 
 _LENGTH = 16
 
 
 @frozen
 class Fingerprint:
-    """A pod template, reduced. `configs` in the order in which the template first names them."""
+    """A reduced pod template."""
 
     shape: str
+    """A hash in which numbers replace the names of the configs."""
+
     configs: tuple[ConfigUse, ...] = ()
+    """The configs, in the order in which the template first names them."""
 
 
 def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", tracked: bool = True) -> Fingerprint:
-    """The reduction of a pod template.
+    """Reduce a pod template.
 
-    name: of the primary copy whose template this is; empty for a target. labels: the selector labels, of which a copy
-    changes the values. tracked: whether configs belong to the revision; else their names are text as any other.
+    labels: the selector labels, whose values a primary changes. name: the name of the workload. tracked: whether
+    configs belong to the revision; if not, their names are text like any other.
     """
     written = without_defaults(template)
     metadata, spec = get_mapping(written, "metadata"), get_mapping(written, "spec")
@@ -63,39 +66,42 @@ def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", t
     for key in [key for key in pod_labels if GITOPS_DOMAIN in key]:
         del pod_labels[key]
     if name.endswith(PRIMARY_SUFFIX):
-        _take_back(pod_labels, spec, set(labels), name)
-    configs = used_configs(config_spots(spec)) if tracked else ()
+        _undo_copy(pod_labels, spec, set(labels), name)
+    configs = used_configs(config_places(spec)) if tracked else ()
     numbers = {(use.kind, use.name): number for number, use in enumerate(configs)}
-    for spot in tuple(config_spots(spec)) if tracked else ():
-        spot.holder[spot.key] = numbers[spot.kind, spot.use.name]
+    for place in tuple(config_places(spec)) if tracked else ():
+        place.section[place.key] = numbers[place.kind, place.use.name]
     return Fingerprint(digest(_pruned(written)), configs)
 
 
 def identity(shape: str, contents: Iterable[str]) -> str:
-    """The revision: a shape, and for each config that it has what it is called and holds."""
+    """Return the revision: the hash of a shape, and of the names and checksums of its configs."""
     return _hash("\n".join((shape, *contents)))  # no name of an object has a line break
 
 
-def contents(configs: Iterable[ConfigUse], held: Mapping[ConfigUse, ConfigFacts | None], *, text: bool) -> list[str]:
-    """What a target's configs are called and hold; those that it shares with its primary are names only.
+def contents(configs: Iterable[ConfigUse], facts: Mapping[ConfigUse, ConfigFacts | None], *, text: bool) -> list[str]:
+    """Return the names and checksums of a target's configs; the names alone of those that it shares with its primary.
 
-    text: what Flagger looks at of them, rather than all.
+    text: whether checksums leave out binary data, as Flagger's do.
     """
-    return [_content(str(use), held[use], text=text) for use in configs]
+    return [_content(str(use), facts[use], text=text) for use in configs]
 
 
 def copied_contents(
-    configs: Iterable[ConfigUse], held: Mapping[ConfigUse, ConfigFacts | None], *, text: bool
+    configs: Iterable[ConfigUse], facts: Mapping[ConfigUse, ConfigFacts | None], *, text: bool
 ) -> list[str]:
-    """The same of a primary, of which the configs are copies, in the originals' names."""
+    """Return the names and checksums of a primary's configs, each copy under its original's name.
+
+    text: whether checksums leave out binary data, as Flagger's do.
+    """
     return [
-        _content(str(use).removesuffix(PRIMARY_SUFFIX), facts, text=text) if _is_copy(use, facts) else str(use)
-        for use, facts in ((use, held[use]) for use in configs)
+        _content(str(use).removesuffix(PRIMARY_SUFFIX), config, text=text) if _is_copy(use, config) else str(use)
+        for use, config in ((use, facts[use]) for use in configs)
     ]
 
 
 def _is_copy(use: ConfigUse, facts: ConfigFacts | None) -> bool:
-    """Tell whether a config is a copy that was made for a primary."""
+    """Check whether a config is a copy for a primary."""
     return use.name.endswith(PRIMARY_SUFFIX) and facts is not None and bool(facts.ownership.canaries)
 
 
@@ -106,7 +112,7 @@ def _content(name: str, facts: ConfigFacts | None, *, text: bool) -> str:
 
 
 def digest(value: object) -> str:
-    """A hash over canonical JSON."""
+    """Return a hash over canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return _hash(canonical)
 
@@ -115,11 +121,11 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_LENGTH]
 
 
-# ------------------------------------------------------------------------------------------------- what a copy changed
+# ------------------------------------------------------------------------------------------------------ undoing a copy
 
 
-def _take_back(pod_labels: Json, spec: Json, labels: set[str], name: str) -> None:
-    """Undo what a copy of this name has of its own."""
+def _undo_copy(pod_labels: Json, spec: Json, labels: set[str], name: str) -> None:
+    """Undo the changes that a primary of this name has against its target."""
     for label in labels & pod_labels.keys():
         pod_labels[label] = str(pod_labels[label]).removesuffix(PRIMARY_SUFFIX)
     for selector in pod_selectors(spec):
@@ -127,7 +133,7 @@ def _take_back(pod_labels: Json, spec: Json, labels: set[str], name: str) -> Non
 
 
 def pod_selectors(spec: Json) -> Iterable[Json]:
-    """The label selectors of topology spread and pod anti-affinity: which pods the pods of this spec keep away from."""
+    """Yield the label selectors of topology spread and pod anti-affinity: the pods that these pods keep away from."""
     for constraint in get_items(spec, "topologySpreadConstraints"):
         yield get_mapping(constraint, "labelSelector")
     apart = get_mapping(spec, "affinity", "podAntiAffinity")
@@ -138,7 +144,7 @@ def pod_selectors(spec: Json) -> Iterable[Json]:
 
 
 def rename_in_selector(selector: Json, labels: Iterable[str], old: str, new: str) -> None:
-    """Where a selector asks for pods called `old` by one of `labels`, let it ask for `new`."""
+    """Replace the value `old` of each of these labels in a selector by `new`."""
     matched = get_mapping(selector, "matchLabels")
     for label in labels:
         if matched.get(label) == old:
@@ -149,47 +155,50 @@ def rename_in_selector(selector: Json, labels: Iterable[str], old: str, new: str
             values[values.index(old)] = new
 
 
-# --------------------------------------------------------------------------------------------- what the API server adds
+# ------------------------------------------------------------------------------------------- the API server's defaults
 
 
 @frozen
 class _Section:
-    """A part of an object: values that the server fills in, and parts of parts (of each item, if it is a list)."""
+    """The defaults of one part of an object, or of each item of a list."""
 
     defaults: Mapping[str, Any] = field(factory=dict)
+    """The values that the server fills in, by the field's name; a function gets the section."""
+
     parts: Mapping[str, _Section] = field(factory=dict)
+    """The sections within this one."""
 
 
 def without_defaults(template: Json) -> Json:
-    """A pod template without what the API server fills in; a copy that may be changed."""
-    written: Json = _written(template, _TEMPLATE)
+    """Return a copy of a pod template without the API server's defaults."""
+    written: Json = _without_defaults(template, _TEMPLATE)
     return written
 
 
-def _written(value: object, section: _Section) -> Any:
+def _without_defaults(value: object, section: _Section) -> Any:
     if isinstance(value, list):
-        return [_written(item, section) for item in value]
+        return [_without_defaults(item, section) for item in value]
     if not isinstance(value, dict):
         return value
-    kept = {key: _written(item, section.parts.get(key, _PLAIN)) for key, item in value.items()}
+    fields = {key: _without_defaults(item, section.parts.get(key, _PLAIN)) for key, item in value.items()}
     for key, default in section.defaults.items():
-        if key in kept and kept[key] == (default(value) if callable(default) else default):
-            del kept[key]
-    return kept
+        if key in fields and fields[key] == (default(value) if callable(default) else default):
+            del fields[key]
+    return fields
 
 
-_MEANT = ("labelSelector", "namespaceSelector")
-"""Empty, they match everything; absent, nothing."""
+_SELECTORS = ("labelSelector", "namespaceSelector")
+"""Fields that match everything when empty, and nothing when absent."""
 
 
 def _pruned(value: object) -> object:
-    """Without what is empty, which the server writes, or leaves out, as it likes."""
+    """Return a value without empty fields, which the server may write or leave out."""
     if isinstance(value, list):
         return [_pruned(item) for item in value]
     if not isinstance(value, dict):
         return value
     pruned = {name: _pruned(item) for name, item in value.items()}
-    return {name: item for name, item in pruned.items() if name in _MEANT or item not in (None, "", [], {})}
+    return {name: item for name, item in pruned.items() if name in _SELECTORS or item not in (None, "", [], {})}
 
 
 def _pull_policy(container: Json) -> str:

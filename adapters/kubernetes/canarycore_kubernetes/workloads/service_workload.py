@@ -1,8 +1,8 @@
-"""Targets that are Kubernetes Services: external names, or pods that somebody else runs.
+"""Targets that are Kubernetes Services: external names, or pods that another controller runs.
 
-There is nothing to wait for, and nothing to scale. `<name>-primary` and `<name>-canary` are copies of the target; the
-primary's follows when a revision is promoted, the canary's when a rollout begins. Annotations say which revision each
-copy carries, and the canary's only while it takes part in a rollout: that is its being scaled up.
+They need no waiting and no scaling. `<name>-primary` and `<name>-canary` are copies of the target. The primary's
+changes when a revision is promoted, the canary's when a rollout begins. An annotation names the revision of each copy.
+The canary's has it only while it takes part in a rollout, in place of scaling it up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from canarycore_kubernetes.api.metadata import (
 from canarycore_kubernetes.api.ownership import CANARY_COPY, PRIMARY, UNOWNED, shorten_owner
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.workloads.base import WorkloadTarget, podless_workload, read
-from canarycore_kubernetes.workloads.history import KEEP, delete_revisions, save_revision, saved_revision
+from canarycore_kubernetes.workloads.history import KEEP, delete_revisions, load_revision, save_revision
 from canarycore_kubernetes.workloads.revision import digest
 from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import Workloads
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 _ASSIGNED = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort")
-"""Fields of a spec that the API server gives out; nodePort in each port is another."""
+"""Fields of a spec that the API server assigns, besides the nodePort of each port."""
 
 HEADLESS = "None"
 
 
 def service_copy(target: Json, name: str, owner: Json, *, distribution: str = "") -> Json:
-    """A copy of a Service under another name. distribution: the Canary's `service.trafficDistribution`."""
+    """Return a copy of a Service under another name. distribution: the Canary's `service.trafficDistribution`."""
     metadata = target["metadata"]
     annotations = drop_gitops_keys(metadata.get("annotations"))
     annotations.pop(LAST_APPLIED, None)
@@ -61,7 +61,7 @@ def service_copy(target: Json, name: str, owner: Json, *, distribution: str = ""
 
 
 def service_spec(service: Json, *, distribution: str = "") -> Json:
-    """What somebody wrote of a Service, rather than the API server gave out."""
+    """Return the spec of a Service without the fields that the API server assigns."""
     spec: Json = deepcopy(get_mapping(service, "spec"))
     headless = spec.get("clusterIP") == HEADLESS
     for field in _ASSIGNED:
@@ -73,14 +73,14 @@ def service_spec(service: Json, *, distribution: str = "") -> Json:
     return spec | ({"trafficDistribution": distribution} if distribution else {})
 
 
-def like(found: Json, copy: Json, marks: Json) -> Json:
-    """The copy `found`, saying what `copy` does, with these annotations; what others put on it stays."""
-    metadata, spec, before = found["metadata"], copy["spec"], get_mapping(found, "spec")
+def updated_copy(present: Json, copy: Json, marks: Json) -> Json:
+    """Return the present copy with the content of a new one and these annotations; fields of others stay."""
+    metadata, spec, before = present["metadata"], copy["spec"], get_mapping(present, "spec")
     if _EXTERNAL not in (spec.get("type"), before.get("type")):
         spec = {field: before[field] for field in _ASSIGNED if field in before} | spec
     annotations = get_mapping(metadata, "annotations") | copy["metadata"]["annotations"] | marks
     labels = get_mapping(metadata, "labels") | copy["metadata"]["labels"]
-    return found | {"metadata": metadata | {"labels": labels, "annotations": annotations}, "spec": spec}
+    return present | {"metadata": metadata | {"labels": labels, "annotations": annotations}, "spec": spec}
 
 
 _EXTERNAL = "ExternalName"
@@ -94,7 +94,7 @@ class ServiceTarget(WorkloadTarget):
     """A Service, and its two copies. The methods are those of the port."""
 
     @property
-    def twin(self) -> str:
+    def canary_copy(self) -> str:
         """The name of the canary's copy."""
         return f"{self.name}-canary"
 
@@ -103,76 +103,76 @@ class ServiceTarget(WorkloadTarget):
         service = self.canary.spec.service
         return "" if service is None else service.traffic_distribution
 
-    # what is seen -----------------------------------------------------------------------------------------------
+    # observing --------------------------------------------------------------------------------------------------
 
     async def observe(self) -> Workloads:
-        target, primary = await self._found(self.name), await self._found_own(self.primary)
-        twin = await self._found_own(self.twin)
+        target, primary = await self._find_service(self.name), await self._find_own(self.primary)
+        copy = await self._find_own(self.canary_copy)
         revision = self._revision(target, primary)
-        up = twin is None or get_annotation(twin, REVISION) == revision
+        up = copy is None or get_annotation(copy, REVISION) == revision
         return Workloads(
             target=None if target is None else podless_workload(revision, up=up),
-            primary=None if primary is None else podless_workload(self._carried(primary), up=True),
+            primary=None if primary is None else podless_workload(self._primary_revision(primary), up=True),
             kept=() if primary is None else get_annotation_list(primary, KEPT_REVISIONS),
-            restored=self.restored,
+            restored=self.is_restored,
         )
 
     async def _look(self, name: str) -> Snapshot | None:
         return (await self.cluster.cache(snapshot_view(SERVICE)).ready()).look(self.namespace, name, self.key)
 
-    async def _found(self, name: str) -> Json | None:
-        found = await self._look(name)
-        return None if found is None else found.body
+    async def _find_service(self, name: str) -> Json | None:
+        snapshot = await self._look(name)
+        return None if snapshot is None else snapshot.body
 
-    async def _found_own(self, name: str) -> Json | None:
-        """Return the copy of that name, or None where what has the name is foreign."""
-        found = await self._look(name)
-        return found.body if found is not None and self.owner.owns(found.ownership) else None
+    async def _find_own(self, name: str) -> Json | None:
+        """Return the copy of that name, or None where the object of that name is foreign."""
+        snapshot = await self._look(name)
+        return snapshot.body if snapshot is not None and self.owner.owns(snapshot.ownership) else None
 
-    # whose it is ------------------------------------------------------------------------------------------------
+    # owners -----------------------------------------------------------------------------------------------------
 
     async def other_canary(self) -> str:
-        """Return the other Canary that has made the target, or its primary; empty where there is none."""
+        """Return the other Canary that has made the target or its primary; empty where there is none."""
         for name in (self.name, self.primary):
-            found = await self._look(name)
-            ownership = UNOWNED if found is None else found.ownership
+            snapshot = await self._look(name)
+            ownership = UNOWNED if snapshot is None else snapshot.ownership
             if ownership.canaries and not self.owner.owns(ownership):
                 return f"the Service {name} belongs to the Canary {shorten_owner(ownership.canaries[0])}"
         return ""
 
     async def has_primary(self) -> bool:
-        """Tell whether the Canary has a primary copy of its own."""
-        return await self._found_own(self.primary) is not None
+        """Check whether the Canary has a primary of its own."""
+        return await self._find_own(self.primary) is not None
 
     async def foreign_objects(self) -> tuple[ForeignObject, ...]:
         """Return the foreign objects under the names of the copies."""
-        found: tuple[ForeignObject, ...] = ()
-        for name, role in ((self.primary, PRIMARY), (self.twin, CANARY_COPY)):
-            held = await self._look(name)
-            if held is not None:
-                found += self.owner.find_foreign(SERVICE, name, held.ownership, role)
-        return found
+        foreign: tuple[ForeignObject, ...] = ()
+        for name, role in ((self.primary, PRIMARY), (self.canary_copy, CANARY_COPY)):
+            snapshot = await self._look(name)
+            if snapshot is not None:
+                foreign += self.owner.find_foreign(SERVICE, name, snapshot.ownership, role)
+        return foreign
 
     def _revision(self, target: Json | None, primary: Json | None) -> str:
-        """The revision that the target carries: the primary's, where both say the same."""
+        """Return the target's revision: the primary's, where both have the same content."""
         if target is None:
             return ""
-        written = self._digest(target)
-        return self._carried(primary) if primary is not None and self._digest(primary) == written else written
+        digest = self._digest(target)
+        return self._primary_revision(primary) if primary is not None and self._digest(primary) == digest else digest
 
-    def _carried(self, primary: Json) -> str:
+    def _primary_revision(self, primary: Json) -> str:
         return get_annotation(primary, REVISION) or self._digest(primary)
 
     def _digest(self, service: Json) -> str:
         return digest(service_spec(service, distribution=self._distribution))
 
-    # what is done -----------------------------------------------------------------------------------------------
+    # effects ----------------------------------------------------------------------------------------------------
 
     async def initialise(self, revision: str) -> None:
-        if await self._found_own(self.primary) is not None:
+        if await self._find_own(self.primary) is not None:
             return
-        target = await self._target_carrying(revision)
-        copies = [self._copy(target, name) for name in (self.twin, self.primary)]
+        target = await self._read_revision(revision)
+        copies = [self._copy(target, name) for name in (self.canary_copy, self.primary)]
         for copy in copies:
             copy["metadata"]["annotations"][REVISION] = revision
         await self.objects.ensure(copies[0], CANARY_COPY)
@@ -182,14 +182,13 @@ class ServiceTarget(WorkloadTarget):
         primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
         if get_annotation(primary, REVISION) == revision:
             return
-        target = await self._target_carrying(revision)
-        carried = self._carried(primary)
-        names = tuple(dict.fromkeys((carried, *get_annotation_list(primary, KEPT_REVISIONS))))
+        target = await self._read_revision(revision)
+        before = self._primary_revision(primary)
+        names = tuple(dict.fromkeys((before, *get_annotation_list(primary, KEPT_REVISIONS))))
         self.owner.refuse_foreign(SERVICE, primary, PRIMARY)
-        await save_revision(self.objects, primary, carried, {"spec": service_spec(primary)})
-        await delete_revisions(
-            self.objects, self.namespace, self.primary, names[KEEP:]
-        )  # before nobody knows of them any more
+        await save_revision(self.objects, primary, before, {"spec": service_spec(primary)})
+        # while the primary's annotation still lists them
+        await delete_revisions(self.objects, self.namespace, self.primary, names[KEEP:])
         marks = {REVISION: revision, KEPT_REVISIONS: ",".join(names[:KEEP])}
         await self._change(self.primary, PRIMARY, self._copy(target, self.primary), marks)
 
@@ -197,54 +196,56 @@ class ServiceTarget(WorkloadTarget):
         primary = await read(self.cluster, SERVICE, self.namespace, self.primary)
         if get_annotation(primary, REVISION) == revision:
             return
-        before = primary | await saved_revision(self.objects, self.namespace, self.primary, revision)
-        await self._change(self.primary, PRIMARY, self._copy(before, self.primary), {REVISION: revision})
+        saved = primary | await load_revision(self.objects, self.namespace, self.primary, revision)
+        await self._change(self.primary, PRIMARY, self._copy(saved, self.primary), {REVISION: revision})
 
     async def scale_up(self) -> None:
-        """The canary's copy takes part, and is what the target is now."""
-        target = await self._found(self.name)
+        """Let the canary's copy take part, with the target's present content."""
+        target = await self._find_service(self.name)
         if target is None:
             return
-        revision = self._revision(target, await self._found_own(self.primary))
-        twin, copy = await self._found_own(self.twin), self._copy(target, self.twin)
-        if twin is None:
+        revision = self._revision(target, await self._find_own(self.primary))
+        present, copy = await self._find_own(self.canary_copy), self._copy(target, self.canary_copy)
+        if present is None:
             copy["metadata"]["annotations"][REVISION] = revision
             await self.objects.create(copy, CANARY_COPY)
-        elif get_annotation(twin, REVISION) != revision:
-            await self._change(self.twin, CANARY_COPY, copy, {REVISION: revision})
+        elif get_annotation(present, REVISION) != revision:
+            await self._change(self.canary_copy, CANARY_COPY, copy, {REVISION: revision})
 
     async def scale_down(self) -> None:
-        """The canary's copy stays as it is, and takes no part."""
-        twin = await self._found_own(self.twin)
-        if twin is not None and get_annotation(twin, REVISION):
-            await self.objects.change(SERVICE, self.namespace, self.twin, CANARY_COPY, _resting)
+        """Let the canary's copy take no part, with its content as it is."""
+        copy = await self._find_own(self.canary_copy)
+        if copy is not None and get_annotation(copy, REVISION):
+            await self.objects.change(SERVICE, self.namespace, self.canary_copy, CANARY_COPY, _without_revision)
 
     async def restore(self) -> None:
-        """The target was never changed."""
-        self.is_restored()
+        """Do nothing to the target: no effect changes it."""
+        self.mark_restored()
 
     async def pause_scaler(self) -> None:
-        """There is none."""
+        """Do nothing: a Service has no autoscaler."""
 
     async def resume_scaler(self) -> None:
-        """There is none."""
+        """Do nothing: a Service has no autoscaler."""
 
     def _copy(self, service: Json, name: str) -> Json:
         return service_copy(service, name, self.objects.reference, distribution=self._distribution)
 
-    async def _target_carrying(self, revision: str) -> Json:
-        """The target as it is on the server. Raises Refused when it is another revision than the one asked for."""
+    async def _read_revision(self, revision: str) -> Json:
+        """Return the target as the server has it. Raise Refused when it has another revision."""
         target = await self.read(SERVICE)
-        found = self._revision(target, await self._found_own(self.primary))
-        if found != revision:
-            raise Refused(f"service {self.name}.{self.namespace} carries {found}, not {revision}")
+        current = self._revision(target, await self._find_own(self.primary))
+        if current != revision:
+            raise Refused(f"service {self.name}.{self.namespace} carries {current}, not {revision}")
         return target
 
     async def _change(self, name: str, role: Role, copy: Json, marks: Json) -> None:
-        await self.objects.change(SERVICE, self.namespace, name, role, lambda found: like(found, copy, marks))
+        await self.objects.change(
+            SERVICE, self.namespace, name, role, lambda present: updated_copy(present, copy, marks)
+        )
 
 
-def _resting(twin: Json) -> Json:
-    """Return the canary's copy, taking no part in a rollout."""
-    annotations = {key: text for key, text in twin["metadata"]["annotations"].items() if key != REVISION}
-    return twin | {"metadata": twin["metadata"] | {"annotations": annotations}}
+def _without_revision(copy: Json) -> Json:
+    """Return the canary's copy without its revision: it takes no part in a rollout."""
+    annotations = {key: text for key, text in copy["metadata"]["annotations"].items() if key != REVISION}
+    return copy | {"metadata": copy["metadata"] | {"annotations": annotations}}

@@ -8,11 +8,11 @@ from canarycore_kubernetes.api.kinds import CONFIG_MAP, SECRET
 from canarycore_kubernetes.workloads.configs import (
     ConfigUse,
     config_facts,
-    config_spots,
-    kept_config,
+    config_places,
     overwritten_config,
     primary_config,
     restored_config,
+    saved_config,
     use_copies,
     used_configs,
 )
@@ -59,27 +59,27 @@ EVERYWHERE = {
 
 
 def test_configs_are_found_wherever_a_pod_may_name_one():
-    assert {(use.kind, use.name) for use in used_configs(config_spots(NAMED))} == EVERYWHERE
+    assert {(use.kind, use.name) for use in used_configs(config_places(NAMED))} == EVERYWHERE
 
 
 def test_a_config_is_required_where_one_of_its_places_requires_it():
     optional = {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "s", "optional": True}}]}]}
     both = {**optional, "initContainers": [{"name": "init", "envFrom": [{"secretRef": {"name": "s"}}]}]}
-    assert used_configs(config_spots(optional)) == (ConfigUse(SECRET, "s", required=False),)
-    assert used_configs(config_spots(both)) == (ConfigUse(SECRET, "s", required=True),)
+    assert used_configs(config_places(optional)) == (ConfigUse(SECRET, "s", required=False),)
+    assert used_configs(config_places(both)) == (ConfigUse(SECRET, "s", required=True),)
 
 
 def test_a_primary_names_the_copies_wherever_its_target_names_a_config_that_is_copied():
     spec = deepcopy(NAMED)
     use_copies(spec, {(kind.kind, name) for kind, name in EVERYWHERE})
-    named = {(use.kind, use.name) for use in used_configs(config_spots(spec))}
+    named = {(use.kind, use.name) for use in used_configs(config_places(spec))}
     assert named == {(kind, f"{name}-primary") for kind, name in EVERYWHERE}
 
 
 def test_what_is_shared_keeps_its_name():
     spec = deepcopy(NAMED)
     use_copies(spec, {("Secret", "env")})
-    named = {(use.kind, use.name) for use in used_configs(config_spots(spec))}
+    named = {(use.kind, use.name) for use in used_configs(config_places(spec))}
     assert named == EVERYWHERE - {(SECRET, "env")} | {(SECRET, "env-primary")}
 
 
@@ -184,7 +184,7 @@ def test_a_copy_that_is_written_anew_holds_nothing_of_before_and_keeps_the_label
 
 def test_what_is_kept_of_a_copy_gives_back_exactly_what_it_held():
     before = config("env-primary", data={"a": "1"}, binaryData={"b": "AA=="}, owners=[OWNER])
-    kept = kept_config(before, OWNER, "podinfo-primary")
+    kept = saved_config(before, OWNER, "podinfo-primary")
     now = config("env-primary", data={"c": "2"}, owners=[OWNER])
     assert kept["metadata"]["name"] == f"env-primary-{config_facts(before).checksum}"
     assert kept["metadata"]["labels"] == {"canarycore/kept-for": "podinfo-primary"}

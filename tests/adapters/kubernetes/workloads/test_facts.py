@@ -142,22 +142,22 @@ def test_what_its_owner_wrote_is_read_once_per_generation():
     status = facts(found(deployment(), COUNTS | {"availableReplicas": 2}), first)
     change = facts(found(with_pods(deployment(), hostNetwork=True), COUNTS, generation=3), status)
     again = facts(found(with_pods(deployment(), hostNetwork=True), COUNTS, generation=3, uid="another"), status)
-    assert status.written is first.written
-    assert change.written.shape == again.written.shape != first.written.shape
+    assert status.template is first.template
+    assert change.template.shape == again.template.shape != first.template.shape
 
 
 def test_annotations_say_what_a_primary_carries_and_can_go_back_to():
     annotations = {"canarycore/revision": "two", "canarycore/kept": "one,zero"}
     primary, target = facts(found(deployment(), annotations=annotations)), facts(found(deployment()))
-    assert (primary.carries, primary.kept) == ("two", ("one", "zero"))
-    assert (target.carries, target.kept) == ("", ())
+    assert (primary.revision, primary.saved_revisions) == ("two", ("one", "zero"))
+    assert (target.revision, target.saved_revisions) == ("", ())
 
 
 @pytest.mark.parametrize(
     ("matched", "label"), [({"name": "x", "app": "y"}, ("app", "y")), ({"component": "x"}, ("", ""))]
 )
 def test_the_label_that_tells_the_pods_is_held(matched, label):
-    assert facts(found(deployment(selector={"matchLabels": matched}))).written.label == label
+    assert facts(found(deployment(selector={"matchLabels": matched}))).template.label == label
 
 
 def test_ports_of_all_containers_but_those_of_meshes_are_held():
@@ -167,7 +167,7 @@ def test_ports_of_all_containers_but_those_of_meshes_are_held():
         {"name": "istio-proxy", "image": "c", "ports": [{"name": "proxy", "containerPort": 15000}]},
     ]
     seen = facts(found(with_pods(deployment(), containers=containers)))
-    assert seen.written.ports == (Port("http", 80), Port("tcp-app-1", 81), Port("tcp-side-0", 82))
+    assert seen.template.ports == (Port("http", 80), Port("tcp-app-1", 81), Port("tcp-side-0", 82))
 
 
 def test_there_is_one_view_per_kind_and_reading():

@@ -7,16 +7,16 @@ import pytest
 from canarycore.errors import Refused
 from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION
 from canarycore_kubernetes.workloads.autoscalers import primary_scaler, with_scale
-from canarycore_kubernetes.workloads.configs import config_facts, config_spots, primary_config, used_configs
+from canarycore_kubernetes.workloads.configs import config_facts, config_places, primary_config, used_configs
 from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID
-from canarycore_kubernetes.workloads.service_workload import like, service_copy
+from canarycore_kubernetes.workloads.service_workload import service_copy, updated_copy
 from tests.adapters.kubernetes.golden import OWNER, bare, recorded, writings
 
 
 def copying_for(writing, revision="r"):
     target, trace = writing.original(), writing.trace
-    uses = used_configs(config_spots(target["spec"]["template"]["spec"]))
+    uses = used_configs(config_places(target["spec"]["template"]["spec"]))
     bodies = [writing.there.get(use.kind.kind, use.name) for use in uses]
     tracked = trace.flag("enable-config-tracking", "true") == "true"
     return Copying(
@@ -52,7 +52,7 @@ def scaler(writing):
 
 def service(writing):
     copy = service_copy(writing.original(), writing.name, OWNER)
-    return copy if writing.before is None else like(writing.before, copy, {})
+    return copy if writing.before is None else updated_copy(writing.before, copy, {})
 
 
 OURS = {

@@ -186,7 +186,7 @@ def held(bodies, *workloads):
     """What is known of the configs that the workloads name."""
     known = {(body["kind"], body["metadata"]["name"]): config_facts(body) for body in bodies}
     return {
-        use: known.get((use.kind.kind, use.name)) for workload in workloads for use in facts(workload).written.configs
+        use: known.get((use.kind.kind, use.name)) for workload in workloads for use in facts(workload).template.configs
     }
 
 
@@ -288,4 +288,4 @@ def test_a_secret_and_a_config_map_of_one_name_are_two():
         reads("env", kind="secretRef"), copied(reads("env", kind="secretRef")), config("env", "Secret", type="Opaque")
     )
     assert one[0] != two[0]
-    assert facts(reads("env", kind="secretRef")).written.configs == (ConfigUse(SECRET, "env"),)
+    assert facts(reads("env", kind="secretRef")).template.configs == (ConfigUse(SECRET, "env"),)

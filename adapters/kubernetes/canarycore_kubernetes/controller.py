@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from canarycore.errors import WorldError
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.leader_election import LeaderElection
-from canarycore_kubernetes.providers.alerts import Alerts, default_receivers
+from canarycore_kubernetes.providers.alerts import Alerts, default_receiver
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
@@ -256,7 +256,7 @@ async def open_adapters(
         alerts = Alerts(
             cluster,
             canary=canaries.manifest,
-            default_receivers=default_receivers(
+            default_receiver=default_receiver(
                 slack_url=options.slack_url,
                 slack_token=options.slack_token,
                 slack_proxy_url=options.slack_proxy_url,

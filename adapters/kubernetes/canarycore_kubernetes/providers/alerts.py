@@ -1,12 +1,12 @@
-"""The port Notifier for alerts: each goes to the chats that the canary names, or else to the controller's own.
+"""The port Notifier for alerts: it sends each to the chats that the Canary names, or else to the controller's own.
 
     rollout.alerts → AlertProvider, with its Secret → the chat's adapter
 
-A canary with alerts of its own tells nobody else, whether or not one of them wants to hear a notice of that severity.
-An alert that one chat did not take is told again, and then only to those that have not heard it, but not for ever: an
-old alert helps nobody. What can never be told (a provider that is not there, a Secret without an address, a chat that
-refuses it) is over at once. Both go to the log and are counted; a rollout does not wait for them. A chat at a host that
-the operator does not allow is told to the owner too, as an Event.
+A Canary with alerts of its own uses no other chat, even if none of them wants a notice of that severity. If a chat
+fails to take an alert, the notifier tries that chat again, a limited number of times: an old alert has no value. It
+gives up at once where no attempt can succeed: a missing provider, a Secret without an address, a chat that refuses the
+alert. It logs and counts each alert that it gives up; the rollout does not wait. If the operator's options forbid the
+host of a chat, an Event warns the Canary's owner too.
 """
 
 from __future__ import annotations
@@ -40,24 +40,28 @@ if TYPE_CHECKING:
 
 CHANNEL = "general"
 USERNAME = "flagger"
-"""Of a provider that names none."""
+"""The channel and the user name, unless the provider names others."""
 
-OWN_CHAT_SETTINGS = "the controller's own alert provider"
-CHAT_SETTINGS = "Traffic routing"
+CONTROLLER_CHAT = "the controller's own alert provider"
+"""The name of the controller's chat in errors."""
+
+TRAFFIC_ROUTING = "Traffic routing"
+"""Flagger's title for the steps of a policy."""
 
 _log = structlog.get_logger("canarycore.alerts")
-_RISING = tuple(Severity)
+_SEVERITIES = tuple(Severity)
 
 
 @frozen(kw_only=True)
 class ChatSettings:
-    """Where an alert goes, and as whose. All that may be secret is not printed.
-
-    namespace: of the provider that describes it, as no two namespaces share an adapter; empty for the controller's own.
-    """
+    """One chat: its address, its channel and the sender's name. Its repr leaves out all fields that may be secret."""
 
     type: str
+    """The name of the chat's adapter."""
+
     namespace: str = ""
+    """The namespace of its AlertProvider, as namespaces share no adapter; empty for the controller's own chat."""
+
     address: str = field(repr=False)
     token: str = field(default="", repr=False)
     proxy: str = field(default="", repr=False)
@@ -65,7 +69,7 @@ class ChatSettings:
     username: str = USERNAME
 
 
-def default_receivers(
+def default_receiver(
     *,
     slack_url: str = "",
     slack_token: str = "",
@@ -75,7 +79,7 @@ def default_receivers(
     msteams_url: str = "",
     msteams_proxy_url: str = "",
 ) -> ChatSettings | None:
-    """The controller's own chat, from its flags: Teams where it has an address, or else Slack, or none."""
+    """Return the controller's own chat, from its options: Teams if it has an address, or else Slack, or none."""
     if msteams_url:
         return ChatSettings(type="msteams", address=msteams_url, proxy=msteams_proxy_url)
     if slack_url:
@@ -90,18 +94,18 @@ def default_receivers(
     return None
 
 
-async def _tell_nobody(rollout: Rollout, text: str) -> None:
+async def _warn_nobody(rollout: Rollout, text: str) -> None:
     del rollout, text
 
 
 class Alerts:
-    """Tells alerts, while its context is open.
+    """The notifier of alerts. It works while its context is open.
 
-    canary: the manifest behind a rollout; raises WorldError when it is gone. everybody: the chat of canaries without
-    alerts of their own. cluster_name: told in each alert, unless it is empty. cross_namespace: whether providers of
-    other namespaces may be used. allowed: the hosts that they may name. warn: tells the owner of a Canary, as an Event,
-    that a chat of it is at another one. given_up: is told whose alert did not reach a chat, and will not. adapter: the
-    factory of a chat's adapter.
+    canary: returns the manifest of a rollout; raises WorldError when the Canary is gone. default_receiver: the chat of
+    Canaries without alerts of their own. cluster_name: a field of each alert, unless it is empty. cross_namespace:
+    whether Canaries may use providers of other namespaces. allowed: the hosts that providers may name. warn: warns the
+    owner of a Canary of a forbidden host. given_up: gets the rollout of each alert that the notifier gives up. adapter:
+    returns the factory of a chat's adapter.
     """
 
     def __init__(
@@ -109,17 +113,17 @@ class Alerts:
         cluster: Cluster,
         *,
         canary: Callable[[Rollout], Canary],
-        default_receivers: ChatSettings | None = None,
+        default_receiver: ChatSettings | None = None,
         cluster_name: str = "",
         cross_namespace: bool = True,
         allowed: AllowedHosts | None = None,
-        warn: Callable[[Rollout, str], Awaitable[None]] = _tell_nobody,
+        warn: Callable[[Rollout, str], Awaitable[None]] = _warn_nobody,
         given_up: Callable[[Rollout], None] = lambda _: None,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("notifiers", name),
     ) -> None:
         self._cluster = cluster
         self._canary = canary
-        self._everybody = default_receivers
+        self._default_receiver = default_receiver
         self._cluster_name = cluster_name
         self._cross_namespace = cross_namespace
         self._allowed = allowed or AllowedHosts()
@@ -147,40 +151,40 @@ class Alerts:
         if notice.channel is not Channel.ALERT:
             return
         await deliveries.send_to_missing(
-            self._wanted(rollout, notice),
-            partial(self._tell, rollout, notice),
-            lambda _, why: self._give_up(rollout, notice, why),
+            self._receivers(rollout, notice),
+            partial(self._deliver, rollout, notice),
+            lambda _, reason: self._give_up(rollout, notice, reason),
         )
 
-    def _wanted(self, rollout: Rollout, notice: Notice) -> tuple[Alert | None, ...]:
-        """Who wants to hear it; None is the controller's own chat."""
+    def _receivers(self, rollout: Rollout, notice: Notice) -> tuple[Alert | None, ...]:
+        """Return the receivers of a notice; None is the controller's own chat."""
         if rollout.alerts:
-            return tuple(alert for alert in rollout.alerts if _concerns(alert, notice))
-        return (None,) if self._everybody is not None else ()
+            return tuple(alert for alert in rollout.alerts if _is_severe_enough(alert, notice))
+        return (None,) if self._default_receiver is not None else ()
 
-    async def _tell(self, rollout: Rollout, notice: Notice, alert: Alert | None) -> str:
-        """Empty when this receiver is done with it, else why it should be told again."""
-        name = (
-            OWN_CHAT_SETTINGS if alert is None else f"alert provider {alert.provider.name}.{_namespace(rollout, alert)}"
-        )
+    async def _deliver(self, rollout: Rollout, notice: Notice, alert: Alert | None) -> str:
+        """Send a notice to one receiver. Return why it needs another attempt; empty where it needs none."""
+        name = CONTROLLER_CHAT
+        if alert is not None:
+            name = f"alert provider {alert.provider.name}.{_namespace(rollout, alert)}"
         try:
             await self._send(rollout, notice, alert)
         except ForbiddenHost as error:
             await self._warn(rollout, f"{name} error: {error}")
             self._give_up(rollout, notice, f"{name} error: {error}")
         except (CanaryError, ValueError) as error:
-            told = f"{name} error: {error}"
+            reason = f"{name} error: {error}"
             if isinstance(error, WorldError) and not isinstance(error, Refused):
-                return told
-            self._give_up(rollout, notice, told)
+                return reason
+            self._give_up(rollout, notice, reason)
         return ""
 
-    def _give_up(self, rollout: Rollout, notice: Notice, why: str) -> None:
-        _log.warning("an alert is given up", canary=rollout.full_name, alert=notice.text, error=why)
+    def _give_up(self, rollout: Rollout, notice: Notice, reason: str) -> None:
+        _log.warning("an alert is given up", canary=rollout.full_name, alert=notice.text, error=reason)
         self._given_up(rollout)
 
     async def _send(self, rollout: Rollout, notice: Notice, alert: Alert | None) -> None:
-        """Tell one receiver; with its Secret as it is now, where what is kept of it does not serve."""
+        """Send a notice to one receiver. If that fails and its Secret has changed, send it once more."""
         chat, secret = await self._chat(rollout, alert)
         try:
             await self._send_to(chat, rollout, notice)
@@ -197,13 +201,13 @@ class Alerts:
         async with self._pool.lend(chat) as adapter:
             await adapter.publish(rollout, notice)
 
-    # where it goes ----------------------------------------------------------------------------------------------
+    # chats ------------------------------------------------------------------------------------------------------
 
     async def _chat(self, rollout: Rollout, alert: Alert | None) -> tuple[ChatSettings, tuple[str, str] | None]:
-        """The receiver's chat, and the namespace and name of the Secret that it was made with."""
+        """Return the receiver's chat, and the namespace and name of its Secret."""
         if alert is None:
-            assert self._everybody is not None, "nobody else is wanted without it"
-            return self._everybody, None
+            assert self._default_receiver is not None, "without it, the controller's chat is no receiver"
+            return self._default_receiver, None
         namespace, name = _namespace(rollout, alert), alert.provider.name
         if namespace != rollout.namespace and not self._cross_namespace:
             raise Refused(f"can't access alert provider {name}.{namespace}, cross-namespace references are blocked")
@@ -215,9 +219,9 @@ class Alerts:
             if "address" not in values:
                 raise Refused(f"secret {secret[1]} does not contain an address: expected one, and perhaps a token")
             address, token = values["address"], values.get("token", "")
-        for named in (address, spec.proxy):
-            with suppress(InvalidRequest):  # the chat says what is wrong with it
-                self._allowed.check(named)
+        for url in (address, spec.proxy):
+            with suppress(InvalidRequest):  # the chat's adapter reports it in detail
+                self._allowed.check(url)
         chat = ChatSettings(
             type=spec.type,
             namespace=namespace,
@@ -239,11 +243,11 @@ class Alerts:
             channel=chat.channel,
             username=chat.username,
             fields=self._fields,
-        ) as opened:
-            yield opened
+        ) as adapter:
+            yield adapter
 
     def _fields(self, rollout: Rollout, notice: Notice) -> Iterator[tuple[str, str]]:
-        """What is told beside the text, as (title, value)."""
+        """Yield the fields beside the text, as (title, value)."""
         if self._cluster_name:
             yield "Cluster", self._cluster_name
         if notice.details:
@@ -251,7 +255,7 @@ class Alerts:
 
 
 def policy(rollout: Rollout, canary: Canary) -> Iterator[tuple[str, str]]:
-    """The policy's main figures, as Flagger words them: its own, and not what follows from them."""
+    """Yield the main figures of a policy, in Flagger's words."""
     yield "Target", f"{rollout.target.kind}/{rollout.target_name}"
     yield "Failed checks threshold", str(rollout.threshold)
     yield "Progress deadline", f"{rollout.progress_deadline:.0f}s"
@@ -260,16 +264,16 @@ def policy(rollout: Rollout, canary: Canary) -> Iterator[tuple[str, str]]:
         return
     highest = f"max: {analysis.max_weight or 0}"
     if analysis.iterations:
-        yield CHAT_SETTINGS, "A/B Testing" if analysis.match else "Blue/Green"
+        yield TRAFFIC_ROUTING, "A/B Testing" if analysis.match else "Blue/Green"
     elif analysis.step_weight:
-        yield CHAT_SETTINGS, f"Weight step: {analysis.step_weight} {highest}"
+        yield TRAFFIC_ROUTING, f"Weight step: {analysis.step_weight} {highest}"
     elif analysis.step_weights:
-        yield CHAT_SETTINGS, f"Weight steps: {','.join(map(str, analysis.step_weights))} {highest}"
+        yield TRAFFIC_ROUTING, f"Weight steps: {','.join(map(str, analysis.step_weights))} {highest}"
 
 
-def _concerns(alert: Alert, notice: Notice) -> bool:
-    """Whether the alert's severity is reached."""
-    return notice.severity is not None and _RISING.index(notice.severity) >= _RISING.index(alert.severity)
+def _is_severe_enough(alert: Alert, notice: Notice) -> bool:
+    """Check whether a notice has at least the alert's severity."""
+    return notice.severity is not None and _SEVERITIES.index(notice.severity) >= _SEVERITIES.index(alert.severity)
 
 
 def _namespace(rollout: Rollout, alert: Alert) -> str:

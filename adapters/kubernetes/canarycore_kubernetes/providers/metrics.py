@@ -1,17 +1,17 @@
-"""The port MetricSource on a cluster: each check is asked where its manifest says.
+"""The port MetricSource on a cluster: it sends the query of each check to the provider that the manifest names.
 
-    request-success-rate, request-duration   the mesh's queries, of the metrics server
-    query                                    PromQL, of the metrics server
-    templateRef                              the MetricTemplate's query, of its provider, with its Secret
+    request-success-rate, request-duration   the mesh's query, to the metrics server
+    query                                    PromQL, to the metrics server
+    templateRef                              the MetricTemplate's query, to its provider, with its Secret
 
-The metrics server is the canary's `spec.metricsServer`, or else the controller's. Providers are adapters that other
-distributions bring; one that is not installed is an error that names those that are.
+The metrics server is the Canary's `spec.metricsServer`, or else the controller's. Providers are adapters of other
+distributions. For a provider that is not installed, the error lists the installed ones.
 
-The operator may say which servers Canaries and templates may name (`allowed`); the controller's own metrics server
-needs no permission, and a template without an address asks the server of its provider.
+The operator can limit the servers that Canaries and templates name (`allowed`). The controller's own metrics server
+needs no permission, and a template without an address uses the server of its provider.
 
-A Secret is kept for a minute; when a provider turns us away meanwhile it is read again, and a provider whose Secret was
-renewed is asked again.
+A Secret is cached for a minute. If a query fails meanwhile, the source reads the Secret again and, if it has changed,
+repeats the query.
 """
 
 from __future__ import annotations
@@ -44,27 +44,28 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import MetricSource
 
 SERVER = "prometheus"
-"""The provider that a metrics server is."""
+"""The provider type of a metrics server."""
 
 LINKERD = "linkerd"
-"""The mesh that measures behind any ingress: where it is the controller's, its queries are put for all canaries."""
+"""The mesh that measures behind any ingress: as the controller's mesh, its queries serve all Canaries."""
 
-ASK_THE_CLUSTER = frozenset({"externalmetrics", "keptn"})
-"""Providers that ask the cluster's own API server as the controller, which may read every namespace."""
+CLUSTER_PROVIDERS = frozenset({"externalmetrics", "keptn"})
+"""Providers that query the cluster's API server with the controller's rights, which cover every namespace."""
 
 MISSING = "not avaiable"
-"""As Flagger spells it: whoever looks for its event finds it."""
+"""Flagger's spelling, so that searches for its event still find it."""
 
 
 @frozen(kw_only=True)
 class Provider:
-    """A provider as its template describes it. Whatever may carry a credential is not printed.
-
-    namespace: whose it is, as no two namespaces share an adapter; empty for the controller's own.
-    """
+    """A provider as its template describes it. Its repr leaves out all fields that may hold a credential."""
 
     type: str
+    """The name of the provider's adapter."""
+
     namespace: str = ""
+    """The namespace of its template, as namespaces share no adapter; empty for the controller's own server."""
+
     address: str = field(default="", repr=False)
     headers: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
     secret: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -73,28 +74,33 @@ class Provider:
 
 
 @frozen(kw_only=True)
-class Inquiry:
-    """A check's query and whom it is put to.
-
-    place: how errors call the provider. setting: the same, when it is how it is set up that is wrong. secret: the
-    namespace and name of its Secret. milliseconds: how many of them the unit of a duration is.
-    """
+class ProviderQuery:
+    """A check with its query, and the provider that answers it."""
 
     provider: Provider
     check: Check
+
     place: str
+    """The name of the provider in errors."""
+
     setting: str
+    """The beginning of errors about the provider's settings."""
+
     secret: tuple[str, str] | None = None
+    """The namespace and name of its Secret."""
+
     milliseconds: float = 1.0
+    """The unit of a duration in its answers, in milliseconds."""
 
 
 class TemplateSources:
-    """Answers metric questions, while its context is open.
+    """The metric source of a cluster's Canaries. It works while its context is open.
 
-    canary: the manifest behind a rollout; raises WorldError when it is gone. mesh: by a provider's name.
-    query_variables: what a rollout's queries may name besides `interval` and `variables`. metrics_server,
-    mesh_provider: the controller's. cross_namespace: whether templates of other namespaces may be used. allowed: the
-    hosts that they may name. secrets: whether Secrets are read. adapter: the factory of a provider's adapter.
+    canary: returns the manifest of a rollout; raises WorldError when the Canary is gone. mesh: returns the mesh of a
+    name. query_variables: returns what a rollout's queries may name besides `interval` and `variables`. metrics_server,
+    mesh_provider: the controller's options. cross_namespace: whether Canaries may use templates of other namespaces.
+    allowed: the hosts that Canaries and templates may name. secrets: whether Secrets are read. adapter: returns the
+    factory of a provider's adapter.
     """
 
     def __init__(
@@ -133,18 +139,18 @@ class TemplateSources:
         await self._pool.__aexit__(kind, error, trace)
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
-        """The value of a check over its window. Whatever goes wrong is an answer that says so.
+        """Return the value of a check over its window. An answer reports every failure.
 
-        Raises WithheldError where the answer depends on a Secret, and Secrets are not read.
+        Raise WithheldError where the answer depends on a Secret, and Secrets are not read.
         """
         try:
-            inquiry = await self._inquiry(rollout, question.check)
-            answer = await self._ask(rollout, question, inquiry)
-            if answer.error and inquiry.secret is not None:
-                self._secrets.forget(*inquiry.secret)
-                renewed = await self._inquiry(rollout, question.check)
-                if renewed != inquiry:
-                    answer = await self._ask(rollout, question, renewed)
+            query = await self._provider_query(rollout, question.check)
+            answer = await self._send(rollout, question, query)
+            if answer.error and query.secret is not None:
+                self._secrets.forget(*query.secret)
+                renewed = await self._provider_query(rollout, question.check)
+                if renewed != query:
+                    answer = await self._send(rollout, question, renewed)
         except WithheldError:
             raise
         except CanaryError as error:
@@ -152,61 +158,64 @@ class TemplateSources:
         return answer
 
     async def online(self, rollout: Rollout) -> str:
-        """Empty when all providers of the rollout's checks can be reached, else why the first one cannot."""
-        seen: set[Provider] = set()
+        """Return why a provider of the rollout's checks is out of reach; empty where all are within reach."""
+        probed: set[Provider] = set()
         for check in rollout.checks:
             try:
-                inquiry = await self._inquiry(rollout, check)
-                if inquiry.provider not in seen:
-                    seen.add(inquiry.provider)
-                    await self._look_at(rollout, inquiry)
+                query = await self._provider_query(rollout, check)
+                if query.provider not in probed:
+                    probed.add(query.provider)
+                    await self._probe(rollout, query)
             except CanaryError as error:
                 return str(error)
         return ""
 
     async def server(self, rollout: Rollout, check: Check) -> str:
-        """The server that a check is put to, as `ports.Addressed` says."""
+        """Return the server that answers a check (see `ports.Addressed`)."""
         if check.template is None:
             address = self._canary(rollout).spec.metrics_server or self._server
             return origin_of(address) or SERVER
         namespace = check.template.namespace or rollout.namespace
         try:
-            given = (await find_reference(self._cluster, TEMPLATE_VIEW, namespace, check.template.name)).spec.provider
-        except CanaryError:  # the query tells what is wrong
+            provider = (
+                await find_reference(self._cluster, TEMPLATE_VIEW, namespace, check.template.name)
+            ).spec.provider
+        except CanaryError:  # the query reports it
             return f"{namespace}/{check.template.name}"
-        return origin_of(given.address) or f"{given.type} {given.region}".strip()
+        return origin_of(provider.address) or f"{provider.type} {provider.region}".strip()
 
-    async def _ask(self, rollout: Rollout, question: MetricQuestion, inquiry: Inquiry) -> MetricAnswer:
-        with _blaming(inquiry.setting):
-            async with self._pool.lend(inquiry.provider) as source:
-                answer = await source.query(rollout, evolve(question, check=inquiry.check))
-        if inquiry.check.kind is CheckKind.DURATION and answer.value is not None and math.isfinite(answer.value):
-            whole = math.trunc(answer.value * inquiry.milliseconds)  # Flagger compares and tells whole milliseconds
+    async def _send(self, rollout: Rollout, question: MetricQuestion, query: ProviderQuery) -> MetricAnswer:
+        with _prefix_errors(query.setting):
+            async with self._pool.lend(query.provider) as source:
+                answer = await source.query(rollout, evolve(question, check=query.check))
+        if query.check.kind is CheckKind.DURATION and answer.value is not None and math.isfinite(answer.value):
+            whole = math.trunc(answer.value * query.milliseconds)  # Flagger compares and reports whole milliseconds
             return evolve(answer, value=float(whole))
         return answer
 
-    async def _look_at(self, rollout: Rollout, inquiry: Inquiry) -> None:
-        with _blaming(inquiry.setting):
-            async with self._pool.lend(inquiry.provider) as source:
-                why = await source.online(rollout)
-        if why:
-            raise WorldError(f"{inquiry.place} {MISSING}: {why}")
+    async def _probe(self, rollout: Rollout, query: ProviderQuery) -> None:
+        """Raise WorldError where the provider is out of reach."""
+        with _prefix_errors(query.setting):
+            async with self._pool.lend(query.provider) as source:
+                reason = await source.online(rollout)
+        if reason:
+            raise WorldError(f"{query.place} {MISSING}: {reason}")
 
-    # who is asked what ------------------------------------------------------------------------------------------
+    # queries and their providers ---------------------------------------------------------------------------------
 
-    async def _inquiry(self, rollout: Rollout, check: Check) -> Inquiry:
+    async def _provider_query(self, rollout: Rollout, check: Check) -> ProviderQuery:
         if check.template is not None:
-            return await self._of_template(rollout, check, check.template)
-        return self._of_server(rollout, check)
+            return await self._template_query(rollout, check, check.template)
+        return self._server_query(rollout, check)
 
-    def _of_server(self, rollout: Rollout, check: Check) -> Inquiry:
+    def _server_query(self, rollout: Rollout, check: Check) -> ProviderQuery:
         spec = self._canary(rollout).spec
-        of_linkerd = spec.provider and LINKERD in self._mesh_provider
-        mesh = self._mesh(LINKERD if of_linkerd else rollout.provider)
+        uses_linkerd = spec.provider and LINKERD in self._mesh_provider
+        mesh = self._mesh(LINKERD if uses_linkerd else rollout.provider)
         if spec.metrics_server not in ("", self._server):
-            with _blaming("spec.metricsServer error"):
+            with _prefix_errors("spec.metricsServer error"):
                 self._allowed.check(spec.metrics_server)
-        return Inquiry(
+        return ProviderQuery(
             provider=Provider(
                 type=SERVER,
                 namespace=rollout.namespace if spec.metrics_server else "",
@@ -218,36 +227,36 @@ class TemplateSources:
             milliseconds=mesh.milliseconds,
         )
 
-    async def _of_template(self, rollout: Rollout, check: Check, reference: Reference) -> Inquiry:
+    async def _template_query(self, rollout: Rollout, check: Check, reference: Reference) -> ProviderQuery:
         namespace = reference.namespace or rollout.namespace
         name = f"metric template {reference.name}.{namespace}"
         if namespace != rollout.namespace and not self._cross_namespace:
             raise WorldError(f"can't access {name}, cross-namespace references are blocked")
-        with _blaming(f"{name} error"):
+        with _prefix_errors(f"{name} error"):
             template = await find_reference(self._cluster, TEMPLATE_VIEW, namespace, reference.name)
-        given = template.spec.provider
-        if given.address:
-            with _blaming(f"{name} error"):
-                self._allowed.check(given.address)
-        secret = (namespace, given.secret_ref.name) if given.secret_ref else None
+        spec = template.spec.provider
+        if spec.address:
+            with _prefix_errors(f"{name} error"):
+                self._allowed.check(spec.address)
+        secret = (namespace, spec.secret_ref.name) if spec.secret_ref else None
         values: Mapping[str, str] = {}
         if secret is not None:
-            with _blaming(f"{name} secret {secret[1]} error"):
+            with _prefix_errors(f"{name} secret {secret[1]} error"):
                 values = await self._secrets.read(*secret)
         provider = Provider(
-            type=given.type,
+            type=spec.type,
             namespace=namespace,
-            address=given.address,
-            headers=given.headers,
+            address=spec.address,
+            headers=spec.headers,
             secret=tuple(sorted(values.items())),
-            region=given.region,
-            insecure_skip_verify=given.insecure_skip_verify,
+            region=spec.region,
+            insecure_skip_verify=spec.insecure_skip_verify,
         )
-        return Inquiry(
+        return ProviderQuery(
             provider=provider,
-            check=check,
-            place=f"{given.type} in {name}",
-            setting=f"{name} provider {given.type} error",
+            check=check,  # with the template's query, since the store loaded the rollout
+            place=f"{spec.type} in {name}",
+            setting=f"{name} provider {spec.type} error",
             secret=secret,
         )
 
@@ -262,21 +271,21 @@ class TemplateSources:
             insecure_skip_verify=provider.insecure_skip_verify,
             query_variables=self._query_variables,
             **self._limits(provider),
-        ) as opened:
-            yield opened
+        ) as source:
+            yield source
 
     def _limits(self, provider: Provider) -> dict[str, str]:
-        """Return the reason why a provider may not ask this for a tenant."""
-        is_limited = provider.type in ASK_THE_CLUSTER and not self._cross_namespace
+        """Return the options that keep a provider with the controller's rights to the template's namespace."""
+        is_limited = provider.type in CLUSTER_PROVIDERS and not self._cross_namespace
         return {"only_namespace": provider.namespace} if is_limited else {}
 
 
 @contextmanager
-def _blaming(what: str) -> Iterator[None]:
-    """Whatever is wrong is told with what it is about."""
+def _prefix_errors(subject: str) -> Iterator[None]:
+    """Begin errors with their subject."""
     try:
         yield
     except WithheldError:
         raise
     except (CanaryError, ValueError) as error:
-        raise WorldError(f"{what}: {error}") from error
+        raise WorldError(f"{subject}: {error}") from error

@@ -9,7 +9,7 @@ import structlog
 from canarycore import Phase
 from canarycore.errors import Refused, UnknownProvider, WorldError
 from canarycore.notices import Channel, Notice, NoticeKind
-from canarycore_kubernetes.providers.alerts import Alerts, ChatSettings, default_receivers
+from canarycore_kubernetes.providers.alerts import Alerts, ChatSettings, default_receiver
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
@@ -125,7 +125,7 @@ def logged():
 
 
 async def test_a_canary_without_alerts_tells_the_controller_s_own_chat(world):
-    assert await world.tell(canary(), default_receivers=OWN) == ["http://own"]
+    assert await world.tell(canary(), default_receiver=OWN) == ["http://own"]
     assert world.chats.made == [
         ("slack", "http://own", {"token": "", "proxy": "", "channel": "all", "username": "us"}),
     ]
@@ -153,12 +153,12 @@ async def test_without_any_chat_nobody_is_told(world):
 )
 async def test_an_alert_goes_to_those_whose_severity_it_reaches_and_to_nobody_else(world, kind, severity, told):
     world.objects.put(provider("room"))
-    heard = await world.tell(canary(alert("room", severity)), kind, default_receivers=OWN)
+    heard = await world.tell(canary(alert("room", severity)), kind, default_receiver=OWN)
     assert heard == (["http://room"] if kind in told else [])
 
 
 async def test_events_are_not_for_chats(world):
-    assert await world.tell(canary(), NoticeKind.NEW_REVISION, default_receivers=OWN) == []
+    assert await world.tell(canary(), NoticeKind.NEW_REVISION, default_receiver=OWN) == []
 
 
 async def test_a_provider_is_reached_with_all_that_it_says(world):
@@ -236,7 +236,7 @@ async def test_an_allowed_chat_is_told(world):
 
 async def test_the_controller_s_own_chat_needs_no_permission(world):
     allowed = AllowedHosts.parse("*.example.com")
-    assert await world.tell(canary(), default_receivers=OWN, allowed=allowed) == ["http://own"]
+    assert await world.tell(canary(), default_receiver=OWN, allowed=allowed) == ["http://own"]
 
 
 # what is told -------------------------------------------------------------------------------------------------------
@@ -255,17 +255,17 @@ FIGURES = (("Target", "Deployment/podinfo.default"), ("Failed checks threshold",
     ],
 )
 async def test_what_begins_is_told_with_the_policy(world, analysis, routing):
-    await world.tell(canary(**analysis), default_receivers=OWN)
+    await world.tell(canary(**analysis), default_receiver=OWN)
     assert world.chats.fields == [(*FIGURES, ("Traffic routing", routing))]
 
 
 async def test_what_goes_on_is_told_alone(world):
-    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receivers=OWN)
+    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN)
     assert world.chats.fields == [()]
 
 
 async def test_the_cluster_is_told_with_every_alert(world):
-    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receivers=OWN, cluster_name="eu-1")
+    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN, cluster_name="eu-1")
     assert world.chats.fields == [(("Cluster", "eu-1"),)]
 
 
@@ -298,7 +298,7 @@ async def test_what_can_never_be_told_goes_to_the_log_and_holds_nobody_up(world,
 
 async def test_what_a_chat_refuses_goes_to_the_log(world, logged):
     world.chats.trouble["http://own"] = Refused("slack answered with status 404: no_service")
-    assert await world.tell(canary(), default_receivers=OWN) == []
+    assert await world.tell(canary(), default_receiver=OWN) == []
     assert "status 404: no_service" in logged[0]["error"]
 
 
@@ -390,12 +390,12 @@ async def test_a_server_that_is_away_is_no_reason_to_give_an_alert_up(world):
     ],
 )
 def test_the_controller_s_own_chat_is_told_by_its_flags(flags, chat):
-    assert default_receivers(**flags) == chat
+    assert default_receiver(**flags) == chat
 
 
 async def test_a_slack_without_a_channel_goes_to_the_log_and_not_to_somebody(world, logged):
-    own = default_receivers(slack_url="http://slack")
-    await world.tell(canary(), default_receivers=own, adapter=KINDS.__getitem__)
+    own = default_receiver(slack_url="http://slack")
+    await world.tell(canary(), default_receiver=own, adapter=KINDS.__getitem__)
     assert "no channel for slack" in logged[0]["error"]
 
 
@@ -426,7 +426,7 @@ class TestThePortsContract(NotifierContract):
     @pytest.fixture
     async def bench(self, world):
         world.canaries.add(canary())
-        async with world.alerts(default_receivers=ChatSettings(type="slack", address="http://s3cret")) as adapter:
+        async with world.alerts(default_receiver=ChatSettings(type="slack", address="http://s3cret")) as adapter:
             yield Bench(world, adapter)
 
 
@@ -450,7 +450,7 @@ async def test_the_alerts_are_those_of_the_recording(world, monkeypatch):
 
     monkeypatch.setattr("canarycore_notifiers.chat.ChatNotifier._post", keep)
 
-    async with world.alerts(adapter=KINDS.__getitem__, default_receivers=OWN) as alerts:
+    async with world.alerts(adapter=KINDS.__getitem__, default_receiver=OWN) as alerts:
         for key, kind in enumerate(
             (NoticeKind.INITIALIZED_ALERT, NoticeKind.NEW_REVISION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT)
         ):

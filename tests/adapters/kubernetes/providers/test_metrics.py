@@ -12,7 +12,7 @@ from canarycore import CheckKind
 from canarycore.errors import UnknownProvider
 from canarycore.manifest import MetricTemplate
 from canarycore.questions import MetricAnswer, MetricQuestion
-from canarycore_kubernetes.providers.metrics import ASK_THE_CLUSTER, TemplateSources
+from canarycore_kubernetes.providers.metrics import CLUSTER_PROVIDERS, TemplateSources
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_metrics.cluster import ClusterSource
 from canarycore_metrics.prometheus import PrometheusSource
@@ -270,7 +270,7 @@ def test_each_provider_that_asks_as_the_controller_is_known():
     found = {
         entry.name for entry in entry_points(group="canarycore.metrics") if issubclass(entry.load(), ClusterSource)
     }
-    assert found == ASK_THE_CLUSTER
+    assert found == CLUSTER_PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ async def test_a_secret_is_in_no_answer_log_or_repr(world, caplog):
     rollout = world.add(canary())
     with caplog.at_level(0):
         async with world.sources() as sources:
-            inquiry = await sources._inquiry(rollout, rollout.checks[CUSTOM])
+            inquiry = await sources._provider_query(rollout, rollout.checks[CUSTOM])
             answer = await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
     assert inquiry.provider.secret
     assert "t0p-secret" not in f"{inquiry} {answer} {sources!r} {caplog.text}"

@@ -43,10 +43,10 @@ def copy_spec(context: RenderContext, objects: ObjectsByRef, route: Callable[[li
             PATH,
             "Add a rule whose backend is that Service.",
         )
-    routed = [
+    new_rules = [
         {**rule, "http": {**rule["http"], "paths": route(paths)}} if (paths := _paths(rule)) else rule for rule in rules
     ]
-    return {**spec, "rules": routed}
+    return {**spec, "rules": new_rules}
 
 
 def is_backend(path: Json, service: str) -> bool:

@@ -31,23 +31,23 @@ def built_in_queries(success_rate: str, duration: str) -> Mapping[CheckKind, str
 def envoy_queries(cluster: str) -> Mapping[CheckKind, str]:
     """Return the queries of Envoy's own metrics. cluster: the label of the canary's upstream."""
     return built_in_queries(
-        success_rate(ENVOY_RESPONSES, cluster, ENVOY_NO_ERROR, good=ENVOY_NO_ERROR, open_ended=True),
-        percentile_99(ENVOY_TIMES, cluster, open_ended=True),
+        success_rate(ENVOY_RESPONSES, cluster, ENVOY_NO_ERROR, good=ENVOY_NO_ERROR, trailing_comma=True),
+        percentile_99(ENVOY_TIMES, cluster, trailing_comma=True),
     )
 
 
-def success_rate(counter: str, *labels: str, good: str, open_ended: bool = False) -> str:
+def success_rate(counter: str, *labels: str, good: str, trailing_comma: bool = False) -> str:
     """Return the query of the percent of successful requests: those with the label `good`, which is one of `labels`.
 
-    open_ended: write a comma after the last label, as some of Flagger's queries do. PromQL allows it.
+    trailing_comma: write a comma after the last label, as some of Flagger's queries do. PromQL allows it.
     """
     all_requests = [label for label in labels if label != good]
-    return f"{_sum(counter, labels)} / {_sum(counter, all_requests, open_ended=open_ended)} * 100"
+    return f"{_sum(counter, labels)} / {_sum(counter, all_requests, trailing_comma=trailing_comma)} * 100"
 
 
-def percentile_99(histogram: str, *labels: str, open_ended: bool = False) -> str:
+def percentile_99(histogram: str, *labels: str, trailing_comma: bool = False) -> str:
     """Return the query of the 99th percentile of durations, in the histogram's unit."""
-    return f"histogram_quantile( 0.99, {_sum(histogram, labels, open_ended=open_ended)} by (le) )"
+    return f"histogram_quantile( 0.99, {_sum(histogram, labels, trailing_comma=trailing_comma)} by (le) )"
 
 
 def mean(total: str, count: str, *labels: str) -> str:
@@ -55,6 +55,6 @@ def mean(total: str, count: str, *labels: str) -> str:
     return f"{_sum(total, labels)} / {_sum(count, labels)} * 1000"
 
 
-def _sum(metric: str, labels: tuple[str, ...] | list[str], *, open_ended: bool = False) -> str:
-    end = "," if open_ended else ""
+def _sum(metric: str, labels: tuple[str, ...] | list[str], *, trailing_comma: bool = False) -> str:
+    end = "," if trailing_comma else ""
     return f"sum( rate( {metric}{{ {', '.join(labels)}{end} }}[{{{{ interval }}}}] ) )"

@@ -50,7 +50,7 @@ HEADER_KINDS = ("exact", "prefix", "suffix", "regex")
 
 _ACCESS_LOG = "appmesh.flagger.app/accesslog"
 _GATEWAY = "gateway.appmesh.k8s.aws"
-_ONLY_CANARY = 100
+_ALL = 100
 _RETRY_TIMEOUT = 250
 """The default timeout of one attempt, in milliseconds."""
 _RETRY_EVENTS = "gateway-error"
@@ -72,13 +72,13 @@ class AppMesh(Mesh):
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         del objects
-        only_canary = [{"name": context.canary_service, "httpRoute": _route(context, _split(context, _ONLY_CANARY))}]
+        canary_routes = [{"name": context.canary_service, "httpRoute": _route(context, _split(context, _ALL))}]
         return (
             _node(context, context.primary, context.primary_pods),
             _node(context, context.canary_service, context.pods),
             _router(context, context.apex, _routes(context, routes)),
             _service(context, context.apex, gateway_annotations(context)),
-            _router(context, context.canary_service, only_canary),
+            _router(context, context.canary_service, canary_routes),
             _service(context, context.canary_service, {}),
         )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualNode", "virtualnodes")
 VIRTUAL_SERVICE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualService", "virtualservices")
 
-_ONLY_CANARY = 100
+_ALL = 100
 
 
 class AppMeshV1Beta1(Mesh):
@@ -60,13 +60,13 @@ class AppMeshV1Beta1(Mesh):
         del objects
         if not context.service.mesh_name:
             refuse(context, "nothing", "the name of the App Mesh", "spec.service.meshName", "Add it.")
-        only_canary = [{"name": context.canary_service, "http": _route(context, _split(context, _ONLY_CANARY))}]
+        canary_routes = [{"name": context.canary_service, "http": _route(context, _split(context, _ALL))}]
         return (
             _node(context, context.apex, context.primary),
             _node(context, context.primary, context.primary),
             _node(context, context.canary_service, context.canary_service),
             _service(context, context.apex, _routes(context, routes), gateway_annotations(context)),
-            _service(context, context.canary_service, only_canary, {}),
+            _service(context, context.canary_service, canary_routes, {}),
         )
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:

@@ -75,7 +75,7 @@ class GatewayApi(Mesh):
     milliseconds = SECONDS
     kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
     statuses: frozenset[Kind] = frozenset({kind})
-    newer = True
+    is_v1 = True
     """Whether the route has timeouts, CORS and the primary's cookie."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
@@ -112,7 +112,7 @@ class GatewayApi(Mesh):
             weighted["matches"] = combine_conditions(matches, weighted["matches"])
             return [weighted, self._rule(context, _default_backends(context, routes))]
         affinity = context.rollout.affinity
-        return [weighted] if affinity is None else [*self._sticky(context, routes, affinity, weighted), weighted]
+        return [weighted] if affinity is None else [*self._cookie_rules(context, routes, affinity, weighted), weighted]
 
     def _rule(self, context: RenderContext, backends: list[Json]) -> Json:
         """Return a rule with the fields that the owner wants in every rule."""
@@ -122,7 +122,7 @@ class GatewayApi(Mesh):
             "matches": _matches(context, service.match, "spec.service.match") or [_ALL_PATHS],
             **omit_unset(
                 filters=list(self._filters(service)),
-                timeouts=(timeouts or None) if self.newer else None,
+                timeouts=(timeouts or None) if self.is_v1 else None,
             ),
             "backendRefs": backends,
         }
@@ -138,10 +138,10 @@ class GatewayApi(Mesh):
             yield {"type": "URLRewrite", "urlRewrite": _rewrite(service.rewrite)}
         for mirror in service.mirror:
             yield _mirror({**SERVICE, **_reference(mirror.backend_ref)})
-        if service.cors_policy and self.newer:
+        if service.cors_policy and self.is_v1:
             yield {"type": "CORS", "cors": _cors(service.cors_policy)}
 
-    def _sticky(self, context: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
+    def _cookie_rules(self, context: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
         """Return the rules for requests with a cookie, and let the backends of `weighted` set the cookie."""
         rules = []
         primary, canary = weighted["backendRefs"]
@@ -150,7 +150,7 @@ class GatewayApi(Mesh):
             canary["filters"] = [_set_cookie(text)]
             matches = _with_cookie(weighted, affinity.cookie_name, routes.cookie)
             rules.append({**weighted, "matches": matches, "backendRefs": _split(context, 100)})
-            if affinity.primary_cookie_name and self.newer:
+            if affinity.primary_cookie_name and self.is_v1:
                 age = int(context.rollout.interval)
                 text = format_cookie(affinity, affinity.primary_cookie_name, routes.cookie, age)
                 primary["filters"] = [_set_cookie(text)]
@@ -170,7 +170,7 @@ class GatewayApiV1Beta1(GatewayApi):
 
     kind: Kind = Kind(GROUP, "v1beta1", "HTTPRoute", "httproutes")
     statuses: frozenset[Kind] = frozenset({kind})
-    newer = False
+    is_v1 = False
 
 
 # references ---------------------------------------------------------------------------------------------------------

@@ -75,11 +75,17 @@ class Istio(Mesh):
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         del objects
-        rules = _tcp(context, routes) if _is_tcp(context) else {"http": _http(context, routes)}
+        rules = _tcp_rules(context, routes) if _is_tcp(context) else {"http": _http_rules(context, routes)}
         return (
             _destination_rule(context, context.canary_service),
             _destination_rule(context, context.primary),
-            make_object(context, VIRTUAL_SERVICE, context.apex, {**_callers(context), **rules}, apex_metadata(context)),
+            make_object(
+                context,
+                VIRTUAL_SERVICE,
+                context.apex,
+                {**_hosts_and_gateways(context), **rules},
+                apex_metadata(context),
+            ),
         )
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
@@ -95,7 +101,7 @@ def _destination_rule(context: RenderContext, host: str) -> Json:
     return make_object(context, DESTINATION_RULE, host, spec)
 
 
-def _callers(context: RenderContext) -> Json:
+def _hosts_and_gateways(context: RenderContext) -> Json:
     """Return the hosts that clients call, and the gateways that the calls come through."""
     hosts, gateways = list(context.service.hosts), list(context.service.gateways)
     if not context.service.delegation:
@@ -119,7 +125,7 @@ def _is_tcp(context: RenderContext) -> bool:
     return context.service.app_protocol.lower() == "tcp"
 
 
-def _tcp(context: RenderContext, routes: Routes) -> Json:
+def _tcp_rules(context: RenderContext, routes: Routes) -> Json:
     if routes.matched or routes.mirrored:
         refuse(
             context,
@@ -132,7 +138,7 @@ def _tcp(context: RenderContext, routes: Routes) -> Json:
     return {"tcp": [{**omit_unset(match=match), "route": _split(context, routes.weight)}]}
 
 
-def _http(context: RenderContext, routes: Routes) -> list[Json]:
+def _http_rules(context: RenderContext, routes: Routes) -> list[Json]:
     weighted = _rule(context, _split(context, matching_weight(routes)))
     if routes.mirrored:
         weighted["mirror"] = {"host": context.canary_service}
@@ -143,7 +149,7 @@ def _http(context: RenderContext, routes: Routes) -> list[Json]:
         weighted["match"] = combine_conditions(_conditions(context.match), _conditions(context.service.match))
         return [weighted, _rule(context, _default_route(context, routes))]
     affinity = context.rollout.affinity
-    return [weighted] if affinity is None else [*_sticky(context, routes, affinity, weighted), weighted]
+    return [weighted] if affinity is None else [*_cookie_rules(context, routes, affinity, weighted), weighted]
 
 
 def _rule(context: RenderContext, route: list[Json]) -> Json:
@@ -268,7 +274,7 @@ def _operations(operations: HeaderOperations) -> Json:
 # cookies ------------------------------------------------------------------------------------------------------------
 
 
-def _sticky(context: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
+def _cookie_rules(context: RenderContext, routes: Routes, affinity: Affinity, weighted: Json) -> list[Json]:
     """Return the rules for requests with a cookie, and let the destinations of `weighted` set the cookie."""
     rules = []
     primary, canary = weighted["route"]

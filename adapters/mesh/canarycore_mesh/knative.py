@@ -41,12 +41,12 @@ class Knative(Mesh):
         return ref == _target(context)
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
-        promoted = _promoted(require(context, objects, _target(context), PATH))
-        if not promoted:
+        revision = _promoted_revision(require(context, objects, _target(context), PATH))
+        if not revision:
             refuse(context, f"no annotation {PROMOTED}", "the promoted revision", PATH, "Wait until it is initialised.")
         traffic = [
             {"latestRevision": True, "percent": routes.weight},
-            {"revisionName": promoted, "percent": routes.primary},
+            {"revisionName": revision, "percent": routes.primary},
         ]
         return (make_object(context, SERVICE, _target(context).name, {"traffic": traffic}),)
 
@@ -65,7 +65,7 @@ def _target(context: RenderContext) -> Ref:
     return make_ref(SERVICE, context, context.canary.spec.target_ref.name)
 
 
-def _promoted(service: Json) -> str:
+def _promoted_revision(service: Json) -> str:
     return get_text(service, "metadata", "annotations", PROMOTED)
 
 

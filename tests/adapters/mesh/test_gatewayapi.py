@@ -147,7 +147,7 @@ def test_the_owners_mirrors_come_before_the_canarys():
     ]
 
 
-def test_timeouts_are_those_of_the_newer_version():
+def test_only_v1_has_timeouts():
     fields = {"timeout": "15s", "backendTimeout": "5s"}
     (rule,) = spec(service=fields)["rules"]
     assert rule["timeouts"] == {"request": "15s", "backendRequest": "5s"}

@@ -98,6 +98,23 @@ def test_the_services_conditions_apply_to_each_rule():
     ]
 
 
+def test_every_field_of_the_services_conditions_reaches_the_rule():
+    match = {
+        "name": "api",
+        "headers": {"x-a": {"regex": "1"}, "x-user": {}},
+        "withoutHeaders": {"x-b": {"prefix": "2"}},
+        "queryParams": {"q": {"exact": "3"}},
+        **{name: {"exact": name} for name in ("uri", "method", "scheme", "authority")},
+        "sourceLabels": {"app": "web"},
+        "sourceNamespace": "apps",
+        "gateways": ["mesh"],
+        "port": 80,
+        "ignoreUriCase": True,
+    }
+    (rule,) = spec(service={"match": [match]})["http"]
+    assert rule["match"] == [match]
+
+
 def test_a_query_condition_is_kept_beside_the_services_conditions():
     """Flagger drops it, and routes all requests to the canary."""
     analysis = {**AB, "match": [{"queryParams": {"beta": {"exact": "1"}}}]}

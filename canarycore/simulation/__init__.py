@@ -1,9 +1,9 @@
-"""For tests, rehearsals and proofs: a simulated cluster with faults, the invariants, and Hypothesis strategies.
+"""A simulated cluster with faults, and the invariants of every write, for tests, rehearsals and proofs.
 
-    from canarycore.simulation import Deploy, World
+    from canarycore.simulation import Deploy, SimulatedCluster
 
-`canarycore.simulation.World` is a cluster to run the driver against; `canarycore.World` is one observation of a
-cluster. Strategies are in `canarycore.testing.strategies` and need `pip install canarycore[testing]`.
+The driver runs on a `SimulatedCluster`. `State` is the cluster as one value, the actions are what others do to it, and
+`Fault` is a failure of a write or an observation. Hypothesis strategies are in `canarycore.testing.strategies`.
 """
 
 from canarycore.simulation.actions import (

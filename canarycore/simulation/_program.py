@@ -1,4 +1,4 @@
-"""Values as Python source, so that a failing schedule runs again as a program."""
+"""Values as Python source, so that a failing schedule prints as a program."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _MODULES = (
     "canarycore.simulation",
     "canarycore.verification",
 )
-"""The modules whose names a program may use."""
+"""Modules whose names a program may use."""
 
 
 def with_imports(program: str) -> str:
-    """Put an import before `program` for each name that it uses and that a public module has."""
+    """Put an import before `program` for each name that it uses from a public module."""
     used = {node.id for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Name)}
     lines = []
-    for name in _MODULES:
-        here = sorted(used & set(vars(import_module(name))))
-        used -= set(here)
-        lines += [f"from {name} import {', '.join(here)}"] if here else []
+    for module in _MODULES:
+        names = sorted(used & set(vars(import_module(module))))
+        used -= set(names)
+        lines += [f"from {module} import {', '.join(names)}"] if names else []
     return "\n".join([*lines, "", program])
 
 
 def source(value: object) -> str:
-    """Write `value` as an expression over the names of the public modules; leave defaults out.
+    """Return `value` as an expression over the names of the public modules, without default arguments.
 
-    A lambda has no source that could be shown, so it is written as `...`.
+    A lambda becomes `...`, as its source is unknown.
     """
     if isinstance(value, Flag) and value:
         return " | ".join(f"{type(value).__name__}.{part.name}" for part in value)
@@ -55,17 +55,17 @@ def source(value: object) -> str:
 
 
 def _arguments(value: Any) -> list[str]:
-    return [f"{field.alias}={source(part)}" if field.kw_only else source(part) for field, part in _given(value)]
+    return [f"{field.alias}={source(part)}" if field.kw_only else source(part) for field, part in _fields(value)]
 
 
-def _given(value: Any) -> list[tuple[attrs.Attribute[object], object]]:
-    """The fields to write: keyword-only ones that differ from their default, positional ones up to the last such."""
+def _fields(value: Any) -> list[tuple[attrs.Attribute[object], object]]:
+    """Return the fields to print: keyword-only ones without defaults, positional ones up to the last non-default."""
     fields = [(field, getattr(value, field.name)) for field in value.__attrs_attrs__ if field.init]
     named = [(field, part) for field, part in fields if field.kw_only and part != _default(field)]
-    placed = [(field, part) for field, part in fields if not field.kw_only]
-    while placed and placed[-1][1] == _default(placed[-1][0]):
-        placed.pop()
-    return placed + named
+    positional = [(field, part) for field, part in fields if not field.kw_only]
+    while positional and positional[-1][1] == _default(positional[-1][0]):
+        positional.pop()
+    return positional + named
 
 
 def _default(field: attrs.Attribute[object]) -> object:

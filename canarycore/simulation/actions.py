@@ -1,4 +1,4 @@
-"""What others do to a simulated cluster: the owner, operators, GitOps, autoscalers. Each is plain data."""
+"""The actions of others on a simulated cluster, as plain data: the owner, operators, GitOps, autoscalers."""
 
 from __future__ import annotations
 
@@ -21,120 +21,135 @@ if TYPE_CHECKING:
 
 @frozen
 class Deploy:
-    """The target gets a revision with new pods (a new image, for one), and is created if it is missing."""
+    """A deployment of a revision with new pods, such as a new image, to the target; creates a missing target."""
 
     revision: str
 
 
 @frozen
 class Configure:
-    """A config that the target reads is edited: that is another revision too, but the pods there are run on."""
+    """An edit of a config that the target reads: another revision, on the pods that already run."""
 
     revision: str
 
 
 @frozen
 class RemoveTarget:
-    """The target is deleted."""
+    """A deletion of the target."""
 
 
 @frozen
 class ReplaceTarget:
-    """The target is deleted and created again as its owner wrote it: nothing of its pods is left."""
+    """A deletion of the target, followed by its creation from the owner's manifest; its pods start anew."""
 
 
 @frozen
 class ScaleTarget:
-    """Somebody scales the target; to more than 0 it is what its owner wants from now on."""
+    """A change of the target's size by hand."""
 
     desired: int
+    """Number of pods; above 0 it also becomes the number that the owner wants."""
 
 
 @frozen
 class ScalePrimary:
-    """Somebody scales the primary."""
+    """A change of the primary's size by hand."""
 
     desired: int
+    """Number of pods."""
 
 
 @frozen
 class SetPace:
-    """From now on pods of `key` ("v2", "primary", "primary/v2" and so on) get ready like this."""
+    """A change of the speed at which pods get ready."""
 
     key: str
+    """The pods: a revision, a workload ("primary", "target") or both ("primary/v2")."""
     pace: Pace
+    """The new speed."""
 
 
 @frozen
 class SetScaler:
-    """The target's autoscaler is created, changed, paused by hand, or removed (None)."""
+    """A creation, change or removal of the target's autoscaler."""
 
     scaler: Scaler | None
+    """The new autoscaler; None removes it."""
 
 
 @frozen
 class RouteByHand:
-    """Somebody sets the routes (None: deletes them)."""
+    """A change of the routes by hand."""
 
     routes: Routes | None
+    """The new routes; None deletes them."""
 
 
 @frozen
 class Edit:
-    """The owner edits the rollout."""
+    """An edit of the rollout by its owner."""
 
     rollout: Rollout
+    """The edited rollout."""
 
 
 @frozen
 class Delete:
-    """The owner deletes the rollout."""
+    """A deletion of the rollout by its owner."""
 
 
 @frozen
 class Recreate:
-    """The owner deletes the rollout and applies it again: it has no status, beside whatever was left behind.
+    """A deletion of the rollout, followed by its creation: the status is empty, all other objects stay.
 
-    One that gives everything back when it is deleted stays until it has; before that nothing can be applied again.
+    With `revert_on_deletion` this has no effect until the deletion is complete.
     """
 
 
 @frozen
 class SendCommand:
-    """An operator gives a command; without an `id` it gets the next number."""
+    """A command of an operator."""
 
     kind: CommandKind
+    """The kind of command."""
     weight: int = 0
+    """Percent of traffic, for skip-to."""
     id: str = ""
+    """Identity of the command; empty: the kind and the next number."""
 
 
 @frozen
 class AnswerHook:
-    """From now on the hook answers so, in turn, the last answer repeated."""
+    """A change of a hook's answers."""
 
     hook: str
+    """Name of the hook."""
     answers: tuple[bool | str | HookAnswer, ...]
+    """Answers in turn, the last one repeated; a text is a failure with that text."""
 
 
 @frozen
 class SetMetrics:
-    """From now on metrics are answered by this."""
+    """A change of the metrics."""
 
     metrics: Metrics
+    """The function that answers metric questions from now on."""
 
 
 @frozen
 class SetSources:
-    """From now on metric sources are offline for this reason ("": online)."""
+    """A change of the metric sources' availability."""
 
     error: str
+    """The reason why the sources are offline; empty: they are online."""
 
 
 @frozen
 class SetClock:
-    """The clock is set forward by so many seconds, or back if negative; what pods do takes as long as before."""
+    """A change of the clock; pods take as long to get ready as before."""
 
     seconds: float
+    """Seconds forward; back if negative."""
 
 
 Action = (
@@ -159,12 +174,12 @@ Action = (
 
 
 def act(state: State, action: Action) -> State:
-    """What an action makes of the cluster."""
+    """Return the state after an action."""
     return _ACTIONS[type(action)](state, action)
 
 
 def hook_answer(answer: bool | str | HookAnswer) -> HookAnswer:
-    """True and False as themselves; a text is a failure that says so ("timeout", for one)."""
+    """Return a hook's answer from its short form: True passes, False fails, and a text fails with that text."""
     if isinstance(answer, HookAnswer):
         return answer
     return HookAnswer(passed=answer is True, text=answer if isinstance(answer, str) else "")
@@ -204,14 +219,14 @@ def _scale_primary(state: State, action: ScalePrimary) -> State:
 
 
 def _set_pace(state: State, action: SetPace) -> State:
-    after = state.but(paces=tuple(sorted({**dict(state.paces), action.key: action.pace}.items())))
+    changed = state.but(paces=tuple(sorted({**dict(state.paces), action.key: action.pace}.items())))
     for workload in ("target", "primary"):
         pods: SimulatedPods | None = getattr(state, workload)
         if pods is not None:
-            old, new = state.pace(workload, pods.revision), after.pace(workload, pods.revision)
+            old, new = state.pace(workload, pods.revision), changed.pace(workload, pods.revision)
             if old != new:
-                after = after.but(**{workload: pods.starting(state.now, old)})
-    return after
+                changed = changed.but(**{workload: pods.starting(state.now, old)})
+    return changed
 
 
 def _set_scaler(state: State, action: SetScaler) -> State:
@@ -239,24 +254,24 @@ def _recreate(state: State, action: Recreate) -> State:
     return state.but(deleted=False, restored=False, status=Status(), version=state.version + 1, command=None)
 
 
-def _order(state: State, action: SendCommand) -> State:
-    given = state.turned("command")
-    name = action.id or f"{action.kind.value}-{given.turn('command')}"
-    return given.but(command=Command(id=name, kind=action.kind, weight=action.weight))
+def _send_command(state: State, action: SendCommand) -> State:
+    counted = state.turned("command")
+    name = action.id or f"{action.kind.value}-{counted.turn('command')}"
+    return counted.but(command=Command(id=name, kind=action.kind, weight=action.weight))
 
 
-def _answer(state: State, action: AnswerHook) -> State:
+def _answer_hook(state: State, action: AnswerHook) -> State:
     answers = tuple(hook_answer(answer) for answer in action.answers)
     hooks = tuple(sorted({**dict(state.hooks), action.hook: answers}.items()))
     turns = tuple(turn for turn in state.turns if turn[0] != action.hook)
     return state.but(hooks=hooks, turns=turns)
 
 
-def _measure(state: State, action: SetMetrics) -> State:
+def _set_metrics(state: State, action: SetMetrics) -> State:
     return state.but(metrics=action.metrics)
 
 
-def _sources_are(state: State, action: SetSources) -> State:
+def _set_sources(state: State, action: SetSources) -> State:
     return state.but(sources=action.error)
 
 
@@ -277,9 +292,9 @@ _ACTIONS: dict[type, Callable[..., State]] = {
     Edit: _edit,
     Delete: _delete,
     Recreate: _recreate,
-    SendCommand: _order,
-    AnswerHook: _answer,
-    SetMetrics: _measure,
-    SetSources: _sources_are,
+    SendCommand: _send_command,
+    AnswerHook: _answer_hook,
+    SetMetrics: _set_metrics,
+    SetSources: _set_sources,
     SetClock: _set_clock,
 }

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from random import Random
 
 _FEW = 16.0
-"""Expected successes up to which walking from one to the next is the faster way."""
+"""Expected number of successes up to which walking from one to the next is faster."""
 
 
 def binomial(random: Random, n: int, p: float) -> int:
-    """How many of `n` independent trials of chance `p` come true.
+    """Draw the number of successes in `n` independent trials of probability `p`.
 
-    Many are halved first: the median trial's uniform is Beta-distributed, and tells on which side of `p` half of the
-    trials lie (Devroye 1986, X.4.3). So the work grows with the logarithm of `n`.
+    A large `n` is halved first: the uniform of the median trial is Beta-distributed, and decides on which side of `p`
+    half of the trials lie (Devroye 1986, X.4.3). The work grows with the logarithm of `n`.
     """
     if p > 0.5:
         return n - binomial(random, n, 1.0 - p)
@@ -35,7 +35,7 @@ def binomial(random: Random, n: int, p: float) -> int:
 
 
 def _walk(random: Random, n: int, p: float) -> int:
-    """By the geometric gaps between successes."""
+    """Draw the number of successes by the geometric gaps between them."""
     if n <= 0 or p <= 0.0:
         return 0
     draw, scale, position, hits = random.random, log1p(-p), 0, -1
@@ -46,6 +46,6 @@ def _walk(random: Random, n: int, p: float) -> int:
 
 
 def percentile(random: Random, n: int, share: float) -> float:
-    """The sample quantile of `n` uniform draws, as a uniform: the order statistic is Beta-distributed. `n` > 0."""
+    """Draw the sample quantile `share` of `n` > 0 uniform draws: that order statistic is Beta-distributed."""
     rank = max(ceil(share * n), 1)
     return random.betavariate(rank, n + 1 - rank)

@@ -1,17 +1,17 @@
-"""A simulated cluster that the real driver's loop runs against, with faults.
+"""A simulated cluster with faults, on which the real driver's loop runs.
 
-    world = SimulatedCluster(rollout)
-    world.do(Deploy("v1")).run(until=Phase.INITIALIZED)
-    world.do(Deploy("v2")).run(until=Phase.SUCCEEDED)
-    for record in world.history:
+    cluster = SimulatedCluster(rollout)
+    cluster.do(Deploy("v1")).run(until=Phase.INITIALIZED)
+    cluster.do(Deploy("v2")).run(until=Phase.SUCCEEDED)
+    for record in cluster.history:
         print(record)
 
-`SimulatedCluster` is a thin wrapper: the cluster itself is a `State`, one frozen value that may be kept, compared and
-put back. `step` runs one `canarycore.cycle` at the present moment; `run` steps and sleeps until something is so. Every
-write (a commit, an effect, a notice, a call of a hook) has a number, and a `Fault` meets it by that number. After every
-write the invariants are checked; a violation prints the schedule as a program.
+`SimulatedCluster` is a thin wrapper around a `State`, one frozen value that a caller may store, compare and put back.
+`step` runs one `canarycore.cycle` at the present time; `run` steps and sleeps until a condition holds. Every write (a
+commit, an effect, a notice, a call of a hook) has a number, and a `Fault` refers to a write by its number. The cluster
+checks the invariants after every write; a violation prints the schedule as a program.
 
-A crash forgets what the process remembered (`CycleMemory`) and nothing else: the next step is a new process.
+A crash clears the memory of the process (`CycleMemory`) and nothing else: the next step is a new process.
 """
 
 from __future__ import annotations
@@ -40,184 +40,192 @@ if TYPE_CHECKING:
     from canarycore.notices import Notice
 
 RETRY = 1.0
-"""Seconds that the simulated driver waits after trouble other than a conflict."""
+"""Seconds that the simulated driver waits after an error other than a conflict."""
 
 _BUSY = 100
-"""Cycles at one moment from which on the driver is held to be in a busy loop."""
+"""Number of cycles at one time above which `run` reports a busy loop."""
 
 Until = Phase | Collection[Phase] | float | Callable[["SimulatedCluster"], bool] | None
+"""A condition for `run` to wait for."""
 
 
 class WaitError(CanaryError, AssertionError):
-    """What `run` waited for cannot happen any more, or took too long."""
+    """The condition of `run` can no longer come true, or took too long."""
 
 
 class BusyLoopError(CanaryError, AssertionError):
-    """Cycle after cycle at one moment of time."""
+    """The driver runs cycle after cycle at one time."""
 
 
-def _in_time(pairs: Iterable[tuple[float, Action]]) -> list[tuple[float, Action]]:
+def _sort_by_time(pairs: Iterable[tuple[float, Action]]) -> list[tuple[float, Action]]:
     return sorted(pairs, key=lambda pair: pair[0])
 
 
 @define
 class SimulatedCluster:
-    """A simulated cluster and the driver on it. See the module for the idea.
-
-    rollout: the policy. state: where to start (default: an empty cluster that holds the rollout). faults: see `Fault`.
-    schedule: (seconds, action) pairs that `run` and `sleep` carry out in time. driver: the loop, if it is not
-    `canarycore.cycle`. platform: who carries effects out, if some part is not simulated. check: whether invariants are.
-    """
+    """A simulated cluster with a driver."""
 
     rollout: Rollout
+    """The policy."""
     _start: State | None = field(default=None, kw_only=True, alias="state")
+    """The first state; None: an empty cluster with the rollout."""
     faults: tuple[Fault, ...] = field(default=(), kw_only=True, converter=tuple)
-    schedule: list[tuple[float, Action]] = field(factory=list, kw_only=True, converter=_in_time)
+    """Faults to inject."""
+    schedule: list[tuple[float, Action]] = field(factory=list, kw_only=True, converter=_sort_by_time)
+    """Actions still to come with their times (seconds); `run` and `sleep` carry them out."""
     driver: Driver = field(default=cycle, kw_only=True)
+    """The loop under test."""
     platform: Platform = field(factory=Platform, kw_only=True)
+    """The part that shows the state and carries out effects."""
     check: bool = field(default=True, kw_only=True)
+    """Whether to check the invariants."""
     memory: CycleMemory = field(factory=CycleMemory, init=False)
-    _cluster: ClusterRun = field(init=False, repr=False)
+    """The memory of the present process."""
+    _run: ClusterRun = field(init=False, repr=False)
     _planned: tuple[tuple[float, Action], ...] = field(default=(), init=False, repr=False)
     _log: list[tuple[str, tuple[object, ...]]] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         start = self._start or State(rollout=self.rollout)
         self._planned = tuple(self.schedule)
-        self._cluster = ClusterRun(start.but(faults=(*start.faults, *self.faults)), self.driver, self.platform)
-        self._cluster.watch = self._watch if self.check else None
+        self._run = ClusterRun(start.but(faults=(*start.faults, *self.faults)), self.driver, self.platform)
+        self._run.watch = self._watch if self.check else None
 
-    # what one looks at ----------------------------------------------------------------------------------------------
+    # views ----------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
-        """The cluster, as one value; may be set."""
-        return self._cluster.state
+        """The state of the cluster; a caller may set it."""
+        return self._run.state
 
     @state.setter
     def state(self, state: State) -> None:
-        self._log.append(("world.state = {}", (state,)))
-        self._cluster.state = state
+        self._log.append(("cluster.state = {}", (state,)))
+        self._run.state = state
 
     @property
     def now(self) -> float:
+        """The time (seconds)."""
         return self.state.now
 
     @property
     def status(self) -> Status:
+        """The status in the store."""
         return self.state.status
 
     @property
     def phase(self) -> Phase:
+        """The phase in the store."""
         return self.state.status.phase
 
     @property
     def observation(self) -> Observation:
-        """What the core is shown."""
+        """The observation that the core gets."""
         return observe(self.state)
 
     @property
     def history(self) -> list[CycleRecord]:
-        """One record per cycle, in order."""
-        return self._cluster.history
+        """Records of all cycles, in order."""
+        return self._run.history
 
     @property
     def writes(self) -> list[Write]:
-        """All writes that were carried out, in order."""
-        return self._cluster.writes
+        """Writes carried out, in order."""
+        return self._run.writes
 
     @property
     def notices(self) -> list[Notice]:
-        """All notices published, in order, repeats included."""
+        """Notices published, in order, with repeats."""
         return [notice for record in self.history for notice in record.notices]
 
     @property
     def texts(self) -> list[str]:
-        """The texts of all notices published."""
+        """Texts of the notices published, in order."""
         return [notice.text for notice in self.notices]
 
     @property
     def effects(self) -> list[Effect]:
-        """All effects carried out, in order."""
+        """Effects carried out, in order."""
         return [effect for record in self.history for effect in record.effects]
 
     @property
     def calls(self) -> list[HookQuestion]:
-        """All calls of hooks, in order."""
-        return [asked for record in self.history for asked, _ in record.answers if isinstance(asked, HookQuestion)]
+        """Calls of hooks, in order."""
+        questions = (question for record in self.history for question, _ in record.answers)
+        return [question for question in questions if isinstance(question, HookQuestion)]
 
     def program(self) -> str:
-        """This world's life so far as a Python script."""
-        given: dict[str, object] = {"state": self._start, "faults": self.faults, "schedule": self._planned}
+        """Return the life of this cluster so far as a Python script."""
+        options: dict[str, object] = {"state": self._start, "faults": self.faults, "schedule": self._planned}
         if self.driver is not cycle:
-            given["driver"] = self.driver
-        made = [source(self.rollout), *(f"{name}={source(part)}" for name, part in given.items() if part)]
+            options["driver"] = self.driver
+        arguments = [source(self.rollout), *(f"{name}={source(part)}" for name, part in options.items() if part)]
         lines = (line.format(", ".join(map(source, parts))) for line, parts in self._log)
-        return with_imports("\n".join([f"world = SimulatedCluster({', '.join(made)})", *lines]))
+        return with_imports("\n".join([f"cluster = SimulatedCluster({', '.join(arguments)})", *lines]))
 
-    # what others do -------------------------------------------------------------------------------------------------
+    # actions of others ----------------------------------------------------------------------------------------------
 
     def do(self, *actions: Action) -> SimulatedCluster:
-        """Others act, at the present moment."""
-        self._log.append(("world.do({})", actions))
+        """Carry out actions of others at the present time."""
+        self._log.append(("cluster.do({})", actions))
         for action in actions:
-            self._cluster.state = act(self.state, action)
+            self._run.state = act(self.state, action)
         return self
 
     def sleep(self, seconds: float) -> SimulatedCluster:
-        """Time passes, nobody looks."""
-        self._log.append(("world.sleep({})", (seconds,)))
+        """Let time pass without a cycle of the driver."""
+        self._log.append(("cluster.sleep({})", (seconds,)))
         self._pass(self.now + seconds)
         return self
 
     def fault(self, kind: FaultKind, after: int = 0, times: int = 1) -> SimulatedCluster:
-        """Something goes wrong at the next write or observation, or `after` so many, so many times in a row."""
-        self._log.append(("world.fault({})", (kind, after, times)))
+        """Inject a fault after so many further writes (or observations), at so many of them in a row."""
+        self._log.append(("cluster.fault({})", (kind, after, times)))
         number = self.state.reads if kind in READS else self.state.writes
-        self._cluster.state = self.state.but(faults=(*self.state.faults, Fault(kind, number + after, times)))
+        self._run.state = self.state.but(faults=(*self.state.faults, Fault(kind, number + after, times)))
         return self
 
     def calm(self) -> SimulatedCluster:
-        """From now on nothing goes wrong: faults that were still to come do not."""
-        self._log.append(("world.calm()", ()))
-        self._cluster.state = self.state.but(faults=())
+        """Remove all faults that are still to come."""
+        self._log.append(("cluster.calm()", ()))
+        self._run.state = self.state.but(faults=())
         return self
 
     def restart(self) -> SimulatedCluster:
-        """The process is replaced by a new one, between two cycles."""
-        self._log.append(("world.restart()", ()))
-        self._begin_anew()
+        """Replace the process by a new one, between two cycles."""
+        self._log.append(("cluster.restart()", ()))
+        self._start_process()
         return self
 
-    # what the driver does -------------------------------------------------------------------------------------------
+    # the driver -----------------------------------------------------------------------------------------------------
 
     def step(self) -> CycleRecord:
-        """One cycle, now."""
-        self._log.append(("world.step()", ()))
+        """Run one cycle at the present time, and return its record."""
+        self._log.append(("cluster.step()", ()))
         return self._step()
 
     def run(self, until: Until = None, *, limit: float = 86400.0, max_cycles: int = 10_000) -> SimulatedCluster:
-        """Step, sleep until the driver's wake or the world's next change, and so on.
+        """Step, sleep until the driver's wake or the next change of the cluster, and repeat until a condition holds.
 
-        until: a phase or several; a number of seconds to go on for; a condition; None for silence, when nothing will
-        happen any more unless somebody acts. Raises NeverHappened when it cannot happen, or has not after `limit`
-        simulated seconds or `max_cycles` cycles; BusyLoop when the driver never rests.
+        until: a phase, several phases, a number of seconds, or a predicate of this cluster; None waits until nothing
+        happens any more without an action. Raise WaitError where the condition cannot come true any more, or has not
+        after `limit` simulated seconds or `max_cycles` cycles. Raise BusyLoopError where the driver never rests.
         """
-        self._log.append(("world.run(until={})", (until,)))
+        self._log.append(("cluster.run(until={})", (until,)))
         timed = isinstance(until, int | float)
         end = self.now + (until if isinstance(until, int | float) else limit)
-        is_so = _condition(until)
-        if is_so(self):
+        holds = _condition(until)
+        if holds(self):
             return self
-        at_this_moment, moment = 0, self.now
+        repeats, time = 0, self.now
         for _ in range(max_cycles):
             record = self._step()
-            if is_so(self):
+            if holds(self):
                 return self
-            at_this_moment = at_this_moment + 1 if self.now == moment else 0
-            moment = self.now
-            if at_this_moment > _BUSY:
-                raise BusyLoopError(f"{at_this_moment} cycles at {moment:g} s, the last: {record}\n\n{self.program()}")
+            repeats = repeats + 1 if self.now == time else 0
+            time = self.now
+            if repeats > _BUSY:
+                raise BusyLoopError(f"{repeats} cycles at {time:g} s, the last: {record}\n\n{self.program()}")
             wake = self._wake(record)
             if wake == inf and until is None:
                 return self
@@ -229,21 +237,21 @@ class SimulatedCluster:
         raise WaitError(f"waited for {source(until)} through {max_cycles} cycles, the last: {self.history[-1]}")
 
     def _step(self) -> CycleRecord:
-        record = SimulatedCycle(self._cluster, self.memory).run()
+        record = SimulatedCycle(self._run, self.memory).run()
         if record.crashed:
-            self._begin_anew()
+            self._start_process()
         self.history.append(record)
         if self.check:
             for invariant in EACH_CYCLE:
                 self._demand(invariant.name, invariant.text, invariant.broken(record, self.history))
         return record
 
-    def _begin_anew(self) -> None:
+    def _start_process(self) -> None:
         self.memory = CycleMemory()
         self.platform.restart()
 
     def _wake(self, record: CycleRecord) -> float:
-        """When the driver looks next: its wake, or a change that it is told of."""
+        """Return the time of the next cycle: the driver's wake, or a change that triggers an event."""
         change = min(next_change(self.state), self.schedule[0][0] if self.schedule else inf)
         wake = inf if record.wake is None else record.wake
         if record.crashed or any(isinstance(trouble, Conflict) for trouble in record.troubles):
@@ -252,16 +260,16 @@ class SimulatedCluster:
             wake = self.now + RETRY
         return max(self.now, min(change, wake))
 
-    def _pass(self, moment: float) -> None:
-        """Time passes up to `moment`; what is scheduled happens on the way."""
-        while self.schedule and self.schedule[0][0] <= moment:
-            time, action = self.schedule.pop(0)
-            self._cluster.state = act(self.state.but(now=max(time, self.now)), action)
-        self._cluster.state = scaled(self.state.but(now=max(moment, self.now)))
+    def _pass(self, time: float) -> None:
+        """Let time pass up to `time`, and carry out the scheduled actions on the way."""
+        while self.schedule and self.schedule[0][0] <= time:
+            due, action = self.schedule.pop(0)
+            self._run.state = act(self.state.but(now=max(due, self.now)), action)
+        self._run.state = scaled(self.state.but(now=max(time, self.now)))
 
-    def _watch(self, moment: WriteContext) -> None:
+    def _watch(self, context: WriteContext) -> None:
         for invariant in EACH_WRITE:
-            self._demand(invariant.name, invariant.text, invariant.broken(moment, self.history))
+            self._demand(invariant.name, invariant.text, invariant.broken(context, self.history))
 
     def _demand(self, name: str, text: str, broken: str | None) -> None:
         if broken is not None:
@@ -271,14 +279,14 @@ class SimulatedCluster:
 
 def _condition(until: Until) -> Callable[[SimulatedCluster], bool]:
     if isinstance(until, Phase):
-        return lambda world: world.phase is until
+        return lambda cluster: cluster.phase is until
     if callable(until):
         return until
     if isinstance(until, Collection):
-        return lambda world: world.phase in until
+        return lambda cluster: cluster.phase in until
     return _never
 
 
-def _never(world: SimulatedCluster) -> bool:
-    del world
+def _never(cluster: SimulatedCluster) -> bool:
+    del cluster
     return False

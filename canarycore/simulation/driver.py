@@ -1,4 +1,4 @@
-"""One cycle of the simulated driver: it answers the requests of `canarycore.cycle`, meets faults, and takes notes."""
+"""The simulated driver: it answers the requests of `canarycore.cycle`, injects faults, and records each cycle."""
 
 from __future__ import annotations
 
@@ -46,86 +46,100 @@ if TYPE_CHECKING:
 
 
 Driver = Callable[[CycleMemory], Generator[Request, object, CycleResult]]
-"""`canarycore.cycle`, or a loop that stands in for it."""
+"""`canarycore.cycle`, or another loop with the same protocol."""
 
 
 class Platform:
-    """What shows the world and carries effects out. One of your own may use a part that is under test for it."""
+    """The part of a simulated cluster that shows its state and carries out effects; a subclass may test a real part."""
 
     def look(self, state: State) -> State:
-        """The state, with what this platform knows better than it."""
+        """Return the state, with the parts that this platform holds itself."""
         return scaled(state)
 
     def apply(self, state: State, effect: Effect) -> State:
-        """What an effect makes of the state. Raises WorldError."""
+        """Return the state after an effect. Raise WorldError where the effect fails."""
         return scaled(apply(state, effect))
 
     def restart(self) -> None:
-        """The process is another one from now on: what only the old one knew is lost."""
+        """Drop the knowledge of the old process: a new one takes its place."""
 
 
 class ProcessCrash(Exception):
-    """The simulated process died, as a fault asked for."""
+    """A crash of the simulated process, raised by a fault."""
 
 
 @record
 class Write:
-    """Something that the driver did to the world. `number` is what faults go by. `of` says what it was."""
+    """A write of the driver to the cluster."""
 
     number: int
+    """Number of the write, to which faults refer."""
     time: float
+    """Time of the write (seconds)."""
     of: Status | Effect | Notice | HookQuestion
+    """The content: a status to commit, an effect, a notice, or the call of a hook."""
 
     @property
     def is_commit(self) -> bool:
+        """Whether the write is a commit of the status."""
         return isinstance(self.of, Status)
 
 
 @record(kw_only=True)
 class WriteContext:
-    """A write that just happened, in its circumstances: what the invariants are about.
-
-    seen: the observation that this cycle rests on. stale: it, or the status, was not up to date. decision: the one that
-    led here. asked: what was asked since the last commit, with the answers.
-    """
+    """A write with its circumstances, which the invariants check."""
 
     before: State
+    """The cluster before the write."""
     write: Write
+    """The write."""
     after: State
+    """The cluster after the write."""
     observation: Observation
+    """The observation of this cycle."""
     stale: bool
+    """Whether the observation or the status of this cycle was out of date."""
     decision: Decision
+    """The decision of this cycle."""
     answers: tuple[tuple[Question, Answer], ...]
+    """Questions since the last commit, with their answers."""
 
 
 @record(kw_only=True)
 class CycleRecord:
-    """One cycle. `time`: seconds. `decision`: None when the cycle ended before it was made, or in a conflict.
-
-    committed: the status that was written, if one was. effects, notices: carried out and published, in order. asked:
-    questions and their answers, hooks included. troubles: what went wrong. crashed: the process died in this cycle.
-    blank: it remembered nothing when the cycle began. wake: when it wanted to look again (seconds). state: the cluster
-    after it.
-    """
+    """The record of one cycle."""
 
     time: float
+    """Time of the cycle (seconds)."""
     state: State
+    """The cluster after the cycle."""
     decision: Decision | None = None
+    """The decision; None where the cycle ended before it, or in a conflict."""
     committed: Status | None = None
+    """The committed status; None where the cycle committed nothing."""
     effects: tuple[Effect, ...] = ()
+    """Effects carried out, in order."""
     notices: tuple[Notice, ...] = ()
+    """Notices published, in order."""
     answers: tuple[tuple[Question, Answer], ...] = ()
+    """Questions, hooks included, with their answers."""
     troubles: tuple[WorldError, ...] = ()
+    """Errors of the cluster in this cycle."""
     crashed: bool = False
+    """Whether the process crashed in this cycle."""
     blank: bool = False
+    """Whether the process remembered nothing at the start of the cycle."""
     wake: float | None = None
+    """Absolute time at which the driver wants the next cycle (seconds); None: it waits for an event."""
 
     @property
     def phase(self) -> Phase:
+        """The phase after the cycle."""
         return self.state.status.phase
 
     @property
     def explanation(self) -> str:
+        """The explanation of the decision as text; empty where there is no decision."""
         return "" if self.decision is None else str(self.decision.explanation)
 
     def __str__(self) -> str:
@@ -138,38 +152,53 @@ class CycleRecord:
 
 @define
 class ClusterRun:
-    """A state that changes, and what the driver has done to it.
-
-    driver: its loop. platform: who carries effects out. asked: since the last commit, by question key.
-    """
+    """The present state of a cluster, and the history of the driver's cycles and writes."""
 
     state: State
+    """The present state."""
     driver: Driver = cycle
+    """The loop under test."""
     platform: Platform = field(factory=Platform)
-    asked: dict[str, tuple[Question, Answer]] = field(factory=dict)
+    """The part that shows the state and carries out effects."""
+    answers: dict[str, tuple[Question, Answer]] = field(factory=dict)
+    """Questions since the last commit with their answers, by the key of the question."""
     before: State | None = None
+    """The state of the previous observation."""
     history: list[CycleRecord] = field(factory=list)
+    """Records of all cycles, in order."""
     writes: list[Write] = field(factory=list)
+    """Writes carried out, in order."""
     watch: Callable[[WriteContext], None] | None = None
+    """A function to call after each write."""
 
 
 @define
 class SimulatedCycle:
-    """One cycle under way."""
+    """One cycle of the driver on a simulated cluster."""
 
     cluster: ClusterRun
+    """The cluster."""
     memory: CycleMemory
-    seen: Observed | None = None
+    """The memory of the process."""
+    observed: Observed | None = None
+    """The driver's view of the cluster in this cycle."""
     version: int = 0
+    """Version of the status in that view."""
     stale: bool = False
+    """Whether that view is out of date."""
     decision: Decision | None = None
+    """The decision, once the driver has made one."""
     committed: Status | None = None
+    """The committed status."""
     effects: list[Effect] = field(factory=list)
+    """Effects carried out so far."""
     notices: list[Notice] = field(factory=list)
-    asked: list[tuple[Question, Answer]] = field(factory=list)
+    """Notices published so far."""
+    answers: list[tuple[Question, Answer]] = field(factory=list)
+    """Questions so far, with their answers."""
 
     def run(self) -> CycleRecord:
-        """The cycle, to its end or to a crash."""
+        """Run the cycle to its end, or to a crash, and return its record."""
         time, blank = self.cluster.state.now, self.memory == CycleMemory()
         rest = CycleResult(None, None)
         crashed = False
@@ -184,7 +213,7 @@ class SimulatedCycle:
             committed=self.committed,
             effects=tuple(self.effects),
             notices=tuple(self.notices),
-            answers=tuple(self.asked),
+            answers=tuple(self.answers),
             troubles=rest.errors,
             crashed=crashed,
             blank=blank,
@@ -209,20 +238,20 @@ class SimulatedCycle:
     def _answer(self, request: Request) -> object:
         match request:
             case Observe():
-                self.seen = self._observe()
-                return self.seen
+                self.observed = self._observe()
+                return self.observed
             case Fetch(questions):
                 return {question.key: self._fetch(question) for question in questions}
             case Commit(status):
-                self._decided()
+                self._note_decision()
                 self._write(status, self._commit)
                 self.committed = status
             case Apply(effect):
-                self._decided()
+                self._note_decision()
                 self._write(effect, self._apply)
                 self.effects.append(effect)
             case Publish(notice):
-                self._decided()
+                self._note_decision()
                 self._write(notice, _nothing)
                 self.notices.append(notice)
         return None
@@ -242,11 +271,11 @@ class SimulatedCycle:
         self.version = stored.version
         return Observed(stored.rollout, stored.status, shown)
 
-    def _decided(self) -> None:
-        """What was decided, found again from the same inputs before the first write clears the answers."""
-        if self.decision is None and self.seen is not None:
-            answers = {question.key: answer for question, answer in self.cluster.asked.values()} | self.memory.answers
-            outcome = decide_cycle(self.seen, self.memory.last_goal, answers)
+    def _note_decision(self) -> None:
+        """Repeat the driver's decision from the same inputs, before the first write clears the answers."""
+        if self.decision is None and self.observed is not None:
+            answers = {question.key: answer for question, answer in self.cluster.answers.values()} | self.memory.answers
+            outcome = decide_cycle(self.observed, self.memory.last_goal, answers)
             assert isinstance(outcome, Decision), f"it writes before it has the answers to {outcome.questions}"
             self.decision = outcome
 
@@ -259,8 +288,8 @@ class SimulatedCycle:
         else:
             assert isinstance(question, SourcesQuestion)
             answer = SourcesAnswer(error=self.cluster.state.sources)
-        self.asked.append((question, answer))
-        self.cluster.asked[question.key] = (question, answer)
+        self.answers.append((question, answer))
+        self.cluster.answers[question.key] = (question, answer)
         return answer
 
     def _call(self, question: HookQuestion) -> HookAnswer:
@@ -290,7 +319,7 @@ class SimulatedCycle:
         self.cluster.state = self.cluster.platform.apply(self.cluster.state, effect)
 
     def _write(self, of: Status | Effect | Notice | HookQuestion, carry_out: Callable[..., None]) -> None:
-        """One write, with the faults that meet it."""
+        """Carry out one write, with the faults at its number."""
         cluster = self.cluster
         write = Write(cluster.state.writes, cluster.state.now, of)
         kinds = {fault.kind for fault in cluster.state.faults if fault.meets(fault.kind, write.number)}
@@ -307,20 +336,20 @@ class SimulatedCycle:
         before = cluster.state
         carry_out(of)
         cluster.writes.append(write)
-        if cluster.watch is not None and self.decision is not None and self.seen is not None:
+        if cluster.watch is not None and self.decision is not None and self.observed is not None:
             cluster.watch(
                 WriteContext(
                     before=before,
                     write=write,
                     after=cluster.state,
-                    observation=self.seen.observation,
+                    observation=self.observed.observation,
                     stale=self.stale,
                     decision=self.decision,
-                    answers=tuple(cluster.asked.values()),
+                    answers=tuple(cluster.answers.values()),
                 )
             )
         if write.is_commit:
-            cluster.asked.clear()
+            cluster.answers.clear()
         if FaultKind.CRASH_AFTER in kinds:
             raise ProcessCrash
         if FaultKind.APPLIED in kinds:
@@ -328,7 +357,7 @@ class SimulatedCycle:
 
 
 def measure(state: State, question: MetricQuestion) -> MetricAnswer:
-    """What the source of metrics answers in this state, which it leaves as it is."""
+    """Return the answer of the metrics in this state, without a change of the state."""
     return state.metrics(
         MetricRequest(
             question=question,
@@ -342,5 +371,5 @@ def measure(state: State, question: MetricQuestion) -> MetricAnswer:
 
 
 def _nothing(of: object) -> None:
-    """A notice or a call leaves no trace in the cluster."""
+    """Do nothing: a notice or a call leaves no trace in the cluster."""
     del of

@@ -42,76 +42,85 @@ if TYPE_CHECKING:
     from canarycore.simulation.driver import CycleRecord, WriteContext
 
 _SLACK = 1e-3
-"""Seconds by which an interval may be short, as `decide` lets a timer be early by a hair."""
+"""Seconds by which an interval may be too short, as `decide` accepts a timer that is slightly early."""
 
 
 class InvariantError(CanaryError, AssertionError):
-    """A write that must not be. `name` is I1 to I14 or "table"; `script` runs the schedule again."""
+    """A write breaks an invariant."""
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
         self.name: str = name
+        """I1 to I14 or "table"."""
         self.found: str = found
+        """The way in which the write breaks the invariant."""
         self.script: str = script
+        """A program that repeats the schedule."""
         super().__init__(f"{name} ({text}): {found}\n\nThe last cycles:\n{last}\n\nThe schedule:\n{script}")
 
 
 @frozen
-class OnWrite:
-    """An invariant of every write. `broken` tells what is wrong, or None."""
+class WriteInvariant:
+    """An invariant of every write."""
 
     name: str
+    """I1 to I14 or "table"."""
     text: str
+    """The invariant as a sentence."""
     broken: Callable[[WriteContext, Sequence[CycleRecord]], str | None] = field(repr=False)
+    """The predicate: it returns what is wrong, or None."""
 
 
 @frozen
-class OnCycle:
+class CycleInvariant:
     """An invariant of every cycle."""
 
     name: str
+    """I1 to I14 or "table"."""
     text: str
+    """The invariant as a sentence."""
     broken: Callable[[CycleRecord, Sequence[CycleRecord]], str | None] = field(repr=False)
+    """The predicate: it returns what is wrong, or None."""
 
 
 # ---------------------------------------------------------------------------------------------------- of an effect
 
 
-def traffic_moves_to_ready_pods_only(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I1: no write of ours moves traffic towards a side without available pods."""
+def traffic_moves_to_ready_pods_only(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I1: no write of ours moves traffic towards a side without available pods."""
     del history
-    after = _new_routes(moment)
+    after = _new_routes(context)
     if after is None:
         return None
-    before = moment.before.routes
-    if _exposes_more(before, after) and not _has_pods(moment, "target"):
+    before = context.before.routes
+    if _exposes_more(before, after) and not _has_pods(context, "target"):
         return f"routes went from {before} to {after} while the canary has no available pods"
-    if after.weight < (100 if before is None else before.weight) and not _has_pods(moment, "primary"):
+    if after.weight < (100 if before is None else before.weight) and not _has_pods(context, "primary"):
         return f"routes went from {before} to {after} while the primary has no available pods"
     return None
 
 
-def capacity_goes_after_its_traffic(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I1: the canary is scaled down only when nothing reaches it, it has drained, and the primary can serve."""
+def capacity_goes_after_its_traffic(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I1: we scale the canary down only when it gets no traffic, has drained, and the primary can serve."""
     del history
-    if moment.stale or not isinstance(moment.write.of, ScaleDown):
+    if context.stale or not isinstance(context.write.of, ScaleDown):
         return None
-    routes, drained = moment.before.routes, moment.before.status.drain_until
+    routes, drained = context.before.routes, context.before.status.drain_until
     if routes is None or routes.is_exposed:
         return f"the canary was scaled down while routes are {routes}"
-    if moment.write.time < drained:
-        return f"the canary was scaled down at {moment.write.time:g}, it drains until {drained:g}"
+    if context.write.time < drained:
+        return f"the canary was scaled down at {context.write.time:g}, it drains until {drained:g}"
     return (
-        None if _has_pods(moment, "primary") else "the canary was scaled down while the primary has no available pods"
+        None if _has_pods(context, "primary") else "the canary was scaled down while the primary has no available pods"
     )
 
 
-def routes_are_those_of_the_status(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I2: a weight that is written is the status's rung, 0 while the canary cannot serve, or 100 on failover."""
+def routes_are_those_of_the_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I2: we write the weight of the status's rung, 0 while the canary cannot serve, or 100 on failover."""
     del history
-    after = _new_routes(moment)
+    after = _new_routes(context)
     if after is None:
         return None
-    status = moment.before.status
+    status = context.before.status
     rung = status.rung if status.phase in ACTIVE | PROMOTION else INITIAL_RUNG
     if after.weight + after.primary != 100:
         return f"{after} does not add up to 100"
@@ -121,31 +130,29 @@ def routes_are_those_of_the_status(moment: WriteContext, history: Sequence[Cycle
         rung.matched,
     ):
         return None
-    if after.weight == 100 and not after.mirrored and not after.matched and _primary_failed(moment):
+    if after.weight == 100 and not after.mirrored and not after.matched and _primary_failed(context):
         return None
     return f"routes became {after} in phase {status.phase.value} at rung {rung}"
 
 
-def only_the_revision_under_test_gets_traffic(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I3: traffic to the canary grows only while the target carries the revision under test, failover apart."""
+def only_the_revision_under_test_gets_traffic(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I3: traffic to the canary grows only while the target carries the revision under test, except failover."""
     del history
-    after = _new_routes(moment)
-    if after is None or not _exposes_more(moment.before.routes, after) or _primary_failed(moment):
+    after = _new_routes(context)
+    if after is None or not _exposes_more(context.before.routes, after) or _primary_failed(context):
         return None
-    status, target = moment.before.status, moment.before.target
-    found = "nothing" if target is None else target.revision
-    return (
-        None
-        if found == status.applied
-        else f"traffic went up to {after}: the target carries {found}, not {status.applied}"
-    )
+    status, target = context.before.status, context.before.target
+    actual = "nothing" if target is None else target.revision
+    if actual == status.applied:
+        return None
+    return f"traffic went up to {after}: the target carries {actual}, not {status.applied}"
 
 
-def the_primary_gets_exactly_what_the_status_names(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I4: only the exact hash that passed is promoted; only the promoted one is restored."""
+def the_primary_gets_exactly_what_the_status_names(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I4: we promote only the exact revision that passed, and restore only the promoted one."""
     del history
-    effect, status = moment.write.of, moment.before.status
-    if not isinstance(effect, Initialise | Promote | RestorePrimary) or moment.stale:
+    effect, status = context.write.of, context.before.status
+    if not isinstance(effect, Initialise | Promote | RestorePrimary) or context.stale:
         return None
     lost = status.phase is not Phase.INITIALIZING  # somebody deleted the primary
     phases, revision = {
@@ -158,56 +165,56 @@ def the_primary_gets_exactly_what_the_status_names(moment: WriteContext, history
     }[type(effect)]
     if status.phase not in phases or effect.revision != revision:
         return f"{effect} in phase {status.phase.value} of {status.applied} (promoted: {status.promoted})"
-    primary = moment.after.primary
+    primary = context.after.primary
     return None if primary is not None and primary.revision == revision else f"{effect} left the primary at {primary}"
 
 
-def effects_follow_from_the_stored_status(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I5: a decision is durable before its first effect."""
+def effects_follow_from_the_stored_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I5: a decision is durable before its first effect."""
     del history
-    effect = moment.write.of
-    if moment.stale or isinstance(effect, Status | Notice | HookQuestion):
+    effect = context.write.of
+    if context.stale or isinstance(effect, Status | Notice | HookQuestion):
         return None
-    state = moment.before
-    plan = converge(goal(state.rollout, state.status), moment.observation)
+    state = context.before
+    plan = converge(goal(state.rollout, state.status), context.observation)
     halted = state.rollout.suspend and state.status.phase not in OVER
     if halted or effect not in plan.effects:
         return f"{effect} does not follow from the stored status ({state.status.phase.value}, {state.status.rung})"
     return None
 
 
-def no_rollback_onto_the_rejected_revision(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I6: in Failed, traffic goes back only to a primary that wholly carries the promoted revision."""
+def no_rollback_onto_the_rejected_revision(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I6: in Failed, traffic goes back only to a primary that wholly carries the promoted revision."""
     del history
-    before, after, status = moment.before.routes, _new_routes(moment), moment.before.status
+    before, after, status = context.before.routes, _new_routes(context), context.before.status
     if after is None or before is None or status.phase is not Phase.FAILED or after.weight >= before.weight:
         return None
-    primary = observe(moment.before).primary
+    primary = observe(context.before).primary
     if primary is None or primary.revision != status.promoted:
         return f"traffic went back to a primary that carries {'nothing' if primary is None else primary.revision}"
     rejected = primary.total - primary.updated
     return f"traffic went back to a primary with {rejected} pods of another revision" if rejected else None
 
 
-def a_new_revision_first_takes_the_traffic_away(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I13: a new revision sets weight 0 before anything else, starting pods apart, unless the primary cannot serve."""
+def a_new_revision_first_takes_the_traffic_away(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I13: weight 0 is the first effect for a new revision, except starting pods, if the primary can serve."""
     del history
-    state, effect = moment.before, moment.write.of
-    if moment.stale or isinstance(effect, Status | Notice | HookQuestion | ScaleUp | ResumeScaler):
+    state, effect = context.before, context.write.of
+    if context.stale or isinstance(effect, Status | Notice | HookQuestion | ScaleUp | ResumeScaler):
         return None
     fresh = state.status.phase is Phase.PROGRESSING and state.status.rung == INITIAL_RUNG
-    if not fresh or state.routes is None or not state.routes.is_exposed or not _has_pods(moment, "primary"):
+    if not fresh or state.routes is None or not state.routes.is_exposed or not _has_pods(context, "primary"):
         return None
     if isinstance(effect, SetRoutes) and not effect.routes.is_exposed:
         return None
     return f"{effect} came while the new revision gets traffic by {state.routes}"
 
 
-def every_effect_changes_something(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I12: nothing is written that is so already."""
+def every_effect_changes_something(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I12: we write nothing that has its value already."""
     del history
-    effect = moment.write.of
-    if moment.stale or isinstance(effect, Status | Notice | HookQuestion) or moment.before != moment.after:
+    effect = context.write.of
+    if context.stale or isinstance(effect, Status | Notice | HookQuestion) or context.before != context.after:
         return None
     return f"{effect} changed nothing"
 
@@ -215,135 +222,137 @@ def every_effect_changes_something(moment: WriteContext, history: Sequence[Cycle
 # ---------------------------------------------------------------------------------------------------- of a commit
 
 
-def a_commit_is_on_the_table(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """Table: every commit is a row of the transition table, and waits commit nothing."""
+def a_commit_is_on_the_table(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check the table: every commit is a row of the transition table, and waits commit nothing."""
     del history
-    if not moment.write.is_commit:
+    if not context.write.is_commit:
         return None
-    before, after, rule = moment.before.status, moment.after.status, moment.decision.explanation.rule
+    before, after, rule = context.before.status, context.after.status, context.decision.explanation.rule
     if rule in WAITS:
         return f"{rule.name} was committed"
     known = (before.phase, rule, after.phase) in TRANSITIONS
     return None if known else f"{before.phase.value} went to {after.phase.value} by {rule.name}"
 
 
-def rungs_follow_the_ladder(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I2: a rung that is committed is the ladder's next, a promotion step back, the ground, or a command's."""
+def rungs_follow_the_ladder(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I2: a committed rung is the ladder's next, a step back in a promotion, the initial one, or a command's."""
     del history
-    if not moment.write.is_commit:
+    if not context.write.is_commit:
         return None
-    ladder = moment.before.rollout.ladder
-    before, after, rule = moment.before.status.rung, moment.after.status.rung, moment.decision.explanation.rule
+    ladder = context.before.rollout.ladder
+    before, after, rule = context.before.status.rung, context.after.status.rung, context.decision.explanation.rule
     allowed = {before, INITIAL_RUNG}
     if rule is Rule.ADVANCED:
         allowed = {ladder.after(before) or before}
     elif rule is Rule.STEPPED_BACK:
         allowed = {Rung(weight=ladder.back(before.weight), iteration=before.iteration)}
     elif rule is Rule.SKIPPED_TO:
-        command = moment.observation.command
+        command = context.observation.command
         allowed = {Rung(weight=0 if command is None else command.weight)}
     return None if after in allowed else f"{rule.name} led from {before} to {after}"
 
 
-def a_rung_is_left_by_a_pass(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I3: a weight rises, and a promotion begins, only by a decision that saw this revision pass this rung."""
+def a_rung_is_left_by_a_pass(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I3: a weight rises, and a promotion begins, only by a decision that saw this revision pass this rung."""
     del history
-    if not moment.write.is_commit or moment.decision.explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
+    if not context.write.is_commit or context.decision.explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
         return None
-    status, target = moment.before.status, moment.observation.target
+    status, target = context.before.status, context.observation.target
     if target is None or target.revision != status.applied:
         return f"{status.applied} advanced while the target carries {target}"
-    if moment.write.time - status.analysed_at < moment.before.rollout.interval - _SLACK:
-        return f"it advanced {moment.write.time - status.analysed_at:g} s after the last analysis"
+    if context.write.time - status.analysed_at < context.before.rollout.interval - _SLACK:
+        return f"it advanced {context.write.time - status.analysed_at:g} s after the last analysis"
     if status.rung == INITIAL_RUNG:
         return None
     passed = {
         question.check.name
-        for question, answer in moment.answers
+        for question, answer in context.answers
         if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and _passes(question, answer)
     }
-    missing = [check.name for check in moment.before.rollout.checks if check.name not in passed]
+    missing = [check.name for check in context.before.rollout.checks if check.name not in passed]
     return f"it advanced without a pass of {', '.join(missing)}" if missing else None
 
 
-def a_rejected_revision_does_not_succeed(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I5: what was rolled back is promoted only after another analysis or a command."""
+def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I5: a rejected revision is promoted only after another analysis or a command."""
     del history
-    before, after = moment.before.status.phase, moment.after.status.phase
-    if moment.write.is_commit and before is Phase.FAILED and after in PROMOTION | {Phase.SUCCEEDED}:
+    before, after = context.before.status.phase, context.after.status.phase
+    if context.write.is_commit and before is Phase.FAILED and after in PROMOTION | {Phase.SUCCEEDED}:
         return f"Failed went to {after.value}"
     return None
 
 
-def failed_checks_count_once_and_never_fall(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I9: within one analysis failed checks rise by one a failed check, at most one an interval, and never fall."""
+def failed_checks_count_once_and_never_fall(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I9: in one analysis the failed checks rise by one per failed check and interval, and never fall."""
     del history
-    before, after = moment.before.status, moment.after.status
-    if not moment.write.is_commit or not {before.phase, after.phase} <= ACTIVE or before.applied != after.applied:
+    before, after = context.before.status, context.after.status
+    if not context.write.is_commit or not {before.phase, after.phase} <= ACTIVE or before.applied != after.applied:
         return None
-    rule = moment.decision.explanation.rule
+    rule = context.decision.explanation.rule
     if after.failed_checks != before.failed_checks + (rule is Rule.HALTED):
         return f"failed checks went from {before.failed_checks} to {after.failed_checks} by {rule.name}"
-    early = moment.write.time - before.analysed_at < moment.before.rollout.interval - _SLACK
+    early = context.write.time - before.analysed_at < context.before.rollout.interval - _SLACK
     return "a check counted before the interval had passed" if early and rule is Rule.HALTED else None
 
 
-def what_was_to_be_told_was_told(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I10: a notice leaves the outbox only after it was published."""
-    if not moment.write.is_commit:
+def notices_leave_the_outbox_published(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I10: a notice leaves the outbox only after it was published."""
+    if not context.write.is_commit:
         return None
-    published = {notice.key for record in history for notice in record.notices}
-    kept = {notice.key for notice in moment.after.status.outbox}
-    lost = [one for one in moment.before.status.outbox if one.key not in published and one.key not in kept]
-    return f"{lost[0].text!r} left the outbox untold" if lost else None
+    allowed = {notice.key for record in history for notice in record.notices}
+    allowed |= {notice.key for notice in context.after.status.outbox}
+    lost = [notice for notice in context.before.status.outbox if notice.key not in allowed]
+    return f"{lost[0].text!r} left the outbox unpublished" if lost else None
 
 
-def hooks_owed_were_called(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I10: post-rollout hooks are struck off only by a decision that has their answers, or by what replaces them."""
+def pending_hooks_were_called(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I10: post-rollout hooks stop being pending only by a decision with their answers, or in another phase."""
     del history
-    before, after = moment.before.status, moment.after.status
-    if not moment.write.is_commit or Pending.HOOKS not in before.pending or Pending.HOOKS in after.pending:
+    before, after = context.before.status, context.after.status
+    if not context.write.is_commit or Pending.HOOKS not in before.pending or Pending.HOOKS in after.pending:
         return None
     if after.phase is not before.phase:
         return None
-    called = {question.hook for question, _ in moment.answers if isinstance(question, HookQuestion)}
-    owed = moment.before.rollout.hooks_by_type[HookType.POST_ROLLOUT]
-    return "post-rollout hooks were struck off without a call" if owed and owed[0] not in called else None
+    called = {question.hook for question, _ in context.answers if isinstance(question, HookQuestion)}
+    pending = context.before.rollout.hooks_by_type[HookType.POST_ROLLOUT]
+    return "post-rollout hooks are no longer pending without a call" if pending and pending[0] not in called else None
 
 
-def no_data_is_no_pass(moment: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """I11: a metric without a finite value in its range never lets a rung pass."""
+def no_data_is_no_pass(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I11: a metric without a finite value in its range never lets a rung pass."""
     del history
-    explanation = moment.decision.explanation
-    if not moment.write.is_commit or explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
+    explanation = context.decision.explanation
+    if not context.write.is_commit or explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
         return None
-    for question, answer in moment.answers:
+    for question, answer in context.answers:
         if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and not _passes(question, answer):
             return f"{explanation.rule.name} with {question.check.name} at {answer}"
     return None
 
 
-EACH_COMMIT: tuple[OnWrite, ...] = (
-    OnWrite("table", "every commit is a row of the transition table", a_commit_is_on_the_table),
-    OnWrite("I2", "rungs follow the ladder", rungs_follow_the_ladder),
-    OnWrite("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
-    OnWrite("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
-    OnWrite("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
-    OnWrite("I10", "what was to be told was told", what_was_to_be_told_was_told),
-    OnWrite("I10", "hooks that are owed are called", hooks_owed_were_called),
-    OnWrite("I11", "no data is no pass", no_data_is_no_pass),
+EACH_COMMIT: tuple[WriteInvariant, ...] = (
+    WriteInvariant("table", "every commit is a row of the transition table", a_commit_is_on_the_table),
+    WriteInvariant("I2", "rungs follow the ladder", rungs_follow_the_ladder),
+    WriteInvariant("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
+    WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
+    WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
+    WriteInvariant("I10", "notices leave the outbox published", notices_leave_the_outbox_published),
+    WriteInvariant("I10", "pending hooks are called", pending_hooks_were_called),
+    WriteInvariant("I11", "no data is no pass", no_data_is_no_pass),
 )
 
-EACH_EFFECT: tuple[OnWrite, ...] = (
-    OnWrite("I1", "traffic moves to ready pods only", traffic_moves_to_ready_pods_only),
-    OnWrite("I1", "capacity goes after its traffic", capacity_goes_after_its_traffic),
-    OnWrite("I2", "routes are those of the status", routes_are_those_of_the_status),
-    OnWrite("I3", "only the revision under test gets traffic", only_the_revision_under_test_gets_traffic),
-    OnWrite("I4", "the primary gets exactly what the status names", the_primary_gets_exactly_what_the_status_names),
-    OnWrite("I5", "a decision is durable before its first effect", effects_follow_from_the_stored_status),
-    OnWrite("I6", "no rollback onto the rejected revision", no_rollback_onto_the_rejected_revision),
-    OnWrite("I12", "every effect changes something", every_effect_changes_something),
-    OnWrite("I13", "a new revision first takes the traffic away", a_new_revision_first_takes_the_traffic_away),
+EACH_EFFECT: tuple[WriteInvariant, ...] = (
+    WriteInvariant("I1", "traffic moves to ready pods only", traffic_moves_to_ready_pods_only),
+    WriteInvariant("I1", "capacity goes after its traffic", capacity_goes_after_its_traffic),
+    WriteInvariant("I2", "routes are those of the status", routes_are_those_of_the_status),
+    WriteInvariant("I3", "only the revision under test gets traffic", only_the_revision_under_test_gets_traffic),
+    WriteInvariant(
+        "I4", "the primary gets exactly what the status names", the_primary_gets_exactly_what_the_status_names
+    ),
+    WriteInvariant("I5", "a decision is durable before its first effect", effects_follow_from_the_stored_status),
+    WriteInvariant("I6", "no rollback onto the rejected revision", no_rollback_onto_the_rejected_revision),
+    WriteInvariant("I12", "every effect changes something", every_effect_changes_something),
+    WriteInvariant("I13", "a new revision first takes the traffic away", a_new_revision_first_takes_the_traffic_away),
 )
 
 EACH_WRITE = EACH_COMMIT + EACH_EFFECT
@@ -353,22 +362,26 @@ EACH_WRITE = EACH_COMMIT + EACH_EFFECT
 
 
 def an_idle_cycle_does_nothing(record: CycleRecord, history: Sequence[CycleRecord]) -> str | None:
-    """I12: an idle cycle reads and writes nothing; a hand-scaled target is told of once."""
+    """Check I12: an idle cycle reads and writes nothing, and reports a hand-scaled target once."""
     if record.decision is None or record.decision.explanation.rule is not Rule.IDLE or record.crashed:
         return None
     if record.answers or record.committed is not None or record.effects:
         return f"it asked {record.answers}, committed {record.committed} and did {record.effects}"
-    fresh = {notice.key for before in history[:-1] for notice in before.notices}
-    told = [notice for notice in record.notices if notice.kind is not NoticeKind.SCALED_BY_HAND and notice.key in fresh]
-    return f"it told again: {told[0].text!r}" if told and not _restarted(history) else None
+    earlier = {notice.key for before in history[:-1] for notice in before.notices}
+    repeats = [
+        notice for notice in record.notices if notice.kind is not NoticeKind.SCALED_BY_HAND and notice.key in earlier
+    ]
+    return f"it published again: {repeats[0].text!r}" if repeats and not _restarted(history) else None
 
 
 def _restarted(history: Sequence[CycleRecord]) -> bool:
-    """Whether there was more than one process: a new one tells again what it cannot know was told."""
+    """Return whether there may have been more than one process: a new one publishes notices again."""
     return any(record.crashed or record.blank or record.troubles for record in history[1:])
 
 
-EACH_CYCLE: tuple[OnCycle, ...] = (OnCycle("I12", "an idle cycle does nothing", an_idle_cycle_does_nothing),)
+EACH_CYCLE: tuple[CycleInvariant, ...] = (
+    CycleInvariant("I12", "an idle cycle does nothing", an_idle_cycle_does_nothing),
+)
 
 
 # -------------------------------------------------------------------------------------------------------- at rest
@@ -384,7 +397,7 @@ NAMED_WAITS = frozenset(
         Rule.RESTORING,
     }
 )
-"""Waits that may last, as somebody else has to act: each is told."""
+"""Waits that may last, as they need an action of others: a notice reports each of them."""
 
 
 def check_at_rest(state: State, history: Sequence[CycleRecord]) -> str | None:
@@ -400,9 +413,9 @@ def check_at_rest(state: State, history: Sequence[CycleRecord]) -> str | None:
     if status.phase in ALIVE and not (waits or holds) and (status.phase not in IDLE or not status.is_settled):
         return f"I8: it rests in {status.phase.value} (pending: {status.pending}) by {rule}"
     published = {notice.key for record in history for notice in record.notices}
-    untold = [notice for notice in status.outbox if notice.key not in published]
-    if untold:
-        return f"I10: {untold[0].text!r} was never told"
+    unpublished = [notice for notice in status.outbox if notice.key not in published]
+    if unpublished:
+        return f"I10: {unpublished[0].text!r} was never published"
     target = state.target
     if status.phase in ALIVE and not waits and target is not None and target.revision != status.applied:
         return f"I14: revision {target.revision} is lost in {status.phase.value} of {status.applied}"
@@ -419,22 +432,22 @@ def _last_rule(state: State, history: Sequence[CycleRecord]) -> Rule | None:
 
 
 def _holds_for_good(state: State) -> bool:
-    """Whether the policy holds without a limit, for as long as its metrics are answered as they would be now."""
+    """Return whether the policy holds without a limit while its metrics have their present answers."""
     rollout = state.rollout
-    questions = [MetricQuestion(f"at rest/{one.name}", one, state.status.applied) for one in rollout.checks]
+    questions = [MetricQuestion(f"at rest/{check.name}", check, state.status.applied) for check in rollout.checks]
     passes = {_conclusion(rollout, question, measure(state, question)) for question in questions}
     return not rollout.inconclusive_limit and None in passes and False not in passes
 
 
 def _conclusion(rollout: Rollout, question: MetricQuestion, answer: MetricAnswer) -> bool | None:
-    """Whether a check passes; None where the owner wants to wait: for a value, or for enough requests behind it."""
+    """Return whether a check passes, or None where the policy waits for a value or for more requests."""
     if answer.value is None or answer.error or not isfinite(answer.value):
         return None if rollout.no_data is NoData.HOLD else False
     return _passes(question, answer) if (answer.samples or 0) >= rollout.min_samples else None
 
 
 def fingerprint(state: State) -> tuple[object, ...]:
-    """What worlds that ended alike have in common: all but times, versions, keys and counts of calls (I7)."""
+    """Return the parts of a state that two runs with the same end share: no times, versions, keys or counts (I7)."""
     status, view = state.status, observe(state)
     return (
         status.phase,
@@ -463,10 +476,10 @@ def _timeless(workload: Workload | None) -> Workload | None:
 # -------------------------------------------------------------------------------------------------------- helpers
 
 
-def _new_routes(moment: WriteContext) -> Routes | None:
-    """The routes that this write sets, if it sets any and knew what it did."""
-    effect: Status | Effect | Notice | HookQuestion = moment.write.of
-    return effect.routes if isinstance(effect, SetRoutes) and not moment.stale else None
+def _new_routes(context: WriteContext) -> Routes | None:
+    """Return the routes that this write sets, or None where it sets none or its view was stale."""
+    effect: Status | Effect | Notice | HookQuestion = context.write.of
+    return effect.routes if isinstance(effect, SetRoutes) and not context.stale else None
 
 
 def _exposes_more(before: Routes | None, after: Routes) -> bool:
@@ -476,15 +489,15 @@ def _exposes_more(before: Routes | None, after: Routes) -> bool:
     return more_weight or (after.mirrored and not before.mirrored) or (after.matched and not before.matched)
 
 
-def _has_pods(moment: WriteContext, workload: str) -> bool:
-    found: Workload | None = getattr(observe(moment.before), workload)
-    return found is not None and found.ready > 0
+def _has_pods(context: WriteContext, workload: str) -> bool:
+    pods: Workload | None = getattr(observe(context.before), workload)
+    return pods is not None and pods.ready > 0
 
 
-def _primary_failed(moment: WriteContext) -> bool:
-    """Whether the primary has no available pods, or had none when the cycle looked: it may since have been promoted."""
-    seen = moment.observation.primary
-    return seen is None or not seen.ready or not _has_pods(moment, "primary")
+def _primary_failed(context: WriteContext) -> bool:
+    """Return whether the primary has no available pods, now or at this cycle's observation (before a promotion)."""
+    observed = context.observation.primary
+    return observed is None or not observed.ready or not _has_pods(context, "primary")
 
 
 def _passes(question: MetricQuestion, answer: MetricAnswer) -> bool:

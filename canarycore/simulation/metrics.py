@@ -1,7 +1,7 @@
-"""Who answers metric questions in a simulated cluster: a function from what is asked, and of what, to an answer.
+"""Metrics of a simulated cluster: functions from a question and its circumstances to an answer.
 
-Ready-made answerers are frozen data with a `__call__`, so that a state which holds one can be compared, stored and
-printed. A callable of your own does as well.
+The classes here are frozen data with a `__call__`, so that a state that holds one can be compared, stored and printed.
+Any other callable works too.
 """
 
 from __future__ import annotations
@@ -24,26 +24,29 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class MetricRequest:
-    """A metric question in its circumstances.
-
-    revision: what the canary's pods carry. turn: how often this check was asked before. now: seconds.
-    """
+    """A metric question with its circumstances."""
 
     question: MetricQuestion
+    """The question."""
     rollout: Rollout
+    """The rollout under analysis."""
     now: float
+    """The time (seconds)."""
     revision: str
+    """Revision of the canary's pods."""
     routes: Routes | None
+    """The routes; None while there are none."""
     turn: int
+    """Number of earlier questions about this check."""
 
     @property
     def weight(self) -> int:
-        """Percent of live traffic that meets the canary."""
+        """Percent of live traffic to the canary."""
         return 0 if self.routes is None else self.routes.weight
 
     @property
     def share(self) -> float:
-        """The part of all requests whose copy or original reaches the canary, 0 to 1 (matched ones: a tenth)."""
+        """Share of requests that reach the canary as copy or original, 0 to 1; matched requests count as a tenth."""
         routes = self.routes
         if routes is None:
             return 0.0
@@ -64,29 +67,31 @@ GOOD: dict[CheckKind, float] = {
     CheckKind.TEMPLATE: 0.0,
     CheckKind.QUERY: 0.0,
 }
+"""A good value for a check without a range, by its kind."""
 
 
 @frozen
 class Constant:
-    """Always the same value for every check; None is no data."""
+    """Metrics that have the same value for every check."""
 
     value: float | MetricAnswer | None
+    """The value; None is no data."""
 
-    def __call__(self, asked: MetricRequest) -> MetricAnswer:
-        del asked
+    def __call__(self, request: MetricRequest) -> MetricAnswer:
+        del request
         return _answer(self.value)
 
 
-def healthy(asked: MetricRequest) -> MetricAnswer:
-    """A value inside the check's range."""
-    check = asked.question.check
+def healthy(request: MetricRequest) -> MetricAnswer:
+    """Return a value inside the check's range."""
+    check = request.question.check
     value = check.maximum if check.maximum is not None else check.minimum
     return MetricAnswer(value=GOOD[check.kind] if value is None else value, samples=1_000_000)
 
 
-def sick(asked: MetricRequest) -> MetricAnswer:
-    """A value outside the check's range; without a range there is none, so no data."""
-    check = asked.question.check
+def sick(request: MetricRequest) -> MetricAnswer:
+    """Return a value outside the check's range, or no data where the check has no range."""
+    check = request.question.check
     if check.minimum is not None:
         return MetricAnswer(value=check.minimum - 1, samples=1_000_000)
     return MetricAnswer(value=None if check.maximum is None else check.maximum + 1, samples=1_000_000)
@@ -94,56 +99,62 @@ def sick(asked: MetricRequest) -> MetricAnswer:
 
 @frozen
 class ByRevision:
-    """Healthy, but for `bad` revisions: those are outside every check's range from `weight` percent on."""
+    """Metrics that are healthy except for bad revisions, which are out of every check's range."""
 
     bad: tuple[str, ...] = ()
+    """The bad revisions."""
     weight: int = 0
+    """Percent of traffic from which on the bad revisions are out of range."""
 
-    def __call__(self, asked: MetricRequest) -> MetricAnswer:
-        return sick(asked) if asked.revision in self.bad and asked.weight >= self.weight else healthy(asked)
+    def __call__(self, request: MetricRequest) -> MetricAnswer:
+        return sick(request) if request.revision in self.bad and request.weight >= self.weight else healthy(request)
 
 
 @frozen
 class Scripted:
-    """Answers in turn per check name, the last one repeated; checks that are not named are healthy."""
+    """Metrics that follow a script; checks without a script are healthy."""
 
     answers: tuple[tuple[str, tuple[float | MetricAnswer | None, ...]], ...] = ()
+    """Answers in turn by check name, the last one repeated."""
 
-    def __call__(self, asked: MetricRequest) -> MetricAnswer:
-        answers = dict(self.answers).get(asked.question.check.name)
+    def __call__(self, request: MetricRequest) -> MetricAnswer:
+        answers = dict(self.answers).get(request.question.check.name)
         if not answers:
-            return healthy(asked)
-        return _answer(answers[min(asked.turn, len(answers) - 1)])
+            return healthy(request)
+        return _answer(answers[min(request.turn, len(answers) - 1)])
 
 
 def scripted(**answers: tuple[float | MetricAnswer | None, ...]) -> Scripted:
-    """Answers in turn by check name; underscores in names stand for dashes."""
+    """Return scripted metrics from answers by check name; underscores in names stand for dashes."""
     return Scripted(tuple((name.replace("_", "-"), values) for name, values in sorted(answers.items())))
 
 
 @frozen(kw_only=True)
 class Binomial:
-    """Requests that fail by chance: each check samples as many as its window saw at the present weight.
+    """Metrics of requests that fail by chance: each check samples the requests of its window at the present weight.
 
-    error_rates: by revision, 0 to 1 (absent: 0). latency: milliseconds by revision (absent: 1). rps: of all traffic.
     Draws are a function of `seed` and the question, so that a state repeats them.
     """
 
     error_rates: tuple[tuple[str, float], ...] = ()
+    """Share of failing requests by revision, 0 to 1; 0 for others."""
     latency: tuple[tuple[str, float], ...] = ()
+    """Milliseconds by revision; 1 for others."""
     rps: float = 100.0
+    """Requests a second of all traffic."""
     seed: int = 0
+    """Seed of the draws."""
 
-    def __call__(self, asked: MetricRequest) -> MetricAnswer:
-        check = asked.question.check
-        requests = int(self.rps * asked.share * check.window)
+    def __call__(self, request: MetricRequest) -> MetricAnswer:
+        check = request.question.check
+        requests = int(self.rps * request.share * check.window)
         if check.kind is CheckKind.DURATION:
-            value = dict(self.latency).get(asked.revision, 1.0) if requests else None
+            value = dict(self.latency).get(request.revision, 1.0) if requests else None
             return MetricAnswer(value=value, samples=requests)
         if check.kind is not CheckKind.SUCCESS_RATE:
-            return healthy(asked)
+            return healthy(request)
         if not requests:
             return MetricAnswer(samples=0)
-        rate = dict(self.error_rates).get(asked.revision, 0.0)
-        failed = binomial(Random(f"{self.seed}/{asked.question.key}"), requests, rate)
+        rate = dict(self.error_rates).get(request.revision, 0.0)
+        failed = binomial(Random(f"{self.seed}/{request.question.key}"), requests, rate)
         return MetricAnswer(value=100.0 * (requests - failed) / requests, samples=requests)

@@ -1,11 +1,11 @@
-"""A simulated cluster as one value.
+"""The state of a simulated cluster as one value.
 
-`State` is the whole of it: frozen, hashable, and a function of nothing else. Pods are not stepped: how many of them are
-ready follows from when their workload last changed, how fast its revision starts (`Pace`), and the time, so a state
-means the same whoever looks at it and whenever. `observe` is what the core sees of it, `apply` what an effect makes of
-it, `next_change` when it will look different by itself.
+`State` is frozen and hashable, and holds everything. Pods are not stepped: the number of ready pods follows from the
+last change of their workload, the speed at which its revision starts (`Pace`), and the time. `observe` returns the
+core's view of a state, `apply` carries out an effect, and `next_change` returns the next time at which the view changes
+by itself.
 
-All times are seconds on the simulated clock; `State.shifted` moves them together, as nothing depends on where 0 is.
+All times are seconds on the simulated clock. `State.shifted` moves them together, as nothing depends on where 0 is.
 """
 
 from __future__ import annotations
@@ -43,35 +43,37 @@ if TYPE_CHECKING:
 
 @frozen
 class Pace:
-    """How the pods of a revision get ready.
-
-    delay: seconds until they are (inf: never); a rolling update takes that long as a whole. stuck: seconds after which
-    the platform gives up on pods that are still not ready (None: it never does). up, down: a crash loop is ready for
-    `up` seconds and away for `down`, for ever.
-    """
+    """The speed at which the pods of a revision get ready."""
 
     delay: float = 0.0
+    """Seconds until all pods are ready, in a rolling update too; infinite: never."""
     stuck: float | None = None
+    """Seconds after which the platform reports that pods are still not ready; None: it never does."""
     up: float = inf
+    """Seconds for which a crash loop is ready each time."""
     down: float = 0.0
+    """Seconds for which a crash loop is down each time."""
 
 
 AT_ONCE = Pace()
+"""The pace of pods that are ready at once."""
+
 NEVER = Pace(delay=inf)
+"""The pace of pods that never get ready, while the platform keeps waiting."""
 
 
 def after(seconds: float) -> Pace:
-    """Ready `seconds` after the pods were asked for."""
+    """Return the pace of pods that get ready after this many seconds."""
     return Pace(delay=seconds)
 
 
 def stuck(seconds: float = 0.0) -> Pace:
-    """Never ready, and the platform says so after `seconds`."""
+    """Return the pace of pods that never get ready, which the platform reports after this many seconds."""
     return Pace(delay=inf, stuck=seconds)
 
 
 def crash_loop(up: float, down: float, delay: float = 0.0) -> Pace:
-    """Ready after `delay`, then for `up` seconds, then away for `down`, and so on (all in seconds)."""
+    """Return the pace of pods that get ready after `delay`, and then are up and down in turn (all in seconds)."""
     return Pace(delay=delay, up=up, down=down)
 
 
@@ -81,22 +83,25 @@ _SURGE = 1
 
 @record(kw_only=True)
 class SimulatedPods:
-    """A workload.
-
-    changed: when its template or size last changed. mine, others: pods that were ready then, of `revision` and of the
-    one before (`other`). short: since when too few have been available, if that began before `changed`.
-    """
+    """The pods of one workload, as counts at its last change."""
 
     revision: str
+    """Revision of the template."""
     desired: int
+    """Number of pods that the workload should have."""
     changed: float = 0.0
+    """Time of the last change of template or size (seconds)."""
     mine: int = 0
+    """Pods of `revision` that were ready at the last change."""
     others: int = 0
+    """Pods of the previous revision that were ready at the last change."""
     other: str = ""
+    """The previous revision; empty where it has no pods."""
     short: float | None = None
+    """Time since which too few pods have been available, if that began before the last change (seconds)."""
 
-    def seen(self, now: float, pace: Pace, words: str = "") -> Workload:
-        """What an observer is told at `now`. `words`: the platform's own when it gave up."""
+    def look(self, now: float, pace: Pace, message: str = "") -> Workload:
+        """Return the workload as an observer sees it at `now`. message: the platform's, for pods that are stuck."""
         elapsed, desired = now - self.changed, self.desired
         fresh, left = self._ready(elapsed, pace)
         rolling = left > 0
@@ -112,11 +117,11 @@ class SimulatedPods:
             ready=ready,
             total=updated + left,
             unready_since=self._short(elapsed, pace) if unavailable else None,
-            stuck=words if pace.stuck is not None and not complete and elapsed >= pace.stuck else "",
+            stuck=message if pace.stuck is not None and not complete and elapsed >= pace.stuck else "",
         )
 
     def _ready(self, elapsed: float, pace: Pace) -> tuple[int, int]:
-        """Pods of this revision that have become ready, and pods of the one before that are left."""
+        """Return the number of ready pods of this revision, and of those left of the previous one."""
         if elapsed >= pace.delay or self.mine >= self.desired:
             return self.desired, 0
         if not self.others:
@@ -132,7 +137,7 @@ class SimulatedPods:
         return self.changed if self.short is None else self.short
 
     def next_change(self, now: float, pace: Pace) -> float:
-        """The first time after `now` at which `seen` changes by itself (inf: never)."""
+        """Return the first time after `now` at which the result of `look` changes by itself (inf: never)."""
         if not self.desired or (self.mine >= self.desired and pace.stuck is None and pace.up == inf):
             return inf
         moments = [] if pace.stuck is None else [self.changed + pace.stuck]
@@ -149,12 +154,12 @@ class SimulatedPods:
     def becoming(
         self, now: float, pace: Pace, *, revision: str | None = None, desired: int | None = None
     ) -> SimulatedPods:
-        """With another template or size, from `now` on. Pods that were starting start again."""
+        """Return the pods with another template or size from `now` on. Pods that were starting start again."""
         revision = self.revision if revision is None else revision
         desired = self.desired if desired is None else desired
         if (revision, desired) == (self.revision, self.desired):
             return self
-        seen = self.seen(now, pace)
+        short = self.look(now, pace).unready_since
         elapsed = now - self.changed
         fresh, left = self._ready(elapsed, pace)
         counts = {self.revision: fresh if _is_up(elapsed, pace) else 0}
@@ -169,11 +174,11 @@ class SimulatedPods:
             mine=mine,
             others=others,
             other=other if others else "",
-            short=seen.unready_since if desired else None,
+            short=short if desired else None,
         )
 
     def shifted(self, seconds: float) -> SimulatedPods:
-        """The same pods `seconds` later."""
+        """Return the same pods with every time moved by `seconds`."""
         return SimulatedPods(
             revision=self.revision,
             desired=self.desired,
@@ -185,16 +190,16 @@ class SimulatedPods:
         )
 
     def starting(self, now: float, pace: Pace) -> SimulatedPods:
-        """With its own pods to get ready anew from `now` on; what a rolling update has left of the old ones stays."""
+        """Return the workload with its new pods starting again at `now`; old pods of a rolling update stay ready."""
         fresh, left = self._ready(now - self.changed, pace)
-        short = self.seen(now, pace).unready_since
+        short = self.look(now, pace).unready_since
         return evolve(self, changed=now, mine=fresh if left else 0, others=left, short=short)
 
     def reread(self, now: float, pace: Pace, revision: str) -> SimulatedPods:
-        """The same pods, said to be of another revision from `now` on: those that are ready stay so."""
+        """Return the same pods under another revision from `now` on, as after an edit of a config they read."""
         elapsed = now - self.changed
         fresh, left = self._ready(elapsed, pace)
-        mine, short = fresh if _is_up(elapsed, pace) else 0, self.seen(now, pace).unready_since
+        mine, short = fresh if _is_up(elapsed, pace) else 0, self.look(now, pace).unready_since
         return evolve(self, revision=revision, changed=now, mine=mine, others=left, short=short)
 
 
@@ -206,15 +211,18 @@ def _is_up(elapsed: float, pace: Pace) -> bool:
 
 @frozen(kw_only=True)
 class Scaler:
-    """The target's autoscaler: it keeps a running target within [minimum, maximum] unless it is paused."""
+    """The target's autoscaler: it keeps the pods of a running target within its limits unless it is paused."""
 
     minimum: int = 1
+    """The fewest pods."""
     maximum: int = 10
+    """The most pods."""
     paused: bool = False
+    """Whether the autoscaler is paused."""
 
 
 class FaultKind(TextEnum):
-    """What can go wrong at a write (a commit, an effect, a notice, a call of a hook) or at an observation."""
+    """A kind of fault at a write (a commit, an effect, a notice, a call of a hook) or at an observation."""
 
     CRASH_BEFORE = "the process dies before write n"
     CRASH_AFTER = "the process dies after write n"
@@ -227,61 +235,74 @@ class FaultKind(TextEnum):
 
 
 READS = frozenset({FaultKind.STALE_OBSERVATION, FaultKind.STALE_STATUS})
+"""Kinds of fault that occur at an observation; all others occur at a write."""
 
 
 @frozen
 class Fault:
-    """A fault as plain data.
-
-    at: the number of the write or observation that it meets, counted from 0 over the whole life of the world. times:
-    for how many in a row.
-    """
+    """A fault as plain data."""
 
     kind: FaultKind
+    """The kind of fault."""
     at: int
+    """Number of the first write or observation that fails, counted from 0 over the whole life of the cluster."""
     times: int = 1
+    """Number of writes or observations in a row that fail."""
 
     def meets(self, kind: FaultKind, number: int) -> bool:
+        """Check whether this is a fault of that kind at the write or observation of that number."""
         return self.kind is kind and self.at <= number < self.at + self.times
 
 
 @frozen(kw_only=True, slots=False)  # a dict is copied in a fifth of the time, and nearly all states are copies
 class State:
-    """Everything about a simulated cluster.
-
-    now: seconds. rollout, status, version: what the store holds. target, primary: workloads. replicas: what the
-    target's owner asks for. routes: None before there are any. scaler: None where there is none. kept: revisions the
-    primary can be restored to. paces: by "primary/v2", "v2", "primary" or "target" (the first that is found, else
-    `AT_ONCE`). hooks: answers in turn by hook name, the last one repeated; a hook without any passes. turns: how often
-    each hook (by name) or check ("metric " + name) was asked, and under which key last. metrics: who answers metric
-    questions. sources: why metric sources are offline ("" if they are not). writes, reads: how many there were; faults
-    meet them by number.
-    """
+    """Everything about a simulated cluster."""
 
     rollout: Rollout
+    """The rollout in the store."""
     now: float = 0.0
+    """The time (seconds)."""
     status: Status = Status()
+    """The status in the store."""
     version: int = 0
+    """Version of rollout and status in the store, for the optimistic lock."""
     target: SimulatedPods | None = None
+    """The target; None while it is missing."""
     primary: SimulatedPods | None = None
+    """The primary; None while it is missing."""
     replicas: int = 2
+    """Number of pods that the target's owner wants."""
     routes: Routes | None = None
+    """The routes; None while there are none."""
     scaler: Scaler | None = None
+    """The target's autoscaler; None where there is none."""
     kept: tuple[str, ...] = ()
+    """Revisions to which the primary can be restored, newest first."""
     command: Command | None = None
+    """An operator's command."""
     deleted: bool = False
+    """Whether the owner deleted the rollout."""
     restored: bool = False
+    """Whether the target serves without a primary again."""
     paces: tuple[tuple[str, Pace], ...] = ()
+    """Paces by "primary/v2", "v2" or "primary", in this order of precedence; `AT_ONCE` otherwise."""
     hooks: tuple[tuple[str, tuple[HookAnswer, ...]], ...] = ()
+    """Answers in turn by hook name; the last one repeats, and a hook without answers passes."""
     turns: tuple[tuple[str, int, str], ...] = ()
+    """Number of calls by hook name or "metric " and check name, each with the key of the last question."""
     metrics: Metrics = ByRevision()
+    """The function that answers metric questions."""
     sources: str = ""
+    """The reason why metric sources are offline; empty if they are online."""
     writes: int = 0
+    """Number of writes so far; faults refer to it."""
     reads: int = 0
+    """Number of observations so far; faults refer to it."""
     faults: tuple[Fault, ...] = ()
+    """Faults, past and to come."""
 
     def but(self, **changes: object) -> State:
-        """This state with some fields changed."""
+        """Return this state with some fields changed."""
         new = _blank(State)
         values = new.__dict__
         values.update(self.__dict__)
@@ -289,18 +310,19 @@ class State:
         return new
 
     def pace(self, workload: str, revision: str) -> Pace:
+        """Return the pace of a revision on the workload "target" or "primary"."""
         if not self.paces:
             return AT_ONCE
         known = dict(self.paces)
         return known.get(f"{workload}/{revision}") or known.get(revision) or known.get(workload) or AT_ONCE
 
     def turn(self, name: str, key: str = "") -> int:
-        """How often `name` was asked before; what is asked again under the same `key` is the same turn."""
+        """Return how often `name` was asked before; a repeated question of the same `key` counts once."""
         count, last = self._turn(name)
         return count - 1 if key and key == last else count
 
     def turned(self, name: str, key: str = "") -> State:
-        """With `name` asked once more, unless it is the same turn."""
+        """Return the state after one more question to `name`; a repeated question of the same `key` counts once."""
         count, last = self._turn(name)
         if key and key == last:
             return self
@@ -311,7 +333,7 @@ class State:
         return next(((count, last) for known, count, last in self.turns if known == name), (0, ""))
 
     def shifted(self, seconds: float) -> State:
-        """The same state `seconds` later: every time in it moves. Keys of notices that were told keep theirs."""
+        """Return the state with every time moved by `seconds`, except the times in keys of notices."""
         status = self.status
         times = {} if status.since is None else {"since": status.since + seconds}
         return self.but(
@@ -332,7 +354,7 @@ _blank = object.__new__
 
 def observe(state: State) -> Observation:
     """Return the observation of a cluster."""
-    return observation_of(state, seen(state, "target"), seen(state, "primary"))
+    return observation_of(state, observe_workload(state, "target"), observe_workload(state, "primary"))
 
 
 def observation_of(state: State, target: Workload | None, primary: Workload | None) -> Observation:
@@ -350,16 +372,16 @@ def observation_of(state: State, target: Workload | None, primary: Workload | No
     )
 
 
-def seen(state: State, workload: str) -> Workload | None:
-    """The workload "target" or "primary" at the state's time."""
+def observe_workload(state: State, workload: str) -> Workload | None:
+    """Return the workload "target" or "primary" at the state's time."""
     pods = _pods(state, workload)
     if pods is None:
         return None
     pace = state.pace(workload, pods.revision)
-    return pods.seen(state.now, pace, "" if pace.stuck is None else _given_up(state.rollout.target, workload))
+    return pods.look(state.now, pace, "" if pace.stuck is None else _stuck_message(state.rollout.target, workload))
 
 
-def _given_up(target: TargetRef, workload: str) -> str:
+def _stuck_message(target: TargetRef, workload: str) -> str:
     name = target.name + ("-primary" if workload == "primary" else "")
     return f'{target.kind.lower()} "{name}" exceeded its progress deadline'
 
@@ -369,7 +391,7 @@ def _pods(state: State, workload: str) -> SimulatedPods | None:
 
 
 def next_change(state: State) -> float:
-    """When the workloads will next look different by themselves (seconds; inf: never)."""
+    """Return the next time at which the workloads change by themselves (seconds; inf: never)."""
     target, primary, now = state.target, state.primary, state.now
     return min(
         inf if target is None else target.next_change(now, state.pace("target", target.revision)),
@@ -381,12 +403,12 @@ def next_change(state: State) -> float:
 
 
 def apply(state: State, effect: Effect) -> State:
-    """What an effect makes of the world; doing one twice is doing it once. Raises Refused as an adapter would."""
+    """Return the state after an effect; a repeated effect changes nothing. Raise Refused as an adapter would."""
     return _EFFECTS[type(effect)](state, effect)
 
 
 def resized(state: State, workload: str, desired: int) -> State:
-    """With the workload "target" or "primary" at another size."""
+    """Return the state with the workload "target" or "primary" at another size."""
     return _become(state, workload, desired=desired)
 
 
@@ -399,7 +421,7 @@ def _become(state: State, workload: str, *, revision: str | None = None, desired
 
 
 def scaled(state: State) -> State:
-    """What the target's autoscaler does, if it is let."""
+    """Return the state after the target's autoscaler acted."""
     scaler, target = state.scaler, state.target
     if scaler is None or scaler.paused or target is None or not target.desired:
         return state
@@ -407,7 +429,7 @@ def scaled(state: State) -> State:
 
 
 def redeployed(state: State, revision: str) -> State:
-    """With another revision on the target, which is created if it is missing."""
+    """Return the state with another revision on the target, which is created if it is missing."""
     if state.target is None:
         return state.but(target=SimulatedPods(revision=revision, desired=state.replicas, changed=state.now))
     return _become(state, "target", revision=revision)
@@ -421,9 +443,9 @@ def _initialise(state: State, effect: Initialise) -> State:
 
 
 def _demand_target(state: State, revision: str) -> None:
-    found = "nothing" if state.target is None else state.target.revision
-    if found != revision:
-        raise Refused(f"the target carries {found}, expected {revision}")
+    actual = "nothing" if state.target is None else state.target.revision
+    if actual != revision:
+        raise Refused(f"the target carries {actual}, expected {revision}")
 
 
 def _set_routes(state: State, effect: SetRoutes) -> State:

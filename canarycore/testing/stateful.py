@@ -1,21 +1,21 @@
-"""The life of a rollout as a Hypothesis state machine: whatever others do, whatever goes wrong, in any order.
+"""The life of a rollout as a Hypothesis state machine: actions of others and faults in any order.
 
     from canarycore.testing.stateful import RolloutMachine
 
     class Mine(RolloutMachine):
-        policies = {"mine": MY_POLICY}       # default: every strategy in every situation that `verify` knows
+        policies = {"mine": MY_POLICY}       # default: every strategy in every situation of `verify`
         driver = staticmethod(my_loop)       # default: canarycore.cycle
 
     TestMine = Mine.TestCase                 # pytest and unittest run it
 
-Each rule is something that happens. The driver runs while time passes, and when it ticks. What must hold after every
-write (`canarycore.simulation.invariants`) is checked there, not only after every rule. In the end faults are over, and
-pods, providers and gates are well: then the rollout must come to rest within bounded cycles, with everything told and
-no revision lost (I8, I10, I14), and whatever happened before, the next revision must be promoted (I7).
+Each rule is one event. The driver runs while time passes, and at each tick. The cluster checks the invariants
+(`canarycore.simulation.invariants`) after every write. At the end of a series the faults are over, and pods, providers
+and gates are healthy. Then the rollout must come to rest within a bounded number of cycles, with all notices published
+and no revision lost (I8, I10, I14). After that the next revision must be promoted (I7).
 
-A failure is printed twice: as the shortest series of rules that Hypothesis has found, and as a program for a
-`SimulatedCluster`. How many series are tried, and how long they are, is Hypothesis's matter: `Mine.TestCase.settings =
-settings(...)`. Needs `pip install canarycore[testing]`.
+A failure prints the shortest series of rules that Hypothesis found, and a program for a `SimulatedCluster`. To set the
+number and length of the series, assign `Mine.TestCase.settings = settings(...)`. Needs `pip install
+canarycore[testing]`.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ from canarycore.testing.strategies import ANSWERS, METRICS, MOST_IN_A_ROW, PACES
 from canarycore.verification import trials
 from canarycore.verification._situations import other_steps
 
-# Hypothesis comes last: where it is missing, our own strategies have said what to install
+# import Hypothesis last: where it is missing, the import of our strategies raises the error that names the extra
 # isort: split
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 FIRST, LAST = REVISIONS[0], "the last"
-"""The revision that a series begins with, and the one that must be promoted in the end."""
+"""The first revision of a series, and the one that must be promoted at its end."""
 
 MOST_CYCLES = 1000
-"""In which a rollout that nothing disturbs any more must come to rest."""
+"""Most cycles in which an undisturbed rollout must come to rest."""
 
 EDITS: dict[str, Callable[[Rollout], Rollout]] = {
     "other steps": lambda rollout: evolve(rollout, ladder=other_steps(rollout.ladder)),
@@ -83,8 +83,9 @@ EDITS: dict[str, Callable[[Rollout], Rollout]] = {
     "no analysis": lambda rollout: evolve(rollout, skip_analysis=True),
     "suspended": lambda rollout: evolve(rollout, suspend=True),
     "not suspended": lambda rollout: evolve(rollout, suspend=False),
-    "given back on deletion": lambda rollout: evolve(rollout, revert_on_deletion=True),
+    "reverted on deletion": lambda rollout: evolve(rollout, revert_on_deletion=True),
 }
+"""Edits of a rollout by its owner, by name."""
 
 SCALERS: dict[str, Scaler | None] = {"there": Scaler(minimum=2), "paused": Scaler(minimum=2, paused=True), "gone": None}
 ROUTES: dict[str, Routes | None] = {
@@ -102,20 +103,23 @@ _SECONDS = st.sampled_from([1.0, 5.0, 10.0, 25.0, 100.0])
 
 
 class RolloutMachine(RuleBasedStateMachine):
-    """See the module. `policies` by name, so that a failure tells which; `driver` is the loop under test."""
+    """A state machine of one rollout; see the module for its rules and its end."""
 
     policies: ClassVar[Mapping[str, Rollout]] = _POLICIES
+    """Policies to draw from, by name; a failure shows the name."""
     driver: ClassVar[Driver] = staticmethod(cycle)
+    """The loop under test."""
 
     cluster: SimulatedCluster
+    """The cluster of the present series."""
 
     def platform(self) -> Platform:
-        """What shows the world and carries effects out; a subclass may put a part of its own there."""
+        """Return the part that shows the state and carries out effects; a subclass may return its own."""
         return Platform()
 
     @initialize(policy=_NAMES, idle=st.booleans())
     def start(self, policy: str, idle: bool) -> None:
-        """A first revision is there; `idle`: and promoted."""
+        """Deploy a first revision; if `idle`, wait until it is promoted."""
         rollout = self.policies[policy]
         state = State(rollout=rollout, scaler=Scaler(minimum=2) if rollout.autoscaled else None)
         self.cluster = SimulatedCluster(rollout, state=state, driver=type(self).driver, platform=self.platform())
@@ -149,7 +153,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def recreate(self) -> None:
         self.cluster.do(Recreate())
 
-    # others who write -------------------------------------------------------------------------------------------
+    # other writers ----------------------------------------------------------------------------------------------
 
     @rule(replicas=st.integers(0, 3))
     def scale_target(self, replicas: int) -> None:
@@ -193,7 +197,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        """A cycle runs, whether or not one is due."""
+        """Run a cycle, whether or not one is due."""
         self.cluster.step()
 
     @rule(seconds=_SECONDS)
@@ -201,8 +205,8 @@ class RolloutMachine(RuleBasedStateMachine):
         self.cluster.run(until=seconds)
 
     @rule(seconds=_SECONDS)
-    def nobody_looks(self, seconds: float) -> None:
-        """Events are missed, and no timer fires."""
+    def sleep(self, seconds: float) -> None:
+        """Let time pass without events and timers."""
         self.cluster.sleep(seconds)
 
     @rule(seconds=st.sampled_from([-20.0, 20.0]))
@@ -215,35 +219,35 @@ class RolloutMachine(RuleBasedStateMachine):
 
     @rule(writes=_FEW, done=st.booleans())
     def crash(self, writes: int, done: bool) -> None:
-        """The process dies after so many writes, or (not `done`) before the one that follows them."""
+        """Crash the process after so many writes, or (if not `done`) before the next one."""
         self.cluster.fault(FaultKind.CRASH_AFTER if done else FaultKind.CRASH_BEFORE, writes)
 
     @rule(times=_TIMES)
     def conflict(self, times: int) -> None:
-        """The next writes, where they are commits, meet conflicts."""
+        """Let the commits among the next writes conflict."""
         self.cluster.fault(FaultKind.CONFLICT, 0, times)
 
     @rule(writes=_FEW, done=st.booleans(), times=_TIMES)
     def timeout(self, writes: int, done: bool, times: int) -> None:
-        """Writes time out, whether or not they were carried out."""
+        """Let writes time out after so many others; `done`: after they were carried out."""
         self.cluster.fault(FaultKind.APPLIED if done else FaultKind.LOST, writes, times)
 
     @rule(writes=_FEW)
     def rival(self, writes: int) -> None:
-        """Another process runs a whole cycle in between."""
+        """Run a whole cycle of another process before a write."""
         self.cluster.fault(FaultKind.RIVAL, writes)
 
     @rule(status=st.booleans(), times=_TIMES)
     def stale(self, status: bool, times: int) -> None:
-        """The next observations show the status, or the workloads and routes, as they were before."""
+        """Let the next observations show the previous status, or the previous workloads and routes."""
         self.cluster.fault(FaultKind.STALE_STATUS if status else FaultKind.STALE_OBSERVATION, 0, times)
 
     # the end ----------------------------------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        """All is well again: it comes to rest, and the next revision is promoted."""
-        if sys.exception() is None:  # or it would hide what a rule has found
-            self.cluster.calm().do(*_all_is_well(self.cluster.state)).run(max_cycles=MOST_CYCLES)
+        """End all faults, and check that the rollout comes to rest and the next revision is promoted."""
+        if sys.exception() is None:  # a failure here would hide the failure of a rule
+            self.cluster.calm().do(*_repairs(self.cluster.state)).run(max_cycles=MOST_CYCLES)
             self._demand(check_at_rest(self.cluster.state, self.cluster.history))
             again = [Recreate()] if self.cluster.state.deleted else []
             self.cluster.do(*again, SendCommand(CommandKind.RESUME), Deploy(LAST)).run(max_cycles=MOST_CYCLES)
@@ -253,8 +257,8 @@ class RolloutMachine(RuleBasedStateMachine):
         assert wrong is None, f"{wrong}\n\nThe last cycle: {self.cluster.history[-1]}\n\n{self.cluster.program()}"
 
 
-def _all_is_well(state: State) -> Iterator[Action]:
-    """What has to be put right for a rollout to come to its end."""
+def _repairs(state: State) -> Iterator[Action]:
+    """Return the actions that let a rollout come to its end."""
     rollout = state.rollout
     yield from (SetPace(key, AT_ONCE) for key, _ in state.paces)
     yield from (AnswerHook(hook.name, (hook.type is not HookType.ROLLBACK,)) for hook in rollout.hooks)
@@ -266,7 +270,7 @@ def _all_is_well(state: State) -> Iterator[Action]:
 
 
 def _not_promoted(state: State) -> str | None:
-    """What is wrong with the end of a revision that nothing was wrong with, or None."""
+    """Return why a healthy revision is not promoted, or None where it is."""
     status, view = state.status, observe(state)
     if status.phase not in PROMOTED or (status.applied, status.promoted) != (LAST, LAST):
         return f"I7: it ends as {status.phase.value} of {status.applied}, promoted is {status.promoted}"

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for everything that the core takes in, and for schedules of a simulated cluster.
+"""Hypothesis strategies for all inputs of the core, and for schedules of a simulated cluster.
 
     from hypothesis import given
     from canarycore.testing.strategies import rollouts
@@ -6,9 +6,9 @@
     @given(rollouts())
     def test_my_policy_store_keeps_a_rollout(rollout): ...
 
-`rollouts` cover every ladder. `statuses`, `observations` and answers are not tame: they combine what no cluster would,
-as `decide` must have an answer to that too. `worlds` are clusters in which a first revision is promoted; `schedules`
-are what others then do, and `faults` what goes wrong, as plain data.
+`rollouts` cover every ladder. `statuses`, `observations` and answers include combinations that no cluster has, as
+`decide` must handle them too. `clusters` are simulated clusters in which a first revision is promoted. `schedules` are
+actions of others on such a cluster, and `faults` its failures, as plain data.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
 REVISIONS = ("v1", "v2", "v3")
-"""Few, so that they meet one another."""
+"""A few revisions, so that draws often repeat one."""
 
 MOST_IN_A_ROW = 6
-"""How often a fault may come again at once: once more than a Kubernetes client retries a conflict of its own accord."""
+"""Most faults in a row: one more than the retries of a Kubernetes client after a conflict."""
 
 revisions: SearchStrategy[str] = st.sampled_from(REVISIONS)
 weights: SearchStrategy[int] = st.integers(0, 100)
@@ -90,7 +90,7 @@ times: SearchStrategy[float] = st.sampled_from([0.0, 1.0, 9.0, 10.0, 11.0, 20.0,
 
 
 def ladders() -> SearchStrategy[Ladder]:
-    """Every strategy of Flagger, and ladders without any step."""
+    """Draw ladders of every strategy, and ladders without steps."""
     back = st.sampled_from([0, 10, 30, 100])
     rising = st.lists(st.integers(1, 100), min_size=1, max_size=5, unique=True).map(lambda steps: tuple(sorted(steps)))
     routed, mirror = st.booleans(), st.booleans()
@@ -114,7 +114,7 @@ def ladders() -> SearchStrategy[Ladder]:
 
 
 def checks() -> SearchStrategy[Check]:
-    """Checks of each kind, with a range or without."""
+    """Draw checks of each kind, with and without a range."""
     return st.one_of(
         st.just(Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)),
         st.just(Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0)),
@@ -125,22 +125,22 @@ def checks() -> SearchStrategy[Check]:
 
 
 def hooks() -> SearchStrategy[tuple[Hook, ...]]:
-    """Up to four hooks, each type at most twice."""
-    kinds = st.lists(st.sampled_from(HookType), max_size=4)
-    return kinds.map(
-        lambda found: tuple(
+    """Draw up to four hooks of any types."""
+    types = st.lists(st.sampled_from(HookType), max_size=4)
+    return types.map(
+        lambda drawn: tuple(
             Hook(name=f"{kind.value}-{number}", type=kind, url="http://hooks.example", mute_alert=number % 2 == 1)
-            for number, kind in enumerate(found)
+            for number, kind in enumerate(drawn)
         )
     )
 
 
 @st.composite
 def rollouts(draw: DrawFn) -> Rollout:
-    """Policies of every kind, with small numbers."""
+    """Draw policies of every kind, with small numbers."""
     ladder = draw(ladders())
     matched = ladder.strategy is Strategy.AB
-    found = draw(st.lists(checks(), max_size=3, unique_by=lambda check: check.name))
+    drawn_checks = draw(st.lists(checks(), max_size=3, unique_by=lambda check: check.name))
     return Rollout(
         name="podinfo",
         namespace="test",
@@ -148,7 +148,7 @@ def rollouts(draw: DrawFn) -> Rollout:
         ladder=ladder,
         interval=draw(st.sampled_from([10.0, 30.0])),
         threshold=draw(st.integers(1, 3)),
-        checks=tuple(found),
+        checks=tuple(drawn_checks),
         hooks=draw(hooks()),
         match=(Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),) if matched else (),
         affinity=draw(st.sampled_from([None, None, Affinity(cookie_name="canary")])),
@@ -165,20 +165,20 @@ def rollouts(draw: DrawFn) -> Rollout:
     )
 
 
-# ------------------------------------------------------------------------------------------- what decide is given
+# ------------------------------------------------------------------------------------------------ inputs of decide
 
 
 def rungs() -> SearchStrategy[Rung]:
-    """Any rung, on some ladder or on none."""
+    """Draw rungs, on some ladder or on none."""
     return st.builds(
         Rung, weight=weights, mirrored=st.booleans(), matched=st.booleans(), iteration=st.integers(0, 6)
     ) | st.just(INITIAL_RUNG)
 
 
 def statuses() -> SearchStrategy[Status]:
-    """Any status, however it may have come about.
+    """Draw statuses, whether or not a rollout can reach them.
 
-    Only two things are held: one without a beginning is in the first phase, and hooks are owed by a finished rollout.
+    Two rules hold: a status without a start time is in the first phase, and only a finished rollout has hooks pending.
     """
     return st.just(Status()) | st.builds(
         Status,
@@ -196,15 +196,15 @@ def statuses() -> SearchStrategy[Status]:
         paused=st.booleans(),
         handled=st.sampled_from(["", "c1", "c2"]),
         pending=st.sampled_from([(), (Pending.SETTLE,), (Pending.HOOKS, Pending.SETTLE)]),
-    ).map(_owing)
+    ).map(_without_early_hooks)
 
 
-def _owing(status: Status) -> Status:
+def _without_early_hooks(status: Status) -> Status:
     return status if status.phase in FINISHED else status.but(pending=status.pending[1:])
 
 
 def workloads() -> SearchStrategy[Workload]:
-    """Any counts of pods, sensible or not."""
+    """Draw workloads with any numbers of pods, consistent or not."""
     few = st.integers(0, 3)
     return st.builds(
         Workload,
@@ -222,8 +222,8 @@ def _ready(revision: str, pods: int) -> Workload:
     return Workload(revision=revision, desired=pods, updated=pods, ready=pods, total=pods)
 
 
-def routings() -> SearchStrategy[Routes]:
-    """Any routes."""
+def routes() -> SearchStrategy[Routes]:
+    """Draw routes."""
     return st.builds(
         Routes,
         weight=weights | st.sampled_from([0, 100]),
@@ -235,19 +235,19 @@ def routings() -> SearchStrategy[Routes]:
 
 
 def commands() -> SearchStrategy[Command]:
-    """Any command, weights outside 0 to 100 included."""
+    """Draw commands, including weights outside 0 to 100."""
     kinds = st.sampled_from(CommandKind)
     return st.builds(Command, id=st.sampled_from(["c1", "c2", "c3"]), kind=kinds, weight=st.integers(-1, 101))
 
 
 def observations() -> SearchStrategy[Observation]:
-    """Any observation (`canarycore.World`)."""
+    """Draw observations."""
     return st.builds(
         Observation,
         now=times,
         target=st.none() | workloads(),
         primary=st.none() | workloads(),
-        routes=st.none() | routings(),
+        routes=st.none() | routes(),
         scaler_paused=st.none() | st.booleans(),
         restorable=st.lists(revisions, max_size=2, unique=True).map(tuple),
         command=st.none() | commands(),
@@ -257,7 +257,7 @@ def observations() -> SearchStrategy[Observation]:
 
 
 def answers_to(question: Question) -> SearchStrategy[Answer]:
-    """Any answer of the kind that `question` wants."""
+    """Draw answers of the type that fits `question`."""
     if isinstance(question, HookQuestion):
         return st.builds(HookAnswer, passed=st.booleans(), text=st.sampled_from(["", "no"]))
     if isinstance(question, MetricQuestion):
@@ -270,7 +270,7 @@ def answers_to(question: Question) -> SearchStrategy[Answer]:
     return st.builds(SourcesAnswer, error=st.sampled_from(["", "offline"]))
 
 
-# --------------------------------------------------------------------------------------------------------- worlds
+# ------------------------------------------------------------------------------------------------------- clusters
 
 
 PACES: dict[str, Pace] = {
@@ -279,10 +279,10 @@ PACES: dict[str, Pace] = {
     "late": after(15),
     "too late": after(70),
     "never": NEVER,
-    "never, and told so": stuck(5),
+    "never, and reported": stuck(5),
     "now and then": crash_loop(12, 5),
 }
-"""How pods get ready."""
+"""Paces at which pods get ready, by name."""
 
 METRICS: dict[str, Metrics] = {
     "good": ByRevision(),
@@ -295,29 +295,35 @@ METRICS: dict[str, Metrics] = {
     "a timeout": Constant(MetricAnswer(error="timed out")),
     "a server's error": Constant(MetricAnswer(error="503 Service Unavailable")),
 }
-"""Good and bad values, a value that never changes, and each way in which there is none."""
+"""Metrics by name: good and bad values, a constant value, and each kind of missing value."""
 
 ANSWERS: tuple[tuple[bool | str, ...], ...] = ((True,), (False,), (False, True), (True, False, True), ("timeout",))
-"""What hooks say, in turn."""
+"""Answers of hooks, in turn."""
 
 
 def paces() -> SearchStrategy[Pace]:
-    """How pods get ready: at once, soon, late, never, again and again."""
+    """Draw paces at which pods get ready: at once, soon, late, never, again and again."""
     return st.sampled_from(list(PACES.values()))
 
 
 @st.composite
-def worlds(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> SimulatedCluster:
-    """A cluster in which v1 is promoted and idle. `of`: the rollouts (default: `rollouts()`, none suspended)."""
-    rollout = draw(rollouts().map(lambda found: evolve(found, suspend=False)) if of is None else of)
+def clusters(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> SimulatedCluster:
+    """Draw clusters in which v1 is promoted and idle.
+
+    of: the rollouts; None: `rollouts()`, none of them suspended.
+    """
+    rollout = draw(rollouts().map(lambda drawn: evolve(drawn, suspend=False)) if of is None else of)
     scaler = draw(st.sampled_from([None, None, Scaler(minimum=1, maximum=4), Scaler(minimum=3, maximum=4)]))
-    world = SimulatedCluster(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
-    world.do(Deploy("v1")).run(until=lambda found: found.phase is Phase.INITIALIZED and found.status.is_settled)
-    return world
+    cluster = SimulatedCluster(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
+    return cluster.do(Deploy("v1")).run(until=_is_initialized)
+
+
+def _is_initialized(cluster: SimulatedCluster) -> bool:
+    return cluster.phase is Phase.INITIALIZED and cluster.status.is_settled
 
 
 def actions(rollout: Rollout) -> SearchStrategy[Action]:
-    """What others may do while a rollout is under way; deletion for good is left to those who mean it."""
+    """Draw actions of others during a rollout, except a deletion without a new creation."""
     names = [hook.name for hook in rollout.hooks] or ["no such hook"]
     some_routes = st.none() | st.builds(Routes, weight=st.sampled_from([0, 5, 50, 100]))
     return st.one_of(
@@ -332,30 +338,25 @@ def actions(rollout: Rollout) -> SearchStrategy[Action]:
         st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(ANSWERS)),
         st.builds(SetMetrics, st.sampled_from(list(METRICS.values()))),
         st.builds(SetSources, st.sampled_from(["", "offline"])),
-        st.builds(Edit, ladders().map(lambda ladder: _climbing(rollout, ladder))),
+        st.builds(Edit, ladders().map(lambda ladder: evolve(rollout, ladder=ladder))),
         st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
         st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate()]),
     )
 
 
-def _climbing(rollout: Rollout, ladder: Ladder) -> Rollout:
-    """The rollout with other steps."""
-    return evolve(rollout, ladder=ladder)
-
-
 def faults(highest: int = 60) -> SearchStrategy[Fault]:
-    """Any fault at one of the first `highest` writes or observations."""
+    """Draw faults at one of the first `highest` writes or observations."""
     times_in_a_row = st.just(1) | st.integers(1, MOST_IN_A_ROW)
     return st.builds(Fault, st.sampled_from(FaultKind), st.integers(0, highest), times_in_a_row)
 
 
 def write_faults(highest: int = 60) -> SearchStrategy[Fault]:
-    """Crashes, conflicts, timeouts and a rival, but nothing that shows the past."""
+    """Draw faults of writes: crashes, conflicts, timeouts and a rival process."""
     kinds = st.sampled_from([kind for kind in FaultKind if kind not in READS])
     return st.builds(Fault, kinds, st.integers(0, highest))
 
 
 def schedules(rollout: Rollout, most: int = 6) -> SearchStrategy[list[tuple[float, Action]]]:
-    """Actions with their times, in the first minutes after now (seconds)."""
+    """Draw up to `most` actions with their times, in the first minutes after now (seconds)."""
     moments = st.sampled_from([0.0, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0, 90.0])
     return st.lists(st.tuples(moments, actions(rollout)), max_size=most)

@@ -1,15 +1,15 @@
-"""Every fault at every step: a policy's life explored as a graph, and each invariant checked on all of it.
+"""Explicit-state model checking of a policy: every fault at every step, with all invariants checked.
 
     report = verify(rollout, faults=1)
     for violation in report.violations:
         print(violation)
         print(violation.script)
 
-This is explicit-state model checking of the real `decide`, `converge` and `cycle` against the simulated cluster of
-`canarycore.simulation`. The state of everything is one value: the cluster, the controller's point in its cycle, what it
-remembers, and the faults that are left (`_model`, `_process`). Time is relative (`_time`), so there are finitely many,
-and each is gone on from once (`_explore`). What can happen at a point is data (`_steps`); what a rollout must come to
-once faults are over is in `_ends`; what the invariants are, in `canarycore.simulation.invariants`.
+The search drives the real `decide`, `converge` and `cycle` on the simulated cluster of `canarycore.simulation`. A state
+of the search is one value: the cluster, the controller's point in its cycle, its memory, and the number of faults left
+(`_model`, `_process`). Time is relative (`_time`), so there are finitely many states, and the search expands each of
+them once (`_explore`). A step is data (`_steps`). `_ends` checks the end of a rollout once faults are over. The
+invariants are in `canarycore.simulation.invariants`.
 """
 
 from canarycore.simulation.driver import Driver

@@ -1,8 +1,8 @@
-"""Whether a rollout ended as it should: what is wrong with a place where it stays for good, or None.
+"""Checks of the ends of a rollout, where it stays for good.
 
-An end is silent (nothing will happen any more) or a circle: a wait that is polled, in which nothing is written and time
-passes. Where nothing happened that excuses another end, it is the end without faults (I7); everywhere it is a sound one
-(I8): all told, no revision lost, the primary as the status says, traffic on it.
+An end is silent (nothing happens any more) or a loop: a wait that the controller polls, in which time passes and the
+controller writes nothing. An end must be the one without faults (I7), unless a step excuses another one. It must always
+be sound (I8): all notices published, no revision lost, the status's revision on the primary, and traffic on it.
 """
 
 from __future__ import annotations
@@ -25,105 +25,108 @@ if TYPE_CHECKING:
     from canarycore.verification._model import Node, TrialModel
     from canarycore.verification._paths import ShortestPaths
 
-Trace = tuple[object, ...]
-"""What ends of one kind have in common."""
+EndTraits = tuple[object, ...]
+"""The traits that ends of one kind share."""
 
 
 End = tuple[int, "Node", "list[Node]"]
-"""Where a way without faults ends: the node, the rest there, and the circle that it goes round (empty if silent)."""
+"""An end of a path without faults: the vertex, its node at rest, and the nodes of the loop (none if silent)."""
 
 
-def bad_ends(ways: ShortestPaths) -> Iterator[tuple[int, BrokenInvariant]]:
-    """Each node where a way without further faults ends as it must not, and what is wrong there."""
-    graph = ways.graph
-    ends = list(_ends(ways))
+def find_bad_ends(paths: ShortestPaths) -> Iterator[tuple[int, BrokenInvariant]]:
+    """Return each vertex where a path without further faults has a bad end, with the broken invariant."""
+    graph = paths.graph
+    ends = list(_ends(paths))
     allowed = _without_faults(graph, ends)
-    for node, spot, circle in ends:
-        found = amiss(graph.model, spot, circle, graph.excuse(node), allowed)
-        if found is not None:
-            yield node, found
+    for number, node, loop in ends:
+        broken = check_end(graph.model, node, loop, graph.excuse(number), allowed)
+        if broken is not None:
+            yield number, broken
 
 
-def good_ends(ways: ShortestPaths) -> frozenset[Trace]:
-    """How a rollout may end when nothing happens on the way."""
-    return _without_faults(ways.graph, list(_ends(ways)))
+def collect_good_ends(paths: ShortestPaths) -> frozenset[EndTraits]:
+    """Return the traits of the ends without faults and actions."""
+    return _without_faults(paths.graph, list(_ends(paths)))
 
 
-def _without_faults(graph: Graph, ends: list[End]) -> frozenset[Trace]:
+def _without_faults(graph: Graph, ends: list[End]) -> frozenset[EndTraits]:
     return frozenset(
-        trace(spot, excuse)
-        for node, spot, _ in ends
+        end_traits(node, excuse)
+        for number, node, _ in ends
         for excuse in (Excuse.NONE, Excuse.SIZE)
-        if graph.left(node) == graph.faults and graph.excuse(node) is Excuse.NONE
+        if graph.left(number) == graph.faults and graph.excuse(number) is Excuse.NONE
     )
 
 
-def _ends(ways: ShortestPaths) -> Iterator[End]:
-    graph = ways.graph
+def _ends(paths: ShortestPaths) -> Iterator[End]:
+    graph = paths.graph
     count = len(graph.keys)
-    seen = bytearray(count)
+    visited = bytearray(count)
     for start in range(count):
-        node, way = start, []
-        while not seen[node]:
-            seen[node] = 1
-            way.append(node)
-            if node in graph.silent:
-                yield node, graph.silent[node], []
+        number, path = start, []
+        while not visited[number]:
+            visited[number] = 1
+            path.append(number)
+            if number in graph.silent:
+                yield number, graph.silent[number], []
                 break
-            node = graph.edges[graph.first[node]]
+            number = graph.edges[graph.first[number]]
         else:
-            if seen[node] == 1 and way:
-                circle = way[way.index(node) :]
-                spots = list(map(ways.spot, circle))
-                rest = next((place for place, spot in enumerate(spots) if spot.point is None), 0)
-                yield circle[rest], spots[rest], spots
-        for one in way:
-            seen[one] = 2
+            if visited[number] == 1 and path:
+                loop = path[path.index(number) :]
+                nodes = list(map(paths.node, loop))
+                rest = next((index for index, node in enumerate(nodes) if node.point is None), 0)
+                yield loop[rest], nodes[rest], nodes
+        for passed in path:
+            visited[passed] = 2
 
 
-def amiss(
-    model: TrialModel, spot: Node, circle: list[Node], excuse: Excuse, allowed: AbstractSet[Trace]
+def check_end(
+    model: TrialModel, node: Node, loop: list[Node], excuse: Excuse, allowed: AbstractSet[EndTraits]
 ) -> BrokenInvariant | None:
-    """What is wrong with an end. `circle`: the spots it goes round, if it is not silent. `allowed`: without faults."""
-    found = _turmoil(model, circle) or _unsound(spot, excuse)
-    if found is None and excuse in {Excuse.NONE, Excuse.SIZE} and trace(spot, excuse) not in allowed:
-        found = "I7", f"it ends in {_words(spot)}, without faults it does not"
-    return None if found is None else BrokenInvariant(found[0], _TEXTS[found[0]], found[1])
+    """Return the invariant that an end breaks, or None.
+
+    loop: the nodes of the loop; empty for a silent end. allowed: traits of the ends without faults.
+    """
+    broken = _check_loop(model, loop) or _check_soundness(node, excuse)
+    if broken is None and excuse in {Excuse.NONE, Excuse.SIZE} and end_traits(node, excuse) not in allowed:
+        broken = "I7", f"it ends in {_describe(node)}, which is no end without faults"
+    return None if broken is None else BrokenInvariant(broken[0], _TEXTS[broken[0]], broken[1])
 
 
 _TEXTS = {
     "I1": "in the end all traffic is on the primary",
     "I4": "in the end the primary carries what was promoted",
-    "I7": "faults that are over leave no trace",
-    "I8": "once faults are over it ends, or waits for somebody",
-    "I10": "in the end everything has been told",
+    "I7": "faults that are over leave no end_traits",
+    "I8": "once faults are over it ends, or waits for an action of others",
+    "I10": "in the end all notices are published",
     "I12": "in the end the canary is down",
     "I14": "no revision is lost",
 }
 
 
-def trace(spot: Node, excuse: Excuse) -> Trace:
-    """What the end has in common with the one without faults; pods apart where somebody else decided on them."""
-    state = spot.state
+def end_traits(node: Node, excuse: Excuse) -> EndTraits:
+    """Return the traits of an end, without the number of pods where the excuse allows another one."""
+    state = node.state
     if excuse & Excuse.SIZE and state.target is not None:
         state = state.but(target=resized(state, "target", 0).target)
     return excuse, fingerprint(state)
 
 
-def _turmoil(model: TrialModel, circle: list[Node]) -> tuple[str, str] | None:
-    for spot in circle:
-        if spot.point is not None and isinstance(spot.point.request, Commit | Apply):
-            return "I8", f"it goes round for ever, writing {spot.point.request}"
-    if circle and not any(spot.point is None and model.due(spot) > spot.state.now for spot in circle):
-        return "I8", "it goes round for ever at one moment"
+def _check_loop(model: TrialModel, loop: list[Node]) -> tuple[str, str] | None:
+    for node in loop:
+        if node.point is not None and isinstance(node.point.request, Commit | Apply):
+            return "I8", f"it loops for ever and writes {node.point.request}"
+    if loop and not any(node.point is None and model.due(node) > node.state.now for node in loop):
+        return "I8", "it loops for ever at one time"
     return None
 
 
-def _unsound(spot: Node, excuse: Excuse) -> tuple[str, str] | None:
-    state, status, rule = spot.state, spot.state.status, spot.rule
-    untold = [notice for notice in status.outbox if notice.key not in spot.told]
-    if untold:
-        return "I10", f"{untold[0].text!r} was never told"
+def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
+    state, status, rule = node.state, node.state.status, node.rule
+    unpublished = [notice for notice in status.outbox if notice.key not in node.published]
+    if unpublished:
+        return "I10", f"{unpublished[0].text!r} was never published"
     if status.phase not in ALIVE:
         return None if status.phase is Phase.TERMINATED else ("I8", f"it stays in {status.phase.value}")
     if rule in NAMED_WAITS:
@@ -149,8 +152,8 @@ def _unsound(spot: Node, excuse: Excuse) -> tuple[str, str] | None:
     return None
 
 
-def _words(spot: Node) -> str:
-    state, status = spot.state, spot.state.status
+def _describe(node: Node) -> str:
+    state, status = node.state, node.state.status
     primary = "no primary" if state.primary is None else f"primary at {state.primary.revision}"
     position = describe_state(status.phase.value, str(status.rung), reason=status.reason.value, revision=status.applied)
     return f"{position}, {primary}, {state.routes}"

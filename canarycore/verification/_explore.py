@@ -1,8 +1,8 @@
-"""The graph of everything that can happen with so many faults.
+"""The graph of all schedules with at most so many faults.
 
-A node is a spot, the faults that are left, and the excuses so far. Each is met once, whatever led there, and gone on
-from at once: so the search goes deep first, and of the spots only those are kept that it has yet to go on from. What
-stays of a node are numbers; its spot is found again by a shortest way to it (`_ways`).
+A vertex of the graph is a node, the number of faults left, and the excuses so far. The search adds each vertex once and
+expands it at once, depth first, so it stores only the nodes that wait for their expansion. The graph stores numbers;
+`_paths` finds the node of a vertex again by a shortest path to it.
 """
 
 from __future__ import annotations
@@ -24,88 +24,98 @@ if TYPE_CHECKING:
 _EXCUSES = 4
 _ONE_LEFT, _EXCUSE_MASK = 1 << _EXCUSES, (1 << _EXCUSES) - 1
 MOST_FAULTS = 3
+"""Most faults of a schedule that the search supports."""
 
 
 @define
 class Graph:
-    """Nodes by number; the starts are the first. What follows node n: `degrees[n]` edges, from `first[n]` on.
-
-    keys: what tells each node from all others. kept: the faults left there, and the excuses. silent: nodes at which
-    nothing more happens by itself. broken: writes that must not be.
-    """
+    """The graph: its vertices are numbers, the starts first, and its edges are steps."""
 
     model: TrialModel
+    """The model of the trial."""
     faults: int
+    """Most faults of a schedule."""
     keys: array[int] = field(factory=lambda: array("q"))
-    kept: bytearray = field(factory=bytearray)
+    """Fingerprint of each vertex."""
+    flags: bytearray = field(factory=bytearray)
+    """Faults left at each vertex, and the excuses so far."""
     first: array[int] = field(factory=lambda: array("Q"))
+    """Index in `edges` of each vertex's first edge."""
     degrees: array[int] = field(factory=lambda: array("H"))
+    """Number of each vertex's edges."""
     edges: array[int] = field(factory=lambda: array("I"))
+    """Vertices at the ends of all edges."""
     broken: list[tuple[int, Step, BrokenInvariant]] = field(factory=list)
+    """Steps that break an invariant, with the vertices before them."""
     silent: dict[int, Node] = field(factory=dict)
+    """Nodes at which nothing more happens without an action, by vertex."""
 
-    def left(self, node: int) -> int:
-        return self.kept[node] >> _EXCUSES
+    def left(self, number: int) -> int:
+        """Return the number of faults left at a vertex."""
+        return self.flags[number] >> _EXCUSES
 
-    def excuse(self, node: int) -> Excuse:
-        return Excuse(self.kept[node] & _EXCUSE_MASK)
+    def excuse(self, number: int) -> Excuse:
+        """Return the excuses of the way to a vertex."""
+        return Excuse(self.flags[number] & _EXCUSE_MASK)
 
-    def follows(self, node: int) -> array[int]:
-        begin = self.first[node]
-        return self.edges[begin : begin + self.degrees[node]]
+    def follows(self, number: int) -> array[int]:
+        """Return the vertices after a vertex."""
+        begin = self.first[number]
+        return self.edges[begin : begin + self.degrees[number]]
 
 
 Watch = Callable[[int], None]
+"""A function that gets the number of vertices so far, after and then."""
 
 
 def explore(trial: Trial, faults: int, driver: Driver, watch: Watch = lambda _: None) -> Graph:
-    """Everything that can happen with at most so many faults. `watch` is told how many nodes were met, now and then."""
+    """Return the graph of all schedules of a trial with at most so many faults. Report progress to `watch`."""
     graph = Graph(TrialModel(trial, driver), faults)
-    met: dict[int, int] = {}
-    kept = faults << _EXCUSES
-    ahead = [(_meet(graph, met, key(spot.mark, kept), kept), spot) for spot in graph.model.starts()]
-    gone = 0
+    numbers: dict[int, int] = {}
+    flags = faults << _EXCUSES
+    ahead = [(_add(graph, numbers, key(node.fingerprint, flags), flags), node) for node in graph.model.starts()]
+    expanded = 0
     while ahead:
-        node, spot = ahead.pop()
-        _expand(graph, met, ahead, node, spot)
-        gone += 1
-        if not gone & 0xFFF:
+        number, node = ahead.pop()
+        _expand(graph, numbers, ahead, number, node)
+        expanded += 1
+        if not expanded & 0xFFF:
             watch(len(graph.keys))
     watch(len(graph.keys))
     return graph
 
 
-def key(mark: Fingerprint, kept: int) -> Fingerprint:
-    """What tells a node from all others: its spot, the faults left and the excuses."""
-    return hash((mark, kept))
+def key(fingerprint: Fingerprint, flags: int) -> Fingerprint:
+    """Return the fingerprint of a vertex: of its node, the faults left and the excuses."""
+    return hash((fingerprint, flags))
 
 
-def _expand(graph: Graph, met: dict[int, int], ahead: list[tuple[int, Node]], node: int, spot: Node) -> None:
-    """Meet everything that follows a node: what happens without a fault first."""
-    kept, edges = graph.kept[node], graph.edges
-    graph.first[node] = len(edges)
-    following = [(kept, move) for move in graph.model.free(spot)]
+def _expand(graph: Graph, numbers: dict[int, int], ahead: list[tuple[int, Node]], number: int, node: Node) -> None:
+    """Add the vertices after a vertex: those without a fault first."""
+    flags, edges = graph.flags[number], graph.edges
+    graph.first[number] = len(edges)
+    following = [(flags, move) for move in graph.model.free(node)]
     if not following:
-        graph.silent[node] = spot
-    if kept >= _ONE_LEFT:
-        following += [(kept - _ONE_LEFT, move) for move in graph.model.faults(spot)]
+        graph.silent[number] = node
+    if flags >= _ONE_LEFT:
+        following += [(flags - _ONE_LEFT, move) for move in graph.model.faults(node)]
     for left, move in following:
-        to, now = move.to, left | move.excuse
-        known = key(to.mark, now)
-        child = met.get(known)
+        to, after = move.to, left | move.excuse
+        identity = key(to.fingerprint, after)
+        child = numbers.get(identity)
         if child is None:
-            child = _meet(graph, met, known, now)
+            child = _add(graph, numbers, identity, after)
             ahead.append((child, to))
         edges.append(child)
         if move.found is not None:
-            graph.broken.append((node, move.step, move.found))
-    graph.degrees[node] = len(following)
+            graph.broken.append((number, move.step, move.found))
+    graph.degrees[number] = len(following)
 
 
-def _meet(graph: Graph, met: dict[int, int], key: int, kept: int) -> int:
-    number = met[key] = len(graph.keys)
+def _add(graph: Graph, numbers: dict[int, int], key: int, flags: int) -> int:
+    number = numbers[key] = len(graph.keys)
     graph.keys.append(key)
-    graph.kept.append(kept)
+    graph.flags.append(flags)
     graph.first.append(0)
     graph.degrees.append(0)
     return number

@@ -1,11 +1,11 @@
-"""What tells one spot from another: a mark of 64 bits, so that a spot is known again without being kept.
+"""Fingerprints of 64 bits, by which the search recognises a node without storing it.
 
-What many spots share (statuses, pods, routes, sets of keys, what a process remembers) is kept once each, and exactly:
-`InternTable` finds the one object for everything that is equal. A mark is a hash over which of these a spot is made of.
-Spots with one mark are held to be one: hash compaction, as model checkers do it (Wolper and Leroy 1993; SPIN). Among n
-spots the chance that any two different ones share a mark is n²/2⁶⁵: 3 in 100 million for a million spots, 3 in 100 000
-for thirty million. Such a mistake would leave a spot out of the search; it makes up no violation, as each is replayed
-as a program. Marks rest on addresses, so another run does not repeat it.
+Nodes share many values: statuses, pods, routes, sets of keys, memories. `InternTable` stores one object for all equal
+values, and a fingerprint is a hash over the addresses of a node's objects. The search takes nodes with the same
+fingerprint for one node: hash compaction, as in other model checkers (Wolper and Leroy 1993; SPIN). Among n nodes the
+probability of a collision is n²/2⁶⁵: 3 in 100 million for a million nodes, 3 in 100 000 for thirty million. A collision
+would leave a node out of the search. It cannot invent a violation, as each violation replays as a program. Addresses
+differ between runs, so another run does not repeat a collision.
 """
 
 from __future__ import annotations
@@ -25,66 +25,70 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 Fingerprint = int
-"""64 bits."""
-
+"""A hash of 64 bits."""
 
 _PARTS = ("rollout", "now", "status", "target", "primary", "routes", "scaler", "kept", "command", "paces")
 _parts = attrgetter(*_PARTS)
 _numbers = attrgetter("replicas", "deleted", "restored")
-"""All of a state that anybody acts on: what is told by its address, and what by its value."""
+"""The parts of a state that influence the future: `_parts` by their addresses, `_numbers` by their values."""
 
 
 @define
 class InternTable:
-    """The one object for all that are equal. What was found stays, so that its address tells it."""
+    """A table with one object for all equal values. It never drops an object, so an address identifies a value."""
 
-    _found: dict[object, object] = field(factory=dict)
+    _objects: dict[object, object] = field(factory=dict)
+    """Interned values other than memories."""
     _addresses: set[int] = field(factory=set)
+    """Addresses of all interned objects."""
     _memories: dict[object, ProcessMemory] = field(factory=dict)
-    _made: dict[int, object] = field(factory=dict)
-    _marked: tuple[State | None, Fingerprint] = (None, 0)
+    """Interned memories by the keys of their questions, their notices and their last act."""
+    _derived: dict[int, object] = field(factory=dict)
+    """Results of `derive` by the address of the object."""
+    _last: tuple[State | None, Fingerprint] = (None, 0)
+    """The state of the last call of `fingerprint`, with its result."""
 
-    def one(self, thing: T) -> T:
-        """Equal things must be of one type: no whole numbers or truth values, which equal floats."""
-        if id(thing) in self._addresses:
-            return thing
-        found: T = self._found.setdefault(thing, thing)  # type: ignore[assignment]  # equal things are of one type
-        self._addresses.add(id(found))
-        return found
+    def intern(self, value: T) -> T:
+        """Return the one object that equals `value`, never a whole number or a boolean: they equal floats."""
+        if id(value) in self._addresses:
+            return value
+        interned: T = self._objects.setdefault(value, value)  # type: ignore[assignment]  # equal values are of one type
+        self._addresses.add(id(interned))
+        return interned
 
-    def made(self, one: T, make: Callable[[T], U]) -> U:
-        """What is made of one of the ones, and only of it: made once. There is one thing to make of each."""
-        made: U | None = self._made.get(id(one))  # type: ignore[assignment]  # what `make` made
-        if made is None:
-            made = self._made[id(one)] = make(one)
-        return made
+    def derive(self, interned: T, make: Callable[[T], U]) -> U:
+        """Return `make(interned)`, computed once. All calls for one object must have the same `make`."""
+        result: U | None = self._derived.get(id(interned))  # type: ignore[assignment]  # a result of `make`
+        if result is None:
+            result = self._derived[id(interned)] = make(interned)
+        return result
 
-    def memory(self, memory: ProcessMemory) -> ProcessMemory:
-        """The same for what a process remembers: questions count by their keys."""
+    def intern_memory(self, memory: ProcessMemory) -> ProcessMemory:
+        """Return the one memory that equals `memory`; questions are equal if their keys are."""
         if id(memory) in self._addresses:
             return memory
-        key = tuple([(question.key, answer) for question, answer in memory.asked]), memory.published, memory.last_goal
-        found = self._memories.setdefault(key, memory)
-        self._addresses.add(id(found))
-        return found
+        key = tuple([(question.key, answer) for question, answer in memory.answers]), memory.published, memory.last_goal
+        interned = self._memories.setdefault(key, memory)
+        self._addresses.add(id(interned))
+        return interned
 
-    def state(self, state: State) -> State:
-        """With parts that are the ones; most of what is made of this state then has them too."""
-        known, parts = self._addresses, _parts(state)
-        if known.issuperset(map(id, parts)):
+    def intern_state(self, state: State) -> State:
+        """Return the state with interned parts; most states derived from it then have interned parts too."""
+        addresses, parts = self._addresses, _parts(state)
+        if addresses.issuperset(map(id, parts)):
             return state
         return state.but(
-            **{name: self.one(part) for name, part in zip(_PARTS, parts, strict=True) if id(part) not in known}
+            **{name: self.intern(part) for name, part in zip(_PARTS, parts, strict=True) if id(part) not in addresses}
         )
 
-    def alike(self, state: State, other: State) -> bool:
-        """Whether nobody can tell the one from the other."""
-        return state is other or self.mark(state) == self.mark(other)
+    def is_same(self, state: State, other: State) -> bool:
+        """Return whether two states with interned parts have the same future."""
+        return state is other or self.fingerprint(state) == self.fingerprint(other)
 
-    def mark(self, state: State) -> Fingerprint:
-        """Of a state whose parts are the ones. The last one is often asked for again."""
-        last, mark = self._marked
+    def fingerprint(self, state: State) -> Fingerprint:
+        """Return the fingerprint of a state with interned parts; repeated calls for one state are cheap."""
+        last, fingerprint = self._last
         if state is not last:
-            mark = hash((*map(id, _parts(state)), *_numbers(state)))
-            self._marked = state, mark
-        return mark
+            fingerprint = hash((*map(id, _parts(state)), *_numbers(state)))
+            self._last = state, fingerprint
+        return fingerprint

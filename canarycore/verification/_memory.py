@@ -1,4 +1,4 @@
-"""The memory of a controller process between two cycles, as a value."""
+"""The memory of a controller process as a value."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from canarycore.questions import Answer, Question
 
 QuestionsAndAnswers = tuple[tuple["Question", "Answer"], ...]
+"""Questions, each with its answer."""
 
 
 @frozen(eq=False)
 class ProcessMemory:
-    """The frozen twin of `CycleMemory`."""
+    """The memory of a process between two cycles: a frozen copy of `CycleMemory`."""
 
-    asked: QuestionsAndAnswers = ()
+    answers: QuestionsAndAnswers = ()
     """Questions with their answers."""
     published: frozenset[str] = frozenset()
     """Keys of the notices that this process published."""
@@ -26,3 +27,4 @@ class ProcessMemory:
 
 
 EMPTY_MEMORY = ProcessMemory()
+"""The memory of a new process."""

@@ -1,12 +1,11 @@
-"""What can happen next, from every spot in the life of a rollout.
+"""The model of a trial: nodes, and the steps from each of them.
 
-A **spot** is the world, the controller's point in its cycle (or its rest between two), and two marks: whether the world
-moved under a cycle after it was observed (`moved`), and whether somebody else committed since (`overtaken`). What can
-happen at one, a `Move` each, does not depend on how many faults are left or what happened before.
+A **node** is the cluster, the controller's point in its cycle (or its rest between two), and two flags: whether the
+cluster changed since the observation of the cycle (`moved`), and whether another process committed since then
+(`overtaken`). The steps from a node, a `Move` each, depend neither on the number of faults left nor on the past.
 
-Others act between any two steps of the controller that touch the same things: before an observation, a commit and an
-effect. Before a question or a notice they need not be tried: these change nothing that others see, so the same comes of
-acting after them.
+Others act before an observation, a commit and an effect. The model tries no action before a question or a notice: these
+change nothing that others see, so an action after them leads to the same nodes.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQ
 from canarycore.simulation.actions import act
 from canarycore.simulation.driver import CycleRecord, Driver, Write, WriteContext
 from canarycore.simulation.invariants import EACH_COMMIT, EACH_EFFECT
-from canarycore.simulation.metrics import MetricRequest as Circumstances
-from canarycore.simulation.metrics import healthy, sick
+from canarycore.simulation.metrics import MetricRequest, healthy, sick
 from canarycore.simulation.state import apply, next_change, scaled
 from canarycore.verification._fingerprints import Fingerprint, InternTable
 from canarycore.verification._memory import ProcessMemory, QuestionsAndAnswers
@@ -58,324 +56,364 @@ if TYPE_CHECKING:
     from canarycore.verification._situations import Trial
 
 RETRY = 1.0
-"""Seconds that the driver waits after trouble other than a conflict."""
+"""Seconds that the driver waits after an error other than a conflict."""
 
 
 _GO = Proceed()
 
 _POLLED = "#"
-"""In the key of a notice that is told at a poll, and that no status owes."""
+"""Mark in the key of a notice that a poll publishes, and that is never in an outbox."""
 
 
 @frozen
 class BrokenInvariant:
-    """An invariant that a write broke."""
+    """An invariant that a write or an end breaks."""
 
     name: str
+    """I1 to I14 or "table"."""
     text: str
+    """The invariant as a sentence."""
     found: str
+    """The way in which it is broken."""
 
 
 @define(eq=False)
 class Node:
-    """Somewhere in the life of a rollout. `mark` tells it from all others. `point` is None between two cycles.
+    """A node: the cluster and the process at one step of a schedule."""
 
-    told: keys of notices that were published, as far as the status owes them or the process remembers them. wake: when
-    the process looks again. stale: what the next observation shows instead of the present, the workloads and routes
-    (`blind`) or the status. rule: why the last cycle waits, if it does.
-    """
-
-    mark: Fingerprint
+    fingerprint: Fingerprint
+    """The fingerprint of the node."""
     state: State
-    told: frozenset[str]
+    """The cluster."""
+    published: frozenset[str]
+    """Keys of published notices that the status or the process still refers to."""
     point: CyclePoint | None = None
+    """The point of the cycle; None between two cycles."""
     wake: float = inf
+    """Absolute time of the next cycle (seconds)."""
     stale: State | None = None
+    """An old state that the next observation shows in part; None: the observation is up to date."""
     blind: bool = False
-    remembered: ProcessMemory = ProcessMemory()
+    """Whether the next observation shows the old workloads and routes, not the old status."""
+    memory: ProcessMemory = ProcessMemory()
+    """The memory of the process."""
     rule: Rule | None = None
+    """The rule by which the last cycle waits, if it does."""
     moved: bool = False
+    """Whether the cluster changed since the observation of this cycle."""
     overtaken: bool = False
+    """Whether another process committed since the observation of this cycle."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Node) and self.mark == other.mark
+        return isinstance(other, Node) and self.fingerprint == other.fingerprint
 
     def __hash__(self) -> int:
-        return self.mark
+        return self.fingerprint
 
 
 @record
 class Move:
-    """A step from one spot to another, and what it broke."""
+    """A step from one node to another."""
 
     step: Step
+    """The step."""
     to: Node
+    """The node after the step."""
     found: BrokenInvariant | None = None
+    """The invariant that the step breaks."""
 
     @property
     def excuse(self) -> int:
-        return self.step.excuse._value_  # flags join slowly, numbers fast
+        """The value of the step's excuse: numbers combine faster than flags."""
+        return self.step.excuse._value_
 
 
 @define
 class TrialModel:
-    """The spots of one trial. `driver`: the loop under test."""
+    """The nodes of one trial, and the moves between them."""
 
     trial: Trial
+    """The trial."""
     driver: Driver
-    _ones: InternTable = field(factory=InternTable)
+    """The loop under test."""
+    _table: InternTable = field(factory=InternTable)
     _points: dict[Fingerprint, CyclePoint] = field(factory=dict)
 
     def starts(self) -> list[Node]:
+        """Return the first nodes."""
         return [self._rest(state, frozenset(), state.now, ProcessMemory()) for state in self.trial.starts]
 
-    def free(self, spot: Node) -> tuple[Move, ...]:
-        """What can happen without a fault; first what is to happen. Nothing if it rests for good."""
-        return tuple(self._resume(spot) if spot.point is None else self._respond(spot, spot.point))
+    def free(self, node: Node) -> tuple[Move, ...]:
+        """Return the moves without a fault, success first; none where the rollout rests for good."""
+        return tuple(self._resume(node) if node.point is None else self._respond(node, node.point))
 
-    def faults(self, spot: Node) -> Iterator[Move]:
-        """What can go wrong here."""
-        found = self._faults_at_rest(spot) if spot.point is None else self._faults_at(spot, spot.point)
-        return (move for move in found if move.to.mark != spot.mark)
+    def faults(self, node: Node) -> Iterator[Move]:
+        """Return the moves by a fault."""
+        moves = self._faults_at_rest(node) if node.point is None else self._faults_at(node, node.point)
+        return (move for move in moves if move.to.fingerprint != node.fingerprint)
 
     # between two cycles -----------------------------------------------------------------------------------------
 
-    def due(self, spot: Node) -> float:
-        """When a cycle begins that nobody asks for: the process's own time, or a change that it is told of."""
-        return max(spot.state.now, min(spot.wake, next_change(spot.state)))
+    def due(self, node: Node) -> float:
+        """Return the time of the next cycle: the process's own timer, or a change that triggers an event."""
+        return max(node.state.now, min(node.wake, next_change(node.state)))
 
-    def _resume(self, spot: Node) -> Iterator[Move]:
-        due = self.due(spot)
+    def _resume(self, node: Node) -> Iterator[Move]:
+        due = self.due(node)
         if due < inf:
-            yield Move(_GO, self._look(spot, due))
+            yield Move(_GO, self._look(node, due))
 
-    def _look(self, spot: Node, moment: float) -> Node:
-        state = self._ones.state(scaled(spot.state.but(now=self._ones.one(moment))))
-        point = self._begin(state, spot.stale, spot.blind, recent(spot.remembered, state))
-        return self._mid(state, spot.told, point, overtaken=point.stale and point.seen.status != state.status)
+    def _look(self, node: Node, context: float) -> Node:
+        state = self._table.intern_state(scaled(node.state.but(now=self._table.intern(context))))
+        point = self._begin(state, node.stale, node.blind, recent(node.memory, state))
+        return self._in_cycle(
+            state, node.published, point, overtaken=point.stale and point.observed.status != state.status
+        )
 
-    def _begin(self, state: State, stale: State | None, blind: bool, remembered: ProcessMemory) -> CyclePoint:
-        """The same cycle begins at many spots that are close together."""
-        ones = self._ones
-        mark = hash((ones.mark(state), stale and ones.mark(stale), blind, id(ones.memory(remembered))))
-        point = self._points.get(mark)
+    def _begin(self, state: State, stale: State | None, blind: bool, memory: ProcessMemory) -> CyclePoint:
+        """Return the first point of a cycle, which many neighbouring nodes share."""
+        table = self._table
+        fingerprint = hash(
+            (table.fingerprint(state), stale and table.fingerprint(stale), blind, id(table.intern_memory(memory)))
+        )
+        point = self._points.get(fingerprint)
         if point is None:
             if len(self._points) == _MOST_POINTS:
                 self._points.clear()
-            point = self._points[mark] = begin(self.driver, mark, state, stale, blind, remembered)
+            point = self._points[fingerprint] = begin(self.driver, fingerprint, state, stale, blind, memory)
         return point
 
-    def _faults_at_rest(self, spot: Node) -> Iterator[Move]:
-        state, due, interval = spot.state, self.due(spot), spot.state.rollout.interval
-        yield Move(Crash(), self._crashed(state, spot.told))
+    def _faults_at_rest(self, node: Node) -> Iterator[Move]:
+        state, due, interval = node.state, self.due(node), node.state.rollout.interval
+        yield Move(Crash(), self._crashed(state, node.published))
         if due > state.now:
-            yield Move(ExtraCycle(), self._look(spot, state.now))
+            yield Move(ExtraCycle(), self._look(node, state.now))
         if due < inf:
             for intervals in (1, 3):
                 late = LateTimer(intervals * interval)
-                yield Move(late, self._look(spot, due + late.seconds))
+                yield Move(late, self._look(node, due + late.seconds))
         for sign in (1, -1):
             jump = ClockJump(sign * JUMP * interval)
-            yield Move(jump, self._jumped(spot, jump.seconds))
+            yield Move(jump, self._jumped(node, jump.seconds))
         for action in self.trial.actions:
-            changed = self._acted(state, action)
+            changed = self._changed(state, action)
             if changed is not None:
                 to = self._rest(
-                    changed, spot.told, changed.now, spot.remembered, spot.rule, stale=spot.stale, blind=spot.blind
+                    changed, node.published, changed.now, node.memory, node.rule, stale=node.stale, blind=node.blind
                 )
                 yield Move(action, to)
 
-    def _jumped(self, spot: Node, seconds: float) -> Node:
-        """The clock is set; pods get ready as before, and the process sleeps for as long as before."""
-        moved, status = spot.state.shifted(seconds), spot.state.status
-        return self._rest(moved.but(status=status), spot.told, spot.wake + seconds, spot.remembered, spot.rule)
+    def _jumped(self, node: Node, seconds: float) -> Node:
+        """Set the clock; pods take as long to get ready, and the process sleeps for as long, as before."""
+        moved, status = node.state.shifted(seconds), node.state.status
+        return self._rest(moved.but(status=status), node.published, node.wake + seconds, node.memory, node.rule)
 
-    def _acted(self, state: State, action: ActorAction) -> State | None:
-        changed = self._ones.state(scaled(act(state, action.action)))
-        return None if self._ones.alike(changed, state) else changed
+    def _changed(self, state: State, action: ActorAction) -> State | None:
+        changed = self._table.intern_state(scaled(act(state, action.action)))
+        return None if self._table.is_same(changed, state) else changed
 
     # within a cycle ---------------------------------------------------------------------------------------------
 
-    def _respond(self, spot: Node, point: CyclePoint) -> Iterator[Move]:
+    def _respond(self, node: Node, point: CyclePoint) -> Iterator[Move]:
         request = point.request
         if isinstance(request, Fetch):
             passing, *others = _answers(request.questions)
-            yield Move(_GO, self._on(spot, point, passing))
+            yield Move(_GO, self._respond_with(node, point, passing))
             for answers in others:
-                yield Move(Answers(_only(answers), _excuse(answers)), self._on(spot, point, answers))
-        elif isinstance(request, Commit) and spot.overtaken:
-            yield Move(_GO, self._on(spot, point, Conflict("overtaken")))
+                yield Move(Answers(_only(answers), _excuse(answers)), self._respond_with(node, point, answers))
+        elif isinstance(request, Commit) and node.overtaken:
+            yield Move(_GO, self._respond_with(node, point, Conflict("overtaken")))
         else:
-            yield self._write(spot, point, _GO)
+            yield self._write(node, point, _GO)
 
-    def _write(self, spot: Node, point: CyclePoint, step: Step, response: WorldError | None = None) -> Move:
-        """A write that is carried out, and what it broke."""
-        state, told, refused = self._carried_out(spot.state, spot.told, point)
-        found = _broken(spot, point, state) if refused is None else None
-        return Move(step, self._on(spot, point, response or refused, state, told), found)
+    def _write(self, node: Node, point: CyclePoint, step: Step, response: WorldError | None = None) -> Move:
+        """Carry out a write, and check its invariants."""
+        state, published, refused = self._carry_out(node.state, node.published, point)
+        broken = _broken(node, point, state) if refused is None else None
+        return Move(step, self._respond_with(node, point, response or refused, state, published), broken)
 
-    def _carried_out(
-        self, state: State, told: frozenset[str], point: CyclePoint
+    def _carry_out(
+        self, state: State, published: frozenset[str], point: CyclePoint
     ) -> tuple[State, frozenset[str], WorldError | None]:
         request = point.request
         if isinstance(request, Publish):
             key = request.notice.key
-            return state, told if _POLLED in key else told | {key}, None
+            return state, published if _POLLED in key else published | {key}, None
         if isinstance(request, Commit):
-            return state.but(status=self._ones.one(request.status)), told, None
+            return state.but(status=self._table.intern(request.status)), published, None
         assert isinstance(request, Apply)
         try:
-            return self._ones.state(scaled(apply(state, request.effect))), told, None
+            return self._table.intern_state(scaled(apply(state, request.effect))), published, None
         except WorldError as refused:
-            return state, told, refused
+            return state, published, refused
 
-    def _on(
+    def _respond_with(
         self,
-        spot: Node,
+        node: Node,
         point: CyclePoint,
         response: object,
         state: State | None = None,
-        told: frozenset[str] | None = None,
+        published: frozenset[str] | None = None,
     ) -> Node:
-        """On to the next point of the cycle, or to rest after it."""
-        state, told = spot.state if state is None else state, spot.told if told is None else told
-        following = after(self.driver, self._ones, point, response)
+        """Return the node at the next point of the cycle, or at rest after it."""
+        state, published = node.state if state is None else state, node.published if published is None else published
+        following = after(self.driver, self._table, point, response)
         if following.request is not None:
-            return self._mid(state, told, following, moved=spot.moved, overtaken=spot.overtaken)
-        return self._ended(state, told, following, moved=spot.moved)
+            return self._in_cycle(state, published, following, moved=node.moved, overtaken=node.overtaken)
+        return self._ended(state, published, following, moved=node.moved)
 
     def _ended(
         self,
         state: State,
-        told: frozenset[str],
+        published: frozenset[str],
         point: CyclePoint,
         *,
         moved: bool,
         stale: State | None = None,
         blind: bool = False,
     ) -> Node:
-        rest = point.rest
-        assert rest is not None
-        rule = point.decision.explanation.rule if rest.decision is None else rest.decision.explanation.rule
-        wake = state.now if moved or point.stale else _wake(point, state.now)  # a change is told of
-        return self._rest(state, told, wake, point.remembered, rule, stale=stale, blind=blind)
+        result = point.result
+        assert result is not None
+        rule = (point.decision if result.decision is None else result.decision).explanation.rule
+        wake = state.now if moved or point.stale else _wake(point, state.now)  # a change triggers an event
+        return self._rest(state, published, wake, point.memory, rule, stale=stale, blind=blind)
 
-    def _faults_at(self, spot: Node, point: CyclePoint) -> Iterator[Move]:
-        request, state = point.request, spot.state
-        yield Move(Crash(), self._crashed(state, spot.told))
+    def _faults_at(self, node: Node, point: CyclePoint) -> Iterator[Move]:
+        request, state = point.request, node.state
+        yield Move(Crash(), self._crashed(state, node.published))
         if isinstance(request, Commit):
-            yield Move(CommitConflict(), self._on(spot, point, Conflict("somebody else was first")))
+            yield Move(CommitConflict(), self._respond_with(node, point, Conflict("somebody else was first")))
         if isinstance(request, Fetch):
             for answers in _unmeasured(request.questions):
-                yield Move(AnswersWithoutNumber(_only(answers)), self._on(spot, point, answers))
+                yield Move(AnswersWithoutNumber(_only(answers)), self._respond_with(node, point, answers))
         else:
             timeout = WorldError("timed out")
-            yield Move(WriteTimeout(applied=False), self._on(spot, point, timeout))
-            if not (isinstance(request, Commit) and spot.overtaken):
-                yield self._write(spot, point, WriteTimeout(applied=True), timeout)
-        yield from self._stale(spot, point)
+            yield Move(WriteTimeout(applied=False), self._respond_with(node, point, timeout))
+            if not (isinstance(request, Commit) and node.overtaken):
+                yield self._write(node, point, WriteTimeout(applied=True), timeout)
+        yield from self._stale(node, point)
         if not isinstance(request, Commit | Apply):
             return
         for action in self.trial.actions:
-            changed = self._acted(state, action)
+            changed = self._changed(state, action)
             if changed is not None:
-                overtaken = spot.overtaken or changed.status is not state.status
-                yield Move(action, self._mid(changed, spot.told, point, moved=True, overtaken=overtaken))
+                overtaken = node.overtaken or changed.status is not state.status
+                yield Move(action, self._in_cycle(changed, node.published, point, moved=True, overtaken=overtaken))
         for rival in (RivalCycle(), Takeover(state.rollout.interval)):
-            changed, told = self._led_by_another(state, spot.told, getattr(rival, "seconds", None))
-            if told != spot.told or not self._ones.alike(changed, state):
-                overtaken = spot.overtaken or changed.status is not state.status
-                yield Move(rival, self._mid(changed, told, point, moved=True, overtaken=overtaken))
+            changed, published = self._run_another(state, node.published, getattr(rival, "seconds", None))
+            if published != node.published or not self._table.is_same(changed, state):
+                overtaken = node.overtaken or changed.status is not state.status
+                yield Move(rival, self._in_cycle(changed, published, point, moved=True, overtaken=overtaken))
 
-    def _stale(self, spot: Node, point: CyclePoint) -> Iterator[Move]:
-        """Where the cycle ends next: the observation after it shows the world, or the status, before it."""
-        state, told, response = self._answered(spot.state, spot.told, point)
-        if isinstance(point.request, Commit) and spot.overtaken:
-            state, told, response = spot.state, spot.told, Conflict("overtaken")
-        following, old = after(self.driver, self._ones, point, response), point.state
+    def _stale(self, node: Node, point: CyclePoint) -> Iterator[Move]:
+        """Let the next observation show the cluster, or the status, from before the cycle, if it ends next."""
+        state, published, response = self._answered(node.state, node.published, point)
+        if isinstance(point.request, Commit) and node.overtaken:
+            state, published, response = node.state, node.published, Conflict("overtaken")
+        following, old = after(self.driver, self._table, point, response), point.state
         if following.request is not None:
             return
         if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
-            yield Move(StaleObservation(), self._ended(state, told, following, moved=spot.moved, stale=old, blind=True))
+            yield Move(
+                StaleObservation(), self._ended(state, published, following, moved=node.moved, stale=old, blind=True)
+            )
         if state.status is not old.status:
-            yield Move(StaleStatus(), self._ended(state, told, following, moved=spot.moved, stale=old))
+            yield Move(StaleStatus(), self._ended(state, published, following, moved=node.moved, stale=old))
 
-    def _answered(self, state: State, told: frozenset[str], point: CyclePoint) -> tuple[State, frozenset[str], object]:
-        """What becomes of a request when all is well."""
+    def _answered(
+        self, state: State, published: frozenset[str], point: CyclePoint
+    ) -> tuple[State, frozenset[str], object]:
+        """Return the state after a successful request, with the response to it."""
         if isinstance(point.request, Fetch):
-            return state, told, _answers(point.request.questions)[0]
-        return self._carried_out(state, told, point)
+            return state, published, _answers(point.request.questions)[0]
+        return self._carry_out(state, published, point)
 
-    def _crashed(self, state: State, told: frozenset[str]) -> Node:
-        return self._rest(state, told, state.now, ProcessMemory())
+    def _crashed(self, state: State, published: frozenset[str]) -> Node:
+        return self._rest(state, published, state.now, ProcessMemory())
 
-    def _led_by_another(
-        self, state: State, told: frozenset[str], seconds: float | None
+    def _run_another(
+        self, state: State, published: frozenset[str], seconds: float | None
     ) -> tuple[State, frozenset[str]]:
-        """Another process runs one cycle, or all that are due in so many seconds."""
-        end, remembered = state.now + (seconds or 0.0), ProcessMemory()
+        """Run one cycle of another process, or all its cycles in so many seconds."""
+        end, memory = state.now + (seconds or 0.0), ProcessMemory()
         while True:
-            point = self._begin(state, None, blind=False, remembered=remembered)
+            point = self._begin(state, None, blind=False, memory=memory)
             while point.request is not None:
-                state, told, response = self._answered(state, told, point)
-                point = after(self.driver, self._ones, point, response)
+                state, published, response = self._answered(state, published, point)
+                point = after(self.driver, self._table, point, response)
             wake = max(state.now, min(_wake(point, state.now), next_change(state)))
             if seconds is None or wake > end:
-                return self._ones.state(scaled(state.but(now=end))), told
-            state, remembered = self._ones.state(scaled(state.but(now=wake))), point.remembered
+                return self._table.intern_state(scaled(state.but(now=end))), published
+            state, memory = self._table.intern_state(scaled(state.but(now=wake))), point.memory
 
-    # spots ------------------------------------------------------------------------------------------------------
+    # nodes ------------------------------------------------------------------------------------------------------
 
-    def _mid(
-        self, state: State, told: frozenset[str], point: CyclePoint, *, moved: bool = False, overtaken: bool = False
+    def _in_cycle(
+        self,
+        state: State,
+        published: frozenset[str],
+        point: CyclePoint,
+        *,
+        moved: bool = False,
+        overtaken: bool = False,
     ) -> Node:
         if point.request is None:
-            return self._ended(state, told, point, moved=moved)
-        ones = self._ones
-        told = ones.one(told)
-        mark = hash((ones.mark(state), id(told), point.mark, moved, overtaken))
-        return Node(mark, state, told, point, moved=moved, overtaken=overtaken)
+            return self._ended(state, published, point, moved=moved)
+        table = self._table
+        published = table.intern(published)
+        fingerprint = hash((table.fingerprint(state), id(published), point.fingerprint, moved, overtaken))
+        return Node(fingerprint, state, published, point, moved=moved, overtaken=overtaken)
 
     def _rest(
         self,
         state: State,
-        told: frozenset[str],
+        published: frozenset[str],
         wake: float,
-        remembered: ProcessMemory,
+        memory: ProcessMemory,
         rule: Rule | None = None,
         *,
         stale: State | None = None,
         blind: bool = False,
     ) -> Node:
-        ones, rule = self._ones, rule if rule in WAITS else None
-        told &= {notice.key for notice in state.status.outbox}.union(remembered.published)
-        resting = rebased(RestState(ones.state(state), told, wake, stale, remembered), ones)
-        state, memory = ones.state(resting.state), ones.memory(resting.remembered)
-        stale = resting.stale and ones.state(resting.stale)
-        told, wake = ones.one(resting.told), ones.one(resting.wake)
-        mark = hash((ones.mark(state), id(told), id(wake), stale and ones.mark(stale), blind, id(memory), id(rule)))
-        return Node(mark, state, told, None, wake, stale, blind, memory, rule)
+        table, rule = self._table, rule if rule in WAITS else None
+        published &= {notice.key for notice in state.status.outbox}.union(memory.published)
+        resting = rebased(RestState(table.intern_state(state), published, wake, stale, memory), table)
+        state, memory = table.intern_state(resting.state), table.intern_memory(resting.memory)
+        stale = resting.stale and table.intern_state(resting.stale)
+        published, wake = table.intern(resting.published), table.intern(resting.wake)
+        fingerprint = hash(
+            (
+                table.fingerprint(state),
+                id(published),
+                id(wake),
+                stale and table.fingerprint(stale),
+                blind,
+                id(memory),
+                id(rule),
+            )
+        )
+        return Node(fingerprint, state, published, None, wake, stale, blind, memory, rule)
 
 
 _MOST_POINTS = 4096
-"""Cycles that are kept under way."""
+"""Most cycles whose points stay stored."""
 
 
 # -------------------------------------------------------------------------------------------------------- helpers
 
 
 def _wake(point: CyclePoint, now: float) -> float:
-    rest = point.rest
-    assert rest is not None
-    if any(isinstance(trouble, Conflict) for trouble in rest.errors):
+    result = point.result
+    assert result is not None
+    if any(isinstance(trouble, Conflict) for trouble in result.errors):
         return now
-    if rest.errors:
+    if result.errors:
         return now + RETRY
-    return inf if rest.wake is None else rest.wake
+    return inf if result.wake is None else result.wake
 
 
-def _broken(spot: Node, point: CyclePoint, after_it: State) -> BrokenInvariant | None:
-    """The first invariant that this write breaks."""
+def _broken(node: Node, point: CyclePoint, after_it: State) -> BrokenInvariant | None:
+    """Return the first invariant that this write breaks, or None."""
     request = point.request
     if isinstance(request, Publish):
         return None
@@ -384,19 +422,19 @@ def _broken(spot: Node, point: CyclePoint, after_it: State) -> BrokenInvariant |
     decision = point.decision
     if decision.explanation.rule in _NOTHING_TO_DO:
         return BrokenInvariant("I12", "an idle cycle does nothing", f"{of} in a cycle with nothing to do")
-    moment = WriteContext(
-        before=_under(point.seen.rollout, spot.state),
-        write=Write(0, spot.state.now, of),
-        after=_under(point.seen.rollout, after_it),
-        observation=point.seen.observation,
-        stale=spot.moved or point.stale,
+    context = WriteContext(
+        before=_under(point.observed.rollout, node.state),
+        write=Write(0, node.state.now, of),
+        after=_under(point.observed.rollout, after_it),
+        observation=point.observed.observation,
+        stale=node.moved or point.stale,
         decision=decision,
-        answers=point.asked,
+        answers=point.answers,
     )
-    told = tuple([notice for notice in spot.state.status.outbox if notice.key in spot.told])
-    history = [CycleRecord(time=spot.state.now, state=spot.state, notices=told)] if told else []
+    published = tuple([notice for notice in node.state.status.outbox if notice.key in node.published])
+    history = [CycleRecord(time=node.state.now, state=node.state, notices=published)] if published else []
     for invariant in EACH_COMMIT if is_commit else EACH_EFFECT:
-        found = invariant.broken(moment, history)
+        found = invariant.broken(context, history)
         if found is not None:
             return BrokenInvariant(invariant.name, invariant.text, found)
     return None
@@ -406,41 +444,43 @@ _NOTHING_TO_DO = frozenset({Rule.IDLE, Rule.GONE})
 
 
 def _under(rollout: Rollout, state: State) -> State:
-    """With the rollout that the write was decided under: its owner may have edited it since."""
+    """Return the state with the rollout of the decision, which its owner may have edited since."""
     return state if state.rollout is rollout else state.but(rollout=rollout)
 
 
 def _answers(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
-    """What the providers may answer: first that all is well, then each way in which it is not.
+    """Return the answers that the providers may give: all good, then each set with one bad answer.
 
-    One answer at a time is changed: the first that does not pass decides.
+    One bad answer is enough, as the first that does not pass decides.
     """
-    good = _good_ones(questions)
-    return [good, *[_with(good, number, bad) for number, ask in enumerate(questions) for bad in _bad(ask)]]
+    good = _good_answers(questions)
+    return [good, *[_with(good, number, bad) for number, question in enumerate(questions) for bad in _bad(question)]]
 
 
 def _unmeasured(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
-    """Ways in which there is no number to judge: tried for the first metric, as they are alike for all."""
+    """Return answers without a number for the first metric; for the others they would lead to the same."""
     if not isinstance(questions[0], MetricQuestion):
         return []
-    value = healthy(_circumstances(questions[0])).value
-    return [_with(_good_ones(questions), 0, answer) for answer in (*_NO_NUMBER, MetricAnswer(value=value, samples=0))]
+    value = healthy(_request(questions[0])).value
+    return [
+        _with(_good_answers(questions), 0, answer) for answer in (*_NO_NUMBER, MetricAnswer(value=value, samples=0))
+    ]
 
 
 _NO_NUMBER = (MetricAnswer(), MetricAnswer(value=nan), MetricAnswer(value=inf), MetricAnswer(error="timed out"))
-"""One object each: an answer of NaN is equal to nothing but itself."""
+"""Answers without a number, one object each: an answer of NaN equals only itself."""
 
 
-def _good_ones(questions: tuple[Question, ...]) -> QuestionsAndAnswers:
+def _good_answers(questions: tuple[Question, ...]) -> QuestionsAndAnswers:
     return tuple([(question, _good(question)) for question in questions])
 
 
-def _with(asked: QuestionsAndAnswers, number: int, answer: Answer) -> QuestionsAndAnswers:
-    return (*asked[:number], (asked[number][0], answer), *asked[number + 1 :])
+def _with(answers: QuestionsAndAnswers, number: int, answer: Answer) -> QuestionsAndAnswers:
+    return (*answers[:number], (answers[number][0], answer), *answers[number + 1 :])
 
 
-def _only(asked: QuestionsAndAnswers) -> tuple[Answer, ...]:
-    return tuple([answer for _, answer in asked])
+def _only(answers: QuestionsAndAnswers) -> tuple[Answer, ...]:
+    return tuple([answer for _, answer in answers])
 
 
 _HARMLESS = frozenset(
@@ -449,7 +489,7 @@ _HARMLESS = frozenset(
 
 
 def _excuse(answers: QuestionsAndAnswers) -> Excuse:
-    """A gate that is closed holds a rollout up and changes nothing about its end."""
+    """Return the excuse of some answers: a closed gate delays a rollout and does not change its end."""
     question = answers[0][0]
     harmless = isinstance(question, HookQuestion) and question.hook.type in _HARMLESS
     return Excuse.NONE if harmless or isinstance(question, SourcesQuestion) else Excuse.FAIL
@@ -459,7 +499,7 @@ def _good(question: Question) -> Answer:
     if isinstance(question, HookQuestion):
         return HookAnswer(passed=question.hook.type is not HookType.ROLLBACK)
     if isinstance(question, MetricQuestion):
-        return healthy(_circumstances(question))
+        return healthy(_request(question))
     return SourcesAnswer()
 
 
@@ -469,11 +509,11 @@ def _bad(question: Question) -> Iterator[Answer]:
     elif isinstance(question, SourcesQuestion):
         yield SourcesAnswer(error="offline")
     elif question.check.minimum is not None or question.check.maximum is not None:
-        yield sick(_circumstances(question))
+        yield sick(_request(question))
 
 
-def _circumstances(question: MetricQuestion) -> Circumstances:
-    return Circumstances(question=question, rollout=_NOBODYS, now=0.0, revision="", routes=None, turn=0)
+def _request(question: MetricQuestion) -> MetricRequest:
+    return MetricRequest(question=question, rollout=_NO_ROLLOUT, now=0.0, revision="", routes=None, turn=0)
 
 
-_NOBODYS = Rollout(name="", target=TargetRef(name=""))
+_NO_ROLLOUT = Rollout(name="", target=TargetRef(name=""))

@@ -1,4 +1,4 @@
-"""What a verification found, and each violation as a program that shows it again."""
+"""The report of a verification, and the replay of a violation as a program."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from canarycore.driver import Apply, Commit, Fetch, Publish, cycle
 from canarycore.errors import CanaryError
 from canarycore.simulation._program import source, with_imports
 from canarycore.text import describe_state
-from canarycore.verification._ends import amiss, bad_ends, good_ends
+from canarycore.verification._ends import check_end, collect_good_ends, find_bad_ends
 from canarycore.verification._explore import MOST_FAULTS, explore
 from canarycore.verification._model import BrokenInvariant, Move, Node, TrialModel
-from canarycore.verification._paths import ShortestPaths, schedules
+from canarycore.verification._paths import ShortestPaths, count_schedules
 from canarycore.verification._situations import Trial, trial
 from canarycore.verification._steps import FREE, Excuse, Proceed, Step
 
@@ -30,17 +30,18 @@ Path = list[tuple[Node, Step]]
 
 @frozen
 class Violation:
-    """An invariant that does not hold, by a shortest schedule.
-
-    name: I1 to I14 or "table". text: the invariant. found: how it is broken. faults: what it takes, in order. script: a
-    Python program that shows it again, step by step.
-    """
+    """A shortest schedule that breaks an invariant."""
 
     name: str
+    """I1 to I14 or "table"."""
     text: str
+    """The invariant as a sentence."""
     found: str
+    """The way in which it is broken."""
     faults: tuple[Step, ...]
+    """The faults of the schedule, in order."""
     script: str = field(repr=False)
+    """A Python program that replays the schedule step by step."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.text}): {self.found}"
@@ -48,31 +49,36 @@ class Violation:
 
 @frozen(kw_only=True)
 class VerificationReport:
-    """What was explored and found.
-
-    states: nodes of the graph. transitions: its edges. schedules: ways from a start to an end with exactly `faults`
-    faults. violations: one for each invariant and kind of schedule that breaks it. seconds: by the clock given.
-    """
+    """The size and the violations of a verification."""
 
     trial: Trial
+    """The trial."""
     faults: int
+    """Most faults of a schedule."""
     states: int
+    """Number of the graph's vertices."""
     transitions: int
+    """Number of the graph's edges."""
     schedules: int
+    """Number of paths from a start to an end with exactly `faults` faults."""
     violations: tuple[Violation, ...] = ()
+    """A violation for each invariant and set of kinds of faults that break it."""
     seconds: float = 0.0
+    """Duration by the clock of `verify`."""
 
     @property
     def strategy(self) -> str:
+        """The strategy of the trial."""
         return self.trial.strategy
 
     @property
     def situation(self) -> str:
+        """The situation of the trial."""
         return self.trial.situation
 
     @property
     def rate(self) -> float:
-        """Transitions a second."""
+        """Transitions a second; 0 without a clock."""
         return self.transitions / self.seconds if self.seconds else 0.0
 
 
@@ -84,18 +90,19 @@ def verify(
     watch: Watch = lambda _: None,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> VerificationReport:
-    """Explore everything that can happen to a policy with at most so many faults (0 to 3), and check it.
+    """Explore all schedules of a policy with at most so many faults (0 to 3), and check the invariants.
 
-    `driver` is the loop under test. `watch` is told the number of states met, now and then. Raises ValueError.
+    driver: the loop under test. watch: a function that gets the number of states so far, now and then. clock: a
+    function that returns seconds, for the report. Raise ValueError for another number of faults.
     """
     if not 0 <= faults <= MOST_FAULTS:
-        raise ValueError(f"found {faults} faults, expected 0 to {MOST_FAULTS}")
+        raise ValueError(f"faults: found {faults}, expected 0 to {MOST_FAULTS}")
     chosen = rollout if isinstance(rollout, Trial) else trial(rollout)
     began = clock()
-    with _nothing_collected():
+    with _garbage_collector_disabled():
         graph = explore(chosen, faults, driver, watch)
         violations = tuple(_violations(ShortestPaths(graph)))
-        count = schedules(graph)
+        count = count_schedules(graph)
     return VerificationReport(
         trial=chosen,
         faults=faults,
@@ -108,8 +115,8 @@ def verify(
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Next to nothing that the search makes refers to itself: looking for what does would cost a tenth of the time."""
+def _garbage_collector_disabled() -> Iterator[None]:
+    """Disable the garbage collector: the search makes hardly any reference cycles, and saves a tenth of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -119,40 +126,42 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def _violations(ways: ShortestPaths) -> Iterator[Violation]:
-    """A shortest schedule for each invariant; another one only if it takes other kinds of faults."""
-    graph = ways.graph
-    broken: list[tuple[int, Step | None, BrokenInvariant]] = [(node, step, found) for node, step, found in graph.broken]
-    broken += [(node, None, found) for node, found in bad_ends(ways)]
+def _violations(paths: ShortestPaths) -> Iterator[Violation]:
+    """Return a shortest schedule for each invariant, and a further one only for other kinds of faults."""
+    graph = paths.graph
+    broken: list[tuple[int, Step | None, BrokenInvariant]] = [
+        (number, step, found) for number, step, found in graph.broken
+    ]
+    broken += [(number, None, found) for number, found in find_bad_ends(paths)]
     known: dict[tuple[str, str], list[set[type[Step]]]] = {}
-    for node, last, found in sorted(broken, key=lambda one: (-graph.left(one[0]), ways.depths[one[0]])):
-        steps = ways.to(node)
-        way = [(ways.spot(one), step) for one, step in steps]
+    for number, last, found in sorted(broken, key=lambda entry: (-graph.left(entry[0]), paths.depths[entry[0]])):
+        steps = paths.path_to(number)
+        path = [(paths.node(vertex), step) for vertex, step in steps]
         if last is not None:
-            way.append((ways.spot(node), last))
-        faults = tuple(step for _, step in way if not isinstance(step, FREE))
+            path.append((paths.node(number), last))
+        faults = tuple(step for _, step in path if not isinstance(step, FREE))
         kinds, others = set(map(type, faults)), known.setdefault((found.name, found.text), [])
         if not any(other <= kinds for other in others):
             others.append(kinds)
-            start = steps[0][0] if steps else node
-            yield Violation(found.name, found.text, found.found, faults, _script(graph.model.trial, start, way))
+            start = steps[0][0] if steps else number
+            yield Violation(found.name, found.text, found.found, faults, _script(graph.model.trial, start, path))
 
 
 # ------------------------------------------------------------------------------------------------------ the program
 
 
-def _script(about: Trial, start: int, way: Path) -> str:
-    """The schedule as a program: what differs from going on as one should, at which step, and where that is."""
+def _script(about: Trial, start: int, path: Path) -> str:
+    """Return the schedule as a program: each step but `Proceed` by its number, with its node in a comment."""
     lines = ["replay(", f"    {source(about)},", f"    start={start},", "    schedule={"]
-    for number, (spot, step) in enumerate(way):
+    for number, (node, step) in enumerate(path):
         if not isinstance(step, Proceed):
-            lines += [f"        # {where(spot)}", f"        {number}: {source(step)},"]
+            lines += [f"        # {describe_node(node)}", f"        {number}: {source(step)},"]
     return with_imports("\n".join([*lines, "    },", ")"]))
 
 
-def where(spot: Node) -> str:
-    """A spot in words: the world, and what the controller is about to do there."""
-    state, status = spot.state, spot.state.status
+def describe_node(node: Node) -> str:
+    """Describe a node: the cluster, and the controller's next request."""
+    state, status = node.state, node.state.status
     sides = [
         f"{name} {pods.revision} x{pods.desired}"
         for name, pods in (("target", state.target), ("primary", state.primary))
@@ -160,28 +169,28 @@ def where(spot: Node) -> str:
     ]
     routes = "no routes" if state.routes is None else f"routes {state.routes.primary}/{state.routes.weight}"
     position = describe_state(status.phase.value, str(status.rung), revision=status.applied or "nothing")
-    return f"t={state.now:g} {position}; {', '.join([*sides, routes])}; {_about_to(spot)}"
+    return f"t={state.now:g} {position}; {', '.join([*sides, routes])}; {_about_to(node)}"
 
 
-def _about_to(spot: Node) -> str:
-    request = None if spot.point is None else spot.point.request
+def _about_to(node: Node) -> str:
+    request = None if node.point is None else node.point.request
     if isinstance(request, Commit):
         status = request.status
         return f"about to commit {describe_state(status.phase.value, str(status.rung), revision=status.applied)}"
     if isinstance(request, Apply):
         return f"about to do {source(request.effect)}"
     if isinstance(request, Publish):
-        return f"about to tell {request.notice.text!r}"
+        return f"about to publish {request.notice.text!r}"
     if isinstance(request, Fetch):
         return f"about to ask {', '.join(question.key.rpartition('/')[2] for question in request.questions)}"
-    return f"at rest ({spot.rule.value})" if spot.rule is not None else "at rest"
+    return f"at rest ({node.rule.value})" if node.rule is not None else "at rest"
 
 
 # --------------------------------------------------------------------------------------------------------- replaying
 
 
 class ViolationError(CanaryError, AssertionError):
-    """A schedule breaks an invariant."""
+    """A replayed schedule breaks an invariant."""
 
     def __init__(self, found: BrokenInvariant) -> None:
         self.found = found
@@ -194,38 +203,41 @@ def replay(
     start: int = 1,
     schedule: dict[int, Step] | None = None,
     driver: Driver = cycle,
-    tell: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> None:
-    """Go one way, step by step, and tell each; what is in `schedule` happens at the step of that number.
+    """Replay one schedule step by step, and report each step.
 
-    Starts: 0 is an empty cluster, 1 is one in which v1 is promoted and idle and v2 has just arrived. Raises Violated
-    where an invariant breaks, and at an end that is not as it must be.
+    start: 0 is an empty cluster, 1 a cluster in which v1 is promoted and idle and v2 has just arrived. schedule: steps
+    other than `Proceed` by their numbers. report: a function that gets the description of each step. Raise
+    ViolationError where a write or the end breaks an invariant.
     """
-    left, met = dict(schedule or {}), list[Node]()
+    left, passed = dict(schedule or {}), list[Node]()
     model, excuse, number = TrialModel(about, driver), Excuse.NONE, 0
-    spot = model.starts()[start]
-    while model.free(spot) and spot not in met:
+    node = model.starts()[start]
+    while model.free(node) and node not in passed:
         if not left:
-            met.append(spot)
+            passed.append(node)
         step = left.pop(number, Proceed())
-        tell(f"{number:4} {where(spot)}" + ("" if isinstance(step, Proceed) else f"\n     >>> {source(step)}"))
-        move = _move(model, spot, step, number)
+        report(
+            f"{number:4} {describe_node(node)}" + ("" if isinstance(step, Proceed) else f"\n     >>> {source(step)}")
+        )
+        move = _move(model, node, step, number)
         if move.found is not None:
             raise ViolationError(move.found)
-        spot, excuse, number = move.to, excuse | move.excuse, number + 1
-    tell(f"{number:4} {where(spot)}")
-    circle = met[met.index(spot) :] if spot in met else []
-    rest = next((one for one in circle if one.point is None), spot)
-    found = amiss(model, rest, circle, excuse, good_ends(ShortestPaths(explore(about, 0, driver))))
+        node, excuse, number = move.to, excuse | move.excuse, number + 1
+    report(f"{number:4} {describe_node(node)}")
+    loop = passed[passed.index(node) :] if node in passed else []
+    rest = next((resting for resting in loop if resting.point is None), node)
+    found = check_end(model, rest, loop, excuse, collect_good_ends(ShortestPaths(explore(about, 0, driver))))
     if found is not None:
         raise ViolationError(found)
 
 
-def _move(model: TrialModel, spot: Node, step: Step, number: int) -> Move:
-    """The move that this step is; steps are compared as they are printed, as NaN is not equal to itself."""
-    moves = tuple(model.free(spot) if isinstance(step, FREE) else model.faults(spot))
+def _move(model: TrialModel, node: Node, step: Step, number: int) -> Move:
+    """Return the move by this step. Compare steps by their source text, as NaN does not equal itself."""
+    moves = tuple(model.free(node) if isinstance(step, FREE) else model.faults(node))
     for move in moves:
         if source(move.step) == source(step):
             return move
-    can = ", ".join(sorted({type(move.step).__name__ for move in moves})) or "nothing of the kind"
-    raise ValueError(f"step {number}: found {source(step)}, expected what can happen here: {can} ({where(spot)})")
+    possible = ", ".join(sorted({type(move.step).__name__ for move in moves})) or "none"
+    raise ValueError(f"step {number}: found {source(step)}, expected one of {possible} ({describe_node(node)})")

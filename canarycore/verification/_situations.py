@@ -1,6 +1,6 @@
-"""What is verified: a policy in a situation, from where, and who interferes.
+"""Trials: the policies to verify, each with its start states and the actions of others.
 
-`STRATEGIES` in `SITUATIONS` are the policies of every kind; `trial` makes one of a policy of one's own.
+`STRATEGIES` in `SITUATIONS` are policies of every kind. `trial` makes a trial of any other policy.
 """
 
 from __future__ import annotations
@@ -31,44 +31,51 @@ from canarycore.simulation.state import NEVER, Scaler, State, after, redeployed,
 from canarycore.verification._steps import ActorAction, Excuse
 
 OLD, NEW, THIRD = "v1", "v2", "v3"
-"""The revisions: what is promoted, what is rolled out, and one that may arrive at any time."""
+"""The revisions: the promoted one, the new one, and one that may arrive at any time."""
 
 
 @frozen(kw_only=True)
 class Trial:
-    """A policy to verify. `scaler`: the target's autoscaler. `reduced`: what was made shorter, in words."""
+    """A policy to verify in a situation."""
 
     strategy: str
+    """Name of the strategy, or of the policy."""
     situation: str = "plain"
+    """Name of the situation."""
     rollout: Rollout
+    """The policy."""
     scaler: Scaler | None = None
+    """The target's autoscaler; None where there is none."""
     reduced: tuple[str, ...] = ()
+    """Sentences about times and counts of the policy that the trial shortens."""
     starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
+    """Start states: an empty cluster, and one with a promoted revision and a new one."""
     actions: tuple[ActorAction, ...] = field(init=False, eq=False, repr=False)
+    """Actions of others, each with its excuse."""
 
     @starts.default
     def _from_nothing_and_from_idle(self) -> tuple[State, ...]:
         pace = after(self.rollout.interval / 4)
         empty = State(rollout=self.rollout, scaler=self.scaler, paces=(("primary", pace), ("target", pace)))
-        return redeployed(empty, OLD), self._arrived(empty)
+        return redeployed(empty, OLD), self._with_new_revision(empty)
 
-    def _arrived(self, empty: State) -> State:
-        """v1 is promoted and idle, and v2 is there: the same as `SimulatedCluster` makes of it."""
+    def _with_new_revision(self, empty: State) -> State:
+        """Return the state in which v1 is promoted and idle and v2 has just arrived."""
         from canarycore.simulation.cluster import SimulatedCluster
 
-        world = SimulatedCluster(self.rollout, state=empty, check=False).do(Deploy(OLD)).run()
-        state = redeployed(world.state, NEW)
+        cluster = SimulatedCluster(self.rollout, state=empty, check=False).do(Deploy(OLD)).run()
+        state = redeployed(cluster.state, NEW)
         return state.but(writes=0, reads=0, version=0, turns=())
 
     @actions.default
-    def _of_others(self) -> tuple[ActorAction, ...]:
-        return tuple(_interference(self.rollout, self.scaler))
+    def _list_actions(self) -> tuple[ActorAction, ...]:
+        return tuple(_actions_of_others(self.rollout, self.scaler))
 
 
-def _interference(rollout: Rollout, scaler: Scaler | None) -> list[ActorAction]:
+def _actions_of_others(rollout: Rollout, scaler: Scaler | None) -> list[ActorAction]:
     other, fail, wait, size = Excuse.OTHER, Excuse.FAIL, Excuse.WAIT, Excuse.SIZE
     slow = after(rollout.interval / 2)
-    found = [
+    actions = [
         ActorAction(Deploy(THIRD), other),
         ActorAction(Deploy(OLD), other),
         ActorAction(Configure(THIRD), other),
@@ -88,7 +95,7 @@ def _interference(rollout: Rollout, scaler: Scaler | None) -> list[ActorAction]:
         ActorAction(Edit(evolve(rollout, ladder=other_steps(rollout.ladder))), other),
         ActorAction(Edit(evolve(rollout, skip_analysis=not rollout.skip_analysis)), other),
         ActorAction(Edit(evolve(rollout, suspend=True)), wait),
-        ActorAction(Edit(rollout), other),  # GitOps puts back what somebody edited
+        ActorAction(Edit(rollout), other),  # GitOps reverts an edit
         ActorAction(Delete(), other),
         ActorAction(Recreate(), other),
         ActorAction(SendCommand(CommandKind.PROMOTE, id="promote"), other),
@@ -99,18 +106,18 @@ def _interference(rollout: Rollout, scaler: Scaler | None) -> list[ActorAction]:
         ActorAction(SendCommand(CommandKind.SKIP_TO, weight=50, id="skip-to"), other),
     ]
     if scaler is not None:
-        found += [ActorAction(SetScaler(change), other | size) for change in (evolve(scaler, paused=True), None)]
-    return found
+        actions += [ActorAction(SetScaler(change), other | size) for change in (evolve(scaler, paused=True), None)]
+    return actions
 
 
 def other_steps(ladder: Ladder) -> Ladder:
-    """The ladder after its owner edited it."""
+    """Return a ladder of the same strategy with other steps."""
     if ladder.strategy is Strategy.WEIGHTS:
         return evolve(ladder, step=0, steps=(15, 70), top=100)
     return evolve(ladder, iterations=ladder.iterations + 1)
 
 
-# -------------------------------------------------------------------------------------------------- what there is
+# ------------------------------------------------------------------------------------ the strategies and situations
 
 
 def _hook(kind: HookType) -> Hook:
@@ -144,9 +151,10 @@ STRATEGIES: dict[str, Rollout] = {
         _POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2, routed=False)
     ),
 }
-"""A short policy of each kind: two rungs above the ground, two failed checks roll back, 20 s to get ready."""
+"""A short policy of each strategy: two rungs above the initial one, a rollback by two failed checks, 20 s for pods."""
 
 Situation = Callable[[str, Rollout], Trial]
+"""A function that makes a trial of a strategy's name and its policy."""
 
 SITUATIONS: dict[str, Situation] = {
     "plain": lambda name, rollout: Trial(strategy=name, rollout=rollout),
@@ -169,22 +177,22 @@ SITUATIONS: dict[str, Situation] = {
 
 
 def trials() -> list[Trial]:
-    """Every strategy in every situation."""
+    """Return the trials of every strategy in every situation."""
     return [make(name, rollout) for name, rollout in STRATEGIES.items() for make in SITUATIONS.values()]
 
 
 LONGEST_WAIT = 2
-"""Intervals that pods may take to get ready, in a trial."""
+"""Most intervals of a trial's progress deadline."""
 
 MOST_FAILED = 2
-"""Failed or held analyses that roll back, in a trial."""
+"""Most failed or held analyses before a rollback in a trial."""
 
 MOST_ITERATIONS = 100
-"""Iterations of a ladder, in a trial: each further one repeats the states of the one before."""
+"""Most iterations of a trial's ladder: further ones repeat the same states."""
 
 
 def trial(rollout: Rollout) -> Trial:
-    """A policy of one's own, with what would only be repeated left out: a longer wait, a count that goes on."""
+    """Return the trial of any policy, with shorter waits and counts where longer ones would repeat the same states."""
     longest = LONGEST_WAIT * rollout.interval
     shorter: dict[str, float] = {
         "progress_deadline": min(rollout.progress_deadline, longest),

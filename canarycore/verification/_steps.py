@@ -1,10 +1,9 @@
-"""What can happen to a rollout at one point of its life: each is plain data, printed and replayed as it stands.
+"""The steps of a schedule as plain data, which a program prints and replays.
 
-`Proceed` is what happens when nothing goes wrong; `Answers` is one of the answers a provider may give; both are free.
-All others are **faults**: a schedule with k faults has k of them. Each fault knows what it may change about the end
-(`Excuse`): a crash, a conflict, a timeout, a stale cache or a second leader may change nothing at all. Only a leader
-that acts on an old status may leave the canary running in an idle phase: nobody serves from it, it is told, and what is
-idle is not enforced.
+`Proceed` and `Answers` are free. All other steps are **faults**: a schedule with k faults has k of them. `Excuse` says
+how a step may change the end of the rollout. A crash, a conflict, a timeout, a stale cache or a second leader may
+change nothing. The one exception is a leader that acts on an old status: it may leave the canary running in an idle
+phase, where the canary gets no traffic and a notice reports it.
 """
 
 from __future__ import annotations
@@ -20,122 +19,132 @@ if TYPE_CHECKING:
 
 
 class Excuse(IntFlag):
-    """What happened on the way, as far as it may change the end.
-
-    OTHER: the end need not be the one without faults, but must be a sound one. FAIL: a rollback is called for. WAIT: it
-    may end waiting for somebody, in a named state that was told. SIZE: somebody else decides how many pods there are.
-    """
+    """The ways in which the steps of a schedule may change the end of a rollout."""
 
     NONE = 0
+    """The end must be the one without faults."""
     OTHER = 1
+    """The end may be any sound one."""
     FAIL = 2
+    """The end may be a rollback."""
     WAIT = 4
+    """The end may be a wait for an action of others, in a named state that a notice reports."""
     SIZE = 8
+    """The end may have another number of pods."""
 
 
 @frozen
 class Proceed:
-    """The next thing happens as it should."""
+    """The next request of the controller succeeds."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class Answers:
-    """The providers answer the questions asked, in this order."""
+    """Answers of the providers to the questions of the controller."""
 
     answers: tuple[Answer, ...]
+    """The answers, in the order of the questions."""
     excuse: Excuse = Excuse.FAIL
+    """The change of the end that the answers allow."""
 
 
 @frozen
 class AnswersWithoutNumber:
-    """The providers answer so, and one of them has no number: no data, NaN, too few requests, or an error."""
+    """Answers of the providers, one of them without a number: no data, NaN, too few requests, or an error."""
 
     answers: tuple[Answer, ...]
+    """The answers, in the order of the questions."""
     excuse: ClassVar[Excuse] = Excuse.FAIL
 
 
 @frozen
 class Crash:
-    """The process dies here. A new one starts at once and remembers nothing."""
+    """A crash of the process. A new process starts at once and remembers nothing."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class CommitConflict:
-    """The commit meets a conflict: somebody changed the resource in between. Several in a row lead to the same."""
+    """A conflict of the commit, as another writer changed the resource. Several in a row lead to the same state."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class WriteTimeout:
-    """The write times out, or gets a 429 or 5xx; `applied` tells whether it was carried out all the same."""
+    """A timeout, 429 or 5xx of a write."""
 
     applied: bool
+    """Whether the cluster carried out the write."""
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class StaleObservation:
-    """As it should; but the next observation shows the workloads and routes as they were before this cycle."""
+    """A success, after which the next observation shows the workloads and routes from before this cycle."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class StaleStatus:
-    """As it should; but the next observation shows the status as it was before this cycle."""
+    """A success, after which the next observation shows the status from before this cycle."""
 
     excuse: ClassVar[Excuse] = Excuse.SIZE
 
 
 @frozen
 class ExtraCycle:
-    """A cycle runs although none is due: a duplicate event, a resync, a timer that fired twice."""
+    """A cycle that is not due: a duplicate event, a resync, a timer that fires twice."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class LateTimer:
-    """Events are missed and the timer fires this many seconds late."""
+    """A late timer, with no events in between."""
 
     seconds: float
+    """Seconds by which the timer is late."""
     excuse: ClassVar[Excuse] = Excuse.FAIL
 
 
 @frozen
 class ClockJump:
-    """The clock is set forward, or back if negative; what pods do takes as long as before."""
+    """A change of the clock; pods take as long to get ready as before."""
 
     seconds: float
+    """Seconds forward; back if negative."""
     excuse: ClassVar[Excuse] = Excuse.FAIL
 
 
 @frozen
 class RivalCycle:
-    """A second process, that knows nothing of the first, runs a whole cycle here."""
+    """A whole cycle of a second process with an empty memory."""
 
     excuse: ClassVar[Excuse] = Excuse.NONE
 
 
 @frozen
 class Takeover:
-    """The process stalls here for this many seconds, and a second one leads meanwhile."""
+    """A stall of the process, during which a second one leads."""
 
     seconds: float
+    """Seconds of the stall."""
     excuse: ClassVar[Excuse] = Excuse.SIZE
 
 
 @frozen
 class ActorAction:
-    """Somebody else changes the world here."""
+    """An action of others on the cluster."""
 
     action: Action
+    """The action."""
     excuse: Excuse = Excuse.NONE
+    """The change of the end that the action allows."""
 
 
 Step = (
@@ -156,4 +165,4 @@ Step = (
 )
 
 FREE = (Proceed, Answers)
-"""Steps that are no faults."""
+"""Types of the steps that are no faults."""

@@ -1,10 +1,10 @@
-"""Time made relative, so that the graph of what can happen is finite.
+"""Relative time, which makes the graph of states finite.
 
-Nothing depends on where 0 is, so the last analysis is put there (`State.shifted`; the times in notices' keys get names
-that tell them apart). Nothing depends on how long ago something was, once that is longer than whatever anybody
-measures: ages beyond that are cut. So a gate that stays closed, polled for ever, is a circle of a few states.
+Nothing depends on where 0 is, so the last analysis moves there (`State.shifted`; times in the keys of notices get
+numbers that differ). Nothing depends on an age beyond the longest deadline, so this module cuts longer ages. A closed
+gate that the controller polls for ever then is a cycle of a few states.
 
-    what                        is measured against                         cut beyond
+    age                         compared with                               cut beyond
     now - analysed_at           interval, interval + progress deadline      that, in whole intervals
     now - since                 progress deadline                           that and two intervals (the longest jump)
     now - drain_until           0                                           two intervals
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from canarycore.verification._fingerprints import InternTable
 
 LONG_AGO = -1e6
-"""Seconds: when something happened whose age does not matter any more."""
+"""Time of events whose age does not matter any more (seconds)."""
 
 JUMP = 2.0
-"""How far the clock is set forward or back, in intervals."""
+"""Intervals by which a step sets the clock forward or back."""
 
 _EARLY = 1e-6
 _PARTS_OF_KEY = re.compile(r"(.*?@)(-?[0-9.e+-]+)(/.*)", re.DOTALL)
@@ -44,42 +44,43 @@ _PARTS_OF_KEY = re.compile(r"(.*?@)(-?[0-9.e+-]+)(/.*)", re.DOTALL)
 
 @record
 class RestState:
-    """The world between two cycles, and what the process knows: when to look again, and what it remembers."""
+    """The cluster and the process between two cycles."""
 
     state: State
-    told: frozenset[str]
+    """The cluster."""
+    published: frozenset[str]
+    """Keys of published notices that the status or the process still refers to."""
     wake: float
+    """Absolute time of the next cycle (seconds)."""
     stale: State | None
-    remembered: ProcessMemory
+    """An old state that the next observation shows in part; None: the observation is up to date."""
+    memory: ProcessMemory
+    """The memory of the process."""
 
 
-def rebased(resting: RestState, ones: InternTable) -> RestState:
-    """The same, with the last analysis at 0 and ages cut. The statuses are of the ones."""
-    state, told, wake, stale, memory = (
+def rebased(resting: RestState, table: InternTable) -> RestState:
+    """Return the same with the last analysis at time 0 and long ages cut. Its statuses must be interned."""
+    state, published, wake, stale, memory = (
         resting.state,
-        resting.told,
+        resting.published,
         resting.wake,
         resting.stale,
-        resting.remembered,
+        resting.memory,
     )
     status, rollout = state.status, state.rollout
     if status.since is not None and status.analysed_at:
         seconds = -status.analysed_at
         if stale is None:
-            names, moved = ones.made(status, _begun_at_0)
+            names, moved = table.derive(status, _rebased_status)
         else:
             names = _names((*status.outbox, *stale.status.outbox), status.analysed_at)
             moved = _moved_status(status, seconds, names)
             stale = _moved(stale, seconds, _moved_status(stale.status, seconds, names))
         state = _moved(state, seconds, moved)
-        told = frozenset([_renamed(key, names) for key in told]) if told else told
+        published = frozenset([_renamed(key, names) for key in published]) if published else published
         wake += seconds
-        published = frozenset([_renamed(key, names) for key in memory.published])
-        memory = (
-            ProcessMemory((), published, memory.last_goal)
-            if published or memory.last_goal is not None
-            else EMPTY_MEMORY
-        )
+        keys = frozenset([_renamed(key, names) for key in memory.published])
+        memory = ProcessMemory((), keys, memory.last_goal) if keys or memory.last_goal is not None else EMPTY_MEMORY
     longest = ceil((rollout.interval + rollout.progress_deadline) / rollout.interval) + 1
     poll = _poll(state, rollout)
     if poll > longest and stale is None:
@@ -88,23 +89,22 @@ def rebased(resting: RestState, ones: InternTable) -> RestState:
         state = state.but(status=state.status.but(analysed_at=0.0))
         wake += seconds
         memory = _repolled(memory, poll, longest)
-    return RestState(_cut(state, rollout), told, wake, stale, recent(memory, state))
+    return RestState(_cut(state, rollout), published, wake, stale, recent(memory, state))
 
 
-def _begun_at_0(status: Status) -> tuple[dict[str, str], Status]:
-    """The new names of times, and the status with its last analysis at 0."""
+def _rebased_status(status: Status) -> tuple[dict[str, str], Status]:
+    """Return the new names of times in keys, and the status with its last analysis at 0."""
     names = _names(status.outbox, status.analysed_at)
     return names, _moved_status(status, -status.analysed_at, names)
 
 
 def _names(notices: tuple[Notice, ...], analysed_at: float) -> dict[str, str]:
-    """New times for those in the keys of notices: the last analysis's is 0, earlier ones are numbered.
+    """Return new times for the keys of notices: 0 for the last analysis, numbers for earlier ones.
 
-    No key is ever made again with an earlier time, so all that matters is that they differ.
+    No new key has an earlier time, so the times only have to differ.
     """
     now = str(analysed_at)
-    found = {_time_in(notice.key) for notice in notices} - {now}
-    earlier = sorted(found, key=float, reverse=True)
+    earlier = sorted({_time_in(notice.key) for notice in notices} - {now}, key=float, reverse=True)
     return {now: "0.0", **{time: f"{-float(number)}" for number, time in enumerate(earlier, 1)}}
 
 
@@ -119,13 +119,13 @@ def _renamed(key: str, names: dict[str, str]) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _parts(key: str) -> tuple[str, str, str]:
-    """What comes before the time in a key, the time ("" if there is none), and what comes after it."""
-    found = _PARTS_OF_KEY.fullmatch(key)
-    return (key, "", "") if found is None else (found[1], found[2], found[3])
+    """Return the parts of a key before its time, the time ("" where there is none), and after it."""
+    match = _PARTS_OF_KEY.fullmatch(key)
+    return (key, "", "") if match is None else (match[1], match[2], match[3])
 
 
 def _moved(state: State, seconds: float, status: Status) -> State:
-    """The state so much later. `status`: its own, moved."""
+    """Return the state with its times moved; `status` is its status with moved times."""
     target, primary = _moved_pods(state.target, seconds), _moved_pods(state.primary, seconds)
     return state.but(now=state.now + seconds, status=status, target=target, primary=primary)
 
@@ -137,7 +137,10 @@ def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Stat
         analysed_at=status.analysed_at + seconds,
         drain_until=drained if drained == LONG_AGO else drained + seconds,
         outbox=tuple(
-            [Notice(told.kind, _renamed(told.key, names), told.phase, told.names, told.args) for told in status.outbox]
+            [
+                Notice(notice.kind, _renamed(notice.key, names), notice.phase, notice.names, notice.args)
+                for notice in status.outbox
+            ]
         ),
     )
 
@@ -151,38 +154,38 @@ def _poll(state: State, rollout: Rollout) -> int:
 
 
 def _repolled(memory: ProcessMemory, old: int, new: int) -> ProcessMemory:
-    """With keys of this poll under its new number; a process forgets those of earlier polls."""
-    asked = tuple(
+    """Return the memory with the keys of the present poll under its new number, and without those of earlier polls."""
+    answers = tuple(
         (evolve(question, key=question.key.replace(f"#{old}/", f"#{new}/")), answer)
-        for question, answer in memory.asked
+        for question, answer in memory.answers
         if f"#{old}/" in question.key
     )
     published = frozenset(
         key.removesuffix(f"#{old}") + f"#{new}" if key.endswith(f"#{old}") else key for key in memory.published
     )
-    return ProcessMemory(asked, published, memory.last_goal)
+    return ProcessMemory(answers, published, memory.last_goal)
 
 
 def recent(memory: ProcessMemory, state: State) -> ProcessMemory:
-    """Without what can be of no use any more: answers of other polls, notices that are told no more."""
-    status, asked, published = state.status, memory.asked, memory.published
-    if not asked and not published:
+    """Return the memory without useless parts: answers of other polls, notices that cannot come again."""
+    status, answers, published = state.status, memory.answers, memory.published
+    if not answers and not published:
         return memory
-    owed = {notice.key for notice in status.outbox}
-    if not asked and published <= owed:
+    pending = {notice.key for notice in status.outbox}
+    if not answers and published <= pending:
         return memory
     poll, stem = _poll(state, state.rollout), f"@{status.analysed_at}/{status.phase._value_}"
-    asked = tuple([(question, answer) for question, answer in asked if f"{stem}#{poll}/" in question.key])
+    answers = tuple([(question, answer) for question, answer in answers if f"{stem}#{poll}/" in question.key])
     published = frozenset(
         [
             key
             for key in published
-            if key in owed or (f"{stem}/" in key and ("#" not in key or key.endswith(f"#{poll}")))
+            if key in pending or (f"{stem}/" in key and ("#" not in key or key.endswith(f"#{poll}")))
         ]
     )
-    if asked == memory.asked and published == memory.published:
+    if answers == memory.answers and published == memory.published:
         return memory
-    return ProcessMemory(asked, published, memory.last_goal)
+    return ProcessMemory(answers, published, memory.last_goal)
 
 
 def _cut(state: State, rollout: Rollout) -> State:
@@ -203,7 +206,7 @@ def _cut(state: State, rollout: Rollout) -> State:
 
 
 def _cut_pods(state: State, pods: SimulatedPods | None, workload: str, long: float) -> SimulatedPods | None:
-    """Pods that will not change by themselves: nobody asks any more when those that are ready became so."""
+    """Return the pods without the time of their last change, if they do not change any more by themselves."""
     if pods is None or pods.changed == LONG_AGO:
         return pods
     pace = state.pace(workload, pods.revision)

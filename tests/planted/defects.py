@@ -379,21 +379,21 @@ DEFECTS: tuple[Defect, ...] = (
         "driver.py",
         "    memory.last_goal = (after.phase, after.applied) if plan else None\n",
         "",
-        "test_verify.py::test_what_an_overtaken_process_did_late_is_mended[plain-schedule0]",
+        "test_verify.py::test_the_next_cycle_corrects_a_late_effect_of_an_overtaken_process[plain-schedule0]",
     ),
     _search(
         "what was done late counts as settled before it is seen",
         "driver.py",
         "    if last_goal is None or status.phase not in IDLE",
         "    if last_goal is None or status.pending or status.phase not in IDLE",
-        "test_verify.py::test_what_an_overtaken_process_did_late_is_mended[plain-schedule1]",
+        "test_verify.py::test_the_next_cycle_corrects_a_late_effect_of_an_overtaken_process[plain-schedule1]",
     ),
     _search(
         "a primary that was taken back late stays so",
         "_goal.py",
         '        primary="" if status.is_settled else status.promoted,\n',
         "",
-        "test_verify.py::test_a_primary_that_an_overtaken_process_brought_back_late_is_promoted_again",
+        "test_verify.py::test_a_late_restore_of_the_primary_by_an_overtaken_process_is_corrected",
     ),
     # -------------------------------------------------------------------------------------------------------- manifests
     _manifest(

@@ -1,4 +1,4 @@
-"""The loop of `canarycore.cycle` with one thing wrong at a time."""
+"""Broken versions of the loop `canarycore.cycle`, each with one defect."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from canarycore.errors import WorldError
 
 
 def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notices=False, effects_of_before=False):
-    seen = yield Observe()
-    rollout, status, world = seen.rollout, seen.status, seen.observation
-    decision = yield from _decide(rollout, status, world, memory)
+    observed = yield Observe()
+    rollout, status, observation = observed.rollout, observed.status, observed.observation
+    decision = yield from _decide(rollout, status, observation, memory)
     durable, after = status.outbox, status
     if decision.status is not status:
         kept = tuple(notice for notice in status.outbox if notice.key not in memory.published)
         durable = (() if forgets_notices else kept) + decision.notices
         after = decision.status.but(outbox=() if forgets_notices else durable)
-    wanted = status if effects_of_before else after
-    plan = () if rollout.suspend else converge(goal(rollout, wanted), world).effects
+    basis = status if effects_of_before else after
+    plan = () if rollout.suspend else converge(goal(rollout, basis), observation).effects
     done, troubles = [], []
     if effects_first:
         done, troubles = yield from _apply(plan)
@@ -26,7 +26,7 @@ def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notic
             yield Commit(after)
         except WorldError as trouble:
             if not ignores_conflicts:
-                return CycleResult(None, world.now, (), (trouble,))
+                return CycleResult(None, observation.now, (), (trouble,))
         memory.answers.clear()
     if not effects_first:
         done, troubles = yield from _apply(plan)
@@ -38,34 +38,34 @@ def _loop(memory, *, effects_first=False, ignores_conflicts=False, forgets_notic
                 troubles.append(trouble)
             else:
                 memory.published.add(notice.key)
-    return CycleResult(decision, world.now if done or troubles else decision.wake, tuple(done), tuple(troubles))
+    return CycleResult(decision, observation.now if done or troubles else decision.wake, tuple(done), tuple(troubles))
 
 
-def right(memory):
-    """The loop as it should be, in these words."""
+def correct(memory):
+    """Run the loop without a defect."""
     return (yield from _loop(memory))
 
 
 def effects_first(memory):
-    """Routes and scale are written before the status, as Flagger does."""
+    """Write routes and replicas before the status, as Flagger does."""
     return (yield from _loop(memory, effects_first=True))
 
 
 def ignores_conflicts(memory):
-    """A commit that met a conflict is taken for one that was made."""
+    """Take a commit that met a conflict for a successful one."""
     return (yield from _loop(memory, ignores_conflicts=True))
 
 
 def effects_of_before(memory):
-    """Effects follow from the status that was read, not from the one that was committed."""
+    """Derive the effects from the status of the observation, not from the committed one."""
     return (yield from _loop(memory, effects_of_before=True))
 
 
 def never_wakes(memory):
-    """After effects it waits for the interval, as if the world had followed at once."""
-    rest = yield from _loop(memory)
-    return CycleResult(rest.decision, None, rest.effects, rest.errors) if not rest.errors else rest
+    """Ask for no further cycle after effects."""
+    result = yield from _loop(memory)
+    return CycleResult(result.decision, None, result.effects, result.errors) if not result.errors else result
 
 
 DEFECTS = {effects_first: "I5", ignores_conflicts: "I5", effects_of_before: "I5", never_wakes: "I8"}
-"""Each loop, and an invariant that it breaks."""
+"""Broken loops, each with an invariant that it breaks."""

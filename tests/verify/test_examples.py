@@ -1,4 +1,4 @@
-"""The Canaries of examples/ keep every promise under every single fault."""
+"""The Canaries of examples/ under every single fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDERS = sorted(folder.name for folder in MANIFESTS.iterdir())
 
 
 def canaries(folder: str) -> list:
-    """Each Canary of a folder, with the templates and objects that lie beside it."""
+    """Return the rollout of each Canary in a folder."""
     files = [(path.name, path.read_text()) for path in sorted((MANIFESTS / folder).glob("*.yaml"))]
     return [resolve(canary) for canary in load(files).canaries]
 
@@ -26,6 +26,6 @@ def test_no_single_fault_breaks_a_canary_of_the_examples():
 @pytest.mark.deep
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_no_single_fault_breaks_any_canary_of_the_examples(folder):
-    found = canaries(folder)
-    assert found, f"no Canary in {folder}"
-    assert [verify(rollout).violations for rollout in found] == [()] * len(found)
+    rollouts = canaries(folder)
+    assert rollouts, f"no Canary in {folder}"
+    assert [verify(rollout).violations for rollout in rollouts] == [()] * len(rollouts)

@@ -1,4 +1,4 @@
-"""The faults and interferences that a search tries, and those that it need not try."""
+"""The faults and actions that a search tries, and repeated conflicts, which it need not try."""
 
 from __future__ import annotations
 
@@ -27,47 +27,47 @@ from canarycore.verification._paths import ShortestPaths
 from tests.core.scenarios import POLICIES, play, promoted
 
 STEPS = {AnswerHook, SetMetrics, SetSources, SetClock}
-"""What providers answer and clocks do: steps of their own, at every point."""
+"""Actions for which the search has other steps."""
 
 
 @pytest.fixture(scope="module")
-def ways():
+def paths():
     return ShortestPaths(explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle))
 
 
-def after_conflicts(model, spot, times):
-    """Where the controller is when its commit at this spot lost, and the same commit lost again and again."""
+def after_conflicts(model, node, times):
+    """Return the node after so many conflicts in a row of the commit at this node."""
     for _ in range(times):
-        while spot.point is None or not isinstance(spot.point.request, Commit):
-            spot = model.free(spot)[0].to
-        spot = next(move.to for move in model.faults(spot) if isinstance(move.step, CommitConflict))
-    return spot
+        while node.point is None or not isinstance(node.point.request, Commit):
+            node = model.free(node)[0].to
+        node = next(move.to for move in model.faults(node) if isinstance(move.step, CommitConflict))
+    return node
 
 
 @pytest.mark.parametrize("times", range(2, MOST_IN_A_ROW + 1))
-def test_so_many_conflicts_in_a_row_lead_to_where_one_leads(ways, times):
-    """So one of them stands for all, at every commit that the search meets."""
-    graph, model = ways.graph, ways.graph.model
-    spots = [ways.spot(node) for node in range(len(graph.keys)) if graph.left(node)]
-    commits = [spot for spot in spots if spot.point and isinstance(spot.point.request, Commit)]
+def test_several_conflicts_in_a_row_lead_to_the_node_after_one(paths, times):
+    """So the search tries one conflict at each commit."""
+    graph, model = paths.graph, paths.graph.model
+    nodes = [paths.node(vertex) for vertex in range(len(graph.keys)) if graph.left(vertex)]
+    commits = [node for node in nodes if node.point and isinstance(node.point.request, Commit)]
     assert commits
-    assert all(after_conflicts(model, spot, times) == after_conflicts(model, spot, 1) for spot in commits)
+    assert all(after_conflicts(model, node, times) == after_conflicts(model, node, 1) for node in commits)
 
 
 @pytest.mark.parametrize("times", range(1, MOST_IN_A_ROW + 1))
-def test_a_rollout_whose_commits_conflict_so_often_in_a_row_ends_as_one_without_conflicts(times):
+def test_a_rollout_ends_alike_with_and_without_conflicts_in_a_row(times):
     plain = play(POLICIES["weights"], promoted)
     faults = [Fault(FaultKind.CONFLICT, write.number, times) for write in plain.writes if write.is_commit]
     ends = {fingerprint(play(POLICIES["weights"], promoted, (fault,)).state) for fault in faults}
     assert ends == {fingerprint(plain.state)}
 
 
-def test_everything_that_others_can_do_is_tried():
+def test_a_trial_has_every_action_of_others():
     trials = [Trial(strategy="canary", rollout=STRATEGIES["canary"], scaler=scaler) for scaler in (None, Scaler())]
-    tried = {type(acts.action) for trial in trials for acts in trial.actions}
-    assert tried == set(get_args(Action)) - STEPS
+    actions = {type(step.action) for trial in trials for step in trial.actions}
+    assert actions == set(get_args(Action)) - STEPS
 
 
-def test_every_command_is_tried():
-    orders = [acts.action for acts in Trial(strategy="canary", rollout=STRATEGIES["canary"]).actions]
-    assert {order.kind for order in orders if isinstance(order, SendCommand)} == set(CommandKind)
+def test_a_trial_has_every_command():
+    actions = [step.action for step in Trial(strategy="canary", rollout=STRATEGIES["canary"]).actions]
+    assert {action.kind for action in actions if isinstance(action, SendCommand)} == set(CommandKind)

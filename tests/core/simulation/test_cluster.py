@@ -76,8 +76,8 @@ def test_a_rolling_update_replaces_pods_one_after_the_other():
 def test_a_rolling_update_that_goes_back_has_its_old_pods_at_once():
     there = SimulatedPods(revision="v2", desired=4, changed=100.0, others=4, other="v1")
     back = there.becoming(101.0, NEVER, revision="v1")
-    assert back.seen(101.0, NEVER).ready == 4
-    assert back.seen(101.0, NEVER).updated == 4
+    assert back.look(101.0, NEVER).ready == 4
+    assert back.look(101.0, NEVER).updated == 4
 
 
 def test_unavailable_pods_say_since_when():
@@ -125,16 +125,16 @@ def test_between_changes_the_workload_looks_the_same(pace):
 
 
 def test_a_state_is_a_value():
-    world = play(policy(), SITUATIONS["promoted"])
+    cluster = play(policy(), SITUATIONS["promoted"])
     again = play(policy(), SITUATIONS["promoted"])
-    assert world.state == again.state
-    assert hash(world.state) == hash(again.state)
+    assert cluster.state == again.state
+    assert hash(cluster.state) == hash(again.state)
 
 
 def test_a_shifted_state_goes_the_same_way():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing)
-    later = SimulatedCluster(policy(), state=world.state.shifted(1000.0)).run()
-    assert (later.phase, later.now) == (world.run().phase, world.now + 1000.0)
+    cluster = idle(policy()).do(Deploy("v2")).run(until=climbing)
+    later = SimulatedCluster(policy(), state=cluster.state.shifted(1000.0)).run()
+    assert (later.phase, later.now) == (cluster.run().phase, cluster.now + 1000.0)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_every_effect_may_be_repeated(name):
 
 
 def test_the_autoscaler_keeps_a_running_target_in_its_bounds():
-    world = idle(policy(), scaler=Scaler(minimum=2, maximum=3)).do(Deploy("v2")).run(until=climbing)
-    assert world.do(ScaleTarget(9)).run(until=1.0).state.target.desired == 3
+    cluster = idle(policy(), scaler=Scaler(minimum=2, maximum=3)).do(Deploy("v2")).run(until=climbing)
+    assert cluster.do(ScaleTarget(9)).run(until=1.0).state.target.desired == 3
 
 
 # ------------------------------------------------------------------------------------------------------------ faults
@@ -166,55 +166,55 @@ def first_commit_of(situation: str) -> int:
 
 
 def test_a_crash_forgets_what_the_process_knew():
-    world = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.CRASH_AFTER, first_commit_of("promoted")),))
-    assert [record.crashed for record in world.history].count(True) == 1
+    cluster = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.CRASH_AFTER, first_commit_of("promoted")),))
+    assert [record.crashed for record in cluster.history].count(True) == 1
 
 
 def test_a_conflict_commits_nothing():
     fault = Fault(FaultKind.CONFLICT, first_commit_of("promoted"), times=3)
-    world = idle(policy(), (fault,)).do(Deploy("v2"))
-    records = [world.step() for _ in range(3)]
+    cluster = idle(policy(), (fault,)).do(Deploy("v2"))
+    records = [cluster.step() for _ in range(3)]
     assert [type(record.troubles[0]) for record in records] == [Conflict] * 3
-    assert world.phase is Phase.INITIALIZED
+    assert cluster.phase is Phase.INITIALIZED
 
 
 @pytest.mark.parametrize(
     ("kind", "phase"), [(FaultKind.LOST, Phase.INITIALIZED), (FaultKind.APPLIED, Phase.PROGRESSING)]
 )
 def test_a_timeout_is_carried_out_or_not(kind, phase):
-    world = idle(policy(), (Fault(kind, first_commit_of("promoted")),)).do(Deploy("v2"))
-    world.step()
-    assert world.phase is phase
+    cluster = idle(policy(), (Fault(kind, first_commit_of("promoted")),)).do(Deploy("v2"))
+    cluster.step()
+    assert cluster.phase is phase
 
 
 def test_effects_end_at_the_first_that_fails():
     """ResumeScaler times out: ScaleUp, which comes after it, is not tried in that cycle."""
-    world = idle(policy(), (Fault(FaultKind.LOST, 1),), scaler=Scaler()).do(Deploy("v2"))
-    record = world.step()
+    cluster = idle(policy(), (Fault(FaultKind.LOST, 1),), scaler=Scaler()).do(Deploy("v2"))
+    record = cluster.step()
     assert (record.effects, len(record.troubles)) == ((), 1)
-    assert world.run().phase is Phase.SUCCEEDED
+    assert cluster.run().phase is Phase.SUCCEEDED
 
 
 def test_a_rival_commits_first():
-    world = idle(policy(), (Fault(FaultKind.RIVAL, 0),)).do(Deploy("v2"))
-    assert isinstance(world.step().troubles[0], Conflict)
-    assert (world.phase, len(world.history)) == (Phase.PROGRESSING, 2)
+    cluster = idle(policy(), (Fault(FaultKind.RIVAL, 0),)).do(Deploy("v2"))
+    assert isinstance(cluster.step().troubles[0], Conflict)
+    assert (cluster.phase, len(cluster.history)) == (Phase.PROGRESSING, 2)
 
 
 def test_a_stale_status_meets_a_conflict():
-    world = idle(policy()).do(Deploy("v2"))
-    world.step()
-    world.state = world.state.but(faults=(Fault(FaultKind.STALE_STATUS, world.state.reads),))
-    assert isinstance(world.step().troubles[0], Conflict)
+    cluster = idle(policy()).do(Deploy("v2"))
+    cluster.step()
+    cluster.state = cluster.state.but(faults=(Fault(FaultKind.STALE_STATUS, cluster.state.reads),))
+    assert isinstance(cluster.step().troubles[0], Conflict)
 
 
-def test_a_stale_world_shows_the_observation_before():
-    world = idle(policy()).run(until=1.0)
-    world.state = world.state.but(
-        faults=(Fault(FaultKind.STALE_OBSERVATION, world.state.reads),), routes=Routes(weight=5)
+def test_a_stale_cluster_shows_the_observation_before():
+    cluster = idle(policy()).run(until=1.0)
+    cluster.state = cluster.state.but(
+        faults=(Fault(FaultKind.STALE_OBSERVATION, cluster.state.reads),), routes=Routes(weight=5)
     )
-    assert world.step().effects == ()
-    assert world.step().effects == (SetRoutes(Routes()),)
+    assert cluster.step().effects == ()
+    assert cluster.step().effects == (SetRoutes(Routes()),)
 
 
 # -------------------------------------------------------------------------------------------------------- failing well
@@ -225,25 +225,25 @@ def test_what_cannot_happen_any_more_is_said_with_the_last_record():
         idle(policy()).do(Deploy("v2")).run(until=Phase.FAILED)
 
 
-def test_a_program_makes_the_same_world_again():
-    world = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.CRASH_AFTER, 5),))
+def test_a_program_makes_the_same_cluster_again():
+    cluster = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.CRASH_AFTER, 5),))
     names: dict[str, object] = {}
-    exec(world.program(), names)
-    assert names["world"].state == world.state
+    exec(cluster.program(), names)
+    assert names["cluster"].state == cluster.state
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_every_situation_prints_as_a_program(name):
-    compile(play(policy(), SITUATIONS[name]).program().replace("climbing", "None"), "world", "exec")
+    compile(play(policy(), SITUATIONS[name]).program().replace("climbing", "None"), "cluster", "exec")
 
 
 def test_a_violation_names_the_invariant_and_prints_the_schedule(monkeypatch):
     """The canary loses its pods between the observation and the write: no driver of ours does that."""
-    world = idle(policy()).do(Deploy("v2")).run(until=lambda found: found.status.rung.weight == 20)
-    assert world.state.routes.weight == 20
+    cluster = idle(policy()).do(Deploy("v2")).run(until=lambda cluster: cluster.status.rung.weight == 20)
+    assert cluster.state.routes.weight == 20
     monkeypatch.setattr(canarycore.simulation.driver, "apply", lambda state, effect: state.but(target=None, version=0))
-    with pytest.raises(InvariantError, match=r"world\.run\(") as caught:
-        world.run()
+    with pytest.raises(InvariantError, match=r"cluster\.run\(") as caught:
+        cluster.run()
     assert caught.value.name.startswith("I")
     assert "from canarycore.simulation import " in caught.value.script
 
@@ -255,9 +255,9 @@ WAITS_FOR_DATA = policy(no_data=NoData.HOLD, checks=(SUCCESS_RATE, DURATION))
 
 def held(rollout, metrics) -> SimulatedCluster:
     """v2 is analysed and held, for ten minutes."""
-    world = idle(rollout).do(Deploy("v2"), SetMetrics(metrics)).run(until=600.0)
-    assert world.history[-1].decision.explanation.rule is Rule.HELD
-    return world
+    cluster = idle(rollout).do(Deploy("v2"), SetMetrics(metrics)).run(until=600.0)
+    assert cluster.history[-1].decision.explanation.rule is Rule.HELD
+    return cluster
 
 
 @pytest.mark.parametrize(
@@ -269,8 +269,8 @@ def held(rollout, metrics) -> SimulatedCluster:
     ],
 )
 def test_a_hold_without_a_limit_is_rest_while_no_data_comes(rollout, metrics):
-    world = held(rollout, metrics)
-    assert check_at_rest(world.state, world.history) is None
+    cluster = held(rollout, metrics)
+    assert check_at_rest(cluster.state, cluster.history) is None
 
 
 @pytest.mark.parametrize(
@@ -284,18 +284,18 @@ def test_a_hold_without_a_limit_is_rest_while_no_data_comes(rollout, metrics):
     ],
 )
 def test_a_hold_that_must_end_is_no_rest(news):
-    world = held(WAITS_FOR_DATA, NO_DATA).do(news)
-    assert "I8: it rests in Progressing" in check_at_rest(world.state, world.history)
+    cluster = held(WAITS_FOR_DATA, NO_DATA).do(news)
+    assert "I8: it rests in Progressing" in check_at_rest(cluster.state, cluster.history)
 
 
 def test_pods_that_come_and_go_between_two_polls_disturb_no_rest():
-    world = (
+    cluster = (
         idle(WAITS_FOR_DATA).do(Deploy("v2"), SetPace("v2", crash_loop(12, 5)), SetMetrics(NO_DATA)).run(until=600.0)
     )
     rules = set()
     for _ in range(20):
-        assert check_at_rest(world.state, world.history) is None
-        rules.add(world.run(until=1.0).history[-1].decision.explanation.rule)
+        assert check_at_rest(cluster.state, cluster.history) is None
+        rules.add(cluster.run(until=1.0).history[-1].decision.explanation.rule)
     assert {Rule.HELD, Rule.UNREADY, Rule.NOT_DUE} <= rules
 
 
@@ -303,9 +303,9 @@ def test_a_driver_that_never_rests_is_found(monkeypatch):
     real = canarycore.simulation.driver.SimulatedCycle.run
     busy = lambda turn: evolve(real(turn), wake=0.0)  # noqa: E731
     monkeypatch.setattr(canarycore.simulation.driver.SimulatedCycle, "run", busy)
-    world = SimulatedCluster(policy()).do(Deploy("v1"))
+    cluster = SimulatedCluster(policy()).do(Deploy("v1"))
     with pytest.raises(BusyLoopError):
-        world.run()
+        cluster.run()
 
 
 # ------------------------------------------------------------------------------------------------------------ metrics
@@ -313,18 +313,18 @@ def test_a_driver_that_never_rests_is_found(monkeypatch):
 
 def test_binomial_error_rates_are_drawn_anew_for_each_question_and_repeat():
     rates = Binomial(error_rates=(("v2", 0.005),), rps=100.0, seed=7)
-    worlds = [idle(policy(threshold=9), metrics=rates).do(Deploy("v2")).run() for _ in range(2)]
+    clusters = [idle(policy(threshold=9), metrics=rates).do(Deploy("v2")).run() for _ in range(2)]
     values = [
-        [judged.answer.value for record in world.history for judged in record.decision.explanation.judgements]
-        for world in worlds
+        [judged.answer.value for record in cluster.history for judged in record.decision.explanation.judgements]
+        for cluster in clusters
     ]
     assert values[0] == values[1]
     assert len(set(values[0])) > 1
 
 
 def test_a_bad_version_is_rolled_back_by_its_error_rate():
-    world = idle(policy(), metrics=Binomial(error_rates=(("v2", 0.2),))).do(Deploy("v2")).run()
-    assert world.phase is Phase.FAILED
+    cluster = idle(policy(), metrics=Binomial(error_rates=(("v2", 0.2),))).do(Deploy("v2")).run()
+    assert cluster.phase is Phase.FAILED
 
 
 def test_the_exported_names_exist():
@@ -332,5 +332,5 @@ def test_the_exported_names_exist():
 
 
 def test_a_slow_primary_is_seen_by_its_own_pace():
-    world = idle(policy()).do(SetPace("primary/v2", after(9)), Deploy("v2")).run(until=Phase.PROMOTING)
-    assert world.do(SendCommand(canarycore.CommandKind.PAUSE)).run(until=5.0).observation.primary.updated < 3
+    cluster = idle(policy()).do(SetPace("primary/v2", after(9)), Deploy("v2")).run(until=Phase.PROMOTING)
+    assert cluster.do(SendCommand(canarycore.CommandKind.PAUSE)).run(until=5.0).observation.primary.updated < 3

@@ -17,12 +17,12 @@ CASES = [(WEIGHTS, situation) for situation in SITUATIONS] + [
 ALL_CASES = [(policy, situation) for policy in POLICIES for situation in SITUATIONS]
 
 
-def faults_at(world: SimulatedCluster, kinds: list[FaultKind]) -> list[Fault]:
+def faults_at(cluster: SimulatedCluster, kinds: list[FaultKind]) -> list[Fault]:
     """Each kind of fault at each write that it can meet; a call that times out is another answer, hence no fault."""
     return [
         Fault(kind, write.number)
         for kind in kinds
-        for write in world.writes
+        for write in cluster.writes
         if (kind is not FaultKind.CONFLICT or isinstance(write.of, Status))
         and (kind not in TIMEOUTS or not isinstance(write.of, HookQuestion))
     ]
@@ -33,13 +33,13 @@ def differences(policy: str, situation: str, kinds: list[FaultKind]) -> list[str
     plain = play(POLICIES[policy], SITUATIONS[situation])
     expected, wrong = fingerprint(plain.state), []
     for fault in faults_at(plain, kinds):
-        world = play(POLICIES[policy], SITUATIONS[situation], (fault,))
-        if fingerprint(world.state) != expected:
-            wrong.append(f"{fault} led to {fingerprint(world.state)}, not to {expected}\n{world.program()}")
+        cluster = play(POLICIES[policy], SITUATIONS[situation], (fault,))
+        if fingerprint(cluster.state) != expected:
+            wrong.append(f"{fault} led to {fingerprint(cluster.state)}, not to {expected}\n{cluster.program()}")
         elif check_at_rest(plain.state, plain.history) is None and (
-            unrest := check_at_rest(world.state, world.history)
+            unrest := check_at_rest(cluster.state, cluster.history)
         ):
-            wrong.append(f"{fault}: {unrest}\n{world.program()}")
+            wrong.append(f"{fault}: {unrest}\n{cluster.program()}")
     return wrong
 
 

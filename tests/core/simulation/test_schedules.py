@@ -15,14 +15,16 @@ SLOWEST = 70.0
 
 
 def lives(data: st.DataObject, *, with_faults: bool) -> None:
-    """A world with a schedule comes to rest, and every write on the way kept the invariants."""
-    start = data.draw(some.worlds())
+    """A cluster with a schedule comes to rest, and every write on the way kept the invariants."""
+    start = data.draw(some.clusters())
     schedule = data.draw(some.schedules(start.rollout))
     faults = data.draw(st.lists(some.faults(), max_size=3)) if with_faults else ()
-    world = SimulatedCluster(start.rollout, state=start.state.but(writes=0, reads=0), schedule=schedule, faults=faults)
-    world.run(until=100.0).run(until=patience(start.rollout, schedule))
-    wrong = check_at_rest(world.state, world.history)
-    assert wrong is None, f"{wrong}\n{world.program()}\n" + "\n".join(map(str, world.history[-4:]))
+    cluster = SimulatedCluster(
+        start.rollout, state=start.state.but(writes=0, reads=0), schedule=schedule, faults=faults
+    )
+    cluster.run(until=100.0).run(until=patience(start.rollout, schedule))
+    wrong = check_at_rest(cluster.state, cluster.history)
+    assert wrong is None, f"{wrong}\n{cluster.program()}\n" + "\n".join(map(str, cluster.history[-4:]))
 
 
 def patience(rollout: Rollout, schedule: list[tuple[float, Action]]) -> float:

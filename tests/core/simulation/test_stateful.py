@@ -58,7 +58,7 @@ def what_is_found(loop) -> str:
 @pytest.mark.parametrize("loop", drivers.DEFECTS, ids=lambda loop: loop.__name__)
 def test_a_defect_of_the_loop_is_found_and_shown_as_rules_and_as_a_program(loop):
     found = what_is_found(loop)
-    assert f"driver={loop.__name__})\nworld.do(Deploy('v1'))" in found
+    assert f"driver={loop.__name__})\ncluster.do(Deploy('v1'))" in found
     assert "state = Mine()\nstate.start(policy='mine', idle=" in found
 
 

@@ -715,8 +715,8 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a renewed Secret is never read",
         "api/secrets.py",
-        "            if self._clock() >= kept.until:\n",
-        "            if not kept.values:\n",
+        "            if self._clock() >= secret.until:\n",
+        "            if not secret.values:\n",
         "api/test_secrets.py::test_a_renewed_secret_is_seen_when",
     ),
     _kubernetes(
@@ -729,8 +729,8 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a leader that was deposed writes on",
         "api/client.py",
-        "                self._fence()  # now,",
-        "                _unfenced()  # now,",
+        "                self._fence()  # only now",
+        "                _unfenced()  # only now",
         "api/test_connect.py::test_a_write_that_waited_for_its_turn_asks_the_fence_when_it_comes",
     ),
     # ------------------------------------------------------------------------------------------------------ one machine

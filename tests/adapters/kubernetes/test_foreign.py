@@ -52,7 +52,7 @@ def test_an_object_that_is_nested_too_deeply_is_refused_before_anything_copies_i
     for _ in range(500):
         deep = [deep]
     project = VIEWS[kind].project if kind in VIEWS else partial(make_snapshot, ("canarycore",), False)
-    with pytest.raises(BoundExceeded, match="at most 100 levels|deeper than 100 levels"):
+    with pytest.raises(BoundExceeded, match=r"at most 100 levels|deeper than 100 levels"):
         project(OBJECTS[kind] | {"spec": {"deep": deep}}, None)
 
 

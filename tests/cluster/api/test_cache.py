@@ -121,14 +121,14 @@ async def test_a_stale_list_takes_nothing_back_that_was_written_here(behind, pro
 async def test_a_list_that_fails_is_told_to_who_waits_and_tried_again(behind, proxy, namespace):
     proxy.inject(Fault(Harm.ANSWER, status=403, path="configmaps", times=1))
     cache = behind.cache(DATA)
-    with pytest.raises(WorldError, match=r"configmaps of the cluster are not known.*403"):
+    with pytest.raises(WorldError, match=r"configmaps of the cluster are unknown.*403"):
         await cache.ready()
     await until(cache.synced.is_set)
     assert await cache.ready() is cache
 
 
 async def test_a_server_out_of_reach_for_long_is_told_and_then_forgiven(behind, proxy, monkeypatch, api, namespace):
-    monkeypatch.setattr(caches, "SYNC_PATIENCE", 0.0)
+    monkeypatch.setattr(caches, "LONGEST_OUTAGE", 0.0)
     proxy.inject(Fault(Harm.CUT, path="watch=true", events=0), Fault(Harm.LOSE, path="watch=true", times=100))
     cache = await behind.cache(DATA).ready()
     api.create(config(namespace, "new", a="1"))

@@ -8,7 +8,7 @@ import pytest
 
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore_kubernetes.api.client import (
-    UNBORN,
+    UNUSED_VERSION,
     AlreadyExists,
     ApiError,
     Gone,
@@ -84,7 +84,7 @@ async def test_an_apply_under_an_old_version_is_a_conflict(client, namespace):
 
 async def test_an_apply_of_what_is_unborn_makes_an_object_and_changes_none(client, namespace):
     unborn = config(namespace, a="1")
-    unborn["metadata"]["resourceVersion"] = UNBORN
+    unborn["metadata"]["resourceVersion"] = UNUSED_VERSION
     made = await client.apply(unborn)
     with pytest.raises(Outdated):
         await client.apply(unborn | {"data": {"a": "2"}})

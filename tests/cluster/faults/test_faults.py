@@ -16,7 +16,7 @@ from contextlib import ExitStack
 import pytest
 from attrs import field, frozen
 
-from canarycore_kubernetes.api.client import TIMEOUT, connect
+from canarycore_kubernetes.api.client import REQUEST_TIMEOUT, connect
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
 from tests.cluster.rollouts import BAD, FIRST, Measured, account, bring, create, ended, hastened, measured
@@ -50,8 +50,8 @@ REFUSED: dict[str, dict[str, object]] = {
     "answer lost": {"harm": Harm.LOSE_ANSWER},
 }
 SLOW: dict[str, dict[str, object]] = {
-    "timeout": {"harm": Harm.LOSE, "seconds": TIMEOUT + 1},
-    "timeout, applied": {"harm": Harm.LOSE_ANSWER, "seconds": TIMEOUT + 1},
+    "timeout": {"harm": Harm.LOSE, "seconds": REQUEST_TIMEOUT + 1},
+    "timeout, applied": {"harm": Harm.LOSE_ANSWER, "seconds": REQUEST_TIMEOUT + 1},
 }
 LISTED = "(canaries|deployments|services|rules|virtualservices)([?]|$)"
 

@@ -1,14 +1,14 @@
-"""The bounds within which one object is read, so that its cost stays its own.
+"""Bounds for one object of the API server, so that a large one cannot delay the others.
 
     text = await read_within(response, LONGEST_ANSWER, enter_large)
-    body = await decode(text)           # marks each object that cannot be read
+    body = await decode(text)           # marks each unreadable object
     demand_whole(body)                  # raises BoundExceeded for a marked object
-    demand_small(body["spec"])          # raises BoundExceeded for what would cost too much to read
+    demand_small(body["spec"])          # raises BoundExceeded for a value that costs too much to read
 
-Theory of operation. The API server takes objects of 1.5 MB with values nested 10,000 deep, from everybody who may write
-one, and gives them to us among all others. A list or a watch that breaks off at such an object would hide all others.
-So an answer is always decoded: where the fast decoder gives up, a slow one cuts off what is nested too deeply, and the
-object that it was cut from is marked. The reader of a marked object refuses it, and reads on.
+Theory of operation. The API server accepts objects of 1.5 MB with values nested 10,000 levels deep from every user with
+write access, and lists them among all others. A list or a watch that fails at such an object would hide the others. So
+`decode` always succeeds: if the fast decoder fails, a slow one cuts off values that are nested too deeply and marks
+their object. The reader of a marked object refuses it and continues with the next.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 LONGEST_ANSWER = 2**24
-"""Bytes of an answer. An object of etcd's 1.5 MB may take six times as many as JSON, which escapes characters."""
+"""Largest answer, in bytes. JSON escapes characters, so an object of etcd's 1.5 MB may need six times as many bytes."""
 
 LARGE = 2**19
-"""Bytes of an answer beyond which it is one of the few large ones that are read at once."""
+"""Size of an answer, in bytes, above which it counts as large; the client reads only a few large answers at once."""
 
 LARGEST = 2**18
-"""Characters of names and texts in an object that is read: those of an annotation that the API server takes."""
+"""Most characters of names and texts in an object: the API server's limit for annotations."""
 
 MOST_VALUES = 5_000
-"""Items and entries, with their names, in an object that is read."""
+"""Most items and entries, names included, in an object."""
 
 DEEPEST = 100
-"""Levels of lists and mappings in an object that is read."""
+"""Most levels of lists and mappings in an object."""
 
 UNREADABLE = "canarycore/unreadable"
-"""The name beside `metadata` that marks an object, with the reason. The API server has no field of this name."""
+"""Key beside `metadata` that marks an unreadable object; its value is the reason. No API field has this name."""
 
 _MOST_DIGITS = 400
-"""Digits of a number; no number of Kubernetes has more than 20."""
+"""Most digits of a number; Kubernetes numbers have at most 20."""
 
 
 class BoundExceeded(WorldError):
-    """An object exceeds the bounds; the message says which one, and is about the object."""
+    """An object exceeds a bound. The message is a phrase about the object that names the bound."""
 
 
 class Oversized(WorldError):
-    """An answer is longer than it may be."""
+    """An answer is longer than its limit."""
 
 
 async def read_within(
     response: aiohttp.ClientResponse, limit: int, enter_large: Callable[[], Awaitable[object]]
 ) -> bytes:
-    """Read the body of a response. Raises Oversized as soon as it is longer than `limit` bytes.
+    """Read the body of a response. Raise Oversized as soon as it is longer than `limit` bytes.
 
-    enter_large: awaited once, as soon as it is longer than LARGE, before more of it is read.
+    `enter_large` is awaited once, when the body exceeds LARGE and before the rest is read.
     """
     parts, size, is_large = [], 0, False
     async for part in response.content.iter_any():
@@ -80,7 +80,7 @@ async def read_within(
 
 
 async def read_beginning(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Read the first `limit` bytes of the body of a response, and not the rest."""
+    """Read only the first `limit` bytes of the body of a response."""
     text = b""
     async for part in response.content.iter_any():
         text += part
@@ -90,7 +90,7 @@ async def read_beginning(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def demand_whole(body: Json) -> None:
-    """Raise BoundExceeded where `decode` has marked the object."""
+    """Raise BoundExceeded if `decode` marked the object."""
     if UNREADABLE in body:
         raise BoundExceeded(str(body[UNREADABLE]))
 
@@ -112,13 +112,13 @@ _OBJECT_REASON = "Real objects have far less."
 
 
 def demand_flat(value: object) -> None:
-    """Raise BoundExceeded where a value has more levels: what copies or compares it calls itself for each."""
+    """Raise BoundExceeded if a value has too many levels: copying and comparing recurse once per level."""
     for _ in _levels(value):
         pass
 
 
 def _levels(value: object) -> Iterator[list[Any]]:
-    """The values of each level, names of entries included. Raises BoundExceeded where there are too many levels."""
+    """Yield the values of each level, names of entries included. Raise BoundExceeded if there are too many levels."""
     level: list[Any] = [value]
     for _ in range(DEEPEST):
         yield level
@@ -136,9 +136,9 @@ def _parts(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 async def decode(text: bytes) -> Any:
-    """The data of a JSON text. Raises ValueError for what is no JSON.
+    """Return the data of a JSON text. Raise ValueError if the text is not JSON.
 
-    The slow decoder runs in a thread: it may take seconds for a text of LONGEST_ANSWER.
+    The slow decoder runs in a thread, because it may take seconds for a text of LONGEST_ANSWER bytes.
     """
     try:
         return json.loads(text)
@@ -147,7 +147,7 @@ async def decode(text: bytes) -> Any:
 
 
 def _decode_slowly(text: bytes) -> Any:
-    """Decode what is nested too deeply for the fast decoder, or has numbers of too many digits."""
+    """Decode a text that the fast decoder refuses: it is nested too deeply or has a number of too many digits."""
     data = json.loads(b"".join(_flattened(text)), parse_int=_integer)
     for body in _objects(data):
         try:
@@ -158,7 +158,7 @@ def _decode_slowly(text: bytes) -> Any:
 
 
 def _flattened(text: bytes) -> Iterator[bytes]:
-    """The pieces of a JSON text without what is nested too deeply: null stands there."""
+    """Yield the pieces of a JSON text, with null in place of values that are nested too deeply."""
     depth = begin = 0
     for token in _TOKENS.finditer(text):
         bracket = token[0]
@@ -171,15 +171,15 @@ def _flattened(text: bytes) -> Iterator[bytes]:
                 yield b"null"
                 begin = token.end()
             depth -= 1
-    if depth < _CUT:  # or it has no end, and is no JSON
+    if depth < _CUT:  # otherwise a bracket is not closed, and the text is not JSON
         yield text[begin:]
 
 
 _CUT = DEEPEST + 4
-"""The level that is cut off, counted from an answer: an object in it is three levels lower at most."""
+"""First level that is cut off, counted from the whole answer; an object is at most three levels below it."""
 
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-"""Texts and brackets. A text without an end matches too, or each of its quotes would search for one."""
+"""Strings and brackets. An unterminated string matches too; otherwise each of its quotes would start a new search."""
 
 
 def _integer(digits: str) -> int | float:
@@ -187,7 +187,7 @@ def _integer(digits: str) -> int | float:
 
 
 def _objects(data: Any) -> list[Json]:
-    """The objects of an answer: a list's items, an event's object, or the answer itself."""
+    """Return the objects of an answer: the items of a list, the object of an event, or the answer itself."""
     if not isinstance(data, dict):
         return []
     if isinstance(data.get("items"), list):
@@ -197,7 +197,7 @@ def _objects(data: Any) -> list[Json]:
 
 
 def mark_unreadable(body: Json, why: str) -> None:
-    """Leave of an object what identifies it, and the reason why it is not read. The object is changed."""
+    """Remove everything from an object except its identity, in place, and add the reason `why` it is unreadable."""
     metadata = body.get("metadata")
     known = metadata if isinstance(metadata, dict) else {}
     identity = {name: known[name] for name in _IDENTITY if isinstance(known.get(name), (str, int))}

@@ -1,18 +1,19 @@
-"""One kind's objects, kept current by a list and a watch, held as small projections.
+"""A cache of one kind's objects: a list and a watch keep small projections of them current.
 
-Theory of operation. A list gives all objects and a version; a watch tells what happened since. A watch that ends is
-taken up where it stopped, as bookmarks keep its version recent; only when the server has forgotten that version is all
-listed again. What we write ourselves is put in as soon as the server has answered, so that nobody here reads something
-older than what was written here: an event is passed over unless its version is newer than what is held.
+Theory of operation. A list returns all objects and a version; a watch then reports each change. When a watch ends, the
+cache starts the next one at the last version, which bookmarks keep recent. It lists again only when the server no
+longer has that version. The cache stores our own writes as soon as the server has answered, so no reader in this
+process sees an object older than its own write: the cache ignores an event unless its version is newer.
 
-Whoever looks at an object with the name of a rollout (`look`) is told once when it changes, by that name; to hear again
-is to look again. So what a rollout depends on is always what it last looked at, and what nobody looks at any more is
-forgotten by itself. "Changed" means that the projection did: a heartbeat in a status wakes nobody.
+`look` reads an object on behalf of a rollout and registers the rollout. The next change of the object wakes the rollout
+once and removes the registration; the rollout looks again in its next cycle. So a rollout depends on exactly the
+objects of its last look, and old registrations vanish by themselves. An object changes when its projection does: a
+heartbeat in a status wakes no rollout.
 
-An object that cannot be read stays in the cache, marked with the reason. A rollout that needs it gets that as an
-error and is woken when the object changes; no other rollout is concerned. No object ends a list or a watch.
+An unreadable object stays in the cache with the reason. A rollout that needs the object gets an error, and wakes when
+the object changes; other rollouts are not affected. No object ends a list or a watch.
 
-While all is still no request is made.
+A cache makes no request while nothing changes.
 """
 
 from __future__ import annotations
@@ -39,67 +40,68 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Place = tuple[str, str]
-"""Where an object is: its namespace and its name."""
+"""Namespace and name of an object."""
 
 _log = logging.getLogger("canarycore.kubernetes")
 
-BACKOFF, BACKOFF_MOST = 0.2, 10.0
-"""Seconds before the first and the latest repeat of a list or a watch."""
+WATCH_BACKOFF, LONGEST_WATCH_BACKOFF = 0.2, 10.0
+"""Shortest and longest delay before a list or a watch is repeated, in seconds."""
 
-ABSENT = 300.0
-"""Seconds until a kind that the server does not have is looked for again, at most."""
+LONGEST_ABSENCE = 300.0
+"""Longest delay before the cache looks again for a kind that the server lacks, in seconds."""
 
-SYNC_PATIENCE = 30.0
-"""Seconds for which what is held is good enough while the server cannot be reached."""
+LONGEST_OUTAGE = 30.0
+"""Time for which a cache counts as current while the server is unreachable, in seconds."""
 
 LONGEST_REASON = 200
-"""Characters of the reason why an object cannot be read."""
+"""Most characters of the reason why an object is unreadable."""
 
-STRETCH = 0.02
-"""Seconds for which objects are read before others get their turn: a page or a burst of events may take long."""
+TIME_SLICE = 0.02
+"""Time for which the cache reads objects before it yields to other tasks, in seconds."""
 
 
 @frozen(kw_only=True, eq=False)
 class View(Generic[T]):
-    """Which objects of a kind are held, and what of each.
-
-    project: of the object as it came, and of what was held of it before (None if nothing was), what is held from now
-    on; what it returns is compared by ==. selector and fields: a label and a field selector; what is written through a
-    cluster should match them. metadata_only: the objects come without spec, data and status, which spares the server
-    and the wire; what was written here comes whole. refuse: of an object that `project` failed for, and of the error,
-    what is held instead; without it the object is held as unreadable.
-    """
+    """The objects of a kind that a cache stores, and the part of each."""
 
     kind: Kind
+    """The kind of the objects."""
     project: Callable[[Json, T | None], T]
+    """Returns the projection of an object; its second argument is the previous projection, or None. The cache compares
+    projections by `==`."""
     selector: str = ""
+    """A label selector. Objects written through a Cluster should match it."""
     fields: str = ""
+    """A field selector. Objects written through a Cluster should match it."""
     metadata_only: bool = False
+    """Whether the server sends only metadata, which spares it the rest. Our own writes are stored whole."""
     refuse: Callable[[Json, Exception], T] | None = None
+    """Returns the projection of an object for which `project` raised an error; None stores it as unreadable."""
 
 
 class UnreadableError(WorldError):
-    """An object that is needed cannot be read. The message names it, the reason and the remedy."""
+    """A needed object is unreadable. The message names the object, the reason and the remedy."""
 
 
 @frozen
 class _Unread:
-    """The stand-in for an object that cannot be read. why: a phrase about the object."""
+    """The stand-in for an unreadable object."""
 
     why: str
+    """The reason, as a phrase about the object."""
 
 
 def strip_body(body: Json, _: Json | None = None) -> Json:
-    """The whole object but for its status and what the API server notes about who manages its fields."""
+    """Return an object without its status and `metadata.managedFields`."""
     metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
     return {name: value for name, value in body.items() if name != "status"} | {"metadata": metadata}
 
 
 class Cache(Generic[T]):
-    """The objects that a view shows, in one namespace or (with an empty one) in all.
+    """The objects of a view, in one namespace or (if it is empty) in all.
 
-    synced: set when all objects were listed for the first time. `tell` is told the name of each rollout that looked at
-    an object that has changed since.
+    The cache sets `synced` after its first complete list. It calls `wake` with the key of each rollout that looked at
+    an object which changed since.
     """
 
     def __init__(
@@ -118,25 +120,25 @@ class Cache(Generic[T]):
         self._trouble: WorldError | None = None
         self._lost_at = 0.0
 
-    # what is held -----------------------------------------------------------------------------------------------
+    # reading ----------------------------------------------------------------------------------------------------
 
     async def ready(self) -> Self:
-        """This cache, once it can be relied on.
+        """Wait until the cache is current, and return it.
 
-        Raises WorldError, with the reason, when the objects could not be listed, or when the server has been out of
-        reach for longer than PATIENCE. A kind that the server does not have has no objects, which is no error.
+        Raise WorldError with the reason if the list failed, or if the server has been unreachable for longer than
+        LONGEST_OUTAGE. A kind that the server lacks has no objects; this is no error.
         """
         await self._tried.wait()
-        if self._trouble is not None and (not self.synced.is_set() or _now() > self._lost_at + SYNC_PATIENCE):
-            raise WorldError(f"the {self.view.kind.plural} of the cluster are not known: {self._trouble}")
+        if self._trouble is not None and (not self.synced.is_set() or _now() > self._lost_at + LONGEST_OUTAGE):
+            raise WorldError(f"the {self.view.kind.plural} of the cluster are unknown: {self._trouble}")
         return self
 
     def get(self, namespace: str, name: str) -> T | None:
-        """Return the projection of the object; None if it does not exist. Raises UnreadableError."""
+        """Return the projection of an object; None if it does not exist. Raise UnreadableError."""
         return self._read((namespace, name))
 
     def look(self, namespace: str, name: str, key: str) -> T | None:
-        """The same, on behalf of the rollout `key`: it is woken when the object changes, appears or goes."""
+        """Like `get`, and wake the rollout `key` when the object next changes, appears or disappears."""
         place = (namespace, name)
         lookers = self._lookers.get(place)
         if lookers is None:
@@ -154,7 +156,7 @@ class Cache(Generic[T]):
         return held[1]
 
     def version(self, namespace: str, name: str) -> str:
-        """The resourceVersion of what is held; "" if the object does not exist."""
+        """Return the resourceVersion of an object in the cache; "" if the object does not exist."""
         return str(self._version((namespace, name)) or "")
 
     def _version(self, place: Place) -> int:
@@ -162,23 +164,23 @@ class Cache(Generic[T]):
         return 0 if held is None else held[0]
 
     def all(self) -> Iterator[tuple[Place, T]]:
-        """((namespace, name), what is held) of each object that can be read, as they are now."""
+        """Return ((namespace, name), projection) of each readable object."""
         return iter([(place, value) for place, (_, value) in self._held.items() if not isinstance(value, _Unread)])
 
     def __len__(self) -> int:
         return len(self._held)
 
     def subscribe(self, callback: Callable[[str, str], None]) -> None:
-        """Tell every change from now on: the namespace and name of each object that changed, appeared or went."""
+        """Call back with the namespace and name of each object that changes, appears or disappears from now on."""
         self._subscribers.append(callback)
 
-    # what was written here --------------------------------------------------------------------------------------
+    # our own writes ---------------------------------------------------------------------------------------------
 
     @contextmanager
     def writing(self, namespace: str, name: str) -> Iterator[None]:
-        """While we write the object; the answer is `put`.
+        """Mark an object as being written while the context is open. `put` the answer before the context closes.
 
-        Events about our own change, and about what others do to the object after it, may arrive before the answer does.
+        Events about our write, and about later writes of others, may arrive before the answer.
         """
         place, answered = (namespace, name), False
         write = self._writing.setdefault(place, _Write())
@@ -191,14 +193,14 @@ class Cache(Generic[T]):
                 self._changed(place)
 
     def put(self, body: Json) -> None:
-        """The object is so, as the server has just answered. Who looked at it is not told: it was us."""
+        """Store an object from the server's answer to our own write. This wakes no rollout."""
         place, version = _identify(body)
         write = self._writing.get(place)
         if write is None or version > write.gone_at:
             self._keep(place, version, body)
 
     def drop(self, namespace: str, name: str) -> None:
-        """The object is gone, as the server has just answered."""
+        """Remove an object that the server has just reported as gone."""
         place = (namespace, name)
         write = self._writing.get(place)
         if write is None or not write.changes:
@@ -214,21 +216,21 @@ class Cache(Generic[T]):
                 version = await self._list()
                 await self._follow(version, backoff)
             except Gone:
-                _log.info("%s: the server has forgotten what happened, listing all again", self.view.kind.plural)
+                _log.info("%s: the server no longer has the last version: listing again", self.view.kind.plural)
                 await backoff.wait()
             except NotFound as missing:
                 self._there_are_only(set(), missing_at=None)
-                await backoff.wait(missing, most=ABSENT)
+                await backoff.wait(missing, most=LONGEST_ABSENCE)
             except WorldError as error:
                 self._is_lost(error)
                 await backoff.wait(error)
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not hide a kind for ever
-                _log.exception("%s: the list or the watch broke off", self.view.kind.plural)
+            except Exception as error:  # noqa: BLE001 - a defect of this code must not stop the cache of a kind
+                _log.exception("%s: the list or the watch failed", self.view.kind.plural)
                 self._is_lost(WorldError(f"{type(error).__name__}: {error}"))
                 await backoff.wait()
 
     async def _list(self) -> str:
-        """Hold what there is; returns the version at which that was so."""
+        """List all objects into the cache, and return the version of the list."""
         view, there, version = self.view, set[Place](), ""
         pages = self._client.list(
             view.kind,
@@ -237,19 +239,19 @@ class Cache(Generic[T]):
             fields=view.fields,
             metadata_only=view.metadata_only,
         )
-        stretch = _Stretch()
+        time_slice = _TimeSlice()
         async with aclosing(pages):
             async for page in pages:
                 version = page["metadata"]["resourceVersion"]
                 for body in page["items"]:
                     there.update(self._take(self._found, body))
-                    await stretch.pause()
+                    await time_slice.pause()
         self._there_are_only(there, missing_at=int(version))
         return version
 
     async def _follow(self, version: str, backoff: _Backoff) -> None:
-        """Take in what happens after `version`, until all has to be listed again: then Gone or NotFound is raised."""
-        view, stretch = self.view, _Stretch()
+        """Watch the changes after `version`. Raise Gone or NotFound when the objects must be listed again."""
+        view, time_slice = self.view, _TimeSlice()
         while True:
             error: WorldError | None = None
             try:
@@ -267,7 +269,7 @@ class Cache(Generic[T]):
                         version = _version_of(body) or version
                         if event in _TAKE:
                             self._take(partial(_TAKE[event], self), body)
-                        await stretch.pause()
+                        await time_slice.pause()
             except (Gone, NotFound):
                 raise
             except WorldError as trouble:
@@ -276,11 +278,11 @@ class Cache(Generic[T]):
             await backoff.wait(error)
 
     def _take(self, act: Callable[[Json], None], body: Json) -> tuple[Place, ...]:
-        """Do this with an object; returns where it is. One that does not say where it is, is passed over."""
+        """Call `act` with an object and return its place. Skip an object without a name or a version."""
         try:
             place, _ = _identify(body)
-        except Exception as error:  # noqa: BLE001 - it is nobody's, and must not hide the others
-            _log.warning("%s: an object without a name or a version is passed over: %r", self.view.kind.plural, error)
+        except Exception as error:  # noqa: BLE001 - one bad object must not hide the others
+            _log.warning("%s: skipped an object without a name or a version: %r", self.view.kind.plural, error)
             return ()
         act(body)
         return (place,)
@@ -294,13 +296,13 @@ class Cache(Generic[T]):
         self._lose(*_identify(body))
 
     def _there_are_only(self, there: set[Place], *, missing_at: int | None) -> None:
-        """Of all others it is known that they were gone at that version (None: at any)."""
+        """Remove all objects except `there`: they were gone at the version `missing_at` (None: at every version)."""
         for place in self._held.keys() - there:
             self._lose(place, missing_at)
         self._is_current()
 
     def _keep(self, place: Place, version: int, body: Json) -> bool:
-        """Hold the object, unless something newer is held; returns whether what is held of it is another now."""
+        """Store an object unless the cache has a newer one; return whether its projection changed."""
         held = self._held.get(place)
         if held is not None and version <= held[0]:
             return False
@@ -309,11 +311,11 @@ class Cache(Generic[T]):
         return held is None or value != held[1]
 
     def _project(self, place: Place, body: Json, before: T | _Unread | None) -> T | _Unread:
-        """Return the projection of an object. The log says once why one cannot be read."""
+        """Return the projection of an object. Log once why an object is unreadable."""
         try:
             demand_whole(body)
             return self.view.project(body, None if isinstance(before, _Unread) else before)
-        except Exception as error:  # noqa: BLE001 - one object that cannot be read must not hide the others
+        except Exception as error:  # noqa: BLE001 - one unreadable object must not hide the others
             if self.view.refuse is not None:
                 return self.view.refuse(body, error)
             unread = _Unread(_why(error))
@@ -322,7 +324,7 @@ class Cache(Generic[T]):
             return unread
 
     def _lose(self, place: Place, version: int | None) -> None:
-        """The object was gone at that version, unless something newer is held."""
+        """Remove an object that was gone at a version, unless the cache has a newer one."""
         if place in self._writing and version is not None:
             self._writing[place].gone_at = version
         held = self._held.get(place)
@@ -334,7 +336,7 @@ class Cache(Generic[T]):
         if place in self._writing:
             self._writing[place].changes.append(self._version(place))
             return
-        if self.synced.is_set():  # what the first list finds is no change: it was there
+        if self.synced.is_set():  # objects of the first list are no changes
             for callback in self._subscribers:
                 callback(*place)
         for key in self._lookers.pop(place, ()):
@@ -358,20 +360,20 @@ _TAKE: dict[str, Callable[[Cache[Any], Json], None]] = {
     "MODIFIED": Cache._found,  # noqa: SLF001
     "DELETED": Cache._went,  # noqa: SLF001
 }
-"""The handler of each type of event. Other types have none: a bookmark only tells a version."""
+"""Handler of each type of event. Other types need none: a bookmark has only a version."""
 
 
 def _identify(body: Json) -> tuple[Place, int]:
-    """Where an object is, and its version."""
+    """Return the place of an object and its version."""
     metadata = body["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     if not isinstance(namespace, str) or not isinstance(name, str):
-        raise TypeError("its name is no text")
+        raise TypeError("its name is not a string")
     return (namespace, name), int(metadata["resourceVersion"])
 
 
 def _version_of(body: Json) -> str:
-    """The version that an event tells; "" where it tells none."""
+    """Return the version in an event's object; "" if it has none."""
     metadata = body.get("metadata")
     return str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""
 
@@ -382,7 +384,7 @@ def _full_name(kind: Kind, place: Place) -> str:
 
 
 def _why(error: Exception) -> str:
-    """Why an object cannot be read, as a phrase about it."""
+    """Return the reason why an object is unreadable, as a phrase about it."""
     if isinstance(error, BoundExceeded):
         return str(error)
     found = escape_controls(f"{type(error).__name__}: {error}", LONGEST_REASON)
@@ -394,37 +396,39 @@ def _now() -> float:
 
 
 @define
-class _Stretch:
-    """A stretch of work in the event loop: after STRETCH seconds others get their turn."""
+class _TimeSlice:
+    """A slice of work in the event loop: after TIME_SLICE seconds it yields to other tasks."""
 
     began: float = Factory(_now)
 
     async def pause(self) -> None:
-        if _now() - self.began > STRETCH:
+        if _now() - self.began > TIME_SLICE:
             await asyncio.sleep(0)
             self.began = _now()
 
 
 @define
 class _Write:
-    """A write of ours under way. changes: the versions that events brought meanwhile (0: gone). gone_at: if it went."""
+    """A write of this process that is under way."""
 
     changes: list[int] = Factory(list)
+    """Versions from events that arrived meanwhile; 0 for a deletion."""
     gone_at: int = 0
+    """Version of the last deletion that arrived meanwhile; 0 if there was none."""
 
 
 @define
 class _Backoff:
-    """Waits longer each time, up to a limit, and each time a little differently, so that not all come back at once."""
+    """Delays that double up to a limit. Random jitter keeps the caches from repeating at the same time."""
 
     failures: int = 0
 
     def reset(self) -> None:
         self.failures = 0
 
-    async def wait(self, error: WorldError | None = None, *, most: float = BACKOFF_MOST) -> None:
-        """At least for as long as the server asked for."""
-        asked = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
-        longest = min(most, BACKOFF * 2.0 ** min(self.failures, 20))
+    async def wait(self, error: WorldError | None = None, *, most: float = LONGEST_WATCH_BACKOFF) -> None:
+        """Sleep for the next delay, or longer if the server asked for it."""
+        requested = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+        longest = min(most, WATCH_BACKOFF * 2.0 ** min(self.failures, 20))
         self.failures += 1
-        await asyncio.sleep(max(asked, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - it keeps no secret
+        await asyncio.sleep(max(requested, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter is no secret

@@ -1,17 +1,17 @@
-"""The API server's REST interface, as raw JSON.
+"""A client of the API server's REST interface that speaks raw JSON.
 
     async with connect(kubeconfig) as client:
         deployment = await client.get(DEPLOYMENT, "default", "podinfo")
 
-Transport and authentication are kubernetes-asyncio's; its generated models are not used, as they cost most of the time
-that a request takes. An object is the `dict` that came over the wire.
+kubernetes-asyncio does the transport and the authentication. The client does not use its generated models, because they
+take most of the time of a request: an object is the `dict` from the wire.
 
-What is tried again here is what cannot do harm: reads that failed, and anything that the server threw out before it
-looked at it (429, with its Retry-After; a connection that never came about). A write that may have been carried out is
-not repeated here: whoever wanted it looks at the world again first.
+The client retries only harmless requests: reads that failed, and requests that the server rejected before it handled
+them (429, with its Retry-After, or a failed connection). It does not retry a write that the server may have carried
+out: the caller observes the cluster again first.
 
-Errors: each is a `WorldError`, in the server's own words. A conflict is a `Conflict`, what the server will never take
-is a `Refused`.
+Each error is a `WorldError` with the server's message. A conflict is also a `Conflict`; a request that the server will
+never accept is also a `Refused`.
 """
 
 from __future__ import annotations
@@ -49,44 +49,46 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind
 
 MANAGER = "canarycore"
-"""Our name as a field manager."""
+"""Name of this controller as a field manager."""
 
-PAGE = 500
+PAGE_SIZE = 500
 """Objects in one page of a list."""
 
-QUIET = 150.0
-"""Seconds without a byte after which a watch is given up; a server that lives sends a bookmark each minute."""
+LONGEST_SILENCE = 150.0
+"""Seconds without a byte after which a watch fails; a live server sends a bookmark every minute."""
 
-UNBORN = "1"
-"""A resourceVersion that no object has."""
+UNUSED_VERSION = "1"
+"""A resourceVersion that no object ever has."""
 
-TIMEOUT = 10.0
-"""Seconds that one request may take."""
+REQUEST_TIMEOUT = 10.0
+"""Longest time for one request, in seconds."""
 
 READ_AHEAD = 2**18
-"""Bytes of an answer that are read before somebody wants them."""
+"""Bytes of an answer that the transport buffers."""
 
 LARGE_AT_ONCE = 4
-"""Large answers that are read and decoded at once: everybody who may write an object can make it a large one."""
+"""Large answers that the client reads and decodes at once: every user with write access can create large objects."""
 
 PAGE_BYTES = 2**22
-"""Bytes of a page of a list, about: the pages of a kind with large objects have fewer of them."""
+"""Approximate size of a page, in bytes: pages of large objects have fewer objects."""
 
 LONGEST_ERROR = 2**16
-"""Bytes of an answer that says what is wrong."""
+"""Bytes of an error answer that are read."""
 
 LONGEST_MESSAGE = 2048
-"""Characters of what the server says is wrong; it repeats what it was sent."""
+"""Characters of the server's message in an error; the message may repeat the request."""
 
 LONGEST_RETRY_AFTER = 600.0
-"""Seconds of a wait that the server asks for."""
+"""Longest Retry-After that the client honours, in seconds."""
 
-READ_ATTEMPTS = 4
-RETRY_PATIENCE = 20.0
-"""Attempts and seconds that a request may take with all its repeats."""
+REQUEST_ATTEMPTS = 4
+"""Attempts of one request."""
 
-RENEWAL = 60.0
-"""Seconds between looks for newer credentials."""
+RETRY_TIMEOUT = 20.0
+"""Longest time for all attempts of one request, in seconds."""
+
+RENEWAL_INTERVAL = 60.0
+"""Seconds between renewals of the credentials."""
 
 AGENT = "canarycore"
 JSON = "application/json"
@@ -96,7 +98,10 @@ METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 
 
 class ApiError(WorldError):
-    """The server said no. `status` is HTTP's; `retry_after` (seconds) is when it wants to be asked again."""
+    """The server answered with an error.
+
+    `status` is the HTTP status. `retry_after` is the server's Retry-After in seconds, or None.
+    """
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
         self.status: int = status
@@ -105,27 +110,27 @@ class ApiError(WorldError):
 
 
 class NotFound(ApiError):
-    """There is no such object, or no such kind."""
+    """The object or its kind does not exist."""
 
 
 class Gone(ApiError):
-    """The server no longer knows what happened since this version: list again."""
+    """The server no longer has the changes since this version: list again."""
 
 
 class Outdated(ApiError, Conflict):
-    """Somebody else wrote first."""
+    """Another client wrote the object first."""
 
 
 class AlreadyExists(Outdated):
-    """There is an object of this name already. A create may also be Outdated for other reasons: by a quota, say."""
+    """An object of this name exists already. A create may be Outdated for other reasons, such as a quota."""
 
 
 class Rejected(ApiError, Refused):
-    """The server will not take this, however often it is sent: it is invalid, or not allowed."""
+    """The server will never accept the request: it is invalid or forbidden."""
 
 
 class Unreachable(WorldError):
-    """There was no answer. `sent` tells whether the server may have seen the request."""
+    """The server did not answer. `sent` is whether it may have received the request."""
 
     def __init__(self, message: str, *, sent: bool) -> None:
         self.sent: bool = sent
@@ -146,30 +151,31 @@ _ERRORS: dict[int, type[ApiError]] = {
 
 
 def _unfenced() -> None:
-    """Everybody may write."""
+    """Allow every write."""
 
 
 @asynccontextmanager
 async def connect(
     kubeconfig: str = "", *, context: str = "", server: str = "", limit: AbstractAsyncContextManager[None] | None = None
 ) -> AsyncGenerator[Client, None]:
-    """A client, while the context is open.
+    """Yield a client. Raise Unreachable if there are no credentials to connect with.
 
-    kubeconfig: a file, with its `context` (the current one if empty); without a file it is the service account of the
-    pod that this runs in, or else the user's own kubeconfig. server: an address that is used instead of theirs.
-    limit: entered before each request that is no watch, to bound how many there are a second.
-    Raises Unreachable when there is nothing to connect with.
+    Args:
+        kubeconfig: A file. If empty: the service account of this pod, or else the user's own kubeconfig.
+        context: The context of the kubeconfig; the current one if empty.
+        server: An address that replaces the one of the kubeconfig.
+        limit: A context that the client enters before each request except watches, to limit the rate.
     """
     configuration = Configuration()
     try:
         await _authenticate(configuration, kubeconfig, context)
-    except Exception as error:  # the loader fails in as many ways as a file may be wrong
-        raise Unreachable(f"no way to reach a cluster: {error}. Give a kubeconfig.", sent=False) from error
+    except Exception as error:  # the loader documents no errors
+        raise Unreachable(f"found no way to connect to a cluster: {error}. Give a kubeconfig.", sent=False) from error
     if server:
         configuration.host = server.rstrip("/")
     configuration.proxy = configuration.proxy or _proxy_of_environment(str(configuration.host))
     async with ApiClient(configuration) as api:
-        _ask_no_environment(api)
+        _ignore_environment(api)
         yield Client(api, limit=limit)
 
 
@@ -187,8 +193,8 @@ def _proxy_of_environment(host: str) -> str | None:
     return None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
 
 
-def _ask_no_environment(api: ApiClient) -> None:
-    """The transport's session would look for proxies and passwords in the environment, in a thread, at each request."""
+def _ignore_environment(api: ApiClient) -> None:
+    """Replace the session: the default one searches the environment for proxies and passwords on each request."""
     rest = api.rest_client
     session = aiohttp.ClientSession(connector=rest.pool_manager.connector, read_bufsize=READ_AHEAD)
     rest.pool_manager.detach()
@@ -196,25 +202,25 @@ def _ask_no_environment(api: ApiClient) -> None:
 
 
 class _Renewal:
-    """Asks the loader for credentials again once a minute: tokens of exec plugins, OIDC and files run out."""
+    """Renews the credentials once a minute, because tokens of exec plugins, OIDC and files expire."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._due = time.monotonic() + RENEWAL
+        self._due = time.monotonic() + RENEWAL_INTERVAL
 
     async def __call__(self, configuration: Configuration) -> None:
         if time.monotonic() >= self._due:
-            self._due = time.monotonic() + RENEWAL
+            self._due = time.monotonic() + RENEWAL_INTERVAL
             try:
                 await self._loader.load_and_set(configuration)
             except Exception as error:
-                raise Unreachable(f"credentials cannot be renewed: {error}", sent=False) from error
+                raise Unreachable(f"cannot renew the credentials: {error}", sent=False) from error
 
 
 class Client:
-    """Reads and writes objects. `connect` makes one.
+    """A client that reads and writes objects. `connect` makes one.
 
-    limit: entered before each request that is no watch. timeout: of one such request (seconds).
+    It enters the context `limit` before each request except watches; `timeout` limits each such request (seconds).
     """
 
     def __init__(
@@ -222,7 +228,7 @@ class Client:
         api: ApiClient,
         *,
         limit: AbstractAsyncContextManager[None] | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float = REQUEST_TIMEOUT,
     ) -> None:
         self._api = api
         self._limit = limit or nullcontext()
@@ -231,18 +237,15 @@ class Client:
         self._fence: Callable[[], None] = _unfenced
 
     def fenced(self, fence: Callable[[], None]) -> Client:
-        """The same client, for somebody who may not always write.
-
-        `fence` is asked right before each write is sent; it raises WorldError to keep it from happening.
-        """
+        """Return a copy that calls `fence` right before it sends a write; `fence` raises WorldError to prevent it."""
         other = copy(self)
-        other._fence = fence  # noqa: SLF001 - it is one of us
+        other._fence = fence  # noqa: SLF001 - an instance of this class
         return other
 
     # reading ----------------------------------------------------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
-        """The object, as it is at this moment; None if there is none."""
+        """Return an object from the server; None if it does not exist."""
         try:
             return await self._read("GET", kind.path(namespace, name))
         except NotFound:
@@ -255,29 +258,35 @@ class Client:
         *,
         selector: str = "",
         fields: str = "",
-        limit: int = PAGE,
+        limit: int = PAGE_SIZE,
         metadata_only: bool = False,
     ) -> AsyncGenerator[Json, None]:
-        """All objects of a kind, page by page: each page is a List with `items` and `metadata.resourceVersion`.
+        """Yield all objects of a kind, page by page. A page is a List with `items` and `metadata.resourceVersion`.
 
-        selector and fields: a label and a field selector. metadata_only: the objects come without spec and status.
-        limit: objects of a page; a page has fewer where the objects are large. An object that cannot be read is marked
-        (see `budget`).
-        Raises NotFound when the server has no such kind, Gone when it took too long to read all pages.
+        Unreadable objects are marked (see `budget`). Raise NotFound if the server lacks the kind, and Gone if reading
+        all pages took too long.
+
+        Args:
+            kind: The kind of the objects.
+            namespace: Their namespace; all if empty.
+            selector: A label selector.
+            fields: A field selector.
+            limit: Objects per page; pages of large objects have fewer.
+            metadata_only: Whether the objects come without spec and status.
         """
         query, path, many = _selected(selector, fields), kind.path(namespace), limit
         accept = METADATA.format("List") if metadata_only else JSON
         while True:
             query["limit"] = str(many)
             try:
-                answer = await self._tried(_READING, "GET", path, query=query, accept=accept)
+                answer = await self._request(_READING, "GET", path, query=query, accept=accept)
             except Oversized as error:
                 if many > 1:
                     many = max(1, many // 16)
                     continue
                 answer = await self._only_identified(path, query, str(error))
             page = _list(path, answer.body)
-            for item in page["items"]:  # in a List these go without saying
+            for item in page["items"]:  # a List leaves these out
                 item["apiVersion"], item["kind"] = kind.api_version, kind.kind
             yield page
             following = page["metadata"].get("continue")
@@ -287,8 +296,8 @@ class Client:
             many = max(1, min(limit, 2 * many, many * PAGE_BYTES // max(1, answer.size)))
 
     async def _only_identified(self, path: str, query: dict[str, str], why: str) -> _Answer:
-        """A page whose object is too large to be read: marked, so that the others are not lost with it."""
-        answer = await self._tried(_READING, "GET", path, query=query, accept=METADATA.format("List"))
+        """Return the metadata of a page whose object is too large, with the object marked as unreadable."""
+        answer = await self._request(_READING, "GET", path, query=query, accept=METADATA.format("List"))
         for item in _list(path, answer.body)["items"]:
             mark_unreadable(item, why)
         return answer
@@ -304,11 +313,11 @@ class Client:
         fields: str = "",
         metadata_only: bool = False,
     ) -> AsyncGenerator[AsyncIterator[tuple[str, Json]], None]:
-        """What happens after `version`: (`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`, the object), as it happens.
+        """Yield an iterator of the changes after `version`: (`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`, object).
 
-        The iterator ends when the server ends the watch, which is no error. Entering the context and iterating raise
-        Gone when the server does not remember `version` or sends what is too long, and WorldError when the connection
-        fails. An object that cannot be read is marked (see `budget`).
+        The iterator ends when the server ends the watch; this is no error. Entering the context and iterating raise
+        Gone if the server no longer has `version` or sends too long an event, and WorldError if the connection fails.
+        Unreadable objects are marked (see `budget`).
         """
         query = _selected(selector, fields) | {
             "watch": "true",
@@ -316,26 +325,26 @@ class Client:
             "resourceVersion": version,
         }
         accept = METADATA.format("") if metadata_only else JSON
-        patience = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=QUIET)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=LONGEST_SILENCE)
         what = f"watch of {kind.path(namespace)}"
-        response = await self._send("GET", kind.path(namespace), query=query, accept=accept, within=patience)
+        response = await self._send("GET", kind.path(namespace), query=query, accept=accept, within=timeout)
         async with response:
-            await _complain(what, response)
+            await _raise_for_status(what, response)
             yield _events(what, response)
 
     # writing ----------------------------------------------------------------------------------------------------
 
     async def create(self, body: Json) -> Json:
-        """Make this object; returns it is now. Raises AlreadyExists if there is one of this name."""
+        """Create an object and return it as stored. Raise AlreadyExists if its name is taken."""
         kind, namespace = by_object(body), body["metadata"].get("namespace", "")
         return await self._write("POST", kind.path(namespace), body=body, query={"fieldManager": MANAGER})
 
     async def apply(self, body: Json, *, subresource: str = "", force: bool = True) -> Json:
-        """Make the fields of `body` so, and leave those of others alone (server-side apply).
+        """Set the fields of `body` and leave the fields of other managers alone (server-side apply).
 
-        Fields that an earlier apply of ours named, and this one does not, are removed. With a
-        `metadata.resourceVersion` it is done only while that is the version; otherwise Outdated is raised. Where there
-        is no object it is made, whatever the version: so under UNBORN it is made, or Outdated is raised.
+        The server removes fields that an earlier apply of ours set and this one leaves out. With a
+        `metadata.resourceVersion`, raise Outdated unless it is the current version. The server creates a missing object
+        whatever the version; so with UNUSED_VERSION it creates the object or raises Outdated.
         """
         path = by_object(body).path(body["metadata"].get("namespace", ""), body["metadata"]["name"])
         query = {"fieldManager": MANAGER, "force": "true" if force else "false"}
@@ -344,17 +353,17 @@ class Client:
     async def merge(
         self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str = ""
     ) -> Json:
-        """Change the fields that `patch` names; None removes one (JSON merge patch).
+        """Change the fields in `patch`; None removes a field (JSON merge patch).
 
-        With a `metadata.resourceVersion` it is done only while that is the version; otherwise Outdated is raised.
+        With a `metadata.resourceVersion`, raise Outdated unless it is the current version.
         """
         path = _sub(kind.path(namespace, name), subresource)
         return await self._write("PATCH", path, body=patch, query={"fieldManager": MANAGER}, content=MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "") -> bool:
-        """Delete the object (of that uid, if given); False when it was gone already.
+        """Delete an object (only with this `uid`, if given); return False if it was gone already.
 
-        With a `version` it is done only while that is its resourceVersion; otherwise Outdated is raised.
+        With a `version`, raise Outdated unless it is the current resourceVersion.
         """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         conditions = {name: value for name, value in (("uid", uid), ("resourceVersion", version)) if value}
@@ -373,13 +382,16 @@ class Client:
     # one request ------------------------------------------------------------------------------------------------
 
     async def _read(self, method: str, path: str, *, query: dict[str, str] | None = None, accept: str = JSON) -> Json:
-        return (await self._tried(_READING, method, path, query=query, accept=accept)).body
+        return (await self._request(_READING, method, path, query=query, accept=accept)).body
 
     async def _write(self, method: str, path: str, **request: Any) -> Json:
-        return (await self._tried(_WRITING, method, path, **request)).body
+        return (await self._request(_WRITING, method, path, **request)).body
 
-    async def _tried(self, retrying: stamina.BoundAsyncRetryingCaller, *place: str, **request: Any) -> _Answer:
-        """Who tries again costs half as much as a request, and is told only of a first attempt that has failed."""
+    async def _request(self, retrying: stamina.BoundAsyncRetryingCaller, *place: str, **request: Any) -> _Answer:
+        """Send a request, with retries.
+
+        Build the retry caller only after a first failure: building it costs half a request.
+        """
         try:
             return await self._exchange(*place, **request)
         except WorldError as error:
@@ -398,12 +410,12 @@ class Client:
         async with self._limit:
             response = await self._send(method, path, within=within, **request)
             async with response:
-                await _complain(what, response)
+                await _raise_for_status(what, response)
                 with _reaching(what):
                     return await self._decoded(response)
 
     async def _decoded(self, response: aiohttp.ClientResponse) -> _Answer:
-        """The answer's body. A few large ones are read at once: each takes three times its size while it is decoded."""
+        """Read and decode a body. Large bodies take turns: decoding one needs three times its size in memory."""
         async with AsyncExitStack() as stack:
             text = await read_within(response, LONGEST_ANSWER, lambda: stack.enter_async_context(self._large))
             return _Answer(await decode(text), len(text))
@@ -423,7 +435,7 @@ class Client:
         with _reaching(f"{method} {path}"):
             await self._api.update_params_for_auth(headers, [], ["BearerToken"])
             if method != "GET":
-                self._fence()  # now, as the wait for its turn may have been long
+                self._fence()  # only now: the rate limit may have delayed the write
             response: aiohttp.ClientResponse = await self._api.rest_client.request(
                 method,
                 f"{self._api.configuration.host}{path}",
@@ -438,15 +450,17 @@ class Client:
 
 @frozen
 class _Answer:
-    """An answer of the server, and its size in bytes."""
+    """An answer of the server."""
 
     body: Json
+    """The decoded body."""
     size: int
+    """Size of the body in bytes."""
 
 
 def _selected(selector: str, fields: str) -> dict[str, str]:
-    given = {"labelSelector": selector, "fieldSelector": fields}
-    return {name: value for name, value in given.items() if value}
+    query = {"labelSelector": selector, "fieldSelector": fields}
+    return {name: value for name, value in query.items() if value}
 
 
 def _sub(path: str, subresource: str) -> str:
@@ -454,9 +468,9 @@ def _sub(path: str, subresource: str) -> str:
 
 
 def _list(path: str, page: Any) -> Json:
-    """A page of a list. Raises Unreachable where the answer is none."""
+    """Return a page of a list. Raise Unreachable if the answer is not a list."""
     if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
-        raise Unreachable(f"GET {path}: the answer is no list", sent=True)
+        raise Unreachable(f"GET {path}: the answer is not a list", sent=True)
     page["items"] = [item for item in page.get("items") or () if isinstance(item, dict)]
     return page
 
@@ -474,7 +488,7 @@ async def _events(what: str, response: aiohttp.ClientResponse) -> AsyncIterator[
 
 
 async def _lines(what: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of an answer. Raises Gone for one that is too long: a list says more of its object."""
+    """Yield the lines of an answer. Raise Gone for too long a line: a list can identify its object."""
     begun, size = list[bytes](), 0
     async for part in response.content.iter_any():
         for number, piece in enumerate(part.split(b"\n")):
@@ -494,53 +508,54 @@ async def _lines(what: str, response: aiohttp.ClientResponse) -> AsyncIterator[b
 
 @contextmanager
 def _reaching(what: str) -> Iterator[None]:
-    """Whatever goes wrong on the way to the server and back is an Unreachable."""
+    """Turn errors of the connection into Unreachable."""
     try:
         yield
     except aiohttp.ClientConnectorError as error:
-        raise Unreachable(f"{what}: the API server cannot be reached: {error}", sent=False) from error
+        raise Unreachable(f"{what}: cannot reach the API server: {error}", sent=False) from error
     except TimeoutError as error:
         raise Unreachable(f"{what}: the API server did not answer in time", sent=True) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise Unreachable(f"{what}: no answer that can be read: {type(error).__name__}: {error}", sent=True) from error
+        raise Unreachable(f"{what}: unreadable answer: {type(error).__name__}: {error}", sent=True) from error
 
 
-async def _complain(what: str, response: aiohttp.ClientResponse) -> None:
+async def _raise_for_status(what: str, response: aiohttp.ClientResponse) -> None:
     if response.status < 300:
         return
     with _reaching(what):
         text = await read_beginning(response, LONGEST_ERROR)
     try:
-        said = json.loads(text)
+        answer = json.loads(text)
     except (ValueError, RecursionError):
-        said = {"message": text.decode(errors="replace").strip()[:500]}
+        answer = {"message": text.decode(errors="replace").strip()[:500]}
     after = response.headers.get("Retry-After", "")
     seconds = min(float(after), LONGEST_RETRY_AFTER) if after.isdecimal() else None
-    raise _error(what, said, response.status, seconds)
+    raise _error(what, answer, response.status, seconds)
 
 
-def _error(what: str, said: Any, status: int, retry_after: float | None = None) -> ApiError:
-    """`said` is the server's Status object, or whatever it sent instead."""
-    told = (said.get("message") or said.get("reason")) if isinstance(said, dict) else ""
-    told = str(told or "without a word")[:LONGEST_MESSAGE]
-    exists = status == 409 and isinstance(said, dict) and said.get("reason") == "AlreadyExists"
+def _error(what: str, answer: Any, status: int, retry_after: float | None = None) -> ApiError:
+    """Return the error for an answer: the server's Status object, or anything else."""
+    message = (answer.get("message") or answer.get("reason")) if isinstance(answer, dict) else ""
+    message = str(message or "without a message")[:LONGEST_MESSAGE]
+    exists = status == 409 and isinstance(answer, dict) and answer.get("reason") == "AlreadyExists"
     return (AlreadyExists if exists else _ERRORS.get(status, ApiError))(
-        f"{what}: {status} {told}", status=status, retry_after=retry_after
+        f"{what}: {status} {message}", status=status, retry_after=retry_after
     )
 
 
-def _was_not_looked_at(error: Exception) -> bool | float:
-    """Whether the server has certainly not carried the request out, and may yet; seconds, where it says when."""
+def _may_repeat_write(error: Exception) -> bool | float:
+    """Return whether the server has certainly not carried out a write; or the seconds to wait, if it gave them."""
     if isinstance(error, ApiError):
         return error.status == 429 and (error.retry_after or True)
     return isinstance(error, Unreachable) and not error.sent
 
 
-def _may_read_again(error: Exception) -> bool | float:
+def _may_repeat_read(error: Exception) -> bool | float:
+    """Return whether to repeat a read; or the seconds to wait, if the server gave them."""
     if isinstance(error, ApiError):
         return (error.status == 429 or error.status >= 500) and (error.retry_after or True)
     return isinstance(error, Unreachable)
 
 
-_READING = stamina.AsyncRetryingCaller(attempts=READ_ATTEMPTS, timeout=RETRY_PATIENCE).on(_may_read_again)
-_WRITING = stamina.AsyncRetryingCaller(attempts=READ_ATTEMPTS, timeout=RETRY_PATIENCE).on(_was_not_looked_at)
+_READING = stamina.AsyncRetryingCaller(attempts=REQUEST_ATTEMPTS, timeout=RETRY_TIMEOUT).on(_may_repeat_read)
+_WRITING = stamina.AsyncRetryingCaller(attempts=REQUEST_ATTEMPTS, timeout=RETRY_TIMEOUT).on(_may_repeat_write)

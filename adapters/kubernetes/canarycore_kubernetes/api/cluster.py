@@ -1,11 +1,11 @@
-"""A client and its caches: what is read and written of a cluster goes through here.
+"""A client and its caches: the other parts read and write a cluster through a `Cluster`.
 
     async with Cluster(client) as cluster:
         deployments = await cluster.cache(DEPLOYMENTS).ready()       # DEPLOYMENTS: a View
-        found = deployments.look("default", "podinfo", key)          # wakes the rollout `key` when it changes
-        await cluster.apply(body)                                    # is in the cache when this returns
+        deployment = deployments.look("default", "podinfo", key)     # wakes the rollout `key` when it changes
+        await cluster.apply(body)                                    # the cache has the object on return
 
-Reads of caches cost nothing. `get` asks the server, for the few moments when a whole object is needed.
+Reading a cache makes no request. `get` reads a whole object from the server.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 
 class Cluster:
-    """The port Changes, and what the other ports stand on.
+    """A cluster as seen by the ports; implements the port Changes.
 
-    `namespace`: the only one that is looked at; all if empty. reads_secrets: whether Secrets are read; an observer has
-    no right to.
+    `namespace` is the only observed namespace (all if empty). `reads_secrets` is whether the controller may read
+    Secrets; an observer may not.
     """
 
     def __init__(self, client: Client, *, namespace: str = "", reads_secrets: bool = True) -> None:
@@ -44,7 +44,7 @@ class Cluster:
         self._caches: dict[Kind, Cache[Any]] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
-        self._ears: list[_Listener] = []
+        self._listeners: list[_Listener] = []
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -53,7 +53,7 @@ class Cluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """The caches stop; the body's own error leaves as it is, the task group is told of cancellation only."""
+        """Stop the caches. Pass only a cancellation to the task group, so that other errors propagate unchanged."""
         for task in self._tasks:
             task.cancel()
         if isinstance(error, asyncio.CancelledError):
@@ -66,18 +66,18 @@ class Cluster:
     @overload
     def cache(self, view: Kind) -> Cache[Json]: ...
     def cache(self, view: View[Any] | Kind) -> Cache[Any]:
-        """The cache of a view; it is made, and begins to list, when it is first asked for.
+        """Return the cache of a view. The first call creates the cache, which then begins to list.
 
-        A kind in place of a view stands for whole objects (`strip_body`). There is one cache per kind: asking for
-        another view of a kind raises CannotHappen.
+        A kind in place of a view means whole objects (`strip_body`). A kind has one cache: raise CannotHappen for a
+        second view of a kind.
         """
         kind = view.kind if isinstance(view, View) else view
         cache = self._caches.get(kind)
         if cache is None:
             cache = self._begin(view if isinstance(view, View) else View(kind=view, project=strip_body))
-        held = cache.view
-        if held is not view and (isinstance(view, View) or held.project is not strip_body):
-            raise CannotHappen(f"{kind.plural} are held by another view than the one that is asked for: share one")
+        current = cache.view
+        if current is not view and (isinstance(view, View) or current.project is not strip_body):
+            raise CannotHappen(f"{kind.plural} have a cache with another view: share one view")
         return cache
 
     def _begin(self, view: View[Any]) -> Cache[Any]:
@@ -88,65 +88,65 @@ class Cluster:
         return cache
 
     def unsynced_kinds(self) -> str:
-        """Which kinds have not been listed yet; empty when all are."""
+        """Return the kinds that the caches have not listed yet, as a text; empty if there are none."""
         return ", ".join(kind.plural for kind, cache in self._caches.items() if not cache.synced.is_set())
 
     # the port Changes -------------------------------------------------------------------------------------------
 
     def wake(self, key: str) -> None:
-        """Something about this rollout changed."""
-        for ear in self._ears:
-            ear.hear(key)
+        """Report a change to the rollout `key`."""
+        for listener in self._listeners:
+            listener.add(key)
 
     async def changes(self) -> AsyncIterator[str]:
-        """The rollouts about which something changed, as it happens; what changed twice meanwhile is told once."""
-        ear = _Listener()
-        self._ears.append(ear)
+        """Yield the key of each rollout that has a change; combine changes that arrive in between."""
+        listener = _Listener()
+        self._listeners.append(listener)
         try:
             while True:
-                yield await ear.next()
+                yield await listener.next()
         finally:
-            self._ears.remove(ear)
+            self._listeners.remove(listener)
 
-    # the client's; what a write answers is put into the cache --------------------------------------------------------
+    # requests; the cache gets the answer to each write ----------------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
-        """The whole object, from the server. See `Client.get`."""
+        """Return a whole object from the server. See `Client.get`."""
         return await self.client.get(kind, namespace, name)
 
     async def create(self, body: Json) -> Json:
-        """See `Client.create`."""
+        """Create an object. See `Client.create`."""
         kind = by_object(body)
         with self._writing(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]):
-            return self._written(kind, await self.client.create(body))
+            return self._store(kind, await self.client.create(body))
 
     async def apply(self, body: Json, *, subresource: str = "", force: bool = True) -> Json:
-        """See `Client.apply`."""
+        """Apply an object. See `Client.apply`."""
         kind = by_object(body)
         with self._writing(kind, body["metadata"].get("namespace", ""), body["metadata"]["name"]):
-            return self._written(kind, await self.client.apply(body, subresource=subresource, force=force))
+            return self._store(kind, await self.client.apply(body, subresource=subresource, force=force))
 
     async def merge(
         self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str = ""
     ) -> Json:
-        """See `Client.merge`."""
+        """Patch an object. See `Client.merge`."""
         with self._writing(kind, namespace, name):
             try:
                 body = await self.client.merge(kind, namespace, name, patch, subresource=subresource)
             except NotFound:
                 self._gone(kind, namespace, name)
                 raise
-            return self._written(kind, body)
+            return self._store(kind, body)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "") -> bool:
-        """See `Client.delete`. The cache hears of it by its watch: a finalizer may keep the object for a while."""
+        """Delete an object. See `Client.delete`. The watch updates the cache: a finalizer may delay the deletion."""
         return await self.client.delete(kind, namespace, name, uid=uid, version=version)
 
     def _writing(self, kind: Kind, namespace: str, name: str) -> AbstractContextManager[None]:
         cache = self._caches.get(kind)
         return nullcontext() if cache is None else cache.writing(namespace, name)
 
-    def _written(self, kind: Kind, body: Json) -> Json:
+    def _store(self, kind: Kind, body: Json) -> Json:
         cache = self._caches.get(kind)
         if cache is not None:
             cache.put(body)
@@ -159,13 +159,13 @@ class Cluster:
 
 
 class _Listener:
-    """Keys that somebody has yet to hear, each once, in the order in which they came."""
+    """A queue of keys in order of arrival, each at most once."""
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
         self._any = asyncio.Event()
 
-    def hear(self, key: str) -> None:
+    def add(self, key: str) -> None:
         self._keys[key] = None
         self._any.set()
 

@@ -1,4 +1,4 @@
-"""The kinds of the API that are used, and the kind of an object."""
+"""The API kinds that the adapter uses, and a lookup by object."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ KINDS: tuple[Kind, ...] = (
 
 
 def by_object(body: Json) -> Kind:
-    """The kind that an object says it is of.
+    """Return the kind of an object.
 
-    A kind that is not named here (those of meshes are not) has its plural by the API's convention: `ingresses`,
-    `policies`, `gateways`.
+    An unlisted kind (such as those of meshes) gets its plural by the API's convention: `ingresses`, `policies`,
+    `gateways`.
     """
     group, _, version = str(body["apiVersion"]).rpartition("/")
     kind = str(body["kind"])
-    return _NAMED.get((group, version, kind)) or Kind(group, version, kind, _plural(kind.lower()))
+    return _BY_NAME.get((group, version, kind)) or Kind(group, version, kind, _plural(kind.lower()))
 
 
-_NAMED = {(kind.group, kind.version, kind.kind): kind for kind in KINDS}
+_BY_NAME = {(kind.group, kind.version, kind.kind): kind for kind in KINDS}
 
 
 def _plural(word: str) -> str:

@@ -1,19 +1,20 @@
-"""Who may write: one replica at a time, by a Lease, and none that cannot prove it.
+"""Leader election by a Lease: at most one replica writes, and only while it can prove that it leads.
 
-    leader = Leader(client, namespace="flagger-system", identity="pod-1")
-    fenced = client.fenced(leader.fence)        # what all others write with
+    leader = LeaderElection(client, namespace="flagger-system", identity="pod-1")
+    fenced = client.fenced(leader.fence)        # the client for all other parts
     async with leader:
         while True:
             await leader.elected()
             …                                   # work, until
             await leader.deposed()
 
-Theory of operation. Whoever holds the Lease renews it; whoever does not takes it once it has seen it unrenewed for its
-whole duration, by its own clock, as clocks of machines differ. So a holder is alone for that duration, counted from the
-moment before it *sent* the last renewal that the server took. `fence` lets a write begin only while there is time for
-it to end within that. A replica that is deposed, or was stopped for a while without noticing, writes nothing.
+Theory of operation. The holder renews the Lease. Another replica takes the Lease after it has seen no renewal for the
+whole duration by its own clock, because clocks of machines differ. So a holder leads alone for that duration, counted
+from the moment before it *sent* the last successful renewal. `fence` lets a write begin only if the write can end
+within that time. A replica that was deposed, or paused without noticing, writes nothing.
 
-The Lease has Flagger's name and its times, so that a Flagger with leader election and we are never both at work.
+The Lease has Flagger's name and durations, so this controller and a Flagger with leader election never run at the same
+time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from attrs import field, frozen
 from attrs.validators import gt
 
 from canarycore.errors import Conflict, WorldError
-from canarycore_kubernetes.api.client import TIMEOUT, NotFound
+from canarycore_kubernetes.api.client import REQUEST_TIMEOUT, NotFound
 from canarycore_kubernetes.api.kinds import LEASE
 
 if TYPE_CHECKING:
@@ -44,29 +45,30 @@ if TYPE_CHECKING:
 _log = logging.getLogger("canarycore.kubernetes")
 
 LEASE_NAME = "flagger-leader-election"
+"""Name of the Lease; Flagger uses it too."""
 
 
 class NotLeader(WorldError):
-    """We are not the leader, or cannot prove it: nothing is written."""
+    """This replica cannot prove that it holds the Lease, so it must not write."""
 
 
 @frozen(kw_only=True)
 class LeaseTimes:
-    """In seconds. duration: how long a Lease holds after a renewal. retry: between renewals, and between attempts.
-
-    write: how long a write may take; it must be begun that long before the Lease is over.
-    """
+    """The durations of a leader election."""
 
     duration: int = field(default=60, validator=gt(0))
+    """Time for which a Lease is valid after a renewal, in seconds."""
     retry: float = field(default=5.0, validator=gt(0))
-    write: float = field(default=TIMEOUT, validator=gt(0))
+    """Time between renewals, and between attempts to take the Lease, in seconds."""
+    write: float = field(default=REQUEST_TIMEOUT, validator=gt(0))
+    """Longest time for a write, in seconds; a write must begin that long before the Lease expires."""
 
 
 class LeaderElection:
-    """Stands for election while its context is open, and gives the Lease back at its end.
+    """A candidate in the leader election while its context is open; it releases the Lease at the end.
 
-    `client` is one without our fence. `identity` is made unique: a process of the same name is another candidate.
-    `clock` counts seconds, also while the machine sleeps.
+    `client` must not be fenced by this election. A random suffix makes `identity` unique, so two processes of one name
+    are two candidates. `clock` counts seconds, also while the machine sleeps.
     """
 
     def __init__(
@@ -94,13 +96,13 @@ class LeaderElection:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._task = self._group.create_task(self._stand(), name="leader election")
+        self._task = self._group.create_task(self._campaign(), name="leader election")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """All that is written with the fence must have ended before."""
+        """Release the Lease. All fenced writes must have ended before."""
         if self._task is not None:
             self._task.cancel()
         try:
@@ -110,29 +112,29 @@ class LeaderElection:
                 await self._group.__aexit__(None, None, None)
         finally:
             if self._elected.is_set():
-                self._lose("it is given back")
-                with suppress(WorldError):  # it runs out by itself
+                self._lose("the lease is released")
+                with suppress(WorldError):  # the Lease expires by itself
                     await self._write({"holderIdentity": None})
 
     async def elected(self) -> None:
-        """Wait until we lead."""
+        """Wait until this replica leads."""
         await self._elected.wait()
 
     async def deposed(self) -> None:
-        """Wait until we no longer lead."""
+        """Wait until this replica no longer leads."""
         await self._deposed.wait()
 
     def fence(self) -> None:
-        """Raises Deposed unless a write that begins now ends while we surely lead."""
+        """Raise NotLeader unless a write that begins now ends while this replica provably holds the Lease."""
         if not self._elected.is_set() or self._now() >= self._until:
-            raise NotLeader(f"{self.identity} is not surely the leader, so it writes nothing. The leader will.")
+            raise NotLeader(f"write refused: {self.identity} cannot prove that it holds the lease")
 
-    # standing for election --------------------------------------------------------------------------------------
+    # the election -----------------------------------------------------------------------------------------------
 
-    async def _stand(self) -> None:
+    async def _campaign(self) -> None:
         times = self._times
         while True:
-            asked = self._now()
+            began = self._now()
             try:
                 async with asyncio.timeout(times.retry):
                     leads = await self._hold_or_take()
@@ -140,23 +142,23 @@ class LeaderElection:
                 _log.warning("leader election: %s: %s", type(error).__name__, error)
             else:
                 if leads:
-                    self._win(asked + times.duration - times.write)
+                    self._win(began + times.duration - times.write)
                 else:
-                    self._lose("another one leads")
+                    self._lose("another replica leads")
             if self._now() >= self._until:
-                self._lose("the lease could not be renewed")
+                self._lose("the lease was not renewed in time")
             left = self._until - self._now() if self._elected.is_set() else times.retry
-            await asyncio.sleep(min(left, times.retry * random.uniform(0.8, 1.0)))  # noqa: S311 - it keeps no secret
+            await asyncio.sleep(min(left, times.retry * random.uniform(0.8, 1.0)))  # noqa: S311 - jitter is no secret
 
     async def _hold_or_take(self) -> bool:
-        """Renew the Lease, or take it if it is free; returns whether it is ours now."""
+        """Renew the Lease, or take it if it is free; return whether this replica holds it now."""
         with suppress(Conflict, NotFound):
             if self._elected.is_set():
                 await self._write({})
                 return True
         lease = await self._client.get(LEASE, self._namespace, self._name)
         if lease is None:
-            return await self._make()
+            return await self._create()
         spec = lease.get("spec") or {}
         ours = spec.get("holderIdentity") == self.identity
         if not ours and not self._is_free(spec):
@@ -170,14 +172,14 @@ class LeaderElection:
         return True
 
     def _is_free(self, spec: Json) -> bool:
-        """Whether nobody holds it, or whoever did has not renewed it for as long as it holds, while we looked."""
+        """Return whether the Lease has no holder, or its holder has not renewed it for its whole duration."""
         holder, now = spec.get("holderIdentity"), self._now()
         record = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if record != self._others[0]:
             self._others = (record, now)
         return not holder or now >= self._others[1] + spec.get("leaseDurationSeconds", self._times.duration)
 
-    async def _make(self) -> bool:
+    async def _create(self) -> bool:
         body = {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
@@ -185,14 +187,14 @@ class LeaderElection:
             "spec": {**self._renewal(), "acquireTime": _micro_time(), "leaseTransitions": 0},
         }
         try:
-            made = await self._client.create(body)
+            lease = await self._client.create(body)
         except Conflict:
             return False
-        self._version = made["metadata"]["resourceVersion"]
+        self._version = lease["metadata"]["resourceVersion"]
         return True
 
     async def _write(self, changes: Json) -> None:
-        """Change the Lease, if it is as we last saw it."""
+        """Renew the Lease with these changes, if its version is still the last known one."""
         patch = {"metadata": {"resourceVersion": self._version}, "spec": {**self._renewal(), **changes}}
         lease = await self._client.merge(LEASE, self._namespace, self._name, patch)
         self._version = lease["metadata"]["resourceVersion"]

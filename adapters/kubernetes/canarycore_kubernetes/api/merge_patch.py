@@ -1,4 +1,4 @@
-"""JSON merge patches (RFC 7386): what has to be said to turn one object into another."""
+"""JSON merge patches (RFC 7386)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 
-def merge_patch(found: Json, wanted: Json) -> Json:
-    """The patch that makes `found` equal `wanted`; empty when it is. Lists are replaced whole."""
-    patch: Json = {key: None for key in found if wanted.get(key) is None and found[key] is not None}
-    for key, value in wanted.items():
-        if value is None or value == found.get(key):
+def merge_patch(before: Json, after: Json) -> Json:
+    """Return the patch that turns `before` into `after`; empty if they are equal. A patch replaces whole lists."""
+    patch: Json = {key: None for key in before if after.get(key) is None and before[key] is not None}
+    for key, value in after.items():
+        old = before.get(key)
+        if value is None or value == old:
             continue
-        before = found.get(key)
         if isinstance(value, dict):
-            inner = merge_patch(before if isinstance(before, dict) else {}, value)
-            if inner or not isinstance(before, dict):
+            inner = merge_patch(old if isinstance(old, dict) else {}, value)
+            if inner or not isinstance(old, dict):
                 patch[key] = inner
         else:
             patch[key] = value
     return patch
 
 
-def lock_version(patch: Json, found: Json) -> Json:
-    """The patch, to be refused when the object is no longer the one that was found."""
-    metadata = patch.get("metadata", {}) | {"resourceVersion": found["metadata"]["resourceVersion"]}
+def lock_version(patch: Json, before: Json) -> Json:
+    """Return the patch with the version of `before`: the server refuses it if the object has changed since."""
+    metadata = patch.get("metadata", {}) | {"resourceVersion": before["metadata"]["resourceVersion"]}
     return patch | {"metadata": metadata}

@@ -1,4 +1,4 @@
-"""What generated objects have in common: names, owners, and what they take over of labels and annotations."""
+"""Metadata of generated objects: names, owners, and copied labels and annotations."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 PRIMARY_SUFFIX = "-primary"
-"""What the name of a copy ends with."""
+"""Suffix of the name of a primary copy."""
 
 GITOPS_DOMAIN = "toolkit.fluxcd.io"
-"""Labels and annotations with this in their name belong to the GitOps tool that applied the original."""
+"""Part of the name of labels and annotations that belong to the GitOps tool of the original."""
 
 REVISION = "canarycore/revision"
-"""The annotation of a primary that says which revision it carries. What Flagger made has none."""
+"""Annotation of a primary: the revision that it carries. Primaries that Flagger created have none."""
 
 CONTENTS = "canarycore/configs"
-"""The annotation of a primary that says which configs it carries, and the checksums of those it has copies of."""
+"""Annotation of a primary: the configs that it carries, with the checksums of those that it has copies of."""
 
 KEPT_REVISIONS = "canarycore/kept"
-"""The annotation of a primary that names the revisions it can be restored to, the newest first, with commas."""
+"""Annotation of a primary: the revisions to which it can be restored, comma-separated, newest first."""
 
 KEPT_FOR = "canarycore/kept-for"
-"""The label of what is kept of earlier revisions: the name of the primary."""
+"""Label of the stored parts of earlier revisions: the name of the primary."""
 
 
 def primary_name(name: str) -> str:
-    """The name of a copy."""
+    """Return the name of the primary copy of an object."""
     return name + PRIMARY_SUFFIX
 
 
 def get_annotation(body: Json, key: str) -> str:
-    """An annotation of an object; empty if it has none."""
+    """Return an annotation of an object; empty if it has none."""
     return get_text(body, "metadata", "annotations", key)
 
 
 def get_annotation_list(body: Json, key: str) -> tuple[str, ...]:
-    """An annotation that is a list, with commas."""
+    """Return the items of a comma-separated annotation."""
     return tuple(filter(None, get_annotation(body, key).split(",")))
 
 
 def drop_gitops_keys(mapping: object) -> dict[str, str]:
-    """Labels or annotations without those of GitOps tools."""
+    """Return labels or annotations without those of GitOps tools."""
     return {key: value for key, value in get_texts(mapping).items() if GITOPS_DOMAIN not in key}
 
 
 def select_by_prefix(mapping: object, prefixes: Collection[str]) -> dict[str, str]:
-    """The labels that the controller was told to copy; the prefix `*` stands for all."""
+    """Return the labels that have one of the prefixes and belong to no GitOps tool; the prefix `*` matches all."""
     return {key: value for key, value in drop_gitops_keys(mapping).items() if has_prefix(key, prefixes)}
 
 
 def has_prefix(key: str, prefixes: Collection[str]) -> bool:
-    """Whether a label of this name is to be copied."""
+    """Return whether a key has one of the prefixes; the prefix `*` matches all."""
     return any(prefix == "*" or (prefix and key.startswith(prefix)) for prefix in prefixes)
 
 
 def owner_reference(canary: str, uid: str) -> Json:
-    """The reference by which an object is a Canary's, and goes when it goes."""
+    """Return the owner reference to a Canary: Kubernetes deletes the object with the Canary."""
     return {
         "apiVersion": CANARY.api_version,
         "kind": CANARY.kind,
@@ -73,11 +73,11 @@ def owner_reference(canary: str, uid: str) -> Json:
     }
 
 
-def merge_owners(owner: Json, found: Json | None) -> list[Json]:
-    """The owner, and whoever else owns what was found; only one may be the controller."""
-    others = get_items(found, "metadata", "ownerReferences")
+def merge_owners(owner: Json, existing: Json | None) -> list[Json]:
+    """Return the owner followed by the other owners of an existing object; only the owner is its controller."""
+    others = get_items(existing, "metadata", "ownerReferences")
     return [owner, *({**other, "controller": False} for other in others if not _is_same(other, owner))]
 
 
-def _is_same(one: Json, other: Json) -> bool:
-    return all(get_text(one, part) == get_text(other, part) for part in ("kind", "name"))
+def _is_same(first: Json, second: Json) -> bool:
+    return all(get_text(first, part) == get_text(second, part) for part in ("kind", "name"))

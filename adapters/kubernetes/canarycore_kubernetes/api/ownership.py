@@ -1,19 +1,22 @@
-"""Whose an object is, and which objects a Canary may change that are not its own.
+"""Ownership of objects: the owner of an object, and the foreign objects that a Canary may change.
 
     owner = Owner(namespace="shop", name="podinfo", reference=owner_reference("podinfo", uid))
-    owner.refuse_foreign(SECRET, body, CONFIG_COPY)        raises ForeignObjectError where the object is foreign
+    owner.refuse_foreign(SECRET, body, CONFIG_COPY)        raises ForeignObjectError if the object is foreign
 
-A Canary needs objects under names that are composed (`podinfo-primary`), and each of these names may be taken. An
-object is the Canary's if it says so: by an owner reference to a Canary of this name, or, where no Canary owns it, by
-the annotation `canarycore/canary: namespace/name`, which each object gets that is made here. The reference counts by
-its name: a Canary that was deleted and made again finds its objects. An object without an owner that nobody but Flagger
-has written is the Canary's too. Every other object is foreign. It is neither changed nor adopted nor deleted, unless
-`ROLES` says that an object of its role may have been there before.
+A Canary needs objects with derived names (`podinfo-primary`), and each of these names may be taken. An object belongs
+to the Canary in three cases:
 
-The owner of a foreign object may hand it over by the same annotation. An object of another Canary stays that Canary's.
+- An owner reference names a Canary of its name. Only the name counts, so a Canary that was deleted and created again
+  finds its objects.
+- No Canary owns it, and the annotation `canarycore/canary: namespace/name` names this Canary. The controller sets this
+  annotation on each object that it creates.
+- It has no owner, and only Flagger has written it.
 
-Each write looks at the object that it changes and names the version that it looked at: the server refuses it where
-anything came in between. `means.OwnedObjects` does so for workloads and what they read, `router.MeshRouter` for routes.
+Every other object is foreign. The controller does not change, adopt or delete it, unless `ROLES` allows this for its
+role. The owner of a foreign object may hand it over by the same annotation, but not an object of another Canary.
+
+Each write reads the object first and sends the version that it read: the server refuses the write if the object has
+changed. `workloads.base.OwnedObjects` does this for workloads and their configs, `MeshRouter` for routes.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind
 
 OWNER_ANNOTATION = "canarycore/canary"
-"""The annotation that says which Canary an object was made for, or handed over to: `namespace/name`."""
+"""Annotation that names the Canary for which an object was created, or to which it was handed over."""
 
 
 # ------------------------------------------------------------------------------------------------------------- roles
@@ -45,13 +48,13 @@ class Role:
     """The part that an object plays for a Canary."""
 
     noun: str
-    """How errors and the documentation call it."""
+    """Name of the role in errors and in the documentation."""
 
     kinds: str
     """The kinds of such objects, as the documentation lists them."""
 
     adoption: str = ""
-    """How far an object is changed that no Canary owns; empty where it is left alone."""
+    """Changes to an object that no Canary owns; empty if the controller leaves it alone."""
 
     is_shared: bool = False
     """Whether several Canaries may own one object."""
@@ -95,10 +98,10 @@ ROLES: tuple[Role, ...] = (
     *(APEX_SERVICE, ROUTE, SIDE_SERVICE, ROUTE_PART),
     *(PRIMARY, CANARY_COPY, SCALER_COPY, CONFIG_COPY, KEPT_CONFIG, KEPT_REVISION),
 )
-"""All roles, those first whose objects may have been there before."""
+"""All roles, starting with those whose objects may exist before the Canary."""
 
 
-# --------------------------------------------------------------------------------------------------- whose an object is
+# --------------------------------------------------------------------------------------------------------- ownership
 
 
 @frozen
@@ -106,16 +109,16 @@ class Ownership:
     """Evidence that an object holds about its owner."""
 
     canaries: tuple[str, ...] = ()
-    """Names of the Canaries that owner references name."""
+    """Names of the Canaries in the owner references."""
 
     controller: str = ""
-    """The other controller that manages it (`ReplicaSet web-5f`); empty where there is none."""
+    """The controller in the owner references that is not a Canary (`ReplicaSet web-5f`); empty if there is none."""
 
     annotated_owner: str = ""
-    """The annotation OWNER_ANNOTATION."""
+    """Value of the annotation OWNER_ANNOTATION: `namespace/name`."""
 
     is_flagger_only: bool = False
-    """Whether nobody but Flagger has written it; it takes the owner off the primary of a Service at a promotion."""
+    """Whether only Flagger has written it. Flagger removes the owner from the primary of a Service at a promotion."""
 
 
 UNOWNED = Ownership()
@@ -132,19 +135,19 @@ def ownership_of(body: Json) -> Ownership:
     annotated_owner = get_text(metadata, "annotations", OWNER_ANNOTATION)
     if not references and not annotated_owner:
         return FLAGGER_ONLY if _is_flagger_only(metadata) else UNOWNED
-    named = (get_text(reference, "name") for reference in references if is_canary(reference))
-    canaries = tuple(clip(name, LONGEST_OWNER) for name in named)
-    others = (one for one in references if one.get("controller") is True and not is_canary(one))
-    controller = next((f"{get_text(one, 'kind')} {get_text(one, 'name')}" for one in others), "")
+    names = (get_text(reference, "name") for reference in references if is_canary(reference))
+    canaries = tuple(clip(name, LONGEST_OWNER) for name in names)
+    others = (other for other in references if other.get("controller") is True and not is_canary(other))
+    controller = next((f"{get_text(other, 'kind')} {get_text(other, 'name')}" for other in others), "")
     return _shared(canaries, clip(controller, LONGEST_OWNER), clip(annotated_owner, LONGEST_OWNER))
 
 
 LONGEST_OWNER = 512
-"""Characters of an owner that are held: `namespace/name` has at most 507, an annotation may have 262,144."""
+"""Characters of an owner that are stored: `namespace/name` has at most 507, an annotation may have 262,144."""
 
 
 def _is_flagger_only(metadata: Json) -> bool:
-    """Tell from the API server's notes whether Flagger alone has written what is neither metadata nor status."""
+    """Return whether managedFields name only Flagger as the writer of fields outside metadata and status."""
     writers = {
         get_text(entry, "manager")
         for entry in get_items(metadata, "managedFields")
@@ -160,14 +163,14 @@ def _shared(canaries: tuple[str, ...], controller: str, annotated_owner: str) ->
 
 
 def is_canary(reference: Json) -> bool:
-    """Tell whether an owner reference names a Canary."""
+    """Return whether an owner reference names a Canary."""
     version = get_text(reference, "apiVersion")
     return get_text(reference, "kind") == CANARY.kind and version.startswith(f"{CANARY.group}/")
 
 
 def shorten_owner(owner: str) -> str:
-    """Return an owner for a message: references and annotations may hold any text."""
-    return escape_controls(owner, LONGEST_SHOWN)
+    """Escape and shorten an owner for a message: references and annotations may contain any text."""
+    return escape_controls(owner, LONGEST_SHOWN_OWNER)
 
 
 @frozen(kw_only=True)
@@ -175,13 +178,13 @@ class Owner:
     """A Canary as the owner of objects."""
 
     namespace: str
-    """The Canary's."""
+    """Namespace of the Canary."""
 
     name: str
-    """The Canary's."""
+    """Name of the Canary."""
 
     reference: Json | None
-    """The owner reference; None where an object cannot refer to the Canary, being out of its reach."""
+    """The owner reference; None for objects that cannot refer to the Canary, such as those of another cluster."""
 
     @property
     def key(self) -> str:
@@ -189,13 +192,13 @@ class Owner:
         return f"{self.namespace}/{self.name}"
 
     def owns(self, ownership: Ownership) -> bool:
-        """Tell whether an object was made for this Canary, or handed over to it."""
+        """Return whether an object was created for this Canary or handed over to it."""
         if ownership.canaries:
             return self.name in ownership.canaries
         return ownership.annotated_owner == self.key or ownership.is_flagger_only
 
     def mark(self, body: Json) -> Json:
-        """Return an object that is to be made, as this Canary's."""
+        """Return a new object with the owner reference and the annotation of this Canary."""
         metadata = body["metadata"]
         marked = metadata | {"annotations": (metadata.get("annotations") or {}) | {OWNER_ANNOTATION: self.key}}
         if self.reference is not None:
@@ -203,7 +206,7 @@ class Owner:
         return body | {"metadata": marked}
 
     def objection(self, ownership: Ownership, role: Role) -> str:
-        """Return why the Canary must leave an object alone; empty where it need not."""
+        """Return the reason why the Canary must leave an object alone; empty if it may change the object."""
         if self.owns(ownership):
             return ""
         if ownership.canaries:
@@ -215,22 +218,22 @@ class Owner:
         return "" if role.adoption else "belongs to no Canary"
 
     def find_foreign(self, kind: Kind, name: str, ownership: Ownership, role: Role) -> tuple[ForeignObject, ...]:
-        """Return the object if it is foreign, or nothing."""
+        """Return the object in a tuple if it is foreign, else an empty tuple."""
         objection = self.objection(ownership, role)
         return (ForeignObject(kind=kind, name=name, role=role, objection=objection),) if objection else ()
 
     def refuse_foreign(self, kind: Kind, body: Json, role: Role) -> None:
         """Raise ForeignObjectError if an object is foreign."""
-        found = self.find_foreign(kind, body["metadata"]["name"], ownership_of(body), role)
-        if found:
-            raise ForeignObjectError(self, found)
+        foreign = self.find_foreign(kind, body["metadata"]["name"], ownership_of(body), role)
+        if foreign:
+            raise ForeignObjectError(self, foreign)
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
 
 
 class BlockedError(Refused):
-    """A refusal that lasts until somebody changes an object: the owner is told by an Event and a condition."""
+    """A refusal that lasts until a user changes an object. An Event and a condition report it to the owner."""
 
 
 @frozen(kw_only=True)
@@ -241,52 +244,52 @@ class ForeignObject:
     name: str
     role: Role
     objection: str
-    """Whose the object is."""
+    """The reason why the Canary must leave it alone, as a phrase about the object."""
 
     def __str__(self) -> str:
         return f"{self.kind.kind} {self.name} {self.objection} (its name is needed for {self.role.noun})"
 
     @property
     def is_of_a_canary(self) -> bool:
-        """Whether another Canary has it."""
+        """Whether another Canary owns it."""
         return "the Canary " in self.objection
 
     @property
     def resource(self) -> str:
-        """The object as kubectl names it: `secrets/db-primary`."""
+        """Name of the object for kubectl: `secrets/db-primary`."""
         group = f".{self.kind.group}" if self.kind.group else ""
         return f"{self.kind.plural}{group}/{self.name}"
 
 
-LONGEST_SHOWN = 128
-"""Characters of an owner that a message repeats, so that there is room for the remedy."""
+LONGEST_SHOWN_OWNER = 128
+"""Most characters of an owner in a message; this leaves room for the remedy."""
 
-LISTED = 600
-"""Characters of a list of foreign objects; more would cut the remedy off in an Event."""
+LONGEST_OBJECT_LIST = 600
+"""Most characters of a list of foreign objects; a longer one would cut off the remedy in an Event."""
 
 
 class ForeignObjectError(BlockedError):
-    """A rollout needs the names of foreign objects. They are as they were."""
+    """A rollout needs the names of foreign objects. It has not changed them."""
 
     def __init__(self, owner: Owner, objects: Iterable[ForeignObject]) -> None:
         self.objects: tuple[ForeignObject, ...] = tuple(objects)
         remedy = " ".join(_remedies(owner, self.objects))
-        named = _listed([str(one) for one in self.objects])
-        super().__init__(f"canary {owner.name}.{owner.namespace} cannot go on, and leaves alone: {named}. {remedy}")
+        summary = _join_within_limit([str(foreign) for foreign in self.objects])
+        super().__init__(f"canary {owner.name}.{owner.namespace} cannot go on, and leaves alone: {summary}. {remedy}")
 
 
-def _listed(texts: list[str]) -> str:
-    """Return as many of the texts as there is room for, at least one, and how many are left out."""
-    named = texts[:1]
+def _join_within_limit(texts: list[str]) -> str:
+    """Join the texts that fit, at least one, and append the number of the others."""
+    shown = texts[:1]
     for text in texts[1:]:
-        if len("; ".join([*named, text])) > LISTED:
-            return "; ".join([*named, f"and {len(texts) - len(named)} more"])
-        named.append(text)
-    return "; ".join(named)
+        if len("; ".join([*shown, text])) > LONGEST_OBJECT_LIST:
+            return "; ".join([*shown, f"and {len(texts) - len(shown)} more"])
+        shown.append(text)
+    return "; ".join(shown)
 
 
 class NameConflictError(BlockedError):
-    """A rollout needs what another Canary has."""
+    """A rollout needs a name that another Canary uses."""
 
     def __init__(self, owner: Owner, objection: str) -> None:
         remedy = "Give one of the two Canaries another target or another spec.service.name, or delete it."
@@ -296,7 +299,7 @@ class NameConflictError(BlockedError):
 
 
 def _remedies(owner: Owner, objects: tuple[ForeignObject, ...]) -> Iterable[str]:
-    free = [one for one in objects if not one.is_of_a_canary]
+    free = [foreign for foreign in objects if not foreign.is_of_a_canary]
     if free:
         command = f"kubectl annotate -n {owner.namespace} {free[0].resource} {OWNER_ANNOTATION}={owner.key}"
         each = "it" if len(free) == 1 else "each of them"

@@ -1,15 +1,15 @@
-"""Whole objects, held small: as JSON text, with the fields that were written by us.
+"""Compact snapshots of whole objects: JSON text, and the set of fields that this controller wrote.
 
-    cache = await cluster.cache(packed(SERVICE)).ready()
-    found = cache.look("default", "podinfo", key)
-    found.body["spec"]["selector"]
+    cache = await cluster.cache(snapshot_view(SERVICE)).ready()
+    snapshot = cache.look("default", "podinfo", key)
+    snapshot.body["spec"]["selector"]
 
-A Python mapping of an object takes ten times the room of its text, and whoever looks at routes each few seconds looks
-at the same ones: a text that is the same needs no second look. What is left out is the status, unless it is asked for,
-and what changes without anything of this having changed (the version).
+A Python mapping of an object needs ten times the memory of its text. Two equal texts also compare quickly, and the
+router reads the same routes every few seconds. A snapshot leaves out the resourceVersion, and the status unless the
+view includes it.
 
-The API server notes of each field who wrote it last. So what we once wrote and no longer want can be told from what
-somebody else wants there, also after a restart, and for what Flagger wrote before us.
+The API server records the last writer of each field. So the controller can tell its own outdated fields from those of
+other writers, even after a restart, and also fields that Flagger wrote earlier.
 """
 
 from __future__ import annotations
@@ -32,32 +32,35 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json, Kind
 
 Path = tuple[str, ...]
-"""Where a field is: the names from the object inwards. A list is one field."""
+"""Path of a field: the names from the object inwards. A list is one field."""
 
 OUR_MANAGERS = (MANAGER, "flagger")
-"""The field managers whose fields are ours to remove.
+"""Field managers whose fields this controller may remove.
 
-Of a Service they are only what we wrote: what Flagger made has the API server's defaults under Flagger's name.
+For a Service only the first counts: on a Service that Flagger created, Flagger also manages the API server's defaults.
 """
 
 
 @frozen
 class Snapshot:
-    """An object. owned_fields: the fields that nobody but us has written. ownership: whose it is."""
+    """An object at one moment."""
 
     text: str
+    """The object as JSON."""
     owned_fields: frozenset[Path] = frozenset()
+    """The fields that only this controller (or an earlier Flagger) wrote."""
     ownership: Ownership = UNOWNED
+    """Evidence of the object's owner."""
 
     @property
     def body(self) -> Json:
-        """The object; each time a fresh one."""
+        """A fresh copy of the object."""
         body: Json = json.loads(self.text)
         return body
 
 
 def snapshot_view(kind: Kind, *, status: bool = False) -> View[Snapshot]:
-    """How objects of this kind are held. The same view for the same arguments, as a cluster has one per kind."""
+    """Return the view that stores snapshots of a kind; equal arguments give the same view."""
     return _view(kind, status)
 
 
@@ -67,27 +70,27 @@ def _view(kind: Kind, status: bool) -> View[Snapshot]:
 
 
 def make_snapshot(managers: Collection[str], status: bool, body: Json, before: Snapshot | None = None) -> Snapshot:
-    """The projection. What is the same as `before` is that."""
+    """Return the snapshot of an object; `before` itself if it is equal."""
     left_out = ("managedFields", "resourceVersion")
     metadata = {name: value for name, value in body["metadata"].items() if name not in left_out}
-    kept = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
-    text = json.dumps(kept, separators=(",", ":"))
+    content = {name: value for name, value in body.items() if status or name != "status"} | {"metadata": metadata}
+    text = json.dumps(content, separators=(",", ":"))
     if len(text) > LARGEST:
         raise BoundExceeded(f"has more than {LARGEST:,} characters: make it smaller")
-    if text.count("{") + text.count("[") > DEEPEST:  # or nothing in it can be deeper
-        demand_flat(kept)
+    if text.count("{") + text.count("[") > DEEPEST:  # fewer brackets cannot be nested deeper
+        demand_flat(content)
     owned = frozenset(_owned(managers, get_items(body, "metadata", "managedFields")))
-    found = Snapshot(text, _shared(owned) if len(owned) <= MOST_SHARED else owned, ownership_of(body))
-    return before if before is not None and before == found else found
+    snapshot = Snapshot(text, _shared(owned) if len(owned) <= MOST_SHARED else owned, ownership_of(body))
+    return before if before is not None and before == snapshot else snapshot
 
 
 MOST_SHARED = 256
-"""Fields of a set that is remembered: most have far fewer, and a tenant could fill the memory with others."""
+"""Most fields of a cached set: most sets have far fewer, and a tenant could fill the memory with larger ones."""
 
 
 @lru_cache(maxsize=1024)
 def _shared(owned: frozenset[Path]) -> frozenset[Path]:
-    """The same set for what is equal: most objects of a kind have the same fields of ours, or none."""
+    """Return one instance for equal sets: most objects of a kind have the same owned fields, or none."""
     return owned
 
 
@@ -99,23 +102,23 @@ def _owned(managers: Collection[str], entries: Iterable[Json]) -> set[Path]:
             left -= len(text)
             if left < 0:
                 raise BoundExceeded(f"has more than {LARGEST:,} characters of managedFields: make it smaller")
-            fields = _fields(text) if len(text) <= LONGEST_REMEMBERED else _fields.__wrapped__(text)
+            fields = _fields(text) if len(text) <= LONGEST_CACHED_ENTRY else _fields.__wrapped__(text)
             (ours if entry.get("manager") in managers else others).update(fields)
     return ours - others
 
 
-LONGEST_REMEMBERED = 2**13
-"""Characters of an entry that is remembered: most have far fewer."""
+LONGEST_CACHED_ENTRY = 2**13
+"""Most characters of a cached entry; most entries have far fewer."""
 
 
 @lru_cache(maxsize=1024)
 def _fields(text: str) -> tuple[Path, ...]:
-    """The fields of an entry; thousands of objects have the same ones."""
+    """Return the fields of an entry of managedFields; thousands of objects have equal entries."""
     return tuple(_leaves(json.loads(text), ()))
 
 
 def _leaves(fields: Json, at: Path) -> Iterator[Path]:
-    """`f:name` is a field, `k:`, `v:` and `i:` are items of a list, `.` is the thing itself."""
+    """Yield the paths of the leaves. `f:name` is a field; `k:`, `v:` and `i:` are list items; `.` is the parent."""
     names = [name for name in fields if name != "."]
     if at and (not names or len(at) >= DEEPEST or any(not name.startswith("f:") for name in names)):
         yield at

@@ -24,7 +24,7 @@ from attrs import evolve
 from canarycore import Routes
 from canarycore.errors import Conflict, Refused, UnknownProvider, WorldError
 from canarycore_kubernetes.api.cache import UnreadableError
-from canarycore_kubernetes.api.client import UNBORN
+from canarycore_kubernetes.api.client import UNUSED_VERSION
 from canarycore_kubernetes.api.kinds import SERVICE
 from canarycore_kubernetes.api.merge_patch import merge_patch
 from canarycore_kubernetes.api.metadata import owner_reference
@@ -376,7 +376,7 @@ class MeshRouter:
         """Make a change. Return the object; None where the server altered it, or the cache does not have it."""
         ref, cluster = change.ref, self._cluster_of(change.ref)
         if change.before is None:  # applied, so that the server's own additions do not count as our fields
-            metadata = change.patch["metadata"] | {"resourceVersion": UNBORN}
+            metadata = change.patch["metadata"] | {"resourceVersion": UNUSED_VERSION}
             await cluster.apply(change.patch | {"metadata": metadata}, force=False)
         else:
             await self._merge(objects, ref, change.before, change.patch)

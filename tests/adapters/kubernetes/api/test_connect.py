@@ -26,7 +26,7 @@ print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "Exec
 @pytest.fixture
 def impatient(monkeypatch):
     """Credentials are looked for at every request, not once a minute."""
-    monkeypatch.setattr(clients, "RENEWAL", 0.0)
+    monkeypatch.setattr(clients, "RENEWAL_INTERVAL", 0.0)
 
 
 def kubeconfig(tmp_path, server, **user):
@@ -42,7 +42,7 @@ async def ask(client):
 
 
 async def test_without_a_way_to_a_cluster_the_error_says_what_to_give(tmp_path):
-    with pytest.raises(WorldError, match=r"no way to reach a cluster: .* Give a kubeconfig"):
+    with pytest.raises(WorldError, match=r"found no way to connect to a cluster: .* Give a kubeconfig"):
         async with connect(str(tmp_path / "nowhere")):
             pass
 
@@ -50,7 +50,7 @@ async def test_without_a_way_to_a_cluster_the_error_says_what_to_give(tmp_path):
 async def test_a_kubeconfig_that_is_none_is_told(tmp_path):
     path = tmp_path / "config"
     path.write_text("- not\n- one")
-    with pytest.raises(WorldError, match="no way to reach a cluster"):
+    with pytest.raises(WorldError, match="found no way to connect to a cluster"):
         async with connect(str(path)):
             pass
 
@@ -58,7 +58,7 @@ async def test_a_kubeconfig_that_is_none_is_told(tmp_path):
 async def test_a_cluster_that_does_not_answer_is_told_without_the_token(tmp_path, server):
     path = kubeconfig(tmp_path, server, token="very-secret")
     async with connect(path, server="http://127.0.0.1:9") as client:
-        with pytest.raises(WorldError, match="cannot be reached") as caught:
+        with pytest.raises(WorldError, match="cannot reach the API server") as caught:
             await client.merge(CONFIG_MAP, "test", "one", {})
     assert "very-secret" not in f"{caught.value!r} {client!r}"
 
@@ -99,7 +99,7 @@ async def test_an_exec_plugin_that_fails_is_told(tmp_path, server, impatient):
     async with connect(kubeconfig(tmp_path, server, exec=command)) as client:
         await ask(client)
         said.unlink()
-        with pytest.raises(WorldError, match="credentials cannot be renewed"):
+        with pytest.raises(WorldError, match="cannot renew the credentials"):
             await client.merge(CONFIG_MAP, "test", "one", {})
 
 

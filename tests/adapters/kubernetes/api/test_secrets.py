@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from canarycore.errors import Refused, WorldError
-from canarycore_kubernetes.api.secrets import LARGEST, SECRET_LIFETIME, Secrets
+from canarycore_kubernetes.api.secrets import LARGEST_SECRET, SECRET_LIFETIME, Secrets
 from tests.adapters.kubernetes.small_cluster import Objects, secret
 
 
@@ -67,8 +67,8 @@ async def test_a_server_that_is_away_is_no_final_answer(objects, secrets):
 
 
 async def test_a_secret_that_is_too_large_is_refused_with_its_size_and_without_its_values(objects, secrets):
-    objects.put(secret("large", **{f"key{number}": "hush" * 2 for number in range(LARGEST // 16)}))
-    with pytest.raises(Refused, match=r'secrets "large" has [\d,]+ characters: expected at most 65,536') as refused:
+    objects.put(secret("large", **{f"key{number}": "hush" * 2 for number in range(LARGEST_SECRET // 16)}))
+    with pytest.raises(Refused, match=r'secrets "large" has [\d,]+ characters, expected at most 65,536') as refused:
         await secrets.read("default", "large")
     assert "hush" not in str(refused.value)
 
@@ -78,4 +78,4 @@ async def test_secrets_that_nobody_needs_any_more_are_not_kept(objects, secrets,
         objects.put(secret(f"s{number}", token="t"))
         await secrets.read("default", f"s{number}")
         now[0] += SECRET_LIFETIME / 10
-    assert len(secrets._kept) <= 12
+    assert len(secrets._cache) <= 12

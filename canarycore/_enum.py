@@ -1,4 +1,4 @@
-"""The base of our enumerations."""
+"""The base class of the enumerations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 
 class TextEnum(Enum):
-    """A closed set of members, which hash by identity: Enum would hash the name on every look-up, slowly."""
+    """An enumeration whose members hash by identity, as Enum hashes the name on every look-up, slowly."""
 
-    if not TYPE_CHECKING:  # where Enum's own signature is known
+    if not TYPE_CHECKING:  # type checkers see Enum's own signature
         __hash__ = object.__hash__

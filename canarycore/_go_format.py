@@ -1,4 +1,4 @@
-"""How Go writes numbers and durations: Flagger's texts have them, so ours do."""
+"""Numbers and durations in Go's format, as in Flagger's texts."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ NANOSECONDS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-"""Units of a duration. There is no day: its length is not fixed."""
+"""The units of a duration in nanoseconds. Go has no day, as its length varies."""
 
 
 def number(value: float) -> str:
-    """`value` as Go's `%v` prints a float64: 99, 99.5, 1e+21."""
+    """Return `value` as Go's `%v` prints a float64: 99, 99.5, 1e+21."""
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     if math.isnan(value):
         return "NaN"
     if value == int(value) and abs(value) < 1e21:
         return str(int(value))
-    return repr(value)  # which has an exponent where Go has one, now that whole numbers are out of the way
+    return repr(value)  # for the remaining values, repr uses an exponent where Go does
 
 
 def duration(nanoseconds: int) -> str:
-    """`nanoseconds` as Go's `time.Duration` prints them: 0s, 500ms, 1.2s, 1m0s, 1h0m0s."""
+    """Return `nanoseconds` as Go's `time.Duration` prints them: 0s, 500ms, 1.2s, 1m0s, 1h0m0s."""
     sign, left = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
     if left == 0:
         return "0s"
@@ -47,7 +47,7 @@ def duration(nanoseconds: int) -> str:
 
 
 def _decimal(nanoseconds: int, unit: int) -> str:
-    """`nanoseconds` counted in `unit`, exact and without trailing zeros."""
+    """Return `nanoseconds` in `unit`, exact and without trailing zeros."""
     whole, rest = divmod(nanoseconds, unit)
     digits = len(str(unit)) - 1
     return f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")

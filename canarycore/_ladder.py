@@ -1,19 +1,17 @@
-"""The ladder: every strategy of Flagger as one climb.
+"""The ladder: every strategy of Flagger as one sequence of rungs.
 
-A **rung** says where traffic is: how much of it goes to the canary (`weight`, percent), whether live requests are
-copied to it (`mirrored`), whether requests that match a header or cookie go to it (`matched`), and the count of the
-check there (`iteration`). What follows from it is kept ready: its `routes`, whether it is `exposed` (any live request,
-or a copy of one, reaches the canary), whether it `is_initial`, and its `words`. A **ladder** is the owner's policy for
-climbing: rung 0 is `INITIAL_RUNG` (the canary is up and gets nothing), each later rung is left only by a pass, and past
-the top rung the revision is promoted.
+A **rung** says where traffic is: the share of it on the canary (`weight`, percent), whether the mesh copies live
+requests to the canary (`mirrored`), whether requests that match a header or cookie go there (`matched`), and the count
+of the check (`iteration`). A **ladder** is the owner's policy for advancing: rung 0 is `INITIAL_RUNG` (the canary runs
+and receives nothing), a rollout leaves each later rung only by a pass, and past the top rung it promotes the revision.
 
 The status stores the rung by value, never by index, and `Ladder.after` works from any value. So when the owner edits
-the steps while a rollout is under way no weight moves by itself: the next rung follows from where traffic is now.
+the steps during a rollout no weight moves by itself: the next rung follows from the current one.
 
-A ladder costs the same for any number of iterations: rungs that count iterations are computed when somebody looks at
-them. There are at most 102 others, as weights are whole percent.
+A ladder costs the same for any number of iterations, as it computes rungs that count iterations on demand. It has at
+most 102 others, as weights are whole percent.
 
-    strategy     fields of spec.analysis              rungs after GROUND
+    strategy     fields of spec.analysis              rungs after INITIAL_RUNG
     weights      stepWeight, maxWeight                10 20 30 ... (Flagger's arithmetic: the top may pass maxWeight)
     weights      stepWeights                          as listed
     weights      + mirror                             one mirrored rung at weight 0 first
@@ -36,30 +34,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TOTAL_WEIGHT = 100
-"""Weights are percent of all requests: canary + primary = 100."""
+"""The sum of the weights of canary and primary, in percent of all requests."""
 
 MOST_ITERATIONS = 2**53 - 1
 """The greatest whole number that every JSON reader reads exactly."""
 
-_READY = 50
-"""A ladder that counts at most so many iterations keeps each rung's next one ready."""
+_LONGEST_INDEX = 50
+"""The most iterations for which a ladder stores the next rung of each rung."""
 
 
 @frozen(kw_only=True, cache_hash=True)
 class Rung:
-    """Where traffic is. Unit of `weight`: percent of requests to the canary."""
+    """Where traffic is."""
 
     weight: int = 0
+    """The share of requests to the canary, in percent."""
     mirrored: bool = False
+    """Whether the mesh copies live requests to the canary."""
     matched: bool = False
+    """Whether requests that match a header or cookie go to the canary."""
     iteration: int = 0
+    """The count of the check on this rung, from 1; 0 on rungs by weight."""
     routes: Routes = field(init=False, eq=False, repr=False)
+    """The routes of this rung, without a session cookie."""
     is_exposed: bool = field(init=False, eq=False, repr=False)
+    """Whether any live request, or a copy of one, reaches the canary."""
     is_initial: bool = field(init=False, eq=False, repr=False)
-    words: str = field(init=False, eq=False, repr=False)
+    """Whether this is rung 0, on which the canary receives nothing."""
+    _text: str = field(init=False, eq=False, repr=False)
 
     @routes.default
-    def _as_routes(self) -> Routes:
+    def _make_routes(self) -> Routes:
         return Routes(weight=self.weight, mirrored=self.mirrored, matched=self.matched)
 
     @is_exposed.default
@@ -67,26 +72,28 @@ class Rung:
         return self.routes.is_exposed
 
     @is_initial.default
-    def _is_at_the_bottom(self) -> bool:
+    def _is_rung_0(self) -> bool:
         return not self.is_exposed and not self.iteration
 
-    @words.default
-    def _in_words(self) -> str:
+    @_text.default
+    def _describe(self) -> str:
         return describe_traffic(self.weight, iteration=self.iteration, mirrored=self.mirrored, matched=self.matched)
 
     def __str__(self) -> str:
-        return self.words
+        return self._text
 
 
 INITIAL_RUNG = Rung()
+"""Rung 0: the canary runs and receives nothing."""
+
 _OFF_LADDER = Rung(iteration=-1)
 _WEIGHTS = (INITIAL_RUNG, *(Rung(weight=weight) for weight in range(1, TOTAL_WEIGHT + 1)))
-"""All rungs that only shift weight, by their weight: ladders share them."""
+"""Every rung that only shifts weight, by its weight. Ladders share them."""
 
 
 @frozen(repr=False)
 class _Rungs(Sequence[Rung]):
-    """The rungs at some places of a ladder, computed when they are looked at."""
+    """The rungs at some places of a ladder, computed on access."""
 
     rung_at: Callable[[int], Rung]
     places: range
@@ -113,7 +120,7 @@ class _Rungs(Sequence[Rung]):
 
 
 class Strategy(TextEnum):
-    """Which of Flagger's deployment strategies the ladder carries out (`Canary.DeploymentStrategy`)."""
+    """A deployment strategy of Flagger (`Canary.DeploymentStrategy`)."""
 
     WEIGHTS = "canary"
     AB = "ab-testing"
@@ -122,51 +129,55 @@ class Strategy(TextEnum):
 
 @frozen(kw_only=True)
 class Ladder:
-    """The climb and the way back."""
+    """The policy for advancing and for the way back.
+
+    Raises ValueError if a weight or count is out of its range.
+    """
 
     strategy: Strategy = Strategy.WEIGHTS
+    """The deployment strategy, which decides the kind of rungs."""
     step: int = 0
-    """Percent that each rung adds to the weight. 0: the weights are those of `steps`."""
+    """Percent that each rung adds to the weight (`stepWeight`); 0 uses the weights of `steps`."""
     steps: tuple[int, ...] = ()
-    """The weights of the rungs, in percent, rising."""
+    """The weights of the rungs in percent, rising (`stepWeights`)."""
     top: int = TOTAL_WEIGHT
-    """The weight at which a climb by `step` ends, in percent."""
+    """The weight at which rungs by `step` end, in percent (`maxWeight`)."""
     iterations: int = 0
-    """How often an A/B test or a blue/green rollout is analysed."""
+    """The number of analyses of an A/B test or a blue/green rollout (`iterations`)."""
     mirror: bool = False
-    """Whether live requests are copied to the canary: on a rung of its own first, or on each iteration."""
+    """Whether the mesh copies live requests to the canary: on a first rung of its own, or on each iteration."""
     step_back: int = 0
-    """`stepWeightPromotion`: percent an interval on the way back, 0 for all at once."""
+    """Percent in each interval of the promotion's way back (`stepWeightPromotion`); 0 moves everything at once."""
     routed: bool = True
-    """False where nothing can route by weight (provider `kubernetes`): the last blue/green rung keeps weight 0."""
+    """Whether the provider can route by weight. Without it (`kubernetes`), the last blue/green rung has weight 0."""
     rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
-    """All rungs from the ground to the top. Those that count iterations are computed when they are looked at."""
+    """All rungs from the initial one to the top; a lazy sequence if they count iterations."""
     _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
 
     @rungs.default
-    def _climb(self) -> Sequence[Rung]:
-        _check_numbers(self)  # attrs runs validators only after defaults: too late for a ladder that never ends
+    def _make_rungs(self) -> Sequence[Rung]:
+        _check_numbers(self)  # attrs runs validators after defaults: too late for an endless ladder
         if self.strategy is Strategy.WEIGHTS:
-            return tuple(self._from_the_ground())
+            return tuple(self._rungs_by_weight())
         last = self.iterations + (self.strategy is Strategy.BLUE_GREEN)
-        return _Rungs(self._of_iteration, range(last + 1))
+        return _Rungs(self._at_count, range(last + 1))
 
     @_next.default
-    def _steps_between(self) -> dict[Rung, Rung | None]:
-        if self.strategy is not Strategy.WEIGHTS and self.iterations > _READY:
+    def _index_rungs(self) -> dict[Rung, Rung | None]:
+        if self.strategy is not Strategy.WEIGHTS and self.iterations > _LONGEST_INDEX:
             return {}
         return dict(zip(self.rungs, (*self.rungs[1:], None), strict=True))
 
-    def _from_the_ground(self) -> Iterator[Rung]:
+    def _rungs_by_weight(self) -> Iterator[Rung]:
         rung: Rung | None = INITIAL_RUNG
         while rung is not None:
             yield rung
             rung = self._after(rung)
 
     def after(self, rung: Rung) -> Rung | None:
-        """The next rung, from any rung, or None when the climb is over and the revision is to be promoted."""
-        known = self._next.get(rung, _OFF_LADDER)
-        return self._after(rung) if known is _OFF_LADDER else known
+        """Return the next rung from any rung, or None after the last: the rollout then promotes the revision."""
+        following = self._next.get(rung, _OFF_LADDER)
+        return self._after(rung) if following is _OFF_LADDER else following
 
     def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:
@@ -174,11 +185,11 @@ class Ladder:
         if rung.iteration < self.iterations or (
             self.strategy is Strategy.BLUE_GREEN and rung.iteration == self.iterations
         ):
-            return self._of_iteration(rung.iteration + 1)
+            return self._at_count(rung.iteration + 1)
         return None
 
-    def _of_iteration(self, iteration: int) -> Rung:
-        """The rung with this count, from 0 at the ground to one past the last for blue/green."""
+    def _at_count(self, iteration: int) -> Rung:
+        """Return the rung with this count: 0 is the initial rung, and blue/green has one past the last."""
         if iteration == 0:
             return INITIAL_RUNG
         if iteration > self.iterations:
@@ -199,35 +210,35 @@ class Ladder:
 
     @property
     def heaviest(self) -> int:
-        """The greatest weight of the climb, in percent: no rung is lighter than the one before it."""
+        """The greatest weight of any rung, in percent: weights never fall along the ladder."""
         return self.rungs[-1].weight
 
     @property
     def last_confirmed(self) -> Rung:
-        """The first rung that is left only past confirm-promotion gates (see `has_promotion_gate`)."""
+        """The first rung with confirm-promotion gates after it (see `has_promotion_gate`)."""
         return self.rungs[self.iterations if self.strategy is Strategy.BLUE_GREEN else -1]
 
     def at_iteration(self, iteration: int) -> Rung:
-        """The rung with this count of the check; the ground where there is none."""
+        """Return the rung with this count of the check, or the initial rung if no rung has it."""
         is_on = self.strategy is not Strategy.WEIGHTS and 0 < iteration < len(self.rungs)
         return self.rungs[iteration] if is_on else INITIAL_RUNG
 
     def has_promotion_gate(self, rung: Rung) -> bool:
-        """Whether confirm-promotion gates stand between this rung and what comes after it.
+        """Whether confirm-promotion gates come after this rung.
 
-        They stand before the promotion, and for blue/green also before all traffic goes to the canary.
+        They come before the promotion, and for blue/green also before all traffic goes to the canary.
         """
         if self.strategy is Strategy.BLUE_GREEN:
             return rung.iteration >= self.iterations
         return self.after(rung) is None
 
     def back(self, weight: int) -> int:
-        """The canary's weight after one step of the promotion's way back, from `weight` (both percent)."""
+        """Return the canary's weight after one step of the promotion's way back from `weight`, both in percent."""
         return max(weight - self.step_back, 0) if self.step_back > 0 else 0
 
 
 def _check_numbers(ladder: Ladder) -> None:
-    """Refuse a ladder whose numbers no weight or count can be; raises ValueError."""
+    """Raise ValueError for a weight or count that is out of its range."""
     if len(ladder.steps) > TOTAL_WEIGHT:
         raise ValueError(f"Ladder.steps: found {len(ladder.steps)} weights, expected at most {TOTAL_WEIGHT}")
     percents = {"step": ladder.step, "top": ladder.top, "step_back": ladder.step_back}

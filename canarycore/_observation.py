@@ -1,7 +1,7 @@
-"""One consistent view of the world at one moment: cheap facts, from caches.
+"""One consistent observation of the cluster at one moment: cheap facts, from caches.
 
-An adapter fills these in; nothing here asks anybody. What costs something to learn, or has side effects (metrics,
-hooks), is a question instead (`canarycore.questions`).
+An adapter fills these in; this module does no I/O. Facts that are expensive or have side effects (metrics, hooks) are
+questions instead (`canarycore.questions`).
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from canarycore._record import record
 
 @record(kw_only=True)
 class Workload:
-    """The target or its primary copy.
-
-    revision: hash of what its owner wrote (template and tracked configs). desired: replicas asked for. updated:
-    replicas that carry `revision`. ready: replicas that are available, of any revision. total: replicas that exist.
-    unready_since: since when too few are available (seconds), None when enough are. stuck: the platform's own words
-    when it gave up on the workload ("" if it did not).
-    """
+    """The state of the target or of the primary."""
 
     revision: str
+    """The hash of its owner's content: the template and the tracked configs."""
     desired: int
+    """The number of replicas in its spec."""
     updated: int
+    """The number of replicas with `revision`."""
     ready: int
+    """The number of available replicas, of any revision."""
     total: int
+    """The number of replicas that exist."""
     unready_since: float | None = None
+    """Since when too few replicas are available, in seconds; None if enough are."""
     stuck: str = ""
+    """The platform's reason for giving up on the workload, or empty."""
     is_whole: bool = field(init=False, eq=False, repr=False)
-    """Whether every replica asked for runs this revision, is available, and no other is left."""
+    """Whether every desired replica has this revision and is available, and no other replica exists."""
 
     @is_whole.default
     def _has_only_this_revision(self) -> bool:
@@ -39,40 +40,42 @@ class Workload:
 
     @property
     def has_capacity(self) -> bool:
-        """Whether a request sent here meets an available pod."""
+        """Whether a request to this workload reaches an available pod."""
         return self.ready > 0
 
 
 @frozen(kw_only=True)
 class Routes:
-    """Where requests go. `weight` is percent to the canary; the primary gets the rest.
-
-    mirrored: requests are copied to the canary. matched: requests that meet the rollout's match conditions go to the
-    canary. cookie: the session cookie's value that keeps a user on the canary. expired: the value that is taken back.
-    """
+    """Where requests go. Raises ValueError if `weight` is out of its range."""
 
     weight: int = field(default=0, validator=[ge(0), le(100)])
+    """The share of requests to the canary, 0 to 100 percent; the primary gets the rest."""
     mirrored: bool = False
+    """Whether the mesh copies requests to the canary."""
     matched: bool = False
+    """Whether requests that meet the rollout's match conditions go to the canary."""
     cookie: str = ""
+    """The value of the session cookie that keeps a user on the canary, or empty."""
     expired: str = ""
+    """The value of the session cookie that the routes expire, or empty."""
 
     @property
     def is_exposed(self) -> bool:
-        """Whether any request or its copy reaches the canary."""
+        """Whether any request, or a copy of one, reaches the canary."""
         return self.weight > 0 or self.mirrored or self.matched
 
     @property
     def primary(self) -> int:
-        """Percent of requests that go to the primary."""
+        """The share of requests to the primary, in percent."""
         return 100 - self.weight
 
 
 PRIMARY_ONLY = Routes()
+"""Routes that send every request to the primary."""
 
 
 class CommandKind(TextEnum):
-    """What an operator may ask of a rollout at run time."""
+    """A kind of command that an operator gives to a rollout."""
 
     PROMOTE = "promote"
     ABORT = "abort"
@@ -84,29 +87,35 @@ class CommandKind(TextEnum):
 
 @frozen(kw_only=True)
 class Command:
-    """An operator's wish. `id` is unique, so that it is carried out once; `weight` is for skip-to (percent)."""
+    """A command of an operator."""
 
     id: str
+    """A unique id: a rollout handles each id once."""
     kind: CommandKind
+    """The kind of command."""
     weight: int = 0
+    """The weight for SKIP_TO, 1 to 100 percent."""
 
 
 @record(kw_only=True)
 class Observation:
-    """An observation.
-
-    now: seconds. target and primary: None where they do not exist. routes: None where no routing object exists yet.
-    scaler_paused: whether the target's autoscaler is held off (None: there is none). kept: revisions that the primary
-    can be restored to. command: the newest command. deleted: the owner deleted the rollout. restored: everything that
-    was changed for the rollout has been given back.
-    """
+    """The cluster as one rollout sees it at one moment."""
 
     now: float
+    """The time of the observation in seconds. Every time of the rollout is on this clock."""
     target: Workload | None = None
+    """The target; None if it does not exist."""
     primary: Workload | None = None
+    """The primary; None if it does not exist."""
     routes: Routes | None = None
+    """The current routes; None if no routing object exists yet."""
     scaler_paused: bool | None = None
+    """Whether the target's autoscaler is paused; None if the target has none."""
     restorable: tuple[str, ...] = ()
+    """The revisions that the primary can be restored to."""
     command: Command | None = None
+    """The newest command."""
     is_deleted: bool = False
+    """Whether the owner deleted the rollout."""
     is_restored: bool = False
+    """Whether every change made for the rollout is undone."""

@@ -1,9 +1,9 @@
-"""Records: frozen classes whose objects are made by the dozen in every decision.
+"""Records: frozen classes for the objects that each decision makes by the dozen.
 
-`attrs.frozen` keeps its promise while the program runs, and pays for it whenever an object is made: each field is set
-in a roundabout way, which takes three times as long as an assignment. A record is frozen for type checkers, and has
-equality and a hash by its fields; nothing else stands between it and a slip. It is for what each cycle makes and passes
-on: observations, questions, judgements, plans, notices, reasons. What lasts (`Rollout`, `Status`) is frozen for good.
+`attrs.frozen` enforces its promise at run time and pays for it whenever it makes an object: it sets each field
+indirectly, which takes three times as long as an assignment. A record is frozen for type checkers only, and has
+equality and a hash by its fields. Use it for short-lived data: observations, questions, judgements, plans, notices,
+explanations. Long-lived data (`Rollout`, `Status`) is frozen at run time.
 
 After Tin Tvrtković, "Zero Overhead Frozen Attrs Classes".
 """

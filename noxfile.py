@@ -79,7 +79,7 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """What the code claims, fast."""
+    """Run the claims about the code, fast."""
     _pytest(partial(_run, session), session.posargs)
 
 

@@ -1,1 +1,1 @@
-"""How fast canarycore is, each figure beside a peer measured in the same run: `python -m bench [NAME…] [--json]`."""
+"""The speed of canarycore, beside a peer in the same run: `python -m bench [NAME…] [--json]`."""

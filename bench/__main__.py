@@ -1,7 +1,7 @@
 """`python -m bench [NAME…] [--json]`: a table, or one JSON row a line.
 
-Without names the quick cases are measured. `cluster` and `cluster-10000` take minutes, want the machine for themselves,
-and have a table of their own; `cluster` needs a control plane (tests/controlplane), which is built once.
+Without names it measures the quick cases. `cluster` and `cluster-10000` take minutes, need an otherwise idle machine,
+and have a table of their own. `cluster` needs a control plane (tests/controlplane); the first run builds it.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ CLUSTERS = {"cluster": "cluster", "cluster-10000": "cluster_10000"}
 
 
 def main() -> None:
-    """Measure the cases that are named, or all."""
+    """Measure the named cases, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*CASES, *CLUSTERS])}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join([*CASES, *CLUSTERS])}")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    given = parser.parse_args()
-    unknown = [name for name in given.names if name not in {*CASES, *CLUSTERS}]
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in {*CASES, *CLUSTERS}]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join([*CASES, *CLUSTERS])}")
-    names = given.names or list(CASES)
+    names = arguments.names or list(CASES)
     rows = (CASES[name]() for name in names if name in CASES)
     figures = (figure for name in names if name in CLUSTERS for figure in _figures(CLUSTERS[name]))
-    if given.json:
-        told: Iterable[Row | Figure] = chain(rows, figures)
-        for one in told:
-            print(json.dumps(one.as_dict()), flush=True)
+    if arguments.json:
+        results: Iterable[Row | Figure] = chain(rows, figures)
+        for result in results:
+            print(json.dumps(result.as_dict()), flush=True)
         return
     if CASES.keys() & set(names):
         _print_table(rows)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _figures(case: str) -> Iterable[Figure]:
-    """What such a case measures. It is imported only now: it needs what no other case does."""
+    """Return the figures of a case. The import happens here, because no other case needs these modules."""
     figures: Iterable[Figure] = getattr(import_module(f"bench.{case}"), case)()
     return figures
 
@@ -65,14 +65,14 @@ def _print_table(rows: Iterable[Row]) -> None:
 
 
 def _print_figures(figures: Iterable[Figure]) -> None:
-    """Line by line, as each takes its time. What else the machine does makes them late: so its load is told."""
+    """Print each figure when it is measured, then the load of the machine: other programs make the figures worse."""
     line = "{:66}{:>12}{:>10}{:>10}  {}"
     print(line.format("", "ours", "at most", "Flagger", ""))
     for figure in figures:
-        kept = "" if figure.most is None else "kept" if figure.value <= figure.most else "NOT KEPT"
-        known = ("" if value is None else f"{value:g}" for value in (figure.most, figure.flagger))
+        verdict = "" if figure.most is None else "kept" if figure.value <= figure.most else "NOT KEPT"
+        limits = ("" if value is None else f"{value:g}" for value in (figure.most, figure.flagger))
         name = f"{figure.name} ({figure.unit})" if figure.unit else figure.name
-        print(line.format(name, f"{_short(figure.value)}", *known, kept).rstrip(), flush=True)
+        print(line.format(name, f"{_short(figure.value)}", *limits, verdict).rstrip(), flush=True)
     print(f"load of the machine: {', '.join(f'{load:.1f}' for load in os.getloadavg())} on {os.cpu_count()} cores")
 
 

@@ -1,4 +1,4 @@
-"""What is measured. Each case is a function that returns its row; `CASES` names them."""
+"""The quick cases. Each is a function that returns its row; `CASES` names them."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ POLICY = Rollout(
         Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0),
     ),
 )
-"""What the App Mesh guide's Canary asks for, without its hooks."""
+"""The policy of the App Mesh guide's Canary, without its hooks."""
 
 STATUS = Status(phase=Phase.PROGRESSING, since=0.0, analysed_at=0.0, rung=Rung(weight=10), applied="b", promoted="a")
-WORLD = Observation(
+OBSERVATION = Observation(
     now=60.0,
     target=Workload(revision="b", desired=2, updated=2, ready=2, total=2),
     primary=Workload(revision="a", desired=2, updated=2, ready=2, total=2),
@@ -63,33 +63,33 @@ GUIDE = Path(__file__).parent.parent / "examples" / "manifests" / "flagger-appme
 
 
 def decision() -> Row:
-    """A progressing rollout with two checks, as `cycle` decides it: it asks, is answered, and advances by one rung."""
+    """Measure one decision of `cycle`: a rollout asks two checks, gets answers, and advances by one rung."""
 
     def ours() -> Decision:
-        thinking = deliberate(POLICY, STATUS, WORLD)
-        ask = next(thinking)
+        deliberation = deliberate(POLICY, STATUS, OBSERVATION)
+        ask = next(deliberation)
         try:
-            thinking.send(_answers(ask))
+            deliberation.send(_answers(ask))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # a generator's result
         raise AssertionError(ask)
 
     assert ours().status.rung.weight == 15
-    return throughput("decision", "decisions", ours, PEER, _Driven().turn)
+    return throughput("decision", "decisions", ours, PEER, _StateMachine().turn)
 
 
 def deciding_twice() -> Row:
-    """The same by two calls of `decide`, as a driver does that keeps nothing between them."""
+    """Measure the same decision as two calls of `decide`, by a driver without memory."""
 
     def ours() -> Decision:
-        ask = decide(POLICY, STATUS, Inputs(WORLD))
+        ask = decide(POLICY, STATUS, Inputs(OBSERVATION))
         assert isinstance(ask, Ask)
-        decided = decide(POLICY, STATUS, Inputs(WORLD, _answers(ask)))
-        assert isinstance(decided, Decision)
-        return decided
+        decision = decide(POLICY, STATUS, Inputs(OBSERVATION, _answers(ask)))
+        assert isinstance(decision, Decision)
+        return decision
 
     assert ours().status.rung.weight == 15
-    return throughput("decide", "decisions", ours, PEER, _Driven().turn)
+    return throughput("decide", "decisions", ours, PEER, _StateMachine().turn)
 
 
 PEER = "transitions.Machine over the same rows"
@@ -99,8 +99,8 @@ def _answers(ask: Ask) -> dict[str, Answer]:
     return {question.key: value for question, value in zip(ask.questions, VALUES, strict=True)}
 
 
-class _Driven:
-    """The same step as a state machine with guards: what one would write with `transitions` alone."""
+class _StateMachine:
+    """The same step as a state machine with guards, written with `transitions` alone."""
 
     state: str
     progressing_advanced: Callable[[], bool]
@@ -157,12 +157,12 @@ class _Driven:
 
 
 def imports() -> Row:
-    """`import canarycore` in a fresh interpreter, without the interpreter's own start."""
+    """Measure `import canarycore` in a fresh interpreter, without the interpreter's own start."""
     return duration("import", "imports", _import("canarycore"), "import attrs", _import("attrs"))
 
 
 def start() -> Row:
-    """A whole `python -c "import canarycore"`, beside an interpreter that does nothing."""
+    """Measure a whole `python -c "import canarycore"`, beside an interpreter that does nothing."""
     return duration("start", "interpreters", _start("import canarycore"), "bare python", _start("pass"))
 
 
@@ -185,7 +185,7 @@ def _start(program: str) -> Callable[[], float]:
 
 
 def manifest() -> Row:
-    """The App Mesh guide's Canary from text to rollout, beside reading the YAML alone."""
+    """Measure the App Mesh guide's Canary from text to rollout, beside a plain YAML loader."""
     from ruamel.yaml import YAML
 
     from canarycore.manifest import load, resolve
@@ -202,13 +202,13 @@ def manifest() -> Row:
 
 
 def verification() -> Row:
-    """Every single fault at every step of the smallest trial: edges of the graph a second, on one core."""
+    """Measure edges of the graph a second, on one core: every single fault at every step of the smallest trial."""
     from canarycore.verification import SITUATIONS, STRATEGIES, verify
 
-    about = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
-    report = verify(about)
+    trial = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
+    report = verify(trial)
     assert not report.violations
-    row = throughput("verify", "transitions", lambda: verify(about))
+    row = throughput("verify", "transitions", lambda: verify(trial))
     assert row.per_second is not None
     return evolve(row, per_second=row.per_second * report.transitions)
 

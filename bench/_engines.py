@@ -1,9 +1,8 @@
-"""The simulator's engines: whole rollouts a second, ten rungs and two checks, beside the same work done otherwise.
+"""The simulator's engines: whole rollouts a second, ten rungs and two checks, beside the same work by a general tool.
 
-What is simulated is the same in each: every minute the requests that meet the canary are counted, so many of them fail
-as the binomial says, their P99 is drawn, both checks are judged, and the rollout climbs, halts, is promoted or rolled
-back. The peers keep that story with a general tool: SimPy with a process and its clock, `transitions` with a machine
-and its guards. They know nothing of gates, drains, notices or crashes.
+Each simulates the same. Every minute it counts the canary's requests, draws the failed ones from the binomial and their
+P99, and judges both checks; then the rollout advances, halts, is promoted or rolled back. The peers are SimPy with a
+process and its clock, and `transitions` with a machine and its guards. They have no gates, drains, notices or crashes.
 """
 
 from __future__ import annotations
@@ -30,44 +29,44 @@ if TYPE_CHECKING:
 
 SCENARIO = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=0.005, p99=400.0), rps=100.0)
 MANY, SOME = 65_536, 1000
-"""Rollouts that the vectorised engine is asked for at a time, and the reference."""
+"""Rollouts in one call of the vectorised engine, and in one call of the reference."""
 
 WEIGHTS = tuple(rung.weight for rung in POLICY.ladder.rungs)
 
 
 def arrays() -> Row:
-    """The vectorised engine, beside SimPy."""
+    """Measure the vectorised engine, beside SimPy."""
     seeds = count()
-    ours = lambda: vector.simulate(POLICY, SCENARIO, runs=MANY, seed=next(seeds))  # noqa: E731  measured as it stands
+    ours = lambda: vector.simulate(POLICY, SCENARIO, runs=MANY, seed=next(seeds))  # noqa: E731  a named function would add to the time
     return _times(MANY, throughput("vector", "rollouts", ours, "SimPy", _simpy_rollout))
 
 
 def chain() -> Row:
-    """The exact engine, beside the chain's matrix inverted by NumPy; every policy meets an error rate of its own."""
+    """Measure the exact engine beside NumPy's inverse of the chain's matrix; each policy has its own error rate."""
     ours, theirs = (map(_at, count()) for _ in range(2))
     return throughput(
         "exact",
         "policies",
         lambda: exact.solve(POLICY, next(ours)),
         "NumPy, (I - Q)^-1",
-        lambda: _inverted(next(theirs)),
+        lambda: _invert(next(theirs)),
     )
 
 
 def core_beside_simpy() -> Row:
-    """The reference, in which the core decides: sweeps from their beginning, beside SimPy."""
+    """Measure the reference, in which the core decides: whole sweeps, beside SimPy."""
     seeds = count()
     return _times(SOME, throughput("simulation", "rollouts", lambda: _sweep(next(seeds)), "SimPy", _simpy_rollout))
 
 
 def core_beside_transitions() -> Row:
-    """The same beside a `transitions.Machine` for each rollout."""
+    """Measure the same sweeps beside a `transitions.Machine` for each rollout."""
     seeds, peer = count(), "transitions.Machine"
     return _times(SOME, throughput("machine", "rollouts", lambda: _sweep(next(seeds)), peer, _machine_rollout))
 
 
 def core_alone() -> Row:
-    """The reference where no rollout profits from another: single runs, beside SimPy."""
+    """Measure the reference without shared work: single runs, beside SimPy."""
     seeds = count()
     return throughput("single", "rollouts", lambda: simulate(POLICY, SCENARIO, next(seeds)), "SimPy", _simpy_rollout)
 
@@ -90,7 +89,7 @@ def _at(number: int) -> Scenario:
 
 
 def _times(many: int, row: Row) -> Row:
-    """A row whose calls each do so much work; the peer's do one piece."""
+    """Return the row for calls that each do `many` pieces of work; a call of the peer does one piece."""
     assert row.per_second is not None
     assert row.ratio is not None
     return evolve(row, per_second=row.per_second * many, ratio=row.ratio * many)
@@ -102,23 +101,23 @@ _random = Random(0)  # noqa: S311  a seeded generator makes runs repeatable
 
 
 class _Rollout:
-    """The story that the peers tell."""
+    """The model of a rollout that both peers use."""
 
     def __init__(self) -> None:
         self.place = self.failed = self.canary_requests = self.bad = 0
 
     def passes(self) -> bool:
-        """A minute's traffic, and the verdict on it."""
+        """Draw a minute's traffic; return whether both checks pass."""
         weight = WEIGHTS[self.place]
         if not weight:
             return True
-        seen = round(SCENARIO.rps * 60 * weight / 100)
-        bad = binomial(_random, seen, SCENARIO.new.error_rate)
-        self.canary_requests += seen
-        self.bad += bad + binomial(_random, round(SCENARIO.rps * 60) - seen, SCENARIO.old.error_rate)
-        rank = -(-seen * 99 // 100)
-        p99 = 400.0 * _random.betavariate(rank, seen + 1 - rank) / 0.99
-        return 100.0 * (seen - bad) / seen >= 99.0 and p99 <= 500.0
+        requests = round(SCENARIO.rps * 60 * weight / 100)
+        bad = binomial(_random, requests, SCENARIO.new.error_rate)
+        self.canary_requests += requests
+        self.bad += bad + binomial(_random, round(SCENARIO.rps * 60) - requests, SCENARIO.old.error_rate)
+        rank = -(-requests * 99 // 100)
+        p99 = 400.0 * _random.betavariate(rank, requests + 1 - rank) / 0.99
+        return 100.0 * (requests - bad) / requests >= 99.0 and p99 <= 500.0
 
     @property
     def is_at_the_top(self) -> bool:
@@ -137,11 +136,11 @@ class _Rollout:
 
 def _simpy_rollout() -> None:
     environment = simpy.Environment()
-    environment.process(_analysed(environment, _Rollout()))
+    environment.process(_analyse(environment, _Rollout()))
     environment.run()
 
 
-def _analysed(environment: simpy.Environment, rollout: _Rollout) -> Generator[simpy.Event, object, None]:
+def _analyse(environment: simpy.Environment, rollout: _Rollout) -> Generator[simpy.Event, object, None]:
     while True:
         yield environment.timeout(POLICY.interval)
         if rollout.passes():
@@ -155,8 +154,8 @@ def _analysed(environment: simpy.Environment, rollout: _Rollout) -> Generator[si
                 return
 
 
-class _Driven(_Rollout):
-    """As a machine: its guards look at the verdict, the place and the failed checks."""
+class _MachineModel(_Rollout):
+    """A model of a machine whose guards read the verdict, the rung and the failed checks."""
 
     state: str
     analysed: Callable[[], bool]
@@ -187,21 +186,21 @@ _MACHINE = Machine(
 
 
 def _machine_rollout() -> None:
-    rollout = _Driven()
+    rollout = _MachineModel()
     _MACHINE.add_model(rollout)
     while rollout.state not in {"succeeded", "failed"}:
         rollout.analysed()
     _MACHINE.remove_model(rollout)
 
 
-def _inverted(scenario: Scenario) -> float:
-    """The probability of a rollback, for this policy alone: its checks as they are, and their binomial summed up."""
-    seen = np.rint(scenario.rps * 60 * np.array(WEIGHTS[1:]) / 100)
-    most, rate = int(seen[-1] / 100), scenario.new.error_rate
+def _invert(scenario: Scenario) -> float:
+    """Return the probability of a rollback, by a formula for this policy only: its two checks as sums of a binomial."""
+    requests = np.rint(scenario.rps * 60 * np.array(WEIGHTS[1:]) / 100)
+    most, rate = int(requests[-1] / 100), scenario.new.error_rate
     bad = np.arange(most)
-    ratios = (seen[:, None] - bad) / (bad + 1) * rate / (1 - rate)
-    chances = (1 - rate) ** seen[:, None] * np.cumprod(np.hstack([np.ones((len(seen), 1)), ratios]), axis=1)
-    passes = np.where(np.arange(most + 1) * 100 <= seen[:, None], chances, 0.0).sum(axis=1)
+    ratios = (requests[:, None] - bad) / (bad + 1) * rate / (1 - rate)
+    chances = (1 - rate) ** requests[:, None] * np.cumprod(np.hstack([np.ones((len(requests), 1)), ratios]), axis=1)
+    passes = np.where(np.arange(most + 1) * 100 <= requests[:, None], chances, 0.0).sum(axis=1)
     fails = np.array([0.0, *(1 - passes)])
     threshold = POLICY.threshold
     moves = np.kron(np.diag(fails), np.eye(threshold, k=1)) + np.kron(np.diag(1 - fails[:-1], k=1), np.eye(threshold))

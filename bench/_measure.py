@@ -1,7 +1,7 @@
-"""Measuring on a machine that others use too: in turns, several times, medians.
+"""Measurements on a shared machine: in turns, several times, medians.
 
-Ours and its peer are run alternately, so that a busy moment falls on both; a ratio within one run therefore says more
-than either figure. Work in this process is timed by its own CPU time, started interpreters by the clock on the wall.
+The rounds of canarycore and its peer alternate, so that a busy moment affects both. So the ratio within a run is more
+reliable than either figure. The timer of work in this process is its CPU time, that of a started interpreter wall time.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ Timer = "Callable[[], float]"
 
 @frozen(kw_only=True)
 class Row:
-    """One figure. Either `per_second` (of `unit`) or `seconds`; `ratio` is ours to the peer's, more is faster.
-
-    `peer` says what it stands beside, `peer_per_second` / `peer_seconds` how fast that was; None where there is none.
-    """
+    """One figure, as a rate or as a duration."""
 
     name: str
     unit: str
+    """The counted work, such as "decisions"."""
     per_second: float | None = None
+    """The rate; None if the row is a duration."""
     seconds: float | None = None
+    """The duration; None if the row is a rate."""
     peer: str | None = None
+    """The tool beside it; None if there is none."""
     peer_per_second: float | None = None
     peer_seconds: float | None = None
     ratio: float | None = None
+    """The speed in relation to the peer's: above 1 is faster."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: without what does not apply, except `peer` and `ratio`, which every row has."""
+        """Return the row for JSON, without fields that are None; `peer` and `ratio` are always present."""
         return {key: value for key, value in asdict(self).items() if value is not None or key in {"peer", "ratio"}}
 
 
@@ -49,7 +51,7 @@ def throughput(
     peer: str | None = None,
     theirs: Callable[[], object] | None = None,
 ) -> Row:
-    """How often a second `ours` runs, beside `theirs`. Both are called without arguments, again and again."""
+    """Return how often a second `ours` runs, beside `theirs`. Both take no arguments and run many times."""
     times = _in_turns([_per_call(ours)] if theirs is None else [_per_call(ours), _per_call(theirs)])
     per_second = 1 / times[0]
     if theirs is None:
@@ -65,7 +67,7 @@ def throughput(
 
 
 def duration(name: str, unit: str, ours: Callable[[], float], peer: str, theirs: Callable[[], float]) -> Row:
-    """How long `ours` takes, beside `theirs`. Both return seconds that they measured themselves."""
+    """Return how long `ours` takes, beside `theirs`. Both measure and return their seconds."""
     seconds, peer_seconds = _in_turns([ours, theirs])
     return Row(
         name=name, unit=unit, seconds=seconds, peer=peer, peer_seconds=peer_seconds, ratio=peer_seconds / seconds
@@ -78,7 +80,7 @@ def _in_turns(timers: list[Callable[[], float]]) -> list[float]:
 
 
 def _per_call(work: Callable[[], object]) -> Callable[[], float]:
-    """A timer of one call, from as many calls as fill a round."""
+    """Return a timer of one call; it makes as many calls as fill a round."""
     work()
     started = process_time()
     count = 0

@@ -1,8 +1,8 @@
 """10,000 Canaries, one controller, an API server in memory (bench/fakeapi.py): each in a process of its own.
 
-A rollout is begun once, and what it made is copied: 10,000 are to be found by a controller that starts, as after a
-crash. Several mixes, because 10,000 rollouts that all advance each ten seconds are no cluster anybody has: of a fleet
-most are at rest.
+The bench begins one rollout and copies its objects, so the controller finds 10,000 Canaries at its start, as after a
+crash. There are several mixes, because no real cluster has 10,000 rollouts that all advance every ten seconds: most
+Canaries of a fleet are at rest.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 COUNT = 10_000
 SEED = "seed"
 LATE, MEMORY, START, CPU = 1.0, 500.0, 30.0, 4.1
-"""What must hold: seconds, MB, seconds; and Flagger's CPU milliseconds per progressing tick."""
+"""Upper bounds: lateness in seconds, memory in MB, start in seconds, and CPU of a tick in milliseconds (Flagger's)."""
 
 WINDOW = 40.0
-"""Seconds over which is measured, at least one interval."""
+"""Seconds of the measurement, at least one interval."""
 
 _GROUPS = {"Canary": "flagger.app/v1beta1", "Deployment": "apps/v1", "Service": "v1"}
 _ISTIO = "networking.istio.io/v1beta1"
@@ -52,7 +52,7 @@ _ISTIO = "networking.istio.io/v1beta1"
 
 @frozen(kw_only=True)
 class Mix:
-    """So many of all advance by a weight each `interval` seconds; the others are at rest."""
+    """A fleet of which `progressing` Canaries advance every `interval` seconds; the others are at rest."""
 
     progressing: int
     interval: int
@@ -71,22 +71,24 @@ MIXES = (
 
 
 def cluster_10000(mixes: tuple[Mix, ...] = MIXES) -> Iterator[Figure]:
-    """Each mix, after one another."""
+    """Measure one mix after the other."""
     with tempfile.TemporaryDirectory() as name, prometheus() as metrics:
         resting, advancing = _seeds(metrics, Path(name))
         for mix in mixes:
             fleets = (
-                Fleet(bodies=_every(resting, mix.interval), copies=COUNT - mix.progressing, namespace="resting"),
-                Fleet(bodies=_every(advancing, mix.interval), copies=mix.progressing, namespace="advancing"),
+                Fleet(
+                    bodies=_with_interval(resting, mix.interval), copies=COUNT - mix.progressing, namespace="resting"
+                ),
+                Fleet(bodies=_with_interval(advancing, mix.interval), copies=mix.progressing, namespace="advancing"),
             )
             with api_server(*fleets) as server, controller(server.kubeconfig, metrics, Path(name)) as run:
-                yield from _measured(mix, server, run)
+                yield from _measure(mix, server, run)
 
 
-def _measured(mix: Mix, server: Server, run: Controller) -> Iterator[Figure]:
+def _measure(mix: Mix, server: Server, run: Controller) -> Iterator[Figure]:
     until(run.decisions, 300, "a first decision")
     started, first = cpu_seconds(run.process.pid), run.decisions()[0].at - run.started
-    until(lambda: len({line.canary for line in run.decisions()}) >= mix.progressing * 0.99, 300, "all were looked at")
+    until(lambda: len({line.canary for line in run.decisions()}) >= mix.progressing * 0.99, 300, "a decision for each")
     begin, spent, served = time.time(), cpu_seconds(run.process.pid), cpu_seconds(server.pid)
     time.sleep(max(WINDOW, mix.interval + 10))
     end = time.time()
@@ -121,7 +123,7 @@ def _peak(counts: list[int]) -> float:
 
 
 def _seeds(metrics: str, folder: Path) -> tuple[list[Json], list[Json]]:
-    """What one Canary owns at rest, and what it owns while it advances."""
+    """Return the objects of one Canary at rest, and those of one that advances."""
     with api_server() as server, controller(server.kubeconfig, metrics, folder) as run:
         crds.install(server.api, "flagger", "istio")
         server.api.create(target(SEED))
@@ -136,36 +138,36 @@ def _seeds(metrics: str, folder: Path) -> tuple[list[Json], list[Json]]:
 
 
 def _phase(server: Server) -> str:
-    (found,) = server.api.list(f"/apis/flagger.app/v1beta1/namespaces/{SEED}/canaries")
-    return str(found.get("status", {}).get("phase", ""))
+    (body,) = server.api.list(f"/apis/flagger.app/v1beta1/namespaces/{SEED}/canaries")
+    return str(body.get("status", {}).get("phase", ""))
 
 
 def _scaled_down(server: Server) -> bool:
-    found = server.api.get(f"/apis/apps/v1/namespaces/{SEED}/deployments/{NAME}")
-    return found is not None and found["spec"]["replicas"] == 0
+    deployment = server.api.get(f"/apis/apps/v1/namespaces/{SEED}/deployments/{NAME}")
+    return deployment is not None and deployment["spec"]["replicas"] == 0
 
 
 def _container(bodies: list[Json]) -> Json:
-    (found,) = (body for body in bodies if body["kind"] == "Deployment" and body["metadata"]["name"] == NAME)
-    container: Json = found["spec"]["template"]["spec"]["containers"][0]
+    (deployment,) = (body for body in bodies if body["kind"] == "Deployment" and body["metadata"]["name"] == NAME)
+    container: Json = deployment["spec"]["template"]["spec"]["containers"][0]
     return container
 
 
 def _owned(server: Server) -> list[Json]:
-    found = []
+    bodies = []
     for kind, (_, plural) in RESOURCES.items():
         version = _GROUPS.get(kind, _ISTIO)
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         items = server.api.list(f"{root}/namespaces/{SEED}/{plural}")
-        found += [item | {"apiVersion": version, "kind": kind} for item in items]
-    return found
+        bodies += [item | {"apiVersion": version, "kind": kind} for item in items]
+    return bodies
 
 
-def _every(bodies: list[Json], interval: int) -> list[Json]:
-    """The same with another interval."""
-    return [_timed(body, interval) if body["kind"] == "Canary" else body for body in bodies]
+def _with_interval(bodies: list[Json], interval: int) -> list[Json]:
+    """Return the bodies with another interval of the Canary."""
+    return [_set_interval(body, interval) if body["kind"] == "Canary" else body for body in bodies]
 
 
-def _timed(body: Json, interval: int) -> Json:
+def _set_interval(body: Json, interval: int) -> Json:
     spec = body["spec"]
     return body | {"spec": spec | {"analysis": spec["analysis"] | {"interval": f"{interval}s"}}}

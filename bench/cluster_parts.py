@@ -1,7 +1,7 @@
-"""What the benches of many Canaries are made of: a Canary, the controller in a process of its own, a Prometheus.
+"""Parts of the benches with many Canaries: a Canary, the controller in a process of its own, a Prometheus.
 
-The controller is the command that users run, with the defaults that it has; what is told of it is read from its own
-log and from the kernel: a line of the log for each decision, with how late the look was that led to it.
+The controller is the users' command with its default flags. Its figures come from its log, which has a line for each
+decision with the lateness of its cycle, and from the kernel.
 """
 
 from __future__ import annotations
@@ -33,30 +33,32 @@ PROGRESSING = "Progressing"
 
 @frozen(kw_only=True)
 class Figure:
-    """One figure. most: what it must not exceed. flagger: the same of Flagger at its defaults, where it is known."""
+    """One figure."""
 
     name: str
     value: float
     unit: str = ""
     most: float | None = None
+    """The upper bound; None if there is none."""
     flagger: float | None = None
+    """The figure of Flagger at its defaults; None if there is none."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: without what does not apply."""
+        """Return the figure for JSON, without fields that are None."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that so many percent do not exceed; 0 of none."""
+    """Return the value that `percent` of the values do not exceed; 0 for no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
 
-# ------------------------------------------------------------------------------------------------------- what is run
+# ----------------------------------------------------------------------------------------------------------- objects
 
 
 def target(namespace: str, name: str = NAME) -> Json:
-    """A Deployment."""
+    """Return a Deployment."""
     labels = {"app": name}
     container = {"name": "podinfod", "image": OLD, "ports": [{"name": "http", "containerPort": 9898}]}
     return {
@@ -72,7 +74,7 @@ def target(namespace: str, name: str = NAME) -> Json:
 
 
 def canary(namespace: str, name: str = NAME, *, step: int, most: int) -> Json:
-    """Its Canary: every 10 s one metric is asked, and the weight rises by `step` up to `most`."""
+    """Return its Canary: every 10 s it checks one metric, and the weight rises by `step` up to `most`."""
     return {
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
@@ -96,25 +98,28 @@ def canary(namespace: str, name: str = NAME, *, step: int, most: int) -> Json:
 
 @frozen(kw_only=True)
 class Line:
-    """A line of the log about a decision. at, late: seconds."""
+    """A line of the log about a decision."""
 
     canary: str
     at: float
+    """Seconds since the epoch."""
     phase: str
     weight: int
     late: float
+    """Seconds by which the cycle was late."""
 
 
 @frozen(kw_only=True)
 class Controller:
-    """A running controller. started: seconds since the epoch."""
+    """A running controller."""
 
     process: subprocess.Popen[bytes]
     log: Path
     started: float = field(factory=time.time)
+    """Seconds since the epoch."""
 
     def decisions(self) -> list[Line]:
-        """All that changed something, so far."""
+        """Return the lines of decisions so far."""
         lines = (json.loads(text) for text in self.log.read_text().splitlines() if text.endswith("}"))
         return [
             Line(
@@ -129,7 +134,7 @@ class Controller:
         ]
 
     def complaints(self) -> int:
-        """Lines above info."""
+        """Return the number of lines above level info."""
         lines = (json.loads(text) for text in self.log.read_text().splitlines() if text.endswith("}"))
         return sum(line.get("level") not in {"info", "debug"} for line in lines)
 
@@ -141,10 +146,10 @@ OURS = (sys.executable, "-m", "canarycore_cli", "controller", "-listen=127.0.0.1
 def controller(
     kubeconfig: Path, prometheus: str, folder: Path, *flags: str, command: Sequence[str] = OURS
 ) -> Iterator[Controller]:
-    """`canary controller`, or another command that takes Flagger's flags, while the context is open."""
+    """Run `canary controller`, or another command that takes Flagger's flags, while the context is open."""
     log = folder / f"controller-{time.monotonic_ns()}.log"
-    given = (f"-kubeconfig={kubeconfig}", f"-metrics-server={prometheus}", "-port=0", *flags)
-    with log.open("wb") as out, subprocess.Popen([*command, *given], stdout=out, stderr=out) as run:
+    arguments = (f"-kubeconfig={kubeconfig}", f"-metrics-server={prometheus}", "-port=0", *flags)
+    with log.open("wb") as out, subprocess.Popen([*command, *arguments], stdout=out, stderr=out) as run:
         try:
             yield Controller(process=run, log=log)
         finally:
@@ -152,23 +157,23 @@ def controller(
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used so far, of all cores."""
+    """Return the CPU seconds of a process so far, summed over all cores."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def megabytes(pid: int, what: str = "VmRSS") -> float:
-    """What a process holds in memory; VmHWM: what it held at most."""
-    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(what))
+def megabytes(pid: int, field: str = "VmRSS") -> float:
+    """Return the memory of a process in MB: `VmRSS` is the current value, `VmHWM` the peak."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
 
 
-def until(look: Callable[[], object], seconds: float, what: str) -> None:
-    """Return when `look` finds something. Raises TimeoutError, which says what was awaited."""
+def until(look: Callable[[], object], seconds: float, goal: str) -> None:
+    """Return when `look` returns a true value. Raise TimeoutError, which names `goal`, after that many seconds."""
     end = time.monotonic() + seconds
     while not look():
         if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
+            raise TimeoutError(f"not within {seconds:g} s: {goal}")
         time.sleep(0.25)
 
 
@@ -177,7 +182,7 @@ def until(look: Callable[[], object], seconds: float, what: str) -> None:
 
 @contextmanager
 def prometheus() -> Iterator[str]:
-    """A metrics server that is always content, in a process of its own; gives its address."""
+    """Run a metrics server that always answers 100, in a process of its own; yield its address."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-m", __name__], stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
@@ -190,7 +195,7 @@ async def _answer(_: web.BaseRequest) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def _serving() -> AsyncIterator[str]:
+async def _serve_metrics() -> AsyncIterator[str]:
     runner = web.ServerRunner(web.Server(_answer, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -199,7 +204,7 @@ async def _serving() -> AsyncIterator[str]:
 
 
 async def _serve() -> None:
-    async with _serving() as address:
+    async with _serve_metrics() as address:
         sys.stdout.write(f"{address}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

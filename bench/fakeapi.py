@@ -1,4 +1,4 @@
-"""The API server in memory, in a process of its own: what it costs is not counted as ours.
+"""The API server in memory, in a process of its own, so that its costs do not count as the controller's.
 
     with api_server() as server:
         server.api.create(…)
@@ -6,9 +6,8 @@
     with api_server(Fleet(bodies=…, copies=9_000), Fleet(bodies=…, copies=1_000)) as server:
         ...
 
-It is the one that the tests hold to the same claims as a real one (tests/controlplane/in_memory/server.py). A fleet is
-what one Canary owns, again and again, each time in a namespace of its own: ten thousand rollouts need not be begun one
-by one.
+The tests check it by the same claims as a real one (tests/controlplane/in_memory/server.py). A fleet is many copies of
+the objects of one Canary, each in a namespace of its own, so the bench need not begin ten thousand rollouts.
 """
 
 from __future__ import annotations
@@ -41,36 +40,41 @@ RESOURCES: dict[str, Resource] = {
     "VirtualService": ("networking.istio.io", "virtualservices"),
     "DestinationRule": ("networking.istio.io", "destinationrules"),
 }
-"""What a Canary's fleet is made of."""
+"""The resources of a fleet, by kind: API group and plural."""
 
 _UID = re.compile(r'"uid": "([0-9a-f-]{36})"')
 
 
 @frozen(kw_only=True)
 class Fleet:
-    """So many copies of these objects, all of one namespace. namespace: what those of the copies begin with."""
+    """Copies of the objects of one namespace."""
 
     bodies: list[Json]
     copies: int
     namespace: str
+    """The prefix of the namespaces of the copies."""
 
 
 @frozen(kw_only=True)
 class Server:
-    """A running server. `kubeconfig` is a file for clients, `pid` its process."""
+    """A running server."""
 
     api: Api
     kubeconfig: Path
+    """A file for clients."""
     pid: int
+    """The id of its process."""
 
     def counts(self) -> Counter[tuple[str, str]]:
-        """How often which verb was asked of what since the start, as in ("patch", "canaries.flagger.app/status")."""
-        return Counter({(verb, what): count for verb, what, count in self.api.request("GET", "/counts")["counts"]})
+        """Return the number of requests by verb and resource, such as ("patch", "canaries.flagger.app/status")."""
+        return Counter(
+            {(verb, resource): count for verb, resource, count in self.api.request("GET", "/counts")["counts"]}
+        )
 
 
 @contextmanager
 def api_server(*fleets: Fleet) -> Iterator[Server]:
-    """A server with nothing but these in it. It ends with its input, so also when its owner is killed."""
+    """Run a server with these fleets. It ends with its input, so also after a kill of its owner."""
     pipe = subprocess.PIPE
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -100,7 +104,7 @@ async def _serve(fleets: list[Fleet]) -> None:
 
 
 def _place(fleet: Fleet, objects: Objects) -> None:
-    """Put the copies there, as if they had always been."""
+    """Store the copies."""
     text = json.dumps(fleet.bodies)
     (namespace,) = {body["metadata"]["namespace"] for body in fleet.bodies}
     uids = sorted({*_UID.findall(text)})
@@ -118,8 +122,8 @@ def _place(fleet: Fleet, objects: Objects) -> None:
 
 
 _DEEPEST = 20_000
-"""Calls inside one another: a real API server takes JSON of 10,000 levels."""
+"""The recursion limit: a real API server takes JSON of 10,000 levels."""
 
 if __name__ == "__main__":
     sys.setrecursionlimit(_DEEPEST)
-    asyncio.run(_serve([Fleet(**given) for given in json.loads(sys.stdin.readline())]))
+    asyncio.run(_serve([Fleet(**fields) for fields in json.loads(sys.stdin.readline())]))

@@ -1,7 +1,7 @@
-"""What a distribution does when it is installed alone: `python alone.py DISTRIBUTION`, by the Python that has it.
+"""A check of a distribution that is installed alone: `python alone.py DISTRIBUTION`, by the Python that has it.
 
-It works, and what it could do with more says what to install. Only the standard library is imported here, for nothing
-else is sure to be there. The nox session `wheel` runs it.
+The distribution must work, and features that need another one must name it. This program imports only the standard
+library, because nothing else is sure to be installed. The nox session `wheel` runs it.
 """
 
 from __future__ import annotations
@@ -34,66 +34,66 @@ NEEDS = {
     "canarycore_local": {"canarycore", "canarycore_runtime", "canarycore_local"},
     "canarycore_cli": {"canarycore", "canarycore_runtime", "canarycore_cli"},
 }
-"""Which of our packages are there when one was installed."""
+"""The packages of canarycore that come with each package."""
 
 CANARY = Path(__file__).parents[2] / "examples" / "manifests" / "flagger-appmesh-guide" / "canary.yaml"
 
 
 def core() -> None:
-    """Decides; YAML and Hypothesis are extras."""
+    """Check that the core decides, and that YAML and Hypothesis are extras."""
     cc = import_module("canarycore")
     rollout = cc.Rollout(name="shop", target=cc.TargetRef(name="shop"), ladder=cc.Ladder(step=50))
-    decision = cc.decide(rollout, cc.Status(), cc.Known(cc.World(now=0.0)))
-    assert decision.explanation.rule is cc.Rule.DETECTED
-    assert "canarycore[yaml]" in complaint("from canarycore.manifest import load; load([('a', 'kind: Canary')])")
-    assert "canarycore[testing]" in complaint("import canarycore.testing.strategies")
-    assert "canarycore[simulation]" in complaint("import canarycore.policy.vector")
+    decision = cc.decide(rollout, cc.Status(), cc.Inputs(cc.Observation(now=0.0)))
+    assert decision.status.phase is cc.Phase.INITIALIZING
+    assert "canarycore[yaml]" in error_of("from canarycore.manifest import load; load([('a', 'kind: Canary')])")
+    assert "canarycore[testing]" in error_of("import canarycore.testing.strategies")
+    assert "canarycore[simulation]" in error_of("import canarycore.policy.vector")
 
 
 def runtime() -> None:
-    """Names the distribution of an adapter that is not there, and the extra that exchanges need."""
-    assert "canarycore-runtime[http]" in complaint("import canarycore_runtime.http")
-    assert "canarycore-local" in complaint("from canarycore_runtime import load; load('routers', 'local')")
+    """Check that errors name the distribution of a missing adapter, and the extra of `exchange`."""
+    assert "canarycore-runtime[http]" in error_of("import canarycore_runtime.http")
+    assert "canarycore-local" in error_of("from canarycore_runtime import load; load('routers', 'local')")
 
 
 def metrics() -> None:
-    """Is found by its name; clouds' credentials are extras."""
+    """Check that the registry finds Prometheus, and that credentials of clouds are extras."""
     import_module("canarycore_runtime").load("metrics", "prometheus")
     for cloud in ("cloudwatch", "stackdriver"):
-        missing = complaint(f"from canarycore_runtime import load; load('metrics', '{cloud}')")
+        missing = error_of(f"from canarycore_runtime import load; load('metrics', '{cloud}')")
         assert f"canarycore-metrics[{cloud}]" in missing, missing
 
 
 def hooks() -> None:
-    """Is found by its name."""
+    """Check that the registry finds the webhook client."""
     import_module("canarycore_runtime").load("hooks", "http")
 
 
 def mesh() -> None:
-    """Is imported without what does I/O."""
+    """Check that the meshes import no module that does I/O."""
     import_module("canarycore_mesh")
     assert "aiohttp" not in sys.modules
 
 
 def notifiers() -> None:
-    """Is found by its name."""
+    """Check that the registry finds Slack."""
     import_module("canarycore_runtime").load("notifiers", "slack")
 
 
 def kubernetes() -> None:
-    """Says what it needs where there is no cluster."""
+    """Check that the error without a cluster names the remedy."""
     kubeconfig = "import asyncio; from canarycore_kubernetes.api.client import connect\n"
     kubeconfig += "async def main():\n    async with connect('nowhere'): pass\nasyncio.run(main())"
-    assert "Give a kubeconfig" in complaint(kubeconfig)
+    assert "Give a kubeconfig" in error_of(kubeconfig)
 
 
 def local() -> None:
-    """Is found by its name."""
+    """Check that the registry finds the router."""
     import_module("canarycore_runtime").load("routers", "local")
 
 
 def cli() -> None:
-    """Lints and simulates; a rehearsal says what it needs."""
+    """Check that the command lints and simulates, and that a rehearsal names the missing distribution."""
     assert command("lint", str(CANARY)).returncode == 0
     assert command("simulate", str(CANARY)).returncode == 0
     rehearsal = command("rehearse", str(CANARY))
@@ -104,23 +104,23 @@ def cli() -> None:
 CHECKS = dict(zip(PACKAGES, (core, runtime, metrics, hooks, mesh, notifiers, kubernetes, local, cli), strict=True))
 
 
-def complaint(program: str) -> str:
-    """What a program that must fail says."""
+def error_of(program: str) -> str:
+    """Run a program that must fail; return its error output."""
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode != 0, program
     return result.stderr
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`canary`, run to its end."""
+    """Run `canary` to its end."""
     return subprocess.run([sys.executable, "-m", "canarycore_cli", *arguments], capture_output=True, text=True)
 
 
 def main(distribution: str) -> None:
-    """Fails by an AssertionError."""
+    """Check the distribution. Raise AssertionError if a check fails."""
     package = distribution.replace("-", "_")
-    found = {name for name in PACKAGES if find_spec(name) is not None}
-    assert found == NEEDS[package], f"found {found}, expected {NEEDS[package]}"
+    installed = {name for name in PACKAGES if find_spec(name) is not None}
+    assert installed == NEEDS[package], f"found {installed}, expected {NEEDS[package]}"
     CHECKS[package]()
     print(f"{distribution} works alone")
 

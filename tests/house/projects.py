@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @frozen
 class Project:
-    """One distribution: its folder and what its pyproject says."""
+    """A distribution: its folder and the tables of its pyproject."""
 
     folder: Path
 
@@ -37,7 +37,7 @@ class Project:
 
     @property
     def requirements(self) -> list[Requirement]:
-        """Of all extras too."""
+        """All requirements, with those of the extras."""
         lines = [*self.table["dependencies"]]
         for extra in self.table.get("optional-dependencies", {}).values():
             lines += extra
@@ -52,7 +52,7 @@ OURS = {project.name for project in PROJECTS}
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names of the modules that a file imports, wherever in it."""
+    """Return the top-level names of the modules that a file imports, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What deploy/ holds is what `canary install` would put on a cluster."""
+"""The files of deploy/ render the objects that `canary install` applies to a cluster."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def generated() -> dict[str, str]:
     return files
 
 
-def test_what_is_generated_is_what_would_be_generated_now():
+def test_the_generated_files_are_current():
     expected = generated()
     folders = (DEPLOY / "kustomize", CHART / "crds", CHART / "files")
-    found = {path.relative_to(DEPLOY).as_posix(): path for folder in folders for path in folder.rglob("*.yaml")}
-    assert set(found) == set(expected), "run python deploy/generate.py"
-    stale = [name for name, path in found.items() if read(path.read_text()) != read(expected[name])]
+    files = {path.relative_to(DEPLOY).as_posix(): path for folder in folders for path in folder.rglob("*.yaml")}
+    assert set(files) == set(expected), "run python deploy/generate.py"
+    stale = [name for name, path in files.items() if read(path.read_text()) != read(expected[name])]
     assert stale == [], "run python deploy/generate.py"
 
 
-def test_the_base_is_what_is_installed():
+def test_the_base_renders_the_installed_objects():
     assert by_name(kustomized(DEPLOY / "kustomize")) == by_name(objects(InstallOptions()))
 
 
 @pytest.mark.parametrize("provider", ROUTING_RIGHTS)
-def test_the_base_for_a_provider_is_what_is_installed_for_it(provider: str, tmp_path: Path):
+def test_the_base_for_a_provider_renders_the_objects_for_it(provider: str, tmp_path: Path):
     base = Path(os.path.relpath(DEPLOY / "kustomize", tmp_path))
     overlay = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -59,7 +59,7 @@ def test_the_base_for_a_provider_is_what_is_installed_for_it(provider: str, tmp_
     assert by_name(kustomized(tmp_path)) == by_name(objects(InstallOptions(providers=(provider,))))
 
 
-def test_the_base_with_a_network_policy_is_what_is_installed_with_it(tmp_path: Path):
+def test_the_base_with_a_network_policy_renders_the_objects_with_it(tmp_path: Path):
     base = Path(os.path.relpath(DEPLOY / "kustomize", tmp_path))
     overlay = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -85,12 +85,12 @@ def test_the_base_with_a_network_policy_is_what_is_installed_with_it(tmp_path: P
     ],
     ids=("defaults", "providers", "watched", "flags", "image"),
 )  # fmt: skip
-def test_the_chart_renders_what_is_installed(install: InstallOptions, values: list[str]):
+def test_the_chart_renders_the_installed_objects(install: InstallOptions, values: list[str]):
     settings = [part for value in values for part in ("--set", value)]
     command = [*template(), "--include-crds", "--namespace", "canarycore", *settings]
     rendered = by_name(read(output(*command)))
-    wanted = {key: body for key, body in by_name(objects(install)).items() if key[0] != "Namespace"}
-    assert rendered == wanted
+    expected = {key: body for key, body in by_name(objects(install)).items() if key[0] != "Namespace"}
+    assert rendered == expected
 
 
 @pytest.mark.parametrize(
@@ -113,35 +113,35 @@ def test_the_chart_renders_what_is_installed(install: InstallOptions, values: li
     ],
     ids=("anywhere", "api-server", "destinations"),
 )
-def test_the_network_policy_of_the_chart_is_what_is_installed(
+def test_the_network_policy_of_the_chart_is_the_installed_one(
     install: InstallOptions, values: dict[str, str], server: str
 ):
-    given = {"networkPolicy.enabled": "true", "metricsServer": server}
-    given |= {f"networkPolicy.{name}": value for name, value in values.items()}
-    settings = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+    options = {"networkPolicy.enabled": "true", "metricsServer": server}
+    options |= {f"networkPolicy.{name}": value for name, value in values.items()}
+    settings = [part for name, value in options.items() for part in ("--set", f"{name}={value}")]
     rendered = by_name(read(output(*template(), "--namespace", "canarycore", *settings)))
     key = ("NetworkPolicy", "canarycore", "canarycore")
     assert rendered[key] == by_name(objects(evolve(install, metrics_server=server)))[key]
 
 
-def test_a_provider_that_is_none_is_told_by_the_chart():
+def test_the_chart_refuses_an_unknown_provider():
     command = [*template(), "--set", "providers={ister}"]
-    told = subprocess.run(command, capture_output=True, text=True).stderr
-    assert "found ister, expected one of" in told
+    error = subprocess.run(command, capture_output=True, text=True).stderr
+    assert "found ister, expected one of" in error
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers
 
 
 def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"found no {name} on the PATH: what it makes of deploy/ is not compared with canary install")
-    return found
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"found no {name} on the PATH: its output for deploy/ is not compared with canary install")
+    return path
 
 
 def template() -> list[str | Path]:
-    """A helm that was built from source takes the cluster for an old one, unless it is told."""
+    """Return the command of helm. A helm built from source assumes an old cluster without --kube-version."""
     return [tool("helm"), "template", "ours", CHART, "--kube-version", "1.34.0"]
 
 
@@ -158,18 +158,16 @@ def read(text: str) -> list[Any]:
 
 
 def by_name(bodies: Any) -> dict[Key, Any]:
-    """Objects by kind, namespace and name, without what only Helm adds."""
+    """Return the objects by kind, namespace and name, without the fields that only Helm adds."""
     return {
         (body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"]): _without_helms(body)
         for body in bodies
     }
 
 
-def _without_helms(found: Any) -> Any:
-    if isinstance(found, dict):
+def _without_helms(value: Any) -> Any:
+    if isinstance(value, dict):
         return {
-            key: _without_helms(value)
-            for key, value in found.items()
-            if key not in (*HELMS, "imagePullPolicy", "labels")
+            key: _without_helms(item) for key, item in value.items() if key not in (*HELMS, "imagePullPolicy", "labels")
         }
-    return [_without_helms(one) for one in found] if isinstance(found, list | tuple) else found
+    return [_without_helms(item) for item in value] if isinstance(value, list | tuple) else value

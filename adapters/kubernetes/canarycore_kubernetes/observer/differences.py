@@ -1,7 +1,7 @@
-"""What an observer compares: where a rollout stands for all to see; and the known reasons why two controllers part.
+"""The differences between two controllers, and the known reasons for them.
 
-The rows are those of docs/differences.md. Only what can be told from statuses and from the world has one here: a
-difference without a row is not explained, and worth a look.
+The rows are those of docs/differences.md. Only differences that show in statuses and observations have a row here. A
+difference without a row is unexplained, and somebody should investigate it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @frozen
 class RolloutPosition:
-    """A status as its users see it. weight: percent of requests to the canary."""
+    """The visible part of a status."""
 
     phase: str
+    """The phase; empty before the first write."""
+
     weight: int
+    """The percentage of requests to the canary."""
+
     iteration: int
     failed_checks: int
 
@@ -33,74 +37,86 @@ class RolloutPosition:
 
 
 def position_of(status: Status) -> RolloutPosition:
-    """How a status looks. One that nobody has written yet has no phase."""
+    """Return the position of a status. A status without a first write has no phase."""
     phase = "" if status.since is None else status.phase.value
     return RolloutPosition(phase, status.rung.weight, status.rung.iteration, status.failed_checks)
 
 
 @frozen(kw_only=True)
 class Difference:
-    """Two controllers part. before: both came from there. theirs: what was written; None where nothing was.
-
-    ours: what we would have decided, in `world`. early: they did not let an interval pass.
-    """
+    """A move of the other controller that differs from our decision."""
 
     rollout: Rollout
+
     before: Status
+    """The status before both."""
+
     theirs: Status | None
+    """The status that they wrote; None where they wrote none."""
+
     ours: Decision
-    world: Observation
+    """Our decision."""
+
+    observation: Observation
+    """The observation that led to our decision."""
+
     early: bool = False
+    """Whether they moved before an interval had passed."""
 
     @property
     def row(self) -> str:
-        """The row of docs/differences.md that tells of it; "" where none does."""
-        return next((row for row, tells in _ROWS if tells(self)), "")
+        """The row of docs/differences.md that explains it; "" where none does."""
+        return next((row for row, explains in _ROWS if explains(self)), "")
 
     @property
     def rule(self) -> Rule:
         return self.ours.explanation.rule
 
-    def went_to(self, *phases: Phase) -> bool:
-        """Whether they moved, to one of these phases."""
+    def moved_to(self, *phases: Phase) -> bool:
+        """Check whether they moved to one of these phases."""
         return self.theirs is not None and self.theirs.phase in phases
 
 
-def _past_the_threshold(found: Difference) -> bool:
-    return found.went_to(*ACTIVE) and found.rule is Rule.ROLLED_BACK_CHECKS
+def _past_the_threshold(difference: Difference) -> bool:
+    return difference.moved_to(*ACTIVE) and difference.rule is Rule.ROLLED_BACK_CHECKS
 
 
-def _back_at_a_gate(found: Difference) -> bool:
-    after = found.theirs
-    return after is not None and after.phase in ACTIVE and after.rung.iteration < found.before.rung.iteration
+def _back_at_a_gate(difference: Difference) -> bool:
+    after = difference.theirs
+    return after is not None and after.phase in ACTIVE and after.rung.iteration < difference.before.rung.iteration
 
 
-def _primary_at_zero(found: Difference) -> bool:
-    primary = found.world.primary
-    return found.before.phase in ACTIVE and primary is not None and primary.desired == 0
+def _primary_at_zero(difference: Difference) -> bool:
+    primary = difference.observation.primary
+    return difference.before.phase in ACTIVE and primary is not None and primary.desired == 0
 
 
-def _weights_by_hand(found: Difference) -> bool:
-    routes = found.world.routes
-    by_hand = routes is not None and routes.weight != found.before.rung.weight
-    return found.rule is Rule.CONVERGING and found.theirs is not None and found.before.phase in ACTIVE and by_hand
+def _weights_by_hand(difference: Difference) -> bool:
+    routes = difference.observation.routes
+    by_hand = routes is not None and routes.weight != difference.before.rung.weight
+    return (
+        difference.rule is Rule.CONVERGING
+        and difference.theirs is not None
+        and difference.before.phase in ACTIVE
+        and by_hand
+    )
 
 
-def _weight_forgotten_at_a_gate(found: Difference) -> bool:
-    after, ours = found.theirs, found.ours.status
-    at_a_gate = found.before.phase is Phase.WAITING_PROMOTION
+def _weight_forgotten_at_a_gate(difference: Difference) -> bool:
+    after, ours = difference.theirs, difference.ours.status
+    at_a_gate = difference.before.phase is Phase.WAITING_PROMOTION
     return after is not None and at_a_gate and after.phase is ours.phase and after.rung.weight < ours.rung.weight
 
 
 _ROWS: tuple[tuple[str, Callable[[Difference], bool]], ...] = (
-    ("D12", lambda found: found.early),
-    ("D01", lambda found: found.rule is Rule.WITHDRAWN),
+    ("D12", lambda difference: difference.early),
+    ("D01", lambda difference: difference.rule is Rule.WITHDRAWN),
     ("D02", _past_the_threshold),
-    ("D14", lambda found: found.rule is Rule.SKIPPED and found.went_to(Phase.SUCCEEDED)),
-    ("D39", lambda found: found.rule is Rule.RESTARTED and found.before.phase is Phase.PROMOTING),
-    ("D40", lambda found: found.before.phase is Phase.INITIALIZING and found.went_to(Phase.FAILED)),
-    ("D06", lambda found: found.before.phase in PROMOTION and found.went_to(Phase.FAILED)),
-    ("D19", lambda found: found.before.phase is Phase.FAILED and found.theirs is None),
+    ("D14", lambda difference: difference.rule is Rule.SKIPPED and difference.moved_to(Phase.SUCCEEDED)),
+    ("D39", lambda difference: difference.rule is Rule.RESTARTED and difference.before.phase is Phase.PROMOTING),
+    ("D40", lambda difference: difference.before.phase is Phase.INITIALIZING and difference.moved_to(Phase.FAILED)),
+    ("D06", lambda difference: difference.before.phase in PROMOTION and difference.moved_to(Phase.FAILED)),
+    ("D19", lambda difference: difference.before.phase is Phase.FAILED and difference.theirs is None),
     ("D15", _weight_forgotten_at_a_gate),
     ("D26", _back_at_a_gate),
     ("D08", _primary_at_zero),

@@ -12,8 +12,9 @@ from canarycore_kubernetes.api.kinds import CANARY, DEPLOYMENT, SECRET
 from canarycore_kubernetes.api.metadata import REVISION, owner_reference
 from canarycore_kubernetes.api.secrets import WithheldError
 from canarycore_kubernetes.controller import open_adapters
-from canarycore_kubernetes.observer.observer import Observer, _passing, looking_at
-from canarycore_kubernetes.observer.report import HIDDEN, Observations
+from canarycore_kubernetes.observer.decisions import passing_answer
+from canarycore_kubernetes.observer.observer import Observer, read_only_cluster
+from canarycore_kubernetes.observer.report import HIDDEN, ComparisonReport
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.workloads.facts import ReadingOptions
@@ -102,7 +103,7 @@ async def seen(cluster, **reading):
 
 
 async def test_both_sides_of_a_target_at_rest_carry_the_same_revision(client, rolled_out, server):
-    async with looking_at(client, OPTIONS) as cluster:
+    async with read_only_cluster(client, OPTIONS) as cluster:
         found = await seen(cluster, secrets=cluster.reads_secrets)
     assert found.target.revision == found.primary.revision != ""
     assert not [verb for verb, what in server.counts if what == "secrets" and verb in {"get", "list", "watch"}]
@@ -110,7 +111,7 @@ async def test_both_sides_of_a_target_at_rest_carry_the_same_revision(client, ro
 
 async def test_another_image_is_another_revision_though_no_secret_is_read(client, rolled_out):
     rolled_out.patch(DEPLOYMENT.path(NAMESPACE, "podinfo"), deployment("podinfo", "password", "podinfo:2"))
-    async with looking_at(client, OPTIONS) as cluster:
+    async with read_only_cluster(client, OPTIONS) as cluster:
         found = await seen(cluster, secrets=cluster.reads_secrets)
     assert found.target.revision != found.primary.revision
 
@@ -129,14 +130,14 @@ async def test_a_primary_that_says_what_its_secret_held_carries_what_its_target_
     assert (
         rolled_out.get(DEPLOYMENT.path(NAMESPACE, "podinfo-primary"))["metadata"]["annotations"][REVISION] == revision
     )
-    async with looking_at(client, OPTIONS) as cluster:
+    async with read_only_cluster(client, OPTIONS) as cluster:
         found = await seen(cluster, secrets=cluster.reads_secrets)
     assert (found.target.revision, found.primary.revision) == (ours.target.revision, ours.primary.revision)
 
 
 async def test_a_rollout_that_only_a_secret_began_is_not_compared(client, rolled_out):
-    told = Observations(version="0", provider="kubernetes")
-    async with looking_at(client, OPTIONS) as cluster:
+    told = ComparisonReport(version="0", provider="kubernetes")
+    async with read_only_cluster(client, OPTIONS) as cluster:
         canaries = Canaries(cluster, provider="kubernetes")
         async with open_adapters(cluster, canaries, OPTIONS) as parts, Observer(parts, canaries, told, grace=0.2):
             await until(lambda: KEY in told._adoptable)
@@ -148,7 +149,7 @@ async def test_a_rollout_that_only_a_secret_began_is_not_compared(client, rolled
 
 
 async def test_a_metric_that_needs_a_secret_is_withheld_and_not_answered(client, rolled_out, server):
-    async with looking_at(client, OPTIONS) as cluster:
+    async with read_only_cluster(client, OPTIONS) as cluster:
         canaries = Canaries(cluster, provider="kubernetes")
         async with open_adapters(cluster, canaries, OPTIONS) as parts:
             stored = await canaries.load(KEY)
@@ -160,4 +161,4 @@ async def test_a_metric_that_needs_a_secret_is_withheld_and_not_answered(client,
 @pytest.mark.parametrize(("low", "high"), [(None, None), (5.0, None), (None, -5.0), (1.0, 2.0)])
 def test_the_answer_that_is_assumed_lets_a_check_pass(low, high):
     check = Check(name="x", kind=CheckKind.QUERY, minimum=low, maximum=high)
-    assert judge(check, _passing(check), min_samples=100).verdict is Verdict.PASS
+    assert judge(check, passing_answer(check), min_samples=100).verdict is Verdict.PASS

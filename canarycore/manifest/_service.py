@@ -51,7 +51,9 @@ class Rewrite:
     """The replacement of a request's path or host."""
 
     uri: str = wire(TEXT)
+    """The new path."""
     authority: str = wire(TEXT)
+    """The new host."""
     type: str = wire(TEXT)
     """`ReplacePrefixMatch` replaces the prefix that matched; any other text replaces the whole path."""
 
@@ -61,10 +63,13 @@ class Retries:
     """Istio's HTTPRetry."""
 
     attempts: int | None = wire(COUNT)
+    """The number of retries; None means the mesh's default."""
     per_try_timeout: str = wire(DURATION)
+    """The timeout of each attempt, as a Go duration such as `1s`."""
     retry_on: str = wire(TEXT)
     """Events to try again after, separated by commas, such as `5xx,gateway-error`."""
     retry_remote_localities: bool = wire(BOOLEAN)
+    """Whether Istio may retry in other localities."""
 
 
 @frozen(kw_only=True)
@@ -72,8 +77,11 @@ class HeaderOperations:
     """Changes to the headers of requests or of responses (Istio's HeaderOperations)."""
 
     add: Pairs = wire(_FREE_PAIRS)
+    """Headers to append, by name."""
     set: Pairs = wire(_FREE_PAIRS)
+    """Headers to overwrite, by name."""
     remove: tuple[str, ...] = wire(_FREE_TEXTS)
+    """Names of headers to remove."""
 
 
 @frozen(kw_only=True)
@@ -89,12 +97,14 @@ class CorsPolicy:
     """Istio's CorsPolicy."""
 
     allow_origin: tuple[str, ...] = wire(_FREE_TEXTS)
+    """Exact origins. Istio replaced this field by `allow_origins`."""
     allow_origins: tuple[StringMatch, ...] = wire(list_of(STRING_MATCH_OR_PRESENCE))
     allow_methods: tuple[str, ...] = wire(_FREE_TEXTS)
     allow_headers: tuple[str, ...] = wire(_FREE_TEXTS)
     expose_headers: tuple[str, ...] = wire(_FREE_TEXTS)
     allow_credentials: bool = wire(BOOLEAN)
     max_age: str = wire(duration(zero=True))
+    """The time that browsers may cache the answer, as a Go duration."""
 
 
 @frozen(kw_only=True)
@@ -156,29 +166,49 @@ class Service:
     name: str = wire(NAME)
     """The apex Service; empty means the target's name."""
     port: int | None = wire(PORT, required=True)
+    """The port of the Services, from 1 to 65535. The parser requires it."""
     port_name: str = wire(TEXT)
+    """The name of the port; empty means `http`."""
     target_port: int | str | None = wire(_PORT_OR_NAME)
+    """The number or name of the containers' port; None means `port`."""
     app_protocol: str = wire(TEXT)
+    """The port's `appProtocol`. Istio routes `tcp` by connection."""
     traffic_distribution: str = wire(one_of("PreferClose", "PreferSameZone", "PreferSameNode"))
     port_discovery: bool = wire(BOOLEAN)
+    """Whether the Services get the containers' other ports too."""
     headless: bool = wire(BOOLEAN)
+    """Whether the Services have no cluster IP."""
     timeout: str = wire(DURATION)
+    """The timeout of a request, as a Go duration such as `15s`."""
     backend_timeout: str = wire(DURATION)
+    """The timeout of one request from the gateway to a backend (Gateway API), as a Go duration."""
     gateways: tuple[str, ...] = wire(TEXTS)
+    """Istio gateways: `namespace/name`, or `mesh` for the sidecars."""
     gateway_refs: tuple[ParentReference, ...] = wire(list_of(object_of(ParentReference)))
+    """Gateways of the Gateway API."""
     hosts: tuple[str, ...] = wire(TEXTS)
+    """The hosts that clients call."""
     delegation: bool = wire(BOOLEAN)
+    """Whether another VirtualService delegates to the generated one."""
     traffic_policy: Mapping[str, Any] | None = wire(section("Istio's TrafficPolicy", *TRAFFIC_POLICY))
     """JSON that Istio's DestinationRules get unchanged."""
     match: tuple[Match, ...] = wire(SERVICE_MATCH)
+    """Alternative conditions. The app gets requests that meet one of them; without any, all requests."""
     rewrite: Rewrite | None = wire(object_of(Rewrite))
     retries: Retries | None = wire(object_of(Retries))
     headers: HeaderChanges | None = wire(object_of(HeaderChanges))
     mirror: tuple[MirrorFilter, ...] = wire(list_of(object_of(MirrorFilter)))
+    """Backends that get a copy of each request (Gateway API)."""
     cors_policy: CorsPolicy | None = wire(object_of(CorsPolicy))
     mesh_name: str = wire(TEXT)
+    """The App Mesh of the generated objects."""
     backends: tuple[str, ...] = wire(TEXTS)
+    """Virtual services of App Mesh that the app calls, by name or ARN."""
     apex: CustomMetadata | None = wire(object_of(CustomMetadata))
+    """Metadata of the apex Service and of the route."""
     primary: CustomMetadata | None = wire(object_of(CustomMetadata))
+    """Metadata of the primary's Service."""
     canary: CustomMetadata | None = wire(object_of(CustomMetadata))
+    """Metadata of the canary's Service."""
     unmanaged_metadata: UnmanagedMetadata | None = wire(object_of(UnmanagedMetadata))
+    """Labels and annotations whose present values the controller keeps."""

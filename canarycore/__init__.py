@@ -8,7 +8,7 @@ now. `cycle` is the driver's loop as a generator, the same for a simulator and f
 I/O, reads no clock and draws no random number.
 
 Public modules below it hold the rest of the vocabulary: `canarycore.driver`, `effects`, `questions`, `notices`,
-`phases`.
+`phases` and `traffic`.
 """
 
 from canarycore._decide import decide
@@ -17,16 +17,13 @@ from canarycore._goal import converge, goal
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import (
-    Affinity,
     Check,
     CheckKind,
     Hook,
     HookType,
-    Match,
     NoData,
     Reference,
     Rollout,
-    StringMatch,
     TargetRef,
 )
 from canarycore._status import Reason, Status
@@ -36,7 +33,6 @@ from canarycore.phases import Phase
 
 __all__ = [
     "TOTAL_WEIGHT",
-    "Affinity",
     "Check",
     "CheckKind",
     "Command",
@@ -48,7 +44,6 @@ __all__ = [
     "Inputs",
     "Judgement",
     "Ladder",
-    "Match",
     "NoData",
     "Observation",
     "Phase",
@@ -59,7 +54,6 @@ __all__ = [
     "Rung",
     "Status",
     "Strategy",
-    "StringMatch",
     "TargetRef",
     "Verdict",
     "Workload",

@@ -7,12 +7,17 @@ combinations cannot be built: validators speak in the owner's terms.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import Attribute, field, frozen
 from attrs.validators import ge, gt, le
 
 from canarycore._enum import TextEnum
 from canarycore._ladder import Ladder
-from canarycore.notices import Alert
+
+if TYPE_CHECKING:
+    from canarycore.notices import Alert
+    from canarycore.traffic import Affinity, Match
 
 
 class HookType(TextEnum):
@@ -93,63 +98,6 @@ class Hook:
     metadata: tuple[tuple[str, str], ...] = ()
     mute_alert: bool = False
     disable_tls: bool = False
-
-
-@frozen(kw_only=True)
-class Affinity:
-    """The session cookie that keeps a user on the version first met. `max_age` is in seconds. `sessionAffinity`."""
-
-    cookie_name: str
-    primary_cookie_name: str = ""
-    max_age: int = 86400
-    domain: str = ""
-    path: str = ""
-    same_site: str = ""
-    http_only: bool = False
-    partitioned: bool = False
-    secure: bool = False
-
-
-PRESENT = "present"
-"""The kind of a StringMatch that any value meets."""
-
-
-@frozen(kw_only=True)
-class StringMatch:
-    """One of Istio's StringMatch kinds."""
-
-    kind: str
-    """`exact`, `prefix`, `suffix` or `regex`; or `present`, which any value meets."""
-    value: str
-
-    @property
-    def is_presence(self) -> bool:
-        """Whether any value meets this match."""
-        return self.kind == PRESENT
-
-
-@frozen(kw_only=True)
-class Match:
-    """A condition on requests (Istio's HTTPMatchRequest). A request meets it if it meets every field."""
-
-    headers: tuple[tuple[str, StringMatch], ...] = ()
-    without: tuple[tuple[str, StringMatch], ...] = ()
-    """Headers that must not match (`withoutHeaders`)."""
-    uri: StringMatch | None = None
-    name: str = ""
-    """A name for the route, which restricts nothing."""
-    query_params: tuple[tuple[str, StringMatch], ...] = ()
-    method: StringMatch | None = None
-    scheme: StringMatch | None = None
-    authority: StringMatch | None = None
-    source_labels: tuple[tuple[str, str], ...] = ()
-    """Labels of the calling workload."""
-    source_namespace: str = ""
-    """The namespace of the calling workload."""
-    gateways: tuple[str, ...] = ()
-    """Istio gateways that the request may come through."""
-    port: int | None = None
-    ignore_uri_case: bool = False
 
 
 def _percent(instance: object, attribute: Attribute[int], value: int) -> None:

@@ -42,6 +42,7 @@ from canarycore import (
     notices,
     phases,
     questions,
+    traffic,
 )
 from canarycore.bounds import DEPTH, DIGITS, FILE, PROBLEMS, STORED_ITEMS
 from canarycore.text import clip, enumerate_some, shorten
@@ -107,6 +108,7 @@ def _refuse_constant(name: str) -> float:
 
 _MODULES = (
     _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _spec, _status, _observation,
+    traffic,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _DATA = [

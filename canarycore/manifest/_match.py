@@ -1,8 +1,8 @@
 """Conditions on requests (Istio's HTTPMatchRequest), in one form for `analysis.match` and `service.match`.
 
-Both fields hold `canarycore.Match`. Their rules for one condition differ: a mesh gets `service.match` as Istio defines
-it, so `x-user: {}` there means that the header is present. In an analysis such a condition would send nearly all
-requests to the canary, so it is refused.
+Both fields hold `canarycore.traffic.Match`. Their rules for one condition differ: a mesh gets `service.match` as Istio
+defines it, so `x-user: {}` there means that the header is present. In an analysis such a condition would send nearly
+all requests to the canary, so it is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import attrs
 from attrs import evolve, frozen
 
 from canarycore import bounds
-from canarycore._spec import PRESENT, Match, StringMatch
 from canarycore.manifest._reader._fields import (
     BOOLEAN,
     FREE,
@@ -30,6 +29,7 @@ from canarycore.manifest._reader._fields import (
     wire,
     without_nulls,
 )
+from canarycore.traffic import PRESENT, Match, StringMatch
 
 KINDS = ("exact", "prefix", "suffix", "regex")
 

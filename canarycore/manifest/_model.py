@@ -15,7 +15,7 @@ from typing import Any
 from attrs import field, frozen
 
 from canarycore import bounds
-from canarycore._spec import HookType, Match, NoData
+from canarycore._spec import HookType, NoData
 from canarycore.errors import Problem
 from canarycore.manifest._match import ANALYSIS_MATCH
 from canarycore.manifest._reader._fields import (
@@ -44,6 +44,7 @@ from canarycore.manifest._reader._fields import (
 )
 from canarycore.manifest._service import Pairs, Service
 from canarycore.notices import Severity
+from canarycore.traffic import Match
 
 GROUP = "flagger.app"
 API_VERSION = f"{GROUP}/v1beta1"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from attrs import evolve
 
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Strategy
-from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, NoData, Reference, Rollout, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Reference, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
@@ -28,6 +28,7 @@ from canarycore.manifest._model import (
 )
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 from canarycore.notices import Alert, Severity
+from canarycore.traffic import Affinity
 
 INTERVAL = 60.0
 SHORTEST_INTERVAL = 10.0

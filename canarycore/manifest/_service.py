@@ -13,7 +13,6 @@ from typing import Any
 from attrs import evolve, frozen
 
 from canarycore import bounds
-from canarycore._spec import Match, StringMatch
 from canarycore.manifest._match import SERVICE_MATCH, STRING_MATCH_OR_PRESENCE
 from canarycore.manifest._reader._fields import (
     BOOLEAN,
@@ -36,6 +35,7 @@ from canarycore.manifest._reader._fields import (
     wire,
     without_nulls,
 )
+from canarycore.traffic import Match, StringMatch
 
 Pairs = tuple[tuple[str, str], ...]
 

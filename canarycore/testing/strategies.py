@@ -20,7 +20,7 @@ from attrs import evolve
 
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
-from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, NoData, Rollout, StringMatch, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
 from canarycore._status import Reason, Status
 from canarycore.phases import FINISHED, Pending, Phase
 from canarycore.questions import (
@@ -65,6 +65,7 @@ from canarycore.simulation.state import (
     crash_loop,
     stuck,
 )
+from canarycore.traffic import Affinity, Match, StringMatch
 
 try:
     from hypothesis import strategies as st

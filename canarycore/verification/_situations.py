@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from canarycore._ladder import Ladder, Strategy
 from canarycore._observation import CommandKind, Routes
-from canarycore._spec import Affinity, Check, CheckKind, Hook, HookType, Match, Rollout, StringMatch, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, Rollout, TargetRef
 from canarycore.simulation.actions import (
     Configure,
     Delete,
@@ -28,6 +28,7 @@ from canarycore.simulation.actions import (
     SetScaler,
 )
 from canarycore.simulation.state import NEVER, Scaler, State, after, redeployed, stuck
+from canarycore.traffic import Affinity, Match, StringMatch
 from canarycore.verification._steps import ActorAction, Excuse
 
 OLD, NEW, THIRD = "v1", "v2", "v3"

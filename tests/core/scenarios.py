@@ -10,19 +10,16 @@ from collections.abc import Callable
 from attrs import evolve
 
 from canarycore import (
-    Affinity,
     Check,
     CheckKind,
     CommandKind,
     Hook,
     HookType,
     Ladder,
-    Match,
     Phase,
     Rollout,
     Routes,
     Strategy,
-    StringMatch,
     TargetRef,
 )
 from canarycore.simulation import (
@@ -50,6 +47,7 @@ from canarycore.simulation import (
     scripted,
     stuck,
 )
+from canarycore.traffic import Affinity, Match, StringMatch
 
 SUCCESS_RATE = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
 DURATION = Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import canarycore
 
 NAMES = """
-Affinity Check CheckKind Command CommandKind Decision Explanation Hook HookType Inputs
-Judgement Ladder Match NoData Observation Phase Reason Reference Rollout Routes Rung Status Strategy
-StringMatch TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
+Check CheckKind Command CommandKind Decision Explanation Hook HookType Inputs
+Judgement Ladder NoData Observation Phase Reason Reference Rollout Routes Rung Status Strategy
+TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
 """
 
 

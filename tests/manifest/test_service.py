@@ -3,10 +3,10 @@
 import pytest
 from attrs import fields
 
-from canarycore import Match
 from canarycore.errors import ManifestError
 from canarycore.manifest import dump, parse
 from canarycore.manifest._match import AnalysisCondition, ServiceCondition
+from canarycore.traffic import Match
 from tests.manifest.samples import canary
 
 SECTIONS = {

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Affinity, Phase, Reason, Rollout, Rung, Status, TargetRef
+from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef
 from canarycore.manifest import ManifestError, parse, resolve, status_from_dict, status_to_dict
 from canarycore.notices import Notice, NoticeKind
 from canarycore.phases import Pending
+from canarycore.traffic import Affinity
 from tests.manifest.samples import AB, BLUE_GREEN, canary, shared
 
 TEXTS = st.text(max_size=8)

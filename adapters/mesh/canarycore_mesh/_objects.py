@@ -14,7 +14,7 @@ from canarycore_runtime.mesh import GITOPS_OPT_OUT, LAST_APPLIED, Ref
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from canarycore import Affinity
+    from canarycore.traffic import Affinity
     from canarycore_runtime.mesh import Json, Kind, ObjectsByRef, RenderContext
 
 

@@ -43,7 +43,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from canarycore import Affinity, Match, Routes, StringMatch
+    from canarycore import Routes
     from canarycore.manifest import (
         BackendReference,
         CorsPolicy,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Rewrite,
         Service,
     )
+    from canarycore.traffic import Affinity, Match, StringMatch
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 GROUP = "gateway.networking.k8s.io"

@@ -43,8 +43,9 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from canarycore import Affinity, Match, Routes, StringMatch
+    from canarycore import Routes
     from canarycore.manifest import CorsPolicy, HeaderChanges, HeaderOperations, Retries, Rewrite
+    from canarycore.traffic import Affinity, Match, StringMatch
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_SERVICE = Kind("networking.istio.io", "v1beta1", "VirtualService", "virtualservices")

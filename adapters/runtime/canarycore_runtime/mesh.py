@@ -28,8 +28,9 @@ from canarycore.manifest import Service
 from canarycore.text import escape_controls
 
 if TYPE_CHECKING:
-    from canarycore import Match, Rollout, Routes
+    from canarycore import Rollout, Routes
     from canarycore.manifest import Canary
+    from canarycore.traffic import Match
 
 Json = dict[str, Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
-from canarycore._spec import StringMatch
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._fields import nearest
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import UNROUTED
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
+from canarycore.traffic import StringMatch
 
 HEADERS_KEPT = ("headers", "query_params", "source_labels")
 """The fields of a match entry that Flagger's Canary definition keeps."""

@@ -5,25 +5,13 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from canarycore import (
-    Affinity,
-    CommandKind,
-    HookType,
-    NoData,
-    Observation,
-    Phase,
-    Reason,
-    Routes,
-    Rung,
-    Status,
-    Workload,
-    cycle,
-)
+from canarycore import CommandKind, HookType, NoData, Observation, Phase, Reason, Routes, Rung, Status, Workload, cycle
 from canarycore.driver import Apply, Commit, CycleMemory, Fetch, Observe, Observed, Publish
 from canarycore.effects import SetRoutes
 from canarycore.errors import Conflict, WorldError
 from canarycore.questions import MetricAnswer
 from canarycore.simulation import NEVER, AnswerHook, Deploy, RemoveTarget, SendCommand, SetMetrics, SetPace, scripted
+from canarycore.traffic import Affinity
 from tests.core.scenarios import DURATION, SUCCESS_RATE, at, hook, idle, policy
 
 PODS = {"desired": 2, "updated": 2, "ready": 2, "total": 2}

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Affinity, CommandKind, Observation, Phase, Routes, Status, Workload, converge, goal
+from canarycore import CommandKind, Observation, Phase, Routes, Status, Workload, converge, goal
 from canarycore._goal import explain_unready, is_in_step
 from canarycore.effects import Plan, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.notices import NoticeKind
@@ -24,6 +24,7 @@ from canarycore.simulation import (
     after,
 )
 from canarycore.testing import strategies as some
+from canarycore.traffic import Affinity
 from tests.core.scenarios import POLICIES, SITUATIONS, climbing, idle, play, policy, taking_over
 
 anything = given(some.rollouts(), some.statuses(), some.observations())

@@ -20,13 +20,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from canarycore import Routes, StringMatch
+from canarycore import Routes
+from canarycore.traffic import StringMatch
 from canarycore_local.envoy.proxy import REVISION_KEY, EnvoySide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canarycore import Affinity, Match, Rollout
+    from canarycore import Rollout
+    from canarycore.traffic import Affinity, Match
     from canarycore_local.envoy.proxy import Envoy, Json
 
 VERSION_HEADER = "x-canary-version"

@@ -22,7 +22,7 @@ from canarycore.text import shorten
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from canarycore import Match, StringMatch
+    from canarycore.traffic import Match, StringMatch
 
 _SAMPLES = "a0 -_./:;=~"
 

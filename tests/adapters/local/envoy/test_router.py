@@ -6,8 +6,9 @@ import aiohttp
 import pytest
 from attrs import evolve
 
-from canarycore import Affinity, Match, Routes, StringMatch
+from canarycore import Routes
 from canarycore.errors import WorldError
+from canarycore.traffic import Affinity, Match, StringMatch
 from canarycore_local.envoy.proxy import EnvoySide
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.local.conftest import V1, V2, enough

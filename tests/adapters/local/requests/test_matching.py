@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from canarycore import Match, StringMatch
+from canarycore.traffic import Match, StringMatch
 from canarycore_local.requests.matching import NoExample, example
 
 

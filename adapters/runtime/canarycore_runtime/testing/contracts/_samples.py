@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from canarycore import Check, CheckKind, Hook, HookType, Ladder, Match, Phase, Rollout, Strategy, StringMatch, TargetRef
+from canarycore import Check, CheckKind, Hook, HookType, Ladder, Phase, Rollout, Strategy, TargetRef
 from canarycore.notices import Notice, NoticeKind
+from canarycore.traffic import Match, StringMatch
 
 
 def rollout(name: str = "podinfo") -> Rollout:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from attrs import define, evolve, field, fields, frozen
 
-from canarycore import Match, Phase, Routes, Rung, Status, StringMatch
+from canarycore import Phase, Routes, Rung, Status
 from canarycore.driver import Commit
 from canarycore.effects import (
     Effect,
@@ -49,6 +49,7 @@ from canarycore.simulation import (
     apply,
     observe,
 )
+from canarycore.traffic import Match, StringMatch
 from canarycore_runtime._driver import EFFECTS
 from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.testing.clusters import key_of

@@ -1,4 +1,4 @@
-"""What chance may do to a count, for tests of real traffic: Envoy draws a side for each request."""
+"""Bounds of chance on a count, for tests of real traffic: Envoy draws a side for each request."""
 
 from __future__ import annotations
 

@@ -19,6 +19,6 @@ settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=30_000, derandomize="CI" in os.environ, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
-# who runs the tests in the background has Ctrl-C ignored, and so would what they start
+# a background shell ignores Ctrl-C, and so would the processes that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

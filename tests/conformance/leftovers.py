@@ -1,9 +1,9 @@
-"""What is left in the end: the generated objects, compared field by field with those that a recording ends with.
+"""The objects at the end, compared field by field with those at the end of a recording.
 
     different(trace, used, found)      lines; none where all that differs has a row of docs/differences.md
 
 Names are as recordings have them: `services/podinfo-primary`. A field that is not compared has a line in
-`NOT_COMPARED`, one that differs on purpose has one in `ON_PURPOSE`. What is empty counts as what is not there: clients
+`NOT_COMPARED`, one that differs on purpose has one in `ON_PURPOSE`. An empty value counts as a missing one: clients
 in Go write it.
 """
 
@@ -95,7 +95,7 @@ def different(trace: Trace, used: Collection[str], found: Mapping[str, Json | No
 
 
 def _goes_with_its_canary(body: Json) -> bool:
-    """What a Canary owns is collected after it; recordings are of a cluster without a garbage collector."""
+    """Return the objects without those that a deleted Canary owned: the recorded cluster had no garbage collector."""
     return body["kind"] == CANARY or "ownerReferences" in body["metadata"]
 
 

@@ -20,7 +20,7 @@ OPT_OUT = "flagger.app/config-tracking"
 
 
 class Objects:
-    """What is in the namespace, by kind and name."""
+    """The objects of the namespace, by kind and name."""
 
     def __init__(self, objects: Iterable[Json]) -> None:
         self._by_name: dict[tuple[str, str], Json] = {}

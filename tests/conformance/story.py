@@ -1,4 +1,4 @@
-"""What is compared: a story, the same for a recording of Flagger and for a run of ours.
+"""A story: the comparable form of a recording of Flagger and of a run of canarycore.
 
 A story is a list of steps in the order in which they happened. Each step is one thing that an owner can see:
 
@@ -77,7 +77,7 @@ class Acted:
 
 Step = Stand | Told | Alerted | Called | Checked | Acted
 Tick = tuple[Step, ...]
-"""What happened on one look of the controller."""
+"""The steps of one cycle of the controller."""
 
 CHANNELS: dict[type, str] = {
     Stand: "statuses", Told: "events", Called: "hooks", Alerted: "alerts", Checked: "checks",

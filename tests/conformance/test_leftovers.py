@@ -1,4 +1,4 @@
-"""What is left in the end is compared field by field."""
+"""The comparison of the objects at the end finds each field that differs."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Trace:
         return _Recording(self).story()
 
     def built_in_queries(self) -> dict[int, str]:
-        """What Flagger asked, by the check's place in its order; only checks that were reached are known."""
+        """Return Flagger's queries by the position of the check; a recording lacks checks that it did not reach."""
         known: dict[int, str] = {}
         for frame in self.timeline:
             queries = [step["query"]["q"] for step in frame.get("steps", ()) if "query" in step]

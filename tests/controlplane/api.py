@@ -1,4 +1,4 @@
-"""What a test says to the API server: plain JSON, one call at a time, kinds found by discovery.
+"""The tests' client of the API server: plain JSON, one call at a time; it finds kinds by discovery.
 
 api.apply({"apiVersion": "apps/v1", "kind": "Deployment", …})
 api.eventually(path, lambda body: body["status"].get("readyReplicas") == 1)
@@ -29,7 +29,7 @@ _POLL = 0.05
 
 
 class ApiError(Exception):
-    """The API server's answer, where it is not a success."""
+    """An answer of the API server that is no success."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -38,7 +38,7 @@ class ApiError(Exception):
 
 @frozen
 class Access:
-    """How a user reaches an API server. `authority` is a file, empty for plain HTTP."""
+    """The address and token of a user. `authority` is a file, or empty for plain HTTP."""
 
     server: str
     token: str = field(repr=False)
@@ -59,7 +59,7 @@ class Access:
 
 @define
 class Api:
-    """Requests of one user. A path is that of the API: `/api/v1/namespaces/test/pods/a`."""
+    """The requests of one user. A path is that of the API, such as `/api/v1/namespaces/test/pods/a`."""
 
     access: Access
     _plurals: dict[tuple[str, str], tuple[str, bool]] = field(factory=dict, init=False)
@@ -72,7 +72,7 @@ class Api:
     def request(
         self, method: str, path: str, body: Any = None, *, content: str = "application/json", **query: Any
     ) -> Json:
-        """Ask once. Raises ApiError."""
+        """Send one request. Raise ApiError if the answer is no success."""
         headers = {"Authorization": f"Bearer {self.access.token}", "Content-Type": content}
         url = f"{self.access.server}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body)
@@ -83,7 +83,7 @@ class Api:
         return found
 
     def get(self, path: str) -> Json | None:
-        """One object, None if there is none."""
+        """Return an object, or None if there is none."""
         try:
             return self.request("GET", path)
         except ApiError as error:
@@ -112,16 +112,16 @@ class Api:
         return self.request("POST", self.path(body, namespace, named=False), body, fieldManager=MANAGER)
 
     def apply(self, body: Json, namespace: str = "") -> Json:
-        """Server-side apply, by force."""
+        """Send a server-side apply with force."""
         path = self.path(body, namespace)
         return self.request("PATCH", path, body, content=_APPLY, fieldManager=MANAGER, force="true")
 
     def patch(self, path: str, patch: Json) -> Json:
-        """A JSON merge patch."""
+        """Send a JSON merge patch."""
         return self.request("PATCH", path, patch, content=_MERGE, fieldManager=MANAGER)
 
     def delete(self, path: str, **query: Any) -> None:
-        """That it is already gone is no error."""
+        """Delete an object. A missing object is no error."""
         try:
             self.request("DELETE", path, **query)
         except ApiError as error:
@@ -129,7 +129,7 @@ class Api:
                 raise
 
     def eventually(self, path: str, wanted: Callable[[Json], Any], seconds: float = _PATIENCE) -> Json:
-        """The object, as soon as it is as wanted. The error shows how it was at the end."""
+        """Return the object as soon as the condition holds. The error shows its last state."""
 
         def look() -> Json | None:
             body = self.get(path)
@@ -138,7 +138,7 @@ class Api:
         return eventually(look, seconds, lambda: self.get(path))
 
     def path(self, body: Json, namespace: str = "", *, named: bool = True) -> str:
-        """Of an object, or of the collection that it is created in."""
+        """Return the path of an object, or of the collection for a new one."""
         version, kind, meta = body["apiVersion"], body["kind"], body["metadata"]
         plural, namespaced = self._plural(version, kind)
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -146,7 +146,7 @@ class Api:
         return f"{root}{inside}/{plural}" + (f"/{meta['name']}" if named else "")
 
     def service_account(self, namespace: str, name: str, rules: Sequence[Json]) -> Access:
-        """A user of its own, who may do what `rules` (of a ClusterRole) allow, in all namespaces, from now on."""
+        """Create a user with the rights of `rules` (of a ClusterRole) in all namespaces."""
         meta = {"name": f"{namespace}-{name}"}
         subject = {"kind": "ServiceAccount", "namespace": namespace, "name": name}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": meta["name"]}
@@ -157,7 +157,7 @@ class Api:
         self.apply(
             {"apiVersion": rbac, "kind": "ClusterRoleBinding", "metadata": meta, "roleRef": role, "subjects": [subject]}
         )
-        if rules:  # a role takes a moment
+        if rules:  # a role takes effect after a moment
             eventually(lambda: self._may(f"system:serviceaccount:{namespace}:{name}", rules[-1]))
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         token = self.request("POST", f"{self.path(account)}/token", request)["status"]["token"]
@@ -185,7 +185,7 @@ class Api:
 def eventually(
     look: Callable[[], _T | None], seconds: float = _PATIENCE, describe: Callable[[], Any] | None = None
 ) -> _T:
-    """What `look` finds, as soon as it is truthy."""
+    """Return the result of `look` as soon as it is true."""
     end = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""An event loop in a thread, for what must go on while a test, or a whole loop of its own, waits."""
+"""An event loop in a thread, for services that run while a test waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Serve = Callable[[], AbstractAsyncContextManager[Any]]
 
 @contextmanager
 def in_background(serve: Serve) -> Iterator[asyncio.AbstractEventLoop]:
-    """Enter `serve()` in a thread with a loop of its own; leave it at the end. Yields the loop."""
+    """Enter `serve()` in a thread with a loop of its own; leave it at the end. Yield the loop."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
     thread = threading.Thread(target=lambda: asyncio.run(_hold(serve, started)), daemon=True)
     thread.start()

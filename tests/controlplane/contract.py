@@ -1,4 +1,4 @@
-"""What an API server does for its clients: claims that hold for a real one and for the one in memory.
+"""Claims about an API server, for the real one and the one in memory.
 
 A class of tests that inherits from `ServerContract` needs the fixtures `api` and `namespace`.
 """
@@ -17,18 +17,18 @@ Make = Callable[..., Json]
 
 
 def path_of(body: Json, part: str = "") -> str:
-    """Of a Deployment or a ConfigMap."""
+    """Return the path of a Deployment or a ConfigMap."""
     root = {"Deployment": "/apis/apps/v1", "ConfigMap": "/api/v1"}[body["kind"]]
     meta = body["metadata"]
     return f"{root}/namespaces/{meta['namespace']}/{body['kind'].lower()}s/{meta['name']}" + (part and f"/{part}")
 
 
 class ServerContract:
-    """One claim each."""
+    """The claims, a test each."""
 
     @pytest.fixture
     def config(self, namespace: str) -> Make:
-        """The body of a ConfigMap."""
+        """Return the body of a ConfigMap."""
 
         def made(name: str = "config", **more: Any) -> Json:
             meta = {"name": name, "namespace": namespace, **more.pop("metadata", {})}
@@ -46,7 +46,7 @@ class ServerContract:
 
     @pytest.fixture
     def configs(self, namespace: str) -> str:
-        """The collection."""
+        """Return the path of the collection."""
         return f"/api/v1/namespaces/{namespace}/configmaps"
 
     # reading ----------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class ServerContract:
 
 
 def told(api: Api, path: str, count: int, **query: Any) -> list[Json]:
-    """The first events of a watch."""
+    """Return the first events of a watch."""
     watch: Iterator[Json] = api.watch(path, **query)
     return list(islice(watch, count))
 
@@ -208,7 +208,7 @@ def version(body: Json) -> int:
 
 
 def status_of(ask: Callable[[], object]) -> int:
-    """HTTP's, of a request that is refused; 200 where it is not."""
+    """Return the HTTP status of a request, 200 for a success."""
     try:
         ask()
     except ApiError as error:

@@ -1,7 +1,7 @@
 """The kinds of ../shared/crds on an API server.
 
 `appmesh-v1beta1` has other schemas for the same kinds as `appmesh`, `gateway-api-experimental` for those of
-`gateway-api`: each is installed only when a test asks for it, in place of the other.
+`gateway-api`: a test installs one in place of the other.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def install(api: Api, *names: str) -> None:
-    """The kinds of these files; returns when they can be used."""
+    """Create the kinds of these files; return when the server has established them."""
     made = [api.apply(body) for name in names for body in definitions(name)]
     for body in made:
         api.eventually(f"{_PATH}/{body['metadata']['name']}", _established)
 
 
 def definitions(name: str) -> Iterator[Json]:
-    """The CustomResourceDefinitions of one file."""
+    """Yield the CustomResourceDefinitions of one file."""
     path = FOLDER / f"{name}.yaml"
     if not path.exists():
         raise FileNotFoundError(f"found no {os.path.relpath(path, ROOT)}: expected the CRDs beside the checkout")

@@ -5,8 +5,8 @@
         Api(proxy.access) …
         assert proxy.harmed() == 1
 
-A fault waits until its `skip` first requests have passed, harms the next `times`, and is over. A request is harmed by
-at most one fault, the first that fits. Before and after each write the proxy calls back, in its own thread, while the
+A fault skips its first `skip` requests, harms the next `times`, and is over. At most one fault harms a request: the
+first that matches. Before and after each write the proxy calls back, in its own thread, while the
 client waits: the place to kill a controller. The client speaks plain HTTP with its own token; the proxy adds nothing.
 """
 
@@ -35,25 +35,25 @@ _REASONS = {404: "NotFound", 409: "Conflict", 410: "Expired", 429: "TooManyReque
 
 
 class Harm(StrEnum):
-    """What happens to a request."""
+    """A kind of fault."""
 
     ANSWER = "answer"
-    """It is answered with `status` (and Retry-After) and goes no further."""
+    """The proxy answers with `status` (and Retry-After) and does not forward the request."""
 
     LOSE = "lose"
-    """It goes no further; after `seconds` the connection closes without an answer."""
+    """The proxy does not forward the request; after `seconds` it closes the connection without an answer."""
 
     LOSE_ANSWER = "lose answer"
-    """The API server acts on it; after `seconds` the connection closes without an answer."""
+    """The API server carries out the request; after `seconds` the proxy closes the connection without an answer."""
 
     CUT = "cut"
-    """A watch ends in the middle, after `events`."""
+    """A watch ends in the middle, after `events` events."""
 
     EXPIRE = "expire"
-    """A watch is told that its version is too old, as an event."""
+    """A watch gets the event that its version is too old."""
 
     STALE = "stale"
-    """A list is as old as the first one of the same path that came through here."""
+    """The answer is the first list of the same path that passed the proxy."""
 
 
 _ON_WATCHES = frozenset({Harm.CUT, Harm.EXPIRE})
@@ -61,7 +61,7 @@ _ON_WATCHES = frozenset({Harm.CUT, Harm.EXPIRE})
 
 @frozen
 class Fault:
-    """One harm, and to whom. `path` is a regular expression that is searched in the path and the query."""
+    """A harm and the requests that it affects. `path` is a regular expression for a part of the path and query."""
 
     harm: Harm
     path: str = ""
@@ -76,7 +76,7 @@ class Fault:
 
 @frozen(kw_only=True)
 class Passage:
-    """A request that came. `number` counts the writes from 1, and is 0 for what is none."""
+    """A request that reached the proxy. `number` counts the writes from 1; it is 0 for a read."""
 
     method: str
     path: str
@@ -85,10 +85,10 @@ class Passage:
     body: bytes = b""
     harm: Harm | None = None
     status: int | None = None
-    """Of the API server; None where it was not asked or has not answered yet."""
+    """The status of the API server; None if the proxy did not forward the request or has no answer yet."""
 
     version: int = 0
-    """The resourceVersion of the object that a write was answered with."""
+    """The resourceVersion of the object in the answer to a write."""
 
 
 Callback = Callable[[Passage], None]
@@ -96,7 +96,7 @@ Callback = Callable[[Passage], None]
 
 @define
 class Proxy:
-    """A running proxy. `log` holds what came, in order of the answers."""
+    """A running proxy. `log` has the requests in the order of their answers."""
 
     upstream: Access
     url: str = ""
@@ -109,29 +109,29 @@ class Proxy:
 
     @property
     def access(self) -> Access:
-        """The same user's way through the proxy."""
+        """The access of the same user through the proxy."""
         return self.through(self.upstream)
 
     def through(self, access: Access) -> Access:
-        """Another user's way through the proxy."""
+        """Return the access of another user through the proxy."""
         return evolve(access, server=self.url, authority="")
 
     def inject(self, *faults: Fault) -> None:
-        """These from now on, in place of what is left of the ones before."""
+        """Replace the remaining faults by these."""
         self._faults = list(faults)
 
     @property
     def writes(self) -> int:
-        """How many writes came so far: the number of the last one."""
+        """The number of writes so far."""
         return self._writes
 
     def harmed(self) -> int:
-        """How many requests were harmed so far."""
+        """Return the number of requests that a fault harmed."""
         return sum(passage.harm is not None for passage in self.log)
 
     @property
     def pending(self) -> tuple[Fault, ...]:
-        """Faults that have not happened as often as they should."""
+        """The faults that have harmed fewer requests than planned."""
         return tuple(self._faults)
 
     # ----------------------------------------------------------------------------------------------- in its thread
@@ -208,7 +208,7 @@ class Proxy:
         )
 
     def _fault(self, request: web.BaseRequest) -> Fault | None:
-        """The fault that harms this request. Each that fits and has to wait has waited for one more."""
+        """Return the fault that harms this request; count the request for each matching fault that skips it."""
         faults = []
         chosen = None
         for fault in self._faults:
@@ -230,7 +230,7 @@ class Proxy:
 
 @contextmanager
 def proxied(upstream: Access) -> Iterator[Proxy]:
-    """A proxy in a thread of its own."""
+    """Run a proxy in a thread of its own."""
     proxy = Proxy(upstream)
     with in_background(proxy._serve):
         yield proxy
@@ -282,7 +282,7 @@ async def _hang_up(request: web.BaseRequest, fault: Fault) -> web.Response:
     await asyncio.sleep(fault.seconds)
     if request.transport is not None:
         request.transport.abort()
-    return web.Response()  # nobody hears it
+    return web.Response()  # the client has gone
 
 
 def _as_of(url: str, version: str | None) -> str:
@@ -296,11 +296,11 @@ def _passed_on(found: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def _stream(request: web.BaseRequest, found: aiohttp.ClientResponse, fault: Fault | None) -> web.StreamResponse:
-    """Event by event; cut means that the connection breaks, not that the stream ends."""
+    """Forward event by event. `cut` breaks the connection in place of an end of the stream."""
     answer = web.StreamResponse(status=found.status, headers=_passed_on(found))
     await answer.prepare(request)
     left = fault.events if fault is not None and fault.harm is Harm.CUT else None
-    with suppress(ConnectionResetError):  # who watched is gone
+    with suppress(ConnectionResetError):  # the client has gone
         async for line in _lines(found):
             if left == 0:
                 break

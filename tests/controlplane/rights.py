@@ -1,9 +1,9 @@
-"""The rights that the controller is installed with: an account that has them, and what came of them by the audit log.
+"""The installed rights of the controller: an account with them, and their use by the audit log.
 
 access = installed(plane.api, namespace, ["istio"])
 …
-used(plane.audit)       {("apps", "deployments", "get"), …}: each was needed, as without it the answer is a 403
-refused(plane.audit)    what was asked for, and no right of the controller allows
+used(plane.audit)       {("apps", "deployments", "get"), …}: the rights in use; without one the answer is a 403
+refused(plane.audit)    the requests that no right of the controller allows
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ Right = tuple[str, str, str]
 """API group, resource, verb."""
 
 IN_PASSING = "is being terminated"
-"""What a 403 says that has nothing to do with rights: the namespace is going."""
+"""The text of a 403 without a relation to rights: the namespace is terminating."""
 
 _ACCOUNT = re.compile(rf"system:serviceaccount:[^:]+:{NAME}")
 
 
 def installed(api: Api, namespace: str, providers: Iterable[str]) -> Access:
-    """A controller that was installed for these providers; its account is in this namespace."""
+    """Create the account and the rights of a controller for these providers, in this namespace."""
     return api.service_account(namespace, NAME, [*rules(providers), *ELECTION])
 
 
 def observing(api: Api, namespace: str, providers: Iterable[str]) -> Access:
-    """An observer beside the controller of these providers."""
+    """Create the account and the rights of an observer beside the controller of these providers."""
     return api.service_account(namespace, OBSERVER, observer_rules(providers))
 
 
 def account(namespace: str, name: str = NAME) -> str:
-    """The account's name in the audit log."""
+    """Return the account's name in the audit log."""
     return f"system:serviceaccount:{namespace}:{name}"
 
 
 def rights(granted: Iterable[Json]) -> set[Right]:
-    """What rules of a role grant."""
+    """Return the rights that the rules of a role grant."""
     return {
         (group, resource, verb)
         for rule in granted
@@ -51,12 +51,12 @@ def rights(granted: Iterable[Json]) -> set[Right]:
 
 
 def used(audit: Audit) -> set[Right]:
-    """The rights that installed controllers made use of, from the start of the log on."""
+    """Return the rights that installed controllers have used since the start of the log."""
     return {right for found in _asked(audit) if found.code != 403 for right in _needed(found)}
 
 
 def refused(audit: Audit) -> list[Request]:
-    """What installed controllers asked for and were not allowed."""
+    """Return the requests of installed controllers that the server refused."""
     return [found for found in _asked(audit) if found.code == 403 and IN_PASSING not in found.message]
 
 
@@ -65,7 +65,7 @@ def _asked(audit: Audit) -> Iterator[Request]:
 
 
 def _needed(found: Request) -> Iterator[Right]:
-    """A patch that makes its object (server-side apply) needs the right to make one, too."""
+    """Yield the rights of a request. A patch that creates its object (server-side apply) also needs "create"."""
     kind, _, sub = found.resource.partition("/")
     plural, _, group = kind.partition(".")
     resource = f"{plural}/{sub}" if sub else plural

@@ -130,7 +130,7 @@ class Plane:
             return [self._draw() for _ in range(OBJECTS_AT_ONCE)]
         return [(one["body"], one["part"]) for one in self.objects]
 
-    # what is written ---------------------------------------------------------------------------------------------
+    # writes ------------------------------------------------------------------------------------------------------
 
     def _draw(self) -> tuple[Json, str]:
         """An object, and the subresource that is written of it."""
@@ -176,7 +176,7 @@ class Plane:
         except OSError as error:
             raise ValueError(str(error)) from error
 
-    # what is looked at -------------------------------------------------------------------------------------------
+    # checks ------------------------------------------------------------------------------------------------------
 
     def _look(self, batch: list[tuple[Json, str]], number: int) -> None:
         case = {"batch": number, "objects": [{"part": part, "body": body} for body, part in batch]}

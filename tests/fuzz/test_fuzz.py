@@ -54,7 +54,7 @@ def test_each_provider_is_asked_and_its_sample_has_a_number(targets):
             assert answer.value is not None, (name, answer.error)
 
 
-# what is found ------------------------------------------------------------------------------------------------------
+# findings -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_undocumented_exception_is_found_and_its_case_reduced():

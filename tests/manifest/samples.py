@@ -1,4 +1,4 @@
-"""What the manifest tests share: a small Canary to change, and the shared folders beside the repository."""
+"""Samples of the manifest tests: a small Canary to change, and the shared folders beside the repository."""
 
 import copy
 import os

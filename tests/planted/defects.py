@@ -26,7 +26,7 @@ class Defect:
 
     @property
     def claim(self) -> str:
-        """What that test claims, as a sentence."""
+        """The claim of that test as a sentence."""
         name, _, given = self.caught_by.rpartition("::")[2].partition("[")
         return name.removeprefix("test_").replace("_", " ") + (f" ({given[:-1]})" if given else "")
 

@@ -207,7 +207,7 @@ def test_a_rollout_that_can_never_go_on_is_undecided_and_takes_for_ever():
     assert told.to_json()["mean_minutes"] is None
 
 
-# what is not covered ------------------------------------------------------------------------------------------------
+# gaps of the engines ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_tails_of_huge_samples_are_sound():
 
 
 def test_the_p99_of_a_sample_is_below_when_enough_of_its_draws_are():
-    """Of 100 draws the 99th: at least 99 below 0.98."""
+    """The 99th of 100 draws: at least 99 below 0.98."""
     assert order_statistic_below(0.98, 100, 0.99) == pytest.approx(0.98**100 + 100 * 0.98**99 * 0.02)
 
 

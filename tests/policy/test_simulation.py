@@ -1,4 +1,4 @@
-"""What many simulated rollouts come to is what can be worked out by hand."""
+"""The results of many simulated rollouts match calculations by hand."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_version_as_bad_as_the_old_one_does_no_excess_harm() -> None:
     assert summary.bad_requests.value > 100
 
 
-# what a check sees --------------------------------------------------------------------------------------------------
+# the input of a check -----------------------------------------------------------------------------------------------
 
 
 def test_a_window_longer_than_the_interval_sees_the_traffic_of_several_rungs() -> None:

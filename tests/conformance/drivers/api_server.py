@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FAKES = "http://fakes"
-"""What stands in traces for the scripted servers."""
+"""The addresses of the scripted servers in traces."""
 
 MOMENT = 1.3
 BUSY = 60
@@ -108,7 +108,7 @@ class ClusterDriver:
         return steps
 
     def left(self) -> dict[str, Json | None]:
-        """What the recording ends with as it is here, once what follows from the last phase has been done."""
+        """Return the objects of the recording's end on this plane, after all effects of the last phase."""
         if Phase(self.stand.phase) in FINISHED:
             for _ in range(DRAINED):
                 self.tick(lambda: False)
@@ -454,7 +454,7 @@ class Stage:
         )
         return all(side is not None and not explain_unready(side, threshold) for side, threshold in sides)
 
-    # what others do -------------------------------------------------------------------------------------------------
+    # outside writers ------------------------------------------------------------------------------------------------
 
     async def act(self, action: Json) -> tuple[Problem, ...]:
         if "hooks" in action:

@@ -1,4 +1,4 @@
-"""What a controller must offer to be held to a trace, and the replay itself.
+"""The interface of a controller under a trace, and the replay.
 
 `tests.conformance.drivers.simulated` drives `canarycore.simulation.World`; a controller on a real API server can be put
 under the same replay with a driver of its own.
@@ -43,7 +43,7 @@ class Driver(Protocol):
         """Carry out an action of the trace; or say why an edit of the canary is not accepted."""
 
     def take(self) -> list[Step]:
-        """What happened since it was last asked."""
+        """Return the steps since the last call."""
 
 
 @frozen(kw_only=True)

@@ -96,7 +96,7 @@ def _is_worth_a_retry(status: int) -> bool:
 
 
 def called(name: str, answer: Any) -> HookAnswer:
-    """What a caller makes of a scripted answer; a bare failing status comes with a body that names it."""
+    """Return the result of a scripted answer for a caller; a bare failing status gets a body that names it."""
     status = status_of(answer)
     body = str(answer.get("body", "")) if isinstance(answer, dict) else f"{name} says {status}"
     return HookAnswer(passed=status <= PASSES, text="" if status <= PASSES else body)

@@ -86,7 +86,7 @@ BUILT_IN = {
     "traefik": ("traefik_service_request_duration_seconds_bucket",) * 2,
     "apisix": ("apisix_http_status", "apisix_http_latency_bucket"),
 }
-"""What the built-in queries (success rate, latency) of a provider ask for; all others are asked those of istio."""
+"""The texts of a provider's built-in queries (success rate, latency); other providers use those of istio."""
 
 
 class WorldDriver:
@@ -117,7 +117,7 @@ class WorldDriver:
         self._deploy()
         self._scaler()
 
-    # what a driver offers -------------------------------------------------------------------------------------------
+    # the driver -----------------------------------------------------------------------------------------------------
 
     @property
     def stand(self) -> Stand:
@@ -194,7 +194,7 @@ class WorldDriver:
         self.world.sleep(min(MOMENT, self._next - self.world.now))
         self._wake = self.world.now
 
-    # what happened --------------------------------------------------------------------------------------------------
+    # the story ------------------------------------------------------------------------------------------------------
 
     def _note(self, record: CycleRecord, *, flagger_asks: bool) -> None:
         for question, _ in record.answers:
@@ -216,7 +216,7 @@ class WorldDriver:
         return [Alerted(to, notice.text, error) for to in self._receivers(notice.severity)]
 
     def _receivers(self, severity: Severity) -> list[str]:
-        """Who is told, by the last parts of their URLs: the canary's own providers, or else the controller's."""
+        """Return the last parts of the receivers' URLs: the canary's own providers, or else the controller's."""
         rollout = self.world.state.rollout
         if not rollout.alerts:
             url = self.trace.flag("slack-url") or self.trace.flag("msteams-url")
@@ -234,7 +234,7 @@ class WorldDriver:
         tail = "/".join(urlsplit(address).path.split("/")[3:])
         return f"{tail}/slack" if spec["type"] == "discord" and not tail.endswith("/slack") else tail
 
-    # what is asked --------------------------------------------------------------------------------------------------
+    # answers --------------------------------------------------------------------------------------------------------
 
     def _flagger_asks_for_rollbacks(self) -> bool:
         """It does so only while it analyses, and only when both sides are ready."""
@@ -291,7 +291,7 @@ class WorldDriver:
         why = f"running query failed: {found.error}" if found.error else f"value is not 1 for query: {ONLINE}"
         return f"prometheus not avaiable: {why}"
 
-    # what others do -------------------------------------------------------------------------------------------------
+    # outside writers ------------------------------------------------------------------------------------------------
 
     def _patch(self, kind: str, name: str, patch: Json) -> None:
         if kind == CANARY:
@@ -366,7 +366,7 @@ class WorldDriver:
         return self.objects.get(reference["kind"], reference["name"])
 
     def _deploy(self) -> None:
-        """What the target carries now, if that is not what it carried."""
+        """Return the target's revision if it has changed."""
         target = self._target()
         if target is None:
             return

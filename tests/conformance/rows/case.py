@@ -1,4 +1,4 @@
-"""What a row works on: a trace with both stories, and ways to look at a story and to change it."""
+"""The input of a row: a trace with both stories, with functions to read and to change a story."""
 
 from __future__ import annotations
 

@@ -284,7 +284,7 @@ def rollback_hooks_are_always_asked(case: Case) -> Case:
 
 
 def settings_are_told_by_lint(case: Case) -> Case:
-    """What the kubernetes provider cannot do is said once, when the manifest is checked."""
+    """The linter reports once which features the kubernetes provider lacks."""
     advice = re.compile(
         r"(A/B testing|Progressive traffic) is not supported when using the kubernetes provider"
         r"|Setting canaryAnalysis\.iterations: 10"
@@ -304,7 +304,7 @@ def looked_too_early(case: Case) -> Case:
 
 
 def phase_after_a_rollout(case: Case) -> Case:
-    """What post-rollout hooks gave is told with the phase that the rollout ended in."""
+    """The events of post-rollout hooks have the last phase of the rollout."""
     phase, ticks = "", []
     for tick in case.expected.ticks:
         kept: list[Step] = []

@@ -1,13 +1,13 @@
-"""Objects in memory, kept as an API server keeps them: versions, conditions on writes, history for watches.
+"""Objects in memory with the rules of an API server: versions, conditions on writes, history for watches.
 
-What holds here as it does on a real API server: every change has a version of its own, greater than all before; a write
+These rules are those of a real API server: every change has a version of its own, greater than all before; a write
 that changes nothing makes none; a write that names another version than the object's is refused; `metadata.generation`
-counts changes of what is neither metadata nor status (and of the annotations of Deployments); status and the rest are
-written by different paths; an object with finalizers stays, marked, until they are gone; what an object owns goes with
-it. tests/controlplane/contract.py holds both to that.
+counts changes outside of metadata and status (and of the annotations of Deployments); status and the rest have
+different paths; an object with finalizers stays, marked, until they are gone; the objects that it owns go with it.
+tests/controlplane/contract.py tests both servers.
 
-What is simpler: there are no schemas, defaults or admission; an apply replaces lists whole, always wins, and removes
-what the same manager applied before and does not apply now.
+Simplifications: there are no schemas, defaults or admission; an apply replaces lists whole, always wins, and removes
+fields that the same manager applied before and does not apply now.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from attrs import define, field, frozen
 from tests.controlplane.api import Json
 
 HISTORY = 20_000
-"""Changes of one kind that are remembered."""
+"""The number of changes of a kind in the history."""
 
 Resource = tuple[str, str]
 """A kind by its group and plural: ("apps", "deployments")."""
@@ -39,11 +39,11 @@ Test = Callable[[Json], bool]
 """Whether an object is selected."""
 
 Controller = Callable[[Json], Json]
-"""The status that an object gets as soon as it was written."""
+"""A function that returns the status of an object after a write."""
 
 
 class Refusal(Exception):
-    """A request that is not carried out. `status` is HTTP's, `reason` the API's."""
+    """A refused request. `status` is that of HTTP, `reason` that of the API."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -53,33 +53,33 @@ class Refusal(Exception):
 
 @define(eq=False, slots=False)
 class Change:
-    """One object, before and after; None where it was not there, or is no longer."""
+    """A change of an object: its state before and after, None if it did not exist."""
 
     version: int
     before: Json | None
     after: Json | None
 
     def event(self, selected: Test) -> str:
-        """The type of event that somebody gets who watches what is selected; empty for none."""
+        """Return the type of event for a watch with this selection; empty for none."""
         was = self.before is not None and selected(self.before)
         if self.after is not None and selected(self.after):
             return "MODIFIED" if was else "ADDED"
         return "DELETED" if was else ""
 
     def line(self, event: str, *, metadata_only: bool) -> bytes:
-        """What is sent of it."""
+        """Return the line of the event in a watch."""
         if metadata_only:
             return line(event, only_metadata(self._last))
         return b'{"type":"%s","object":%s}\n' % (event.encode(), self._whole)
 
     @cached_property
     def _whole(self) -> bytes:
-        """The same for all who watch."""
+        """The object in JSON, the same for all watches."""
         return json.dumps(self._last).encode()
 
     @property
     def _last(self) -> Json:
-        """What was deleted is told as it was, at the version of its end."""
+        """The object after the change; a deleted one has its last state, at the version of the deletion."""
         if self.after is not None:
             return self.after
         assert self.before is not None
@@ -88,7 +88,7 @@ class Change:
 
 @define
 class Table:
-    """The objects of one kind. `forgotten` is the last version that history no longer holds."""
+    """The objects of one kind. `forgotten` is the newest version that the history has dropped."""
 
     objects: dict[Key, Json] = field(factory=dict)
     applied: dict[Key, dict[tuple[str, str], Json]] = field(factory=dict)
@@ -99,7 +99,7 @@ class Table:
 
 @define
 class Objects:
-    """All objects. What is returned is held here too: it must not be changed."""
+    """All objects. Callers must not change returned objects: they are shared."""
 
     controllers: dict[Resource, Controller] = field(factory=dict)
     remembered: int = HISTORY
@@ -117,7 +117,7 @@ class Objects:
             raise Refusal(404, "NotFound", f'{".".join(filter(None, resource[::-1]))} "{key[1]}" not found') from None
 
     def page(self, resource: Resource, namespace: str, selected: Test, limit: int, after: Key | None) -> Page:
-        """The objects of a namespace (of all, if empty) in order, at most so many, from `after` on."""
+        """Return the objects of a namespace (of all, if empty) in order, at most `limit`, from `after` on."""
         table = self.table(resource)
         keys = sorted(table.objects if not namespace else (key for key in table.objects if key[0] == namespace))
         start = 0 if after is None else bisect_right(keys, after)
@@ -131,7 +131,7 @@ class Objects:
         return Page(items=items)
 
     def since(self, resource: Resource, version: int) -> Iterator[Change]:
-        """What happened after that version."""
+        """Yield the changes after a version."""
         table = self.table(resource)
         if version < table.forgotten:
             raise Refusal(410, "Expired", f"too old resource version: {version} ({table.forgotten})")
@@ -159,15 +159,15 @@ class Objects:
         return self._put(resource, key, None, body | {"metadata": meta | fixed})
 
     def replace(self, resource: Resource, key: Key, body: Json, part: str = "") -> Json:
-        """PUT."""
+        """Replace an object (PUT)."""
         return self._change(resource, key, body["metadata"], lambda before: body, part)
 
     def merge(self, resource: Resource, key: Key, patch: Json, part: str = "") -> Json:
-        """A JSON merge patch. `part` is the subresource, if any."""
+        """Apply a JSON merge patch. `part` is the subresource, if any."""
         return self._change(resource, key, patch.get("metadata", {}), lambda before: merged(before, patch), part)
 
     def apply(self, resource: Resource, key: Key, body: Json, manager: str, part: str = "") -> Json:
-        """Server-side apply, by force."""
+        """Carry out a server-side apply with force."""
         table = self.table(resource)
         if key not in table.objects and not part:
             found = self.create(resource, key[0], body)
@@ -179,7 +179,7 @@ class Objects:
         return found
 
     def delete(self, resource: Resource, key: Key, uid: str = "", version: str = "") -> Json:
-        """Gone, or marked for it where there are finalizers."""
+        """Delete an object, or mark it for deletion if it has finalizers."""
         before = self.get(resource, key)
         meta = before["metadata"]
         if uid and meta["uid"] != uid:
@@ -255,7 +255,7 @@ class Objects:
 
 @frozen(kw_only=True)
 class Page:
-    """A part of a list. `following` is where the next one begins, None on the last."""
+    """A page of a list. `following` is the beginning of the next page, None on the last."""
 
     items: list[Json]
     following: Key | None = None
@@ -265,11 +265,11 @@ class Page:
 # ------------------------------------------------------------------------------------------------------------ parts
 
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp")
-"""What no write changes by naming it."""
+"""Fields that no write changes."""
 
 
 def _partly(before: Json, wanted: Json, part: str) -> Json:
-    """Of what is wanted only what this path may write: the status, or all else."""
+    """Return the fields that this path may write: the status, or all others."""
     if part:
         return before | ({part: wanted[part]} if part in wanted else {})
     after = {name: value for name, value in wanted.items() if name != "status"}
@@ -281,7 +281,7 @@ _ALSO_ANNOTATIONS = {("apps", "deployments")}
 
 
 def _essence(resource: Resource, body: Json) -> Json:
-    """What a generation is one of."""
+    """Return the fields whose changes `metadata.generation` counts."""
     essence = {name: value for name, value in body.items() if name not in {"metadata", "status"}}
     annotations = body["metadata"].get("annotations") if resource in _ALSO_ANNOTATIONS else None
     return essence | {"annotations": annotations}
@@ -300,7 +300,7 @@ def _now() -> str:
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """RFC 7386: None removes, objects are merged, all else is replaced."""
+    """Return the body after a merge patch (RFC 7386): None removes, objects merge, other values replace."""
     if not isinstance(patch, dict):
         return patch
     found = dict(target) if isinstance(target, dict) else {}
@@ -313,7 +313,7 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def without(body: Any, before: Any, now: Any) -> Any:
-    """The body less the fields that were applied before and are not now."""
+    """Return the body without the fields of the last apply that are missing from this one."""
     if not (isinstance(body, dict) and isinstance(before, dict) and isinstance(now, dict)):
         return body
     found = {}
@@ -329,7 +329,7 @@ def without(body: Any, before: Any, now: Any) -> Any:
 
 
 def _less(value: Any, before: Any) -> Any:
-    """What others have put into something that we no longer want; None for nothing."""
+    """Return the fields of other managers in a value that this one no longer applies; None for none."""
     if isinstance(value, dict) and isinstance(before, dict):
         return without(value, before, {}) or None
     return None
@@ -344,7 +344,7 @@ _EQUAL = re.compile(r"^([^=!]+)(!?)==?(.*)$")
 
 
 def selection(labels: str, fields: str) -> Test:
-    """Of a label and a field selector, as the API writes them."""
+    """Return the selection for a label selector and a field selector in the API's syntax."""
     tests = [_label(text.strip()) for text in _REQUIREMENTS.findall(labels)]
     tests += [_field(text) for text in filter(None, fields.split(","))]
     return lambda body: all(test(body) for test in tests)
@@ -380,14 +380,14 @@ def _at(body: Any, path: list[str]) -> str:
     return "" if body is None else str(body)
 
 
-# ------------------------------------------------------------------------------------------------------ what is sent
+# ------------------------------------------------------------------------------------------------------------- events
 
 
 def line(event: str, body: Json) -> bytes:
-    """One event of a watch."""
+    """Return the line of an event in a watch."""
     return json.dumps({"type": event, "object": body}).encode() + b"\n"
 
 
 def only_metadata(body: Json) -> Json:
-    """As a client gets it that asks for no more."""
+    """Return the metadata alone, for clients that request only these."""
     return {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": body["metadata"]}

@@ -1,13 +1,13 @@
-"""An API server in memory, for tests of speed and scale: what `objects` keeps, over HTTP.
+"""An API server in memory, for tests of speed and scale: `objects` over HTTP.
 
     with faked() as server:              # in a thread
         Api(server.access) …
     python -m tests.controlplane.in_memory.server    # in a process of its own: prints its address, ends with its input
 
 It answers get, list (paged), watch (resumed by version, with bookmarks, 410 where history ends), create, update, JSON
-merge patch, server-side apply and delete, for objects of any kind, with no look at who asks. Deployments and
-DaemonSets are ready as soon as they are written, definitions of kinds established. `/counts` tells how often which
-verb was asked of which resource, as the audit log of a real one would.
+merge patch, server-side apply and delete, for objects of any kind, without a check of the user. Deployments and
+DaemonSets are ready as soon as they are written, definitions of kinds established. `/counts` returns the
+number of requests by verb and resource, as the audit log of a real server.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _OF_THE_CLUSTER = {"namespaces", "nodes", "customresourcedefinitions"}
 
 @frozen(kw_only=True)
 class _Asked:
-    """A request, understood."""
+    """A parsed request."""
 
     resource: Resource
     api_version: str
@@ -101,7 +101,7 @@ class Fake:
 
     @asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator[None]:
-        """In the loop of the caller."""
+        """Serve in the event loop of the caller."""
         runner = web.ServerRunner(
             web.Server(self._handle, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
         )
@@ -137,7 +137,7 @@ class Fake:
         return _ANSWERS[verb](self, request, asked, body)
 
     def _serves(self, resource: Resource) -> bool:
-        """What is built in, what is defined, and what somebody has put there without a definition."""
+        """Check whether the server has the kind: built in, defined, or with an object that has no definition."""
         group, plural = resource
         built_in = plural in _BUILT_IN.get(group, {}).values()
         given = any((one.group, one.plural) == resource for one in self.kinds)
@@ -196,14 +196,14 @@ class Fake:
         conditions = body.get("preconditions", {})
         wanted = conditions.get("uid", ""), conditions.get("resourceVersion", "")
         gone = self.objects.delete(asked.resource, asked.key, *wanted)
-        if asked.resource == _DEFINITIONS:  # the objects go with it
+        if asked.resource == _DEFINITIONS:  # the deletion includes the objects
             defined = gone["spec"]["group"], gone["spec"]["names"]["plural"]
             for key in tuple(self.objects.table(defined).objects):
                 self.objects.delete(defined, key)
         return _json(gone)
 
     async def _watch(self, request: web.BaseRequest, asked: _Asked) -> web.StreamResponse:
-        """What happened since the version that is named, then what happens; without one, first all that there is."""
+        """Stream the changes since a version, then new ones; without a version, first all objects."""
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         version = request.query.get("resourceVersion", "")
         waiting: asyncio.Queue[bytes] = asyncio.Queue()
@@ -214,7 +214,7 @@ class Fake:
 
         try:
             changes = self.objects.since(asked.resource, int(version)) if version not in {"", "0"} else ()
-        except Refusal as refusal:  # told as an event, as the real one does
+        except Refusal as refusal:  # an event, as on a real server
             await answer.prepare(request)
             await answer.write(line("ERROR", _status(refusal)))
             return answer
@@ -235,7 +235,7 @@ class Fake:
     async def _stream(
         self, request: web.BaseRequest, answer: web.StreamResponse, waiting: asyncio.Queue[bytes], asked: _Asked
     ) -> None:
-        """Until the client goes or its time is over."""
+        """Send events until the client goes or its time is over."""
         loop = asyncio.get_running_loop()
         end = loop.time() + float(request.query.get("timeoutSeconds", "inf"))
         marks = request.query.get("allowWatchBookmarks") == "true"
@@ -266,7 +266,7 @@ _ABOUT: dict[str, Callable[[Fake], Json]] = {
 
 
 def fake(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Fake:
-    """A server that does not serve yet. kinds: those that it has beside the built-in ones without a definition."""
+    """Return a server that does not serve yet. `kinds` are further kinds without a definition."""
     objects = Objects(CONTROLLERS)
     if remembered is not None:
         objects.remembered = remembered
@@ -275,7 +275,7 @@ def fake(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: 
 
 @contextmanager
 def faked(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Iterator[Fake]:
-    """A server in a thread of its own."""
+    """Run a server in a thread of its own."""
     server = fake(kinds, bookmark=bookmark, remembered=remembered)
     with in_background(server.serving):
         yield server
@@ -285,7 +285,7 @@ def faked(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered:
 
 
 def deployment_status(body: Json) -> Json:
-    """All replicas ready at once."""
+    """Return the status of a Deployment with all replicas ready."""
     count = body["spec"].get("replicas", 1)
     names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     available = {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"}
@@ -298,7 +298,7 @@ def deployment_status(body: Json) -> Json:
 
 
 def daemon_set_status(body: Json) -> Json:
-    """One node, which has no labels: whoever selects one has no pod."""
+    """Return the status of a DaemonSet on one node without labels: one with a node selector has no pod."""
     count = 0 if body["spec"]["template"]["spec"].get("nodeSelector") else 1
     names = (
         "desiredNumberScheduled",

@@ -1,4 +1,4 @@
-"""Who asked the API server for what, and how often, by its audit log.
+"""The requests to the API server by user, verb and resource, from its audit log.
 
     mark = plane.audit.mark()
     …
@@ -6,7 +6,7 @@
     Counter({("watch", "deployments.apps"): 1, ("update", "canaries.flagger.app/status"): 1})
 
 The verbs are the API's: get, list, watch, create, update, patch, delete, deletecollection. A watch counts when it
-begins, everything else when it was answered, refused or not.
+begins, any other request when the server answers, also with a refusal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attrs import frozen
 from tests.controlplane.api import Api, Json, eventually
 
 Asked = tuple[str, str]
-"""A verb and what it was for: `deployments.apps`, `canaries.flagger.app/status`, or the path of what is no object."""
+"""A verb and its subject: `deployments.apps`, `canaries.flagger.app/status`, or a path without an object."""
 
 
 @frozen(kw_only=True)
@@ -49,16 +49,16 @@ class Audit:
     api: Api
 
     def mark(self) -> int:
-        """A place in the log, after all that was answered so far."""
+        """Return the position in the log after all answers so far."""
         self._catch_up()
         return self.path.stat().st_size
 
     def since(self, mark: int, *, user: str = "", namespace: str = "") -> Counter[Asked]:
-        """How often what was asked for, of one user and one namespace or of all."""
+        """Return the number of requests by verb and subject, of one user and one namespace or of all."""
         return Counter((found.verb, found.resource) for found in self.requests(mark, user=user, namespace=namespace))
 
     def requests(self, mark: int, *, user: str = "", namespace: str = "") -> list[Request]:
-        """What was asked for, in order."""
+        """Return the requests in order."""
         self._catch_up()
         return [
             found
@@ -67,7 +67,7 @@ class Audit:
         ]
 
     def _catch_up(self) -> None:
-        """An answer may be out before its line is written; a request of our own, asked later, tells when it is."""
+        """Wait for the log: the server may answer before it writes the line, so a later request marks the end."""
         sign = f"/version?{uuid.uuid4()}"
         before = self.path.stat().st_size if self.path.exists() else 0
         self.api.request("GET", sign)

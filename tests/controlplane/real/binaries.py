@@ -1,8 +1,8 @@
-"""Where etcd, kube-apiserver and kube-controller-manager come from.
+"""The programs etcd, kube-apiserver and kube-controller-manager, found or built.
 
-etcd is searched in $KUBEBUILDER_ASSETS and on the PATH (Debian: `etcd-server`). The other two are taken from
-$KUBEBUILDER_ASSETS, else built once from the Kubernetes Go modules (see main.go; minutes on two cores) and kept in the
-user's cache folder.
+etcd is searched in $KUBEBUILDER_ASSETS and on the PATH (Debian: `etcd-server`). The other two come from
+$KUBEBUILDER_ASSETS, or from a build of the Kubernetes Go modules (see main.go; minutes on two cores), which stays in
+the user's cache folder.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STAMP = "k8s.io/component-base/version"
 
 
 class Missing(Exception):
-    """A part of the control plane cannot be had on this machine. The text says which, and what to do."""
+    """This machine lacks a part of the control plane. The text names the part and the remedy."""
 
 
 @frozen
@@ -41,14 +41,14 @@ class Binaries:
 
 
 def binaries() -> Binaries:
-    """All programs, built first if they must be. Raises Missing."""
+    """Return all programs; build them first if necessary. Raise Missing if a part is not available."""
     etcd = _given("etcd") or _on_path("etcd", "install etcd (Debian: apt-get install etcd-server)")
     apiserver, manager = (_given(name) or _built() / name for name in SERVERS)
     return Binaries(etcd, apiserver, manager)
 
 
 def _given(name: str) -> Path | None:
-    """From $KUBEBUILDER_ASSETS, whose owner vouches for the version."""
+    """Return the program of $KUBEBUILDER_ASSETS, of any version; None without one."""
     path = Path(os.environ.get("KUBEBUILDER_ASSETS", "."), name)
     return path if "KUBEBUILDER_ASSETS" in os.environ and path.is_file() else None
 
@@ -61,7 +61,7 @@ def _on_path(name: str, remedy: str) -> Path:
 
 
 def _built() -> Path:
-    """The folder in the cache, filled by whoever comes first."""
+    """Return the folder in the cache; the first process fills it."""
     folder = platformdirs.user_cache_path("canarycore") / f"controlplane-{VERSION}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _built() -> Path:
 
 
 def _build(folder: Path) -> None:
-    """Both servers as one program under two names; the folder appears when all is there."""
+    """Build both servers as one program under two names; the folder appears when it is complete."""
     go = _on_path("go", f"install Go to build Kubernetes {VERSION} once")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="build-") as name:
         work = Path(name)
@@ -101,7 +101,7 @@ def _build(folder: Path) -> None:
 
 
 def _module(go: Path, work: Path) -> str:
-    """Kubernetes, and of the modules that it keeps in its own tree the releases of the same version."""
+    """Return a go.mod that requires Kubernetes, and its staging modules at the same release."""
     found = json.loads(_run(go, work, "mod", "download", "-json", f"k8s.io/kubernetes@v{VERSION}"))
     staged = _STAGING.findall(Path(found["GoMod"]).read_text())
     replaced = (f"replace {name} => {name} v0.{VERSION.partition('.')[2]}" for name in staged)

@@ -1,10 +1,10 @@
-"""Pods that get ready as the rules say; no containers. It schedules too: there is one node.
+"""Pods without containers that get ready by rules, on one node. It also schedules them.
 
     kubelet.rules(Rule(name="podinfo", image="6.0.1", mode="never"))
     kubelet.rules(Rule(name="podinfo", mode="ready", after=5))
 
-The first rule that matches a pod holds for it; a pod without a rule is ready at once. New rules hold for the pods that
-there are too. A pod that is to go is gone at once.
+The first rule that matches a pod applies to it; a pod without a rule is ready at once. New rules apply to existing
+pods too. A deletion of a pod takes effect at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Mode = Literal["ready", "never", "crash"]
 
 @frozen(kw_only=True)
 class Rule:
-    """What becomes of the pods of a workload: after so many seconds ready, or crashing again and again; or never ready.
+    """A rule for the pods of a workload: ready after some seconds, crashing again and again, or never ready.
 
     `name` is the workload's, `image` a part of the image of any container; empty matches all.
     """
@@ -54,7 +54,7 @@ AT_ONCE = Rule()
 
 @frozen(kw_only=True)
 class _Pod:
-    """What is kept of a pod."""
+    """The projection of a pod."""
 
     namespace: str
     name: str
@@ -73,7 +73,7 @@ class _Pod:
 
 @define
 class Kubelet:
-    """The one node's."""
+    """The kubelet of the only node."""
 
     access: Access
     _rules: tuple[Rule, ...] = field(default=(), init=False)
@@ -86,13 +86,13 @@ class Kubelet:
     _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
     def rules(self, *rules: Rule) -> None:
-        """These instead of the rules so far; none: all pods are ready at once."""
+        """Replace the rules. Without rules all pods are ready at once."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._change, rules)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """In a thread of its own."""
+        """Run in a thread of its own."""
         with in_background(self._serve) as loop:
             self._loop = loop
             yield
@@ -173,7 +173,7 @@ class Kubelet:
         self._tasks[uid] = asyncio.create_task(self._care(uid))
 
     async def _care(self, uid: str) -> None:
-        """Bring one pod to where its rule wants it."""
+        """Bring one pod to the state of its rule."""
         pod = self._pods[uid]
         if pod.leaving:
             await self._ask("DELETE", pod.path, {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})
@@ -201,7 +201,7 @@ class Kubelet:
     async def _ask(
         self, method: str, path: str, body: Json | None = None, content: str = "application/json"
     ) -> Json | None:
-        """None where the answer is no success: what is gone or changed will be seen by the watch."""
+        """Send a request; return None if it fails, because the watch reports deleted or changed objects."""
         assert self._session is not None
         data = None if body is None else json.dumps(body).encode()
         async with self._session.request(method, path, data=data, headers={"Content-Type": content}) as answer:
@@ -236,7 +236,7 @@ def _known(body: Json) -> _Pod:
 
 
 def _workload(meta: Json) -> str:
-    """The Deployment's name, behind its ReplicaSet's; or that of any other owner."""
+    """Return the name of the owner; for a ReplicaSet, that of its Deployment."""
     owner = next((owner["name"] for owner in meta.get("ownerReferences", []) if owner.get("controller")), meta["name"])
     template = meta.get("labels", {}).get("pod-template-hash")
     return str(owner).removesuffix(f"-{template}") if template else str(owner)
@@ -248,7 +248,7 @@ def _binding(pod: _Pod) -> Json:
 
 
 def _status(pod: _Pod, mode: Mode, address: str) -> Json:
-    """As a kubelet reports it."""
+    """Return the status as a kubelet reports it."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = mode == "ready"
     truth = "True" if ready else "False"

@@ -1,11 +1,11 @@
-"""Starts and stops a control plane.
+"""The start and stop of a control plane.
 
     with plane() as cluster:
         cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "test"}})
 
-Everything lives in one temporary folder and ends with its owner, however that ends: each server asks the kernel to be
-killed when the thread that started it is gone, and has a process group of its own, so that Ctrl-C reaches only the
-owner. Nothing is made durable. The CRDs are there before the controller manager starts: its garbage collector looks
+All files are in one temporary folder, and the servers end with their owner: the kernel kills each server when the
+thread that started it is gone. Each has a process group of its own, so that Ctrl-C reaches only the owner. Nothing is
+durable. The CRDs exist before the controller manager starts: its garbage collector looks
 for new kinds only every 30 s.
 """
 
@@ -41,14 +41,14 @@ _USERS = {
     "kubelet": "system:masters",
     "system:kube-controller-manager": "system:masters",
 }
-"""Who has a token from the start, and the group."""
+"""The users with a token from the start, and their groups."""
 
 _CONTROLLERS = (
     "deployment-controller", "replicaset-controller", "daemonset-controller", "endpointslice-controller",
     "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "clusterrole-aggregation-controller",
 )  # fmt: skip
-"""No autoscaler: the tests say what it would do."""
+"""The controllers that run. There is no autoscaler: the tests play its part."""
 
 _AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
@@ -66,7 +66,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 @frozen(kw_only=True)
 class Plane:
-    """A running control plane. `api` is its administrator's."""
+    """A running control plane. `api` sends requests as its administrator."""
 
     folder: Path
     api: Api
@@ -74,7 +74,7 @@ class Plane:
     kubelet: Kubelet
 
     def kubeconfig(self, access: Access | None = None, name: str = ADMIN) -> Path:
-        """A file for clients; the administrator's, if no access is given."""
+        """Return a file for clients, by default that of the administrator."""
         path = self.folder / f"{name}.kubeconfig"
         path.write_text(json.dumps((access or self.api.access).kubeconfig))
         return path
@@ -147,7 +147,7 @@ def _start_apiserver(servers: _Servers, programs: Binaries, etcd: str, tokens: d
         "disable-admission-plugins": "ServiceAccount",  # else pods wait for their namespace's account
         "audit-policy-file": folder / "audit.json",
         "audit-log-path": folder / "audit.jsonl",
-        "audit-log-maxsize": 100_000,  # MB: never begun anew
+        "audit-log-maxsize": 100_000,  # MB: no rotation
         "endpoint-reconciler-type": "none",
         "profiling": "false",
     }
@@ -178,12 +178,12 @@ def _start_manager(servers: _Servers, programs: Binaries, access: Access) -> Non
 
 
 class Broken(Exception):
-    """A server of the control plane ended, or never got ready. The text shows the end of its log."""
+    """A server of the control plane ended, or did not get ready. The text shows the end of its log."""
 
 
 @define
 class _Servers:
-    """Processes, the last started first to stop."""
+    """A stack of processes: the last one started stops first."""
 
     folder: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(factory=dict)
@@ -206,7 +206,7 @@ class _Servers:
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):
-            process.send_signal(signal.SIGKILL)  # nothing is to be kept
+            process.send_signal(signal.SIGKILL)  # its data is temporary
             process.wait(timeout=_GRACE)
 
 
@@ -251,5 +251,5 @@ _owner = os.getpid()
 def _die_with_the_owner() -> None:
     if _prctl is not None:
         _prctl(_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != _owner:  # it died before the wish was heard
+        if os.getppid() != _owner:  # the owner died before the call
             os._exit(1)

@@ -251,7 +251,7 @@ class _Cluster:
 @cache
 def _canary_projection() -> Callable[[Any, Any], Any]:
     """Return the projection of a valid Canary, without a cluster and without the cache's own net."""
-    project: Callable[[Any, Any], Any] = Canaries(_Cluster())._usable  # type: ignore[arg-type]
+    project: Callable[[Any, Any], Any] = Canaries(_Cluster())._validate  # type: ignore[arg-type]
     return project
 
 

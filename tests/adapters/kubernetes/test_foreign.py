@@ -14,7 +14,7 @@ from canarycore_kubernetes.workloads.configs import CONFIGS
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import REVISIONS
 from canarycore_runtime.mesh import LAST_APPLIED
-from tests.adapters.mesh.test_foreign import with_one_wrong
+from tests.adapters.mesh.test_foreign import with_one_wrong_value
 from tests.fuzz.samples import OBJECTS
 from tests.fuzz.targets import is_object
 
@@ -34,7 +34,7 @@ VIEWS = {
 def test_a_value_of_the_wrong_type_counts_as_absent(kind):
     project = VIEWS[kind].project
     before = project(OBJECTS[kind], None)
-    for body in with_one_wrong(OBJECTS[kind]):
+    for body in with_one_wrong_value(OBJECTS[kind]):
         if is_object(body) and body["kind"] == OBJECTS[kind]["kind"]:
             assert project(body, None) is not None
             assert project(body, before) is not None

@@ -142,9 +142,7 @@ async def test_honest_canaries_roll_out_beside_hostile_objects(client, api):
 def all_are_told(api):
     """Whether each Canary that cannot be used says so, once, and by a condition where those can be read."""
     events = api.list(f"/api/v1/namespaces/{HOSTILE}/events")
-    told = [
-        event["involvedObject"]["name"] for event in events if event["message"].startswith("The canary cannot be used")
-    ]
+    told = [event["involvedObject"]["name"] for event in events if event["message"].startswith("The canary is invalid")]
     assert len(told) == len(set(told)), "each is told once"
     found = {name: (api.get(canaries(HOSTILE, name))["status"] or {}).get("conditions") for name in told}
     says_so = [name for name, conditions in found.items() if '"Valid"' in json.dumps(conditions)]

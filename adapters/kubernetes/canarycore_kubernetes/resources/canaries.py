@@ -1,8 +1,8 @@
-"""Canary resources as rollouts: what is held of each, and what the other parts ask about it.
+"""Canary resources as rollouts.
 
-A Canary that cannot be used, because its manifest is wrong or asks for what can never advance, is held with what is
-wrong with it. So is one that cannot be read at all, for whatever reason: no Canary vanishes, and none costs the others
-more than its budget. A manifest is read once per generation: the many writes of a status cost no reading of manifests.
+The cache stores an invalid Canary, whose manifest is wrong or can never advance, with its problems. It treats an
+unreadable object in the same way, so no Canary disappears, and none costs the others more than its budget. It parses a
+manifest once per generation: the many writes of a status parse none.
 """
 
 from __future__ import annotations
@@ -38,72 +38,86 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 COMMAND = "canarycore/command"
-"""The annotation with an operator's newest command: `<kind>[ <weight>] <anything unique>`; all of it is its id."""
+"""Annotation with an operator's newest command: `<kind>[ <weight>] <unique text>`. The whole text is its id."""
 
-NOISE = frozenset({COMMAND, "kubectl.kubernetes.io/last-applied-configuration"})
-"""Annotations that are no part of the manifest."""
+IGNORED_ANNOTATIONS = frozenset({COMMAND, "kubectl.kubernetes.io/last-applied-configuration"})
+"""Annotations that are not part of the manifest."""
 
 LONGEST_COMMAND = 256
-"""Characters of a command: its id is part of the status."""
+"""Most characters of a command; the status contains its id."""
 
 MOST_PROBLEMS = 10
+"""Problems of an invalid Canary that are stored and reported."""
+
 LONGEST_PART = 300
-"""Problems of a Canary that are held and told, and characters of each part of one."""
+"""Most characters of each part of a problem."""
 
 VALID = "Valid"
-"""The type of the condition that says why a Canary cannot be used; it is there as long as that is so."""
+"""Type of the condition that reports why a Canary is invalid. A valid Canary does not have it."""
 
 _log = logging.getLogger("canarycore.kubernetes")
 
 
 @frozen(kw_only=True)
 class ValidCanary:
-    """What is held of a Canary that can be used.
-
-    canary: its manifest, without the status. rollout: what it asks for, but for the queries of MetricTemplates. status:
-    where it stands; flaggers: Flagger wrote that, nothing of ours is in it. conditions: those of its status, if one of
-    them still says that it cannot be used; else none. blocked: what its condition of that type says, empty where it has
-    none. tracked: the configs that its status names. unknown: the text of a command that is none. created: when it was
-    made, as the API server writes it.
-    """
+    """A Canary that the controller can run."""
 
     uid: str
+    """`metadata.uid`."""
     generation: int
+    """`metadata.generation`; 0 if it has none, -1 if it is not a count."""
     manifest: Canary
+    """The manifest, without the status."""
     rollout: Rollout
+    """The rollout of the manifest, without the queries of MetricTemplates."""
     status: Status
+    """The status of the rollout."""
     is_flagger_status: bool = False
+    """Whether Flagger wrote the status."""
     conditions: tuple[Json, ...] = ()
+    """The conditions of the status if one of them has the type VALID and must be removed; else empty."""
     block_reason: str = ""
+    """The message of the condition BLOCKED; empty if the status has none."""
     tracked_configs: tuple[str, ...] = ()
+    """The keys of `status.trackedConfigs`."""
     command: Command | None = None
+    """The operator's newest command."""
     unknown_command: str = ""
+    """The beginning of the annotation COMMAND if it is not a command; else empty."""
     is_deleted: bool = False
+    """Whether the Canary has a deletion timestamp."""
     finalizers: tuple[str, ...] = ()
+    """`metadata.finalizers`."""
     created_at: str = ""
+    """The creation timestamp in the API server's format, which sorts by time."""
 
 
 @frozen(kw_only=True)
 class InvalidCanary:
-    """A Canary that cannot be used.
-
-    problems: the first of what is wrong with it. conditions: those of its status; None where they cannot be read.
-    stands: where its rollout was when that happened, in words; empty when none is under way.
-    """
+    """A Canary that the controller cannot run."""
 
     uid: str
+    """`metadata.uid`."""
     generation: int
+    """`metadata.generation`; 0 if it has none, -1 if it is not a count."""
     problems: tuple[Problem, ...]
+    """The first MOST_PROBLEMS problems."""
     conditions: tuple[Json, ...] | None = ()
+    """The conditions of the status; None if they are unreadable."""
     rollout_summary: str = ""
+    """The phase and weight of the interrupted rollout, as a clause; empty if no rollout is active."""
 
 
 class Canaries:
-    """The cluster's Canaries. Made while the cluster is open.
+    """The Canaries of an open cluster.
 
-    provider: of a Canary that names none. across: whether they may refer to other namespaces. shared_gateways: the
-    namespaces whose gateways they may use even if not. allowed: the hosts of hooks and metrics servers that they may
-    name. metrics_server: the controller's own.
+    Args:
+        cluster: The open cluster.
+        provider: The mesh provider of Canaries that name none.
+        across: Whether Canaries may refer to other namespaces.
+        shared_gateways: Namespaces whose gateways every Canary may use, even if `across` is false.
+        allowed: The hosts that Canaries may name for hooks and metrics servers; None allows all.
+        metrics_server: The address of the controller's own metrics server, which every Canary may name.
     """
 
     def __init__(
@@ -122,22 +136,24 @@ class Canaries:
         self._shared_gateways = frozenset(shared_gateways)
         self._allowed = allowed or AllowedHosts()
         self._metrics_server = metrics_server
-        self._cache = cluster.cache(View(kind=CANARY, project=self._hold, refuse=make_invalid_canary))
+        self._cache = cluster.cache(View(kind=CANARY, project=self._project, refuse=make_invalid_canary))
         self._cache.subscribe(lambda namespace, name: cluster.wake(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
 
     async def keys(self) -> tuple[str, ...]:
-        """All Canaries, `namespace/name`, also those that cannot be used."""
+        """Return the keys `namespace/name` of all Canaries, valid or not."""
         cache = await self._cache.ready()
         return tuple(f"{namespace}/{name}" for (namespace, name), _ in cache.all())
 
     async def kinds(self) -> tuple[Rollout, ...]:
-        """A rollout of each mesh and kind of target that there are."""
-        found = (held.rollout for _, held in (await self._cache.ready()).all() if isinstance(held, ValidCanary))
-        return tuple({(rollout.provider, rollout.target.kind): rollout for rollout in found}.values())
+        """Return one rollout for each pair of mesh provider and kind of target."""
+        rollouts = (
+            canary.rollout for _, canary in (await self._cache.ready()).all() if isinstance(canary, ValidCanary)
+        )
+        return tuple({(rollout.provider, rollout.target.kind): rollout for rollout in rollouts}.values())
 
     def follow(self, callback: Callable[[str, ValidCanary | InvalidCanary | None], None]) -> None:
-        """Tell each state of each Canary from now on, by its key; None when it is gone."""
+        """Call back with the key and the new state of each Canary that changes from now on; None if it is gone."""
 
         def changed(namespace: str, name: str) -> None:
             callback(f"{namespace}/{name}", self._cache.get(namespace, name))
@@ -145,100 +161,103 @@ class Canaries:
         self._cache.subscribe(changed)
 
     async def find(self, key: str) -> ValidCanary | InvalidCanary | None:
-        """Return a Canary by its key. Raises WorldError while the cache is not current."""
+        """Return a Canary by its key. Raise WorldError while the cache is not current."""
         await self._cache.ready()
         return self.get(key)
 
     def has(self, key: str) -> bool:
-        """Whether the Canary exists, as far as is known."""
+        """Return whether the cache has a Canary."""
         return bool(self.version(key))
 
     def get(self, key: str) -> ValidCanary | InvalidCanary | None:
-        """Return a Canary by its key, as the cache has it now."""
+        """Return a Canary by its key from the cache, current or not."""
         namespace, _, name = key.partition("/")
         return self._cache.get(namespace, name)
 
     def version(self, key: str) -> str:
-        """The resourceVersion of what is held; "" if there is nothing."""
+        """Return the resourceVersion of a Canary in the cache; "" if the Canary does not exist."""
         namespace, _, name = key.partition("/")
         return self._cache.version(namespace, name)
 
     def require(self, rollout: Rollout) -> ValidCanary:
-        """The Canary behind a rollout that was loaded. Raises WorldError when it is gone or cannot be used any more."""
-        held = self._cache.get(rollout.namespace, rollout.name)
-        if not isinstance(held, ValidCanary):
-            raise WorldError(f"canary {rollout.full_name} is gone, or cannot be used any more")
-        return held
+        """Return the Canary of a loaded rollout. Raise WorldError if it is gone or has become invalid."""
+        canary = self._cache.get(rollout.namespace, rollout.name)
+        if not isinstance(canary, ValidCanary):
+            raise WorldError(f"canary {rollout.full_name} is gone or has become invalid")
+        return canary
 
     def manifest(self, rollout: Rollout) -> Canary:
         """Return the manifest of a loaded rollout. Raise WorldError as `require` does."""
         return self.require(rollout).manifest
 
     async def load(self, key: str) -> StoredRollout | None:
-        """As the port StatusStore says; a Canary that cannot be used is none. Nothing is written, nobody is asked."""
-        held = await self.find(key)
-        if not isinstance(held, ValidCanary):
+        """Return a rollout like StatusStore.load, but without a write or a request. An invalid Canary is None."""
+        canary = await self.find(key)
+        if not isinstance(canary, ValidCanary):
             self._resolved.pop(key, None)
             return None
-        version = self.version(key)  # of what was found: nothing may come in between
+        version = self.version(key)  # read together with the Canary: no await in between
         return StoredRollout(
-            rollout=await self._with_queries(key, held),
-            status=held.status,
+            rollout=await self._with_queries(key, canary),
+            status=canary.status,
             version=version,
-            command=held.command,
-            deleted=held.is_deleted,
+            command=canary.command,
+            deleted=canary.is_deleted,
         )
 
-    async def _with_queries(self, key: str, held: ValidCanary) -> Rollout:
-        """The rollout with the queries of its templates; it is looked at again when one of them changes."""
-        wanted = dict.fromkeys(check.template for check in held.rollout.checks if check.template is not None)
-        if not wanted:
-            return held.rollout
+    async def _with_queries(self, key: str, canary: ValidCanary) -> Rollout:
+        """Return the rollout with the queries of its templates, and wake it when a template changes."""
+        references = dict.fromkeys(check.template for check in canary.rollout.checks if check.template is not None)
+        if not references:
+            return canary.rollout
         cache = await self._cluster.cache(TEMPLATE_VIEW).ready()
         templates = tuple(
-            cache.look(reference.namespace or held.rollout.namespace, reference.name, key) for reference in wanted
+            cache.look(reference.namespace or canary.rollout.namespace, reference.name, key) for reference in references
         )
-        before, found, resolved = self._resolved.get(key, (None, (), held.rollout))
-        if before is not held.rollout or not _are_same(found, templates):
+        before, last_templates, resolved = self._resolved.get(key, (None, (), canary.rollout))
+        if before is not canary.rollout or not _are_same(last_templates, templates):
             known = [template for template in templates if isinstance(template, MetricTemplate)]
-            resolved = resolve(held.manifest, templates=known, provider=self._provider)
-            self._resolved[key] = (held.rollout, templates, resolved)
+            resolved = resolve(canary.manifest, templates=known, provider=self._provider)
+            self._resolved[key] = (canary.rollout, templates, resolved)
         return resolved
 
-    # what is held -----------------------------------------------------------------------------------------------
+    # the projection ---------------------------------------------------------------------------------------------
 
-    def _hold(self, body: Json, before: ValidCanary | InvalidCanary | None) -> ValidCanary | InvalidCanary:
+    def _project(self, body: Json, before: ValidCanary | InvalidCanary | None) -> ValidCanary | InvalidCanary:
         """Return the projection of a Canary, valid or invalid."""
         try:
-            return self._usable(body, before)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one is told of it, and of no other
-            broken = make_invalid_canary(body, error)
-            known = isinstance(before, InvalidCanary) and before.problems == broken.problems
-            if not known and not isinstance(error, (ManifestError, BoundExceeded)):
-                _log.warning("canary %s cannot be read", get_text(body, "metadata", "name"), exc_info=error)
-            return broken
+            return self._validate(body, before)
+        except Exception as error:  # noqa: BLE001 - an error of one Canary must not affect the others
+            invalid = make_invalid_canary(body, error)
+            is_logged = isinstance(before, InvalidCanary) and before.problems == invalid.problems
+            if not is_logged and not isinstance(error, (ManifestError, BoundExceeded)):
+                _log.warning("canary %s is unreadable", get_text(body, "metadata", "name"), exc_info=error)
+            return invalid
 
-    def _usable(self, body: Json, before: ValidCanary | InvalidCanary | None) -> ValidCanary:
-        """Return a valid Canary. Raises ManifestError, BoundExceeded, or anything, for another one."""
+    def _validate(self, body: Json, before: ValidCanary | InvalidCanary | None) -> ValidCanary:
+        """Return a valid Canary. Raise ManifestError, BoundExceeded or any other error for an invalid object."""
         demand_whole(body)
         metadata, status = get_mapping(body, "metadata"), {} if body.get("status") is None else body["status"]
         generation = _generation(metadata)
         canary, rollout = self._read(_manifest(body), generation, before)
-        stands, flaggers = read_status(rollout, status)
-        said = get_mapping(metadata, "annotations").get(COMMAND, "")
-        command, conditions = _command(said), conditions_of(status) or ()
+        rollout_status, is_flagger_status = read_status(rollout, status)
+        command_text = get_mapping(metadata, "annotations").get(COMMAND, "")
+        command, conditions = _command(command_text), conditions_of(status) or ()
         return ValidCanary(
             uid=get_text(metadata, "uid"),
             generation=generation,
             manifest=canary,
             rollout=rollout,
-            status=stands,
-            is_flagger_status=flaggers,
+            status=rollout_status,
+            is_flagger_status=is_flagger_status,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
-            block_reason=next((get_text(one, "message") for one in conditions if get_text(one, "type") == BLOCKED), ""),
+            block_reason=next(
+                (get_text(condition, "message") for condition in conditions if get_text(condition, "type") == BLOCKED),
+                "",
+            ),
             command=command,
             tracked_configs=tuple(get_texts(status, "trackedConfigs")),
-            unknown_command=_shown(said) if command is None else "",
+            unknown_command=_shown(command_text) if command is None else "",
             is_deleted="deletionTimestamp" in metadata,
             finalizers=tuple(name for name in get_list(metadata, "finalizers") if isinstance(name, str)),
             created_at=get_text(metadata, "creationTimestamp"),
@@ -247,16 +266,16 @@ class Canaries:
     def _read(
         self, manifest: Json, generation: int, before: ValidCanary | InvalidCanary | None
     ) -> tuple[Canary, Rollout]:
-        """The manifest and what it asks for; as they were read before, if nothing has changed in them."""
+        """Return the manifest and its rollout; the previous ones if the manifest has not changed."""
         if (
             isinstance(before, ValidCanary)
             and before.generation == generation >= 0
-            and _status_says(before.manifest, manifest["metadata"])
+            and _has_same_metadata(before.manifest, manifest["metadata"])
         ):
             return before.manifest, before.rollout
         canary = parse(manifest)
         assert isinstance(canary, Canary), "the API server lists Canaries"
-        canary = evolve(canary, warnings=())  # nobody here tells them, and there may be thousands
+        canary = evolve(canary, warnings=())  # the controller does not report warnings, and there may be thousands
         forbidden = () if self._across else check_namespaces(canary, gateways=self._shared_gateways)
         forbidden += tuple(find_forbidden_hosts(canary, self._allowed, self._metrics_server))
         if forbidden:
@@ -265,7 +284,7 @@ class Canaries:
 
 
 def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:
-    """Return the invalid Canary that this error makes of an object."""
+    """Return the invalid Canary for an object and its error."""
     metadata, status = get_mapping(body, "metadata"), get_mapping(body, "status")
     return InvalidCanary(
         uid=get_text(metadata, "uid"),
@@ -277,12 +296,12 @@ def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:
 
 
 def _has_status(body: Json) -> bool:
-    """Whether all of the status is there to be looked at; none is a status too."""
+    """Return whether the object still has its whole status; a missing status counts as one."""
     return UNREADABLE not in body and isinstance(body.get("status"), (dict, NoneType))
 
 
 def _problems(error: Exception) -> Iterator[Problem]:
-    """The first problems that keep a Canary from being used, with short texts."""
+    """Yield the first errors of a Canary, with shortened texts."""
     problems = error.problems if isinstance(error, ManifestError) else (_problem(error),)
     errors = [problem for problem in problems if problem.severity == "error"]
     for problem in errors[:MOST_PROBLEMS]:
@@ -304,7 +323,7 @@ def _problems(error: Exception) -> Iterator[Problem]:
 
 
 def _problem(error: Exception) -> Problem:
-    """An error that is no ManifestError, as a problem of the object."""
+    """Return the problem for an error other than a ManifestError."""
     if isinstance(error, BoundExceeded):
         return Problem(
             path="",
@@ -323,7 +342,7 @@ def _problem(error: Exception) -> Problem:
 
 
 def _describe_status(status: Mapping[str, Any]) -> str:
-    """Where a rollout is that is under way."""
+    """Return the phase and weight of an active rollout as a clause; empty if no rollout is active."""
     phase, weight = get_text(status, "phase"), status.get("canaryWeight", 0)
     if phase not in _UNDER_WAY:
         return ""
@@ -335,62 +354,62 @@ _UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)
 
 
 def _manifest(body: Json) -> Json:
-    """What the owner wrote."""
+    """Return the part of an object that its owner wrote."""
     metadata = get_mapping(body, "metadata")
-    kept = {name: metadata[name] for name in ("name", "namespace", "labels") if name in metadata}
+    identity = {name: metadata[name] for name in ("name", "namespace", "labels") if name in metadata}
     annotations = metadata.get("annotations") or {}
-    if isinstance(annotations, dict):  # or the parser says what it is
-        annotations = {key: value for key, value in annotations.items() if key not in NOISE}
+    if isinstance(annotations, dict):  # otherwise the parser reports the error
+        annotations = {key: value for key, value in annotations.items() if key not in IGNORED_ANNOTATIONS}
     return {
         "apiVersion": CANARY.api_version,
         "kind": CANARY.kind,
-        "metadata": {**kept, "annotations": annotations},
+        "metadata": {**identity, "annotations": annotations},
         "spec": body.get("spec"),
     }
 
 
 def _generation(metadata: Json) -> int:
-    """The generation; 0 where an object has none, and -1 where it is no count: then nothing is known of it."""
-    found = metadata.get("generation", 0)
-    return found if type(found) is int and found >= 0 else -1
+    """Return the generation; 0 if an object has none, -1 if it is not a count."""
+    generation = metadata.get("generation", 0)
+    return generation if type(generation) is int and generation >= 0 else -1
 
 
-def _status_says(canary: Canary, metadata: Json) -> bool:
-    """Whether the manifest that was read has these labels and annotations; the generation tells about the rest."""
-    found = canary.metadata
-    return (dict(found.labels), dict(found.annotations)) == (metadata.get("labels", {}), metadata["annotations"])
+def _has_same_metadata(canary: Canary, metadata: Json) -> bool:
+    """Return whether a parsed manifest has these labels and annotations; the generation covers the rest."""
+    known = canary.metadata
+    return (dict(known.labels), dict(known.annotations)) == (metadata.get("labels", {}), metadata["annotations"])
 
 
-def _command(said: object) -> Command | None:
-    """The command that an annotation gives; None if it gives none."""
-    if not isinstance(said, str) or len(said) > LONGEST_COMMAND:
+def _command(text: object) -> Command | None:
+    """Return the command in an annotation; None if the annotation is not a command."""
+    if not isinstance(text, str) or len(text) > LONGEST_COMMAND:
         return None
-    kind, *rest = said.split(" ")
+    kind, *rest = text.split(" ")
     weight = rest[0] if len(rest) == 2 else "0"
     if kind not in _COMMANDS or len(rest) not in {1, 2} or not rest[-1] or not _is_percentage(weight):
         return None
-    return Command(id=said, kind=_COMMANDS[kind], weight=int(weight))
+    return Command(id=text, kind=_COMMANDS[kind], weight=int(weight))
 
 
 def _is_percentage(text: str) -> bool:
-    """Whether a text may be a percentage: a number of many digits is none, and costs much to read."""
+    """Return whether a text may be a percentage. Reject many digits, which are slow to parse."""
     return text.isdecimal() and len(text) <= len(str(TOTAL_WEIGHT))
 
 
-def _shown(said: object) -> str:
-    """The beginning of an annotation that is no command."""
-    return escape_controls(said if isinstance(said, str) else f"a {type(said).__name__}", LONGEST_PART)
+def _shown(text: object) -> str:
+    """Return the beginning of an annotation, escaped for a message."""
+    return escape_controls(text if isinstance(text, str) else f"a {type(text).__name__}", LONGEST_PART)
 
 
 _COMMANDS = {kind.value: kind for kind in CommandKind}
 
 
-def _are_same(some: tuple[object, ...], others: tuple[object, ...]) -> bool:
-    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+def _are_same(before: tuple[object, ...], after: tuple[object, ...]) -> bool:
+    return len(before) == len(after) and all(old is new for old, new in zip(before, after, strict=True))
 
 
 async def send_command(client: Client, namespace: str, name: str, kind: CommandKind, weight: int = 0) -> str:
-    """Give a command to the rollout of a Canary; returns its id. `weight` (percent) is for skip-to."""
-    said = " ".join((kind.value, *([str(weight)] if kind is CommandKind.SKIP_TO else []), uuid4().hex[:8]))
-    await client.merge(CANARY, namespace, name, {"metadata": {"annotations": {COMMAND: said}}})
-    return said
+    """Send a command to the rollout of a Canary and return its id. Only skip-to uses `weight` (percent)."""
+    text = " ".join((kind.value, *([str(weight)] if kind is CommandKind.SKIP_TO else []), uuid4().hex[:8]))
+    await client.merge(CANARY, namespace, name, {"metadata": {"annotations": {COMMAND: text}}})
+    return text

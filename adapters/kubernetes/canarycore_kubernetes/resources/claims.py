@@ -1,10 +1,11 @@
-"""Which Canaries need the same names, and which of them has them.
+"""Claims of Canaries to names of targets and Services, so that two Canaries never use the same objects.
 
     claims = Claims(canaries)
-    objection = await claims.objection(rollout)        "" where no other Canary comes first
+    objection = await claims.objection(rollout)        "" if no other Canary precedes it
 
-Two Canaries may name one target, or one Canary's `service.name` may be what another's copies are called. The one whose
-rollout has begun comes first, of two such the older one. The other one waits until the names are free.
+Two Canaries may name one target, or one Canary's `service.name` may equal the name of another's copies. The Canary
+whose rollout has begun precedes the other; of two such Canaries the older one does. The other Canary waits until the
+names are free.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
 
 Name = tuple[str, str, str]
-"""Namespace, kind and name of a target, or of the Service that users call: its copies are called after it."""
+"""Namespace, kind and name of a target or of the Service that users call. Copies derive their names from it."""
 
 _SUFFIXES = ("-primary", "-canary")
 
@@ -37,7 +38,7 @@ class Claims:
         self._claimants: dict[Name, tuple[str, ...]] = {}
 
     async def objection(self, rollout: Rollout) -> str:
-        """Return which other Canary comes first, and where; empty where none does."""
+        """Return a clause about the Canary that precedes this rollout; empty if there is none."""
         await self._index()
         key = f"{rollout.namespace}/{rollout.name}"
         own = await self._rank(key)
@@ -45,33 +46,33 @@ class Claims:
             for clash in _clashing(name):
                 for other in self._claimants.get(clash, ()):
                     if other != key and await self._rank(other) < own:
-                        canary, (_, kind, called) = other.partition("/")[2], clash
-                        return f"the Canary {canary} has the {kind} {called}, whose names this one needs"
+                        rival, (_, kind, plain_name) = other.partition("/")[2], clash
+                        return f"the Canary {rival} has the {kind} {plain_name}, whose names this one needs"
         return ""
 
     async def _rank(self, key: str) -> tuple[bool, str, str]:
-        """Return by what Canaries are ordered: those whose rollout has begun, then the older ones."""
-        held = await self._canaries.find(key)
-        if not isinstance(held, ValidCanary):
+        """Return the sort key of a Canary: those whose rollout has begun come first, then the older ones."""
+        canary = await self._canaries.find(key)
+        if not isinstance(canary, ValidCanary):
             return True, "", key
-        return held.status.phase is Phase.INITIALIZING, held.created_at, key
+        return canary.status.phase is Phase.INITIALIZING, canary.created_at, key
 
     # the index --------------------------------------------------------------------------------------------------
 
     async def _index(self) -> None:
-        """Take in all Canaries once; from then on each change is told."""
+        """Index all Canaries once, and follow their changes from then on."""
         if self._is_indexed:
             return
         keys = await self._canaries.keys()
-        if self._is_indexed:  # by a call that waited for the same list
+        if self._is_indexed:  # another call waited for the same list
             return
         self._is_indexed = True
-        self._canaries.follow(self._take)
+        self._canaries.follow(self._update)
         for key in keys:
-            self._take(key, self._canaries.get(key))
+            self._update(key, self._canaries.get(key))
 
-    def _take(self, key: str, held: ValidCanary | InvalidCanary | None) -> None:
-        before, now = self._names.get(key, ()), tuple(_needed(held)) if isinstance(held, ValidCanary) else ()
+    def _update(self, key: str, canary: ValidCanary | InvalidCanary | None) -> None:
+        before, now = self._names.get(key, ()), tuple(_claimed_names(canary)) if isinstance(canary, ValidCanary) else ()
         if before == now:
             return
         for name in before:
@@ -85,23 +86,23 @@ class Claims:
             self._names[key] = now
 
 
-def _needed(held: ValidCanary) -> Iterator[Name]:
-    """Yield the names that the Canary's other names are made of."""
-    target, namespace = held.manifest.spec.target_ref, held.manifest.namespace
+def _claimed_names(canary: ValidCanary) -> Iterator[Name]:
+    """Yield the names from which a Canary derives its other names."""
+    target, namespace = canary.manifest.spec.target_ref, canary.manifest.namespace
     if target.knative:
         yield namespace, "Knative Service", target.name
         return
     yield namespace, target.kind, target.name
-    apex = RenderContext(canary=held.manifest, rollout=held.rollout).apex
+    apex = RenderContext(canary=canary.manifest, rollout=canary.rollout).apex
     if (target.kind, target.name) != ("Service", apex):
         yield namespace, "Service", apex
 
 
 def _clashing(name: Name) -> Iterator[Name]:
-    """Yield the names that need the same objects: the name itself, those of its copies, and whose copy it may be."""
-    namespace, kind, called = name
+    """Yield the names that share objects with a name: itself, its copies, and its possible originals."""
+    namespace, kind, plain_name = name
     yield name
     for suffix in _SUFFIXES:
-        yield namespace, kind, called + suffix
-        if called.endswith(suffix):
-            yield namespace, kind, called.removesuffix(suffix)
+        yield namespace, kind, plain_name + suffix
+        if plain_name.endswith(suffix):
+            yield namespace, kind, plain_name.removesuffix(suffix)

@@ -1,8 +1,8 @@
 """The port Notifier: Kubernetes Events about the Canary, with Flagger's types, reason, component and texts.
 
-An Event's name is made of the notice's key, so a notice that is told again after a crash is the Event that is there
-already. A text that is told again and again (a gate that stays closed, pods that are not ready) is one Event whose
-count rises. Nothing is ever left out to spare the server: what a rollout tells last is what people look for first.
+The name of an Event is a hash of the notice's key, so a notice that is repeated after a crash finds its Event. A text
+that repeats (a gate that stays closed, pods that are not ready) is one Event with a rising count. The notifier never
+drops an Event to spare the server: operators look for the last Event of a rollout first.
 """
 
 from __future__ import annotations
@@ -31,21 +31,20 @@ if TYPE_CHECKING:
 REASON = "Synced"
 COMPONENT = "flagger"
 LONGEST_MESSAGE = 1024
-"""Bytes of a message that the API server takes."""
+"""Most bytes of a message that the API server accepts."""
 
 LONGEST_BEGINNING = 253 - len(".0123456789abcdef")
-"""Characters of a Canary's name that fit into the name of an Event."""
+"""Most characters of a Canary's name in the name of an Event."""
 
-REPEAT_AFTER = 600.0
-"""Seconds after which a warning is repeated for as long as it holds: Events are kept for an hour or so."""
+WARNING_INTERVAL = 600.0
+"""Time between repeats of a lasting warning, in seconds; the API server keeps Events for about an hour."""
 
 REMEMBERED_EVENTS = 10_000
-"""Texts of one namespace that a notifier remembers having told; one that it forgot is a new Event when it is told
-again."""
+"""Events of one namespace that the notifier remembers; the repeat of a forgotten one is a new Event."""
 
 
 def _message(text: str) -> str:
-    """A text as an Event's message: a name or an error in it may hold anything."""
+    """Escape and shorten a text for an Event: names and errors may contain any characters."""
     shown = escape_controls(text, LONGEST_MESSAGE)
     encoded = shown.encode()
     if len(encoded) <= LONGEST_MESSAGE:
@@ -55,71 +54,74 @@ def _message(text: str) -> str:
 
 @frozen(kw_only=True)
 class RecordedEvent:
-    """One thing told about a Canary. `key` is the same when it is told again after a crash.
-
-    text: on one line, and short enough for an Event, whatever was given.
-    """
+    """The content of a Kubernetes Event about a Canary."""
 
     namespace: str
+    """Namespace of the Canary."""
     name: str
+    """Name of the Canary."""
     uid: str
+    """UID of the Canary."""
     type: str
+    """Normal or Warning."""
     text: str = field(converter=_message)
+    """The message, escaped and shortened to LONGEST_MESSAGE bytes."""
     key: str
+    """Identity of the occurrence: a repeat after a crash has the same key."""
 
     @property
     def event_name(self) -> str:
-        """The Event's name."""
+        """Name of the Event object."""
         identity = f"{self.uid}/{self.key}".encode(errors="surrogatepass")
-        name = self.name[:LONGEST_BEGINNING].rstrip("-.")  # no part of a name may end with one of these
+        name = self.name[:LONGEST_BEGINNING].rstrip("-.")  # a part of a name must not end with these
         return f"{name}.{blake2b(identity, digest_size=8).hexdigest()}"
 
 
 class Events:
-    """Writes Events about Canaries."""
+    """A writer of Events about Canaries."""
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._told: dict[str, OrderedDict[tuple[str, str, str], _Series]] = {}
+        self._series: dict[str, OrderedDict[tuple[str, str, str], _Series]] = {}
 
-    async def record(self, told: RecordedEvent) -> None:
-        """Write it down, once; raises WorldError when the server did not take it."""
-        place = (told.uid, told.type, told.text)
-        known = self._told.setdefault(told.namespace, OrderedDict())
+    async def record(self, event: RecordedEvent) -> None:
+        """Write an Event, or count its repeat. Raise WorldError if the server did not accept it."""
+        place = (event.uid, event.type, event.text)
+        known = self._series.setdefault(event.namespace, OrderedDict())
         series = known.get(place)
         if series is None:
-            series = await self._begin(told)
-        elif told.key != series.last:
-            series = await self._repeat(told, series)
+            series = await self._begin(event)
+        elif event.key != series.last:
+            series = await self._repeat(event, series)
         known[place] = series
         known.move_to_end(place)
         if len(known) > REMEMBERED_EVENTS:
             known.popitem(last=False)
 
     async def warn(self, namespace: str, name: str, uid: str, text: str) -> None:
-        """Tell what is wrong with a Canary: now, and every now and then while it is told here."""
-        key = f"{text} {self._clock() // REPEAT_AFTER:.0f}"
+        """Write a warning about a Canary. Repeated calls write it once per WARNING_INTERVAL."""
+        key = f"{text} {self._clock() // WARNING_INTERVAL:.0f}"
         await self.record(RecordedEvent(namespace=namespace, name=name, uid=uid, type="Warning", text=text, key=key))
 
-    async def _begin(self, told: RecordedEvent) -> _Series:
-        with suppress(AlreadyExists):  # it was told before a crash
-            await self._client.create(_event(told, _rfc3339(self._clock())))
-        return _Series(event=told.event_name, last=told.key)
+    async def _begin(self, event: RecordedEvent) -> _Series:
+        with suppress(AlreadyExists):  # written before a crash
+            await self._client.create(_event(event, _rfc3339(self._clock())))
+        return _Series(event=event.event_name, last=event.key)
 
-    async def _repeat(self, told: RecordedEvent, series: _Series) -> _Series:
+    async def _repeat(self, event: RecordedEvent, series: _Series) -> _Series:
         count = series.count + 1
         patch = {"count": count, "lastTimestamp": _rfc3339(self._clock())}
         try:
-            await self._client.merge(EVENT, told.namespace, series.event, patch)
-        except NotFound:  # events are kept for an hour or so
-            return await self._begin(told)
-        return _Series(event=series.event, last=told.key, count=count)
+            await self._client.merge(EVENT, event.namespace, series.event, patch)
+        except NotFound:  # the API server deletes Events after about an hour
+            return await self._begin(event)
+        return _Series(event=series.event, last=event.key, count=count)
 
 
 @define
 class _Series:
-    """One Event and its repeats. It says how to count the next repeat; the runner records deliveries."""
+    """An Event object and its repeats. The runner, not this class, records deliveries."""
 
     event: str
     """The name of the Event."""
@@ -132,14 +134,14 @@ class _Series:
 
 
 class EventNotifier:
-    """The port Notifier for what is told as events; alerts are others' to tell."""
+    """The port Notifier for notices of the channel EVENT."""
 
     def __init__(self, events: Events, canaries: Canaries) -> None:
         self._events = events
         self._canaries = canaries
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
-        """Write the notice down as an Event about the Canary. Raises WorldError when the server did not take it."""
+        """Write a notice as an Event about the Canary. Raise WorldError if the server did not accept it."""
         if notice.channel is Channel.EVENT:
             await self._events.record(
                 RecordedEvent(
@@ -161,21 +163,21 @@ class EventNotifier:
         await self._events.warn(rollout.namespace, rollout.name, uid, text)
 
 
-def _event(told: RecordedEvent, now: str) -> Json:
+def _event(event: RecordedEvent, now: str) -> Json:
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.kind,
-        "metadata": {"name": told.event_name, "namespace": told.namespace},
+        "metadata": {"name": event.event_name, "namespace": event.namespace},
         "involvedObject": {
             "apiVersion": CANARY.api_version,
             "kind": CANARY.kind,
-            "namespace": told.namespace,
-            "name": told.name,
-            "uid": told.uid,
+            "namespace": event.namespace,
+            "name": event.name,
+            "uid": event.uid,
         },
-        "type": told.type,
+        "type": event.type,
         "reason": REASON,
-        "message": told.text,
+        "message": event.text,
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "firstTimestamp": now,

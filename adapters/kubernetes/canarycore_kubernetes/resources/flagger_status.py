@@ -1,9 +1,9 @@
-"""Rollouts that Flagger began: taken over with no rollout, no change of a weight, and no restart of a pod.
+"""Adoption of rollouts that Flagger began, without a new rollout, a change of weight or a restart of a pod.
 
-Flagger names revisions by a hash over Go structs that nobody else can compute. So the names in a status of Flagger's
-are replaced by ours, from what is there: the primary carries what was promoted, and the target what was applied last.
-Only at rest what was applied last is what was promoted: another revision on the target has come while nobody looked.
-So has one that is there in the middle of a promotion, for Flagger changes the primary before it says that it promotes.
+Flagger names a revision by a hash over Go structs that no other program can compute. So the adoption replaces the names
+in Flagger's status by our names of the observed revisions: the primary carries the promoted revision, and the target
+the last applied one. At rest the last applied revision is the promoted one; a different revision on the target is new.
+The same holds during a promotion, because Flagger changes the primary before it reports the promotion.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AdoptingStore:
-    """The port StatusStore over another one, in our terms where a status is still in Flagger's."""
+    """The port StatusStore over another store; it adopts the statuses that Flagger wrote."""
 
     def __init__(self, store: StatusStore, canaries: Canaries, workload: WorkloadPort) -> None:
         self._store = store
@@ -33,9 +33,9 @@ class AdoptingStore:
         return await self._store.keys()
 
     async def load(self, key: str) -> StoredRollout | None:
-        """As it is stored, or adopted. Nothing is written: the first commit makes the status ours."""
-        stored, held = await self._store.load(key), await self._canaries.find(key)
-        if stored is None or not isinstance(held, ValidCanary) or not held.is_flagger_status:
+        """Return a stored rollout, adopted if Flagger wrote its status. The first commit stores the adopted status."""
+        stored, canary = await self._store.load(key), await self._canaries.find(key)
+        if stored is None or not isinstance(canary, ValidCanary) or not canary.is_flagger_status:
             return stored
         return evolve(stored, status=adopt_status(stored.status, await self._workload.observe(stored.rollout)))
 
@@ -43,9 +43,9 @@ class AdoptingStore:
         return await self._store.commit(key, status, version)
 
 
-def adopt_status(status: Status, seen: Workloads) -> Status:
-    """Flagger's status, with revisions by our names."""
-    target = seen.target.revision if seen.target is not None else ""
-    primary = seen.primary.revision if seen.primary is not None else ""
+def adopt_status(status: Status, workloads: Workloads) -> Status:
+    """Return Flagger's status with our names of the revisions."""
+    target = workloads.target.revision if workloads.target is not None else ""
+    primary = workloads.primary.revision if workloads.primary is not None else ""
     applied = primary if status.phase in PROMOTED | PROMOTION else target
     return status.but(applied=applied or status.applied, promoted=primary)

@@ -1,4 +1,4 @@
-"""The servers that Canaries may name, as the operator's `--allowed-hosts` has it."""
+"""A check of the servers that Canaries name against the operator's `--allowed-hosts`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 def find_forbidden_hosts(canary: Canary, allowed: AllowedHosts, own: str = "") -> Iterator[Problem]:
     """Yield a problem for each address of a Canary that the operator does not allow.
 
-    own: the controller's metrics server, which a Canary may name too. Hooks without a host are left to whoever calls
-    them: they say so.
+    `own` is the controller's metrics server, which every Canary may name. Skip addresses without a host: the call of
+    such a hook reports the error.
     """
-    for path, what, address in _addresses(canary):
+    for path, noun, address in _addresses(canary):
         try:
             if address != own:
                 allowed.check(address)
         except ForbiddenHost as error:
             yield Problem(
                 path=path,
-                found=f"{what} at a host that is not allowed",
+                found=f"{noun} at a host that is not allowed",
                 expected=f"a host of {allowed.option}",
                 remedy=f"{str(error).capitalize()}.",
                 rule="allowed-hosts",
@@ -37,10 +37,10 @@ def find_forbidden_hosts(canary: Canary, allowed: AllowedHosts, own: str = "") -
 
 
 def _addresses(canary: Canary) -> Iterator[tuple[str, str, str]]:
-    """The addresses in a manifest: (path, what is there, address)."""
+    """Yield the addresses in a manifest: (path, noun, address)."""
     if canary.spec.metrics_server:
         yield "spec.metricsServer", "a metrics server", canary.spec.metrics_server
     if canary.analysis is None:
         return
-    for place, hook in enumerate(canary.analysis.webhooks):
-        yield f"{canary.analysis_path}.webhooks[{place}].url", f"webhook {hook.name}", hook.url
+    for index, hook in enumerate(canary.analysis.webhooks):
+        yield f"{canary.analysis_path}.webhooks[{index}].url", f"webhook {hook.name}", hook.url

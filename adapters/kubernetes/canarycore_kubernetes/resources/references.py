@@ -1,4 +1,4 @@
-"""MetricTemplates and AlertProviders, as the caches hold them: parsed, or with what is wrong with them."""
+"""MetricTemplates and AlertProviders in the caches: the parsed resource, or the error that names its problems."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 R = TypeVar("R", MetricTemplate, AlertProvider)
 
 
-def _held(kind: type[R]) -> Callable[[Json, R | ManifestError | None], R | ManifestError]:
+def _parse_as(kind: type[R]) -> Callable[[Json, R | ManifestError | None], R | ManifestError]:
     def project(body: Json, _: R | ManifestError | None) -> R | ManifestError:
         try:
-            found = parse(body)
+            resource = parse(body)
         except ManifestError as problems:
             return problems
-        assert isinstance(found, kind), "a cache holds one kind"
-        return evolve(found, warnings=())  # nobody here tells them, and there may be thousands
+        assert isinstance(resource, kind), "a cache has one kind"
+        return evolve(resource, warnings=())  # the controller does not report warnings, and there may be thousands
 
     return project
 
 
-TEMPLATE_VIEW: View[MetricTemplate | ManifestError] = View(kind=METRIC_TEMPLATE, project=_held(MetricTemplate))
-ALERT_PROVIDER_VIEW: View[AlertProvider | ManifestError] = View(kind=ALERT_PROVIDER, project=_held(AlertProvider))
+TEMPLATE_VIEW: View[MetricTemplate | ManifestError] = View(kind=METRIC_TEMPLATE, project=_parse_as(MetricTemplate))
+ALERT_PROVIDER_VIEW: View[AlertProvider | ManifestError] = View(kind=ALERT_PROVIDER, project=_parse_as(AlertProvider))
 
 
 async def find_reference(cluster: Cluster, view: View[R | ManifestError], namespace: str, name: str) -> R:
-    """The object. Raises Refused when there is none, ManifestError when it cannot be used, and WorldError."""
-    found = (await cluster.cache(view).ready()).get(namespace, name)
-    if found is None:
+    """Return a resource. Raise Refused if it does not exist, ManifestError if it is invalid, and WorldError."""
+    resource = (await cluster.cache(view).ready()).get(namespace, name)
+    if resource is None:
         raise Refused(f'{view.kind.kind.lower()}.{view.kind.group} "{name}" not found')
-    if isinstance(found, ManifestError):
-        raise found
-    return found
+    if isinstance(resource, ManifestError):
+        raise resource
+    return resource

@@ -1,8 +1,8 @@
-"""Reports of rollouts that are blocked until somebody changes an object: an Event and a condition.
+"""Blocked rollouts, which wait until a user changes an object, and their condition.
 
-Give `notice` to the runner as `on_cycle`, and the whole to the store. A rollout that is blocked tries again with a
-back-off, and when an object in its way changes. The store tells at its next look what held up the last one: the Event
-is repeated every ten minutes, the condition stands in the status for as long as it is so.
+Give `record_cycle` to the runner as `on_cycle`, and the BlockedRollouts to the store. A blocked rollout tries again
+with a back-off, and when an object in its way changes. At the next load the store reports the reason: by an Event that
+it repeats every ten minutes, and by a condition that stays in the status while the rollout is blocked.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 BLOCKED = "Blocked"
-"""The type of the condition."""
+"""Type of the condition of a blocked rollout."""
 
 
 class BlockedRollouts:
-    """Remembers which rollouts are blocked, and by what."""
+    """The blocked rollouts and their reasons."""
 
     def __init__(self, wake: Callable[[str], None] = lambda _: None) -> None:
-        """`wake`: is told each rollout that is blocked no more, so that its condition goes soon."""
+        """Call `wake` with the key of each rollout that is no longer blocked, so that its condition goes soon."""
         self._wake = wake
         self._texts: dict[str, str] = {}
 
     def record_cycle(self, report: CycleReport) -> None:
-        """Take in how a cycle ended. One that decided nothing shows nothing."""
+        """Record the end of a cycle. A cycle without trouble and without a decision changes nothing."""
         text = next((str(trouble) for trouble in report.result.errors if isinstance(trouble, BlockedError)), "")
         if not text and report.result.decision is None:
             return
@@ -41,11 +41,11 @@ class BlockedRollouts:
             self._wake(report.key)
 
     def text(self, key: str, known: str = "") -> str:
-        """Return what blocks a rollout; `known`, where this process has not tried it yet."""
+        """Return the reason why a rollout is blocked; `known` if this process has not run it yet."""
         return self._texts.get(key, known)
 
     def forget(self, key: str) -> None:
-        """Forget a rollout that is blocked no more, and has told so."""
+        """Forget a rollout that is no longer blocked, after the store has removed its condition."""
         if not self._texts.get(key):
             self._texts.pop(key, None)
 
@@ -55,5 +55,5 @@ class BlockedRollouts:
 
 
 def make_blocked_condition(text: str) -> Json:
-    """Return the condition that says what blocks a rollout."""
+    """Return the condition of a blocked rollout."""
     return {"type": BLOCKED, "status": "True", "reason": "Refused", "message": text}

@@ -1,12 +1,12 @@
-"""The status subresource as a cluster keeps it.
+"""The status subresource of a Canary.
 
-What Flagger has fields for is in those fields. What we remember beyond them travels in the message of a second entry of
-`status.conditions`, for Flagger's own CustomResourceDefinition removes fields that it does not know, but keeps
-conditions. So both are stored by one write, and whose definition is installed makes no difference.
+Flagger's fields hold the data that Flagger has fields for. The rest, the memory, is in the message of a second entry of
+`status.conditions`, because Flagger's CustomResourceDefinition prunes unknown fields but keeps conditions. So one write
+stores both, with Flagger's definition or ours.
 
-The entry is sealed: its message begins with a checksum over the fields. If Flagger, or a person, has changed the fields
-since, the seal is broken, what was remembered is about another status, and the fields alone are taken at their word.
-An entry that is no sealed text at all is nobody's word: then the Canary cannot be used until somebody decides.
+A seal protects the memory: its message begins with a checksum over the fields. If Flagger or a user changes the fields,
+the checksum no longer matches; the memory then belongs to another status, and the reader uses the fields alone. If the
+entry is not a sealed text at all, the Canary is invalid until a user repairs it.
 """
 
 from __future__ import annotations
@@ -30,38 +30,40 @@ if TYPE_CHECKING:
     from canarycore_runtime.mesh import Json
 
 MEMORY = "Canarycore"
-"""The type of the condition that holds what Flagger has no field for."""
+"""Type of the condition with the data that Flagger has no field for."""
 
-OURS = "canarycore"
-"""The field that holds it where fields are not removed: as the status codec writes it."""
+MEMORY_FIELD = "canarycore"
+"""Key of that data in the output of `status_to_dict`."""
 
-SEALED = ("phase", "failedChecks", "canaryWeight", "iterations", "lastAppliedSpec", "lastPromotedSpec")
+SEALED_FIELDS = ("phase", "failedChecks", "canaryWeight", "iterations", "lastAppliedSpec", "lastPromotedSpec")
 """The fields under the seal."""
 
 LONGEST_MEMORY = 2**18
-"""Characters of what is remembered."""
+"""Most characters of the memory."""
 
 MOST_CONDITION_VALUES = 1_000
-LONGEST_CONDITIONS = 2**16
-"""Values and characters of the conditions that are held; ours and Flagger's are five."""
+"""Most values in the conditions of a status; ours and Flagger's have about 30."""
 
-LATEST = 1e11
-"""Seconds since 1970 that no clock shows before the year 5138."""
+LONGEST_CONDITIONS = 2**16
+"""Most characters in the conditions of a status."""
+
+LATEST_TIME = 1e11
+"""Upper bound of a time in a status, in seconds since 1970: the year 5138."""
 
 _MEMORY = re.compile(r"[0-9a-f]{8} \{")
 
 OPTIONAL = (
     *("lastAppliedSpec", "lastPromotedSpec", "lastTransitionTime"),
     *("sessionAffinityCookie", "previousSessionAffinityCookie"),
-    OURS,
+    MEMORY_FIELD,
 )
-"""Fields that a status may lack, and an earlier one had."""
+"""Fields that a status may lack although the previous one had them."""
 
 
 def write_status(rollout: Rollout, status: Status, others: Iterable[Json] = ()) -> Json:
-    """The status, as a merge patch of whatever is there. others: more conditions, that say nothing of time."""
+    """Return the status as a merge patch. `others` are further conditions, without times."""
     fields = status_to_dict(rollout, status)
-    memory = fields.pop(OURS)
+    memory = fields.pop(MEMORY_FIELD)
     (promoted,) = fields["conditions"]
     ours = {**promoted, "type": MEMORY, "status": "True", "reason": "Memory", "message": f"{_seal(fields)} {memory}"}
     return {
@@ -72,29 +74,29 @@ def write_status(rollout: Rollout, status: Status, others: Iterable[Json] = ()) 
 
 
 def read_status(rollout: Rollout, found: object) -> tuple[Status, bool]:
-    """The status that is stored, and whether Flagger wrote it. Raises ManifestError where it cannot be read.
+    """Return a stored status and whether Flagger wrote it. Raise ManifestError if it is unreadable.
 
-    A status that cannot be read is never taken for none: without one a rollout would begin anew.
+    An unreadable status never counts as missing: a rollout without a status would start from the beginning.
     """
-    status = _checked(found)
-    fields = {name: value for name, value in status.items() if name != OURS}
-    memory = _memory(status)
+    stored = _checked(found)
+    fields = {name: value for name, value in stored.items() if name != MEMORY_FIELD}
+    memory = _memory(stored)
     if memory:
-        fields[OURS] = memory
+        fields[MEMORY_FIELD] = memory
     try:
-        stands = status_from_dict(rollout, fields)
+        status = status_from_dict(rollout, fields)
     except ManifestError:
         raise
-    except Exception as error:  # whatever the decoder stumbles over, it is the status that is wrong
+    except Exception as error:  # every error of the decoder is a fault of the status
         raise _unreadable("", f"{type(error).__name__}: {error}", "what Flagger or canarycore wrote") from error
-    _demand_possible(stands)
-    return stands, bool(status.get("phase")) and not memory
+    _demand_possible(status)
+    return status, bool(stored.get("phase")) and not memory
 
 
 def conditions_of(status: Mapping[str, Any]) -> tuple[Json, ...] | None:
-    """The conditions that have a type; None where they are no list, or too many to read them.
+    """Return the conditions that have a type; None if they are not a list or exceed the bounds.
 
-    Conditions that cannot be read are not written either: what is wrong with a Canary would be lost with them.
+    The store does not write to unreadable conditions, because that would lose them.
     """
     found = status.get("conditions")
     if found is None:
@@ -109,26 +111,26 @@ def conditions_of(status: Mapping[str, Any]) -> tuple[Json, ...] | None:
 
 
 def _checked(found: object) -> Mapping[str, Any]:
-    """The status, with fields of the right form."""
+    """Return the status if its fields have the right types. Raise ManifestError if not."""
     if not isinstance(found, dict):
         raise _unreadable("", f"a value of type {type(found).__name__}", "a mapping")
-    for name in SEALED:
+    for name in SEALED_FIELDS:
         if not isinstance(found.get(name), (str, int, float, NoneType)):
-            raise _unreadable(f".{name}", f"a value of type {type(found[name]).__name__}", "a text or a number")
+            raise _unreadable(f".{name}", f"a value of type {type(found[name]).__name__}", "a string or a number")
     if not isinstance(found.get("conditions"), (list, NoneType)):
         raise _unreadable(".conditions", f"a value of type {type(found['conditions']).__name__}", "a list")
     if not found.get("phase") and (found.get("phase") not in {None, ""} or _has_begun(found)):
-        raise _unreadable(".phase", repr(found.get("phase")), "the phase of the rollout that the other fields tell of")
+        raise _unreadable(".phase", repr(found.get("phase")), "the phase of the rollout in the other fields")
     return found
 
 
 def _has_begun(found: Mapping[str, Any]) -> bool:
-    """Whether the status tells of a rollout beside its phase."""
+    """Return whether fields other than the phase show that a rollout has begun."""
     return bool(found.get("lastAppliedSpec") or found.get("lastPromotedSpec") or _entry(found) is not None)
 
 
 def _memory(found: Mapping[str, Any]) -> str:
-    """Return the memory beside the fields; "" where Flagger or a person has changed them since."""
+    """Return the memory; "" if there is none, or if Flagger or a user has changed the fields since."""
     entry = _entry(found)
     if entry is None:
         return ""
@@ -140,24 +142,24 @@ def _memory(found: Mapping[str, Any]) -> str:
 
 
 def _entry(found: Mapping[str, Any]) -> Json | None:
-    """The condition that holds what is remembered."""
+    """Return the condition with the memory."""
     return next((entry for entry in get_items(found, "conditions") if entry.get("type") == MEMORY), None)
 
 
 def _seal(fields: Mapping[str, Any]) -> str:
-    text = "/".join(str(fields.get(name, "")) for name in SEALED)
+    text = "/".join(str(fields.get(name, "")) for name in SEALED_FIELDS)
     return f"{crc32(text.encode(errors='surrogatepass')):08x}"
 
 
 def _demand_possible(status: Status) -> None:
-    """Raise ManifestError where a number of the status is none that a rollout can have."""
+    """Raise ManifestError if a number of the status is out of range."""
     rung = status.rung
     if not 0 <= rung.weight <= TOTAL_WEIGHT:
         raise _unreadable(".canaryWeight", str(rung.weight), f"a number from 0 to {TOTAL_WEIGHT}")
     if min(rung.iteration, status.failed_checks, status.holds) < 0:
         raise _unreadable("", "a negative count", "counts of 0 and more")
-    if not all(abs(time) < LATEST for time in (status.since or 0.0, status.analysed_at, status.drain_until)):
-        raise _unreadable("", "a time that no clock shows", f"seconds since 1970, below {LATEST:.0e}")
+    if not all(abs(time) < LATEST_TIME for time in (status.since or 0.0, status.analysed_at, status.drain_until)):
+        raise _unreadable("", "a time out of range", f"seconds since 1970, below {LATEST_TIME:.0e}")
 
 
 def _unreadable(path: str, found: str, expected: str) -> ManifestError:

@@ -1,16 +1,15 @@
-"""The port StatusStore: rollouts from Canary resources, their statuses in the status subresource.
+"""The port StatusStore: rollouts from Canary resources, with their statuses in the status subresource.
 
-A commit is one merge patch under the resourceVersion that was loaded: the optimistic lock. What was committed is in the
-cache when `commit` returns, so a load never answers with less than what was committed here.
+A commit is one merge patch under the loaded resourceVersion, which is the optimistic lock. The cache has the new status
+when `commit` returns, so a later load never returns an older status than this process committed.
 
-Beside the status there is some upkeep, done when a rollout is loaded, and only where something has to be changed:
+A load also maintains the Canary, and writes only if something must change:
 
-- A Canary with revertOnDeletion carries our finalizer (Flagger's name) before its first commit, or its objects could be
-  gone before they are given back. It is taken off once the end of the rollout is stored and was told, or when the owner
-  no longer wants it; after a crash in between, whoever loads next takes it off.
-- A rollout that is blocked by what is not its own says so: by an Event, and by a condition for as long as it is so.
-- A Canary that cannot be used is not run. Why is told by an Event, again every now and then, and by a condition for
-  as long as it is so.
+- A Canary with revertOnDeletion gets a finalizer (with Flagger's name) before its first commit; otherwise its objects
+  could be gone before the controller gives them back. The store removes the finalizer after it has stored and reported
+  the end of the rollout, or when the owner turns the option off. After a crash in between, the next load removes it.
+- A foreign object may block a rollout. An Event reports this, and a condition while it lasts.
+- The controller does not run an invalid Canary. A repeated Event reports the problems, and a condition while they last.
 """
 
 from __future__ import annotations
@@ -38,16 +37,17 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import StoredRollout
 
 FINALIZER = "finalizer.flagger.app"
+"""Finalizer of Canaries with revertOnDeletion; Flagger uses it too."""
 
-LONGEST_WHY = 4096
-"""Characters of the condition that says why a Canary cannot be used."""
+LONGEST_REASON = 4096
+"""Most characters of the condition that reports why a Canary is invalid."""
 
 
 class CanaryStore:
-    """The rollouts that the cluster's Canaries ask for.
+    """The rollouts of the cluster's Canaries.
 
-    tracked: the configs that belong to a target's revision, which Flagger compares when it takes a Canary back.
-    refusals: what holds rollouts up.
+    `tracked` returns the configs of a target's revision, which Flagger compares when it takes a Canary back. `refusals`
+    has the reasons of blocked rollouts.
     """
 
     def __init__(
@@ -70,96 +70,96 @@ class CanaryStore:
     # the port ---------------------------------------------------------------------------------------------------
 
     async def keys(self) -> tuple[str, ...]:
-        """The Canaries there are. One that cannot be used is told so when it is loaded."""
+        """Return the keys of all Canaries. A load reports the problems of an invalid one."""
         return await self._canaries.keys()
 
     async def load(self, key: str) -> StoredRollout | None:
-        """The rollout and its status; None when there is none, or when its Canary cannot be used."""
-        held = await self._canaries.find(key)
-        if isinstance(held, InvalidCanary):
-            await self._tell_broken(key, held)
-        elif isinstance(held, ValidCanary):
-            await self._keep_up(key, held)
+        """Return a rollout and its status; None if its Canary is invalid or does not exist."""
+        canary = await self._canaries.find(key)
+        if isinstance(canary, InvalidCanary):
+            await self._report_invalid(key, canary)
+        elif isinstance(canary, ValidCanary):
+            await self._maintain(key, canary)
         else:
             self._refusals.drop(key)
         return await self._canaries.load(key)
 
     async def commit(self, key: str, status: Status, version: str) -> str:
-        """Store `status` durably if the stored version is still `version`; returns the new one, or raises Conflict."""
-        held = await self._canaries.find(key)
-        if not isinstance(held, ValidCanary):
-            raise WorldError(f"canary {key} is gone, or cannot be used any more")
+        """Store `status` under the version `version` and return the new version. Raise Conflict if it changed."""
+        canary = await self._canaries.find(key)
+        if not isinstance(canary, ValidCanary):
+            raise WorldError(f"canary {key} is gone or has become invalid")
         namespace, _, name = key.partition("/")
-        stored = write_status(held.rollout, status, self._conditions(key, status, held))
+        stored = write_status(canary.rollout, status, self._conditions(key, status, canary))
         if self._tracked is not None:
-            stored["trackedConfigs"] = {**dict.fromkeys(held.tracked_configs), **await self._tracked(held.rollout)}
+            stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])
 
-    def _conditions(self, key: str, status: Status, held: ValidCanary) -> tuple[Json, ...]:
-        blocked = self._refusals.text(key, held.block_reason)
+    def _conditions(self, key: str, status: Status, canary: ValidCanary) -> tuple[Json, ...]:
+        blocked = self._refusals.text(key, canary.block_reason)
         return (*self._lateness.conditions(key, status), *((make_blocked_condition(blocked),) if blocked else ()))
 
-    # upkeep -----------------------------------------------------------------------------------------------------
+    # maintenance ------------------------------------------------------------------------------------------------
 
-    async def _tell_blocked(self, key: str, held: ValidCanary) -> None:
-        """Report the object that blocks the rollout, or that none does. A status of Flagger's is not written again."""
-        text = self._refusals.text(key, held.block_reason)
+    async def _report_block(self, key: str, canary: ValidCanary) -> None:
+        """Report whether an object blocks a rollout. Do not write to a status that Flagger wrote."""
+        text = self._refusals.text(key, canary.block_reason)
         if text:
             namespace, _, name = key.partition("/")
-            await self._events.warn(namespace, name, held.uid, text)
-        if text != held.block_reason and not held.is_flagger_status:
-            await self.commit(key, held.status, self._canaries.version(key))
+            await self._events.warn(namespace, name, canary.uid, text)
+        if text != canary.block_reason and not canary.is_flagger_status:
+            await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 
-    async def _keep_up(self, key: str, held: ValidCanary) -> None:
-        await self._tell_blocked(key, held)
-        if held.unknown_command:
+    async def _maintain(self, key: str, canary: ValidCanary) -> None:
+        await self._report_block(key, canary)
+        if canary.unknown_command:
             kinds = ", ".join(kind.value for kind in CommandKind)
             form = f"<kind>[ <weight>] <anything unique>; kinds are {kinds}"
-            text = f"{COMMAND} is '{held.unknown_command}', expected {form}"
-            await self._warn(key, held, text, f"command {held.unknown_command}")
-        if held.conditions:
-            others = [condition for condition in held.conditions if condition["type"] != VALID]
+            text = f"{COMMAND} is '{canary.unknown_command}', expected {form}"
+            await self._warn(key, canary, text, f"command {canary.unknown_command}")
+        if canary.conditions:
+            others = [condition for condition in canary.conditions if condition["type"] != VALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
-        carried = FINALIZER in held.finalizers
-        if not held.is_deleted and carried is not held.rollout.revert_on_deletion:
-            await self._finalize(key, held, carry=not carried)
-        elif held.is_deleted and carried and held.status.phase is Phase.TERMINATED:
-            await self._release(key, held)
+        has_finalizer = FINALIZER in canary.finalizers
+        if not canary.is_deleted and has_finalizer is not canary.rollout.revert_on_deletion:
+            await self._finalize(key, canary, carry=not has_finalizer)
+        elif canary.is_deleted and has_finalizer and canary.status.phase is Phase.TERMINATED:
+            await self._release(key, canary)
 
-    async def _release(self, key: str, held: ValidCanary) -> None:
-        """Let the Canary go at the second look: at the first what its end has to tell may not have been told yet."""
-        if held.uid in self._ended:
-            await self._finalize(key, held, carry=False)
-            self._ended.discard(held.uid)
+    async def _release(self, key: str, canary: ValidCanary) -> None:
+        """Remove the finalizer at the second load: at the first, the notices of the end may not be delivered yet."""
+        if canary.uid in self._ended:
+            await self._finalize(key, canary, carry=False)
+            self._ended.discard(canary.uid)
         else:
-            self._ended.add(held.uid)
+            self._ended.add(canary.uid)
             self._cluster.wake(key)
 
-    async def _finalize(self, key: str, held: ValidCanary, *, carry: bool) -> None:
-        others = [finalizer for finalizer in held.finalizers if finalizer != FINALIZER]
+    async def _finalize(self, key: str, canary: ValidCanary, *, carry: bool) -> None:
+        others = [finalizer for finalizer in canary.finalizers if finalizer != FINALIZER]
         await self._patch(key, {"metadata": {"finalizers": [*others, *([FINALIZER] if carry else [])]}})
 
-    async def _tell_broken(self, key: str, broken: InvalidCanary) -> None:
-        why = "; ".join(str(problem) for problem in broken.problems if problem.severity == "error")
-        why += f"; {broken.rollout_summary} until it can" if broken.rollout_summary else ""
-        why = escape_controls(why, LONGEST_WHY)
+    async def _report_invalid(self, key: str, invalid: InvalidCanary) -> None:
+        reason = "; ".join(str(problem) for problem in invalid.problems if problem.severity == "error")
+        reason += f"; {invalid.rollout_summary} until it can" if invalid.rollout_summary else ""
+        reason = escape_controls(reason, LONGEST_REASON)
         namespace, _, name = key.partition("/")
-        await self._events.warn(namespace, name, broken.uid, f"The canary cannot be used: {why}")
-        told = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": why}
-        if broken.conditions is not None and told not in broken.conditions:
-            others = [condition for condition in broken.conditions if condition["type"] != VALID]
-            await self._patch(key, {"status": {"conditions": [*others, told]}}, subresource="status")
+        await self._events.warn(namespace, name, invalid.uid, f"The canary is invalid: {reason}")
+        condition = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": reason}
+        if invalid.conditions is not None and condition not in invalid.conditions:
+            others = [other for other in invalid.conditions if other["type"] != VALID]
+            await self._patch(key, {"status": {"conditions": [*others, condition]}}, subresource="status")
 
-    async def _warn(self, key: str, about: ValidCanary | InvalidCanary, text: str, event: str) -> None:
+    async def _warn(self, key: str, canary: ValidCanary, text: str, event: str) -> None:
         namespace, _, name = key.partition("/")
-        told = RecordedEvent(namespace=namespace, name=name, uid=about.uid, type="Warning", text=text, key=event)
-        await self._events.record(told)
+        warning = RecordedEvent(namespace=namespace, name=name, uid=canary.uid, type="Warning", text=text, key=event)
+        await self._events.record(warning)
 
     async def _patch(self, key: str, patch: Json, *, subresource: str = "") -> None:
-        """Change what is held, if it is still what the server has."""
+        """Patch a Canary if the server still has the version in the cache."""
         namespace, _, name = key.partition("/")
         metadata = {**patch.get("metadata", {}), "resourceVersion": self._canaries.version(key)}
         await self._cluster.merge(CANARY, namespace, name, {**patch, "metadata": metadata}, subresource=subresource)

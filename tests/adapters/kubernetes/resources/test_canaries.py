@@ -63,7 +63,7 @@ def body(*, analysis=None, spec=None, **parts):
 
 
 def held(found, before=None):
-    return CANARIES._hold(found, before)
+    return CANARIES._project(found, before)
 
 
 BROKEN = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from canarycore import Phase, Rollout, Rung, Status, TargetRef
 from canarycore.testing.strategies import rollouts
-from canarycore_kubernetes.resources.status_codec import SEALED, read_status, write_status
+from canarycore_kubernetes.resources.status_codec import SEALED_FIELDS, read_status, write_status
 from canarycore_runtime.testing.contracts.store import STATUS
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
@@ -49,7 +49,7 @@ def test_flaggers_definition_keeps_every_field():
     assert given_values <= known
 
 
-@pytest.mark.parametrize("field", SEALED)
+@pytest.mark.parametrize("field", SEALED_FIELDS)
 def test_a_field_that_somebody_changed_breaks_the_seal(field):
     found = merged({}, write_status(ROLLOUT, STATUS))
     found[field] = "Failed" if field == "phase" else "other" if isinstance(found[field], str) else 77

@@ -521,16 +521,16 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "an unknown provider is taken for the first that there is",
         "registry.py",
-        "    if not found:\n",
-        "    found = found or _entries(port)[:1]\n    if not found:\n",
+        "    if not entries:\n",
+        "    entries = entries or _entries(port)[:1]\n    if not entries:\n",
         "test_registry.py::test_an_unknown_name_lists_those_installed_and_loads_none_of_them",
     ),
     # ------------------------------------------------------------------------------------------------------------ hooks
     _hooks(
         "a hook passes with any status below 300",
         "webhook.py",
-        "received.status <= HTTPStatus.ACCEPTED",
-        "received.status < HTTPStatus.MULTIPLE_CHOICES",
+        "http_answer.status <= HTTPStatus.ACCEPTED",
+        "http_answer.status < HTTPStatus.MULTIPLE_CHOICES",
         "test_webhook.py::test_a_hook_passes_up_to_202_and_says_what_the_receiver_said",
     ),
     _hooks(
@@ -565,22 +565,22 @@ DEFECTS: tuple[Defect, ...] = (
     _metrics(
         "a provider's error is read as its answer",
         "source.py",
-        "        if not passes(received.status):\n",
-        "        if not passes(received.status) and not received.text:\n",
+        "        if not passes(answer.status):\n",
+        "        if not passes(answer.status) and not answer.text:\n",
         "test_providers.py::test_a_status_that_is_no_success_is_an_error_whatever_the_body_says",
     ),
     _metrics(
         "an error repeats the credentials",
         "source.py",
-        "        return (*self._hidden, *self._passing)\n",
+        "        return (*self._fixed_secrets, *self._renewable_secrets)\n",
         "        return ()\n",
         "test_providers.py::TestThePortsContract::test_a_secret_is_in_no_answer_log_or_repr",
     ),
     _metrics(
         "a name without a value is left out of a query",
         "template.py",
-        "    if name not in of:\n",
-        "    if name not in of and name in words:\n",
+        "    if name not in scope:\n",
+        "    if name not in scope and name in values:\n",
         "test_template.py::test_what_has_no_value_is_refused_by_name",
     ),
     # ----------------------------------------------------------------------------------------------------------- meshes
@@ -630,15 +630,15 @@ DEFECTS: tuple[Defect, ...] = (
     _notifiers(
         "an error repeats the token",
         "chat.py",
-        "describe_answer(received, self._secrets)",
-        "describe_answer(received)",
+        "describe_answer(answer, self._secrets)",
+        "describe_answer(answer)",
         "test_chat.py::test_the_token_is_in_no_error",
     ),
     _notifiers(
         "what a room refuses for good is sent again",
         "chat.py",
-        "            raise Refused(told)\n",
-        "            raise _UnsettledError(told)\n",
+        "            raise Refused(description)\n",
+        "            raise _UnsettledError(description)\n",
         "test_chat.py::test_what_will_never_be_taken_is_refused_at_once_with_the_room_s_words",
     ),
     # ------------------------------------------------------------------------------------------------------- Kubernetes

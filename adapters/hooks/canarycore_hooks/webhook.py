@@ -1,17 +1,17 @@
-"""Webhooks over HTTP: the port Hook, and events as a Notifier.
+"""Webhooks over HTTP: the port HookPort, and a Notifier that sends events.
 
     async with WebhookClient() as client:
-        parts = Parts(hooks=client, notifiers=(EventHook(client),), ...)
+        adapters = Adapters(hooks=client, notifiers=(EventHook(client),), ...)
 
-A hook is told by POST, as JSON: `name`, `namespace`, `phase`, `checksum` (of the revision) and the hook's `metadata`.
-It passes when the receiver answers with a status of at most 202. After a failure that may pass (no connection, no
-answer in time, 429, most of 5xx) it is asked again, as often as the hook allows. Each call carries an
-`Idempotency-Key`: the same for a repeat of the same question, another for a new one.
+The client calls a hook by POST with JSON: `name`, `namespace`, `phase`, `checksum` (of the revision) and the hook's
+`metadata`. The hook passes with a status of at most 202. After a temporary failure (no connection, no answer in time,
+429, most of 5xx) the client calls again, as often as the hook allows. Each call has an `Idempotency-Key`, the same for
+all calls of one question.
 
-A receiver may be hostile. Its answer is bounded in size and time, redirects lead to the same origin only, and of its
-text a `HookAnswer` repeats the first line. Each namespace has a session of its own for each origin, so receivers that
-hang take no connection and no thread that another one needs. The text never repeats the URL's path, query, user or
-password: they may be secrets.
+A receiver may be hostile. So the client bounds the size and time of an answer, follows redirects to the same origin
+only, and repeats the first line of a text only. Each namespace has its own session for each origin, so a receiver that
+hangs takes no connection and no thread from another. No message has the path, query, user or password of a URL, which
+may be secrets.
 """
 
 from __future__ import annotations
@@ -63,31 +63,32 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import Clock
 
 IDLE_SESSION = 120.0
-"""Seconds after which the session of a receiver that nobody calls is closed."""
+"""Seconds without calls after which the session of a receiver closes."""
 
 LOOKUPS = 128
-"""Names that one namespace has looked up at once, as many as its questions: a look-up that hangs outlives its call."""
+"""Simultaneous look-ups of names per namespace, as many as its questions: a look-up that hangs outlives its call."""
 
 _log = logging.getLogger("canarycore.hooks")
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 2.0
-_AGAIN = frozenset(HTTPStatus) & {*range(500, 600), 429} - {HTTPStatus.NOT_IMPLEMENTED}
+_TEMPORARY_STATUSES = frozenset(HTTPStatus) & {*range(500, 600), 429} - {HTTPStatus.NOT_IMPLEMENTED}
 _INVALID_URL = "its url is not valid: expected one such as https://example.com/path"
-"""The text for a URL that may be a secret, so that it is not repeated."""
+"""The text for an invalid URL, without the URL, which may be a secret."""
 
 
 @frozen
 class _Receiver:
-    """Whom a session is for: two namespaces never share one."""
+    """The key of a session: two namespaces never share one."""
 
     namespace: str
     origin: URL
 
 
 class WebhookClient:
-    """Calls webhooks, while its context is open. `allowed`: the hosts that a Canary's hooks may name."""
+    """A client of webhooks, while its context is open."""
 
     def __init__(self, allowed: AllowedHosts | None = None) -> None:
+        """Call the hooks of Canaries at the hosts in `allowed`, by default at any."""
         self._allowed = allowed or AllowedHosts()
         self._sessions: Pool[_Receiver, aiohttp.ClientSession] = Pool(
             self._open, group=lambda receiver: receiver.namespace, idle=IDLE_SESSION
@@ -107,7 +108,7 @@ class WebhookClient:
         await self._sessions.__aexit__(kind, error, trace)
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
-        """Put the question to its receiver, as often as the hook allows."""
+        """Call the hook of a question, with as many attempts as it allows."""
         hook = question.hook
         if refusal := self.refusal(hook):
             return HookAnswer(passed=False, text=refusal)
@@ -115,7 +116,7 @@ class WebhookClient:
         return await self.post(hook, payload, question.key, rollout.namespace)
 
     def refusal(self, hook: Hook) -> str:
-        """Return why a Canary may not have this hook called; empty when it may."""
+        """Return the reason why a Canary must not have this hook; empty when it may."""
         try:
             self._allowed.check(hook.url)
         except ForbiddenHost as error:
@@ -125,9 +126,9 @@ class WebhookClient:
         return ""
 
     async def post(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str = "") -> HookAnswer:
-        """Send `payload` for a namespace; whatever goes wrong is an answer that did not pass.
+        """Send `payload` for a namespace. Each failure is an answer that did not pass.
 
-        The caller asks `refusal` first, unless the operator gave the hook.
+        The caller checks `refusal` first, unless the hook is the operator's.
         """
         try:
             async for attempt in stamina.retry_context(
@@ -148,7 +149,7 @@ class WebhookClient:
         if not self._is_open:
             raise RuntimeError("the client is not open: use it inside `async with`")
         try:
-            received = await self._send(hook, payload, key, namespace)
+            http_answer = await self._send(hook, payload, key, namespace)
         except (InvalidRequest, ValueError):
             return HookAnswer(passed=False, text=_INVALID_URL)
         except RefusedRedirect as error:
@@ -156,14 +157,14 @@ class WebhookClient:
         except ExchangeError as error:
             raise _Unsettled(HookAnswer(passed=False, text=str(error))) from None
         answer = HookAnswer(
-            passed=received.status <= HTTPStatus.ACCEPTED, text=_text(received, extract_secrets(URL(hook.url)))
+            passed=http_answer.status <= HTTPStatus.ACCEPTED, text=_text(http_answer, extract_secrets(URL(hook.url)))
         )
-        if received.status in _AGAIN:
+        if http_answer.status in _TEMPORARY_STATUSES:
             raise _Unsettled(answer)
         return answer
 
     def _open(self, receiver: _Receiver) -> aiohttp.ClientSession:
-        """Open a session whose names are looked up in the namespace's threads, also after the session's end."""
+        """Open a session that looks up names in the threads of the namespace, which outlive the session."""
         threads = self._threads.get(receiver.namespace)
         if threads is None:
             threads = self._threads[receiver.namespace] = Threads(LOOKUPS)
@@ -234,7 +235,7 @@ class EventHook:
 
 
 def checksum(revision: str) -> str:
-    """Ten characters that are the same for the same revision."""
+    """Return ten characters, the same for the same revision."""
     return hashlib.sha256(revision.encode()).hexdigest()[:10]
 
 
@@ -248,18 +249,18 @@ def _payload(rollout: Rollout, phase: Phase, revision: str, metadata: dict[str, 
     }
 
 
-def _text(received: HttpAnswer, secrets: Iterable[str]) -> str:
-    """Return what an answer has to say: its first line, as Flagger shows it, or else its status."""
-    return first_line(received, secrets) or describe_answer(received)
+def _text(http_answer: HttpAnswer, secrets: Iterable[str]) -> str:
+    """Return the first line of an answer, as Flagger shows it, or else its status."""
+    return first_line(http_answer, secrets) or describe_answer(http_answer)
 
 
 def _revision(notice: Notice) -> str:
-    """A notice's key begins with the revision it is about, up to the first @."""
+    """Return the revision of a notice: the part of its key before the first @."""
     return notice.key.partition("@")[0]
 
 
 class _Unsettled(Exception):
-    """An answer that another attempt may change; it becomes an error only when there is no attempt left."""
+    """An answer that another attempt may change; the last attempt returns it."""
 
     def __init__(self, answer: HookAnswer) -> None:
         super().__init__(answer.text)

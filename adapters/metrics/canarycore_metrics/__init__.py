@@ -1,12 +1,12 @@
 """Metric providers for canarycore, one module each.
 
-source            what all of them have in common: a query over HTTP
-answers           numbers in answers, read strictly
-template          queries written as Go templates
-prometheus        instant queries to a Prometheus server, or anything that answers like one
+source            the base of all providers: a query over HTTP
+answers           a strict reader of numbers in answers
+template          queries as Go templates
+prometheus        instant queries to a server with the API of Prometheus
 datadog, dynatrace, graphite, influxdb, newrelic, splunk
-cloudwatch, stackdriver   in need of more: credentials of clouds
-cluster           what the next two have in common: a Kubernetes API
+cloudwatch, stackdriver   providers with credentials of clouds
+cluster           the base of the next two: a Kubernetes API
 externalmetrics   Kubernetes' external metrics
 keptn             KeptnMetrics and analyses
 """

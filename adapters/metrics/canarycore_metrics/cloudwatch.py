@@ -1,7 +1,7 @@
-"""Amazon CloudWatch: metric data queries, as JSON, over ten times the check's window; the newest value counts.
+"""Amazon CloudWatch: metric data queries as JSON over ten times the check's window. The newest value counts.
 
-Credentials are those of the Secret, or those of the pod, role or profile that this runs as, which botocore finds. The
-latter sign requests to the region's own CloudWatch only: at another address a Secret is needed.
+Credentials are those of the Secret, or those of the controller's pod, role or profile, which botocore finds. The latter
+sign requests to the region's own CloudWatch only; another address needs a Secret.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from canarycore_runtime.http import HttpAnswer
 
 LOOK_BACK = 10
-"""Windows."""
+"""The time range of a query, in windows of the check."""
 
 POINTS = 20
-"""At most."""
+"""The most data points of an answer."""
 
 SERVICE = "monitoring"
 TARGET = "GraniteServiceVersion20100801.GetMetricData"
@@ -46,24 +46,24 @@ _REGION = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class CloudWatchSource(HttpSource):
-    """CloudWatch in a region; an address is needed only where the region's own is not the one.
+    """CloudWatch in a region, at the region's own address by default.
 
     Its secret may have `aws_access_key_id` and `aws_secret_access_key`, and perhaps `aws_session_token`.
     """
 
     name = "cloudwatch"
 
-    def checked(self, address: str) -> URL:
+    def parse_address(self, address: str) -> URL:
         if not self.region:
             raise ValueError("region not specified: expected one such as eu-west-1 in the template's provider")
-        if _REGION.fullmatch(self.region) is None:  # it becomes a part of the host that gets the credentials
+        if _REGION.fullmatch(self.region) is None:  # it becomes part of the host that gets the credentials
             raise ValueError(
                 f"region is not valid: found {escape_controls(self.region, EXCERPT_LIMIT)!r}, "
                 "expected one such as eu-west-1"
             )
         suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
         self._home = URL(f"https://{SERVICE}.{self.region}.{suffix}")
-        return super().checked(address or str(self._home))
+        return super().parse_address(address or str(self._home))
 
     def credentials(self) -> Iterable[tuple[str, str]]:
         self._own = self._credentials_of_secret()
@@ -85,28 +85,28 @@ class CloudWatchSource(HttpSource):
             raise SourceError(f"error unmarshaling query: {error}, '{escape_controls(query, EXCERPT_LIMIT)}'") from None
         now = int(self.clock())
         span = {"StartTime": now - int(LOOK_BACK * window), "EndTime": now}
-        received = await self._get({"MetricDataQueries": queries, "MaxDatapoints": POINTS, **span}, passes=is_ok)
-        return self.read(received, _newest_value, expected="results with values")
+        answer = await self._get({"MetricDataQueries": queries, "MaxDatapoints": POINTS, **span}, passes=is_ok)
+        return self.read_number(answer, _newest_value, expected="results with values")
 
     async def probe(self) -> None:
-        """To be told that a request for nothing is invalid is to be let in."""
+        """Send an empty request: the server calls it invalid only after it accepts the credentials."""
         nothing = {"MetricDataQueries": [], "StartTime": 0, "EndTime": 0}
-        received = await self._get(nothing, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
-        told = _type(received.text)
-        if told and "Parameter" not in told and "Validation" not in told:
-            raise SourceError(f"error response: {self.excerpt(received)}")
+        answer = await self._get(nothing, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
+        kind = _error_type(answer.text)
+        if kind and "Parameter" not in kind and "Validation" not in kind:
+            raise SourceError(f"error response: {self.excerpt(answer)}")
 
     async def _get(self, request: dict[str, Any], passes: Callable[[int], bool]) -> HttpAnswer:
         body = json.dumps(request).encode()
-        known = self._own or await self._ambient_credentials()
-        self.hide(known.secret_key, known.token or "")
-        return await self.ask("", method="POST", data=body, headers=self._signed(known, body), passes=passes)
+        credentials = self._own or await self._ambient_credentials()
+        self.hide(credentials.secret_key, credentials.token or "")
+        return await self.ask("", method="POST", data=body, headers=self._sign(credentials, body), passes=passes)
 
     def _credentials_of_secret(self) -> Any:
-        """Return what the Secret has, or None without one."""
+        """Return the credentials of the Secret, or None without one."""
         if not self.secret:
             return None
-        key, secret = self.needed("aws_access_key_id"), self.needed("aws_secret_access_key")
+        key, secret = self.require_credential("aws_access_key_id"), self.require_credential("aws_secret_access_key")
         return Credentials(key, secret, self.secret.get("aws_session_token") or None).get_frozen_credentials()
 
     async def _ambient_credentials(self) -> Any:
@@ -118,7 +118,7 @@ class CloudWatchSource(HttpSource):
         return await self.look_up(self._find)
 
     def _find(self) -> Any:
-        """Find and renew the credentials of the pod, role or profile, which may take a while."""
+        """Find and renew the credentials of the pod, role or profile, which may take seconds."""
         try:
             credentials = self._session_of_aws.get_credentials()
             if credentials is None:
@@ -127,10 +127,10 @@ class CloudWatchSource(HttpSource):
         except BotoCoreError as error:
             raise SourceError(f"error creating aws session: {error}") from error
 
-    def _signed(self, known: Any, body: bytes) -> dict[str, str]:
-        """Return the headers of a request."""
+    def _sign(self, credentials: Any, body: bytes) -> dict[str, str]:
+        """Return the headers of a signed request."""
         request = AWSRequest("POST", str(self.url / ""), {"Content-Type": CONTENT, "X-Amz-Target": TARGET}, body)
-        SigV4Auth(known, SERVICE, self.region).add_auth(request)
+        SigV4Auth(credentials, SERVICE, self.region).add_auth(request)
         return dict(request.headers.items())
 
 
@@ -140,8 +140,8 @@ def _newest_value(document: Any) -> float | None:
     return number(values[0]) if values else None
 
 
-def _type(body: str) -> str:
-    """Return the kind of an error, or nothing."""
+def _error_type(body: str) -> str:
+    """Return the type of an error; empty when the body has none."""
     try:
         return str(parse_json(body).get("__type", ""))
     except (AnswerError, AttributeError, RecursionError):

@@ -1,11 +1,11 @@
-"""What the providers have in common that are a Kubernetes API: external metrics and Keptn.
+"""The base of the providers with a Kubernetes API: external metrics and Keptn.
 
-Without an address they ask the API server of the cluster that this runs in: with the token of the template's Secret, or
-else as the pod's own service account. An API server at an address gets the token of the Secret, or none: the pod's own
-goes to its own cluster's server only.
+Without an address they query the API server of the controller's own cluster, with the token of the template's Secret or
+else as the pod's own service account. An API server at another address gets the token of the Secret or none: the pod's
+own token goes to its own cluster only.
 
-The pod's own account may read what the owner of a template may not. So on a cluster with tenants it asks about one
-namespace: that of the template.
+The pod's own account may read objects that the owner of a template may not. So on a cluster with tenants it queries one
+namespace, that of the template.
 """
 
 from __future__ import annotations
@@ -23,25 +23,23 @@ if TYPE_CHECKING:
     from canarycore_runtime.http import HttpAnswer
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a pod finds its token, and its cluster's certificate."""
+"""The folder of a pod's token and its cluster's certificate."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 class ClusterSource(HttpSource):
-    """An API server. Its secret may have `token`.
-
-    only_namespace: the one that queries may name with the pod's own token; empty for any.
-    """
+    """A Kubernetes API server. Its secret may have `token`."""
 
     home = "https://kubernetes.default.svc"
 
     def __init__(self, address: str = "", *, only_namespace: str = "", **more: Any) -> None:
+        """Like `HttpSource`. `only_namespace` is the one that queries may name with the pod's own token; empty: any."""
         super().__init__(address, **more)
         self._only_namespace = only_namespace
 
     def demand_allowed(self, namespace: str) -> None:
-        """Raise SourceError where the pod's own token would read another namespace than it may."""
+        """Raise SourceError when a query with the pod's own token names a forbidden namespace."""
         if self.has_ambient_credentials and self._only_namespace not in {"", namespace}:
             raise SourceError(
                 f"the query names the namespace {escape_controls(namespace, EXCERPT_LIMIT)}, "
@@ -51,10 +49,10 @@ class ClusterSource(HttpSource):
 
     @property
     def has_ambient_credentials(self) -> bool:
-        """Whether the pod's own token is sent."""
+        """Whether requests have the pod's own token."""
         return self.is_at_home and not self.secret.get("token")
 
-    def trusted(self) -> ssl.SSLContext | bool:
+    def trusted_certificates(self) -> ssl.SSLContext | bool:
         """Trust the cluster's own certificates for names within the cluster."""
         authority = ACCOUNT / "ca.crt"
         if not authority.exists() or not _is_in_cluster(self.url.host or ""):
@@ -64,7 +62,7 @@ class ClusterSource(HttpSource):
         return context
 
     async def call(self, path: str, **more: Any) -> HttpAnswer:
-        """Return the answer. The pod's own token is read each time, as it is renewed each hour."""
+        """Return the answer. This reads the pod's own token each time, as Kubernetes renews it each hour."""
         token = _own_token() if self.has_ambient_credentials else self.secret.get("token", "")
         self.hide(token)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -72,12 +70,12 @@ class ClusterSource(HttpSource):
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a part of a query can name an object or a namespace, so that it stays one part of a path."""
+    """Check whether a part of a query can name an object or a namespace, and so is one part of a path."""
     return _NAME.fullmatch(text) is not None
 
 
 def _is_in_cluster(host: str) -> bool:
-    """Tell `service.namespace.svc` from the names of other servers."""
+    """Check for a name of the form `service.namespace.svc`."""
     return host.split(".")[2:3] == ["svc"]
 
 

@@ -1,6 +1,6 @@
 """Datadog: the first point of the first series over ten times the check's window.
 
-The first point, as the last one is nearly always of a time that is not over yet.
+The last point nearly always covers a time that is not over yet, so the first one counts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LOOK_BACK = 10
-"""Windows."""
+"""The time range of a query, in windows of the check."""
 
 
 class DatadogSource(HttpSource):
@@ -24,14 +24,14 @@ class DatadogSource(HttpSource):
     home = "https://api.datadoghq.com"
 
     def credentials(self) -> Iterable[tuple[str, str]]:
-        yield "DD-API-KEY", self.needed("datadog_api_key")
-        yield "DD-APPLICATION-KEY", self.needed("datadog_application_key")
+        yield "DD-API-KEY", self.require_credential("datadog_api_key")
+        yield "DD-APPLICATION-KEY", self.require_credential("datadog_application_key")
 
     async def measure(self, query: str, window: float) -> float | None:
         now = int(self.clock())
         span = {"from": str(now - int(LOOK_BACK * window)), "to": str(now)}
-        received = await self.ask("api/v1/query", params={"query": query, **span}, passes=is_ok)
-        return self.read(received, _first_point, expected="series of points")
+        answer = await self.ask("api/v1/query", params={"query": query, **span}, passes=is_ok)
+        return self.read_number(answer, _first_point, expected="series of points")
 
     async def probe(self) -> None:
         await self.ask("api/v1/validate", passes=is_ok)

@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LOOK_BACK = 10
-"""Windows."""
+"""The time range of a query, in windows of the check."""
 
 
 class DynatraceSource(HttpSource):
-    """A Dynatrace environment, which has an address of its own. Its secret has `dynatrace_token`."""
+    """A Dynatrace environment at its own address. Its secret has `dynatrace_token`."""
 
     name = "dynatrace"
 
     def credentials(self) -> Iterable[tuple[str, str]]:
-        yield "Authorization", f"Api-Token {self.needed('dynatrace_token')}"
+        yield "Authorization", f"Api-Token {self.require_credential('dynatrace_token')}"
 
     async def measure(self, query: str, window: float) -> float | None:
         now = int(self.clock()) * 1000
         span = {"from": str(now - int(LOOK_BACK * window * 1000)), "to": str(now)}
         selected = {"metricSelector": query, "resolution": "Inf"}
-        received = await self.ask("api/v2/metrics/query", params={**selected, **span}, passes=is_ok)
-        return self.read(received, _last_value, expected="results with values")
+        answer = await self.ask("api/v2/metrics/query", params={**selected, **span}, passes=is_ok)
+        return self.read_number(answer, _last_value, expected="results with values")
 
     async def probe(self) -> None:
         await self.ask("api/v2/metrics", params={"pageSize": "1"}, passes=is_ok)

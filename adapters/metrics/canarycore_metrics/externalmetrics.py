@@ -1,4 +1,4 @@
-"""Kubernetes' external metrics: `<namespace>/<metric>?labelSelector=<selector>`, of which the first value counts."""
+"""Kubernetes' external metrics: `<namespace>/<metric>?labelSelector=<selector>`. The first value counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 API = "apis/external.metrics.k8s.io/v1beta1"
 NAMESPACE = "default"
-"""Of a query that names none."""
+"""The namespace of a query that names none."""
 
 EXPECTED = "expected <namespace>/<metric>?labelSelector=<url-encoded selector>"
 
@@ -29,38 +29,38 @@ FACTORS: Mapping[str, float] = {
     **{suffix: 10.0**power for suffix, power in _DECIMAL.items()},
     **{suffix: 2.0**power for suffix, power in _BINARY.items()},
 }
-"""What the suffix of a quantity multiplies it by."""
+"""The factor of each suffix of a quantity."""
 
 
 class ExternalMetricsSource(ClusterSource):
-    """The external metrics API, of the cluster or of a metrics server at an address of its own."""
+    """The external metrics API of the cluster, or of a metrics server at another address."""
 
     name = "externalmetrics"
 
     async def measure(self, query: str, window: float) -> float | None:
-        del window  # the metrics server has its own
-        where, _, given = query.strip().partition("?")
-        namespace, _, metric = where.rpartition("/")
+        del window  # the metrics server has its own window
+        path_part, _, parameters = query.strip().partition("?")
+        namespace, _, metric = path_part.rpartition("/")
         if metric in {"", ".", ".."} or not is_name(namespace or NAMESPACE):
             raise SourceError(
                 f"error parsing metric query: found {escape_controls(query.strip(), EXCERPT_LIMIT)!r}, {EXPECTED}"
             )
         self.demand_allowed(namespace or NAMESPACE)
-        selector = parse_qs(given).get("labelSelector", [""])[0]
+        selector = parse_qs(parameters).get("labelSelector", [""])[0]
         path = f"{API}/namespaces/{namespace or NAMESPACE}/{metric}"
-        received = await self.call(path, params={"labelSelector": selector} if selector else {})
-        return self.read(received, _first_value, expected="items with quantities")
+        answer = await self.call(path, params={"labelSelector": selector} if selector else {})
+        return self.read_number(answer, _first_value, expected="items with quantities")
 
     async def probe(self) -> None:
         await self.call(API)
 
 
 def quantity(text: str) -> float:
-    """A quantity of Kubernetes as a number: `1500m` is 1.5, `2Ki` is 2048. Raises ValueError when it is none."""
-    found = _QUANTITY.fullmatch(text)
-    if found is None:
+    """Return a quantity of Kubernetes as a number: `1500m` is 1.5, `2Ki` is 2048. Raises ValueError for other texts."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
         raise ValueError(f"found {escape_controls(text, EXCERPT_LIMIT)!r}, expected a quantity such as 1500m")
-    return float(found["number"]) * FACTORS[found["suffix"] or ""]
+    return float(match["number"]) * FACTORS[match["suffix"] or ""]
 
 
 def _first_value(document: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Graphite: the render API; the last point that has a value counts."""
+"""Graphite: the render API. The last point with a value counts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class GraphiteSource(HttpSource):
 
     def credentials(self) -> Iterable[tuple[str, str]]:
         if self.secret:
-            yield "Authorization", basic(self.needed("username"), self.needed("password"))
+            yield "Authorization", basic(self.require_credential("username"), self.require_credential("password"))
 
     async def measure(self, query: str, window: float) -> float | None:
-        del window  # it is in the query
-        given = parse_qsl(_SPACE.sub(" ", query), keep_blank_values=True)
-        parameters = [(name, value) for name, value in given if name != "format"]
-        received = await self.ask("render", params=[*parameters, ("format", "json")])
-        return self.read(received, _last_value, expected="targets with data points")
+        del window  # the query has it
+        pairs = parse_qsl(_SPACE.sub(" ", query), keep_blank_values=True)
+        parameters = [(name, value) for name, value in pairs if name != "format"]
+        answer = await self.ask("render", params=[*parameters, ("format", "json")])
+        return self.read_number(answer, _last_value, expected="targets with data points")
 
     async def probe(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""InfluxDB 2: Flux queries; the `_value` of the first record counts."""
+"""InfluxDB 2: Flux queries. The `_value` of the first record counts."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from canarycore_runtime.http import HttpAnswer
 
 PROBE = 'from(bucket: "default") |> range(start: -2h)'
-PATIENCE = 15.0
-"""Seconds that a query may take."""
+QUERY_TIMEOUT = 15.0
+"""The longest query (seconds)."""
 
 
 class InfluxDbSource(HttpSource):
     """An InfluxDB server. Its secret has `token` and `org`."""
 
     name = "influxdb"
-    patience = PATIENCE
+    default_timeout = QUERY_TIMEOUT
 
     def credentials(self) -> Iterable[tuple[str, str]]:
         if self.secret:
-            self.needed("org")
-            yield "Authorization", f"Token {self.needed('token')}"
+            self.require_credential("org")
+            yield "Authorization", f"Token {self.require_credential('token')}"
 
     async def measure(self, query: str, window: float) -> float | None:
-        del window  # it is in the query
-        received = await self._run(query)
-        return self.parsed(received, lambda: _first_value(received.text), expected="records with a number as _value")
+        del window  # the query has it
+        answer = await self._run(query)
+        return self.parse_answer(answer, lambda: _first_value(answer.text), expected="records with a number as _value")
 
     async def probe(self) -> None:
-        """A server without a bucket of that name says so, which is an answer too."""
+        """Query the default bucket: a server without it answers 404, which is an answer too."""
         await self._run(PROBE, passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 
     async def _run(self, query: str, **more: Any) -> HttpAnswer:
@@ -49,7 +49,7 @@ class InfluxDbSource(HttpSource):
 
 
 def _first_value(body: str) -> float | None:
-    """Return the first `_value`. Records follow a line with the names of their columns; an empty body has none."""
+    """Return the first `_value`, or None in an empty body. The first line has the names of the columns."""
     try:
         records = csv.DictReader(line for line in body.splitlines() if line.strip())
         columns, first = records.fieldnames or ["_value"], next(records, {})

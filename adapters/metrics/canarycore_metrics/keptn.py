@@ -1,7 +1,7 @@
 """Keptn: `keptnmetric/<namespace>/<name>`, or `analysis/<namespace>/<definition>/<timeframe>/<a=b;c=d>`.
 
-A KeptnMetric's value is that of its status. An analysis is made, waited for and deleted; its value is 1 if it passed,
-else 0.
+The value of a KeptnMetric is in its status. For an analysis the source creates an Analysis, waits for its end and
+deletes it. The value is 1 if it passed, else 0.
 """
 
 from __future__ import annotations
@@ -30,26 +30,34 @@ KINDS = {
     "analyses": "analyses",
 }
 TIMEFRAME = "1m"
-"""Of an analysis that names none."""
+"""The timeframe of an analysis that names none."""
 
 POLL = 1.0
-"""Seconds between looks at an analysis."""
+"""Seconds between polls of an analysis."""
 
-PATIENCE = 10.0
-"""Seconds within which an analysis must be over."""
+ANALYSIS_TIMEOUT = 10.0
+"""The longest analysis (seconds)."""
 
 EXPECTED = "expected <keptnmetric|analysis>/<namespace>/<name>/<timeframe>/<arguments>"
 
 
 @frozen(kw_only=True)
 class KeptnQuery:
-    """A query, taken apart."""
+    """A parsed query."""
 
     plural: str
+    """The resource, `keptnmetrics` or `analyses`."""
+
     namespace: str
+
     name: str
+    """The name of the KeptnMetric or of the AnalysisDefinition."""
+
     timeframe: str = TIMEFRAME
+    """The look-back of an analysis, as Keptn writes it."""
+
     arguments: Mapping[str, str]
+    """The arguments of an analysis."""
 
     @property
     def path(self) -> str:
@@ -62,35 +70,37 @@ class KeptnSource(ClusterSource):
     name = "keptn"
 
     async def measure(self, query: str, window: float) -> float | None:
-        del window  # it is Keptn's, or in the query
-        asked = parse_query(query)
-        self.demand_allowed(asked.namespace)
-        if asked.plural == "keptnmetrics":
-            return self.read(await self.call(f"{asked.path}/{asked.name}"), _value, expected="a status with a value")
-        return await self._analyse(asked)
+        del window  # Keptn or the query has it
+        parsed = parse_query(query)
+        self.demand_allowed(parsed.namespace)
+        if parsed.plural == "keptnmetrics":
+            return self.read_number(
+                await self.call(f"{parsed.path}/{parsed.name}"), _value, expected="a status with a value"
+            )
+        return await self._analyse(parsed)
 
     async def probe(self) -> None:
         await self.call(API)
 
-    async def _analyse(self, asked: KeptnQuery) -> float:
-        name = f"{asked.name}-{secrets.token_hex(3)}"
-        await self.call(asked.path, method="POST", json=_analysis(asked, name))
+    async def _analyse(self, parsed: KeptnQuery) -> float:
+        name = f"{parsed.name}-{secrets.token_hex(3)}"
+        await self.call(parsed.path, method="POST", json=_analysis(parsed, name))
         try:
-            async with asyncio.timeout(PATIENCE):
-                while (passed := await self._verdict(f"{asked.path}/{name}")) is None:  # noqa: ASYNC110 - no watch
+            async with asyncio.timeout(ANALYSIS_TIMEOUT):
+                while (passed := await self._verdict(f"{parsed.path}/{name}")) is None:  # noqa: ASYNC110 - no watch
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            raise SourceError(f"analysis {asked.namespace}/{name} was not over within {PATIENCE:g} s") from None
+            raise SourceError(f"analysis {parsed.namespace}/{name} did not end within {ANALYSIS_TIMEOUT:g} s") from None
         finally:
-            await asyncio.shield(self._delete(f"{asked.path}/{name}"))
+            await asyncio.shield(self._delete(f"{parsed.path}/{name}"))
         return float(passed)
 
     async def _verdict(self, path: str) -> bool | None:
-        received = await self.call(path)
-        return self.parsed(received, lambda: _passed(parse_json(received.text)), expected="an Analysis")
+        answer = await self.call(path)
+        return self.parse_answer(answer, lambda: _passed(parse_json(answer.text)), expected="an Analysis")
 
     async def _delete(self, path: str) -> None:
-        """Whether or not it can be deleted, its verdict is known."""
+        """Delete an analysis, and ignore a failure: the verdict is known."""
         try:
             await self.call(path, method="DELETE")
         except SourceError:
@@ -98,7 +108,7 @@ class KeptnSource(ClusterSource):
 
 
 def parse_query(query: str) -> KeptnQuery:
-    """A query's parts. Raises SourceError when they are not what is expected."""
+    """Return the parts of a query. Raises SourceError when it has another form."""
     kind, *rest = query.strip().split("/")
     if kind.lower() not in KINDS or len(rest) < 2 or not all(is_name(name.lower()) for name in rest[:2]):
         raise SourceError(
@@ -115,15 +125,15 @@ def parse_query(query: str) -> KeptnQuery:
     )
 
 
-def _analysis(asked: KeptnQuery, name: str) -> dict[str, Any]:
+def _analysis(parsed: KeptnQuery, name: str) -> dict[str, Any]:
     return {
         "apiVersion": GROUP,
         "kind": "Analysis",
-        "metadata": {"name": name, "namespace": asked.namespace},
+        "metadata": {"name": name, "namespace": parsed.namespace},
         "spec": {
-            "analysisDefinition": {"name": asked.name},
-            "timeframe": {"recent": asked.timeframe},
-            "args": dict(asked.arguments),
+            "analysisDefinition": {"name": parsed.name},
+            "timeframe": {"recent": parsed.timeframe},
+            "args": dict(parsed.arguments),
         },
     }
 
@@ -134,7 +144,7 @@ def _value(document: Any) -> float | None:
 
 
 def _passed(document: Any) -> bool | None:
-    """Return the verdict, None while it is under way. Raises TypeError when it is neither true nor false."""
+    """Return the verdict, or None while the analysis runs. Raises TypeError when it is not a boolean."""
     status = document.get("status") or {}
     verdict = status.get("pass") if status.get("state") == "Completed" else None
     if verdict is not None and not isinstance(verdict, bool):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from canarycore_runtime.http import HttpAnswer
 
 PROBE = "SELECT * FROM Metric"
-PROBED = 60.0
-"""Seconds of which a probe asks."""
+PROBE_WINDOW = 60.0
+"""The look-back of a probe (seconds)."""
 
 
 class NewRelicSource(HttpSource):
@@ -24,14 +24,14 @@ class NewRelicSource(HttpSource):
     home = "https://insights-api.newrelic.com"
 
     def credentials(self) -> Iterable[tuple[str, str]]:
-        self.needed("newrelic_account_id")
-        yield "X-Query-Key", self.needed("newrelic_query_key")
+        self.require_credential("newrelic_account_id")
+        yield "X-Query-Key", self.require_credential("newrelic_query_key")
 
     async def measure(self, query: str, window: float) -> float | None:
-        return self.read(await self._select(query, window), _only_result, expected="one result")
+        return self.read_number(await self._select(query, window), _only_result, expected="one result")
 
     async def probe(self) -> None:
-        await self._select(PROBE, PROBED)
+        await self._select(PROBE, PROBE_WINDOW)
 
     async def _select(self, query: str, window: float) -> HttpAnswer:
         path = f"v1/accounts/{self.secret['newrelic_account_id']}/query"

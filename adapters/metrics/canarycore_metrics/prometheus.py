@@ -1,10 +1,10 @@
-"""The port MetricSource for Prometheus, and for anything that answers its HTTP API.
+"""The port MetricSource for Prometheus, and for other servers with its HTTP API.
 
     async with PrometheusSource("http://prometheus:9090") as source:
         answer = await source.query(rollout, question)
 
-The check's query is rendered (see `canarycore_metrics.template`) and put as an instant query. As in Flagger, of several
-samples the last one counts. No sample, or one that is not a number, is no data.
+The source renders the check's query (see `canarycore_metrics.template`) and sends it as an instant query. Like Flagger,
+it takes the last of several samples. No sample, or one that is not a number, means no data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ONLINE = "vector(1)"
-"""The query that any server which is well answers with 1."""
+"""A query that a healthy server answers with 1."""
 
 PATH = "api/v1/query"
 
@@ -36,9 +36,9 @@ class PrometheusSource(HttpSource):
         return basic_or_bearer(self)
 
     async def measure(self, query: str, window: float) -> float | None:
-        del window  # it is in the query
-        received = await self.ask(PATH, params={"query": _SPACE.sub(" ", query)})
-        return self.read(received, _last_sample, expected="a vector or a scalar")
+        del window  # the query has it
+        answer = await self.ask(PATH, params={"query": _SPACE.sub(" ", query)})
+        return self.read_number(answer, _last_sample, expected="a vector or a scalar")
 
     async def probe(self) -> None:
         try:
@@ -50,16 +50,16 @@ class PrometheusSource(HttpSource):
 
 
 def basic_or_bearer(source: HttpSource) -> Iterable[tuple[str, str]]:
-    """The header Authorization, if there is a secret at all."""
+    """Return the header Authorization, or nothing without a secret."""
     if not source.secret:
         return ()
     if source.secret.get("token"):
         return (("Authorization", f"Bearer {source.secret['token']}"),)
-    return (("Authorization", basic(source.needed("username"), source.needed("password"))),)
+    return (("Authorization", basic(source.require_credential("username"), source.require_credential("password"))),)
 
 
 def basic(username: str, password: str) -> str:
-    """HTTP's basic authorization."""
+    """Return the value of the header Authorization for HTTP's basic scheme."""
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 

@@ -1,8 +1,8 @@
-"""Google Cloud Monitoring: queries in MQL; the first value of the first series counts.
+"""Google Cloud Monitoring: queries in MQL. The first value of the first series counts.
 
-Credentials are the service account's key in the Secret, or those of the workload that this runs as, which google-auth
-finds. The latter go to Google Cloud Monitoring only: at another address a key is needed. The key itself is sent
-nowhere; it signs a request for a token, which goes to Google's token service, or to one at the template's own address.
+Credentials are the service account's key in the Secret, or those of the controller's workload, which google-auth finds.
+The latter go to Google Cloud Monitoring only; another address needs a key. The source never sends the key. The key
+signs a request for a token, which goes to Google's token service or to one at the template's own address.
 """
 
 from __future__ import annotations
@@ -50,23 +50,25 @@ TOKEN_SERVICES = (
     URL("https://accounts.google.com"),
     URL("https://www.googleapis.com"),
 )
-"""Origins where Google changes a service account's signature for a token."""
+"""Origins of Google's token services, which return a token for a service account's signature."""
 
 LIFETIME = 3600
-"""Seconds for which a token is asked."""
+"""The requested lifetime of a token (seconds)."""
 
-_SPARE = 60
+_SPARE = 60  # seconds before the end of a token at which the source renews it
 _LONGEST_KEY = 16 * 1024
-_LONGEST_PRIVATE_KEY = 4 * 1024  # an RSA key of 4096 bits; one without end would take without end to sign with
+_LONGEST_PRIVATE_KEY = 4 * 1024  # an RSA key of 4096 bits; a longer one would take too long to sign with
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}")
 
 
 @frozen
 class Token:
-    """A token, and until when it serves (seconds since the epoch)."""
+    """An access token."""
 
     text: str
-    until: float
+
+    expires_at: float
+    """When the source renews it (seconds since the epoch)."""
 
 
 class StackdriverSource(HttpSource):
@@ -76,7 +78,7 @@ class StackdriverSource(HttpSource):
     home = "https://monitoring.googleapis.com"
 
     def credentials(self) -> Iterable[tuple[str, str]]:
-        if _PROJECT.fullmatch(self.needed("project")) is None:
+        if _PROJECT.fullmatch(self.require_credential("project")) is None:
             raise ValueError("stackdriver project is not valid: expected the id of a project in the Secret")
         self._account: Any = self._account_of_secret()
         self._workload: Any = None
@@ -89,11 +91,11 @@ class StackdriverSource(HttpSource):
         return self._account is None and self.is_at_home
 
     async def measure(self, query: str, window: float) -> float | None:
-        del window  # it is in the query
-        return self.read(await self._run(query, passes=is_ok), _first_value, expected="series of points")
+        del window  # the query has it
+        return self.read_number(await self._run(query, passes=is_ok), _first_value, expected="series of points")
 
     async def probe(self) -> None:
-        """To be told that an empty query is invalid is to be let in."""
+        """Send an empty query: the server calls it invalid only after it accepts the token."""
         await self._run("", passes=lambda status: status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 
     async def _run(self, query: str, passes: Callable[[int], bool]) -> HttpAnswer:
@@ -114,7 +116,7 @@ class StackdriverSource(HttpSource):
         return await self.look_up(self._find)
 
     def _find(self) -> str:
-        """Return a token that is good now."""
+        """Return a valid token."""
         try:
             if self._workload is None:
                 self._workload, _ = google.auth.default(scopes=[SCOPE])
@@ -127,7 +129,7 @@ class StackdriverSource(HttpSource):
     # the Secret's key ---------------------------------------------------------------------------------------------
 
     def _account_of_secret(self) -> Any:
-        """Return the credentials that the Secret's key makes; None without a key. Raises ValueError."""
+        """Return the credentials of the Secret's key, or None without a key. Raises ValueError when it is not valid."""
         key = self.secret.get("serviceAccountKey", "")
         if not key:
             return None
@@ -140,52 +142,52 @@ class StackdriverSource(HttpSource):
             ) from None
 
     def _account_of(self, key: str) -> Any:
-        made: Any = service_account.Credentials
+        credentials: Any = service_account.Credentials
         info = json.loads(key if len(key) <= _LONGEST_KEY else "")
         is_account = info.get("type", "service_account") == "service_account"
         is_short = len(info["private_key"]) <= _LONGEST_PRIVATE_KEY
         if not (is_account and is_short and self._is_token_service(URL(info["token_uri"]))):
             raise ValueError("another key")
         self._token_service = URL(info["token_uri"])
-        return made.from_service_account_info(info, scopes=[SCOPE])
+        return credentials.from_service_account_info(info, scopes=[SCOPE])
 
     def _is_token_service(self, url: URL) -> bool:
-        """Tell whether a key may name this server: nobody else should be called on its behalf."""
+        """Check whether a key may name this server: the source calls no other one for it."""
         return any(is_same_origin(url, server) for server in (*TOKEN_SERVICES, self.url))
 
     async def _own_token(self) -> str:
         async with self._renewing:
-            if self._token.until <= self.clock():
+            if self._token.expires_at <= self.clock():
                 try:
-                    self._token = await self._renewed()
+                    self._token = await self._renew_token()
                 except ExchangeError as error:
                     raise SourceError(f"error requesting stackdriver: {error}") from error
             return self._token.text
 
-    async def _renewed(self) -> Token:
-        """Change the key's signature for a token, without the template's headers."""
+    async def _renew_token(self) -> Token:
+        """Return a new token for a signature of the key. The request has none of the template's headers."""
         now, url = int(self.clock()), self._token_service
         claims = {"iss": self._account.service_account_email, "scope": SCOPE, "aud": str(url)}
         encode: Any = jwt.encode
-        signed = encode(self._account.signer, {**claims, "iat": now, "exp": now + LIFETIME})
+        assertion = encode(self._account.signer, {**claims, "iat": now, "exp": now + LIFETIME})
         async with open_session() as session:
-            received = await exchange(
+            answer = await exchange(
                 session,
                 "POST",
                 url,
                 limit=SHORT_ANSWER_LIMIT,
                 timeout=self.timeout,
-                data={"grant_type": GRANT, "assertion": signed.decode()},
+                data={"grant_type": GRANT, "assertion": assertion.decode()},
                 proxy=environment_proxy(url),
             )
-        if not is_ok(received.status):
-            raise SourceError(f"error requesting stackdriver: {self.excerpt(received)}")
-        text, lifetime = self.parsed(received, lambda: _token(parse_json(received.text)), "a token")
+        if not is_ok(answer.status):
+            raise SourceError(f"error requesting stackdriver: {self.excerpt(answer)}")
+        text, lifetime = self.parse_answer(answer, lambda: _token(parse_json(answer.text)), "a token")
         return Token(text, now + min(lifetime, LIFETIME) - _SPARE)
 
 
 def _token(document: Any) -> tuple[str, float]:
-    """Return a token, and for how many seconds it serves."""
+    """Return a token and its lifetime (seconds)."""
     text, lifetime = document["access_token"], number_in_text(document.get("expires_in", LIFETIME))
     if not isinstance(text, str):
         raise TypeError(type(text).__name__)

@@ -1,13 +1,13 @@
-"""Queries as owners write them: Go templates, of which a query needs variables only.
+"""Queries as Go templates, of which only variables are supported.
 
     sum(rate(http_requests_total{namespace="{{ namespace }}", pod=~"{{ target }}-.*"}[{{ interval }}]))
 
-Known are `{{ name }}`, `{{ variables.direction }}`, the same with a leading dot, and Go's dashes, which cut the white
-space on their side: `{{- name -}}`. Anything else in braces is an error, and so is a name without a value: a query with
-a hole in it could pass where it should not.
+The supported forms are `{{ name }}`, `{{ variables.direction }}`, the same with a leading dot, and Go's dashes, which
+remove the white space on their side: `{{- name -}}`. Anything else in braces is an error. So is a name without a value:
+a query without it could pass by mistake.
 
-One pass from left to right reads each character once or twice, so a hostile query costs no more than a long one. Its
-length and that of the result are bounded (`canarycore.bounds`).
+One pass from left to right reads each character once or twice, so a hostile query costs no more than a long one.
+`canarycore.bounds` limits the length of the query and of the result.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _NAME = re.compile(r"\.?(?P<name>\w++)(\.(?P<key>[\w-]++))?")
 
 
 class TemplateError(ValueError):
-    """A query that cannot be rendered; the message says what was found and what is known."""
+    """A query is not a valid template. The message has the invalid part and the known names."""
 
 
-def render(text: str, words: Mapping[str, str], variables: Mapping[str, str]) -> str:
-    """The query with each name replaced: by one of `words`, or of `variables` after `variables.`.
+def render(text: str, values: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    """Return the query with each name replaced by its value in `values`, or in `variables` after `variables.`.
 
     Raises TemplateError.
     """
     if len(text) > QUERY.most:
         raise TemplateError(f"the query has {len(text):,} characters: expected {QUERY}")
     pieces, length = [], 0
-    for piece in _pieces(text, words, variables):
+    for piece in _pieces(text, values, variables):
         pieces.append(piece)
         length += len(piece)
         if length > RENDERED_QUERY.most:
@@ -47,8 +47,8 @@ def render(text: str, words: Mapping[str, str], variables: Mapping[str, str]) ->
     return "".join(pieces)
 
 
-def _pieces(text: str, words: Mapping[str, str], variables: Mapping[str, str]) -> Iterator[str]:
-    """The text between actions and the values of the actions, in turn."""
+def _pieces(text: str, values: Mapping[str, str], variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the text between actions and the values of the actions, in order."""
     at = 0
     while (opening := text.find(_OPEN, at)) >= 0:
         closing = text.find(_CLOSE, opening + len(_OPEN))
@@ -60,27 +60,27 @@ def _pieces(text: str, words: Mapping[str, str], variables: Mapping[str, str]) -
         cuts_after = inside[-1:] == "-" and inside[-2:-1].isspace()
         inside = inside[:-2] if cuts_after else inside
         yield text[at:opening].rstrip() if cuts_before else text[at:opening]
-        yield _value(inside.strip(), words, variables)
+        yield _value(inside.strip(), values, variables)
         at = closing + len(_CLOSE)
         while cuts_after and text[at : at + 1].isspace():
             at += 1
     yield text[at:]
 
 
-def _value(inside: str, words: Mapping[str, str], variables: Mapping[str, str]) -> str:
-    found = _NAME.fullmatch(inside)
-    if found is None or (found["key"] and found["name"] != VARIABLES):
+def _value(inside: str, values: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    match = _NAME.fullmatch(inside)
+    if match is None or (match["key"] and match["name"] != VARIABLES):
         raise TemplateError(
-            f"{{{{ {clip(inside, LONGEST_SHOWN)} }}}} is more than a name: expected {_known(words, variables)}"
+            f"{{{{ {clip(inside, LONGEST_SHOWN)} }}}} is more than a name: expected {_list_names(values, variables)}"
         )
-    of, name = (variables, found["key"]) if found["key"] else (words, found["name"])
-    if name not in of:
+    scope, name = (variables, match["key"]) if match["key"] else (values, match["name"])
+    if name not in scope:
         raise TemplateError(
-            f"{{{{ {clip(inside, LONGEST_SHOWN)} }}}} has no value: expected {_known(words, variables)}"
+            f"{{{{ {clip(inside, LONGEST_SHOWN)} }}}} has no value: expected {_list_names(values, variables)}"
         )
-    return of[name]
+    return scope[name]
 
 
-def _known(words: Mapping[str, str], variables: Mapping[str, str]) -> str:
-    names = [*sorted(words), *(f"{VARIABLES}.{name}" for name in sorted(variables))]
+def _list_names(values: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    names = [*sorted(values), *(f"{VARIABLES}.{name}" for name in sorted(variables))]
     return f"one of {enumerate_some(names, most=20)}"

@@ -1,6 +1,6 @@
-"""Chat notifiers for canarycore: who is told by an alert.
+"""Chat notifiers for canarycore.
 
-message   what an alert says
+message   an alert, independent of a chat's format
 chat      a chat room behind a webhook: the port Notifier
 slack     Slack, and the rooms that read its format: Discord and Rocket.Chat
 msteams   Microsoft Teams

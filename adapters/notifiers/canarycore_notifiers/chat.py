@@ -3,13 +3,13 @@
     async with SlackNotifier("https://hooks.slack.com/services/…", channel="general", username="flagger") as slack:
         await slack.publish(rollout, notice)
 
-Only alerts are told; events are for others. An alert was delivered when `publish` returns. A failure that may pass (no
-connection, no answer in time, 429, 5xx) is tried again and then raised as WorldError, so that the caller tells the
-alert later; a room's final refusal is raised as Refused. The address is a secret, as it is all that a sender needs,
-and so are the token and the proxy: none of them is printed, and where an answer repeats one, it is blotted out.
+The notifier sends alerts and ignores events. When `publish` returns, the room has the alert. After a temporary failure
+(no connection, no answer in time, 408, 429, 5xx) it makes further attempts, and then raises WorldError to get the alert
+again. After a final refusal of the room it raises Refused. The address is a secret, as a sender needs nothing else, and
+so are the token and the proxy. No message has them, and answers that repeat one are redacted.
 
-The room may be hostile: its answer is bounded in size and time, redirects lead to the same origin only, and an error
-repeats the status and the first line of it.
+The room may be hostile. So the notifier bounds the size and time of an answer, follows redirects to the same origin
+only, and repeats no more of an answer than its status and its first line.
 """
 
 from __future__ import annotations
@@ -53,32 +53,32 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 TIMEOUT = 4.0
-"""Seconds for one attempt, and after which no other one begins."""
+"""The longest attempt, and the time after which no further attempt begins (seconds)."""
 
-ATTEMPTS = 3
+CHAT_ATTEMPTS = 3
+"""Attempts of one `publish`."""
+
 _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 1.0
 
 
 def no_fields(rollout: Rollout, notice: Notice) -> Iterable[tuple[str, str]]:
-    """Nothing beside the text."""
+    """Return no fields."""
     del rollout, notice
     return ()
 
 
 class ChatNotifier(ABC):
-    """Tells alerts to the room at `address`, while its context is open.
-
-    token: sent as a bearer's where the chat reads one. proxy: through which it is sent; the environment's by default.
-    channel, username: where it appears, and as whose, in chats that have such. fields: what is told beside the text,
-    as (title, value). timeout: seconds for one attempt.
-
-    Raises ValueError when the address, the proxy, the channel or the user name cannot be used.
-    """
+    """A notifier that sends alerts to a chat room, while its context is open."""
 
     name: ClassVar[str]
+    """The name of the chat, for messages."""
+
     has_rooms: ClassVar[bool] = False
+    """Whether an alert needs a channel and a user name."""
+
     reads_token: ClassVar[bool] = False
+    """Whether the chat accepts a bearer token."""
 
     def __init__(
         self,
@@ -91,14 +91,22 @@ class ChatNotifier(ABC):
         fields: Callable[[Rollout, Notice], Iterable[tuple[str, str]]] = no_fields,
         timeout: float = TIMEOUT,
     ) -> None:
-        self.url: URL = _url(address, f"the webhook's address of {self.name}")
-        self.proxy: URL | None = _url(proxy, f"the proxy of {self.name}") if proxy else None
+        """Send to the webhook at `address`.
+
+        `token` is a bearer token, for a chat that accepts one. `proxy` replaces the environment's proxy. `channel` and
+        `username` say where an alert appears and as whose, in a chat that has both. `fields` returns facts that an
+        alert shows below its text, as (title, value). `timeout` is the longest attempt in seconds.
+
+        Raises ValueError when the address, the proxy, the channel or the user name is not valid.
+        """
+        self.url: URL = _parse_url(address, f"the webhook's address of {self.name}")
+        self.proxy: URL | None = _parse_url(proxy, f"the proxy of {self.name}") if proxy else None
         self.token: str = token if self.reads_token else ""
         self.channel: str = channel
         self.username: str = username
-        for what, given in (("channel", channel), ("user name", username)):
-            if self.has_rooms and not given:
-                raise ValueError(f"no {what} for {self.name}: expected one")
+        for setting, value in (("channel", channel), ("user name", username)):
+            if self.has_rooms and not value:
+                raise ValueError(f"no {setting} for {self.name}: expected one")
         self._fields = fields
         self._timeout = timeout
         self._secrets = (*extract_secrets(self.url), *extract_secrets(self.proxy), token)
@@ -116,27 +124,27 @@ class ChatNotifier(ABC):
 
     @abstractmethod
     def payload(self, message: Message) -> Json:
-        """The message in the chat's format."""
+        """Return the message in the chat's format."""
 
     def complaint(self, answer: str) -> str:
-        """What a body that came with success says has gone wrong, if anything."""
+        """Return the error in the body of a successful answer; empty when there is none."""
         del answer
         return ""
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
-        """Tell an alert. Raises WorldError when it was not taken, and Refused when it never will be."""
+        """Send an alert. Raises WorldError after a temporary failure, and Refused when the room never takes it."""
         if notice.channel is not Channel.ALERT:
             return
         message = Message(
             about=rollout.full_name,
             text=notice.text,
             fields=tuple(self._fields(rollout, notice)),
-            error=notice.severity is Severity.ERROR,
+            is_error=notice.severity is Severity.ERROR,
         )
         try:
             async for attempt in stamina.retry_context(
                 on=_UnsettledError,
-                attempts=ATTEMPTS,
+                attempts=CHAT_ATTEMPTS,
                 timeout=self._timeout,
                 wait_initial=_FIRST_WAIT,
                 wait_max=_LONGEST_WAIT,
@@ -148,13 +156,13 @@ class ChatNotifier(ABC):
             raise WorldError(str(last)) from None
 
     async def _post(self, payload: Json) -> None:
-        received = await self._send(payload)
-        told = f"{self.name} answered with {describe_answer(received, self._secrets)}"
-        if received.status in _AGAIN:
-            raise _UnsettledError(told)
-        if not HTTPStatus.OK <= received.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise Refused(told)
-        if complaint := self.complaint(received.text):
+        answer = await self._send(payload)
+        description = f"{self.name} answered with {describe_answer(answer, self._secrets)}"
+        if answer.status in _TEMPORARY_STATUSES:
+            raise _UnsettledError(description)
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise Refused(description)
+        if complaint := self.complaint(answer.text):
             raise Refused(f"{self.name} refused it: {escape_controls(self._redacted(complaint), EXCERPT_LIMIT)}")
 
     async def _send(self, payload: Json) -> HttpAnswer:
@@ -180,18 +188,18 @@ class ChatNotifier(ABC):
         return redact(text, self._secrets, len(text))
 
 
-_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)})
+_TEMPORARY_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600)})
 
 
-def _url(address: str, what: str) -> URL:
+def _parse_url(address: str, name: str) -> URL:
     try:
         url = URL(address)
     except ValueError:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"{what} is not a valid URL: expected one that begins with http:// or https://")
+        raise ValueError(f"{name} is not a valid URL: expected one that begins with http:// or https://")
     return url
 
 
 class _UnsettledError(Exception):
-    """A failure that another attempt may not meet."""
+    """A temporary failure: another attempt may succeed."""

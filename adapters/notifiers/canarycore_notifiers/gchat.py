@@ -20,16 +20,19 @@ class GoogleChatNotifier(ChatNotifier):
     name = "gchat"
 
     def payload(self, message: Message) -> Json:
-        texts = [_strong(message.text), *(f"{_plain(title)}<br>{_strong(value)}" for title, value in message.fields)]
+        texts = [
+            _strong(message.text),
+            *(f"{_escape_html(title)}<br>{_strong(value)}" for title, value in message.fields),
+        ]
         header = {"title": TITLE, "subtitle": message.about, "imageUrl": IMAGE}
         sections = [{"widgets": [{"textParagraph": {"text": text}}]} for text in texts]
         return {"cards": [{"header": header, "sections": sections}]}
 
 
 def _strong(text: str) -> str:
-    return f"<font color=#848484><strong>{_plain(text)}</strong></font>"
+    return f"<font color=#848484><strong>{_escape_html(text)}</strong></font>"
 
 
-def _plain(text: str) -> str:
-    """A text that ends no tag: hooks and metrics put words of their own into alerts."""
+def _escape_html(text: str) -> str:
+    """Return the text with HTML escaped, as hooks and metric providers put texts into alerts."""
     return escape(text, quote=False)

@@ -1,4 +1,4 @@
-"""What an alert says, before it takes the shape of a chat's format."""
+"""An alert, independent of a chat's format."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Message:
-    """One alert.
-
-    about: whose it is, as `name.namespace`. fields: what is told beside the text, as (title, value). error: whether
-    it is shown as one.
-    """
+    """One alert."""
 
     about: str
+    """The rollout, as `name.namespace`."""
+
     text: str
+    """The text of the notice."""
+
     fields: tuple[tuple[str, str], ...] = ()
-    error: bool = False
+    """Additional facts, as (title, value)."""
+
+    is_error: bool = False
+    """Whether the chat shows it as an error."""

@@ -27,7 +27,7 @@ class TeamsNotifier(ChatNotifier):
         return {
             "@type": "MessageCard",
             "@context": "http://schema.org/extensions",
-            "themeColor": BAD if message.error else GOOD,
+            "themeColor": BAD if message.is_error else GOOD,
             "summary": message.about,
             "sections": [section],
         }

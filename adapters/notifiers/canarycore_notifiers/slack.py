@@ -1,7 +1,7 @@
 """Slack's format: one attachment, with the text and its fields. Discord and Rocket.Chat read it too.
 
-Hooks and metrics put words of their own into alerts. Each chat has words that call everybody of a room, or that hide
-where a link leads; they are written so that they are shown and do nothing.
+Alerts contain texts of hooks and metric providers. Each chat has markup that notifies all members of a room, or that
+hides the target of a link. The notifier escapes it, so that the chat shows it as text.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class SlackNotifier(ChatNotifier):
 
     def payload(self, message: Message) -> Json:
         attachment = {
-            "color": self.bad if message.error else self.good,
+            "color": self.bad if message.is_error else self.good,
             "author_name": message.about,
-            "text": self.plain(message.text),
+            "text": self.escape_markup(message.text),
             "mrkdwn_in": ["text"],
             "fields": [
-                {"title": self.plain(title), "value": self.plain(value), "short": False}
+                {"title": self.escape_markup(title), "value": self.escape_markup(value), "short": False}
                 for title, value in message.fields
             ],
         }
@@ -46,26 +46,26 @@ class SlackNotifier(ChatNotifier):
             "attachments": [attachment],
         }
 
-    def plain(self, text: str) -> str:
-        """A text that calls nobody: `<!channel>`, `<@U1>` and `<https://…|text>` begin with this character."""
-        return _BEFORE_A_WORD.sub("&lt;", text)
+    def escape_markup(self, text: str) -> str:
+        """Return the text without markup: `<!channel>`, `<@U1>` and `<https://…|text>` begin with `<`."""
+        return _OPENING_BRACKET.sub("&lt;", text)
 
     def complaint(self, answer: str) -> str:
         """Slack's Web API answers with status 200 and `{"ok": false, "error": "channel_not_found"}`."""
-        told = _object(answer)
-        return str(told.get("error") or "no reason given") if told.get("ok") is False else ""
+        document = _parse_object(answer)
+        return str(document.get("error") or "no reason given") if document.get("ok") is False else ""
 
 
 class _AtSignNotifier(SlackNotifier):
-    """Chats that know people by `@` too, and no character by another name."""
+    """A chat that also mentions people by `@`, and that has no character references."""
 
-    def plain(self, text: str) -> str:
-        """A text that calls nobody: a space without width parts `@` and `<` from what follows."""
-        return _AT_A_WORD.sub("\\g<0>\u200b", text)
+    def escape_markup(self, text: str) -> str:
+        """Return the text without markup: a zero-width space separates `@` and `<` from the next character."""
+        return _MENTION.sub("\\g<0>\u200b", text)
 
 
 class DiscordNotifier(_AtSignNotifier):
-    """A webhook of Discord, in its dialect of Slack's format: the address ends with /slack."""
+    """A webhook of Discord that reads Slack's format: its address ends with /slack."""
 
     name = "discord"
     reads_token = False
@@ -85,13 +85,14 @@ class RocketNotifier(_AtSignNotifier):
     bad = "#FF0000"
 
 
-_BEFORE_A_WORD = re.compile(r"<(?=\S)")
-_AT_A_WORD = re.compile(r"[@<](?=\S)")
+_OPENING_BRACKET = re.compile(r"<(?=\S)")
+_MENTION = re.compile(r"[@<](?=\S)")
 
 
-def _object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text; empty when there is none."""
     try:
-        told = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -1,7 +1,7 @@
-"""canarycore_runtime: what carries canarycore's decisions out.
+"""The runtime: it carries out the decisions of canarycore.
 
-`ports` says what an adapter is, `registry` finds installed ones, `Runner` advances many rollouts in one process, and
-`canarycore_runtime.testing` holds the contract suite of each port.
+`ports` defines the adapters, `registry` finds the installed ones, `Runner` advances many rollouts in one process, and
+`canarycore_runtime.testing` has a contract suite for each port.
 """
 
 from canarycore_runtime._calls import Limits

@@ -1,24 +1,24 @@
-"""One HTTP request for one bounded answer: every adapter that asks a server asks it through `exchange`.
+"""One HTTP request for one bounded answer. All adapters send their requests with `exchange`.
 
     async with open_session() as session:
-        received = await exchange(session, "GET", url, limit=METRIC_ANSWER_LIMIT, timeout=5.0)
+        answer = await exchange(session, "GET", url, limit=METRIC_ANSWER_LIMIT, timeout=5.0)
 
 The server may be hostile, so the exchange is bounded in each direction:
 
     memory       it keeps at most `limit` bytes after decompression, and inflates hardly more than that
     time         `timeout` covers the connection, the headers and the body, even if the body drips for ever
     redirects    it follows a few, to the same origin only; no header of a request reaches another origin
-    ambient      it reads no netrc and keeps no cookies: a request carries what its caller gave it and nothing else
-    sharing      sessions share no pool of connections and no thread, so a server that hangs hurts its own session only
+    ambient      it reads no netrc and keeps no cookies: a request has the headers of its caller and no others
+    sharing      sessions share no connections and no thread, so a server that hangs affects its own session only
 
-Whatever goes wrong is an `ExchangeError`, and nothing else is raised but a cancellation:
+Each failure is an `ExchangeError`; apart from a cancellation, `exchange` raises nothing else:
 
     ExchangeError
     ├── ExchangeTimeout      no complete answer within the time limit
-    ├── FailedConnection     the server or the proxy cannot be reached, or hangs up
+    ├── FailedConnection     the server or the proxy is unreachable, or closes the connection
     ├── MalformedAnswer      the answer is not valid HTTP, or its encoding is broken or unknown
     ├── RefusedRedirect      the server redirects to another origin, or redirects too often
-    ├── InvalidRequest       the address or a header cannot be sent
+    ├── InvalidRequest       the address or a header is not valid
     └── ForbiddenHost        the operator's list of allowed hosts lacks the host
 
 The messages name hosts, but no path, no query and no header: an address may be a secret.
@@ -52,31 +52,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 METRIC_ANSWER_LIMIT = 1024 * 1024
-"""Bytes of an answer that carries metrics, after decompression."""
+"""The longest answer of a metric provider, in bytes after decompression."""
 
 SHORT_ANSWER_LIMIT = 64 * 1024
-"""Bytes of the answer of a hook or of a chat, after decompression."""
+"""The longest answer of a hook or a chat, in bytes after decompression."""
 
 REDIRECT_LIMIT = 5
-"""Redirects that one exchange follows."""
+"""The most redirects that one exchange follows."""
 
 EXCERPT_LIMIT = 200
-"""Characters of an answer that a message repeats."""
+"""The most characters of an answer that a message repeats."""
 
 SHORTEST_SECRET = 4
-"""Characters of a secret. A shorter text cannot be told from parts of other words, so it is not blotted out."""
+"""The least characters of a secret that `redact` replaces: a shorter text also occurs in ordinary words."""
 
 ENCODINGS = "gzip, deflate"
-"""The content encodings that a request asks for, and that `exchange` undoes."""
+"""The content encodings that a request accepts and `exchange` decodes."""
 
-_BLOT = "…"
-_LONG_PART = 16  # characters: a part of a path that is no word
+_REDACTION = "…"
+_LONG_PART = 16  # characters: a longer part of a path is hardly a word
 _CHUNK = 16 * 1024
 _HOST_LIMIT = 100
 _HOST = re.compile(r"[a-z0-9._:-]+")
 _ACCEPT_ENCODING = ("Accept-Encoding", ENCODINGS)
 _GZIP = 0x1F  # the first byte of each member
-_EITHER_FORMAT = 32  # for zlib: gzip or deflate, as the data say
+_EITHER_FORMAT = 32  # for zlib: detect gzip or deflate
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPING_METHOD = frozenset({307, 308})
 _TEXTUAL = ("application/json", "application/problem+json", "application/csv", "application/x-ndjson")
@@ -89,12 +89,12 @@ _CHARSETS = {
     "utf-16le": "utf-16-le",
     "utf-16be": "utf-16-be",
 }
-"""The charsets that are decoded as they say; all others are read as UTF-8. Some codecs of Python take a time that
-grows with the square of the text, and Python remembers each unknown name, so a server may not choose freely."""
+"""The supported charsets beside UTF-8, which stands for all others. A server must not choose among all codecs: some of
+Python's take quadratic time, and Python caches each unknown name."""
 
 
 class ExchangeError(WorldError):
-    """A request got no usable answer; the message says why and is safe to show."""
+    """A request got no usable answer. The message gives the reason and is safe to show."""
 
 
 class ExchangeTimeout(ExchangeError):
@@ -102,7 +102,7 @@ class ExchangeTimeout(ExchangeError):
 
 
 class FailedConnection(ExchangeError):
-    """The server or the proxy cannot be reached, or it hung up."""
+    """The server or the proxy is unreachable, or it closed the connection."""
 
 
 class MalformedAnswer(ExchangeError):
@@ -114,7 +114,7 @@ class RefusedRedirect(ExchangeError):
 
 
 class InvalidRequest(ExchangeError):
-    """The address or a header cannot be sent; another attempt fails in the same way."""
+    """The address or a header is not valid, so another attempt fails in the same way."""
 
 
 class ForbiddenHost(ExchangeError):
@@ -129,7 +129,7 @@ class HttpAnswer:
     """The HTTP status of the last answer, after redirects."""
 
     text: str = field(default="", repr=False)
-    """The body, decoded; bytes that do not fit the charset become U+FFFD."""
+    """The decoded body, with U+FFFD for bytes that do not fit the charset."""
 
     is_textual: bool = False
     """Whether the content type is text or JSON, so that a message may repeat a part of it."""
@@ -139,9 +139,9 @@ class HttpAnswer:
 
 
 def open_session(**session_arguments: Any) -> aiohttp.ClientSession:
-    """Open a session for `exchange`: it adds no credentials of its own, neither of a netrc nor of cookies.
+    """Open a session for `exchange`, which adds no credentials from a netrc or from cookies.
 
-    Without a `connector` it has one of its own, by `open_connector`.
+    Without a `connector` it gets a new one by `open_connector`.
     """
     settings = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar(), "auto_decompress": False}
     connector = session_arguments.pop("connector", None) or open_connector()
@@ -149,12 +149,11 @@ def open_session(**session_arguments: Any) -> aiohttp.ClientSession:
 
 
 def open_connector(threads: Threads | None = None, **connector_arguments: Any) -> aiohttp.TCPConnector:
-    """Open a connector that makes no request wait for a connection, and looks up names in `threads` of its own.
+    """Open a connector without a limit of connections, which looks up names in `threads`, by default in new ones.
 
-    The number of requests at once is for its caller to bound: to wait inside of a request would count as the server's
-    silence.
+    The caller bounds the number of simultaneous requests: a wait inside a request would use up the server's time.
     """
-    lookup = cast("asyncio.AbstractEventLoop", NameLookup(threads or Threads()))  # the two methods that it needs
+    lookup = cast("asyncio.AbstractEventLoop", NameLookup(threads or Threads()))  # the two methods in use
     return aiohttp.TCPConnector(limit=0, resolver=aiohttp.ThreadedResolver(lookup), **connector_arguments)
 
 
@@ -171,7 +170,7 @@ async def exchange(
     """Send one request and read at most `limit` bytes of its answer within `timeout` seconds.
 
     `session` comes from `open_session`. `request_arguments` are those of aiohttp's `request`: `params`, `json`, `data`,
-    `proxy`, `ssl`. Raises ExchangeError when there is no answer; an answer that exceeds the limit is truncated.
+    `proxy`, `ssl`. Truncates an answer that exceeds the limit. Raises ExchangeError when there is no answer.
     """
     try:
         async with asyncio.timeout(timeout):
@@ -182,13 +181,13 @@ async def exchange(
     except TimeoutError:
         raise ExchangeTimeout(f"no answer within {timeout:g} s") from None
     except Exception as error:  # noqa: BLE001 - a hostile answer may raise anything inside the HTTP library
-        raise _exchange_error(error) from None  # the original names the whole address
+        raise _exchange_error(error) from None  # the original message has the whole address
 
 
 def environment_proxy(url: URL) -> URL | None:
-    """Return the proxy that the environment names for `url`, with the credentials in the proxy's own address only.
+    """Return the environment's proxy for `url`, or None. It has no credentials but those in its own address.
 
-    Raises InvalidRequest when that is not a valid URL.
+    Raises InvalidRequest when that address is not a valid URL.
     """
     address = getproxies().get(url.scheme)
     if not address or not url.host or proxy_bypass(url.host):
@@ -208,43 +207,43 @@ def origin_of(address: str) -> str:
         return ""
 
 
-def is_same_origin(one: URL, other: URL) -> bool:
-    """Tell whether two addresses have the scheme, the host and the port in common."""
-    return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
+def is_same_origin(first: URL, second: URL) -> bool:
+    """Check whether two addresses have the same scheme, host and port."""
+    return (first.scheme, first.raw_host, first.port) == (second.scheme, second.raw_host, second.port)
 
 
-def describe_answer(received: HttpAnswer, secrets: Iterable[str] = ()) -> str:
-    """Return what a message may repeat of an answer: its status, and the first line if it is text or JSON."""
-    status = f"status {received.status} {_phrase(received.status)}".strip()
-    line = first_line(received, secrets)
+def describe_answer(answer: HttpAnswer, secrets: Iterable[str] = ()) -> str:
+    """Return the status of an answer, and its first line if it is text or JSON, for a message."""
+    status = f"status {answer.status} {_phrase(answer.status)}".strip()
+    line = first_line(answer, secrets)
     return f"{status}: {line}" if line else status
 
 
-def first_line(received: HttpAnswer, secrets: Iterable[str] = ()) -> str:
-    """Return the first line of an answer if it is text or JSON, else nothing.
+def first_line(answer: HttpAnswer, secrets: Iterable[str] = ()) -> str:
+    """Return the first line of an answer if it is text or JSON, else an empty text.
 
-    `secrets` are blotted out before anything is cut off, and control characters are escaped.
+    This redacts `secrets` before it shortens the text, and escapes control characters.
     """
-    text = received.text.strip() if received.is_textual else ""
+    text = answer.text.strip() if answer.is_textual else ""
     lines = redact(text, secrets, 2 * EXCERPT_LIMIT).splitlines()
     return escape_controls(lines[0], EXCERPT_LIMIT) if lines else ""
 
 
 def redact(text: str, secrets: Iterable[str], limit: int) -> str:
-    """Return the first `limit` characters of a text, with `…` in place of each secret that begins there.
+    """Return the first `limit` characters of a text, with `…` in place of each secret that begins in them.
 
-    A Secret may have thousands of values and an answer a million characters, so no more of the text is searched.
+    This searches no more of the text: a Secret may have thousands of values, and an answer a million characters.
     """
     pieces, at = [], 0
-    for begin, end in sorted(place for secret in {*secrets} for place in _places(text, secret, limit)):
+    for begin, end in sorted(span for secret in {*secrets} for span in _spans(text, secret, limit)):
         if begin >= at:
-            pieces += [text[at:begin], _BLOT]
+            pieces += [text[at:begin], _REDACTION]
         at = max(at, end)
     return "".join([*pieces, text[at:limit]])
 
 
-def _places(text: str, secret: str, limit: int) -> Iterator[tuple[int, int]]:
-    """Tell where a secret begins and ends."""
+def _spans(text: str, secret: str, limit: int) -> Iterator[tuple[int, int]]:
+    """Yield the beginning and end of each occurrence of a secret."""
     end = limit + len(secret) - 1
     begin = text.find(secret, 0, end) if secret else -1
     while begin >= 0:
@@ -253,15 +252,15 @@ def _places(text: str, secret: str, limit: int) -> Iterator[tuple[int, int]]:
 
 
 def extract_secrets(url: URL | None) -> tuple[str, ...]:
-    """Return what an answer or an error might repeat of an address that may be a secret: all that is not the host."""
+    """Return the parts of an address that messages must not repeat: all except the host, as the URL may be a secret."""
     if url is None:
         return ()
     user, password = url.user or "", url.password or ""
     authorization = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else ""
     paths = (url.raw_path_qs, url.raw_path, *(part for part in url.raw_parts if len(part) >= _LONG_PART))
     parts = (*paths, url.raw_query_string, *url.query.values(), user, password, authorization)
-    both = {text for part in parts for text in (part, unquote(part))}
-    return tuple(text for text in both if len(text.strip("/")) >= SHORTEST_SECRET)
+    texts = {text for part in parts for text in (part, unquote(part))}
+    return tuple(text for text in texts if len(text.strip("/")) >= SHORTEST_SECRET)
 
 
 # the hosts that an operator allows ------------------------------------------------------------------------------------
@@ -275,32 +274,32 @@ class HostPattern:
     """The host in lower case, or the domain behind `*.`."""
 
     has_wildcard: bool = False
-    """Whether it stands for the subdomains of `host`, at any depth, without `host` itself."""
+    """Whether the entry matches the subdomains of `host`, at any depth, without `host` itself."""
 
     port: int | None = None
     """The only port, or None for every port."""
 
     def matches(self, host: str, port: int | None) -> bool:
-        """Tell whether a host (in lower case, without a final dot) and its port are meant."""
+        """Check whether the entry allows a host (in lower case, without a final dot) and a port."""
         is_host = host.endswith(f".{self.host}") if self.has_wildcard else host == self.host
         return is_host and self.port in {None, port}
 
 
 @frozen(kw_only=True)
 class AllowedHosts:
-    """The servers that hooks, chats and metric providers may name; without a pattern all are allowed."""
+    """The servers that hooks, chats and metric providers may name. Without patterns they may name any."""
 
     patterns: tuple[HostPattern, ...] = ()
     """The entries of the list, in its order."""
 
     option: str = "--allowed-hosts"
-    """The option that the list comes from, for messages."""
+    """The command-line option of the list, for messages."""
 
     @classmethod
     def parse(cls, text: str, option: str = "--allowed-hosts") -> Self:
         """Read hosts separated by commas: `prometheus.monitoring`, `*.example.com`, `hooks.shop:8080`, `[::1]:80`.
 
-        Raises ValueError for an entry that is no host.
+        Raises ValueError for an entry that is not a host.
         """
         entries = [entry.strip() for entry in text.split(",")]
         return cls(patterns=tuple(_pattern(entry, option) for entry in entries if entry), option=option)
@@ -344,7 +343,7 @@ def _pattern(entry: str, option: str) -> HostPattern:
 async def _follow(
     session: aiohttp.ClientSession, method: str, url: URL, limit: int, arguments: dict[str, Any]
 ) -> HttpAnswer:
-    """Send the request, and again to where the same origin redirects."""
+    """Send the request, and follow redirects to the same origin."""
     for _ in range(REDIRECT_LIMIT + 1):
         async with session.request(
             method,
@@ -358,12 +357,12 @@ async def _follow(
             if not location:
                 return await _receive(response, limit)
             url = _next(method, response, location)
-        arguments = {**arguments, "params": None}  # the new address has a query of its own
+        arguments = {**arguments, "params": None}  # the new address has its own query
     raise RefusedRedirect(f"the server redirects more than {REDIRECT_LIMIT} times: configure the final address")
 
 
 def _next(method: str, response: aiohttp.ClientResponse, location: str) -> URL:
-    """Return where a redirect leads. Raises RefusedRedirect unless the request can go there as it is."""
+    """Return the target of a redirect. Raises RefusedRedirect unless the same request can go there."""
     try:
         target = response.url.join(URL(location)).with_user(None).with_fragment(None)
         origin = target.origin()
@@ -395,11 +394,11 @@ async def _receive(response: aiohttp.ClientResponse, limit: int) -> HttpAnswer:
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """Read the body; on reaching the limit, hang up."""
+    """Return the body and whether it was longer than the limit; close the connection then."""
     decoder = _decoder(response.headers.get("Content-Encoding", ""))
     body, size = bytearray(), 0
     async for chunk in response.content.iter_chunked(_CHUNK):
-        size += len(chunk)  # a compressed body may go on for ever without a byte of content
+        size += len(chunk)  # a compressed body may go on for ever without content
         body += decoder.decode(chunk, limit + 1 - len(body))
         if len(body) > limit or size > limit + _CHUNK:
             response.close()
@@ -410,7 +409,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bo
 
 
 class _Identity:
-    """The decoder of a body without an encoding."""
+    """A decoder of a body without an encoding."""
 
     def decode(self, data: bytes, limit: int) -> bytes:
         return data[:limit]
@@ -420,13 +419,13 @@ class _Identity:
 
 
 class _Inflater:
-    """The decoder of gzip and deflate, which inflates no more than it is asked for."""
+    """A decoder of gzip and deflate that inflates no more than the limit."""
 
     def __init__(self) -> None:
         self._stream: Any = None
 
     def decode(self, data: bytes, limit: int) -> bytes:
-        """Return at most `limit` bytes; the caller stops there, so the rest of `data` may be lost."""
+        """Return at most `limit` bytes, and drop the rest of `data`: the caller stops there."""
         output = bytearray()
         while data and len(output) < limit:
             stream = self._stream
@@ -442,7 +441,7 @@ class _Inflater:
             raise MalformedAnswer("the compressed body breaks off")
 
     def _begin(self, data: bytes) -> Any:
-        """Tell the format by the first byte: some servers send deflate without its wrapper."""
+        """Open a stream of the format that the first byte shows: some servers send deflate without its wrapper."""
         is_gzip = data[0] == _GZIP
         if self._stream is not None and not is_gzip:
             raise MalformedAnswer("the compressed body goes on after its end")
@@ -462,7 +461,7 @@ def _decoder(encoding: str) -> _Identity | _Inflater:
 
 
 def _with_encodings(headers: Mapping[str, str] | Iterable[tuple[str, str]] | None) -> list[tuple[str, str]]:
-    """Return the headers, with the encodings that we undo in place of any others. Raises InvalidRequest."""
+    """Return the headers, with the supported encodings in place of any others. Raises InvalidRequest."""
     pairs = [*(headers.items() if isinstance(headers, Mapping) else headers or ())]
     if any(char in part for pair in pairs for part in pair for char in "\r\n\0"):
         raise InvalidRequest("the request cannot be sent: a header has a line break or a null character")

@@ -1,12 +1,11 @@
-"""Adapters that are open: each is opened when it is first needed, and closed when nobody has needed it for a while.
+"""A pool of open adapters: it opens an adapter at its first use, and closes it after a time without use.
 
     pool = Pool(open_adapter)                # open_adapter(key): a context manager
     async with pool, pool.lend(key) as adapter:
         ...
 
-The key is the adapter's whole configuration, its secrets included. So one adapter serves all who are configured alike,
-and a configuration that changes is another adapter: nothing has to notice the change. To open or to close an adapter
-makes nobody wait but those who need this one.
+The key is the whole configuration of an adapter, including its secrets. So one adapter serves all users of the same
+configuration, and a new configuration opens a new adapter. Opening or closing an adapter delays its own users only.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ K = TypeVar("K", bound="Hashable")
 T = TypeVar("T")
 
 IDLE = 600.0
-"""Seconds after which an adapter that nobody used is closed."""
+"""Seconds without use after which the pool closes an adapter."""
 
 SPARE = 32
-"""Adapters that one group has open though nobody uses them."""
+"""Unused adapters that one group may keep open."""
 
 _log = logging.getLogger("canarycore.pool")
 
@@ -42,20 +41,23 @@ class _Entry(Generic[T]):
     """An adapter that is open, or that its first user is opening."""
 
     adapter: T | None = None
+    """None until it is open."""
+
     stack: AsyncExitStack = Factory(AsyncExitStack)
+    """Closes the adapter."""
+
     opening: asyncio.Lock = Factory(asyncio.Lock)
+    """Held while a user opens the adapter."""
+
     users: int = 0
-    """How many have it lent now, or wait until it is open."""
-    used: float = 0.0
-    """When it was last given back (monotonic seconds)."""
+    """Users of the adapter, including those that wait for it to open."""
+
+    last_used: float = 0.0
+    """The end of the last use (monotonic seconds)."""
 
 
 class Pool(Generic[K, T]):
-    """The adapters that `open_adapter` opens, by their keys, while the pool's context is open.
-
-    group: whose adapter it is, by its key: a group that uses ever more keys closes its own idle adapters, not those of
-    others. idle: seconds after which an unused adapter is closed. spare: unused adapters that a group may have.
-    """
+    """Open adapters by their keys, while the pool's context is open."""
 
     def __init__(
         self,
@@ -66,18 +68,24 @@ class Pool(Generic[K, T]):
         idle: float = IDLE,
         spare: int = SPARE,
     ) -> None:
+        """Open adapters with `open_adapter`.
+
+        `group` names the owner of an adapter by its key, so that a group with many keys closes its own unused adapters
+        and no others. `idle` is the time in seconds after which an unused adapter closes. `spare` is the number of
+        unused adapters that a group may keep.
+        """
         self._open_adapter = open_adapter
         self._clock = clock
         self._group = group
         self._idle_time = idle
         self._spare = spare
         self._entries: dict[K, _Entry[T]] = {}
-        self._idle: OrderedDict[K, None] = OrderedDict()  # the longest unused first
+        self._idle: OrderedDict[K, None] = OrderedDict()  # by the end of their last use, the oldest first
         self._idle_of: Counter[str] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        """The adapters that are open or being opened."""
+        """Return the number of adapters that are open or opening."""
         return len(self._entries)
 
     async def __aenter__(self) -> Self:
@@ -95,7 +103,7 @@ class Pool(Generic[K, T]):
 
     @asynccontextmanager
     async def lend(self, key: K) -> AsyncGenerator[T, None]:
-        """The adapter of that key. Whatever opening it raises is raised here."""
+        """Yield the adapter of a key. Raises any error of opening it."""
         entry = self._entries.setdefault(key, _Entry())
         entry.users += 1
         self._take_from_idle(key)
@@ -103,7 +111,7 @@ class Pool(Generic[K, T]):
             yield await self._opened(entry, key)
         finally:
             entry.users -= 1
-            entry.used = self._clock()
+            entry.last_used = self._clock()
             self._give_back(key, entry)
 
     async def _opened(self, entry: _Entry[T], key: K) -> T:
@@ -118,9 +126,9 @@ class Pool(Generic[K, T]):
             self._count_idle(key, -1)
 
     def _give_back(self, key: K, entry: _Entry[T]) -> None:
-        """Keep an adapter that nobody uses now for a while, and close what has been unused for too long."""
+        """Keep an adapter without users for a while, and close adapters that were unused for too long."""
         if self._entries.get(key) is entry and not entry.users:
-            if entry.adapter is None:  # it could not be opened
+            if entry.adapter is None:  # its opening failed
                 del self._entries[key]
             else:
                 self._idle[key] = None
@@ -130,10 +138,10 @@ class Pool(Generic[K, T]):
             self._close(surplus)
 
     def _surplus(self, group: str) -> list[K]:
-        """The adapters that have been idle for too long, or the group's oldest beyond its spare ones."""
+        """Return the adapters to close: those idle for too long, else the oldest idle one of a group with too many."""
         deadline, surplus = self._clock() - self._idle_time, []
         for key in self._idle:
-            if self._entries[key].used >= deadline:
+            if self._entries[key].last_used >= deadline:
                 break
             surplus.append(key)
         if not surplus and self._idle_of[group] > self._spare:
@@ -153,8 +161,8 @@ class Pool(Generic[K, T]):
 
 
 async def _close(stack: AsyncExitStack) -> None:
-    """Close an adapter that is of no use any more: its errors concern nobody but us."""
+    """Close an adapter, and log an error of it: no user needs the adapter any more."""
     try:
         await stack.aclose()
-    except Exception:  # noqa: BLE001 - whatever an adapter raises
-        _log.warning("an adapter could not be closed", exc_info=True)
+    except Exception:  # noqa: BLE001 - an adapter may raise anything
+        _log.warning("an adapter failed to close", exc_info=True)

@@ -1,9 +1,14 @@
-"""The ports: what an adapter is.
+"""The ports: the protocols of adapters.
 
-Each is a small Protocol. Adapters observe cheaply and do what they are told; they never decide. All effects are
-absolute and repeatable: doing one twice is doing it once. Errors: `WorldError` (or any OSError / TimeoutError) means
-"try again"; `Conflict` that somebody else committed first; `Refused` that an effect would be wrong; `Unanswered` that a
-question could not be put and is to be held. The contract suite of each port is in `canarycore_runtime.testing`.
+Adapters observe cheaply and apply effects; they never decide. Each effect is an end state, so an adapter may apply it
+twice. An adapter raises
+
+    WorldError    to get another attempt; OSError and TimeoutError mean the same
+    Conflict      when another process committed first
+    Refused       when an effect would be wrong
+    Unanswered    when it could not ask a question, so that the runner holds the question
+
+`canarycore_runtime.testing.contracts` has a contract suite for each port.
 """
 
 from __future__ import annotations
@@ -25,121 +30,149 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class StoredRollout:
-    """What the store holds of one rollout. `version` is opaque; it changes with every commit."""
+    """The record of one rollout in the store."""
 
     rollout: Rollout
     status: Status
+
     version: str
+    """The version of the status. It is opaque and changes with every commit."""
+
     command: Command | None = None
+    """The newest command of an operator."""
+
     deleted: bool = False
+    """Whether the owner deleted the rollout."""
 
 
 @frozen(kw_only=True)
 class Workloads:
-    """What is observed of the target and its primary copy (see `World` for the meaning of each)."""
+    """The observation of the target and its primary copy."""
 
     target: Workload | None
+    """The target; None where it does not exist."""
+
     primary: Workload | None
+    """The primary; None where it does not exist."""
+
     scaler_paused: bool | None = None
+    """Whether the target's autoscaler is paused; None where there is none."""
+
     kept: tuple[str, ...] = ()
+    """The revisions to which the primary can return."""
+
     restored: bool = False
+    """Whether the owner's objects are as they were before the rollout."""
 
 
 class StatusStore(Protocol):
-    """Keeps rollouts and their statuses under an optimistic lock. A rollout's key is `namespace/name`."""
+    """Stores rollouts and their statuses under an optimistic lock. The key of a rollout is `namespace/name`."""
 
     async def keys(self) -> tuple[str, ...]:
-        """The rollouts there are."""
+        """Return the keys of all rollouts."""
 
     async def load(self, key: str) -> StoredRollout | None:
-        """The rollout and its status, or None when it is gone."""
+        """Return a rollout and its status, or None when it is gone."""
 
     async def commit(self, key: str, status: Status, version: str) -> str:
-        """Store `status` if the stored version is still `version`, durably, and return the new version.
+        """Store `status` durably if the stored version is still `version`, and return the new version.
 
-        Raises Conflict when it is not; then nothing was written.
+        Raises Conflict when the stored version is another one, and writes nothing then.
         """
 
 
 class WorkloadPort(Protocol):
     """Runs the target and its primary copy."""
 
-    async def observe(self, rollout: Rollout) -> Workloads: ...
+    async def observe(self, rollout: Rollout) -> Workloads:
+        """Return the present state of the workloads, from a cache where possible."""
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
-        """Create the primary copy carrying `revision`. Refused if the target carries another one."""
+        """Create the primary with `revision`. Raises Refused when the target has another revision."""
 
-    async def scale_up(self, rollout: Rollout) -> None: ...
+    async def scale_up(self, rollout: Rollout) -> None:
+        """Give the target the replicas that its owner asks for."""
 
-    async def scale_down(self, rollout: Rollout) -> None: ...
+    async def scale_down(self, rollout: Rollout) -> None:
+        """Scale the target to zero replicas."""
 
     async def promote(self, rollout: Rollout, revision: str) -> None:
-        """Make the primary carry `revision`, keeping the old one restorable. Refused if the target carries another."""
+        """Copy `revision` from the target to the primary, and keep the old revision restorable.
+
+        Raises Refused when the target has another revision.
+        """
 
     async def restore_primary(self, rollout: Rollout, revision: str) -> None:
-        """Make the primary carry the kept `revision` again. Refused if it was not kept."""
+        """Return the primary to `revision`. Raises Refused when that revision was not kept."""
 
-    async def pause_scaler(self, rollout: Rollout) -> None: ...
+    async def pause_scaler(self, rollout: Rollout) -> None:
+        """Stop the target's autoscaler from scaling it."""
 
-    async def resume_scaler(self, rollout: Rollout) -> None: ...
+    async def resume_scaler(self, rollout: Rollout) -> None:
+        """Let the target's autoscaler scale it again."""
 
     async def restore(self, rollout: Rollout) -> None:
-        """Give the owner's objects back as they were."""
+        """Restore the owner's objects to their state before the rollout."""
 
 
 class Router(Protocol):
     """Routes requests between primary and canary."""
 
-    async def observe(self, rollout: Rollout) -> Routes | None: ...
+    async def observe(self, rollout: Rollout) -> Routes | None:
+        """Return the routes in force, or None where no routing object exists."""
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
-        """Route so, creating or taking over the routing objects; others' fields stay untouched."""
+        """Set the routes. Create or take over the routing objects, and leave the fields of others unchanged."""
 
     async def restore(self, rollout: Rollout) -> None:
-        """Give taken-over routing objects back; remove created ones."""
+        """Restore the routing objects that the router took over, and delete those that it created."""
 
 
 class MetricSource(Protocol):
     """Answers metric questions.
 
-    The provider may be hostile: bound the size of its answer after decompression, and the time for all of it; follow no
-    redirect to another origin; send each credential to its own server only. `canarycore_runtime.http.exchange` does so.
+    The provider may be hostile. Bound the size of its answer after decompression, and the time for all of it. Follow no
+    redirect to another origin, and send each credential to its own server only. `canarycore_runtime.http.exchange` does
+    all of this.
     """
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
         """Return the value over the check's window.
 
-        Never raise for what the provider says, whatever it says: that is `MetricAnswer.error`. Only a number is a
-        value: JSON's `true` is none. An error repeats at most a short excerpt of the provider's answer.
+        Never raise for an answer of the provider: a bad one becomes `MetricAnswer.error`, with at most a short excerpt
+        of it. Only a number is a value; JSON's `true` is not.
         """
 
     async def online(self, rollout: Rollout) -> str:
-        """Return nothing when the source can be reached, else why not. Never raise for what the provider says."""
+        """Return an empty text when the source is reachable, else the reason. Never raise for an answer of it."""
 
 
 @runtime_checkable
 class Addressed(Protocol):
-    """A MetricSource that asks several servers, and knows which. Without it, each template counts as a server."""
+    """A metric source with several servers that names the server of a check.
+
+    Without it the runner takes each template for a server.
+    """
 
     async def server(self, rollout: Rollout, check: Check) -> str:
-        """The server that the check's query goes to, in any form that is the same for the same server.
+        """Return a name of the server that gets the check's query, the same for the same server.
 
-        It names the lane that the query waits in, and is shown: no credential may be in it.
+        The name identifies the lane of the query. Messages show it, so it must have no credential.
         """
 
 
 HOOK_TIMEOUT: float = bounds.HOOK_TIMEOUT
-"""Seconds that one attempt of a hook has at most, whatever the hook says."""
+"""The longest time of one attempt of a hook (seconds), whatever the manifest says."""
 
 HOOK_RETRIES: int = bounds.RETRIES.most
-"""Further attempts that a hook has at most, whatever the hook says."""
+"""The most attempts of a hook after the first, whatever the manifest says."""
 
 
 class HookPort(Protocol):
     """Calls webhooks."""
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
-        """Passed when the receiver answered with a status of at most 202 within the hook's timeout and retries."""
+        """Call the hook. It passes with a status of at most 202 within its timeout and retries."""
 
 
 class Notifier(Protocol):
@@ -161,21 +194,22 @@ class Broadcaster(Notifier, Protocol):
 
 
 class Changes(Protocol):
-    """Tells that something about a rollout changed: its manifest, its status, a command, or the world."""
+    """Reports changes of rollouts: of the manifest, the status, a command, or the cluster."""
 
     def changes(self) -> AsyncIterator[str]:
-        """The keys of changed rollouts, as they change. Told twice, late or merged does no harm."""
+        """Yield the key of each rollout that changes. A key may come late, twice, or once for several changes."""
 
 
 class Clock(Protocol):
-    """Seconds since the epoch, as `World.now` tells them."""
+    """The source of `Observation.now`."""
 
-    def __call__(self) -> float: ...
+    def __call__(self) -> float:
+        """Return the time in seconds since the epoch."""
 
 
 @frozen(kw_only=True)
 class Adapters:
-    """The adapters one runner works with."""
+    """The adapters of one runner."""
 
     store: StatusStore
     workload: WorkloadPort

@@ -1,12 +1,11 @@
-"""The registry: adapters are found by entry points, one group per port.
+"""The registry: it finds adapters by entry points, with one group per port.
 
-A distribution that brings a Slack notifier declares
+A distribution with a Slack notifier declares
 
     [project.entry-points."canarycore.notifiers"]
     slack = "canarycore_notifiers.slack:SlackNotifier"
 
-and `load("notifiers", "slack")` gives that class. A name that nobody installed is an error that lists those installed;
-nothing stands in for it.
+and `load("notifiers", "slack")` returns that class. An unknown name is an error that lists the installed names.
 """
 
 from __future__ import annotations
@@ -30,44 +29,43 @@ class BrokenAdapter(CanaryError):
 
 
 def installed(port: Port) -> tuple[str, ...]:
-    """The names that `load` knows, sorted."""
+    """Return the names of installed adapters, sorted."""
     return tuple(sorted({entry.name for entry in _entries(port)}))
 
 
 def load(port: Port, name: str) -> Callable[..., Any]:
-    """The factory of the adapter `name`.
+    """Return the factory of the adapter `name`.
 
-    Raises UnknownProvider when nobody provides it, and BrokenAdapter when it is ambiguous or cannot be imported.
+    Raises UnknownProvider when no distribution provides it, and BrokenAdapter when two do or the import fails.
     """
-    found = [entry for entry in _entries(port) if entry.name == name]
-    if not found:
+    entries = [entry for entry in _entries(port) if entry.name == name]
+    if not entries:
         raise UnknownProvider(port, name, installed(port), _DISTRIBUTIONS.get((port, name), ""))
-    if len({entry.value for entry in found}) > 1:
+    if len({entry.value for entry in entries}) > 1:
         raise BrokenAdapter(
-            f"{port} {name!r} is provided by {' and by '.join(map(_origin, found))}, expected one. Uninstall the other."
+            f"{port} {name!r} is provided by {' and by '.join(map(_origin, entries))}, "
+            "expected one. Uninstall the other."
         )
     try:
-        factory: Callable[..., Any] = found[0].load()
+        factory: Callable[..., Any] = entries[0].load()
     except (ImportError, AttributeError) as error:
         raise BrokenAdapter(
-            f"{port} {name!r} of {_origin(found[0])} cannot be loaded: {error}. Install what is missing."
+            f"{port} {name!r} of {_origin(entries[0])} cannot be loaded: {error}. Install the missing package."
         ) from error
     return factory
 
 
 class AdapterLoader:
-    """Loads adapters while an event loop runs: each of them once, and in a thread, as an import may take seconds.
-
-    load: loads the factory of one by its name.
-    """
+    """Loads adapters while an event loop runs, each once and in a thread, as an import may take seconds."""
 
     def __init__(self, load: Callable[[str], Callable[..., Any]]) -> None:
+        """Load the factory of an adapter by its name with `load`."""
         self._load = load
         self._threads = Threads()
         self._factories: dict[str, Callable[..., Any]] = {}
 
     async def factory(self, name: str) -> Callable[..., Any]:
-        """Return the factory of the adapter `name`. Raises whatever loading it raises."""
+        """Return the factory of the adapter `name`. Raises any error of loading it."""
         if name not in self._factories:
             self._factories[name] = await self._threads.run(self._load, name)
         return self._factories[name]
@@ -103,7 +101,7 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("notifiers", "gchat"): "canarycore-notifiers",
     **{("meshes", name): "canarycore-mesh" for name in _MESHES},
 }
-"""Where an adapter of ours is, for the hint when it is not installed."""
+"""The distribution of each of our adapters, for the hint where it is not installed."""
 
 
 def _entries(port: Port) -> list[EntryPoint]:

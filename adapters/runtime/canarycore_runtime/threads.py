@@ -1,10 +1,10 @@
-"""Blocking calls in threads that nobody else waits for.
+"""Blocking calls in threads of their own.
 
     threads = Threads()
     token = await threads.run(credentials.refresh)
 
-The event loop's own threads are few and shared by the whole process: a few names that do not resolve take all of them.
-So each adapter brings threads of its own. They are daemons, so that a call that hangs does not keep the process alive.
+The event loop has few threads for the whole process, and a few names that do not resolve would take all of them. So
+each adapter has its own threads. They are daemons: a call that hangs does not keep the process alive.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Runs at most `limit` blocking calls at once, each in a thread of its own that ends with it."""
+    """Runs at most `limit` blocking calls at the same time, each in a new thread."""
 
     def __init__(self, limit: int = 1) -> None:
         self._free = asyncio.Semaphore(limit)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return what the function returns, or raise what it raises.
+        """Return the result of the function, or raise its error.
 
-        A cancelled caller leaves the thread behind; the thread counts until it ends. Raises OSError when the system has
-        no thread left.
+        A cancelled caller abandons the thread, which counts until it ends. Raises OSError when the system has no thread
+        left.
         """
         await self._free.acquire()
         loop = asyncio.get_running_loop()
@@ -46,10 +46,10 @@ class Threads:
         return await outcome
 
     def _call(self, loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[T], function: Callable[[], T]) -> None:
-        """Run in the thread: the outcome goes back to the loop, unless that is closed by now."""
+        """Run the function in the thread, and pass the outcome to the loop unless the loop is closed."""
         try:
             settle = partial(outcome.set_result, function())
-        except BaseException as error:  # noqa: BLE001 - it is the caller's to handle
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
             settle = partial(outcome.set_exception, error)
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._end, outcome, settle)
@@ -61,7 +61,7 @@ class Threads:
 
 
 class NameLookup:
-    """The part of an event loop that looks up host names, in threads of its own."""
+    """The methods of an event loop that look up host names, with threads of its own."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads

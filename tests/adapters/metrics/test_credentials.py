@@ -104,7 +104,9 @@ async def pod(tmp_path, monkeypatch, google_key, world_certificate):
         (account / "token").write_text(AMBIENT["pod"])
         (account / "ca.crt").write_text(world_certificate[0].read_text())
         monkeypatch.setattr(cluster, "ACCOUNT", account)
-        monkeypatch.setattr(HttpSource, "trusted", lambda source: ssl.create_default_context(cafile=world.authority))
+        monkeypatch.setattr(
+            HttpSource, "trusted_certificates", lambda source: ssl.create_default_context(cafile=world.authority)
+        )
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
             monkeypatch.setenv(name, str(tmp_path / "none"))
         monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -224,7 +226,7 @@ async def test_the_pod_s_credentials_go_without_the_template_s_headers(pod, name
 @ambient_ones
 async def test_the_pod_s_credentials_go_to_no_server_without_a_certificate(pod, name, monkeypatch, tmp_path):
     """Whatever the template says of certificates."""
-    monkeypatch.setattr(HttpSource, "trusted", lambda source: True)
+    monkeypatch.setattr(HttpSource, "trusted_certificates", lambda source: True)
     (cluster.ACCOUNT / "ca.crt").unlink()
     answer = await asked(opened(name, "", WHERE[name].least, insecure_skip_verify=True), name)
     assert not to_templates(pod)
@@ -312,7 +314,9 @@ def test_the_cluster_s_certificates_are_trusted_within_the_cluster_only(tmp_path
     command = ("openssl", "req", "-x509", *made, "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "ca.crt"))
     subprocess.run(command, check=True, capture_output=True)
     monkeypatch.setattr(cluster, "ACCOUNT", tmp_path)
-    trusting = [load("metrics", "keptn")(address).trusted() for address in ("", "https://metrics.shop.svc:6443")]
+    trusting = [
+        load("metrics", "keptn")(address).trusted_certificates() for address in ("", "https://metrics.shop.svc:6443")
+    ]
     assert all(isinstance(context, ssl.SSLContext) for context in trusting)
-    assert load("metrics", "keptn")("https://metrics.example").trusted() is True
+    assert load("metrics", "keptn")("https://metrics.example").trusted_certificates() is True
     assert issubclass(load("metrics", "externalmetrics"), ClusterSource)

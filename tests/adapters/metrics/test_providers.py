@@ -344,8 +344,8 @@ async def test_splunk_is_sent_the_program(server):
 @pytest.mark.parametrize("address", ["https://api.us1.signalfx.com", "wss://stream.us1.signalfx.com"])
 def test_splunk_s_hosts_are_known_by_either_of_them(address):
     source = SplunkSource(address, secret={"sf_token_key": SECRET})
-    assert source._of("api") == URL("https://api.us1.signalfx.com")
-    assert source._of("stream") == URL("https://stream.us1.signalfx.com")
+    assert source._host_of("api") == URL("https://api.us1.signalfx.com")
+    assert source._host_of("stream") == URL("https://stream.us1.signalfx.com")
 
 
 @pytest.mark.parametrize(
@@ -444,10 +444,10 @@ async def test_a_keptn_analysis_is_made_waited_for_and_deleted(server, monkeypat
 
 async def test_a_keptn_analysis_that_takes_too_long_is_deleted_and_an_error(server, monkeypatch):
     monkeypatch.setattr(keptn, "POLL", 0.001)
-    monkeypatch.setattr(keptn, "PATIENCE", 0.05)
+    monkeypatch.setattr(keptn, "ANALYSIS_TIMEOUT", 0.05)
     server.answer = world = Keptn(looks=10**9, passed=True)
     async with KeptnSource(server.address) as source:
-        assert "was not over within 0.05 s" in (await source.value("analysis/shop/quality")).error
+        assert "did not end within 0.05 s" in (await source.value("analysis/shop/quality")).error
     assert world.log[-1] == "DELETE analyses"
 
 

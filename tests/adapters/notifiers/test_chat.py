@@ -6,7 +6,7 @@ from aiohttp import web
 from canarycore import Phase, Rollout, TargetRef
 from canarycore.errors import Refused, WorldError
 from canarycore.notices import Channel, Notice, NoticeKind
-from canarycore_notifiers.chat import ATTEMPTS
+from canarycore_notifiers.chat import CHAT_ATTEMPTS
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.msteams import TeamsNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
@@ -92,7 +92,7 @@ async def test_what_stays_so_is_an_error_that_is_not_final(room):
         with pytest.raises(WorldError, match="slack answered with status 503 Service Unavailable: later") as caught:
             await notifier.publish(ROLLOUT, alert())
     assert not isinstance(caught.value, Refused)
-    assert len(room.requests) == ATTEMPTS
+    assert len(room.requests) == CHAT_ATTEMPTS
 
 
 @pytest.mark.parametrize(

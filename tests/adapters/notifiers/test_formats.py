@@ -28,7 +28,7 @@ FIELDS = (
 MESSAGES = (
     Message(about="podinfo.t21", text="New Deployment detected, initialization completed.", fields=FIELDS),
     Message(about="podinfo.t21", text="New revision detected, progressing canary analysis.", fields=FIELDS),
-    Message(about="podinfo.t21", text="Failed checks threshold reached 1", error=True),
+    Message(about="podinfo.t21", text="Failed checks threshold reached 1", is_error=True),
 )
 
 

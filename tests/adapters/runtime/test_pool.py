@@ -152,4 +152,4 @@ async def test_an_error_at_the_end_of_an_adapter_is_logged_and_hurts_nobody(capl
 
     async with Pool(opened, spare=0) as pool:
         assert [await use(pool, key) for key in "abc"] == ["a", "b", "c"]
-    assert "an adapter could not be closed" in caplog.text
+    assert "an adapter failed to close" in caplog.text

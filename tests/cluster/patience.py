@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def until(look: Callable[[], T | Awaitable[T]], seconds: float = 30) -> T:
-    """What `look` finds, as soon as it is truthy."""
+    """Return the result of `look` as soon as it is true."""
     end = time.monotonic() + seconds
     while True:
         found = look()

@@ -49,7 +49,7 @@ class Peer:
         return f"{self.namespace}/{self.name}"
 
     def begin(self):
-        """What there is before it starts."""
+        """Create the objects that exist before Flagger starts."""
         for body in self.trace["input"]["objects"]:
             self._create(body)
         self.canary = self._create(self.trace["input"]["canary"])
@@ -100,7 +100,7 @@ class Peer:
         return all(map(_follows, found))
 
     def versions(self):
-        """What the caches have to know of the workloads, by name."""
+        """Return the versions of the workloads that the caches must reach, by name."""
         found = self.api.list(f"/apis/apps/v1/namespaces/{self.namespace}/deployments")
         return {body["metadata"]["name"]: int(body["metadata"]["resourceVersion"]) for body in found}
 

@@ -41,7 +41,7 @@ from tests.controlplane.real.plane import Plane
 LABELS = {"app": NAME}
 FIRST = "podinfo:1"
 GOOD, BAD = 100.0, 50.0
-"""What the metrics server says of a revision: percent of requests that succeed."""
+"""The answers of the metrics server: the percentage of successful requests of a revision."""
 
 ELECTION: Json = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "patch"]}
 CANARY: Json = {
@@ -74,7 +74,7 @@ DEPLOYMENT: Json = {
     },
 }
 TIMES = LeaseTimes(duration=4, retry=0.5, write=1.0)
-"""Of an election that a test can wait for."""
+"""The times of an election that is short enough for a test."""
 
 
 def create(api: Api, namespace: str) -> None:
@@ -209,7 +209,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 def _run(options: Options, log: Path) -> None:
-    """What a process of a controller does."""
+    """Run a controller in its process."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_DEATH_SIGNAL, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Whoever watches from outside whether a controller keeps its promises: over all versions of all objects, in order.
+"""A watcher that checks a controller's promises from outside: over all versions of all objects, in order.
 
     with watching(plane.api.access) as watcher:
         ...
@@ -76,7 +76,7 @@ _PATHS = {
     "/api/v1/events": "Event",
     "/apis/coordination.k8s.io/v1/leases": "Lease",
 }
-"""What is watched."""
+"""The watched kinds, by path."""
 
 
 @frozen(kw_only=True)
@@ -96,7 +96,7 @@ class Version:
 
 @frozen(kw_only=True)
 class Answered:
-    """What the metrics server said about a namespace's rollout."""
+    """An answer of the metrics server about a namespace's rollout."""
 
     at: float
     value: float | None
@@ -165,7 +165,7 @@ class Step:
 
 @frozen(kw_only=True)
 class Promise:
-    """What holds of every step. `broken` tells what is wrong, or None; it gets what the metrics server said, too."""
+    """A promise about every step. `broken` returns the problem or None; it gets the metrics server's answers too."""
 
     name: str
     broken: Callable[[Step, Sequence[Answered]], str | None] = field(repr=False)
@@ -175,7 +175,7 @@ class Promise:
 
 
 def violations(versions: Iterable[Version], answers: Sequence[Answered] = ()) -> list[str]:
-    """What is wrong with a history, in order; each begins with the promise's name. The world is at rest at its end."""
+    """Return the violations of a history, in order; each begins with the promise's name. The history ends at rest."""
     found: list[str] = []
     last, owed = Stand(), Owed()
     for step in steps(versions):
@@ -454,7 +454,7 @@ def usurped(versions: Iterable[Version], writes: Mapping[str, Iterable[Passage]]
 
 
 def looks(stand: Stand) -> dict[str, object]:
-    """What worlds that ended alike have in common: all but times, versions, and which image is the new one."""
+    """Return the state that equal ends share: without times, versions, and the name of the new image."""
     status = stand.status
     return {
         "phase": status.phase,

@@ -99,7 +99,7 @@ class Bench:
         cache, wanted = await self.cluster.cache(view).ready(), self.body(kind, name)["metadata"]["resourceVersion"]
         await until(lambda: int(cache.version(self.namespace, name) or 0) >= int(wanted))
 
-    # what is so -------------------------------------------------------------------------------------------------
+    # observations -----------------------------------------------------------------------------------------------
 
     async def seen(self):
         return await self.adapter.observe(self.rollout)
@@ -272,11 +272,11 @@ def holding(bench, kind, name):
     return {part: body[part] for part in ("data", "binaryData") if part in body}
 
 
-# what the server is asked --------------------------------------------------------------------------------------------
+# requests to the server ----------------------------------------------------------------------------------------------
 
 
 class Requests:
-    """What the server is asked from now on."""
+    """The requests to the server since the creation of this object."""
 
     def __init__(self, monkeypatch):
         self.made, self.failed = [], False

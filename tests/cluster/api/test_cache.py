@@ -30,7 +30,7 @@ def path(namespace, name="one"):
 
 
 def holds(cache, namespace, **wanted):
-    """What is held of each object, by its name."""
+    """Return a condition: the cache has these projections, by the object's name."""
     return lambda: {name: data for (_, name), data in cache.all()} == wanted
 
 

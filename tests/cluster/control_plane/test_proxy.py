@@ -1,4 +1,4 @@
-"""What a fault does is what its name says."""
+"""Each kind of fault has the effect of its name."""
 
 from __future__ import annotations
 

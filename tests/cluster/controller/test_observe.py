@@ -78,7 +78,7 @@ async def looking_on(peer, plane):
 
 
 async def watched(peer, plane):
-    """What an observer tells of a whole recording."""
+    """Run an observer through a whole recording."""
     async with looking_on(peer, plane) as (told, cluster):
         await asyncio.to_thread(peer.begin)
         await until(lambda: told.adoptions)

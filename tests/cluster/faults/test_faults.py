@@ -2,7 +2,7 @@
 
 Each case is a canary of its own, with a controller of its own (all its real parts, in this process) behind a proxy that
 harms what the case says: while the canary is initialised, while one revision is promoted, and while another one is
-rolled back. What is written is watched from outside, version by version. The cases run beside each other, before the
+rolled back. A watcher reads every version of every object from outside. The cases run beside each other, before the
 first test: they mostly wait.
 """
 
@@ -40,7 +40,7 @@ WRITTEN = {
     "kept": ("/controllerrevisions", 1),
     "event": ("/events", 3),
 }
-"""What a rollout writes: a path, and how many requests in a row are harmed."""
+"""The writes of a rollout: a path, and the number of consecutive requests that a fault harms."""
 
 REFUSED: dict[str, dict[str, object]] = {
     "409": {"harm": Harm.ANSWER, "status": 409},
@@ -95,7 +95,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(plane: Plane) -> Mapping[str, Outcome]:
-    """Of all cases."""
+    """Return the outcomes of all cases."""
     with hastened(), watching(plane.api.access) as watcher, measured() as server, account(plane) as access:
         return asyncio.run(_all(Bench(plane=plane, watcher=watcher, server=server, access=access)))
 
@@ -118,7 +118,7 @@ def test_undisturbed_each_write_changes_something_and_rest_asks_nothing(outcomes
 
 @frozen(kw_only=True)
 class Bench:
-    """What all cases share."""
+    """The parts that all cases share."""
 
     plane: Plane
     watcher: Watcher

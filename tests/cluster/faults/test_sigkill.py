@@ -63,7 +63,7 @@ class Moment(StrEnum):
 
 
 class Part(StrEnum):
-    """What a rollout is doing meanwhile."""
+    """The part of a rollout at the time of a kill."""
 
     INITIALISE = "initialise"
     PROMOTE = "promote"
@@ -83,7 +83,7 @@ class Killed:
 
 @frozen(kw_only=True)
 class Sweep:
-    """What all lanes share, and what they found."""
+    """The parts that all lanes share, and their results."""
 
     plane: Plane
     watcher: Watcher

@@ -54,7 +54,7 @@ class Story:
 
 @frozen(kw_only=True)
 class Bench:
-    """What all share."""
+    """The parts that all stories share."""
 
     plane: Plane
     watcher: Watcher
@@ -65,7 +65,7 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def stories(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Story]:
-    """Of all stops, beside each other; 0: nobody is stopped, -1: there is one controller, without an election."""
+    """Return the stories of all stops, run at the same time. 0: no stop; -1: one controller without an election."""
     return asyncio.run(_all(plane, tmp_path_factory.mktemp("logs")))
 
 

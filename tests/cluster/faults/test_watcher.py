@@ -27,7 +27,7 @@ PRIMARY = f"{NAME}-primary"
 
 @frozen(kw_only=True)
 class History:
-    """Of one canary: initialised, one revision promoted, another one rolled back."""
+    """The history of one canary: its initialisation, a promotion and a rollback."""
 
     versions: tuple[Version, ...]
     answers: tuple[Answered, ...]

@@ -250,7 +250,7 @@ def errors(manifest: Json) -> set[str]:
 
 
 def refusal(api: Api, manifest: Json) -> str:
-    """What the server says against making the object; nothing is made."""
+    """Return the server's refusal of a new object, from a dry run."""
     namespace = manifest["metadata"].get("namespace", "default")
     path = f"/apis/flagger.app/v1beta1/namespaces/{namespace}/{KIND[manifest['kind']]}"
     try:

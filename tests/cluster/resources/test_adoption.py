@@ -1,4 +1,4 @@
-"""What Flagger left is taken over as it stands: the recorded final states, each in a namespace of its own."""
+"""The controller takes over the recorded final states of Flagger, each in a namespace of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.controlplane.api import Access
 from tests.controlplane.rights import installed
 
 BUT_FOR = {"08-istio-session-affinity": re.compile(r"Cookie|generation")}
-"""What is written all the same: the value of the cookie that is taken back is named by the revision, and so changes."""
+"""The expected writes: the value of the reverted cookie is the revision, so it changes."""
 
 
 FINISHED_NAMES = {phase.value for phase in FINISHED}
@@ -112,7 +112,7 @@ def _leaves(value, path):
 
 
 def changed(before, after):
-    """What was before and is now, where that differs."""
+    """Return the old and new values of the fields that differ."""
     paths = {**before, **after}
     return {path: (before.get(path), after.get(path)) for path in paths if before.get(path) != after.get(path)}
 

@@ -42,7 +42,7 @@ class Opened:
         self.store = CanaryStore(cluster, self.canaries, Events(cluster.client, time.time))
 
     async def loaded(self, key, wanted=lambda _: True):
-        """What is stored, once it is as wanted: what others write takes a moment to arrive."""
+        """Return the stored rollout when the condition holds: writes of others take a moment to arrive."""
 
         async def look():
             stored = await self.store.load(key)
@@ -130,7 +130,7 @@ class TestCanaryStore(StatusStoreContract):
             api.delete(path("default", found["metadata"]["name"]))
 
 
-# what is stored -----------------------------------------------------------------------------------------------------
+# the stored status --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

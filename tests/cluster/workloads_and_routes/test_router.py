@@ -65,7 +65,7 @@ def of_knative(body):
 def of_gloo(body):
     route = body["spec"]["routes"][-1]
     destinations = route["routeAction"]["multi"]["destinations"]
-    beside = (100, 0)  # whoever delegates to the table routes what it does not match
+    beside = (100, 0)  # a delegating table routes the unmatched requests
     return (
         beside
         if "matchers" in route
@@ -201,7 +201,7 @@ class Bench:
         await self.heard(self.splitting)
 
     async def heard(self, ref):
-        """What somebody else wrote has reached the cache."""
+        """Wait until the writes of others have reached the cache."""
         cache = await self.cluster.cache(
             snapshot_view(ref.kind, status=ref.kind in mesh_of(self.provider).statuses)
         ).ready()
@@ -234,7 +234,7 @@ def deployment(namespace):
 
 
 def put(provider, namespace, api):
-    """What there is before a Canary."""
+    """Create the objects that exist before a Canary."""
     api.create(deployment(namespace))
     for body in sources(provider, namespace):
         api.create(body)
@@ -304,7 +304,7 @@ def _gone(api, where):
     raise AssertionError(f"{where} is still there")
 
 
-# what it costs ------------------------------------------------------------------------------------------------------
+# costs --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["istio", "gatewayapi:v1", "appmesh:v1beta2", "nginx"])
@@ -403,7 +403,7 @@ async def test_a_provider_may_name_the_mesh_behind_an_interface(istio):
     assert mesh.queries == interface.queries
 
 
-# what somebody else does --------------------------------------------------------------------------------------------
+# outside writers ----------------------------------------------------------------------------------------------------
 
 
 async def test_a_base_field_that_was_changed_hides_the_routes_until_it_is_put_right(istio):
@@ -468,7 +468,7 @@ async def test_what_was_read_and_has_changed_since_is_not_written_over(istio):
 
 
 def adopted(namespace):
-    """What an owner has before there is a Canary."""
+    """Return the objects of an owner before there is a Canary."""
     metadata = {"name": "podinfo", "namespace": namespace, "labels": {"own": "yes"}}
     return [
         {
@@ -494,7 +494,7 @@ def adopted(namespace):
 
 
 def as_written(body):
-    """What somebody wrote of an object."""
+    """Return the fields of an object that its owner wrote."""
     metadata = {name: body["metadata"].get(name) for name in ("labels", "annotations", "ownerReferences")}
     return metadata, {name: value for name, value in body["spec"].items() if "cluster" not in name.lower()}
 

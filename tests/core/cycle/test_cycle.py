@@ -1,4 +1,4 @@
-"""What the loop does with a driver that misbehaves."""
+"""The behaviour of the loop with a driver that misbehaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a status wants of the world, and in which order it may be had."""
+"""The end state that a status requires, and the safe order of effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the owner is told: Flagger's texts in Flagger's order, at least once, under stable keys."""
+"""The owner's notices: Flagger's texts in Flagger's order, at least once, under stable keys."""
 
 from __future__ import annotations
 

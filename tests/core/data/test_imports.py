@@ -1,4 +1,4 @@
-"""What `import canarycore` costs, in a process of its own."""
+"""The cost of `import canarycore`, in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Flagger 1.44 gets wrong, and we do not: one named test each.
+"""Defects of Flagger 1.44 that canarycore does not have: one named test each.
 
 Letters are the defects read in its source, numbers those seen live on a real API server; ../shared/anchors/features.md
 and ../shared/golden/README.md list them. Those that the core does not decide are in `NOT_THE_CORES`.

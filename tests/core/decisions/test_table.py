@@ -96,7 +96,7 @@ def lives() -> Iterator[SimulatedCluster]:
 
 @pytest.fixture(scope="module")
 def reached() -> set[tuple[Phase, Rule, Phase]]:
-    """What all stories together decided, as rows of the expanded table."""
+    """Return the decisions of all stories, as rows of the expanded table."""
     reasons = [record.decision.explanation for world in lives() for record in world.history if record.decision]
     for world in map(at, IDLE):
         seen = Observed(world.rollout, world.status.but(pending=()), observe(world.state))

@@ -1,4 +1,4 @@
-"""What is told and decided while a rollout waits for something that rarely fails to come."""
+"""The notices and decisions of a rollout that waits for an event that usually comes."""
 
 from __future__ import annotations
 

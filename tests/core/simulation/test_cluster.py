@@ -147,7 +147,7 @@ def test_a_wrong_revision_is_refused(effect, primary):
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_every_effect_may_be_repeated(name):
-    """What an effect makes of the cluster, it makes of it once."""
+    """A second application of an effect changes nothing."""
     for record in play(policy(), SITUATIONS[name]).history:
         if len(record.effects) == 1:
             assert apply(record.state, record.effects[0]) == record.state

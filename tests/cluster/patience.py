@@ -1,4 +1,4 @@
-"""Waiting for what comes by itself, without keeping the event loop waiting."""
+"""Waiting for a condition without blocking the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flagger at work, played from a recording: what it wrote is written again, tick by tick, and its metrics answer.
+"""Flagger played from a recording: its writes are repeated tick by tick, and its metrics answer.
 
     peer = Peer(recording("01-istio-canary-promote"), namespace, api)
     peer.begin()
@@ -55,7 +55,7 @@ class Peer:
         self.canary = self._create(self.trace["input"]["canary"])
 
     def play(self, frame):
-        """One tick, or what somebody did in between."""
+        """Repeat one tick, or an action between ticks."""
         self.now = self.base + frame.get("t", self.now - self.base)
         steps = frame.get("steps", ())
         asked = [step["query"]["answer"] for step in steps if "query" in step and _asks(step["query"])]
@@ -107,7 +107,7 @@ class Peer:
 
 @define
 class Metrics:
-    """The port MetricSource: what queries were answered last, in the order of the checks."""
+    """The port MetricSource: the last recorded answers, in the order of the checks."""
 
     answers: list = field(factory=list)
 
@@ -123,7 +123,7 @@ class Metrics:
 
 
 def _asks(query):
-    """Whether it is about a canary, and not whether somebody is there."""
+    """Check whether a query is about a canary, and not a probe of the server."""
     return query["q"] != "vector(1)"
 
 

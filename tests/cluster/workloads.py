@@ -1,4 +1,4 @@
-"""Targets of every kind on a real API server, for tests: an owner who changes them, controllers that run them."""
+"""Test benches for targets of every kind on a real API server: an owner changes them, controllers run them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pods(kind, image, **pod_spec):
 
 
 class Bench:
-    """One Canary and its target, which an owner changes and the cluster's controllers run."""
+    """One Canary and its target. An owner changes the target, and the cluster's controllers run it."""
 
     def __init__(self, cluster, namespace, api, reading=None, **options):
         self.cluster, self.namespace, self.api = cluster, namespace, api
@@ -64,7 +64,7 @@ class Bench:
         return self
 
     async def begin_again(self, body):
-        """The owner deletes the Canary, and makes it again."""
+        """Delete the Canary and create it again, as its owner."""
         uid = self.canaries.require(self.rollout).uid
         self.api.delete(CANARY.path(self.namespace, "podinfo"))
         self.api.create(body, self.namespace)
@@ -77,7 +77,7 @@ class Bench:
         self.rollout = (await until(has_come)).rollout
 
     async def gone(self):
-        """Wait until the cache has heard that the target is gone."""
+        """Wait until the cache has no target."""
         cache = await self.cluster.cache(self.view).ready()
         await until(lambda: cache.get(self.namespace, "podinfo") is None)
 
@@ -95,7 +95,7 @@ class Bench:
         return self.api.patch(kind.path(self.namespace, name), patch)
 
     async def caught_up(self, kind, view, name="podinfo"):
-        """Wait until the cache has heard of what was just written."""
+        """Wait until the cache has the object that was just written."""
         cache, wanted = await self.cluster.cache(view).ready(), self.body(kind, name)["metadata"]["resourceVersion"]
         await until(lambda: int(cache.version(self.namespace, name) or 0) >= int(wanted))
 
@@ -149,7 +149,7 @@ class ClusterServiceBench(ServiceBench):
 
 
 class KnativeBench(Bench):
-    """Stands in for Knative's controller: each new template is a new Revision, that is ready at once."""
+    """A stand-in for Knative's controller: each new template is a new Revision, which is ready at once."""
 
     kind, view = KNATIVE_SERVICE, snapshot_view(KNATIVE_SERVICE, status=True)
 
@@ -214,7 +214,7 @@ BY_KEDA = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "so
 
 
 def opener(cluster, namespace, api):
-    """How a bench is made: its class, the Canary, and what else is there."""
+    """Return a function that makes a bench from its class, a Canary, and further objects."""
 
     async def make(bench, body, *others, **options):
         for other in others:
@@ -230,7 +230,7 @@ def opener(cluster, namespace, api):
 
 
 async def initialised(bench):
-    """The primary carries version one, the target version two; nobody waits for pods."""
+    """Give the primary version one and the target version two, without waiting for pods."""
     one = await bench.deploy("one")
     await bench.adapter.initialise(bench.rollout, one)
     return one, await bench.deploy("two")
@@ -297,7 +297,7 @@ class Requests:
         monkeypatch.setattr(Client, "_exchange", counted)
 
     def fail(self, number, *, lost):
-        """The write of that number, from now on, is not carried out; or (lost) its answer does not come."""
+        """Break the write of that number, counted from now: the server does not make it, or (lost) does not answer."""
         self.made.clear()
         self._fail_at, self._lost, self.failed = number, lost, False
 
@@ -308,7 +308,7 @@ class Requests:
         return fails
 
     def taken(self):
-        """How often which method was used since this was asked last."""
+        """Return the number of requests by method since the last call."""
         counted = Counter(self.made)
         self.made.clear()
         return dict(counted)

@@ -647,7 +647,7 @@ DEFECTS: tuple[Defect, ...] = (
         "workloads/revision.py",
         "    written = without_defaults(template)\n",
         "    written = json.loads(json.dumps(template))\n",
-        "workloads/test_revision.py::test_what_the_api_server_fills_in_is_no_part_of_a_revision",
+        "workloads/test_revision.py::test_defaults_of_the_api_server_are_no_part_of_a_revision",
     ),
     _kubernetes(
         "flagger k: a rollout that waits counts as successful",
@@ -661,7 +661,7 @@ DEFECTS: tuple[Defect, ...] = (
         "workloads/revision.py",
         "    if facts is None or facts.shared:\n        return name\n",
         "    if facts or not text:\n        return name\n",
-        "workloads/test_revision.py::test_a_config_that_changes_is_a_new_revision_of_the_target_alone",
+        "workloads/test_revision.py::test_a_changed_config_is_a_new_revision_of_the_target_alone",
     ),
     _kubernetes(
         "what was remembered is believed of a status that somebody changed",
@@ -682,21 +682,21 @@ DEFECTS: tuple[Defect, ...] = (
         "workloads/primary.py",
         '    if target["spec"].get("replicas") and not copying.autoscaled:\n',
         "    if not copying.autoscaled:\n",
-        "workloads/test_primary.py::test_a_target_at_zero_does_not_take_its_primary_there",
+        "workloads/test_primary.py::test_a_target_at_zero_leaves_its_primarys_replicas",
     ),
     _kubernetes(
         "counts of before a change count as those of after it",
         "workloads/facts.py",
         '    return status, _count(body, "metadata", "generation") <= _count(status, "observedGeneration")\n',
         "    return status, True\n",
-        "workloads/test_facts.py::test_until_a_change_is_seen_by_the_deployments_controller_no_pod_is_known_to_be_of_it",
+        "workloads/test_facts.py::test_no_pod_is_updated_until_the_deployments_controller_sees_the_change",
     ),
     _kubernetes(
         "a registry's credentials are copied",
         "workloads/configs.py",
         '    return opted_out or (body["kind"] == SECRET.kind and body.get("type") not in TRACKED_TYPES)\n',
         "    return opted_out\n",
-        "workloads/test_configs.py::test_owners_opt_out_and_credentials_of_registries_are_never_copied",
+        "workloads/test_configs.py::test_configs_that_opt_out_and_registry_credentials_are_shared",
     ),
     _kubernetes(
         "the primary's autoscaler asks about the canary",
@@ -710,7 +710,7 @@ DEFECTS: tuple[Defect, ...] = (
         "routing/takeover.py",
         "    is_noted = LAST_APPLIED in annotations or NOTE in annotations\n",
         "    is_noted = LAST_APPLIED in annotations\n",
-        "routing/test_takeover.py::test_what_is_known_is_not_noted_again",
+        "routing/test_takeover.py::test_a_known_original_gets_no_second_note",
     ),
     _kubernetes(
         "a renewed Secret is never read",

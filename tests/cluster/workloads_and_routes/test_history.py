@@ -1,4 +1,4 @@
-"""Configs and earlier revisions on a real API server: what a promotion changes can be taken back."""
+"""Configs and earlier revisions on a real API server: promotions and their restoration."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.cluster.workloads import (
 
 @pytest.fixture
 def kubeconfig(plane, installed):
-    """The controller's, with the rights that it is installed with."""
+    """Return the controller's kubeconfig, with its installed rights."""
     return plane.kubeconfig(installed("knative"), "controller")
 
 
@@ -58,7 +58,7 @@ async def configured(opened):
     return bench
 
 
-async def test_the_primary_runs_on_copies_of_what_its_target_reads(configured):
+async def test_the_primary_runs_on_copies_of_its_targets_configs(configured):
     spec = configured.body(DEPLOYMENT, "podinfo-primary")["spec"]["template"]["spec"]
     assert spec["containers"][0]["envFrom"] == [{"configMapRef": {"name": "env-primary"}}]
     assert [
@@ -81,7 +81,7 @@ async def test_the_primary_runs_on_copies_of_what_its_target_reads(configured):
         (SECRET, "keys", {"data": {"key": "dHdv"}}),
     ],
 )
-async def test_a_changed_config_is_promoted_restarts_the_primary_and_can_be_taken_back(configured, kind, name, patch):
+async def test_promoting_a_changed_config_restarts_the_primary_and_can_be_taken_back(configured, kind, name, patch):
     bench, one = configured, (await configured.seen()).target.revision
     before, template = (
         holding(bench, kind, f"{name}-primary"),
@@ -140,7 +140,7 @@ async def test_without_tracking_configs_are_shared_and_start_nothing(opened):
     assert (await bench.seen()).target.revision == one == await bench.deploy("one")
 
 
-async def test_a_config_without_which_no_pod_starts_is_waited_for_by_name(opened):
+async def test_a_missing_required_config_is_an_error_that_names_it(opened):
     bench = await opened(ConfigBench, canary(), config("env"), config("shared"))
     bench.api.apply(bench.target(IMAGES["one"]), bench.namespace)
     await bench.caught_up(DEPLOYMENT, bench.view)
@@ -168,7 +168,7 @@ async def test_a_config_that_two_canaries_share_stays_when_one_of_them_goes(conf
     assert [(owner["name"], owner["controller"]) for owner in owners] == [("podinfo", True), ("other", False)]
 
 
-async def test_an_owner_that_comes_to_a_shared_config_meanwhile_stays_one(configured):
+async def test_a_concurrent_owner_of_a_shared_config_stays(configured):
     await configured.change(CONFIG_MAP, "env", {"data": {"key": "two"}})
     two, merge, others = await configured.target_revision(), configured.cluster.merge, []
     configured.patch(CONFIG_MAP, "env-primary", {"metadata": {"ownerReferences": None}})
@@ -190,7 +190,7 @@ async def test_an_owner_that_comes_to_a_shared_config_meanwhile_stays_one(config
 # earlier revisions --------------------------------------------------------------------------------------------------
 
 
-async def test_two_earlier_revisions_are_kept_with_their_configs_and_no_more(configured):
+async def test_exactly_two_earlier_revisions_are_saved_with_their_configs(configured):
     bench, revisions = configured, [(await configured.seen()).target.revision]
     for label in ("two", "three", "four"):
         await bench.change(CONFIG_MAP, "env", {"data": {"key": label}})
@@ -214,7 +214,7 @@ async def test_two_earlier_revisions_are_kept_with_their_configs_and_no_more(con
     assert holding(bench, CONFIG_MAP, "env-primary")["data"] == {"key": "two"}
 
 
-async def test_an_interrupted_promotion_leaves_nothing_behind_that_is_kept_no_longer(opened, requests):
+async def test_an_interrupted_promotion_leaves_no_outdated_saves(opened, requests):
     bench = await opened(PodBench, canary())
     await initialised(bench)
     labels = cycle(("two", "three", "four", "one"))
@@ -235,7 +235,7 @@ async def test_an_interrupted_promotion_leaves_nothing_behind_that_is_kept_no_lo
     assert number > 3, "a promotion that keeps and forgets takes three writes"
 
 
-async def test_what_is_kept_goes_with_the_canary(configured):
+async def test_saved_revisions_go_with_the_canary(configured):
     await configured.deploy("two")
     await configured.change(SECRET, "keys", {"data": {"key": "dHdv"}})
     await configured.adapter.promote(configured.rollout, await configured.target_revision())
@@ -252,14 +252,14 @@ async def test_what_is_kept_goes_with_the_canary(configured):
         assert [owner["kind"] for owner in body["metadata"]["ownerReferences"]] == ["Canary"]
 
 
-async def test_a_secret_is_kept_as_a_secret_only(configured):
+async def test_the_content_of_a_secret_is_saved_in_secrets_only(configured):
     await configured.change(SECRET, "keys", {"data": {"key": "dHdv"}})
     await configured.adapter.promote(configured.rollout, await configured.target_revision())
     revisions = configured.api.list(CONTROLLER_REVISION.path(configured.namespace))
     assert "b25l" not in json.dumps(revisions)
 
 
-async def test_what_somebody_deleted_cannot_be_restored_and_nothing_is_changed(configured):
+async def test_restoring_a_deleted_revision_is_refused_and_changes_nothing(configured):
     bench, one = configured, (await configured.seen()).target.revision
     two = await bench.deploy("two")
     await bench.adapter.promote(bench.rollout, two)
@@ -275,7 +275,7 @@ async def test_what_somebody_deleted_cannot_be_restored_and_nothing_is_changed(c
 @pytest.mark.parametrize("lost", [False, True], ids=["before the write", "after the write"])
 @pytest.mark.parametrize("label", ["one", "two"], ids=["only configs", "all"])
 async def test_a_promotion_interrupted_anywhere_and_repeated_is_the_same_promotion(configured, requests, label, lost):
-    """Meanwhile both sides carry what they did, and what is kept is what the primary carried before it."""
+    """Until its end both sides keep their revisions. It saves the primary's earlier revision."""
     bench, one = configured, (await configured.seen()).primary.revision
     copies = ((CONFIG_MAP, "env-primary"), (SECRET, "keys-primary"))
     before = [holding(bench, *copy) for copy in copies]

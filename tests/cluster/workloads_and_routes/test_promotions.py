@@ -1,4 +1,4 @@
-"""Promotions on a real API server: what they cost, and what of others they leave."""
+"""Promotions on a real API server: their requests, and the fields of others that they leave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cluster.workloads import BY_HPA, HPA_BODY, PodBench, Requests, canary
 
 @pytest.fixture
 def kubeconfig(plane, installed):
-    """The controller's, with the rights that it is installed with."""
+    """Return the controller's kubeconfig, with its installed rights."""
     return plane.kubeconfig(installed("knative"), "controller")
 
 
@@ -32,10 +32,10 @@ async def bench(opened):
 
 
 REVISION = "deployment.kubernetes.io/revision"
-"""The annotation that the Deployment controller writes, whenever it likes."""
+"""The annotation that the Deployment controller writes at any moment."""
 
 
-async def test_looking_costs_nothing_and_effects_cost_what_they_change(bench, requests):
+async def test_observing_costs_no_request_and_effects_one_per_change(bench, requests):
     await initialised(bench)
     await bench.settle()
     adapter, rollout = bench.adapter, bench.rollout
@@ -50,7 +50,7 @@ async def test_looking_costs_nothing_and_effects_cost_what_they_change(bench, re
     assert requests.taken() == {"PATCH": 2}
 
 
-async def test_effects_that_are_repeated_ask_the_server_nothing(bench, requests):
+async def test_repeated_effects_send_no_request(bench, requests):
     await initialised(bench)
     two = (await bench.seen()).target.revision
     await bench.adapter.promote(bench.rollout, two)
@@ -64,7 +64,7 @@ async def test_effects_that_are_repeated_ask_the_server_nothing(bench, requests)
     assert requests.taken() == {}
 
 
-async def test_what_a_rollout_depends_on_wakes_it(bench):
+async def test_a_change_of_any_object_of_a_rollout_wakes_it(bench):
     await initialised(bench)
     await bench.seen()
     changes = bench.cluster.changes()
@@ -78,7 +78,7 @@ async def test_what_a_rollout_depends_on_wakes_it(bench):
 # others' fields -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_promotion_leaves_what_others_have_put_on_the_primary(bench):
+async def test_a_promotion_leaves_the_fields_of_others_on_the_primary(bench):
     await initialised(bench)
     bench.patch(
         DEPLOYMENT, "podinfo-primary", {"metadata": {"labels": {"cost-centre": "42"}, "annotations": {"a": "b"}}}
@@ -89,7 +89,7 @@ async def test_a_promotion_leaves_what_others_have_put_on_the_primary(bench):
     assert metadata["annotations"].items() >= {"a": "b", "note": "mine"}.items()
 
 
-async def test_replicas_of_a_primary_that_is_scaled_are_its_autoscalers(opened):
+async def test_a_promotion_leaves_replicas_to_the_primarys_autoscaler(opened):
     bench = await opened(PodBench, canary(autoscalerRef=BY_HPA), HPA_BODY)
     await initialised(bench)
     bench.patch(DEPLOYMENT, "podinfo-primary", {"spec": {"replicas": 5}})
@@ -97,8 +97,8 @@ async def test_replicas_of_a_primary_that_is_scaled_are_its_autoscalers(opened):
     assert bench.body(DEPLOYMENT, "podinfo-primary")["spec"]["replicas"] == 5
 
 
-async def test_the_primary_has_exactly_the_targets_template_whoever_wrote_there_before(bench):
-    """Also what another field manager put into it is gone: it was not analysed."""
+async def test_the_primary_has_exactly_the_targets_template_despite_earlier_writers(bench):
+    """Fields of another field manager go: no analysis has seen them."""
     await initialised(bench)
     by_hand = {"spec": {"template": {"spec": {"hostNetwork": True, "nodeSelector": {"disk": "ssd"}}}}}
     bench.patch(DEPLOYMENT, "podinfo-primary", by_hand)
@@ -109,7 +109,7 @@ async def test_the_primary_has_exactly_the_targets_template_whoever_wrote_there_
     assert primary == target
 
 
-async def test_scaling_changes_replicas_and_nothing_else_of_the_owners(bench):
+async def test_scaling_changes_only_the_owners_replicas(bench):
     await initialised(bench)
     before = bench.body(DEPLOYMENT, "podinfo")
     await bench.adapter.scale_down(bench.rollout)
@@ -125,7 +125,7 @@ def _owned(metadata):
     return owned | {"annotations": {key: annotations[key] for key in annotations.keys() - {REVISION}}}
 
 
-async def test_a_promotion_waits_for_no_status_and_no_label_that_changes_meanwhile(bench):
+async def test_a_concurrent_change_of_status_or_labels_delays_no_promotion(bench):
     await initialised(bench)
     two, merge = (await bench.seen()).target.revision, bench.cluster.merge
 

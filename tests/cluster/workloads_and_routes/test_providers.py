@@ -1,4 +1,4 @@
-"""Templates, alert providers and their Secrets on a real API server: what is asked of it, and with which rights."""
+"""Templates, alert providers and their Secrets on a real API server: the requests, and their rights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RIGHTS = [
     {"apiGroups": ["flagger.app"], "resources": ["canaries", "metrictemplates", "alertproviders"], "verbs": READ},
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
 ]
-"""All that asking and telling needs; Secrets are neither listed nor watched."""
+"""The rights that metrics and alerts need. Secrets are neither listed nor watched."""
 
 
 def flaggers(kind, namespace, name, **spec):
@@ -38,7 +38,7 @@ def secret(namespace, name, **values):
 
 
 class Adapter:
-    """A provider or a chat that notes how it was opened, and what it was told or asked."""
+    """A provider or a chat that records its settings, its queries and its alerts."""
 
     def __init__(self):
         self.opened, self.heard = [], []
@@ -71,7 +71,7 @@ def adapter():
 
 @pytest.fixture
 async def allowed(plane, namespace, api):
-    """The test's namespace, as a controller sees it that may do no more than it needs for this."""
+    """Return the cluster of a controller with no more rights than these."""
     kubeconfig = plane.kubeconfig(api.service_account(namespace, NAME, RIGHTS), "controller")
     async with connect(str(kubeconfig)) as client, Cluster(client, namespace=namespace) as cluster:
         yield cluster
@@ -79,7 +79,7 @@ async def allowed(plane, namespace, api):
 
 @pytest.fixture
 async def canaries(api, namespace, allowed):
-    """A Canary with a template and an alert, each of which has a Secret."""
+    """Return the Canaries: one with a template and an alert, each with a Secret."""
     hidden = {"secretRef": {"name": "hidden"}}
     api.create(secret(namespace, "hidden", address="http://chat", token="t0p"))
     api.create(flaggers("MetricTemplate", namespace, "rate", provider={"type": "datadog", **hidden}, query="first"))
@@ -138,9 +138,7 @@ def question(rollout):
     return MetricQuestion("key", rollout.checks[0], "revision")
 
 
-async def test_a_template_is_asked_with_its_secret_and_the_server_only_once(
-    plane, namespace, rollout, sources, adapter
-):
+async def test_a_template_is_read_with_its_secret_by_one_request(plane, namespace, rollout, sources, adapter):
     assert (await sources.query(rollout, question(rollout))).error == ""
     mark = plane.audit.mark()
     for _ in range(5):
@@ -171,7 +169,7 @@ async def test_an_alert_goes_to_the_address_in_the_secret(rollout, alerts, adapt
     assert adapter.heard == [notice.text]
 
 
-async def test_a_template_that_is_not_there_is_told_as_flagger_tells_it(api, namespace, rollout, sources):
+async def test_a_missing_template_has_flaggers_error(api, namespace, rollout, sources):
     api.delete(f"/apis/flagger.app/v1beta1/namespaces/{namespace}/metrictemplates/rate")
 
     async def look():

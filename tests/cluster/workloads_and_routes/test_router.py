@@ -1,4 +1,4 @@
-"""Routes on a real API server, with every mesh's own definitions: the contract for each, and what they cost."""
+"""Routes on a real API server, with every mesh's own definitions: the contract for each mesh, and its requests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CAN = {
 
 
 def weights_of(parts, name=lambda part: part["name"], weight="weight"):
-    """(primary, canary); a side that is not named gets nothing, one that is alone gets everything."""
+    """Return the weights of primary and canary. A missing side gets nothing, a side alone gets everything."""
     weights = {name(part): int(part.get(weight, 0)) for part in parts}
     sides = [next((weights[one] for one in weights if side in one), 0) for side in ("primary", "canary")]
     return (100, 0) if len(weights) == 1 and "primary" in next(iter(weights)) else tuple(sides)
@@ -98,14 +98,14 @@ WRITTEN = {
     "traefik": lambda body: weights_of(body["spec"]["weighted"]["services"]),
     **dict.fromkeys(("linkerd", "osm", "smi:v1alpha1", "smi:v1alpha2", "smi:v1alpha3"), of_smi),
 }
-"""The weights in the object that splits, read as its mesh does, for requests that no condition lets in."""
+"""Readers of the weights in the splitting object, as its mesh applies them to requests without a match."""
 
 SPLITS = {
     "appmesh": "podinfo.{namespace}",
     "apisix": "web-podinfo-canary",
     **dict.fromkeys(("nginx", "skipper"), "web-canary"),
 }
-"""The name of the object that splits, where that is not the app's."""
+"""The name of the splitting object, where it is not the app's."""
 
 
 def path(ref):
@@ -113,7 +113,7 @@ def path(ref):
 
 
 class Bench:
-    """A router and one Canary on a provider. Rollouts of the contract stand for it, by weights or by a header."""
+    """A router and one Canary on a provider. It serves the contract's rollouts, by weights or by a header."""
 
     def __init__(self, provider, namespace, cluster, api):
         self.provider, self.namespace, self.api = provider, namespace, api
@@ -126,10 +126,10 @@ class Bench:
         self.router = MeshRouter(cluster, self)
         self.adapter = self
 
-    # the router, as the contract sees it -------------------------------------------------------------------------
+    # the router of the contract ----------------------------------------------------------------------------------
 
     def rollout(self, like=None, **given):
-        """The Canary as a rollout; the same object for the same manifest."""
+        """Return the Canary as a rollout: the same object for the same manifest."""
         if like is not None and like.match:
             given.setdefault("analysis", AB)
         body = manifest(self.provider, namespace=self.namespace, **given)
@@ -156,7 +156,7 @@ class Bench:
     async def restore(self, like=None, **given):
         await self.router.restore(self.rollout(like, **given))
 
-    # the world around it -----------------------------------------------------------------------------------------
+    # other writers -----------------------------------------------------------------------------------------------
 
     @property
     def owner(self):
@@ -168,7 +168,7 @@ class Bench:
 
     @property
     def splitting(self):
-        """Where the object is that splits."""
+        """Return the place of the splitting object."""
         name = SPLITS.get(self.provider, "podinfo").format(namespace=self.namespace)
         refs = mesh_of(self.provider).refs(self.asked)
         kinds = ("VirtualNode", "DestinationRule", "Upstream")
@@ -196,7 +196,7 @@ class Bench:
         return self.body()["metadata"]["annotations"].get("example.com/theirs") == "1"
 
     async def heard_all(self):
-        """The same of what was written before anybody looked."""
+        """Wait until the caches have the objects written before the first observation."""
         await self.observe()
         await self.heard(self.splitting)
 
@@ -245,7 +245,7 @@ def put(provider, namespace, api):
 
 @pytest.fixture
 def kubeconfig(request, plane, installed):
-    """The controller's, with the rights that it is installed with: for the provider of a contract, or for all."""
+    """Return the controller's kubeconfig, with its installed rights: for a contract's provider, or for all."""
     provider = getattr(request.cls, "provider", None)
     return plane.kubeconfig(installed(*([provider] if provider else ROUTING_RIGHTS)), "controller")
 
@@ -261,7 +261,7 @@ class Contract(RouterContract):
     async def bench(self, before, namespace, cluster, api):
         made = Bench(self.provider, namespace, cluster, api)
         where = None if made.splitting.kind.namespaced else path(made.splitting)
-        if where and api.get(where):  # a test before this left its route, which is in no namespace
+        if where and api.get(where):  # an earlier test left its route, which is in no namespace
             api.delete(where)
         yield made
         if where:
@@ -282,7 +282,7 @@ def in_version_1beta1(plane):
 
 @pytest.mark.usefixtures("in_version_1beta1")
 class TestAppMeshV1Beta1(Contract):
-    """Its kinds are those of v1beta2, in another version: a server has one or the other."""
+    """Its kinds are those of v1beta2 in another version. A server has only one of the two."""
 
     provider = "appmesh"
 
@@ -329,7 +329,7 @@ async def test_an_advance_is_one_write_and_no_read(bench, plane):
     assert {verb: count for (verb, _), count in asked.items() if verb != "watch"} == {"patch": 1}
 
 
-async def test_looking_at_routes_asks_nobody_and_reads_nothing_twice(bench, plane, monkeypatch):
+async def test_observing_routes_sends_no_request_and_reads_objects_once(bench, plane, monkeypatch):
     await bench.set_routes(None, Routes(weight=20))
     await bench.observe()
     mark, read = plane.audit.mark(), []
@@ -352,7 +352,7 @@ async def test_another_process_finds_nothing_to_write(bench, plane, client):
         assert not [verb for verb, _ in asked if verb in ("patch", "create")]
 
 
-async def test_rollouts_that_are_gone_are_forgotten(istio, monkeypatch):
+async def test_the_router_forgets_deleted_rollouts(istio, monkeypatch):
     monkeypatch.setattr("canarycore_kubernetes.routing.router._SMALLEST_SWEEP", 3)
     istio.router = MeshRouter(istio.cluster, istio)
     await istio.observe()
@@ -367,7 +367,7 @@ async def test_rollouts_that_are_gone_are_forgotten(istio, monkeypatch):
 # before the primary runs --------------------------------------------------------------------------------------------
 
 
-async def test_before_the_primary_runs_there_are_its_services_and_nothing_is_routed(bench):
+async def test_prepare_makes_the_sides_services_and_no_routes(bench):
     await bench.router.prepare(bench.rollout())
     assert bench.body(bench.service("-primary"))["spec"]["selector"] == {"app": "podinfo-primary"}
     assert bench.body(bench.service("-canary"))["spec"]["selector"] == {"app": "podinfo"}
@@ -376,7 +376,7 @@ async def test_before_the_primary_runs_there_are_its_services_and_nothing_is_rou
     assert await bench.observe() is None
 
 
-async def test_pods_of_app_mesh_find_their_nodes_there(namespace, cluster, api):
+async def test_prepare_makes_the_nodes_of_app_mesh(namespace, cluster, api):
     put("appmesh:v1beta2", namespace, api)
     bench = Bench("appmesh:v1beta2", namespace, cluster, api)
     await bench.router.prepare(bench.rollout())
@@ -384,7 +384,7 @@ async def test_pods_of_app_mesh_find_their_nodes_there(namespace, cluster, api):
     assert {node["metadata"]["name"] for node in nodes} == {"podinfo-primary", "podinfo-canary"}
 
 
-async def test_without_a_target_nothing_is_routed_and_the_reason_is_told(namespace, cluster, api):
+async def test_without_a_target_routes_are_refused_with_the_reason(namespace, cluster, api):
     bench = Bench("istio", namespace, cluster, api)
     assert await bench.observe() is None
     with pytest.raises(Refused, match=f"deployment podinfo.{namespace} is missing"):
@@ -406,7 +406,7 @@ async def test_a_provider_may_name_the_mesh_behind_an_interface(istio):
 # outside writers ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_base_field_that_was_changed_hides_the_routes_until_it_is_put_right(istio):
+async def test_a_changed_base_field_hides_the_routes_until_it_is_repaired(istio):
     await istio.set_routes(None, Routes(weight=20))
     istio.api.patch(path(istio.splitting), {"spec": {"hosts": ["elsewhere.example.com"]}})
     await istio.heard(istio.splitting)
@@ -416,7 +416,7 @@ async def test_a_base_field_that_was_changed_hides_the_routes_until_it_is_put_ri
     assert await istio.observe() == Routes(weight=20)
 
 
-async def test_a_weight_that_was_changed_is_seen_as_it_is(istio):
+async def test_a_changed_weight_is_observed(istio):
     await istio.set_routes(None, Routes(weight=20))
     route = istio.body()["spec"]["http"]
     route[0]["route"][0]["weight"], route[0]["route"][1]["weight"] = 50, 50
@@ -438,7 +438,7 @@ async def test_fields_of_others_stay_beside_ours(istio):
     assert istio.body(istio.service())["spec"]["sessionAffinity"] == "ClientIP"
 
 
-async def test_what_the_owner_no_longer_wants_goes_also_where_flagger_wrote_it(istio, api):
+async def test_settings_that_the_owner_removed_go_even_if_flagger_wrote_them(istio, api):
     policy = {"trafficPolicy": {"tls": {"mode": "DISABLE"}}}
     rule = {
         "apiVersion": "networking.istio.io/v1beta1",
@@ -455,8 +455,8 @@ async def test_what_the_owner_no_longer_wants_goes_also_where_flagger_wrote_it(i
     assert api.get(where.replace("podinfo-canary", "podinfo-primary"))["spec"] == {"host": "podinfo-primary"}
 
 
-async def test_what_was_read_and_has_changed_since_is_not_written_over(istio):
-    """An object of ours that somebody changes at the same moment is looked at again first."""
+async def test_an_object_changed_since_its_read_is_not_overwritten(istio):
+    """The router reads an object again that somebody changed at the same moment."""
     await istio.set_routes(None, Routes())
     cache = await istio.cluster.cache(snapshot_view(istio.splitting.kind)).ready()
     cache.version = lambda *_: "1"
@@ -507,7 +507,7 @@ async def taken_over(namespace, cluster, api):
     return Bench("istio", namespace, cluster, api)
 
 
-async def test_what_the_owner_made_is_taken_over_where_it_stands(taken_over):
+async def test_objects_of_the_owner_are_taken_over_in_place(taken_over):
     bench = taken_over
     assert await bench.observe() is None
     await bench.set_routes(None, Routes(weight=20))
@@ -520,7 +520,7 @@ async def test_what_the_owner_made_is_taken_over_where_it_stands(taken_over):
     assert "ownerReferences" not in route["metadata"] | service["metadata"]
 
 
-async def test_all_that_was_taken_over_is_given_back(taken_over):
+async def test_all_objects_taken_over_are_given_back(taken_over):
     bench = taken_over
     before = [as_written(bench.body(ref)) for ref in (bench.service(), bench.splitting)]
     await bench.set_routes(None, Routes(weight=20))
@@ -530,7 +530,7 @@ async def test_all_that_was_taken_over_is_given_back(taken_over):
     assert await bench.observe() is None
 
 
-async def test_what_was_given_back_can_be_taken_over_again(taken_over):
+async def test_an_object_given_back_can_be_taken_over_again(taken_over):
     bench = taken_over
     before = as_written(bench.body())
     for _ in range(2):
@@ -539,7 +539,7 @@ async def test_what_was_given_back_can_be_taken_over_again(taken_over):
     assert as_written(bench.body()) == before
 
 
-async def test_what_kubectl_applied_is_given_back_as_it_was_applied_last(taken_over):
+async def test_an_object_of_kubectls_is_given_back_as_last_applied(taken_over):
     bench = taken_over
     later = {"spec": {"hosts": ["new.example.com"], "http": bench.body()["spec"]["http"]}}
     annotation = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(later)}
@@ -551,8 +551,8 @@ async def test_what_kubectl_applied_is_given_back_as_it_was_applied_last(taken_o
     assert bench.body()["spec"] == {**later["spec"], "exportTo": ["*"]}
 
 
-async def test_the_apex_is_switched_by_one_write(taken_over, api):
-    """At no moment does it select nothing."""
+async def test_one_write_switches_the_apex(taken_over, api):
+    """So it selects pods at every moment."""
     bench = taken_over
     await bench.router.prepare(bench.rollout())
     assert bench.body(bench.service())["spec"]["selector"] == {"app": "podinfo", "tier": "web"}
@@ -564,7 +564,7 @@ async def test_the_apex_is_switched_by_one_write(taken_over, api):
     assert seen == [{"app": "podinfo-primary"}]
 
 
-async def test_what_we_made_goes_and_the_apex_leads_to_the_target(istio):
+async def test_restore_deletes_our_objects_and_leads_the_apex_to_the_target(istio):
     await istio.set_routes(None, Routes(weight=20))
     await istio.restore()
     assert istio.body() is None
@@ -582,8 +582,8 @@ FLAGGERS = (
 
 
 @pytest.mark.parametrize("name", FLAGGERS)
-async def test_what_flagger_left_needs_no_write(name, namespace, cluster, api, plane):
-    """Its Services, routes and ingresses are what ours would be."""
+async def test_objects_of_flaggers_need_no_write(name, namespace, cluster, api, plane):
+    """Flagger's Services, routes and ingresses equal ours."""
     trace = json.loads((shared("golden") / name / "trace.json").read_text())
     bench = After(trace, namespace, cluster, api)
     try:
@@ -598,7 +598,7 @@ async def test_what_flagger_left_needs_no_write(name, namespace, cluster, api, p
 
 
 class After(Bench):
-    """A cluster in which Flagger has been at work, as a recording left it."""
+    """A cluster as Flagger left it at the end of a recording."""
 
     def __init__(self, trace, namespace, cluster, api):
         self.nowhere = []
@@ -634,10 +634,10 @@ def _listed(final):
     return list(final.values()) if isinstance(final, dict) else final
 
 
-# where there is no split, no pods, or another cluster -----------------------------------------------------------------
+# without a split, without pods, on another cluster --------------------------------------------------------------------
 
 
-async def test_plain_kubernetes_is_its_services(namespace, cluster, api):
+async def test_routes_of_plain_kubernetes_are_its_services(namespace, cluster, api):
     put("kubernetes", namespace, api)
     bench = Bench("kubernetes", namespace, cluster, api)
     assert await bench.observe() is None
@@ -652,7 +652,7 @@ async def test_plain_kubernetes_is_its_services(namespace, cluster, api):
 
 
 async def test_a_target_that_is_a_service_is_split_by_its_copies(namespace, cluster, api):
-    """They are the workload adapter's; here are the routes alone."""
+    """The workload adapter makes the copies; this test covers the routes alone."""
     bench = Bench("istio", namespace, cluster, api)
     target = {"targetRef": {"apiVersion": "core/v1", "kind": "Service", "name": "podinfo"}}
     await bench.set_routes(None, Routes(weight=20), **target)
@@ -660,8 +660,8 @@ async def test_a_target_that_is_a_service_is_split_by_its_copies(namespace, clus
     assert api.list(SERVICE.path(namespace)) == []
 
 
-async def test_routes_on_another_cluster_say_whose_they_are(istio, client):
-    """They cannot refer to a Canary that is not there."""
+async def test_routes_on_another_cluster_name_their_canary(istio, client):
+    """They cannot refer to a Canary on the workloads' cluster."""
     async with Cluster(client, namespace=istio.namespace) as mesh:
         istio.router = MeshRouter(istio.cluster, istio, mesh_cluster=mesh)
         await istio.set_routes(None, Routes(weight=20))

@@ -1,4 +1,4 @@
-"""Scaling, autoscalers, taking over and giving back on a real API server."""
+"""Scaling, autoscalers, adopting and giving back on a real API server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.cluster.workloads import (
 
 @pytest.fixture
 def kubeconfig(plane, installed):
-    """The controller's, with the rights that it is installed with."""
+    """Return the controller's kubeconfig, with its installed rights."""
     return plane.kubeconfig(installed("knative"), "controller")
 
 
@@ -53,19 +53,19 @@ async def replicas_after_scaling_up(bench):
     return bench.body(DEPLOYMENT, "podinfo")["spec"]["replicas"]
 
 
-async def test_the_target_comes_back_with_as_many_replicas_as_its_primary_has(opened):
+async def test_the_target_scales_up_to_its_primarys_replicas(opened):
     assert await replicas_after_scaling_up(await opened(PodBench, canary())) == 2
 
 
 @pytest.mark.parametrize(
     ("minimum", "replicas"), [({"minReplicas": 3}, 3), ({"minReplicas": 1}, 1)], ids=["several", "one"]
 )
-async def test_a_scaled_target_comes_back_with_as_many_as_its_autoscaler_wants_at_least(opened, minimum, replicas):
+async def test_an_autoscaled_target_scales_up_to_its_autoscalers_minimum(opened, minimum, replicas):
     scaler = HPA_BODY | {"spec": HPA_BODY["spec"] | minimum}
     assert await replicas_after_scaling_up(await opened(PodBench, canary(autoscalerRef=BY_HPA), scaler)) == replicas
 
 
-async def test_a_target_that_runs_is_left_with_the_replicas_it_has(opened):
+async def test_scaling_up_leaves_a_running_target_alone(opened):
     bench = await opened(PodBench, canary())
     await initialised(bench)
     bench.patch(DEPLOYMENT, "podinfo", {"spec": {"replicas": 7}})
@@ -88,7 +88,7 @@ async def test_a_daemon_set_is_scaled_by_a_node_selector_beside_its_owners(opene
 # autoscalers --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_primary_is_scaled_as_its_target_is_before_that_goes(opened):
+async def test_the_primary_has_an_autoscaler_before_its_target_scales_down(opened):
     reference = BY_HPA | {"primaryScalerReplicas": {"minReplicas": 3, "maxReplicas": 8}}
     bench = await opened(PodBench, canary(autoscalerRef=reference), HPA_BODY)
     await initialised(bench)
@@ -134,7 +134,7 @@ async def test_a_scaled_object_is_copied_and_then_paused_and_resumed_without_a_t
     assert not after["metadata"].get("annotations")
 
 
-async def test_an_autoscaler_that_is_missing_is_named_and_the_target_stays_up(opened):
+async def test_a_missing_autoscaler_is_an_error_that_names_it_and_the_target_stays_up(opened):
     bench = await opened(PodBench, canary(autoscalerRef=BY_HPA))
     await initialised(bench)
     with pytest.raises(WorldError, match=rf"HorizontalPodAutoscaler podinfo.{bench.namespace} does not exist"):
@@ -146,7 +146,7 @@ async def test_an_autoscaler_that_is_missing_is_named_and_the_target_stays_up(op
 
 
 async def as_flagger_left_it(bench):
-    """The primary, with nothing on it that says what it carries."""
+    """Remove the annotations of the primary, as Flagger sets none."""
     one = await bench.deploy("one")
     await bench.adapter.initialise(bench.rollout, one)
     annotations = {REVISION: None, CONTENTS: None}
@@ -157,20 +157,20 @@ async def as_flagger_left_it(bench):
 
 @pytest.fixture
 async def taken_over(opened):
-    """With configs, of which Flagger copies no binary data."""
+    """Return a bench with configs, of which Flagger copies no binary data."""
     bench = await opened(ConfigBench, canary(), config("env"), config("keys", "Secret", data={}), config("shared"))
     await as_flagger_left_it(bench)
     await bench.change(CONFIG_MAP, "env", {"binaryData": {"logo": "AA=="}})
     return bench
 
 
-async def test_what_flagger_left_is_taken_over_without_a_request(taken_over, requests):
+async def test_a_rollout_of_flaggers_is_adopted_without_a_request(taken_over, requests):
     seen = await taken_over.seen()
     assert seen.target.revision == seen.primary.revision
     assert requests.taken() == {}
 
 
-async def test_its_first_rollout_is_as_any_other(taken_over):
+async def test_the_first_rollout_after_flagger_is_as_any_other(taken_over):
     bench, one = taken_over, (await taken_over.seen()).primary.revision
     two = await bench.deploy("two")
     assert (await bench.seen()).primary.revision == one != two
@@ -183,7 +183,7 @@ async def test_its_first_rollout_is_as_any_other(taken_over):
     assert "binaryData" not in bench.body(CONFIG_MAP, "env-primary")
 
 
-async def test_its_first_promotion_interrupted_anywhere_keeps_what_flagger_had_promoted(taken_over, requests):
+async def test_the_first_promotion_after_flagger_interrupted_anywhere_saves_flaggers_revision(taken_over, requests):
     bench, one = taken_over, (await taken_over.seen()).primary.revision
     two = await bench.deploy("two")
     for number in range(1, 5):
@@ -201,8 +201,8 @@ async def test_its_first_promotion_interrupted_anywhere_keeps_what_flagger_had_p
 # beside a router ----------------------------------------------------------------------------------------------------
 
 
-async def test_marks_on_the_owners_object_do_not_make_its_routes_unknown(opened):
-    """A Knative Service is target and route in one: what either writes of it leaves the other at rest."""
+async def test_annotations_on_the_owners_object_leave_its_routes_known(opened):
+    """A Knative Service is target and route in one: the writes of either leave the other at rest."""
     bench = await opened(KnativeBench, canary("Service", KNATIVE_SERVICE.api_version, provider="knative"))
     router = MeshRouter(bench.cluster, bench.canaries)
     await initialised(bench)
@@ -217,7 +217,7 @@ async def test_marks_on_the_owners_object_do_not_make_its_routes_unknown(opened)
 # giving back --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_target_is_given_back_with_the_replicas_that_its_primary_has(opened):
+async def test_the_target_is_given_back_with_its_primarys_replicas(opened):
     bench = await opened(PodBench, canary(autoscalerRef=BY_KEDA), KEDA_BODY)
     await initialised(bench)
     await bench.adapter.pause_scaler(bench.rollout)
@@ -247,7 +247,7 @@ async def test_a_knative_service_is_given_back_without_a_mark(opened):
     assert not bench.body(KNATIVE_SERVICE, "podinfo")["metadata"].get("annotations")
 
 
-async def test_a_target_that_its_owner_deleted_too_is_as_good_as_given_back(opened):
+async def test_a_deleted_target_counts_as_given_back(opened):
     bench = await opened(PodBench, canary())
     await initialised(bench)
     await bench.adapter.scale_down(bench.rollout)
@@ -257,7 +257,7 @@ async def test_a_target_that_its_owner_deleted_too_is_as_good_as_given_back(open
     assert (await bench.seen()).restored
 
 
-async def test_a_canary_that_comes_again_has_not_been_given_back(opened):
+async def test_a_recreated_canary_does_not_count_as_given_back(opened):
     bench = await opened(PodBench, canary())
     await initialised(bench)
     await bench.adapter.restore(bench.rollout)

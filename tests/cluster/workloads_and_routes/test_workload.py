@@ -1,4 +1,4 @@
-"""Targets and primaries on a real API server, with its own controllers: the contract, for every kind of target."""
+"""The contract of WorkloadPort for every kind of target, on a real API server with its own controllers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cluster.workloads import (
 
 @pytest.fixture
 def kubeconfig(plane, installed):
-    """The controller's, with the rights that it is installed with."""
+    """Return the controller's kubeconfig, with its installed rights."""
     return plane.kubeconfig(installed("knative"), "controller")
 
 
@@ -62,7 +62,7 @@ class TestService(WorkloadContract):
         return await opened(request.param, canary("Service", "v1"))
 
     async def test_scaling_down_stops_the_target_and_scaling_up_brings_it_back(self, bench):
-        """A new revision takes part only once it is scaled up: then the canary's copy is what the target is."""
+        """A new revision takes part only once it is scaled up: then the canary's copy equals the target."""
         await bench.adapter.initialise(bench.rollout, await bench.deploy("one"))
         await bench.deploy("two")
         assert (await bench.seen()).target.desired == 0

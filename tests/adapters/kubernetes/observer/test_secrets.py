@@ -1,4 +1,4 @@
-"""An observer reads no Secret, and says where it therefore cannot compare."""
+"""An observer reads no Secret, and reports the moves that it therefore cannot compare."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ TEMPLATE = {
 
 @pytest.fixture
 def rolled_out(api):
-    """A Canary of Flagger's at rest, of which both sides read a Secret."""
+    """A Canary of Flagger's at rest, whose two sides read a Secret."""
     canary = api.create(CANARY_BODY)
     owner = {"ownerReferences": [owner_reference("podinfo", canary["metadata"]["uid"])]}
     for body in (TEMPLATE, secret("one"), deployment("podinfo", "password")):
@@ -95,7 +95,7 @@ def write(api, phase, **fields):
     api.patch(CANARY.path(NAMESPACE, "podinfo") + "/status", {"status": status})
 
 
-async def seen(cluster, **reading):
+async def observe_workloads(cluster, **reading):
     canaries = Canaries(cluster, provider="kubernetes")
     workloads = ClusterWorkloads(cluster, canaries, ReadingOptions(**reading))
     stored = await canaries.load(KEY)
@@ -104,20 +104,20 @@ async def seen(cluster, **reading):
 
 async def test_both_sides_of_a_target_at_rest_carry_the_same_revision(client, rolled_out, server):
     async with read_only_cluster(client, OPTIONS) as cluster:
-        found = await seen(cluster, secrets=cluster.reads_secrets)
+        found = await observe_workloads(cluster, secrets=cluster.reads_secrets)
     assert found.target.revision == found.primary.revision != ""
     assert not [verb for verb, what in server.counts if what == "secrets" and verb in {"get", "list", "watch"}]
 
 
-async def test_another_image_is_another_revision_though_no_secret_is_read(client, rolled_out):
+async def test_another_image_is_another_revision_without_reading_secrets(client, rolled_out):
     rolled_out.patch(DEPLOYMENT.path(NAMESPACE, "podinfo"), deployment("podinfo", "password", "podinfo:2"))
     async with read_only_cluster(client, OPTIONS) as cluster:
-        found = await seen(cluster, secrets=cluster.reads_secrets)
+        found = await observe_workloads(cluster, secrets=cluster.reads_secrets)
     assert found.target.revision != found.primary.revision
 
 
-async def test_a_primary_that_says_what_its_secret_held_carries_what_its_target_does(client, rolled_out):
-    """As a primary of ours does; what the observer computes is what the controller does."""
+async def test_a_primary_with_the_recorded_checksum_of_its_secret_has_its_targets_revision(client, rolled_out):
+    """Our primaries record it. The observer computes the same revision as the controller."""
     async with Cluster(client, namespace=NAMESPACE) as cluster:
         canaries = Canaries(cluster, provider="kubernetes")
         rolled_out.delete(DEPLOYMENT.path(NAMESPACE, "podinfo-primary"))
@@ -131,11 +131,11 @@ async def test_a_primary_that_says_what_its_secret_held_carries_what_its_target_
         rolled_out.get(DEPLOYMENT.path(NAMESPACE, "podinfo-primary"))["metadata"]["annotations"][REVISION] == revision
     )
     async with read_only_cluster(client, OPTIONS) as cluster:
-        found = await seen(cluster, secrets=cluster.reads_secrets)
+        found = await observe_workloads(cluster, secrets=cluster.reads_secrets)
     assert (found.target.revision, found.primary.revision) == (ours.target.revision, ours.primary.revision)
 
 
-async def test_a_rollout_that_only_a_secret_began_is_not_compared(client, rolled_out):
+async def test_a_rollout_begun_by_a_secret_alone_is_not_compared(client, rolled_out):
     told = ComparisonReport(version="0", provider="kubernetes")
     async with read_only_cluster(client, OPTIONS) as cluster:
         canaries = Canaries(cluster, provider="kubernetes")
@@ -148,7 +148,7 @@ async def test_a_rollout_that_only_a_secret_began_is_not_compared(client, rolled
     assert set(told.tally) == {HIDDEN}
 
 
-async def test_a_metric_that_needs_a_secret_is_withheld_and_not_answered(client, rolled_out, server):
+async def test_a_metric_that_needs_a_secret_is_withheld(client, rolled_out, server):
     async with read_only_cluster(client, OPTIONS) as cluster:
         canaries = Canaries(cluster, provider="kubernetes")
         async with open_adapters(cluster, canaries, OPTIONS) as parts:
@@ -159,6 +159,6 @@ async def test_a_metric_that_needs_a_secret_is_withheld_and_not_answered(client,
 
 
 @pytest.mark.parametrize(("low", "high"), [(None, None), (5.0, None), (None, -5.0), (1.0, 2.0)])
-def test_the_answer_that_is_assumed_lets_a_check_pass(low, high):
+def test_the_assumed_answer_lets_a_check_pass(low, high):
     check = Check(name="x", kind=CheckKind.QUERY, minimum=low, maximum=high)
     assert judge(check, passing_answer(check), min_samples=100).verdict is Verdict.PASS

@@ -1,4 +1,4 @@
-"""Who is told of an alert: the chats that the canary names, or the controller's own."""
+"""The receivers of alerts: the chats that the Canary names, or the controller's own."""
 
 import json
 from operator import itemgetter
@@ -61,7 +61,7 @@ def notice(rollout, kind=NoticeKind.NEW_REVISION_ALERT, key="key"):
 
 
 class Chats:
-    """All chats there are. `heard`: (address, text); `trouble`: what an address raises."""
+    """All chats. `heard`: each (address, text); `trouble`: the error that an address raises."""
 
     def __init__(self):
         self.heard, self.made, self.fields, self.trouble = [], [], [], {}
@@ -93,7 +93,7 @@ class _Chat:
 
 
 class World:
-    """A cluster, its canaries, and the chats."""
+    """A cluster, its Canaries, and the chats."""
 
     def __init__(self):
         self.objects = Objects()
@@ -121,17 +121,17 @@ def logged():
         yield logs
 
 
-# who is told --------------------------------------------------------------------------------------------------------
+# receivers ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_canary_without_alerts_tells_the_controller_s_own_chat(world):
+async def test_alerts_of_a_canary_without_its_own_go_to_the_controllers_chat(world):
     assert await world.tell(canary(), default_receiver=OWN) == ["http://own"]
     assert world.chats.made == [
         ("slack", "http://own", {"token": "", "proxy": "", "channel": "all", "username": "us"}),
     ]
 
 
-async def test_without_any_chat_nobody_is_told(world):
+async def test_without_a_chat_no_alert_is_sent(world):
     assert await world.tell(canary()) == []
 
 
@@ -151,17 +151,17 @@ async def test_without_any_chat_nobody_is_told(world):
     [NoticeKind.NEW_REVISION_ALERT, NoticeKind.GATE_PROMOTION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT],
     ids=lambda kind: kind.name,
 )
-async def test_an_alert_goes_to_those_whose_severity_it_reaches_and_to_nobody_else(world, kind, severity, told):
+async def test_an_alert_goes_to_the_chats_whose_severity_it_reaches(world, kind, severity, told):
     world.objects.put(provider("room"))
     heard = await world.tell(canary(alert("room", severity)), kind, default_receiver=OWN)
     assert heard == (["http://room"] if kind in told else [])
 
 
-async def test_events_are_not_for_chats(world):
+async def test_chats_get_no_events(world):
     assert await world.tell(canary(), NoticeKind.NEW_REVISION, default_receiver=OWN) == []
 
 
-async def test_a_provider_is_reached_with_all_that_it_says(world):
+async def test_the_adapter_gets_all_settings_of_the_provider(world):
     world.objects.put(provider("room", channel="dev", username="bot", proxy="http://proxy", type="rocket"))
     await world.tell(canary(alert("room")))
     assert world.chats.made == [
@@ -169,7 +169,7 @@ async def test_a_provider_is_reached_with_all_that_it_says(world):
     ]
 
 
-async def test_a_provider_that_names_no_room_has_flagger_s(world):
+async def test_a_provider_without_a_channel_has_flaggers(world):
     world.objects.put(provider("room"))
     await world.tell(canary(alert("room")))
     assert world.chats.made == [
@@ -177,7 +177,7 @@ async def test_a_provider_that_names_no_room_has_flagger_s(world):
     ]
 
 
-async def test_the_address_and_the_token_may_be_in_a_secret(world):
+async def test_a_secret_may_hold_the_address_and_the_token(world):
     world.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://real", token="t"))
     assert await world.tell(canary(alert("room"))) == ["http://real"]
     assert world.chats.made[0][2]["token"] == "t"
@@ -188,11 +188,11 @@ async def test_a_provider_and_its_secret_may_be_in_another_namespace(world):
     assert await world.tell(canary(alert("room", namespace="ops"))) == ["http://real"]
 
 
-# which hosts may be named -------------------------------------------------------------------------------------------
+# allowed hosts ------------------------------------------------------------------------------------------------------
 
 
 async def refused(world, **options):
-    """Return the refusal that the owner gets when only *.example.com may be named."""
+    """Return the warning that the owner gets when the operator allows only *.example.com."""
     warned = []
 
     async def warn(rollout, text):
@@ -211,7 +211,7 @@ async def refused(world, **options):
     ],
     ids=["in the provider", "in its Secret"],
 )
-async def test_a_chat_at_a_host_that_is_not_allowed_is_told_nothing_and_its_owner_is(world, logged, objects):
+async def test_a_chat_at_a_forbidden_host_gets_nothing_and_an_event_warns_the_owner(world, logged, objects):
     world.objects.put(*objects)
     ((about, text),) = await refused(world)
     assert about == "podinfo.default"
@@ -221,25 +221,25 @@ async def test_a_chat_at_a_host_that_is_not_allowed_is_told_nothing_and_its_owne
     assert logged
 
 
-async def test_a_proxy_at_a_host_that_is_not_allowed_carries_nothing(world):
+async def test_a_proxy_at_a_forbidden_host_carries_nothing(world):
     world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy"))
     ((_, text),) = await refused(world)
     assert "host proxy:80 is not allowed" in text
     assert not world.chats.made
 
 
-async def test_an_allowed_chat_is_told(world):
+async def test_an_allowed_chat_gets_its_alerts(world):
     world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy.example.com:3128"))
     assert await refused(world) == []
     assert [address for address, _ in world.chats.heard] == ["http://chat.example.com"]
 
 
-async def test_the_controller_s_own_chat_needs_no_permission(world):
+async def test_the_controllers_own_chat_needs_no_permission(world):
     allowed = AllowedHosts.parse("*.example.com")
     assert await world.tell(canary(), default_receiver=OWN, allowed=allowed) == ["http://own"]
 
 
-# what is told -------------------------------------------------------------------------------------------------------
+# contents -----------------------------------------------------------------------------------------------------------
 
 FIGURES = (("Target", "Deployment/podinfo.default"), ("Failed checks threshold", "5"), ("Progress deadline", "60s"))
 
@@ -254,22 +254,22 @@ FIGURES = (("Target", "Deployment/podinfo.default"), ("Failed checks threshold",
         ({"iterations": 3, "match": [{"headers": {"x": {"exact": "y"}}}]}, "A/B Testing"),
     ],
 )
-async def test_what_begins_is_told_with_the_policy(world, analysis, routing):
+async def test_an_alert_about_a_new_rollout_has_the_policy(world, analysis, routing):
     await world.tell(canary(**analysis), default_receiver=OWN)
     assert world.chats.fields == [(*FIGURES, ("Traffic routing", routing))]
 
 
-async def test_what_goes_on_is_told_alone(world):
+async def test_a_later_alert_has_no_policy(world):
     await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN)
     assert world.chats.fields == [()]
 
 
-async def test_the_cluster_is_told_with_every_alert(world):
+async def test_every_alert_names_the_cluster(world):
     await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN, cluster_name="eu-1")
     assert world.chats.fields == [(("Cluster", "eu-1"),)]
 
 
-# what goes wrong ----------------------------------------------------------------------------------------------------
+# failures -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ async def test_the_cluster_is_told_with_every_alert(world):
         ([{**provider("nobody"), "spec": {}}], "spec.type"),
     ],
 )
-async def test_what_can_never_be_told_goes_to_the_log_and_holds_nobody_up(world, logged, objects, words):
+async def test_an_undeliverable_alert_is_logged_and_delays_no_rollout(world, logged, objects, words):
     world.objects.put(provider("room"), *objects)
 
     assert await world.tell(canary(alert("nobody"), alert("room"))) == ["http://room"]
@@ -296,7 +296,7 @@ async def test_what_can_never_be_told_goes_to_the_log_and_holds_nobody_up(world,
     assert line["canary"] == "podinfo.default"
 
 
-async def test_what_a_chat_refuses_goes_to_the_log(world, logged):
+async def test_a_refusal_of_a_chat_is_logged(world, logged):
     world.chats.trouble["http://own"] = Refused("slack answered with status 404: no_service")
     assert await world.tell(canary(), default_receiver=OWN) == []
     assert "status 404: no_service" in logged[0]["error"]
@@ -308,7 +308,7 @@ async def test_a_provider_of_another_namespace_can_be_forbidden(world, logged):
     assert "can't access alert provider room.ops, cross-namespace references are blocked" in logged[0]["error"]
 
 
-async def test_who_has_heard_an_alert_is_not_told_again_when_somebody_else_has_not(world):
+async def test_a_further_attempt_skips_the_chats_that_took_the_alert(world):
     world.objects.put(provider("room"), provider("other"))
     world.chats.trouble["http://room"] = WorldError("status 503")
     rollout = world.canaries.add(canary(alert("room"), alert("other")))
@@ -327,8 +327,8 @@ async def test_who_has_heard_an_alert_is_not_told_again_when_somebody_else_has_n
     ]
 
 
-async def test_an_alert_that_a_chat_does_not_take_is_given_up_in_the_end(world, logged):
-    """Only that chat's: the other has heard it once, and a rollout with news of its own tells them to both."""
+async def test_an_alert_is_given_up_after_many_failures_of_a_chat(world, logged):
+    """Only that chat misses it: the other got it once, and both get the next rollout's alerts."""
     world.objects.put(provider("room"), provider("other"))
     world.chats.trouble["http://room"] = WorldError("status 503")
     rollout, lost = world.canaries.add(canary(alert("room"), alert("other"))), []
@@ -356,7 +356,7 @@ async def test_a_renewed_secret_is_tried_at_once(world, trouble):
     assert [address for address, _ in world.chats.heard] == ["http://old", "http://new"]
 
 
-async def test_a_server_that_is_away_is_no_reason_to_give_an_alert_up(world):
+async def test_an_alert_survives_an_unreachable_api_server(world):
     world.objects.put(provider("room", secretRef={"name": "hook"}))
     world.objects.down = True
     with pytest.raises(WorldError, match="the API server cannot be reached"):
@@ -389,17 +389,17 @@ async def test_a_server_that_is_away_is_no_reason_to_give_an_alert_up(world):
         ),
     ],
 )
-def test_the_controller_s_own_chat_is_told_by_its_flags(flags, chat):
+def test_the_options_name_the_controllers_own_chat(flags, chat):
     assert default_receiver(**flags) == chat
 
 
-async def test_a_slack_without_a_channel_goes_to_the_log_and_not_to_somebody(world, logged):
+async def test_an_alert_to_slack_without_a_channel_is_logged_and_not_sent(world, logged):
     own = default_receiver(slack_url="http://slack")
     await world.tell(canary(), default_receiver=own, adapter=KINDS.__getitem__)
     assert "no channel for slack" in logged[0]["error"]
 
 
-def test_no_secret_is_printed():
+def test_the_repr_of_chat_settings_has_no_secret():
     chat = ChatSettings(type="slack", address="http://s3cret", token="s3cret", proxy="http://s3cret")
     assert "s3cret" not in repr(chat)
 
@@ -430,11 +430,11 @@ class TestThePortsContract(NotifierContract):
             yield Bench(world, adapter)
 
 
-# as recorded --------------------------------------------------------------------------------------------------------
+# the recording ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_alerts_are_those_of_the_recording(world, monkeypatch):
-    """Receivers and payloads of the whole rollout, in their order at each receiver: all are told at once."""
+async def test_the_alerts_equal_the_recording(world, monkeypatch):
+    """Receivers and payloads of the whole rollout, in their order at each receiver. All get them at the same time."""
     trace = json.loads((shared("golden") / "21-istio-alerts" / "trace.json").read_text())
     recorded = [step["alert"] for frame in trace["timeline"] for step in frame.get("steps", ()) if "alert" in step]
     here = {"namespace": "t21"}

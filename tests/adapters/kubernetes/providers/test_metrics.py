@@ -1,4 +1,4 @@
-"""Who is asked what: the metrics server with the mesh's queries, a template's provider with its Secret."""
+"""Providers of checks: the metrics server for the mesh's queries, a template's provider with its Secret."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from tests.manifest.samples import shared
 
 SERVER = "http://prometheus:9090"
 SHORT, LONG = 0.2, 20.0
-"""Seconds that a provider may take: one that hangs, and any other however busy the machine is."""
+"""Timeouts in seconds: for a provider that hangs, and for any other on a busy machine."""
 
 METRICS = [
     {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}},
@@ -61,7 +61,7 @@ def template(name="custom", namespace="default", query="custom{ns={{ namespace }
 
 
 class Fancy:
-    """A provider that answers with `answers` in turn, the last one for ever, and remembers what it was given."""
+    """A provider that gives `answers` in turn, the last one again and again, and records its queries and settings."""
 
     def __init__(self):
         self.answers = [MetricAnswer(value=1.0)]
@@ -107,7 +107,7 @@ MESHES = {"istio": Mesh("istio"), "linkerd": Mesh("linkerd"), "kubernetes": Mesh
 
 
 class World:
-    """A cluster, its canaries, and the sources that are asked for them."""
+    """A cluster, its Canaries, and their metric sources."""
 
     def __init__(self):
         self.objects = Objects(template())
@@ -162,7 +162,7 @@ def world():
         (INLINE, "up{i={{ interval }}}"),
     ],
 )
-async def test_what_brings_no_provider_is_asked_of_the_metrics_server(world, place, query):
+async def test_a_check_without_a_template_queries_the_metrics_server(world, place, query):
     assert (await world.ask(place)).value == 1
     assert world.fancy.asked == [("prometheus", SERVER, query, {})]
 
@@ -172,12 +172,12 @@ async def test_a_canary_may_have_a_metrics_server_of_its_own(world):
     assert world.fancy.asked == [("prometheus", "http://other:9090", "istio request-success-rate", {})]
 
 
-async def test_a_canary_s_own_mesh_is_asked_for(world):
+async def test_a_check_uses_the_query_of_the_canarys_own_mesh(world):
     await world.ask(SUCCESS, canary(provider="kubernetes"))
     assert world.fancy.asked[0][2] == "http request-success-rate"
 
 
-async def test_behind_any_ingress_linkerd_measures_where_it_is_the_controller_s_mesh(world):
+async def test_linkerd_as_the_controllers_mesh_measures_behind_any_ingress(world):
     await world.ask(SUCCESS, canary(provider="nginx"), mesh_provider="linkerd")
     assert world.fancy.asked[0][2] == "linkerd request-success-rate"
 
@@ -192,17 +192,17 @@ async def test_behind_any_ingress_linkerd_measures_where_it_is_the_controller_s_
         ("istio", None, None),
     ],
 )
-async def test_a_duration_is_told_in_whole_milliseconds(world, provider, value, milliseconds):
+async def test_a_duration_is_reported_in_whole_milliseconds(world, provider, value, milliseconds):
     world.fancy.answers = [MetricAnswer(value=value)]
     assert (await world.ask(DURATION, provider=provider)).value == milliseconds
 
 
-async def test_other_values_are_told_as_they_are(world):
+async def test_other_values_are_reported_unchanged(world):
     world.fancy.answers = [MetricAnswer(value=99.94)]
     assert (await world.ask(SUCCESS, provider="kubernetes")).value == 99.94
 
 
-async def test_an_address_of_the_canary_that_is_none_is_an_error(world):
+async def test_an_invalid_address_of_the_canary_is_an_error(world):
     answer = await world.ask(SUCCESS, canary(metricsServer="wrong"))
     assert answer.error == "spec.metricsServer error: address is not a valid URL"
 
@@ -210,7 +210,7 @@ async def test_an_address_of_the_canary_that_is_none_is_an_error(world):
 # templates ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_template_is_asked_of_its_provider_with_all_that_it_says(world):
+async def test_the_adapter_gets_all_settings_of_the_template(world):
     headers = {"X-Scope": ["a", "b"]}
     provider = {"headers": headers, "region": "eu", "insecureSkipVerify": True, "secretRef": {"name": "key"}}
     world.objects.put(template(**provider), secret("key", token="t"))
@@ -252,7 +252,7 @@ async def test_a_template_of_another_namespace_can_be_forbidden(world):
 
 @pytest.mark.parametrize("kind", ["externalmetrics", "keptn", "fancy"])
 @pytest.mark.parametrize("across", [True, False])
-async def test_a_provider_that_asks_as_the_controller_is_held_to_the_template_s_namespace(world, kind, across):
+async def test_a_provider_with_the_controllers_rights_is_limited_to_the_templates_namespace(world, kind, across):
     world.objects.put(template("own", namespace="shop", type=kind, address=""))
     metric = {"name": "custom", "templateRef": {"name": "own"}}
     made = world.fancy.made
@@ -266,7 +266,7 @@ async def test_a_provider_that_asks_as_the_controller_is_held_to_the_template_s_
     assert [one.options.get("only_namespace") for one in made] == ["shop" if limited else None]
 
 
-def test_each_provider_that_asks_as_the_controller_is_known():
+def test_all_providers_with_the_controllers_rights_are_listed():
     found = {
         entry.name for entry in entry_points(group="canarycore.metrics") if issubclass(entry.load(), ClusterSource)
     }
@@ -286,7 +286,7 @@ def test_each_provider_that_asks_as_the_controller_is_known():
         ([{**template("nobody"), "spec": {}}], "metric template nobody.default error: spec.provider"),
     ],
 )
-async def test_what_cannot_be_asked_is_an_error_that_names_the_template(world, objects, error):
+async def test_an_error_of_a_provider_names_the_template(world, objects, error):
     world.objects.put(*objects)
     metric = {"name": "custom", "templateRef": {"name": "nobody"}}
 
@@ -297,7 +297,7 @@ async def test_what_cannot_be_asked_is_an_error_that_names_the_template(world, o
     assert not world.fancy.asked
 
 
-async def test_a_canary_that_is_gone_is_an_error(world):
+async def test_a_deleted_canary_is_an_error(world):
     rollout = world.add(canary())
     world.canaries.canaries.clear()
     async with world.sources() as sources:
@@ -305,7 +305,7 @@ async def test_a_canary_that_is_gone_is_an_error(world):
     assert answer.error == "canary podinfo.default is gone"
 
 
-async def test_canaries_share_the_provider_and_the_secret_of_their_template(world):
+async def test_canaries_share_the_adapter_and_the_secret_of_a_template(world):
     world.objects.put(template(secretRef={"name": "key"}), secret("key", token="t"))
     rollouts = [world.add(canary(name=f"app-{number}")) for number in range(5)]
 
@@ -318,7 +318,7 @@ async def test_canaries_share_the_provider_and_the_secret_of_their_template(worl
     assert world.objects.reads == [("Secret", "default", "key")]
 
 
-async def test_a_template_that_is_edited_is_asked_anew(world):
+async def test_an_edited_template_gets_a_new_adapter(world):
     async with world.sources() as sources:
         for edit in ({}, {"address": "http://other", "query": "other"}):
             world.objects.put(template(**edit))
@@ -330,7 +330,7 @@ async def test_a_template_that_is_edited_is_asked_anew(world):
     ]
 
 
-async def test_a_provider_that_turns_us_away_is_asked_again_with_a_renewed_secret(world):
+async def test_a_failed_query_is_repeated_with_a_renewed_secret(world):
     world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
     rollout = world.add(canary())
     question = MetricQuestion("key", rollout.checks[CUSTOM], "revision")
@@ -342,7 +342,7 @@ async def test_a_provider_that_turns_us_away_is_asked_again_with_a_renewed_secre
     assert [secret["token"] for *_, secret in world.fancy.asked] == ["old", "old", "new"]
 
 
-async def test_a_provider_that_fails_with_the_same_secret_is_asked_once(world):
+async def test_a_failed_query_is_not_repeated_with_the_same_secret(world):
     world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
     world.fancy.answers = [MetricAnswer(error="Status 500"), MetricAnswer(value=2.0)]
     assert (await world.ask(CUSTOM)).error == "Status 500"
@@ -352,7 +352,7 @@ async def test_a_provider_that_fails_with_the_same_secret_is_asked_once(world):
 # whether they are there ---------------------------------------------------------------------------------------------
 
 
-async def test_each_provider_is_looked_at_once(world):
+async def test_each_provider_is_probed_once(world):
     assert not await world.online()
     assert [(name, what) for name, _, what, _ in world.fancy.asked] == [("prometheus", "online"), ("fancy", "online")]
 
@@ -364,12 +364,12 @@ async def test_each_provider_is_looked_at_once(world):
         (CUSTOM, "fancy in metric template custom.default not avaiable: no answer"),
     ],
 )
-async def test_the_first_that_is_away_is_told_with_its_reason(world, metric, words):
+async def test_the_reason_of_the_first_unreachable_provider_is_reported(world, metric, words):
     world.fancy.offline = "no answer"
     assert await world.online(canary([METRICS[metric]])) == words
 
 
-async def test_a_rollout_without_checks_needs_nobody(world):
+async def test_a_rollout_without_checks_probes_no_provider(world):
     assert not await world.online(canary([]))
     assert not world.fancy.made
 
@@ -471,7 +471,7 @@ class TestThePortsContract(MetricSourceContract):
 # as recorded --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_queries_are_those_of_the_recording(world):
+async def test_the_queries_equal_the_recording(world):
     """The template of the recording, rendered with the variables of its canary."""
     trace = json.loads((shared("golden") / "20-istio-metric-template" / "trace.json").read_text())
     queries = {
@@ -503,7 +503,7 @@ async def test_the_queries_are_those_of_the_recording(world):
 ALLOWED = AllowedHosts.parse("fancy,*.monitoring")
 
 
-async def test_a_template_at_a_host_that_is_not_allowed_is_an_error_that_names_the_option(world):
+async def test_the_error_of_a_template_at_a_forbidden_host_names_the_option(world):
     world.objects.put(template(address="http://elsewhere"))
     answer = await world.ask(CUSTOM, allowed=ALLOWED)
     assert "metric template custom.default error: host elsewhere:80 is not allowed" in answer.error
@@ -511,24 +511,24 @@ async def test_a_template_at_a_host_that_is_not_allowed_is_an_error_that_names_t
     assert not world.fancy.made
 
 
-async def test_a_metrics_server_at_a_host_that_is_not_allowed_is_an_error_that_names_the_option(world):
+async def test_the_error_of_a_metrics_server_at_a_forbidden_host_names_the_option(world):
     answer = await world.ask(SUCCESS, canary(metricsServer="http://elsewhere"), allowed=ALLOWED)
     assert "spec.metricsServer error: host elsewhere:80 is not allowed" in answer.error
     assert "--allowed-hosts" in answer.error
     assert not world.fancy.made
 
 
-async def test_a_source_at_a_host_that_is_not_allowed_is_offline(world):
+async def test_a_source_at_a_forbidden_host_is_offline(world):
     world.objects.put(template(address="http://elsewhere"))
     assert "--allowed-hosts" in await world.online(allowed=ALLOWED)
 
 
 @pytest.mark.parametrize("place", [SUCCESS, CUSTOM])
-async def test_an_allowed_host_and_the_controller_s_own_server_are_asked(world, place):
+async def test_an_allowed_host_and_the_controllers_own_server_get_queries(world, place):
     assert (await world.ask(place, allowed=ALLOWED)).value == 1.0
 
 
-async def test_a_canary_may_name_the_controller_s_own_server(world):
+async def test_a_canary_may_name_the_controllers_own_server(world):
     assert (await world.ask(SUCCESS, canary(metricsServer=SERVER), allowed=ALLOWED)).value == 1.0
 
 
@@ -555,7 +555,7 @@ async def test_a_check_waits_in_the_lane_of_its_server(world, place, spec, serve
         assert await sources.server(rollout, rollout.checks[place]) == server
 
 
-async def test_a_check_whose_template_is_not_there_has_a_lane_too(world):
+async def test_a_check_with_a_missing_template_has_a_lane_too(world):
     world.objects.bodies.clear()
     rollout = world.add(canary())
     async with world.sources() as sources:

@@ -1,4 +1,4 @@
-"""Services as Flagger makes them, and what of somebody else's Service is changed."""
+"""The Services of a rollout, compared with Flagger's, and the changes to a foreign Service."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.conformance.trace import read
 from tests.manifest.samples import shared
 
 PORTS = (Port("http", 9898), Port("http-metrics", 9797), Port("grpc", 9999))
-"""Those of the containers in the recordings."""
+"""The ports of the containers in the recordings."""
 
 GOLDEN = Path(__file__).parents[5] / "shared" / "golden"
 TRACES = sorted(path.parent for path in GOLDEN.glob("*/trace.json"))
 
 ASSIGNED = {"sessionAffinity": "None", "internalTrafficPolicy": "Cluster"}
-"""What the API server adds."""
+"""Fields that the API server adds."""
 
 
 def created(trace):
-    """The Services that Flagger made, by name."""
+    """Return the Services that Flagger made, by name."""
     steps = [step for frame in trace.timeline for step in frame.get("steps", ()) if "write" in step]
     return {
         step["object"]["metadata"]["name"]: step["object"]
@@ -42,7 +42,7 @@ def compared(service):
 
 
 @pytest.mark.parametrize("folder", TRACES or [GOLDEN], ids=lambda folder: folder.name)
-def test_the_services_are_those_that_flagger_made(folder):
+def test_the_services_equal_flaggers(folder):
     trace = read(shared("golden") / folder.name)
     context = context_of(trace)
     ours = {service["metadata"]["name"]: service for service in services(context, PORTS)} if context.pods[0] else {}
@@ -53,17 +53,17 @@ def test_the_services_are_those_that_flagger_made(folder):
 
 
 def made(ports=PORTS, **service):
-    """(the canary's, the primary's, the apex)"""
+    """Return the canary's Service, the primary's, and the apex."""
     return services(render_context("istio", service=service), ports)
 
 
-def test_the_primarys_pods_answer_for_the_app():
+def test_the_apex_selects_the_primarys_pods():
     assert [service["spec"]["selector"]["app"] for service in made()] == [
         *("podinfo", "podinfo-primary", "podinfo-primary"),
     ]
 
 
-def test_pods_are_found_by_the_label_that_the_target_has():
+def test_services_select_pods_by_the_targets_label():
     named = evolve(render_context("istio"), pods=("name", "web"))
     canary, primary, apex = services(named, ())
     assert canary["spec"]["selector"] == {"name": "web"}
@@ -73,7 +73,7 @@ def test_pods_are_found_by_the_label_that_the_target_has():
     ]
 
 
-def test_the_port_is_the_owners():
+def test_the_port_has_the_owners_settings():
     (port,) = made(port=80, portName="web", targetPort="http", appProtocol="http2")[0]["spec"]["ports"]
     assert port == {"name": "web", "protocol": "TCP", "port": 80, "targetPort": "http", "appProtocol": "http2"}
     (port,) = made()[0]["spec"]["ports"]
@@ -91,8 +91,8 @@ def test_the_port_is_the_owners():
         ({"port": 80, "targetPort": 8080, "portName": "grpc"}, [80, 9898, 9797]),
     ],
 )
-def test_other_ports_of_the_containers_are_found_out(service, expected):
-    """Never one with the name or the number of another: the API server would refuse the Service."""
+def test_port_discovery_adds_the_containers_other_ports(service, expected):
+    """It adds no port with the name or the number of another: the API server would refuse the Service."""
     found = made(portDiscovery=True, **service)[0]["spec"]["ports"]
     assert [port["port"] for port in found] == expected
     assert len({port["name"] for port in found}) == len(found)
@@ -113,13 +113,13 @@ def test_each_has_the_metadata_that_the_owner_gives_it():
         assert service["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/reconcile"] == "disabled"
 
 
-def test_of_somebody_elses_service_only_the_selector_is_changed():
+def test_only_the_selector_of_a_foreign_service_changes():
     *_, apex = made(apex={"labels": {"a": "b"}})
     assert only_selector(apex)["spec"] == {"selector": {"app": "podinfo-primary"}}
     assert "labels" not in only_selector(apex)["metadata"]
 
 
-def test_over_one_that_is_there_ports_keep_their_node_ports_and_their_order():
+def test_ports_of_an_existing_service_keep_their_node_ports_and_order():
     wanted = render_context("istio", service={"portDiscovery": True})
     *_, apex = services(wanted, PORTS)
     listed = [{**port, "nodePort": 30000 + place} for place, port in enumerate(reversed(apex["spec"]["ports"]))]
@@ -128,7 +128,7 @@ def test_over_one_that_is_there_ports_keep_their_node_ports_and_their_order():
     assert fit_to_service(apex, found, wanted)["spec"]["type"] == "NodePort"
 
 
-def test_what_others_manage_of_the_metadata_stays_as_they_have_it():
+def test_unmanaged_metadata_keeps_the_values_of_others():
     unmanaged = {"labels": ["team"], "annotations": ["note"]}
     apex = {"labels": {"team": "a", "tier": "a"}, "annotations": {"note": "a"}}
     wanted = render_context("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})

@@ -1,4 +1,4 @@
-"""Which fields are ours: of what we made, of what was taken over, and after it was given back."""
+"""Our fields in objects that we made, in objects that we took over, and after giving them back."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def ours(spec, *, owned=(), **metadata):
     return held(spec, owned=owned, ownerReferences=[OWNER.reference], **metadata)
 
 
-def test_what_is_made_is_the_canarys():
+def test_new_objects_belong_to_the_canary():
     body = merge_owned(None, RENDERED, OWNER, is_taken_over=False)
     annotations = {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     metadata = RENDERED["metadata"] | {"annotations": annotations, "ownerReferences": [OWNER.reference]}
     assert body == RENDERED | {"metadata": metadata}
 
 
-def test_what_cannot_refer_to_its_canary_says_whose_it_is():
+def test_an_object_without_a_reference_names_its_canary_in_an_annotation():
     body = merge_owned(None, RENDERED, ELSEWHERE, is_taken_over=False)
     assert body["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     assert is_made(make_snapshot(OUR_MANAGERS, False, body), ELSEWHERE)
@@ -69,12 +69,12 @@ def written_by(*managers, **metadata):
         (written_by("kubectl", annotations={OWNER_ANNOTATION: "test/web"}), False),
     ],
 )
-def test_what_flagger_made_without_an_owner_is_told_by_who_wrote_it(found, made):
-    """Annotations that keep GitOps tools away are no sign: anybody may set them, and taking over does."""
+def test_the_writers_identify_an_ownerless_object_of_flaggers(found, made):
+    """Annotations that keep GitOps tools away are no evidence: anybody may set them, and a takeover does."""
     assert is_made(found, ELSEWHERE) is made
 
 
-def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
+def test_the_first_change_marks_an_ownerless_object_of_flaggers():
     found = written_by("flagger", namespace="test")
     after = merge_owned(found, RENDERED, ELSEWHERE, is_taken_over=True)
     assert after["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
@@ -82,8 +82,8 @@ def test_what_flagger_made_without_an_owner_is_marked_with_the_first_change():
     assert merge_owned(unchanged, RENDERED, ELSEWHERE, is_taken_over=True) == unchanged.body
 
 
-def test_what_was_taken_over_on_another_cluster_stays_its_owners():
-    """Also where no note is needed, as kubectl has left one."""
+def test_an_object_taken_over_on_another_cluster_stays_its_owners():
+    """This holds too where kubectl's annotation makes a note unnecessary."""
     applied = {LAST_APPLIED: json.dumps({"spec": {"hosts": ["theirs"]}})}
     found = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
     after = merge_owned(found, RENDERED, ELSEWHERE, is_taken_over=False)
@@ -93,7 +93,7 @@ def test_what_was_taken_over_on_another_cluster_stays_its_owners():
     assert give_back(again, RENDERED)["spec"]["hosts"] == ["theirs"]
 
 
-def test_of_what_we_made_only_what_we_once_wrote_goes():
+def test_only_stale_fields_of_ours_go_from_an_object_that_we_made():
     found = ours(
         {"hosts": ["podinfo"], "policy": {"tls": {"mode": "X"}}, "exportTo": ["."]},
         owned=[("spec", "hosts"), ("spec", "policy", "tls", "mode"), ("metadata", "labels", "old"), ("kind",)],
@@ -104,21 +104,21 @@ def test_of_what_we_made_only_what_we_once_wrote_goes():
     assert body["metadata"]["labels"] == {"theirs": "1", "team": "web"}
 
 
-def test_a_selector_is_said_as_a_whole():
+def test_a_selector_is_replaced_as_a_whole():
     found = ours({"selector": {"app": "podinfo", "tier": "web"}})
     body = merge_owned(found, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, is_taken_over=True)
     assert body["spec"] == {"selector": {"app": "podinfo-primary"}}
 
 
-def test_no_list_at_all_is_an_empty_one():
+def test_a_missing_list_equals_an_empty_one():
     rendered = RENDERED | {"spec": {"hosts": [], "gateways": []}}
     assert merge_owned(ours({"hosts": ["x"]}), rendered, OWNER, is_taken_over=True)["spec"] == {"hosts": []}
 
 
-# what somebody else made --------------------------------------------------------------------------------------------
+# foreign objects ---------------------------------------------------------------------------------------------------
 
 
-def test_what_is_replaced_of_somebody_elses_is_noted():
+def test_a_note_keeps_the_replaced_fields_of_a_foreign_object():
     found = held({"hosts": ["old"], "exportTo": ["."]}, labels={"team": "theirs"})
     body = merge_owned(found, RENDERED, OWNER, is_taken_over=False)
     assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
@@ -132,14 +132,14 @@ def test_what_is_replaced_of_somebody_elses_is_noted():
     [({"annotations": {LAST_APPLIED: "{}"}}, False), ({"annotations": {NOTE: "{}"}}, False), ({}, True)],
     ids=["kubectl noted it", "noted before", "taken over before"],
 )
-def test_what_is_known_is_not_noted_again(metadata, taken):
+def test_a_known_original_gets_no_second_note(metadata, taken):
     found = held({"hosts": ["old"]}, **metadata)
     before = found.body["metadata"].get("annotations", {})
     after = merge_owned(found, RENDERED, OWNER, is_taken_over=taken)["metadata"]["annotations"]
     assert after == before | GITOPS_OPT_OUT
 
 
-def test_what_replaces_nothing_needs_no_note():
+def test_a_change_that_replaces_nothing_needs_no_note():
     assert (
         NOTE
         not in merge_owned(held({"exportTo": ["."]}), RENDERED, OWNER, is_taken_over=False)["metadata"]["annotations"]
@@ -153,8 +153,8 @@ def test_what_replaces_nothing_needs_no_note():
         ({LAST_APPLIED: '{"spec":{"hosts":["applied"],"exportTo":["*"]}}'}, ["applied"]),
     ],
 )
-def test_it_is_given_back_as_it_was(annotations, hosts):
-    """What others have changed since is theirs."""
+def test_an_object_is_given_back_as_it_was(annotations, hosts):
+    """Later changes of others stay."""
     before = held({"hosts": hosts, "exportTo": ["."]}, annotations={LAST_APPLIED: "{}", **annotations})
     written = [("spec", "hosts"), ("spec", "rules"), *(("metadata", "annotations", name) for name in GITOPS_OPT_OUT)]
     taken = held(
@@ -167,7 +167,7 @@ def test_it_is_given_back_as_it_was(annotations, hosts):
     assert body["metadata"].get("annotations", {}) == {k: v for k, v in annotations.items() if k == LAST_APPLIED}
 
 
-# what is held -------------------------------------------------------------------------------------------------------
+# snapshots ----------------------------------------------------------------------------------------------------------
 
 
 def stored(*entries, **fields):
@@ -187,7 +187,7 @@ def test_a_list_is_one_field_and_a_mapping_is_its_entries():
     assert found.owned_fields == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
 
 
-def test_a_field_that_somebody_else_has_written_too_is_not_ours_to_remove():
+def test_a_field_with_another_writer_is_not_ours_to_remove():
     one, other = {"f:spec": {"f:hosts": {}}}, {"f:spec": {"f:rules": {}}}
     found = make_snapshot(
         OUR_MANAGERS,
@@ -197,7 +197,7 @@ def test_a_field_that_somebody_else_has_written_too_is_not_ours_to_remove():
     assert found.owned_fields == {("spec", "rules")}
 
 
-def test_a_status_is_held_where_it_is_asked_for_and_versions_never():
+def test_snapshots_have_a_status_on_request_and_never_a_version():
     body = stored(entry("canarycore", {"f:status": {"f:a": {}}}, subresource="status"), status={"a": 1}, spec={})
     assert make_snapshot(OUR_MANAGERS, False, body).body == {"metadata": {"name": "podinfo"}, "spec": {}}
     assert make_snapshot(OUR_MANAGERS, True, body).body == {
@@ -208,7 +208,7 @@ def test_a_status_is_held_where_it_is_asked_for_and_versions_never():
     assert not make_snapshot(OUR_MANAGERS, True, body).owned_fields
 
 
-def test_what_has_not_changed_is_the_same_as_before():
+def test_an_unchanged_object_keeps_its_snapshot():
     before = make_snapshot(OUR_MANAGERS, False, stored(spec={"a": 1}))
     later = stored(spec={"a": 1})
     later["metadata"]["resourceVersion"] = "8"

@@ -1,4 +1,4 @@
-"""Autoscalers: what is held of the target's, and the primary's copy. The golden traces are compared in test_copies."""
+"""Facts of the target's autoscaler, and its copy for the primary. test_primary compares copies with golden traces."""
 
 import pytest
 from attrs import evolve
@@ -53,7 +53,7 @@ def scaled_object(*, annotations=None, query="", name="", **spec):
     }
 
 
-# --------------------------------------------------------------------------------------------------------- what is held
+# ---------------------------------------------------------------------------------------------------------------- facts
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def scaled_object(*, annotations=None, query="", name="", **spec):
         (scaled_object(annotations={PAUSED: "2"}), ScalerFacts(minimum=1, paused=False)),
     ],
 )
-def test_only_a_scaled_object_is_ever_paused(body, facts):
+def test_only_a_scaled_object_is_paused(body, facts):
     """A HorizontalPodAutoscaler leaves a workload at zero alone."""
     found = SCALERS[body["kind"]].project(body, None)
     assert found == evolve(facts, scales=found.scales)
@@ -94,7 +94,7 @@ def test_a_copy_scales_the_primary_and_takes_over_no_labels_of_gitops_tools():
     ("replicas", "limits"),
     [({"minReplicas": 5}, (5, 4)), ({"maxReplicas": 9}, (2, 9)), ({"minReplicas": 5, "maxReplicas": 9}, (5, 9))],
 )
-def test_the_primarys_own_limits_go_before_those_of_the_target(replicas, limits):
+def test_limits_for_the_primary_override_the_targets(replicas, limits):
     of_hpa = primary_scaler(hpa(), canary("HorizontalPodAutoscaler", primaryScalerReplicas=replicas), OWNER)["spec"]
     original = scaled_object(minReplicaCount=2, maxReplicaCount=4)
     of_keda = primary_scaler(original, canary("ScaledObject", "so", primaryScalerReplicas=replicas), OWNER)["spec"]
@@ -116,7 +116,7 @@ def test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary(qu
     assert copy["spec"]["triggers"][0]["metadata"] == {"serverAddress": "http://prometheus", "query": of_primary}
 
 
-def test_queries_that_are_given_replace_those_of_their_triggers_and_no_other_is_touched():
+def test_queries_for_the_primary_replace_those_of_their_triggers_and_no_others():
     reference = canary("ScaledObject", "so", primaryScalerQueries={"rate": "of the primary"})
     given = primary_scaler(scaled_object(name="rate", query="podinfo"), reference, OWNER)
     other = primary_scaler(scaled_object(name="other", query="podinfo"), reference, OWNER)
@@ -124,25 +124,25 @@ def test_queries_that_are_given_replace_those_of_their_triggers_and_no_other_is_
     assert other["spec"]["triggers"][0]["metadata"]["query"] == "podinfo"
 
 
-def test_a_copy_of_a_paused_one_is_not_paused():
+def test_a_copy_of_a_paused_autoscaler_is_not_paused():
     annotations = {PAUSED: "0", "scaledobject.keda.sh/transfer-hpa-ownership": "true", "a.toolkit.fluxcd.io/b": "c"}
     copy = primary_scaler(scaled_object(annotations=annotations), canary("ScaledObject", "so"), OWNER)
     assert copy["metadata"]["annotations"] == {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
 
 
-def test_the_autoscaler_that_keda_makes_for_the_primary_has_a_name_of_its_own():
+def test_the_autoscaler_of_keda_for_the_primary_has_its_own_name():
     advanced = {"horizontalPodAutoscalerConfig": {"name": "mine"}, "restoreToOriginalReplicaCount": True}
     copy = primary_scaler(scaled_object(advanced=advanced), canary("ScaledObject", "so"), OWNER)
     assert copy["spec"]["advanced"] == advanced | {"horizontalPodAutoscalerConfig": {"name": "mine-primary"}}
 
 
-def test_the_original_is_not_changed_by_being_copied():
+def test_copying_leaves_the_original_unchanged():
     original, before = scaled_object(query="podinfo"), scaled_object(query="podinfo")
     primary_scaler(original, canary("ScaledObject", "so"), OWNER)
     assert original == before
 
 
-def test_a_copy_that_follows_its_original_keeps_what_others_put_on_it():
+def test_an_updated_copy_keeps_the_fields_of_others():
     found = primary_scaler(hpa(), canary("HorizontalPodAutoscaler"), OWNER)
     found["metadata"]["annotations"] = {"note": "somebody's"}
     wanted = primary_scaler(hpa(maxReplicas=9), canary("HorizontalPodAutoscaler"), OWNER)

@@ -1,4 +1,4 @@
-"""ConfigMaps and Secrets: where they are named, what they hold, their copies."""
+"""ConfigMaps and Secrets: their places in a pod spec, their contents, their copies."""
 
 from copy import deepcopy
 
@@ -58,7 +58,7 @@ EVERYWHERE = {
 }
 
 
-def test_configs_are_found_wherever_a_pod_may_name_one():
+def test_all_places_of_a_pod_spec_that_name_a_config_are_found():
     assert {(use.kind, use.name) for use in used_configs(config_places(NAMED))} == EVERYWHERE
 
 
@@ -69,21 +69,21 @@ def test_a_config_is_required_where_one_of_its_places_requires_it():
     assert used_configs(config_places(both)) == (ConfigUse(SECRET, "s", required=True),)
 
 
-def test_a_primary_names_the_copies_wherever_its_target_names_a_config_that_is_copied():
+def test_a_primary_names_the_copies_in_all_places():
     spec = deepcopy(NAMED)
     use_copies(spec, {(kind.kind, name) for kind, name in EVERYWHERE})
     named = {(use.kind, use.name) for use in used_configs(config_places(spec))}
     assert named == {(kind, f"{name}-primary") for kind, name in EVERYWHERE}
 
 
-def test_what_is_shared_keeps_its_name():
+def test_a_shared_config_keeps_its_name():
     spec = deepcopy(NAMED)
     use_copies(spec, {("Secret", "env")})
     named = {(use.kind, use.name) for use in used_configs(config_places(spec))}
     assert named == EVERYWHERE - {(SECRET, "env")} | {(SECRET, "env-primary")}
 
 
-# ------------------------------------------------------------------------------------------------------- what they hold
+# ----------------------------------------------------------------------------------------------------------- contents
 
 
 def config(name="env", kind="ConfigMap", *, annotations=None, owners=(), **parts):
@@ -100,12 +100,12 @@ def config(name="env", kind="ConfigMap", *, annotations=None, owners=(), **parts
         ({"é": '\u2028x\u0001\b\f\n\t"\\'}, "2aec92acb92ad5e9"),
     ],
 )
-def test_checksums_are_those_of_flagger(data, checksum):
-    """Eight bytes of SHA-256 over JSON as Go writes it; these were computed by Go."""
+def test_checksums_equal_flaggers(data, checksum):
+    """Eight bytes of SHA-256 over JSON in Go's form. Go computed these values."""
     assert config_facts(config(data=data)).checksum == checksum
 
 
-def test_binary_data_counts_and_flagger_does_not_see_it():
+def test_binary_data_changes_our_checksum_and_not_flaggers():
     text, both = config(data={"a": "1"}), config(data={"a": "1"}, binaryData={"b": "AA=="})
     assert config_facts(text).checksum == config_facts(text).text == config_facts(both).text
     assert config_facts(both).checksum not in {config_facts(text).checksum, config_facts(both).text}
@@ -126,16 +126,16 @@ def test_binary_data_counts_and_flagger_does_not_see_it():
         (config(kind="Secret", type="kubernetes.io/service-account-token"), True),
     ],
 )
-def test_owners_opt_out_and_credentials_of_registries_are_never_copied(body, shared):
+def test_configs_that_opt_out_and_registry_credentials_are_shared(body, shared):
     assert config_facts(body).shared is shared
 
 
-def test_a_copy_is_known_by_its_name_and_its_owner():
+def test_the_name_and_the_owner_identify_a_copy():
     assert config_facts(config("env-primary", owners=[OWNER])).ownership.canaries == ("podinfo",)
     assert config_facts(config("env-primary")).ownership.canaries == ()
 
 
-def test_what_has_not_changed_is_held_once():
+def test_equal_facts_are_one_object():
     before = config_facts(config(data={"a": "1"}))
     assert config_facts(config(data={"a": "1"}, annotations={"note": "new"}), before) is before
 
@@ -143,7 +143,7 @@ def test_what_has_not_changed_is_held_once():
 # ----------------------------------------------------------------------------------------------------------- the copies
 
 
-def test_a_copy_holds_what_its_original_does_and_belongs_to_the_canary():
+def test_a_copy_has_its_originals_content_and_belongs_to_the_canary():
     original = config(kind="Secret", type="kubernetes.io/tls", data={"tls.crt": "AA=="}, annotations={"note": "mine"})
     original["metadata"]["labels"] = {"team": "web", "toolkit.fluxcd.io/x": "1", "tier": "front"}
     assert primary_config(original, OWNER, ("te", "tool")) == {
@@ -164,14 +164,14 @@ def test_binary_data_is_copied():
     assert primary_config(config(binaryData={"logo": "AA=="}), OWNER, ())["binaryData"] == {"logo": "AA=="}
 
 
-def test_a_copy_that_two_canaries_share_belongs_to_both_and_is_controlled_by_the_one_that_wrote_last():
+def test_a_copy_of_two_canaries_has_both_owners_and_the_last_writer_as_controller():
     other = OWNER | {"name": "other", "uid": "2"}
     found = config("env-primary", owners=[other, OWNER | {"uid": "of before"}])
     owners = primary_config(config(), OWNER, (), found)["metadata"]["ownerReferences"]
     assert owners == [OWNER, other | {"controller": False}]
 
 
-def test_a_copy_that_is_written_anew_holds_nothing_of_before_and_keeps_the_labels_of_others():
+def test_an_overwritten_copy_has_only_the_new_content_and_the_labels_of_others():
     found = config("env-primary", data={"old": "1"}, binaryData={"old": "AA=="})
     found["metadata"] |= {"labels": {"cost-centre": "42"}, "resourceVersion": "7"}
     after = overwritten_config(found, primary_config(config(data={"new": "1"}), OWNER, (), found))
@@ -182,7 +182,7 @@ def test_a_copy_that_is_written_anew_holds_nothing_of_before_and_keeps_the_label
     assert after["metadata"]["resourceVersion"] == "7"
 
 
-def test_what_is_kept_of_a_copy_gives_back_exactly_what_it_held():
+def test_a_saved_config_restores_its_exact_content():
     before = config("env-primary", data={"a": "1"}, binaryData={"b": "AA=="}, owners=[OWNER])
     kept = saved_config(before, OWNER, "podinfo-primary")
     now = config("env-primary", data={"c": "2"}, owners=[OWNER])

@@ -1,4 +1,4 @@
-"""What is held of Deployments and DaemonSets."""
+"""The facts that caches keep of Deployments and DaemonSets."""
 
 from datetime import UTC, datetime
 
@@ -44,23 +44,23 @@ LATE = condition("Progressing", "False", "ProgressDeadlineExceeded")
 COUNTS = {"replicas": 3, "updatedReplicas": 2, "availableReplicas": 1}
 
 
-def test_pods_are_counted_as_the_deployment_says():
+def test_the_counts_are_those_of_the_deployments_status():
     assert pods(found(deployment(replicas=4), COUNTS)) == (4, 2, 1, 3)
 
 
-def test_replicas_that_nobody_asked_for_are_one():
+def test_a_deployment_without_replicas_desires_one_pod():
     body = deployment()
     del body["spec"]["replicas"]
     assert pods(found(body)) == (1, 0, 0, 0)
 
 
-def test_until_a_change_is_seen_by_the_deployments_controller_no_pod_is_known_to_be_of_it():
+def test_no_pod_is_updated_until_the_deployments_controller_sees_the_change():
     seen = facts(found(deployment(), COUNTS | {"conditions": [LATE]}, generation=3))
     assert (seen.updated, seen.ready, seen.total) == (0, 1, 3)
     assert not seen.stuck
 
 
-def test_the_platform_says_since_when_pods_lack_and_when_it_gave_up():
+def test_conditions_give_the_time_of_missing_pods_and_the_end_of_the_deadline():
     seen = facts(found(deployment(), COUNTS | {"conditions": [LACKING, LATE]}))
     assert seen.unready_since == NOON.timestamp()
     assert seen.stuck == 'deployment "podinfo" exceeded its progress deadline'
@@ -74,12 +74,12 @@ def test_the_platform_says_since_when_pods_lack_and_when_it_gave_up():
         [condition("Progressing", "True", "NewReplicaSetAvailable")],
     ],
 )
-def test_where_the_platform_says_nothing_nothing_lacks(conditions):
+def test_without_conditions_no_pod_is_missing(conditions):
     seen = facts(found(deployment(), COUNTS | {"conditions": conditions}))
     assert (seen.unready_since, seen.stuck) == (None, "")
 
 
-def test_at_zero_nothing_lacks():
+def test_no_pod_is_missing_at_zero():
     seen = facts(found(deployment(replicas=0), {"conditions": [LACKING, LATE]}))
     assert (seen.unready_since, seen.stuck) == (None, "")
 
@@ -102,21 +102,21 @@ def daemon_set(**pod_spec):
     return {**body, "kind": "DaemonSet"}
 
 
-def test_a_daemon_set_is_counted_by_nodes():
+def test_the_counts_of_a_daemon_set_are_nodes():
     assert pods(found(daemon_set(), NODES)) == (3, 2, 1, 3)
 
 
-def test_a_daemon_set_that_may_run_nowhere_is_at_zero():
-    """Pods that are still on nodes that it has left are there all the same."""
+def test_a_daemon_set_without_permitted_nodes_is_at_zero():
+    """Pods on nodes that it has left still count in the total."""
     left = NODES | {"desiredNumberScheduled": 0, "currentNumberScheduled": 0, "numberMisscheduled": 3}
     assert pods(found(daemon_set(nodeSelector=AT_ZERO), left)) == (0, 2, 1, 3)
 
 
-def test_a_daemon_set_without_a_node_lacks_one():
+def test_a_daemon_set_without_a_node_lacks_one_pod():
     assert pods(found(daemon_set(), {})) == (1, 0, 0, 0)
 
 
-def test_a_daemon_set_lacks_pods_since_the_last_of_them_came():
+def test_a_daemon_set_lacks_pods_since_the_last_change_of_its_counts():
     clock = Clock()
     first = facts(found(daemon_set(), NODES), clock=clock)
     clock.now = 10.0
@@ -128,16 +128,16 @@ def test_a_daemon_set_lacks_pods_since_the_last_of_them_came():
     assert [seen.unready_since for seen in (first, second, third, last)] == [0.0, 0.0, 20.0, None]
 
 
-def test_a_whole_daemon_set_is_a_whole_workload():
+def test_a_complete_daemon_set_is_a_ready_workload():
     whole = facts(found(daemon_set(), NODES | {"numberAvailable": 3, "updatedNumberScheduled": 3}))
     counts = {name: getattr(whole, name) for name in ("desired", "updated", "ready", "total", "unready_since", "stuck")}
     assert Workload(revision="r", **counts).is_whole
 
 
-# ------------------------------------------------------------------------------------------------- what its owner wrote
+# --------------------------------------------------------------------------------------------- the owner's template
 
 
-def test_what_its_owner_wrote_is_read_once_per_generation():
+def test_the_template_is_reduced_once_per_generation():
     first = facts(found(deployment(), COUNTS))
     status = facts(found(deployment(), COUNTS | {"availableReplicas": 2}), first)
     change = facts(found(with_pods(deployment(), hostNetwork=True), COUNTS, generation=3), status)
@@ -146,7 +146,7 @@ def test_what_its_owner_wrote_is_read_once_per_generation():
     assert change.template.shape == again.template.shape != first.template.shape
 
 
-def test_annotations_say_what_a_primary_carries_and_can_go_back_to():
+def test_annotations_name_a_primarys_revision_and_its_saved_revisions():
     annotations = {"canarycore/revision": "two", "canarycore/kept": "one,zero"}
     primary, target = facts(found(deployment(), annotations=annotations)), facts(found(deployment()))
     assert (primary.revision, primary.saved_revisions) == ("two", ("one", "zero"))
@@ -156,11 +156,11 @@ def test_annotations_say_what_a_primary_carries_and_can_go_back_to():
 @pytest.mark.parametrize(
     ("matched", "label"), [({"name": "x", "app": "y"}, ("app", "y")), ({"component": "x"}, ("", ""))]
 )
-def test_the_label_that_tells_the_pods_is_held(matched, label):
+def test_the_facts_have_the_label_of_the_pods(matched, label):
     assert facts(found(deployment(selector={"matchLabels": matched}))).template.label == label
 
 
-def test_ports_of_all_containers_but_those_of_meshes_are_held():
+def test_the_facts_have_the_ports_of_all_containers_but_mesh_proxies():
     containers = [
         {"name": "app", "image": "a", "ports": [{"name": "http", "containerPort": 80}, {"containerPort": 81}]},
         {"name": "side", "image": "b", "ports": [{"containerPort": 82}]},
@@ -170,7 +170,7 @@ def test_ports_of_all_containers_but_those_of_meshes_are_held():
     assert seen.template.ports == (Port("http", 80), Port("tcp-app-1", 81), Port("tcp-side-0", 82))
 
 
-def test_there_is_one_view_per_kind_and_reading():
+def test_equal_reading_options_share_one_view_per_kind():
     some, same, other = (
         pod_views(ReadingOptions()),
         pod_views(ReadingOptions()),

@@ -1,4 +1,4 @@
-"""Primary copies, as Flagger makes them."""
+"""Primary copies, compared with Flagger's."""
 
 from copy import deepcopy
 
@@ -66,8 +66,8 @@ OURS = {
 
 
 @pytest.mark.parametrize("folder", recorded())
-def test_every_copy_is_what_flagger_made_of_the_same_target(folder):
-    """At creation and at promotion, but for annotations, labels and owners that Flagger wipes at promotion."""
+def test_every_copy_equals_flaggers_copy_of_the_same_target(folder):
+    """Copies are equal at creation and at promotion, except annotations, labels and owners that Flagger removes."""
     compared = 0
     for writing in filter(is_a_copy, writings(folder)):
         theirs, ours = writing.after, OURS.get(writing.kind, service)(writing)
@@ -83,7 +83,7 @@ def _annotated(body):
 
 
 WITHOUT_COPIES = ("25-", "38-")
-"""Traces in which there is none: of a Knative Service, and of a Service that Flagger cannot copy."""
+"""Traces without copies: of a Knative Service, and of a Service that Flagger cannot copy."""
 
 
 def is_a_copy(writing):
@@ -92,7 +92,7 @@ def is_a_copy(writing):
     return writing.name.endswith("-primary")
 
 
-# ------------------------------------------------------------------------------------------------------- what it keeps
+# ---------------------------------------------------------------------------------------------------------- promotion
 
 
 def deployment(name="podinfo", *, labels=None, annotations=None, template=None, **spec):
@@ -114,7 +114,7 @@ def with_pods(target, **pod_spec):
 COPYING = Copying(owner=OWNER, revision="one")
 
 
-def test_a_promotion_changes_what_comes_from_the_target_and_nothing_else():
+def test_a_promotion_changes_only_fields_that_come_from_the_target():
     found = primary_copy(deployment(annotations={"note": "mine"}), COPYING)
     found["metadata"]["labels"]["cost-centre"] = "42"
     found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7"
@@ -129,7 +129,7 @@ def test_a_promotion_changes_what_comes_from_the_target_and_nothing_else():
     assert after["spec"]["template"]["spec"]["serviceAccountName"] == "new"
 
 
-def test_what_the_target_no_longer_has_goes_from_its_primary():
+def test_a_promotion_removes_fields_that_the_target_has_lost():
     found = primary_copy(with_pods(deployment(minReadySeconds=5), hostNetwork=True), COPYING)
     after = promoted_copy(found, deployment(), COPYING, ())
     assert "hostNetwork" not in after["spec"]["template"]["spec"]
@@ -144,13 +144,13 @@ def test_replicas_are_promoted_unless_an_autoscaler_sets_them(autoscaled, replic
     assert promoted_copy(found, deployment(), copying, ())["spec"]["replicas"] == replicas
 
 
-def test_a_target_at_zero_does_not_take_its_primary_there():
+def test_a_target_at_zero_leaves_its_primarys_replicas():
     found = primary_copy(deployment(replicas=0), COPYING)
     assert found["spec"]["replicas"] == 1
     assert promoted_copy(found, deployment(replicas=0), COPYING, ())["spec"]["replicas"] == 1
 
 
-def test_the_pods_restart_once_per_revision_even_where_only_configs_changed():
+def test_the_pods_restart_once_per_revision_even_if_only_configs_changed():
     ids = [
         primary_copy(deployment(), Copying(owner=OWNER, revision=revision))["spec"]["template"]["metadata"][
             "annotations"
@@ -160,7 +160,7 @@ def test_the_pods_restart_once_per_revision_even_where_only_configs_changed():
     assert ids[0] == ids[2] != ids[1]
 
 
-def test_a_copy_says_what_it_carries_and_what_it_can_go_back_to():
+def test_annotations_of_a_copy_name_its_revision_and_its_saved_revisions():
     found = primary_copy(deployment(), Copying(owner=OWNER, revision="one", contents=("configmap/env:1",)))
     after = promoted_copy(found, deployment(), Copying(owner=OWNER, revision="three"), ("two", "one"))
     annotations = after["metadata"]["annotations"]
@@ -173,7 +173,7 @@ def test_a_copy_says_what_it_carries_and_what_it_can_go_back_to():
     )
 
 
-def test_a_copy_that_is_given_back_has_the_kept_template_and_keeps_all_else():
+def test_a_restored_copy_has_the_saved_template_and_keeps_all_else():
     first = primary_copy(deployment(), COPYING)
     after = promoted_copy(
         first, with_pods(deployment(), hostNetwork=True), Copying(owner=OWNER, revision="two"), ("one",)
@@ -184,10 +184,10 @@ def test_a_copy_that_is_given_back_has_the_kept_template_and_keeps_all_else():
     assert back["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1", KEPT_REVISIONS: "one"}
 
 
-# ---------------------------------------------------------------------------------------------------------- what it is
+# ----------------------------------------------------------------------------------------------------------- contents
 
 
-def test_labels_with_a_prefix_are_copied_and_those_of_gitops_tools_never():
+def test_labels_with_a_prefix_are_copied_except_those_of_gitops_tools():
     labels = {"team": "web", "app": "podinfo", "tier": "front", "kustomize.toolkit.fluxcd.io/name": "apps"}
     annotations = {"note": "mine", "kustomize.toolkit.fluxcd.io/checksum": "1"}
     target = deployment(labels=labels, annotations=annotations)
@@ -200,7 +200,7 @@ def test_labels_with_a_prefix_are_copied_and_those_of_gitops_tools_never():
     assert some["spec"]["template"]["metadata"]["annotations"].keys() == {"note", FLAGGER_ID}
 
 
-def test_a_label_that_is_gone_from_the_target_goes_from_the_primary_by_its_prefix():
+def test_a_promotion_removes_labels_with_a_prefix_that_the_target_has_lost():
     copying = Copying(owner=OWNER, revision="one", prefixes=("te",))
     found = primary_copy(deployment(labels={"team": "web"}), copying)
     assert promoted_copy(found, deployment(), copying, ())["metadata"]["labels"] == {"app": "podinfo-primary"}
@@ -214,7 +214,7 @@ def test_a_label_that_is_gone_from_the_target_goes_from_the_primary_by_its_prefi
         ({"name": "y", "version": "1"}, ("name", "y-primary")),
     ],
 )
-def test_the_first_selector_label_tells_the_primarys_pods(matched, label):
+def test_the_first_selector_label_selects_the_primarys_pods(matched, label):
     target = deployment(selector={"matchLabels": matched})
     target["spec"]["template"]["metadata"]["labels"] = matched
     copy = primary_copy(target, COPYING)
@@ -244,13 +244,13 @@ def _keeps_away_from(name):
     }
 
 
-def test_a_primarys_pods_keep_away_from_each_other_and_not_from_the_targets():
+def test_a_primarys_pods_keep_away_from_each_other_only():
     copy = primary_copy(with_pods(deployment(), **_keeps_away_from("podinfo")), COPYING)
     spec = copy["spec"]["template"]["spec"]
     assert {key: spec[key] for key in _keeps_away_from("")} == _keeps_away_from("podinfo-primary")
 
 
-def test_affinity_to_other_pods_and_labels_is_left():
+def test_affinity_to_other_pods_and_labels_stays():
     to_others = _keeps_away_from("database")
     to_others["affinity"]["podAffinity"] = {
         "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {"matchLabels": {"app": "podinfo"}}}]
@@ -263,7 +263,7 @@ def daemon_set(**spec):
     return deployment() | {"kind": "DaemonSet", "spec": {**deployment()["spec"], **spec}}
 
 
-def test_a_daemon_sets_primary_runs_where_its_target_may_and_never_nowhere():
+def test_a_daemon_sets_primary_has_its_targets_nodes_even_if_that_is_at_zero():
     selector = {"disk": "ssd", "flagger.app/scale-to-zero": "true"}
     copy = primary_copy(with_pods(daemon_set(), nodeSelector=selector), COPYING)
     alone = primary_copy(with_pods(daemon_set(), nodeSelector={"flagger.app/scale-to-zero": "true"}), COPYING)
@@ -272,6 +272,6 @@ def test_a_daemon_sets_primary_runs_where_its_target_may_and_never_nowhere():
     assert "replicas" not in copy["spec"]
 
 
-def test_a_daemon_set_whose_pods_are_replaced_by_hand_is_refused():
+def test_a_daemon_set_with_another_strategy_than_rolling_update_is_refused():
     with pytest.raises(Refused, match="must have RollingUpdate strategy but have OnDelete"):
         primary_copy(daemon_set(updateStrategy={"type": "OnDelete"}), COPYING)

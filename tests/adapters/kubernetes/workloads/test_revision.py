@@ -1,4 +1,4 @@
-"""The revision of what an owner wrote."""
+"""The revision of a workload."""
 
 from copy import deepcopy
 
@@ -85,7 +85,7 @@ STORED = {
 }
 
 
-def test_what_the_api_server_fills_in_is_no_part_of_a_revision():
+def test_defaults_of_the_api_server_are_no_part_of_a_revision():
     assert fingerprint(WRITTEN) == fingerprint(STORED)
 
 
@@ -115,11 +115,11 @@ def changed(path, value):
         changed(["spec", "topologySpreadConstraints"], [{"labelSelector": {}}]),
     ],
 )
-def test_what_an_owner_changes_is_another_revision(template):
+def test_a_change_of_the_owner_is_another_revision(template):
     assert fingerprint(template) != fingerprint(WRITTEN)
 
 
-def test_an_empty_selector_is_something_else_than_none():
+def test_an_empty_selector_differs_from_a_missing_one():
     some = [
         fingerprint(changed(["spec", "topologySpreadConstraints"], [found])) for found in ({"labelSelector": {}}, {})
     ]
@@ -136,18 +136,18 @@ def test_an_empty_selector_is_something_else_than_none():
         changed(["spec", "nodeSelector"], {}),
     ],
 )
-def test_what_is_written_by_us_or_by_gitops_tools_is_none(template):
+def test_our_metadata_and_that_of_gitops_tools_is_no_revision(template):
     assert fingerprint(template) == fingerprint(WRITTEN)
 
 
-def test_a_template_is_not_changed_by_being_looked_at():
+def test_a_fingerprint_leaves_its_template_unchanged():
     before = deepcopy(STORED)
     fingerprint(STORED)
     without_defaults(STORED)
     assert before == STORED
 
 
-def test_configs_stand_in_a_revision_as_what_they_hold_and_not_only_by_name():
+def test_the_contents_of_configs_belong_to_a_revision():
     found = fingerprint(WRITTEN)
     assert found.configs == (ConfigUse(CONFIG_MAP, "files"),)
     assert fingerprint(WRITTEN, tracked=False).configs == ()
@@ -161,7 +161,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.randoms(use_true_random=False))
-def test_the_order_of_keys_is_no_part_of_a_hash(value, random):
+def test_a_hash_ignores_the_order_of_keys(value, random):
     assert digest(_shuffled(value, random)) == digest(value)
 
 
@@ -183,7 +183,7 @@ def facts(body):
 
 
 def held(bodies, *workloads):
-    """What is known of the configs that the workloads name."""
+    """Return the facts of the configs that the workloads name."""
     known = {(body["kind"], body["metadata"]["name"]): config_facts(body) for body in bodies}
     return {
         use: known.get((use.kind.kind, use.name)) for workload in workloads for use in facts(workload).template.configs
@@ -195,8 +195,8 @@ def carried(target, primary, *configs):
 
 
 @pytest.mark.parametrize("folder", recorded())
-def test_a_primary_that_flagger_made_carries_what_its_target_carries(folder):
-    """Nothing has to be written to take it over."""
+def test_a_primary_of_flaggers_has_its_targets_revision(folder):
+    """So adopting it needs no write."""
     compared = 0
     for writing in writings(folder):
         if writing.kind in {"Deployment", "DaemonSet"} and writing.name.endswith("-primary"):
@@ -218,7 +218,7 @@ def reads(*names, kind="configMapRef"):
 
 
 def copied(target, *configs, revision=""):
-    """The target's primary; one of Flagger's if no revision is named."""
+    """Return the target's primary; one of Flagger's if no revision is given."""
     named = {(body["kind"], body["metadata"]["name"]): config_facts(body).checksum for body in configs}
     held = tuple(f"{kind.lower()}/{name}:{checksum}" for (kind, name), checksum in named.items())
     primary = primary_copy(target, Copying(owner=OWNER, revision=revision, contents=held, copied=named))
@@ -227,7 +227,7 @@ def copied(target, *configs, revision=""):
     return primary
 
 
-def test_a_config_that_changes_is_a_new_revision_of_the_target_alone():
+def test_a_changed_config_is_a_new_revision_of_the_target_alone():
     env = config("env")
     target, primary = reads("env"), copied(reads("env"), env)
     same = carried(target, primary, env, config("env-primary", copy=True))
@@ -235,7 +235,7 @@ def test_a_config_that_changes_is_a_new_revision_of_the_target_alone():
     assert same[0] == same[1] == changed_one[1] != changed_one[0]
 
 
-def test_a_primary_that_shares_a_config_carries_the_same_whatever_it_holds():
+def test_a_shared_config_changes_no_revision():
     annotations = {"flagger.app/config-tracking": "disabled"}
     env = config("env", metadata={"name": "env", "namespace": "default", "annotations": annotations})
     one = carried(reads("env"), copied(reads("env")), env)
@@ -245,7 +245,7 @@ def test_a_primary_that_shares_a_config_carries_the_same_whatever_it_holds():
 
 
 def test_binary_data_belongs_to_a_revision_from_our_first_promotion_on():
-    """Flagger neither looks at it nor copies it: its primaries lack it, and are no other revision for that."""
+    """Flagger ignores binary data, so its primaries lack it without being another revision."""
     env, copy = config("env", binaryData={"logo": "AA=="}), config("env-primary", copy=True)
     target = reads("env")
     theirs = carried(target, copied(target, env), env, copy)
@@ -256,33 +256,33 @@ def test_binary_data_belongs_to_a_revision_from_our_first_promotion_on():
     assert another[0] != another[1] == "r"
 
 
-def test_copies_that_are_already_overwritten_do_not_make_the_target_what_its_primary_carries():
-    """In the middle of a promotion of nothing but a config, the primary's pods still run on what it held before."""
+def test_overwritten_copies_do_not_give_the_primary_the_targets_revision():
+    """In the middle of a promotion of a config alone, the primary's pods still run on its old content."""
     before, now = config("env"), config("env", data={"key": "two"})
     primary = copied(reads("env"), before, revision="r")
     target, carries = carried(reads("env"), primary, now, config("env-primary", copy=True, data={"key": "two"}))
     assert target != carries == "r"
 
 
-def test_a_target_that_is_as_its_primary_carries_what_the_primary_says():
-    """So neither a newer Kubernetes, which fills in more, nor a newer hash of ours starts anything."""
+def test_a_target_equal_to_its_primary_has_the_primarys_annotated_revision():
+    """So neither more defaults of a newer Kubernetes nor a newer hash of ours starts a rollout."""
     newer = with_pods(deployment(), someNewDefault="on")
     assert carried(newer, copied(newer, revision="of old")) == ("of old", "of old")
 
 
-def test_a_primary_that_was_changed_by_hand_carries_what_it_says():
+def test_a_primary_changed_by_hand_keeps_its_annotated_revision():
     target = deployment()
     by_hand = copied(with_pods(target, hostNetwork=True), revision="r")
     assert carried(target, by_hand)[1] == "r"
 
 
-def test_a_copy_that_is_missing_is_no_copy():
+def test_a_missing_copy_counts_as_no_copy():
     env = config("env")
     target, primary = carried(reads("env"), copied(reads("env"), env), env)
     assert target != primary
 
 
-def test_a_secret_and_a_config_map_of_one_name_are_two():
+def test_a_secret_and_a_config_map_of_one_name_are_two_configs():
     one = carried(reads("env"), copied(reads("env")), config("env"))
     two = carried(
         reads("env", kind="secretRef"), copied(reads("env", kind="secretRef")), config("env", "Secret", type="Opaque")

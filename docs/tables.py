@@ -134,9 +134,10 @@ def _default(field: Attribute) -> str | Expr | None:
 def _complete_class(cls: Class) -> None:
     if not cls.docstring:
         return
-    sections = [DocstringSectionText(cls.docstring.value)]
+    sections: list[DocstringSection] = [DocstringSectionText(cls.docstring.value)]
     if _is_attrs(cls) and _is_generated(cls.members.get("__init__")):
-        sections += _parameter_section(cls.docstring, _described_fields(cls), "Fields:")
+        text, errors = _text_and_errors(cls.docstring, {})
+        sections = [text, *_parameter_section(cls.docstring, _described_fields(cls), "Fields:"), *errors]
         for field in _fields(cls):
             field.docstring = None  # the table has it
     elif any(str(base) in ENUMERATIONS for base in cls.bases):
@@ -181,17 +182,23 @@ def _complete_function(function: Function) -> None:
 def _function_sections(docstring: Docstring, parameters: Parameters) -> list[DocstringSection]:
     described = [each for each in parameters if each.name not in {"self", "cls", "_"}]
     descriptions = {each.name: "" for each in described}
+    text, errors = _text_and_errors(docstring, descriptions)
+    table = _parameter_section(docstring, [(each, descriptions[each.name]) for each in described], "Parameters:")
+    return [text, *table, *errors]
+
+
+def _text_and_errors(
+    docstring: Docstring, descriptions: dict[str, str]
+) -> tuple[DocstringSectionText, list[DocstringSection]]:
+    """Return the prose and the table of errors; fill the descriptions of parameters."""
     errors: list[tuple[str, str]] = []
     paragraphs = []
     for paragraph in docstring.value.split("\n\n"):
         is_code = paragraph.startswith(("    ", ">>>", "|", "- ", "1. "))
         paragraphs.append(paragraph if is_code else _without_table_sentences(paragraph, descriptions, errors))
-    sections: list[DocstringSection] = [DocstringSectionText("\n\n".join(filter(None, paragraphs)) or docstring.value)]
-    sections += _parameter_section(docstring, [(each, descriptions[each.name]) for each in described], "Parameters:")
-    if errors:
-        rows = [DocstringRaise(annotation=_annotation(error, docstring), description=when) for error, when in errors]
-        sections.append(DocstringSectionRaises(rows))
-    return sections
+    text = DocstringSectionText("\n\n".join(filter(None, paragraphs)) or docstring.value)
+    rows = [DocstringRaise(annotation=_annotation(error, docstring), description=when) for error, when in errors]
+    return text, [DocstringSectionRaises(rows)] if rows else []
 
 
 def _without_table_sentences(paragraph: str, descriptions: dict[str, str], errors: list[tuple[str, str]]) -> str:

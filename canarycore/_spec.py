@@ -1,8 +1,8 @@
-"""What the owner asked for, resolved once.
+"""The owner's rollout, resolved once.
 
-A `Rollout` has its defaults applied and its strategy turned into a ladder; nothing downstream asks again which field
-was set. `canarycore.manifest` builds it from a Flagger `Canary`; an embedder may build it by hand. Illegal
-combinations cannot be built: validators speak in the owner's terms.
+A `Rollout` has its defaults applied and its strategy turned into a ladder; no later code asks again which field was
+set. `canarycore.manifest` builds it from a Flagger `Canary`; an embedder may build it by hand. Validators refuse
+illegal combinations in the owner's terms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class HookType(TextEnum):
-    """When a webhook is called (Flagger's `webhooks[].type`)."""
+    """The moment at which a rollout calls a webhook (Flagger: `webhooks[].type`)."""
 
     CONFIRM_ROLLOUT = "confirm-rollout"
     PRE_ROLLOUT = "pre-rollout"
@@ -34,7 +34,7 @@ class HookType(TextEnum):
 
 
 class CheckKind(TextEnum):
-    """Where a check's number comes from, and therefore how Flagger words its failure."""
+    """The source of a check's number, which also decides Flagger's text for its failure."""
 
     SUCCESS_RATE = "request-success-rate"
     DURATION = "request-duration"
@@ -43,7 +43,7 @@ class CheckKind(TextEnum):
 
 
 class NoData(TextEnum):
-    """What an analysis without data counts as (`analysis.noData`)."""
+    """The meaning of an analysis without data (`analysis.noData`): a failed check, or a hold."""
 
     FAIL = "fail"
     HOLD = "hold"
@@ -51,7 +51,7 @@ class NoData(TextEnum):
 
 @frozen(kw_only=True)
 class TargetRef:
-    """The workload under rollout (`spec.targetRef`)."""
+    """The workload under rollout (Flagger: `spec.targetRef`)."""
 
     api_version: str = "apps/v1"
     kind: str = "Deployment"
@@ -60,44 +60,58 @@ class TargetRef:
 
 @frozen(kw_only=True)
 class Reference:
-    """A MetricTemplate or AlertProvider by name; an empty namespace is the rollout's own."""
+    """A reference to a MetricTemplate or an AlertProvider."""
 
     name: str
     namespace: str = ""
+    """Its namespace; empty is the rollout's own."""
 
 
 @frozen(kw_only=True)
 class Check:
-    """A metric and the range it must stay in.
-
-    `minimum` and `maximum` are in the metric's unit: percent for request-success-rate, milliseconds for
-    request-duration, the query's own otherwise. `window` is the query's look-back in seconds, `window_text` the same as
-    the owner wrote it (it goes into queries). Flagger: `metrics[]`.
-    """
+    """A metric and its allowed range (Flagger: `metrics[]`). Raises ValueError if `window` is not above 0."""
 
     name: str
+    """The name of the metric; names need not be unique."""
     kind: CheckKind
+    """The source of its number."""
     minimum: float | None = None
+    """The least passing value, in the metric's unit: percent for request-success-rate, milliseconds for
+    request-duration, the query's own otherwise. None sets no bound."""
     maximum: float | None = None
+    """The greatest passing value, in the same unit."""
     window: float = field(default=60.0, validator=gt(0))
+    """The look-back of the query in seconds (`metrics[].interval`)."""
     window_text: str = "1m"
+    """The look-back in the owner's notation, for the query's variables."""
     template: Reference | None = None
+    """The MetricTemplate with the query (`templateRef`)."""
     query: str = ""
+    """The query in the manifest, or empty."""
     variables: tuple[tuple[str, str], ...] = ()
+    """Names and values for the query (`templateVariables`)."""
 
 
 @frozen(kw_only=True)
 class Hook:
-    """A webhook. `timeout` is in seconds, `retries` counts further attempts. Flagger: `webhooks[]`."""
+    """A webhook (Flagger: `webhooks[]`)."""
 
     name: str
+    """The name of the hook; names need not be unique."""
     type: HookType
+    """The moment of the call."""
     url: str
+    """The address of the receiver."""
     timeout: float = 10.0
+    """The seconds that one attempt may take."""
     retries: int = 0
+    """The number of attempts after the first."""
     metadata: tuple[tuple[str, str], ...] = ()
+    """Names and values that the receiver gets."""
     mute_alert: bool = False
+    """Whether a closed gate sends no alert."""
     disable_tls: bool = False
+    """Whether the call accepts any certificate."""
 
 
 def _percent(instance: object, attribute: Attribute[int], value: int) -> None:
@@ -107,55 +121,79 @@ def _percent(instance: object, attribute: Attribute[int], value: int) -> None:
 
 @frozen(kw_only=True)
 class Rollout:
-    """What the owner asked for.
-
-    Times are in seconds, thresholds of readiness in percent of replicas. `interval` is the time between analyses,
-    `progress_deadline` how long pods may fail to get ready, `drain` how long the canary keeps running after a rollback
-    has taken its traffic away. `threshold` failed checks roll back; `inconclusive_limit` held analyses do (0: never).
-    """
+    """The owner's policy for one target. Raises ValueError if a number is out of its range."""
 
     name: str
+    """The name of the Canary."""
     namespace: str = "default"
+    """Its namespace."""
     target: TargetRef
+    """The workload under rollout."""
     provider: str = "istio"
+    """The mesh or ingress that routes requests (`spec.provider`)."""
     ladder: Ladder = Ladder()
+    """The steps of the rollout."""
     interval: float = field(default=60.0, validator=gt(0))
+    """Seconds between two analyses (`analysis.interval`)."""
     threshold: int = field(default=1, validator=ge(1))
+    """The number of failed checks that rolls back (`analysis.threshold`)."""
     checks: tuple[Check, ...] = ()
+    """The metrics (`analysis.metrics`)."""
     hooks: tuple[Hook, ...] = ()
+    """The webhooks (`analysis.webhooks`)."""
     alerts: tuple[Alert, ...] = ()
+    """The receivers of alerts (`analysis.alerts`)."""
     match: tuple[Match, ...] = ()
+    """The requests of an A/B test: those that meet any of these conditions (`analysis.match`)."""
     affinity: Affinity | None = None
+    """The session cookie, if the rollout sets one (`analysis.sessionAffinity`)."""
     mirror_weight: int = field(default=100, validator=_percent)
+    """The share of requests that the mesh copies on a mirrored rung, 0 to 100 percent (`analysis.mirrorWeight`)."""
     no_data: NoData = NoData.FAIL
+    """The meaning of an analysis without data."""
     min_samples: int = field(default=0, validator=ge(0))
+    """The number of requests that a value needs to count as data; 0 accepts any (`analysis.minSamples`)."""
     inconclusive_limit: int = field(default=0, validator=ge(0))
+    """The number of holds that rolls back; 0 never does (`analysis.inconclusive`)."""
     progress_deadline: float = field(default=600.0, validator=ge(0))
+    """Seconds that pods may fail to get ready (`spec.progressDeadlineSeconds`)."""
     primary_ready: int = field(default=100, validator=_percent)
+    """The percentage of the primary's replicas that must be available (`analysis.primaryReadyThreshold`)."""
     canary_ready: int = field(default=100, validator=_percent)
+    """The percentage of the canary's replicas that must be available (`analysis.canaryReadyThreshold`)."""
     skip_analysis: bool = False
+    """Whether a new revision is promoted without an analysis (`spec.skipAnalysis`)."""
     suspend: bool = False
+    """Whether the rollout changes nothing (`spec.suspend`)."""
     revert_on_deletion: bool = False
+    """Whether a deletion gives the target back to its owner (`spec.revertOnDeletion`)."""
     autoscaled: bool = False
+    """Whether the target has an autoscaler (`spec.autoscalerRef`)."""
     drain: float = field(default=1.0, validator=ge(0))
+    """Seconds that the canary keeps running after a rollback takes its traffic away."""
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
+    """The hooks of each type, in the manifest's order."""
     has_gates: bool = field(init=False, eq=False, repr=False)
+    """Whether any gate comes between two rungs."""
     checks_in_order: tuple[Check, ...] = field(init=False, eq=False, repr=False)
+    """The checks in Flagger's order: templates last."""
     checks_by_place: tuple[tuple[str, Check], ...] = field(init=False, eq=False, repr=False)
+    """The checks in Flagger's order, each with a unique name."""
 
     @hooks_by_type.default
-    def _sorted_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
+    def _sort_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
         return {kind: tuple(hook for hook in self.hooks if hook.type is kind) for kind in HookType}
 
     @has_gates.default
-    def _is_held_up_on_its_climb(self) -> bool:
+    def _has_gates(self) -> bool:
         gates = self.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE], self.hooks_by_type[HookType.CONFIRM_PROMOTION]
         return any(gates)
 
     names: tuple[tuple[str, str], ...] = field(init=False, eq=False, repr=False)
+    """The values for the placeholders of notices."""
 
     @names.default
-    def _as_texts_say_them(self) -> tuple[tuple[str, str], ...]:
+    def _name_everything(self) -> tuple[tuple[str, str], ...]:
         return (
             ("name", self.full_name),
             ("target", self.target_name),
@@ -165,25 +203,25 @@ class Rollout:
         )
 
     @checks_in_order.default
-    def _as_flagger_runs_them(self) -> tuple[Check, ...]:
+    def _sort_checks(self) -> tuple[Check, ...]:
         return tuple(sorted(self.checks, key=lambda check: check.kind is CheckKind.TEMPLATE))
 
     @checks_by_place.default
-    def _told_apart(self) -> tuple[tuple[str, Check], ...]:
-        """Names need not be unique: a built-in metric may bring a query of its own under the same one."""
+    def _identify_checks(self) -> tuple[tuple[str, Check], ...]:
+        """Names need not be unique: a built-in metric may have a query of its own under the same name."""
         return tuple((f"{place}/{check.name}", check) for place, check in enumerate(self.checks_in_order))
 
     @property
     def full_name(self) -> str:
-        """`name.namespace`, as Flagger's texts say it."""
+        """The rollout in Flagger's texts: `name.namespace`."""
         return f"{self.name}.{self.namespace}"
 
     @property
     def target_name(self) -> str:
-        """The target as Flagger's texts say it: `name.namespace`."""
+        """The target in Flagger's texts: `name.namespace`."""
         return f"{self.target.name}.{self.namespace}"
 
     @property
     def primary_name(self) -> str:
-        """The primary copy as Flagger's texts say it: `name-primary.namespace`."""
+        """The primary in Flagger's texts: `name-primary.namespace`."""
         return f"{self.target.name}-primary.{self.namespace}"

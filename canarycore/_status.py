@@ -1,7 +1,8 @@
 """The status: the only memory of a rollout.
 
-It is small, frozen, hashable, and lives in the store (on Kubernetes the Canary's status subresource). Whoever reads it
-can go on from there: `decide` needs nothing else of the past. Times are seconds on the observer's clock (`World.now`).
+It is small, frozen and hashable, and lives in the store (on Kubernetes, in the status subresource of the Canary). Every
+process that reads it can continue: `decide` needs nothing else of the past. Times are seconds on the observation's
+clock (`Observation.now`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Reason(TextEnum):
-    """How the rollout came to its phase: carried along, so that the texts at the end are true."""
+    """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
 
     NONE = ""
     PASSED = "Passed"
@@ -34,39 +35,43 @@ class Reason(TextEnum):
     ABORTED = "Aborted"
 
 
-@frozen(kw_only=True, slots=False)  # a dict is copied in a third of the time, and every decision makes a copy
+@frozen(kw_only=True, slots=False)  # every decision copies it, and a dict copies three times as fast
 class Status:
-    """Where a rollout stands.
-
-    phase: Flagger's phase. reason: how it got there.
-    since: when the phase began; None before the first decision.
-    analysed_at: when the last analysis counted, or the phase began; the interval is measured from here.
-    rung: where traffic should be, by value. failed_checks and holds: of this analysis.
-    applied: the revision under test (Flagger `lastAppliedSpec`). promoted: the revision of the primary
-    (`lastPromotedSpec`). previous: the one before it, for undo.
-    drain_until: the canary keeps running until then, although its traffic is gone.
-    paused: by command. handled: id of the last command carried out or refused.
-    pending: what a finished phase still owes. outbox: notices committed and perhaps not yet published.
-    """
+    """The state of a rollout. Stores keep it under the names of its fields."""
 
     phase: Phase = Phase.INITIALIZING
+    """The phase (Flagger: `status.phase`)."""
     reason: Reason = Reason.NONE
+    """The reason for the phase."""
     since: float | None = None
+    """When the phase began, in seconds; None before the first decision."""
     analysed_at: float = 0.0
+    """When the last analysis counted, or when the phase began, in seconds. The interval starts here."""
     rung: Rung = INITIAL_RUNG
+    """The rung of the ladder, by value."""
     failed_checks: int = 0
+    """The number of failed checks in this analysis (Flagger: `failedChecks`)."""
     holds: int = 0
+    """The number of holds in this analysis."""
     applied: str = ""
+    """The revision under test (Flagger: `lastAppliedSpec`)."""
     promoted: str = ""
+    """The revision of the primary (Flagger: `lastPromotedSpec`)."""
     previous: str = ""
+    """The revision before `promoted`, for an undo."""
     drain_until: float = 0.0
+    """Until when the canary keeps running without traffic, in seconds."""
     paused: bool = False
+    """Whether a command paused the rollout."""
     handled: str = ""
+    """The id of the last command that the rollout carried out or refused."""
     pending: tuple[Pending, ...] = ()
+    """The work that an idle phase still owes."""
     outbox: tuple[Notice, ...] = field(default=())
+    """The notices of the last commit; some may not be published yet."""
 
     def but(self, **changes: Any) -> Status:
-        """This status with some fields changed."""
+        """Return a copy of this status with these fields changed."""
         new = _blank(Status)
         values = new.__dict__
         values.update(self.__dict__)
@@ -75,7 +80,7 @@ class Status:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the phase owes nothing more; an idle rollout that is settled is silent."""
+        """Whether the phase owes nothing more; a settled idle rollout publishes nothing."""
         return not self.pending
 
 

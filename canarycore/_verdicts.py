@@ -1,7 +1,7 @@
-"""Verdicts: what a check's answer means.
+"""Verdicts: the meaning of a check's answer.
 
-A judge is a pure function from a check and its answer to a `Judgement`. No data is never a pass, and a query that
-failed is told apart from a bad value. Texts are Flagger's; a judgement formats its own only when it is read.
+A judge is a pure function from a check and its answer to a `Judgement`. Missing data is never a pass, and a failed
+query differs from a bad value. Texts are Flagger's; a judgement formats its own on demand.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Verdict(TextEnum):
-    """PASS and FAIL are about the value; NO_DATA and ERROR say that there was none."""
+    """The verdict on an answer: PASS and FAIL judge a value, NO_DATA and ERROR say that there is none."""
 
-    PASS = "pass"  # noqa: S105  a verdict, no password
+    PASS = "pass"  # noqa: S105  no password
     FAIL = "fail"
     NO_DATA = "no data"
     ERROR = "error"
@@ -30,27 +30,30 @@ class Verdict(TextEnum):
 
 @record
 class Judgement:
-    """One check's verdict on the answer it got (`answer.value` is in the check's unit)."""
+    """The verdict of one check on one answer."""
 
     check: Check
+    """The check."""
     verdict: Verdict
+    """Its verdict."""
     answer: MetricAnswer
+    """The answer; its value is in the check's unit."""
 
     @property
     def is_thin(self) -> bool:
-        """Whether there was a value, but from fewer than `minSamples` requests."""
+        """Whether there is a value, but from fewer than `minSamples` requests."""
         value = self.answer.value
         return self.verdict is Verdict.NO_DATA and value is not None and not isnan(value)
 
     @property
     def error(self) -> str:
-        """Why there was no value to judge."""
+        """The reason why there is no value to judge; empty if the verdict is not ERROR."""
         if self.verdict is not Verdict.ERROR:
             return ""
         return self.answer.error or f"the value is {_go.number(self.answer.value or 0.0)}"
 
     def text(self, rollout: Rollout) -> str:
-        """What Flagger says of it when it is no pass."""
+        """Return Flagger's text about a judgement that is no pass."""
         return _TEXTS[self.verdict](self, rollout)
 
     def __str__(self) -> str:
@@ -60,7 +63,10 @@ class Judgement:
 
 
 def judge(check: Check, answer: MetricAnswer, min_samples: int = 0) -> Judgement:
-    """The threshold judge: the value must lie in [minimum, maximum]. `min_samples` counts requests."""
+    """Return the judgement on an answer: a pass needs a value in [minimum, maximum], bounds included.
+
+    `min_samples` is the number of requests that a value needs to count as data (`analysis.minSamples`).
+    """
     value = answer.value
     if answer.error:
         return Judgement(check, Verdict.ERROR, answer)
@@ -80,8 +86,8 @@ def _out_of_range(judgement: Judgement, rollout: Rollout) -> str:
     check, value = judgement.check, judgement.answer.value or 0.0
     low = check.minimum is not None and value < check.minimum
     sign, bound = ("<", check.minimum) if low else (">", check.maximum)
-    what, show = _WORDS.get(check.kind, (check.name, _plain))
-    return f"Halt {rollout.full_name} advancement {what} {show(value, False)} {sign} {show(bound or 0.0, True)}"
+    subject, show = _FORMATS.get(check.kind, (check.name, _plain))
+    return f"Halt {rollout.full_name} advancement {subject} {show(value, False)} {sign} {show(bound or 0.0, True)}"
 
 
 def _percent(value: float, is_bound: bool) -> str:
@@ -97,7 +103,7 @@ def _plain(value: float, is_bound: bool) -> str:
     return _go.number(value) if is_bound else f"{value:.2f}"
 
 
-_WORDS = {
+_FORMATS = {
     CheckKind.SUCCESS_RATE: ("success rate", _percent),
     CheckKind.DURATION: ("request duration", _duration),
 }
@@ -106,11 +112,11 @@ _WORDS = {
 def _no_data(judgement: Judgement, rollout: Rollout) -> str:
     check = judgement.check
     if judgement.is_thin:
-        seen = judgement.answer.samples
-        return f"Halt advancement too few requests for metric {check.name}: {seen} of {rollout.min_samples}"
-    of_a_service = rollout.target.kind == "Service" and rollout.target.api_version == "v1"
+        samples = judgement.answer.samples
+        return f"Halt advancement too few requests for metric {check.name}: {samples} of {rollout.min_samples}"
+    is_service = rollout.target.kind == "Service" and rollout.target.api_version == "v1"
     silent = (
-        f"Halt advancement no values found for {rollout.provider}{':service' * of_a_service} metric {check.name} "
+        f"Halt advancement no values found for {rollout.provider}{':service' * is_service} metric {check.name} "
         f"probably {rollout.target_name} is not receiving traffic"
     )
     return {

@@ -1,8 +1,8 @@
 """The bounds of every input: one table for the parser, the codec, the definitions of a cluster and the docs.
 
-A manifest, a status and a YAML file come from people and programs that may be careless or hostile. Each value that a
-reader takes has a bound here, so the cost of one object is bounded too. Each bound is far above what real objects have,
-and its reason says how far. An object beyond a bound is refused with the path, the size found and the bound.
+Manifests, statuses and YAML files come from people and programs that may be careless or hostile. Each value that a
+reader takes has a bound here, so the cost of one object has a bound too. Each bound is far above real objects, and its
+reason says how far. A reader refuses an object beyond a bound and names the path, the size and the bound.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from attrs import frozen
 
 @frozen
 class Bound:
-    """The most of something."""
+    """The greatest accepted size of one kind of input."""
 
     most: int
-    """The greatest size that is accepted."""
+    """The greatest accepted size."""
     unit: str
-    """The thing that is counted."""
+    """The unit of the size."""
     of: str
-    """The input that the bound is for."""
+    """The input with this bound."""
     reason: str
-    """Why it is enough for every real input."""
+    """The reason why it is enough for every real input."""
 
     def __str__(self) -> str:
         return f"at most {self.size}"
 
     @property
     def size(self) -> str:
-        """The most, with its unit."""
+        """The greatest size with its unit."""
         return f"{self.most:,} {self.unit}".rstrip()
 
 
@@ -57,7 +57,7 @@ QUERY = Bound(
     16 * 1024,
     "characters",
     "a query, and a value of a webhook's metadata",
-    "The longest queries that are published have fewer than 4,000; a metadata value may be a short script.",
+    "The longest published queries have fewer than 4,000; a metadata value may be a short script.",
 )
 RENDERED_QUERY = Bound(
     64 * 1024, "characters", "a query with its variables filled in", "No provider takes a longer one in a request."
@@ -68,7 +68,10 @@ DURATION = Bound(64, "characters", "a duration such as 1m30s", "The longest that
 # lists and maps -----------------------------------------------------------------------------------------------------
 
 CHECKS = Bound(
-    100, "items", "metrics, webhooks, alerts and match entries, each", "Ten are many: all are asked in each interval."
+    100,
+    "items",
+    "metrics, webhooks, alerts and match entries, each",
+    "Ten are many: a rollout asks all of them in each interval.",
 )
 ITEMS = Bound(
     256,
@@ -90,8 +93,8 @@ WAIT = Bound(
 )
 
 HOOK_TIMEOUT = 3600.0
-"""Seconds after which an attempt of a hook is ended, whatever the hook says. No input is refused for it: `canary lint`
-warns. Flagger's load tester gives its tasks as long by default."""
+"""The most seconds for one attempt of a hook, whatever its timeout. A longer timeout is no error: `canary lint` warns.
+Flagger's load tester allows its tasks as long by default."""
 
 # stored data --------------------------------------------------------------------------------------------------------
 
@@ -101,9 +104,11 @@ STORED_ITEMS = Bound(
 
 # answers ------------------------------------------------------------------------------------------------------------
 
-PROBLEMS = Bound(100, "problems", "what is told of one object or file", "Nobody reads more at once.")
-UNKNOWN_FIELDS = Bound(10, "fields", "unknown fields of one section that are told", "Nobody reads more at once.")
-FINDINGS = Bound(20, "findings", "what a lint rule tells of one object", "Nobody reads more at once.")
+PROBLEMS = Bound(
+    100, "problems", "the problems in a message about one object or file", "A reader takes in no more at once."
+)
+UNKNOWN_FIELDS = Bound(10, "fields", "unknown fields of one section in a message", "A reader takes in no more at once.")
+FINDINGS = Bound(20, "findings", "the findings of a lint rule about one object", "A reader takes in no more at once.")
 
 ALL: tuple[Bound, ...] = (
     *(FILE, FILE_VALUES, TEXTS, VALUES, DEPTH),

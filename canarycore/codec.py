@@ -1,17 +1,17 @@
-"""The core's data to JSON and back: rollouts, statuses, observations, questions, answers, decisions, effects.
+"""The core's data as JSON: rollouts, statuses, observations, questions, answers, decisions, effects.
 
     text = to_json(status)
     status = from_json(text, Status)
 
-What is read is equal to what was written. Fields are written by their names, enums by their values (texts of notices by
-their names), and a value that may be of several kinds carries its kind as `"is"`. Numbers that JSON does not know (NaN,
-infinities) are written as strings. `to_data` and `from_data` do the same with plain dicts and lists.
+Reading returns a value equal to the one written. Fields have their own names (but `Notice.kind` is stored as `tell`),
+enums their values (kinds of notices their names), and a value of several possible types carries its type as `"is"`.
+Numbers that JSON lacks (NaN, infinities) become strings. `to_data` and `from_data` do the same with plain dicts and
+lists.
 
 Reading is strict: each value has the type of its field and stays within `canarycore.bounds`, and every refusal is a
-ValueError with the path. Only fields that this release does not know are passed over, so that an older release reads
-what a newer one has written.
+ValueError with the path. Only unknown fields pass, so that an older release reads the data of a newer one.
 
-This is our own format, for stores, logs and replay. Flagger's is in `canarycore.manifest`.
+This is canarycore's own format, for stores, logs and replay. Flagger's is in `canarycore.manifest`.
 """
 
 from __future__ import annotations
@@ -50,15 +50,16 @@ from canarycore.text import clip, enumerate_some, shorten
 T = TypeVar("T")
 
 TAG = "is"
+"""The key of the type of a value that may have several."""
 
 
 def to_json(value: object) -> str:
-    """Any of the core's data, or a tuple of such, as JSON text on one line."""
+    """Return any of the core's data, or a tuple of such, as JSON text on one line."""
     return json.dumps(to_data(value), allow_nan=False, separators=(",", ":"))
 
 
 def from_json(text: str, kind: type[T]) -> T:
-    """What `to_json` wrote. Raises ValueError that names each path that does not fit."""
+    """Return the value that `to_json` wrote. Raises ValueError that names each path that does not fit."""
     if len(text) > FILE.most:
         raise ValueError(f"this is no {_name(kind)}: expected a text of {FILE}")
     try:
@@ -71,16 +72,16 @@ def from_json(text: str, kind: type[T]) -> T:
 
 
 def to_data(value: object) -> Any:
-    """Any of the core's data as plain dicts, lists, strings and numbers."""
+    """Return any of the core's data as plain dicts, lists, strings and numbers."""
     return _CONVERTER.unstructure(value)
 
 
 def from_data(data: object, kind: type[T]) -> T:
-    """What `to_data` made. Raises ValueError that names each path that does not fit."""
+    """Return the value that `to_data` made plain. Raises ValueError that names each path that does not fit."""
     try:
         return _CONVERTER.structure(data, kind)
     except BaseValidationError as errors:
-        problems = enumerate_some(transform_error(errors, format_exception=_complaint), "; ", PROBLEMS.most, 300)
+        problems = enumerate_some(transform_error(errors, format_exception=_describe_fault), "; ", PROBLEMS.most, 300)
         raise ValueError(f"this is no {_name(kind)}: {problems}") from errors
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"this is no {_name(kind)}: {clip(str(error))} @ $") from error
@@ -90,8 +91,8 @@ def _name(kind: object) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
-def _complaint(error: BaseException, kind: type[Any] | None) -> str:
-    """Describe the fault at a path: a validator's text, or the type that is expected."""
+def _describe_fault(error: BaseException, kind: type[Any] | None) -> str:
+    """Describe the fault at a path: a validator's text, or the expected type."""
     is_validators = isinstance(error, ValueError) and (kind is None or attrs.has(kind))
     return str(error.args[0]) if is_validators and error.args else format_exception(error, kind)
 
@@ -164,12 +165,12 @@ def _read_kind(value: object, _: object) -> notices.NoticeKind:
 def _object_reader(kind: type[Any]) -> Callable[[object, object], Any]:
     read = make_dict_structure_fn(kind, _CONVERTER)
     if kind is _status.Status:
-        return lambda value, _: _possible(read(_mapping(value), kind))
+        return lambda value, _: _check_numbers(read(_mapping(value), kind))
     return lambda value, _: read(_mapping(value), kind)
 
 
-def _possible(status: _status.Status) -> _status.Status:
-    """The status, if its numbers can be: with a time that is no number a rollout would wait for ever."""
+def _check_numbers(status: _status.Status) -> _status.Status:
+    """Return the status. Raises ValueError for impossible numbers: with a time that is no number it would never end."""
     times = (status.since or 0.0, status.analysed_at, status.drain_until)
     counts = (status.failed_checks, status.holds, status.rung.iteration)
     if not all(map(math.isfinite, times)) or min(counts) < 0:
@@ -179,12 +180,12 @@ def _possible(status: _status.Status) -> _status.Status:
 
 def _union_reader(union: Any) -> Callable[[object, object], Any]:
     read = _CONVERTER.get_structure_hook(union)
-    known = [member.__name__ for member in get_args(union)]
+    names = [member.__name__ for member in get_args(union)]
 
     def checked(value: object, kind: object) -> Any:
         tag = _mapping(value).get(TAG)
-        if tag not in known:
-            raise ValueError(f"found {TAG!r} {shorten(tag)}, expected one of {', '.join(known)}")
+        if tag not in names:
+            raise ValueError(f"found {TAG!r} {shorten(tag)}, expected one of {', '.join(names)}")
         return read(value, kind)
 
     return checked
@@ -207,10 +208,10 @@ def _tuple_reader(kind: Any) -> Callable[[object, object], tuple[Any, ...]]:
         return lambda value, _: tuple(_CONVERTER.structure(_list(value), list[items[0]]))  # type: ignore[valid-type]
 
     def read(value: object, _: object) -> tuple[Any, ...]:
-        found = _list(value)
-        if len(found) != len(items):
-            raise ValueError(f"found {len(found)} items, expected {len(items)}")
-        return tuple(_CONVERTER.structure(item, inner) for item, inner in zip(found, items, strict=True))
+        values = _list(value)
+        if len(values) != len(items):
+            raise ValueError(f"found {len(values)} items, expected {len(items)}")
+        return tuple(_CONVERTER.structure(item, inner) for item, inner in zip(values, items, strict=True))
 
     return read
 
@@ -232,7 +233,7 @@ _CONVERTER.register_structure_hook_factory(attrs.has, _object_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(tuple), _tuple_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(dict, Mapping), _map_reader)
 for _class in _DATA:
-    # modules import each other's names for type checkers only, to stay free of cycles
+    # modules import each other's names only for type checkers, which avoids cycles
     attrs.resolve_types(_class, globalns=_NAMES)
 
 _STORED_AS = override(rename="tell")

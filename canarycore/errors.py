@@ -1,15 +1,15 @@
-"""The errors, by whose fault it is.
+"""The errors, grouped by the party at fault.
 
     CanaryError
     ├── ManifestError      the owner's manifest: every problem at once, each with path, found, expected and remedy
-    ├── UnknownProvider    a provider nobody installed: names those that are
-    ├── WorldError         the world refused or could not be reached; trying again is right
-    │   ├── Conflict       somebody else committed first: observe again
+    ├── UnknownProvider    a provider that is not installed: lists those that are
+    ├── WorldError         the environment refused or did not answer: try again
+    │   ├── Conflict       another process committed first: observe again
     │   ├── Refused        an effect that must not happen, such as promoting another revision than the one that passed
-    │   └── Unanswered     a question got no answer, or one of another kind
-    └── CannotHappen       a fault of ours
+    │   └── Unanswered     a question without an answer of the right type
+    └── CannotHappen       a fault in canarycore
 
-Each message says what was found, what was expected, where, and what to do.
+Each message says what it found, what it expected, where, and what to do.
 """
 
 from __future__ import annotations
@@ -22,35 +22,38 @@ from canarycore.text import clip
 
 
 class CanaryError(Exception):
-    """Every error that canarycore raises on purpose."""
+    """The base class of every error that canarycore raises on purpose."""
 
 
 @frozen(kw_only=True)
 class Problem:
-    """One thing wrong with a manifest.
-
-    `path` is where (`spec.analysis.metrics[0].thresholdRange.min`), `remedy` what to do about it. `line` counts from 1.
-    An `error` keeps the manifest from being used; a `warning` does not. `rule` names the check that found it. Each text
-    is cut after `canarycore.text.LONGEST_TEXT` characters.
-    """
+    """One problem of a manifest. It cuts each text after `canarycore.text.LONGEST_TEXT` characters."""
 
     path: str = field(converter=clip)
+    """The path of the field, such as `spec.analysis.metrics[0].thresholdRange.min`."""
     found: str = field(converter=clip)
+    """The value in the manifest."""
     expected: str = field(converter=clip)
+    """The values that the field accepts."""
     remedy: str = field(converter=clip)
+    """The way to mend it."""
     rule: str
+    """The name of the check that found the problem."""
     severity: Literal["error", "warning"] = "error"
+    """An error makes the manifest unusable; a warning does not."""
     line: int | None = None
+    """The line in the file, from 1."""
     file: str | None = None
+    """The file of the manifest."""
 
     def __str__(self) -> str:
-        where = ":".join(str(part) for part in (self.file, self.line) if part)
-        place = ": ".join(part for part in (where, self.path) if part) or "manifest"
+        position = ":".join(str(part) for part in (self.file, self.line) if part)
+        place = ": ".join(part for part in (position, self.path) if part) or "manifest"
         return f"{place}: found {self.found}, expected {self.expected}. {self.remedy} [{self.severity}: {self.rule}]"
 
 
 class ManifestError(CanaryError):
-    """The owner's manifest cannot be used. `problems` are all that is wrong with it, warnings included."""
+    """The owner's manifest is unusable. `problems` lists everything wrong with it, warnings included."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
@@ -58,34 +61,34 @@ class ManifestError(CanaryError):
 
 
 class WorldError(CanaryError):
-    """The world refused or could not be reached; trying again is right."""
+    """The environment refused or did not answer: try again."""
 
 
 class Conflict(WorldError):
-    """The status was committed by somebody else since it was read."""
+    """Another process committed the status since the last read."""
 
 
 class Refused(WorldError):
-    """An adapter refused an effect because carrying it out would be wrong."""
+    """An adapter refused an effect, as carrying it out would be wrong."""
 
 
 class Unanswered(WorldError):
-    """A driver had no answer of the right kind to a question; the message has the question's key."""
+    """A driver had no answer of the right type to a question; the message contains the question's key."""
 
 
 class CannotHappen(CanaryError):
-    """A fault in canarycore itself; please report it with the message."""
+    """A fault in canarycore. Please report it with the message."""
 
 
 class UnknownProvider(CanaryError):
     """No adapter of that name is installed."""
 
     def __init__(self, port: str, name: str, installed: tuple[str, ...], distribution: str = "") -> None:
-        """`distribution`: the one that is known to provide it, or empty."""
+        """Build the message. `distribution` is the one that provides the adapter, or empty if unknown."""
         self.port: str = port
         self.name: str = name
         self.installed: tuple[str, ...] = installed
         self.distribution: str = distribution
-        known = ", ".join(installed) or "none"
+        names = ", ".join(installed) or "none"
         remedy = f"pip install {distribution}" if distribution else "Install the distribution that provides it"
-        super().__init__(f"unknown {port} {name!r}: installed are {known}. {remedy}.")
+        super().__init__(f"unknown {port} {name!r}: installed are {names}. {remedy}.")

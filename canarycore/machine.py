@@ -8,8 +8,8 @@
     model.aborted()          # the trigger is the rule's name in lower case
     assert model.state == "Failed"
 
-The machine is for embedders who have one around their own code; it decides nothing. All three are made from
-`canarycore.phases.ROWS`, the same rows that `decide` is held to.
+The machine is for embedders with a state machine around their own code; it decides nothing. Machine and diagrams come
+from `canarycore.phases.ROWS`, the same rows that bind `decide`.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
 
 
 def machine() -> Machine:
-    """A machine without a model: states are the phases' names, triggers the rules' in lower case.
+    """Return a machine without a model: its states are the phases' values, its triggers the rules' names in lower case.
 
     A rule that leaves the phase as it is becomes an internal transition: its callbacks run, the state does not change.
+    Raises ImportError if `transitions` is not installed.
     """
     from transitions import Machine
 
-    built = Machine(model=None, states=[phase.value for phase in Phase], initial=None, auto_transitions=False)
+    result = Machine(model=None, states=[phase.value for phase in Phase], initial=None, auto_transitions=False)
     for row in ROWS:
         target = None if row.target is None else row.target.value
         for source in Phase:
             if source in row.sources:
-                built.add_transition(row.rule.name.lower(), source.value, target)
-    return built
+                result.add_transition(row.rule.name.lower(), source.value, target)
+    return result
 
 
 def mermaid() -> str:
-    """The diagram as Mermaid text: one arrow between two phases, with all rules that take it."""
+    """Return the diagram as Mermaid text: one arrow between two phases, labelled with its rules."""
     lines = ["stateDiagram-v2", f"    [*] --> {Phase.INITIALIZING.value}"]
     lines += [f"    {source.value} --> {target.value}: {label}" for source, target, label in _arrows(", ")]
     lines.append(f"    {Phase.TERMINATED.value} --> [*]")
@@ -50,14 +51,14 @@ def mermaid() -> str:
 
 
 def graphviz() -> str:
-    """The diagram as DOT text."""
+    """Return the diagram as DOT text."""
     lines = ["digraph rollout {", "    rankdir=LR;", "    node [shape=box, style=rounded];"]
     lines += [f'    {source.value} -> {target.value} [label="{label}"];' for source, target, label in _arrows("\\n")]
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def _arrows(separator: str) -> Iterator[tuple[Phase, Phase, str]]:
-    """(source, target, rules) in the order of the phases; what leaves a phase as it is, is left out."""
+    """Yield (source, target, rules) in the order of the phases, without rules that leave the phase as it is."""
     rules: dict[tuple[Phase, Phase], list[Rule]] = defaultdict(list)
     for row in ROWS:
         for source in row.sources:

@@ -1,8 +1,7 @@
-"""What a rollout tells its owner: one table of texts.
+"""Notices: the events and alerts of a rollout, in one table of texts.
 
-A notice is past tense and has a stable key, so that a repeat is recognisable. Texts, types and severities are
-Flagger 1.44's where Flagger has one; rows below the line in the table are ours. A notice formats its text only when it
-is read.
+A notice is past tense and has a stable key, so a receiver recognises a repeat. Texts, types and severities are Flagger
+1.44's where Flagger has one; the rows below the line in the table are our own. A notice formats its text on demand.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Alert:
 
 
 class Channel(TextEnum):
-    """Events go to the record of the rollout (Kubernetes Events, event hooks); alerts to people (chat)."""
+    """The way of a notice: events go to the rollout's record (Kubernetes Events, event hooks), alerts to chats."""
 
     EVENT = "event"
     ALERT = "alert"
@@ -48,12 +47,16 @@ class Channel(TextEnum):
 
 @frozen
 class NoticeText:
-    """A row of the table. `warning` is the event type Warning; `severity` is an alert's; `details` adds the policy."""
+    """One row of the table of texts."""
 
     template: str
+    """The text with its placeholders."""
     warning: bool = False
+    """Whether the event has the type Warning."""
     severity: Severity | None = None
+    """The severity of an alert; None for an event."""
     details: bool = False
+    """Whether an alert comes with the main figures of the policy."""
 
     @property
     def channel(self) -> Channel:
@@ -73,7 +76,7 @@ def _alert(severity: Severity, template: str, *, details: bool = False) -> Notic
 
 
 class NoticeKind(TextEnum):
-    """Every text there is. Placeholders: {name} {target} {primary} are full names, {kind} the target's kind."""
+    """Every kind of notice with its text: {name}, {target}, {primary} are full names, {kind} is the target's kind."""
 
     SOURCES_ONLINE = _event("all the metrics providers are available!")
     SOURCES_OFFLINE = _warning("Error checking metric providers: {0}")
@@ -126,7 +129,7 @@ class NoticeKind(TextEnum):
     SUSPENDED = _event("skipping canary run as object is suspended")
     TERMINATING = _event("Terminating canary {name}")
     TERMINATED = _event("Terminated canary {name}")
-    # ours -------------------------------------------------------------------------------------------------------
+    # not Flagger's --------------------------------------------------------------------------------------------------
     TARGET_MISSING = _warning("{kind_lower} {target} not found: waiting for it")
     HELD = _warning("Holding {name}: the analysis is inconclusive ({0})")
     ROLLING_BACK_INCONCLUSIVE = _warning("Rolling back {name} inconclusive analyses reached {0}")
@@ -152,13 +155,18 @@ class NoticeKind(TextEnum):
 
 @record
 class Notice:
-    """One thing told. `phase` is the phase that receivers are told. `key` is stable: a repeat has the same one."""
+    """One event or alert of a rollout."""
 
     kind: NoticeKind
+    """The row of the table of texts. Stored data calls it `tell`."""
     key: str
+    """A stable key: a repeat of the notice has the same one."""
     phase: Phase
+    """The phase that receivers get."""
     names: tuple[tuple[str, str], ...] = field(repr=False)
+    """The values for the named placeholders (`Rollout.names`)."""
     args: tuple[str, ...] = ()
+    """The values for the numbered placeholders."""
 
     @property
     def channel(self) -> Channel:

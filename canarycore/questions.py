@@ -1,9 +1,9 @@
-"""Questions: what costs something to learn or has side effects, and the answers.
+"""Questions: facts that are expensive or have side effects, and their answers.
 
-`decide` returns an `Ask` with everything it needs at this point; the driver fetches the answers concurrently and calls
-again. An answer is filed under its question's `key`. The key is also the idempotency key a receiver can use: it is made
-of the revision, the rung, the attempt and the poll, so a repeated call is recognisable and a new poll of a gate is not
-taken for a repeat.
+`decide` returns an `Ask` with every question that is open at this point; the driver fetches the answers concurrently
+and calls again. The `key` of a question files its answer. A receiver can also use the key for idempotency: it contains
+the revision, the rung, the attempt and the poll, so a repeated call has the same key and a new poll of a gate has
+another.
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ if TYPE_CHECKING:
 
 @record(kw_only=True)
 class HookAnswer:
-    """`passed`: the receiver answered with a status of at most 202. `text`: its body, or why there was no answer."""
+    """The answer of a webhook."""
 
     passed: bool
+    """Whether the receiver answered with an HTTP status of at most 202."""
     text: str = ""
+    """The body of the answer, or the reason why there is none."""
 
 
 @record(kw_only=True)
 class MetricAnswer:
-    """`value` in the check's unit; None with an empty `error` means that the source has no data.
-
-    `samples`: how many requests stand behind the value, where the source can tell. `error`: why the query failed.
-    """
+    """The answer of a metric source."""
 
     value: float | None = None
+    """The value in the check's unit. None with an empty `error` means that the source has no data."""
     samples: int | None = None
+    """The number of requests behind the value, if the source can tell."""
     error: str = ""
+    """The reason why the query failed, or empty."""
 
 
 @record(kw_only=True)
 class SourcesAnswer:
-    """`error` is empty when all sources are online."""
+    """The answer about the metric sources."""
 
     error: str = ""
+    """The first source's reason for being offline; empty if all are online."""
 
 
 Answer = HookAnswer | MetricAnswer | SourcesAnswer
@@ -51,32 +54,41 @@ Answer = HookAnswer | MetricAnswer | SourcesAnswer
 
 @record
 class HookQuestion:
-    """Call this webhook, and tell it this phase and revision."""
+    """A call of a webhook."""
 
     answer: ClassVar[type[Answer]] = HookAnswer
     key: str
+    """The key that files the answer."""
     hook: Hook
+    """The webhook."""
     phase: Phase
+    """The phase that the call carries."""
     revision: str
+    """The revision that the call is about."""
 
 
 @record
 class MetricQuestion:
-    """Query this check's metric for the canary's revision."""
+    """A query of a check's metric."""
 
     answer: ClassVar[type[Answer]] = MetricAnswer
     key: str
+    """The key that files the answer."""
     check: Check
+    """The check."""
     revision: str
+    """The canary's revision."""
 
 
 @record
 class SourcesQuestion:
-    """Whether the metric sources of these checks are online."""
+    """A probe of the metric sources."""
 
     answer: ClassVar[type[Answer]] = SourcesAnswer
     key: str
+    """The key that files the answer."""
     checks: tuple[Check, ...]
+    """The checks whose sources must be online."""
 
 
 Question = HookQuestion | MetricQuestion | SourcesQuestion
@@ -84,13 +96,14 @@ Question = HookQuestion | MetricQuestion | SourcesQuestion
 
 @record
 class Ask:
-    """What `decide` needs to know before it can go on; the questions may be put concurrently."""
+    """The questions that `decide` needs answers to before it can go on."""
 
     questions: tuple[Question, ...]
+    """Independent questions: a driver may ask them concurrently."""
 
     def unanswered(self, answers: Mapping[str, Answer]) -> tuple[Question, ...]:
-        """Those of the questions that have no answer of the right kind among `answers` (by key)."""
-        return tuple([ask for ask in self.questions if not isinstance(answers.get(ask.key), ask.answer)])
+        """Return the questions without an answer of the right type among `answers`, which maps keys to answers."""
+        return tuple([each for each in self.questions if not isinstance(answers.get(each.key), each.answer)])
 
 
 def describe_question(question: Question) -> str:

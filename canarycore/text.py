@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LONGEST_TEXT = 1024
-"""Characters of a text that is shown, where its reader sets no other limit: as many as Kubernetes gives an event."""
+"""The most characters of a shown text, unless its reader sets another limit; Kubernetes allows an event as many."""
 
 _UNSAFE = re.compile(
     "["
@@ -59,10 +59,10 @@ _SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
 
 LONGEST_SHOWN = 60
-"""Characters of a value that a message repeats."""
+"""The most characters of a value in a message."""
 
 _MOST_BITS = 128
-"""A greater whole number is told by its size: Python refuses to write one of more than 4,300 digits."""
+"""The most bits of a whole number in a message: Python refuses to write one of more than 4,300 digits."""
 
 
 def shorten(value: object) -> str:
@@ -88,9 +88,9 @@ def clip(text: str, limit: int = LONGEST_TEXT) -> str:
 
 def enumerate_some(texts: Iterable[str], separator: str = ", ", most: int = 10, longest: int = LONGEST_SHOWN) -> str:
     """Return the first `most` texts, each cut after `longest` characters, and how many more there are."""
-    listed = list(texts)
-    shown = separator.join(clip(text, longest) for text in listed[:most])
-    return shown if len(listed) <= most else f"{shown} and {len(listed) - most} more"
+    every = list(texts)
+    first = separator.join(clip(text, longest) for text in every[:most])
+    return first if len(every) <= most else f"{first} and {len(every) - most} more"
 
 
 def format_timespan(seconds: float) -> str:

@@ -659,7 +659,7 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "the configs of a revision are their names",
         "workloads/revision.py",
-        "    if facts is None or facts.shared:\n        return name\n",
+        "    if facts is None or facts.is_shared:\n        return name\n",
         "    if facts or not text:\n        return name\n",
         "workloads/test_revision.py::test_a_changed_config_is_a_new_revision_of_the_target_alone",
     ),
@@ -673,15 +673,15 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a promotion sets the replicas that an autoscaler sets",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.autoscaled:\n',
+        '    if target["spec"].get("replicas") and not copying.is_autoscaled:\n',
         '    if target["spec"].get("replicas"):\n',
         "workloads/test_primary.py::test_replicas_are_promoted_unless_an_autoscaler_sets_them",
     ),
     _kubernetes(
         "a target at zero takes its primary there",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.autoscaled:\n',
-        "    if not copying.autoscaled:\n",
+        '    if target["spec"].get("replicas") and not copying.is_autoscaled:\n',
+        "    if not copying.is_autoscaled:\n",
         "workloads/test_primary.py::test_a_target_at_zero_leaves_its_primarys_replicas",
     ),
     _kubernetes(

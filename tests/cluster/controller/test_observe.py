@@ -30,7 +30,7 @@ from tests.controlplane.rights import OBSERVER, account, observing
 READS = {"get", "list", "watch"}
 
 
-class Told(ComparisonReport):
+class RecordingReport(ComparisonReport):
     """Keeps what is told, too."""
 
     def __init__(self):
@@ -67,28 +67,28 @@ async def looking_on(peer, plane):
     """An observer beside the peer, under an observer's rights."""
     kubeconfig = plane.kubeconfig(observing(plane.api, peer.namespace, [peer.provider]), "observer")
     options = Options(namespace=peer.namespace, mesh_provider=peer.provider)
-    told = Told()
+    report = RecordingReport()
     async with connect(str(kubeconfig)) as client, read_only_cluster(client, options) as cluster:
         canaries = Canaries(cluster, provider=options.mesh_provider)
         async with (
             open_adapters(cluster, canaries, options, clock=lambda: peer.now) as parts,
-            Observer(evolve(parts, metrics=peer.metrics), canaries, told, grace=1.0),
+            Observer(evolve(parts, metrics=peer.metrics), canaries, report, grace=1.0),
         ):
-            yield told, cluster
+            yield report, cluster
 
 
 async def watched(peer, plane):
     """Run an observer through a whole recording."""
-    async with looking_on(peer, plane) as (told, cluster):
+    async with looking_on(peer, plane) as (report, cluster):
         await asyncio.to_thread(peer.begin)
-        await until(lambda: told.adoptions)
+        await until(lambda: report.adoptions)
         for frame in peer.frames:
             await asyncio.to_thread(peer.play, frame)
-            await until(lambda: told.compared >= peer.moves)
+            await until(lambda: report.compared >= peer.moves)
             await _heard(peer, cluster)
-        assert told.compared == peer.moves
-        assert not told.troubles
-    return told
+        assert report.compared == peer.moves
+        assert not report.troubles
+    return report
 
 
 async def _heard(peer, cluster):
@@ -106,8 +106,8 @@ async def _heard(peer, cluster):
 
 def read_only(plane, mark, namespace):
     """Whether the observer asked for anything, and only looked."""
-    asked = plane.audit.since(mark, user=account(namespace, OBSERVER))
-    return bool(asked) and {verb for verb, _ in asked} <= READS
+    requests = plane.audit.since(mark, user=account(namespace, OBSERVER))
+    return bool(requests) and {verb for verb, _ in requests} <= READS
 
 
 @pytest.mark.parametrize(
@@ -129,16 +129,16 @@ def read_only(plane, mark, namespace):
 async def test_beside_flagger_it_differs_by_what_has_a_row_and_writes_nothing(name, rows, plane, namespace, api):
     peer = Peer(recording(name), namespace, api)
     mark = plane.audit.mark()
-    told = await watched(peer, plane)
-    assert told.rows == rows
-    assert all(found["adoptable"] for found in told.adoptions)
+    report = await watched(peer, plane)
+    assert report.rows == rows
+    assert all(found["adoptable"] for found in report.adoptions)
     assert read_only(plane, mark, namespace)
 
 
 async def test_hooks_are_not_called_and_their_answers_are_taken_from_what_was_done(plane, namespace, api):
-    told = await watched(Peer(recording("14-istio-confirm-traffic-increase"), namespace, api), plane)
-    assert told.rows == []
-    assumed = [explanation for explanation, was_assumed in told.agreements if was_assumed]
+    report = await watched(Peer(recording("14-istio-confirm-traffic-increase"), namespace, api), plane)
+    assert report.rows == []
+    assumed = [explanation for explanation, was_assumed in report.agreements if was_assumed]
     assert assumed
     assert all("confirm" in explanation or "load" in explanation for explanation in assumed)
 
@@ -148,12 +148,12 @@ async def test_where_the_other_does_what_no_row_tells_of_it_is_unexplained(plane
     trace = copy.deepcopy(recording("01-istio-canary-promote"))
     at = next(place for place, frame in enumerate(trace["timeline"]) if _weight(frame) == 40)
     del trace["timeline"][at]
-    told = await watched(Peer(trace, namespace, api), plane)
-    (found,) = told.differences
+    report = await watched(Peer(trace, namespace, api), plane)
+    (found,) = report.differences
     assert found.row == ""
     assert found.theirs.rung.weight == 60
     assert found.ours.status.rung.weight == 40
-    assert told.tally["unexplained"] == 1
+    assert report.tally["unexplained"] == 1
 
 
 def _weight(frame):
@@ -175,9 +175,9 @@ async def unheard(namespace, api):
 
 
 async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane):
-    async with looking_on(unheard, plane) as (told, _):
-        await until(lambda: told.adoptions)
-    assert told.adoptions == [
+    async with looking_on(unheard, plane) as (report, _):
+        await until(lambda: report.adoptions)
+    assert report.adoptions == [
         {
             "adoptable": False,
             "explanation": "Initialized → Progressing: the target has a new revision",
@@ -189,11 +189,11 @@ async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane)
 async def test_where_the_other_stays_and_we_would_have_moved_it_is_told_once(unheard, plane, monkeypatch):
     monkeypatch.setattr("canarycore_kubernetes.observer.followed_canary.SMALLEST_PATROL_WAIT", 0.1)
     monkeypatch.setattr("canarycore_kubernetes.observer.followed_canary.PATROL_INTERVALS", 0)
-    async with looking_on(unheard, plane) as (told, _):
-        await until(lambda: told.differences)
-        looks = len(told.adoptions)
-        await until(lambda: len(told.adoptions) > looks + 2)
-    (found,) = told.differences
+    async with looking_on(unheard, plane) as (report, _):
+        await until(lambda: report.differences)
+        looks = len(report.adoptions)
+        await until(lambda: len(report.adoptions) > looks + 2)
+    (found,) = report.differences
     assert found.theirs is None
     assert found.ours.status.phase is Phase.PROGRESSING
 

@@ -60,7 +60,7 @@ class Difference:
     observation: Observation
     """The observation that led to our decision."""
 
-    early: bool = False
+    is_early: bool = False
     """Whether they moved before an interval had passed."""
 
     @property
@@ -109,7 +109,7 @@ def _weight_forgotten_at_a_gate(difference: Difference) -> bool:
 
 
 _ROWS: tuple[tuple[str, Callable[[Difference], bool]], ...] = (
-    ("D12", lambda difference: difference.early),
+    ("D12", lambda difference: difference.is_early),
     ("D01", lambda difference: difference.rule is Rule.WITHDRAWN),
     ("D02", _past_the_threshold),
     ("D14", lambda difference: difference.rule is Rule.SKIPPED and difference.moved_to(Phase.SUCCEEDED)),

@@ -238,7 +238,7 @@ class Observer:
         if same is None:
             self._report_difference(followed, before, after, decisions)
         elif before.phase is after.phase and before.phase in ACTIVE and followed.is_early(self._adapters.clock()):
-            self._report_difference(followed, before, after, [same], early=True)
+            self._report_difference(followed, before, after, [same], is_early=True)
         else:
             self._report.report_agreement(followed.key, str(same.decision.explanation), assumed=same.is_assumed)
 
@@ -263,7 +263,7 @@ class Observer:
         after: Status | None,
         decisions: list[OwnDecision],
         *,
-        early: bool = False,
+        is_early: bool = False,
     ) -> None:
         """Report a difference to the likest of our decisions.
 
@@ -280,6 +280,6 @@ class Observer:
             theirs=after,
             ours=likest.decision,
             observation=likest.observation,
-            early=early,
+            is_early=is_early,
         )
         self._report.report_difference(followed.key, difference)

@@ -98,7 +98,7 @@ class ComparisonReport:
             theirs="no move" if difference.theirs is None else str(position_of(difference.theirs)),
             ours=str(position_of(difference.ours.status)),
             explanation=str(difference.ours.explanation),
-            early=difference.early,
+            early=difference.is_early,
         )
 
     def report_error(self, key: str, error: Exception) -> None:

@@ -40,7 +40,7 @@ class RouteObjects:
     view: RouteView
 
     uid: str
-    """The Canary's."""
+    """The uid of the Canary."""
 
     ports: tuple[Port, ...]
     """The ports of the target's containers."""

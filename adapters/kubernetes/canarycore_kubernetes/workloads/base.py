@@ -147,7 +147,7 @@ class WorkloadTarget:
     canary: Canary
 
     uid: str
-    """The Canary's."""
+    """The uid of the Canary."""
 
     @property
     def owner(self) -> Owner:

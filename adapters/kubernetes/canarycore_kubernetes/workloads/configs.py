@@ -45,7 +45,7 @@ class ConfigUse:
     kind: Kind
     name: str
 
-    required: bool = True
+    is_required: bool = True
     """Whether pods need it in order to start."""
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ def used_configs(places: Iterable[ConfigPlace]) -> tuple[ConfigUse, ...]:
     """Return each config once, in the order of its first place; required where one of its places requires it."""
     uses: dict[tuple[Kind, str], ConfigUse] = {}
     for use in (place.use for place in places):
-        if use.required or (use.kind, use.name) not in uses:
+        if use.is_required or (use.kind, use.name) not in uses:
             uses[use.kind, use.name] = use
     return tuple(uses.values())
 
@@ -126,7 +126,7 @@ class ConfigFacts:
     text: str
     """The checksum without binary data, which Flagger neither compares nor copies: that in `status.trackedConfigs`."""
 
-    shared: bool = False
+    is_shared: bool = False
     """Whether the primary uses the same object as the target."""
 
     ownership: Ownership = UNOWNED
@@ -138,7 +138,7 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
     facts = ConfigFacts(
         checksum=_checksum({"data": body.get("data"), "binaryData": binary}) if binary else text,
         text=text,
-        shared=_is_shared(body),
+        is_shared=_is_shared(body),
         ownership=ownership_of(body),
     )
     return before if before is not None and before == facts else facts
@@ -151,7 +151,7 @@ def unread_secret(use: ConfigUse, promoted: Iterable[str]) -> ConfigFacts:
     """
     checksums = dict(content.split(":", 1) for content in promoted if ":" in content)
     checksum = checksums.get(str(use), "")
-    return ConfigFacts(checksum=checksum, text=checksum, shared=not checksum, ownership=_OF_A_COPY)
+    return ConfigFacts(checksum=checksum, text=checksum, is_shared=not checksum, ownership=_OF_A_COPY)
 
 
 _OF_A_COPY = Ownership(canaries=("",))

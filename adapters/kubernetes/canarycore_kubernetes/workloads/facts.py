@@ -59,7 +59,7 @@ class WrittenTemplate:
     """The part of a workload that its owner writes, reduced. It changes only with the generation."""
 
     uid: str
-    """The workload's."""
+    """The uid of the workload."""
 
     generation: int
 

@@ -110,7 +110,7 @@ class PodTarget(WorkloadTarget):
         """Return checksums of the target's unshared configs, as in Flagger's `status.trackedConfigs`."""
         target = (await self._cache()).get(self.namespace, self.name)
         configs = {} if target is None else await self._find_configs(target.template.configs)
-        return {str(use): facts.text for use, facts in configs.items() if facts is not None and not facts.shared}
+        return {str(use): facts.text for use, facts in configs.items() if facts is not None and not facts.is_shared}
 
     async def _primary_configs(self, primary: PodFacts | None) -> dict[ConfigUse, ConfigFacts | None]:
         """Return the facts of a primary's configs if no annotation names its revision; else they are not needed."""
@@ -130,7 +130,7 @@ class PodTarget(WorkloadTarget):
     def _require_configs(self, configs: Mapping[ConfigUse, object]) -> None:
         """Raise MissingConfigError where a config is missing that pods need in order to start."""
         for use, facts in configs.items():
-            if facts is None and use.required:
+            if facts is None and use.is_required:
                 raise MissingConfigError(
                     f"{use.kind.kind.lower()} {use.name}.{self.namespace} get query error: not found: "
                     f"{self.kind.kind.lower()} {self.name} needs it; create it, or make the reference to it optional"
@@ -159,7 +159,7 @@ class PodTarget(WorkloadTarget):
         primary = cache.look(self.namespace, self.primary, self.key)
         foreign = () if primary is None else self._find_foreign(self.kind, self.primary, primary.ownership, PRIMARY)
         configs = {} if target is None else await self._find_configs(target.template.configs)
-        names = [(use.kind, use.name) for use, facts in configs.items() if facts is not None and not facts.shared]
+        names = [(use.kind, use.name) for use, facts in configs.items() if facts is not None and not facts.is_shared]
         saved = () if self._owned(primary) is None or primary is None else primary.contents
         copies = foreign_copies(self.objects, self.namespace, saved, names=names, key=self.key)
         await self._require_own_scaler()
@@ -273,7 +273,7 @@ class PodTarget(WorkloadTarget):
         versions = [
             ConfigVersion(use=use, checksum=config.checksum)
             for use, config in configs.items()
-            if config is not None and not config.shared
+            if config is not None and not config.is_shared
         ]
         copying = Copying(
             owner=self.objects.reference,
@@ -282,7 +282,7 @@ class PodTarget(WorkloadTarget):
             labels=self.context.reading.labels,
             prefixes=self.context.prefixes,
             copied=frozenset((version.use.kind.kind, version.use.name) for version in versions),
-            autoscaled=self.rollout.autoscaled,
+            is_autoscaled=self.rollout.autoscaled,
         )
         return target, versions, copying
 

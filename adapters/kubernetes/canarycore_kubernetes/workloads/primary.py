@@ -72,7 +72,7 @@ class Copying:
     copied: Collection[tuple[str, str]] = ()
     """The kind and name of each config of which the copy reads a copy."""
 
-    autoscaled: bool = False
+    is_autoscaled: bool = False
     """Whether an autoscaler sets the replicas."""
 
 
@@ -132,7 +132,7 @@ def promoted_copy(primary: Json, target: Json, copying: Copying, saved: Iterable
     }
     for part in _PARTS[target["kind"]]:
         spec[part] = fresh["spec"].get(part)
-    if target["spec"].get("replicas") and not copying.autoscaled:
+    if target["spec"].get("replicas") and not copying.is_autoscaled:
         spec["replicas"] = target["spec"]["replicas"]
     spec["template"] = fresh["spec"]["template"]
     return promoted

@@ -106,7 +106,7 @@ def _is_copy(use: ConfigUse, facts: ConfigFacts | None) -> bool:
 
 
 def _content(name: str, facts: ConfigFacts | None, *, text: bool) -> str:
-    if facts is None or facts.shared:
+    if facts is None or facts.is_shared:
         return name
     return f"{name}:{facts.text if text else facts.checksum}"
 

@@ -104,16 +104,16 @@ async def observe_workloads(cluster, **reading):
 
 async def test_both_sides_of_a_target_at_rest_carry_the_same_revision(client, rolled_out, server):
     async with read_only_cluster(client, OPTIONS) as cluster:
-        found = await observe_workloads(cluster, secrets=cluster.reads_secrets)
-    assert found.target.revision == found.primary.revision != ""
+        workloads = await observe_workloads(cluster, secrets=cluster.reads_secrets)
+    assert workloads.target.revision == workloads.primary.revision != ""
     assert not [verb for verb, what in server.counts if what == "secrets" and verb in {"get", "list", "watch"}]
 
 
 async def test_another_image_is_another_revision_without_reading_secrets(client, rolled_out):
     rolled_out.patch(DEPLOYMENT.path(NAMESPACE, "podinfo"), deployment("podinfo", "password", "podinfo:2"))
     async with read_only_cluster(client, OPTIONS) as cluster:
-        found = await observe_workloads(cluster, secrets=cluster.reads_secrets)
-    assert found.target.revision != found.primary.revision
+        workloads = await observe_workloads(cluster, secrets=cluster.reads_secrets)
+    assert workloads.target.revision != workloads.primary.revision
 
 
 async def test_a_primary_with_the_recorded_checksum_of_its_secret_has_its_targets_revision(client, rolled_out):
@@ -131,21 +131,21 @@ async def test_a_primary_with_the_recorded_checksum_of_its_secret_has_its_target
         rolled_out.get(DEPLOYMENT.path(NAMESPACE, "podinfo-primary"))["metadata"]["annotations"][REVISION] == revision
     )
     async with read_only_cluster(client, OPTIONS) as cluster:
-        found = await observe_workloads(cluster, secrets=cluster.reads_secrets)
-    assert (found.target.revision, found.primary.revision) == (ours.target.revision, ours.primary.revision)
+        workloads = await observe_workloads(cluster, secrets=cluster.reads_secrets)
+    assert (workloads.target.revision, workloads.primary.revision) == (ours.target.revision, ours.primary.revision)
 
 
 async def test_a_rollout_begun_by_a_secret_alone_is_not_compared(client, rolled_out):
-    told = ComparisonReport(version="0", provider="kubernetes")
+    report = ComparisonReport(version="0", provider="kubernetes")
     async with read_only_cluster(client, OPTIONS) as cluster:
         canaries = Canaries(cluster, provider="kubernetes")
-        async with open_adapters(cluster, canaries, OPTIONS) as parts, Observer(parts, canaries, told, grace=0.2):
-            await until(lambda: KEY in told._adoptable)
+        async with open_adapters(cluster, canaries, OPTIONS) as parts, Observer(parts, canaries, report, grace=0.2):
+            await until(lambda: KEY in report._adoptable)
             write(rolled_out, "Progressing", trackedConfigs={"secret/password": "b2"})
-            await until(lambda: told.tally[HIDDEN] == 1)
+            await until(lambda: report.tally[HIDDEN] == 1)
             write(rolled_out, "Progressing", iterations=1, trackedConfigs={"secret/password": "b2"})
-            await until(lambda: told.tally[HIDDEN] == 2)
-    assert set(told.tally) == {HIDDEN}
+            await until(lambda: report.tally[HIDDEN] == 2)
+    assert set(report.tally) == {HIDDEN}
 
 
 async def test_a_metric_that_needs_a_secret_is_withheld(client, rolled_out, server):

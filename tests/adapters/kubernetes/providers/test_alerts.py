@@ -64,7 +64,7 @@ class Chats:
     """All chats. `heard`: each (address, text); `trouble`: the error that an address raises."""
 
     def __init__(self):
-        self.heard, self.made, self.fields, self.trouble = [], [], [], {}
+        self.messages, self.adapters, self.fields, self.trouble = [], [], [], {}
 
     def adapter(self, name):
         if name not in KINDS:
@@ -77,7 +77,7 @@ class _Chat:
         if address == "wrong":
             raise ValueError("address is not a valid URL")
         self.chats, self.address, self.fields = chats, address, options.pop("fields")
-        chats.made.append((kind, address, options))
+        chats.adapters.append((kind, address, options))
 
     async def __aenter__(self):
         return self
@@ -88,11 +88,11 @@ class _Chat:
     async def publish(self, rollout, notice):
         if self.address in self.chats.trouble:
             raise self.chats.trouble[self.address]
-        self.chats.heard.append((self.address, notice.text))
+        self.chats.messages.append((self.address, notice.text))
         self.chats.fields.append(tuple(self.fields(rollout, notice)))
 
 
-class World:
+class ChatCluster:
     """A cluster, its Canaries, and the chats."""
 
     def __init__(self):
@@ -107,12 +107,12 @@ class World:
         rollout = self.canaries.add(manifest)
         async with self.alerts(**options) as alerts:
             await alerts.publish(rollout, notice(rollout, kind))
-        return [address for address, _ in self.chats.heard]
+        return [address for address, _ in self.chats.messages]
 
 
 @pytest.fixture
-def world():
-    return World()
+def cluster():
+    return ChatCluster()
 
 
 @pytest.fixture
@@ -124,15 +124,15 @@ def logged():
 # receivers ----------------------------------------------------------------------------------------------------------
 
 
-async def test_alerts_of_a_canary_without_its_own_go_to_the_controllers_chat(world):
-    assert await world.tell(canary(), default_receiver=OWN) == ["http://own"]
-    assert world.chats.made == [
+async def test_alerts_of_a_canary_without_its_own_go_to_the_controllers_chat(cluster):
+    assert await cluster.tell(canary(), default_receiver=OWN) == ["http://own"]
+    assert cluster.chats.adapters == [
         ("slack", "http://own", {"token": "", "proxy": "", "channel": "all", "username": "us"}),
     ]
 
 
-async def test_without_a_chat_no_alert_is_sent(world):
-    assert await world.tell(canary()) == []
+async def test_without_a_chat_no_alert_is_sent(cluster):
+    assert await cluster.tell(canary()) == []
 
 
 @pytest.mark.parametrize(
@@ -151,47 +151,49 @@ async def test_without_a_chat_no_alert_is_sent(world):
     [NoticeKind.NEW_REVISION_ALERT, NoticeKind.GATE_PROMOTION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT],
     ids=lambda kind: kind.name,
 )
-async def test_an_alert_goes_to_the_chats_whose_severity_it_reaches(world, kind, severity, told):
-    world.objects.put(provider("room"))
-    heard = await world.tell(canary(alert("room", severity)), kind, default_receiver=OWN)
+async def test_an_alert_goes_to_the_chats_whose_severity_it_reaches(cluster, kind, severity, told):
+    cluster.objects.put(provider("room"))
+    heard = await cluster.tell(canary(alert("room", severity)), kind, default_receiver=OWN)
     assert heard == (["http://room"] if kind in told else [])
 
 
-async def test_chats_get_no_events(world):
-    assert await world.tell(canary(), NoticeKind.NEW_REVISION, default_receiver=OWN) == []
+async def test_chats_get_no_events(cluster):
+    assert await cluster.tell(canary(), NoticeKind.NEW_REVISION, default_receiver=OWN) == []
 
 
-async def test_the_adapter_gets_all_settings_of_the_provider(world):
-    world.objects.put(provider("room", channel="dev", username="bot", proxy="http://proxy", type="rocket"))
-    await world.tell(canary(alert("room")))
-    assert world.chats.made == [
+async def test_the_adapter_gets_all_settings_of_the_provider(cluster):
+    cluster.objects.put(provider("room", channel="dev", username="bot", proxy="http://proxy", type="rocket"))
+    await cluster.tell(canary(alert("room")))
+    assert cluster.chats.adapters == [
         ("rocket", "http://room", {"token": "", "proxy": "http://proxy", "channel": "dev", "username": "bot"})
     ]
 
 
-async def test_a_provider_without_a_channel_has_flaggers(world):
-    world.objects.put(provider("room"))
-    await world.tell(canary(alert("room")))
-    assert world.chats.made == [
+async def test_a_provider_without_a_channel_has_flaggers(cluster):
+    cluster.objects.put(provider("room"))
+    await cluster.tell(canary(alert("room")))
+    assert cluster.chats.adapters == [
         ("slack", "http://room", {"token": "", "proxy": "", "channel": "general", "username": "flagger"})
     ]
 
 
-async def test_a_secret_may_hold_the_address_and_the_token(world):
-    world.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://real", token="t"))
-    assert await world.tell(canary(alert("room"))) == ["http://real"]
-    assert world.chats.made[0][2]["token"] == "t"
+async def test_a_secret_may_hold_the_address_and_the_token(cluster):
+    cluster.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://real", token="t"))
+    assert await cluster.tell(canary(alert("room"))) == ["http://real"]
+    assert cluster.chats.adapters[0][2]["token"] == "t"
 
 
-async def test_a_provider_and_its_secret_may_be_in_another_namespace(world):
-    world.objects.put(provider("room", "ops", secretRef={"name": "hook"}), secret("hook", "ops", address="http://real"))
-    assert await world.tell(canary(alert("room", namespace="ops"))) == ["http://real"]
+async def test_a_provider_and_its_secret_may_be_in_another_namespace(cluster):
+    cluster.objects.put(
+        provider("room", "ops", secretRef={"name": "hook"}), secret("hook", "ops", address="http://real")
+    )
+    assert await cluster.tell(canary(alert("room", namespace="ops"))) == ["http://real"]
 
 
 # allowed hosts ------------------------------------------------------------------------------------------------------
 
 
-async def refused(world, **options):
+async def refused(cluster, **options):
     """Return the warning that the owner gets when the operator allows only *.example.com."""
     warned = []
 
@@ -199,7 +201,7 @@ async def refused(world, **options):
         warned.append((rollout.full_name, text))
 
     allowed = AllowedHosts.parse("*.example.com")
-    await world.tell(canary(alert("room")), allowed=allowed, warn=warn, **options)
+    await cluster.tell(canary(alert("room")), allowed=allowed, warn=warn, **options)
     return warned
 
 
@@ -211,32 +213,32 @@ async def refused(world, **options):
     ],
     ids=["in the provider", "in its Secret"],
 )
-async def test_a_chat_at_a_forbidden_host_gets_nothing_and_an_event_warns_the_owner(world, logged, objects):
-    world.objects.put(*objects)
-    ((about, text),) = await refused(world)
+async def test_a_chat_at_a_forbidden_host_gets_nothing_and_an_event_warns_the_owner(cluster, logged, objects):
+    cluster.objects.put(*objects)
+    ((about, text),) = await refused(cluster)
     assert about == "podinfo.default"
     assert "alert provider room.default error: host" in text
     assert "--allowed-hosts" in text
-    assert not world.chats.made
+    assert not cluster.chats.adapters
     assert logged
 
 
-async def test_a_proxy_at_a_forbidden_host_carries_nothing(world):
-    world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy"))
-    ((_, text),) = await refused(world)
+async def test_a_proxy_at_a_forbidden_host_carries_nothing(cluster):
+    cluster.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy"))
+    ((_, text),) = await refused(cluster)
     assert "host proxy:80 is not allowed" in text
-    assert not world.chats.made
+    assert not cluster.chats.adapters
 
 
-async def test_an_allowed_chat_gets_its_alerts(world):
-    world.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy.example.com:3128"))
-    assert await refused(world) == []
-    assert [address for address, _ in world.chats.heard] == ["http://chat.example.com"]
+async def test_an_allowed_chat_gets_its_alerts(cluster):
+    cluster.objects.put(provider("room", address="http://chat.example.com", proxy="http://proxy.example.com:3128"))
+    assert await refused(cluster) == []
+    assert [address for address, _ in cluster.chats.messages] == ["http://chat.example.com"]
 
 
-async def test_the_controllers_own_chat_needs_no_permission(world):
+async def test_the_controllers_own_chat_needs_no_permission(cluster):
     allowed = AllowedHosts.parse("*.example.com")
-    assert await world.tell(canary(), default_receiver=OWN, allowed=allowed) == ["http://own"]
+    assert await cluster.tell(canary(), default_receiver=OWN, allowed=allowed) == ["http://own"]
 
 
 # contents -----------------------------------------------------------------------------------------------------------
@@ -254,19 +256,19 @@ FIGURES = (("Target", "Deployment/podinfo.default"), ("Failed checks threshold",
         ({"iterations": 3, "match": [{"headers": {"x": {"exact": "y"}}}]}, "A/B Testing"),
     ],
 )
-async def test_an_alert_about_a_new_rollout_has_the_policy(world, analysis, routing):
-    await world.tell(canary(**analysis), default_receiver=OWN)
-    assert world.chats.fields == [(*FIGURES, ("Traffic routing", routing))]
+async def test_an_alert_about_a_new_rollout_has_the_policy(cluster, analysis, routing):
+    await cluster.tell(canary(**analysis), default_receiver=OWN)
+    assert cluster.chats.fields == [(*FIGURES, ("Traffic routing", routing))]
 
 
-async def test_a_later_alert_has_no_policy(world):
-    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN)
-    assert world.chats.fields == [()]
+async def test_a_later_alert_has_no_policy(cluster):
+    await cluster.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN)
+    assert cluster.chats.fields == [()]
 
 
-async def test_every_alert_names_the_cluster(world):
-    await world.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN, cluster_name="eu-1")
-    assert world.chats.fields == [(("Cluster", "eu-1"),)]
+async def test_every_alert_names_the_cluster(cluster):
+    await cluster.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN, cluster_name="eu-1")
+    assert cluster.chats.fields == [(("Cluster", "eu-1"),)]
 
 
 # failures -----------------------------------------------------------------------------------------------------------
@@ -286,40 +288,40 @@ async def test_every_alert_names_the_cluster(world):
         ([{**provider("nobody"), "spec": {}}], "spec.type"),
     ],
 )
-async def test_an_undeliverable_alert_is_logged_and_delays_no_rollout(world, logged, objects, words):
-    world.objects.put(provider("room"), *objects)
+async def test_an_undeliverable_alert_is_logged_and_delays_no_rollout(cluster, logged, objects, words):
+    cluster.objects.put(provider("room"), *objects)
 
-    assert await world.tell(canary(alert("nobody"), alert("room"))) == ["http://room"]
+    assert await cluster.tell(canary(alert("nobody"), alert("room"))) == ["http://room"]
 
     (line,) = logged
     assert line["error"].startswith(f"alert provider nobody.default error: {words}")
     assert line["canary"] == "podinfo.default"
 
 
-async def test_a_refusal_of_a_chat_is_logged(world, logged):
-    world.chats.trouble["http://own"] = Refused("slack answered with status 404: no_service")
-    assert await world.tell(canary(), default_receiver=OWN) == []
+async def test_a_refusal_of_a_chat_is_logged(cluster, logged):
+    cluster.chats.trouble["http://own"] = Refused("slack answered with status 404: no_service")
+    assert await cluster.tell(canary(), default_receiver=OWN) == []
     assert "status 404: no_service" in logged[0]["error"]
 
 
-async def test_a_provider_of_another_namespace_can_be_forbidden(world, logged):
-    world.objects.put(provider("room", "ops"))
-    assert await world.tell(canary(alert("room", namespace="ops")), cross_namespace=False) == []
+async def test_a_provider_of_another_namespace_can_be_forbidden(cluster, logged):
+    cluster.objects.put(provider("room", "ops"))
+    assert await cluster.tell(canary(alert("room", namespace="ops")), cross_namespace=False) == []
     assert "can't access alert provider room.ops, cross-namespace references are blocked" in logged[0]["error"]
 
 
-async def test_a_further_attempt_skips_the_chats_that_took_the_alert(world):
-    world.objects.put(provider("room"), provider("other"))
-    world.chats.trouble["http://room"] = WorldError("status 503")
-    rollout = world.canaries.add(canary(alert("room"), alert("other")))
+async def test_a_further_attempt_skips_the_chats_that_took_the_alert(cluster):
+    cluster.objects.put(provider("room"), provider("other"))
+    cluster.chats.trouble["http://room"] = WorldError("status 503")
+    rollout = cluster.canaries.add(canary(alert("room"), alert("other")))
     deliveries = Deliveries()
-    async with world.alerts() as alerts:
+    async with cluster.alerts() as alerts:
         with pytest.raises(WorldError, match=r"alert provider room\.default error: status 503"):
             await alerts.broadcast(rollout, notice(rollout), deliveries)
-        world.chats.trouble.clear()
+        cluster.chats.trouble.clear()
         await alerts.broadcast(rollout, notice(rollout), deliveries)
         await alerts.publish(rollout, notice(rollout, key="another"))
-    assert [address for address, _ in world.chats.heard] == [
+    assert [address for address, _ in cluster.chats.messages] == [
         "http://other",
         "http://room",
         "http://room",
@@ -327,13 +329,13 @@ async def test_a_further_attempt_skips_the_chats_that_took_the_alert(world):
     ]
 
 
-async def test_an_alert_is_given_up_after_many_failures_of_a_chat(world, logged):
+async def test_an_alert_is_given_up_after_many_failures_of_a_chat(cluster, logged):
     """Only that chat misses it: the other got it once, and both get the next rollout's alerts."""
-    world.objects.put(provider("room"), provider("other"))
-    world.chats.trouble["http://room"] = WorldError("status 503")
-    rollout, lost = world.canaries.add(canary(alert("room"), alert("other"))), []
+    cluster.objects.put(provider("room"), provider("other"))
+    cluster.chats.trouble["http://room"] = WorldError("status 503")
+    rollout, lost = cluster.canaries.add(canary(alert("room"), alert("other"))), []
     deliveries = Deliveries()
-    async with world.alerts(given_up=lost.append) as alerts:
+    async with cluster.alerts(given_up=lost.append) as alerts:
         for _ in range(DELIVERY_ATTEMPTS - 1):
             with pytest.raises(WorldError):
                 await alerts.broadcast(rollout, notice(rollout), deliveries)
@@ -341,26 +343,26 @@ async def test_an_alert_is_given_up_after_many_failures_of_a_chat(world, logged)
         await alerts.broadcast(rollout, notice(rollout), deliveries)
     assert lost == [rollout]
     assert "status 503" in logged[0]["error"]
-    assert [address for address, _ in world.chats.heard] == ["http://other"]
+    assert [address for address, _ in cluster.chats.messages] == ["http://other"]
 
 
 @pytest.mark.parametrize("trouble", [WorldError("status 503"), Refused("status 404")])
-async def test_a_renewed_secret_is_tried_at_once(world, trouble):
-    world.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://old"))
-    rollout = world.canaries.add(canary(alert("room")))
-    async with world.alerts() as alerts:
+async def test_a_renewed_secret_is_tried_at_once(cluster, trouble):
+    cluster.objects.put(provider("room", secretRef={"name": "hook"}), secret("hook", address="http://old"))
+    rollout = cluster.canaries.add(canary(alert("room")))
+    async with cluster.alerts() as alerts:
         await alerts.publish(rollout, notice(rollout))
-        world.chats.trouble["http://old"] = trouble
-        world.objects.put(secret("hook", address="http://new"))
+        cluster.chats.trouble["http://old"] = trouble
+        cluster.objects.put(secret("hook", address="http://new"))
         await alerts.publish(rollout, notice(rollout, key="another"))
-    assert [address for address, _ in world.chats.heard] == ["http://old", "http://new"]
+    assert [address for address, _ in cluster.chats.messages] == ["http://old", "http://new"]
 
 
-async def test_an_alert_survives_an_unreachable_api_server(world):
-    world.objects.put(provider("room", secretRef={"name": "hook"}))
-    world.objects.down = True
+async def test_an_alert_survives_an_unreachable_api_server(cluster):
+    cluster.objects.put(provider("room", secretRef={"name": "hook"}))
+    cluster.objects.down = True
     with pytest.raises(WorldError, match="the API server cannot be reached"):
-        await world.tell(canary(alert("room")))
+        await cluster.tell(canary(alert("room")))
 
 
 # the controller's own -----------------------------------------------------------------------------------------------
@@ -393,9 +395,9 @@ def test_the_options_name_the_controllers_own_chat(flags, chat):
     assert default_receiver(**flags) == chat
 
 
-async def test_an_alert_to_slack_without_a_channel_is_logged_and_not_sent(world, logged):
+async def test_an_alert_to_slack_without_a_channel_is_logged_and_not_sent(cluster, logged):
     own = default_receiver(slack_url="http://slack")
-    await world.tell(canary(), default_receiver=own, adapter=KINDS.__getitem__)
+    await cluster.tell(canary(), default_receiver=own, adapter=KINDS.__getitem__)
     assert "no channel for slack" in logged[0]["error"]
 
 
@@ -410,38 +412,38 @@ def test_the_repr_of_chat_settings_has_no_secret():
 class Bench:
     secret = "s3cret"
 
-    def __init__(self, world, adapter):
-        self.world, self.adapter = world, adapter
+    def __init__(self, cluster, adapter):
+        self.cluster, self.adapter = cluster, adapter
 
     async def refuse(self, *, refuse):
-        self.world.chats.trouble = {"http://s3cret": WorldError("status 500")} if refuse else {}
+        self.cluster.chats.trouble = {"http://s3cret": WorldError("status 500")} if refuse else {}
 
     async def heard(self):
-        return tuple(text for _, text in self.world.chats.heard)
+        return tuple(text for _, text in self.cluster.chats.messages)
 
 
 class TestThePortsContract(NotifierContract):
     channel = Channel.ALERT
 
     @pytest.fixture
-    async def bench(self, world):
-        world.canaries.add(canary())
-        async with world.alerts(default_receiver=ChatSettings(type="slack", address="http://s3cret")) as adapter:
-            yield Bench(world, adapter)
+    async def bench(self, cluster):
+        cluster.canaries.add(canary())
+        async with cluster.alerts(default_receiver=ChatSettings(type="slack", address="http://s3cret")) as adapter:
+            yield Bench(cluster, adapter)
 
 
 # the recording ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_alerts_equal_the_recording(world, monkeypatch):
+async def test_the_alerts_equal_the_recording(cluster, monkeypatch):
     """Receivers and payloads of the whole rollout, in their order at each receiver. All get them at the same time."""
     trace = json.loads((shared("golden") / "21-istio-alerts" / "trace.json").read_text())
     recorded = [step["alert"] for frame in trace["timeline"] for step in frame.get("steps", ()) if "alert" in step]
     here = {"namespace": "t21"}
     for body in trace["input"]["objects"]:
-        world.objects.put({**body, "metadata": {**body["metadata"], **here}})
+        cluster.objects.put({**body, "metadata": {**body["metadata"], **here}})
     manifest = trace["input"]["canary"]
-    rollout = world.canaries.add({**manifest, "metadata": {**manifest["metadata"], **here}})
+    rollout = cluster.canaries.add({**manifest, "metadata": {**manifest["metadata"], **here}})
     sent = []
 
     async def keep(chat, payload):
@@ -450,7 +452,7 @@ async def test_the_alerts_equal_the_recording(world, monkeypatch):
 
     monkeypatch.setattr("canarycore_notifiers.chat.ChatNotifier._post", keep)
 
-    async with world.alerts(adapter=KINDS.__getitem__, default_receiver=OWN) as alerts:
+    async with cluster.alerts(adapter=KINDS.__getitem__, default_receiver=OWN) as alerts:
         for key, kind in enumerate(
             (NoticeKind.INITIALIZED_ALERT, NoticeKind.NEW_REVISION_ALERT, NoticeKind.ROLLING_BACK_CHECKS_ALERT)
         ):

@@ -66,7 +66,7 @@ class Fancy:
     def __init__(self):
         self.answers = [MetricAnswer(value=1.0)]
         self.offline = ""
-        self.made, self.asked, self.closed = [], [], 0
+        self.adapters, self.queries, self.closed = [], [], 0
 
     def adapter(self, name):
         if name not in ("fancy", "prometheus"):
@@ -79,7 +79,7 @@ class _Opened:
         if address == "wrong":
             raise ValueError("address is not a valid URL")
         self.fancy, self.name, self.address, self.options = fancy, name, address, options
-        fancy.made.append(self)
+        fancy.adapters.append(self)
 
     async def __aenter__(self):
         return self
@@ -88,12 +88,12 @@ class _Opened:
         self.fancy.closed += 1
 
     async def query(self, rollout, question):
-        self.fancy.asked.append((self.name, self.address, question.check.query, self.options["secret"]))
+        self.fancy.queries.append((self.name, self.address, question.check.query, self.options["secret"]))
         answers = self.fancy.answers
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     async def online(self, rollout):
-        self.fancy.asked.append((self.name, self.address, "online", self.options["secret"]))
+        self.fancy.queries.append((self.name, self.address, "online", self.options["secret"]))
         return self.fancy.offline
 
 
@@ -106,7 +106,7 @@ class Mesh:
 MESHES = {"istio": Mesh("istio"), "linkerd": Mesh("linkerd"), "kubernetes": Mesh("http", milliseconds=1000.0)}
 
 
-class World:
+class MetricCluster:
     """A cluster, its Canaries, and their metric sources."""
 
     def __init__(self):
@@ -147,8 +147,8 @@ class World:
 
 
 @pytest.fixture
-def world():
-    return World()
+def cluster():
+    return MetricCluster()
 
 
 # the metrics server -------------------------------------------------------------------------------------------------
@@ -162,24 +162,24 @@ def world():
         (INLINE, "up{i={{ interval }}}"),
     ],
 )
-async def test_a_check_without_a_template_queries_the_metrics_server(world, place, query):
-    assert (await world.ask(place)).value == 1
-    assert world.fancy.asked == [("prometheus", SERVER, query, {})]
+async def test_a_check_without_a_template_queries_the_metrics_server(cluster, place, query):
+    assert (await cluster.ask(place)).value == 1
+    assert cluster.fancy.queries == [("prometheus", SERVER, query, {})]
 
 
-async def test_a_canary_may_have_a_metrics_server_of_its_own(world):
-    await world.ask(SUCCESS, canary(metricsServer="http://other:9090"))
-    assert world.fancy.asked == [("prometheus", "http://other:9090", "istio request-success-rate", {})]
+async def test_a_canary_may_have_a_metrics_server_of_its_own(cluster):
+    await cluster.ask(SUCCESS, canary(metricsServer="http://other:9090"))
+    assert cluster.fancy.queries == [("prometheus", "http://other:9090", "istio request-success-rate", {})]
 
 
-async def test_a_check_uses_the_query_of_the_canarys_own_mesh(world):
-    await world.ask(SUCCESS, canary(provider="kubernetes"))
-    assert world.fancy.asked[0][2] == "http request-success-rate"
+async def test_a_check_uses_the_query_of_the_canarys_own_mesh(cluster):
+    await cluster.ask(SUCCESS, canary(provider="kubernetes"))
+    assert cluster.fancy.queries[0][2] == "http request-success-rate"
 
 
-async def test_linkerd_as_the_controllers_mesh_measures_behind_any_ingress(world):
-    await world.ask(SUCCESS, canary(provider="nginx"), mesh_provider="linkerd")
-    assert world.fancy.asked[0][2] == "linkerd request-success-rate"
+async def test_linkerd_as_the_controllers_mesh_measures_behind_any_ingress(cluster):
+    await cluster.ask(SUCCESS, canary(provider="nginx"), mesh_provider="linkerd")
+    assert cluster.fancy.queries[0][2] == "linkerd request-success-rate"
 
 
 @pytest.mark.parametrize(
@@ -192,78 +192,78 @@ async def test_linkerd_as_the_controllers_mesh_measures_behind_any_ingress(world
         ("istio", None, None),
     ],
 )
-async def test_a_duration_is_reported_in_whole_milliseconds(world, provider, value, milliseconds):
-    world.fancy.answers = [MetricAnswer(value=value)]
-    assert (await world.ask(DURATION, provider=provider)).value == milliseconds
+async def test_a_duration_is_reported_in_whole_milliseconds(cluster, provider, value, milliseconds):
+    cluster.fancy.answers = [MetricAnswer(value=value)]
+    assert (await cluster.ask(DURATION, provider=provider)).value == milliseconds
 
 
-async def test_other_values_are_reported_unchanged(world):
-    world.fancy.answers = [MetricAnswer(value=99.94)]
-    assert (await world.ask(SUCCESS, provider="kubernetes")).value == 99.94
+async def test_other_values_are_reported_unchanged(cluster):
+    cluster.fancy.answers = [MetricAnswer(value=99.94)]
+    assert (await cluster.ask(SUCCESS, provider="kubernetes")).value == 99.94
 
 
-async def test_an_invalid_address_of_the_canary_is_an_error(world):
-    answer = await world.ask(SUCCESS, canary(metricsServer="wrong"))
+async def test_an_invalid_address_of_the_canary_is_an_error(cluster):
+    answer = await cluster.ask(SUCCESS, canary(metricsServer="wrong"))
     assert answer.error == "spec.metricsServer error: address is not a valid URL"
 
 
 # templates ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_adapter_gets_all_settings_of_the_template(world):
+async def test_the_adapter_gets_all_settings_of_the_template(cluster):
     headers = {"X-Scope": ["a", "b"]}
     provider = {"headers": headers, "region": "eu", "insecureSkipVerify": True, "secretRef": {"name": "key"}}
-    world.objects.put(template(**provider), secret("key", token="t"))
+    cluster.objects.put(template(**provider), secret("key", token="t"))
 
-    assert (await world.ask(CUSTOM)).value == 1
+    assert (await cluster.ask(CUSTOM)).value == 1
 
-    (made,) = world.fancy.made
-    query_variables = made.options.pop("query_variables")
-    assert made.options == {
+    (adapters,) = cluster.fancy.adapters
+    query_variables = adapters.options.pop("query_variables")
+    assert adapters.options == {
         "headers": {"X-Scope": ("a", "b")},
         "secret": {"token": "t"},
         "region": "eu",
         "insecure_skip_verify": True,
     }
-    assert query_variables(world.add(canary(service={"port": 80, "name": "shop"})))["service"] == "shop"
-    assert world.fancy.asked == [("fancy", "http://fancy", "custom{ns={{ namespace }}}", {"token": "t"})]
+    assert query_variables(cluster.add(canary(service={"port": 80, "name": "shop"})))["service"] == "shop"
+    assert cluster.fancy.queries == [("fancy", "http://fancy", "custom{ns={{ namespace }}}", {"token": "t"})]
 
 
-async def test_a_template_and_its_secret_may_be_in_another_namespace(world):
-    world.objects.put(
+async def test_a_template_and_its_secret_may_be_in_another_namespace(cluster):
+    cluster.objects.put(
         template("shared", "monitoring", secretRef={"name": "key"}), secret("key", "monitoring", token="t")
     )
     metric = {"name": "custom", "templateRef": {"name": "shared", "namespace": "monitoring"}}
 
-    assert (await world.ask(0, canary([metric]))).value == 1
+    assert (await cluster.ask(0, canary([metric]))).value == 1
 
-    assert world.objects.reads == [("Secret", "monitoring", "key")]
+    assert cluster.objects.reads == [("Secret", "monitoring", "key")]
 
 
-async def test_a_template_of_another_namespace_can_be_forbidden(world):
-    world.objects.put(template("shared", "monitoring"))
+async def test_a_template_of_another_namespace_can_be_forbidden(cluster):
+    cluster.objects.put(template("shared", "monitoring"))
     metric = {"name": "custom", "templateRef": {"name": "shared", "namespace": "monitoring"}}
 
-    answer = await world.ask(0, canary([metric]), cross_namespace=False)
+    answer = await cluster.ask(0, canary([metric]), cross_namespace=False)
 
     assert answer.error == "can't access metric template shared.monitoring, cross-namespace references are blocked"
-    assert not world.fancy.asked
+    assert not cluster.fancy.queries
 
 
 @pytest.mark.parametrize("kind", ["externalmetrics", "keptn", "fancy"])
 @pytest.mark.parametrize("across", [True, False])
-async def test_a_provider_with_the_controllers_rights_is_limited_to_the_templates_namespace(world, kind, across):
-    world.objects.put(template("own", namespace="shop", type=kind, address=""))
+async def test_a_provider_with_the_controllers_rights_is_limited_to_the_templates_namespace(cluster, kind, across):
+    cluster.objects.put(template("own", namespace="shop", type=kind, address=""))
     metric = {"name": "custom", "templateRef": {"name": "own"}}
-    made = world.fancy.made
+    adapters = cluster.fancy.adapters
 
     def adapter(_):
-        return lambda address, **options: _Opened(world.fancy, "fancy", address, options)
+        return lambda address, **options: _Opened(cluster.fancy, "fancy", address, options)
 
-    await world.ask(0, canary([metric], namespace="shop"), cross_namespace=across, adapter=adapter)
+    await cluster.ask(0, canary([metric], namespace="shop"), cross_namespace=across, adapter=adapter)
 
     limited = kind != "fancy" and not across
-    assert [one.options.get("only_namespace") for one in made] == ["shop" if limited else None]
+    assert [one.options.get("only_namespace") for one in adapters] == ["shop" if limited else None]
 
 
 def test_all_providers_with_the_controllers_rights_are_listed():
@@ -286,75 +286,78 @@ def test_all_providers_with_the_controllers_rights_are_listed():
         ([{**template("nobody"), "spec": {}}], "metric template nobody.default error: spec.provider"),
     ],
 )
-async def test_an_error_of_a_provider_names_the_template(world, objects, error):
-    world.objects.put(*objects)
+async def test_an_error_of_a_provider_names_the_template(cluster, objects, error):
+    cluster.objects.put(*objects)
     metric = {"name": "custom", "templateRef": {"name": "nobody"}}
 
-    answer, online = await world.ask(0, canary([metric])), await world.online(canary([metric]))
+    answer, online = await cluster.ask(0, canary([metric])), await cluster.online(canary([metric]))
 
     assert answer.error.startswith(error)
     assert online == answer.error
-    assert not world.fancy.asked
+    assert not cluster.fancy.queries
 
 
-async def test_a_deleted_canary_is_an_error(world):
-    rollout = world.add(canary())
-    world.canaries.canaries.clear()
-    async with world.sources() as sources:
+async def test_a_deleted_canary_is_an_error(cluster):
+    rollout = cluster.add(canary())
+    cluster.canaries.canaries.clear()
+    async with cluster.sources() as sources:
         answer = await sources.query(rollout, MetricQuestion("key", rollout.checks[SUCCESS], "revision"))
     assert answer.error == "canary podinfo.default is gone"
 
 
-async def test_canaries_share_the_adapter_and_the_secret_of_a_template(world):
-    world.objects.put(template(secretRef={"name": "key"}), secret("key", token="t"))
-    rollouts = [world.add(canary(name=f"app-{number}")) for number in range(5)]
+async def test_canaries_share_the_adapter_and_the_secret_of_a_template(cluster):
+    cluster.objects.put(template(secretRef={"name": "key"}), secret("key", token="t"))
+    rollouts = [cluster.add(canary(name=f"app-{number}")) for number in range(5)]
 
-    async with world.sources() as sources:
+    async with cluster.sources() as sources:
         for rollout in rollouts:
             await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
 
-    assert len(world.fancy.asked) == 5
-    assert len(world.fancy.made) == world.fancy.closed == 1
-    assert world.objects.reads == [("Secret", "default", "key")]
+    assert len(cluster.fancy.queries) == 5
+    assert len(cluster.fancy.adapters) == cluster.fancy.closed == 1
+    assert cluster.objects.reads == [("Secret", "default", "key")]
 
 
-async def test_an_edited_template_gets_a_new_adapter(world):
-    async with world.sources() as sources:
+async def test_an_edited_template_gets_a_new_adapter(cluster):
+    async with cluster.sources() as sources:
         for edit in ({}, {"address": "http://other", "query": "other"}):
-            world.objects.put(template(**edit))
-            rollout = world.add(canary())
+            cluster.objects.put(template(**edit))
+            rollout = cluster.add(canary())
             await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
-    assert [(address, query) for _, address, query, _ in world.fancy.asked] == [
+    assert [(address, query) for _, address, query, _ in cluster.fancy.queries] == [
         ("http://fancy", "custom{ns={{ namespace }}}"),
         ("http://other", "other"),
     ]
 
 
-async def test_a_failed_query_is_repeated_with_a_renewed_secret(world):
-    world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
-    rollout = world.add(canary())
+async def test_a_failed_query_is_repeated_with_a_renewed_secret(cluster):
+    cluster.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
+    rollout = cluster.add(canary())
     question = MetricQuestion("key", rollout.checks[CUSTOM], "revision")
-    async with world.sources() as sources:
+    async with cluster.sources() as sources:
         await sources.query(rollout, question)
-        world.objects.put(secret("key", token="new"))
-        world.fancy.answers = [MetricAnswer(error="Status 401"), MetricAnswer(value=2.0)]
+        cluster.objects.put(secret("key", token="new"))
+        cluster.fancy.answers = [MetricAnswer(error="Status 401"), MetricAnswer(value=2.0)]
         assert (await sources.query(rollout, question)).value == 2
-    assert [secret["token"] for *_, secret in world.fancy.asked] == ["old", "old", "new"]
+    assert [secret["token"] for *_, secret in cluster.fancy.queries] == ["old", "old", "new"]
 
 
-async def test_a_failed_query_is_not_repeated_with_the_same_secret(world):
-    world.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
-    world.fancy.answers = [MetricAnswer(error="Status 500"), MetricAnswer(value=2.0)]
-    assert (await world.ask(CUSTOM)).error == "Status 500"
-    assert len(world.fancy.asked) == 1
+async def test_a_failed_query_is_not_repeated_with_the_same_secret(cluster):
+    cluster.objects.put(template(secretRef={"name": "key"}), secret("key", token="old"))
+    cluster.fancy.answers = [MetricAnswer(error="Status 500"), MetricAnswer(value=2.0)]
+    assert (await cluster.ask(CUSTOM)).error == "Status 500"
+    assert len(cluster.fancy.queries) == 1
 
 
 # whether they are there ---------------------------------------------------------------------------------------------
 
 
-async def test_each_provider_is_probed_once(world):
-    assert not await world.online()
-    assert [(name, what) for name, _, what, _ in world.fancy.asked] == [("prometheus", "online"), ("fancy", "online")]
+async def test_each_provider_is_probed_once(cluster):
+    assert not await cluster.online()
+    assert [(name, what) for name, _, what, _ in cluster.fancy.queries] == [
+        ("prometheus", "online"),
+        ("fancy", "online"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -364,26 +367,26 @@ async def test_each_provider_is_probed_once(world):
         (CUSTOM, "fancy in metric template custom.default not avaiable: no answer"),
     ],
 )
-async def test_the_reason_of_the_first_unreachable_provider_is_reported(world, metric, words):
-    world.fancy.offline = "no answer"
-    assert await world.online(canary([METRICS[metric]])) == words
+async def test_the_reason_of_the_first_unreachable_provider_is_reported(cluster, metric, words):
+    cluster.fancy.offline = "no answer"
+    assert await cluster.online(canary([METRICS[metric]])) == words
 
 
-async def test_a_rollout_without_checks_probes_no_provider(world):
-    assert not await world.online(canary([]))
-    assert not world.fancy.made
+async def test_a_rollout_without_checks_probes_no_provider(cluster):
+    assert not await cluster.online(canary([]))
+    assert not cluster.fancy.adapters
 
 
 # secrets ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_secret_is_in_no_answer_log_or_repr(world, caplog):
-    world.objects.put(
+async def test_a_secret_is_in_no_answer_log_or_repr(cluster, caplog):
+    cluster.objects.put(
         template(secretRef={"name": "key"}, address="http://me:t0p-secret@fancy"), secret("key", token="t0p-secret")
     )
-    rollout = world.add(canary())
+    rollout = cluster.add(canary())
     with caplog.at_level(0):
-        async with world.sources() as sources:
+        async with cluster.sources() as sources:
             inquiry = await sources._provider_query(rollout, rollout.checks[CUSTOM])
             answer = await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
     assert inquiry.provider.secret
@@ -399,21 +402,21 @@ class Bench:
     secret = "t0p-secret"
     cannot = frozenset()
 
-    def __init__(self, world, server, stack, templated):
-        self.world, self.server, self.stack, self.templated = world, server, stack, templated
+    def __init__(self, cluster, server, stack, templated):
+        self.cluster, self.server, self.stack, self.templated = cluster, server, stack, templated
         self.ordinary = {}
 
     def body(self, number):
         return vector("$").replace('"$"', f'"{number}"' if number == "99.5" else number)
 
     async def at(self, address):
-        self.world.objects.put(
+        self.cluster.objects.put(
             template(type="prometheus", address=address, secretRef={"name": "key"}), secret("key", token=self.secret)
         )
         adapter = partial(PrometheusSource, timeout=2.0)
-        sources = self.world.sources(metrics_server=address, adapter=lambda name: adapter)
+        sources = self.cluster.sources(metrics_server=address, adapter=lambda name: adapter)
         return await self.stack.enter_async_context(
-            Asked(self.world, sources, METRICS[CUSTOM if self.templated else 0])
+            BoundSource(self.cluster, sources, METRICS[CUSTOM if self.templated else 0])
         )
 
     async def answering(self, reply):
@@ -423,23 +426,23 @@ class Bench:
         self.server.answer = lambda request: (200, vector("1")) if "vector(1)" in request.query_string else told
         self.server.delay = 2.0 if reply is Reply.HANG else 0.0
         address = "http://127.0.0.1:9" if reply is Reply.UNREACHABLE else self.server.address
-        self.world.objects.put(
+        self.cluster.objects.put(
             template(type="prometheus", address=address, secretRef={"name": "key"}), secret("key", token=self.secret)
         )
-        sources = self.world.sources(
+        sources = self.cluster.sources(
             metrics_server=address,
             adapter=lambda name: partial(PrometheusSource, timeout=SHORT if reply is Reply.HANG else LONG),
         )
         return await self.stack.enter_async_context(
-            Asked(self.world, sources, METRICS[CUSTOM if self.templated else 0])
+            BoundSource(self.cluster, sources, METRICS[CUSTOM if self.templated else 0])
         )
 
 
-class Asked:
+class BoundSource:
     """The sources, whose rollout is a canary with one metric in place of the contract's."""
 
-    def __init__(self, world, sources, metric):
-        self.rollout, self.sources = world.add(canary([metric])), sources
+    def __init__(self, cluster, sources, metric):
+        self.rollout, self.sources = cluster.add(canary([metric])), sources
 
     async def __aenter__(self):
         await self.sources.__aenter__()
@@ -463,15 +466,15 @@ def vector(*values):
 @pytest.mark.parametrize("templated", [False, True])
 class TestThePortsContract(MetricSourceContract):
     @pytest.fixture
-    async def bench(self, world, scripted, templated):
+    async def bench(self, cluster, scripted, templated):
         async with AsyncExitStack() as stack:
-            yield Bench(world, scripted, stack, templated)
+            yield Bench(cluster, scripted, stack, templated)
 
 
 # as recorded --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_queries_equal_the_recording(world):
+async def test_the_queries_equal_the_recording(cluster):
     """The template of the recording, rendered with the variables of its canary."""
     trace = json.loads((shared("golden") / "20-istio-metric-template" / "trace.json").read_text())
     queries = {
@@ -482,16 +485,16 @@ async def test_the_queries_equal_the_recording(world):
     }
     here = {"metadata": {"namespace": "t20"}}
     for body in trace["input"]["objects"]:
-        world.objects.put({**body, "metadata": {**body["metadata"], **here["metadata"]}})
+        cluster.objects.put({**body, "metadata": {**body["metadata"], **here["metadata"]}})
     manifest = trace["input"]["canary"]
-    rollout = world.add({**manifest, "metadata": {**manifest["metadata"], **here["metadata"]}})
+    rollout = cluster.add({**manifest, "metadata": {**manifest["metadata"], **here["metadata"]}})
     check = rollout.checks[1]
 
-    async with world.sources(adapter=lambda name: world.fancy.adapter("fancy")) as sources:
+    async with cluster.sources(adapter=lambda name: cluster.fancy.adapter("fancy")) as sources:
         await sources.query(rollout, MetricQuestion("key", check, "revision"))
 
-    ((_, address, query, credentials),) = world.fancy.asked
-    variables = {**world.query_variables(rollout), "interval": check.window_text}
+    ((_, address, query, credentials),) = cluster.fancy.queries
+    variables = {**cluster.query_variables(rollout), "interval": check.window_text}
     assert {render(query, variables, dict(check.variables))} == queries
     assert address == "http://fakes/prom/t20"
     assert credentials == {"username": "u", "password": "p"}
@@ -503,38 +506,38 @@ async def test_the_queries_equal_the_recording(world):
 ALLOWED = AllowedHosts.parse("fancy,*.monitoring")
 
 
-async def test_the_error_of_a_template_at_a_forbidden_host_names_the_option(world):
-    world.objects.put(template(address="http://elsewhere"))
-    answer = await world.ask(CUSTOM, allowed=ALLOWED)
+async def test_the_error_of_a_template_at_a_forbidden_host_names_the_option(cluster):
+    cluster.objects.put(template(address="http://elsewhere"))
+    answer = await cluster.ask(CUSTOM, allowed=ALLOWED)
     assert "metric template custom.default error: host elsewhere:80 is not allowed" in answer.error
     assert "--allowed-hosts" in answer.error
-    assert not world.fancy.made
+    assert not cluster.fancy.adapters
 
 
-async def test_the_error_of_a_metrics_server_at_a_forbidden_host_names_the_option(world):
-    answer = await world.ask(SUCCESS, canary(metricsServer="http://elsewhere"), allowed=ALLOWED)
+async def test_the_error_of_a_metrics_server_at_a_forbidden_host_names_the_option(cluster):
+    answer = await cluster.ask(SUCCESS, canary(metricsServer="http://elsewhere"), allowed=ALLOWED)
     assert "spec.metricsServer error: host elsewhere:80 is not allowed" in answer.error
     assert "--allowed-hosts" in answer.error
-    assert not world.fancy.made
+    assert not cluster.fancy.adapters
 
 
-async def test_a_source_at_a_forbidden_host_is_offline(world):
-    world.objects.put(template(address="http://elsewhere"))
-    assert "--allowed-hosts" in await world.online(allowed=ALLOWED)
+async def test_a_source_at_a_forbidden_host_is_offline(cluster):
+    cluster.objects.put(template(address="http://elsewhere"))
+    assert "--allowed-hosts" in await cluster.online(allowed=ALLOWED)
 
 
 @pytest.mark.parametrize("place", [SUCCESS, CUSTOM])
-async def test_an_allowed_host_and_the_controllers_own_server_get_queries(world, place):
-    assert (await world.ask(place, allowed=ALLOWED)).value == 1.0
+async def test_an_allowed_host_and_the_controllers_own_server_get_queries(cluster, place):
+    assert (await cluster.ask(place, allowed=ALLOWED)).value == 1.0
 
 
-async def test_a_canary_may_name_the_controllers_own_server(world):
-    assert (await world.ask(SUCCESS, canary(metricsServer=SERVER), allowed=ALLOWED)).value == 1.0
+async def test_a_canary_may_name_the_controllers_own_server(cluster):
+    assert (await cluster.ask(SUCCESS, canary(metricsServer=SERVER), allowed=ALLOWED)).value == 1.0
 
 
-async def test_a_template_without_an_address_needs_no_permission(world):
-    world.objects.put(template(address=""))
-    assert (await world.ask(CUSTOM, allowed=ALLOWED)).value == 1.0
+async def test_a_template_without_an_address_needs_no_permission(cluster):
+    cluster.objects.put(template(address=""))
+    assert (await cluster.ask(CUSTOM, allowed=ALLOWED)).value == 1.0
 
 
 # whose turn it is ---------------------------------------------------------------------------------------------------
@@ -548,31 +551,31 @@ async def test_a_template_without_an_address_needs_no_permission(world):
         (CUSTOM, {}, "http://fancy"),
     ],
 )
-async def test_a_check_waits_in_the_lane_of_its_server(world, place, spec, server):
-    rollout = world.add(canary(**spec))
-    async with world.sources() as sources:
+async def test_a_check_waits_in_the_lane_of_its_server(cluster, place, spec, server):
+    rollout = cluster.add(canary(**spec))
+    async with cluster.sources() as sources:
         assert isinstance(sources, Addressed)
         assert await sources.server(rollout, rollout.checks[place]) == server
 
 
-async def test_a_check_with_a_missing_template_has_a_lane_too(world):
-    world.objects.bodies.clear()
-    rollout = world.add(canary())
-    async with world.sources() as sources:
+async def test_a_check_with_a_missing_template_has_a_lane_too(cluster):
+    cluster.objects.bodies.clear()
+    rollout = cluster.add(canary())
+    async with cluster.sources() as sources:
         assert await sources.server(rollout, rollout.checks[CUSTOM]) == "default/custom"
 
 
-async def test_a_provider_without_an_address_is_the_lane_of_all_its_templates(world):
-    world.objects.put(template(address="", region="eu"))
-    rollout = world.add(canary())
-    async with world.sources() as sources:
+async def test_a_provider_without_an_address_is_the_lane_of_all_its_templates(cluster):
+    cluster.objects.put(template(address="", region="eu"))
+    rollout = cluster.add(canary())
+    async with cluster.sources() as sources:
         assert await sources.server(rollout, rollout.checks[CUSTOM]) == "fancy eu"
 
 
-async def test_two_namespaces_share_no_adapter_of_a_provider(world):
-    world.objects.put(template(namespace="one"), template(namespace="two"))
-    async with world.sources() as sources:
+async def test_two_namespaces_share_no_adapter_of_a_provider(cluster):
+    cluster.objects.put(template(namespace="one"), template(namespace="two"))
+    async with cluster.sources() as sources:
         for namespace in ("one", "two", "one"):
-            rollout = world.add(canary(namespace=namespace))
+            rollout = cluster.add(canary(namespace=namespace))
             await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
-    assert len(world.fancy.made) == 2
+    assert len(cluster.fancy.adapters) == 2

@@ -52,13 +52,13 @@ def test_the_services_equal_flaggers(folder):
         assert compared(ours[name]) == compared(service)
 
 
-def made(ports=PORTS, **service):
+def make_services(ports=PORTS, **service):
     """Return the canary's Service, the primary's, and the apex."""
     return services(render_context("istio", service=service), ports)
 
 
 def test_the_apex_selects_the_primarys_pods():
-    assert [service["spec"]["selector"]["app"] for service in made()] == [
+    assert [service["spec"]["selector"]["app"] for service in make_services()] == [
         *("podinfo", "podinfo-primary", "podinfo-primary"),
     ]
 
@@ -74,9 +74,9 @@ def test_services_select_pods_by_the_targets_label():
 
 
 def test_the_port_has_the_owners_settings():
-    (port,) = made(port=80, portName="web", targetPort="http", appProtocol="http2")[0]["spec"]["ports"]
+    (port,) = make_services(port=80, portName="web", targetPort="http", appProtocol="http2")[0]["spec"]["ports"]
     assert port == {"name": "web", "protocol": "TCP", "port": 80, "targetPort": "http", "appProtocol": "http2"}
-    (port,) = made()[0]["spec"]["ports"]
+    (port,) = make_services()[0]["spec"]["ports"]
     assert port == {"name": "http", "protocol": "TCP", "port": 9898, "targetPort": 9898}
 
 
@@ -93,47 +93,47 @@ def test_the_port_has_the_owners_settings():
 )
 def test_port_discovery_adds_the_containers_other_ports(service, expected):
     """It adds no port with the name or the number of another: the API server would refuse the Service."""
-    found = made(portDiscovery=True, **service)[0]["spec"]["ports"]
-    assert [port["port"] for port in found] == expected
-    assert len({port["name"] for port in found}) == len(found)
+    existing = make_services(portDiscovery=True, **service)[0]["spec"]["ports"]
+    assert [port["port"] for port in existing] == expected
+    assert len({port["name"] for port in existing}) == len(existing)
 
 
 def test_a_headless_service_has_no_address_and_each_has_its_distribution():
-    for service in made(headless=True, trafficDistribution="PreferClose"):
+    for service in make_services(headless=True, trafficDistribution="PreferClose"):
         assert service["spec"]["clusterIP"] == "None"
         assert service["spec"]["trafficDistribution"] == "PreferClose"
-    assert all("clusterIP" not in service["spec"] for service in made())
+    assert all("clusterIP" not in service["spec"] for service in make_services())
 
 
 def test_each_has_the_metadata_that_the_owner_gives_it():
     sides = {side: {"labels": {"side": side}, "annotations": {"side": side}} for side in ("canary", "primary", "apex")}
-    for service, side in zip(made(**sides), sides, strict=True):
+    for service, side in zip(make_services(**sides), sides, strict=True):
         assert service["metadata"]["labels"]["side"] == side
         assert service["metadata"]["annotations"]["side"] == side
         assert service["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/reconcile"] == "disabled"
 
 
 def test_only_the_selector_of_a_foreign_service_changes():
-    *_, apex = made(apex={"labels": {"a": "b"}})
+    *_, apex = make_services(apex={"labels": {"a": "b"}})
     assert only_selector(apex)["spec"] == {"selector": {"app": "podinfo-primary"}}
     assert "labels" not in only_selector(apex)["metadata"]
 
 
 def test_ports_of_an_existing_service_keep_their_node_ports_and_order():
-    wanted = render_context("istio", service={"portDiscovery": True})
-    *_, apex = services(wanted, PORTS)
+    context = render_context("istio", service={"portDiscovery": True})
+    *_, apex = services(context, PORTS)
     listed = [{**port, "nodePort": 30000 + place} for place, port in enumerate(reversed(apex["spec"]["ports"]))]
-    found = {**apex, "spec": {**apex["spec"], "ports": listed, "type": "NodePort", "clusterIP": "10.0.0.1"}}
-    assert fit_to_service(apex, found, wanted)["spec"]["ports"] == listed
-    assert fit_to_service(apex, found, wanted)["spec"]["type"] == "NodePort"
+    existing = {**apex, "spec": {**apex["spec"], "ports": listed, "type": "NodePort", "clusterIP": "10.0.0.1"}}
+    assert fit_to_service(apex, existing, context)["spec"]["ports"] == listed
+    assert fit_to_service(apex, existing, context)["spec"]["type"] == "NodePort"
 
 
 def test_unmanaged_metadata_keeps_the_values_of_others():
     unmanaged = {"labels": ["team"], "annotations": ["note"]}
     apex = {"labels": {"team": "a", "tier": "a"}, "annotations": {"note": "a"}}
-    wanted = render_context("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})
-    *_, service = services(wanted, ())
-    found = {**service, "metadata": {"labels": {"team": "b", "tier": "b"}, "annotations": {"note": "b"}}}
-    metadata = fit_to_service(service, found, wanted)["metadata"]
+    context = render_context("istio", service={"apex": apex, "unmanagedMetadata": unmanaged})
+    *_, service = services(context, ())
+    existing = {**service, "metadata": {"labels": {"team": "b", "tier": "b"}, "annotations": {"note": "b"}}}
+    metadata = fit_to_service(service, existing, context)["metadata"]
     assert (metadata["labels"]["team"], metadata["labels"]["tier"]) == ("b", "a")
     assert metadata["annotations"]["note"] == "b"

@@ -28,13 +28,13 @@ RENDERED = {
 }
 
 
-def held(spec, *, owned=(), **metadata):
+def make_snapshot_of(spec, *, owned=(), **metadata):
     body = {"apiVersion": "example.com/v1", "kind": "Route", "metadata": {"name": "podinfo", **metadata}, "spec": spec}
     return Snapshot(json.dumps(body), frozenset(owned), ownership_of(body))
 
 
 def ours(spec, *, owned=(), **metadata):
-    return held(spec, owned=owned, ownerReferences=[OWNER.reference], **metadata)
+    return make_snapshot_of(spec, owned=owned, ownerReferences=[OWNER.reference], **metadata)
 
 
 def test_new_objects_belong_to_the_canary():
@@ -59,7 +59,7 @@ def written_by(*managers, **metadata):
 
 
 @pytest.mark.parametrize(
-    ("found", "made"),
+    ("present", "made"),
     [
         (written_by("flagger"), True),
         (written_by("flagger", "kubectl-edit"), False),
@@ -69,14 +69,14 @@ def written_by(*managers, **metadata):
         (written_by("kubectl", annotations={OWNER_ANNOTATION: "test/web"}), False),
     ],
 )
-def test_the_writers_identify_an_ownerless_object_of_flaggers(found, made):
+def test_the_writers_identify_an_ownerless_object_of_flaggers(present, made):
     """Annotations that keep GitOps tools away are no evidence: anybody may set them, and a takeover does."""
-    assert is_made(found, ELSEWHERE) is made
+    assert is_made(present, ELSEWHERE) is made
 
 
 def test_the_first_change_marks_an_ownerless_object_of_flaggers():
-    found = written_by("flagger", namespace="test")
-    after = merge_owned(found, RENDERED, ELSEWHERE, is_taken_over=True)
+    present = written_by("flagger", namespace="test")
+    after = merge_owned(present, RENDERED, ELSEWHERE, is_taken_over=True)
     assert after["metadata"]["annotations"] == {**GITOPS_OPT_OUT, OWNER_ANNOTATION: "test/podinfo"}
     unchanged = written_by("flagger", **RENDERED["metadata"])
     assert merge_owned(unchanged, RENDERED, ELSEWHERE, is_taken_over=True) == unchanged.body
@@ -85,8 +85,8 @@ def test_the_first_change_marks_an_ownerless_object_of_flaggers():
 def test_an_object_taken_over_on_another_cluster_stays_its_owners():
     """This holds too where kubectl's annotation makes a note unnecessary."""
     applied = {LAST_APPLIED: json.dumps({"spec": {"hosts": ["theirs"]}})}
-    found = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
-    after = merge_owned(found, RENDERED, ELSEWHERE, is_taken_over=False)
+    present = written_by("kubectl-client-side-apply", namespace="test", annotations=applied)
+    after = merge_owned(present, RENDERED, ELSEWHERE, is_taken_over=False)
     entries = [{"manager": name, "fieldsV1": {"f:spec": {}}} for name in ("kubectl-client-side-apply", MANAGER)]
     again = make_snapshot(OUR_MANAGERS, False, after | {"metadata": after["metadata"] | {"managedFields": entries}})
     assert not is_made(again, ELSEWHERE)
@@ -94,19 +94,21 @@ def test_an_object_taken_over_on_another_cluster_stays_its_owners():
 
 
 def test_only_stale_fields_of_ours_go_from_an_object_that_we_made():
-    found = ours(
+    present = ours(
         {"hosts": ["podinfo"], "policy": {"tls": {"mode": "X"}}, "exportTo": ["."]},
         owned=[("spec", "hosts"), ("spec", "policy", "tls", "mode"), ("metadata", "labels", "old"), ("kind",)],
         labels={"old": "1", "theirs": "1"},
     )
-    body = merge_owned(found, RENDERED, OWNER, is_taken_over=True)
+    body = merge_owned(present, RENDERED, OWNER, is_taken_over=True)
     assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
     assert body["metadata"]["labels"] == {"theirs": "1", "team": "web"}
 
 
 def test_a_selector_is_replaced_as_a_whole():
-    found = ours({"selector": {"app": "podinfo", "tier": "web"}})
-    body = merge_owned(found, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, is_taken_over=True)
+    present = ours({"selector": {"app": "podinfo", "tier": "web"}})
+    body = merge_owned(
+        present, RENDERED | {"spec": {"selector": {"app": "podinfo-primary"}}}, OWNER, is_taken_over=True
+    )
     assert body["spec"] == {"selector": {"app": "podinfo-primary"}}
 
 
@@ -119,8 +121,8 @@ def test_a_missing_list_equals_an_empty_one():
 
 
 def test_a_note_keeps_the_replaced_fields_of_a_foreign_object():
-    found = held({"hosts": ["old"], "exportTo": ["."]}, labels={"team": "theirs"})
-    body = merge_owned(found, RENDERED, OWNER, is_taken_over=False)
+    present = make_snapshot_of({"hosts": ["old"], "exportTo": ["."]}, labels={"team": "theirs"})
+    body = merge_owned(present, RENDERED, OWNER, is_taken_over=False)
     assert body["spec"] == {"hosts": ["podinfo"], "rules": [{"weight": 10}], "exportTo": ["."]}
     assert json.loads(body["metadata"]["annotations"][NOTE]) == {"hosts": ["old"]}
     assert body["metadata"]["labels"] == {"team": "theirs"}
@@ -133,16 +135,18 @@ def test_a_note_keeps_the_replaced_fields_of_a_foreign_object():
     ids=["kubectl noted it", "noted before", "taken over before"],
 )
 def test_a_known_original_gets_no_second_note(metadata, taken):
-    found = held({"hosts": ["old"]}, **metadata)
-    before = found.body["metadata"].get("annotations", {})
-    after = merge_owned(found, RENDERED, OWNER, is_taken_over=taken)["metadata"]["annotations"]
+    present = make_snapshot_of({"hosts": ["old"]}, **metadata)
+    before = present.body["metadata"].get("annotations", {})
+    after = merge_owned(present, RENDERED, OWNER, is_taken_over=taken)["metadata"]["annotations"]
     assert after == before | GITOPS_OPT_OUT
 
 
 def test_a_change_that_replaces_nothing_needs_no_note():
     assert (
         NOTE
-        not in merge_owned(held({"exportTo": ["."]}), RENDERED, OWNER, is_taken_over=False)["metadata"]["annotations"]
+        not in merge_owned(make_snapshot_of({"exportTo": ["."]}), RENDERED, OWNER, is_taken_over=False)["metadata"][
+            "annotations"
+        ]
     )
 
 
@@ -155,11 +159,15 @@ def test_a_change_that_replaces_nothing_needs_no_note():
 )
 def test_an_object_is_given_back_as_it_was(annotations, hosts):
     """Later changes of others stay."""
-    before = held({"hosts": hosts, "exportTo": ["."]}, annotations={LAST_APPLIED: "{}", **annotations})
-    written = [("spec", "hosts"), ("spec", "rules"), *(("metadata", "annotations", name) for name in GITOPS_OPT_OUT)]
-    taken = held(
+    before = make_snapshot_of({"hosts": hosts, "exportTo": ["."]}, annotations={LAST_APPLIED: "{}", **annotations})
+    owned_fields = [
+        ("spec", "hosts"),
+        ("spec", "rules"),
+        *(("metadata", "annotations", name) for name in GITOPS_OPT_OUT),
+    ]
+    taken = make_snapshot_of(
         {"hosts": ["podinfo"], "rules": [], "exportTo": ["."]},
-        owned=written,
+        owned=owned_fields,
         annotations={**annotations, **GITOPS_OPT_OUT},
     )
     body = give_back(taken, RENDERED)
@@ -183,18 +191,18 @@ def test_a_list_is_one_field_and_a_mapping_is_its_entries():
         "f:metadata": {"f:labels": {".": {}, "f:a/b": {}}},
         "f:spec": {"f:hosts": {}, "f:ports": {".": {}, 'k:{"port":80}': {".": {}, "f:name": {}}}},
     }
-    found = make_snapshot(OUR_MANAGERS, False, stored(entry("canarycore", fields)))
-    assert found.owned_fields == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
+    present = make_snapshot(OUR_MANAGERS, False, stored(entry("canarycore", fields)))
+    assert present.owned_fields == {("metadata", "labels", "a/b"), ("spec", "hosts"), ("spec", "ports")}
 
 
 def test_a_field_with_another_writer_is_not_ours_to_remove():
     one, other = {"f:spec": {"f:hosts": {}}}, {"f:spec": {"f:rules": {}}}
-    found = make_snapshot(
+    present = make_snapshot(
         OUR_MANAGERS,
         False,
         stored(entry("flagger", {"f:spec": {**one["f:spec"], **other["f:spec"]}}), entry("me", one)),
     )
-    assert found.owned_fields == {("spec", "rules")}
+    assert present.owned_fields == {("spec", "rules")}
 
 
 def test_snapshots_have_a_status_on_request_and_never_a_version():

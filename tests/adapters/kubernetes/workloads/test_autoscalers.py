@@ -69,9 +69,9 @@ def scaled_object(*, annotations=None, query="", name="", **spec):
 )
 def test_only_a_scaled_object_is_paused(body, facts):
     """A HorizontalPodAutoscaler leaves a workload at zero alone."""
-    found = SCALERS[body["kind"]].project(body, None)
-    assert found == evolve(facts, scales=found.scales)
-    assert found.scales in {("", "podinfo"), ("", "")}
+    scaler = SCALERS[body["kind"]].project(body, None)
+    assert scaler == evolve(facts, scales=scaler.scales)
+    assert scaler.scales in {("", "podinfo"), ("", "")}
 
 
 # ------------------------------------------------------------------------------------------------------------- the copy
@@ -118,9 +118,9 @@ def test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary(qu
 
 def test_queries_for_the_primary_replace_those_of_their_triggers_and_no_others():
     reference = canary("ScaledObject", "so", primaryScalerQueries={"rate": "of the primary"})
-    given = primary_scaler(scaled_object(name="rate", query="podinfo"), reference, OWNER)
+    copy = primary_scaler(scaled_object(name="rate", query="podinfo"), reference, OWNER)
     other = primary_scaler(scaled_object(name="other", query="podinfo"), reference, OWNER)
-    assert given["spec"]["triggers"][0]["metadata"]["query"] == "of the primary"
+    assert copy["spec"]["triggers"][0]["metadata"]["query"] == "of the primary"
     assert other["spec"]["triggers"][0]["metadata"]["query"] == "podinfo"
 
 
@@ -143,9 +143,9 @@ def test_copying_leaves_the_original_unchanged():
 
 
 def test_an_updated_copy_keeps_the_fields_of_others():
-    found = primary_scaler(hpa(), canary("HorizontalPodAutoscaler"), OWNER)
-    found["metadata"]["annotations"] = {"note": "somebody's"}
-    wanted = primary_scaler(hpa(maxReplicas=9), canary("HorizontalPodAutoscaler"), OWNER)
-    after = with_scale(found, wanted)
-    assert after["metadata"] == found["metadata"]
-    assert after["spec"] == wanted["spec"]
+    scaler = primary_scaler(hpa(), canary("HorizontalPodAutoscaler"), OWNER)
+    scaler["metadata"]["annotations"] = {"note": "somebody's"}
+    update = primary_scaler(hpa(maxReplicas=9), canary("HorizontalPodAutoscaler"), OWNER)
+    after = with_scale(scaler, update)
+    assert after["metadata"] == scaler["metadata"]
+    assert after["spec"] == update["spec"]

@@ -65,8 +65,8 @@ def test_all_places_of_a_pod_spec_that_name_a_config_are_found():
 def test_a_config_is_required_where_one_of_its_places_requires_it():
     optional = {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "s", "optional": True}}]}]}
     both = {**optional, "initContainers": [{"name": "init", "envFrom": [{"secretRef": {"name": "s"}}]}]}
-    assert used_configs(config_places(optional)) == (ConfigUse(SECRET, "s", required=False),)
-    assert used_configs(config_places(both)) == (ConfigUse(SECRET, "s", required=True),)
+    assert used_configs(config_places(optional)) == (ConfigUse(SECRET, "s", is_required=False),)
+    assert used_configs(config_places(both)) == (ConfigUse(SECRET, "s", is_required=True),)
 
 
 def test_a_primary_names_the_copies_in_all_places():
@@ -127,7 +127,7 @@ def test_binary_data_changes_our_checksum_and_not_flaggers():
     ],
 )
 def test_configs_that_opt_out_and_registry_credentials_are_shared(body, shared):
-    assert config_facts(body).shared is shared
+    assert config_facts(body).is_shared is shared
 
 
 def test_the_name_and_the_owner_identify_a_copy():
@@ -166,15 +166,15 @@ def test_binary_data_is_copied():
 
 def test_a_copy_of_two_canaries_has_both_owners_and_the_last_writer_as_controller():
     other = OWNER | {"name": "other", "uid": "2"}
-    found = config("env-primary", owners=[other, OWNER | {"uid": "of before"}])
-    owners = primary_config(config(), OWNER, (), found)["metadata"]["ownerReferences"]
+    existing = config("env-primary", owners=[other, OWNER | {"uid": "of before"}])
+    owners = primary_config(config(), OWNER, (), existing)["metadata"]["ownerReferences"]
     assert owners == [OWNER, other | {"controller": False}]
 
 
 def test_an_overwritten_copy_has_only_the_new_content_and_the_labels_of_others():
-    found = config("env-primary", data={"old": "1"}, binaryData={"old": "AA=="})
-    found["metadata"] |= {"labels": {"cost-centre": "42"}, "resourceVersion": "7"}
-    after = overwritten_config(found, primary_config(config(data={"new": "1"}), OWNER, (), found))
+    existing = config("env-primary", data={"old": "1"}, binaryData={"old": "AA=="})
+    existing["metadata"] |= {"labels": {"cost-centre": "42"}, "resourceVersion": "7"}
+    after = overwritten_config(existing, primary_config(config(data={"new": "1"}), OWNER, (), existing))
     assert after["data"] == {"new": "1"}
     assert "binaryData" not in after
     assert after["metadata"]["labels"] == {"cost-centre": "42"}
@@ -184,8 +184,8 @@ def test_an_overwritten_copy_has_only_the_new_content_and_the_labels_of_others()
 
 def test_a_saved_config_restores_its_exact_content():
     before = config("env-primary", data={"a": "1"}, binaryData={"b": "AA=="}, owners=[OWNER])
-    kept = saved_config(before, OWNER, "podinfo-primary")
+    saved = saved_config(before, OWNER, "podinfo-primary")
     now = config("env-primary", data={"c": "2"}, owners=[OWNER])
-    assert kept["metadata"]["name"] == f"env-primary-{config_facts(before).checksum}"
-    assert kept["metadata"]["labels"] == {"canarycore/kept-for": "podinfo-primary"}
-    assert config_facts(restored_config(now, kept)) == config_facts(before)
+    assert saved["metadata"]["name"] == f"env-primary-{config_facts(before).checksum}"
+    assert saved["metadata"]["labels"] == {"canarycore/kept-for": "podinfo-primary"}
+    assert config_facts(restored_config(now, saved)) == config_facts(before)

@@ -27,9 +27,9 @@ def copying_for(writing, revision="r"):
         copied=[
             (body["kind"], body["metadata"]["name"])
             for body in bodies
-            if tracked and body is not None and not config_facts(body).shared
+            if tracked and body is not None and not config_facts(body).is_shared
         ],
-        autoscaled=writing.canary.spec.autoscaler_ref is not None,
+        is_autoscaled=writing.canary.spec.autoscaler_ref is not None,
     )
 
 
@@ -46,8 +46,8 @@ def config(writing):
 
 
 def scaler(writing):
-    wanted = primary_scaler(writing.original(), writing.canary, OWNER)
-    return wanted if writing.before is None else with_scale(writing.before, wanted)
+    copy = primary_scaler(writing.original(), writing.canary, OWNER)
+    return copy if writing.before is None else with_scale(writing.before, copy)
 
 
 def service(writing):
@@ -115,11 +115,11 @@ COPYING = Copying(owner=OWNER, revision="one")
 
 
 def test_a_promotion_changes_only_fields_that_come_from_the_target():
-    found = primary_copy(deployment(annotations={"note": "mine"}), COPYING)
-    found["metadata"]["labels"]["cost-centre"] = "42"
-    found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7"
-    found["spec"]["paused"] = False
-    after = promoted_copy(found, with_pods(deployment(), serviceAccountName="new"), COPYING, ())
+    primary = primary_copy(deployment(annotations={"note": "mine"}), COPYING)
+    primary["metadata"]["labels"]["cost-centre"] = "42"
+    primary["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "7"
+    primary["spec"]["paused"] = False
+    after = promoted_copy(primary, with_pods(deployment(), serviceAccountName="new"), COPYING, ())
     assert after["metadata"]["labels"] == {"app": "podinfo-primary", "cost-centre": "42"}
     assert (
         after["metadata"]["annotations"] | {"note": "mine", "deployment.kubernetes.io/revision": "7"}
@@ -130,24 +130,24 @@ def test_a_promotion_changes_only_fields_that_come_from_the_target():
 
 
 def test_a_promotion_removes_fields_that_the_target_has_lost():
-    found = primary_copy(with_pods(deployment(minReadySeconds=5), hostNetwork=True), COPYING)
-    after = promoted_copy(found, deployment(), COPYING, ())
+    primary = primary_copy(with_pods(deployment(minReadySeconds=5), hostNetwork=True), COPYING)
+    after = promoted_copy(primary, deployment(), COPYING, ())
     assert "hostNetwork" not in after["spec"]["template"]["spec"]
     assert after["spec"].get("minReadySeconds") is None
 
 
 @pytest.mark.parametrize(("autoscaled", "replicas"), [(False, 2), (True, 9)])
 def test_replicas_are_promoted_unless_an_autoscaler_sets_them(autoscaled, replicas):
-    found = primary_copy(deployment(), COPYING)
-    found["spec"]["replicas"] = 9
-    copying = Copying(owner=OWNER, revision="two", autoscaled=autoscaled)
-    assert promoted_copy(found, deployment(), copying, ())["spec"]["replicas"] == replicas
+    primary = primary_copy(deployment(), COPYING)
+    primary["spec"]["replicas"] = 9
+    copying = Copying(owner=OWNER, revision="two", is_autoscaled=autoscaled)
+    assert promoted_copy(primary, deployment(), copying, ())["spec"]["replicas"] == replicas
 
 
 def test_a_target_at_zero_leaves_its_primarys_replicas():
-    found = primary_copy(deployment(replicas=0), COPYING)
-    assert found["spec"]["replicas"] == 1
-    assert promoted_copy(found, deployment(replicas=0), COPYING, ())["spec"]["replicas"] == 1
+    primary = primary_copy(deployment(replicas=0), COPYING)
+    assert primary["spec"]["replicas"] == 1
+    assert promoted_copy(primary, deployment(replicas=0), COPYING, ())["spec"]["replicas"] == 1
 
 
 def test_the_pods_restart_once_per_revision_even_if_only_configs_changed():
@@ -161,10 +161,10 @@ def test_the_pods_restart_once_per_revision_even_if_only_configs_changed():
 
 
 def test_annotations_of_a_copy_name_its_revision_and_its_saved_revisions():
-    found = primary_copy(deployment(), Copying(owner=OWNER, revision="one", contents=("configmap/env:1",)))
-    after = promoted_copy(found, deployment(), Copying(owner=OWNER, revision="three"), ("two", "one"))
+    primary = primary_copy(deployment(), Copying(owner=OWNER, revision="one", contents=("configmap/env:1",)))
+    after = promoted_copy(primary, deployment(), Copying(owner=OWNER, revision="three"), ("two", "one"))
     annotations = after["metadata"]["annotations"]
-    assert found["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1"}
+    assert primary["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1"}
     assert annotations == {REVISION: "three", KEPT_REVISIONS: "two,one"}
     marks = {REVISION: "four", CONTENTS: "configmap/env:2,secret/keys:3"}
     assert (
@@ -202,8 +202,8 @@ def test_labels_with_a_prefix_are_copied_except_those_of_gitops_tools():
 
 def test_a_promotion_removes_labels_with_a_prefix_that_the_target_has_lost():
     copying = Copying(owner=OWNER, revision="one", prefixes=("te",))
-    found = primary_copy(deployment(labels={"team": "web"}), copying)
-    assert promoted_copy(found, deployment(), copying, ())["metadata"]["labels"] == {"app": "podinfo-primary"}
+    primary = primary_copy(deployment(labels={"team": "web"}), copying)
+    assert promoted_copy(primary, deployment(), copying, ())["metadata"]["labels"] == {"app": "podinfo-primary"}
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ def test_a_change_of_the_owner_is_another_revision(template):
 
 def test_an_empty_selector_differs_from_a_missing_one():
     some = [
-        fingerprint(changed(["spec", "topologySpreadConstraints"], [found])) for found in ({"labelSelector": {}}, {})
+        fingerprint(changed(["spec", "topologySpreadConstraints"], [reduced]))
+        for reduced in ({"labelSelector": {}}, {})
     ]
     assert some[0] != some[1]
 
@@ -148,8 +149,8 @@ def test_a_fingerprint_leaves_its_template_unchanged():
 
 
 def test_the_contents_of_configs_belong_to_a_revision():
-    found = fingerprint(WRITTEN)
-    assert found.configs == (ConfigUse(CONFIG_MAP, "files"),)
+    reduced = fingerprint(WRITTEN)
+    assert reduced.configs == (ConfigUse(CONFIG_MAP, "files"),)
     assert fingerprint(WRITTEN, tracked=False).configs == ()
 
 
@@ -182,16 +183,18 @@ def facts(body):
     return pod_facts(READING, {**body, "metadata": {"uid": "u", **body["metadata"]}})
 
 
-def held(bodies, *workloads):
+def config_facts_of(bodies, *workloads):
     """Return the facts of the configs that the workloads name."""
-    known = {(body["kind"], body["metadata"]["name"]): config_facts(body) for body in bodies}
+    facts_by_name = {(body["kind"], body["metadata"]["name"]): config_facts(body) for body in bodies}
     return {
-        use: known.get((use.kind.kind, use.name)) for workload in workloads for use in facts(workload).template.configs
+        use: facts_by_name.get((use.kind.kind, use.name))
+        for workload in workloads
+        for use in facts(workload).template.configs
     }
 
 
-def carried(target, primary, *configs):
-    return revisions(facts(target), facts(primary), held(configs, target), held(configs, primary))
+def revisions_of(target, primary, *configs):
+    return revisions(facts(target), facts(primary), config_facts_of(configs, target), config_facts_of(configs, primary))
 
 
 @pytest.mark.parametrize("folder", recorded())
@@ -201,7 +204,7 @@ def test_a_primary_of_flaggers_has_its_targets_revision(folder):
     for writing in writings(folder):
         if writing.kind in {"Deployment", "DaemonSet"} and writing.name.endswith("-primary"):
             configs = [*writing.there.of_kind("ConfigMap"), *writing.there.of_kind("Secret")]
-            target, primary = carried(writing.original(), writing.after, *configs)
+            target, primary = revisions_of(writing.original(), writing.after, *configs)
             assert target == primary, writing.name
             compared += 1
     assert compared or folder.name.startswith(("25", "38-")), "a trace without a primary shows nothing"
@@ -220,8 +223,8 @@ def reads(*names, kind="configMapRef"):
 def copied(target, *configs, revision=""):
     """Return the target's primary; one of Flagger's if no revision is given."""
     named = {(body["kind"], body["metadata"]["name"]): config_facts(body).checksum for body in configs}
-    held = tuple(f"{kind.lower()}/{name}:{checksum}" for (kind, name), checksum in named.items())
-    primary = primary_copy(target, Copying(owner=OWNER, revision=revision, contents=held, copied=named))
+    config_facts_of = tuple(f"{kind.lower()}/{name}:{checksum}" for (kind, name), checksum in named.items())
+    primary = primary_copy(target, Copying(owner=OWNER, revision=revision, contents=config_facts_of, copied=named))
     if not revision:
         primary["metadata"]["annotations"].clear()
     return primary
@@ -230,16 +233,16 @@ def copied(target, *configs, revision=""):
 def test_a_changed_config_is_a_new_revision_of_the_target_alone():
     env = config("env")
     target, primary = reads("env"), copied(reads("env"), env)
-    same = carried(target, primary, env, config("env-primary", copy=True))
-    changed_one = carried(target, primary, env | {"data": {"key": "two"}}, config("env-primary", copy=True))
+    same = revisions_of(target, primary, env, config("env-primary", copy=True))
+    changed_one = revisions_of(target, primary, env | {"data": {"key": "two"}}, config("env-primary", copy=True))
     assert same[0] == same[1] == changed_one[1] != changed_one[0]
 
 
 def test_a_shared_config_changes_no_revision():
     annotations = {"flagger.app/config-tracking": "disabled"}
     env = config("env", metadata={"name": "env", "namespace": "default", "annotations": annotations})
-    one = carried(reads("env"), copied(reads("env")), env)
-    two = carried(reads("env"), copied(reads("env")), env | {"data": {"key": "two"}})
+    one = revisions_of(reads("env"), copied(reads("env")), env)
+    two = revisions_of(reads("env"), copied(reads("env")), env | {"data": {"key": "two"}})
     assert one == two
     assert one[0] == one[1]
 
@@ -248,9 +251,9 @@ def test_binary_data_belongs_to_a_revision_from_our_first_promotion_on():
     """Flagger ignores binary data, so its primaries lack it without being another revision."""
     env, copy = config("env", binaryData={"logo": "AA=="}), config("env-primary", copy=True)
     target = reads("env")
-    theirs = carried(target, copied(target, env), env, copy)
-    ours = carried(target, copied(target, env, revision="r"), env)
-    another = carried(target, copied(target, env, revision="r"), env | {"binaryData": {"logo": "AAA="}})
+    theirs = revisions_of(target, copied(target, env), env, copy)
+    ours = revisions_of(target, copied(target, env, revision="r"), env)
+    another = revisions_of(target, copied(target, env, revision="r"), env | {"binaryData": {"logo": "AAA="}})
     assert theirs[0] == theirs[1]
     assert ours == ("r", "r")
     assert another[0] != another[1] == "r"
@@ -260,31 +263,31 @@ def test_overwritten_copies_do_not_give_the_primary_the_targets_revision():
     """In the middle of a promotion of a config alone, the primary's pods still run on its old content."""
     before, now = config("env"), config("env", data={"key": "two"})
     primary = copied(reads("env"), before, revision="r")
-    target, carries = carried(reads("env"), primary, now, config("env-primary", copy=True, data={"key": "two"}))
+    target, carries = revisions_of(reads("env"), primary, now, config("env-primary", copy=True, data={"key": "two"}))
     assert target != carries == "r"
 
 
 def test_a_target_equal_to_its_primary_has_the_primarys_annotated_revision():
     """So neither more defaults of a newer Kubernetes nor a newer hash of ours starts a rollout."""
     newer = with_pods(deployment(), someNewDefault="on")
-    assert carried(newer, copied(newer, revision="of old")) == ("of old", "of old")
+    assert revisions_of(newer, copied(newer, revision="of old")) == ("of old", "of old")
 
 
 def test_a_primary_changed_by_hand_keeps_its_annotated_revision():
     target = deployment()
     by_hand = copied(with_pods(target, hostNetwork=True), revision="r")
-    assert carried(target, by_hand)[1] == "r"
+    assert revisions_of(target, by_hand)[1] == "r"
 
 
 def test_a_missing_copy_counts_as_no_copy():
     env = config("env")
-    target, primary = carried(reads("env"), copied(reads("env"), env), env)
+    target, primary = revisions_of(reads("env"), copied(reads("env"), env), env)
     assert target != primary
 
 
 def test_a_secret_and_a_config_map_of_one_name_are_two_configs():
-    one = carried(reads("env"), copied(reads("env")), config("env"))
-    two = carried(
+    one = revisions_of(reads("env"), copied(reads("env")), config("env"))
+    two = revisions_of(
         reads("env", kind="secretRef"), copied(reads("env", kind="secretRef")), config("env", "Secret", type="Opaque")
     )
     assert one[0] != two[0]

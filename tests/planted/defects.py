@@ -88,14 +88,14 @@ DEFECTS: tuple[Defect, ...] = (
         "driver.py",
         "decision.status.but(outbox=outbox)",
         "decision.status",
-        "cycle/test_notices.py::test_a_notifier_that_fails_is_tried_again_under_the_same_key",
+        "cycle/test_notices.py::test_a_retry_of_a_failed_notifier_uses_the_same_key",
     ),
     _core(
         "what was told is not remembered",
         "driver.py",
         "            memory.published.add(notice.key)\n",
         "            pass\n",
-        "cycle/test_notices.py::test_a_promotion_is_told",
+        "cycle/test_notices.py::test_the_notices_of_a_promotion",
     ),
     _core(
         "effects go on after one that failed",
@@ -109,7 +109,7 @@ DEFECTS: tuple[Defect, ...] = (
         "driver.py",
         "() if suspended else converge(",
         "converge(",
-        "decisions/test_commands.py::test_while_suspended_routes_that_others_set_are_left_alone",
+        "decisions/test_commands.py::test_a_suspended_rollout_leaves_foreign_routes_alone",
     ),
     # ------------------------------------------------------------------------------------------------- what is promoted
     _core(
@@ -117,7 +117,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_goal.py",
         "        return False, Promote(goal.primary) if _carries(observation.target, goal.primary) else None\n",
         "        return False, Promote(observation.target.revision) if observation.target is not None else None\n",
-        "cycle/test_goal.py::test_a_target_that_has_moved_on_is_not_promoted",
+        "cycle/test_goal.py::test_a_later_revision_on_the_target_is_not_promoted",
     ),
     _core(
         "a revision that arrives before the promotion is ignored",
@@ -140,14 +140,14 @@ DEFECTS: tuple[Defect, ...] = (
         "_decide.py",
         "        if status.phase is Phase.FAILED and target.revision == status.promoted:\n",
         "        if status.phase is Phase.FAILED:\n",
-        "decisions/test_defects.py::test_defect_a_a_revision_that_arrives_in_failed_while_the_primary_is_taken_back_is_not_lost",
+        "decisions/test_defects.py::test_defect_a_a_revision_that_arrives_in_failed_during_a_restoration_is_not_lost",
     ),
     _core(
         "the previous revision is forgotten",
         "_decide.py",
         "        previous=status.promoted,\n",
         "        previous=status.previous,\n",
-        "cycle/test_goal.py::test_the_previous_revision_is_remembered_and_kept",
+        "cycle/test_goal.py::test_the_status_and_the_cluster_hold_the_previous_revision",
     ),
     _core(
         "flagger d: the promotion steps never end",
@@ -173,7 +173,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_verdicts.py",
         "    if value is None:\n        return Judgement(check, Verdict.NO_DATA, answer)\n",
         "    if value is None:\n        return Judgement(check, Verdict.FAIL, answer)\n",
-        "decisions/test_defects.py::test_defect_f_no_data_an_error_and_a_bad_value_are_told_apart",
+        "decisions/test_defects.py::test_defect_f_no_data_an_error_and_a_bad_value_differ",
     ),
     _core(
         "not a number passes",
@@ -208,7 +208,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_analysis.py",
         "    failed = builder.status.failed_checks + 1\n",
         "    failed = builder.status.failed_checks + 2\n",
-        "cycle/test_notices.py::test_a_rollback_is_told",
+        "cycle/test_notices.py::test_the_notices_of_a_rollback",
     ),
     _core(
         "the threshold is off by one",
@@ -222,21 +222,21 @@ DEFECTS: tuple[Defect, ...] = (
         "_analysis.py",
         "    if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:\n",
         "    if rollout.inconclusive_limit and holds > 2 * rollout.inconclusive_limit:\n",
-        "decisions/test_verdicts.py::test_no_data_holds_by_the_owners_wish_up_to_the_limit",
+        "decisions/test_verdicts.py::test_no_data_holds_up_to_the_owners_limit",
     ),
     _core(
         "gates are asked before metrics",
         "_analysis.py",
         "    outcome = (yield from _call_hooks(builder, kind)) if",
         "    outcome = yield from _gates(builder)\n    outcome = outcome or (yield from _call_hooks(builder, kind)) if",
-        "cycle/test_notices.py::test_hooks_come_in_their_order_and_are_told_their_phase",
+        "cycle/test_notices.py::test_hooks_come_in_order_with_their_phase",
     ),
     _core(
         "a failed hook lets the rung pass",
         "_analysis.py",
         "            builder.emit(failed, hook.name, answer.text)\n            return _halt_advancement(builder)\n",
         "            builder.emit(failed, hook.name, answer.text)\n            return None\n",
-        "cycle/test_notices.py::test_hooks_of_a_type_end_at_the_first_that_fails",
+        "cycle/test_notices.py::test_hooks_of_a_type_stop_at_the_first_failure",
     ),
     _core(
         "flagger l: a closed gate alerts every time it is asked",
@@ -265,7 +265,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_decide.py",
         "    if status.paused:\n        return builder.wait(Rule.ON_HOLD, None)\n    if not builder.poll:\n",
         "    if not builder.poll:\n",
-        "decisions/test_commands.py::test_a_paused_rollout_stays_where_it_is_until_it_is_resumed",
+        "decisions/test_commands.py::test_a_paused_rollout_does_not_advance_before_a_resume",
     ),
     _core(
         "a command is handled twice",
@@ -357,14 +357,14 @@ DEFECTS: tuple[Defect, ...] = (
         "def _idle(rollout: Rollout, status: Status) -> Goal:\n    return Goal(\n"
         "        routes=_primary_only(rollout, status),\n"
         "        canary=Scale.DOWN,\n",
-        "cycle/test_goal.py::test_idle_is_not_enforced_and_a_hand_scaled_target_is_told_of_once",
+        "cycle/test_goal.py::test_an_idle_rollout_leaves_a_scaled_target_and_says_so_once",
     ),
     _core(
         "the session cookie is never taken back",
         "_goal.py",
         "    return Routes(expired=status.applied)\n",
         "    return PRIMARY_ONLY\n",
-        "cycle/test_goal.py::test_a_session_cookie_is_taken_back_at_the_end",
+        "cycle/test_goal.py::test_a_session_cookie_expires_at_the_end",
     ),
     _core(
         "a deleted rollout does not wait for its target",

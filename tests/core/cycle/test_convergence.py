@@ -27,7 +27,7 @@ def seen(**changes) -> Seen:
 UP = Goal(routes=Routes(weight=20), canary=Scale.UP, primary="v1", canary_revision="v2", allows_failover=True)
 
 
-def test_in_step_there_is_nothing_to_do():
+def test_a_cluster_in_step_needs_no_effects():
     status = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=20), applied="v2", promoted="v1")
     assert is_in_step(policy(), status, seen())
     assert converge(goal(policy(), status), seen()).done is True
@@ -44,7 +44,7 @@ def test_in_step_there_is_nothing_to_do():
     ],
     ids=["canary at zero", "other routes", "no routes", "autoscaler paused", "no primary"],
 )
-def test_while_something_is_to_be_done_a_plan_is_not_done(world):
+def test_a_plan_with_effects_is_not_done(world):
     assert converge(UP, world).done is False
 
 
@@ -58,14 +58,14 @@ def test_a_canary_of_one_replica_is_scaled_down_too():
     assert converge(down, seen(target=pods("v2", 1, 1), routes=PRIMARY_ONLY)).effects == (ScaleDown(),)
 
 
-def test_at_zero_only_the_autoscaler_is_still_held_off():
+def test_a_canary_at_zero_still_has_its_autoscaler_paused():
     down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
     plan = converge(down, seen(target=pods("v2", 0, 0), routes=PRIMARY_ONLY, scaler_paused=False))
     assert plan.effects == (PauseScaler(),)
 
 
 @pytest.mark.parametrize("wanted", [Routes(mirrored=True), Routes(matched=True), Routes(weight=20)], ids=str)
-def test_without_pods_a_canary_gets_no_request_of_any_kind(wanted):
+def test_a_canary_without_pods_receives_no_requests(wanted):
     plan = converge(Goal(routes=wanted, canary_revision="v2"), seen(target=pods("v2", ready=0), routes=wanted))
     assert plan.effects == (SetRoutes(PRIMARY_ONLY),)
 
@@ -94,13 +94,13 @@ def test_a_repair_says_which_routes_it_sets(match, wanted, text):
     assert text in world.do(RouteByHand(Routes())).run(until=1.0).texts
 
 
-def test_a_canary_stands_in_while_its_revision_is_promoted():
+def test_the_canary_takes_over_during_the_promotion_of_its_revision():
     world = at(Phase.PROMOTING, policy(ladder=POLICIES["weights"].ladder)).do(ScalePrimary(0)).run(until=1.0)
     assert world.state.routes == Routes(weight=100)
     assert any(notice.kind is NoticeKind.FAILOVER_ALERT for notice in world.notices)
 
 
-def test_a_settled_failure_moves_no_traffic_when_its_primary_goes():
+def test_a_settled_failure_moves_no_traffic_without_a_primary():
     """Idle is not enforced: nobody has asked for the rejected revision since."""
     world = at(Phase.FAILED).run().do(ScalePrimary(0)).run(until=5.0)
     assert world.state.routes == PRIMARY_ONLY

@@ -39,7 +39,7 @@ DUE = Observation(
 
 
 @pytest.mark.parametrize("answer", [None, SourcesAnswer()])
-def test_a_cycle_whose_question_gets_no_answer_of_its_kind_ends_and_says_so(answer):
+def test_a_cycle_ends_with_an_error_after_an_answer_of_the_wrong_type(answer):
     """Asking the same again and again would turn for ever."""
     turn = cycle(CycleMemory())
     next(turn)

@@ -43,17 +43,17 @@ def ended(request_type: type, error: Exception):
 
 
 @pytest.mark.parametrize("error", [Conflict("another was first"), WorldError("no answer")], ids=["conflict", "error"])
-def test_a_commit_that_was_not_taken_ends_the_cycle_and_is_looked_at_again_at_once(error):
+def test_a_failed_commit_ends_the_cycle_and_wakes_the_next_at_once(error):
     rest = ended(Commit, error)
     assert (rest.decision, rest.wake, rest.effects, rest.errors) == (None, DUE.now, (), (error,))
 
 
-def test_what_was_carried_out_is_told_in_order():
+def test_a_cycle_lists_its_effects_in_order():
     rest = ended(Publish, WorldError("nobody hears"))
     assert rest.effects == (SetRoutes(Routes(weight=60)),)
 
 
-def test_an_effect_that_failed_does_not_count_as_carried_out():
+def test_a_failed_effect_is_not_listed():
     error = WorldError("the mesh is away")
     rest = ended(Apply, error)
     assert (rest.effects, rest.errors, rest.wake) == ((), (error,), DUE.now)
@@ -64,14 +64,14 @@ def test_an_effect_that_failed_does_not_count_as_carried_out():
     [(NoData.FAIL, "no values found"), (NoData.HOLD, "request duration")],
     ids=["the first", "the bad one, as the other holds"],
 )
-def test_of_checks_that_do_not_pass_one_is_told(no_data, told):
+def test_the_notice_is_about_one_check_that_does_not_pass(no_data, told):
     rollout = policy(checks=(SUCCESS_RATE, DURATION), no_data=no_data)
     world = idle(rollout).do(SetMetrics(scripted(request_success_rate=(None,), request_duration=(900.0,))))
     world.do(Deploy("v2")).run(until=lambda found: found.status.failed_checks == 1)
     assert told in next(text for text in world.texts if text.startswith("Halt"))
 
 
-def test_beside_a_rollback_hook_a_canary_that_is_not_ready_is_told_with_its_own_reason():
+def test_an_unready_canary_has_its_own_notice_beside_a_rollback_hook():
     world = idle(policy(hooks=(hook(HookType.ROLLBACK),))).do(AnswerHook("rollback", (False,)))
     world.do(Deploy("v2"), SetPace("v2", NEVER)).run(until=15.0)
     told = [text for text in world.texts if text.startswith("canary deployment podinfo.test not ready")]
@@ -79,13 +79,13 @@ def test_beside_a_rollback_hook_a_canary_that_is_not_ready_is_told_with_its_own_
     assert not [text for text in told if "does not exist" in text]
 
 
-def test_a_session_cookie_changes_nothing_while_a_rollout_waits_for_its_gate():
+def test_a_waiting_rollout_sets_no_session_cookie():
     rollout = policy(affinity=Affinity(cookie_name="canary"), hooks=(hook(HookType.CONFIRM_ROLLOUT),))
     world = idle(rollout).do(AnswerHook("confirm-rollout", (False,)), Deploy("v2")).run(until=30.0)
     assert (world.phase, world.state.routes) == (Phase.WAITING, Routes())
 
 
-def test_a_rollout_that_waits_is_aborted_although_its_target_is_gone():
+def test_a_waiting_rollout_without_a_target_can_be_aborted():
     world = at(Phase.WAITING).do(RemoveTarget(), SendCommand(CommandKind.ABORT)).run(until=5.0)
     assert (world.phase, world.status.reason, world.status.paused) == (Phase.FAILED, Reason.ABORTED, False)
 
@@ -103,7 +103,7 @@ def test_a_percentage_out_of_its_range_is_refused_by_its_name(value):
         evolve(policy(), primary_ready=value)
 
 
-def test_questions_that_found_no_answer_are_named():
+def test_an_error_names_the_unanswered_questions():
     turn = cycle(CycleMemory())
     next(turn)
     asked = turn.send(Observed(policy(), STATUS, DUE))

@@ -35,14 +35,14 @@ def effects_of(rollout, status, world):
 
 
 @anything
-def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_that_carries_it(rollout, status, world):
+def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_with_it(rollout, status, world):
     for effect in effects_of(rollout, status, world):
         if isinstance(effect, Promote):
             assert effect.revision == (status.promoted if status.phase in PROMOTED else status.applied)
             assert effect.revision == world.target.revision
 
 
-def test_a_target_that_has_moved_on_is_not_promoted():
+def test_a_later_revision_on_the_target_is_not_promoted():
     """v2 passed; v3 is on the target by now, and nobody has looked at it."""
     status = Status(phase=Phase.PROMOTING, since=0.0, applied="v2", promoted="v1")
     pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
@@ -56,7 +56,7 @@ def test_a_target_that_has_moved_on_is_not_promoted():
 
 
 @anything
-def test_only_a_kept_revision_is_restored(rollout, status, world):
+def test_only_a_restorable_revision_is_restored(rollout, status, world):
     for effect in effects_of(rollout, status, world):
         if isinstance(effect, RestorePrimary):
             assert effect.revision == status.promoted
@@ -105,7 +105,7 @@ def test_a_canary_that_runs_beside_its_traffic_is_never_stopped(rollout, status,
 
 
 @anything
-def test_what_is_done_needs_no_effect(rollout, status, world):
+def test_a_done_plan_has_no_effects(rollout, status, world):
     plan = converge(goal(rollout, status), world)
     assert not (plan.done and plan.effects)
 
@@ -119,7 +119,7 @@ PODS = st.builds(
 
 
 @given(some.rollouts(), some.statuses(), some.observations(), PODS, PODS)
-def test_the_quick_yes_of_in_step_is_true(rollout, status, world, target, primary):
+def test_a_cluster_in_step_matches_the_full_comparison(rollout, status, world, target, primary):
     """Drawn close to a yes, as one by chance is rare."""
     status = status.but(phase=Phase.PROGRESSING, promoted=primary.revision)
     world = evolve(world, target=target, primary=primary, routes=goal(rollout, status).routes)
@@ -136,7 +136,7 @@ def test_a_canary_that_loses_its_pods_loses_its_traffic():
     assert (world.state.routes.weight, world.status.rung.weight) == (0, 20)
 
 
-def test_it_gets_its_traffic_back_when_it_is_ready_again():
+def test_a_canary_regains_its_traffic_with_its_pods():
     world = play(policy(), SITUATIONS["canary loses its pods"])
     weights = [effect.routes.weight for effect in world.effects if isinstance(effect, SetRoutes)]
     assert (weights, world.phase) == ([20, 0, 20, 60, 0], Phase.SUCCEEDED)
@@ -157,13 +157,13 @@ def test_a_promoted_canary_drains_for_an_interval():
     assert world.run(until=Phase.SUCCEEDED).now == moment + 10.0
 
 
-def test_idle_is_not_enforced_and_a_hand_scaled_target_is_told_of_once():
+def test_an_idle_rollout_leaves_a_scaled_target_and_says_so_once():
     world = idle(policy()).do(ScaleTarget(3)).run(until=100.0)
     assert world.state.target.desired == 3
     assert [notice.kind for notice in world.notices] == [NoticeKind.SCALED_BY_HAND]
 
 
-def test_the_autoscaler_is_held_off_while_nothing_is_under_way_and_works_during_a_rollout():
+def test_the_autoscaler_works_only_during_a_rollout():
     world = idle(policy(), scaler=Scaler(minimum=3))
     assert world.state.scaler.paused
     world.do(Deploy("v2")).run(until=climbing)
@@ -171,7 +171,7 @@ def test_the_autoscaler_is_held_off_while_nothing_is_under_way_and_works_during_
     assert world.run().state.scaler.paused
 
 
-def test_the_previous_revision_is_remembered_and_kept():
+def test_the_status_and_the_cluster_hold_the_previous_revision():
     world = play(policy(), SITUATIONS["promoted"])
     assert (world.status.promoted, world.status.previous, world.state.kept) == ("v2", "v1", ("v1",))
 
@@ -185,7 +185,7 @@ def test_a_session_cookie_names_the_revision_while_it_is_under_test():
 
 
 @pytest.mark.parametrize("situation", ["promoted", "rolled back", "aborted"])
-def test_a_session_cookie_is_taken_back_at_the_end(situation):
+def test_a_session_cookie_expires_at_the_end(situation):
     assert play(AFFINITY, SITUATIONS[situation]).state.routes == Routes(expired="v2")
 
 
@@ -203,12 +203,12 @@ def test_on_deletion_the_target_runs_before_it_gets_its_traffic():
     assert world.run(until=2.0).state.restored
 
 
-def test_on_deletion_a_target_that_never_gets_ready_is_waited_for_a_bounded_time():
+def test_a_deletion_waits_a_bounded_time_for_its_target():
     world = idle(policy(revert_on_deletion=True)).do(SetPace("v1", NEVER), Delete()).run()
     assert (world.phase, world.now) == (Phase.TERMINATED, 60.0)
 
 
-def test_a_rollout_deleted_and_created_again_finds_its_place():
+def test_a_rollout_created_again_after_a_deletion_starts_anew():
     assert play(policy(), SITUATIONS["deleted and created again"]).phase is Phase.INITIALIZED
 
 
@@ -219,26 +219,26 @@ def test_a_slow_start_costs_time_and_nothing_else(strategy):
 
 
 @pytest.mark.parametrize("strategy", POLICIES)
-def test_a_canary_that_never_gets_ready_sees_no_traffic(strategy):
+def test_an_unready_canary_receives_no_traffic(strategy):
     world = play(POLICIES[strategy], SITUATIONS["never ready"])
     assert world.phase is Phase.FAILED
     assert not [effect for effect in world.effects if isinstance(effect, SetRoutes) and effect.routes.is_exposed]
 
 
-def test_readiness_thresholds_let_a_part_of_the_pods_do():
+def test_readiness_thresholds_accept_a_part_of_the_pods():
     workload = play(policy(), SITUATIONS["promoted"]).observation.primary
     part = evolve(workload, desired=4, updated=4, total=4, ready=2)
     assert not explain_unready(part, 50)
     assert "2 of 4" in explain_unready(part, 100)
 
 
-def test_a_rollout_waits_for_nothing_longer_than_it_must():
+def test_a_finished_situation_wakes_no_more_cycles():
     """Silence: the last cycle of each situation wakes for nobody, or waits for somebody by name."""
     world = play(policy(), SITUATIONS["promoted"])
     assert (world.history[-1].wake, world.history[-1].decision.explanation.rule) == (None, Rule.IDLE)
 
 
-def test_a_revision_that_arrives_while_another_is_promoted_gets_no_traffic():
+def test_a_revision_that_arrives_during_a_promotion_receives_no_traffic():
     """It waits for the end: what it was routed when it came is taken away, and nothing gives it back."""
     world = idle(POLICIES["weights"])
     world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
@@ -250,7 +250,7 @@ def test_a_revision_that_arrives_while_another_is_promoted_gets_no_traffic():
     assert (world.phase, world.status.promoted, world.status.previous) == (Phase.SUCCEEDED, "v3", "v2")
 
 
-def test_a_route_set_by_hand_while_a_rollout_is_paused_for_long_rolls_nothing_back():
+def test_a_foreign_route_during_a_long_pause_rolls_nothing_back():
     """Somebody else's change of a route is put right, and moves no rollout; a gate that stays closed is the same."""
     world = idle(POLICIES["weights"])
     world.do(Deploy("v2")).run(until=climbing)

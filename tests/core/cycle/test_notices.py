@@ -42,15 +42,15 @@ STEPPED_BACK = ["Advance podinfo.test primary weight 70", "Advance podinfo.test 
 ITERATED = ["Advance podinfo.test canary iteration 1/2", "Advance podinfo.test canary iteration 2/2"]
 
 
-def test_a_promotion_is_told():
+def test_the_notices_of_a_promotion():
     assert play(policy(), SITUATIONS["promoted"]).texts == PROMOTION_TEXTS
 
 
-def test_a_rollback_is_told():
+def test_the_notices_of_a_rollback():
     assert play(policy(), SITUATIONS["rolled back"]).texts == ROLLED_BACK
 
 
-def test_promotion_steps_are_told():
+def test_the_notices_of_promotion_steps():
     texts = play(POLICIES["weights and promotion steps"], SITUATIONS["promoted"]).texts
     assert [text for text in texts if "primary weight" in text] == STEPPED_BACK
 
@@ -62,12 +62,12 @@ def test_promotion_steps_are_told():
         ("blue/green with a mirror", "Stop traffic mirroring and route all traffic to canary"),
     ],
 )
-def test_iterations_are_told(name, last):
+def test_the_notices_of_iterations(name, last):
     texts = play(POLICIES[name], SITUATIONS["promoted"]).texts
     assert texts[3:6] == [*ITERATED, last]
 
 
-def test_an_initialisation_is_told():
+def test_the_notices_of_an_initialisation():
     texts = SimulatedCluster(policy(checks=())).do(Deploy("v1")).run().texts
     assert texts[-2:] == ["Initialization done! podinfo.test", "New Deployment detected, initialization completed."]
 
@@ -93,7 +93,7 @@ def test_alerts_have_flaggers_severities(kind, severity):
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_a_key_stands_for_one_text(situation):
+def test_a_key_has_one_text(situation):
     world = play(policy(), SITUATIONS[situation])
     texts: dict[str, set[str]] = {}
     for notice in world.notices:
@@ -102,13 +102,13 @@ def test_a_key_stands_for_one_text(situation):
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_without_faults_nothing_is_told_twice(situation):
+def test_without_faults_no_notice_repeats(situation):
     keys = [notice.key for notice in play(policy(), SITUATIONS[situation]).notices]
     assert len(keys) == len(set(keys))
 
 
 @pytest.mark.parametrize("situation", ["promoted", "rolled back", "primary never takes over", "hooks and gates"])
-def test_a_crash_before_any_notice_loses_none_that_was_committed(situation):
+def test_a_crash_before_any_notice_loses_no_committed_one(situation):
     plain = play(policy(), SITUATIONS[situation])
     outboxes = [record.committed.outbox for record in plain.history if record.committed]
     expected = {notice.text for outbox in outboxes for notice in outbox}
@@ -118,7 +118,7 @@ def test_a_crash_before_any_notice_loses_none_that_was_committed(situation):
             assert expected <= set(world.texts)
 
 
-def test_a_notifier_that_fails_is_tried_again_under_the_same_key():
+def test_a_retry_of_a_failed_notifier_uses_the_same_key():
     plain = play(policy(), SITUATIONS["promoted"])
     told = next(write for write in plain.writes if isinstance(write.of, Notice))
     world = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.LOST, told.number, 1),))
@@ -126,7 +126,7 @@ def test_a_notifier_that_fails_is_tried_again_under_the_same_key():
     assert any(isinstance(trouble, WorldError) for record in world.history for trouble in record.troubles)
 
 
-def test_hooks_come_in_their_order_and_are_told_their_phase():
+def test_hooks_come_in_order_with_their_phase():
     world = idle(policy(hooks=HOOKED)).do(Deploy("v2")).run()
     calls = [(call.hook.type, call.phase) for call in world.calls]
     climbing = [
@@ -144,13 +144,13 @@ def test_hooks_come_in_their_order_and_are_told_their_phase():
     ]
 
 
-def test_hooks_of_a_type_end_at_the_first_that_fails():
+def test_hooks_of_a_type_stop_at_the_first_failure():
     twice = (hook(HookType.ROLLOUT, "first"), hook(HookType.ROLLOUT, "second"))
     world = idle(policy(hooks=twice, threshold=1)).do(AnswerHook("first", (False,)), Deploy("v2")).run()
     assert [call.hook.name for call in world.calls] == ["first"]
 
 
-def test_metrics_are_not_asked_after_a_hook_that_failed():
+def test_a_failed_hook_prevents_the_metrics():
     world = idle(policy(hooks=(hook(HookType.ROLLOUT),), threshold=1)).do(AnswerHook("rollout", (False,)), Deploy("v2"))
     world.run()
     assert not any(record.decision.explanation.judgements for record in world.history)
@@ -163,7 +163,7 @@ def test_gates_are_asked_only_after_a_pass():
     assert world.calls == []
 
 
-def test_a_closed_gate_is_polled_under_a_new_key_each_time():
+def test_each_poll_of_a_closed_gate_has_a_new_key():
     world = idle(policy(hooks=(hook(HookType.CONFIRM_PROMOTION),)))
     world.do(AnswerHook("confirm-promotion", (False,)), Deploy("v2")).run(until=150.0)
     keys = [call.key for call in world.calls]
@@ -181,13 +181,13 @@ def test_a_muted_gate_sends_no_alert():
 @pytest.mark.parametrize(
     ("situation", "phase"), [("promoted", Phase.SUCCEEDED), ("rolled back", Phase.FAILED), ("aborted", Phase.FAILED)]
 )
-def test_post_rollout_hooks_are_called_once_and_told_the_end(situation, phase):
+def test_post_rollout_hooks_run_once_with_the_last_phase(situation, phase):
     rollout = policy(hooks=(hook(HookType.POST_ROLLOUT),))
     world = play(rollout, SITUATIONS[situation])
     assert [(call.hook.type, call.phase) for call in world.calls] == [(HookType.POST_ROLLOUT, phase)]
 
 
-def test_a_restart_tells_again_only_what_it_cannot_know_was_told():
+def test_a_restarted_process_repeats_only_unconfirmed_notices():
     world = play(policy(), SITUATIONS["promoted"])
     told = len(world.notices)
     outbox = {notice.key for notice in world.status.outbox}

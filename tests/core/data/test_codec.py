@@ -69,7 +69,7 @@ def built(draw, kind):
 
 
 @given(st.one_of(*map(values, DATA)))
-def test_what_is_read_is_equal_to_what_was_written(value):
+def test_reading_returns_the_written_value(value):
     assert from_json(to_json(value), type(value)) == value
 
 
@@ -79,20 +79,20 @@ def test_data_and_text_say_the_same(value):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_numbers_that_json_does_not_know_survive(value):
+def test_numbers_that_json_lacks_survive(value):
     read = from_json(to_json(MetricAnswer(value=value)), MetricAnswer).value
 
     assert read == value or (math.isnan(read) and math.isnan(value))
 
 
-def test_a_text_is_written_by_its_name_and_reads_as_the_same_text():
+def test_a_notice_is_stored_by_the_name_of_its_kind():
     notice = Notice(NoticeKind.COPYING, "key", Phase.PROMOTING, (("target", "a.b"), ("primary", "a-primary.b")))
 
     assert to_data(notice)["tell"] == "COPYING"
     assert from_data(to_data(notice), Notice).text == "Copying a.b template spec to a-primary.b"
 
 
-def test_each_thing_that_cannot_be_read_is_named_with_its_path():
+def test_a_refusal_names_each_bad_path():
     wrong = to_data(Status()) | {"phase": "Sleeping", "rung": {"weight": "heavy"}}
 
     with pytest.raises(ValueError, match=r"no Status: .*Phase @ \$\.phase; .*int @ \$\.rung\.weight"):
@@ -134,7 +134,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_no_status_is_refused_with_its_path_in_few_words(name):
+def test_a_bad_status_is_refused_with_its_path_in_few_words(name):
     text, place = WRONG[name]
     with pytest.raises(ValueError, match=re.escape(place)) as refusal:
         from_json(text, Status)
@@ -143,7 +143,7 @@ def test_what_is_no_status_is_refused_with_its_path_in_few_words(name):
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"is": "Status"}', '{"is": []}', '{"is": {}}', "null"])
-def test_what_is_no_answer_is_refused(text):
+def test_a_bad_answer_is_refused(text):
     with pytest.raises(ValueError, match="this is no"):
         from_json(text, questions.Answer)
 
@@ -155,7 +155,7 @@ def test_data_that_is_no_json_is_refused(value):
             from_data({field: value}, Status)
 
 
-def test_a_field_that_this_release_does_not_know_is_passed_over():
+def test_an_unknown_field_is_ignored():
     assert from_json('{"phase": "Succeeded", "of_a_later_release": [1]}', Status) == Status(phase=Phase.SUCCEEDED)
 
 

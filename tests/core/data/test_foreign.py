@@ -42,7 +42,7 @@ def test_labels_that_are_no_texts_are_left_out():
     assert get_texts({"a": "b", "c": 1, "d": None}) == {"a": "b"}
 
 
-def test_what_is_found_is_the_value_itself():
+def test_a_reader_returns_the_value_itself():
     body = {"a": {"b": []}}
     assert get_mapping(body, "a") is body["a"]
     assert get_list(body, "a", "b") is body["a"]["b"]
@@ -66,7 +66,7 @@ def test_a_number_is_a_whole_one_that_the_api_knows(value, read):
         (5, None),
     ],
 )
-def test_a_moment_that_is_none_is_absent(text, seconds):
+def test_a_bad_time_is_absent(text, seconds):
     assert get_time({"at": text}, "at") == seconds
 
 
@@ -80,7 +80,7 @@ def test_a_weight_is_a_percent_or_unknown(value, percent):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
-def test_a_text_that_is_no_json_says_nothing(text):
+def test_a_text_that_is_no_json_has_no_data(text):
     assert parse_json(text) is None
 
 

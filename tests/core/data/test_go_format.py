@@ -43,5 +43,5 @@ def test_a_duration_reads_as_go_writes_it(nanoseconds, text):
     assert duration(nanoseconds) == text
 
 
-def test_both_letters_for_micro_are_known():
+def test_both_letters_for_micro_are_accepted():
     assert NANOSECONDS["\u00b5s"] == NANOSECONDS["\u03bcs"] == NANOSECONDS["us"]

@@ -34,7 +34,7 @@ def test_the_core_pulls_in_no_adapter(core):
     assert ours == {"canarycore"}
 
 
-def test_the_simulated_world_needs_no_hypothesis():
+def test_the_simulation_needs_no_hypothesis():
     assert not {"hypothesis", "asyncio", "transitions"} & imported_by("canarycore.simulation")
 
 

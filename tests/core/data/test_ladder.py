@@ -43,13 +43,13 @@ CLIMBS = {
 
 
 @pytest.mark.parametrize("name", CLIMBS)
-def test_the_climb_is(name):
+def test_the_rungs_of_a_ladder(name):
     ladder, expected = CLIMBS[name]
     assert climb(ladder) == expected
 
 
 @given(some.ladders())
-def test_every_climb_ends_and_never_falls(ladder):
+def test_weights_end_and_never_fall(ladder):
     weights = [rung.weight for rung in ladder.rungs]
     assert weights == sorted(weights)
     assert ladder.after(ladder.rungs[-1]) is None
@@ -117,7 +117,7 @@ def test_a_step_is_a_whole_number(step):
 
 
 @given(some.ladders(), some.rungs())
-def test_from_any_rung_the_climb_ends(ladder, rung):
+def test_a_ladder_ends_from_any_rung(ladder, rung):
     for _ in range(200):
         rung = ladder.after(rung)
         if rung is None:
@@ -147,7 +147,7 @@ def test_an_edit_of_the_steps_moves_no_weight_by_itself():
     assert (world.status.rung.weight, world.state.routes.weight) == (20, 20)
 
 
-def test_after_an_edit_the_climb_goes_on_by_the_new_steps():
+def test_after_an_edit_the_new_steps_apply():
     world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=3.0)
     world.do(Edit(evolve(world.rollout, ladder=Ladder(steps=(10, 30, 70))))).run()
     assert [text for text in world.texts if "canary weight" in text] == [
@@ -170,13 +170,13 @@ def test_each_strategy_promotes_a_healthy_revision(name):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_each_strategy_climbs_its_own_ladder(name):
+def test_each_strategy_uses_its_own_ladder(name):
     world = idle(POLICIES[name]).do(Deploy("v2")).run()
     rungs = [record.state.status.rung for record in world.history if record.phase is Phase.PROGRESSING]
     assert list(dict.fromkeys(rungs)) == list(POLICIES[name].ladder.rungs)
 
 
-def test_the_ground_is_left_without_asking_a_metric():
+def test_the_initial_rung_asks_no_metric():
     world = idle(policy()).do(Deploy("v2")).run(until=climbing)
     assert not [question for record in world.history for question, _ in record.answers]
     assert world.history[0].state.status.rung == INITIAL_RUNG

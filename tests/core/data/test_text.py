@@ -31,7 +31,7 @@ ANY_CODE_POINT = st.text(st.characters(exclude_categories=()))
         ("private \ue000", r"private \ue000"),
     ],
 )
-def test_what_drives_a_terminal_is_written_out(text: str, escaped: str):
+def test_terminal_sequences_are_escaped(text: str, escaped: str):
     assert escape_controls(text) == escaped
 
 
@@ -65,5 +65,5 @@ def test_an_escaped_text_can_be_encoded(text: str):
     escape_controls(text).encode()
 
 
-def test_a_text_that_was_cut_says_so():
+def test_a_cut_text_ends_in_an_ellipsis():
     assert escape_controls("x" * 2000) == "x" * (LONGEST_TEXT - 1) + "…"

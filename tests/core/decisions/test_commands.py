@@ -49,7 +49,7 @@ def outcome(world: SimulatedCluster, kind: CommandKind) -> Rule:
 
 
 @pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
-def test_a_command_is_carried_out_where_it_makes_sense_and_refused_elsewhere(phase, kind):
+def test_each_phase_carries_a_command_out_or_refuses_it(phase, kind):
     expected = CARRIED_OUT[kind] if phase in MAKES_SENSE[kind] else Rule.REFUSED
     if (phase, kind) == (Phase.INITIALIZING, CommandKind.ABORT):
         expected = Rule.INITIALISING
@@ -76,12 +76,12 @@ def test_abort_works_while_pods_are_not_ready(strategy):
     assert outcome(world, CommandKind.ABORT) is Rule.ABORTED
 
 
-def test_an_aborted_revision_that_waits_to_start_is_not_started():
+def test_an_abort_before_the_start_prevents_the_start():
     world = idle(policy()).do(Deploy("v2"), SendCommand(CommandKind.ABORT)).run()
     assert (world.phase, world.status.applied) == (Phase.FAILED, "v2")
 
 
-def test_promote_promotes_what_the_target_carries():
+def test_promote_promotes_the_revision_of_the_target():
     world = play(policy(), SITUATIONS["promoted by command"])
     assert (world.phase, world.status.reason) == (Phase.SUCCEEDED, Reason.COMMANDED)
     assert Promote("v2") in world.effects
@@ -93,14 +93,14 @@ def test_promote_is_refused_for_another_revision_than_the_one_under_analysis():
 
 
 @pytest.mark.parametrize("phase", sorted(UNDER_WAY, key=str))
-def test_a_paused_rollout_stays_where_it_is_until_it_is_resumed(phase):
+def test_a_paused_rollout_does_not_advance_before_a_resume(phase):
     world = at(phase).do(SendCommand(CommandKind.PAUSE)).run(until=200.0)
     assert (world.phase, world.status.paused) == (phase, True)
     world.do(SendCommand(CommandKind.RESUME)).run(until=1.0)
     assert world.status.paused is False
 
 
-def test_a_paused_rollout_goes_on_after_resume():
+def test_a_rollout_advances_again_after_a_resume():
     assert play(policy(), SITUATIONS["paused and resumed"]).phase is Phase.SUCCEEDED
 
 
@@ -112,13 +112,13 @@ def test_retry_analyses_the_rejected_revision_again():
     assert play(policy(), SITUATIONS["retried"]).status.promoted == "v2"
 
 
-def test_retry_waits_until_the_primary_is_taken_back():
+def test_retry_waits_until_the_primary_is_restored():
     world = play(policy(), SITUATIONS["primary never takes over"]).do(SetPace("primary/v2", NEVER))
     world.do(SendCommand(CommandKind.RETRY)).step()
     assert (world.phase, world.state.primary.revision) == (Phase.PROGRESSING, "v1")
 
 
-def test_skip_to_goes_to_any_weight_and_climbs_on_from_there():
+def test_skip_to_goes_to_any_weight_and_advances_from_there():
     world = play(policy(), SITUATIONS["skipped to a weight"])
     assert [text for text in world.texts if "weight" in text] == [
         "Advance podinfo.test canary weight 20",
@@ -128,17 +128,17 @@ def test_skip_to_goes_to_any_weight_and_climbs_on_from_there():
 
 
 @pytest.mark.parametrize("weight", [-1, 0, 101])
-def test_skip_to_refuses_what_is_no_weight(weight):
+def test_skip_to_refuses_a_weight_out_of_range(weight):
     world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.SKIP_TO, weight))
     assert world.step().decision.explanation.rule is Rule.REFUSED
 
 
-def test_skip_to_is_refused_where_there_are_no_weights():
+def test_skip_to_is_refused_on_a_ladder_without_weights():
     world = idle(POLICIES["a/b"]).do(Deploy("v2")).run(until=climbing)
     assert outcome(world, CommandKind.SKIP_TO) is Rule.REFUSED
 
 
-def test_a_command_that_is_refused_says_why():
+def test_a_refusal_has_a_reason():
     world = at(Phase.SUCCEEDED).do(SendCommand(CommandKind.PAUSE)).run()
     assert world.texts[-1] == "Refused command pause: no rollout is under way, or it is paused already"
 
@@ -151,7 +151,7 @@ def test_a_suspended_rollout_keeps_a_command_for_later():
     assert world.do(Edit(given)).step().decision.explanation.rule is Rule.ABORTED
 
 
-def test_while_suspended_nothing_is_converged_and_it_is_told_once():
+def test_a_suspended_rollout_converges_nothing_and_says_so_once():
     world = at(Phase.PROGRESSING)
     world.do(Edit(evolve(world.state.rollout, suspend=True)), SetMetrics(ByRevision(bad=("v2",)))).run(until=100.0)
     told = [notice for notice in world.notices if "suspended" in notice.text]
@@ -159,25 +159,25 @@ def test_while_suspended_nothing_is_converged_and_it_is_told_once():
     assert world.history[-1].effects == ()
 
 
-def test_what_is_suspended_can_be_deleted_and_is_given_back():
+def test_a_suspended_rollout_can_be_deleted_and_restored():
     world = at(Phase.PROGRESSING)
     world.do(Edit(evolve(world.state.rollout, suspend=True)), Delete()).run()
     assert world.state.status.phase is Phase.TERMINATED
     assert world.state.restored
 
 
-def test_while_suspended_routes_that_others_set_are_left_alone():
+def test_a_suspended_rollout_leaves_foreign_routes_alone():
     world = at(Phase.PROGRESSING)
     world.do(Edit(evolve(world.state.rollout, suspend=True)), RouteByHand(Routes(weight=7))).run(until=100.0)
     assert world.state.routes == Routes(weight=7)
 
 
-def test_a_command_after_the_end_is_left_alone():
+def test_a_terminated_rollout_ignores_commands():
     world = at(Phase.PROGRESSING).do(Delete()).run()
     assert outcome(world, CommandKind.RETRY) is Rule.GONE
 
 
-def test_an_abort_while_finalising_keeps_the_canary_until_the_primary_is_taken_back():
+def test_an_abort_in_finalising_keeps_the_canary_until_the_primary_is_restored():
     """The primary carries the rejected revision by then: the canary stands by, and nothing counts as done before."""
     world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(SendCommand(CommandKind.ABORT))
     for _ in range(3):

@@ -10,7 +10,7 @@ from tests.core.scenarios import climbing, idle, policy
 
 
 @pytest.mark.parametrize("pods", ["primary/v2", "v3"])
-def test_pods_that_never_come_while_old_ones_serve_end_the_rollout_by_the_deadline(pods):
+def test_missing_new_pods_fail_the_rollout_at_the_deadline_although_old_ones_serve(pods):
     """Enough pods are available all the while, so the deadline counts from the last analysis."""
     world = idle(policy(progress_deadline=45.0)).do(SetPace(pods, NEVER), Deploy("v2"))
     if pods == "v3":

@@ -70,7 +70,7 @@ def test_deciding_twice_from_the_same_inputs_gives_the_same_decision(rollout, st
 
 
 @given(some.rollouts(), some.statuses(), some.observations(), st.data())
-def test_a_wait_wakes_later_than_now_or_is_woken_by_a_change(rollout, status, world, data):
+def test_a_wait_wakes_after_now_or_at_the_next_change(rollout, status, world, data):
     decision = decided(rollout, status, world, data)
     if decision.explanation.rule in WAITS and not converge(goal(rollout, status), world).effects:
         assert decision.wake is None or decision.wake > world.now

@@ -69,7 +69,7 @@ def told(world: SimulatedCluster, kind: NoticeKind) -> int:
 # ----------------------------------------------------------------------------------------------------- in its source
 
 
-def test_defect_a_a_revision_that_arrives_in_failed_while_the_primary_is_taken_back_is_not_lost():
+def test_defect_a_a_revision_that_arrives_in_failed_during_a_restoration_is_not_lost():
     world = idle(policy()).do(Deploy("v2"), SetPace("primary/v2", stuck(25)), SetPace("primary/v1", after(20)))
     world.run(until=Phase.FAILED).do(Deploy("v3")).run()
     assert (world.phase, world.status.promoted) == (Phase.SUCCEEDED, "v3")
@@ -98,7 +98,7 @@ def test_defect_d_promotion_steps_end_although_the_canary_has_no_weight():
     assert world.phase is Phase.SUCCEEDED
 
 
-def test_defect_f_no_data_an_error_and_a_bad_value_are_told_apart():
+def test_defect_f_no_data_an_error_and_a_bad_value_differ():
     verdicts = [judge(SUCCESS_RATE, got).verdict for got in (Got(value=1.0), Got(), Got(error="timed out"))]
     assert verdicts == [Verdict.FAIL, Verdict.NO_DATA, Verdict.ERROR]
 
@@ -275,7 +275,7 @@ def test_seen_19_a_revision_that_arrives_in_failed_while_the_primary_is_unready_
     assert (world.phase, world.status.promoted) == (Phase.SUCCEEDED, "v3")
 
 
-def test_seen_20_nothing_is_written_again_without_a_change():
+def test_seen_20_each_effect_follows_a_change():
     """Canary routes of a/b and routes after a rollback were: an invariant asks each effect for a change."""
     assert every_effect_changes_something in {invariant.broken for invariant in EACH_WRITE}
     world = play(POLICIES["a/b"], SITUATIONS["rolled back"])
@@ -283,13 +283,13 @@ def test_seen_20_nothing_is_written_again_without_a_change():
     assert set_routes == [Routes(matched=True), Routes()]
 
 
-def test_seen_22_confirm_promotion_hooks_are_told_the_phase_waiting_promotion():
+def test_seen_22_confirm_promotion_hooks_receive_the_phase_waiting_promotion():
     world = at(Phase.WAITING_PROMOTION).run(until=30.0)
     phases = [call.phase for call in world.calls if call.hook.type is HookType.CONFIRM_PROMOTION]
     assert set(phases[1:]) == {Phase.WAITING_PROMOTION}
 
 
-def test_a_primary_that_somebody_deletes_is_made_of_the_promoted_revision_again():
+def test_a_deleted_primary_is_created_from_the_promoted_revision():
     world = idle(policy())
     world.state = world.state.but(primary=None)
     world.run()
@@ -297,7 +297,7 @@ def test_a_primary_that_somebody_deletes_is_made_of_the_promoted_revision_again(
     assert world.state.primary.revision == world.status.promoted == "v1"
 
 
-def test_a_primary_that_is_deleted_midway_is_never_made_of_the_revision_under_test():
+def test_a_primary_deleted_midway_is_never_created_from_the_revision_under_test():
     """The canary stands in for it, until the target is back at what was promoted."""
     world = at(Phase.WAITING_PROMOTION)
     world.state = world.state.but(primary=None)

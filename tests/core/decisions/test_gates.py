@@ -24,7 +24,7 @@ def asked(world: SimulatedCluster, kind: HookType) -> list[tuple[Phase, int, boo
 
 
 @pytest.mark.parametrize("kind", [INCREASE, PROMOTION], ids=str)
-def test_of_several_gates_each_must_be_open(kind):
+def test_every_gate_must_be_open(kind):
     world = idle(policy(hooks=(hook(kind, "first"), hook(kind, "second")))).do(AnswerHook("second", (False,)))
     world.do(Deploy("v2")).run(until=200.0)
     assert world.phase in (Phase.PROGRESSING, Phase.WAITING_PROMOTION)
@@ -34,18 +34,18 @@ def test_of_several_gates_each_must_be_open(kind):
 @pytest.mark.parametrize(
     "name", [name for name, made in POLICIES.items() if made.ladder.strategy is not POLICIES["weights"].ladder.strategy]
 )
-def test_where_no_weight_rises_nobody_is_asked_for_more_traffic(name):
+def test_a_ladder_without_weights_asks_no_gate_for_traffic(name):
     world = idle(evolve(POLICIES[name], hooks=(hook(INCREASE),))).do(Deploy("v2")).run()
     assert (asked(world, INCREASE), world.phase) == ([], Phase.SUCCEEDED)
 
 
-def test_a_mirrored_rung_is_left_without_asking_for_more_traffic():
+def test_a_mirrored_rung_asks_no_gate_for_traffic():
     """Each other rung asks: the ground, and the one with a weight."""
     world = idle(evolve(POLICIES["weights after a mirror"], hooks=(hook(INCREASE),))).do(Deploy("v2")).run()
     assert len(asked(world, INCREASE)) == 2
 
 
-def test_who_waits_for_the_promotion_is_not_asked_for_more_traffic():
+def test_waiting_promotion_asks_no_gate_for_traffic():
     world = idle(policy(hooks=(hook(INCREASE), hook(PROMOTION)))).do(AnswerHook("confirm-promotion", (False,)))
     world.do(Deploy("v2")).run(until=Phase.WAITING_PROMOTION)
     before = len(asked(world, INCREASE))
@@ -60,7 +60,7 @@ def test_a_closed_promotion_gate_begins_a_phase_and_is_asked_again_an_interval_l
     assert closed.decision.wake == closed.time + world.rollout.interval
 
 
-def test_while_a_gate_is_closed_the_analysis_goes_on():
+def test_the_analysis_continues_behind_a_closed_gate():
     """A gate that opens late promotes nothing that has gone bad meanwhile: metrics come before it, each time."""
     world = at(Phase.WAITING_PROMOTION).run(until=30.0)
     last = next(record for record in reversed(world.history) if record.decision.explanation.rule is Rule.GATE_CLOSED)

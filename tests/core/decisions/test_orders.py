@@ -16,13 +16,13 @@ def refusals(world) -> list[str]:
 
 
 @pytest.mark.parametrize("change", [RemoveTarget(), Deploy("v1")], ids=["none", "the promoted one"])
-def test_promote_is_refused_where_the_target_has_nothing_to_promote(change):
+def test_promote_is_refused_without_a_new_revision(change):
     world = at(Phase.WAITING).do(change, SendCommand(CommandKind.PROMOTE)).run(until=1.0)
     assert refusals(world) == ["Refused command promote: the target has no new revision to promote"]
 
 
 @pytest.mark.parametrize("change", [RemoveTarget(), Deploy("v1")], ids=["none", "the promoted one"])
-def test_retry_is_refused_where_the_target_has_nothing_to_try(change):
+def test_retry_is_refused_without_a_new_revision(change):
     world = at(Phase.FAILED).run().do(change, SendCommand(CommandKind.RETRY)).run(until=1.0)
     assert refusals(world) == ["Refused command retry: the target has no new revision to try"]
 
@@ -61,7 +61,7 @@ def test_resume_is_handled_once():
     assert Rule.REFUSED not in rules
 
 
-def test_resume_is_refused_where_nothing_is_paused():
+def test_resume_is_refused_without_a_pause():
     world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.RESUME)).run(until=1.0)
     assert refusals(world) == ["Refused command resume: the rollout is not paused"]
 

@@ -50,7 +50,7 @@ def test_a_reason_prints_as_a_sentence(explanation, text):
         (Got(), ""),
     ],
 )
-def test_a_judgement_says_why_there_was_no_value(got, error):
+def test_a_judgement_gives_the_reason_for_a_missing_value(got, error):
     assert judge(LATENCY, got).error == error
 
 
@@ -63,7 +63,7 @@ def test_only_a_value_from_too_few_requests_is_thin(value, verdict, thin):
     assert Judgement(LATENCY, verdict, Got(value=value)).is_thin is thin
 
 
-def test_a_bound_of_zero_is_told_as_such():
+def test_a_bound_of_zero_appears_in_the_text():
     errors = Check(name="errors", kind=CheckKind.QUERY, maximum=0.0)
     told = judge(errors, Got(value=2.0)).text(policy())
     assert told == "Halt podinfo.test advancement errors 2.00 > 0"

@@ -82,11 +82,11 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("check", "got", "text"), TEXTS)
-def test_it_is_told_in_flaggers_words(check, got, text):
+def test_a_judgement_has_flaggers_text(check, got, text):
     assert judge(check, got).text(policy()) == text
 
 
-def test_the_first_check_that_fails_is_told_and_all_verdicts_are_kept():
+def test_the_notice_is_about_the_first_failed_check_and_all_verdicts_remain():
     world = idle(policy(checks=(TEMPLATE, SUCCESS_RATE), threshold=1)).do(Deploy("v2"))
     world.do(SetMetrics(scripted(not_found=(9.0,), request_success_rate=(1.0,)))).run()
     last = next(record for record in world.history if record.decision.explanation.rule is Rule.ROLLED_BACK_CHECKS)
@@ -103,7 +103,7 @@ HOLDING = policy(no_data=NoData.HOLD, inconclusive_limit=3)
 
 
 @pytest.mark.parametrize("nothing", [None, nan, Got(error="timed out")])
-def test_no_data_holds_by_the_owners_wish_up_to_the_limit(nothing):
+def test_no_data_holds_up_to_the_owners_limit(nothing):
     world = idle(HOLDING).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(nothing,)))).run()
     rules = [record.decision.explanation.rule for record in world.history]
     assert (world.status.reason, world.status.failed_checks) == (Reason.INCONCLUSIVE, 0)
@@ -116,18 +116,18 @@ def test_a_bad_value_fails_although_another_check_has_no_data():
     assert (world.status.reason, world.status.holds) == (Reason.CHECKS, 0)
 
 
-def test_held_analyses_go_on_when_data_comes():
+def test_a_held_analysis_continues_with_data():
     world = idle(HOLDING).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(None, None, 100.0)))).run()
     assert world.phase is Phase.SUCCEEDED
 
 
-def test_a_bad_value_fails_however_few_requests_there_were_known():
+def test_a_bad_value_fails_for_any_known_number_of_requests():
     world = idle(policy(min_samples=10)).do(Deploy("v2"))
     world.do(SetMetrics(scripted(request_success_rate=(Got(value=1.0, samples=10),)))).run()
     assert world.status.reason is Reason.CHECKS
 
 
-def test_because_prints_the_value_the_verdict_and_the_rule():
+def test_an_explanation_prints_value_verdict_and_rule():
     world = idle(policy()).do(Deploy("v2"), SetMetrics(scripted(request_success_rate=(98.0,)))).run()
     halted = next(record for record in world.history if record.decision.explanation.rule is Rule.HALTED)
     assert halted.explanation == "Progressing: a check or hook failed; request-success-rate 98: fail"

@@ -46,14 +46,14 @@ def told(decision: Decision) -> list[str]:
     return [notice.text for notice in decision.notices]
 
 
-def test_a_primary_that_is_being_taken_back_is_told_with_the_revision_it_goes_to():
+def test_the_notice_of_a_restoration_names_the_revision():
     failed = Status(phase=Phase.FAILED, since=90.0, analysed_at=90.0, applied="v2", promoted="v1", drain_until=91.0)
     decision = decided(failed, evolve(WORLD, routes=Routes(weight=100), restorable=("v1",)))
     assert decision.explanation.rule is Rule.CONVERGING
     assert "Taking podinfo-primary.test back to revision v1" in told(decision)
 
 
-def test_a_promotion_whose_target_is_gone_says_so_and_waits():
+def test_a_promotion_without_a_target_says_so_and_waits():
     decision = decided(PROMOTING, evolve(WORLD, target=None, primary=pods("v1")))
     assert (decision.explanation.rule, decision.wake) == (Rule.CONVERGING, 100.0)
     assert "deployment podinfo.test not found: waiting for it" in told(decision)
@@ -79,7 +79,7 @@ def test_a_promotion_that_has_not_begun_follows_the_target(revision, rule, phase
 @pytest.mark.parametrize(
     ("now", "rule", "wake"), [(159.0, Rule.CONVERGING, 160.0), (160.0, Rule.PROMOTION_FAILED, 160.0)]
 )
-def test_a_promotion_that_stands_still_fails_past_the_deadline_and_says_why(world, why, now, rule, wake):
+def test_a_stuck_promotion_fails_past_the_deadline_with_a_reason(world, why, now, rule, wake):
     """The deadline of a minute counts from when the next analysis would have been."""
     decision = decided(PROMOTING, evolve(world, now=now))
     assert (decision.explanation.rule, decision.wake) == (rule, wake)
@@ -91,19 +91,19 @@ def test_a_promotion_that_stands_still_fails_past_the_deadline_and_says_why(worl
     assert failed == (expected if rule is Rule.PROMOTION_FAILED else [])
 
 
-def test_a_rollout_whose_target_is_not_there_yet_knows_no_revision():
+def test_a_rollout_without_a_target_has_no_revision():
     decision = decided(Status(), Observation(now=5.0))
     assert (decision.status.phase, decision.status.applied, decision.status.since) == (Phase.INITIALIZING, "", 5.0)
 
 
-def test_of_several_gates_each_must_open_before_a_rollout_starts():
+def test_every_gate_must_open_before_a_rollout_starts():
     gates = (hook(HookType.CONFIRM_ROLLOUT, "first"), hook(HookType.CONFIRM_ROLLOUT, "second"))
     world = idle(policy(hooks=gates)).do(AnswerHook("second", (False,)), Deploy("v2")).run(until=30.0)
     assert world.phase is Phase.WAITING
     assert "Confirm-rollout check first passed" in world.texts
 
 
-def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
+def test_a_skipped_analysis_appears_in_the_last_notices():
     drained = Status(
         phase=Phase.FINALISING, since=80.0, analysed_at=80.0, applied="v2", promoted="v1", reason=Reason.SKIPPED
     )
@@ -126,12 +126,12 @@ def test_a_promotion_that_was_skipped_to_says_so_at_its_end():
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_text_says_how_serious_it_is(kind, event_type, severity, details):
+def test_a_kind_of_notice_has_a_type_and_a_severity(kind, event_type, severity, details):
     text = kind.value
     assert ("Warning" if text.warning else "Normal", text.severity, text.details) == (event_type, severity, details)
 
 
-def test_without_checks_all_sources_are_there():
+def test_a_rollout_without_checks_has_its_sources_online():
     decision = decided(
         Status(since=0.0, applied="v1"), Observation(now=5.0, target=pods("v1")), policy(checks=(), interval=10.0)
     )

@@ -14,7 +14,7 @@ from canarycore.questions import HookQuestion
 from canarycore_hooks.webhook import LOOKUPS, EventHook, WebhookClient
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import SimulatedClusters
-from tests.adapters.runtime.fakes import Deploy, rollout
+from tests.adapters.runtime.simulated_rollouts import Deploy, rollout
 
 HANGING = 200
 GOOD = "/good"

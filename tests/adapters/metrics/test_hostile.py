@@ -11,8 +11,8 @@ from canarycore_metrics.source import HttpSource, SourceError
 from canarycore_runtime.testing.contracts import Reply
 from tests.adapters.metrics.test_prometheus import ROLLOUT, question
 from tests.adapters.metrics.test_providers import PROVIDERS
-from tests.adapters.runtime.raw import answer as raw_answer
-from tests.adapters.runtime.raw import raw_server
+from tests.adapters.runtime.raw_http_server import answer as raw_answer
+from tests.adapters.runtime.raw_http_server import raw_server
 
 DEEP = 100_000
 ODD_NUMBERS = {

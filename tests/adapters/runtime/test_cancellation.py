@@ -15,7 +15,7 @@ from canarycore.notices import Notice
 from canarycore.simulation import ByRevision, Deploy, SetMetrics
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import SimulatedLoop
-from tests.adapters.runtime.fakes import KEY, SMOKE, deployed, passes, rollout
+from tests.adapters.runtime.simulated_rollouts import KEY, SMOKE, deployed, passes, rollout
 
 AFTER = Hook(name="after", type=HookType.POST_ROLLOUT, url="http://tests/after")
 POLICY = rollout(ladder=Ladder(step=50, top=50), hooks=(SMOKE, AFTER), threshold=1)

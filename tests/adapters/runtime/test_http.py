@@ -30,7 +30,7 @@ from canarycore_runtime.http import (
     redact,
 )
 from tests.adapters.metrics.world import certificate, everywhere
-from tests.adapters.runtime.raw import answer, endless, raw_server
+from tests.adapters.runtime.raw_http_server import answer, endless, raw_server
 
 BOMB = gzip.compress(bytes(64 * 1024 * 1024))
 EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"

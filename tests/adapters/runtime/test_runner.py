@@ -15,7 +15,7 @@ from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer
 from canarycore.simulation import AnswerHook, ByRevision, Delete, Deploy, Recreate, SendCommand, SetMetrics
 from canarycore_runtime import Limits, Runner
 from canarycore_runtime.testing import simulated
-from tests.adapters.runtime.fakes import (
+from tests.adapters.runtime.simulated_rollouts import (
     GATE,
     KEY,
     RATE,

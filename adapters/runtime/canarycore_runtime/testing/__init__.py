@@ -1,4 +1,4 @@
-"""For authors of adapters and embedders: simulated time, simulated adapters, and a contract suite per port."""
+"""Test tools for authors of adapters and for embedders: simulated time, simulated adapters, contract suites."""
 
 from canarycore_runtime.testing.clock import Deadlock, SimulatedLoop, simulated
 from canarycore_runtime.testing.clusters import SimulatedClusters, key_of

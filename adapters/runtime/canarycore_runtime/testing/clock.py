@@ -1,11 +1,11 @@
-"""Simulated time for asyncio: when nothing is ready, the clock jumps to the next timer.
+"""Simulated time for asyncio: when no task is ready, the clock jumps to the next timer.
 
     @simulated
     async def test_a_day_passes() -> None:
         await asyncio.sleep(86400)
 
-Everything that reckons by the event loop follows: sleeps, time-outs, the runner's timers. What happens outside of it
-(threads, sockets, processes) takes no simulated time at all, so this is for code that stays inside.
+All timers of the event loop follow it: sleeps, time-outs, the runner's timers. Work outside the loop (threads, sockets,
+processes) takes no simulated time, so use it for code that stays inside.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ T = TypeVar("T")
 
 
 class Deadlock(AssertionError):
-    """Every task waits, and no timer is set: nothing can happen any more."""
+    """Every task waits and no timer is set, so the loop can never continue."""
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop on simulated time. It starts at 0 seconds."""
+    """An event loop on simulated time, which starts at 0 seconds."""
 
     def __init__(self) -> None:
         self.now: float = 0.0
-        super().__init__(_Jumping(self))
+        super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
         return self.now
 
 
-class _Jumping(selectors.DefaultSelector):
-    """Waits by moving the loop's time."""
+class _JumpingSelector(selectors.DefaultSelector):
+    """A selector that advances the loop's time in place of a wait."""
 
     def __init__(self, loop: SimulatedLoop) -> None:
         super().__init__()
@@ -49,13 +49,13 @@ class _Jumping(selectors.DefaultSelector):
         if ready:
             return ready
         if timeout is None:
-            raise Deadlock("every task waits and no timer is set: nothing can happen any more")
+            raise Deadlock("every task waits and no timer is set, so the loop can never continue")
         self._loop.now += timeout
         return ready
 
 
 def simulated(test: Callable[P, Coroutine[object, object, T]]) -> Callable[P, T]:
-    """Run a coroutine function to its end on a `SimulatedLoop` of its own."""
+    """Return a function that runs a coroutine function on a new `SimulatedLoop`."""
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,11 +1,11 @@
-"""Simulated clusters behind the ports: all adapters that a runner needs, without a network.
+"""Simulated clusters behind the ports: all adapters of a runner, without a network.
 
     clusters = SimulatedClusters([rollout], do=[Deploy("v1")])
     async with Runner(clusters.parts()):
         ...
 
-Each rollout has a cluster of its own (`canarycore.simulation.State`); the time is the running event loop's. What
-happens in it is what effects, `do`, and time make of it, and every change is told through `changes`.
+Each rollout has its own cluster (`canarycore.simulation.State`) on the time of the running event loop. Effects, `do`
+and the passage of time change a cluster, and `changes` reports each change.
 """
 
 from __future__ import annotations
@@ -39,33 +39,34 @@ if TYPE_CHECKING:
 
 
 def key_of(rollout: Rollout) -> str:
-    """The rollout's key in a store: `namespace/name`."""
+    """Return the key of a rollout in a store: `namespace/name`."""
     return f"{rollout.namespace}/{rollout.name}"
 
 
 class SimulatedClusters:
-    """One simulated cluster per rollout. Build it inside a running event loop.
-
-    log: what was written, in order: commits, effects, notices, calls of hooks. hanging: names of hooks and checks that
-    never answer. deaf: whether notifiers fail. timeout: how long a metric query may take (seconds).
-    """
+    """One simulated cluster per rollout."""
 
     def __init__(self, rollouts: Iterable[Rollout] = (), *, do: Iterable[Action] = ()) -> None:
+        """Build a cluster for each of `rollouts`, and carry out `do` in each. This needs a running event loop."""
         self._loop = asyncio.get_running_loop()
         self._states: dict[str, State] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._turns: Counter[tuple[str, object]] = Counter()
-        self._ears: set[asyncio.Queue[str]] = set()
+        self._counts: Counter[tuple[str, object]] = Counter()
+        self._listeners: set[asyncio.Queue[str]] = set()
         self.hanging: set[str] = set()
-        self.deaf: bool = False
+        """The names of hooks and checks that never answer."""
+        self.refuses_notices: bool = False
+        """Whether the notifier fails."""
         self.timeout: float = 10.0
+        """The time limit of a metric query (seconds)."""
         self.log: list[tuple[str, Status | Effect | Notice | HookQuestion]] = []
+        """All writes in order, with the key of the rollout: commits, effects, notices, calls of hooks."""
         for rollout in rollouts:
             self.add(rollout)
             self.do(key_of(rollout), *do)
 
     def parts(self) -> Adapters:
-        """Fresh adapters on these clusters, as a new process has them."""
+        """Return new adapters on these clusters, as a new process has them."""
         return Adapters(
             store=SimulatedStore(self),
             workload=SimulatedWorkload(self),
@@ -77,76 +78,78 @@ class SimulatedClusters:
             changes=(self,),
         )
 
-    # what others do and see -------------------------------------------------------------------------------------
+    # actions of others ------------------------------------------------------------------------------------------
 
     def add(self, rollout: Rollout) -> str:
-        """The owner asks for a rollout. Returns its key."""
+        """Add the rollout of an owner, and return its key."""
         key = key_of(rollout)
         self.put(key, State(rollout=rollout, now=self._loop.time()))
         return key
 
     def remove(self, key: str) -> None:
-        """The rollout is gone from the store."""
+        """Remove a rollout from the store."""
         del self._states[key]
-        self._told(key)
+        self._report_change(key)
 
     def do(self, key: str, *actions: Action) -> None:
-        """Others act on the cluster of this rollout, now."""
+        """Carry out actions of others on the cluster of a rollout, now."""
         for action in actions:
             self.put(key, act(self.state(key), action))
 
     def state(self, key: str) -> State:
-        """The cluster, at the present moment. Raises WorldError when there is none."""
+        """Return the present state of a cluster. Raises WorldError when there is none."""
         if key not in self._states:
             raise WorldError(f"rollout {key} has no cluster")
         return self._states[key].but(now=self._loop.time())
 
     def phase(self, key: str) -> Phase:
+        """Return the phase of a rollout."""
         return self.state(key).status.phase
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """The keys of all rollouts."""
         return tuple(self._states)
 
     def of(self, rollout: Rollout) -> State:
-        """The cluster of this rollout."""
+        """Return the present state of the cluster of a rollout."""
         return self.state(key_of(rollout))
 
     def put(self, key: str, state: State) -> None:
-        """The cluster is so from now on."""
+        """Set the state of a cluster, and report the change."""
         self._states[key] = state
-        self._told(key)
+        self._report_change(key)
 
-    def turn(self, key: str, asked: object) -> int:
-        """How often this was asked of the cluster before."""
-        self._turns[key, asked] += 1
-        return self._turns[key, asked] - 1
+    def turn(self, key: str, question: object) -> int:
+        """Count a question, and return how often the cluster got it before."""
+        self._counts[key, question] += 1
+        return self._counts[key, question] - 1
 
     async def changes(self) -> AsyncIterator[str]:
-        """The port Changes."""
-        ear: asyncio.Queue[str] = asyncio.Queue()
-        self._ears.add(ear)
+        """Yield the keys of changed rollouts, as the port Changes."""
+        listener: asyncio.Queue[str] = asyncio.Queue()
+        self._listeners.add(listener)
         try:
             while True:
-                yield await ear.get()
+                yield await listener.get()
         finally:
-            self._ears.discard(ear)
+            self._listeners.discard(listener)
 
-    def _told(self, key: str) -> None:
-        for ear in self._ears:
-            ear.put_nowait(key)
+    def _report_change(self, key: str) -> None:
+        for listener in self._listeners:
+            listener.put_nowait(key)
         self._await_change(key)
 
     def _await_change(self, key: str) -> None:
-        """Pods get ready by themselves, which is a change too."""
+        """Arm a timer for the next change that time makes, such as a ready pod."""
         if key in self._timers:
             self._timers.pop(key).cancel()
         moment = next_change(self.state(key)) if key in self._states else inf
         if moment < inf:
-            self._timers[key] = self._loop.call_at(moment, self._told, key)
+            self._timers[key] = self._loop.call_at(moment, self._report_change, key)
 
     def change(self, rollout: Rollout, effect: Effect) -> None:
-        """Carry an effect out."""
+        """Carry out an effect."""
         key = key_of(rollout)
         self.put(key, apply(self.state(key), effect))
         self.log.append((key, effect))
@@ -194,13 +197,13 @@ class SimulatedWorkload:
 
     async def observe(self, rollout: Rollout) -> Workloads:
         await asyncio.sleep(0)
-        seen = observe(self._clusters.of(rollout))
+        observation = observe(self._clusters.of(rollout))
         return Workloads(
-            target=seen.target,
-            primary=seen.primary,
-            scaler_paused=seen.scaler_paused,
-            kept=seen.restorable,
-            restored=seen.is_restored,
+            target=observation.target,
+            primary=observation.primary,
+            scaler_paused=observation.scaler_paused,
+            kept=observation.restorable,
+            restored=observation.is_restored,
         )
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
@@ -228,7 +231,7 @@ class SimulatedWorkload:
         await self._do(rollout, Restore())
 
     async def _do(self, rollout: Rollout, effect: Effect) -> None:
-        """The write happens between two awaits, so that a cancellation may fall before and after it."""
+        """Apply an effect between two awaits, so that a cancellation may come before and after it."""
         await asyncio.sleep(0)
         self._clusters.change(rollout, effect)
         await asyncio.sleep(0)
@@ -293,15 +296,15 @@ class SimulatedHooks:
         self._clusters = clusters
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
-        """Try after try, until one passes or none is left."""
-        answer = await self._try(rollout, question)
+        """Call the hook until an attempt passes or none is left."""
+        answer = await self._attempt(rollout, question)
         for _ in range(question.hook.retries):
             if answer.passed:
                 break
-            answer = await self._try(rollout, question)
+            answer = await self._attempt(rollout, question)
         return answer
 
-    async def _try(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
+    async def _attempt(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
         await asyncio.sleep(0)
         clusters, hook = self._clusters, question.hook
         key = key_of(rollout)
@@ -321,7 +324,7 @@ class SimulatedNotifier:
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
         await asyncio.sleep(0)
-        if self._clusters.deaf:
+        if self._clusters.refuses_notices:
             raise WorldError("the receiver takes no notices")
         self._clusters.log.append((key_of(rollout), notice))
         await asyncio.sleep(0)

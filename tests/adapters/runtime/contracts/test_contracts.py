@@ -186,7 +186,7 @@ class NotifierBench(Clusters):
         self.adapter = SimulatedNotifier(self.clusters)
 
     async def refuse(self, *, refuse: bool) -> None:
-        self.clusters.deaf = refuse
+        self.clusters.refuses_notices = refuse
 
     async def heard(self) -> tuple[str, ...]:
         return tuple(told.text for _, told in self.clusters.log if isinstance(told, Notice))

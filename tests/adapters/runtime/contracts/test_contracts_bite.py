@@ -161,7 +161,7 @@ async def test_the_suite_catches_a_careless_client(test, given):
 
 class NeverRetries(SimulatedHooks):
     async def call(self, rollout, question):
-        return await self._try(rollout, question)
+        return await self._attempt(rollout, question)
 
 
 class TakesAnythingForAPass(SimulatedHooks):

@@ -1,18 +1,18 @@
-"""A contract suite per port: what every adapter promises, as pytest classes to derive from.
+"""A contract suite for each port, as pytest classes to derive from.
 
     class TestMyStore(StatusStoreContract):
         @pytest.fixture
         def bench(self, tmp_path: Path) -> MyBench:
             return MyBench(tmp_path)
 
-The `bench` is what the tests work at: it builds the adapter and plays the world around it (the owner, the provider, the
-receiver). What it has to offer is said by a Protocol beside each suite; what it cannot play it skips (`pytest.skip`).
-Needs `pip install canarycore-runtime[testing]`.
+The fixture `bench` builds the adapter and plays its environment: the owner, the provider or the receiver. A Protocol
+beside each suite lists the methods of its bench. A bench skips a test that it cannot play (`pytest.skip`). This package
+needs `pip install canarycore-runtime[testing]`.
 """
 
 import pytest
 
-for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "faithful", "hostile"):
+for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "simulation_fidelity", "hostile"):
     pytest.register_assert_rewrite(f"{__name__}.{_port}")
 
 from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402

@@ -1,4 +1,4 @@
-"""What the suites put before adapters."""
+"""The rollouts, checks and notices of the suites."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from canarycore.traffic import Match, StringMatch
 
 
 def rollout(name: str = "podinfo") -> Rollout:
-    """By weights, with a check and a hook."""
+    """Return a rollout by weights, with a check and a hook."""
     return Rollout(
         name=name,
         target=TargetRef(name=name),
@@ -21,7 +21,7 @@ def rollout(name: str = "podinfo") -> Rollout:
 
 
 def by_header(name: str = "podinfo") -> Rollout:
-    """By a header, as in A/B tests."""
+    """Return a rollout by a header, as in A/B tests."""
     return Rollout(
         name=name,
         target=TargetRef(name=name),
@@ -31,9 +31,10 @@ def by_header(name: str = "podinfo") -> Rollout:
 
 
 def success_rate() -> Check:
+    """Return a check of the success rate, of at least 99 percent."""
     return Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99)
 
 
 def notice(key: str, kind: NoticeKind = NoticeKind.NEW_REVISION) -> Notice:
-    """By default an event."""
+    """Return a notice, by default an event."""
     return Notice(kind, key, Phase.PROGRESSING, rollout().names)

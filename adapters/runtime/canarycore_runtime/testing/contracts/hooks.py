@@ -1,6 +1,7 @@
-"""The promises of a HookPort: a status of at most 202 passes, nothing is raised, and each try carries the same key.
+"""The contract of a HookPort.
 
-A receiver that means harm costs a bounded memory and a bounded time, and learns nothing that is meant for another.
+A status of at most 202 passes. The adapter raises nothing, and all attempts at one question have the same key. A
+hostile receiver costs a bounded memory and time, and gets nothing that belongs to another receiver.
 """
 
 from __future__ import annotations
@@ -28,47 +29,51 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import HookPort
 
 HANG = 0
-"""In place of a status: the receiver never answers."""
+"""The status of a receiver that never answers."""
 
 TIMEOUT = 0.2
-"""Seconds that a hook may take whose receiver hangs or means harm."""
+"""The time limit of a hook whose receiver hangs or is hostile (seconds)."""
 
 ANSWERED = 20.0
-"""Seconds that a hook may take whose receiver answers, however busy the machine is."""
+"""The time limit of a hook whose receiver answers (seconds), long enough for a busy machine."""
 
 LONGEST_TEXT = 1000
-"""Characters that an answer may repeat of what a receiver says."""
+"""The most characters of an answer's text."""
 
 
 @frozen
 class Call:
-    """What the receiver got: the idempotency key, and what of the payload every receiver relies on."""
+    """A call as the receiver got it, with the fields on which every receiver relies."""
 
     key: str
+    """The idempotency key."""
+
     name: str
     namespace: str
     phase: str
 
 
 class HookBench(Protocol):
-    """A receiver of webhooks. `url` is where it listens.
+    """A receiver of webhooks and the adapter that calls it.
 
-    An adapter that does not call over HTTP says so by an attribute `is_http` that is False.
+    The bench of an adapter that does not call over HTTP has an attribute `is_http` that is False.
     """
 
     adapter: HookPort
+
     url: str
+    """The address of the receiver."""
 
     async def will_answer(self, *statuses: int, body: str = "") -> None:
-        """To the next calls with these statuses in turn, the last one repeated; `HANG` for none."""
+        """Answer the next calls with these statuses in order, and all further calls with the last one."""
 
     async def calls(self) -> tuple[Call, ...]:
-        """What was received so far, in order."""
+        """Return the calls so far, in order."""
 
 
 @pytest.mark.asyncio
 class HookContract:
-    """Derive from it and provide the fixture `bench`."""
+    """A suite to derive from, with the fixture `bench`."""
 
     @pytest.fixture
     def bench(self) -> HookBench:
@@ -120,7 +125,7 @@ class HookContract:
         assert [call.key for call in await bench.calls()] == ["two@1/poll-7"] * 3
 
     async def test_another_poll_carries_another_key(self, bench: HookBench) -> None:
-        """Or a gate that caches by key would stay closed for ever."""
+        """A gate that caches answers by key would else stay closed for ever."""
         await bench.will_answer(500)
         await _call(bench, key="two@1/poll-7")
         await _call(bench, key="two@1/poll-8")

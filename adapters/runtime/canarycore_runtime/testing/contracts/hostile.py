@@ -1,9 +1,9 @@
-"""A server whose answers mean harm: what every adapter that asks a server over HTTP has to survive.
+"""A hostile server, which every adapter with an HTTP client must survive.
 
     async with hostile_server(HostileReply.GZIP_BOMB) as server:
         answer = await adapter.call(rollout, question_to(server.url))
 
-It listens on loopback and writes bytes, valid HTTP or not, as long as anybody reads them.
+It listens on loopback, and writes bytes, valid HTTP or not, until the client stops reading.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 MEMORY = 16 * 1024 * 1024
-"""Bytes that an adapter may take for one answer, whatever it says; a bomb wants far more."""
+"""The most memory that an adapter may take for one answer (bytes). A bomb fills far more."""
 
 PATIENCE = 20.0
-"""Seconds after which an adapter with a time-out of a fraction of a second hangs for certain, on a busy machine too."""
+"""The longest call of an adapter with a time limit below a second, on a busy machine too (seconds)."""
 
 _BOMB = 128 * 1024 * 1024
 _DRIP = 0.02
@@ -44,19 +44,19 @@ class HostileReply(Enum):
     FOREIGN_REDIRECT_BY_GET = "a redirect to another origin with status 302"
     CIRCULAR_REDIRECT = "a redirect to itself"
     LONG_LABEL_REDIRECT = "a redirect to a host with a label of 64 characters"
-    INVALID_REDIRECT = "a redirect to an address that is none"
+    INVALID_REDIRECT = "a redirect to an invalid address"
     DEEP_JSON = "JSON with 30,000 nested lists"
     LONG_NUMBER = "a JSON number of 60,000 digits"
-    CONTROL_CHARACTERS = "text that would write over a terminal"
+    CONTROL_CHARACTERS = "text that controls a terminal"
     UNKNOWN_CHARSET = "text in a charset that does not exist"
     SLOW_CHARSET = "text in a charset whose decoder is slow"
     UNKNOWN_ENCODING = "a content encoding that does not exist"
-    BROKEN_GZIP = "gzip that is none"
-    CUT_BODY = "less than the length that it announced"
-    CUT_CHUNKS = "a chunk that is broken"
-    NO_HTTP = "a line that is no HTTP"
+    BROKEN_GZIP = "invalid gzip"
+    CUT_BODY = "a body shorter than its announced length"
+    CUT_CHUNKS = "a broken chunk"
+    NO_HTTP = "a line of another protocol"
     ODD_STATUS = "a status of 999"
-    NOTHING = "hanging up at once"
+    NOTHING = "an immediate end of the connection"
 
 
 BOMBS = (
@@ -66,10 +66,10 @@ BOMBS = (
     HostileReply.ENDLESS_COMPRESSED_BODY,
     HostileReply.LONG_HEADER,
 )
-"""Replies that fill the memory of whoever keeps them."""
+"""Replies that fill the memory of a client that keeps them."""
 
 REDIRECTS = (HostileReply.FOREIGN_REDIRECT, HostileReply.FOREIGN_REDIRECT_BY_GET)
-"""Replies that send the request somewhere else."""
+"""Replies that send the request to another origin."""
 
 UNUSABLE_ADDRESSES = (
     "",
@@ -83,28 +83,30 @@ UNUSABLE_ADDRESSES = (
     f"http://{'a.' * 200}test/",
     "http://\ud800.test/",
 )
-"""Addresses where nobody can be asked."""
+"""Addresses without a server."""
 
 
 @define
 class HostileServer:
-    """The server, while it listens."""
+    """The state of the server."""
 
     url: str = ""
-    """Where it listens."""
+    """The address of the server."""
+
     requests: int = 0
-    """Requests that it got."""
+    """Requests at this address."""
+
     elsewhere: int = 0
-    """Requests that came to the other origin, to which it redirects."""
+    """Requests at the other origin, to which the server redirects."""
 
 
 @asynccontextmanager
 async def hostile_server(
     reply: HostileReply | str, ordinary: Mapping[str, str] | None = None
 ) -> AsyncIterator[HostileServer]:
-    """Answer every request so; a text is the body of an answer in JSON.
+    """Serve `reply` to every request; a text is the body of an answer in JSON.
 
-    `ordinary`: bodies of paths that are answered as usual, such as that of a token service.
+    `ordinary` has the bodies of paths with an ordinary answer, such as the path of a token service.
     """
     state = HostileServer()
     bodies = ordinary or {}
@@ -131,7 +133,7 @@ async def hostile_server(
 
 @contextmanager
 def bounded_memory(most: int = MEMORY) -> Iterator[None]:
-    """Fail when Python takes more memory than this meanwhile."""
+    """Raise AssertionError when Python allocates `most` bytes or more while the context is open."""
     was_tracing = tracemalloc.is_tracing()
     if not was_tracing:
         tracemalloc.start()

@@ -1,8 +1,9 @@
-"""The promises of a MetricSource: no data is never a value, a failure is an error that says so, and neither is raised.
+"""The contract of a MetricSource.
 
-A provider may be hostile, or broken: an answer may be deep, compressed, endless or slow, it may redirect elsewhere, and
-something else than a number may stand in it. Each of these ends as an answer too, soon and within a bounded memory, and
-no credential reaches another origin.
+Missing data never becomes a value, and a failure becomes an error with a reason; the adapter raises neither. A provider
+may be hostile or broken: its answer may be deep, compressed, endless or slow, may redirect, or may have something else
+in place of a number. The adapter returns an answer to each of these, soon and within a bounded memory, and no
+credential reaches another origin.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Reply(Enum):
-    """What a provider sends back, and the verdict that must come of it (the check's minimum is 99)."""
+    """A reply of a provider. `VERDICTS` has the verdict of each, for a check with a minimum of 99."""
 
     GOOD = "the value 99.5"
     BAD = "the value 42"
@@ -46,7 +47,7 @@ class Reply(Enum):
     INFINITE = "the value +Inf"
     NEGATIVE_INFINITE = "the value -Inf"
     SERVER_ERROR = "status 500"
-    BAD_JSON = "a body that is no JSON"
+    BAD_JSON = "a body that is not JSON"
     HANG = "nothing, for ever"
     UNREACHABLE = "no connection"
 
@@ -66,33 +67,33 @@ VERDICTS = {
 
 
 NO_NUMBERS = ("true", "false", "[1]", '{"value": 1}', "1" * 5000)
-"""JSON that is no number. Each must come to an error, or to no data."""
+"""JSON in place of a number, for an error or no data."""
 
 LONGEST_ERROR = 1500
-"""Characters of an error: what a server says is no story to tell."""
+"""The most characters of an error."""
 
 
 class MetricBench(Protocol):
-    """A provider. `secret`: what the adapter authenticates itself with ("" where there is nothing).
-
-    `cannot`: replies that this kind of provider is unable to give.
-    """
+    """A provider and the adapters that query it."""
 
     secret: str
+    """The credential of the adapter; empty where it needs none."""
+
     cannot: frozenset[Reply]
+    """The replies that this kind of provider cannot give."""
 
     async def answering(self, reply: Reply) -> MetricSource:
-        """An adapter, with a short time-out of its own, on a provider that answers every query so."""
+        """Return an adapter with a time limit below a second, on a provider that answers every query with `reply`."""
 
 
 class WebMetricBench(MetricBench, Protocol):
-    """A provider that is asked over HTTP; a bench without `at` skips the tests of hostile servers."""
+    """A provider with an HTTP API. A bench without `at` skips the tests of hostile servers."""
 
     ordinary: dict[str, str]
-    """Bodies of paths that a hostile server answers as usual, such as those of a token service."""
+    """The bodies of paths that a hostile server answers ordinarily, such as those of a token service."""
 
     async def at(self, address: str) -> MetricSource:
-        """Return an adapter, with a short time-out of its own, on a provider at `address`."""
+        """Return an adapter with a time limit below a second, on a provider at `address`."""
 
     def body(self, number: str) -> str:
         """Return the provider's answer with this JSON in the place of the number."""
@@ -100,7 +101,7 @@ class WebMetricBench(MetricBench, Protocol):
 
 @pytest.mark.asyncio
 class MetricSourceContract:
-    """Derive from it and provide the fixture `bench`."""
+    """A suite to derive from, with the fixture `bench`."""
 
     @pytest.fixture
     def bench(self) -> MetricBench:
@@ -196,7 +197,7 @@ _QUESTION = MetricQuestion("key", success_rate(), "two")
 
 @asynccontextmanager
 async def _attacked(bench: MetricBench, reply: HostileReply | str) -> AsyncIterator[tuple[MetricSource, HostileServer]]:
-    """An adapter on a server that answers so, and the server."""
+    """Yield an adapter on a server that answers with `reply`, and the server."""
     web = _web(bench)
     async with hostile_server(reply, web.ordinary) as server:
         yield await web.at(server.url.rstrip("/")), server
@@ -204,7 +205,7 @@ async def _attacked(bench: MetricBench, reply: HostileReply | str) -> AsyncItera
 
 def _web(bench: MetricBench) -> WebMetricBench:
     if getattr(bench, "at", None) is None:
-        pytest.skip("this kind of provider is not asked over HTTP")
+        pytest.skip("this kind of provider has no HTTP API")
     web: WebMetricBench = bench  # type: ignore[assignment]  # as it has `at`
     return web
 

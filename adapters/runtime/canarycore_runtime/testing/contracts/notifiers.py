@@ -1,6 +1,7 @@
-"""The promises of a Notifier: a call that returns has delivered, a failure is raised, and no secret is told.
+"""The contract of a Notifier.
 
-A receiver that means harm costs a bounded memory and a bounded time, and learns nothing that is meant for another.
+When `publish` returns, the receiver has the notice; a failure raises WorldError. No message has a secret. A hostile
+receiver costs a bounded memory and time, and gets nothing that belongs to another receiver.
 """
 
 from __future__ import annotations
@@ -31,34 +32,37 @@ if TYPE_CHECKING:
 
 
 LONGEST_TEXT = 1000
-"""Characters of an error."""
+"""The most characters of an error."""
 
 
 class NotifierBench(Protocol):
-    """A receiver. `secret`: what the adapter authenticates itself with, webhook URLs included ("" where nothing).
+    """A receiver and the adapter that sends to it.
 
-    The bench of an adapter that tells over HTTP has a method `adapter_at(url)` too: an asynchronous context manager
-    with an adapter for a receiver at `url`, whose time-out is a fraction of a second.
+    The bench of an adapter that sends over HTTP also has a method `adapter_at(url)`: an asynchronous context manager
+    with an adapter for a receiver at `url`, whose time limit is below a second.
     """
 
     adapter: Notifier
+
     secret: str
+    """The credential of the adapter, which may be a webhook URL; empty where it needs none."""
 
     async def refuse(self, *, refuse: bool) -> None:
-        """From now on the receiver takes nothing (status 500, say), or takes everything again."""
+        """Let the receiver refuse all notices from now on, such as with status 500, or take all again."""
 
     async def heard(self) -> tuple[str, ...]:
-        """The texts delivered so far, in order."""
+        """Return the delivered texts so far, in order."""
 
 
 @pytest.mark.asyncio
 class NotifierContract:
-    """Derive from it and provide the fixture `bench`. `channel`: the one whose notices the adapter is for."""
+    """A suite to derive from, with the fixture `bench`."""
 
     channel = Channel.EVENT
+    """The channel whose notices the adapter sends."""
 
     def notice(self, key: str) -> Notice:
-        """A notice of that channel."""
+        """Return a notice of the channel."""
         kind = {Channel.EVENT: NoticeKind.NEW_REVISION, Channel.ALERT: NoticeKind.NEW_REVISION_ALERT}[self.channel]
         return _samples.notice(key, kind=kind)
 
@@ -87,7 +91,7 @@ class NotifierContract:
         assert any(told.text in heard for heard in await bench.heard())
 
     async def test_the_same_notice_may_come_again(self, bench: NotifierBench) -> None:
-        """After a crash it does; whether the receiver is told twice or recognises the key is the adapter's choice."""
+        """After a crash a notice comes again. The receiver gets it twice, or the adapter recognises the key."""
         told = self.notice("told-1")
         await bench.adapter.publish(rollout(), told)
         await bench.adapter.publish(rollout(), told)
@@ -140,6 +144,6 @@ class NotifierContract:
 def _adapter_at(bench: NotifierBench, url: str) -> AbstractAsyncContextManager[Notifier]:
     make = getattr(bench, "adapter_at", None)
     if make is None:
-        pytest.skip("this adapter does not tell over HTTP")
+        pytest.skip("this adapter does not send over HTTP")
     adapter: AbstractAsyncContextManager[Notifier] = make(url)
     return adapter

@@ -1,4 +1,4 @@
-"""What a Router promises: what was set is observed, weights add up to 100, others' fields stay."""
+"""The contract of a Router: it observes the routes that it set, weights add up to 100, and fields of others stay."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ ROUTES = {
 
 
 class RouterBench(Protocol):
-    """A data plane. `can`: which of "mirrored" and "matched" it is able to do."""
+    """A data plane and its router."""
 
     adapter: Router
+
     can: frozenset[str]
+    """The supported routes beside weights: "mirrored", "matched" or both."""
 
     async def written(self) -> tuple[int, int]:
-        """The weights of primary and canary (percent) as they stand in the routing objects of default/podinfo."""
+        """Return the weights of primary and canary (percent) in the routing objects of default/podinfo."""
 
     async def snapshot(self) -> object:
-        """All routing objects, with what changes at each write (versions, times); compared with ==."""
+        """Return all routing objects, including fields that change with each write, for a comparison with ==."""
 
     async def meddle(self) -> None:
-        """Somebody else sets a field of the routing objects that is no business of ours."""
+        """Set a field of the routing objects that the router does not manage."""
 
     async def meddled(self) -> bool:
-        """Whether that field is still as it was set."""
+        """Return whether that field has kept its value."""
 
 
 @pytest.mark.asyncio
 class RouterContract:
-    """Derive from it and provide the fixture `bench`."""
+    """A suite to derive from, with the fixture `bench`."""
 
     @pytest.fixture
     def bench(self) -> RouterBench:
@@ -52,30 +54,30 @@ class RouterContract:
 
     @pytest.mark.parametrize("name", ROUTES)
     async def test_routes_that_were_set_are_observed(self, bench: RouterBench, name: str) -> None:
-        wanted, policy = _wanted(bench, name)
-        await bench.adapter.set_routes(policy, wanted)
-        assert await bench.adapter.observe(policy) == wanted
+        routes, policy = _routes_for(bench, name)
+        await bench.adapter.set_routes(policy, routes)
+        assert await bench.adapter.observe(policy) == routes
 
     @pytest.mark.parametrize("name", ROUTES)
     async def test_weights_are_as_wanted_and_add_up_to_100(self, bench: RouterBench, name: str) -> None:
-        wanted, policy = _wanted(bench, name)
-        await bench.adapter.set_routes(policy, wanted)
-        assert await bench.written() == (wanted.primary, wanted.weight)
+        routes, policy = _routes_for(bench, name)
+        await bench.adapter.set_routes(policy, routes)
+        assert await bench.written() == (routes.primary, routes.weight)
 
     @pytest.mark.parametrize("name", ROUTES)
     async def test_setting_routes_again_writes_nothing(self, bench: RouterBench, name: str) -> None:
-        wanted, policy = _wanted(bench, name)
-        await bench.adapter.set_routes(policy, wanted)
+        routes, policy = _routes_for(bench, name)
+        await bench.adapter.set_routes(policy, routes)
         once = await bench.snapshot()
-        await bench.adapter.set_routes(policy, wanted)
+        await bench.adapter.set_routes(policy, routes)
         assert await bench.snapshot() == once
 
     @pytest.mark.parametrize("name", ROUTES)
     async def test_the_way_back_is_complete(self, bench: RouterBench, name: str) -> None:
-        """Nothing of mirrors and matches is left behind."""
-        wanted, policy = _wanted(bench, name)
+        """The router removes mirrors and matches completely."""
+        routes, policy = _routes_for(bench, name)
         await bench.adapter.set_routes(policy, Routes())
-        await bench.adapter.set_routes(policy, wanted)
+        await bench.adapter.set_routes(policy, routes)
         await bench.adapter.set_routes(policy, Routes())
         assert await bench.adapter.observe(policy) == Routes()
         assert await bench.written() == (100, 0)
@@ -106,8 +108,8 @@ class RouterContract:
         assert await bench.adapter.observe(rollout()) in (None, Routes())
 
 
-def _wanted(bench: RouterBench, name: str) -> tuple[Routes, Rollout]:
-    """The routes of that name with a rollout that has them; skips what the data plane cannot do."""
+def _routes_for(bench: RouterBench, name: str) -> tuple[Routes, Rollout]:
+    """Return the routes of a name, with a rollout that uses them. Skip routes that the data plane does not support."""
     if name in ("mirrored", "matched") and name not in bench.can:
-        pytest.skip(f"this data plane routes nothing {name}")
+        pytest.skip(f"this data plane does not support {name} routes")
     return ROUTES[name], by_header() if name == "matched" else rollout()

@@ -1,9 +1,9 @@
-"""What the simulated world promises: that it is like a real one.
+"""The contract of the simulation: a simulated cluster behaves like a real one.
 
-Rollouts are verified and simulated in the world of `canarycore.simulation`, so what comes out is worth what that world
-is worth. Here a **script**, plain data, is carried out twice: on real adapters (a platform, a data plane, a store) and
-on the simulated `State`. After each step both must show the same: pods and their revisions, routes in force, who
-answers users' requests, the status, what was refused, and what is left of a step whose process was killed.
+Verification and simulation use `canarycore.simulation`, so their results hold as far as it matches real platforms. This
+suite carries out each **script**, plain data, twice: on real adapters (a platform, a data plane, a store) and on the
+simulated `State`. After each step both must show the same pods and revisions, routes in force, answers to users'
+requests, status and refusals, and the same remains of a step whose process was killed.
 """
 
 from __future__ import annotations
@@ -59,43 +59,48 @@ if TYPE_CHECKING:
     from canarycore import Observation, Rollout, Workload
     from canarycore_runtime.ports import Adapters, StoredRollout
 
-# ------------------------------------------------------------------------------------------------- what scripts are of
+# ------------------------------------------------------------------------------------------------- steps of scripts
 
 
 @frozen
 class StaleCommit:
-    """The status is committed under the version that was read before the step before this one."""
+    """A commit under the version before the previous step."""
 
     status: Status
 
 
 @frozen
 class ProcessKilled:
-    """A process is killed while it does this, or (`returned`) just after; another one takes over.
+    """The kill of a process during an effect or a commit. Another process takes over.
 
-    The first may leave it done, or not begun, and nothing in between.
+    The write may be complete or not begun, and nothing in between.
     """
 
     doing: Effect | Commit
+
     returned: bool
+    """Whether the kill comes just after the end of the write."""
 
 
 @frozen
 class Serve:
-    """So many requests of users arrive; `matched`: all meet the rollout's conditions."""
+    """Requests of users."""
 
     requests: int = 200
+    """The number of requests."""
+
     matched: bool = False
+    """Whether all requests meet the match conditions of the rollout."""
 
 
 Step = Action | Effect | Commit | StaleCommit | ProcessKilled | Serve
 
 INSIDERS = (Match(headers=(("x-canary", StringMatch(kind="exact", value="insider")),)),)
 ROLLOUT = evolve(rollout(), match=INSIDERS, mirror_weight=50)
-"""What every script is about."""
+"""The rollout of every script."""
 
 ONE, TWO, BROKEN = "one", "two", "broken"
-"""Revisions. Pods of the last one never get ready."""
+"""Revisions. The pods of `BROKEN` never become ready."""
 
 CLIMBING = Status(phase=Phase.PROGRESSING, since=1.5, rung=Rung(weight=20), applied=TWO, promoted=ONE)
 
@@ -158,14 +163,14 @@ SCRIPTS: dict[str, tuple[Step, ...]] = {
 _KEY = key_of(ROLLOUT)
 
 _LATER = 3
-"""How often the platform looks again after the last step, before the worlds are compared for good."""
+"""The times that the platform settles after the last step, before the last comparison."""
 
-# ------------------------------------------------------------------------------------------------ the one that is real
+# ------------------------------------------------------------------------------------------------ the real platform
 
 
 @frozen(kw_only=True)
 class ServedRequests:
-    """How many requests each side answered well, and how many copies of requests the canary got besides."""
+    """The numbers of requests that each side answered, and of copies that the canary got."""
 
     primary: int
     canary: int
@@ -173,47 +178,51 @@ class ServedRequests:
 
 
 class RealWorld(Protocol):
-    """A platform, a data plane and a store, with `ROLLOUT` put into the store and nothing deployed.
-
-    parts: the adapters of the process that is at work now. replicas: of the target, as its owner has them. revisions:
-    the platform's own name for each revision of the scripts, once it was deployed. cannot: scripts that it cannot play,
-    and why. patience: seconds in which it must come to show what the simulated world shows at once.
-    """
+    """A platform, a data plane and a store, with `ROLLOUT` in the store and no deployment."""
 
     parts: Adapters
+    """The adapters of the present process."""
+
     replicas: int
+    """The replicas of the target, by its owner."""
+
     revisions: Mapping[str, str]
+    """The platform's name of each deployed revision of the scripts."""
+
     cannot: Mapping[str, str]
+    """The scripts that the platform cannot play, with the reason of each."""
+
     patience: float
+    """The longest time until the platform shows the same as the simulation (seconds)."""
 
     async def act(self, action: Action) -> None:
-        """Others do this. Revisions are called as in the scripts."""
+        """Carry out an action of others, with the scripts' names of revisions."""
 
     async def kill(self, doing: Effect | Commit, *, returned: bool) -> None:
-        """A process of its own does this and is killed meanwhile, or when it is done; `parts` are then a successor's.
+        """Carry out `doing` in another process, kill it during the write or after it, and replace `parts`.
 
-        Revisions in `doing` are called as the platform does.
+        `doing` has the platform's names of revisions.
         """
 
     async def serve(self, requests: int, *, matched: bool) -> ServedRequests | None:
-        """Send requests, `matched` with the header x-canary: insider; None where nobody can."""
+        """Send requests, `matched` ones with the header x-canary: insider. Return None where that is impossible."""
 
     async def settle(self) -> None:
-        """Wait for a moment, in which the platform looks at what was asked for."""
+        """Wait for a moment, so that the platform can act."""
 
 
 async def carry_out(parts: Adapters, doing: Effect | Commit, rollout: Rollout = ROLLOUT) -> None:
-    """What a process does, as `RealWorld.kill` wants it: an effect, or a commit under the version that is there."""
+    """Carry out an effect, or a commit under the present version, in the process of `RealWorld.kill`."""
     if isinstance(doing, Commit):
         await parts.store.commit(_KEY, doing.status, (await _stored(parts)).version)
     else:
-        for port, *given in EFFECTS[type(doing)](parts, doing):
-            await port(rollout, *given)
+        for port, *arguments in EFFECTS[type(doing)](parts, doing):
+            await port(rollout, *arguments)
 
 
 async def _stored(parts: Adapters) -> StoredRollout:
     stored = await parts.store.load(_KEY)
-    assert stored is not None, f"{_KEY} was put into the store and is not there"
+    assert stored is not None, f"the store lacks {_KEY}"
     return stored
 
 
@@ -222,7 +231,7 @@ async def _stored(parts: Adapters) -> StoredRollout:
 
 @pytest.mark.asyncio
 class SimulationFidelityContract:
-    """Derive from it and provide the fixture `bench`."""
+    """A suite to derive from, with the fixture `bench`."""
 
     @pytest.fixture
     def bench(self) -> RealWorld:
@@ -238,14 +247,18 @@ class SimulationFidelityContract:
 
 @define
 class FidelityRun:
-    """The two worlds side by side. `states`: of the simulated one, after each step; `versions`: of the real store."""
+    """One script on the real platform and on the simulation."""
 
     bench: RealWorld
+
     states: list[State]
+    """The state of the simulation after each step."""
+
     versions: list[str] = field(factory=list)
+    """The version of the real store after each step."""
 
     async def play(self, script: tuple[Step, ...]) -> None:
-        """Carry out the script, step by step. Raises AssertionError where the worlds show different things."""
+        """Carry out a script step by step. Raises AssertionError when the two differ."""
         self.versions.append((await _stored(self.bench.parts)).version)
         for number, step in enumerate(script):
             await self._take(step, f"step {number}, {step}")
@@ -262,8 +275,8 @@ class FidelityRun:
         self.versions.append((await _stored(self.bench.parts)).version)
 
     async def _agree(self, states: list[State], where: str) -> State:
-        """The one of these that the real world comes to show; it may take its time."""
-        expected = {_shown_by(state): state for state in states}
+        """Wait until the platform shows one of the states, and return it."""
+        expected = {_view_of_state(state): state for state in states}
         found: ClusterView | WorldError | None = None
         try:
             async with asyncio.timeout(self.bench.patience):
@@ -271,14 +284,14 @@ class FidelityRun:
                     await self.bench.settle()
                     found = await self._look()
         except TimeoutError:
-            told = "; or ".join(_difference(found, simulated) for simulated in expected)
-            raise AssertionError(f"{where}: {told}") from None
+            differences = "; or ".join(_difference(found, simulated) for simulated in expected)
+            raise AssertionError(f"{where}: {differences}") from None
         return agreeing[0]
 
-    # the real one -------------------------------------------------------------------------------------------------
+    # the real platform --------------------------------------------------------------------------------------------
 
     async def _answer(self, step: Step) -> str:
-        """What the real world says to a step: nothing, or the name of an error."""
+        """Carry out a step on the platform, and return the name of its error; empty when it succeeds."""
         try:
             await self._carry_out(step)
         except WorldError as error:
@@ -290,44 +303,46 @@ class FidelityRun:
         if isinstance(step, StaleCommit):
             await bench.parts.store.commit(_KEY, step.status, self.versions[-2])
         elif isinstance(step, ProcessKilled):
-            await bench.kill(self._there(step.doing), returned=step.returned)
+            await bench.kill(self._with_platform_names(step.doing), returned=step.returned)
         elif isinstance(step, Serve):
             _compare(self.states[-1], step, await bench.serve(step.requests, matched=step.matched))
         elif isinstance(step, Effect | Commit):
-            await carry_out(bench.parts, self._there(step), rollout)
+            await carry_out(bench.parts, self._with_platform_names(step), rollout)
         else:
             await bench.act(step)
 
-    def _there(self, doing: Effect | Commit) -> Effect | Commit:
-        """With the platform's name of a revision; one that it does not know keeps the script's."""
+    def _with_platform_names(self, doing: Effect | Commit) -> Effect | Commit:
+        """Return the write with the platform's name of its revision, where it has one."""
         if isinstance(doing, Initialise | Promote | RestorePrimary):
             return evolve(doing, revision=self.bench.revisions.get(doing.revision, doing.revision))
         return doing
 
     async def _look(self) -> ClusterView | WorldError:
         parts = self.bench.parts
-        here = {there: here for here, there in self.bench.revisions.items()}
+        names = {platform_name: name for name, platform_name in self.bench.revisions.items()}
         try:
             stored = await _stored(parts)
             observation = await observe_rollout(parts, stored, now=0.0)
         except WorldError as error:
             return error
-        return _shown(stored, observation, lambda revision: here.get(revision, revision))
+        return _view(stored, observation, lambda revision: names.get(revision, revision))
 
 
-# --------------------------------------------------------------------------------------------------- the simulated one
+# --------------------------------------------------------------------------------------------------- the simulation
 
 
 @frozen
 class StepOutcome:
-    """What may come of a step. `answer`: the name of an error, or nothing."""
+    """A possible outcome of a step."""
 
     state: State
+
     answer: str = ""
+    """The name of an error; empty when the step succeeds."""
 
 
 def _simulated(states: list[State], step: Step) -> list[StepOutcome]:
-    """All that may come of a step: two things where a process is killed in the middle of it."""
+    """Return the possible outcomes of a step: two where a kill comes during a write."""
     state = states[-1]
     if isinstance(step, Serve):
         return [StepOutcome(state)]
@@ -346,58 +361,64 @@ def _simulated(states: list[State], step: Step) -> list[StepOutcome]:
         return [StepOutcome(state, Refused.__name__)]
 
 
-# -------------------------------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------------------------ the comparison
 
 
 @frozen
 class WorkloadView:
-    """The target or the primary. `lacking`: too few of its pods are available."""
+    """The target or the primary, for a comparison."""
 
     revision: str
     desired: int
     updated: int
     ready: int
     total: int
+
     lacking: bool
+    """Whether too few of its pods are available."""
 
 
 @frozen(kw_only=True)
 class ClusterView:
-    """What both worlds must agree on. `kept`: what the primary can be taken back to. `threshold`: the owner's."""
+    """The facts in which platform and simulation must agree."""
 
     target: WorkloadView | None
     primary: WorkloadView | None
     routes: Routes | None
     kept: frozenset[str]
+    """The revisions to which the primary can return."""
+
     restored: bool
     scaler_paused: bool | None
     status: Status
     threshold: int
+    """The threshold of the stored rollout."""
+
     deleted: bool
 
 
-def _shown_by(state: State) -> ClusterView:
-    return _shown(state, observe(state), str)
+def _view_of_state(state: State) -> ClusterView:
+    return _view(state, observe(state), str)
 
 
-def _shown(of: State | StoredRollout, seen: Observation, name: Callable[[str], str]) -> ClusterView:
-    """`name`: the script's name of a revision."""
-    target, primary = (_side(workload, name) for workload in (seen.target, seen.primary))
+def _view(source: State | StoredRollout, observation: Observation, name: Callable[[str], str]) -> ClusterView:
+    """Return the facts to compare. `name` returns the script's name of a revision."""
+    target, primary = (_side(workload, name) for workload in (observation.target, observation.primary))
     return ClusterView(
         target=target,
         primary=primary,
-        routes=seen.routes,
-        kept=frozenset(map(name, seen.restorable)) - ({primary.revision} if primary is not None else set()),
-        restored=seen.is_restored,
-        scaler_paused=seen.scaler_paused,
-        status=of.status,
-        threshold=of.rollout.threshold,
-        deleted=of.deleted,
+        routes=observation.routes,
+        kept=frozenset(map(name, observation.restorable)) - ({primary.revision} if primary is not None else set()),
+        restored=observation.is_restored,
+        scaler_paused=observation.scaler_paused,
+        status=source.status,
+        threshold=source.rollout.threshold,
+        deleted=source.deleted,
     )
 
 
 def _difference(found: ClusterView | WorldError | None, simulated: ClusterView) -> str:
-    """What the real world shows otherwise; empty where it is the same. It may keep more than the simulated one."""
+    """Return the differences as a text; empty when there is none. The platform may keep more revisions."""
     if not isinstance(found, ClusterView):
         return f"real {found}"
     found = evolve(found, kept=found.kept & simulated.kept)
@@ -414,24 +435,26 @@ def _side(workload: Workload | None, name: Callable[[str], str]) -> WorkloadView
 
 # ------------------------------------------------------------------------------------------------------------- requests
 
-_SURE = 4.5
-"""Standard deviations that a share may be off: one run in a hundred thousand."""
+_SIGNIFICANT = 4.5
+"""The most standard deviations between a share and its expectation: one run in a hundred thousand exceeds it."""
 
 
 def _compare(state: State, step: Serve, served: ServedRequests | None) -> None:
-    """Who answered, against what the simulated world takes for granted when it draws answers to metric questions."""
+    """Compare the answers to users with the routes on which the simulation bases its metrics."""
     if served is None:
         return
     routes = state.routes or Routes()
     total = served.primary + served.canary
-    assert total == step.requests, f"{step}: {total} were answered"
+    assert total == step.requests, f"{step}: {total} requests got an answer"
     canary = 100 if routes.matched and step.matched else routes.weight
     _demand_share(step, "were answered by the canary", served.canary, total, canary)
     copies = state.rollout.mirror_weight if routes.mirrored else 0
     _demand_share(step, "reached the canary as copies", served.copies, served.primary, copies)
 
 
-def _demand_share(step: Serve, what: str, part: int, whole: int, percent: int) -> None:
+def _demand_share(step: Serve, event: str, part: int, whole: int, percent: int) -> None:
     share = percent / 100
     off = abs(part - whole * share)
-    assert off <= _SURE * sqrt(whole * share * (1 - share)), f"{step}: {part} of {whole} {what}, simulated {percent} %"
+    assert off <= _SIGNIFICANT * sqrt(whole * share * (1 - share)), (
+        f"{step}: {part} of {whole} {event}, simulated {percent} %"
+    )

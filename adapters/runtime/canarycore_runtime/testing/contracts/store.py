@@ -1,4 +1,4 @@
-"""What a StatusStore promises: a stale commit never wins, and a commit is durable when it returns."""
+"""The contract of a StatusStore: a stale commit never wins, and a commit is durable when it returns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.ports import StatusStore, StoredRollout
 
 RIVALS = 8
-"""Processes that commit at once."""
+"""Processes that commit at the same time."""
 
 STATUS = Status(
     phase=Phase.PROGRESSING,
@@ -31,21 +31,21 @@ STATUS = Status(
 
 
 class StoreBench(Protocol):
-    """A storage, and the owner who puts rollouts into it."""
+    """A storage and the owner of its rollouts."""
 
     async def handle(self) -> StatusStore:
-        """A new adapter on the same storage, as another process would have it."""
+        """Return a new adapter on the same storage, as another process has it."""
 
     async def put(self, rollout: Rollout) -> str:
-        """The owner asks for this rollout; returns its key."""
+        """Put the rollout of an owner into the storage, and return its key."""
 
     async def remove(self, key: str) -> None:
-        """The rollout is gone, at once and for good."""
+        """Remove a rollout at once and for good."""
 
 
 @pytest.mark.asyncio
 class StatusStoreContract:
-    """Derive from it and provide the fixture `bench`."""
+    """A suite to derive from, with the fixture `bench`."""
 
     @pytest.fixture
     def bench(self) -> StoreBench:
@@ -131,5 +131,5 @@ class StatusStoreContract:
 
 async def _load(store: StatusStore, key: str) -> StoredRollout:
     stored = await store.load(key)
-    assert stored is not None, f"{key} was put and is not there"
+    assert stored is not None, f"the store lacks {key} after a put"
     return stored

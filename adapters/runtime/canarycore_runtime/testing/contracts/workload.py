@@ -1,4 +1,4 @@
-"""What a WorkloadPort promises: an effect repeated does nothing, and only the revision that was named is promoted."""
+"""The contract of a WorkloadPort: a repeated effect changes nothing, and only the named revision is promoted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class WorkloadBench(Protocol):
-    """A platform with a target on it, and its owner."""
+    """A platform with a target, and the owner of the target."""
 
     adapter: WorkloadPort
     rollout: Rollout
 
     async def deploy(self, label: str) -> str:
-        """The owner puts the version `label` ("one" or "two") on the target; returns its revision, the hash."""
+        """Deploy the version `label`, "one" or "two", to the target, and return its revision (a hash)."""
 
     async def settle(self) -> None:
-        """Wait until what was asked for is so: pods that can get ready are, others are gone."""
+        """Wait until the platform has carried out all requests, so that pods are ready or gone."""
 
 
 EFFECTS: dict[str, Callable[[WorkloadPort, Rollout, str], Awaitable[None]]] = {
@@ -42,7 +42,7 @@ EFFECTS: dict[str, Callable[[WorkloadPort, Rollout, str], Awaitable[None]]] = {
 
 @pytest.mark.asyncio
 class WorkloadContract:
-    """Derive from it and provide the fixture `bench`."""
+    """A suite to derive from, with the fixture `bench`."""
 
     @pytest.fixture
     def bench(self) -> WorkloadBench:
@@ -55,7 +55,7 @@ class WorkloadContract:
     async def test_the_target_is_observed_with_its_revision(self, bench: WorkloadBench) -> None:
         revision = await bench.deploy("one")
         await bench.settle()
-        target = _there((await bench.adapter.observe(bench.rollout)).target)
+        target = _existing((await bench.adapter.observe(bench.rollout)).target)
         assert target.revision == revision
         assert target.ready == target.desired > 0
         assert target.unready_since is None
@@ -71,7 +71,7 @@ class WorkloadContract:
         await bench.adapter.initialise(bench.rollout, revision)
         await bench.settle()
         after = await bench.adapter.observe(bench.rollout)
-        primary = _there(after.primary)
+        primary = _existing(after.primary)
         assert primary.revision == revision
         assert primary.ready == primary.desired > 0
         assert after.target == before
@@ -87,7 +87,7 @@ class WorkloadContract:
         _, two = await _initialised(bench)
         await bench.adapter.promote(bench.rollout, two)
         await bench.settle()
-        primary = _there((await bench.adapter.observe(bench.rollout)).primary)
+        primary = _existing((await bench.adapter.observe(bench.rollout)).primary)
         assert primary.revision == two
         assert primary.ready == primary.desired > 0
 
@@ -96,7 +96,7 @@ class WorkloadContract:
         await bench.deploy("one")
         with pytest.raises(Refused):
             await bench.adapter.promote(bench.rollout, two)
-        assert _there((await bench.adapter.observe(bench.rollout)).primary).revision == one
+        assert _existing((await bench.adapter.observe(bench.rollout)).primary).revision == one
 
     async def test_a_promotion_can_be_taken_back(self, bench: WorkloadBench) -> None:
         one, two = await _initialised(bench)
@@ -104,24 +104,24 @@ class WorkloadContract:
         assert one in (await bench.adapter.observe(bench.rollout)).kept
         await bench.adapter.restore_primary(bench.rollout, one)
         await bench.settle()
-        assert _there((await bench.adapter.observe(bench.rollout)).primary).revision == one
+        assert _existing((await bench.adapter.observe(bench.rollout)).primary).revision == one
 
     async def test_a_revision_that_was_not_kept_cannot_be_restored(self, bench: WorkloadBench) -> None:
         one, _ = await _initialised(bench)
         with pytest.raises(Refused):
             await bench.adapter.restore_primary(bench.rollout, "0000000000")
-        assert _there((await bench.adapter.observe(bench.rollout)).primary).revision == one
+        assert _existing((await bench.adapter.observe(bench.rollout)).primary).revision == one
 
     async def test_scaling_down_stops_the_target_and_scaling_up_brings_it_back(self, bench: WorkloadBench) -> None:
         await _initialised(bench)
-        before = _there((await bench.adapter.observe(bench.rollout)).target)
+        before = _existing((await bench.adapter.observe(bench.rollout)).target)
         await bench.adapter.scale_down(bench.rollout)
         await bench.settle()
-        down = _there((await bench.adapter.observe(bench.rollout)).target)
+        down = _existing((await bench.adapter.observe(bench.rollout)).target)
         assert (down.desired, down.ready, down.revision) == (0, 0, before.revision)
         await bench.adapter.scale_up(bench.rollout)
         await bench.settle()
-        up = _there((await bench.adapter.observe(bench.rollout)).target)
+        up = _existing((await bench.adapter.observe(bench.rollout)).target)
         assert (up.desired, up.ready) == (before.desired, before.ready)
 
     async def test_the_primary_runs_on_while_the_target_is_scaled(self, bench: WorkloadBench) -> None:
@@ -131,13 +131,13 @@ class WorkloadContract:
         await bench.settle()
         assert (await bench.adapter.observe(bench.rollout)).primary == before
 
-    async def test_a_scaler_is_paused_and_resumed_where_there_is_one(self, bench: WorkloadBench) -> None:
+    async def test_a_scaler_is_paused_and_resumed_where_has_scaler(self, bench: WorkloadBench) -> None:
         await _initialised(bench)
-        there_is_one = (await bench.adapter.observe(bench.rollout)).scaler_paused is not None
+        has_scaler = (await bench.adapter.observe(bench.rollout)).scaler_paused is not None
         await bench.adapter.pause_scaler(bench.rollout)
-        assert (await bench.adapter.observe(bench.rollout)).scaler_paused is (True if there_is_one else None)
+        assert (await bench.adapter.observe(bench.rollout)).scaler_paused is (True if has_scaler else None)
         await bench.adapter.resume_scaler(bench.rollout)
-        assert (await bench.adapter.observe(bench.rollout)).scaler_paused is (False if there_is_one else None)
+        assert (await bench.adapter.observe(bench.rollout)).scaler_paused is (False if has_scaler else None)
 
     @pytest.mark.parametrize("effect", EFFECTS)
     async def test_an_effect_repeated_does_nothing(self, bench: WorkloadBench, effect: str) -> None:
@@ -167,7 +167,7 @@ class WorkloadContract:
 
 
 async def _initialised(bench: WorkloadBench) -> tuple[str, str]:
-    """The primary carries version one, the target version two; both are ready. Returns their revisions."""
+    """Give the primary version one and the target version two, both ready, and return their revisions."""
     one = await bench.deploy("one")
     await bench.settle()
     await bench.adapter.initialise(bench.rollout, one)
@@ -177,13 +177,13 @@ async def _initialised(bench: WorkloadBench) -> tuple[str, str]:
     return one, two
 
 
-def _there(workload: Workload | None) -> Workload:
-    assert workload is not None, "it was made and is not observed"
+def _existing(workload: Workload | None) -> Workload:
+    assert workload is not None, "the observation lacks an existing workload"
     return workload
 
 
 def _timeless(seen: Workloads) -> Workloads:
-    """Without the times, which move by themselves."""
+    """Return the workloads without times, which change by themselves."""
     target, primary = (
         None if workload is None else evolve(workload, unready_since=None) for workload in (seen.target, seen.primary)
     )

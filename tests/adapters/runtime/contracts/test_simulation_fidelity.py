@@ -109,6 +109,6 @@ class LastOneWins(SimulatedStore):
 )
 async def test_a_world_that_differs_is_found(script, flaw):
     bench = SimulatedBench(**flaw)
-    bench.patience = 0.1
+    bench.patience = 0.5
     with pytest.raises(AssertionError, match=r"step \d+, .*: real .*, simulated "):
         await FidelityRun(bench, [State(rollout=ROLLOUT, paces=((BROKEN, NEVER),))]).play(SCRIPTS[script])

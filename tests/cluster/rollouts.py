@@ -225,16 +225,16 @@ def _run(options: Options, log: Path) -> None:
 def hasten() -> None:
     """In this process intervals may be short, leases and the spread of a start are: tests cannot wait a minute."""
     _resolve.SHORTEST_INTERVAL = 1.0
-    controller.SPREAD = 0.1
+    controller.START_SPREAD = 0.1
     controller.LeaderElection = partial(LeaderElection, times=TIMES)
 
 
 @contextmanager
 def hastened() -> Iterator[None]:
     """The same for as long as the context is open."""
-    before = _resolve.SHORTEST_INTERVAL, controller.SPREAD, controller.LeaderElection
+    before = _resolve.SHORTEST_INTERVAL, controller.START_SPREAD, controller.LeaderElection
     hasten()
     try:
         yield
     finally:
-        _resolve.SHORTEST_INTERVAL, controller.SPREAD, controller.LeaderElection = before
+        _resolve.SHORTEST_INTERVAL, controller.START_SPREAD, controller.LeaderElection = before

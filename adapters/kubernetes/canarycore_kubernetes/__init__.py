@@ -1,4 +1,4 @@
-"""canarycore_kubernetes: the ports over a Kubernetes API server, and the controller that is made of them.
+"""canarycore_kubernetes: the ports of a Kubernetes cluster, and the controller.
 
-`Client` speaks raw JSON with the API server, `Cluster` adds a cache per kind, and the ports stand on `Cluster`.
+`Client` speaks raw JSON with the API server, `Cluster` adds a cache per kind, and the ports use `Cluster`.
 """

@@ -1,11 +1,11 @@
-"""The controller: what a cluster's Canaries ask for is decided and carried out, until somebody stops it.
+"""The controller: it runs the rollouts of a cluster's Canaries until it is cancelled.
 
     async with connect(options.kubeconfig) as client:
-        await control(client, options)
+        await run_controller(client, options, version="0.1.0")
 
-One task group holds everything: the caches, the server for probes and metrics, the election, and the runner while this
-replica leads. A replica that loses its lease ends, as its writes are refused from that moment on; whoever started it
-starts it again, to wait for its turn.
+It runs the caches, the server for probes and metrics, the leader election, and the runner while this replica leads. A
+replica that loses the Lease stops its runner, and its fenced writes fail from that moment on. It then waits for its
+next election.
 """
 
 from __future__ import annotations
@@ -48,18 +48,21 @@ if TYPE_CHECKING:
     from canarycore_runtime import CycleReport
     from canarycore_runtime.ports import Clock
 
-SPREAD, PACE = 30.0, 100.0
-"""The rollouts found at the start are first looked at over so many seconds at most, and so many of them a second where
-they are fewer: each look may be a write, and their moments stay as far apart as they were at first."""
+START_SPREAD = 30.0
+"""Longest time over which the first cycles after the start are spread, in seconds."""
 
-RESYNC = 300.0
-"""Seconds after which a rollout at rest is looked at though nobody told a change: the caches tell all of them."""
+START_PACE = 100.0
+"""First cycles per second, if that is faster than START_SPREAD: each cycle may write, and the cycles stay as far apart
+as at first."""
 
-STEP = 0.25
-"""Seconds within which looks are begun together: of many Canaries each wake-up costs as much as what is done in it."""
+RESYNC_INTERVAL = 300.0
+"""Time between cycles of a rollout at rest without a change, in seconds. The caches report every change before."""
 
-COUNTED = 15.0
-"""Seconds between counts of the Canaries there are."""
+WAKE_STEP = 0.25
+"""Time within which due cycles begin together, in seconds: with many Canaries a wake-up costs as much as its cycles."""
+
+COUNT_INTERVAL = 15.0
+"""Time between counts of the Canaries, in seconds."""
 
 _log = logging.getLogger("canarycore.controller")
 
@@ -74,29 +77,33 @@ async def run_controller(
 ) -> None:
     """Control a cluster until cancelled.
 
-    mesh: of the cluster that the routing objects are in, if that is another one. listening: is told the port of probes
-    and metrics.
+    Args:
+        client: The client of the cluster.
+        options: The options of the controller.
+        version: The version of the controller, for its metrics.
+        mesh: The client of the cluster with the routing objects, if it is another one.
+        listening: Called with the port of probes and metrics.
     """
     exporter = Exporter(version=version, provider=options.mesh_provider)
 
-    def given_up(rollout: Rollout) -> None:
-        if canaries.has(f"{rollout.namespace}/{rollout.name}"):  # or its series would stay for ever
+    def count_lost_alert(rollout: Rollout) -> None:
+        if canaries.has(f"{rollout.namespace}/{rollout.name}"):  # otherwise its series would stay for ever
             exporter.count_lost_alert(rollout)
 
     leader = _leader(client, options)
 
-    def opened(to: Client) -> Cluster:
-        return Cluster(to if leader is None else to.fenced(leader.fence), namespace=options.namespace)
+    def make_cluster(unfenced: Client) -> Cluster:
+        return Cluster(unfenced if leader is None else unfenced.fenced(leader.fence), namespace=options.namespace)
 
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(opened(client))
-        routes = None if mesh is None else await stack.enter_async_context(opened(mesh))
+        cluster = await stack.enter_async_context(make_cluster(client))
+        routes = None if mesh is None else await stack.enter_async_context(make_cluster(mesh))
         canaries = make_canaries(cluster, options)
-        canaries.follow(lambda key, held: exporter.forget(key) if held is None else None)
+        canaries.follow(lambda key, canary: exporter.forget(key) if canary is None else None)
         lateness, refusals = LatenessTracker(), BlockedRollouts(cluster.wake)
 
         def measure(report: CycleReport) -> None:
-            if canaries.has(report.key):  # or its series would stay for ever
+            if canaries.has(report.key):  # otherwise its series would stay for ever
                 exporter.record_cycle(report)
 
         watchers = (measure, lateness.record_cycle, refusals.record_cycle, logs.CycleLog().write)
@@ -108,7 +115,7 @@ async def run_controller(
                 routes=routes,
                 lateness=lateness,
                 refusals=refusals,
-                given_up=given_up,
+                given_up=count_lost_alert,
             )
         )
         served = serve_probes(options.listen or None, options.port, exporter.registry, cluster.unsynced_kinds)
@@ -127,29 +134,32 @@ async def _lead(
     exporter: Exporter,
     watchers: tuple[Callable[[CycleReport], None], ...],
 ) -> None:
-    """Run rollouts whenever this replica leads. watchers: are told each cycle."""
+    """Run rollouts whenever this replica leads, and call the watchers after each cycle."""
 
-    def told(report: CycleReport) -> None:
+    def notify(report: CycleReport) -> None:
         for watcher in watchers:
             watcher(report)
 
-    limits = Limits(cycles=options.threadiness, spread=SPREAD, pace=PACE, resync=RESYNC, step=STEP)
+    limits = Limits(
+        cycles=options.threadiness, spread=START_SPREAD, pace=START_PACE, resync=RESYNC_INTERVAL, step=WAKE_STEP
+    )
     while True:
         if leader is not None:
             await leader.elected()
         exporter.set_leader(True)
-        await _look_around(canaries, parts)
-        async with Runner(parts, limits, on_cycle=told):
+        await _fill_caches(canaries, parts)
+        async with Runner(parts, limits, on_cycle=notify):
             await (asyncio.Event().wait() if leader is None else leader.deposed())
         exporter.set_leader(False)
 
 
-async def _look_around(canaries: Canaries, parts: Adapters) -> None:
-    """Have listed what the Canaries look at before any is due: all that wait for a list come at once when it is there.
+async def _fill_caches(canaries: Canaries, parts: Adapters) -> None:
+    """List the objects of all rollouts before the first cycle.
 
-    They would go on to come at once, as each interval counts from the last analysis.
+    Otherwise all cycles that wait for the same list would begin at once, and again at once after each interval, because
+    an interval counts from the last analysis.
     """
-    with suppress(WorldError):  # here and below: whoever looks later is told again
+    with suppress(WorldError):  # here and below: the cycles report the same error
         for rollout in await canaries.kinds():
             for port in (parts.workload, parts.router):
                 with suppress(WorldError):
@@ -168,25 +178,25 @@ async def _count(canaries: Canaries, exporter: Exporter) -> None:
         try:
             exporter.set_totals(Counter(key.partition("/")[0] for key in await canaries.keys()))
         except WorldError as error:
-            _log.debug("the canaries cannot be counted: %s", error)
-        await asyncio.sleep(COUNTED)
+            _log.debug("cannot count the canaries: %s", error)
+        await asyncio.sleep(COUNT_INTERVAL)
 
 
 async def _freeze(canaries: Canaries, cluster: Cluster) -> None:
-    """What is held after the start is held for long: the garbage collector need not go through all of it each time.
+    """Freeze the caches out of the garbage collector after the start: they live as long as the process.
 
-    With 10,000 canaries each time is a good quarter of a second in which nothing else happens.
+    With 10,000 Canaries each collection would otherwise stop the controller for more than a quarter of a second.
     """
     with suppress(WorldError):
         await canaries.keys()
-    await asyncio.sleep(2 * SPREAD)  # all have been looked at by then, and what they need is being listed
-    while cluster.unsynced_kinds():  # noqa: ASYNC110 - more kinds may be asked for meanwhile
+    await asyncio.sleep(2 * START_SPREAD)  # all rollouts have had a cycle by then, and their kinds are being listed
+    while cluster.unsynced_kinds():  # noqa: ASYNC110 - a cycle may add kinds meanwhile
         await asyncio.sleep(1.0)
     gc.freeze()
 
 
 def make_canaries(cluster: Cluster, options: Options) -> Canaries:
-    """The cluster's Canaries, read as the options have it."""
+    """Return the Canaries of a cluster under the options."""
     return Canaries(
         cluster,
         provider=options.mesh_provider,
@@ -209,10 +219,17 @@ async def open_adapters(
     refusals: BlockedRollouts | None = None,
     given_up: Callable[[Rollout], None] = lambda _: None,
 ) -> AsyncGenerator[Adapters, None]:
-    """The adapters that the options ask for, open.
+    """Open the adapters of a controller.
 
-    routes: where routing objects are, if that is another cluster. lateness: what is noted of intervals not kept.
-    refusals: what holds rollouts up. given_up: is told whose alert did not reach a chat.
+    Args:
+        cluster: The open cluster.
+        canaries: Its Canaries.
+        options: The options of the controller.
+        routes: The cluster with the routing objects, if it is another one.
+        clock: The clock of decisions and events, in seconds since 1970.
+        lateness: The rollouts with missed intervals.
+        refusals: The blocked rollouts.
+        given_up: Called with the rollout of an alert that the controller has given up on.
     """
     across = not options.no_cross_namespace_refs
     events, claims = Events(cluster.client, clock), Claims(canaries)

@@ -1,4 +1,4 @@
-"""How the controller is set up: Flagger's flags, with their names, defaults and environment variables, and ours."""
+"""Options of the controller: Flagger's flags with their names and defaults, and a few more."""
 
 from __future__ import annotations
 
@@ -9,58 +9,81 @@ from canarycore_kubernetes.telemetry.logs import LEVELS
 from canarycore_runtime.http import AllowedHosts
 
 ENCODINGS = ("json", "console")
+"""Formats of the log."""
 
 
 @frozen(kw_only=True)
 class Options:
-    """The controller's options; those with a URL or a token hold secrets and are not printed.
+    """The options of the controller. Options with a URL or a token contain secrets, so `repr` leaves them out.
 
-    Flagger's: kubeconfig, master: where the cluster is (empty: the one that this process runs in).
-    kubeconfig_service_mesh: where the routing objects are, if that is another cluster. kubeconfig_qps,
-    kubeconfig_burst: requests per second, and at once; Flagger's 100 and 250 would hold up rollouts from the 334th on.
-    namespace: the only one that is looked at (empty: all). mesh_provider: of canaries that name none. metrics_server:
-    Prometheus, for the built-in metrics. port: of /healthz, /readyz and /metrics. selector_labels: which label tells
-    the primary's pods. include_label_prefix: labels that the primary gets too. enable_config_tracking: ConfigMaps and
-    Secrets belong to a revision. no_cross_namespace_refs: refuse references to other namespaces. slack_*, msteams_*:
-    who hears alerts of canaries without alerts of their own. event_webhook: gets every event. cluster_name: told in
-    alerts. enable_leader_election: several replicas may run.
-
-    Ours: allowed_hosts: the servers that Canaries, MetricTemplates and AlertProviders may name (empty: all); what the
-    other options name needs no permission. listen: the address to listen on (empty: all, as probes and Prometheus come
-    from outside). identity: this replica's name in the lease. shared_gateway_namespaces: those whose gateways every
-    Canary may use although references to other namespaces are refused.
+    The names and meanings are Flagger's, except for `listen`, `shared_gateway_namespaces`, `allowed_hosts` and
+    `identity`, which Flagger does not have.
     """
 
     kubeconfig: str = ""
+    """The kubeconfig file of the cluster; empty for the cluster that this process runs in."""
     master: str = ""
+    """The address of the API server, instead of the one in the kubeconfig."""
     kubeconfig_qps: float = field(default=2000.0, validator=ge(0))
+    """Requests per second. Flagger's 100 would delay rollouts from the 334th on."""
     kubeconfig_burst: int = field(default=2000, validator=ge(1))
+    """Requests at once. Flagger has 250."""
     kubeconfig_service_mesh: str = ""
+    """The kubeconfig file of the cluster with the routing objects, if it is another one."""
     namespace: str = ""
+    """The only namespace that the controller observes; empty for all."""
     mesh_provider: str = "istio"
+    """The mesh provider of Canaries that name none."""
     metrics_server: str = "http://prometheus:9090"
+    """The address of Prometheus for the built-in metrics."""
     threadiness: int = field(default=64, validator=ge(1))
+    """Rollouts that the controller handles at once."""
     log_level: str = field(default="info", validator=in_(LEVELS))
+    """The lowest level in the log: debug, info, warning or error."""
     log_encoding: str = field(default="json", validator=in_(ENCODINGS))
+    """The format of the log: json or console."""
     port: int = field(default=8080, validator=ge(0))
+    """The port of /healthz, /readyz and /metrics; 0 for a free one."""
     listen: str = ""
+    """The address to listen on; empty for all, because probes and Prometheus connect from outside."""
     selector_labels: tuple[str, ...] = ("app", "name", "app.kubernetes.io/name")
+    """Labels that may select the target's pods; the first one in use gets another value for the primary."""
     include_label_prefix: tuple[str, ...] = ()
+    """Prefixes of labels that the controller copies to the primary; `*` matches all."""
     ingress_annotations_prefix: str = "nginx.ingress.kubernetes.io"
+    """Prefix of the annotations of the NGINX ingress controller."""
     ingress_class: str = ""
+    """The class of Ingresses that the controller creates; empty keeps the class of the original."""
     enable_config_tracking: bool = True
+    """Whether ConfigMaps and Secrets belong to a revision."""
     no_cross_namespace_refs: bool = False
+    """Whether to refuse references to other namespaces."""
     shared_gateway_namespaces: tuple[str, ...] = ()
+    """Namespaces whose gateways every Canary may use, despite `no_cross_namespace_refs`."""
     allowed_hosts: AllowedHosts = AllowedHosts()
+    """Hosts that Canaries, MetricTemplates and AlertProviders may name; empty for all. Hosts in other options need no
+    permission."""
     slack_url: str = field(default="", repr=False)
+    """The webhook of Slack for alerts of Canaries without alerts of their own."""
     slack_token: str = field(default="", repr=False)
+    """The token of the Slack API."""
     slack_proxy_url: str = field(default="", repr=False)
+    """The proxy for Slack."""
     slack_user: str = "flagger"
+    """The name under which alerts appear in Slack."""
     slack_channel: str = ""
+    """The channel for alerts in Slack."""
     msteams_url: str = field(default="", repr=False)
+    """The webhook of Microsoft Teams for alerts of Canaries without alerts of their own."""
     msteams_proxy_url: str = field(default="", repr=False)
+    """The proxy for Microsoft Teams."""
     event_webhook: str = field(default="", repr=False)
+    """The address that receives every event."""
     cluster_name: str = ""
+    """The name of the cluster in alerts."""
     enable_leader_election: bool = False
+    """Whether several replicas may run, of which one leads."""
     leader_election_namespace: str = "kube-system"
+    """The namespace of the Lease, unless `namespace` is set."""
     identity: str = ""
+    """This replica's name in the Lease; empty for the host name."""

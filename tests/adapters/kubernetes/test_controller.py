@@ -15,8 +15,8 @@ NAMESPACE = "looked-at"
 
 
 async def test_what_is_looked_at_is_listed_before_anybody_is_due(client, api, plane, monkeypatch):
-    monkeypatch.setattr(controller, "SPREAD", 3600.0)
-    monkeypatch.setattr(controller, "PACE", 1 / 3600)
+    monkeypatch.setattr(controller, "START_SPREAD", 3600.0)
+    monkeypatch.setattr(controller, "START_PACE", 1 / 3600)
     for body in (target(NAMESPACE), canary(NAMESPACE)):
         api.create(body)
     mark = plane.audit.mark()

@@ -1,1 +1,1 @@
-"""The objects that install the controller on a cluster."""
+"""The Kubernetes objects that install the controller."""

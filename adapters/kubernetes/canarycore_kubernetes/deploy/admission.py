@@ -25,12 +25,12 @@ NAME = "canaries.canarycore"
 
 
 def _providers(which: Callable[[ProviderCapabilities], bool]) -> str:
-    """Some providers, as a list of CEL."""
+    """Return the providers with a property, as a list in CEL."""
     return _cel([name for name, routing in PROVIDER_CAPABILITIES.items() if which(routing)])
 
 
 def _cel(value: object) -> str:
-    """A constant: JSON is CEL but for the quotes, which YAML reads better so."""
+    """Return a constant in CEL: JSON with single quotes, which are easier to read in YAML."""
     return json.dumps(value).replace('"', "'")
 
 
@@ -51,7 +51,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("weights", "variables.routed && variables.iterations == 0"),
     ("ab", "variables.routed && variables.iterations > 0 && size(variables.matches) > 0"),
 )
-"""What the rules speak of, by name; `provider` comes before them."""
+"""Variables of the expressions: (name, CEL expression). `provider` precedes them."""
 
 _KINDS = _cel({name: list(routing.matches) for name, routing in PROVIDER_CAPABILITIES.items() if routing.matches})
 _CONDITIONS = (
@@ -62,10 +62,10 @@ _CONDITIONS = (
 _ADDRESSES = "[object.spec.?metricsServer.orValue('')] + variables.webhooks.map(w, w.url)"
 
 
-def _headers(holds: str) -> str:
-    """That it holds of each header `h` of each match entry, given as `match`."""
+def _headers(condition: str) -> str:
+    """Return an expression that requires the condition for each header `h`, as `match`, of each match entry."""
     names = ("headers", "withoutHeaders")
-    each = (f"m.?{name}.orValue({{}}).all(h, {holds.replace('match', f'm.{name}[h]')})" for name in names)
+    each = (f"m.?{name}.orValue({{}}).all(h, {condition.replace('match', f'm.{name}[h]')})" for name in names)
     return f"variables.matches.all(m, {' && '.join(each)})"
 
 
@@ -211,24 +211,24 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "spec.autoscalerRef.primaryScalerReplicas has minReplicas above maxReplicas: swap or correct them.",
     ),
 )
-"""(lint rule, CEL expression that must hold, what the owner is told)."""
+"""(lint rule, CEL expression that must be true, message to the owner)."""
 
 CONDITIONS: tuple[tuple[str, str], ...] = (
     ("not-deleted", "!has(object.metadata.deletionTimestamp)"),
     ("another-spec", "oldObject == null || object.spec != oldObject.spec"),
 )
-"""(name, CEL expression): what is judged at all."""
+"""(name, CEL expression): conditions under which the policy applies."""
 
 
 def admission(provider: str) -> Iterator[Json]:
-    """The policy, and its binding, which denies. `provider`: of Canaries that name none."""
+    """Yield the policy and its binding. `provider` is the provider of Canaries that name none."""
     own = f"object.spec.?provider.orValue('') != '' ? object.spec.provider : {_cel(provider)}"
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": NAME},
         "spec": {
-            "failurePolicy": "Ignore",  # a canary must be able to roll back whatever becomes of this
+            "failurePolicy": "Ignore",  # a Canary must be able to roll back even if the policy fails
             "matchConstraints": {
                 "resourceRules": [
                     {

@@ -1,12 +1,12 @@
-"""The controller's NetworkPolicy: the places that it may talk to, and the port at which others may talk to it.
+"""The controller's NetworkPolicy: its allowed connections.
 
     policy_spec("canarycore", port=8080, destinations=[Destination.parse("monitoring:9090")])
 
-Out: the cluster's DNS, the API server, and the destinations, which are the metric servers, the receivers of hooks and
-the chats. In: the port of probes and metrics. A cluster enforces this if its network plugin knows NetworkPolicies.
+Egress: the cluster's DNS, the API server, and the destinations (metric servers, receivers of hooks, chats). Ingress:
+the port of probes and metrics. A cluster enforces the policy if its network plugin supports NetworkPolicies.
 
-A pod that reaches the metadata address of its cloud gets the credentials of its node there. So no destination contains
-such an address: a network excepts those that lie in it.
+A pod that reaches the metadata address of its cloud gets the credentials of its node. So no destination contains such
+an address: each network excepts those inside it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Network = IPv4Network | IPv6Network
 
 METADATA = (
-    "169.254.0.0/16",  # link-local: 169.254.169.254 of most clouds, and what hands out the credentials of pods
+    "169.254.0.0/16",  # link-local: 169.254.169.254 of most clouds, and the servers of pod credentials
     "100.100.100.200/32",  # Alibaba Cloud
     "168.63.129.16/32",  # Azure
     "192.0.0.192/32",  # Oracle Cloud
@@ -48,7 +48,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def demand_no_metadata(cidr: str) -> None:
-    """Raise ValueError for a network that consists of metadata addresses, or is none."""
+    """Raise ValueError if a text is not a network, or the network contains only metadata addresses."""
     network = ip_network(cidr)
     for metadata in METADATA:
         if _contains(ip_network(metadata), network):
@@ -67,17 +67,17 @@ class Destination:
     namespace: str = ""
     """The namespace of the pods; empty for a network."""
     cidr: str = field(default="", validator=_network)
-    """The network, without those addresses of `METADATA` that lie in it."""
+    """The network in CIDR notation; empty for pods. The policy excepts the addresses of `METADATA` inside it."""
     port: int = field(validator=and_(ge(1), le(65535)))
-    """The port of the pods, which need not be that of their Service."""
+    """The port of the pods, which may differ from the port of their Service."""
 
     @classmethod
     def parse(cls, text: str) -> Destination:
         """Read `monitoring:9090`, `10.0.0.0/8:443` or `[fd12::/16]:443`. Raises ValueError."""
-        found = _DESTINATION.fullmatch(text)
-        if found is None:
+        match = _DESTINATION.fullmatch(text)
+        if match is None:
             raise ValueError(f"found {text[:100]!r}, expected NAMESPACE:PORT or CIDR:PORT")
-        place, port = found["place"], int(found["port"])
+        place, port = match["place"], int(match["port"])
         if _LABEL.fullmatch(place):
             return cls(namespace=place, port=port)
         return cls(cidr=str(ip_network(place.strip("[]"))), port=port)
@@ -89,9 +89,9 @@ class Destination:
 
 
 def destinations_of(url: str, home: str) -> tuple[Destination, ...]:
-    """Find where a server is by its URL: in the namespace of its Service, or anywhere.
+    """Return the destinations of a server's URL: the namespace of its Service, or all networks.
 
-    home: the namespace that a name without one means.
+    `home` is the namespace of a host name without one.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -106,9 +106,13 @@ def destinations_of(url: str, home: str) -> tuple[Destination, ...]:
 def policy_spec(
     name: str, *, port: int, destinations: Iterable[Destination], api_server: Iterable[str] = EVERYWHERE
 ) -> Json:
-    """Make the policy of the pods with this name.
+    """Return the spec of a NetworkPolicy for the pods with this name.
 
-    port: of probes and metrics. destinations: servers beside DNS and the API server. api_server: its networks.
+    Args:
+        name: The value of the label `app.kubernetes.io/name`.
+        port: The port of probes and metrics.
+        destinations: Servers in addition to DNS and the API server.
+        api_server: The networks of the API server.
     """
     return {
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": name}},
@@ -117,7 +121,7 @@ def policy_spec(
         "egress": [
             _egress([_pods_of(DNS_NAMESPACE), {"ipBlock": {"cidr": DNS_OF_THE_NODE}}], _port(53, "UDP"), _port(53)),
             _egress([_addresses(cidr) for cidr in api_server], *map(_port, API_SERVER_PORTS)),
-            *(_egress([one.peer], _port(one.port)) for one in destinations),
+            *(_egress([server.peer], _port(server.port)) for server in destinations),
         ],
     }
 

@@ -1,9 +1,9 @@
-"""What a cluster needs for the controller, as plain objects: definitions, rights, the controller itself, admission.
+"""The installation of the controller as plain objects: definitions, RBAC rules, the Deployment, admission.
 
-    objects(Install(namespace="canarycore", providers=("istio",)))
+    objects(InstallOptions(namespace="canarycore", providers=("istio",)))
 
-The definitions are Flagger's kinds with our additions, so Canaries that Flagger knows stay as they are. The rights are
-those that the controller's tests run under; those on routing objects are of the providers that are named.
+The definitions are Flagger's kinds with additional fields, so existing Canaries stay valid. The tests of the controller
+run under the same RBAC rules. They cover only the routing objects of the named providers.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ Right = tuple[str, str, tuple[str, ...]]
 """API group, resource, verbs."""
 
 RIGHTS: tuple[Right, ...] = (
-    # what the owner writes, and its status
+    # the Canary, its status and the resources that it refers to
     (GROUP, "canaries", (*WATCH, "patch")),
     (GROUP, "canaries/status", ("patch",)),
-    (GROUP, "canaries/finalizers", ("update",)),  # owner references that block deletion ask for it
+    (GROUP, "canaries/finalizers", ("update",)),  # required for owner references that block deletion
     (GROUP, "metrictemplates", WATCH),
     (GROUP, "alertproviders", WATCH),
-    # targets, their primary copies, and what these need
+    # targets, their primary copies and the objects that these use
     ("apps", "deployments", OWN),
     ("apps", "daemonsets", OWN),
     ("apps", "controllerrevisions", ("get", "create", "delete")),
     ("", "services", OWN),
-    ("", "configmaps", (*OWN, "delete")),  # copies of what earlier revisions read are deleted with them
+    ("", "configmaps", (*OWN, "delete")),  # deleted with the earlier revision that read them
     ("", "secrets", (*OWN, "delete")),
     ("autoscaling", "horizontalpodautoscalers", OWN),
     ("keda.sh", "scaledobjects", OWN),
-    # what is told
+    # events
     ("", "events", ("create", "patch")),
 )
-"""What every controller may do, in each namespace that it looks at."""
+"""Rights of every controller, in each namespace that it observes."""
 
 ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "kubernetes": (),
@@ -81,14 +81,14 @@ ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """The routing objects of each provider."""
 
-ROUTED = (*WATCH, "create", "patch", "delete")
-"""What may be done with routing objects."""
+ROUTING_VERBS = (*WATCH, "create", "patch", "delete")
+"""Verbs for routing objects."""
 
-OTHERS: dict[tuple[str, str], tuple[str, ...]] = {
+TARGET_VERBS: dict[tuple[str, str], tuple[str, ...]] = {
     ("serving.knative.dev", "services"): (*READ, "patch"),
     ("serving.knative.dev", "revisions"): READ,
 }
-"""What may be done with those that are targets too, or parts of one: never ours to make or to remove."""
+"""Verbs for routing objects that are also targets or parts of one: the controller never creates or deletes these."""
 
 _LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
 ELECTION: tuple[Json, ...] = (
@@ -100,42 +100,47 @@ ELECTION: tuple[Json, ...] = (
         "verbs": ["get", "patch"],
     },
 )
-"""The rules of the role with which replicas elect one of them, in the namespace that they run in."""
+"""Rules of the role for leader election, in the namespace of the replicas."""
 
 
 @frozen(kw_only=True)
 class InstallOptions:
-    """What is installed. providers: whose routing objects the controller may write; the first is its default.
-
-    watched: the only namespace that it looks at (all if empty): then its rights end there. monitored: with a
-    ServiceMonitor for the Prometheus operator. flags: further flags of the controller. observe: an observer beside who
-    is at work, that may read and write nothing; then neither definitions nor admission are touched.
-
-    isolated: with a NetworkPolicy, under which the controller reaches the cluster's DNS, the API server at api_server
-    (networks in CIDR notation), the metric server and the destinations, and nobody else.
-    """
+    """The options of an installation."""
 
     namespace: str = NAME
+    """The namespace of the controller."""
     providers: tuple[str, ...] = ("kubernetes",)
+    """Mesh providers whose routing objects the controller may write; the first one is its default."""
     watched: str = ""
+    """The only namespace that the controller observes and has rights in; empty for all."""
     image: str = f"{NAME}:0.1.0"
+    """The container image."""
     replicas: int = 2
+    """The number of replicas; an observer has one."""
     metrics_server: str = "http://prometheus.monitoring:9090"
+    """The address of Prometheus."""
     monitored: bool = False
+    """Whether to install a ServiceMonitor for the Prometheus operator."""
     flags: tuple[str, ...] = ()
+    """Further flags of the controller."""
     observe: bool = False
+    """Whether to install an observer beside the running controller. It may only read, and comes without definitions and
+    admission policy."""
     isolated: bool = False
+    """Whether to install a NetworkPolicy that allows only the connections that the controller needs."""
     api_server: tuple[str, ...] = EVERYWHERE
+    """Networks of the API server in CIDR notation, for the NetworkPolicy."""
     destinations: tuple[Destination, ...] = ()
+    """Further allowed destinations, for the NetworkPolicy."""
 
     @property
     def name(self) -> str:
-        """What the installed objects are called."""
+        """The name of the installed objects."""
         return OBSERVER if self.observe else NAME
 
 
 def objects(install: InstallOptions) -> tuple[Json, ...]:
-    """Everything, in the order in which it is applied."""
+    """Return all objects, in the order in which to apply them."""
     return (
         *(() if install.observe else (*definitions(), *admission(install.providers[0]))),
         _object("v1", "Namespace", install.namespace),
@@ -178,7 +183,7 @@ _CANARY_STATUS = {
         ),
         "trackedConfigs": {"type": "object", "additionalProperties": _TEXT},
         "conditions": {"type": "array", "items": _CONDITION},
-        NAME: _TEXT,  # ours: what a rollout remembers beyond Flagger's fields
+        NAME: _TEXT,  # our own: the data that Flagger has no field for
     },
 }
 _KINDS: tuple[tuple[str, str, tuple[tuple[str, str, str, int], ...], dict[str, Any]], ...] = (
@@ -189,7 +194,7 @@ _KINDS: tuple[tuple[str, str, tuple[tuple[str, str, str, int], ...], dict[str, A
 
 
 def definitions() -> Iterator[Json]:
-    """The CustomResourceDefinitions of Flagger's kinds, with our fields."""
+    """Yield the CustomResourceDefinitions of Flagger's kinds, with our additional fields."""
     for kind, plural, columns, further in _KINDS:
         version = {
             "name": "v1beta1",
@@ -236,16 +241,16 @@ def definitions() -> Iterator[Json]:
 
 
 def rules(providers: Iterable[str]) -> list[Json]:
-    """The rules of the role: what the controller may do with Canaries of these providers."""
+    """Return the rules of the controller's role for these mesh providers."""
     routing = dict.fromkeys(place for provider in providers for place in ROUTING_RIGHTS[provider])
-    rights = (*RIGHTS, *((*place, OTHERS.get(place, ROUTED)) for place in routing))
+    rights = (*RIGHTS, *((*place, TARGET_VERBS.get(place, ROUTING_VERBS)) for place in routing))
     return [_rule(*right) for right in rights]
 
 
 def observer_rules(providers: Iterable[str]) -> list[Json]:
-    """The rules of an observer's role: it looks at what the controller looks at, but for Secrets."""
-    found = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
-    places = [(group, resource) for group, resource, verbs in found if set(WATCH) <= set(verbs)]
+    """Return the rules of an observer's role: it reads all objects that the controller reads, except Secrets."""
+    granted = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
+    places = [(group, resource) for group, resource, verbs in granted if set(WATCH) <= set(verbs)]
     return [_rule(*place, WATCH) for place in places if place != ("", "secrets")]
 
 
@@ -256,13 +261,15 @@ def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> Json:
 def _rights(install: InstallOptions) -> Iterator[Json]:
     kind = "Role" if install.watched else "ClusterRole"
     granted = observer_rules(install.providers) if install.observe else rules(install.providers)
-    yield from _granted(install, kind, install.name, install.watched, granted)
+    yield from _role_and_binding(install, kind, install.name, install.watched, granted)
     if not install.observe:
-        yield from _granted(install, "Role", f"{NAME}-election", install.namespace, list(ELECTION))
+        yield from _role_and_binding(install, "Role", f"{NAME}-election", install.namespace, list(ELECTION))
 
 
-def _granted(install: InstallOptions, kind: str, name: str, namespace: str, granted: list[Json]) -> Iterator[Json]:
-    """A role, and its binding to the account."""
+def _role_and_binding(
+    install: InstallOptions, kind: str, name: str, namespace: str, granted: list[Json]
+) -> Iterator[Json]:
+    """Yield a role and its binding to the service account."""
     group = "rbac.authorization.k8s.io"
     yield _object(f"{group}/v1", kind, name, namespace, app=install.name) | {"rules": granted}
     yield _object(f"{group}/v1", f"{kind}Binding", name, namespace, app=install.name) | {

@@ -1,1 +1,1 @@
-"""Metrics, probes and logs of the controller itself."""
+"""Metrics, probes and logs of the controller."""

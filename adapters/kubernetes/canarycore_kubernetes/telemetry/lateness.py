@@ -1,8 +1,8 @@
-"""Whether intervals are kept, and what is said of a rollout whose interval is not.
+"""Late cycles: rollouts whose analysis interval the controller missed.
 
-A look that was late by more than a second is counted (`canarycore_intervals_missed`), begins with a line in the log,
-and stands as a condition in the status of the Canary until a decision was in time again. The condition travels with the
-next commit: a controller that has too much to do is not given more.
+A cycle that starts more than a second late increments `canarycore_intervals_missed` and writes a line to the log. A
+condition reports it in the status of the Canary until a decision is in time again. The condition waits for the next
+commit, so that an overloaded controller does not get more work.
 """
 
 from __future__ import annotations
@@ -18,40 +18,43 @@ if TYPE_CHECKING:
     from canarycore_runtime import CycleReport
     from canarycore_runtime.mesh import Json
 
-LATE = 1.0
-"""Seconds by which a look may be late before the interval counts as not kept."""
+TOLERATED_LATENESS = 1.0
+"""Seconds by which a cycle may be late before its interval counts as missed."""
 
 MISSED = "MissedInterval"
-"""The type of the condition."""
+"""Type of the condition of a Canary with a missed interval."""
 
 _WITHOUT_INTERVAL = IDLE | {Phase.TERMINATED}
-"""Phases without an interval to keep."""
+"""Phases without an analysis interval."""
 
 _log = logging.getLogger("canarycore.controller")
 
 
 class LatenessTracker:
-    """Remembers who was looked at too late. Give `told` to the runner as `on_cycle`, and `conditions` to the store."""
+    """The rollouts with missed intervals.
+
+    Give `record_cycle` to the runner as `on_cycle`, and the tracker to the store.
+    """
 
     def __init__(self) -> None:
         self._late: dict[str, float] = {}
 
     def record_cycle(self, report: CycleReport) -> None:
-        """One look at a rollout. Only what changes the status is a tick: the look right after it proves nothing."""
+        """Record a cycle. Only a decision that changes the status ends the lateness: others come right after it."""
         seen, decision = report.observed, report.result.decision
         if seen is None or seen.status.phase in _WITHOUT_INTERVAL:
             return
-        if report.lateness > LATE:
+        if report.lateness > TOLERATED_LATENESS:
             if report.key not in self._late:
-                _log.warning("interval missed: %s was looked at %.1f s late", report.key, report.lateness)
+                _log.warning("interval missed: %s began its cycle %.1f s late", report.key, report.lateness)
             self._late[report.key] = report.lateness
         elif decision is not None and decision.status is not seen.status:
             self._late.pop(report.key, None)
 
     def conditions(self, key: str, status: Status) -> tuple[Json, ...]:
-        """What a status that is to be stored says of it; nothing, where all is well."""
+        """Return the conditions for a status: one if the rollout missed its interval, else none."""
         late = self._late.get(key)
         if late is None or status.phase in _WITHOUT_INTERVAL:
             return ()
-        message = f"It was looked at {late:.1f} s late: the controller has more to do than it can do in time."
+        message = f"The last cycle began {late:.1f} s late: the controller is overloaded."
         return ({"type": MISSED, "status": "True", "reason": "Late", "message": message},)

@@ -1,7 +1,7 @@
-"""The controller's log: a JSON object a line, and a line for each decision that changed something, with its reason.
+"""The controller's log: one JSON object per line, and one line per decision that changes a status, with its reason.
 
-Names, errors and answers from outside are part of it. So each text is escaped and shortened where the line is written,
-whoever logged it: nothing in the log drives a terminal or passes for a line of its own.
+The log contains names, errors and answers from outside. So the last processor escapes and shortens every text: no text
+can control a terminal or imitate a line of its own.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from canarycore_runtime import CycleReport
 
 LONGEST_VALUE = 4096
-"""Characters of a text in a log line, and of a line of a traceback."""
+"""Most characters of a text in a log line, and of a line of a traceback."""
 
-MOST_ITEMS, MOST_LINES = 50, 200
-"""Items of a list in a log line, and lines of a traceback: its last ones say what is wrong."""
+MOST_ITEMS = 50
+"""Most items of a list in a log line."""
+
+MOST_LINES = 200
+"""Most lines of a traceback; the log keeps the last ones, which name the error."""
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def set_up(level: str, encoding: str = "json") -> None:
-    """Log to stderr, from `level` on; `encoding` is json, or console for people."""
+    """Configure logging to stderr from `level` on. `encoding` is json, or console for people."""
     shape = structlog.dev.ConsoleRenderer() if encoding == "console" else structlog.processors.JSONRenderer()
     before: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
@@ -60,7 +63,7 @@ def set_up(level: str, encoding: str = "json") -> None:
 
 
 def escape(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
-    """Escape and shorten all texts of a log line. Only a traceback keeps its lines, which are indented."""
+    """Escape and shorten all texts of a log line. Only a traceback keeps its lines, indented."""
     return {name: _trace(value) if name in _TRACES else _safe(value) for name, value in event.items()}
 
 
@@ -77,32 +80,32 @@ def _trace(text: object) -> str:
 
 _TRACES = ("exception", "stack")
 
-REMEMBERED = 10_000
-"""Rollouts whose last trouble is remembered; of one that was forgotten it is logged once more."""
+REMEMBERED_TROUBLES = 10_000
+"""Rollouts whose last troubles are remembered; the log repeats a trouble that was forgotten."""
 
-REPEATED = 600.0
-"""Seconds after which a trouble that stays the same is logged again."""
+TROUBLE_INTERVAL = 600.0
+"""Time between log lines of a lasting trouble, in seconds."""
 
 _NAME = "canarycore.controller"
 _log = structlog.get_logger(_NAME)
 
 
 class CycleLog:
-    """Writes what looks at rollouts come to. Give `write` to the runner as `on_cycle`."""
+    """The log of cycles. Give `write` to the runner as `on_cycle`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._troubles: dict[str, tuple[frozenset[str], float]] = {}
 
     def write(self, report: CycleReport) -> None:
-        """Log one look. Waiting is for those who debug; troubles are for everybody."""
+        """Log a cycle: troubles as warnings, decisions at info, and decisions without a change at debug."""
         self._write_troubles(report)
         decision = report.result.decision
         if decision is None or report.observed is None:
             return
         status = decision.status
         level = logging.DEBUG if status is report.observed.status else logging.INFO
-        if not logging.getLogger(_NAME).isEnabledFor(level):  # most looks: their reasons need not be put into words
+        if not logging.getLogger(_NAME).isEnabledFor(level):  # skip rendering the explanation
             return
         _log.log(
             level,
@@ -119,16 +122,16 @@ class CycleLog:
         )
 
     def _write_troubles(self, report: CycleReport) -> None:
-        """Log troubles once, and again after REPEATED seconds while they stay the same."""
+        """Log troubles once, and again after TROUBLE_INTERVAL while they last."""
         texts, now = frozenset(str(trouble) for trouble in report.result.errors), self._clock()
         if not texts:
             self._troubles.pop(report.key, None)
             return
         before, at = self._troubles.get(report.key, (frozenset(), now))
-        if texts == before and now < at + REPEATED:
+        if texts == before and now < at + TROUBLE_INTERVAL:
             return
         self._troubles[report.key] = texts, now
-        if len(self._troubles) > REMEMBERED:
+        if len(self._troubles) > REMEMBERED_TROUBLES:
             del self._troubles[next(iter(self._troubles))]
         for text in sorted(texts):
             _log.warning("trouble", canary=report.key, error=text)

@@ -1,4 +1,4 @@
-"""What a cluster asks of a controller over HTTP: /healthz, /readyz and /metrics."""
+"""The HTTP endpoints of the controller: /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 async def serve_probes(
     host: str | None, port: int, registry: CollectorRegistry, ready: Callable[[], str]
 ) -> AsyncIterator[int]:
-    """Serve while the context is open; gives the port, which is a free one for 0.
+    """Serve the endpoints while the context is open, and yield the port; port 0 takes a free one.
 
-    ready: empty when the caches are filled, else what is awaited. Alive is whoever answers: a replica that waits for
-    the lease is both alive and ready, so that a rolling update ends.
+    `ready` returns an empty text if the caches are filled, else the missing kinds. A replica that waits for the Lease
+    is alive and ready, so that a rolling update ends.
     """
 
     async def healthz(_: web.Request) -> web.Response:
@@ -33,7 +33,7 @@ async def serve_probes(
         return web.Response(text=missing or "OK", status=503 if missing else 200)
 
     async def metrics(_: web.Request) -> web.Response:
-        text = await asyncio.to_thread(generate_latest, registry)  # seconds, with 10,000 canaries
+        text = await asyncio.to_thread(generate_latest, registry)  # takes seconds with 10,000 Canaries
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()

@@ -1,9 +1,9 @@
-"""What Prometheus scrapes: Flagger's metrics under their names, with the values they claim to have, and a few of ours.
+"""The controller's Prometheus metrics: Flagger's metrics under their names, and a few more.
 
-Where Flagger's are not correct, these are: `canary_status` is 0 in every phase of a rollout and not only in
-Progressing, and `canary_duration_seconds` measures a rollout from its start to its end and not one look at it.
+Two metrics have the documented value where Flagger's do not: `flagger_canary_status` is 0 in every phase of a rollout,
+not only in Progressing, and `flagger_canary_duration_seconds` measures a whole rollout, not one cycle.
 
-The series of a Canary go when it goes, and those of a check when the Canary no longer has it.
+The exporter removes the series of a Canary with the Canary, and the series of a check with the check.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from canarycore import Phase, Reason, Strategy
 from canarycore.phases import IDLE
 from canarycore.text import escape_controls
-from canarycore_kubernetes.telemetry.lateness import LATE
+from canarycore_kubernetes.telemetry.lateness import TOLERATED_LATENESS
 
 if TYPE_CHECKING:
     from collections import Counter as Tally
@@ -31,7 +31,7 @@ STRATEGIES = {Strategy.WEIGHTS: "canary", Strategy.AB: "ab-testing", Strategy.BL
 """The values of the label `deployment_strategy`."""
 
 LONGEST_LABEL = 128
-"""Characters of a label's value that an owner has chosen: the name of a check."""
+"""Most characters of a label's value that an owner chooses: the name of a check."""
 
 M = TypeVar("M", Gauge, Counter, Histogram)
 
@@ -40,7 +40,7 @@ LATE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Exporter:
-    """Counts what the runner's reports tell. Give `told` to the runner as `on_cycle`."""
+    """The metrics of a controller. Give `record_cycle` to the runner as `on_cycle`."""
 
     def __init__(self, *, version: str, provider: str) -> None:
         self.registry: CollectorRegistry = CollectorRegistry()
@@ -68,49 +68,49 @@ class Exporter:
             registry=registry,
         )
         self._late = Histogram(
-            "canarycore_late_seconds", "How late rollouts are looked at.", buckets=LATE_SECONDS, registry=registry
+            "canarycore_late_seconds", "How late cycles begin.", buckets=LATE_SECONDS, registry=registry
         )
         self._missed = Counter(
             "canarycore_intervals_missed",
-            "Looks that were later than a second.",
+            "Cycles that began more than a second late.",
             ("name", "namespace"),
             registry=registry,
         )
         self._troubles = Counter(
-            "canarycore_troubles", "Looks that met an error of the cluster or of a provider.", ("name", "namespace"),
+            "canarycore_troubles", "Cycles with an error of the cluster or of a provider.", ("name", "namespace"),
             registry=registry,
         )  # fmt: skip
-        self._given_up = Counter(
-            "canarycore_alerts_given_up", "Alerts that a chat did not take.", ("name", "namespace"), registry=registry
+        self._lost_alerts = Counter(
+            "canarycore_alerts_given_up", "Alerts that a chat did not accept.", ("name", "namespace"), registry=registry
         )
-        self._leader = gauge("canarycore_leader", "Whether this replica decides.")
+        self._leader = gauge("canarycore_leader", "Whether this replica leads.")
         self._began: dict[str, float] = {}
         self._series: dict[str, set[tuple[Gauge | Counter | Histogram, tuple[str, ...]]]] = {}
 
     def set_leader(self, leads: bool) -> None:
-        """Whether this replica decides now."""
+        """Set whether this replica leads."""
         self._leader.set(leads)
 
     def count_lost_alert(self, rollout: Rollout) -> None:
-        """An alert did not reach a chat, and will not."""
-        self._of(f"{rollout.namespace}/{rollout.name}", self._given_up, rollout.name, rollout.namespace).inc()
+        """Count an alert that the controller has given up on."""
+        self._series_of(f"{rollout.namespace}/{rollout.name}", self._lost_alerts, rollout.name, rollout.namespace).inc()
 
     def set_totals(self, canaries: Tally[str]) -> None:
-        """How many canaries each namespace has."""
+        """Set the number of Canaries per namespace."""
         self._total.clear()
         for namespace, number in canaries.items():
             self._total.labels(namespace).set(number)
 
     def record_cycle(self, report: CycleReport) -> None:
-        """One look at a rollout."""
+        """Record a cycle."""
         self._late.observe(max(report.lateness, 0.0))
         namespace, _, name = report.key.partition("/")
-        if report.lateness > LATE:
-            self._of(report.key, self._missed, name, namespace).inc()
+        if report.lateness > TOLERATED_LATENESS:
+            self._series_of(report.key, self._missed, name, namespace).inc()
         if report.result.errors:
-            self._of(report.key, self._troubles, name, namespace).inc()
+            self._series_of(report.key, self._troubles, name, namespace).inc()
         if report.observed is not None and report.result.decision is not None:
-            self._decided(report.key, report.observed.rollout, report.observed.status, report.result.decision)
+            self._record_decision(report.key, report.observed.rollout, report.observed.status, report.result.decision)
 
     def forget(self, key: str) -> None:
         """Remove all series of a Canary that is gone."""
@@ -118,21 +118,21 @@ class Exporter:
         for metric, labels in self._series.pop(key, ()):
             metric.remove(*labels)
 
-    def _of(self, key: str, metric: M, *labels: str) -> M:
-        """A series of this Canary."""
+    def _series_of(self, key: str, metric: M, *labels: str) -> M:
+        """Return a series, and register it as one of the Canary `key`."""
         self._series.setdefault(key, set()).add((metric, labels))
         return metric.labels(*labels)
 
-    def _decided(self, key: str, rollout: Rollout, before: Status, decision: Decision) -> None:
+    def _record_decision(self, key: str, rollout: Rollout, before: Status, decision: Decision) -> None:
         after, target, namespace = decision.status, rollout.target.name, rollout.namespace
-        self._of(key, self._status, target, namespace).set(_status(after))
-        self._of(key, self._weight, f"{target}-primary", namespace).set(100 - after.rung.weight)
-        self._of(key, self._weight, target, namespace).set(after.rung.weight)
+        self._series_of(key, self._status, target, namespace).set(_status(after))
+        self._series_of(key, self._weight, f"{target}-primary", namespace).set(100 - after.rung.weight)
+        self._series_of(key, self._weight, target, namespace).set(after.rung.weight)
         self._forget_checks(key, rollout)
         for metric, value in _values(decision):
-            self._of(key, self._analysis, target, namespace, _label(metric)).set(value)
+            self._series_of(key, self._analysis, target, namespace, _label(metric)).set(value)
         if after.phase is not before.phase:
-            self._moved(key, rollout, before, after)
+            self._record_phase(key, rollout, before, after)
 
     def _forget_checks(self, key: str, rollout: Rollout) -> None:
         """Remove the series of checks that the Canary no longer has."""
@@ -143,18 +143,18 @@ class Exporter:
         for metric, labels in stale:
             metric.remove(*labels)
 
-    def _moved(self, key: str, rollout: Rollout, before: Status, after: Status) -> None:
-        place = (rollout.target.name, rollout.namespace)
+    def _record_phase(self, key: str, rollout: Rollout, before: Status, after: Status) -> None:
+        labels = (rollout.target.name, rollout.namespace)
         if before.phase in IDLE and after.phase not in IDLE and after.since is not None:
             self._began[key] = after.since
         outcome = {Phase.SUCCEEDED: self._successes, Phase.FAILED: self._failures}.get(after.phase)
         if outcome is None:
             return
         analysis = "skipped" if after.reason is Reason.SKIPPED else "completed"
-        self._of(key, outcome, *place, STRATEGIES[rollout.ladder.strategy], analysis).inc()
+        self._series_of(key, outcome, *labels, STRATEGIES[rollout.ladder.strategy], analysis).inc()
         began = self._began.pop(key, None)
         if began is not None and after.since is not None:
-            self._of(key, self._duration, *place).observe(max(0.0, after.since - began))
+            self._series_of(key, self._duration, *labels).observe(max(0.0, after.since - began))
 
 
 def _label(name: str) -> str:

@@ -15,7 +15,7 @@ from canarycore_kubernetes.api.ownership import BlockedError
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.refusals import BLOCKED, BlockedRollouts
-from canarycore_kubernetes.telemetry.logs import REPEATED, CycleLog
+from canarycore_kubernetes.telemetry.logs import TROUBLE_INTERVAL, CycleLog
 from canarycore_runtime import CycleReport
 from tests.cluster.controller.test_controller import canary, target
 from tests.cluster.patience import until
@@ -50,7 +50,7 @@ class Cluster:
 
 @pytest.fixture
 async def controlled(client, api, monkeypatch):
-    monkeypatch.setattr(controller, "SPREAD", 0.1)
+    monkeypatch.setattr(controller, "START_SPREAD", 0.1)
     body = target(NAMESPACE)
     container = body["spec"]["template"]["spec"]["containers"][0]
     container["envFrom"] = [{"secretRef": {"name": "db"}}]
@@ -100,7 +100,7 @@ def test_what_blocks_a_rollout_is_known_until_a_cycle_passes_without_it():
 def test_a_trouble_that_stays_the_same_is_logged_once_in_a_while(capsys):
     now = [0.0]
     log = CycleLog(lambda: now[0])
-    for now[0] in (0.0, 1.0, REPEATED - 1, REPEATED):
+    for now[0] in (0.0, 1.0, TROUBLE_INTERVAL - 1, TROUBLE_INTERVAL):
         log.write(turn(WorldError("taken")))
     log.write(turn())
     log.write(turn(WorldError("taken")))

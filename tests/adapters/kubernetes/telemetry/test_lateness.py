@@ -10,7 +10,7 @@ from canarycore import Decision, Explanation, Observation, Phase, Rollout, Rung,
 from canarycore.driver import CycleResult, Observed
 from canarycore.phases import Rule
 from canarycore_kubernetes.resources.status_codec import read_status, write_status
-from canarycore_kubernetes.telemetry.lateness import LATE, LatenessTracker
+from canarycore_kubernetes.telemetry.lateness import TOLERATED_LATENESS, LatenessTracker
 from canarycore_runtime.runner import CycleReport
 
 KEY = "test/podinfo"
@@ -38,9 +38,9 @@ def test_a_late_look_is_a_condition_that_tells_how_late_it_was(lateness):
 
 
 def test_a_look_in_time_is_no_condition_nor_is_anybody_elses_lateness(lateness):
-    look(lateness, LATE)
+    look(lateness, TOLERATED_LATENESS)
     assert lateness.conditions(KEY, HIGHER) == ()
-    look(lateness, 2 * LATE)
+    look(lateness, 2 * TOLERATED_LATENESS)
     assert lateness.conditions("test/other", HIGHER) == ()
 
 
@@ -67,8 +67,8 @@ def test_the_log_tells_when_it_begins_and_not_at_each_look(lateness, caplog):
         for late in (2.0, 3.0, 0.0, 4.0):
             look(lateness, late)
     assert [record.getMessage() for record in caplog.records] == [
-        "interval missed: test/podinfo was looked at 2.0 s late",
-        "interval missed: test/podinfo was looked at 4.0 s late",
+        "interval missed: test/podinfo began its cycle 2.0 s late",
+        "interval missed: test/podinfo began its cycle 4.0 s late",
     ]
 
 

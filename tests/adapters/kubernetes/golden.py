@@ -1,4 +1,4 @@
-"""What Flagger wrote in the golden traces, each with what was there when it did."""
+"""The objects that Flagger wrote in the golden traces, each with the objects at that time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Writing:
         return self.after["metadata"]["name"]
 
     def original(self) -> Json:
-        """What an object of the primary's, or of the canary's, is a copy of."""
+        """Return the original of an object of the primary or of the canary."""
         found = self.there.get(self.kind, self.name.rpartition("-")[0])
         assert found is not None, f"{self.name} is a copy of something"
         return found

@@ -48,7 +48,7 @@ class Cached:
 
 
 class Canaries:
-    """What the store knows: manifests behind rollouts."""
+    """A store of manifests by rollout."""
 
     def __init__(self):
         self.canaries = {}

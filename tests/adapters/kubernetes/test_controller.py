@@ -1,4 +1,4 @@
-"""What the controller as a whole does beyond its parts; whole rollouts are in tests/cluster."""
+"""The behaviour of the whole controller beyond its parts; whole rollouts are in tests/cluster."""
 
 from __future__ import annotations
 

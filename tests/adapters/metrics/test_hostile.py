@@ -86,7 +86,7 @@ async def test_any_body_is_an_answer_whose_text_is_short(server, provider, name)
     for text in (answer.error, online):
         assert len(text) < 1500
         assert text.isprintable()
-    assert spent < 20.0  # of both processes' parts, on a machine that is busy
+    assert spent < 20.0  # both processes together, on a busy machine
 
 
 JSON_TYPES = (None, True, 0, 1.5, "", "text", [], {}, [[]], [{}], {"": None})
@@ -130,7 +130,7 @@ async def test_a_host_that_cannot_be_is_an_answer(host):
         assert "request failed: " in await source.online(None)
 
 
-# what a provider's own code raises ------------------------------------------------------------------------------------
+# errors of a provider's own code --------------------------------------------------------------------------------------
 
 
 class Faulty(HttpSource):

@@ -49,7 +49,7 @@ class World:
         self.data = data if event != "DELETED" else None
         self.history.append((event, self.version + 1, data))
 
-    # what may happen next ---------------------------------------------------------------------------------------
+    # possible next steps ----------------------------------------------------------------------------------------
 
     def they_write(self, data):
         self._happens("ADDED" if self.data is None else "MODIFIED", data)

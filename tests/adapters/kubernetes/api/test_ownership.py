@@ -342,7 +342,7 @@ def test_an_owner_that_is_no_name_neither_fills_a_message_nor_drives_a_terminal(
     assert len(text) < 1024
     assert text.isprintable()
     assert "x…" in text
-    assert len(repr(found)) < 1_000_000 // 100  # what is held of each object
+    assert len(repr(found)) < 1_000_000 // 100  # the size of each projection
 
 
 # --------------------------------------------------------------------------------------------- races, other Canaries

@@ -1,4 +1,4 @@
-"""What is put on a cluster: an observer may look, and changes nothing that others need."""
+"""The installed objects: an observer may only read, and changes nothing that others need."""
 
 from __future__ import annotations
 

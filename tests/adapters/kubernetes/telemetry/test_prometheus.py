@@ -1,4 +1,4 @@
-"""What Prometheus scrapes is what it claims to be: statuses, weights, outcomes and how long a rollout took."""
+"""The metrics have correct values: statuses, weights, outcomes and the duration of a rollout."""
 
 from __future__ import annotations
 

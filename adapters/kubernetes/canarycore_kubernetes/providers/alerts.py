@@ -212,13 +212,8 @@ class Alerts:
         if namespace != rollout.namespace and not self._cross_namespace:
             raise Refused(f"can't access alert provider {name}.{namespace}, cross-namespace references are blocked")
         spec = (await find_reference(self._cluster, ALERT_PROVIDER_VIEW, namespace, name)).spec
-        address, token, secret = spec.address, "", None
-        if spec.secret_ref is not None:
-            secret = (namespace, spec.secret_ref.name)
-            values = await self._secrets.read(*secret)
-            if "address" not in values:
-                raise Refused(f"secret {secret[1]} does not contain an address: expected one, and perhaps a token")
-            address, token = values["address"], values.get("token", "")
+        secret = None if spec.secret_ref is None else (namespace, spec.secret_ref.name)
+        address, token = (spec.address, "") if secret is None else await self._read_secret(*secret)
         for url in (address, spec.proxy):
             with suppress(InvalidRequest):  # the chat's adapter reports it in detail
                 self._allowed.check(url)
@@ -232,6 +227,13 @@ class Alerts:
             username=spec.username or USERNAME,
         )
         return chat, secret
+
+    async def _read_secret(self, namespace: str, name: str) -> tuple[str, str]:
+        """Return the address and the token in a Secret. Raise Refused where it has no address."""
+        values = await self._secrets.read(namespace, name)
+        if "address" not in values:
+            raise Refused(f"secret {name} does not contain an address: expected one, and perhaps a token")
+        return values["address"], values.get("token", "")
 
     @asynccontextmanager
     async def _open(self, chat: ChatSettings) -> AsyncGenerator[Notifier, None]:

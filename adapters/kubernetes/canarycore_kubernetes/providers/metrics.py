@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from canarycore import Check, Reference, Rollout
-    from canarycore.manifest import Canary
+    from canarycore.manifest import Canary, MetricTemplate
     from canarycore.questions import MetricQuestion
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_runtime.mesh import Mesh
@@ -234,10 +234,22 @@ class TemplateSources:
             raise WorldError(f"can't access {name}, cross-namespace references are blocked")
         with _prefix_errors(f"{name} error"):
             template = await find_reference(self._cluster, TEMPLATE_VIEW, namespace, reference.name)
+            if template.spec.provider.address:
+                self._allowed.check(template.spec.provider.address)
+        provider, secret = await self._template_provider(template, namespace, name)
+        return ProviderQuery(
+            provider=provider,
+            check=check,  # with the template's query, since the store loaded the rollout
+            place=f"{provider.type} in {name}",
+            setting=f"{name} provider {provider.type} error",
+            secret=secret,
+        )
+
+    async def _template_provider(
+        self, template: MetricTemplate, namespace: str, name: str
+    ) -> tuple[Provider, tuple[str, str] | None]:
+        """Return the provider of a template, and the namespace and name of its Secret. name: the one in errors."""
         spec = template.spec.provider
-        if spec.address:
-            with _prefix_errors(f"{name} error"):
-                self._allowed.check(spec.address)
         secret = (namespace, spec.secret_ref.name) if spec.secret_ref else None
         values: Mapping[str, str] = {}
         if secret is not None:
@@ -252,13 +264,7 @@ class TemplateSources:
             region=spec.region,
             insecure_skip_verify=spec.insecure_skip_verify,
         )
-        return ProviderQuery(
-            provider=provider,
-            check=check,  # with the template's query, since the store loaded the rollout
-            place=f"{spec.type} in {name}",
-            setting=f"{name} provider {spec.type} error",
-            secret=secret,
-        )
+        return provider, secret
 
     @asynccontextmanager
     async def _open(self, provider: Provider) -> AsyncGenerator[MetricSource, None]:

@@ -153,10 +153,10 @@ class KnativeTarget(WorkloadTarget):
         self.mark_restored()
 
     async def pause_scaler(self) -> None:
-        """Knative's own scaler needs no pause."""
+        """Do nothing: Knative's own scaler needs no pause."""
 
     async def resume_scaler(self) -> None:
-        """Knative's own scaler needs no pause."""
+        """Do nothing: Knative's own scaler needs no pause."""
 
     async def _mark(self, annotations: Json, service: Json | None = None) -> None:
         """Change annotations of the target. If `service` is given, the target must not have changed since."""

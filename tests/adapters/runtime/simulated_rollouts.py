@@ -1,4 +1,4 @@
-"""What the runner's tests share: rollouts, simulated clusters with a diary, adapters that misbehave for one rollout."""
+"""Parts of the runner's tests: rollouts, simulated clusters with a diary, adapters that fail for one rollout."""
 
 import asyncio
 

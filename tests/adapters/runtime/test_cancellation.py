@@ -1,7 +1,7 @@
 """A runner that is stopped, cancelled or killed at any step of its event loop leaves nothing half-applied.
 
-Whoever comes next reaches the end that an undisturbed runner reaches: the same decisions in the same order, none of
-them twice, the same world, and every notice told.
+The next runner reaches the same end as an undisturbed one: the same decisions in the same order, none of them twice,
+the same cluster, and every notice published.
 """
 
 import asyncio

@@ -115,7 +115,7 @@ async def test_a_compressed_stream_without_content_ends_too():
     async with asking(endless("Content-Encoding: deflate", part=EMPTY_BLOCK * 1000)) as (ask, server):
         received = await ask()
     assert (received.text, received.is_truncated) == ("", True)
-    assert server.sent < 100 * SHORT_ANSWER_LIMIT  # what the sockets' buffers took, besides
+    assert server.sent < 100 * SHORT_ANSWER_LIMIT  # some bytes are in the buffers of sockets
 
 
 # time -----------------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ async def test_credentials_of_a_redirect_s_address_are_not_used():
     assert "Authorization" not in server.heads[1]
 
 
-# what is ambient ------------------------------------------------------------------------------------------------------
+# ambient credentials --------------------------------------------------------------------------------------------------
 
 
 async def test_neither_a_netrc_nor_a_cookie_goes_along(monkeypatch, tmp_path):
@@ -391,7 +391,7 @@ async def test_a_caller_cannot_ask_for_an_encoding_that_is_not_undone():
     assert head.count("X-A") == 2
 
 
-# what a message repeats -----------------------------------------------------------------------------------------------
+# messages -------------------------------------------------------------------------------------------------------------
 
 
 def test_an_excerpt_is_the_status_and_the_first_line():

@@ -58,7 +58,7 @@ class KeepsTheMirror(Right):
 
 
 class WritesLater(Right):
-    """Of two writes the first one is kept back."""
+    """A router that delays the first of two writes."""
 
     held: Routes | None = None
 
@@ -67,7 +67,7 @@ class WritesLater(Right):
 
 
 class BelievesItself(Right):
-    """What others did to the routes is not seen until the process dies."""
+    """A router that ignores other writers until its process dies."""
 
     believed: Routes | None = None
 

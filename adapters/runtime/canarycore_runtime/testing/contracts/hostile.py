@@ -174,7 +174,7 @@ async def _listening(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# what is written --------------------------------------------------------------------------------------------------
+# answers ----------------------------------------------------------------------------------------------------------
 
 
 def _head(*headers: str, status: str = "200 OK") -> bytes:

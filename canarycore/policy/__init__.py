@@ -1,15 +1,15 @@
-"""What a policy will do, told before production runs it.
+"""Operating characteristics of a policy: the probability of a rollback, times, and harm done to users.
 
     scenario = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=0.02), rps=100)
     runs = [canarycore.policy.sampled.simulate(rollout, scenario, seed) for seed in range(1000)]
-    told = summarise(runs)      probabilities of promotion and rollback, time to each, harm done to users
+    summary = summarise(runs)
 
-A `Scenario` is the assumed world, a `Run` what one rollout did in it, a `Summary` what many came to. Three engines tell
-the same story at different speeds:
+A `Scenario` is a set of assumptions, a `Run` one simulated rollout, and a `Summary` the characteristics of many runs.
+Three engines compute the same model at different speeds:
 
-    canarycore.policy.sampled    the reference: the core itself decides, event by event; covers everything
-    canarycore.policy.vector         the same model in NumPy arrays, more than a hundred times as fast
-    canarycore.policy.exact          no draws at all: a Markov chain, where analyses are independent
+    canarycore.policy.sampled    the reference: the core itself decides, event by event; covers every policy
+    canarycore.policy.vector     the same model in NumPy arrays, more than a hundred times as fast
+    canarycore.policy.exact      a Markov chain without draws, for independent analyses
 
 `estimate` is one call for all of them; `choose_engine` returns the engine that it uses, and the reason. The vector and
 the exact engine each have `find_gap(rollout, scenario)`, which returns why they do not cover a policy.

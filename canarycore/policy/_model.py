@@ -1,18 +1,17 @@
-"""A policy and its scenario in numbers: what the vectorised and the exact engine share.
+"""A policy in a scenario as numbers, for the vectorised and the exact engine.
 
-The reference is the event-driven engine (`canarycore.policy.sampled`), which lets the core itself decide; tests
-hold all three together. What is taken from it, phase by phase:
+The reference is the event-driven engine (`canarycore.policy.sampled`), in which the core itself decides; tests compare
+all three engines. The model repeats its behaviour phase by phase:
 
-    waiting       confirm-rollout gates are asked at once, then once an interval
-    before        the canary's pods are ready after `Scenario.ready_after`; past the progress deadline it is rolled back
-    a place       every interval: rollback hooks, hooks in order, all checks, gates; a place is left only by a pass
-    promotion     the weights on the way back, an interval each, then one interval of draining
+    waiting       the rollout asks confirm-rollout gates at once, then once an interval
+    pods          they are ready after `Scenario.ready_after`; past the progress deadline the rollout rolls back
+    a place       every interval: rollback hooks, hooks in order, all checks, gates; only a pass leads on
+    promotion     the weights of the promotion, an interval each, then one interval of draining
 
-A **place** is a rung, seen as numbers. The last one may come twice: where a closed confirm-promotion gate has moved the
-rollout to WaitingPromotion, gates for an increase of traffic are asked no more.
+A **place** is a rung as numbers. The last rung may have two places: after a closed confirm-promotion gate has moved the
+rollout to WaitingPromotion, the rollout asks gates for an increase of traffic no more.
 
-An analysis comes out as a pass, a halt (a failed check counts) or a hold. Each check's part in that is classified by
-the core's own `judge`.
+An analysis ends as a pass, a halt (a failed check) or a hold. The core's own `judge` classifies each check.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ if TYPE_CHECKING:
     from canarycore._spec import Check, Hook, Rollout
 
 _HAIR = 1e-6
-"""Seconds, or requests, by which sums of floats may be off."""
+"""Rounding error of sums of floats (seconds or requests)."""
 
 
 class NotCovered(CanaryError):
-    """An engine's model does not cover this policy in this scenario; the message says why."""
+    """An engine does not cover a policy in a scenario; the message names the reason."""
 
 
 class CheckOutcome(TextEnum):
-    """What a check, or a whole analysis, comes to."""
+    """The outcome of a check, or of a whole analysis."""
 
     PASS = "pass"  # noqa: S105  a verdict, no password
     HALT = "halt"
@@ -55,87 +54,105 @@ class CheckOutcome(TextEnum):
 
 @record
 class LookBack:
-    """A look-back from an analysis: so many whole intervals, and so many of the slices before them."""
+    """The window of a check, counted back from an analysis."""
 
     intervals: int
+    """Number of whole intervals."""
     slices: int
+    """Number of slices before them."""
 
 
 @record(kw_only=True)
 class CheckModel:
-    """A check in numbers.
-
-    chance: the probability that it fails by chance, coming to `failing` then. window: None where it counts no requests;
-    it comes to `steady` then. Otherwise without requests it comes to `silent`, and with fewer than `enough` to a hold.
-    edges: a P99's range as uniforms (lower, upper); None where response times are always in range, `steady` says so.
-    """
+    """A check as numbers."""
 
     check: Check
+    """The check."""
     chance: float
+    """Probability of a failure by chance."""
     failing: CheckOutcome
+    """Outcome of a failure by chance."""
     steady: CheckOutcome
+    """Outcome of a check that does not depend on requests."""
     silent: CheckOutcome
+    """Outcome without requests in the window."""
     enough: int
+    """Fewest requests in the window; with fewer the outcome is a hold."""
     window: LookBack | None
+    """The window; None where the check does not depend on requests."""
     edges: tuple[float, float] | None
+    """Range of a P99 as uniforms (lower, upper); None where response times are always in range."""
 
 
 @record(kw_only=True)
 class RungModel:
-    """A rung in numbers.
-
-    live: users' requests a second that meet the canary. unseen: copies and load tests, a second. exposed: whether
-    traffic has to drain from here. measured: whether checks are asked. hooks, increase, promotion: the probabilities
-    that all hooks pass, and that the gates of each kind are all open. gated: whether a closed confirm-promotion gate
-    leads on to a place of its own.
-    """
+    """A place: a rung as numbers."""
 
     live: float
+    """Users' requests to the canary a second."""
     unseen: float
+    """Copies and load tests to the canary a second."""
     exposed: bool
+    """Whether traffic has to drain after a rollback."""
     measured: bool
+    """Whether an analysis has checks."""
     hooks: float
+    """Probability that all hooks pass."""
     increase: float
+    """Probability that all gates for an increase of traffic are open."""
     promotion: float
+    """Probability that all gates for the promotion are open."""
     gated: bool = False
+    """Whether a closed gate for the promotion leads to a place of its own."""
 
 
 @record(kw_only=True)
 class PromotionModel:
-    """The promotion: its length in seconds, and users' requests that the new and the old version serve meanwhile."""
+    """The promotion as numbers."""
 
     seconds: float
+    """Duration."""
     new: float
+    """Users' requests that the new version serves meanwhile."""
     old: float
+    """Users' requests that the old version serves meanwhile."""
 
 
 @record(kw_only=True)
 class PolicyModel:
-    """Everything in numbers.
-
-    first: seconds from the start to the first analysis (inf: the pods come too late). waits: times of rollback polls
-    before that. fresh: whether the first analysis polls rollback hooks anew. last: seconds to the rollback for late
-    pods. slices: the interval cut where windows begin, newest first, in seconds. depth: how many intervals the longest
-    window reaches into. drain: of a rollback. end: when a run counts as undecided.
-    """
+    """A policy in a scenario as numbers."""
 
     rollout: Rollout = field(repr=False)
+    """The policy."""
     scenario: Scenario = field(repr=False)
+    """The assumptions."""
     confirm: float
+    """Probability that all confirm-rollout gates are open."""
     rollback: float
+    """Probability that a rollback hook asks for a rollback."""
     first: float
+    """Seconds from the start to the first analysis; infinite where the pods are too late."""
     waits: tuple[float, ...]
+    """Times of polls of rollback hooks before the first analysis (seconds)."""
     fresh: bool
+    """Whether the first analysis polls the rollback hooks again."""
     last: float
+    """Seconds from the start to the rollback for late pods."""
     places: tuple[RungModel, ...]
-    way: PromotionModel
-    gauges: tuple[CheckModel, ...]
+    """The places, in order."""
+    promotion: PromotionModel
+    """The promotion."""
+    checks: tuple[CheckModel, ...]
+    """The checks."""
     slices: tuple[float, ...]
+    """Lengths of the slices of an interval, cut at the starts of windows, newest first (seconds)."""
     depth: int
+    """Number of intervals that the longest window reaches into."""
     end: float
+    """Seconds from the start after which a run counts as undecided."""
 
     def is_even(self, *, live: bool) -> bool:
-        """Whether every slice of an interval holds a whole number of users' (else: of unseen) requests everywhere."""
+        """Return whether every slice at every place has a whole number of users' (else: of unseen) requests."""
         for rate in {place.live if live else place.unseen for place in self.places}:
             for seconds in self.slices:
                 amount = rate * seconds
@@ -145,7 +162,7 @@ class PolicyModel:
 
 
 def common_gaps(rollout: Rollout) -> str:
-    """Why neither engine covers this policy ("": nothing speaks against it)."""
+    """Return why neither engine covers this policy, or "" where both may."""
     if rollout.suspend:
         return "the Canary is suspended"
     same = len(set(rollout.hooks)) < len(rollout.hooks)
@@ -153,14 +170,14 @@ def common_gaps(rollout: Rollout) -> str:
 
 
 MOST_INTERVALS = 10_000
-"""Intervals that a simulated rollout may take: a week of one a minute."""
+"""Most intervals of a simulated rollout: a week of one a minute."""
 
 MOST_IN_A_WINDOW = 1_000
-"""Intervals that the window of a check may reach back."""
+"""Most intervals of the window of a check."""
 
 
 def excess(rollout: Rollout) -> str:
-    """Why no engine plays this policy: it would take for ever, or all memory ("": it would not)."""
+    """Return why a policy takes too long, or too much memory, for every engine, or "" where it does not."""
     parts = (_intervals(rollout), rollout.inconclusive_limit, rollout.progress_deadline / rollout.interval)
     if max(parts) > MOST_INTERVALS or sum(parts) > MOST_INTERVALS:
         return f"its rollout may take more than {MOST_INTERVALS:,} intervals"
@@ -171,19 +188,19 @@ def excess(rollout: Rollout) -> str:
 
 
 def _intervals(rollout: Rollout) -> int:
-    """Intervals that checks alone could hold a rollout up for, and its promotion."""
+    """Return the most intervals of a rollout that only checks delay, and of its promotion."""
     ladder = rollout.ladder
     back = 100 // ladder.step_back if ladder.step_back else 1
     return len(ladder.rungs) + rollout.threshold + back + 2
 
 
 def model(rollout: Rollout, scenario: Scenario) -> PolicyModel:
-    """The policy in numbers."""
+    """Return a policy in a scenario as numbers."""
     ready, interval, deadline = scenario.ready_after, rollout.interval, rollout.progress_deadline
     in_time = ready <= deadline
     first = max(interval, ready) if in_time else inf
     waiting = first - _HAIR if in_time else deadline + _HAIR
-    gauges, slices = _gauges(rollout, scenario)
+    checks, slices = _check_models(rollout, scenario)
     return PolicyModel(
         rollout=rollout,
         scenario=scenario,
@@ -193,22 +210,22 @@ def model(rollout: Rollout, scenario: Scenario) -> PolicyModel:
         waits=tuple(poll * interval for poll in range(1, ceil(waiting / interval))),
         fresh=in_time and abs(first / interval - round(first / interval)) < _HAIR,
         last=deadline,
-        places=tuple(_places(rollout, scenario)),
-        way=_way(rollout, scenario),
-        gauges=gauges,
+        places=tuple(_rung_models(rollout, scenario)),
+        promotion=_promotion_model(rollout, scenario),
+        checks=checks,
         slices=slices,
-        depth=max((_depth(gauge.window) for gauge in gauges if gauge.window), default=1),
+        depth=max((_depth(check.window) for check in checks if check.window), default=1),
         end=time_limit(rollout),
     )
 
 
 def time_limit(rollout: Rollout) -> float:
-    """Simulated seconds after which a run counts as undecided: ten times as long as checks alone could hold it up."""
+    """Return the simulated seconds after which a run is undecided: ten times the longest delay by checks."""
     return 10 * _intervals(rollout) * rollout.interval + 2 * rollout.progress_deadline
 
 
 def grain(rollout: Rollout) -> float:
-    """The common measure of the interval and the windows (seconds); a sixtieth of the interval at the least."""
+    """Return the common measure of the interval and the windows (seconds), at least a sixtieth of the interval."""
     lengths = [rollout.interval, *(check.window for check in rollout.checks)]
     return max(gcd(*(round(length * 1000) for length in lengths)) / 1000, rollout.interval / 60)
 
@@ -237,21 +254,21 @@ def _passes(scenario: Scenario, hook: Hook) -> float:
 # ------------------------------------------------------------------------------------------------------------ places
 
 
-def _places(rollout: Rollout, scenario: Scenario) -> Iterator[RungModel]:
+def _rung_models(rollout: Rollout, scenario: Scenario) -> Iterator[RungModel]:
     passing = {kind: _all_pass(scenario, hooks) for kind, hooks in rollout.hooks_by_type.items() if hooks}
     if rollout.skip_analysis:
-        yield evolve(_place(rollout, scenario, INITIAL_RUNG, passing), hooks=1.0, increase=1.0, promotion=1.0)
+        yield evolve(_rung_model(rollout, scenario, INITIAL_RUNG, passing), hooks=1.0, increase=1.0, promotion=1.0)
         return
     top = None
     for rung in rollout.ladder.rungs:
-        top = _place(rollout, scenario, rung, passing)
+        top = _rung_model(rollout, scenario, rung, passing)
         yield top
     if top is not None and top.gated:
         yield evolve(top, increase=1.0, gated=False)
 
 
-def _place(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[HookType, float]) -> RungModel:
-    """A rung in numbers. `passing`: the probability that all hooks of a type pass, where there are any."""
+def _rung_model(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[HookType, float]) -> RungModel:
+    """Return a rung as numbers. passing: the probability that all hooks of a type pass, where there are any."""
     ladder, measured = rollout.ladder, not rung.is_initial
     is_weights = ladder.strategy is Strategy.WEIGHTS
     increase = promotion = 1.0
@@ -272,12 +289,12 @@ def _place(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mapping[Ho
 
 
 def _share(scenario: Scenario, rung: Rung) -> float:
-    """Of users on the canary."""
+    """Return the share of users on the canary."""
     return scenario.match_share if rung.matched else rung.weight / 100
 
 
-def _way(rollout: Rollout, scenario: Scenario) -> PromotionModel:
-    """The new version's pods replace the primary's after `ready_after`; from then on all that users get is new."""
+def _promotion_model(rollout: Rollout, scenario: Scenario) -> PromotionModel:
+    """Return the promotion as numbers: after `ready_after` the primary serves the new version."""
     rung = INITIAL_RUNG if rollout.skip_analysis else rollout.ladder.rungs[-1]
     seconds = _back(rollout.ladder, rung, rollout.interval, scenario.ready_after)
     old = scenario.rps * (1.0 - _share(scenario, rung)) * min(scenario.ready_after, seconds)
@@ -296,14 +313,14 @@ def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
 # ------------------------------------------------------------------------------------------------------------ checks
 
 
-def _gauges(rollout: Rollout, scenario: Scenario) -> tuple[tuple[CheckModel, ...], tuple[float, ...]]:
-    """The checks in numbers, and the slices of an interval that their windows need."""
+def _check_models(rollout: Rollout, scenario: Scenario) -> tuple[tuple[CheckModel, ...], tuple[float, ...]]:
+    """Return the checks as numbers, and the slices of an interval that their windows need."""
     size = grain(rollout)
     spans = {check: _span(rollout, check, size) for check in rollout.checks if _counts(check)}
     cuts = [*sorted({rest for _, rest in spans.values() if rest}), rollout.interval]
     slices = tuple(later - earlier for earlier, later in zip([0.0, *cuts], cuts, strict=False))
     windows = {check: LookBack(whole, cuts.index(rest) + 1 if rest else 0) for check, (whole, rest) in spans.items()}
-    return tuple(_gauge(rollout, scenario, check, windows.get(check)) for check in rollout.checks), slices
+    return tuple(_check_model(rollout, scenario, check, windows.get(check)) for check in rollout.checks), slices
 
 
 def _counts(check: Check) -> bool:
@@ -311,7 +328,7 @@ def _counts(check: Check) -> bool:
 
 
 def _span(rollout: Rollout, check: Check, size: float) -> tuple[int, float]:
-    """The window as whole intervals and a rest, in the buckets of `size` seconds that traffic is counted in."""
+    """Return the window as whole intervals and a rest, rounded to the traffic's buckets of `size` seconds."""
     whole = int((check.window + _HAIR) // rollout.interval)
     buckets = ceil((check.window - whole * rollout.interval) / size - 0.5 - 1e-9)
     rest = max(buckets, 0) * size
@@ -322,26 +339,26 @@ def _depth(window: LookBack) -> int:
     return window.intervals + (1 if window.slices else 0)
 
 
-def _gauge(rollout: Rollout, scenario: Scenario, check: Check, window: LookBack | None) -> CheckModel:
-    def says(answer: MetricAnswer) -> CheckOutcome:
-        return _says(rollout, judge(check, answer, rollout.min_samples))
+def _check_model(rollout: Rollout, scenario: Scenario, check: Check, window: LookBack | None) -> CheckModel:
+    def outcome(answer: MetricAnswer) -> CheckOutcome:
+        return _outcome_of(rollout, judge(check, answer, rollout.min_samples))
 
     counted = None if window is None else max(rollout.min_samples, 1)
     p99 = scenario.new.p99 if check.kind is CheckKind.DURATION else None
     return CheckModel(
         check=check,
         chance=scenario.failures.get(check.name, 0.0),
-        failing=says(MetricAnswer(value=outside(check))),
-        steady=says(MetricAnswer(value=inside(check) if p99 is None else 0.0, samples=counted)),
-        silent=says(MetricAnswer(samples=0)),
+        failing=outcome(MetricAnswer(value=outside(check))),
+        steady=outcome(MetricAnswer(value=inside(check) if p99 is None else 0.0, samples=counted)),
+        silent=outcome(MetricAnswer(samples=0)),
         enough=rollout.min_samples,
         window=window,
         edges=_edges(check, p99) if p99 else None,
     )
 
 
-def _says(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
-    """A hold where all that is missing is data and the owner waits for it."""
+def _outcome_of(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
+    """Return the outcome of a verdict: a hold where only data are missing and the policy waits for them."""
     if judgement.verdict is Verdict.PASS:
         return CheckOutcome.PASS
     waits = judgement.is_thin or (rollout.no_data is NoData.HOLD and judgement.verdict is not Verdict.FAIL)
@@ -349,7 +366,7 @@ def _says(rollout: Rollout, judgement: Judgement) -> CheckOutcome:
 
 
 def _edges(check: Check, p99: float) -> tuple[float, float]:
-    """The range as quantiles of the exponential response times whose P99 is `p99` (milliseconds)."""
+    """Return the range as quantiles of exponential response times whose P99 is `p99` (milliseconds)."""
     low, high = check.minimum, check.maximum
     return (0.0 if low is None else _quantile(low, p99), 1.0 if high is None else _quantile(high, p99))
 

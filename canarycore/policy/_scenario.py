@@ -1,4 +1,4 @@
-"""The assumed world: how the two versions behave, how much traffic there is, what hooks answer."""
+"""The assumptions of a simulation: the behaviour of the two versions, the traffic, and the answers of hooks."""
 
 from __future__ import annotations
 
@@ -19,42 +19,44 @@ _share = and_(ge(0.0), le(1.0))
 
 @frozen(kw_only=True)
 class Behaviour:
-    """A version of the service. `error_rate`: share of failing requests, 0 to 1. `p99`: ms; None: in range."""
+    """The behaviour of one version of the service."""
 
     error_rate: float = field(default=0.0, validator=_share)
+    """Share of failing requests, 0 to 1."""
     p99: float | None = field(default=None, validator=optional(ge(0.0)))
+    """99th percentile of the response times (milliseconds); None: in the range of every check."""
 
 
 @frozen(kw_only=True)
 class Scenario:
-    """What is assumed.
-
-    rps: users' requests a second, evenly spread. test_rps: requests a second that load tests send straight to the
-    canary; users do not see those. ready_after: seconds until pods of the new version are ready, each time they are
-    started (infinite: never). match_share: share of users that an A/B test's match conditions pick. gates: what a
-    hook answers by its name, where it is not the default (rollback hooks stay quiet, all others pass). failures: the
-    probability that a check or hook fails each time it is asked, by its name; metrics of one's own (templates, queries)
-    are in range otherwise.
-    """
+    """The assumptions of a simulation."""
 
     old: Behaviour = Behaviour()
+    """The behaviour of the promoted version."""
     new: Behaviour = Behaviour()
+    """The behaviour of the new version."""
     rps: float = field(default=100.0, validator=ge(0.0))
+    """Users' requests a second, evenly spread."""
     test_rps: float = field(default=0.0, validator=ge(0.0))
+    """Requests a second that load tests send straight to the canary; users do not see their failures."""
     ready_after: float = field(default=0.0, validator=ge(0.0))
+    """Seconds until started pods of the new version are ready; infinite: never."""
     match_share: float = field(default=0.1, validator=_share)
+    """Share of users that the match conditions of an A/B test select, 0 to 1."""
     gates: Mapping[str, bool] = {}
+    """Answers of hooks by name; by default rollback hooks do not ask for a rollback, and all other hooks pass."""
     failures: Mapping[str, float] = field(
         default={}, validator=deep_mapping(key_validator=instance_of(str), value_validator=_share)
     )
+    """Probability by which a check or hook fails at each question, by name; 0 for others."""
 
     def passes(self, hook: Hook) -> bool:
-        """What a hook answers when it does not fail by chance."""
+        """Return the answer of a hook that does not fail by chance."""
         return self.gates.get(hook.name, hook.type is not HookType.ROLLBACK)
 
 
 def inside(check: Check) -> float:
-    """A value that passes the check."""
+    """Return a value that passes the check."""
     low, high = check.minimum, check.maximum
     if low is not None and high is not None:
         return (low + high) / 2
@@ -64,7 +66,7 @@ def inside(check: Check) -> float:
 
 
 def outside(check: Check) -> float | None:
-    """A value that fails the check; None (no data) where every value passes."""
+    """Return a value that fails the check, or None (no data) where every value passes."""
     if check.minimum is not None:
         return check.minimum - 1
     return None if check.maximum is None else check.maximum + 1

@@ -1,4 +1,4 @@
-"""Operating characteristics: what many runs of a policy come to, with 95% confidence intervals."""
+"""Operating characteristics of a policy from many runs, with 95% confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 class Outcome(TextEnum):
-    """How a run ended. UNDECIDED: it still waited at the time limit, for a gate for instance."""
+    """The outcome of a run; an undecided one still waits at the time limit, for example for a gate."""
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
@@ -27,36 +27,41 @@ class Outcome(TextEnum):
 
 @frozen(kw_only=True)
 class Run:
-    """One rollout, from the new revision's arrival to its end.
-
-    reason: the word of `Status.reason`. seconds: how long it took. requests: of users. canary_requests: those that the
-    new version served. bad_requests: of users, that failed. excess_bad_requests: the new version's bad requests minus
-    those that the old one would have caused, on average, in their place.
-    """
+    """The facts of one rollout, from the arrival of the new revision to its end."""
 
     outcome: Outcome
+    """The outcome."""
     reason: str
+    """Value of `Status.reason` at the end."""
     seconds: float
+    """Duration."""
     requests: int
+    """Users' requests."""
     canary_requests: int
+    """Users' requests that the new version served."""
     bad_requests: int
+    """Users' requests that failed."""
     excess_bad_requests: float
+    """Failed requests of the new version, minus the expected failures of the old one at the same requests."""
 
 
 @frozen
 class Share:
-    """A probability as runs tell it, with its Wilson score interval."""
+    """A probability, estimated from runs."""
 
     count: int
+    """Number of runs with the outcome."""
     of: int
+    """Number of all runs."""
 
     @property
     def value(self) -> float:
+        """The estimate, 0 to 1."""
         return self.count / self.of
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson (1927): holds its level near 0 and 1 too, where the plain normal interval does not."""
+        """The Wilson score interval (1927), which keeps its level near 0 and 1, unlike the normal interval."""
         count, of, z2 = self.count, self.of, Z * Z
         centre = (count + z2 / 2) / (of + z2)
         half = Z / (of + z2) * sqrt(count * (of - count) / of + z2 / 4)
@@ -65,14 +70,16 @@ class Share:
 
 @frozen
 class Mean:
-    """A mean as runs tell it. `half` is half the width of its 95% interval; None from a single run."""
+    """A mean, estimated from runs."""
 
     value: float
+    """The estimate."""
     half: float | None
+    """Half the width of the 95% interval; None from a single run."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean | None:
-        """None of no values."""
+        """Return the mean of some values, or None of no values."""
         if not values:
             return None
         half = Z * stdev(values) / sqrt(len(values)) if len(values) > 1 else None
@@ -80,30 +87,45 @@ class Mean:
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        """The 95% interval; None from a single run."""
         return None if self.half is None else (self.value - self.half, self.value + self.half)
 
 
 @frozen(kw_only=True)
 class Summary:
-    """Many runs. Times are minutes from the new revision's arrival; requests are counted per run."""
+    """The operating characteristics of a policy. Times are minutes since the arrival of the new revision."""
 
     runs: int
+    """Number of runs."""
     promoted: Share
+    """Probability of a promotion."""
     rolled_back: Share
+    """Probability of a rollback."""
     undecided: int
+    """Number of undecided runs."""
     minutes: Mean
+    """Mean duration."""
     p50_minutes: float
+    """Median duration."""
     p95_minutes: float
+    """95th percentile of the duration."""
     minutes_to_promotion: Mean | None
+    """Mean duration of promoted runs; None where there is none."""
     minutes_to_rollback: Mean | None
+    """Mean duration of rolled back runs; None where there is none."""
     requests: Mean
+    """Mean of users' requests per run."""
     canary_requests: Mean
+    """Mean of users' requests per run that the new version served."""
     bad_requests: Mean
+    """Mean of users' requests per run that failed."""
     excess_bad_requests: Mean
+    """Mean of the excess of failed requests per run."""
     reasons: tuple[tuple[str, int], ...]
+    """Number of runs by reason."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain data. `_ci95` are [low, high]; a mean over nothing is null."""
+        """Return plain data. A `_ci95` is [low, high]; a mean over nothing is null."""
         return {
             "runs": self.runs,
             "promoted": self.promoted.count,
@@ -129,28 +151,28 @@ class Summary:
 
 
 def summarise(runs: Iterable[Run]) -> Summary:
-    """The operating characteristics of at least one run. Raises ValueError of none."""
-    ran = tuple(runs)
-    if not ran:
+    """Return the operating characteristics of some runs. Raise ValueError where there is none."""
+    all_runs = tuple(runs)
+    if not all_runs:
         raise ValueError("no runs: there is nothing to summarise")
-    minutes = [run.seconds / 60 for run in ran]
-    to = {outcome: [run.seconds / 60 for run in ran if run.outcome is outcome] for outcome in Outcome}
-    reasons = sorted({run.reason for run in ran})
+    minutes = [run.seconds / 60 for run in all_runs]
+    to = {outcome: [run.seconds / 60 for run in all_runs if run.outcome is outcome] for outcome in Outcome}
+    reasons = sorted({run.reason for run in all_runs})
     return Summary(
-        runs=len(ran),
-        promoted=Share(len(to[Outcome.PROMOTED]), len(ran)),
-        rolled_back=Share(len(to[Outcome.ROLLED_BACK]), len(ran)),
+        runs=len(all_runs),
+        promoted=Share(len(to[Outcome.PROMOTED]), len(all_runs)),
+        rolled_back=Share(len(to[Outcome.ROLLED_BACK]), len(all_runs)),
         undecided=len(to[Outcome.UNDECIDED]),
         minutes=_mean(minutes),
         p50_minutes=_percentile(minutes, 50),
         p95_minutes=_percentile(minutes, 95),
         minutes_to_promotion=Mean.of(to[Outcome.PROMOTED]),
         minutes_to_rollback=Mean.of(to[Outcome.ROLLED_BACK]),
-        requests=_mean([run.requests for run in ran]),
-        canary_requests=_mean([run.canary_requests for run in ran]),
-        bad_requests=_mean([run.bad_requests for run in ran]),
-        excess_bad_requests=_mean([run.excess_bad_requests for run in ran]),
-        reasons=tuple((reason, sum(run.reason == reason for run in ran)) for reason in reasons),
+        requests=_mean([run.requests for run in all_runs]),
+        canary_requests=_mean([run.canary_requests for run in all_runs]),
+        bad_requests=_mean([run.bad_requests for run in all_runs]),
+        excess_bad_requests=_mean([run.excess_bad_requests for run in all_runs]),
+        reasons=tuple((reason, sum(run.reason == reason for run in all_runs)) for reason in reasons),
     )
 
 

@@ -1,9 +1,9 @@
-"""Binomial tails, to nearly full precision, from `math` alone.
+"""Binomial tails to nearly full precision, with the standard library only.
 
-A probability is written as its deviance from the mean, as in Loader (2000), "Fast and accurate computation of binomial
+A probability is computed from its deviance, as in Loader (2000), "Fast and accurate computation of binomial
 probabilities": log-gammas of large numbers would cancel, deviances do not. A tail is the probability at its edge times
-the sum of the ratios outward from there, all positive and falling, so nothing is ever subtracted from a larger number.
-Where few successes are allowed and none is not unlikely, the sum starts from none.
+the sum of the ratios outward from there. The ratios are positive and fall, so the sum subtracts nothing. The sum starts
+from no success instead where the edge is low and no success is likely enough.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from math import ceil, exp, lgamma, log, log1p, pi, sqrt
 _TINY = 1e-18
 
 _FEW, _FAINT = 64, -100.0
-"""Successes up to which a tail is summed from none, where the logarithm of none's probability is above this."""
+"""Most successes of a tail to sum from no success, and the least logarithm of the probability of no success."""
 
 
 @lru_cache(maxsize=4096)
 def at_most(k: int, n: int, p: float) -> float:
-    """The probability of at most `k` successes in `n` independent trials of chance `p`."""
+    """Return the probability of at most `k` successes in `n` independent trials of probability `p`."""
     if k < 0:
         return 0.0
     if k >= n or p <= 0.0:
@@ -34,13 +34,13 @@ def at_most(k: int, n: int, p: float) -> float:
 
 
 def order_statistic_below(u: float, n: int, share: float) -> float:
-    """The probability that the sample quantile `share` of `n` > 0 uniform draws is at most `u`."""
+    """Return the probability that the sample quantile `share` of `n` > 0 uniform draws is at most `u`."""
     rank = max(ceil(share * n), 1)
     return 1.0 - at_most(rank - 1, n, min(max(u, 0.0), 1.0))
 
 
 def _from_none(k: int, n: int, none: float, odds: float) -> float:
-    """At most `k` of `n`, summed from none at all up to an edge that is near."""
+    """Return the probability of at most `k` successes of `n`, summed from no success upwards."""
     term = total = none
     for hits in range(k):
         term *= (n - hits) / (hits + 1) * odds
@@ -49,7 +49,7 @@ def _from_none(k: int, n: int, none: float, odds: float) -> float:
 
 
 def _outward(k: int, n: int, p: float, q: float) -> float:
-    """The lower tail up to `k`, where `k` is below the mean. `q` is 1 - `p`, and exact where `p` was rounded to 1."""
+    """Return the lower tail up to `k` below the mean. `q` is 1 - `p`, and exact where `p` is rounded to 1."""
     odds = q / p
     term = total = _exactly(k, n, p, q)
     while k > 0 and term > total * _TINY:
@@ -68,7 +68,7 @@ def _exactly(k: int, n: int, p: float, q: float) -> float:
 
 
 def _stirling(n: int) -> float:
-    """What Stirling's formula for log n! leaves out."""
+    """Return the error of Stirling's formula for log n!."""
     if n < 16:
         return lgamma(n + 1.0) - (n + 0.5) * log(n) + n - 0.5 * log(2.0 * pi)
     square = 1.0 / (n * n)
@@ -76,7 +76,7 @@ def _stirling(n: int) -> float:
 
 
 def _deviance(x: float, mean: float) -> float:
-    """x log(x / mean) + mean - x, without cancellation where x is near the mean."""
+    """Return x log(x / mean) + mean - x, without cancellation where x is near the mean."""
     if abs(x - mean) >= 0.1 * (x + mean):
         return x * log(x / mean) + mean - x
     ratio = (x - mean) / (x + mean)

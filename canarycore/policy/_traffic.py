@@ -1,7 +1,7 @@
-"""Requests of users and load tests on simulated time, what became of them, and what a check sees of that.
+"""Requests of users and load tests on simulated time, their failures, and their view by a check.
 
-What does not depend on chance is told apart from what does. A `Flow` is traffic while nothing changes, in amounts; it
-follows from the cluster's state alone. `RequestFlows` makes whole requests of it, and draws which of them fail.
+A `Flow` is an amount of traffic while the cluster does not change; it does not depend on chance. `RequestFlows` turns
+flows into whole requests and draws their failures.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from canarycore.simulation.state import SimulatedPods, State
 
 OLD, NEW = "old", "new"
-"""The revisions that the primary and the target carry at the start."""
+"""The revisions of the primary and of the target at the start."""
 
 _HAIR = 1e-9
-"""Seconds, or requests, by which sums of floats may be off."""
+"""Rounding error of sums of floats (seconds or requests)."""
 
 _NOTHING_YET = MetricAnswer(samples=0)
 
@@ -38,24 +38,25 @@ Piece = tuple[float, float, float, float]
 """Traffic to the canary: its start and end (seconds), users' requests and unseen ones (copies, load tests)."""
 
 _Bucket = tuple[float, float, int, int]
-"""Requests that met the canary: from when, until when (seconds), how many, and how many of them failed."""
+"""Requests to the canary: start and end (seconds), number of requests, number of failures."""
 
 
 @record
 class Flow:
-    """Traffic while nothing changes: users' requests to the primary, whether it serves the new version, the canary's.
-
-    `until`: seconds.
-    """
+    """Traffic while the cluster does not change."""
 
     until: float
+    """End of the flow (seconds)."""
     to_primary: float
+    """Users' requests to the primary."""
     is_taken_over: bool
+    """Whether the primary serves the new version."""
     to_canary: tuple[Piece, ...]
+    """Traffic to the canary."""
 
 
 def flow(state: State, until: float, scenario: Scenario, size: float) -> Flow:
-    """What flows from the state's time until then, while the state stays as it is. `size`: of a piece (seconds)."""
+    """Return the traffic from the state's time to `until`, in pieces of at most `size` seconds."""
     seconds = until - state.now
     share, copied, tested = _exposure(state, scenario)
     exposed = share or copied or tested
@@ -68,12 +69,12 @@ def flow(state: State, until: float, scenario: Scenario, size: float) -> Flow:
 
 
 def share(state: State, scenario: Scenario) -> float:
-    """Of users who meet the new version."""
+    """Return the share of users on the new version, 0 to 1."""
     return 1.0 if _is_taken_over(state, scenario) else _exposure(state, scenario)[0]
 
 
 def _exposure(state: State, scenario: Scenario) -> tuple[float, float, float]:
-    """To the canary: the share of users, copies a second, test requests a second."""
+    """Return the traffic to the canary: the share of users, copies a second, test requests a second."""
     routes, target = state.routes, state.target
     if routes is None or target is None or not target.desired or not _is_ready(target, state.now, scenario):
         return 0.0, 0.0, 0.0
@@ -83,13 +84,13 @@ def _exposure(state: State, scenario: Scenario) -> tuple[float, float, float]:
 
 
 def _is_taken_over(state: State, scenario: Scenario) -> bool:
-    """Whether the primary serves the new version."""
+    """Return whether the primary serves the new version."""
     primary = state.primary
     return primary is not None and primary.revision == NEW and _is_ready(primary, state.now, scenario)
 
 
 def _is_ready(pods: SimulatedPods, now: float, scenario: Scenario) -> bool:
-    """Whether pods of the new version have had the time they need. Until then the old ones serve."""
+    """Return whether pods of the new version are ready; until then the old ones serve."""
     return now >= pods.changed + scenario.ready_after
 
 
@@ -104,7 +105,7 @@ def _pieces(start: float, until: float, size: float, live_rps: float, unseen_rps
 
 @define
 class _Stream:
-    """Evenly spaced requests: whole ones, with the fraction carried over."""
+    """A stream of evenly spaced requests, which carries over fractions of a request."""
 
     carry: float = 0.0
 
@@ -116,10 +117,7 @@ class _Stream:
 
 
 class RequestFlows:
-    """Whole requests, those that failed among them, and the last of them as a check's query finds them.
-
-    requests, bad: of users. new_requests, new_bad: those of them that the new version served.
-    """
+    """The requests of a run, their failures, and the recent ones that a check's query covers."""
 
     def __init__(self, scenario: Scenario, random: Random, rollout: Rollout) -> None:
         self._scenario = scenario
@@ -127,10 +125,13 @@ class RequestFlows:
         self._longest = max((check.window for check in rollout.checks), default=0.0)
         self._buckets: deque[_Bucket] = deque()
         self._live, self._tests, self._rest = _Stream(), _Stream(), _Stream()
-        self.requests = self.bad = self.new_requests = self.new_bad = 0
+        self.requests = self.bad = 0
+        """Users' requests, and those that failed."""
+        self.new_requests = self.new_bad = 0
+        """Users' requests that the new version served, and those that failed."""
 
-    def pass_by(self, flow: Flow) -> None:
-        """Draw what becomes of a flow's requests."""
+    def add(self, flow: Flow) -> None:
+        """Add a flow, and draw the failures of its requests."""
         scenario, random = self._scenario, self._random
         rate = (scenario.new if flow.is_taken_over else scenario.old).error_rate
         count = self._rest.take(flow.to_primary)
@@ -148,14 +149,14 @@ class RequestFlows:
             buckets.popleft()
 
     def measure(self, check: Check, now: float) -> MetricAnswer:
-        """What the check's query finds in its window."""
+        """Return the answer to the check's query over its window."""
         if check.kind not in (CheckKind.SUCCESS_RATE, CheckKind.DURATION):
             return MetricAnswer(value=inside(check))
         since = now - check.window
         requests = bad = 0
-        for start, end, seen, failed in self._buckets:
+        for start, end, served, failed in self._buckets:
             if start + end > 2 * since:
-                requests, bad = requests + seen, bad + failed
+                requests, bad = requests + served, bad + failed
         if not requests:
             return _NOTHING_YET
         if check.kind is CheckKind.SUCCESS_RATE:
@@ -173,5 +174,5 @@ class RequestFlows:
 
 
 def _exponential_p99(random: Random, requests: int, p99: float) -> float:
-    """The P99 of so many exponential response times whose true P99 is `p99` (milliseconds)."""
+    """Draw the sample P99 of so many exponential response times whose true P99 is `p99` (milliseconds)."""
     return p99 * log1p(-percentile(random, requests, 0.99)) / log(0.01)

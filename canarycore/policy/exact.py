@@ -1,18 +1,18 @@
-"""Operating characteristics without drawing anything: the policy as a Markov chain.
+"""Operating characteristics of a policy without draws, by a Markov chain.
 
-    told = solve(rollout, Scenario(new=Behaviour(error_rate=0.02)))
-    told.p_rollback, told.minutes, told.bad_requests
+    expectation = solve(rollout, Scenario(new=Behaviour(error_rate=0.02)))
+    expectation.p_rollback, expectation.minutes, expectation.bad_requests
 
-Where no window reaches beyond its interval, the analyses of a climb are independent. Let A[i, f] be how often, on
-average, a rollout is analysed at place i with f failed checks, and p[i] the probability that an analysis there fails:
+Where no window is longer than the interval, the analyses of a rollout are independent. Let A[i, f] be the expected
+number of analyses at place i with f failed checks, and p[i] the probability that an analysis there fails:
 
     A[i, f + 1] += A[i, f] p[i]        A[i + 1, f] += A[i, f] (1 - p[i])        f = threshold absorbs as a rollback
 
-p[i] is a binomial tail of the requests that the canary sees in the window. Analyses that leave everything as it is
-(held without a limit, or a closed gate) make A[i, f] a geometric series; held ones with a limit are counted beside f.
+p[i] is a binomial tail of the canary's requests in the window. Analyses that change nothing (a hold without a limit, a
+closed gate) make A[i, f] a geometric series. Holds with a limit have a count of their own beside f.
 
-Requests come evenly spaced, so an interval may hold one more than the one before. What the spacing has left over is
-then part of the state, as it is of the reference engine's.
+Requests are evenly spaced, so an interval may have one more than the interval before. The fraction of a request that is
+left over is part of the state, as it is in the reference engine.
 
 Unlike the reference engine it has no time limit: a rollout that can never go on counts in `p_undecided`.
 """
@@ -38,19 +38,27 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class Expectation:
-    """Probabilities, and means over all rollouts; the words are `Run`'s. Infinite where some rollouts wait for ever."""
+    """Probabilities and means over all rollouts; means are infinite where some rollouts wait for ever."""
 
     p_promotion: float
+    """Probability of a promotion."""
     p_rollback: float
+    """Probability of a rollback."""
     p_undecided: float
+    """Probability of an endless wait."""
     minutes: float
+    """Mean duration since the arrival of the new revision."""
     requests: float
+    """Mean of users' requests."""
     canary_requests: float
+    """Mean of users' requests that the new version serves."""
     bad_requests: float
+    """Mean of users' requests that fail."""
     excess_bad_requests: float
+    """Mean of the excess of failed requests over the old version's."""
 
     def to_json(self) -> dict[str, float | None]:
-        """Plain data; what is infinite is null."""
+        """Return plain data; an infinite value is null."""
         means = {
             "mean_minutes": self.minutes,
             "mean_requests": self.requests,
@@ -67,12 +75,12 @@ class Expectation:
 
 
 def find_gap(rollout: Rollout, scenario: Scenario) -> str:
-    """Why this engine does not cover the policy in this scenario; "" when it does."""
-    return common_gaps(rollout) or _gaps(model(rollout, scenario))
+    """Return why this engine does not cover a policy in a scenario, or "" where it does."""
+    return common_gaps(rollout) or _find_gap(model(rollout, scenario))
 
 
 def solve(rollout: Rollout, scenario: Scenario) -> Expectation:
-    """What the policy comes to. Raises NotCovered."""
+    """Return the operating characteristics of a policy. Raise NotCovered where `find_gap` has a reason."""
     reason = find_gap(rollout, scenario)
     if reason:
         raise NotCovered(f"the exact engine does not cover this: {reason}")
@@ -80,39 +88,39 @@ def solve(rollout: Rollout, scenario: Scenario) -> Expectation:
 
 
 _MOST_STATES = 5_000_000
-"""Rungs, times failed checks, times held analyses: some seconds."""
+"""Most states (places times failed checks times holds), which take some seconds."""
 
 
-def _gaps(numbers: PolicyModel) -> str:
-    rollout = numbers.rollout
-    if numbers.depth > 1:
+def _find_gap(policy: PolicyModel) -> str:
+    rollout = policy.rollout
+    if policy.depth > 1:
         return "a window longer than the interval makes one analysis depend on the one before"
-    if len(numbers.places) * rollout.threshold * _held_states(numbers) > _MOST_STATES:
+    if len(policy.places) * rollout.threshold * _held_states(policy) > _MOST_STATES:
         return "its rungs, threshold and held analyses have too many combinations"
-    if sum(gauge.check.kind is CheckKind.SUCCESS_RATE for gauge in numbers.gauges) > 1:
+    if sum(check.check.kind is CheckKind.SUCCESS_RATE for check in policy.checks) > 1:
         return "several success rates are taken from the same requests"
-    if numbers.rollback and not numbers.fresh and numbers.first < inf:
+    if policy.rollback and not policy.fresh and policy.first < inf:
         return "pods get ready between two polls of the rollback hooks"
-    if numbers.is_even(live=True) and numbers.is_even(live=False):
+    if policy.is_even(live=True) and policy.is_even(live=False):
         return ""
     held = not rollout.inconclusive_limit and (rollout.min_samples > 0 or rollout.no_data is NoData.HOLD)
-    if held or any(place.increase < 1.0 or place.promotion < 1.0 for place in numbers.places):
+    if held or any(place.increase < 1.0 or place.promotion < 1.0 for place in policy.places):
         return "analyses may be repeated, and the requests of an interval are no whole number"
-    return "pods are late, and the requests of an interval are no whole number" if numbers.scenario.ready_after else ""
+    return "pods are late, and the requests of an interval are no whole number" if policy.scenario.ready_after else ""
 
 
 # ------------------------------------------------------------------------------------------------------------- chain
 
 _Spare = tuple[float, float]
-"""Parts of a request, of users and unseen ones, that their even spacing has left over from the interval before."""
+"""Fractions of a request, of users and of unseen traffic, left over from the interval before."""
 
 _Cells = dict[_Spare, list[float]]
-"""How often a place is entered: by spare requests, then by failed checks and holds (`failed * limit + held`)."""
+"""Expected visits of a place, by spare requests, then by failed checks and holds (`failed * limit + held`)."""
 
 
 @define
 class _Chain:
-    """The recursion, and what it has added up: probabilities, expected seconds and requests."""
+    """The recursion with its sums: probabilities, expected seconds and requests."""
 
     model: PolicyModel
     promoted: float = 0.0
@@ -123,12 +131,12 @@ class _Chain:
     draining: float = 0.0
 
     def solve(self) -> Expectation:
-        numbers = self.model
+        policy = self.model
         here: _Cells = {(0.0, 0.0): self._cells(self._start())}
         gated: _Cells = {}
-        for place in numbers.places:
+        for place in policy.places:
             beyond: _Cells = {}
-            self._stand(place, here, beyond, gated)
+            self._analyse(place, here, beyond, gated)
             here = beyond
             if place.gated:
                 self._promote(beyond)
@@ -142,35 +150,35 @@ class _Chain:
         return cells
 
     def _start(self) -> float:
-        """How likely a first analysis is; adds the seconds up to it, less the interval that each analysis brings."""
-        numbers = self.model
-        interval, going, before = numbers.rollout.interval, self._confirmed(), 0.0
-        for wait in numbers.waits:
+        """Return the probability of a first analysis; add the seconds up to it, less the analysis's own interval."""
+        policy = self.model
+        interval, going, before = policy.rollout.interval, self._confirmed(), 0.0
+        for wait in policy.waits:
             self.seconds += going * (wait - before)
-            self.rolled_back += going * numbers.rollback
-            going, before = going * (1.0 - numbers.rollback), wait
-        if numbers.first < inf:
-            self.seconds += going * (numbers.first - before - interval)
+            self.rolled_back += going * policy.rollback
+            going, before = going * (1.0 - policy.rollback), wait
+        if policy.first < inf:
+            self.seconds += going * (policy.first - before - interval)
             return going
-        self.seconds += going * (numbers.last - before)
+        self.seconds += going * (policy.last - before)
         self.rolled_back += going
         return 0.0
 
     def _confirmed(self) -> float:
-        """How likely the gates of the start open before a rollback hook asks."""
-        numbers = self.model
-        closed = 1.0 - numbers.confirm
-        stay = (1.0 - numbers.rollback) * closed
+        """Return the probability that the confirm-rollout gates open before a rollback hook asks for a rollback."""
+        policy = self.model
+        closed = 1.0 - policy.confirm
+        stay = (1.0 - policy.rollback) * closed
         if stay >= 1.0:
             self.undecided = 1.0
             return 0.0
         polls = closed / (1.0 - stay)
-        self.seconds += polls * numbers.rollout.interval
-        self.rolled_back += polls * numbers.rollback
-        return numbers.confirm + polls * (1.0 - numbers.rollback) * numbers.confirm
+        self.seconds += polls * policy.rollout.interval
+        self.rolled_back += polls * policy.rollback
+        return policy.confirm + polls * (1.0 - policy.rollback) * policy.confirm
 
-    def _stand(self, place: RungModel, here: _Cells, beyond: _Cells, gated: _Cells) -> None:
-        """All analyses at a place."""
+    def _analyse(self, place: RungModel, here: _Cells, beyond: _Cells, gated: _Cells) -> None:
+        """Carry out all analyses at a place."""
         ((spare, cells),) = here.items() if len(here) == 1 else ((None, []),)
         step = None if spare is None else _step(self.model, place, spare)
         if step is None or not step.is_plain or step.spare != spare:
@@ -183,7 +191,7 @@ class _Chain:
         self.live += visits * interval * place.live
 
     def _pass_through(self, place: RungModel, step: _Step, cells: list[float], onward: list[float]) -> float:
-        """The visits, where analyses lead on or to a halt and their requests come out even: nearly always."""
+        """Return the visits of a place in the usual case: an analysis passes or halts, and its requests are whole."""
         holds, on, halt, again = _held_states(self.model), step.on, step.halt, 1.0 / (1.0 - step.stay)
         visits, last = 0.0, len(cells) - holds
         for state, mass in enumerate(cells):
@@ -198,7 +206,7 @@ class _Chain:
         return visits
 
     def _walk(self, place: RungModel, here: _Cells, beyond: _Cells, gated: _Cells) -> float:
-        """The visits. Failed checks and holds only rise, so one walk through the cells meets them all."""
+        """Return the visits of a place. Failed checks and holds only rise, so one walk through the cells suffices."""
         holds, visits, states = _held_states(self.model), 0.0, range(len(self._cells()))
         steps: dict[_Spare, _Step] = {}
         for state in states:
@@ -241,12 +249,12 @@ class _Chain:
         self.promoted += sum(map(sum, cells.values()))
 
     def _expected(self) -> Expectation:
-        numbers, way = self.model, self.model.way
-        scenario, seconds, live = numbers.scenario, self.seconds, self.live
+        policy, promotion = self.model, self.model.promotion
+        scenario, seconds, live = policy.scenario, self.seconds, self.live
         if self.promoted:
-            seconds += self.promoted * way.seconds
-            live += self.promoted * way.new
-        requests = scenario.rps * (seconds + self.draining * numbers.rollout.drain)
+            seconds += self.promoted * promotion.seconds
+            live += self.promoted * promotion.new
+        requests = scenario.rps * (seconds + self.draining * policy.rollout.drain)
         excess = live * (scenario.new.error_rate - scenario.old.error_rate)
         means = (seconds / 60, requests, live, requests * scenario.old.error_rate + excess, excess)
         minutes, requests, live, bad, excess = (inf,) * 5 if self.undecided else means
@@ -262,9 +270,9 @@ class _Chain:
         )
 
 
-def _held_states(numbers: PolicyModel) -> int:
-    """How many counts of holds have to be told apart."""
-    return numbers.rollout.inconclusive_limit or 1
+def _held_states(policy: PolicyModel) -> int:
+    """Return the number of different counts of holds."""
+    return policy.rollout.inconclusive_limit or 1
 
 
 # ---------------------------------------------------------------------------------------------------------- one step
@@ -272,10 +280,7 @@ def _held_states(numbers: PolicyModel) -> int:
 
 @record
 class _Step:
-    """One analysis: the probabilities of where it leads, and what requests are spare after it.
-
-    is_plain: it leads on, to a halt or to a repeat, nowhere else.
-    """
+    """The probabilities of one analysis's results, and the spare requests after it."""
 
     on: float
     gated: float
@@ -287,17 +292,17 @@ class _Step:
     is_plain: bool
 
 
-def _step(numbers: PolicyModel, place: RungModel, spare: _Spare) -> _Step:
-    """In the order in which an analysis asks: rollback hooks, hooks, checks, gates."""
-    live, spare_live = _spaced(spare[0], place.live, numbers.slices)
-    unseen, spare_unseen = _spaced(spare[1], place.unseen, numbers.slices)
-    goes_on = 1.0 - numbers.rollback
-    passes, holds = _checked(numbers, [*map(add, live, unseen)]) if place.measured else (1.0, 0.0)
+def _step(policy: PolicyModel, place: RungModel, spare: _Spare) -> _Step:
+    """Return one analysis as probabilities, in the order of its questions: rollback hooks, hooks, checks, gates."""
+    live, spare_live = _spaced(spare[0], place.live, policy.slices)
+    unseen, spare_unseen = _spaced(spare[1], place.unseen, policy.slices)
+    goes_on = 1.0 - policy.rollback
+    passes, holds = _checked(policy, [*map(add, live, unseen)]) if place.measured else (1.0, 0.0)
     passes, hold = goes_on * place.hooks * passes, goes_on * place.hooks * holds
     open_ = passes * place.increase
     shut = open_ * (1.0 - place.promotion)
     stay = passes - open_ + (0.0 if place.gated else shut)
-    is_limited = numbers.rollout.inconclusive_limit > 0
+    is_limited = policy.rollout.inconclusive_limit > 0
     stay = stay if is_limited else stay + hold
     return _Step(
         on=open_ * place.promotion,
@@ -305,14 +310,14 @@ def _step(numbers: PolicyModel, place: RungModel, spare: _Spare) -> _Step:
         halt=max(goes_on - passes - hold, 0.0),
         hold=hold if is_limited else 0.0,
         stay=stay,
-        undone=numbers.rollback,
+        undone=policy.rollback,
         spare=(spare_live, spare_unseen),
-        is_plain=stay < 1.0 and not (place.gated or (hold and is_limited) or numbers.rollback),
+        is_plain=stay < 1.0 and not (place.gated or (hold and is_limited) or policy.rollback),
     )
 
 
 def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[int], float]:
-    """Whole requests in each slice of an interval (newest first), and what is spare after it."""
+    """Return the whole requests in each slice of an interval (newest first), and the spare fraction after it."""
     taken = [0] * len(slices)
     if not rate:
         return taken, spare
@@ -323,56 +328,56 @@ def _spaced(spare: float, rate: float, slices: tuple[float, ...]) -> tuple[list[
     return taken, round(spare, 9)
 
 
-def _checked(numbers: PolicyModel, requests: list[int]) -> tuple[float, float]:
-    """The probabilities that all checks pass, and that none of those that do not is more than a hold."""
+def _checked(policy: PolicyModel, requests: list[int]) -> tuple[float, float]:
+    """Return the probabilities that all checks pass, and that no check halts and one at least holds."""
     passes, unhalted, total = 1.0, 1.0, sum(requests)
-    for gauge in numbers.gauges:
-        window = gauge.window
+    for check in policy.checks:
+        window = check.window
         seen = total if window is None or window.intervals else sum(requests[: window.slices])
-        passed, held = _measured(numbers, gauge, seen)
-        if gauge.chance:
-            passed, held = _by_chance(gauge, passed, held)
+        passed, held = _measured(policy, check, seen)
+        if check.chance:
+            passed, held = _by_chance(check, passed, held)
         passes *= passed
         unhalted *= passed + held
     return passes, unhalted - passes
 
 
-def _by_chance(gauge: CheckModel, passes: float, holds: float) -> tuple[float, float]:
-    """The same of a check that may also fail for a reason of its own."""
-    chance = gauge.chance
+def _by_chance(check: CheckModel, passes: float, holds: float) -> tuple[float, float]:
+    """Return the probabilities of a check that may also fail by chance."""
+    chance = check.chance
     return (
-        passes * (1.0 - chance) + chance * (gauge.failing is CheckOutcome.PASS),
-        holds * (1.0 - chance) + chance * (gauge.failing is CheckOutcome.HOLD),
+        passes * (1.0 - chance) + chance * (check.failing is CheckOutcome.PASS),
+        holds * (1.0 - chance) + chance * (check.failing is CheckOutcome.HOLD),
     )
 
 
-def _measured(numbers: PolicyModel, gauge: CheckModel, requests: int) -> tuple[float, float]:
-    """The probabilities that a check passes, and that it holds, by the requests in its window."""
-    if gauge.window is None:
-        return _certain(gauge.steady)
+def _measured(policy: PolicyModel, check: CheckModel, requests: int) -> tuple[float, float]:
+    """Return the probabilities that a check passes and that it holds, with so many requests in its window."""
+    if check.window is None:
+        return _certain(check.steady)
     if not requests:
-        return _certain(gauge.silent)
-    if requests < gauge.enough:
+        return _certain(check.silent)
+    if requests < check.enough:
         return 0.0, 1.0
-    if gauge.check.kind is CheckKind.SUCCESS_RATE:
-        least, most = _allowed(gauge.check.minimum, gauge.check.maximum, requests)
-        rate = numbers.scenario.new.error_rate
+    if check.check.kind is CheckKind.SUCCESS_RATE:
+        least, most = _allowed(check.check.minimum, check.check.maximum, requests)
+        rate = policy.scenario.new.error_rate
         too_few = at_most(least - 1, requests, rate) if least > 0 else 0.0
         return (at_most(most, requests, rate) - too_few if most >= least else 0.0), 0.0
-    if gauge.edges is None:
-        return _certain(gauge.steady)
-    low, high = gauge.edges
+    if check.edges is None:
+        return _certain(check.steady)
+    low, high = check.edges
     below = order_statistic_below(low, requests, 0.99) if low > 0.0 else 0.0
     return max(order_statistic_below(high, requests, 0.99) - below, 0.0), 0.0
 
 
-def _certain(says: CheckOutcome) -> tuple[float, float]:
-    return float(says is CheckOutcome.PASS), float(says is CheckOutcome.HOLD)
+def _certain(outcome: CheckOutcome) -> tuple[float, float]:
+    return float(outcome is CheckOutcome.PASS), float(outcome is CheckOutcome.HOLD)
 
 
 @lru_cache(maxsize=4096)
 def _allowed(minimum: float | None, maximum: float | None, requests: int) -> tuple[int, int]:
-    """The fewest and the most bad requests at which the success rate is in range, rounded as the reference rounds."""
+    """Return the fewest and the most bad requests with a success rate in range, rounded as in the reference engine."""
 
     def rate(bad: int) -> float:
         return 100.0 * (requests - bad) / requests

@@ -1,14 +1,14 @@
 """Four curves of a policy, as one picture.
 
     figure = draw(rollout, scenario)
-    save(figure, Path("policy.png"))        or .html: one page that needs nothing else
+    save(figure, Path("policy.png"))        or .html: a page without other files
 
-    who meets the new version over time                  the failed checks over time
+    the share of users on the new version over time      the failed checks over time
     the probability of a rollback by the error rate      users' bad requests by the traffic
 
-The upper two are runs of the reference engine. The lower left one is exact where the Markov chain covers the policy,
-and sampled otherwise, like the lower right one: by the vectorised engine or, where that does not cover it, the
-reference.
+The upper two curves show runs of the reference engine. The lower left one is exact where the Markov chain covers the
+policy. Otherwise it is sampled, like the lower right one, by the vectorised engine or, where that does not cover the
+policy, by the reference engine.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".html", ".png")
 
-STORIES = 300
-"""Runs of the reference engine behind the curves over time."""
+CURVE_RUNS = 300
+"""Number of runs of the reference engine for the curves over time."""
 
 _MOMENTS, _POINTS, _FEW_POINTS = 240, 61, 13
 _RUNS, _FEW_RUNS = 4000, 300
@@ -60,16 +60,16 @@ _NEW, _BAD, _REST = "#0072b2", "#d55e00", "#5f6368"
 
 
 def draw(rollout: Rollout, scenario: Scenario, *, seed: int = 0, title: str = "") -> Figure:
-    """The picture of a policy in a scenario. The same arguments give the same picture."""
+    """Draw a policy in a scenario; the same arguments give the same picture."""
     with mpl.rc_context(
         {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     ):
         figure = Figure(figsize=(12.8, 8.4), layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1))
         figure.suptitle(title or rollout.full_name, fontsize=13)
         (over_time, failed), (characteristic, harm) = figure.subplots(2, 2)
-        stories = _stories(rollout, scenario, seed)
-        _draw_share(over_time, stories)
-        _draw_failed(failed, stories, rollout)
+        curves = _run_curves(rollout, scenario, seed)
+        _draw_share(over_time, curves)
+        _draw_failed(failed, curves, rollout)
         _draw_characteristic(characteristic, rollout, scenario, seed)
         _draw_harm(harm, rollout, scenario, seed)
         for axes in (over_time, failed, characteristic, harm):
@@ -79,7 +79,7 @@ def draw(rollout: Rollout, scenario: Scenario, *, seed: int = 0, title: str = ""
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As a PNG, or as an HTML page that holds the picture. Raises ValueError for any other suffix."""
+    """Write a PNG, or an HTML page with the picture. Raise ValueError for any other suffix."""
     if path.suffix == ".png":
         figure.savefig(path, dpi=130)
     elif path.suffix == ".html":
@@ -105,64 +105,68 @@ def _page(figure: Figure) -> str:
 
 
 @frozen(eq=False)
-class _Stories:
-    """Runs over time. A row a run: the share of users on the new version (percent), the failed checks so far."""
+class _RunCurves:
+    """Runs over time, a row per run."""
 
     minutes: NDArray[Any]
+    """Times."""
     shares: NDArray[Any]
+    """Share of users on the new version (percent)."""
     failed: NDArray[Any]
+    """Failed checks so far."""
     outcomes: tuple[Outcome, ...]
+    """Outcome of each run."""
 
 
-def _stories(rollout: Rollout, scenario: Scenario, seed: int) -> _Stories:
-    told: list[list[RunEvent]] = [[] for _ in range(STORIES)]
-    runs = [simulate(rollout, scenario, f"{seed}/{number}", on_event=story.append) for number, story in enumerate(told)]
+def _run_curves(rollout: Rollout, scenario: Scenario, seed: int) -> _RunCurves:
+    events: list[list[RunEvent]] = [[] for _ in range(CURVE_RUNS)]
+    runs = [simulate(rollout, scenario, f"{seed}/{number}", on_event=run.append) for number, run in enumerate(events)]
     longest = float(np.percentile([run.seconds for run in runs], 99)) or rollout.interval
     moments = np.linspace(0.0, longest * 1.08, _MOMENTS)
-    return _Stories(
+    return _RunCurves(
         moments / 60,
-        np.array([_steps(moments, [(one.seconds, 100 * one.share) for one in story]) for story in told]),
-        np.array([_steps(moments, [(one.seconds, one.failed) for one in story]) for story in told]),
+        np.array([_steps(moments, [(event.seconds, 100 * event.share) for event in run]) for run in events]),
+        np.array([_steps(moments, [(event.seconds, event.failed) for event in run]) for run in events]),
         tuple(run.outcome for run in runs),
     )
 
 
 def _steps(moments: NDArray[Any], changes: list[tuple[float, float]]) -> NDArray[Any]:
-    """What holds at each moment: what the last change before it made."""
+    """Return the value at each moment: the one of the last change before it."""
     times, values = zip((-1.0, 0.0), *changes, strict=True)
     return np.array(values)[np.searchsorted(np.array(times), moments, side="right") - 1]
 
 
-def _draw_share(axes: Axes, stories: _Stories) -> None:
-    _bands(axes, stories.minutes, stories.shares, _NEW, steps="steps-post")
-    ends = Counter(stories.outcomes)
-    told = ", ".join(f"{ends[outcome]} {outcome.value}" for outcome in Outcome if ends[outcome])
+def _draw_share(axes: Axes, curves: _RunCurves) -> None:
+    _bands(axes, curves.minutes, curves.shares, _NEW, steps="steps-post")
+    ends = Counter(curves.outcomes)
+    outcomes = ", ".join(f"{ends[outcome]} {outcome.value}" for outcome in Outcome if ends[outcome])
     axes.set(
-        title=f"Users on the new version ({len(stories.outcomes)} runs: {told})",
+        title=f"Users on the new version ({len(curves.outcomes)} runs: {outcomes})",
         xlabel="minutes since the new revision arrived",
         ylabel="share of users, %",
         ylim=(-3, 103),
-        xlim=(0, stories.minutes[-1]),
+        xlim=(0, curves.minutes[-1]),
     )
     axes.legend(loc="upper left", framealpha=0.85, edgecolor="none")
 
 
-def _draw_failed(axes: Axes, stories: _Stories, rollout: Rollout) -> None:
-    _bands(axes, stories.minutes, stories.failed, _BAD, steps="steps-post")
+def _draw_failed(axes: Axes, curves: _RunCurves, rollout: Rollout) -> None:
+    _bands(axes, curves.minutes, curves.failed, _BAD, steps="steps-post")
     axes.axhline(rollout.threshold, color=_REST, linestyle="--", linewidth=1.2, label="threshold: rolled back")
     axes.set(
         title="Failed checks",
         xlabel="minutes since the new revision arrived",
         ylabel="failed checks so far",
         ylim=(-0.05 * rollout.threshold, 1.25 * rollout.threshold),
-        xlim=(0, stories.minutes[-1]),
+        xlim=(0, curves.minutes[-1]),
     )
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper left", ncols=4, fontsize=9, columnspacing=1.2, handlelength=1.6, frameon=False)
 
 
 def _bands(axes: Axes, across: NDArray[Any], rows: NDArray[Any], colour: str, *, steps: str = "default") -> None:
-    """The median, half of the runs and nine tenths of them. `steps`: Matplotlib's word for how they go on."""
+    """Draw the median, and bands of half and of nine tenths of the runs. steps: Matplotlib's drawing style."""
     fill: Any = None if steps == "default" else "post"
     low, quarter, middle, three_quarters, high = np.percentile(rows, [5, 25, 50, 75, 95], axis=0)
     axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0, step=fill, label="90% of runs")
@@ -176,7 +180,7 @@ def _bands(axes: Axes, across: NDArray[Any], rows: NDArray[Any], colour: str, *,
 
 
 def _draw_characteristic(axes: Axes, rollout: Rollout, scenario: Scenario, seed: int) -> None:
-    """The operating characteristic: the probability of a rollback against the true error rate."""
+    """Draw the operating characteristic: the probability of a rollback by the true error rate."""
     truth, widest = scenario.new.error_rate, _widest(rollout, scenario)
     is_exact = not exact.find_gap(rollout, scenario)
     rates = np.linspace(0.0, widest, _POINTS if is_exact else _FEW_POINTS)
@@ -185,8 +189,8 @@ def _draw_characteristic(axes: Axes, rollout: Rollout, scenario: Scenario, seed:
     axes.plot(100 * rates, 100 * np.array(chances), color=_BAD, linewidth=2, marker="" if is_exact else "o")
     for allowed in _bounds(rollout):
         axes.axvline(100 * allowed, color=_REST, linestyle=":", linewidth=1.2, label=f"the check allows {allowed:.2%}")
-    words = f"this scenario: {truth:.2%} bad, {here:.1%} rolled back"
-    axes.plot([100 * truth], [100 * here], "o", color=_REST, markersize=8, clip_on=False, label=words)
+    label = f"this scenario: {truth:.2%} bad, {here:.1%} rolled back"
+    axes.plot([100 * truth], [100 * here], "o", color=_REST, markersize=8, clip_on=False, label=label)
     axes.set(
         title=f"Probability of a rollback ({'exact' if is_exact else 'sampled'})",
         xlabel="true error rate of the new version, %",
@@ -198,13 +202,13 @@ def _draw_characteristic(axes: Axes, rollout: Rollout, scenario: Scenario, seed:
 
 
 def _widest(rollout: Rollout, scenario: Scenario) -> float:
-    """The error rate up to which it gets interesting."""
+    """Return the greatest error rate of the curve."""
     bounds = _bounds(rollout)
     return min(max(2.5 * max(bounds, default=0.02), 1.25 * scenario.new.error_rate, 0.005), 1.0)
 
 
 def _bounds(rollout: Rollout) -> list[float]:
-    """The error rates that success-rate checks allow."""
+    """Return the error rates that success-rate checks allow."""
     checks = (check for check in rollout.checks if check.kind is CheckKind.SUCCESS_RATE)
     return sorted({1.0 - check.minimum / 100.0 for check in checks if check.minimum is not None})
 
@@ -221,7 +225,7 @@ def _p_rollback(rollout: Rollout, scenario: Scenario, seed: int, *, is_exact: bo
 
 
 def _sampled(rollout: Rollout, scenario: Scenario, seed: int) -> tuple[list[int], list[Outcome]]:
-    """Users' bad requests and the outcome of each run."""
+    """Return users' bad requests and the outcome of each run."""
     is_vector = not vector.find_gap(rollout, scenario)
     runs = (
         vector.simulate(rollout, scenario, runs=_RUNS, seed=seed).runs()
@@ -236,7 +240,7 @@ def _sampled(rollout: Rollout, scenario: Scenario, seed: int) -> tuple[list[int]
 
 
 def _draw_harm(axes: Axes, rollout: Rollout, scenario: Scenario, seed: int) -> None:
-    """Users' bad requests against traffic, from a tenth of the scenario's to ten times of it."""
+    """Draw users' bad requests by traffic, from a tenth of the scenario's to ten times of it."""
     middle = scenario.rps or 10.0
     traffic = np.geomspace(middle / 10, middle * 10, _FEW_POINTS)
     rows = np.array([_sampled(rollout, evolve(scenario, rps=float(rps)), seed)[0] for rps in traffic]).T

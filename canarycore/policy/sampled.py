@@ -3,22 +3,22 @@
     run = simulate(rollout, Scenario(new=Behaviour(error_rate=0.02)), seed=1)
     for run in sweep(rollout, scenario, runs=1000, seed=1): ...
 
-The primary carries the old version, the new one has just arrived on the target; everything after that is decided by
-`cycle()`. Pods of the new version are ready `Scenario.ready_after` seconds after they are started, and serve nobody
-before. Time jumps from one wake to the next.
+At the start the primary carries the old version, and the new version has just arrived on the target. `cycle()` decides
+everything after that. Pods of the new version are ready `Scenario.ready_after` seconds after their start, and get no
+traffic before. Time jumps from one wake to the next.
 
-Traffic is counted in buckets between those moments, no longer than the common measure of the interval and the checks'
-windows. Each bucket holds how many requests met the canary and how many of them failed (Binomial). A success-rate check
-adds up the buckets in its window, so a window that is longer than the interval sees several rungs, and one without
-requests has no data. A duration check sees the P99 of exponential response times with the scenario's P99: the order
-statistic of as many draws as the window held requests. Session affinity is not modelled: each request is drawn afresh.
+Traffic falls into buckets between those times, at most as long as the common measure of the interval and the checks'
+windows. Each bucket has the number of requests to the canary and of failures (binomial). A success-rate check adds up
+the buckets in its window, so a window longer than the interval covers several rungs, and a window without requests has
+no data. A duration check gets the sample P99 of exponential response times with the scenario's P99: an order statistic
+of one draw per request in the window. Each request is drawn afresh: the engine does not model session affinity.
 
-Why many runs are fast: chance comes in by answers only. From one question to the next everything follows from the
-cluster's state, what the driver remembers and the answers, as `decide` is pure and so is the cluster. Such a `_Stretch`
-is therefore played once, by the real loop from the real status, and kept; another run that comes to the same state and
-hears the same goes along it again. What a run draws for itself is its traffic and its answers. Two answers are the same
-where the core's own `judge` says the same of both: their values go into texts, which nobody reads in a sweep. A single
-run is played on stretches of its own, and tells the values that it drew.
+Chance enters by answers only, which makes many runs fast. `decide` and the cluster are pure, so from one question to
+the next everything follows from the cluster's state, the driver's memory and the answers. The engine plays such a
+`_Stretch` once with the real loop and stores it; another run with the same state and equivalent answers reuses it. Each
+run draws only its traffic and its answers. In a sweep two answers are equivalent if the core's `judge` gives both the
+same verdict, as nothing reads the texts with their values. A single run plays its own stretches, and reports the values
+that it drew.
 """
 
 from __future__ import annotations
@@ -63,46 +63,52 @@ BATCH = 200
 """Runs that a worker of `sweep` does at a time."""
 
 _MOST_AT_ONCE = 1000
-"""Cycles, or questions, at one moment from which on the rollout is held to be in a busy loop."""
+"""Number of cycles or questions at one time above which the engine reports a busy loop."""
 
 _MOST_FORKS = 20_000
-"""Forks that a table keeps, a few kilobytes each."""
+"""Most forks of a table, a few kilobytes each."""
 
 
 @frozen
 class RunEvent:
-    """Something told during a run: `seconds` after its start, in this phase and at this weight (percent).
-
-    share: of users who meet the new version from then on, 0 to 1. failed: checks, up to the threshold.
-    """
+    """A decision or a notice of a run."""
 
     seconds: float
+    """Seconds since the start of the run."""
     phase: Phase
+    """The phase after the event."""
     weight: int
+    """Percent of traffic to the canary."""
     cause: Notice | Explanation
+    """The notice, or the explanation of the decision."""
     share: float
+    """Share of users on the new version from now on, 0 to 1."""
     failed: int
+    """Number of failed checks, at most the threshold."""
 
 
 def simulate(
     rollout: Rollout, scenario: Scenario, seed: int | str = 0, *, on_event: Callable[[RunEvent], None] | None = None
 ) -> Run:
-    """One run. The same arguments give the same run. `on_event` gets every decision and notice. Raises NotCovered."""
+    """Simulate one run; the same arguments give the same run. Raise NotCovered where the policy takes too long.
+
+    on_event: a function that gets every decision and notice.
+    """
     _refuse_excess(rollout)
-    return _Table(rollout, scenario, _word_for_word).run(seed, on_event)
+    return _Table(rollout, scenario, _keep_answer).run(seed, on_event)
 
 
 def sweep(
     rollout: Rollout, scenario: Scenario, *, runs: int, seed: int | str = 0, executor: Executor | None = None
 ) -> Iterator[Run]:
-    """Many runs, in order; run `i` of a seed is always the same one. An executor's workers share them.
+    """Simulate many runs, in order; run `i` of a seed is always the same.
 
-    Raises NotCovered at once.
+    executor: workers that share the runs; None: this process. Raise NotCovered where the policy takes too long.
     """
     _refuse_excess(rollout)
     shares = (range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH))
     do = map if executor is None else executor.map
-    return chain.from_iterable(do(_batch, repeat(_Table(rollout, scenario, _in_effect)), repeat(seed), shares))
+    return chain.from_iterable(do(_batch, repeat(_Table(rollout, scenario, _keep_verdict)), repeat(seed), shares))
 
 
 def _refuse_excess(rollout: Rollout) -> None:
@@ -120,28 +126,31 @@ def _batch(table: _Table, seed: int | str, numbers: range) -> list[Run]:
 
 @define
 class _Table:
-    """The stretches that runs of one policy in one scenario go along, played when one is needed first.
-
-    heard: what of an answer makes a difference. alike: by check and what is heard of it, the answer to play on with.
-    """
+    """The stretches of the runs of one policy in one scenario, each played when a run first needs it."""
 
     rollout: Rollout
+    """The policy."""
     scenario: Scenario
-    heard: Callable[[Rollout, Question, Answer], Hashable]
+    """The assumptions."""
+    equivalence: Callable[[Rollout, Question, Answer], Hashable]
+    """A function that returns equal values for equivalent answers."""
     start: _Stretch | None = None
+    """The first stretch."""
     forks: dict[Hashable, _Fork] = field(factory=dict)
-    alike: dict[Hashable, Answer] = field(factory=dict)
+    """Forks by all that their future depends on."""
+    representatives: dict[Hashable, Answer] = field(factory=dict)
+    """The answer to play with, by check and equivalence class."""
 
     def run(self, seed: int | str, on_event: Callable[[RunEvent], None] | None = None) -> Run:
-        """One run, from its beginning to its end."""
+        """Simulate one run from its start to its end."""
         chance = _Chance(self.rollout, self.scenario, Random(f"{seed}"))
         stretch, at_once = self._start(), 0
         while True:
-            for passing in stretch.flows:
-                chance.traffic.pass_by(passing)
+            for traffic in stretch.flows:
+                chance.traffic.add(traffic)
             if on_event is not None:
-                for state, what in stretch.happened:
-                    on_event(_happening(state, what, self.scenario))
+                for state, cause in stretch.events:
+                    on_event(_run_event(state, cause, self.scenario))
             if stretch.fork is None:
                 return _run(stretch.end, chance.traffic, self.scenario)
             at_once = 0 if stretch.flows else at_once + 1
@@ -152,82 +161,82 @@ class _Table:
     def _start(self) -> _Stretch:
         if self.start is None or len(self.forks) >= _MOST_FORKS:
             self.forks.clear()
-            self.start = self._played(_Stage.of(self.rollout, self.scenario))
+            self.start = self._play(_Stage.of(self.rollout, self.scenario))
         return self.start
 
     def _beyond(self, fork: _Fork, chance: _Chance) -> _Stretch:
-        """The stretch that the answers lead to."""
-        asked, now = fork.asked, fork.stage.state.now
-        answers = [chance.reply(question, now) for question in asked]
-        heard = tuple([self.heard(self.rollout, *pair) for pair in zip(asked, answers, strict=True)])
-        stretch = fork.beyond.get(heard)
+        """Return the stretch after the answers of this run."""
+        questions, now = fork.questions, fork.stage.state.now
+        answers = [chance.reply(question, now) for question in questions]
+        classes = tuple([self.equivalence(self.rollout, *pair) for pair in zip(questions, answers, strict=True)])
+        stretch = fork.beyond.get(classes)
         if stretch is None:
-            told = {
-                question.key: self.alike.setdefault((_what(question), word), answer)
-                for question, word, answer in zip(asked, heard, answers, strict=True)
+            representatives = {
+                question.key: self.representatives.setdefault((_check_of(question), key), answer)
+                for question, key, answer in zip(questions, classes, answers, strict=True)
             }
-            stretch = fork.beyond[heard] = self._played(fork.stage.told(told))
+            stretch = fork.beyond[classes] = self._play(fork.stage.with_answers(representatives))
         return stretch
 
-    def _played(self, stage: _Stage) -> _Stretch:
-        """The stretch from here to a fork, which other runs may have come to another way."""
-        asked = stage.play()
-        known = stage.known()
-        fork = self.forks.setdefault(known, _Fork(stage, asked)) if asked else None
-        return _Stretch(stage.flows, stage.happened, fork, stage.state)
+    def _play(self, stage: _Stage) -> _Stretch:
+        """Play the stretch from here to a fork, which other runs may have reached on another way."""
+        questions = stage.play()
+        future_key = stage.future_key()
+        fork = self.forks.setdefault(future_key, _Fork(stage, questions)) if questions else None
+        return _Stretch(stage.flows, stage.events, fork, stage.state)
 
 
 @define
 class _Stretch:
-    """What happens without chance: up to a fork, or to the end of the run. end: the cluster there."""
+    """The events of a run without chance, up to a fork or to the end of the run."""
 
     flows: list[Flow]
-    happened: list[tuple[State, Notice | Explanation]]
+    events: list[tuple[State, Notice | Explanation]]
     fork: _Fork | None
     end: State
 
 
 @define
 class _Fork:
-    """Questions, and the stretch beyond them by what is heard."""
+    """Questions, and the stretches after them by the equivalence classes of the answers."""
 
     stage: _Stage
-    asked: tuple[Question, ...]
+    questions: tuple[Question, ...]
     beyond: dict[tuple[Hashable, ...], _Stretch] = field(factory=dict)
 
 
-def _happening(state: State, what: Notice | Explanation, scenario: Scenario) -> RunEvent:
+def _run_event(state: State, cause: Notice | Explanation, scenario: Scenario) -> RunEvent:
     status = state.status
     return RunEvent(
         seconds=state.now,
         phase=status.phase,
         weight=state.routes.weight if state.routes is not None else 0,
-        cause=what,
+        cause=cause,
         share=share(state, scenario),
         failed=state.rollout.threshold if status.reason is Reason.CHECKS else status.failed_checks,
     )
 
 
-def _word_for_word(rollout: Rollout, question: Question, answer: Answer) -> Hashable:
-    """Every answer leads to a stretch of its own."""
+def _keep_answer(rollout: Rollout, question: Question, answer: Answer) -> Hashable:
+    """Return the answer itself, so that every answer leads to its own stretch."""
     del rollout, question
     return answer
 
 
-def _in_effect(rollout: Rollout, question: Question, answer: Answer) -> Hashable:
-    """All that a decision rests on: of a metric the verdict, and whether a value stood behind it."""
+def _keep_verdict(rollout: Rollout, question: Question, answer: Answer) -> Hashable:
+    """Return the parts of an answer that a decision depends on: of a metric the verdict, and whether data were thin."""
     if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer):
         judgement = judge(question.check, answer, rollout.min_samples)
         return judgement.verdict, judgement.is_thin
     return answer
 
 
-def _what(question: Question) -> Check | None:
+def _check_of(question: Question) -> Check | None:
     return question.check if isinstance(question, MetricQuestion) else None
 
 
 def _run(end: State, traffic: RequestFlows, scenario: Scenario) -> Run:
-    """What came of it."""
+    """Return the facts of a run from its end."""
     status = end.status
     outcome = _OUTCOMES.get(status.phase, Outcome.UNDECIDED) if status.applied == NEW else Outcome.UNDECIDED
     decided = outcome is not Outcome.UNDECIDED and status.since is not None
@@ -249,7 +258,7 @@ _OUTCOMES = {Phase.SUCCEEDED: Outcome.PROMOTED, Phase.FAILED: Outcome.ROLLED_BAC
 
 
 class _Chance:
-    """What a run draws for itself: its traffic, and the answers to what is asked."""
+    """The draws of one run: its traffic, and the answers to its questions."""
 
     def __init__(self, rollout: Rollout, scenario: Scenario, random: Random) -> None:
         self.traffic = RequestFlows(scenario, random, rollout)
@@ -257,7 +266,7 @@ class _Chance:
         self._random = random
 
     def reply(self, question: Question, now: float) -> Answer:
-        """What is answered at this time (seconds)."""
+        """Return the answer to a question at this time (seconds)."""
         match question:
             case HookQuestion():
                 return self._hook(question.hook)
@@ -287,12 +296,7 @@ class _Chance:
 
 @define
 class _Stage:
-    """The cluster, the driver's loop on it, and the clock, up to a question.
-
-    until: when time is up (seconds). size: of a piece of traffic at most (seconds). flows, happened: what it has
-    come to since the last question. looked, world, changes: what was observed last, of which state, and until when it
-    holds (seconds).
-    """
+    """The cluster, the driver's loop on it, and the clock, up to a question."""
 
     scenario: Scenario
     state: State
@@ -300,14 +304,14 @@ class _Stage:
     size: float
     memory: CycleMemory = field(factory=CycleMemory)
     flows: list[Flow] = field(factory=list)
-    happened: list[tuple[State, Notice | Explanation]] = field(factory=list)
-    looked: State | None = None
-    world: Observation | None = None
+    events: list[tuple[State, Notice | Explanation]] = field(factory=list)
+    observed_state: State | None = None
+    observation: Observation | None = None
     changes: float = inf
 
     @classmethod
     def of(cls, rollout: Rollout, scenario: Scenario) -> _Stage:
-        """The new version has just arrived."""
+        """Return the stage at which the new version has just arrived."""
         state = State(
             rollout=rollout,
             status=Status(phase=Phase.INITIALIZED, since=0.0, applied=OLD, promoted=OLD),
@@ -319,21 +323,21 @@ class _Stage:
         )
         return cls(scenario, state, time_limit(rollout), grain(rollout))
 
-    def told(self, answers: dict[str, Answer]) -> _Stage:
-        """The same cluster at the same time, with a driver that knows these answers and looks again."""
+    def with_answers(self, answers: dict[str, Answer]) -> _Stage:
+        """Return the stage with these answers in the driver's memory, without past flows and events."""
         memory = CycleMemory({**self.memory.answers, **answers}, set(self.memory.published), self.memory.last_goal)
-        return evolve(self, memory=memory, flows=[], happened=[])
+        return evolve(self, memory=memory, flows=[], events=[])
 
-    def known(self) -> Hashable:
-        """All that the future follows from, answers apart."""
+    def future_key(self) -> Hashable:
+        """Return all that the future depends on, except answers to come."""
         memory = self.memory
         return self.state.but(rollout=None), tuple(memory.answers.items()), frozenset(memory.published)
 
     def play(self) -> tuple[Question, ...]:
-        """Let the driver work and time pass until something is asked; nothing is when the run is over."""
+        """Run the driver and let time pass up to the next questions; return none at the end of the run."""
         cycles = 0
         while self.state.now < self.until and not self._is_over:
-            rest = self._turn()
+            rest = self._run_cycle()
             if isinstance(rest, Fetch):
                 return rest.questions
             wake = self._wake(rest)
@@ -351,19 +355,19 @@ class _Stage:
         status = self.state.status
         return status.applied == NEW and status.phase in IDLE and not status.pending
 
-    def _turn(self) -> CycleResult | Fetch:
-        """One cycle; it ends at a question, before anything is written."""
+    def _run_cycle(self) -> CycleResult | Fetch:
+        """Run one cycle, or stop it at a question, before any write."""
         loop = cycle(self.memory)
         request: Request = next(loop)
         try:
             while not isinstance(request, Fetch):
-                request = loop.send(self._carried_out(request))
+                request = loop.send(self._carry_out(request))
         except StopIteration as stop:
             rest: CycleResult = stop.value
             return rest
         return request
 
-    def _carried_out(self, request: Request) -> Observed | None:
+    def _carry_out(self, request: Request) -> Observed | None:
         match request:
             case Observe():
                 return Observed(self.state.rollout, self.state.status, self._observe())
@@ -372,27 +376,27 @@ class _Stage:
             case Apply(effect):
                 self.state = apply(self.state, effect)
             case Publish(notice):
-                self.happened.append((self.state, notice))
+                self.events.append((self.state, notice))
         return None
 
     def _observe(self) -> Observation:
-        """What `observe` shows; workloads that cannot have changed since they were looked at stay as they were."""
-        state, last, world = self.state, self.looked, self.world
+        """Return the same as `observe`, but observe only workloads that may have changed."""
+        state, last, observation = self.state, self.observed_state, self.observation
         unchanged = last is not None and state.target is last.target and state.primary is last.primary
-        if world is None or not unchanged or state.now >= self.changes:
-            world, self.looked, self.changes = observe(state), state, next_change(state)
-        elif state.now != world.now or state.routes is not world.routes:
-            world = observation_of(state, world.target, world.primary)
-        self.world = world
-        return world
+        if observation is None or not unchanged or state.now >= self.changes:
+            observation, self.observed_state, self.changes = observe(state), state, next_change(state)
+        elif state.now != observation.now or state.routes is not observation.routes:
+            observation = observation_of(state, observation.target, observation.primary)
+        self.observation = observation
+        return observation
 
     def _wake(self, rest: CycleResult) -> float:
-        """When the next cycle is due (seconds; infinite: never)."""
+        """Return the time of the next cycle (seconds; infinite: never)."""
         if rest.errors:
             raise CannotHappen(f"the simulated cluster refused: {rest.errors[0]}") from rest.errors[0]
         now = self.state.now
         if rest.decision is not None and rest.decision.status is not self.state.status:
-            self.happened.append((self.state, rest.decision.explanation))
+            self.events.append((self.state, rest.decision.explanation))
         wake = inf if rest.wake is None else rest.wake
         return min(wake, self.changes) if wake > now else wake
 

@@ -1,14 +1,14 @@
-"""Many rollouts at once: the reference engine's model, in NumPy arrays.
+"""Many runs at once: the reference engine's model in NumPy arrays.
 
-    told = simulate(rollout, Scenario(new=Behaviour(error_rate=0.02)), runs=100_000, seed=1)
-    told.summary().rolled_back.value
+    runs = simulate(rollout, Scenario(new=Behaviour(error_rate=0.02)), runs=100_000, seed=1)
+    runs.summary().rolled_back.value
 
-Runs do not meet, so each has a clock of its own, and those that stand at the same place are analysed together: a
-**cohort**. All analyses of a place are done before the next place is entered; who passes moves on with the next cohort,
-who does not stays for another analysis, and who has ended is noted. A cohort is a table of columns with a row a run.
+Runs are independent, so each has its own clock, and the engine analyses all runs at a place together, as a **cohort**.
+It finishes all analyses of a place before the next place. A run that passes moves on in the next cohort, a run that
+does not pass stays for another analysis, and a run that ends is recorded. A cohort is a table with a row per run.
 
-Where all runs of a cohort have seen the same number of requests, that is one number, and drawing failures is cheap.
-Windows longer than the interval make each run carry what it saw in the intervals before.
+Where all runs of a cohort have the same number of requests, the engine uses one number, which makes draws of failures
+cheap. With windows longer than the interval each run carries the requests of the intervals before.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     Slices = list[Any]
 
 BATCH = 32_768
-"""Runs that are done together: their columns stay in the processor's cache."""
+"""Most runs of a batch, whose columns stay in the processor's cache."""
 
 _OUTCOMES = tuple(Outcome)
 _REASONS = tuple(Reason)
@@ -63,21 +63,28 @@ _REASONS = tuple(Reason)
 
 @frozen(eq=False)
 class Runs:
-    """What became of the runs, a column a fact of `Run`. `outcome` and `reason` count into their enums."""
+    """The facts of many runs, each field a column of `Run`."""
 
     outcome: Counts
+    """Index of the outcome in `Outcome`."""
     reason: Counts
+    """Index of the reason in `Reason`."""
     seconds: Floats
+    """Duration."""
     requests: Counts
+    """Users' requests."""
     canary_requests: Counts
+    """Users' requests that the new version served."""
     bad_requests: Counts
+    """Users' requests that failed."""
     excess_bad_requests: Floats
+    """Excess of failed requests over the old version's."""
 
     def __len__(self) -> int:
         return len(self.outcome)
 
     def runs(self) -> Iterator[Run]:
-        """One by one, in no order that means anything."""
+        """Return the runs one by one, in no particular order."""
         columns = (self.seconds, self.requests, self.canary_requests, self.bad_requests, self.excess_bad_requests)
         for outcome, reason, *facts in zip(
             self.outcome.tolist(), self.reason.tolist(), *(column.tolist() for column in columns), strict=True
@@ -94,7 +101,7 @@ class Runs:
             )
 
     def summary(self) -> Summary:
-        """As `summarise` tells it of single runs."""
+        """Return the same summary as `summarise`."""
         minutes, total = self.seconds / 60, len(self)
         ended = {outcome: self.outcome == number for number, outcome in enumerate(_OUTCOMES)}
         counts = {outcome: int(mask.sum()) for outcome, mask in ended.items()}
@@ -120,12 +127,15 @@ class Runs:
 
 
 def find_gap(rollout: Rollout, scenario: Scenario) -> str:
-    """Why this engine does not cover the policy in this scenario; "" when it does."""
-    return common_gaps(rollout) or _gaps(model(rollout, scenario))
+    """Return why this engine does not cover a policy in a scenario, or "" where it does."""
+    return common_gaps(rollout) or _find_gap(model(rollout, scenario))
 
 
 def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) -> Runs:
-    """So many runs. The same arguments give the same runs. Raises NotCovered, and ValueError of no runs."""
+    """Simulate so many runs; the same arguments give the same runs.
+
+    Raise NotCovered where `find_gap` has a reason, and ValueError for fewer than one run.
+    """
     if runs < 1:
         raise ValueError(f"runs: found {runs}, expected at least 1")
     reason = find_gap(rollout, scenario)
@@ -134,17 +144,17 @@ def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) 
     return _gathered(_batches(model(rollout, scenario), runs, seed))
 
 
-def _gaps(numbers: PolicyModel) -> str:
-    scenario = numbers.scenario
-    if numbers.depth > 1 and scenario.ready_after and scenario.test_rps:
+def _find_gap(policy: PolicyModel) -> str:
+    scenario = policy.scenario
+    if policy.depth > 1 and scenario.ready_after and scenario.test_rps:
         return "a window longer than the interval meets load tests that begin late"
     return ""
 
 
-def _batches(numbers: PolicyModel, runs: int, seed: int) -> Iterator[Runs]:
+def _batches(policy: PolicyModel, runs: int, seed: int) -> Iterator[Runs]:
     random = np.random.default_rng([abs(seed), int(seed < 0)])
     for start in range(0, runs, BATCH):
-        batch = _Batch(numbers, random)
+        batch = _Batch(policy, random)
         batch.run(min(BATCH, runs - start))
         yield from batch.ended
 
@@ -162,11 +172,11 @@ def _gathered(parts: Iterator[Runs]) -> Runs:
 
 @define(eq=False)
 class _Batch:
-    """Some runs on their way.
+    """A batch of runs.
 
-    Columns of a cohort: `clock`, when the coming analysis is due (seconds). `live`, users' requests that have met the
-    canary, fractions included, and `bad`, how many failed. `failed` and `held`, counts of analyses. Where needed:
-    `unseen`, as `live`, and `past_seen`, `past_bad`, what each slice of the intervals before held, newest first.
+    Columns of a cohort: `clock`, the time of the next analysis (seconds); `live`, users' requests to the canary so far,
+    with fractions; `bad`, the failed ones; `failed` and `held`, counts of analyses. Where needed: `unseen`, like `live`
+    for unseen requests; `past_seen` and `past_bad`, requests of each slice of the intervals before, newest first.
     """
 
     model: PolicyModel
@@ -179,54 +189,54 @@ class _Batch:
         return self.model.is_even(live=True), self.model.is_even(live=False)
 
     def run(self, size: int) -> None:
-        """From the new revision's arrival to every end."""
+        """Simulate `size` runs from the arrival of the new revision to their ends."""
         here = self._started(size)
-        nobody = _where(here, np.zeros(len(here["clock"]), bool))
+        empty = _where(here, np.zeros(len(here["clock"]), bool))
         polls = self.model.fresh
         for place in self.model.places:
             gated: list[Cohort] = []
-            here = _joined(list(self._analysed(place, here, gated, polls=polls)) or [nobody])
+            here = _joined(list(self._analyse(place, here, gated, polls=polls)) or [empty])
             if place.gated:
                 self._promote(here)
-                here = _joined(gated or [nobody])
+                here = _joined(gated or [empty])
             polls = True
         self._promote(here)
 
     # up to the first analysis -------------------------------------------------------------------------------------
 
     def _started(self, size: int) -> Cohort:
-        """The runs whose first analysis comes; closed gates, rollback hooks and late pods end others before."""
-        numbers = self.model
+        """Return the runs with a first analysis; gates, rollback hooks and late pods end the others before."""
+        policy = self.model
         starts = list(self._confirmed(size))
         going = self._fresh(np.concatenate([np.full(count, start) for start, count in starts]))
-        if numbers.rollback:
-            for wait in numbers.waits:
-                undone = self.random.random(len(going["clock"])) < numbers.rollback
+        if policy.rollback:
+            for wait in policy.waits:
+                undone = self.random.random(len(going["clock"])) < policy.rollback
                 self._roll_back(_later(_where(going, undone), wait), Reason.HOOK)
                 going = _where(going, ~undone)
-        if numbers.first < inf:
-            return _later(going, numbers.first)
-        self._roll_back(_later(going, numbers.last), Reason.DEADLINE)
+        if policy.first < inf:
+            return _later(going, policy.first)
+        self._roll_back(_later(going, policy.last), Reason.DEADLINE)
         return self._fresh(np.zeros(0))
 
     def _confirmed(self, size: int) -> Iterator[tuple[float, int]]:
-        """When confirm-rollout gates open, and for how many runs then."""
-        numbers, now, waiting = self.model, 0.0, size
+        """Yield the times at which confirm-rollout gates open, with the numbers of runs."""
+        policy, now, waiting = self.model, 0.0, size
         while True:
-            opened = int(self.random.binomial(waiting, numbers.confirm))
+            opened = int(self.random.binomial(waiting, policy.confirm))
             yield now, opened
-            waiting, now = waiting - opened, now + numbers.rollout.interval
+            waiting, now = waiting - opened, now + policy.rollout.interval
             if not waiting:
                 return
-            if now >= numbers.end:
-                self._close(self._fresh(np.full(waiting, numbers.end)), Outcome.UNDECIDED, Reason.NONE)
+            if now >= policy.end:
+                self._close(self._fresh(np.full(waiting, policy.end)), Outcome.UNDECIDED, Reason.NONE)
                 return
-            undone = int(self.random.binomial(waiting, numbers.rollback))
+            undone = int(self.random.binomial(waiting, policy.rollback))
             self._roll_back(self._fresh(np.full(undone, now)), Reason.HOOK)
             waiting -= undone
 
     def _fresh(self, clock: Floats) -> Cohort:
-        numbers, size = self.model, len(clock)
+        policy, size = self.model, len(clock)
         cohort: Cohort = {
             "clock": clock,
             "live": np.zeros(size),
@@ -235,24 +245,24 @@ class _Batch:
             "held": np.zeros(size, np.int32),
         }
         if not self.even[1]:  # load tests begin when there are pods, but the first interval is counted in full
-            early = min(numbers.scenario.ready_after, numbers.rollout.interval)
-            cohort["unseen"] = np.full(size, -early * numbers.places[0].unseen)
-        if numbers.depth > 1:
-            shape = (numbers.depth - 1, len(numbers.slices), size)
+            early = min(policy.scenario.ready_after, policy.rollout.interval)
+            cohort["unseen"] = np.full(size, -early * policy.places[0].unseen)
+        if policy.depth > 1:
+            shape = (policy.depth - 1, len(policy.slices), size)
             cohort |= {"past_seen": np.zeros(shape, np.int64), "past_bad": np.zeros(shape, np.int64)}
         return cohort
 
     # a place ------------------------------------------------------------------------------------------------------
 
-    def _analysed(self, place: RungModel, cohort: Cohort, gated: list[Cohort], *, polls: bool) -> Iterator[Cohort]:
-        """Analyse at a place until nobody is left there; yields those who may go on. `polls`: rollback hooks do."""
-        numbers = self.model
-        rollout = numbers.rollout
-        cohort = self._patient(place, cohort)
+    def _analyse(self, place: RungModel, cohort: Cohort, gated: list[Cohort], *, polls: bool) -> Iterator[Cohort]:
+        """Analyse at a place until no run is left; yield the runs that pass. polls: whether hooks may roll back."""
+        policy = self.model
+        rollout = policy.rollout
+        cohort = self._drop_late(place, cohort)
         while size := len(cohort["clock"]):
             seen, bad = self._traffic(place, cohort)
             halt, hold = self._verdict(place, cohort, seen, bad)
-            undone = self._chance(numbers.rollback if polls else 0.0, size)
+            undone = self._chance(policy.rollback if polls else 0.0, size)
             halt, hold = halt & ~undone, hold & ~undone
             cohort["failed"] += halt
             cohort["held"] += hold
@@ -260,7 +270,7 @@ class _Batch:
             stuck = hold & (cohort["held"] >= rollout.inconclusive_limit) & (rollout.inconclusive_limit > 0)
             asked = ~(halt | hold | undone) & self._chance(place.increase, size)
             passed = asked & self._chance(place.promotion, size)
-            if numbers.depth > 1:
+            if policy.depth > 1:
                 _remember(cohort, past_seen=seen, past_bad=bad)
             if passed.all():
                 yield _later(cohort, rollout.interval)
@@ -274,23 +284,23 @@ class _Batch:
             if place.gated:
                 gated.append(_where(cohort, asked & ~passed))
                 leaves |= asked
-            cohort, polls = self._patient(place, _where(cohort, ~leaves)), True
+            cohort, polls = self._drop_late(place, _where(cohort, ~leaves)), True
 
-    def _patient(self, place: RungModel, cohort: Cohort) -> Cohort:
-        """Those whose coming analysis is before the end; the others stand where they are when it comes."""
-        numbers = self.model
-        impatient = cohort["clock"] >= numbers.end
-        if not impatient.any():
+    def _drop_late(self, place: RungModel, cohort: Cohort) -> Cohort:
+        """Return the runs with an analysis before the time limit; end the others as undecided at their place."""
+        policy = self.model
+        late = cohort["clock"] >= policy.end
+        if not late.any():
             return cohort
-        given_up = _where(cohort, impatient)
-        rest = numbers.end - (given_up["clock"] - numbers.rollout.interval)
+        given_up = _where(cohort, late)
+        rest = policy.end - (given_up["clock"] - policy.rollout.interval)
         self._serve(given_up, given_up["live"] + place.live * rest)
-        given_up["clock"][:] = numbers.end
+        given_up["clock"][:] = policy.end
         self._close(given_up, Outcome.UNDECIDED, Reason.NONE)
-        return _where(cohort, ~impatient)
+        return _where(cohort, ~late)
 
     def _chance(self, chance: float, size: int) -> Truths:
-        """What comes true so often."""
+        """Draw a truth value per run with this probability."""
         if chance in (0.0, 1.0):
             return np.full(size, chance == 1.0)
         return self.random.random(size) < chance
@@ -298,17 +308,17 @@ class _Batch:
     # an interval's traffic ----------------------------------------------------------------------------------------
 
     def _traffic(self, place: RungModel, cohort: Cohort) -> tuple[Slices, Slices]:
-        """Requests that meet the canary in each slice of an interval, and how many fail; one number where all agree."""
-        numbers = self.model
-        counted = place.measured or numbers.depth > 1
+        """Draw the canary's requests and failures in each slice of an interval; one number where all runs agree."""
+        policy = self.model
+        counted = place.measured or policy.depth > 1
         all_seen, all_bad = [], []
-        for seconds in reversed(numbers.slices):
+        for seconds in reversed(policy.slices):
             seen = self._requests(cohort, "live", place.live * seconds, even=self.even[0])
-            bad = self._failures(seen, numbers.scenario.new.error_rate, len(cohort["clock"]))
+            bad = self._failures(seen, policy.scenario.new.error_rate, len(cohort["clock"]))
             cohort["bad"] += bad
             if place.unseen and counted:
                 more = self._requests(cohort, "unseen", place.unseen * seconds, even=self.even[1])
-                bad = bad + self._failures(more, numbers.scenario.new.error_rate, len(cohort["clock"]))
+                bad = bad + self._failures(more, policy.scenario.new.error_rate, len(cohort["clock"]))
                 seen = seen + more
             elif place.unseen and not self.even[1]:
                 cohort["unseen"] += place.unseen * seconds
@@ -317,7 +327,7 @@ class _Batch:
         return all_seen[::-1], all_bad[::-1]
 
     def _requests(self, cohort: Cohort, name: str, amount: float, *, even: bool) -> Any:
-        """Whole requests of an amount that are evenly spaced."""
+        """Return the whole requests of an evenly spaced amount."""
         if even:
             if name in cohort:
                 cohort[name] += amount
@@ -336,77 +346,76 @@ class _Batch:
     # verdicts -----------------------------------------------------------------------------------------------------
 
     def _verdict(self, place: RungModel, cohort: Cohort, seen: Slices, bad: Slices) -> tuple[Truths, Truths]:
-        """Who is halted and who is held; a halt outdoes a hold."""
+        """Return which runs halt and which hold; a halt takes precedence."""
         size = len(cohort["clock"])
         halts, holds = ~self._chance(place.hooks, size), np.zeros(size, bool)
         if place.measured:
             rows = [seen, *cohort.get("past_seen", ())], [bad, *cohort.get("past_bad", ())]
-            for gauge in self.model.gauges:
-                halt, hold = self._gauged(gauge, *rows, size)
+            for check in self.model.checks:
+                halt, hold = self._measured(check, *rows, size)
                 halts |= halt
                 holds |= hold
         return halts, holds & ~halts
 
-    def _gauged(self, gauge: CheckModel, seen: list[Any], bad: list[Any], size: int) -> tuple[Any, Any]:
-        """Who is halted and who is held by one check."""
-        halt: Any = gauge.steady is CheckOutcome.HALT
-        hold: Any = gauge.steady is CheckOutcome.HOLD
-        if gauge.window is not None:
-            requests = np.asarray(_in_window(gauge.window, seen))
-            empty, thin = requests == 0, (requests > 0) & (requests < gauge.enough)
-            outside = self._outside(gauge, requests, bad, size)
-            halt = np.where(empty, gauge.silent is CheckOutcome.HALT, outside & ~thin)
-            hold = np.where(empty, gauge.silent is CheckOutcome.HOLD, thin)
-        if gauge.chance:
-            chance = self._chance(gauge.chance, size)
-            halt = np.where(chance, gauge.failing is CheckOutcome.HALT, halt)
-            hold = np.where(chance, gauge.failing is CheckOutcome.HOLD, hold)
+    def _measured(self, check: CheckModel, seen: list[Any], bad: list[Any], size: int) -> tuple[Any, Any]:
+        """Return which runs one check halts and which it holds."""
+        halt: Any = check.steady is CheckOutcome.HALT
+        hold: Any = check.steady is CheckOutcome.HOLD
+        if check.window is not None:
+            requests = np.asarray(_in_window(check.window, seen))
+            empty, thin = requests == 0, (requests > 0) & (requests < check.enough)
+            outside = self._outside(check, requests, bad, size)
+            halt = np.where(empty, check.silent is CheckOutcome.HALT, outside & ~thin)
+            hold = np.where(empty, check.silent is CheckOutcome.HOLD, thin)
+        if check.chance:
+            chance = self._chance(check.chance, size)
+            halt = np.where(chance, check.failing is CheckOutcome.HALT, halt)
+            hold = np.where(chance, check.failing is CheckOutcome.HOLD, hold)
         return halt, hold
 
-    def _outside(self, gauge: CheckModel, requests: Counts, bad: list[Any], size: int) -> Any:
-        """Whose value is out of range, where there are requests."""
-        check = gauge.check
-        if check.kind is CheckKind.SUCCESS_RATE:
-            value = 100.0 * (requests - _in_window(gauge.window, bad)) / np.maximum(requests, 1)
-            low, high = check.minimum, check.maximum
+    def _outside(self, check: CheckModel, requests: Counts, bad: list[Any], size: int) -> Any:
+        """Return which runs have a value out of range, where there are requests."""
+        if check.check.kind is CheckKind.SUCCESS_RATE:
+            value = 100.0 * (requests - _in_window(check.window, bad)) / np.maximum(requests, 1)
+            low, high = check.check.minimum, check.check.maximum
             return (value < (-inf if low is None else low)) | (value > (inf if high is None else high))
-        if gauge.edges is None:
-            return gauge.steady is not CheckOutcome.PASS
-        passes = _for_each(requests, _inside_of(*gauge.edges))
+        if check.edges is None:
+            return check.steady is not CheckOutcome.PASS
+        passes = _for_each(requests, _inside_of(*check.edges))
         return self.random.random(size) >= passes
 
     # ends ---------------------------------------------------------------------------------------------------------
 
     def _roll_back(self, cohort: Cohort, reason: Reason, place: RungModel | None = None) -> None:
-        """At the clock's time; where the canary was exposed it drains."""
-        numbers = self.model
-        drain = numbers.rollout.drain if place is not None and place.exposed else 0.0
-        until = np.maximum(np.minimum(cohort["clock"] + drain, numbers.end), cohort["clock"])
+        """Roll runs back at their clock's time; an exposed canary drains."""
+        policy = self.model
+        drain = policy.rollout.drain if place is not None and place.exposed else 0.0
+        until = np.maximum(np.minimum(cohort["clock"] + drain, policy.end), cohort["clock"])
         self._close(cohort, Outcome.ROLLED_BACK, reason, until)
 
     def _promote(self, cohort: Cohort) -> None:
-        """An interval before the clock's time, which is set for another analysis. Some do not arrive before the end."""
-        numbers, way = self.model, self.model.way
-        reason = Reason.SKIPPED if numbers.rollout.skip_analysis else Reason.PASSED
-        _later(cohort, way.seconds - numbers.rollout.interval)
-        late = cohort["clock"] >= numbers.end
+        """Promote runs, an interval before their clock's time; a run that reaches the time limit is undecided."""
+        policy, promotion = self.model, self.model.promotion
+        reason = Reason.SKIPPED if policy.rollout.skip_analysis else Reason.PASSED
+        _later(cohort, promotion.seconds - policy.rollout.interval)
+        late = cohort["clock"] >= policy.end
         in_time, stranded = _where(cohort, ~late), _where(cohort, late)
-        self._serve(in_time, in_time["live"] + way.new)
+        self._serve(in_time, in_time["live"] + promotion.new)
         self._close(in_time, Outcome.PROMOTED, reason)
-        left = way.seconds - (stranded["clock"] - numbers.end)
-        served = np.clip(numbers.scenario.rps * left - way.old, 0.0, way.new)
+        left = promotion.seconds - (stranded["clock"] - policy.end)
+        served = np.clip(policy.scenario.rps * left - promotion.old, 0.0, promotion.new)
         self._serve(stranded, stranded["live"] + served)
-        stranded["clock"][:] = numbers.end
+        stranded["clock"][:] = policy.end
         self._close(stranded, Outcome.UNDECIDED, reason)
 
     def _serve(self, cohort: Cohort, live: Floats) -> None:
-        """Users meet the new version until so many of them, in sum, have."""
+        """Draw the failures of users' requests to the new version, up to the sum `live`."""
         requests = _whole(live) - _whole(cohort["live"])
         cohort["bad"] += self._failures(requests, self.model.scenario.new.error_rate, len(requests))
         cohort["live"] = live
 
     def _close(self, cohort: Cohort, outcome: Outcome, reason: Reason, until: Floats | None = None) -> None:
-        """Note runs that have ended at the clock's time; users come `until` the canary has drained."""
+        """Record runs that ended at the clock's time; their requests count `until` the canary has drained."""
         scenario, clock = self.model.scenario, cohort["clock"]
         size, served = len(clock), _whole(cohort["live"])
         requests = np.maximum(_whole(scenario.rps * (clock if until is None else until)), served)
@@ -438,14 +447,14 @@ def _later(cohort: Cohort, seconds: float) -> Cohort:
 
 
 def _joined(cohorts: list[Cohort]) -> Cohort:
-    """At least one cohort."""
+    """Return one cohort with the rows of all; there must be one at least."""
     if len(cohorts) == 1:
         return cohorts[0]
     return {name: np.concatenate([cohort[name] for cohort in cohorts], axis=-1) for name in cohorts[0]}
 
 
 def _remember(cohort: Cohort, **slices: Slices) -> None:
-    """What the slices of this interval held, before what those of earlier ones did."""
+    """Put the slices of this interval before those of earlier intervals."""
     for name, current in slices.items():
         past = cohort[name]
         row = np.stack([np.broadcast_to(column, past.shape[-1:]) for column in current])
@@ -453,7 +462,7 @@ def _remember(cohort: Cohort, **slices: Slices) -> None:
 
 
 def _in_window(window: LookBack | None, rows: list[Any]) -> Any:
-    """The sum over a window, of rows of slices, newest first."""
+    """Return the sum over a window of rows of slices, newest first."""
     assert window is not None
     slices = [column for row in rows[: window.intervals] for column in row]
     if window.slices:
@@ -467,7 +476,7 @@ def _whole(amount: Any) -> Counts:
 
 
 def _inside_of(low: float, high: float) -> Callable[[int], float]:
-    """How likely the P99 of so many requests is in range."""
+    """Return a function from a number of requests to the probability that their P99 is in range."""
 
     def passes(requests: int) -> float:
         if not requests:
@@ -477,10 +486,10 @@ def _inside_of(low: float, high: float) -> Callable[[int], float]:
     return passes
 
 
-def _for_each(numbers: Counts, function: Callable[[int], float]) -> Floats:
-    """The function of each number, worked out once for each that is different."""
-    different, places = np.unique(numbers, return_inverse=True)
-    return np.array([function(int(number)) for number in different])[places.reshape(numbers.shape)]
+def _for_each(policy: Counts, function: Callable[[int], float]) -> Floats:
+    """Return the function of each number, computed once per different number."""
+    different, places = np.unique(policy, return_inverse=True)
+    return np.array([function(int(number)) for number in different])[places.reshape(policy.shape)]
 
 
 def _mean(values: NDArray[Any]) -> Mean:

@@ -211,8 +211,8 @@ def test_a_seed_gives_the_same_runs_however_they_are_shared_out() -> None:
 @settings(max_examples=30, derandomize=True)
 @given(cases())
 def test_runs_that_share_stretches_decide_as_they_would_alone(case: tuple[Rollout, Scenario]) -> None:
-    """Where a run goes along stretches that others have played, it differs by the values in its texts alone."""
-    table = simulation._Table(*case, simulation._in_effect)
+    """A run on stretches of other runs differs only by the values in its texts."""
+    table = simulation._Table(*case, simulation._keep_verdict)
     for number in range(12):
         alone: list[RunEvent] = []
         together: list[RunEvent] = []

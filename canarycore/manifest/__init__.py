@@ -1,14 +1,15 @@
-"""Flagger's manifests to rollouts and back: every mistake at once, each with its path and remedy.
+"""Flagger's manifests as rollouts, and back: every mistake at once, each with its path and remedy.
 
     report = load([(name, text), ...])            resources of YAML texts, or ManifestError with all problems
     rollout = resolve(report.canaries[0], templates=report.templates)
     parse(document)                               one resource from a plain mapping
-    check_files([(name, text), ...])              lint: never raises, says what parses but cannot work
+    check_files([(name, text), ...])              lint: all problems, of form and of sense, without an exception
     check_namespaces(canary)                      references to other namespaces, which tenants may not use
     status_to_dict / status_from_dict             the status subresource
     schema("Canary")                              the spec, for a CustomResourceDefinition
+    routing.PROVIDER_CAPABILITIES                 the capabilities of each routing provider
 
-Nothing here reads files: texts come from the caller. YAML needs the extra `canarycore[yaml]`.
+These functions read no files: the caller passes texts. YAML needs the extra `canarycore[yaml]`.
 """
 
 from canarycore.errors import ManifestError, Problem

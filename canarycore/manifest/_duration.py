@@ -1,7 +1,6 @@
-"""Durations as Go writes them: "1m30s", "500ms", "1.5h".
+"""Durations in Go's notation: "1m30s", "500ms", "1.5h".
 
-Flagger's manifests and texts use Go's time.Duration, so both directions are needed: what an owner writes is read, and
-what the owner is told looks the same. Durations are float seconds here.
+Flagger's manifests and texts use Go's time.Duration. Here a duration is a float of seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from canarycore.bounds import DURATION
 from canarycore.text import shorten
 
 LONGEST = 2**63 - 1
-"""Go keeps nanoseconds in 64 bits: about 292 years."""
+"""Longest duration of Go in nanoseconds, about 292 years: a number of 64 bits."""
 
 _PART = re.compile(r"(\d++\.?\d*+|\.\d++)([a-z\u00b5\u03bc]++)")
 _NUMBER = re.compile(r"\d++\.?\d*+|\.\d++")
@@ -22,10 +21,10 @@ _SECOND = NANOSECONDS["s"]
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a Go duration such as "1m30s".
+    """Return the seconds of a Go duration such as "1m30s".
 
-    An optional sign, then one or more decimal numbers with a unit each, in at most `canarycore.bounds.DURATION`
-    characters; a bare "0" needs no unit. Raises ValueError with a sentence that says what is missing.
+    The text has an optional sign, then one or more decimal numbers with a unit each, in at most
+    `canarycore.bounds.DURATION` characters; a bare "0" needs no unit. Raise ValueError with the mistake otherwise.
     """
     if len(text) > DURATION.most:
         raise ValueError(f"{shorten(text)} has {len(text)} characters; a duration has {DURATION}")
@@ -58,5 +57,5 @@ def _complaint(text: str, rest: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as Go's `Duration.String` prints it: "1m30s", "1.2s", "500ms", "0s"."""
+    """Return a duration in the format of Go's `Duration.String`: "1m30s", "1.2s", "500ms", "0s"."""
     return duration(round(Fraction(seconds) * _SECOND))

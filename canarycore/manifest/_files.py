@@ -1,6 +1,6 @@
-"""Several files of YAML at once: what is in them, and what is wrong with them.
+"""Resources and problems of several YAML files.
 
-A problem is told with its file and line. All files are looked at before anything is refused.
+Each problem has its file and line. All files are read before any of them is refused.
 """
 
 from __future__ import annotations
@@ -21,51 +21,61 @@ from canarycore.text import shorten
 
 @frozen(kw_only=True)
 class ParsedDocument:
-    """One document of a file. `resource` is None for a foreign kind, and for one of ours that was refused."""
+    """One document of a file."""
 
     file: str
+    """Name of the file."""
     document: Document
+    """The document."""
     resource: Parsed | None = None
+    """The resource; None for other kinds, and for a refused document."""
 
     def locate(self, problem: Problem) -> Problem:
-        """The problem, with the file and line of its path in this document."""
+        """Return the problem with the file and line of its path in this document."""
         line = problem.line or self.document.line(problem.path)
         return attrs.evolve(problem, file=self.file or None, line=line)
 
 
 @frozen(kw_only=True)
 class FilesReport:
-    """What some files hold, and what is wrong with it. `others` are documents of foreign kinds."""
+    """The documents of some files, with their problems."""
 
     problems: tuple[Problem, ...] = ()
-    found: tuple[ParsedDocument, ...] = ()
+    """Problems of all files."""
+    documents: tuple[ParsedDocument, ...] = ()
+    """Documents of all files."""
 
     @property
     def canaries(self) -> tuple[Canary, ...]:
+        """Canaries of all files."""
         return tuple(self._of(Canary))
 
     @property
     def templates(self) -> tuple[MetricTemplate, ...]:
+        """MetricTemplates of all files."""
         return tuple(self._of(MetricTemplate))
 
     @property
     def providers(self) -> tuple[AlertProvider, ...]:
+        """AlertProviders of all files."""
         return tuple(self._of(AlertProvider))
 
     @property
     def others(self) -> tuple[Mapping[str, Any], ...]:
-        return tuple(found.document.content for found in self.found if not concerns_us(found.document.content))
+        """Documents of kinds that are not Flagger's."""
+        contents = (parsed.document.content for parsed in self.documents)
+        return tuple(content for content in contents if not concerns_us(content))
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        """The problems that keep the files from being used."""
+        """Problems that make the files unusable."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
     def _of(self, kind: type[Any]) -> Iterator[Any]:
-        return (found.resource for found in self.found if isinstance(found.resource, kind))
+        return (parsed.resource for parsed in self.documents if isinstance(parsed.resource, kind))
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain data, for programs."""
+        """Return the report as plain data, for programs."""
         return {
             "errors": len(self.errors),
             "warnings": len(self.problems) - len(self.errors),
@@ -84,7 +94,7 @@ def _full_name(resource: Resource) -> str:
 
 
 def load(files: Iterable[tuple[str, str]]) -> FilesReport:
-    """The resources of some (name, text) pairs; raises ManifestError with the problems of all of them."""
+    """Return the resources of some (name, text) pairs. Raise ManifestError with all problems where one is an error."""
     report = read(files)
     if report.errors:
         raise ManifestError(report.problems)
@@ -92,7 +102,7 @@ def load(files: Iterable[tuple[str, str]]) -> FilesReport:
 
 
 def read(files: Iterable[tuple[str, str]]) -> FilesReport:
-    """What is in some (name, text) pairs, and what is wrong with its form."""
+    """Return the resources of some (name, text) pairs, and the problems of their form."""
     problems: list[Problem] = []
     pieces: list[ParsedDocument] = []
     for name, text in files:
@@ -105,26 +115,26 @@ def read(files: Iterable[tuple[str, str]]) -> FilesReport:
 
 
 def examine(pieces: Iterable[ParsedDocument]) -> FilesReport:
-    """Some documents with their resources, and what is wrong with their form."""
-    looked = [_look(piece) for piece in pieces]
+    """Return some documents with their resources, and the problems of their form."""
+    results = [_examine(piece) for piece in pieces]
     return FilesReport(
-        found=tuple(found for found, _ in looked),
-        problems=tuple(problem for _, problems in looked for problem in problems),
+        documents=tuple(parsed for parsed, _ in results),
+        problems=tuple(problem for _, problems in results for problem in problems),
     )
 
 
-def _look(found: ParsedDocument) -> tuple[ParsedDocument, tuple[Problem, ...]]:
-    """A document with its resource, and the problems of its form."""
-    content = found.document.content
+def _examine(piece: ParsedDocument) -> tuple[ParsedDocument, tuple[Problem, ...]]:
+    """Return a document with its resource, and the problems of its form."""
+    content = piece.document.content
     if "kind" not in content and "apiVersion" not in content:
-        return found, (found.locate(_fragment(content)),)
+        return piece, (piece.locate(_fragment(content)),)
     if not concerns_us(content):
-        return found, ()
+        return piece, ()
     try:
         resource = parse(content)
     except ManifestError as error:
-        return found, tuple(found.locate(problem) for problem in error.problems)
-    return attrs.evolve(found, resource=resource), tuple(found.locate(problem) for problem in resource.warnings)
+        return piece, tuple(piece.locate(problem) for problem in error.problems)
+    return attrs.evolve(piece, resource=resource), tuple(piece.locate(problem) for problem in resource.warnings)
 
 
 def _fragment(content: Mapping[str, Any]) -> Problem:
@@ -132,7 +142,7 @@ def _fragment(content: Mapping[str, Any]) -> Problem:
         path="",
         found=f"a document that begins with {shorten(next(iter(content)))}" if content else "a document without fields",
         expected="a Kubernetes object with apiVersion and kind",
-        remedy="It is passed over; if it is a part of a Canary, put it there.",
+        remedy="The document is ignored; if it belongs to a Canary, move it there.",
         rule="fragment",
         severity="warning",
     )

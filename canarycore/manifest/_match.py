@@ -34,25 +34,25 @@ from canarycore.traffic import PRESENT, Match, StringMatch
 KINDS = ("exact", "prefix", "suffix", "regex")
 
 
-def _read_string(value: object, spot: Cursor) -> StringMatch | None:
+def _read_string(value: object, cursor: Cursor) -> StringMatch | None:
     expected = f"one of {', '.join(KINDS)} with a text"
     remedy = 'Write for example: exact: "insider".'
     if not isinstance(value, Mapping):
-        spot.refuse(value, expected, remedy)
+        cursor.refuse(value, expected, remedy)
         return None
     kinds = [kind for kind in KINDS if value.get(kind) is not None]
-    spot.unknown_of(value, KINDS, "a string match")
+    cursor.unknown_of(value, KINDS, "a string match")
     if len(kinds) != 1:
-        spot.refuse(value, expected, f"Give exactly one; here are {', '.join(kinds) or 'none'}.", "match")
+        cursor.refuse(value, expected, f"Write exactly one of them; found {', '.join(kinds) or 'none'}.", "match")
         return None
-    return StringMatch(kind=kinds[0], value=FREE.read(value[kinds[0]], spot.at(kinds[0])))
+    return StringMatch(kind=kinds[0], value=FREE.read(value[kinds[0]], cursor.at(kinds[0])))
 
 
-def _read_string_or_presence(value: object, spot: Cursor) -> StringMatch | None:
+def _read_string_or_presence(value: object, cursor: Cursor) -> StringMatch | None:
     """Read a match in which an empty text counts as absent, as in Flagger."""
     if isinstance(value, Mapping) and all(text in (None, "") for text in value.values()):
         return StringMatch(kind=PRESENT, value="")
-    return _read_string(value, spot)
+    return _read_string(value, cursor)
 
 
 STRING_MATCH = Codec(
@@ -112,8 +112,8 @@ def _match(fields: type[AnalysisCondition]) -> Codec:
     """Return the codec of a `Match` whose JSON fields a wire class lists."""
     codec = object_of(fields)
 
-    def read(value: object, spot: Cursor) -> Match | None:
-        condition = codec.read(value, spot)
+    def read(value: object, cursor: Cursor) -> Match | None:
+        condition = codec.read(value, cursor)
         return None if condition is None else _copy_fields(condition, Match)
 
     return evolve(codec, read=read, write=lambda match: codec.write(_copy_fields(match, fields)))

@@ -1,4 +1,4 @@
-"""Flagger's resources as they are written: `flagger.app/v1beta1` Canary, MetricTemplate and AlertProvider.
+"""Flagger's resources as typed data: `flagger.app/v1beta1` Canary, MetricTemplate and AlertProvider.
 
 The fields and their meaning are Flagger's; an absent field is empty (None, "", (), False). Nothing is resolved here:
 defaults and strategies are `resolve`'s. Durations stay the text that the owner wrote, as it goes into queries. The
@@ -60,7 +60,7 @@ WAIT = duration(longest=bounds.WAIT)
 
 @frozen(kw_only=True)
 class Metadata:
-    """The few fields of an object's metadata that matter here; the rest is the cluster's."""
+    """The fields of an object's metadata that canarycore uses."""
 
     name: str = wire(NAME, required=True)
     namespace: str = wire(NAME)
@@ -72,12 +72,12 @@ CLUSTERS_OWN = (
     *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName"),
     *("generation", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid"),
 )
-"""Metadata that the cluster writes."""
+"""Names of further metadata, which the cluster writes."""
 
 
 @frozen(kw_only=True)
 class ObjectReference:
-    """An object of some kind in the Canary's namespace."""
+    """A reference to an object in the Canary's namespace."""
 
     api_version: str = wire(TEXT, required=True)
     kind: str = wire(TEXT, required=True)
@@ -86,14 +86,14 @@ class ObjectReference:
 
 @frozen(kw_only=True)
 class ForeignReference(ObjectReference):
-    """An object that may be in another namespace."""
+    """A reference to an object that may be in another namespace."""
 
     namespace: str = wire(NAME)
 
 
 @frozen(kw_only=True)
 class TargetReference(ObjectReference):
-    """The workload under rollout."""
+    """A reference to the workload under rollout."""
 
     kind: str = wire(one_of("Deployment", "DaemonSet", "Service"), required=True)
 
@@ -105,7 +105,7 @@ class TargetReference(ObjectReference):
 
 @frozen(kw_only=True)
 class NamedReference:
-    """A MetricTemplate or AlertProvider; the namespace is the Canary's own if empty."""
+    """A reference to a MetricTemplate or AlertProvider, in the Canary's namespace if `namespace` is empty."""
 
     name: str = wire(NAME, required=True)
     namespace: str = wire(NAME)
@@ -113,7 +113,7 @@ class NamedReference:
 
 @frozen(kw_only=True)
 class SecretReference:
-    """A Secret in the same namespace."""
+    """A reference to a Secret in the same namespace."""
 
     name: str = wire(NAME, required=True)
 
@@ -128,7 +128,7 @@ class ScalerReplicas:
 
 @frozen(kw_only=True)
 class AutoscalerReference:
-    """The target's autoscaler, of which the primary gets a copy."""
+    """A reference to the target's autoscaler, of which the primary gets a copy."""
 
     api_version: str = wire(TEXT, required=True)
     kind: str = wire(one_of("HorizontalPodAutoscaler", "ScaledObject"), required=True)
@@ -142,7 +142,7 @@ class AutoscalerReference:
 
 @frozen(kw_only=True)
 class ThresholdRange:
-    """The range that a metric must stay in; both ends belong to it."""
+    """The range of a metric, with both ends."""
 
     min: float | None = wire(NUMBER)
     max: float | None = wire(NUMBER)
@@ -150,7 +150,7 @@ class ThresholdRange:
 
 @frozen(kw_only=True)
 class Metric:
-    """A metric check. `threshold` and `query` are deprecated."""
+    """A check of a metric; `threshold` and `query` are deprecated."""
 
     name: str = wire(TEXT, required=True)
     interval: str = wire(WAIT)
@@ -163,7 +163,7 @@ class Metric:
 
 @frozen(kw_only=True)
 class CanaryAlert:
-    """Which provider is told, from which severity on ("" is info)."""
+    """An alert: its provider and least severity (empty: info)."""
 
     name: str = wire(TEXT, required=True)
     severity: str = wire(one_of("", *(severity.value for severity in Severity)))
@@ -171,19 +171,19 @@ class CanaryAlert:
 
 
 SHORTEST_TIMEOUT = 2
-"""A timeout of fewer characters than this counts as none, as in Flagger."""
+"""Fewest characters of a timeout: as in Flagger, a shorter text counts as none."""
 
 
-def _hook_timeout(value: object, spot: Cursor) -> str:
+def _hook_timeout(value: object, cursor: Cursor) -> str:
     if isinstance(value, str) and len(value) < SHORTEST_TIMEOUT:
         return value
-    found: str = WAIT.read(value, spot)
+    found: str = WAIT.read(value, cursor)
     return found
 
 
 @frozen(kw_only=True)
 class Webhook:
-    """A hook; type "" is rollout. The URL may carry a token, so it is not printed."""
+    """A hook; an empty type is rollout. The URL may contain a token, so the repr leaves it out."""
 
     name: str = wire(TEXT, required=True)
     type: str = wire(one_of("", *(kind.value for kind in HookType)))
@@ -212,7 +212,7 @@ class SessionAffinity:
 
 @frozen(kw_only=True)
 class Analysis:
-    """How the canary is judged. Weights and ready thresholds are percent."""
+    """The analysis section. Weights and ready thresholds are percent."""
 
     interval: str = wire(WAIT)
     threshold: int | None = wire(count(-bounds.COUNT.most))
@@ -242,7 +242,7 @@ class Analysis:
 
 @frozen(kw_only=True)
 class CanarySpec:
-    """What the owner wants. `canary_analysis` is the deprecated name of `analysis`."""
+    """The spec of a Canary; `canary_analysis` is the deprecated name of `analysis`."""
 
     provider: str = wire(TEXT)
     metrics_server: str = wire(TEXT)
@@ -262,7 +262,7 @@ class CanarySpec:
 
 @frozen(kw_only=True)
 class Resource:
-    """What the three kinds have in common. `warnings` are what parsing noticed and did not refuse."""
+    """The common part of the three kinds."""
 
     metadata: Metadata = wire(object_of(Metadata, known=CLUSTERS_OWN), required=True)
     warnings: tuple[Problem, ...] = field(default=(), eq=False, repr=False)
@@ -279,25 +279,25 @@ class Resource:
 
 @frozen(kw_only=True)
 class Canary(Resource):
-    """A Canary. `status` stays as it was found; `status_from_dict` reads it."""
+    """A Canary; `status_from_dict` reads its status."""
 
     spec: CanarySpec = wire(object_of(CanarySpec), required=True)
     status: Json | None = wire(section("status"))
 
     @property
     def analysis(self) -> Analysis | None:
-        """The analysis, under its present name or the deprecated one."""
+        """The analysis section, under its current or its deprecated name."""
         return self.spec.analysis or self.spec.canary_analysis
 
     @property
     def analysis_path(self) -> str:
-        """Where the analysis stands in the manifest."""
+        """Path of the analysis section."""
         return "spec.canaryAnalysis" if self.spec.canary_analysis and not self.spec.analysis else "spec.analysis"
 
 
 @frozen(kw_only=True)
 class MetricProvider:
-    """Where a template's query goes. Headers often carry a credential, so they are not printed."""
+    """The metric provider of a template. Headers may contain a credential, so the repr leaves them out."""
 
     type: str = wire(TEXT, required=True)
     address: str = wire(TEXT, hidden=True)
@@ -309,7 +309,7 @@ class MetricProvider:
 
 @frozen(kw_only=True)
 class MetricTemplateSpec:
-    """A query in Go's template syntax and where to send it."""
+    """A query in Go's template syntax, and its provider."""
 
     provider: MetricProvider = wire(object_of(MetricProvider), required=True)
     query: str = wire(FREE, required=True)
@@ -317,7 +317,7 @@ class MetricTemplateSpec:
 
 @frozen(kw_only=True)
 class MetricTemplate(Resource):
-    """A metric's query, shared by canaries."""
+    """A MetricTemplate: a query that Canaries share."""
 
     spec: MetricTemplateSpec = wire(object_of(MetricTemplateSpec), required=True)
     status: Json | None = wire(section("status"))
@@ -325,7 +325,7 @@ class MetricTemplate(Resource):
 
 @frozen(kw_only=True)
 class AlertProviderSpec:
-    """Where alerts go. The address is a secret in itself."""
+    """The destination of alerts. The address is a secret itself."""
 
     type: str = wire(TEXT, required=True)
     channel: str = wire(TEXT)
@@ -337,7 +337,7 @@ class AlertProviderSpec:
 
 @frozen(kw_only=True)
 class AlertProvider(Resource):
-    """A chat room or the like."""
+    """An AlertProvider: a destination of alerts, such as a chat room."""
 
     spec: AlertProviderSpec = wire(object_of(AlertProviderSpec), required=True)
     status: Json | None = wire(section("status"))

@@ -16,18 +16,23 @@ from canarycore.manifest._model import Canary
 from canarycore.text import LONGEST_SHOWN
 
 MESH = "mesh"
-"""Istio's word for all sidecars, in place of a gateway."""
+"""Istio's reserved gateway name for all sidecars."""
 
 
 @frozen(kw_only=True)
 class NamespacedReference:
-    """A text in a manifest that names an object or a host. `namespace` is empty where that is the Canary's own."""
+    """A text in a manifest that names an object or a host."""
 
     path: str
+    """Path of the text."""
     kind: str
+    """Kind of the object, in words."""
     text: str
+    """The text."""
     namespace: str
+    """Namespace of the object; empty: the Canary's own."""
     is_gateway: bool = False
+    """Whether the object is a gateway, which Canaries of several namespaces may share."""
 
 
 def check_namespaces(canary: Canary, *, gateways: Iterable[str] = ()) -> tuple[Problem, ...]:
@@ -82,33 +87,33 @@ def _upstream(canary: Canary) -> Iterator[NamespacedReference]:
 
 
 def _templates(canary: Canary) -> Iterator[NamespacedReference]:
-    for place, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
+    for index, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
         if metric.template_ref is not None:
-            path = f"{canary.analysis_path}.metrics[{place}].templateRef"
+            path = f"{canary.analysis_path}.metrics[{index}].templateRef"
             yield _object(path, "metric template", metric.template_ref.name, metric.template_ref.namespace)
 
 
 def _alert_providers(canary: Canary) -> Iterator[NamespacedReference]:
-    for place, alert in enumerate(canary.analysis.alerts if canary.analysis else ()):
+    for index, alert in enumerate(canary.analysis.alerts if canary.analysis else ()):
         if alert.provider_ref is not None:
-            path = f"{canary.analysis_path}.alerts[{place}].providerRef"
+            path = f"{canary.analysis_path}.alerts[{index}].providerRef"
             yield _object(path, "alert provider", alert.provider_ref.name, alert.provider_ref.namespace)
 
 
 def _gateway_refs(canary: Canary) -> Iterator[NamespacedReference]:
-    """Gateway API parents. A parent that is a Service has its requests taken over, so it is never a shared gateway."""
+    """Find Gateway API parents. The route takes over the requests of a parent Service, so that is no shared gateway."""
     service = canary.spec.service
-    for place, parent in enumerate(service.gateway_refs if service else ()):
+    for index, parent in enumerate(service.gateway_refs if service else ()):
         kind = parent.kind or "Gateway"
-        path = f"spec.service.gatewayRefs[{place}]"
+        path = f"spec.service.gatewayRefs[{index}]"
         yield _object(path, kind, parent.name, parent.namespace or "", is_gateway=kind == "Gateway")
 
 
 def _mirrors(canary: Canary) -> Iterator[NamespacedReference]:
     service = canary.spec.service
-    for place, mirror in enumerate(service.mirror if service else ()):
+    for index, mirror in enumerate(service.mirror if service else ()):
         backend = mirror.backend_ref
-        path = f"spec.service.mirror[{place}].backendRef"
+        path = f"spec.service.mirror[{index}].backendRef"
         yield _object(path, "backend", backend.name, backend.namespace or "")
 
 
@@ -120,11 +125,11 @@ def _istio_gateways(canary: Canary) -> Iterator[NamespacedReference]:
         f"{canary.analysis_path}.match": canary.analysis.match if canary.analysis else (),
     }
     for path, conditions in matches.items():
-        lists += ((f"{path}[{place}]", match.gateways) for place, match in enumerate(conditions))
+        lists += ((f"{path}[{index}]", match.gateways) for index, match in enumerate(conditions))
     for path, names in lists:
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             yield NamespacedReference(
-                path=f"{path}.gateways[{place}]",
+                path=f"{path}.gateways[{index}]",
                 kind="gateway",
                 text=name,
                 namespace=_gateway_namespace(name),
@@ -133,17 +138,17 @@ def _istio_gateways(canary: Canary) -> Iterator[NamespacedReference]:
 
 
 def _hosts(canary: Canary) -> Iterator[NamespacedReference]:
-    """Hosts of the route. In the mesh, `app.other` is a Service of another namespace; at a gateway it is a domain."""
+    """Find hosts of the route. In the mesh `app.other` is a Service of another namespace, at a gateway a domain."""
     service = canary.spec.service
     if service is None:
         return
     in_mesh = MESH in service.gateways if service.gateways else not service.gateway_refs
-    for place, host in enumerate(service.hosts):
-        yield _host(f"spec.service.hosts[{place}]", "host", host, in_mesh=in_mesh)
+    for index, host in enumerate(service.hosts):
+        yield _host(f"spec.service.hosts[{index}]", "host", host, in_mesh=in_mesh)
 
 
 def _service_name(canary: Canary) -> Iterator[NamespacedReference]:
-    """The name of the Service that users call, which is a host of the route too."""
+    """Find the name of the Service that users call, which is a host of the route too."""
     service = canary.spec.service
     if service is not None and service.name:
         yield _host("spec.service.name", "service", service.name, in_mesh=True)
@@ -156,11 +161,11 @@ def _rewrites(canary: Canary) -> Iterator[NamespacedReference]:
 
 
 def _backends(canary: Canary) -> Iterator[NamespacedReference]:
-    """Virtual services of App Mesh, each by its name or by an ARN that ends in it."""
+    """Find virtual services of App Mesh, by their names or by ARNs that end in a name."""
     service = canary.spec.service
-    for place, backend in enumerate(service.backends if service else ()):
+    for index, backend in enumerate(service.backends if service else ()):
         name = backend.rpartition("virtualService/")[2]
-        yield _host(f"spec.service.backends[{place}]", "virtual service", name, in_mesh=True)
+        yield _host(f"spec.service.backends[{index}]", "virtual service", name, in_mesh=True)
 
 
 _FIELDS: tuple[Callable[[Canary], Iterator[NamespacedReference]], ...] = (
@@ -191,7 +196,7 @@ def _host(path: str, kind: str, host: str, *, in_mesh: bool) -> NamespacedRefere
 
 
 def _gateway_namespace(name: str) -> str:
-    """The namespace of an Istio gateway: `namespace/name`, or the older `name.namespace` and its longer forms."""
+    """Return the namespace of an Istio gateway: `namespace/name`, or `name.namespace` and its longer forms."""
     namespace, slash, _ = name.partition("/")
     if slash:
         return "" if namespace == "." else namespace
@@ -204,7 +209,7 @@ _CLUSTER = ("svc", "cluster", "local")
 
 
 def _host_namespace(host: str, *, in_mesh: bool) -> str:
-    """The namespace of the Service that has this name in the cluster's DNS; empty for other names, `*` for several."""
+    """Return the namespace of a Service by its name in the cluster's DNS; empty for other names, `*` for several."""
     labels = host.lower().rstrip(".").split(".")
     if "svc" in labels[1:]:
         return labels[labels.index("svc", 1) - 1]

@@ -1,4 +1,4 @@
-"""From a document to a resource, or to everything that is wrong with it."""
+"""The resource of a document, or all its problems."""
 
 from __future__ import annotations
 
@@ -16,52 +16,51 @@ Parsed = Canary | MetricTemplate | AlertProvider
 
 
 def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
-    """The resource that a document describes.
+    """Return the resource of a document. Raise ManifestError with all problems where it has an error.
 
-    A document beyond a bound (`canarycore.bounds`) is refused before it is read, so the cost is bounded. `at` is the
-    document's own path where it is part of something larger. Raises ManifestError with all problems. Unknown
-    fields are no error: they are in the resource's `warnings`.
+    Unknown fields are no errors: they are in the resource's `warnings`. at: the path of the document, if it is part of
+    another one. A document beyond a bound (`canarycore.bounds`) is refused unread, so the cost is bounded.
     """
     excess = find_excess(document, at)
     if excess is not None:
         raise ManifestError((excess,))
     problems = Problems()
-    spot = Cursor(at, problems)
-    kind = _kind(document, spot)
-    resource = read_object(kind, document, spot, known=("apiVersion", "kind")) if kind else None
+    cursor = Cursor(at, problems)
+    kind = _kind(document, cursor)
+    resource = read_object(kind, document, cursor, known=("apiVersion", "kind")) if kind else None
     if resource is None:
         raise ManifestError(problems.listed())
     return attrs.evolve(resource, warnings=problems.listed())
 
 
 def concerns_us(document: Mapping[str, Any]) -> bool:
-    """Whether a document claims to be one of Flagger's resources; all others are passed over."""
+    """Return whether a document claims to be one of Flagger's resources; callers ignore all others."""
     version, kind = document.get("apiVersion"), document.get("kind")
     return (isinstance(version, str) and version.startswith(f"{GROUP}/")) or (isinstance(kind, str) and kind in KINDS)
 
 
 def dump(resource: Parsed) -> dict[str, Any]:
-    """The document of a resource: the inverse of `parse`."""
+    """Return the document of a resource: the inverse of `parse`."""
     return {"apiVersion": API_VERSION, "kind": type(resource).__name__, **write_object(resource)}
 
 
-def _kind(document: Mapping[str, Any], spot: Cursor) -> type[Parsed] | None:
+def _kind(document: Mapping[str, Any], cursor: Cursor) -> type[Parsed] | None:
     if not isinstance(document, Mapping):
-        spot.refuse(document, "a mapping", "Write apiVersion, kind, metadata and spec.")
+        cursor.refuse(document, "a mapping", "Write apiVersion, kind, metadata and spec.")
         return None
     version, kind = document.get("apiVersion"), document.get("kind")
     if version != API_VERSION:
-        spot.at("apiVersion").refuse(
+        cursor.at("apiVersion").refuse(
             version, repr(API_VERSION), f"Write apiVersion: {API_VERSION}, the only version there is.", "api-version"
         )
     if not isinstance(kind, str) or kind not in KINDS:
-        spot.at("kind").refuse(kind, f"one of {', '.join(KINDS)}", "Correct the kind.", "kind")
+        cursor.at("kind").refuse(kind, f"one of {', '.join(KINDS)}", "Correct the kind.", "kind")
         return None
     return KINDS[kind]
 
 
 def schema(kind: str) -> Schema:
-    """What a CustomResourceDefinition says of the spec of a kind (`Canary`, `MetricTemplate`, `AlertProvider`)."""
+    """Return the OpenAPI v3 schema of a kind's spec (`Canary`, `MetricTemplate`, `AlertProvider`)."""
     field = fields_of(KINDS[kind])["spec"]
     codec: Codec = field.metadata["codec"]
     return codec.describe()

@@ -1,7 +1,7 @@
-"""From a Canary to a Rollout: defaults applied once, the strategy turned into a ladder.
+"""The rollout of a Canary: defaults applied once, the strategy turned into a ladder.
 
-The defaults and the choice of strategy are Flagger's. Where Flagger would stall in silence this refuses, with the
-remedy.
+The defaults and the choice of strategy are Flagger's. Where Flagger would stall silently, `resolve` raises an error
+with the remedy.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ BUILT_IN_METRICS = {kind.value: kind for kind in (CheckKind.SUCCESS_RATE, CheckK
 
 
 def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provider: str = "istio") -> Rollout:
-    """The rollout that a Canary asks for.
+    """Return the rollout of a Canary.
 
-    `templates` give the queries of metrics that refer to one; a template that is not among them leaves the query empty
-    and the reference in place. `provider` is the controller's own, for a Canary that names none. Raises ManifestError
-    where the analysis could never advance.
+    templates: MetricTemplates with the queries of metrics; a metric whose template is missing has an empty query and
+    keeps its reference. provider: the controller's default, for a Canary without a provider. Raise ManifestError where
+    the analysis could never advance.
     """
-    problems = tuple(unclimbable(canary, provider))
+    problems = tuple(check_steps(canary, provider))
     if problems:
         raise ManifestError(problems)
     spec, analysis = canary.spec, canary.analysis or Analysis()
     chosen = spec.provider or provider
-    can = _abilities(canary, chosen)
+    can = _capabilities(canary, chosen)
     deadline = spec.progress_deadline_seconds
     return Rollout(
         name=canary.name,
@@ -79,8 +79,8 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
         progress_deadline=float(PROGRESS_DEADLINE if deadline is None else deadline),
-        primary_ready=_given(analysis.primary_ready_threshold, READY),
-        canary_ready=_given(analysis.canary_ready_threshold, READY),
+        primary_ready=_default(analysis.primary_ready_threshold, READY),
+        canary_ready=_default(analysis.canary_ready_threshold, READY),
         skip_analysis=spec.skip_analysis or canary.analysis is None,
         suspend=spec.suspend,
         revert_on_deletion=spec.revert_on_deletion,
@@ -89,10 +89,10 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
     )
 
 
-def _abilities(canary: Canary, provider: str) -> ProviderCapabilities:
-    """What can be routed; what cannot is left out here, or its rung would be waited for without end.
+def _capabilities(canary: Canary, provider: str) -> ProviderCapabilities:
+    """Return the capabilities for a Canary: without unsupported parts, whose rung the rollout would await for ever.
 
-    A TCP connection has no requests to copy and no cookies; conditions take the place of session cookies.
+    A TCP connection has no requests to copy and no cookies. Match conditions replace session cookies.
     """
     service, analysis = canary.spec.service, canary.analysis
     if provider == "istio" and service is not None and service.app_protocol.lower() == "tcp":
@@ -101,8 +101,8 @@ def _abilities(canary: Canary, provider: str) -> ProviderCapabilities:
     return evolve(can, affinity=False) if analysis is not None and analysis.match else can
 
 
-def unclimbable(canary: Canary, provider: str) -> Iterator[Problem]:
-    """The reason why an analysis can never advance, if there is one."""
+def check_steps(canary: Canary, provider: str) -> Iterator[Problem]:
+    """Return the problem of an analysis that can never advance."""
     analysis, chosen = canary.analysis, canary.spec.provider or provider
     if analysis is None or canary.spec.skip_analysis or chosen == UNROUTED:
         return
@@ -111,13 +111,13 @@ def unclimbable(canary: Canary, provider: str) -> Iterator[Problem]:
             path=f"{canary.analysis_path}.stepWeight",
             found="neither stepWeight nor stepWeights nor iterations",
             expected="one of them above 0: otherwise the analysis never advances",
-            remedy="Give stepWeight (and maxWeight), or stepWeights, or iterations, or set spec.skipAnalysis.",
+            remedy="Set stepWeight (and maxWeight), stepWeights or iterations, or set spec.skipAnalysis.",
             rule="no-step",
         )
 
 
 def strategy(analysis: Analysis, provider: str) -> Strategy:
-    """Which strategy the fields choose, as Flagger's `DeploymentStrategy` does."""
+    """Return the strategy that the fields select, as Flagger's `DeploymentStrategy` does."""
     if provider == UNROUTED:
         return Strategy.BLUE_GREEN
     if not analysis.iterations:
@@ -126,7 +126,7 @@ def strategy(analysis: Analysis, provider: str) -> Strategy:
 
 
 def ladder(analysis: Analysis, provider: str) -> Ladder:
-    """The climb of an analysis on that provider."""
+    """Return the ladder of an analysis on a provider."""
     kind, routed = strategy(analysis, provider), provider != UNROUTED
     if kind is Strategy.WEIGHTS:
         top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL_WEIGHT
@@ -148,10 +148,10 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
 
 
 _ladder = lru_cache(maxsize=256)(Ladder)
-"""Thousands of canaries climb alike: one ladder serves them all. The cache holds at most 10 MB, whatever they ask."""
+"""A cache of ladders, as thousands of Canaries share one; it takes 10 MB at most."""
 
 
-def _given(value: int | None, default: int) -> int:
+def _default(value: int | None, default: int) -> int:
     return default if value is None else value
 
 
@@ -162,7 +162,7 @@ def _checks(canary: Canary, templates: Iterable[MetricTemplate]) -> tuple[Check,
 
 
 def _checks_of(metric: Metric, namespace: str, queries: dict[tuple[str, str], str]) -> Iterator[Check]:
-    """A metric's checks. As in Flagger a built-in name does not keep its query or template from being checked too."""
+    """Return the checks of a metric. As in Flagger, a metric with a built-in name may have a query or template too."""
     if metric.name in BUILT_IN_METRICS:
         yield _check(metric, BUILT_IN_METRICS[metric.name])
     if metric.query:
@@ -172,7 +172,7 @@ def _checks_of(metric: Metric, namespace: str, queries: dict[tuple[str, str], st
         query = queries.get((reference.namespace or namespace, reference.name), "")
         yield _check(metric, CheckKind.TEMPLATE, query=query, template=reference)
     elif metric.name not in BUILT_IN_METRICS and not metric.query:
-        yield _check(metric, CheckKind.QUERY)  # the source answers that there is no query; lint says so before
+        yield _check(metric, CheckKind.QUERY)  # the source reports the missing query, as lint does before
 
 
 def _check(metric: Metric, kind: CheckKind, *, query: str = "", template: Reference | None = None) -> Check:
@@ -191,7 +191,7 @@ def _check(metric: Metric, kind: CheckKind, *, query: str = "", template: Refere
 
 
 def _limits(metric: Metric, kind: CheckKind) -> tuple[float | None, float | None]:
-    """(minimum, maximum). The deprecated threshold is a minimum of the success rate and a maximum of all else."""
+    """Return (minimum, maximum). The deprecated threshold is a minimum of the success rate, else a maximum."""
     if metric.threshold_range:
         return metric.threshold_range.min, metric.threshold_range.max
     threshold = metric.threshold or 0.0
@@ -212,7 +212,7 @@ def _hook(webhook: Webhook) -> Hook:
 
 
 def hook_timeout(webhook: Webhook) -> float:
-    """How long a webhook may take, in seconds."""
+    """Return the timeout of a webhook in seconds."""
     return parse_duration(webhook.timeout if len(webhook.timeout) >= SHORTEST_TIMEOUT else HOOK_TIMEOUT)
 
 

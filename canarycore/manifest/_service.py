@@ -148,8 +148,8 @@ class UnmanagedMetadata:
     annotations: tuple[str, ...] = wire(TEXTS)
 
 
-def _read_port_or_name(value: object, spot: Cursor) -> int | str:
-    port_or_name: int | str = (TEXT if isinstance(value, str) else PORT).read(value, spot)
+def _read_port_or_name(value: object, cursor: Cursor) -> int | str:
+    port_or_name: int | str = (TEXT if isinstance(value, str) else PORT).read(value, cursor)
     return port_or_name
 
 

@@ -1,9 +1,8 @@
-"""The status subresource: Flagger's fields for everybody, ours beside them.
+"""The status subresource: Flagger's fields, and one field of ours.
 
-What Flagger's status has a field for is written there, so that its users' dashboards, `kubectl get canary` and
-`kubectl wait` go on working. What it has no field for is compact JSON in `status.canarycore`. Both together give the
-status back without loss. A status without `canarycore` was written by Flagger itself and is adopted: the rung follows
-from its weight and iterations.
+Flagger's fields keep their meaning, so dashboards, `kubectl get canary` and `kubectl wait` go on working. The field
+`status.canarycore` has the rest as compact JSON. Both together restore the status without loss. A status without
+`canarycore` is Flagger's own: its rung follows from its weight and iterations.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from canarycore.errors import ManifestError, Problem
 from canarycore.phases import Phase
 
 OURS = "canarycore"
-"""The field of the status that holds what Flagger has no field for."""
+"""The field of the status for values that Flagger has no field for."""
 
 FLAGGERS = {
     "phase": "phase",
@@ -30,13 +29,13 @@ FLAGGERS = {
     "applied": "lastAppliedSpec",
     "promoted": "lastPromotedSpec",
 }
-"""The attributes of a Status that a field of Flagger's holds in full."""
+"""Flagger's fields that hold an attribute of a Status in full, by the attribute."""
 
 DEFAULTS: dict[str, Any] = to_data(Status())
-"""What goes without saying."""
+"""Default values, which the field of ours leaves out."""
 
 PROMOTED_STATUS = {Phase.INITIALIZED: "True", Phase.SUCCEEDED: "True", Phase.FAILED: "False"}
-"""The status of the condition Promoted; of every other phase it is Unknown."""
+"""Status of the condition Promoted by phase; Unknown in every other phase."""
 
 MESSAGES: dict[tuple[Phase, Reason], str] = {
     (Phase.INITIALIZING, Reason.NONE): "New {kind} detected, starting initialization.",
@@ -48,7 +47,7 @@ MESSAGES: dict[tuple[Phase, Reason], str] = {
     (Phase.FINALISING, Reason.NONE): "Canary analysis completed, routing all traffic to primary.",
     (Phase.SUCCEEDED, Reason.NONE): "Canary analysis completed successfully, promotion finished.",
     (Phase.FAILED, Reason.NONE): "Canary analysis failed, {kind} scaled to zero.",
-    # Flagger says one of the above here too, though it is not so
+    # Flagger has one of the messages above here too, although they are wrong
     (Phase.PROMOTING, Reason.COMMANDED): "Promotion commanded, starting primary rolling update.",
     (Phase.FINALISING, Reason.COMMANDED): "Promotion commanded, routing all traffic to primary.",
     (Phase.SUCCEEDED, Reason.COMMANDED): "Promotion commanded, promotion finished.",
@@ -59,11 +58,11 @@ MESSAGES: dict[tuple[Phase, Reason], str] = {
     (Phase.TERMINATING, Reason.NONE): "Canary deleted, restoring {kind}.",
     (Phase.TERMINATED, Reason.NONE): "Canary deleted.",
 }
-"""What the condition Promoted says; a reason without a row of its own says what its phase says."""
+"""Message of the condition Promoted by phase and reason; a reason without a row has the message of its phase."""
 
 
 def status_to_dict(rollout: Rollout, status: Status) -> dict[str, Any]:
-    """The status subresource of a rollout, as plain JSON data."""
+    """Return the status subresource of a rollout, as plain JSON data."""
     fields: dict[str, Any] = to_data(status)
     ours = {name: value for name, value in fields.items() if name not in FLAGGERS and value != DEFAULTS[name]}
     written = {
@@ -81,31 +80,31 @@ def status_to_dict(rollout: Rollout, status: Status) -> dict[str, Any]:
     return {name: value for name, value in written.items() if value != ""}
 
 
-def status_from_dict(rollout: Rollout, found: Mapping[str, Any] | None) -> Status:
-    """The status that a status subresource holds; nothing at all is a rollout that was never seen before.
+def status_from_dict(rollout: Rollout, subresource: Mapping[str, Any] | None) -> Status:
+    """Return the status in a status subresource; an empty or missing one is the status of a new rollout.
 
-    Raises ManifestError where it cannot be read.
+    Raise ManifestError where the subresource is invalid.
     """
-    if not found or not found.get("phase"):
+    if not subresource or not subresource.get("phase"):
         return Status()
-    fields = {name: found[field] for name, field in FLAGGERS.items() if found.get(field) is not None}
+    fields = {name: subresource[field] for name, field in FLAGGERS.items() if subresource.get(field) is not None}
     try:
-        if OURS in found:
-            return from_data({**json.loads(found[OURS]), **fields}, Status)
-        return _adopt(rollout, found, from_data(fields, Status))
+        if OURS in subresource:
+            return from_data({**json.loads(subresource[OURS]), **fields}, Status)
+        return _adopt(rollout, subresource, from_data(fields, Status))
     except (ValueError, TypeError, RecursionError) as error:
         problem = Problem(
             path="status",
-            found="a status that cannot be read",
+            found="an invalid status",
             expected="one that Flagger or canarycore wrote",
-            remedy=f"Correct or remove it ({error}).",
+            remedy=f"Correct or remove the status ({error}).",
             rule="status",
         )
         raise ManifestError((problem,)) from error
 
 
 def _cookies(rollout: Rollout, status: Status) -> dict[str, str]:
-    """The session cookies, as `name=value`: what the routes are meant to set and to take back."""
+    """Return the session cookies that the routes set and expire, as `name=value`."""
     routes = goal(rollout, status).routes
     if rollout.affinity is None or routes is None:
         return {}
@@ -127,7 +126,7 @@ def _condition(rollout: Rollout, status: Status) -> dict[str, str]:
 
 
 def _rfc3339(seconds: float) -> str:
-    """Seconds since the epoch as Kubernetes writes them; "" for no time, and where no calendar reaches."""
+    """Return seconds since the epoch in the format of Kubernetes, or "" for no time and for one out of range."""
     if not seconds:
         return ""
     try:
@@ -136,21 +135,21 @@ def _rfc3339(seconds: float) -> str:
         return ""
 
 
-def _adopt(rollout: Rollout, found: Mapping[str, Any], status: Status) -> Status:
-    """A status of Flagger's, with what it leaves open filled in.
+def _adopt(rollout: Rollout, subresource: Mapping[str, Any], status: Status) -> Status:
+    """Complete a status of Flagger's.
 
-    A phase without a time began long ago: without any time it would be taken for a rollout that has not begun.
+    A phase without a time gets the time 0: without a time it would count as a rollout that has not begun.
     """
-    text = found.get("lastTransitionTime")
+    text = subresource.get("lastTransitionTime")
     since = datetime.fromisoformat(text).timestamp() if text else 0.0
-    return status.but(since=since, analysed_at=since, rung=_rung(rollout, found, status.phase))
+    return status.but(since=since, analysed_at=since, rung=_rung(rollout, subresource, status.phase))
 
 
-def _rung(rollout: Rollout, found: Mapping[str, Any], phase: Phase) -> Rung:
-    """Where Flagger's status leaves the traffic. Of a closed confirm-promotion gate it forgets the weight."""
+def _rung(rollout: Rollout, subresource: Mapping[str, Any], phase: Phase) -> Rung:
+    """Return the rung of Flagger's status. With a closed confirm-promotion gate Flagger does not store the weight."""
     ladder = rollout.ladder
     if phase is Phase.WAITING_PROMOTION:
         return ladder.last_confirmed
     if ladder.strategy is not Strategy.WEIGHTS:
-        return ladder.at_iteration(found.get("iterations", 0))
-    return Rung(weight=found.get("canaryWeight", 0))
+        return ladder.at_iteration(subresource.get("iterations", 0))
+    return Rung(weight=subresource.get("canaryWeight", 0))

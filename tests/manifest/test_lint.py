@@ -341,7 +341,7 @@ def test_the_base_of_the_cases_has_no_problem():
 
 def test_the_overshoot_says_at_which_weight_the_climb_tops_out():
     (problem,) = lint([canary(analysis={"stepWeight": 15, "maxWeight": 61})])
-    assert "tops out at 75" in problem.expected
+    assert "the last weight is 75" in problem.expected
     assert "Use 60 or 75" in problem.remedy
 
 

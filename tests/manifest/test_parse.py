@@ -232,7 +232,7 @@ def test_all_mistakes_are_told_at_once():
         ("spec.targetRef.kind", "deployment", "'deployment'", "one of Deployment", "Did you mean 'Deployment'?"),
         ("spec.service.port", "<port>", "'<port>'", "from 1 to 65535", "Replace the placeholder <port>"),
         ("spec.service.port", "9898", "'9898'", "a whole number", "without quotes"),
-        ("spec.service.port", 0, "0 (a number)", "from 1 to 65535", "Give a whole number"),
+        ("spec.service.port", 0, "0 (a number)", "from 1 to 65535", "Write a whole number"),
         ("spec.service.targetPort", 1.5, "1.5 (a number)", "a whole number", "Write"),
         ("spec.analysis", [], "a list", "a mapping", "indented"),
         ("spec.analysis.interval", "1 minute", "'1 minute'", "a duration", "is not a number with a unit"),
@@ -242,11 +242,11 @@ def test_all_mistakes_are_told_at_once():
         ("spec.analysis.interval", "-5s", "'-5s'", "a duration above 0s", "longer"),
         ("spec.analysis.threshold", True, "true (a boolean)", "a whole number", "Write"),
         ("spec.analysis.threshold", 2.5, "2.5 (a number)", "a whole number", "Write"),
-        ("spec.analysis.maxWeight", 101, "101 (a number)", "from 0 to 100", "Give"),
-        ("spec.analysis.stepWeight", -1, "-1 (a number)", "from 0 to 100", "Give"),
-        ("spec.analysis.iterations", -1, "-1 (a number)", "at least 0", "Give"),
+        ("spec.analysis.maxWeight", 101, "101 (a number)", "from 0 to 100", "Write"),
+        ("spec.analysis.stepWeight", -1, "-1 (a number)", "from 0 to 100", "Write"),
+        ("spec.analysis.iterations", -1, "-1 (a number)", "at least 0", "Write"),
         ("spec.analysis.stepWeights", 5, "5 (a number)", "a list", "- "),
-        ("spec.analysis.stepWeights[0]", 0, "0 (a number)", "from 1 to 100", "Give"),
+        ("spec.analysis.stepWeights[0]", 0, "0 (a number)", "from 1 to 100", "Write"),
         ("spec.analysis.stepWeights[2]", 10, "10 (a number)", "more than the 20", "strictly rising"),
         ("spec.analysis.mirror", "true", "'true'", "true or false", "without quotes"),
         ("spec.analysis.metrics[0]", "errors", "'errors'", "a mapping", "indented"),
@@ -270,9 +270,9 @@ def test_all_mistakes_are_told_at_once():
             {"exact": "a", "regex": "b"},
             "a mapping",
             "one of exact",
-            "Give exactly one; here are exact, regex",
+            "Write exactly one of them; found exact, regex",
         ),
-        ("spec.analysis.match[0].headers.x-canary", {}, "a mapping", "one of exact", "here are none"),
+        ("spec.analysis.match[0].headers.x-canary", {}, "a mapping", "one of exact", "found none"),
         ("spec.analysis.noData", "pass", "'pass'", "one of fail, hold", "Use one of fail, hold"),
         ("spec.analysis.drain", "-2s", "'-2s'", "at least 0s", "longer"),
     ],
@@ -310,7 +310,7 @@ def test_an_unknown_field_is_noticed_and_the_nearest_known_one_suggested():
     assert set(warnings) == {"spec.analysis.stepWieght", "spec.analysis.Foo", "spec.service.trafficPolicy.tsl"}
     assert warnings["spec.analysis.stepWieght"].remedy == "Did you mean 'stepWeight'?"
     assert warnings["spec.service.trafficPolicy.tsl"].remedy == "Did you mean 'tls'?"
-    assert "known are alerts" in warnings["spec.analysis.Foo"].remedy
+    assert "the fields are alerts" in warnings["spec.analysis.Foo"].remedy
     assert {warning.severity for warning in warnings.values()} == {"warning"}
 
 

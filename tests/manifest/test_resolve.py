@@ -148,7 +148,7 @@ def test_no_step_at_all_is_refused_with_the_remedy():
     (problem,) = refusal.value.problems
     assert (problem.rule, problem.path) == ("no-step", "spec.analysis.stepWeight")
     assert "never advances" in problem.expected
-    assert "stepWeights, or iterations" in problem.remedy
+    assert "stepWeights or iterations" in problem.remedy
 
 
 @pytest.mark.parametrize("spec", [{"skipAnalysis": True}, {"analysis": None}])

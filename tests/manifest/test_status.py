@@ -196,5 +196,5 @@ def test_every_recorded_status_is_adopted_and_written_back_as_flagger_wrote_it()
     ],
 )
 def test_a_status_that_cannot_be_read_is_refused(found):
-    with pytest.raises(ManifestError, match="status that cannot be read"):
+    with pytest.raises(ManifestError, match="an invalid status"):
         status_from_dict(resolve(parse(canary())), found)

@@ -43,7 +43,7 @@ def lint(
 
 
 def _cross_namespace_problems(report: FilesReport, shared_gateways: Iterable[str]) -> Iterator[Problem]:
-    for piece in report.found:
+    for piece in report.documents:
         if isinstance(piece.resource, Canary):
             yield from map(piece.locate, check_namespaces(piece.resource, gateways=shared_gateways))
 

@@ -41,7 +41,7 @@ def read_rollout(path: str, name: str = "") -> Rollout:
         try:
             return resolve(matching[0], templates=report.templates)
         except ManifestError as error:
-            piece = next(piece for piece in report.found if piece.resource is matching[0])
+            piece = next(piece for piece in report.documents if piece.resource is matching[0])
             raise ManifestError(tuple(map(piece.locate, error.problems))) from None
     if not canaries:
         raise BadInput(f"{path}: found no Canary, expected a manifest with apiVersion flagger.app/v1beta1, kind Canary")

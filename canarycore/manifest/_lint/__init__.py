@@ -1,4 +1,4 @@
-"""The linter: what parses but cannot work, or surprises.
+"""The linter: checks of manifests that parse but cannot work, or surprise their owner.
 
 The rules are rows of tables in `_steps`, `_checks`, `_routing` and `_objects`. A rule reads one resource. A rule about
 a Canary also reads the other documents of the files.
@@ -29,38 +29,38 @@ ALERT_RULES: tuple[LintRule[AlertProvider], ...] = _checks.ALERT_RULES
 
 
 def check_files(files: Iterable[tuple[str, str]], *, provider: str = "istio") -> FilesReport:
-    """Everything that is wrong with some (name, text) pairs; never raises.
+    """Return all problems of some (name, text) pairs, without an exception.
 
-    `provider` is the controller's own, for canaries that name none.
+    provider: the controller's default, for Canaries without a provider.
     """
-    return _judged(read(files), provider)
+    return _lint(read(files), provider)
 
 
 def lint(documents: Iterable[Document | Mapping[str, Any]], *, provider: str = "istio") -> tuple[Problem, ...]:
-    """Everything that is wrong with some documents, parsed already."""
+    """Return all problems of some documents. provider: the default for Canaries without a provider."""
     pieces = (piece if isinstance(piece, Document) else Document(piece, {}) for piece in documents)
-    return _judged(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider).problems
+    return _lint(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider).problems
 
 
-def _judged(report: FilesReport, provider: str) -> FilesReport:
+def _lint(report: FilesReport, provider: str) -> FilesReport:
     around = LintFiles(
         canaries=report.canaries,
         templates={(template.namespace, template.name): template for template in report.templates},
         providers={(provider.namespace, provider.name): provider for provider in report.providers},
         others=report.others,
     )
-    caught = tuple(
-        found.locate(problem) for found in report.found for problem in _problems(found.resource, around, provider)
+    problems = tuple(
+        piece.locate(problem) for piece in report.documents for problem in _problems(piece.resource, around, provider)
     )
-    return attrs.evolve(report, problems=report.problems + caught)
+    return attrs.evolve(report, problems=report.problems + problems)
 
 
 def _problems(resource: object, around: LintFiles, provider: str) -> Iterator[Problem]:
     match resource:
         case Canary():
-            case = LintContext(canary=resource, provider=resource.spec.provider or provider, around=around)
+            context = LintContext(canary=resource, provider=resource.spec.provider or provider, around=around)
             for rule in CANARY_RULES:
-                yield from rule.problems(case)
+                yield from rule.problems(context)
         case MetricTemplate():
             for template_rule in TEMPLATE_RULES:
                 yield from template_rule.problems(resource)

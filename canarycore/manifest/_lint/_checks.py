@@ -1,4 +1,4 @@
-"""Lint rules about what is checked and who is told: metrics, webhooks, alerts and what they refer to."""
+"""Lint rules about metrics, webhooks, alerts and their providers and templates."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ METRIC_PROVIDERS = (
     *("dynatrace", "keptn", "splunk"),
 )
 ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
-TEMPLATE_WORDS = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
+TEMPLATE_VARIABLES = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
 
 PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
 """Pattern of the placeholders that documentation leaves in addresses. The API server runs it too, so it is RE2."""
 
-_WORD = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
+_VARIABLE = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
 _DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")
 _WEB = re.compile(r"https?://[^/\s]")
 
 MANY = 2
-"""A metric's window may be this much shorter than the interval before it misses too much."""
+"""Greatest ratio of the interval to a metric's window without a warning."""
 
 FEW_MILLISECONDS = 10
+"""Least maximum of a duration that is no mistake for seconds (milliseconds)."""
 
 
-def _metrics(case: LintContext) -> Iterator[tuple[str, Metric]]:
-    for index, metric in enumerate(case.analysis.metrics):
-        yield case.at(f"metrics[{index}]"), metric
+def _metrics(context: LintContext) -> Iterator[tuple[str, Metric]]:
+    for index, metric in enumerate(context.analysis.metrics):
+        yield context.at(f"metrics[{index}]"), metric
 
 
-def _no_checks(case: LintContext) -> Iterator[Finding]:
-    analysis = case.analysis
+def _no_checks(context: LintContext) -> Iterator[Finding]:
+    analysis = context.analysis
     checking = [hook for hook in analysis.webhooks if hook.type != HookType.EVENT.value]
-    if case.canary.analysis and not case.canary.spec.skip_analysis and not analysis.metrics and not checking:
-        yield Finding(case.canary.analysis_path, "neither metrics nor webhooks")
+    if context.canary.analysis and not context.canary.spec.skip_analysis and not analysis.metrics and not checking:
+        yield Finding(context.canary.analysis_path, "neither metrics nor webhooks")
 
 
-def _no_range(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _no_range(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         limits = metric.threshold_range
         if limits is None and metric.threshold is None:
             verdict = "always passes" if metric.name == CheckKind.SUCCESS_RATE.value else "passes at 0 or less only"
@@ -58,101 +59,101 @@ def _no_range(case: LintContext) -> Iterator[Finding]:
             yield Finding(f"{path}.thresholdRange", "neither min nor max", {"verdict": "always passes"})
 
 
-def _empty_range(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _empty_range(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         limits = metric.threshold_range
         if limits and limits.min is not None and limits.max is not None and limits.min > limits.max:
             yield Finding(f"{path}.thresholdRange", f"min {limits.min:g} above max {limits.max:g}")
 
 
-def _old_threshold(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _old_threshold(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         if metric.threshold is not None:
             end = "min" if metric.name == CheckKind.SUCCESS_RATE.value else "max"
-            words = {"end": end, "value": f"{metric.threshold:g}"}
-            yield Finding(f"{path}.threshold", "the deprecated threshold", words)
+            arguments = {"end": end, "value": f"{metric.threshold:g}"}
+            yield Finding(f"{path}.threshold", "the deprecated threshold", arguments)
 
 
-def _no_query(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _no_query(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         if metric.name not in BUILT_IN_METRICS and not metric.query and metric.template_ref is None:
             near = nearest(metric.name, BUILT_IN_METRICS)
             hint = f"Did you mean {near!r}? Otherwise add templateRef." if near else "Add templateRef."
             yield Finding(path, f"the metric {metric.name!r} without templateRef", {"hint": hint})
 
 
-def _built_in_template(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _built_in_template(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         if metric.name in BUILT_IN_METRICS and (metric.query or metric.template_ref):
             yield Finding(f"{path}.name", f"the built-in name {metric.name!r} with a query of its own")
 
 
-def _suspicious_unit(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _suspicious_unit(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         limits = metric.threshold_range
         if limits is None:
             continue
         if metric.name == CheckKind.SUCCESS_RATE.value and limits.min is not None and 0 < limits.min <= 1:
-            words = {"unit": "percent (0 to 100)", "better": f"{limits.min * 100:g}"}
-            yield Finding(f"{path}.thresholdRange.min", f"a success rate of {limits.min:g}", words)
+            arguments = {"unit": "percent (0 to 100)", "better": f"{limits.min * 100:g}"}
+            yield Finding(f"{path}.thresholdRange.min", f"a success rate of {limits.min:g}", arguments)
         if metric.name == CheckKind.DURATION.value and limits.max is not None and 0 < limits.max < FEW_MILLISECONDS:
-            words = {"unit": "milliseconds", "better": f"{limits.max * 1000:g}"}
-            yield Finding(f"{path}.thresholdRange.max", f"a duration of {limits.max:g}", words)
+            arguments = {"unit": "milliseconds", "better": f"{limits.max * 1000:g}"}
+            yield Finding(f"{path}.thresholdRange.max", f"a duration of {limits.max:g}", arguments)
 
 
-def _long_window(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _long_window(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         window = parse_duration(metric.interval or METRIC_INTERVAL)
-        if case.strategy is Strategy.WEIGHTS and window > case.interval:
-            words = {"interval": format_duration(case.interval)}
-            yield Finding(f"{path}.interval", f"a window of {format_duration(window)}", words)
+        if context.strategy is Strategy.WEIGHTS and window > context.interval:
+            arguments = {"interval": format_duration(context.interval)}
+            yield Finding(f"{path}.interval", f"a window of {format_duration(window)}", arguments)
 
 
-def _short_window(case: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(case):
+def _short_window(context: LintContext) -> Iterator[Finding]:
+    for path, metric in _metrics(context):
         window = parse_duration(metric.interval or METRIC_INTERVAL)
-        if window * MANY < case.interval:
-            words = {"interval": format_duration(case.interval)}
-            yield Finding(f"{path}.interval", f"a window of {format_duration(window)}", words)
+        if window * MANY < context.interval:
+            arguments = {"interval": format_duration(context.interval)}
+            yield Finding(f"{path}.interval", f"a window of {format_duration(window)}", arguments)
 
 
-def _templates(case: LintContext) -> Iterator[tuple[str, NamedReference]]:
-    for path, metric in _metrics(case):
+def _templates(context: LintContext) -> Iterator[tuple[str, NamedReference]]:
+    for path, metric in _metrics(context):
         if metric.template_ref:
             yield f"{path}.templateRef.name", metric.template_ref
 
 
-def _alerts(case: LintContext) -> Iterator[tuple[str, NamedReference]]:
-    for index, alert in enumerate(case.analysis.alerts):
+def _alerts(context: LintContext) -> Iterator[tuple[str, NamedReference]]:
+    for index, alert in enumerate(context.analysis.alerts):
         if alert.provider_ref:
-            yield case.at(f"alerts[{index}].providerRef.name"), alert.provider_ref
+            yield context.at(f"alerts[{index}].providerRef.name"), alert.provider_ref
 
 
-def _missing_template(case: LintContext) -> Iterator[Finding]:
-    known = case.around.templates
-    for path, reference in _templates(case):
-        key = (reference.namespace or case.canary.namespace, reference.name)
+def _missing_template(context: LintContext) -> Iterator[Finding]:
+    known = context.around.templates
+    for path, reference in _templates(context):
+        key = (reference.namespace or context.canary.namespace, reference.name)
         if known and key not in known:
             have = enumerate_some(f"{name}.{namespace}" for namespace, name in known)
             yield Finding(path, f"the template {key[1]}.{key[0]}", {"have": have})
 
 
-def _unseen_template(case: LintContext) -> Iterator[Finding]:
-    for path, reference in _templates(case):
-        if not case.around.templates:
-            namespace = reference.namespace or case.canary.namespace
+def _unlisted_template(context: LintContext) -> Iterator[Finding]:
+    for path, reference in _templates(context):
+        if not context.around.templates:
+            namespace = reference.namespace or context.canary.namespace
             yield Finding(path, f"the template {reference.name}.{namespace}", {"namespace": namespace})
 
 
-def _missing_provider(case: LintContext) -> Iterator[Finding]:
-    for path, reference in _alerts(case):
-        key = (reference.namespace or case.canary.namespace, reference.name)
-        if key not in case.around.providers:
+def _missing_provider(context: LintContext) -> Iterator[Finding]:
+    for path, reference in _alerts(context):
+        key = (reference.namespace or context.canary.namespace, reference.name)
+        if key not in context.around.providers:
             yield Finding(path, f"the alert provider {key[1]}.{key[0]}", {"namespace": key[0]})
 
 
-def _duplicates(case: LintContext) -> Iterator[Finding]:
-    analysis = case.analysis
+def _duplicates(context: LintContext) -> Iterator[Finding]:
+    analysis = context.analysis
     for section, names in (
         ("metrics", [metric.name for metric in analysis.metrics]),
         ("webhooks", [hook.name for hook in analysis.webhooks]),
@@ -161,50 +162,52 @@ def _duplicates(case: LintContext) -> Iterator[Finding]:
         for name, count in Counter(names).items():
             if count > 1:
                 second = names.index(name, names.index(name) + 1)
-                yield Finding(case.at(f"{section}[{second}].name"), f"the name {name!r} {count} times")
+                yield Finding(context.at(f"{section}[{second}].name"), f"the name {name!r} {count} times")
 
 
-def _long_hook(case: LintContext) -> Iterator[Finding]:
-    for index, hook in enumerate(case.analysis.webhooks):
+def _long_hook(context: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(context.analysis.webhooks):
         timeout = hook_timeout(hook)
-        if hook.type in {"", HookType.ROLLOUT.value} and timeout > case.interval:
-            words = {"interval": format_duration(case.interval)}
-            yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}", words)
+        if hook.type in {"", HookType.ROLLOUT.value} and timeout > context.interval:
+            arguments = {"interval": format_duration(context.interval)}
+            yield Finding(
+                context.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}", arguments
+            )
 
 
-def _endless_hook(case: LintContext) -> Iterator[Finding]:
-    for index, hook in enumerate(case.analysis.webhooks):
+def _endless_hook(context: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(context.analysis.webhooks):
         timeout = hook_timeout(hook)
         if timeout > HOOK_TIMEOUT:
-            yield Finding(case.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}")
+            yield Finding(context.at(f"webhooks[{index}].timeout"), f"a timeout of {format_duration(timeout)}")
 
 
-def _clipped_timeout(case: LintContext) -> Iterator[Finding]:
-    for index, hook in enumerate(case.analysis.webhooks):
+def _clipped_timeout(context: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(context.analysis.webhooks):
         if 0 < len(hook.timeout) < SHORTEST_TIMEOUT:
-            yield Finding(case.at(f"webhooks[{index}].timeout"), repr(hook.timeout))
+            yield Finding(context.at(f"webhooks[{index}].timeout"), repr(hook.timeout))
 
 
-def _bad_url(case: LintContext) -> Iterator[Finding]:
-    for index, hook in enumerate(case.analysis.webhooks):
+def _bad_url(context: LintContext) -> Iterator[Finding]:
+    for index, hook in enumerate(context.analysis.webhooks):
         if not _WEB.match(hook.url):
-            yield Finding(case.at(f"webhooks[{index}].url"), "an address that is not shown")
+            yield Finding(context.at(f"webhooks[{index}].url"), "an address that is not shown")
 
 
-def _unfilled_url(case: LintContext) -> Iterator[Finding]:
-    urls = [(case.at(f"webhooks[{index}].url"), hook.url) for index, hook in enumerate(case.analysis.webhooks)]
-    yield from _unfilled(("spec.metricsServer", case.canary.spec.metrics_server), *urls)
+def _placeholder_in_url(context: LintContext) -> Iterator[Finding]:
+    urls = [(context.at(f"webhooks[{index}].url"), hook.url) for index, hook in enumerate(context.analysis.webhooks)]
+    yield from _placeholders(("spec.metricsServer", context.canary.spec.metrics_server), *urls)
 
 
-def _unfilled_template(template: MetricTemplate) -> Iterator[Finding]:
-    return _unfilled(("spec.provider.address", template.spec.provider.address))
+def _placeholder_in_template(template: MetricTemplate) -> Iterator[Finding]:
+    return _placeholders(("spec.provider.address", template.spec.provider.address))
 
 
-def _unfilled_alert(provider: AlertProvider) -> Iterator[Finding]:
-    return _unfilled(("spec.address", provider.spec.address))
+def _placeholder_in_alert(provider: AlertProvider) -> Iterator[Finding]:
+    return _placeholders(("spec.address", provider.spec.address))
 
 
-def _unfilled(*places: tuple[str, str]) -> Iterator[Finding]:
+def _placeholders(*places: tuple[str, str]) -> Iterator[Finding]:
     for path, text in places:
         if left := PLACEHOLDER.search(text):
             yield Finding(path, f"{left[0]!r} in the address")
@@ -225,17 +228,17 @@ def _unknown_type(path: str, found: str, known: tuple[str, ...]) -> Iterator[Fin
         yield Finding(path, repr(found), {"known": ", ".join(known), "hint": hint})
 
 
-def _unknown_word(template: MetricTemplate) -> Iterator[Finding]:
-    for word in dict.fromkeys(_WORD.findall(template.spec.query)):
-        if word not in TEMPLATE_WORDS | {"end", "else"}:
-            near = nearest(word, TEMPLATE_WORDS)
-            hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(sorted(TEMPLATE_WORDS))}."
-            yield Finding("spec.query", f"{{{{ {word} }}}}", {"hint": hint})
+def _unknown_variable(template: MetricTemplate) -> Iterator[Finding]:
+    for variable in dict.fromkeys(_VARIABLE.findall(template.spec.query)):
+        if variable not in TEMPLATE_VARIABLES | {"end", "else"}:
+            near = nearest(variable, TEMPLATE_VARIABLES)
+            hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(sorted(TEMPLATE_VARIABLES))}."
+            yield Finding("spec.query", f"{{{{ {variable} }}}}", {"hint": hint})
 
 
-def _dotted_word(template: MetricTemplate) -> Iterator[Finding]:
-    for word in dict.fromkeys(_DOTTED.findall(template.spec.query)):
-        yield Finding("spec.query", f"{{{{ .{word} }}}}", {"word": word})
+def _dotted_variable(template: MetricTemplate) -> Iterator[Finding]:
+    for variable in dict.fromkeys(_DOTTED.findall(template.spec.query)):
+        yield Finding("spec.query", f"{{{{ .{variable} }}}}", {"variable": variable})
 
 
 def _no_address(provider: AlertProvider) -> Iterator[Finding]:
@@ -248,52 +251,58 @@ def _two_addresses(provider: AlertProvider) -> Iterator[Finding]:
         yield Finding("spec.address", "an address together with secretRef")
 
 
-_FILL_IN = ("placeholder-address", "the real address", "Replace the placeholder.")
+_PLACEHOLDER_TEXTS = ("placeholder-address", "the real address", "Replace the placeholder.")
 
 RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(
         "no-checks",
         "warning",
         _no_checks,
-        "something to check: so the analysis passes whatever the new revision does",
+        "metrics or a webhook: without them the analysis passes for every new revision",
         "Add metrics, or a webhook that tests the canary.",
     ),
     LintRule(
         "no-range",
         "error",
         _no_range,
-        "thresholdRange with min or max: so it {verdict}",
+        "thresholdRange with min or max: without one the metric {verdict}",
         "Add thresholdRange.",
     ),
-    LintRule("empty-range", "error", _empty_range, "min at most max: no value passes this", "Swap or correct them."),
+    LintRule(
+        "empty-range",
+        "error",
+        _empty_range,
+        "min at most max: no value is in this range",
+        "Swap or correct min and max.",
+    ),
     LintRule(
         "deprecated-threshold",
         "warning",
         _old_threshold,
-        "thresholdRange, which has taken its place",
+        "thresholdRange, which replaces threshold",
         "Write thresholdRange: {{{end}: {value}}}.",
     ),
-    LintRule("no-query", "error", _no_query, "a query: it cannot be measured, and so always fails", "{hint}"),
+    LintRule("no-query", "error", _no_query, "a query: without one the metric always fails", "{hint}"),
     LintRule(
         "built-in-template",
         "warning",
         _built_in_template,
-        "another name: the built-in check of that name runs as well",
-        "Rename the metric unless both are meant.",
+        "another name: the built-in check of this name runs too",
+        "Rename the metric unless you want both checks.",
     ),
     LintRule("unit", "warning", _suspicious_unit, "{unit}, which is the unit of this metric", "Did you mean {better}?"),
     LintRule(
         "long-window",
         "warning",
         _long_window,
-        "at most the interval of the analysis ({interval}): a longer window judges a weight by requests from before it",
+        "at most the interval of the analysis ({interval}): a longer window includes requests from before this weight",
         "Shorten the metric's interval or lengthen the analysis's.",
     ),
     LintRule(
         "short-window",
         "warning",
         _short_window,
-        "at least half of the analysis's interval ({interval}): what goes wrong before the window is not seen",
+        "at least half of the analysis's interval ({interval}): the check misses failures before the window",
         "Lengthen the metric's interval.",
     ),
     LintRule(
@@ -306,16 +315,16 @@ RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(
         "unseen-template",
         "warning",
-        _unseen_template,
-        "its MetricTemplate in these files, to be looked at as well",
-        "Pass its file too, or see to it that it is in the namespace {namespace}.",
+        _unlisted_template,
+        "its MetricTemplate in these files, so that lint can check it",
+        "Pass its file too, or make sure that the namespace {namespace} has it.",
     ),
     LintRule(
         "missing-alert-provider",
         "warning",
         _missing_provider,
-        "its AlertProvider in these files: nobody is told if the cluster has none either",
-        "Pass its file too, or see to it that it is in the namespace {namespace}.",
+        "its AlertProvider in these files: without one in the cluster no alert arrives",
+        "Pass its file too, or make sure that the namespace {namespace} has it.",
     ),
     LintRule("duplicate-name", "warning", _duplicates, "different names, to tell them apart", "Rename one of them."),
     LintRule(
@@ -329,8 +338,8 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "endless-hook",
         "warning",
         _endless_hook,
-        "at most an hour: an attempt that takes longer is ended then",
-        "Shorten the timeout, or let the webhook answer at once and ask it again in each interval.",
+        "at most an hour: a longer attempt ends after an hour",
+        "Shorten the timeout, or let the webhook answer at once; the controller calls it in each interval.",
     ),
     LintRule(
         "clipped-timeout",
@@ -340,11 +349,11 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "Write for example 10s.",
     ),
     LintRule("bad-url", "error", _bad_url, "an http:// or https:// address", "Write the whole address."),
-    LintRule(_FILL_IN[0], "error", _unfilled_url, *_FILL_IN[1:]),
+    LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_url, *_PLACEHOLDER_TEXTS[1:]),
 )
 
 TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
-    LintRule(_FILL_IN[0], "error", _unfilled_template, *_FILL_IN[1:]),
+    LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_template, *_PLACEHOLDER_TEXTS[1:]),
     LintRule(
         "unknown-metric-provider",
         "warning",
@@ -355,28 +364,34 @@ TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
     LintRule(
         "template-word",
         "error",
-        _unknown_word,
-        "a word that a query may contain: this one cannot be filled in",
+        _unknown_variable,
+        "a variable of query templates: this one has no value",
         "{hint}",
     ),
     LintRule(
         "template-dot",
         "error",
-        _dotted_word,
-        "a word without a dot: there is nothing behind the dot in these templates",
-        "Write {{{{ {word} }}}}, or render the file first if it is a Helm template.",
+        _dotted_variable,
+        "a variable without a dot: these templates have no fields",
+        "Write {{{{ {variable} }}}}, or render the file first if it is a Helm template.",
     ),
 )
 
 ALERT_RULES: tuple[LintRule[AlertProvider], ...] = (
-    LintRule(_FILL_IN[0], "error", _unfilled_alert, *_FILL_IN[1:]),
+    LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_alert, *_PLACEHOLDER_TEXTS[1:]),
     LintRule("unknown-alert-provider", "warning", _unknown_alert_type, "one of {known}", "{hint}"),
-    LintRule("no-address", "error", _no_address, "one of them: alerts have nowhere to go", "Add address or secretRef."),
+    LintRule(
+        "no-address",
+        "error",
+        _no_address,
+        "one of them: without it alerts have no destination",
+        "Add address or secretRef.",
+    ),
     LintRule(
         "address-and-secret",
         "warning",
         _two_addresses,
-        "one of them: an address in the secret goes first",
-        "Remove the address, which is a secret in itself.",
+        "one of them: an address in the secret takes precedence",
+        "Remove the address: it is a secret itself.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Lint rules about the objects around a canary: its service, workload, autoscaler and other canaries."""
+"""Lint rules about the objects of a Canary: its Service, workload and autoscaler, and other Canaries."""
 
 from __future__ import annotations
 
@@ -9,101 +9,101 @@ from canarycore.manifest._lint._rule import Finding, Json, LintContext, LintRule
 from canarycore.text import enumerate_some
 
 HEAVY = 50
-"""Percent of traffic that one replica should not be left alone with."""
+"""Percent of traffic that is too much for one replica."""
 
 SELECTORS = ("app", "name", "app.kubernetes.io/name")
-"""The labels by which Flagger tells primary and canary pods apart, unless it is configured otherwise."""
+"""Flagger's default labels that distinguish primary and canary pods."""
 
 
-def _workload(case: LintContext) -> Json | None:
-    target = case.canary.spec.target_ref
-    return case.around.other(target.kind, case.canary.namespace, target.name)
+def _workload(context: LintContext) -> Json | None:
+    target = context.canary.spec.target_ref
+    return context.around.other(target.kind, context.canary.namespace, target.name)
 
 
-def _autoscaler(case: LintContext) -> Json | None:
-    reference = case.canary.spec.autoscaler_ref
-    return case.around.other(reference.kind, case.canary.namespace, reference.name) if reference else None
+def _autoscaler(context: LintContext) -> Json | None:
+    reference = context.canary.spec.autoscaler_ref
+    return context.around.other(reference.kind, context.canary.namespace, reference.name) if reference else None
 
 
-def _no_service(case: LintContext) -> Iterator[Finding]:
-    if case.canary.spec.service is None and not case.canary.spec.target_ref.knative:
+def _no_service(context: LintContext) -> Iterator[Finding]:
+    if context.canary.spec.service is None and not context.canary.spec.target_ref.knative:
         yield Finding("spec.service", "nothing")
 
 
-def _knative(case: LintContext) -> Iterator[Finding]:
-    target = case.canary.spec.target_ref
-    if target.knative != (case.provider == "knative"):
-        yield Finding("spec.targetRef", f"{target.api_version} {target.kind} on the provider {case.provider}")
+def _knative(context: LintContext) -> Iterator[Finding]:
+    target = context.canary.spec.target_ref
+    if target.knative != (context.provider == "knative"):
+        yield Finding("spec.targetRef", f"{target.api_version} {target.kind} on the provider {context.provider}")
 
 
-def _knative_autoscaler(case: LintContext) -> Iterator[Finding]:
-    if case.canary.spec.target_ref.knative and case.canary.spec.autoscaler_ref:
+def _knative_autoscaler(context: LintContext) -> Iterator[Finding]:
+    if context.canary.spec.target_ref.knative and context.canary.spec.autoscaler_ref:
         yield Finding("spec.autoscalerRef", "an autoscaler of a Knative Service")
 
 
-def _cluster_ip(case: LintContext) -> Iterator[Finding]:
-    target = case.canary.spec.target_ref
-    service = _workload(case) if target.kind == "Service" and not target.knative else None
+def _cluster_ip(context: LintContext) -> Iterator[Finding]:
+    target = context.canary.spec.target_ref
+    service = _workload(context) if target.kind == "Service" and not target.knative else None
     if service and get_value(service, "spec", "type") != "ExternalName":
         yield Finding(
             "spec.targetRef.kind", f"the {get_value(service, 'spec', 'type') or 'ClusterIP'} Service {target.name}"
         )
 
 
-def _labels(case: LintContext) -> Iterator[Finding]:
-    labels = get_value(_workload(case), "spec", "selector", "matchLabels")
+def _labels(context: LintContext) -> Iterator[Finding]:
+    labels = get_value(_workload(context), "spec", "selector", "matchLabels")
     if isinstance(labels, dict) and not any(name in labels for name in SELECTORS):
-        words = {"selectors": ", ".join(SELECTORS)}
-        yield Finding("spec.targetRef.name", f"a workload selected by {enumerate_some(labels)}", words)
+        arguments = {"selectors": ", ".join(SELECTORS)}
+        yield Finding("spec.targetRef.name", f"a workload selected by {enumerate_some(labels)}", arguments)
 
 
-def _port(case: LintContext) -> Iterator[Finding]:
-    service, workload = case.canary.spec.service, _workload(case)
-    if service is None or case.canary.spec.target_ref.knative:
+def _port(context: LintContext) -> Iterator[Finding]:
+    service, workload = context.canary.spec.service, _workload(context)
+    if service is None or context.canary.spec.target_ref.knative:
         return
     containers = get_list(workload, "spec", "template", "spec", "containers")
     ports = [port for container in containers for port in get_list(container, "ports")]
     names = [
         str(name) for port in ports for name in (get_value(port, "containerPort"), get_value(port, "name")) if name
     ]
-    wanted = service.target_port or service.port
-    if names and str(wanted) not in names:
+    port_name = service.target_port or service.port
+    if names and str(port_name) not in names:
         place = "targetPort" if service.target_port else "port"
-        yield Finding(f"spec.service.{place}", f"the container port {wanted}", {"ports": enumerate_some(names)})
+        yield Finding(f"spec.service.{place}", f"the container port {port_name}", {"ports": enumerate_some(names)})
 
 
-def _old_autoscaling(case: LintContext) -> Iterator[Finding]:
-    reference = case.canary.spec.autoscaler_ref
+def _old_autoscaling(context: LintContext) -> Iterator[Finding]:
+    reference = context.canary.spec.autoscaler_ref
     if reference and reference.api_version in {"autoscaling/v2beta1", "autoscaling/v2beta2"}:
         yield Finding("spec.autoscalerRef.apiVersion", repr(reference.api_version))
 
 
-def _one_replica(case: LintContext) -> Iterator[Finding]:
-    scaler = _autoscaler(case)
+def _one_replica(context: LintContext) -> Iterator[Finding]:
+    scaler = _autoscaler(context)
     field = "minReplicaCount" if get_value(scaler, "kind") == "ScaledObject" else "minReplicas"
     least = get_value(scaler, "spec", field)
     least = 1 if least is None else least
-    if scaler and isinstance(least, int) and least <= 1 and case.heaviest >= HEAVY:
-        yield Finding("spec.autoscalerRef", f"{field} {least}", {"weight": case.heaviest})
+    if scaler and isinstance(least, int) and least <= 1 and context.heaviest >= HEAVY:
+        yield Finding("spec.autoscalerRef", f"{field} {least}", {"weight": context.heaviest})
 
 
-def _scaler_limits(case: LintContext) -> Iterator[Finding]:
-    reference = case.canary.spec.autoscaler_ref
+def _scaler_limits(context: LintContext) -> Iterator[Finding]:
+    reference = context.canary.spec.autoscaler_ref
     limits = reference and reference.primary_scaler_replicas
     if limits and limits.min_replicas and limits.max_replicas and limits.min_replicas > limits.max_replicas:
         found = f"minReplicas {limits.min_replicas} above maxReplicas {limits.max_replicas}"
         yield Finding("spec.autoscalerRef.primaryScalerReplicas", found)
 
 
-def _same_name(case: LintContext) -> Iterator[Finding]:
-    mine = case.canary
-    if len(case.around.named(mine)) > 1:
+def _same_name(context: LintContext) -> Iterator[Finding]:
+    mine = context.canary
+    if len(context.around.named(mine)) > 1:
         yield Finding("metadata.name", f"more than one Canary {mine.name}.{mine.namespace}")
 
 
-def _shared_target(case: LintContext) -> Iterator[Finding]:
-    mine = case.canary
-    for other in case.around.sharing(mine):
+def _shared_target(context: LintContext) -> Iterator[Finding]:
+    mine = context.canary
+    for other in context.around.sharing(mine):
         if other.name != mine.name:
             yield Finding("spec.targetRef.name", f"the target of the Canary {other.name} as well")
 
@@ -113,25 +113,31 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "no-service",
         "error",
         _no_service,
-        "the service section with a port: without it no traffic can be routed",
+        "the service section with a port: without it the controller cannot route traffic",
         "Add service: {{port: ...}}.",
     ),
     LintRule(
-        "knative", "error", _knative, "a Knative Service and the provider knative, both or neither", "Correct one."
+        "knative", "error", _knative, "a Knative Service with the provider knative, or neither", "Correct one of them."
     ),
-    LintRule("knative-autoscaler", "error", _knative_autoscaler, "none: Knative scales by itself", "Remove it."),
+    LintRule(
+        "knative-autoscaler",
+        "error",
+        _knative_autoscaler,
+        "no autoscaler: Knative scales by itself",
+        "Remove the field.",
+    ),
     LintRule(
         "cluster-ip-target",
         "error",
         _cluster_ip,
-        "an ExternalName Service: the copy of any other is refused by the API server",
+        "an ExternalName Service: the API server refuses a copy of any other type",
         "Point targetRef to the Deployment behind the Service.",
     ),
     LintRule(
         "selector-label",
         "error",
         _labels,
-        "one of the labels {selectors}: they tell the primary's pods from the canary's",
+        "one of the labels {selectors}: they distinguish the pods of primary and canary",
         "Add one to the workload's selector, or configure the controller's selector labels.",
     ),
     LintRule(
@@ -139,13 +145,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "warning",
         _port,
         "one of the container's ports ({ports})",
-        "Correct port, or give the container's port in targetPort.",
+        "Correct port, or set targetPort to the container's port.",
     ),
     LintRule(
         "old-autoscaling",
         "warning",
         _old_autoscaling,
-        "autoscaling/v2: current Kubernetes no longer has this version",
+        "autoscaling/v2: current Kubernetes does not have this version",
         "Write autoscaling/v2.",
     ),
     LintRule(
@@ -160,10 +166,14 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "same-name",
         "warning",
         _same_name,
-        "one Canary of a name: applied together, only the last one remains",
-        "Apply one of them, or rename.",
+        "one Canary of each name: if you apply several, only the last one remains",
+        "Apply one of them, or rename one.",
     ),
     LintRule(
-        "shared-target", "error", _shared_target, "one Canary for each target: two undo each other", "Remove one."
+        "shared-target",
+        "error",
+        _shared_target,
+        "one Canary for each target: two would undo each other's changes",
+        "Remove one of them.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Lint rules about routing: what the chosen provider cannot do, and what it does in a way of its own."""
+"""Lint rules about routing: missing capabilities of the provider, and its peculiarities."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from canarycore.manifest._resolve import UNROUTED
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 from canarycore.traffic import StringMatch
 
-HEADERS_KEPT = ("headers", "query_params", "source_labels")
-"""The fields of a match entry that Flagger's Canary definition keeps."""
+SUPPORTED_MATCHES = ("headers", "query_params", "source_labels")
+"""Fields of a match entry that Flagger's Canary definition has."""
 
 
 def _providers_with(capability: str) -> str:
@@ -21,136 +21,142 @@ def _providers_with(capability: str) -> str:
     return ", ".join(name for name, can in PROVIDER_CAPABILITIES.items() if getattr(can, capability))
 
 
-def _headers(case: LintContext) -> Iterator[tuple[str, str, StringMatch]]:
-    for index, entry in enumerate(case.analysis.match):
+def _headers(context: LintContext) -> Iterator[tuple[str, str, StringMatch]]:
+    for index, entry in enumerate(context.analysis.match):
         for field, headers in (("headers", entry.headers), ("withoutHeaders", entry.without)):
             for name, match in headers:
-                yield case.at(f"match[{index}].{field}"), name, match
+                yield context.at(f"match[{index}].{field}"), name, match
 
 
-def _ab(case: LintContext) -> ProviderCapabilities | None:
-    """The provider of an A/B test, where it is known."""
-    return case.routing if case.strategy is Strategy.AB else None
+def _ab(context: LintContext) -> ProviderCapabilities | None:
+    """Return the capabilities of an A/B test's provider, or None for other strategies and unknown providers."""
+    return context.routing if context.strategy is Strategy.AB else None
 
 
-def _unknown_provider(case: LintContext) -> Iterator[Finding]:
-    if case.routing is None:
-        near = nearest(case.provider, PROVIDER_CAPABILITIES)
+def _unknown_provider(context: LintContext) -> Iterator[Finding]:
+    if context.routing is None:
+        near = nearest(context.provider, PROVIDER_CAPABILITIES)
         hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
-        yield Finding("spec.provider", repr(case.provider), {"known": ", ".join(PROVIDER_CAPABILITIES), "hint": hint})
+        yield Finding(
+            "spec.provider", repr(context.provider), {"known": ", ".join(PROVIDER_CAPABILITIES), "hint": hint}
+        )
 
 
-def _no_match(case: LintContext) -> Iterator[Finding]:
-    routing = _ab(case)
+def _no_match(context: LintContext) -> Iterator[Finding]:
+    routing = _ab(context)
     if routing and not routing.matches:
-        yield Finding(case.at("match"), f"an A/B test on {case.provider}", {"can": _providers_with("matches")})
+        yield Finding(context.at("match"), f"an A/B test on {context.provider}", {"can": _providers_with("matches")})
 
 
-def _unrouted_match(case: LintContext) -> Iterator[Finding]:
-    if case.analysis.match and case.provider == UNROUTED:
-        yield Finding(case.at("match"), "an A/B test on kubernetes")
+def _unrouted_match(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.match and context.provider == UNROUTED:
+        yield Finding(context.at("match"), "an A/B test on kubernetes")
 
 
-def _no_kind(case: LintContext) -> Iterator[Finding]:
-    routing = _ab(case)
+def _no_kind(context: LintContext) -> Iterator[Finding]:
+    routing = _ab(context)
     if not routing or not routing.matches:
         return
-    for path, name, match in _headers(case):
+    for path, name, match in _headers(context):
         if match.kind not in routing.matches:
-            words = {"provider": case.provider, "kinds": ", ".join(routing.matches)}
-            yield Finding(join(path, name), f"a match by {match.kind}", words)
+            arguments = {"provider": context.provider, "kinds": ", ".join(routing.matches)}
+            yield Finding(join(path, name), f"a match by {match.kind}", arguments)
 
 
-def _cookie_on_nginx(case: LintContext) -> Iterator[Finding]:
-    for path, name, match in _headers(case) if case.provider == "nginx" and _ab(case) else ():
+def _cookie_on_nginx(context: LintContext) -> Iterator[Finding]:
+    for path, name, match in _headers(context) if context.provider == "nginx" and _ab(context) else ():
         if name == "cookie" and match.kind != "exact":
             yield Finding(join(path, name), f"a cookie by {match.kind}")
 
 
-def _headers_on_nginx(case: LintContext) -> Iterator[Finding]:
-    names = [name for _, name, _ in _headers(case) if name != "cookie"]
-    if case.provider == "nginx" and _ab(case) and len(names) > 1:
-        yield Finding(case.at("match"), f"{len(names)} headers")
+def _headers_on_nginx(context: LintContext) -> Iterator[Finding]:
+    names = [name for _, name, _ in _headers(context) if name != "cookie"]
+    if context.provider == "nginx" and _ab(context) and len(names) > 1:
+        yield Finding(context.at("match"), f"{len(names)} headers")
 
 
-def _merged(case: LintContext) -> Iterator[Finding]:
-    routing = _ab(case)
-    if routing and routing.matches and not routing.alternatives and len(case.analysis.match) > 1:
-        words = {"provider": case.provider}
-        yield Finding(case.at("match"), f"{len(case.analysis.match)} match entries", words)
+def _merged(context: LintContext) -> Iterator[Finding]:
+    routing = _ab(context)
+    if routing and routing.matches and not routing.alternatives and len(context.analysis.match) > 1:
+        arguments = {"provider": context.provider}
+        yield Finding(context.at("match"), f"{len(context.analysis.match)} match entries", arguments)
 
 
-def _upper_case(case: LintContext) -> Iterator[Finding]:
-    routing = _ab(case)
-    for path, name, _ in _headers(case) if routing and routing.lower_case else ():
+def _upper_case(context: LintContext) -> Iterator[Finding]:
+    routing = _ab(context)
+    for path, name, _ in _headers(context) if routing and routing.lower_case else ():
         if name != name.lower():
-            words = {"provider": case.provider, "lower": name.lower()}
-            yield Finding(join(path, name), f"the header name {name!r}", words)
+            arguments = {"provider": context.provider, "lower": name.lower()}
+            yield Finding(join(path, name), f"the header name {name!r}", arguments)
 
 
-def _matches_all(case: LintContext) -> Iterator[Finding]:
-    for index, entry in enumerate(case.analysis.match):
-        if case.strategy is Strategy.AB and not any(
+def _matches_all(context: LintContext) -> Iterator[Finding]:
+    for index, entry in enumerate(context.analysis.match):
+        if context.strategy is Strategy.AB and not any(
             getattr(entry, name)
-            for name in (*HEADERS_KEPT, "without", "uri", "method", "scheme", "authority", "source_namespace")
+            for name in (*SUPPORTED_MATCHES, "without", "uri", "method", "scheme", "authority", "source_namespace")
         ):
-            yield Finding(case.at(f"match[{index}]"), "an entry without a condition")
+            yield Finding(context.at(f"match[{index}]"), "an entry without a condition")
 
 
-def _dropped_match(case: LintContext) -> Iterator[Finding]:
-    for index, entry in enumerate(case.analysis.match):
+def _dropped_match(context: LintContext) -> Iterator[Finding]:
+    for index, entry in enumerate(context.analysis.match):
         for name, value in (("withoutHeaders", entry.without), ("uri", entry.uri), ("method", entry.method)):
             if value:
-                yield Finding(case.at(f"match[{index}].{name}"), f"a match by {name}")
+                yield Finding(context.at(f"match[{index}].{name}"), f"a match by {name}")
 
 
-def _no_mirror(case: LintContext) -> Iterator[Finding]:
-    if case.analysis.mirror and case.routing and not case.routing.mirror:
-        yield Finding(case.at("mirror"), f"mirroring on {case.provider}", {"can": _providers_with("mirror")})
+def _no_mirror(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.mirror and context.routing and not context.routing.mirror:
+        yield Finding(context.at("mirror"), f"mirroring on {context.provider}", {"can": _providers_with("mirror")})
 
 
-def _mirror_ignored(case: LintContext) -> Iterator[Finding]:
-    if case.analysis.mirror and case.strategy is Strategy.AB:
-        yield Finding(case.at("mirror"), "mirroring in an A/B test")
+def _mirror_ignored(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.mirror and context.strategy is Strategy.AB:
+        yield Finding(context.at("mirror"), "mirroring in an A/B test")
 
 
-def _mirror_weight_ignored(case: LintContext) -> Iterator[Finding]:
-    if case.analysis.mirror_weight and not case.analysis.mirror:
-        yield Finding(case.at("mirrorWeight"), "mirrorWeight without mirror")
+def _mirror_weight_ignored(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.mirror_weight and not context.analysis.mirror:
+        yield Finding(context.at("mirrorWeight"), "mirrorWeight without mirror")
 
 
-def _no_affinity(case: LintContext) -> Iterator[Finding]:
-    if case.analysis.session_affinity and case.routing and not case.routing.affinity:
+def _no_affinity(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.session_affinity and context.routing and not context.routing.affinity:
         yield Finding(
-            case.at("sessionAffinity"), f"session affinity on {case.provider}", {"can": _providers_with("affinity")}
+            context.at("sessionAffinity"),
+            f"session affinity on {context.provider}",
+            {"can": _providers_with("affinity")},
         )
 
 
-def _affinity_ignored(case: LintContext) -> Iterator[Finding]:
-    if case.analysis.session_affinity and case.strategy is not Strategy.WEIGHTS:
-        yield Finding(case.at("sessionAffinity"), f"session affinity with {case.strategy.value}")
+def _affinity_ignored(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.session_affinity and context.strategy is not Strategy.WEIGHTS:
+        yield Finding(context.at("sessionAffinity"), f"session affinity with {context.strategy.value}")
 
 
-def _same_cookie(case: LintContext) -> Iterator[Finding]:
-    affinity = case.analysis.session_affinity
+def _same_cookie(context: LintContext) -> Iterator[Finding]:
+    affinity = context.analysis.session_affinity
     if affinity and affinity.cookie_name == affinity.primary_cookie_name:
-        yield Finding(case.at("sessionAffinity.primaryCookieName"), f"the same cookie {affinity.cookie_name!r} twice")
+        yield Finding(
+            context.at("sessionAffinity.primaryCookieName"), f"the same cookie {affinity.cookie_name!r} twice"
+        )
 
 
-def _no_blue_green(case: LintContext) -> Iterator[Finding]:
-    if case.strategy is Strategy.BLUE_GREEN and case.routing and not case.routing.blue_green:
-        yield Finding(case.at("iterations"), f"blue/green on {case.provider}")
+def _no_blue_green(context: LintContext) -> Iterator[Finding]:
+    if context.strategy is Strategy.BLUE_GREEN and context.routing and not context.routing.blue_green:
+        yield Finding(context.at("iterations"), f"blue/green on {context.provider}")
 
 
-def _missing_reference(case: LintContext) -> Iterator[Finding]:
-    spec, needs = case.canary.spec, case.routing.needs if case.routing else ""
+def _missing_reference(context: LintContext) -> Iterator[Finding]:
+    spec, needs = context.canary.spec, context.routing.needs if context.routing else ""
     present = {
         "spec.ingressRef": spec.ingress_ref,
         "spec.routeRef": spec.route_ref,
         "spec.service.gatewayRefs": spec.service and spec.service.gateway_refs,
     }
     if needs and not present[needs]:
-        yield Finding(needs, "nothing", {"provider": case.provider, "needs": needs})
+        yield Finding(needs, "nothing", {"provider": context.provider, "needs": needs})
 
 
 RULES: tuple[LintRule[LintContext], ...] = (
@@ -166,35 +172,35 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "unrouted-match",
         "warning",
         _unrouted_match,
-        "no match: the provider kubernetes cannot route by header, so it is dropped",
+        "no match: the provider kubernetes cannot route by header and ignores it",
         "Remove match, or choose a provider that routes.",
     ),
     LintRule(
         "match-kind",
         "error",
         _no_kind,
-        "one of {kinds}, which are what {provider} knows",
-        "Write the condition in another way.",
+        "one of {kinds}, the kinds that {provider} supports",
+        "Write the condition with a kind that it supports.",
     ),
     LintRule(
         "nginx-cookie",
         "error",
         _cookie_on_nginx,
-        "exact with the cookie's name: nginx looks at the value `always` itself",
+        "exact with the cookie's name: nginx compares the cookie's value with `always` itself",
         "Write exact: followed by the name of the cookie.",
     ),
     LintRule(
         "nginx-headers",
         "warning",
         _headers_on_nginx,
-        "one header and one cookie at most: nginx has room for no more, and the last one counts",
+        "at most one header and one cookie: nginx uses only the last one",
         "Keep one header.",
     ),
     LintRule(
         "merged-match",
         "warning",
         _merged,
-        "one entry: {provider} merges them into one condition, so that a request must meet all of them",
+        "one entry: {provider} merges all entries into one condition, and a request must meet all of them",
         "Keep one entry, or test the alternatives one after the other.",
     ),
     LintRule(
@@ -208,52 +214,54 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "match-everything",
         "error",
         _matches_all,
-        "headers: as it is every request goes to the canary",
+        "headers: an empty entry sends every request to the canary",
         "Add headers to the entry or remove it.",
     ),
     LintRule(
         "dropped-match",
         "warning",
         _dropped_match,
-        "headers: Flagger's Canary definition drops everything else but queryParams and sourceLabels",
-        "Express it by headers.",
+        "headers: Flagger's Canary definition drops all other fields except queryParams and sourceLabels",
+        "Write the condition with headers.",
     ),
     LintRule(
         "no-mirror",
         "error",
         _no_mirror,
         "a provider that can copy requests: {can}",
-        "Remove mirror: its step would check a canary without traffic.",
+        "Remove mirror: its step checks a canary without traffic.",
     ),
-    LintRule("mirror-ignored", "warning", _mirror_ignored, "no mirror: an A/B test ignores it", "Remove it."),
+    LintRule("mirror-ignored", "warning", _mirror_ignored, "no mirror: an A/B test ignores it", "Remove the field."),
     LintRule(
         "mirror-weight-ignored",
         "warning",
         _mirror_weight_ignored,
-        "mirror: true as well: alone it does nothing",
-        "Add mirror: true or remove it.",
+        "mirror: true too: mirrorWeight alone has no effect",
+        "Add mirror: true, or remove mirrorWeight.",
     ),
     LintRule(
         "no-affinity",
         "error",
         _no_affinity,
         "a provider that can set session cookies: {can}",
-        "Remove sessionAffinity: users would go back and forth between the versions.",
+        "Remove sessionAffinity: without it users switch between the versions.",
     ),
     LintRule(
         "affinity-ignored",
         "warning",
         _affinity_ignored,
-        "a climb by weights: nowhere else are there sessions to keep",
+        "weights: other strategies have no session affinity",
         "Remove sessionAffinity.",
     ),
     LintRule("same-cookie", "error", _same_cookie, "two different cookies", "Rename one of them."),
-    LintRule("no-blue-green", "warning", _no_blue_green, "weights, which are all it knows", "Use stepWeight."),
+    LintRule(
+        "no-blue-green", "warning", _no_blue_green, "weights: the provider supports nothing else", "Use stepWeight."
+    ),
     LintRule(
         "missing-reference",
         "error",
         _missing_reference,
         "{needs}: without it the provider {provider} has no route to change",
-        "Add it.",
+        "Add the field.",
     ),
 )

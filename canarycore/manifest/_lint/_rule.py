@@ -1,4 +1,4 @@
-"""The linter's words: a rule, what it looks at, and what it finds."""
+"""The types of the linter: rules, their context and their findings."""
 
 from __future__ import annotations
 
@@ -20,43 +20,48 @@ from canarycore.text import clip
 
 Subject = TypeVar("Subject")
 Json = Mapping[str, Any]
+"""A JSON object."""
 
 
 @frozen(kw_only=True)
 class LintFiles:
-    """What else is in the files, by namespace and name."""
+    """The documents of the files, by namespace and name."""
 
     canaries: tuple[Canary, ...] = ()
+    """All Canaries."""
     templates: Mapping[tuple[str, str], MetricTemplate] = Factory(dict)
+    """MetricTemplates by namespace and name."""
     providers: Mapping[tuple[str, str], AlertProvider] = Factory(dict)
+    """AlertProviders by namespace and name."""
     others: tuple[Json, ...] = ()
+    """Documents of kinds that are not Flagger's."""
 
     _by_name: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _by_target: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _others_by_place: Mapping[Hashable, Json] = field(init=False, eq=False, repr=False)
 
     @_by_name.default
-    def _named(self) -> Mapping[Hashable, list[Canary]]:
+    def _group_by_name(self) -> Mapping[Hashable, list[Canary]]:
         return _grouped(self.canaries, _name)
 
     @_by_target.default
-    def _aimed(self) -> Mapping[Hashable, list[Canary]]:
+    def _group_by_target(self) -> Mapping[Hashable, list[Canary]]:
         return _grouped(self.canaries, _target)
 
     @_others_by_place.default
-    def _placed(self) -> Mapping[Hashable, Json]:
+    def _index_others(self) -> Mapping[Hashable, Json]:
         return {_place(document): document for document in reversed(self.others)}
 
     def named(self, canary: Canary) -> Sequence[Canary]:
-        """All Canaries with the name and namespace of this one."""
+        """Return all Canaries with the name and namespace of this one."""
         return self._by_name.get(_name(canary), ())
 
     def sharing(self, canary: Canary) -> Sequence[Canary]:
-        """All Canaries with the target of this one, in its namespace."""
+        """Return all Canaries with the target of this one, in its namespace."""
         return self._by_target.get(_target(canary), ())
 
     def other(self, kind: str, namespace: str, name: str) -> Json | None:
-        """A document of another kind."""
+        """Return a document of another kind, or None."""
         return self._others_by_place.get((kind, namespace, name))
 
 
@@ -83,15 +88,22 @@ def _grouped(canaries: Iterable[Canary], key: Callable[[Canary], Hashable]) -> M
 
 @frozen(kw_only=True)
 class LintContext:
-    """A canary under the linter, with what follows from its fields."""
+    """A Canary for the rules, with values that follow from its fields."""
 
     canary: Canary
+    """The Canary."""
     provider: str
+    """Its provider, or the controller's default."""
     around: LintFiles = LintFiles()
+    """The documents of all files."""
     analysis: Analysis = field(init=False)
+    """Its analysis; an empty one where it has none."""
     routing: ProviderCapabilities | None = field(init=False)
+    """The capabilities of its provider; None for an unknown one."""
     strategy: Strategy = field(init=False)
+    """Its strategy."""
     ladder: Ladder = field(init=False)
+    """Its ladder."""
 
     @analysis.default
     def _analysis(self) -> Analysis:
@@ -117,36 +129,44 @@ class LintContext:
 
     @property
     def heaviest(self) -> int:
-        """The greatest weight of the climb."""
+        """The greatest weight of the ladder."""
         return self.ladder.heaviest
 
     def at(self, path: str) -> str:
-        """A path below the analysis."""
+        """Return a path below the analysis."""
         return f"{self.canary.analysis_path}.{path}"
 
 
 @frozen
 class Finding:
-    """One catch of a rule: where, and what was found there. `words` fill the rule's texts."""
+    """A finding of a rule."""
 
     path: str
+    """Path of the field."""
     found: str
-    words: Mapping[str, object] = Factory(dict)
+    """The value at the path, in words."""
+    arguments: Mapping[str, object] = Factory(dict)
+    """Values for the placeholders in the rule's texts."""
 
 
 _LONGEST_FOUND = 300
-"""Characters of what was found: it may repeat a name as long as a text may be."""
+"""Most characters of the found value, which may repeat a name of any length."""
 
 
 @frozen
 class LintRule(Generic[Subject]):
-    """A row of the linter's tables. An error cannot work; a warning surprises."""
+    """A rule of the linter."""
 
     name: str
+    """Identity of the rule, which problems show."""
     severity: Literal["error", "warning"]
+    """An error cannot work; a warning surprises."""
     check: Callable[[Subject], Iterator[Finding]]
+    """The function that returns the findings of a resource."""
     expected: str
+    """The expected value, in words, with placeholders for the finding's arguments."""
     remedy: str
+    """The way to correct the manifest, with placeholders for the finding's arguments."""
 
     def problems(self, subject: Subject) -> Iterator[Problem]:
         """Yield the rule's first findings as problems."""
@@ -154,8 +174,8 @@ class LintRule(Generic[Subject]):
             yield Problem(
                 path=finding.path,
                 found=clip(finding.found, _LONGEST_FOUND),
-                expected=self.expected.format(**finding.words),
-                remedy=self.remedy.format(**finding.words),
+                expected=self.expected.format(**finding.arguments),
+                remedy=self.remedy.format(**finding.arguments),
                 rule=self.name,
                 severity=self.severity,
             )

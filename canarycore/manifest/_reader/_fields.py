@@ -1,8 +1,8 @@
-"""Reading plain data into typed data, with every mistake collected.
+"""Readers from plain data to typed data that collect every mistake.
 
-A wire class is an attrs class whose fields are made by `wire(codec)`. A **codec** reads a JSON value at a **spot** and
-writes it back. A spot knows its path; what is wrong there is noted, and reading goes on, so that an owner sees all
-mistakes at once. What a codec returns after a complaint is never used: nothing is built once an error is noted.
+A wire class is an attrs class with fields by `wire(codec)`. A **codec** reads a JSON value at a **cursor** and writes
+it back. A cursor has the path of the value. A codec records a mistake at the cursor and goes on, so that an owner gets
+all mistakes at once. After a mistake its result is unused, as a document with an error makes no object.
 """
 
 from __future__ import annotations
@@ -37,69 +37,74 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether this is `<name>`: what documents leave for the reader to fill in."""
+    """Return whether a text is a placeholder of documentation, such as `<name>`."""
     return len(text) <= bounds.NAME.most and _PLACEHOLDER.fullmatch(text) is not None
 
 
 @define
 class Problems:
-    """The problems of one document. Only the first ones are kept: what follows is counted."""
+    """The problems of one document: the first ones, and the number of the others."""
 
-    kept: list[Problem] = attrs.field(factory=list)
+    first: list[Problem] = attrs.field(factory=list)
+    """The first problems, up to `canarycore.bounds.PROBLEMS`."""
     left_out: int = 0
+    """Number of further problems."""
     failed: bool = False
     """Whether any of them is an error."""
 
     def add(self, problem: Problem) -> None:
-        """Note a problem."""
+        """Add a problem."""
         self.failed = self.failed or problem.severity == "error"
-        if len(self.kept) < bounds.PROBLEMS.most:
-            self.kept.append(problem)
+        if len(self.first) < bounds.PROBLEMS.most:
+            self.first.append(problem)
         else:
             self.left_out += 1
 
     def listed(self) -> tuple[Problem, ...]:
-        """The problems that are kept, and how many more there were."""
+        """Return the first problems, and one more that counts the others."""
         if not self.left_out:
-            return tuple(self.kept)
+            return tuple(self.first)
         rest = Problem(
             path="",
             found=f"{self.left_out} more problems",
             expected="none",
-            remedy="Correct those above first.",
+            remedy="Correct the problems above first.",
             rule="bound",
             severity="error" if self.failed else "warning",
         )
-        return (*self.kept, rest)
+        return (*self.first, rest)
 
 
 @frozen
 class Cursor:
-    """A place in a document. `hidden`: what stands here may be a secret and is never printed."""
+    """A position in a document."""
 
     path: str
+    """Path of the position."""
     problems: Problems
+    """Problems of the document."""
     hidden: bool = False
+    """Whether the value may be a secret, which no problem shows."""
 
     def at(self, key: str | int, *, hidden: bool = False) -> Cursor:
-        """The place below this one; a hidden place hides all that is below it."""
+        """Return the cursor at a key of this value; below a hidden value all values are hidden."""
         return Cursor(join(self.path, key), self.problems, hidden or self.hidden)
 
     def refuse(self, value: object, expected: str, remedy: str, rule: str = "type") -> None:
-        """Note that `value` cannot stand here."""
+        """Add the problem that `value` is wrong at this position."""
         if isinstance(value, str) and is_placeholder(value):
             rule, remedy = "placeholder", f"Replace the placeholder {value} by {expected}."
         found = "a value that is not shown" if self.hidden and rule != "placeholder" else show(value)
         self.problems.add(Problem(path=self.path, found=found, expected=expected, remedy=remedy, rule=rule))
 
     def miss(self, expected: str) -> None:
-        """Note that something required is not here."""
+        """Add the problem that a required value is missing at this position."""
         self.problems.add(
             Problem(path=self.path, found="nothing", expected=expected, remedy="Add the field.", rule="required")
         )
 
     def unknown(self, name: str, known: Iterable[str], owner: str) -> None:
-        """Note a field below this place that nobody reads."""
+        """Add a warning about an unknown field below this position."""
         names = list(known)
         near = nearest(name, names)
         self.problems.add(
@@ -107,7 +112,7 @@ class Cursor:
                 path=join(self.path, name),
                 found=f"the unknown field {shorten(name)}",
                 expected=f"a field of {owner}",
-                remedy=f"Did you mean {near!r}?" if near else f"Remove it; known are {', '.join(sorted(names))}.",
+                remedy=f"Did you mean {near!r}?" if near else f"Remove it; the fields are {', '.join(sorted(names))}.",
                 rule="unknown-field",
                 severity="warning",
             )
@@ -116,7 +121,7 @@ class Cursor:
     def unknown_of(
         self, value: Mapping[str, Any], known: Collection[str], owner: str, *, more: Iterable[str] = ()
     ) -> None:
-        """Note the first fields of a mapping that nobody reads; `more` are no mistake, and not worth a hint."""
+        """Add warnings about the first unknown fields of a mapping. more: further names without a warning."""
         names = [name for name in value if name not in known and name not in more]
         for name in names[: bounds.UNKNOWN_FIELDS.most]:
             self.unknown(name, known, owner)
@@ -134,7 +139,7 @@ class Cursor:
             )
 
     def holds(self, value: Sized, bound: Bound) -> bool:
-        """Whether what stands here is within a bound; note it where it is not."""
+        """Return whether `value` is within a bound; add a problem where it is not."""
         size = len(value)
         if size <= bound.most:
             return True
@@ -151,12 +156,12 @@ class Cursor:
 
     @property
     def failed(self) -> bool:
-        """Whether any error is noted in this document."""
+        """Whether the document has an error."""
         return self.problems.failed
 
 
 def show(value: object) -> str:
-    """A found value as it is told: short, and with its type where that is the mistake."""
+    """Return a value for a problem: short, and with its type where the type may be the mistake."""
     match value:
         case None:
             return "nothing"
@@ -173,30 +178,31 @@ def show(value: object) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The known name that `name` may be a slip of; "" if none is near."""
+    """Return the known name that is most similar to `name`, or "" where none is."""
     near = difflib.get_close_matches(name, names, n=1) if len(name) <= LONGEST_SHOWN else []
     return near[0] if near else ""
 
 
 @frozen
 class Codec:
-    """How a JSON value becomes a typed one and back. `empty` stands for an absent field.
-
-    schema: what OpenAPI v3 says of such a value; in a function where it refers to a class.
-    """
+    """A conversion of a JSON value to a typed one, and back."""
 
     read: Callable[[Any, Cursor], Any]
+    """The function from the JSON value at a cursor to the typed value."""
     write: Callable[[Any], Any] = lambda value: value
+    """The function from the typed value to the JSON value."""
     empty: Any = None
+    """The typed value of an absent field."""
     schema: Schema | Callable[[], Schema] = attrs.field(factory=dict, eq=False, repr=False)
+    """The OpenAPI v3 schema of the JSON value, or a function that returns it."""
 
     def describe(self) -> Schema:
-        """The schema, whole."""
+        """Return the schema."""
         return self.schema() if callable(self.schema) else self.schema
 
 
 def wire(codec: Codec, *, required: bool = False, name: str = "", hidden: bool = False) -> Any:  # as attrs.field
-    """A field of a wire class. `name` is its JSON name where that is not the attribute's in camel case."""
+    """Return a field of a wire class. name: its JSON name, if not the attribute's name in camel case."""
     return attrs.field(
         default=codec.empty,
         repr=not hidden,
@@ -205,14 +211,14 @@ def wire(codec: Codec, *, required: bool = False, name: str = "", hidden: bool =
 
 
 def json_name(field: attrs.Attribute[Any]) -> str:
-    """What a wire class's field is called in JSON."""
+    """Return the JSON name of a wire class's field."""
     first, *rest = field.name.rstrip("_").split("_")
     name: str = field.metadata["name"] or first + "".join(word.capitalize() for word in rest)
     return name
 
 
 def fields_of(cls: type[Any]) -> Mapping[str, attrs.Attribute[Any]]:
-    """The wire fields of a class by their JSON names."""
+    """Return the wire fields of a class by their JSON names."""
     return _fields_of(cls)  # type: ignore[arg-type]  # mypy does not know that a class has a hash
 
 
@@ -221,27 +227,27 @@ def _fields_of(cls: type[Any]) -> Mapping[str, attrs.Attribute[Any]]:
     return {json_name(field): field for field in attrs.fields(cls) if "codec" in field.metadata}
 
 
-def read_object(cls: type[T], value: object, spot: Cursor, *, known: Iterable[str] = ()) -> T | None:
-    """Read a mapping into `cls`; `known` are further names that are no mistake here."""
+def read_object(cls: type[T], value: object, cursor: Cursor, *, known: Iterable[str] = ()) -> T | None:
+    """Read a mapping into `cls`. known: further names without a warning."""
     if not isinstance(value, Mapping):
-        spot.refuse(value, "a mapping", "Write its fields below it, indented.")
+        cursor.refuse(value, "a mapping", "Write its fields below it, indented.")
         return None
     fields = fields_of(cls)
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, field in fields.items():
-        here = spot.at(name, hidden=field.metadata["hidden"])
+        below = cursor.at(name, hidden=field.metadata["hidden"])
         codec: Codec = field.metadata["codec"]
-        required, given = field.metadata["required"], value.get(name)
-        if given is not None and not (required and given == ""):
-            found[field.name] = codec.read(given, here)
+        required, content = field.metadata["required"], value.get(name)
+        if content is not None and not (required and content == ""):
+            arguments[field.name] = codec.read(content, below)
         elif required:
-            here.miss(f"the field: {spot.path or 'the document'} needs it")
-    spot.unknown_of(value, fields, cls.__name__, more=known)
-    return None if spot.failed else cls(**found)
+            below.miss(f"the field: {cursor.path or 'the document'} needs it")
+    cursor.unknown_of(value, fields, cls.__name__, more=known)
+    return None if cursor.failed else cls(**arguments)
 
 
 def write_object(instance: Any) -> dict[str, Any]:
-    """The JSON mapping of a wire object; what is empty is left out."""
+    """Return the JSON mapping of a wire object, without empty fields."""
     written = {}
     for name, field in fields_of(type(instance)).items():
         value = getattr(instance, field.name)
@@ -251,7 +257,7 @@ def write_object(instance: Any) -> dict[str, Any]:
 
 
 def schema_of(cls: type[Any]) -> Schema:
-    """What OpenAPI v3 says of a wire class's mapping: the fields, and which are required."""
+    """Return the OpenAPI v3 schema of a wire class's mapping."""
     fields = fields_of(cls)
     required = [name for name, field in fields.items() if field.metadata["required"]]
     return {
@@ -265,68 +271,68 @@ def schema_of(cls: type[Any]) -> Schema:
 
 
 def text(bound: Bound = bounds.TEXT, *, free: bool = False) -> Codec:
-    """A text of bounded length; `free`: anything may stand in it, also what looks like a placeholder."""
+    """Return the codec of a text of bounded length. free: whether it may look like a placeholder."""
 
-    def read(value: object, spot: Cursor) -> str:
+    def read(value: object, cursor: Cursor) -> str:
         if not isinstance(value, str):
             remedy = "Put it in quotes." if isinstance(value, int | float) else "Write one line of text."
-            spot.refuse(value, "a text", remedy)
+            cursor.refuse(value, "a text", remedy)
             return ""
-        if not spot.holds(value, bound):
+        if not cursor.holds(value, bound):
             return ""
         if not free and is_placeholder(value):
-            spot.refuse(value, "the real value", "")
+            cursor.refuse(value, "the real value", "")
         return value
 
     return Codec(read, empty="", schema={"type": "string", "maxLength": bound.most})
 
 
-def _name(value: object, spot: Cursor) -> str:
-    found: str = _NAME_TEXT.read(value, spot)
-    if found and not is_placeholder(found) and not _NAME.fullmatch(found):
-        spot.refuse(found, "a Kubernetes name", "Use lower-case letters, digits, '-' and '.' only.", "name")
-    return found
+def _name(value: object, cursor: Cursor) -> str:
+    name: str = _NAME_TEXT.read(value, cursor)
+    if name and not is_placeholder(name) and not _NAME.fullmatch(name):
+        cursor.refuse(name, "a Kubernetes name", "Use lower-case letters, digits, '-' and '.' only.", "name")
+    return name
 
 
-def _boolean(value: object, spot: Cursor) -> bool:
+def _boolean(value: object, cursor: Cursor) -> bool:
     if not isinstance(value, bool):
-        spot.refuse(value, "true or false", "Write true or false, without quotes.")
+        cursor.refuse(value, "true or false", "Write true or false, without quotes.")
         return False
     return value
 
 
 _GREATEST = sys.float_info.max
-"""Beyond it a number is infinite; NaN lies in no range."""
+"""The greatest finite number. The comparison with it refuses NaN too."""
 
 
-def _number(value: object, spot: Cursor) -> float:
+def _number(value: object, cursor: Cursor) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not -_GREATEST <= value <= _GREATEST:
-        spot.refuse(value, "a number", "Write it without quotes and unit.")
+        cursor.refuse(value, "a number", "Write it without quotes and unit.")
         return 0.0
     return float(value)
 
 
 def duration(*, zero: bool = False, longest: Bound | None = None) -> Codec:
-    """A Go duration, kept as the owner wrote it; `zero`: it may be none at all."""
+    """Return the codec of a Go duration, as text. zero: whether it may be 0."""
     least = "a duration of at least 0s" if zero else "a duration above 0s"
 
-    def read(value: object, spot: Cursor) -> str:
+    def read(value: object, cursor: Cursor) -> str:
         expected = 'a duration such as "30s" or "1m30s"'
         if isinstance(value, int | float) and not isinstance(value, bool):
-            spot.refuse(value, expected, f'Add the unit: "{shorten(value)}s" for seconds.', "duration")
+            cursor.refuse(value, expected, f'Add the unit: "{shorten(value)}s" for seconds.', "duration")
             return ""
         if not isinstance(value, str) or is_placeholder(value):
-            spot.refuse(value, expected, f"Write {expected}.", "duration")
+            cursor.refuse(value, expected, f"Write {expected}.", "duration")
             return ""
         try:
             seconds = parse_duration(value) if value else None  # Flagger takes an empty text for none
         except ValueError as error:
-            spot.refuse(value, expected, f"{str(error).capitalize()}.", "duration")
+            cursor.refuse(value, expected, f"{str(error).capitalize()}.", "duration")
             return ""
         if seconds is not None and (seconds < 0 or (seconds == 0 and not zero)):
-            spot.refuse(value, least, "Give a longer one.", "duration")
+            cursor.refuse(value, least, "Write a longer duration.", "duration")
         if seconds is not None and longest is not None and seconds > longest.most:
-            spot.refuse(value, f"a duration of {longest}", "Give a shorter one.", "bound")
+            cursor.refuse(value, f"a duration of {longest}", "Write a shorter duration.", "bound")
         return value
 
     return Codec(read, empty="", schema={"type": "string", "maxLength": bounds.DURATION.most})
@@ -336,37 +342,37 @@ _GREATEST_PORT = 65535
 
 
 def integer(low: int, high: int) -> Codec:
-    """A whole number from `low` to `high`."""
+    """Return the codec of a whole number from `low` to `high`."""
     is_short = high <= _GREATEST_PORT
     expected = f"a whole number {f'from {low} to {high}' if is_short else f'of at least {low} and at most {high}'}"
 
-    def read(value: object, spot: Cursor) -> int:
+    def read(value: object, cursor: Cursor) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # YAML tools write 5.0 for 5
         if isinstance(value, bool) or not isinstance(value, int):
-            spot.refuse(value, expected, "Write a whole number, without quotes and unit.")
+            cursor.refuse(value, expected, "Write a whole number, without quotes and unit.")
             return 0
         if not low <= value <= high:
-            spot.refuse(value, expected, f"Give {expected}.", "range")
+            cursor.refuse(value, expected, f"Write {expected}.", "range")
         return value
 
     return Codec(read, schema={"type": "integer", "minimum": low, "maximum": high})
 
 
 def count(low: int = 0) -> Codec:
-    """A whole number of at least `low`, that fits into 32 bits."""
+    """Return the codec of a whole number of 32 bits, at least `low`."""
     return integer(low, bounds.COUNT.most)
 
 
 def one_of(*choices: str) -> Codec:
-    """One of some texts; "" is allowed where Flagger allows it."""
+    """Return the codec of one of some texts."""
     shown = ", ".join(choice for choice in choices if choice)
 
-    def read(value: object, spot: Cursor) -> str:
+    def read(value: object, cursor: Cursor) -> str:
         if not isinstance(value, str) or value not in choices:
             near = nearest(value, choices) if isinstance(value, str) else ""
             remedy = f"Did you mean {near!r}?" if near else f"Use one of {shown}."
-            spot.refuse(value, f"one of {shown}", remedy, "choice")
+            cursor.refuse(value, f"one of {shown}", remedy, "choice")
             return ""
         return value
 
@@ -374,15 +380,15 @@ def one_of(*choices: str) -> Codec:
 
 
 def list_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
-    """A list, kept as a tuple."""
+    """Return the codec of a list, as a tuple."""
 
-    def read(value: object, spot: Cursor) -> tuple[Any, ...]:
+    def read(value: object, cursor: Cursor) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            spot.refuse(value, "a list", "Begin each item with '- '.")
+            cursor.refuse(value, "a list", "Begin each item with '- '.")
             return ()
-        if not spot.holds(value, bound):
+        if not cursor.holds(value, bound):
             return ()
-        return tuple(item.read(element, spot.at(index)) for index, element in enumerate(value))
+        return tuple(item.read(element, cursor.at(index)) for index, element in enumerate(value))
 
     def schema() -> Schema:
         return {"type": "array", "maxItems": bound.most, "items": item.describe()}
@@ -391,14 +397,14 @@ def list_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
 
 
 def rising(item: Codec, bound: Bound) -> Codec:
-    """A list of numbers each of which is greater than the one before."""
+    """Return the codec of a list of strictly rising numbers."""
     listed = list_of(item, bound)
 
-    def read(value: object, spot: Cursor) -> tuple[int, ...]:
-        numbers: tuple[int, ...] = listed.read(value, spot)
+    def read(value: object, cursor: Cursor) -> tuple[int, ...]:
+        numbers: tuple[int, ...] = listed.read(value, cursor)
         for index, (before, after) in enumerate(pairwise(numbers), start=1):
             if after <= before:
-                spot.at(index).refuse(
+                cursor.at(index).refuse(
                     after, f"more than the {before} before it", "List the weights in strictly rising order.", "rising"
                 )
         return numbers
@@ -407,15 +413,15 @@ def rising(item: Codec, bound: Bound) -> Codec:
 
 
 def map_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
-    """A mapping from names to values, kept as pairs in the order of the document."""
+    """Return the codec of a mapping from names to values, as pairs in the order of the document."""
 
-    def read(value: object, spot: Cursor) -> tuple[tuple[str, Any], ...]:
+    def read(value: object, cursor: Cursor) -> tuple[tuple[str, Any], ...]:
         if not isinstance(value, Mapping):
-            spot.refuse(value, "a mapping", "Write 'name: value' lines below it.")
+            cursor.refuse(value, "a mapping", "Write 'name: value' lines below it.")
             return ()
-        if not spot.holds(value, bound):
+        if not cursor.holds(value, bound):
             return ()
-        return tuple((key, item.read(element, spot.at(key))) for key, element in value.items())
+        return tuple((key, item.read(element, cursor.at(key))) for key, element in value.items())
 
     def schema() -> Schema:
         return {"type": "object", "maxProperties": bound.most, "additionalProperties": item.describe()}
@@ -426,32 +432,32 @@ def map_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
 def without_nulls(codec: Codec) -> Codec:
     """Return a codec of mappings like `codec`, for which a null value counts as absent."""
 
-    def read(value: object, spot: Cursor) -> Any:
+    def read(value: object, cursor: Cursor) -> Any:
         if isinstance(value, Mapping):
             value = {name: item for name, item in value.items() if item is not None}
-        return codec.read(value, spot)
+        return codec.read(value, cursor)
 
     return attrs.evolve(codec, read=read)
 
 
 def object_of(cls: type[Any], *, known: Iterable[str] = ()) -> Codec:
-    """A nested wire class; `known` are names that it does not keep and that are no mistake."""
+    """Return the codec of a nested wire class. known: further names without a warning."""
 
     def schema() -> Schema:
         return schema_of(cls)
 
-    return Codec(lambda value, spot: read_object(cls, value, spot, known=known), write_object, schema=schema)
+    return Codec(lambda value, cursor: read_object(cls, value, cursor, known=known), write_object, schema=schema)
 
 
 def section(owner: str, *names: str) -> Codec:
-    """A mapping that is handed on as it is, after a look at its top-level names; without names anything goes."""
+    """Return the codec of a mapping that stays as it is. names: known top-level names; none: all names are known."""
 
-    def read(value: object, spot: Cursor) -> Mapping[str, Any]:
+    def read(value: object, cursor: Cursor) -> Mapping[str, Any]:
         if not isinstance(value, Mapping):
-            spot.refuse(value, "a mapping", f"Write the fields of {owner} below it.")
+            cursor.refuse(value, "a mapping", f"Write the fields of {owner} below it.")
             return {}
-        if spot.holds(value, bounds.ITEMS) and names:
-            spot.unknown_of(value, names, owner)
+        if cursor.holds(value, bounds.ITEMS) and names:
+            cursor.unknown_of(value, names, owner)
         return value
 
     return Codec(read, schema=ANYTHING)
@@ -466,7 +472,7 @@ ANYTHING: Schema = {
 
 TEXT = text()
 FREE = text(bounds.QUERY, free=True)
-"""Text in which anything may stand, also what looks like a placeholder: commands and queries."""
+"""The codec of any text, such as commands and queries, even one that looks like a placeholder."""
 _NAME_TEXT = text(bounds.NAME)
 NAME = Codec(_name, empty="", schema=_NAME_TEXT.schema)
 BOOLEAN = Codec(_boolean, empty=False, schema={"type": "boolean"})

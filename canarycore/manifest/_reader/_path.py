@@ -9,10 +9,10 @@ from canarycore.text import clip
 _PLAIN = re.compile(r"[\w-]++")
 
 _LONGEST_KEY = 100
-"""Characters of a key in a path: longer ones are cut."""
+"""Most characters of a key in a path; a longer key is cut."""
 
 _LONGEST_PATH = 400
-"""Characters from which on a path goes no further down: it names the place around."""
+"""Number of characters above which a path gets no further keys."""
 
 
 def join(path: str, key: str | int) -> str:

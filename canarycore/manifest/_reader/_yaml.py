@@ -1,11 +1,10 @@
-"""YAML text to plain documents, with the line of every field.
+"""Plain documents of a YAML text, with the line of every field.
 
-ruamel.yaml does the parsing; what is made of it follows the Kubernetes tools: `yes`, `no`, `on`, `off` without quotes
-are booleans, dates stay text, `<<` merges, and a `List` stands for its items. Unlike them, a key given twice is an
-error.
+ruamel.yaml parses the text. Values follow the Kubernetes tools: `yes`, `no`, `on` and `off` without quotes are
+booleans, dates stay text, `<<` merges, and a `List` stands for its items. Unlike there, a repeated key is an error.
 
-A file has bounds (`canarycore.bounds`): its characters are counted before it is parsed, nodes and levels while it is
-composed, and values while aliases are written out. Whatever is beyond them is a problem with its line.
+A file has bounds (`canarycore.bounds`): the reader counts characters before it parses, nodes and levels while it
+composes, and values while it expands aliases. A problem with its line reports an excess.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def documents(text: str) -> tuple[Document, ...]:
     except ManifestError as error:
         for problem in error.problems:
             problems.add(problem)
-    if problems.kept:
+    if problems.first:
         raise ManifestError(problems.listed())
     return tuple(found)
 

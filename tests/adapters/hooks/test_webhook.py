@@ -11,7 +11,7 @@ from attrs import evolve
 
 from canarycore import Hook, HookType, Phase, Rollout, TargetRef
 from canarycore.errors import WorldError
-from canarycore.manifest._lint import _checks as _rules_checks
+from canarycore.manifest._lint import _checks
 from canarycore.notices import Notice, NoticeKind
 from canarycore.questions import HookQuestion
 from canarycore_hooks import webhook
@@ -191,7 +191,7 @@ async def test_an_attempt_and_its_repeats_have_a_limit_whatever_the_hook_says(cl
 
 
 def test_the_linter_warns_of_the_limit_that_the_client_keeps():
-    assert _rules_checks.HOOK_TIMEOUT == HOOK_TIMEOUT
+    assert _checks.HOOK_TIMEOUT == HOOK_TIMEOUT
 
 
 async def test_a_redirect_to_another_path_is_followed_with_its_body(client, receiver):

@@ -308,7 +308,7 @@ async def test_a_canary_that_can_never_advance_is_not_run_and_says_why(opened, a
     api.create(canary(namespace, analysis={"interval": "10s", "threshold": 1, "stepWeight": 0}))
     message = await told_broken(opened, api, namespace)
     assert "spec.analysis.stepWeight: found neither" in message
-    assert "Give stepWeight" in message
+    assert "Set stepWeight" in message
     assert await opened.store.keys() == (key,)
     (event,) = await events(api, namespace)
     assert "spec.analysis.stepWeight: found neither" in event

@@ -12,8 +12,14 @@ import pytest
 
 from tests.house.test_texts import FILES, ROOT
 
-PAGES = [name for name in FILES if name.endswith(".md") and name != "docs/cli.md"]
-SOURCES = [name for name in FILES if name.endswith(".py") and name.startswith(("docs/", "deploy/", "examples/"))]
+PENDING = (
+    *("adapters/cli/", "adapters/local/", "canarycore/manifest/", "canarycore/policy/"),
+    *("tests/adapters/cli/", "tests/adapters/local/", "tests/e2e/"),
+)
+"""Folders with old sentences."""
+
+PAGES = [name for name in FILES if name.endswith(".md")]
+SOURCES = [name for name in FILES if name.endswith(".py") and not name.startswith(PENDING)]
 
 OPENERS = re.compile(r"(?:^|(?<=[.!?])\s+)(?:What|Who|Whoever|Of|That)\b[^.?]*(?:[.?]|$)", re.MULTILINE)
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|<!--.*?-->", re.MULTILINE | re.DOTALL)
@@ -58,11 +64,11 @@ def test_other_sentences_are_allowed(text: str):
     assert not openers(page_blocks(text))
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_no_sentence_of_a_page_begins_with_a_banned_word(name: str):
-    assert openers(page_blocks((ROOT / name).read_text())) == []
+def test_no_sentence_of_a_page_begins_with_a_banned_word():
+    by_file = {name: openers(page_blocks((ROOT / name).read_text())) for name in PAGES}
+    assert {name: sentences for name, sentences in by_file.items() if sentences} == {}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_no_sentence_of_a_source_begins_with_a_banned_word(name: str):
-    assert openers(source_blocks((ROOT / name).read_text())) == []
+def test_no_sentence_of_a_source_begins_with_a_banned_word():
+    by_file = {name: openers(source_blocks((ROOT / name).read_text())) for name in SOURCES}
+    assert {name: sentences for name, sentences in by_file.items() if sentences} == {}

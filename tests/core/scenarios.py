@@ -59,7 +59,7 @@ def hook(kind: HookType, name: str = "", *, mute_alert: bool = False) -> Hook:
 
 
 def policy(**changes) -> Rollout:
-    """Ten seconds an interval, weights 20 and 60, two failed checks roll back, a minute to get ready."""
+    """Return a policy: 10 s interval, weights 20 and 60, rollback at two failed checks, a minute to get ready."""
     given = {
         "name": "podinfo",
         "namespace": "test",
@@ -90,7 +90,7 @@ HOOKED = tuple(hook(kind) for kind in HookType if kind not in {HookType.EVENT, H
 
 
 def idle(rollout: Rollout, faults: tuple[Fault, ...] = (), **state) -> SimulatedCluster:
-    """v1 is promoted, and nothing is to be done."""
+    """Return a cluster with v1 promoted and nothing to do."""
     first = SimulatedCluster(rollout, state=State(rollout=rollout, **state))
     first.do(Deploy("v1")).run()
     assert first.phase is Phase.INITIALIZED, first.history[-1]
@@ -100,11 +100,11 @@ def idle(rollout: Rollout, faults: tuple[Fault, ...] = (), **state) -> Simulated
 # ------------------------------------------------------------------------------------------------------ situations
 
 
-def climbing(world: SimulatedCluster) -> bool:
+def is_advancing(world: SimulatedCluster) -> bool:
     return world.phase is Phase.PROGRESSING and world.status.rung.weight + world.status.rung.iteration > 0
 
 
-def taking_over(world: SimulatedCluster) -> bool:
+def is_promoting(world: SimulatedCluster) -> bool:
     return world.state.primary is not None and world.state.primary.revision == "v2"
 
 
@@ -125,17 +125,17 @@ def gets_no_data(world: SimulatedCluster) -> None:
 
 
 def withdrawn(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing).run(until=5.0)
+    world.do(Deploy("v2")).run(until=is_advancing).run(until=5.0)
     world.do(Deploy("v1")).run()
 
 
 def superseded(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing).run(until=5.0)
+    world.do(Deploy("v2")).run(until=is_advancing).run(until=5.0)
     world.do(Deploy("v3")).run()
 
 
 def superseded_while_promoting(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
+    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=is_promoting)
     world.do(Deploy("v3")).run()
 
 
@@ -161,8 +161,8 @@ def primary_never_takes_over(world: SimulatedCluster) -> None:
 
 
 def primary_takes_over_halfway(world: SimulatedCluster) -> None:
-    """One of two pods of the primary gets ready with v2; v1 takes a while to come back."""
-    world.do(Deploy("v2"), SetPace("primary/v2", Pace(delay=20.0, stuck=15.0))).run(until=taking_over)
+    """Let one of the primary's two pods get ready with v2, and v1 come back slowly."""
+    world.do(Deploy("v2"), SetPace("primary/v2", Pace(delay=20.0, stuck=15.0))).run(until=is_promoting)
     world.do(SetPace("primary/v1", after(5))).run()
 
 
@@ -171,56 +171,56 @@ def primary_takes_its_time(world: SimulatedCluster) -> None:
 
 
 def primary_loses_its_pods(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(SetPace("primary", NEVER)).run(until=25.0)
     world.do(SetPace("primary", after(1))).run()
 
 
 def primary_stays_away(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(SetPace("primary", NEVER)).run(until=300.0)
 
 
 def canary_loses_its_pods(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    world.do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
     world.do(SetPace("v2", NEVER)).run(until=15.0)
     world.do(SetPace("v2", after(1))).run()
 
 
 def primary_scaled_to_zero(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(ScalePrimary(0)).run(until=15.0)
     world.do(ScalePrimary(2)).run()
 
 
 def canary_scaled_to_zero(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(ScaleTarget(0)).run()
 
 
 def routes_set_by_hand(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(RouteByHand(Routes(weight=97))).run()
 
 
 def routes_deleted(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(RouteByHand(None)).run()
 
 
 def target_deleted_for_a_while(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(RemoveTarget()).run(until=15.0)
     world.do(Deploy("v2")).run()
 
 
 def steps_edited(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing).run(until=3.0)
+    world.do(Deploy("v2")).run(until=is_advancing).run(until=3.0)
     world.do(Edit(evolve(world.rollout, ladder=Ladder(steps=(10, 30, 70))))).run()
 
 
 def suspended_for_a_while(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(Edit(evolve(world.rollout, suspend=True))).run(until=35.0)
     world.do(Edit(world.rollout)).run()
 
@@ -233,9 +233,9 @@ def held_for_lack_of_requests(world: SimulatedCluster) -> None:
     world.do(Edit(evolve(world.rollout, min_samples=2_000_000, inconclusive_limit=3)), Deploy("v2")).run()
 
 
-def ordered(*kinds: CommandKind) -> Callable[[SimulatedCluster], None]:
+def send_commands(*kinds: CommandKind) -> Callable[[SimulatedCluster], None]:
     def situation(world: SimulatedCluster) -> None:
-        world.do(Deploy("v2")).run(until=climbing)
+        world.do(Deploy("v2")).run(until=is_advancing)
         for kind in kinds:
             world.do(SendCommand(kind)).run(until=25.0)
         world.run()
@@ -244,7 +244,7 @@ def ordered(*kinds: CommandKind) -> Callable[[SimulatedCluster], None]:
 
 
 def skipped_to_a_weight(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(SendCommand(CommandKind.SKIP_TO, 50)).run()
 
 
@@ -271,12 +271,12 @@ def rolled_back_while_waiting(world: SimulatedCluster) -> None:
 
 
 def deleted(world: SimulatedCluster) -> None:
-    world.do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    world.do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
     world.do(Delete()).run()
 
 
 def deleted_and_reverted(world: SimulatedCluster) -> None:
-    world.do(Edit(evolve(world.rollout, revert_on_deletion=True)), Deploy("v2")).run(until=climbing)
+    world.do(Edit(evolve(world.rollout, revert_on_deletion=True)), Deploy("v2")).run(until=is_advancing)
     world.do(ScaleTarget(0), SetPace("v2", after(5)), Delete()).run()
 
 
@@ -324,18 +324,18 @@ SITUATIONS: dict[str, Callable[[SimulatedCluster], None]] = {
         deleted_and_created_again,
     )
 } | {
-    "promoted by command": ordered(CommandKind.PROMOTE),
-    "aborted": ordered(CommandKind.ABORT),
-    "paused and resumed": ordered(CommandKind.PAUSE, CommandKind.RESUME),
-    "paused and aborted": ordered(CommandKind.PAUSE, CommandKind.ABORT),
-    "aborted and retried": ordered(CommandKind.ABORT, CommandKind.RETRY),
+    "promoted by command": send_commands(CommandKind.PROMOTE),
+    "aborted": send_commands(CommandKind.ABORT),
+    "paused and resumed": send_commands(CommandKind.PAUSE, CommandKind.RESUME),
+    "paused and aborted": send_commands(CommandKind.PAUSE, CommandKind.ABORT),
+    "aborted and retried": send_commands(CommandKind.ABORT, CommandKind.RETRY),
 }
 
 
 def play(
     rollout: Rollout, situation: Callable[[SimulatedCluster], None], faults: tuple[Fault, ...] = ()
 ) -> SimulatedCluster:
-    """The world at the end of a situation, its autoscaler included."""
+    """Return the cluster at the end of a situation, with an autoscaler."""
     world = idle(rollout, faults, scaler=Scaler())
     situation(world)
     return world
@@ -347,7 +347,7 @@ GATED = policy(hooks=(hook(HookType.CONFIRM_ROLLOUT), hook(HookType.CONFIRM_PROM
 
 
 def at(phase: Phase, rollout: Rollout = GATED) -> SimulatedCluster:
-    """A world that stays in `phase` for a while."""
+    """Return a cluster that stays in `phase` for a while."""
     if phase is Phase.INITIALIZING:
         return SimulatedCluster(rollout).do(SetPace("primary", after(30)), Deploy("v1")).run(until=5.0)
     world = idle(rollout)
@@ -365,4 +365,4 @@ def at(phase: Phase, rollout: Rollout = GATED) -> SimulatedCluster:
         world.do(Delete())
     if phase not in {Phase.INITIALIZED, Phase.TERMINATING, Phase.TERMINATED}:
         world.do(Deploy("v2"))
-    return world.run(until=climbing if phase is Phase.PROGRESSING else phase).run(until=1.0)
+    return world.run(until=is_advancing if phase is Phase.PROGRESSING else phase).run(until=1.0)

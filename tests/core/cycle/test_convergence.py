@@ -1,27 +1,26 @@
-"""converge at its edges: when a plan is done, one pod is enough, and what is never undone."""
+"""The edge cases of `converge`: done plans, single pods, and changes that it never undoes."""
 
 from __future__ import annotations
 
 import pytest
 
-from canarycore import Observation as Seen
-from canarycore import Routes, Rung, Status, Workload, converge, goal
+from canarycore import Observation, Routes, Rung, Status, Workload, converge, goal
 from canarycore._goal import is_in_step
 from canarycore._observation import PRIMARY_ONLY
 from canarycore.effects import Goal, PauseScaler, Scale, ScaleDown, SetRoutes
 from canarycore.notices import NoticeKind
 from canarycore.phases import Phase
 from canarycore.simulation import Deploy, RouteByHand, ScalePrimary
-from tests.core.scenarios import HEADER, POLICIES, at, climbing, idle, policy
+from tests.core.scenarios import HEADER, POLICIES, at, idle, is_advancing, policy
 
 
 def pods(revision: str, ready: int = 2, desired: int = 2) -> Workload:
     return Workload(revision=revision, desired=desired, updated=desired, ready=ready, total=desired)
 
 
-def seen(**changes) -> Seen:
-    given = {"now": 100.0, "target": pods("v2"), "primary": pods("v1"), "routes": Routes(weight=20), "restorable": ()}
-    return Seen(**given | changes)
+def observe(**changes) -> Observation:
+    fields = {"now": 100.0, "target": pods("v2"), "primary": pods("v1"), "routes": Routes(weight=20), "restorable": ()}
+    return Observation(**fields | changes)
 
 
 UP = Goal(routes=Routes(weight=20), canary=Scale.UP, primary="v1", canary_revision="v2", allows_failover=True)
@@ -29,44 +28,44 @@ UP = Goal(routes=Routes(weight=20), canary=Scale.UP, primary="v1", canary_revisi
 
 def test_a_cluster_in_step_needs_no_effects():
     status = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=20), applied="v2", promoted="v1")
-    assert is_in_step(policy(), status, seen())
-    assert converge(goal(policy(), status), seen()).done is True
+    assert is_in_step(policy(), status, observe())
+    assert converge(goal(policy(), status), observe()).done is True
 
 
 @pytest.mark.parametrize(
-    "world",
+    "observation",
     [
-        seen(target=pods("v2", ready=0, desired=0)),
-        seen(routes=Routes(weight=60)),
-        seen(routes=None),
-        seen(scaler_paused=True),
-        seen(primary=None),
+        observe(target=pods("v2", ready=0, desired=0)),
+        observe(routes=Routes(weight=60)),
+        observe(routes=None),
+        observe(scaler_paused=True),
+        observe(primary=None),
     ],
     ids=["canary at zero", "other routes", "no routes", "autoscaler paused", "no primary"],
 )
-def test_a_plan_with_effects_is_not_done(world):
-    assert converge(UP, world).done is False
+def test_a_plan_with_effects_is_not_done(observation):
+    assert converge(UP, observation).done is False
 
 
 def test_one_pod_on_each_side_is_enough_for_its_traffic():
-    plan = converge(UP, seen(target=pods("v2", ready=1), primary=pods("v1", ready=1)))
+    plan = converge(UP, observe(target=pods("v2", ready=1), primary=pods("v1", ready=1)))
     assert (plan.effects, plan.done, plan.notes) == ((), True, ())
 
 
 def test_a_canary_of_one_replica_is_scaled_down_too():
     down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
-    assert converge(down, seen(target=pods("v2", 1, 1), routes=PRIMARY_ONLY)).effects == (ScaleDown(),)
+    assert converge(down, observe(target=pods("v2", 1, 1), routes=PRIMARY_ONLY)).effects == (ScaleDown(),)
 
 
 def test_a_canary_at_zero_still_has_its_autoscaler_paused():
     down = Goal(routes=PRIMARY_ONLY, canary=Scale.DOWN)
-    plan = converge(down, seen(target=pods("v2", 0, 0), routes=PRIMARY_ONLY, scaler_paused=False))
+    plan = converge(down, observe(target=pods("v2", 0, 0), routes=PRIMARY_ONLY, scaler_paused=False))
     assert plan.effects == (PauseScaler(),)
 
 
-@pytest.mark.parametrize("wanted", [Routes(mirrored=True), Routes(matched=True), Routes(weight=20)], ids=str)
-def test_a_canary_without_pods_receives_no_requests(wanted):
-    plan = converge(Goal(routes=wanted, canary_revision="v2"), seen(target=pods("v2", ready=0), routes=wanted))
+@pytest.mark.parametrize("routes", [Routes(mirrored=True), Routes(matched=True), Routes(weight=20)], ids=str)
+def test_a_canary_without_pods_receives_no_requests(routes):
+    plan = converge(Goal(routes=routes, canary_revision="v2"), observe(target=pods("v2", ready=0), routes=routes))
     assert plan.effects == (SetRoutes(PRIMARY_ONLY),)
 
 
@@ -74,23 +73,23 @@ def test_a_canary_without_pods_receives_no_requests(wanted):
     ("primary", "restorable"), [("v2", ("v1",)), ("v3", ())], ids=["it has the revision under test", "nothing was kept"]
 )
 def test_a_primary_is_not_restored(primary, restorable):
-    """The revision under test came by a promotion: then the status is an old one. And only what is kept comes back."""
-    plan = converge(UP, seen(primary=pods(primary), restorable=restorable))
+    """Only a promotion brings the revision under test, so the status is old. Another revision needs a saved copy."""
+    plan = converge(UP, observe(primary=pods(primary), restorable=restorable))
     assert (plan.effects, plan.done) == ((), True)
 
 
 @pytest.mark.parametrize(
-    ("match", "wanted", "text"),
+    ("match", "routes", "text"),
     [
         (HEADER, Routes(matched=True), "Routes of podinfo.test are found at 100/0, setting 100/0 matched"),
         ((), Routes(mirrored=True), "Routes of podinfo.test are found at 100/0, setting 100/0 mirrored"),
     ],
     ids=["matched", "mirrored"],
 )
-def test_a_repair_says_which_routes_it_sets(match, wanted, text):
+def test_a_repair_says_which_routes_it_sets(match, routes, text):
     name = "a/b" if match else "blue/green with a mirror"
-    world = idle(POLICIES[name]).do(Deploy("v2")).run(until=climbing).run(until=1.0)
-    assert world.state.routes == wanted
+    world = idle(POLICIES[name]).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
+    assert world.state.routes == routes
     assert text in world.do(RouteByHand(Routes())).run(until=1.0).texts
 
 
@@ -101,6 +100,6 @@ def test_the_canary_takes_over_during_the_promotion_of_its_revision():
 
 
 def test_a_settled_failure_moves_no_traffic_without_a_primary():
-    """Idle is not enforced: nobody has asked for the rejected revision since."""
+    """A settled idle rollout enforces nothing."""
     world = at(Phase.FAILED).run().do(ScalePrimary(0)).run(until=5.0)
     assert world.state.routes == PRIMARY_ONLY

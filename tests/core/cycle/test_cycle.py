@@ -1,4 +1,4 @@
-"""The behaviour of the loop with a driver that misbehaves."""
+"""The cycle with a driver that answers wrongly."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ DUE = Observation(
 
 @pytest.mark.parametrize("answer", [None, SourcesAnswer()])
 def test_a_cycle_ends_with_an_error_after_an_answer_of_the_wrong_type(answer):
-    """Asking the same again and again would turn for ever."""
+    """Repeating the same question would never end."""
     turn = cycle(CycleMemory())
     next(turn)
-    asked = turn.send(Observed(ROLLOUT, STATUS, DUE))
-    assert isinstance(asked, Fetch)
+    fetch = turn.send(Observed(ROLLOUT, STATUS, DUE))
+    assert isinstance(fetch, Fetch)
     with pytest.raises(StopIteration) as end:
-        turn.send({question.key: answer for question in asked.questions if answer is not None})
+        turn.send({question.key: answer for question in fetch.questions if answer is not None})
     rest = end.value.value
     assert rest.decision is None
     assert isinstance(rest.errors[0], Unanswered)

@@ -1,4 +1,4 @@
-"""How a cycle ends: what was done is told, what was not done is not."""
+"""The result of a cycle: it lists the effects that happened, and no others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ended(request_type: type, error: Exception):
             elif isinstance(request, Observe):
                 request = turn.send(Observed(policy(), STATUS, DUE))
             elif isinstance(request, Fetch):
-                request = turn.send({asked.key: MetricAnswer(value=100.0) for asked in request.questions})
+                request = turn.send({question.key: MetricAnswer(value=100.0) for question in request.questions})
             else:
                 request = turn.send(None)
     except StopIteration as end:
@@ -60,23 +60,23 @@ def test_a_failed_effect_is_not_listed():
 
 
 @pytest.mark.parametrize(
-    ("no_data", "told"),
+    ("no_data", "part"),
     [(NoData.FAIL, "no values found"), (NoData.HOLD, "request duration")],
     ids=["the first", "the bad one, as the other holds"],
 )
-def test_the_notice_is_about_one_check_that_does_not_pass(no_data, told):
+def test_the_notice_is_about_one_check_that_does_not_pass(no_data, part):
     rollout = policy(checks=(SUCCESS_RATE, DURATION), no_data=no_data)
     world = idle(rollout).do(SetMetrics(scripted(request_success_rate=(None,), request_duration=(900.0,))))
-    world.do(Deploy("v2")).run(until=lambda found: found.status.failed_checks == 1)
-    assert told in next(text for text in world.texts if text.startswith("Halt"))
+    world.do(Deploy("v2")).run(until=lambda cluster: cluster.status.failed_checks == 1)
+    assert part in next(text for text in world.texts if text.startswith("Halt"))
 
 
 def test_an_unready_canary_has_its_own_notice_beside_a_rollback_hook():
     world = idle(policy(hooks=(hook(HookType.ROLLBACK),))).do(AnswerHook("rollback", (False,)))
     world.do(Deploy("v2"), SetPace("v2", NEVER)).run(until=15.0)
-    told = [text for text in world.texts if text.startswith("canary deployment podinfo.test not ready")]
-    assert told
-    assert not [text for text in told if "does not exist" in text]
+    texts = [text for text in world.texts if text.startswith("canary deployment podinfo.test not ready")]
+    assert texts
+    assert not [text for text in texts if "does not exist" in text]
 
 
 def test_a_waiting_rollout_sets_no_session_cookie():
@@ -106,8 +106,8 @@ def test_a_percentage_out_of_its_range_is_refused_by_its_name(value):
 def test_an_error_names_the_unanswered_questions():
     turn = cycle(CycleMemory())
     next(turn)
-    asked = turn.send(Observed(policy(), STATUS, DUE))
+    fetch = turn.send(Observed(policy(), STATUS, DUE))
     with pytest.raises(StopIteration) as end:
         turn.send({})
     (error,) = end.value.value.errors
-    assert asked.questions[0].key in str(error)
+    assert fetch.questions[0].key in str(error)

@@ -25,7 +25,7 @@ from canarycore.simulation import (
 )
 from canarycore.testing import strategies as some
 from canarycore.traffic import Affinity
-from tests.core.scenarios import POLICIES, SITUATIONS, climbing, idle, play, policy, taking_over
+from tests.core.scenarios import POLICIES, SITUATIONS, idle, is_advancing, is_promoting, play, policy
 
 anything = given(some.rollouts(), some.statuses(), some.observations())
 
@@ -43,7 +43,7 @@ def test_only_the_revision_of_the_status_is_promoted_and_only_from_a_target_with
 
 
 def test_a_later_revision_on_the_target_is_not_promoted():
-    """v2 passed; v3 is on the target by now, and nobody has looked at it."""
+    """v2 passed, but the target has v3 by now, without an analysis."""
     status = Status(phase=Phase.PROMOTING, since=0.0, applied="v2", promoted="v1")
     pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
     world = Observation(
@@ -84,7 +84,7 @@ def test_capacity_comes_before_traffic_and_goes_after_it(rollout, status, world)
 
 
 def test_the_cycle_that_takes_the_traffic_away_does_not_stop_the_canary():
-    """Even with no drain to wait for: the routes are seen to be back first."""
+    """Even without a drain, an observation must confirm the routes first."""
     status = Status(phase=Phase.FAILED, since=0.0, applied="v2", promoted="v1", pending=(Pending.SETTLE,))
     pods = {"desired": 2, "updated": 2, "ready": 2, "total": 2}
     world = Observation(
@@ -120,7 +120,7 @@ PODS = st.builds(
 
 @given(some.rollouts(), some.statuses(), some.observations(), PODS, PODS)
 def test_a_cluster_in_step_matches_the_full_comparison(rollout, status, world, target, primary):
-    """Drawn close to a yes, as one by chance is rare."""
+    """The examples are close to a match, as random ones rarely match."""
     status = status.but(phase=Phase.PROGRESSING, promoted=primary.revision)
     world = evolve(world, target=target, primary=primary, routes=goal(rollout, status).routes)
     if not is_in_step(rollout, status, world):
@@ -131,7 +131,7 @@ def test_a_cluster_in_step_matches_the_full_comparison(rollout, status, world, t
 
 
 def test_a_canary_that_loses_its_pods_loses_its_traffic():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
     world.do(SetPace("v2", NEVER)).run(until=1.0)
     assert (world.state.routes.weight, world.status.rung.weight) == (0, 20)
 
@@ -144,10 +144,10 @@ def test_a_canary_regains_its_traffic_with_its_pods():
 
 def test_the_canary_drains_before_it_stops():
     world = idle(policy(drain=7.0)).do(Deploy("v2"), SetPace("primary/v2", after(3)))
-    world.run(until=climbing).run(until=1.0)
+    world.run(until=is_advancing).run(until=1.0)
     world.do(Deploy("v1")).run(until=Phase.SUCCEEDED)
     moment = world.now
-    world.run(until=lambda found: ScaleDown() in found.effects)
+    world.run(until=lambda cycle: ScaleDown() in cycle.effects)
     assert world.now == moment + 7.0
 
 
@@ -166,7 +166,7 @@ def test_an_idle_rollout_leaves_a_scaled_target_and_says_so_once():
 def test_the_autoscaler_works_only_during_a_rollout():
     world = idle(policy(), scaler=Scaler(minimum=3))
     assert world.state.scaler.paused
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     assert (world.state.scaler.paused, world.state.target.desired) == (False, 3)
     assert world.run().state.scaler.paused
 
@@ -180,7 +180,7 @@ AFFINITY = policy(affinity=Affinity(cookie_name="canary"))
 
 
 def test_a_session_cookie_names_the_revision_while_it_is_under_test():
-    world = idle(AFFINITY).do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    world = idle(AFFINITY).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
     assert world.state.routes == Routes(weight=20, cookie="v2")
 
 
@@ -233,15 +233,15 @@ def test_readiness_thresholds_accept_a_part_of_the_pods():
 
 
 def test_a_finished_situation_wakes_no_more_cycles():
-    """Silence: the last cycle of each situation wakes for nobody, or waits for somebody by name."""
+    """The last cycle of each situation waits for a change, or for a named event."""
     world = play(policy(), SITUATIONS["promoted"])
     assert (world.history[-1].wake, world.history[-1].decision.explanation.rule) == (None, Rule.IDLE)
 
 
 def test_a_revision_that_arrives_during_a_promotion_receives_no_traffic():
-    """It waits for the end: what it was routed when it came is taken away, and nothing gives it back."""
+    """It waits for the end of the promotion: it loses its traffic on arrival and gets none back."""
     world = idle(POLICIES["weights"])
-    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=taking_over)
+    world.do(Deploy("v2"), SetPace("primary/v2", after(15))).run(until=is_promoting)
     world.do(Deploy("v3")).step()
     assert world.state.routes == Routes(weight=0)
     world.do(RouteByHand(None)).step()
@@ -251,9 +251,9 @@ def test_a_revision_that_arrives_during_a_promotion_receives_no_traffic():
 
 
 def test_a_foreign_route_during_a_long_pause_rolls_nothing_back():
-    """Somebody else's change of a route is put right, and moves no rollout; a gate that stays closed is the same."""
+    """The core repairs a foreign change of a route without moving the rollout; a closed gate behaves alike."""
     world = idle(POLICIES["weights"])
-    world.do(Deploy("v2")).run(until=climbing)
+    world.do(Deploy("v2")).run(until=is_advancing)
     world.do(SendCommand(CommandKind.PAUSE)).run(until=300.0)
     world.do(RouteByHand(Routes(weight=97))).step()
     assert (world.phase, world.state.routes) == (Phase.PROGRESSING, Routes(weight=20))

@@ -98,7 +98,7 @@ def test_a_key_has_one_text(situation):
     texts: dict[str, set[str]] = {}
     for notice in world.notices:
         texts.setdefault(notice.key, set()).add(notice.text)
-    assert [found for found in texts.values() if len(found) > 1] == []
+    assert [group for group in texts.values() if len(group) > 1] == []
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -120,16 +120,16 @@ def test_a_crash_before_any_notice_loses_no_committed_one(situation):
 
 def test_a_retry_of_a_failed_notifier_uses_the_same_key():
     plain = play(policy(), SITUATIONS["promoted"])
-    told = next(write for write in plain.writes if isinstance(write.of, Notice))
-    world = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.LOST, told.number, 1),))
-    assert [notice.key for notice in world.notices].count(told.of.key) == 1
+    write = next(write for write in plain.writes if isinstance(write.of, Notice))
+    world = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.LOST, write.number, 1),))
+    assert [notice.key for notice in world.notices].count(write.of.key) == 1
     assert any(isinstance(trouble, WorldError) for record in world.history for trouble in record.troubles)
 
 
 def test_hooks_come_in_order_with_their_phase():
     world = idle(policy(hooks=HOOKED)).do(Deploy("v2")).run()
     calls = [(call.hook.type, call.phase) for call in world.calls]
-    climbing = [
+    is_advancing = [
         (HookType.ROLLOUT, Phase.PROGRESSING),
         (HookType.CONFIRM_TRAFFIC_INCREASE, Phase.PROGRESSING),
     ]
@@ -137,8 +137,8 @@ def test_hooks_come_in_order_with_their_phase():
         (HookType.CONFIRM_ROLLOUT, Phase.INITIALIZED),
         (HookType.PRE_ROLLOUT, Phase.PROGRESSING),
         (HookType.CONFIRM_TRAFFIC_INCREASE, Phase.PROGRESSING),
-        *climbing,
-        *climbing,
+        *is_advancing,
+        *is_advancing,
         (HookType.CONFIRM_PROMOTION, Phase.PROGRESSING),
         (HookType.POST_ROLLOUT, Phase.SUCCEEDED),
     ]
@@ -189,10 +189,10 @@ def test_post_rollout_hooks_run_once_with_the_last_phase(situation, phase):
 
 def test_a_restarted_process_repeats_only_unconfirmed_notices():
     world = play(policy(), SITUATIONS["promoted"])
-    told = len(world.notices)
+    before = len(world.notices)
     outbox = {notice.key for notice in world.status.outbox}
     world.restart().run()
-    assert {notice.key for notice in world.notices[told:]} <= outbox
+    assert {notice.key for notice in world.notices[before:]} <= outbox
 
 
 def test_the_names_in_texts_follow_the_kind_of_the_target():

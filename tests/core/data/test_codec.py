@@ -1,4 +1,4 @@
-"""The codec: what is written is read back, and what cannot be read is said with its path."""
+"""The codec: reading returns the written value, and a refusal names the path."""
 
 import math
 import re
@@ -42,7 +42,7 @@ PLAIN = {
 
 
 def values(kind):
-    """Any value of a field's type, made from the class definitions alone: a new field is covered when it is added."""
+    """Return a strategy for values of a type, built from the class definitions alone, so that it covers new fields."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if kind in PLAIN:
         return PLAIN[kind]

@@ -1,4 +1,4 @@
-"""Foreign objects are read by type: a value of another type counts as absent."""
+"""Readers of foreign objects: a value of another type counts as absent."""
 
 import pytest
 
@@ -29,9 +29,9 @@ def test_a_path_that_leads_nowhere_is_absent(read, body):
 @pytest.mark.parametrize("read", RIGHT)
 @pytest.mark.parametrize("value", FOREIGN, ids=repr)
 def test_a_value_of_another_type_is_absent(read, value):
-    found = read({"a": value}, "a")
-    assert isinstance(found, RIGHT[read])
-    assert isinstance(value, RIGHT[read]) or found == NOTHING[read]
+    result = read({"a": value}, "a")
+    assert isinstance(result, RIGHT[read])
+    assert isinstance(value, RIGHT[read]) or result == NOTHING[read]
 
 
 def test_an_item_that_is_no_mapping_keeps_its_place():

@@ -1,4 +1,4 @@
-"""Numbers and durations in Flagger's texts read as Go writes them."""
+"""Numbers and durations in Go's format, as in Flagger's texts."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ LOOK = "import sys; before = set(sys.modules); import {}; print(*sorted(set(sys.
 
 
 def imported_by(module: str) -> set[str]:
-    """Modules that come with the import of `module`, by a fresh interpreter."""
+    """Return the modules that `import module` loads in a fresh interpreter."""
     run = subprocess.run([sys.executable, "-c", LOOK.format(module)], check=True, capture_output=True, text=True)
     return set(run.stdout.split())
 

@@ -1,4 +1,4 @@
-"""Every strategy as one climb, as the golden traces 05, 06, 07, 07c and 24 show each."""
+"""The rungs of every strategy, as in the golden traces 05, 06, 07, 07c and 24."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from canarycore import Ladder, Phase, Rung, Strategy
 from canarycore._ladder import INITIAL_RUNG
 from canarycore.simulation import Deploy, Edit
 from canarycore.testing import strategies as some
-from tests.core.scenarios import POLICIES, climbing, idle, policy
+from tests.core.scenarios import POLICIES, idle, is_advancing, policy
 
 
 def climb(ladder: Ladder) -> list[tuple[int, str, int]]:
-    """(weight, m for mirrored or a for matched, iteration) of each rung after the ground."""
+    """Return (weight, m for mirrored or a for matched, iteration) of each rung after the initial one."""
     rungs = ladder.rungs[1:]
     return [(rung.weight, "m" * rung.mirrored + "a" * rung.matched, rung.iteration) for rung in rungs]
 
@@ -142,13 +142,13 @@ def test_the_next_rung_follows_from_the_weight_itself(weight, expected):
 
 
 def test_an_edit_of_the_steps_moves_no_weight_by_itself():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=3.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=3.0)
     world.do(Edit(evolve(world.rollout, ladder=Ladder(steps=(10, 30, 70))))).run(until=6.0)
     assert (world.status.rung.weight, world.state.routes.weight) == (20, 20)
 
 
 def test_after_an_edit_the_new_steps_apply():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=3.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=3.0)
     world.do(Edit(evolve(world.rollout, ladder=Ladder(steps=(10, 30, 70))))).run()
     assert [text for text in world.texts if "canary weight" in text] == [
         "Advance podinfo.test canary weight 20",
@@ -158,7 +158,7 @@ def test_after_an_edit_the_new_steps_apply():
 
 
 def test_steps_that_end_below_the_weight_promote():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=3.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=3.0)
     world.do(Edit(evolve(world.rollout, ladder=Ladder(steps=(5,))))).run()
     assert world.phase is Phase.SUCCEEDED
 
@@ -177,6 +177,6 @@ def test_each_strategy_uses_its_own_ladder(name):
 
 
 def test_the_initial_rung_asks_no_metric():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing)
     assert not [question for record in world.history for question, _ in record.answers]
     assert world.history[0].state.status.rung == INITIAL_RUNG

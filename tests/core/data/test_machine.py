@@ -43,7 +43,7 @@ def test_each_rule_is_a_trigger_in_its_phases_and_in_no_other(row):
 
 
 def follow(world: SimulatedCluster) -> str:
-    """The state of a machine that is fed each rule of a world's history; one that is detected begins anew."""
+    """Fire each rule of a cluster's history on a machine and return its state; DETECTED starts a new machine."""
     model = model_in(Phase.INITIALIZED)
     for record in world.history:
         rule = record.decision.explanation.rule

@@ -1,4 +1,4 @@
-"""Text from outside is safe to show: nothing in it drives a terminal, forges a line or hides what stands beside it."""
+"""Text from outside is safe to show: it drives no terminal, forges no line and hides no text beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""promote, abort, pause, resume, retry and skip-to: once each, in every phase where they make sense."""
+"""promote, abort, pause, resume, retry and skip-to, once each, in every phase that accepts them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from canarycore.simulation import (
     SimulatedCluster,
     after,
 )
-from tests.core.scenarios import POLICIES, SITUATIONS, at, climbing, idle, play, policy
+from tests.core.scenarios import POLICIES, SITUATIONS, at, idle, is_advancing, play, policy
 
-MAKES_SENSE = {
+ACCEPTING_PHASES = {
     CommandKind.PROMOTE: BEFORE_PROMOTION,
     CommandKind.ABORT: UNDER_WAY,
     CommandKind.PAUSE: UNDER_WAY,
@@ -31,9 +31,9 @@ MAKES_SENSE = {
     CommandKind.RETRY: {Phase.FAILED},
     CommandKind.SKIP_TO: {Phase.PROGRESSING},
 }
-"""Where a command is carried out. Resume makes sense only after pause, abort waits for the end of Initializing."""
+"""The phases that carry a command out. Resume needs a pause; abort waits for the end of Initializing."""
 
-CARRIED_OUT = {
+RULES = {
     CommandKind.PROMOTE: Rule.PROMOTED_BY_COMMAND,
     CommandKind.ABORT: Rule.ABORTED,
     CommandKind.PAUSE: Rule.PAUSED,
@@ -41,26 +41,26 @@ CARRIED_OUT = {
     CommandKind.SKIP_TO: Rule.SKIPPED_TO,
 }
 
-EVERYWHERE = [(phase, kind) for phase in Phase if phase in ALIVE for kind in CommandKind]
+PHASES_AND_KINDS = [(phase, kind) for phase in Phase if phase in ALIVE for kind in CommandKind]
 
 
 def outcome(world: SimulatedCluster, kind: CommandKind) -> Rule:
     return world.do(SendCommand(kind, 50)).step().decision.explanation.rule
 
 
-@pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
+@pytest.mark.parametrize(("phase", "kind"), PHASES_AND_KINDS)
 def test_each_phase_carries_a_command_out_or_refuses_it(phase, kind):
-    expected = CARRIED_OUT[kind] if phase in MAKES_SENSE[kind] else Rule.REFUSED
+    expected = RULES[kind] if phase in ACCEPTING_PHASES[kind] else Rule.REFUSED
     if (phase, kind) == (Phase.INITIALIZING, CommandKind.ABORT):
         expected = Rule.INITIALISING
     assert outcome(at(phase), kind) is expected
 
 
-@pytest.mark.parametrize(("phase", "kind"), EVERYWHERE)
+@pytest.mark.parametrize(("phase", "kind"), PHASES_AND_KINDS)
 def test_a_command_is_handled_once(phase, kind):
     world = at(phase).do(SendCommand(kind, 50)).run(until=100.0)
     rules = [record.decision.explanation.rule for record in world.history if record.committed]
-    assert sum(rule in {*CARRIED_OUT.values(), Rule.RESUMED, Rule.REFUSED} for rule in rules) == 1
+    assert sum(rule in {*RULES.values(), Rule.RESUMED, Rule.REFUSED} for rule in rules) == 1
 
 
 @pytest.mark.parametrize("phase", sorted(UNDER_WAY, key=str))
@@ -88,7 +88,7 @@ def test_promote_promotes_the_revision_of_the_target():
 
 
 def test_promote_is_refused_for_another_revision_than_the_one_under_analysis():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).do(Deploy("v3"))
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).do(Deploy("v3"))
     assert outcome(world, CommandKind.PROMOTE) is Rule.REFUSED
 
 
@@ -134,7 +134,7 @@ def test_skip_to_refuses_a_weight_out_of_range(weight):
 
 
 def test_skip_to_is_refused_on_a_ladder_without_weights():
-    world = idle(POLICIES["a/b"]).do(Deploy("v2")).run(until=climbing)
+    world = idle(POLICIES["a/b"]).do(Deploy("v2")).run(until=is_advancing)
     assert outcome(world, CommandKind.SKIP_TO) is Rule.REFUSED
 
 
@@ -178,7 +178,7 @@ def test_a_terminated_rollout_ignores_commands():
 
 
 def test_an_abort_in_finalising_keeps_the_canary_until_the_primary_is_restored():
-    """The primary carries the rejected revision by then: the canary stands by, and nothing counts as done before."""
+    """The primary has the rejected revision by then, so the canary keeps running until the restoration is done."""
     world = at(Phase.FINALISING).do(SetPace("primary", after(30))).do(SendCommand(CommandKind.ABORT))
     for _ in range(3):
         world.step()

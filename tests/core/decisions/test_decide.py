@@ -1,4 +1,4 @@
-"""`decide` is total, stays on the table, and rests."""
+"""`decide` is total, stays on the transition table, and comes to rest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from canarycore.questions import Ask
 from canarycore.testing import strategies as some
 
 
-def decided(rollout: Rollout, status: Status, world: Observation, data: st.DataObject):
-    """The decision, whatever the questions are answered with."""
+def answer_and_decide(rollout: Rollout, status: Status, observation: Observation, data: st.DataObject):
+    """Return the decision after answering every question at random."""
     answers = {}
     for _ in range(50):
-        outcome = decide(rollout, status, Inputs(world, answers))
+        outcome = decide(rollout, status, Inputs(observation, answers))
         if not isinstance(outcome, Ask):
             return outcome
         assert outcome.questions, "an Ask must ask something"
@@ -26,8 +26,8 @@ def decided(rollout: Rollout, status: Status, world: Observation, data: st.DataO
     raise AssertionError("it goes on asking")
 
 
-def holds_to_its_word(rollout, status, world, data):
-    decision = decided(rollout, status, world, data)
+def check_decision(rollout, status, observation, data):
+    decision = answer_and_decide(rollout, status, observation, data)
     explanation = decision.explanation
     event(explanation.rule.name)
     assert (status.phase, explanation.rule, decision.status.phase) in TRANSITIONS
@@ -40,37 +40,37 @@ def holds_to_its_word(rollout, status, world, data):
     assert str(explanation)
     for notice in decision.notices:
         assert notice.text
-    assert decision.wake is None or decision.wake >= world.now
-    converge(goal(rollout, decision.status), world)
+    assert decision.wake is None or decision.wake >= observation.now
+    converge(goal(rollout, decision.status), observation)
 
 
-anything = given(rollout=some.rollouts(), status=some.statuses(), world=some.observations(), data=st.data())
+anything = given(rollout=some.rollouts(), status=some.statuses(), observation=some.observations(), data=st.data())
 
 
 @anything
-def test_decide_is_total_and_never_off_the_table(rollout, status, world, data):
-    holds_to_its_word(rollout, status, world, data)
+def test_decide_is_total_and_never_off_the_table(rollout, status, observation, data):
+    check_decision(rollout, status, observation, data)
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("part", range(20))
 @anything
 @settings(max_examples=max(settings.default.max_examples // 20, 1))
-def test_decide_is_total_and_never_off_the_table_for_long(part, rollout, status, world, data):
-    """In parts, as what Hypothesis remembers of one run slows it down; together they are the profile's number."""
-    holds_to_its_word(rollout, status, world, data)
+def test_decide_is_total_and_never_off_the_table_for_long(part, rollout, status, observation, data):
+    """Run in parts, as Hypothesis slows down in a long run; together they run the profile's number of examples."""
+    check_decision(rollout, status, observation, data)
 
 
 @given(some.rollouts(), some.statuses(), some.observations(), st.data())
-def test_deciding_twice_from_the_same_inputs_gives_the_same_decision(rollout, status, world, data):
+def test_deciding_twice_from_the_same_inputs_gives_the_same_decision(rollout, status, observation, data):
     answers = {}
-    while isinstance(outcome := decide(rollout, status, Inputs(world, answers)), Ask):
+    while isinstance(outcome := decide(rollout, status, Inputs(observation, answers)), Ask):
         answers.update({question.key: data.draw(some.answers_to(question)) for question in outcome.questions})
-    assert decide(rollout, status, Inputs(world, answers)) == outcome
+    assert decide(rollout, status, Inputs(observation, answers)) == outcome
 
 
 @given(some.rollouts(), some.statuses(), some.observations(), st.data())
-def test_a_wait_wakes_after_now_or_at_the_next_change(rollout, status, world, data):
-    decision = decided(rollout, status, world, data)
-    if decision.explanation.rule in WAITS and not converge(goal(rollout, status), world).effects:
-        assert decision.wake is None or decision.wake > world.now
+def test_a_wait_wakes_after_now_or_at_the_next_change(rollout, status, observation, data):
+    decision = answer_and_decide(rollout, status, observation, data)
+    if decision.explanation.rule in WAITS and not converge(goal(rollout, status), observation).effects:
+        assert decision.wake is None or decision.wake > observation.now

@@ -35,7 +35,18 @@ from canarycore.simulation import (
     stuck,
 )
 from canarycore.simulation.invariants import EACH_WRITE, every_effect_changes_something
-from tests.core.scenarios import DURATION, POLICIES, SITUATIONS, SUCCESS_RATE, at, climbing, hook, idle, play, policy
+from tests.core.scenarios import (
+    DURATION,
+    POLICIES,
+    SITUATIONS,
+    SUCCESS_RATE,
+    at,
+    hook,
+    idle,
+    is_advancing,
+    play,
+    policy,
+)
 
 NOT_THE_CORES = {
     "e": "a policy without any step is refused by canarycore.manifest; here it could only promote at once",
@@ -49,20 +60,20 @@ NOT_THE_CORES = {
 }
 
 
-def weights(world: SimulatedCluster) -> list[int]:
-    """The canary's weights as they were set, repeats left out."""
+def weights_of(world: SimulatedCluster) -> list[int]:
+    """Return the canary's weights in the order of the writes, without repeats."""
     return [effect.routes.weight for effect in world.effects if isinstance(effect, SetRoutes)]
 
 
-def crashed_after_the_commit(world: SimulatedCluster) -> SimulatedCluster:
-    """The process dies right after the next commit, before any effect."""
+def crash_after_the_commit(world: SimulatedCluster) -> SimulatedCluster:
+    """Kill the process right after the next commit, before any effect."""
     commit = next(number for number in range(world.state.writes, world.state.writes + 50))
     world.state = world.state.but(faults=(Fault(FaultKind.CRASH_AFTER, commit),))
     assert world.step().crashed
     return world
 
 
-def told(world: SimulatedCluster, kind: NoticeKind) -> int:
+def count_notices(world: SimulatedCluster, kind: NoticeKind) -> int:
     return sum(notice.kind is kind for notice in world.notices)
 
 
@@ -110,22 +121,22 @@ def test_defect_f_all_metrics_are_asked_at_once():
 
 
 def test_defect_g_a_primary_scaled_to_zero_is_detected():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).do(ScalePrimary(0)).run(until=1.0)
-    assert told(world, NoticeKind.PRIMARY_AT_ZERO) == 1
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).do(ScalePrimary(0)).run(until=1.0)
+    assert count_notices(world, NoticeKind.PRIMARY_AT_ZERO) == 1
 
 
 def test_defect_h_a_change_after_the_last_check_is_not_shipped_unanalysed():
-    """v3 arrives after Promoting was committed and before the primary was changed."""
+    """v3 arrives after the commit of Promoting and before the change of the primary."""
     world = idle(policy()).do(Deploy("v2")).run(until=lambda found: found.status.rung.weight == 60).sleep(10.0)
     while world.phase is not Phase.PROMOTING:
-        crashed_after_the_commit(world)
+        crash_after_the_commit(world)
     world.do(Deploy("v3")).run()
     assert [effect for effect in world.effects if isinstance(effect, Promote)] == [Promote("v3")]
-    assert weights(world)[-3:] == [20, 60, 0]
+    assert weights_of(world)[-3:] == [20, 60, 0]
 
 
 def test_defect_i_a_new_interval_counts_from_the_last_analysis():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=4.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=4.0)
     world.do(Edit(evolve(world.rollout, interval=30.0)))
     before = world.now
     world.run(until=lambda found: found.status.rung.weight == 60)
@@ -135,14 +146,14 @@ def test_defect_i_a_new_interval_counts_from_the_last_analysis():
 def test_defect_l_confirm_traffic_increase_alerts_once():
     world = idle(policy(hooks=(hook(HookType.CONFIRM_TRAFFIC_INCREASE),))).do(Deploy("v2"))
     world.do(AnswerHook("confirm-traffic-increase", (False,))).run(until=100.0)
-    assert told(world, NoticeKind.GATE_INCREASE_ALERT) == 1
-    assert told(world, NoticeKind.GATE_INCREASE_CLOSED) > 5
+    assert count_notices(world, NoticeKind.GATE_INCREASE_ALERT) == 1
+    assert count_notices(world, NoticeKind.GATE_INCREASE_CLOSED) > 5
 
 
 def test_defect_n_a_rollback_survives_a_crash_that_forgets_its_cause():
-    world = idle(policy(threshold=1)).do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run(until=climbing)
+    world = idle(policy(threshold=1)).do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run(until=is_advancing)
     world.run(until=9.0).sleep(1.0)
-    crashed_after_the_commit(world).do(SetMetrics(ByRevision())).run()
+    crash_after_the_commit(world).do(SetMetrics(ByRevision())).run()
     assert (world.phase, world.status.promoted, world.state.routes) == (Phase.FAILED, "v1", Routes())
 
 
@@ -154,11 +165,11 @@ def test_defect_o_a_failed_promotion_does_not_roll_back_onto_the_rejected_revisi
 
 def test_defect_p_post_rollout_hooks_and_the_success_alert_survive_a_crash():
     world = idle(policy(hooks=(hook(HookType.POST_ROLLOUT),))).do(Deploy("v2")).run(until=Phase.FINALISING).sleep(10.0)
-    crashed_after_the_commit(world)
+    crash_after_the_commit(world)
     assert world.phase is Phase.SUCCEEDED
     world.run()
     assert [call.hook.type for call in world.calls] == [HookType.POST_ROLLOUT]
-    assert told(world, NoticeKind.SUCCEEDED_ALERT) == 1
+    assert count_notices(world, NoticeKind.SUCCEEDED_ALERT) == 1
 
 
 # --------------------------------------------------------------------------------------------------------- seen live
@@ -219,9 +230,9 @@ def test_seen_7_an_unready_primary_never_gets_traffic_by_a_rollback():
 
 
 def test_seen_8_a_primary_scaled_to_zero_loses_its_traffic_and_alerts():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).do(ScalePrimary(0)).run(until=1.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).do(ScalePrimary(0)).run(until=1.0)
     assert world.state.routes.weight == 100
-    assert told(world, NoticeKind.FAILOVER_ALERT) == 1
+    assert count_notices(world, NoticeKind.FAILOVER_ALERT) == 1
 
 
 def test_seen_10_weights_after_a_mirror_climb():
@@ -237,18 +248,18 @@ def test_seen_11_nothing_is_scaled_down_before_the_routes_stand():
 
 
 def test_seen_12_a_restarted_process_does_not_step_early():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=4.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=4.0)
     before = world.status.rung
     world.restart().step()
     assert world.status.rung == before
 
 
 def test_seen_13_weights_set_by_hand_are_put_right_and_move_no_rollout():
-    world = idle(policy()).do(Deploy("v2")).run(until=climbing).run(until=1.0)
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
     world.do(RouteByHand(Routes(weight=97))).run(until=1.0)
     assert (world.status.rung.weight, world.state.routes.weight) == (20, 20)
-    assert told(world, NoticeKind.REPAIRING) == 1
-    assert weights(world.run()) == [20, 20, 60, 0]
+    assert count_notices(world, NoticeKind.REPAIRING) == 1
+    assert weights_of(world.run()) == [20, 20, 60, 0]
 
 
 def test_seen_14_a_skipped_analysis_waits_for_the_new_primary():
@@ -262,7 +273,7 @@ def test_seen_15_the_weight_is_true_while_waiting_for_promotion():
 
 
 def test_seen_16_a_deleted_rollout_gets_its_traffic_to_ready_pods_first():
-    world = idle(policy(revert_on_deletion=True)).do(Deploy("v2")).run(until=climbing)
+    world = idle(policy(revert_on_deletion=True)).do(Deploy("v2")).run(until=is_advancing)
     world.do(ScaleTarget(0), SetPace("v2", after(5)), Delete()).run(until=4.0)
     assert not world.state.restored
     assert world.run().state.restored
@@ -276,7 +287,7 @@ def test_seen_19_a_revision_that_arrives_in_failed_while_the_primary_is_unready_
 
 
 def test_seen_20_each_effect_follows_a_change():
-    """Canary routes of a/b and routes after a rollback were: an invariant asks each effect for a change."""
+    """Flagger rewrote the routes of an A/B test and after a rollback; an invariant requires a change of each effect."""
     assert every_effect_changes_something in {invariant.broken for invariant in EACH_WRITE}
     world = play(POLICIES["a/b"], SITUATIONS["rolled back"])
     set_routes = [effect.routes for effect in world.effects if isinstance(effect, SetRoutes)]
@@ -298,7 +309,7 @@ def test_a_deleted_primary_is_created_from_the_promoted_revision():
 
 
 def test_a_primary_deleted_midway_is_never_created_from_the_revision_under_test():
-    """The canary stands in for it, until the target is back at what was promoted."""
+    """The canary takes its traffic until the target is back at the promoted revision."""
     world = at(Phase.WAITING_PROMOTION)
     world.state = world.state.but(primary=None)
     world.run(until=5.0)

@@ -1,4 +1,4 @@
-"""Gates: which are asked where, and what a closed one changes."""
+"""Gates: the rungs and phases that ask them, and the effect of a closed one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.core.scenarios import POLICIES, at, hook, idle, policy
 INCREASE, PROMOTION = HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION
 
 
-def asked(world: SimulatedCluster, kind: HookType) -> list[tuple[Phase, int, bool]]:
-    """In which phase, and on which rung, gates of a kind were asked."""
+def gate_calls(world: SimulatedCluster, kind: HookType) -> list[tuple[Phase, int, bool]]:
+    """Return the phase, the weight and whether the cycle committed, for each call of a kind of gate."""
     return [
         (record.decision.explanation.before, record.decision.status.rung.weight, record.committed is not None)
         for record in world.history
@@ -36,21 +36,21 @@ def test_every_gate_must_be_open(kind):
 )
 def test_a_ladder_without_weights_asks_no_gate_for_traffic(name):
     world = idle(evolve(POLICIES[name], hooks=(hook(INCREASE),))).do(Deploy("v2")).run()
-    assert (asked(world, INCREASE), world.phase) == ([], Phase.SUCCEEDED)
+    assert (gate_calls(world, INCREASE), world.phase) == ([], Phase.SUCCEEDED)
 
 
 def test_a_mirrored_rung_asks_no_gate_for_traffic():
-    """Each other rung asks: the ground, and the one with a weight."""
+    """Both other rungs ask: the initial one and the one with a weight."""
     world = idle(evolve(POLICIES["weights after a mirror"], hooks=(hook(INCREASE),))).do(Deploy("v2")).run()
-    assert len(asked(world, INCREASE)) == 2
+    assert len(gate_calls(world, INCREASE)) == 2
 
 
 def test_waiting_promotion_asks_no_gate_for_traffic():
     world = idle(policy(hooks=(hook(INCREASE), hook(PROMOTION)))).do(AnswerHook("confirm-promotion", (False,)))
     world.do(Deploy("v2")).run(until=Phase.WAITING_PROMOTION)
-    before = len(asked(world, INCREASE))
+    before = len(gate_calls(world, INCREASE))
     world.run(until=50.0)
-    assert len(asked(world, INCREASE)) == before
+    assert len(gate_calls(world, INCREASE)) == before
 
 
 def test_a_closed_promotion_gate_begins_a_phase_and_is_asked_again_an_interval_later():
@@ -61,7 +61,7 @@ def test_a_closed_promotion_gate_begins_a_phase_and_is_asked_again_an_interval_l
 
 
 def test_the_analysis_continues_behind_a_closed_gate():
-    """A gate that opens late promotes nothing that has gone bad meanwhile: metrics come before it, each time."""
+    """A late gate promotes no revision that has become bad: each analysis asks the metrics before the gate."""
     world = at(Phase.WAITING_PROMOTION).run(until=30.0)
     last = next(record for record in reversed(world.history) if record.decision.explanation.rule is Rule.GATE_CLOSED)
     assert last.decision.explanation.judgements

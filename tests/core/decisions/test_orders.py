@@ -1,4 +1,4 @@
-"""Commands in places where they are easily mistaken: without a target, at a limit, given twice."""
+"""Commands in unusual states: without a target, at a limit, repeated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from attrs import evolve
 from canarycore import CommandKind, Phase, Reason, Routes
 from canarycore.phases import Rule
 from canarycore.simulation import ByRevision, Deploy, Edit, RemoveTarget, SendCommand, SetMetrics
-from tests.core.scenarios import at, climbing, idle, policy
+from tests.core.scenarios import at, idle, is_advancing, policy
 
 
 def refusals(world) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_refusal_says_the_phase():
 
 
 def test_a_revision_promoted_before_its_gate_opens_is_the_one_on_the_target():
-    """In Waiting the status still names the promoted revision as the one applied."""
+    """In Waiting the status still names the promoted revision as the applied one."""
     world = at(Phase.WAITING).do(SendCommand(CommandKind.PROMOTE)).run()
     assert (world.status.applied, world.status.promoted, world.status.reason) == ("v2", "v2", Reason.COMMANDED)
 
@@ -73,7 +73,7 @@ def test_skip_to_may_go_to_the_least_and_to_all_traffic(weight):
 
 
 def test_a_lowered_threshold_that_is_reached_already_rolls_back_without_another_check():
-    world = idle(policy(threshold=5)).do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run(until=climbing)
+    world = idle(policy(threshold=5)).do(Deploy("v2"), SetMetrics(ByRevision(bad=("v2",)))).run(until=is_advancing)
     world.run(until=lambda found: found.status.failed_checks == 3)
     world.do(Edit(evolve(world.rollout, threshold=3)))
     before = len(world.history)

@@ -1,4 +1,4 @@
-"""A decision says why, as data and as a sentence."""
+"""Explanations: the reason for a decision, as data and as a sentence."""
 
 from __future__ import annotations
 

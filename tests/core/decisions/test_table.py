@@ -1,4 +1,4 @@
-"""The transition table: every row is reached by a rollout that somebody could have, and no decision leaves it."""
+"""The transition table: some realistic rollout reaches every row, and no decision leaves it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from canarycore.simulation import (
     stuck,
 )
 from canarycore.simulation.state import observe
-from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, climbing, hook, idle, play
+from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, hook, idle, is_advancing, play
 
 ALIVE_IN_ORDER = [phase for phase in Phase if phase in ALIVE]
 UNDER_WAY_IN_ORDER = [phase for phase in Phase if phase in UNDER_WAY]
@@ -68,24 +68,24 @@ STORIES = [
 ]
 
 
-def committed_only(phase: Phase) -> SimulatedCluster:
-    """A world whose process died right after it committed Promoting: the primary is as it was."""
-    world = idle(GATED).do(Deploy("v2")).run(until=climbing).do(SendCommand(CommandKind.PROMOTE))
+def commit_only(phase: Phase) -> SimulatedCluster:
+    """Return a cluster whose process died right after the commit of a phase, before any effect."""
+    world = idle(GATED).do(Deploy("v2")).run(until=is_advancing).do(SendCommand(CommandKind.PROMOTE))
     world.state = world.state.but(faults=(Fault(FaultKind.CRASH_AFTER, world.state.writes),))
     world.step()
     assert world.phase is phase
     return world
 
 
-def lives() -> Iterator[SimulatedCluster]:
-    """The worlds of all stories, at their ends."""
+def story_ends() -> Iterator[SimulatedCluster]:
+    """Yield the cluster of every story at its end."""
     for phase, actions in STORIES:
         world = at(phase).do(*actions).run(until=25.0)
         if world.status.paused:
             world.do(SendCommand(CommandKind.RESUME)).run(until=25.0)
         yield world
     for revision in ("v1", "v3"):
-        yield committed_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)
+        yield commit_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)
     for phase in Phase:
         yield at(phase)
     for situation in SITUATIONS.values():
@@ -95,24 +95,26 @@ def lives() -> Iterator[SimulatedCluster]:
 
 
 @pytest.fixture(scope="module")
-def reached() -> set[tuple[Phase, Rule, Phase]]:
+def transitions_of_stories() -> set[tuple[Phase, Rule, Phase]]:
     """Return the decisions of all stories, as rows of the expanded table."""
-    reasons = [record.decision.explanation for world in lives() for record in world.history if record.decision]
+    reasons = [record.decision.explanation for world in story_ends() for record in world.history if record.decision]
     for world in map(at, IDLE):
-        seen = Observed(world.rollout, world.status.but(pending=()), observe(world.state))
-        late = detect_takeover(seen, (Phase.PROGRESSING, "v0"))
+        observed = Observed(world.rollout, world.status.but(pending=()), observe(world.state))
+        late = detect_takeover(observed, (Phase.PROGRESSING, "v0"))
         assert late is not None
         reasons.append(late.explanation)
     return {(explanation.before, explanation.rule, explanation.after) for explanation in reasons}
 
 
-def test_every_row_is_reached(reached):
-    missing = sorted(f"{before.value} {rule.name} {after.value}" for before, rule, after in TRANSITIONS - reached)
+def test_every_row_is_reached(transitions_of_stories):
+    missing = sorted(
+        f"{before.value} {rule.name} {after.value}" for before, rule, after in TRANSITIONS - transitions_of_stories
+    )
     assert missing == []
 
 
-def test_no_decision_leaves_the_table(reached):
-    assert reached <= TRANSITIONS
+def test_no_decision_leaves_the_table(transitions_of_stories):
+    assert transitions_of_stories <= TRANSITIONS
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -130,5 +132,5 @@ def test_waits_leave_the_phase_as_it_is():
 
 @pytest.mark.parametrize("phase", ALIVE_IN_ORDER)
 def test_no_phase_is_a_dead_end(phase):
-    """From every phase a rollout can be deleted, and then it ends."""
+    """An owner can delete a rollout in every phase, and then it ends."""
     assert at(phase).do(Delete()).run().phase is Phase.TERMINATED

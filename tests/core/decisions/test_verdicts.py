@@ -1,4 +1,4 @@
-"""Verdicts: what an answer means, and what Flagger says of it."""
+"""Verdicts: the meaning of an answer, and Flagger's text about it."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ from canarycore.simulation import (
     scripted,
     stuck,
 )
-from tests.core.scenarios import DURATION, SITUATIONS, SUCCESS_RATE, climbing, idle, play, policy
+from tests.core.scenarios import DURATION, SITUATIONS, SUCCESS_RATE, idle, is_advancing, play, policy
 
 WORDS = 'deployment "podinfo" exceeded its progress deadline'
 
@@ -132,7 +132,7 @@ def test_a_state_is_a_value():
 
 
 def test_a_shifted_state_goes_the_same_way():
-    cluster = idle(policy()).do(Deploy("v2")).run(until=climbing)
+    cluster = idle(policy()).do(Deploy("v2")).run(until=is_advancing)
     later = SimulatedCluster(policy(), state=cluster.state.shifted(1000.0)).run()
     assert (later.phase, later.now) == (cluster.run().phase, cluster.now + 1000.0)
 
@@ -154,7 +154,7 @@ def test_every_effect_may_be_repeated(name):
 
 
 def test_the_autoscaler_keeps_a_running_target_in_its_bounds():
-    cluster = idle(policy(), scaler=Scaler(minimum=2, maximum=3)).do(Deploy("v2")).run(until=climbing)
+    cluster = idle(policy(), scaler=Scaler(minimum=2, maximum=3)).do(Deploy("v2")).run(until=is_advancing)
     assert cluster.do(ScaleTarget(9)).run(until=1.0).state.target.desired == 3
 
 
@@ -234,7 +234,7 @@ def test_a_program_makes_the_same_cluster_again():
 
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_every_situation_prints_as_a_program(name):
-    compile(play(policy(), SITUATIONS[name]).program().replace("climbing", "None"), "cluster", "exec")
+    compile(play(policy(), SITUATIONS[name]).program().replace("is_advancing", "None"), "cluster", "exec")
 
 
 def test_a_violation_names_the_invariant_and_prints_the_schedule(monkeypatch):

@@ -121,7 +121,7 @@ class Canary:
 
     def give(self, kind: CommandKind, weight: int = 0) -> None:
         """Give a command as `canary` does, without the second or more in which its process starts."""
-        asyncio.run(SqliteStore(self.state / STORE).give("test/app", kind, weight))
+        asyncio.run(SqliteStore(self.state / STORE).send_command("test/app", kind, weight))
 
     def held_at(self, weight: int) -> Rehearsal:
         """A rehearsal that stays at a weight for as long as it is wanted: behind a gate, which a command has passed."""

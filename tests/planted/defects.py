@@ -756,10 +756,10 @@ DEFECTS: tuple[Defect, ...] = (
         "envoy/test_metrics.py::test_no_request_in_the_window_is_no_data",
     ),
     _local(
-        "a rollback hook that nobody spoke of asks for one",
+        "a rollback hook without a gate requests a rollback",
         "hooks.py",
-        "        return await self._gate(question, unsaid=False)\n",
-        "        return await self._gate(question, unsaid=True)\n",
-        "test_hooks.py::test_a_rollback_hook_asks_for_one_only_on_the_owner_s_word",
+        "        return await self._gate(question, default=False)\n",
+        "        return await self._gate(question, default=True)\n",
+        "test_hooks.py::test_a_rollback_hook_requests_one_only_if_its_gate_says_so",
     ),
 )

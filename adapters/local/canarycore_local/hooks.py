@@ -1,12 +1,12 @@
-"""The port Hook, answered on this machine: nothing is called, and each answer says what stood in for the call.
+"""The port Hook, answered on this machine. It calls no webhook; each answer names its substitute.
 
-    rollout                    passes while the generator sends traffic: it plays the load test
-    pre-rollout                passes when a ready canary process answers a request well: it stands for acceptance tests
-    confirm-… gates            as the owner said: open or closed, or asked when the gate is; open by default
-    rollback                   asks for a rollback only if the owner said so
+    rollout                    passes while the generator sends traffic, in place of a load test
+    pre-rollout                passes when a ready canary process answers a request well, in place of acceptance tests
+    confirm-… gates            open, closed or asked, as `gates` says; open by default
+    rollback                   requests a rollback only if `gates` says so
     post-rollout, event        pass
 
-No command of a manifest is ever run.
+It never runs a command of a manifest.
 """
 
 from __future__ import annotations
@@ -25,25 +25,23 @@ if TYPE_CHECKING:
     from canarycore_local.requests.generator import Generator
 
 Gate = bool | Callable[[HookQuestion], Awaitable[bool]]
-"""Whether a gate is open (a rollback hook: whether it asks for one), or how to find out."""
+"""Whether a gate is open (a rollback hook: whether it requests a rollback), or a function that returns it."""
 
 Gates = Mapping[str, Gate]
-"""Gates by the names of their hooks."""
+"""Gates, by the names of their hooks."""
 
 _PROBE = aiohttp.ClientTimeout(total=5.0)
 
 
 class LocalHooks:
-    """Hooks played by the generator, a probe of the canary, and the owner's word on gates.
-
-    canary: tells where a ready canary process answers, or raises WorldError.
-    """
+    """Hooks answered by the traffic generator, a probe of the canary, and a table of gates."""
 
     def __init__(self, generator: Generator, canary: Callable[[], str], gates: Gates) -> None:
+        """Create the hooks. `canary` returns the URL of a ready canary process, or raises WorldError."""
         self._generator = generator
         self._canary = canary
         self._gates = gates
-        self._plays = {
+        self._answers = {
             HookType.ROLLOUT: self._traffic,
             HookType.PRE_ROLLOUT: self._probe,
             HookType.CONFIRM_ROLLOUT: self._open_gate,
@@ -55,42 +53,43 @@ class LocalHooks:
         }
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
-        """What the hook would say, as far as this machine can tell."""
+        """Answer the hook on this machine."""
         del rollout
-        return await self._plays[question.hook.type](question)
+        return await self._answers[question.hook.type](question)
 
     async def _traffic(self, _: HookQuestion) -> HookAnswer:
-        sending = self._generator.running
-        return HookAnswer(passed=sending, text="played by the traffic generator" if sending else "no traffic is sent")
+        is_running = self._generator.running
+        text = "answered by the traffic generator" if is_running else "the traffic generator sends nothing"
+        return HookAnswer(passed=is_running, text=text)
 
     async def _probe(self, _: HookQuestion) -> HookAnswer:
         try:
             address = self._canary()
             async with aiohttp.ClientSession(timeout=_PROBE) as session, session.get(address) as response:
                 passed = response.status < HTTPStatus.BAD_REQUEST
-                return HookAnswer(passed=passed, text=f"played by GET / on the canary: status {response.status}")
+                return HookAnswer(passed=passed, text=f"answered by GET / on the canary: status {response.status}")
         except (aiohttp.ClientError, TimeoutError, WorldError) as error:
             reason = f"{type(error).__name__} {error}".strip()
-            return HookAnswer(passed=False, text=f"played by GET / on the canary: {reason}")
+            return HookAnswer(passed=False, text=f"answered by GET / on the canary: {reason}")
 
     async def _open_gate(self, question: HookQuestion) -> HookAnswer:
-        return await self._gate(question, unsaid=True)
+        return await self._gate(question, default=True)
 
     async def _rollback(self, question: HookQuestion) -> HookAnswer:
-        return await self._gate(question, unsaid=False)
+        return await self._gate(question, default=False)
 
-    async def _gate(self, question: HookQuestion, *, unsaid: bool) -> HookAnswer:
-        gate = self._gates.get(question.hook.name, unsaid)
-        return HookAnswer(passed=gate if isinstance(gate, bool) else await gate(question), text="by the owner's word")
+    async def _gate(self, question: HookQuestion, *, default: bool) -> HookAnswer:
+        gate = self._gates.get(question.hook.name, default)
+        return HookAnswer(passed=gate if isinstance(gate, bool) else await gate(question), text="answered by the user")
 
     async def _pass(self, _: HookQuestion) -> HookAnswer:
-        return HookAnswer(passed=True, text="not called here")
+        return HookAnswer(passed=True, text="not called on this machine")
 
 
 class PassingHooks:
-    """Every hook passes without being called; a rollback hook asks for no rollback."""
+    """Hooks that all pass without a call; a rollback hook requests no rollback."""
 
     async def call(self, rollout: Rollout, question: HookQuestion) -> HookAnswer:
-        """Passed, unless that would mean a rollback."""
+        """Return passed, except for a rollback hook."""
         del rollout
-        return HookAnswer(passed=question.hook.type is not HookType.ROLLBACK, text="not called here")
+        return HookAnswer(passed=question.hook.type is not HookType.ROLLBACK, text="not called on this machine")

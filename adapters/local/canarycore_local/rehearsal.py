@@ -1,19 +1,19 @@
-"""A rehearsal: a rollout's own policy, carried out on this machine, on real traffic between real processes.
+"""A rehearsal: a rollout with its own policy on this machine, with real traffic between real processes.
 
-    script = Script(rollout=rollout, versions=(old, new), traffic=Traffic(rate=200), speed=20)
+    script = Script(rollout=rollout, versions=(old, new), traffic=TrafficPlan(rate=200), speed=20)
     async with rehearse(folder, script) as rehearsal:          # or resume(folder), after the process was killed
         async with Runner(rehearsal.parts):                    # canarycore_runtime
-            status = await rehearsal.play()                    # deploys version after version, to the last one's end
-        rehearsal.generator.total.bad                          # what users saw
-        rehearsal.splits()                                     # what each rung's routes did with the traffic
+            status = await rehearsal.play()                    # deploys all versions, one after the other
+        rehearsal.generator.total.bad                          # the number of bad requests
+        rehearsal.splits()                                     # the traffic under each of the routes
 
-Another process gives commands through the store: `SqliteStore(folder / STORE).give(key, CommandKind.ABORT)`.
+Another process sends commands through the store: `SqliteStore(folder / STORE).send_command(key, CommandKind.ABORT)`.
 
-Theory of operation. All that must survive is in the folder: the script and how far it has come, the status (SQLite),
-the plan of processes, Envoy's files. The processes themselves are the warden's. So when the rehearsing process is
-killed, traffic goes on; `resume` finds everything by the folder and continues; and if nobody resumes within the
-warden's patience, or on `stop(folder)`, everything ends. When the context of `rehearse` or `resume` is left in any
-orderly way, everything has ended too. Only one process rehearses in a folder at a time: it holds a lock there.
+Theory of operation. The folder has all durable state: the script and its progress, the status (SQLite), the plan of
+processes, and Envoy's files. The warden owns the processes. So traffic goes on when the rehearsing process is killed,
+and `resume` continues from the folder. Everything ends when no owner resumes within the warden's patience, on
+`stop(folder)`, and on an orderly exit from the context of `rehearse` or `resume`. A lock in the folder lets only one
+process at a time rehearse there.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from canarycore.errors import CanaryError, CannotHappen, WorldError
 from canarycore.phases import ACTIVE, IDLE
 from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
-from canarycore_local.envoy.metrics import EnvoyMetrics, measuring
+from canarycore_local.envoy.metrics import EnvoyMetrics, open_metrics
 from canarycore_local.envoy.router import EnvoyRouter
 from canarycore_local.hooks import Gates, LocalHooks, PassingHooks
 from canarycore_local.processes import warden
-from canarycore_local.processes.supervisor import START_PATIENCE, own, stop_everything
+from canarycore_local.processes.supervisor import START_PATIENCE, own_processes, stop_processes
 from canarycore_local.processes.versions import Version
-from canarycore_local.requests.generator import Generator, TrafficPlan, TrafficWindow, generating
+from canarycore_local.requests.generator import Generator, TrafficPlan, TrafficWindow, open_generator
 from canarycore_local.requests.loadtest import LoadTest, needs_load_test
 from canarycore_local.state_folder import (
     DRAFT,
@@ -83,62 +83,76 @@ __all__ = [
 ]
 
 STARTING = 10.0
-"""Seconds: no progress deadline is shortened below, for a process starts no faster in a faster rehearsal."""
+"""The shortest accelerated progress deadline, in seconds: a process starts no faster in a faster rehearsal."""
 
 Hooks = Literal["local", "pass"] | HookPort
-"""Who answers webhooks: this machine (see `canarycore_local.hooks`), nobody, or a port that really calls them."""
+"""The answers to webhooks: by this machine (see `canarycore_local.hooks`), always a pass, or by a port."""
 
 SCRIPT = "script.json"
-"""The file that says what is rehearsed, and by which a folder that holds a rehearsal is known."""
+"""The file with the script and its progress. A folder with it holds a rehearsal."""
 
 _OWNER = "owner.lock"
 _ENVOY = "envoy"
 _POLL = 0.1
-_MOVING = "moving"
+_CHANGING = "changing"
 
 
 @frozen(kw_only=True)
 class Script:
-    """What is rehearsed.
-
-    rollout: as its owner wrote it. versions: the one that runs at first, then each that is rolled out. speed: how much
-    faster than in production intervals pass. traffic: what users send meanwhile. port: where Envoy listens (0: any).
-    """
+    """The plan of a rehearsal."""
 
     rollout: Rollout
+    """The rollout, with the times of production."""
+
     versions: tuple[Version, ...] = field(validator=min_len(1))
+    """The version that runs first, and each version to roll out after it."""
+
     traffic: TrafficPlan = TrafficPlan()
+    """The requests of users."""
+
     speed: float = field(default=1.0, validator=gt(0))
+    """The divisor of intervals, windows and deadlines."""
+
     port: int = 0
+    """The port of Envoy; 0: any free port."""
 
 
 @frozen(kw_only=True)
 class Stage:
-    """What is around a rehearsal, and may differ when it is resumed.
-
-    hooks: who answers webhooks. gates: which of them are open, by name (for "local"). constants: answers to checks that
-    need a provider, by name. elsewhere: who answers the others. notifiers: who is told. patience: seconds that the
-    processes live on without us.
-    """
+    """The environment of a rehearsal. It may differ after a resumption."""
 
     hooks: Hooks = "local"
+    """The answers to webhooks."""
+
     gates: Gates = field(factory=dict)
+    """The gates for `local` hooks, by name."""
+
     constants: Mapping[str, float] = field(factory=dict)
-    elsewhere: MetricSource | None = None
+    """The values of metrics that need a provider, by name."""
+
+    fallback: MetricSource | None = None
+    """The source of all other metrics that need a provider."""
+
     notifiers: tuple[Notifier, ...] = ()
+    """The receivers of notices."""
+
     patience: float = field(default=START_PATIENCE, validator=gt(0))
+    """Seconds that the processes run on after the rehearsing process is killed."""
 
 
 @frozen(kw_only=True)
 class Split:
-    """What routes did: `window` counts the requests that were started while they were in force."""
+    """The traffic under one set of routes."""
 
     routes: Routes
+    """The routes."""
+
     window: TrafficWindow
+    """The requests that started while the routes were in force."""
 
 
 def accelerate(rollout: Rollout, speed: float) -> Rollout:
-    """The same policy with its times divided by `speed`. Hooks keep their timeouts: nobody answers faster for it."""
+    """Return the rollout with its times divided by `speed`. Hooks keep their timeouts, as servers answer no faster."""
     deadline = min(rollout.progress_deadline, max(rollout.progress_deadline / speed, STARTING))
     return evolve(
         rollout,
@@ -150,11 +164,7 @@ def accelerate(rollout: Rollout, speed: float) -> Rollout:
 
 
 class Rehearsal:
-    """A rehearsal under way.
-
-    rollout: accelerated, as the store has it. key: its name in the store. parts: for a Runner. generator: the traffic;
-    it starts once the first version serves. address: where Envoy listens. workload, router, metrics: the adapters.
-    """
+    """A rehearsal under way."""
 
     def __init__(
         self,
@@ -167,37 +177,42 @@ class Rehearsal:
         generator: Generator,
         parts: Adapters,
         address: str,
-        plays_load_tests: bool,
+        runs_load_tests: bool,
     ) -> None:
         self._folder = folder
         self._progress = progress
         self._router = router
         self.rollout = accelerate(progress.script.rollout, progress.script.speed)
+        """The accelerated rollout, as the store has it."""
         self.key = key_of(self.rollout)
+        """The key of the rollout in the store."""
         self.store = store
         self.workload = workload
         self.generator = generator
+        """The traffic; it starts once the first version serves."""
         self.parts = parts
+        """The adapters for a Runner."""
         self.address = address
-        self._plays_load_tests = plays_load_tests
+        """The URL of Envoy."""
+        self._runs_load_tests = runs_load_tests
 
     @property
     def script(self) -> Script:
-        """What is rehearsed."""
+        """The script."""
         return self._progress.script
 
     @property
     def version(self) -> Version:
-        """The version that was deployed last."""
+        """The last deployed version."""
         return self.script.versions[self._progress.position]
 
     def splits(self) -> tuple[Split, ...]:
-        """What each of the routes that were in force did with the traffic, in order; live."""
+        """Return the traffic under each of the routes so far, in order; the counts are live."""
         return tuple(self._router.splits)
 
     async def play(self) -> Status:
-        """Deploy version after version, each when the one before has come to its end; the last one's final status."""
-        tested = self._plays_load_tests and needs_load_test(self.rollout)
+        """Deploy all versions, each after the end of the one before. Returns the final status of the last one."""
+        has_load_test = self._runs_load_tests and needs_load_test(self.rollout)
         async with LoadTest(self.address, self.script.traffic.path) as load_test:
             while True:
                 status = await self._status()
@@ -205,17 +220,19 @@ class Rehearsal:
                     return status
                 if status.phase is not Phase.INITIALIZING and self._serves(envoy.EnvoySide.PRIMARY):
                     self.generator.start()
-                await load_test.switch(on=tested and status.phase in ACTIVE and self._serves(envoy.EnvoySide.CANARY))
+                await load_test.switch(
+                    on=has_load_test and status.phase in ACTIVE and self._serves(envoy.EnvoySide.CANARY)
+                )
                 await asyncio.sleep(_POLL)
 
     async def _status(self) -> Status:
         stored = await self.store.load(self.key)
         if stored is None:
-            raise CannotHappen(f"{self.key} vanished from the store of the rehearsal")
+            raise CannotHappen(f"{self.key} is missing in the store of the rehearsal")
         return stored.status
 
     def _serves(self, side: envoy.EnvoySide) -> bool:
-        """Whether requests can be sent there: after a resumption everything may have to be started first."""
+        """Whether a side answers requests. After a resumption, processes and routes may have to start first."""
         try:
             self.workload.address(side)
         except WorldError:
@@ -238,61 +255,61 @@ class Rehearsal:
 
 @asynccontextmanager
 async def rehearse(folder: Path, script: Script, stage: Stage = Stage()) -> AsyncIterator[Rehearsal]:
-    """A new rehearsal in a folder that is empty or was cleared, and is made if need be.
+    """Begin a rehearsal in a missing, empty or cleared folder.
 
-    Raises RehearsalError when there is a rehearsal in the folder already, or somebody's files that are not ours.
+    Raises RehearsalError when the folder holds a rehearsal or foreign files.
     """
     await asyncio.to_thread(claim, folder)
-    with _only_owner(folder):
+    with _lock(folder):
         if (folder / SCRIPT).exists():
-            raise RehearsalError(f"{folder} holds a rehearsal already: resume it, or choose another folder")
+            raise RehearsalError(f"{folder}: found a rehearsal: resume it, or choose another folder")
         await asyncio.to_thread(_save, folder, _Progress(script=script))
-        async with _running(folder, stage) as rehearsal:
+        async with _open(folder, stage) as rehearsal:
             yield rehearsal
 
 
 @asynccontextmanager
 async def resume(folder: Path, stage: Stage = Stage()) -> AsyncIterator[Rehearsal]:
-    """Go on with the rehearsal of a process that was killed.
+    """Continue the rehearsal of a killed process.
 
-    Raises RehearsalError when there is none in the folder, its process still lives, or another user owns the folder or
-    could have written in it.
+    Raises RehearsalError when the folder holds none, its process still runs, or another user owns or can write the
+    folder.
     """
     await asyncio.to_thread(_demand_rehearsal, folder)
-    with _only_owner(folder):
-        async with _running(folder, stage) as rehearsal:
+    with _lock(folder):
+        async with _open(folder, stage) as rehearsal:
             yield rehearsal
 
 
 def read_script(folder: Path) -> Script:
-    """The script of the rehearsal in the folder. Raises RehearsalError as `resume` does."""
+    """Return the script of the rehearsal in the folder. Raises RehearsalError as `resume` does."""
     _demand_rehearsal(folder)
     return _load(folder).script
 
 
 def holds_rehearsal(folder: Path) -> bool:
-    """Whether a rehearsal was begun in the folder, and its files are still there."""
+    """Whether the folder holds a rehearsal."""
     return is_marked(folder) and (folder / SCRIPT).exists()
 
 
 async def stop(folder: Path) -> bool:
-    """End whatever a rehearsal left running in the folder; False when there was nothing."""
+    """End the processes of a rehearsal in the folder. Returns False if none runs."""
     if not is_marked(folder):
         return False
     await asyncio.to_thread(demand_private, folder, FILES)
-    return await stop_everything(folder)
+    return await stop_processes(folder)
 
 
 def clear(folder: Path, also: tuple[str, ...] = ()) -> None:
-    """Delete the files that an ended rehearsal made in the folder, and those named in `also`; nothing else.
+    """Delete the files of an ended rehearsal in the folder, and those named in `also`; nothing else.
 
-    Raises RehearsalError, and deletes nothing, when one of them is not this user's, or a process rehearses there. A
-    folder that no rehearsal made is left alone.
+    Do nothing in a folder that no rehearsal created. Raises RehearsalError, and deletes nothing, when another user owns
+    one of the files, or a process rehearses there.
     """
     if not is_marked(folder):
         return
     demand_private(folder, FILES)
-    with _only_owner(folder):
+    with _lock(folder):
         remove(folder, (*_logs(folder), *FILES, *also))
 
 
@@ -304,11 +321,11 @@ FILES = (
     f"{SCRIPT}{DRAFT}",
     SCRIPT,
 )
-"""All files that a rehearsal makes in its folder, beside logs and locks. The script, which names the logs, is last."""
+"""All files of a rehearsal in its folder, except logs and locks. The script, which names the logs, is last."""
 
 
 def _logs(folder: Path) -> tuple[str, ...]:
-    """Name the logs of the versions in the script; none when it cannot be read."""
+    """Return the names of the logs of all versions; none for an unreadable script."""
     try:
         versions = _load(folder).script.versions
     except (FileNotFoundError, ValueError, LookupError, TypeError, cattrs.BaseValidationError, CanaryError):
@@ -318,59 +335,61 @@ def _logs(folder: Path) -> tuple[str, ...]:
 
 def _demand_rehearsal(folder: Path) -> None:
     if not holds_rehearsal(folder):
-        raise RehearsalError(f"{folder} holds no rehearsal to resume")
+        raise RehearsalError(f"{folder}: found no rehearsal to resume")
     demand_private(folder, FILES)
 
 
 @asynccontextmanager
-async def _running(folder: Path, stage: Stage) -> AsyncIterator[Rehearsal]:
-    """Each thing is entered after what it needs, so that everything ends in the opposite order: traffic first."""
+async def _open(folder: Path, stage: Stage) -> AsyncIterator[Rehearsal]:
+    """Open all parts. They end in the opposite order: traffic first, processes last."""
     progress = await asyncio.to_thread(_load, folder)
     script = progress.script
     rollout = accelerate(script.rollout, script.speed)
     store = SqliteStore(folder / STORE)
     async with AsyncExitStack() as stack:
-        processes = await stack.enter_async_context(own(folder, patience=stage.patience))
+        processes = await stack.enter_async_context(own_processes(folder, patience=stage.patience))
         stack.push_async_callback(processes.end)
-        proxy = await stack.enter_async_context(envoy.running(processes, folder / _ENVOY, script.port))
-        working = await stack.enter_async_context(workload.running(processes, proxy, folder, key_of(rollout)))
-        await working.deploy(script.versions[progress.position])
+        proxy = await stack.enter_async_context(envoy.run_envoy(processes, folder / _ENVOY, script.port))
+        local_workload = await stack.enter_async_context(
+            workload.run_workload(processes, proxy, folder, key_of(rollout))
+        )
+        await local_workload.deploy(script.versions[progress.position])
         await store.put(rollout)
-        counted = EnvoyMetrics(proxy, working.revision, constants=stage.constants, elsewhere=stage.elsewhere)
-        metrics = await stack.enter_async_context(measuring(counted, rollout))
-        generator = await stack.enter_async_context(generating(proxy.address, script.traffic))
+        source = EnvoyMetrics(proxy, local_workload.revision, constants=stage.constants, fallback=stage.fallback)
+        metrics = await stack.enter_async_context(open_metrics(source, rollout))
+        generator = await stack.enter_async_context(open_generator(proxy.address, script.traffic))
         router = _WatchedRouter(EnvoyRouter(proxy), generator)
         parts = Adapters(
             store=store,
-            workload=working,
+            workload=local_workload,
             router=router,
             metrics=metrics,
-            hooks=_hooks(stage, generator, working),
+            hooks=_hooks(stage, generator, local_workload),
             notifiers=stage.notifiers,
             clock=time.time,
-            changes=(working, store),
+            changes=(local_workload, store),
         )
         yield Rehearsal(
             folder,
             progress,
             store=store,
-            workload=working,
+            workload=local_workload,
             router=router,
             generator=generator,
             parts=parts,
             address=proxy.address,
-            plays_load_tests=stage.hooks == "local",
+            runs_load_tests=stage.hooks == "local",
         )
 
 
-def _hooks(stage: Stage, generator: Generator, working: LocalWorkload) -> HookPort:
+def _hooks(stage: Stage, generator: Generator, local_workload: LocalWorkload) -> HookPort:
     if stage.hooks == "local":
-        return LocalHooks(generator, lambda: working.address(envoy.EnvoySide.CANARY), stage.gates)
+        return LocalHooks(generator, lambda: local_workload.address(envoy.EnvoySide.CANARY), stage.gates)
     return PassingHooks() if stage.hooks == "pass" else stage.hooks
 
 
 class _WatchedRouter:
-    """A router that opens a window of the traffic whenever other routes have come into force."""
+    """A router that opens a new window of the traffic whenever other routes come into force."""
 
     def __init__(self, router: EnvoyRouter, generator: Generator) -> None:
         self._router = router
@@ -380,12 +399,12 @@ class _WatchedRouter:
     async def observe(self, rollout: Rollout) -> Routes | None:
         routes = await self._router.observe(rollout)
         if routes is not None and (not self.splits or self.splits[-1].routes != routes):
-            self._open(routes)
+            self._open_split(routes)
         return routes
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         if not self.splits or self.splits[-1].routes != routes:
-            self._generator.open_window(_MOVING)
+            self._generator.open_window(_CHANGING)
         await self._router.set_routes(rollout, routes)
         await self.observe(rollout)
 
@@ -393,14 +412,14 @@ class _WatchedRouter:
         await self._router.restore(rollout)
         await self.observe(rollout)
 
-    def _open(self, routes: Routes) -> None:
+    def _open_split(self, routes: Routes) -> None:
         self._generator.open_window(f"weight {routes.weight}")
         self.splits.append(Split(routes=routes, window=self._generator.window))
 
 
 @frozen(kw_only=True)
 class _Progress:
-    """The script, and which of its versions was deployed last."""
+    """The script, and the index of its last deployed version."""
 
     script: Script
     position: int = 0
@@ -420,11 +439,11 @@ def _save(folder: Path, progress: _Progress) -> None:
 
 
 @contextmanager
-def _only_owner(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it is released even if this process is killed."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock while the context is open. The system releases it when this process is killed."""
     with open_private(folder / _OWNER, "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RehearsalError(f"another process rehearses in {folder}: stop it first") from None
+            raise RehearsalError(f"{folder}: another process rehearses there: stop it first") from None
         yield

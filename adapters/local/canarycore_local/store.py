@@ -1,8 +1,8 @@
-"""The port StatusStore: rollouts, their statuses and the commands given to them, in one SQLite file.
+"""The port StatusStore: rollouts, their statuses and commands to them, in one SQLite file.
 
-Several processes may use the file at once: one that runs the rollout, and others that give commands. A status is
-committed under an optimistic lock, the row's version, and is on the disk before `commit` returns. Each call has a
-connection of its own in a thread, so that nothing is shared and the event loop never waits for the disk.
+Several processes may use the file at once: one runs the rollout, others send commands. `commit` uses an optimistic
+lock, the row's version, and returns once the status is on the disk. Each call opens its own connection in a thread, so
+the event loop never waits for the disk.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS rollouts (
     status TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 1,
     deleted INTEGER NOT NULL DEFAULT 0,
-    wishes INTEGER NOT NULL DEFAULT 0  -- how often anybody changed what is wanted: what `changes` looks at
+    wishes INTEGER NOT NULL DEFAULT 0  -- the number of changes by users; `changes` polls it
 );
 CREATE TABLE IF NOT EXISTS commands (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,17 +42,17 @@ CREATE TABLE IF NOT EXISTS commands (
 """
 
 STORE = "status.sqlite"
-"""The store's file in the folder of a rehearsal."""
+"""The name of the store's file in the folder of a rehearsal."""
 
 FILES = (STORE, f"{STORE}-wal", f"{STORE}-shm", f"{STORE}-journal", f"{STORE}{DRAFT}")
-"""All files that a store makes there. SQLite gives the later ones the mode of the first."""
+"""All files of a store. SQLite gives the later ones the mode of the first."""
 
 _BUSY = 5.0
 _POLL = 0.2
 
 
 class SqliteStore:
-    """The rollouts in the file at `path`; it is made when it is first used, and only its user can read it."""
+    """The rollouts in the file at `path`. The first use creates the file, and only its user can read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,17 +60,17 @@ class SqliteStore:
     # the port ---------------------------------------------------------------------------------------------------
 
     async def keys(self) -> tuple[str, ...]:
-        """The rollouts there are."""
+        """Return the keys of all rollouts, sorted."""
         return tuple(key for (key,) in await self._rows("SELECT key FROM rollouts ORDER BY key"))
 
     async def load(self, key: str) -> StoredRollout | None:
-        """The rollout, its status and the newest command given to it; None when there is no such rollout."""
+        """Return the rollout, its status and its newest command; None if it does not exist."""
 
         def read(database: sqlite3.Connection) -> tuple[Any, Any]:
-            database.execute("BEGIN")  # both reads see the same moment
-            found = "SELECT rollout, status, version, deleted FROM rollouts WHERE key = ?"
+            database.execute("BEGIN")  # both reads see the same state
+            rollout = "SELECT rollout, status, version, deleted FROM rollouts WHERE key = ?"
             newest = "SELECT number, kind, weight FROM commands WHERE key = ? ORDER BY number DESC LIMIT 1"
-            return database.execute(found, (key,)).fetchone(), database.execute(newest, (key,)).fetchone()
+            return database.execute(rollout, (key,)).fetchone(), database.execute(newest, (key,)).fetchone()
 
         row, command = await self._do(read)
         if row is None:
@@ -85,29 +85,29 @@ class SqliteStore:
         )
 
     async def commit(self, key: str, status: Status, version: str) -> str:
-        """Store `status` durably if the stored version is still `version`; returns the new one, or raises Conflict."""
+        """Store `status` durably and return the new version. Raises Conflict if the stored version is not `version`."""
         statement = "UPDATE rollouts SET status = ?, version = version + 1 WHERE key = ? AND version = ?"
         if not await self._write((statement, (to_json(status), key, int(version)))):
-            raise Conflict(f"{key} is no longer at version {version}: somebody else committed first")
+            raise Conflict(f"{key} is no longer at version {version}: another process committed first")
         return str(int(version) + 1)
 
     async def changes(self) -> AsyncIterator[str]:
-        """The keys of rollouts that were added or edited, or were given a command, as it happens."""
-        known = await self._wishes()
+        """Yield the key of each rollout that is added, edited or sent a command."""
+        before = await self._wishes()
         while True:
             await asyncio.sleep(_POLL)
             now = await self._wishes()
-            for key in {key for key, _ in now ^ known}:
+            for key in {key for key, _ in now ^ before}:
                 yield key
-            known = now
+            before = now
 
     async def _wishes(self) -> frozenset[tuple[str, int]]:
         return frozenset(await self._rows("SELECT key, wishes FROM rollouts"))
 
-    # the owner --------------------------------------------------------------------------------------------------
+    # users ---------------------------------------------------------------------------------------------------
 
     async def put(self, rollout: Rollout) -> str:
-        """Add a rollout, or change what is wanted of it; its status stays. Returns its key."""
+        """Add a rollout, or replace its spec and keep its status. Returns its key."""
         key = key_of(rollout)
         statement = """
             INSERT INTO rollouts (key, rollout, status) VALUES (?1, ?2, ?3) ON CONFLICT (key)
@@ -117,17 +117,17 @@ class SqliteStore:
         return key
 
     async def delete(self, key: str) -> None:
-        """Ask for the rollout's deletion: it ends in Terminated."""
+        """Request the rollout's deletion: it ends in Terminated."""
         statement = "UPDATE rollouts SET deleted = 1, version = version + 1, wishes = wishes + 1 WHERE key = ?"
         await self._write((statement, (key,)))
 
-    async def give(self, key: str, kind: CommandKind, weight: int = 0) -> None:
-        """Give a command. Raises WorldError when there is no such rollout."""
+    async def send_command(self, key: str, kind: CommandKind, weight: int = 0) -> None:
+        """Send a command to a rollout. Raises WorldError if it does not exist."""
         command = "INSERT INTO commands (key, kind, weight) SELECT key, ?2, ?3 FROM rollouts WHERE key = ?1"
-        noticed = "UPDATE rollouts SET wishes = wishes + 1 WHERE key = ?"
-        if not await self._write((command, (key, kind.value, weight)), (noticed, (key,))):
-            known = ", ".join(await self.keys()) or "none"
-            raise WorldError(f"no rollout {key} in {self._path}: there are {known}")
+        notify = "UPDATE rollouts SET wishes = wishes + 1 WHERE key = ?"
+        if not await self._write((command, (key, kind.value, weight)), (notify, (key,))):
+            existing = ", ".join(await self.keys()) or "none"
+            raise WorldError(f"found no rollout {key} in {self._path}, expected one of: {existing}")
 
     # SQLite -----------------------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class SqliteStore:
         return await self._do(lambda database: database.execute(query).fetchall())
 
     async def _write(self, *statements: tuple[str, tuple[object, ...]]) -> int:
-        """Carry out all or nothing; returns how many rows the last one changed."""
+        """Execute all statements in one transaction. Returns the number of rows that the last one changed."""
 
         def write(database: sqlite3.Connection) -> int:
             database.execute("BEGIN IMMEDIATE")
@@ -146,7 +146,7 @@ class SqliteStore:
         return await self._do(write)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def connected() -> T:
+        def connect() -> T:
             make_empty(self._path)
             with closing(sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)) as database:
                 database.execute("PRAGMA journal_mode = WAL")
@@ -155,13 +155,13 @@ class SqliteStore:
                 return work(database)
 
         try:
-            return await asyncio.to_thread(connected)
+            return await asyncio.to_thread(connect)
         except sqlite3.Error as error:
             raise WorldError(f"the store {self._path} failed: {error}") from error
 
 
 def key_of(rollout: Rollout) -> str:
-    """The key of a rollout in a store."""
+    """Return the key of a rollout in a store, `namespace/name`."""
     return f"{rollout.namespace}/{rollout.name}"
 
 

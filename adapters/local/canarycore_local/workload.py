@@ -1,17 +1,17 @@
 """The port Workload: the target and its primary copy as processes.
 
-Theory of operation. What should run is a small plan, durable in the folder: the target's version and whether it is
-up, the primary's version, and versions kept to go back to. The port's methods only change the plan. One loop brings the
-processes there, again and again, so it does not matter where it was interrupted:
+Theory of operation. A small plan in the folder says what should run: the target's version and whether it is up, the
+primary's version, and earlier versions for a restoration. The port's methods only change the plan. One loop converges
+the processes to it, and may be interrupted at any point:
 
-    start what is missing (with back-off when it keeps crashing) → probe it → once it is ready, let Envoy send it
-    requests and stop sending any to its predecessor → wait until the predecessor has answered all it had → stop it
+    start missing processes (with back-off after crashes) → probe them → route requests to each ready process, and no
+    new ones to its predecessor → wait until the predecessor has answered its requests → stop it
 
-So a promotion is a rolling restart: the old primary serves until the new one is ready, and no request is lost. A
-process is ready when it answers at /readyz with 200, or with 404: then it answers, and does not know the path.
+So a promotion is a rolling restart: the old primary serves until the new instance is ready, and no request is lost. A
+process is ready when /readyz answers 200, or 404 from a service without this path.
 
-What runs is the warden's knowledge (`canarycore_local.processes.warden`), and what gets requests is Envoy's. Both
-outlive this process, so one that comes after it takes up the work.
+The warden (`canarycore_local.processes.warden`) has the list of processes, and Envoy has the list of endpoints. Both
+outlive this process, so its successor continues the work.
 """
 
 # ruff: noqa: ARG002 - a port's methods take what the port says
@@ -32,7 +32,7 @@ from attrs import define, evolve, frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
-from canarycore_local.alongside import alongside
+from canarycore_local.background import run_in_background
 from canarycore_local.envoy.proxy import HOST, LONGEST_REQUEST, Endpoint, EnvoySide
 from canarycore_local.processes.versions import Version
 from canarycore_local.state_folder import DRAFT, make_private, read_private, write_private
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
 PLAN = "plan.json"
 LOGS = "logs"
 FILES = (PLAN, f"{PLAN}{DRAFT}")
-"""The files that a workload makes in its folder, beside the logs of its processes (`log_name`)."""
+"""The files of a workload in its folder, except the logs of its processes (`log_name`)."""
 
 TICK = 0.1
-"""Seconds between two looks at the processes."""
+"""Seconds between two steps of the loop."""
 
 DRAIN = LONGEST_REQUEST + 5.0
-"""Seconds that a process may take to answer what it had when it was replaced; Envoy gives up on a request earlier."""
+"""Seconds that a replaced process has to answer its requests; Envoy's own timeout is shorter."""
 
 _GRACE = 5.0
 _PROBE = 1.0
@@ -67,16 +67,25 @@ _QUIET_TICKS = 2
 
 @frozen(kw_only=True)
 class WorkloadPlan:
-    """What should run. `up`: whether the target does. `kept`: versions that the primary can be restored to."""
+    """The desired processes."""
 
     target: Version | None = None
-    up: bool = True
-    primary: Version | None = None
-    kept: tuple[Version, ...] = ()
-    restored: bool = False
+    """The target's version; None before the first deployment."""
 
-    def wanted(self, side: EnvoySide) -> Version | None:
-        """The version that should answer on that side."""
+    up: bool = True
+    """Whether the target runs."""
+
+    primary: Version | None = None
+    """The primary's version; None before the initialisation."""
+
+    kept: tuple[Version, ...] = ()
+    """The versions that the primary can go back to."""
+
+    restored: bool = False
+    """Whether the target has its traffic back for good."""
+
+    def desired_version(self, side: EnvoySide) -> Version | None:
+        """Return the version that should answer on that side."""
         if side is EnvoySide.PRIMARY:
             return self.primary
         return self.target if self.up else None
@@ -84,7 +93,7 @@ class WorkloadPlan:
 
 @define
 class _Instance:
-    """A process that lives, as we see it. Times are monotonic seconds."""
+    """A live process. Times are monotonic seconds."""
 
     name: str
     side: EnvoySide
@@ -97,20 +106,22 @@ class _Instance:
     quiet: int = 0
 
     @property
-    def drained(self) -> bool:
-        """Whether nothing is lost when it is stopped now."""
+    def is_drained(self) -> bool:
+        """Whether a stop loses no request."""
         overdue = self.draining_since is not None and time.monotonic() > self.draining_since + DRAIN
         return self.quiet >= _QUIET_TICKS or overdue or not self.ready
 
 
 @define
 class _Crashes:
+    """The crashes of one version, and the time of the next start (monotonic seconds)."""
+
     count: int = 0
-    again_at: float = 0.0
+    next_start: float = 0.0
 
 
 class LocalWorkload:
-    """The target and the primary of one rehearsal. `running` gives one that works."""
+    """The target and the primary of one rehearsal. `run_workload` opens one."""
 
     def __init__(
         self,
@@ -131,100 +142,99 @@ class LocalWorkload:
         self._in_force: dict[EnvoySide, tuple[Endpoint, ...] | None] = dict.fromkeys(EnvoySide)
         self._crashes: dict[tuple[EnvoySide, str], _Crashes] = {}
         self._unready_since: dict[EnvoySide, float] = {}
-        self._trouble = ""
+        self._error = ""
         self._changed = asyncio.Event()
 
     # the port ---------------------------------------------------------------------------------------------------
 
     async def observe(self, rollout: Rollout) -> Workloads:
-        """The processes as of the last look, under the plan as it is now."""
-        if self._trouble:
-            raise WorldError(self._trouble)
+        """Return the processes of the last step, under the present plan. Raises WorldError."""
+        if self._error:
+            raise WorldError(self._error)
         plan = self._plan
         return Workloads(
-            target=self._described(EnvoySide.CANARY, plan.target, desired=int(plan.up)),
-            primary=self._described(EnvoySide.PRIMARY, plan.primary, desired=1),
+            target=self._workload(EnvoySide.CANARY, plan.target, desired=int(plan.up)),
+            primary=self._workload(EnvoySide.PRIMARY, plan.primary, desired=1),
             kept=tuple(version.revision for version in plan.kept),
             restored=plan.restored,
         )
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:
-        """Run a copy of the target as the primary, where there is none."""
+        """Run a copy of the target as the primary, if there is no primary."""
         if self._plan.primary is None:
-            await self._change(primary=self._target_carrying(revision))
+            await self._change(primary=self._target_at(revision))
 
     async def scale_up(self, rollout: Rollout) -> None:
         """Run the target."""
         await self._change(up=True)
 
     async def scale_down(self, rollout: Rollout) -> None:
-        """Stop the target, once it has answered all it had."""
+        """Stop the target, once it has answered its requests."""
         await self._change(up=False)
-        for one in self._of(
-            EnvoySide.CANARY
-        ):  # now, not at the next look: it may be scaled up with another version by then
-            one.draining_since = one.draining_since or time.monotonic()
+        # now, not at the next step: by then it may be scaled up with another version
+        for instance in self._of(EnvoySide.CANARY):
+            instance.draining_since = instance.draining_since or time.monotonic()
 
     async def promote(self, rollout: Rollout, revision: str) -> None:
-        """Run a copy of the target as the primary, in place of the one there is, and keep what that carried."""
+        """Replace the primary by a copy of the target, and keep the old primary's version."""
         if self._plan.primary is None or self._plan.primary.revision != revision:
-            await self._change(primary=self._target_carrying(revision))
+            await self._change(primary=self._target_at(revision))
 
     async def restore_primary(self, rollout: Rollout, revision: str) -> None:
         """Replace the primary by a kept version."""
-        found = next((version for version in self._plan.kept if version.revision == revision), None)
-        if found is None:
-            kept = ", ".join(version.revision for version in self._plan.kept) or "none"
-            raise Refused(f"revision {revision} was not kept: kept are {kept}")
-        await self._change(primary=found)
+        version = next((version for version in self._plan.kept if version.revision == revision), None)
+        if version is None:
+            revisions = ", ".join(version.revision for version in self._plan.kept) or "none"
+            raise Refused(f"found no kept version with revision {revision}, expected one of: {revisions}")
+        await self._change(primary=version)
 
     async def pause_scaler(self, rollout: Rollout) -> None:
-        """Nothing scales processes here."""
+        """Do nothing: no autoscaler scales processes."""
 
     async def resume_scaler(self, rollout: Rollout) -> None:
-        """Nothing scales processes here."""
+        """Do nothing: no autoscaler scales processes."""
 
     async def restore(self, rollout: Rollout) -> None:
-        """Run the target again. The primary runs on until everything ends: requests may still be on their way."""
+        """Run the target again. The primary runs until everything ends, for requests under way."""
         await self._change(up=True, restored=True)
 
     async def changes(self) -> AsyncIterator[str]:
-        """The rollout's key, whenever a process became ready, unready, came or went."""
+        """Yield the rollout's key whenever a process starts, ends, or changes its readiness."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             yield self._key
 
-    # the owner --------------------------------------------------------------------------------------------------
+    # users ------------------------------------------------------------------------------------------------------
 
     async def deploy(self, version: Version) -> None:
-        """Give the target another version, as its owner would."""
+        """Deploy another version as the target, as its owner would."""
         await self._change(target=version)
 
     def revision(self) -> str:
-        """What the target carries; empty before anything was deployed."""
+        """Return the target's revision; empty before the first deployment."""
         return "" if self._plan.target is None else self._plan.target.revision
 
     def versions(self) -> dict[str, str]:
-        """The labels of the versions known, by revision."""
-        known = (self._plan.target, self._plan.primary, *self._plan.kept)
-        return {version.revision: version.label for version in known if version is not None}
+        """Return the labels of all versions in the plan, by revision."""
+        versions = (self._plan.target, self._plan.primary, *self._plan.kept)
+        return {version.revision: version.label for version in versions if version is not None}
 
     def address(self, side: EnvoySide) -> str:
-        """Where a ready process of that side answers without Envoy; raises WorldError when there is none."""
-        version = self._plan.wanted(side)
-        for one in self._of(side):
-            if one.ready and version is not None and one.revision == version.revision:
-                return f"http://{HOST}:{one.port}"
+        """Return the URL of a ready process of that side, without Envoy. Raises WorldError if there is none."""
+        version = self._plan.desired_version(side)
+        for instance in self._of(side):
+            if instance.ready and version is not None and instance.revision == version.revision:
+                return f"http://{HOST}:{instance.port}"
         raise WorldError(f"no process of the {side.value} is ready")
 
     # the plan ---------------------------------------------------------------------------------------------------
 
-    def _target_carrying(self, revision: str) -> Version:
+    def _target_at(self, revision: str) -> Version:
         target = self._plan.target
         if target is None or target.revision != revision:
-            carried = "nothing" if target is None else target.revision
-            raise Refused(f"the target carries {carried}, not {revision}")
+            actual = "none" if target is None else target.revision
+            raise Refused(f"the target: found the revision {actual}, expected {revision}")
         return target
 
     async def _change(self, **changes: object) -> None:
@@ -238,31 +248,33 @@ class LocalWorkload:
 
     # the loop ---------------------------------------------------------------------------------------------------
 
-    async def tend(self) -> None:
-        """Bring the processes to the plan, for ever."""
+    async def run(self) -> None:
+        """Converge the processes to the plan until cancelled."""
         while True:
             await self.step()
             await asyncio.sleep(TICK)
 
     async def step(self) -> None:
-        """Look, and do what can be done now."""
-        before = self._seen()
+        """Observe the processes, and take one step towards the plan."""
+        before = self._state()
         try:
-            await self._look()
+            await self._observe()
             for side in EnvoySide:
                 await self._converge(side)
-            self._trouble = ""
-        except WorldError as trouble:
-            self._trouble = str(trouble)
-        if self._seen() != before:
+            self._error = ""
+        except WorldError as error:
+            self._error = str(error)
+        if self._state() != before:
             self._changed.set()
 
-    def _seen(self) -> object:
-        ready = sorted((one.name, one.ready, one.draining_since is None) for one in self._instances.values())
-        return ready, dict(self._leaving), self._trouble
+    def _state(self) -> object:
+        ready = sorted(
+            (instance.name, instance.ready, instance.draining_since is None) for instance in self._instances.values()
+        )
+        return ready, dict(self._leaving), self._error
 
-    async def _look(self) -> None:
-        """Learn which processes live, which are ready, and what the leaving ones still have to answer."""
+    async def _observe(self) -> None:
+        """Update the live processes, their readiness, and the requests of draining ones."""
         leaving = dict.fromkeys(EnvoySide, 0)
         living: dict[str, _Instance] = {}
         hosts = await self._envoy.hosts()
@@ -271,67 +283,71 @@ class LocalWorkload:
                 continue
             side = EnvoySide(process.note["side"])
             if not process.running:
-                await self._bury(side, process)
+                await self._forget(side, process)
             elif process.stopping:
                 leaving[side] += 1
             else:
-                # one that is new to us, but not to Envoy, was ready when our predecessor was killed
+                # a new process that Envoy has was ready when the predecessor of this process was killed
                 port = process.note["port"]
                 adopted = _Instance(name, side, process.note["revision"], port, ready=port in hosts[side])
                 living[name] = self._instances.get(name, adopted)
         self._instances, self._leaving = living, leaving
         async with asyncio.TaskGroup() as group:
-            for one in living.values():
-                group.create_task(self._probe(one))
-        for one in living.values():
-            host = hosts[one.side].get(one.port)
-            if one.draining_since is not None:
-                one.quiet = one.quiet + 1 if host is None or host.active == 0 else 0
+            for instance in living.values():
+                group.create_task(self._probe(instance))
+        for instance in living.values():
+            host = hosts[instance.side].get(instance.port)
+            if instance.draining_since is not None:
+                instance.quiet = instance.quiet + 1 if host is None or host.active == 0 else 0
 
-    async def _bury(self, side: EnvoySide, process: Process) -> None:
+    async def _forget(self, side: EnvoySide, process: Process) -> None:
         await self._processes.forget(process.name)
         if not process.stopping:
             crashes = self._crashes.setdefault((side, process.note["revision"]), _Crashes())
             delay = min(_FIRST_BACK_OFF * 2**crashes.count, _LONGEST_BACK_OFF)
             crashes.count += 1
-            crashes.again_at = time.monotonic() + delay
+            crashes.next_start = time.monotonic() + delay
 
-    async def _probe(self, one: _Instance) -> None:
+    async def _probe(self, instance: _Instance) -> None:
         now = time.monotonic()
-        if one.ready and now < one.probed_at + _PROBE:
+        if instance.ready and now < instance.probed_at + _PROBE:
             return
-        one.probed_at = now
+        instance.probed_at = now
         try:
-            async with self._session.get(f"http://{HOST}:{one.port}/readyz", allow_redirects=False) as response:
-                well = response.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
+            async with self._session.get(f"http://{HOST}:{instance.port}/readyz", allow_redirects=False) as response:
+                is_ready = response.status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
         except (aiohttp.ClientError, TimeoutError):
-            well = False
-        one.misses = 0 if well else one.misses + 1
-        one.ready = well or (one.ready and one.misses < _MISSES)
+            is_ready = False
+        instance.misses = 0 if is_ready else instance.misses + 1
+        instance.ready = is_ready or (instance.ready and instance.misses < _MISSES)
 
     async def _converge(self, side: EnvoySide) -> None:
-        """One step towards the plan."""
-        version = self._plan.wanted(side)
-        fresh = [one for one in self._of(side) if version is not None and one.revision == version.revision]
-        stale = [one for one in self._of(side) if one not in fresh]
-        if version is not None and not fresh:
+        """Take one step towards the plan on one side."""
+        version = self._plan.desired_version(side)
+        updated = [
+            instance for instance in self._of(side) if version is not None and instance.revision == version.revision
+        ]
+        stale = [instance for instance in self._of(side) if instance not in updated]
+        if version is not None and not updated:
             await self._start(side, version)
-        replaced = version is None or any(one.ready for one in fresh)
-        for one in fresh:
-            one.draining_since, one.quiet = None, 0
-        for one in stale:
-            if replaced and one.draining_since is None:
-                one.draining_since = time.monotonic()
-        done = [one for one in stale if one.draining_since is not None and one.drained]
-        await self._serve(side, [one for one in (*fresh, *stale) if one.ready and one not in done])
-        for one in done:
-            await self._processes.stop(one.name, _GRACE)
-            del self._instances[one.name]
+        is_replaced = version is None or any(instance.ready for instance in updated)
+        for instance in updated:
+            instance.draining_since, instance.quiet = None, 0
+        for instance in stale:
+            if is_replaced and instance.draining_since is None:
+                instance.draining_since = time.monotonic()
+        drained = [instance for instance in stale if instance.draining_since is not None and instance.is_drained]
+        await self._serve(
+            side, [instance for instance in (*updated, *stale) if instance.ready and instance not in drained]
+        )
+        for instance in drained:
+            await self._processes.stop(instance.name, _GRACE)
+            del self._instances[instance.name]
             self._leaving[side] += 1
 
     async def _start(self, side: EnvoySide, version: Version) -> None:
         crashes = self._crashes.get((side, version.revision))
-        if crashes is not None and time.monotonic() < crashes.again_at:
+        if crashes is not None and time.monotonic() < crashes.next_start:
             return
         port = _free_port()
         name = f"{side.value}-{version.revision}-{port}"
@@ -347,25 +363,26 @@ class LocalWorkload:
 
     async def _serve(self, side: EnvoySide, instances: list[_Instance]) -> None:
         endpoints = tuple(
-            Endpoint(port=one.port, revision=one.revision, draining=one.draining_since is not None) for one in instances
+            Endpoint(port=instance.port, revision=instance.revision, draining=instance.draining_since is not None)
+            for instance in instances
         )
         if endpoints != self._in_force[side]:
             await self._envoy.set_endpoints(side, endpoints)
             self._in_force[side] = endpoints
 
-    # what is seen -----------------------------------------------------------------------------------------------
+    # the observation ----------------------------------------------------------------------------------------------
 
     def _of(self, side: EnvoySide) -> list[_Instance]:
-        return [one for one in self._instances.values() if one.side is side]
+        return [instance for instance in self._instances.values() if instance.side is side]
 
-    def _described(self, side: EnvoySide, version: Version | None, *, desired: int) -> Workload | None:
+    def _workload(self, side: EnvoySide, version: Version | None, *, desired: int) -> Workload | None:
         if version is None:
             return None
-        mine = self._of(side)
-        updated = sum(one.revision == version.revision for one in mine)
+        instances = self._of(side)
+        updated = sum(instance.revision == version.revision for instance in instances)
         serving = {endpoint.port for endpoint in self._in_force[side] or () if not endpoint.draining}
-        ready = sum(one.ready and one.port in serving for one in mine)
-        total = len(mine) + self._leaving[side]
+        ready = sum(instance.ready and instance.port in serving for instance in instances)
+        total = len(instances) + self._leaving[side]
         if ready >= desired:
             self._unready_since.pop(side, None)
         else:
@@ -381,18 +398,18 @@ class LocalWorkload:
 
 
 @asynccontextmanager
-async def running(processes: Processes, envoy: Envoy, folder: Path, key: str) -> AsyncIterator[LocalWorkload]:
-    """The workload of the rollout `key` in `folder`, tended while the context lasts. Its processes outlive it."""
+async def run_workload(processes: Processes, envoy: Envoy, folder: Path, key: str) -> AsyncIterator[LocalWorkload]:
+    """Run the workload of the rollout `key` in `folder` while the context is open. Its processes outlive it."""
     timeout = aiohttp.ClientTimeout(total=_PROBE)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         workload = LocalWorkload(processes, envoy, folder, session, key)
         await workload.step()
-        async with alongside(workload.tend()):
+        async with run_in_background(workload.run()):
             yield workload
 
 
 def log_name(side: EnvoySide, revision: str) -> str:
-    """Name the file in the folder that has what the processes of a version printed on one side."""
+    """Return the name of the log of a version's processes on one side."""
     return f"{LOGS}/{side.value}-{revision}.log"
 
 
@@ -408,7 +425,7 @@ def _save(folder: Path, plan: WorkloadPlan) -> None:
 
 
 def _free_port() -> int:
-    """A port that was free a moment ago; whoever finds it taken crashes, and is started again on another."""
+    """Return a free port. A process whose port is taken meanwhile crashes, and starts again on another port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "canarycore"
 
 
-def _elsewhere(key: str, folder: Path) -> subprocess.Popen[str]:
+def _fallback(key: str, folder: Path) -> subprocess.Popen[str]:
     """Another process that has registered a rehearsal."""
     program = (
         "import sys; from pathlib import Path; from canarycore_cli.rehearsal.folders import registered\n"
@@ -35,7 +35,7 @@ def _elsewhere(key: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_a_rehearsal_is_found_while_it_runs(tmp_path: Path) -> None:
-    process = _elsewhere("test/app", tmp_path)
+    process = _fallback("test/app", tmp_path)
     found = rehearsals.choose("", None)
     assert (found.key, found.folder, found.pid) == ("test/app", tmp_path, process.pid)
     process.communicate("")
@@ -43,7 +43,7 @@ def test_a_rehearsal_is_found_while_it_runs(tmp_path: Path) -> None:
 
 
 def test_a_killed_rehearsal_leaves_no_record(tmp_path: Path, cache: Path) -> None:
-    process = _elsewhere("test/app", tmp_path)
+    process = _fallback("test/app", tmp_path)
     process.kill()
     process.communicate()
     assert list((cache / "running").iterdir()) != []
@@ -52,7 +52,7 @@ def test_a_killed_rehearsal_leaves_no_record(tmp_path: Path, cache: Path) -> Non
 
 
 def test_several_rehearsals_are_told_apart_by_name_or_folder(tmp_path: Path) -> None:
-    others = [_elsewhere("test/app", tmp_path / "one"), _elsewhere("prod/web", tmp_path / "two")]
+    others = [_fallback("test/app", tmp_path / "one"), _fallback("prod/web", tmp_path / "two")]
     for name, state_dir, key in [
         ("app", None, "test/app"),
         ("app.test", None, "test/app"),
@@ -69,7 +69,7 @@ def test_several_rehearsals_are_told_apart_by_name_or_folder(tmp_path: Path) -> 
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    process = _elsewhere("test/app", tmp_path)
+    process = _fallback("test/app", tmp_path)
     with pytest.raises(BadInput, match="is running in"):
         rehearsals.refuse_if_running(tmp_path)
     process.communicate("")
@@ -81,27 +81,27 @@ def test_a_folder_that_no_rehearsal_made_is_refused_whole(tmp_path: Path, names:
     for name in names:
         (tmp_path / name).write_text("years of work")
     with pytest.raises(BadInput, match=r"--state-dir .*found other files"):
-        rehearsals.make_room(tmp_path)
+        rehearsals.clear(tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "years of work")
 
 
 def test_room_is_made_by_deleting_what_the_last_rehearsal_made(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    rehearsals.make_room(folder)
+    rehearsals.clear(folder)
     for name in (*rehearsals.FILES, "script.json", "thesis.txt"):
         (folder / name).touch()
-    rehearsals.make_room(folder)
+    rehearsals.clear(folder)
     assert {path.name for path in folder.iterdir()} == {"thesis.txt", ".canarycore-rehearsal", "owner.lock"}
 
 
 @pytest.mark.parametrize("name", rehearsals.FILES)
 def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "state"
-    rehearsals.make_room(folder)
+    rehearsals.clear(folder)
     (tmp_path / "thesis.txt").write_text("years of work")
     (folder / name).symlink_to(tmp_path / "thesis.txt")
     with pytest.raises(BadInput, match="found a symbolic link"):
-        rehearsals.make_room(folder)
+        rehearsals.clear(folder)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 

@@ -23,7 +23,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--new", "errors=much"), "errors=much: expected a share"),
+        (("--new", "errors=much"), "errors=much: expected a percentage"),
         (("--new", "speed=1"), "unknown fault 'speed'"),
         (("--new", "errors=1%", "--new-cmd", "server"), "expected one of them"),
         (("--gate", "nobody=approve"), "it has gate"),
@@ -104,5 +104,5 @@ def test_the_story_is_told_in_words() -> None:
         "    3.0s  trouble: Envoy is away",
         "    4.0s    weight 20: 19.5% answered by the canary, 600 requests, 1 bad",
         "Rolled back (FailedChecks) after 1m05s",
-        "900 requests (v1 780, v2 120); 1 bad ones seen by users",
+        "900 requests (v1 780, v2 120); users saw 1 bad ones",
     ]

@@ -1,4 +1,4 @@
-"""What the tests of the local adapter share: a plane (a warden, an Envoy, processes), an eye on what is left."""
+"""Fixtures of the local adapter's tests: a plane (warden, Envoy, processes), and a check for remaining processes."""
 
 import asyncio
 import os
@@ -13,9 +13,9 @@ from canarycore.errors import WorldError
 from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.router import EnvoyRouter
-from canarycore_local.processes.supervisor import own
+from canarycore_local.processes.supervisor import own_processes
 from canarycore_local.processes.versions import Version
-from canarycore_local.requests.generator import TrafficPlan, generating
+from canarycore_local.requests.generator import TrafficPlan, open_generator
 from canarycore_runtime.testing.contracts._samples import rollout
 
 V1, V2 = Version(label="v1"), Version(label="v2")
@@ -24,7 +24,7 @@ MARK = "CANARYCORE_TEST"
 
 
 class Plane:
-    """A data plane with helpers to work at."""
+    """A data plane, with helpers for tests."""
 
     def __init__(self, processes, envoy, workload):
         self.processes, self.envoy, self.workload = processes, envoy, workload
@@ -32,20 +32,20 @@ class Plane:
         self.rollout = rollout()
 
     async def until(self, condition, seconds=30):
-        """Wait until what is observed meets the condition; returns it."""
+        """Wait until the observation meets the condition, and return it."""
         async with asyncio.timeout(seconds):
             while True:
-                seen = await self.workload.observe(self.rollout)
-                if condition(seen):
-                    return seen
+                workloads = await self.workload.observe(self.rollout)
+                if condition(workloads):
+                    return workloads
                 await asyncio.sleep(0.02)
 
     async def settle(self):
-        """Wait until the processes are as planned: ready, or gone."""
-        await self.until(lambda seen: all(map(is_settled, (seen.target, seen.primary))))
+        """Wait until all planned processes are ready, and all others are gone."""
+        await self.until(lambda workloads: all(map(is_settled, (workloads.target, workloads.primary))))
 
     async def initialise(self, version=V1):
-        """A primary and a target carry the version; all traffic goes to the primary."""
+        """Run the version as target and primary, and send all traffic to the primary."""
         await self.workload.deploy(version)
         await self.settle()
         await self.workload.initialise(self.rollout, version.revision)
@@ -54,8 +54,8 @@ class Plane:
 
     @asynccontextmanager
     async def traffic(self, **options):
-        """A generator that sends."""
-        async with generating(self.envoy.address, TrafficPlan(**{"rate": 200.0, **options})) as generator:
+        """Run a generator while the context is open."""
+        async with open_generator(self.envoy.address, TrafficPlan(**{"rate": 200.0, **options})) as generator:
             generator.start()
             yield generator
 
@@ -67,9 +67,9 @@ def is_settled(side):
 @pytest.fixture
 async def proxy(tmp_path, clean):
     """A warden and an Envoy that end with the test."""
-    async with own(tmp_path) as processes:
+    async with own_processes(tmp_path) as processes:
         try:
-            async with envoy.running(processes, tmp_path / "envoy") as proxy:
+            async with envoy.run_envoy(processes, tmp_path / "envoy") as proxy:
                 yield processes, proxy
         finally:
             await processes.end()
@@ -77,41 +77,41 @@ async def proxy(tmp_path, clean):
 
 @pytest.fixture
 async def plane(proxy, tmp_path):
-    """The same with a workload."""
-    async with workload.running(*proxy, tmp_path, KEY) as working:
-        yield Plane(*proxy, working)
+    """A plane with a workload."""
+    async with workload.run_workload(*proxy, tmp_path, KEY) as local_workload:
+        yield Plane(*proxy, local_workload)
 
 
 @pytest.fixture
 async def clean(monkeypatch):
-    """Whatever the test started is gone at its end: every process inherits a mark in its environment."""
+    """Check that no process of the test remains: each inherits a mark in its environment."""
     mark = uuid.uuid4().hex
     monkeypatch.setenv(MARK, mark)
     yield mark
     async with asyncio.timeout(10):
-        while marked(mark):  # noqa: ASYNC110 - processes do not tell when they are gone
+        while marked(mark):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
 
 
 def marked(mark):
-    """The processes that carry the mark, this one aside."""
-    found = {}
+    """Return the command lines of processes with the mark, by process id, without this process."""
+    commands = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                commands[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-    found.pop(os.getpid(), None)
-    return found
+    commands.pop(os.getpid(), None)
+    return commands
 
 
-async def enough(generator, requests):
-    """Wait until the open window of the generator has so many answers."""
+async def wait_for_requests(generator, requests):
+    """Wait until the open window of the generator has that many answers, and return it."""
     async with asyncio.timeout(60):
-        while generator.window.requests < requests:  # noqa: ASYNC110 - it counts, it does not tell
+        while generator.window.requests < requests:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     return generator.window
 
 
-__all__ = ["KEY", "V1", "V2", "Plane", "WorldError", "enough", "marked"]
+__all__ = ["KEY", "V1", "V2", "Plane", "WorldError", "marked", "wait_for_requests"]

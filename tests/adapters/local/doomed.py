@@ -1,6 +1,6 @@
-"""A process that does one thing to a rehearsal's world, and is killed: `python doomed.py FOLDER EXPRESSION`.
+"""A process that applies one effect, for tests that kill it: `python doomed.py FOLDER EXPRESSION`.
 
-It says `begins` and `has done it`, a line each, and then waits for its end.
+It prints the lines `begins` and `has done it`, and then waits.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from canarycore import effects
 from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.router import EnvoyRouter
-from canarycore_local.processes.supervisor import own
+from canarycore_local.processes.supervisor import own_processes
 from canarycore_local.store import STORE, SqliteStore
 from canarycore_local.workload import LocalWorkload
 from canarycore_runtime.ports import Adapters
@@ -20,27 +20,27 @@ from canarycore_runtime.testing.contracts.simulation_fidelity import carry_out
 from tests.adapters.local.conftest import KEY
 
 
-def parts_of(folder: Path, proxy: envoy.Envoy, working: LocalWorkload) -> Adapters:
-    """A store, a workload and a router; nobody is asked or told anything."""
-    nobody = dict.fromkeys(("metrics", "hooks", "notifiers", "clock"))
-    return Adapters(store=SqliteStore(folder / STORE), workload=working, router=EnvoyRouter(proxy), **nobody)
+def make_adapters(folder: Path, proxy: envoy.Envoy, local_workload: LocalWorkload) -> Adapters:
+    """Return adapters with a store, a workload and a router, and nothing else."""
+    others = dict.fromkeys(("metrics", "hooks", "notifiers", "clock"))
+    return Adapters(store=SqliteStore(folder / STORE), workload=local_workload, router=EnvoyRouter(proxy), **others)
 
 
 async def main(folder: Path, expression: str) -> None:
-    doing = eval(expression, vars(canarycore) | vars(effects))
+    effect = eval(expression, vars(canarycore) | vars(effects))
     async with (
-        own(folder) as processes,
-        envoy.running(processes, folder / "envoy") as proxy,
-        workload.running(processes, proxy, folder, KEY) as working,
+        own_processes(folder) as processes,
+        envoy.run_envoy(processes, folder / "envoy") as proxy,
+        workload.run_workload(processes, proxy, folder, KEY) as local_workload,
     ):
-        say("begins")
-        await carry_out(parts_of(folder, proxy, working), doing)
-        say("has done it")
+        print_line("begins")
+        await carry_out(make_adapters(folder, proxy, local_workload), effect)
+        print_line("has done it")
         await asyncio.sleep(60)
 
 
-def say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
+def print_line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 

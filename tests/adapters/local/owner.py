@@ -1,4 +1,4 @@
-"""A process that rehearses, for tests that kill it: `python owner.py FOLDER`. It writes what is told to told.jsonl."""
+"""A process that rehearses, for tests that kill it: `python owner.py FOLDER`. It writes notices to notices.jsonl."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ SCRIPT = Script(
 )
 
 
-class Told:
+class NoticeLog:
     """A notifier that appends to a file."""
 
     def __init__(self, folder):
-        self.path = folder / "told.jsonl"
+        self.path = folder / "notices.jsonl"
 
     async def publish(self, rollout, notice):
         with self.path.open("a") as file:
@@ -39,7 +39,7 @@ class Told:
 
 
 def stage(folder):
-    return Stage(notifiers=(Told(folder),))
+    return Stage(notifiers=(NoticeLog(folder),))
 
 
 async def main(folder):

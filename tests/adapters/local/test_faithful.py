@@ -20,7 +20,7 @@ from canarycore_local.store import STORE, SqliteStore
 from canarycore_runtime.testing.contracts import ServedRequests, SimulationFidelityContract
 from canarycore_runtime.testing.contracts.simulation_fidelity import BROKEN, ONE, ROLLOUT, TWO
 from tests.adapters.local.conftest import KEY
-from tests.adapters.local.doomed import parts_of
+from tests.adapters.local.doomed import make_adapters
 from tests.house.projects import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -31,15 +31,15 @@ VERSIONS = {
     BROKEN: Version(label=BROKEN, faults=Faults.parse("start=never")),
 }
 CANNOT = {
-    "with an autoscaler": "nothing scales processes here",
-    "others write": "nobody else writes here, and each side has one process",
+    "with an autoscaler": "no autoscaler scales processes",
+    "others write": "no other process writes, and each side has one process",
 }
 AT_ONCE = 20
-"""Requests under way at a time."""
+"""The number of concurrent requests."""
 
 
 class Bench:
-    """The real world of one machine."""
+    """The platform of the contract: one machine."""
 
     replicas = 1
     patience = 20.0
@@ -52,11 +52,11 @@ class Bench:
         self.process = AsyncExitStack()
 
     async def begin(self):
-        """A process is at work."""
+        """Start the workload."""
         self.workload = await self.process.enter_async_context(
-            workload.running(self.processes, self.proxy, self.folder, KEY)
+            workload.run_workload(self.processes, self.proxy, self.folder, KEY)
         )
-        self.parts = parts_of(self.folder, self.proxy, self.workload)
+        self.parts = make_adapters(self.folder, self.proxy, self.workload)
 
     async def act(self, action):
         match action:
@@ -74,7 +74,7 @@ class Bench:
         until = b"has done it\n" if returned else b"begins\n"
         async with asyncio.timeout(self.patience):
             while await doomed.stdout.readline() != until:
-                assert not doomed.stdout.at_eof(), "it ended of its own accord"
+                assert not doomed.stdout.at_eof(), "the process ended by itself"
         doomed.kill()
         await doomed.wait()
         await self.begin()
@@ -86,17 +86,17 @@ class Bench:
 
             async def ask():
                 async with places, session.get(self.proxy.address, headers=headers) as response:
-                    return response.headers.get(VERSION_HEADER) if response.ok else "nobody"
+                    return response.headers.get(VERSION_HEADER) if response.ok else "unanswered"
 
             answers = await asyncio.gather(*(ask() for _ in range(requests)))
-        await asyncio.sleep(0.3)  # copies may still be on their way
+        await asyncio.sleep(0.3)  # copies may still be under way
         primary, canary = answers.count("primary"), answers.count("canary")
         return ServedRequests(primary=primary, canary=canary, copies=await self.reached() - before - canary)
 
     async def reached(self):
-        """Requests and copies that the canary has answered so far."""
-        told = await self.proxy.ask(r"/stats?format=json&filter=^cluster\.canary\.upstream_rq_completed$")
-        return sum(stat["value"] for stat in told["stats"])
+        """Return the number of requests and copies that the canary has answered."""
+        answer = await self.proxy.ask(r"/stats?format=json&filter=^cluster\.canary\.upstream_rq_completed$")
+        return sum(stat["value"] for stat in answer["stats"])
 
     async def settle(self):
         await asyncio.sleep(workload.TICK)

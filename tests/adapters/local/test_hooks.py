@@ -1,4 +1,4 @@
-"""Hooks that are answered on this machine."""
+"""Tests of hooks with answers from this machine."""
 
 import pytest
 from aiohttp import web
@@ -24,11 +24,11 @@ def question(kind, name="hook"):
     )
 
 
-def nowhere():
+def no_canary():
     raise WorldError("no process of the canary is ready")
 
 
-def hooks(canary=nowhere, **gates):
+def hooks(canary=no_canary, **gates):
     return LocalHooks(FakeGenerator(), canary, gates)
 
 
@@ -44,8 +44,8 @@ async def test_a_load_test_passes_while_the_generator_runs(running):
     assert await passed(local, HookType.ROLLOUT) is running
 
 
-@pytest.mark.parametrize(("status", "well"), [(200, True), (302, True), (404, False), (500, False)])
-async def test_an_acceptance_test_is_a_probe_of_the_canary(status, well):
+@pytest.mark.parametrize(("status", "passes"), [(200, True), (302, True), (404, False), (500, False)])
+async def test_an_acceptance_test_is_a_probe_of_the_canary(status, passes):
     async def respond(request):
         return web.Response(status=status)
 
@@ -54,8 +54,8 @@ async def test_an_acceptance_test_is_a_probe_of_the_canary(status, well):
     async with TestServer(app) as server:
         answer = await hooks(lambda: str(server.make_url("/"))).call(ROLLOUT, question(HookType.PRE_ROLLOUT))
 
-    assert answer.passed is well
-    assert answer.text == f"played by GET / on the canary: status {status}"
+    assert answer.passed is passes
+    assert answer.text == f"answered by GET / on the canary: status {status}"
 
 
 async def test_an_acceptance_test_without_a_canary_does_not_pass():
@@ -66,21 +66,21 @@ async def test_an_acceptance_test_without_a_canary_does_not_pass():
 
 
 @pytest.mark.parametrize("kind", GATES)
-async def test_a_gate_is_open_unless_the_owner_closed_it(kind):
+async def test_a_gate_is_open_unless_the_user_closes_it(kind):
     async def ask(question):
         return question.hook.name != "asked-and-denied"
 
     local = hooks(closed=False, asked=ask, **{"asked-and-denied": ask})
 
-    assert await passed(local, kind, "unsaid")
+    assert await passed(local, kind, "default")
     assert await passed(local, kind, "asked")
     assert not await passed(local, kind, "closed")
     assert not await passed(local, kind, "asked-and-denied")
 
 
-@pytest.mark.parametrize(("gates", "asks"), [({}, False), ({"hook": True}, True)])
-async def test_a_rollback_hook_asks_for_one_only_on_the_owner_s_word(gates, asks):
-    assert await passed(hooks(**gates), HookType.ROLLBACK) is asks
+@pytest.mark.parametrize(("gates", "rolls_back"), [({}, False), ({"hook": True}, True)])
+async def test_a_rollback_hook_requests_one_only_if_its_gate_says_so(gates, rolls_back):
+    assert await passed(hooks(**gates), HookType.ROLLBACK) is rolls_back
 
 
 @pytest.mark.parametrize("kind", HookType)

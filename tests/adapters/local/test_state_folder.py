@@ -1,4 +1,4 @@
-"""The folder of a rehearsal: nobody else reads it, writes it, or loses a file in it."""
+"""Tests of a rehearsal's folder: it is private, and foreign files in it stay safe."""
 
 import os
 import stat
@@ -23,8 +23,8 @@ from canarycore_local.workload import log_name
 from canarycore_runtime import Runner
 from tests.adapters.local import owner
 
-SOMEBODY_ELSE = 65534
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+OTHER_USER = 65534
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
@@ -36,7 +36,7 @@ def umask(request):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that a rehearsal made."""
+    """A folder that a rehearsal has claimed."""
     folder = tmp_path / "state"
     claim(folder)
     return folder
@@ -50,24 +50,24 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# whose folder it is ---------------------------------------------------------------------------------------------------
+# owners of folders ---------------------------------------------------------------------------------------------------
 
 
-def test_a_new_folder_is_its_users_alone_whatever_the_umask(tmp_path, umask):
+def test_a_new_folder_is_private_with_any_umask(tmp_path, umask):
     (tmp_path / "state").mkdir()
     claim(tmp_path / "state")
     write_private(tmp_path / "state" / "file", "text")
     assert (mode(tmp_path / "state"), mode(tmp_path / "state" / "file")) == (0o700, 0o600)
 
 
-def test_an_empty_folder_is_closed_to_others_when_it_is_taken(tmp_path):
+def test_claiming_an_empty_folder_makes_it_private(tmp_path):
     tmp_path.chmod(0o777)
     claim(tmp_path)
     assert mode(tmp_path) == 0o700
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "script.json", "status.sqlite", "trace.ndjson"])
-def test_a_folder_with_files_of_others_is_refused_and_stays_as_it_was(tmp_path, name):
+def test_a_folder_with_foreign_files_is_refused_and_unchanged(tmp_path, name):
     (tmp_path / name).write_text("years of work")
     tmp_path.chmod(0o755)
     with pytest.raises(RehearsalError, match=r"found other files .*expected an empty folder.*choose another folder"):
@@ -77,27 +77,27 @@ def test_a_folder_with_files_of_others_is_refused_and_stays_as_it_was(tmp_path, 
     assert mode(tmp_path) == 0o755
 
 
-def test_a_folder_that_was_claimed_can_be_claimed_again(folder):
+def test_a_claimed_folder_can_be_claimed_again(folder):
     (folder / "thesis.txt").write_text("years of work")
     claim(folder)
 
 
 @ROOT_ONLY
 def test_a_folder_of_another_user_is_refused(tmp_path):
-    os.chown(tmp_path, SOMEBODY_ELSE, -1)
+    os.chown(tmp_path, OTHER_USER, -1)
     with pytest.raises(RehearsalError, match=r"found a folder of user 65534, expected your own"):
         claim(tmp_path)
 
 
 @pytest.mark.parametrize("wider", [0o720, 0o702, 0o777])
-def test_a_folder_that_others_could_write_is_not_used_again(folder, wider):
+def test_a_folder_that_others_can_write_is_refused(folder, wider):
     folder.chmod(wider)
     for call in (claim, demand_private, clear):
         with pytest.raises(RehearsalError, match=f"found the mode {wider:04o}"):
             call(folder)
 
 
-def test_a_folder_that_others_could_only_read_is_closed_to_them(folder):
+def test_a_folder_that_others_can_only_read_becomes_private(folder):
     (folder / "plan.json").touch()
     (folder / "plan.json").chmod(0o644)
     folder.chmod(0o755)
@@ -105,30 +105,30 @@ def test_a_folder_that_others_could_only_read_is_closed_to_them(folder):
     assert (mode(folder), mode(folder / "plan.json")) == (0o700, 0o600)
 
 
-def test_a_place_that_cannot_be_used_is_refused_with_a_remedy(tmp_path):
+def test_an_unusable_path_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(RehearsalError, match=r"cannot be used.*choose another folder") as refused:
         claim(tmp_path / ("x" * 300))
     assert len(str(refused.value)) < 1300
 
 
 @pytest.mark.parametrize("place", ["file", "link", "link to a rehearsal"])
-def test_a_link_or_a_file_is_no_folder(tmp_path, folder, place):
+def test_a_link_or_a_file_in_place_of_a_folder_is_refused(tmp_path, folder, place):
     path = tmp_path / "other"
     if place == "file":
         path.touch()
     else:
         (tmp_path / "documents").mkdir()
         path.symlink_to(tmp_path / "documents" if place == "link" else folder)
-    with pytest.raises(RehearsalError, match=r"found (a symbolic link|something that is no folder)"):
+    with pytest.raises(RehearsalError, match=r"found (a symbolic link|a file that is no folder)"):
         claim(path)
 
 
-# whose files they are -------------------------------------------------------------------------------------------------
+# owners of files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_file_behind_a_link_is_read_written_or_deleted(tmp_path, folder, name):
-    """Neither the file itself nor a folder on the way to it may be a link."""
+def test_a_file_behind_a_link_is_never_read_written_or_deleted(tmp_path, folder, name):
+    """Neither the file itself nor a folder on its path may be a link."""
     precious = tmp_path / "documents"
     precious.mkdir()
     (precious / Path(name).name).write_text("years of work")
@@ -154,7 +154,7 @@ def test_a_file_behind_a_link_is_not_opened(tmp_path, how):
 
 
 @pytest.mark.parametrize("how", ["r", "w", "a"])
-def test_a_file_that_others_could_write_is_not_opened(tmp_path, how):
+def test_a_file_that_others_can_write_is_not_opened(tmp_path, how):
     (tmp_path / "script.json").write_text("kept")
     (tmp_path / "script.json").chmod(0o666)
     with pytest.raises(RehearsalError, match="found the mode 0666"):
@@ -164,34 +164,34 @@ def test_a_file_that_others_could_write_is_not_opened(tmp_path, how):
 
 @ROOT_ONLY
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_of_another_user_is_not_obeyed(folder, name):
+def test_a_file_of_another_user_is_refused(folder, name):
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("{}")
-    os.chown(folder / name, SOMEBODY_ELSE, -1)
+    os.chown(folder / name, OTHER_USER, -1)
     for call in (lambda: demand_private(folder, FILES), lambda: clear(folder), lambda: read_private(folder / name)):
         with pytest.raises(RehearsalError, match="of user 65534, expected your own"):
             call()
 
 
-def test_a_pipe_is_not_waited_for(folder):
+def test_a_pipe_is_refused_at_once(folder):
     os.mkfifo(folder / "plan.json")
     for how in ("r", "w"):
         with pytest.raises(RehearsalError, match="found a special file"):
             open_private(folder / "plan.json", how)
 
 
-async def test_a_store_is_private_whatever_the_umask(tmp_path, umask):
+async def test_a_store_is_private_with_any_umask(tmp_path, umask):
     store = SqliteStore(tmp_path / "status.sqlite")
     await store.put(owner.ROLLOUT)
     await store.keys()
     assert {mode(path) for path in tmp_path.iterdir()} == {0o600}
 
 
-# what is deleted ------------------------------------------------------------------------------------------------------
+# deletion -------------------------------------------------------------------------------------------------------------
 
 
-def test_only_files_that_a_rehearsal_made_are_deleted(folder):
-    others = [
+def test_clear_deletes_only_files_of_a_rehearsal(folder):
+    foreign_files = [
         "thesis.txt",
         "script.json.bak",
         "logs/app.log",
@@ -200,20 +200,20 @@ def test_only_files_that_a_rehearsal_made_are_deleted(folder):
         "envoy/routes/mine.json",
         "more/script.json",
     ]
-    for name in (*others, *FILES):
+    for name in (*foreign_files, *FILES):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("years of work")
     (folder / "link").symlink_to(folder.parent)
 
     clear(folder)
 
-    left = contents(folder)
-    assert set(left) == {*others, MARKER, "owner.lock"}
-    assert all(left[name] == b"years of work" for name in others)
+    remaining = contents(folder)
+    assert set(remaining) == {*foreign_files, MARKER, "owner.lock"}
+    assert all(remaining[name] == b"years of work" for name in foreign_files)
     assert (folder / "link").is_symlink()
 
 
-def test_files_of_others_are_still_there_when_a_file_cannot_be_deleted(folder):
+def test_clear_deletes_nothing_when_it_cannot_delete_all(folder):
     (folder / "plan.json").write_text("{}")
     (folder / "script.json").mkdir()
     with pytest.raises(RehearsalError, match="found a folder, expected a regular file"):
@@ -221,13 +221,13 @@ def test_files_of_others_are_still_there_when_a_file_cannot_be_deleted(folder):
     assert (folder / "plan.json").exists()
 
 
-async def test_nothing_is_stopped_or_resumed_in_a_folder_that_no_rehearsal_made(tmp_path):
+async def test_a_foreign_folder_is_neither_stopped_nor_resumed(tmp_path):
     (tmp_path / "warden.json").write_text('{"socket": "/nowhere"}')
     (tmp_path / "script.json").write_text("{}")
     assert not await stop(tmp_path)
-    with pytest.raises(RehearsalError, match="holds no rehearsal"):
+    with pytest.raises(RehearsalError, match="found no rehearsal to resume"):
         read_script(tmp_path)
-    with pytest.raises(RehearsalError, match="holds no rehearsal"):
+    with pytest.raises(RehearsalError, match="found no rehearsal to resume"):
         async with resume(tmp_path):
             pass
 
@@ -242,11 +242,11 @@ async def test_all_files_of_a_rehearsal_are_listed_and_private(tmp_path, clean, 
     after = {path: mode(path) for path in folder.rglob("*")}
 
     for modes in (during, after):
-        assert {found for path, found in modes.items() if path.is_file()} == {0o600}
-        assert {found for path, found in modes.items() if path.is_dir()} == {0o700}
+        assert {mode for path, mode in modes.items() if path.is_file()} == {0o600}
+        assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
     logs = {log_name(side, version.revision) for side in envoy.EnvoySide for version in owner.SCRIPT.versions}
-    known = {*FILES, *logs, MARKER, "owner.lock", "warden.lock"}
-    assert {str(path.relative_to(folder)) for path in (*during, *after) if path.is_file()} <= known
+    expected = {*FILES, *logs, MARKER, "owner.lock", "warden.lock"}
+    assert {str(path.relative_to(folder)) for path in (*during, *after) if path.is_file()} <= expected
 
     (folder / "thesis.txt").write_text("years of work")
     clear(folder)

@@ -17,7 +17,7 @@ ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podin
 
 
 class Bench:
-    """Several handles on one file."""
+    """A file with several handles."""
 
     def __init__(self, path):
         self.path = path
@@ -51,20 +51,20 @@ async def test_a_command_of_another_process_is_loaded(store, tmp_path):
 import asyncio, pathlib, sys
 from canarycore import CommandKind
 from canarycore_local.store import SqliteStore
-asyncio.run(SqliteStore(pathlib.Path(sys.argv[1])).give("test/podinfo", CommandKind.SKIP_TO, 40))
+asyncio.run(SqliteStore(pathlib.Path(sys.argv[1])).send_command("test/podinfo", CommandKind.SKIP_TO, 40))
 """
-    command = (sys.executable, "-c", program, str(tmp_path / "status.sqlite"))
-    await asyncio.to_thread(subprocess.run, command, check=True)
+    arguments = (sys.executable, "-c", program, str(tmp_path / "status.sqlite"))
+    await asyncio.to_thread(subprocess.run, arguments, check=True)
 
-    given = (await store.load("test/podinfo")).command
+    command = (await store.load("test/podinfo")).command
 
-    assert (given.kind, given.weight) == (CommandKind.SKIP_TO, 40)
+    assert (command.kind, command.weight) == (CommandKind.SKIP_TO, 40)
 
 
-async def test_each_command_has_an_id_of_its_own_and_the_newest_counts(store):
+async def test_each_command_has_its_own_id_and_load_returns_the_newest(store):
     ids = []
     for kind in (CommandKind.PAUSE, CommandKind.RESUME, CommandKind.PAUSE):
-        await store.give("test/podinfo", kind)
+        await store.send_command("test/podinfo", kind)
         command = (await store.load("test/podinfo")).command
         assert command.kind is kind
         ids.append(command.id)
@@ -72,12 +72,12 @@ async def test_each_command_has_an_id_of_its_own_and_the_newest_counts(store):
     assert len(set(ids)) == 3
 
 
-async def test_a_command_to_nobody_names_those_that_there_are(store):
-    with pytest.raises(WorldError, match=r"no rollout test/backend in .*: there are test/podinfo"):
-        await store.give("test/backend", CommandKind.ABORT)
+async def test_a_command_to_a_missing_rollout_names_the_existing_ones(store):
+    with pytest.raises(WorldError, match=r"found no rollout test/backend in .*, expected one of: test/podinfo"):
+        await store.send_command("test/backend", CommandKind.ABORT)
 
 
-async def test_an_edited_rollout_keeps_its_status_and_outdates_decisions_about_the_old_one(store):
+async def test_an_edit_keeps_the_status_and_conflicts_with_decisions_about_the_old_rollout(store):
     before = await store.load("test/podinfo")
     version = await store.commit("test/podinfo", Status(phase=Phase.SUCCEEDED), before.version)
 
@@ -89,7 +89,7 @@ async def test_an_edited_rollout_keeps_its_status_and_outdates_decisions_about_t
         await store.commit("test/podinfo", Status(), version)
 
 
-async def test_a_rollout_put_again_as_it_is_changes_nothing(store):
+async def test_putting_an_unchanged_rollout_changes_nothing(store):
     before = await store.load("test/podinfo")
 
     await store.put(ROLLOUT)
@@ -103,28 +103,28 @@ async def test_a_deleted_rollout_is_loaded_as_deleted(store):
     assert (await store.load("test/podinfo")).deleted
 
 
-@pytest.mark.parametrize("change", ["give", "delete", "put"])
-async def test_a_change_of_what_is_wanted_is_told_and_a_commit_is_not(store, change):
+@pytest.mark.parametrize("change", ["command", "delete", "put"])
+async def test_changes_yields_commands_deletions_and_edits_but_no_commits(store, change):
     changes = store.changes()
-    told = asyncio.ensure_future(anext(changes))
+    change_key = asyncio.ensure_future(anext(changes))
     await asyncio.sleep(0.3)
     await store.commit("test/podinfo", Status(), (await store.load("test/podinfo")).version)
     await asyncio.sleep(0.3)
-    assert not told.done()
+    assert not change_key.done()
 
     match change:
-        case "give":
-            await store.give("test/podinfo", CommandKind.ABORT)
+        case "command":
+            await store.send_command("test/podinfo", CommandKind.ABORT)
         case "delete":
             await store.delete("test/podinfo")
         case "put":
             await store.put(Rollout(name="other", target=TargetRef(name="other")))
 
-    assert await asyncio.wait_for(told, 5) == ("default/other" if change == "put" else "test/podinfo")
+    assert await asyncio.wait_for(change_key, 5) == ("default/other" if change == "put" else "test/podinfo")
     await changes.aclose()
 
 
-async def test_a_file_that_is_no_store_is_a_trouble_that_names_it(tmp_path):
+async def test_a_file_that_is_no_store_raises_an_error_with_its_path(tmp_path):
     path = tmp_path / "status.sqlite"
     path.write_text("this is a letter, and quite a long one, as letters go; it is no database" * 20)
 

@@ -1,4 +1,4 @@
-"""Versions as processes: the port's contract, and what promotions and crashes do to requests."""
+"""Tests of versions as processes: the port's contract, and requests during promotions and crashes."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from canarycore_local.envoy.proxy import EnvoySide
 from canarycore_local.processes.faults import Faults
 from canarycore_local.processes.versions import Version
 from canarycore_runtime.testing.contracts import WorkloadContract
-from tests.adapters.local.conftest import KEY, V1, V2, Plane, enough
+from tests.adapters.local.conftest import KEY, V1, V2, Plane, wait_for_requests
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +23,7 @@ FOREIGN = Version(label="foreign", command=f"{sys.executable} -m http.server --b
 
 
 class Bench:
-    """The contract's platform."""
+    """The platform of the contract."""
 
     def __init__(self, plane):
         self.plane, self.adapter, self.rollout = plane, plane.workload, plane.rollout
@@ -44,11 +44,11 @@ class TestTheWorkloadContract(WorkloadContract):
 
 
 async def pids(plane, side):
-    """The processes of one side that run and are not on their way out."""
+    """Return the process ids of one side, without stopping processes."""
     return {
-        one.pid
-        for one in (await plane.processes.all()).values()
-        if one.note.get("side") == side.value and one.running and not one.stopping
+        process.pid
+        for process in (await plane.processes.all()).values()
+        if process.note.get("side") == side.value and process.running and not process.stopping
     }
 
 
@@ -60,25 +60,25 @@ async def test_a_promotion_loses_no_request(plane, faults):
     await plane.settle()
     async with plane.traffic(rate=200) as generator:
         await plane.router.set_routes(plane.rollout, Routes(weight=50))
-        await enough(generator, 200)
+        await wait_for_requests(generator, 200)
         await plane.workload.promote(plane.rollout, version.revision)
         await plane.settle()
         await plane.router.set_routes(plane.rollout, Routes())
         await plane.workload.scale_down(plane.rollout)
         await plane.settle()
         generator.open_window("after")
-        await enough(generator, 200)
+        await wait_for_requests(generator, 200)
 
     assert generator.total.bad == 0
     assert set(generator.window.revisions()) == {version.revision}
 
 
-async def test_a_request_that_the_old_primary_is_answering_is_answered_to_its_end(plane):
+async def test_the_old_primary_finishes_its_requests(plane):
     await plane.initialise(V1)
     await plane.workload.deploy(V2)
     await plane.settle()
     async with plane.traffic(rate=1, path="/delay/4") as generator:
-        while (await plane.envoy.hosts())[EnvoySide.PRIMARY].popitem()[1].active == 0:  # noqa: ASYNC110 - it does not tell
+        while (await plane.envoy.hosts())[EnvoySide.PRIMARY].popitem()[1].active == 0:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
         await plane.workload.promote(plane.rollout, V2.revision)
         await plane.settle()
@@ -87,12 +87,12 @@ async def test_a_request_that_the_old_primary_is_answering_is_answered_to_its_en
     assert generator.total.bad == 0
 
 
-async def test_a_crash_is_noticed_told_and_mended(plane):
+async def test_a_crashed_process_is_reported_and_restarted(plane):
     await plane.initialise(V1)
     (pid,) = await pids(plane, EnvoySide.PRIMARY)
 
     os.kill(pid, signal.SIGKILL)
-    crashed = await plane.until(lambda seen: not seen.primary.ready)
+    crashed = await plane.until(lambda workloads: not workloads.primary.ready)
     await plane.settle()
 
     assert crashed.primary.unready_since is not None
@@ -104,14 +104,14 @@ async def test_a_process_that_hangs_gets_no_requests(plane):
     (pid,) = await pids(plane, EnvoySide.PRIMARY)
 
     os.kill(pid, signal.SIGSTOP)
-    await plane.until(lambda seen: not seen.primary.ready)
+    await plane.until(lambda workloads: not workloads.primary.ready)
     assert (await plane.envoy.hosts())[EnvoySide.PRIMARY] == {}
     os.kill(pid, signal.SIGCONT)
     await plane.settle()
 
 
 @pytest.mark.parametrize("faults", ["start=crash", "start=never"])
-async def test_a_version_that_does_not_come_up_is_never_ready_and_gets_nothing(plane, faults):
+async def test_a_version_that_does_not_start_is_never_ready_and_gets_no_requests(plane, faults):
     await plane.initialise(V1)
     await plane.workload.scale_down(plane.rollout)
     await plane.settle()
@@ -120,69 +120,71 @@ async def test_a_version_that_does_not_come_up_is_never_ready_and_gets_nothing(p
     await plane.workload.scale_up(plane.rollout)
     await asyncio.sleep(3)
 
-    seen = await plane.workload.observe(plane.rollout)
-    assert (seen.target.ready, seen.primary.ready) == (0, 1)
-    assert seen.target.unready_since is not None
+    workloads = await plane.workload.observe(plane.rollout)
+    assert (workloads.target.ready, workloads.primary.ready) == (0, 1)
+    assert workloads.target.unready_since is not None
     assert (await plane.envoy.hosts())[EnvoySide.CANARY] == {}
     with pytest.raises(WorldError, match="no process of the canary is ready"):
         plane.workload.address(EnvoySide.CANARY)
 
 
-async def test_a_version_that_does_not_come_up_as_primary_leaves_the_old_one_serving(plane):
+async def test_the_old_primary_serves_until_the_new_one_is_ready(plane):
     await plane.initialise(V1)
     bad = Version(label="bad", faults=Faults.parse("start=crash"))
     await plane.workload.deploy(bad)
     async with plane.traffic(rate=200) as generator:
         await plane.workload.promote(plane.rollout, bad.revision)
-        await enough(generator, 400)
-        seen = await plane.workload.observe(plane.rollout)
+        await wait_for_requests(generator, 400)
+        workloads = await plane.workload.observe(plane.rollout)
         await plane.workload.restore_primary(plane.rollout, V1.revision)
-        await enough(generator, 600)
-        await plane.until(lambda seen: seen.primary.ready == seen.primary.updated == seen.primary.total == 1)
+        await wait_for_requests(generator, 600)
+        await plane.until(
+            lambda workloads: workloads.primary.ready == workloads.primary.updated == workloads.primary.total == 1
+        )
 
-    assert (seen.primary.revision, seen.primary.ready) == (bad.revision, 1)
-    assert seen.primary.unready_since is None
+    assert (workloads.primary.revision, workloads.primary.ready) == (bad.revision, 1)
+    assert workloads.primary.unready_since is None
     assert generator.total.bad == 0
 
 
-async def test_a_crash_loop_is_restarted_less_and_less_often(plane, tmp_path):
+async def test_restarts_of_a_crash_loop_back_off(plane, tmp_path):
     await plane.workload.deploy(Version(label="bad", faults=Faults.parse("start=crash")))
-    begun = time.monotonic()
+    start = time.monotonic()
 
     async with asyncio.timeout(60):
-        while _crashes(tmp_path) < 5:  # noqa: ASYNC110 - it does not tell
+        while _crashes(tmp_path) < 5:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.02)
 
-    assert time.monotonic() - begun > 0.25 + 0.5 + 1 + 2
+    assert time.monotonic() - start > 0.25 + 0.5 + 1 + 2
 
 
 def _crashes(folder):
-    return sum(log.read_text().count("crashes on start") for log in (folder / "logs").glob("*"))
+    return sum(log.read_text().count("crashes at its start") for log in (folder / "logs").glob("*"))
 
 
-async def test_a_foreign_command_is_ready_when_it_answers_and_is_told_its_port(plane):
+async def test_a_command_without_readyz_is_ready_when_it_answers_at_its_port(plane):
     await plane.initialise(FOREIGN)
 
     async with plane.traffic(rate=100) as generator:
-        await enough(generator, 50)
+        await wait_for_requests(generator, 50)
 
     assert generator.total.bad == 0
     assert set(generator.total.revisions()) == {FOREIGN.revision}
 
 
-async def test_a_target_scaled_down_and_up_with_another_version_is_not_served_by_the_old_one(plane):
-    """Even within one look at the processes: pods that were scaled away never come back as capacity."""
+async def test_a_target_scaled_up_with_another_version_does_not_use_old_processes(plane):
+    """Even within one step of the loop: processes that were scaled away do not count as capacity."""
     await plane.initialise(V1)
 
     await plane.workload.scale_down(plane.rollout)
     await plane.workload.deploy(Version(label="bad", faults=Faults.parse("start=never")))
     await plane.workload.scale_up(plane.rollout)
 
-    await plane.until(lambda seen: seen.target.total == 1 and seen.target.ready == 0)
+    await plane.until(lambda workloads: workloads.target.total == 1 and workloads.target.ready == 0)
 
 
-async def test_whoever_comes_after_finds_plan_and_processes(proxy, tmp_path):
-    async with workload.running(*proxy, tmp_path, KEY) as predecessor:
+async def test_a_successor_takes_over_the_plan_and_the_processes(proxy, tmp_path):
+    async with workload.run_workload(*proxy, tmp_path, KEY) as predecessor:
         plane = Plane(*proxy, predecessor)
         await plane.initialise(V1)
         await plane.workload.deploy(V2)
@@ -190,7 +192,7 @@ async def test_whoever_comes_after_finds_plan_and_processes(proxy, tmp_path):
         await plane.workload.promote(plane.rollout, V2.revision)
         await plane.settle()
         before, running = await predecessor.observe(plane.rollout), await pids(plane, EnvoySide.PRIMARY)
-    async with workload.running(*proxy, tmp_path, KEY) as successor:
+    async with workload.run_workload(*proxy, tmp_path, KEY) as successor:
         after = await successor.observe(plane.rollout)
 
     assert after == before
@@ -198,7 +200,7 @@ async def test_whoever_comes_after_finds_plan_and_processes(proxy, tmp_path):
     assert before.kept == (V1.revision, V2.revision)
 
 
-async def test_a_change_is_told_with_the_rollout_s_key(plane):
+async def test_changes_yields_the_rollouts_key(plane):
     changes = plane.workload.changes()
 
     await plane.workload.deploy(V1)
@@ -207,7 +209,7 @@ async def test_a_change_is_told_with_the_rollout_s_key(plane):
     await changes.aclose()
 
 
-async def test_an_envoy_that_is_gone_is_a_trouble(plane):
+async def test_a_killed_envoy_is_an_error(plane):
     await plane.initialise(V1)
     envoy = (await plane.processes.all())["envoy"]
 

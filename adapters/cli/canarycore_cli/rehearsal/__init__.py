@@ -1,1 +1,1 @@
-"""Commands that start, show and steer a rehearsal on this machine."""
+"""Commands that start, show and control a rehearsal on this machine."""

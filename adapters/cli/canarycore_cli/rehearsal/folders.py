@@ -1,10 +1,10 @@
-"""Where rehearsals keep their state, and which of them are running.
+"""The folders of rehearsals, and the records of those that run.
 
     <cache>/canarycore/rehearsals/<namespace>-<name>    the default folder of a rehearsal
-    <cache>/canarycore/running/<pid>.json               a rehearsal that runs, wherever its folder is
+    <cache>/canarycore/running/<pid>.json               the record of a running rehearsal, for any folder
 
-A record is locked for as long as its process lives, so one that was killed is told from one that runs without trusting
-process ids. <cache> is $XDG_CACHE_HOME, else ~/.cache.
+A process locks its record while it lives. The lock distinguishes a running rehearsal from a killed one, without trust
+in process ids. <cache> is $XDG_CACHE_HOME, or else ~/.cache.
 """
 
 from __future__ import annotations
@@ -32,56 +32,61 @@ if TYPE_CHECKING:
     from canarycore import Rollout
 
 TRACE = "trace.ndjson"
-"""The story of a rehearsal in its folder, one JSON object a line."""
+"""The file with the story of a rehearsal, one JSON object a line."""
 
 LOG = "canary.log"
-"""What the library logged."""
+"""The file with the library's log."""
 
 OPTIONS = "options.json"
-"""What whoever resumes a rehearsal has to know and is not in its script."""
+"""The file with the options that a resumed rehearsal needs beside its script."""
 
 FILES = (TRACE, LOG, OPTIONS, f"{OPTIONS}{DRAFT}")
-"""The files that the command adds to those of `canarycore_local` in the folder of a rehearsal."""
+"""The files that `canary` adds to those of `canarycore_local` in the folder of a rehearsal."""
 
 _RECORD = re.compile(r"[0-9]+\.json")
 
 
 @frozen(kw_only=True)
-class Running:
-    """A rehearsal that runs. `key` is `namespace/name`, its key in the store."""
+class RunningRehearsal:
+    """A running rehearsal."""
 
     key: str
+    """The key of the rollout in the store, `namespace/name`."""
+
     folder: Path
+    """The rehearsal's folder, as an absolute path."""
+
     pid: int
+    """The process that rehearses."""
 
 
 def default_folder(rollout: Rollout) -> Path:
-    """Where the rehearsal of a rollout keeps its state unless told otherwise."""
+    """Return the default folder for the rehearsal of a rollout."""
     return _cache() / "rehearsals" / quote(f"{rollout.namespace}-{rollout.name}", safe="")
 
 
 def latest_folder() -> Path:
-    """The folder of the rehearsal that was begun last. Raises BadInput when there is none."""
+    """Return the folder of the rehearsal that began last. Raises BadInput when there is none."""
     scripts = sorted(_cache().glob(f"rehearsals/*/{SCRIPT}"), key=lambda script: script.stat().st_mtime)
     if not scripts:
-        raise BadInput("found no rehearsal to resume, expected one that was interrupted: give its --state-dir")
+        raise BadInput("found no rehearsal to resume, expected an interrupted one: give its --state-dir")
     return scripts[-1].parent
 
 
-def make_room(folder: Path) -> None:
-    """End what a killed rehearsal left running in the folder, and delete the files that it made there.
+def clear(folder: Path) -> None:
+    """End the processes that a killed rehearsal left behind in the folder, and delete its files there.
 
-    Raises BadInput, and deletes nothing, for a folder that no rehearsal made, or that others could have written.
+    Raises BadInput, and deletes nothing, for a folder that no rehearsal made or that other users can write.
     """
-    with _refusing(folder):
+    with _as_bad_input(folder):
         claim(folder)
         asyncio.run(local.stop(folder))
         local.clear(folder, FILES)
 
 
 def read_script(folder: Path) -> local.Script:
-    """Read the script of the rehearsal to resume. Raises BadInput for a folder that others could have written."""
-    with _refusing(folder):
+    """Return the script of the rehearsal to resume. Raises BadInput for a folder that other users can write."""
+    with _as_bad_input(folder):
         script = local.read_script(folder)
         demand_private(folder, FILES)
         return script
@@ -89,7 +94,7 @@ def read_script(folder: Path) -> local.Script:
 
 @contextmanager
 def registered(key: str, folder: Path) -> Iterator[None]:
-    """Be found by other commands meanwhile."""
+    """Keep a record of this rehearsal while the context is open, so that other commands find it."""
     records = _cache() / "running"
     make_private(records)
     record = records / f"{os.getpid()}.json"
@@ -103,31 +108,31 @@ def registered(key: str, folder: Path) -> Iterator[None]:
             record.unlink(missing_ok=True)
 
 
-def running() -> tuple[Running, ...]:
-    """All rehearsals that run; records of those that were killed are removed."""
-    return tuple(one for record in _records() for one in _read(record))
+def running() -> tuple[RunningRehearsal, ...]:
+    """Return the running rehearsals, and remove the records of killed ones."""
+    return tuple(rehearsal for record in _records() for rehearsal in _read(record))
 
 
 def refuse_if_running(folder: Path) -> None:
     """Raise BadInput if a rehearsal runs in the folder."""
-    for one in running():
-        if one.folder == folder.resolve():
+    for rehearsal in running():
+        if rehearsal.folder == folder.resolve():
             raise BadInput(
-                f"a rehearsal of {one.key} is running in {folder} (process {one.pid}): "
+                f"a rehearsal of {rehearsal.key} is running in {folder} (process {rehearsal.pid}): "
                 "stop it by Ctrl-C there, or choose another folder by --state-dir"
             )
 
 
-def choose(name: str, state_dir: Path | None) -> Running:
-    """The running rehearsal that is meant. Raises BadInput unless it is exactly one."""
-    everywhere = running()
-    found = [one for one in everywhere if _is_meant(one, name, state_dir)]
-    if len(found) == 1:
-        return found[0]
-    known = ", ".join(f"{one.key} in {one.folder}" for one in everywhere) or "none"
-    if not found:
-        raise BadInput(f"found no running rehearsal{f' of {name}' if name else ''}; running are: {known}")
-    raise BadInput(f"found {len(found)} running rehearsals, expected one: give a NAME or --state-dir ({known})")
+def choose(name: str, state_dir: Path | None) -> RunningRehearsal:
+    """Return the running rehearsal of that name and folder. Raises BadInput unless exactly one matches."""
+    rehearsals = running()
+    matching = [rehearsal for rehearsal in rehearsals if _matches(rehearsal, name, state_dir)]
+    if len(matching) == 1:
+        return matching[0]
+    listed = ", ".join(f"{rehearsal.key} in {rehearsal.folder}" for rehearsal in rehearsals) or "none"
+    if not matching:
+        raise BadInput(f"found no running rehearsal{f' of {name}' if name else ''}; running are: {listed}")
+    raise BadInput(f"found {len(matching)} running rehearsals, expected one: give a NAME or --state-dir ({listed})")
 
 
 def _records() -> list[Path]:
@@ -139,32 +144,32 @@ def _records() -> list[Path]:
 
 
 @contextmanager
-def _refusing(folder: Path) -> Iterator[None]:
-    """Raise BadInput for a folder that is refused."""
+def _as_bad_input(folder: Path) -> Iterator[None]:
+    """Convert RehearsalError to BadInput."""
     try:
         yield
     except RehearsalError as error:
         raise BadInput(f"--state-dir {folder}: {error}") from None
 
 
-def _is_meant(one: Running, name: str, state_dir: Path | None) -> bool:
-    namespace, _, plain = one.key.partition("/")
-    names = ("", plain, one.key, f"{plain}.{namespace}")
-    return name in names and (state_dir is None or one.folder == state_dir.resolve())
+def _matches(rehearsal: RunningRehearsal, name: str, state_dir: Path | None) -> bool:
+    namespace, _, canary = rehearsal.key.partition("/")
+    names = ("", canary, rehearsal.key, f"{canary}.{namespace}")
+    return name in names and (state_dir is None or rehearsal.folder == state_dir.resolve())
 
 
-def _read(record: Path) -> Iterator[Running]:
+def _read(record: Path) -> Iterator[RunningRehearsal]:
     try:
         with open_private(record, "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                found = json.load(file)
-                yield Running(key=found["key"], folder=Path(found["folder"]), pid=found["pid"])
+                data = json.load(file)
+                yield RunningRehearsal(key=data["key"], folder=Path(data["folder"]), pid=data["pid"])
             else:
-                record.unlink(missing_ok=True)  # nobody holds it: its process was killed
+                record.unlink(missing_ok=True)  # without a lock: its process was killed
     except (FileNotFoundError, ValueError, RehearsalError):
-        return  # it ended, is just being written, or is none of ours
+        return  # it has ended, is not yet complete, or belongs to another user
 
 
 def _cache() -> Path:

@@ -1,8 +1,8 @@
 """The live view of a rehearsal: a panel below the scrolling story, and keys.
 
-The panel shows where the rollout is: phase, weight, each version's requests, the last checks against their thresholds,
-failed checks, and when the next analysis is due. Gates that nobody answered are asked here: a gate stays closed until
-its key is pressed, and the rollout polls it.
+The panel shows the phase, the weight, each version's requests, the last checks with their bounds, the failed checks and
+the time of the next look. A gate without a `--gate` option stays closed until the user presses its key; the rollout
+polls it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rich.text import Text
 from canarycore import CommandKind, Judgement, Verdict
 from canarycore.text import describe_traffic, format_timespan
 from canarycore_cli.console import out, weight_bar
-from canarycore_cli.rehearsal.story import NOBODY, labels_of
+from canarycore_cli.rehearsal.story import UNANSWERED, version_labels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -39,7 +39,7 @@ _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.NO_DATA: "yellow"
 
 
 class LiveView:
-    """What is shown, and what the keys do."""
+    """The panel and its keys."""
 
     def __init__(self, script: Script, name: str) -> None:
         self.console = out()
@@ -51,24 +51,24 @@ class LiveView:
         self._judgements: tuple[Judgement, ...] = ()
         self._waiting: dict[str, str] = {}
         self._opened: set[tuple[str, str]] = set()
-        self._giving: set[asyncio.Task[None]] = set()
-        self._rate = _Rate()
+        self._commands: set[asyncio.Task[None]] = set()
+        self._rates = _RateMeter()
 
-    # what it hears ----------------------------------------------------------------------------------------------
+    # inputs -----------------------------------------------------------------------------------------------------
 
-    def heard(self, tell: Callable[[CycleReport], None]) -> Callable[[CycleReport], None]:
-        """An observer of cycles that looks itself and passes on."""
+    def observe(self, forward: Callable[[CycleReport], None]) -> Callable[[CycleReport], None]:
+        """Return an observer of cycles that updates this view and calls `forward`."""
 
-        def both(report: CycleReport) -> None:
+        def update(report: CycleReport) -> None:
             self._report = report
             if report.result.decision is not None and report.result.decision.explanation.judgements:
                 self._judgements = report.result.decision.explanation.judgements
-            tell(report)
+            forward(report)
 
-        return both
+        return update
 
     async def gate(self, question: HookQuestion) -> bool:
-        """Closed until somebody opens it by a key; asked again for each revision."""
+        """Answer a gate: closed until the user opens it by a key. A new revision closes it again."""
         name, revision = question.hook.name, question.revision
         if (name, revision) in self._opened:
             return True
@@ -78,21 +78,24 @@ class LiveView:
     # showing ----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def shown(self, rehearsal: Rehearsal) -> AsyncIterator[None]:
-        """On the terminal while the context lasts; keys work meanwhile."""
+    async def show(self, rehearsal: Rehearsal) -> AsyncIterator[None]:
+        """Show the panel and read keys while the context is open."""
         self._rehearsal = rehearsal
         task = asyncio.current_task()
         assert task is not None
-        with Live(console=self.console, auto_refresh=False, transient=True) as self._live, _keys(self._pressed(task)):
+        with (
+            Live(console=self.console, auto_refresh=False, transient=True) as self._live,
+            _read_keys(self._on_key(task)),
+        ):
             yield
         self._live = None
 
     def draw(self) -> None:
-        """Bring the panel up to date."""
+        """Redraw the panel."""
         if self._live is not None:
             self._live.update(self._panel(), refresh=True)
 
-    def _pressed(self, task: asyncio.Task[object]) -> Callable[[str], None]:
+    def _on_key(self, task: asyncio.Task[object]) -> Callable[[str], None]:
         def act(key: str) -> None:
             if key == "q":
                 task.cancel()
@@ -101,17 +104,17 @@ class LiveView:
                 self._opened.add((name, revision))
                 self.console.print(f"gate {name} opened", style="bold", markup=False)
             elif key in _COMMANDS:
-                self._give(_COMMANDS[key])
+                self._send(_COMMANDS[key])
             elif key == " ":
-                self._give(CommandKind.RESUME if self._is_paused else CommandKind.PAUSE)
+                self._send(CommandKind.RESUME if self._is_paused else CommandKind.PAUSE)
 
         return act
 
-    def _give(self, kind: CommandKind) -> None:
+    def _send(self, kind: CommandKind) -> None:
         assert self._rehearsal is not None
-        giving = asyncio.ensure_future(self._rehearsal.store.give(self._rehearsal.key, kind))
-        self._giving.add(giving)
-        giving.add_done_callback(self._giving.discard)
+        command = asyncio.ensure_future(self._rehearsal.store.send_command(self._rehearsal.key, kind))
+        self._commands.add(command)
+        command.add_done_callback(self._commands.discard)
 
     @property
     def _is_paused(self) -> bool:
@@ -127,16 +130,16 @@ class LiveView:
         status = decision.status if decision is not None else report.observed.status
         paused = "  paused" if status.paused else ""
         title = f"{self._name}  {status.phase.value}  {rehearsal.version.label}{paused}"
-        parts: list[RenderableType] = [self._weight(rehearsal), self._versions(rehearsal)]
+        parts: list[RenderableType] = [self._traffic_line(rehearsal), self._version_table(rehearsal)]
         if self._judgements:
-            parts.append(self._checks())
+            parts.append(self._check_line())
         failed = f"failed checks {status.failed_checks} of {self._script.rollout.threshold}"
         parts.append(Text(f"{failed}   next look {self._countdown(report)}"))
         parts += [Text(f"gate {name} is closed: y opens it", style="bold yellow") for name in self._waiting]
         keys = Text("p promote   a abort   space pause/resume   q quit", style="dim")
         return Panel(Group(*parts, keys), title=Text(title), title_align="left")
 
-    def _weight(self, rehearsal: Rehearsal) -> Text:
+    def _traffic_line(self, rehearsal: Rehearsal) -> Text:
         splits = rehearsal.splits()
         if not splits:
             return Text("no routes yet")
@@ -145,32 +148,32 @@ class LiveView:
         answered = "" if measured is None else f"   measured {measured:.1f}%"
         return Text.assemble((weight_bar(routes.weight, _BAR), "cyan"), f"  {traffic}{answered}")
 
-    def _versions(self, rehearsal: Rehearsal) -> Table:
+    def _version_table(self, rehearsal: Rehearsal) -> Table:
         table = Table(box=None, pad_edge=False)
-        for heading in ("version", "requests", "a second", "success rate", "P99", "bad"):
+        for heading in ("version", "requests", "per second", "success rate", "P99", "bad"):
             table.add_column(heading, justify="left" if heading == "version" else "right", header_style="dim")
-        labels = labels_of(self._script)
+        labels = version_labels(self._script)
         for revision, tally in rehearsal.generator.total.revisions().items():
-            good, p99 = tally.success_rate, tally.quantile(0.99)
-            label = labels.get(revision, revision or NOBODY)
+            success_rate, p99 = tally.success_rate, tally.quantile(0.99)
+            label = labels.get(revision, revision or UNANSWERED)
             table.add_row(
                 label,
                 str(tally.requests),
-                f"{self._rate.of(label, tally.requests):.0f}",
-                "" if good is None else f"{good:.2f}%",
+                f"{self._rates.update(label, tally.requests):.0f}",
+                "" if success_rate is None else f"{success_rate:.2f}%",
                 "" if p99 is None else f"{1000 * p99:.0f}ms",
                 str(tally.bad),
             )
         return table
 
-    def _checks(self) -> Text:
+    def _check_line(self) -> Text:
         line = Text("checks  ")
         for judgement in self._judgements:
             check, value = judgement.check, judgement.answer.value
             bounds = [f"≥ {check.minimum:g}"] if check.minimum is not None else []
             bounds += [f"≤ {check.maximum:g}"] if check.maximum is not None else []
-            found = judgement.verdict.value if value is None else f"{value:.2f}"
-            line.append(f"{check.name} {found} ({', '.join(bounds)})   ", style=_STYLES[judgement.verdict])
+            result = judgement.verdict.value if value is None else f"{value:.2f}"
+            line.append(f"{check.name} {result} ({', '.join(bounds)})   ", style=_STYLES[judgement.verdict])
         return line
 
     def _countdown(self, report: CycleReport) -> str:
@@ -178,13 +181,14 @@ class LiveView:
         return "at the next change" if wake is None else f"in {format_timespan(max(wake - time.time(), 0.0))}"
 
 
-class _Rate:
-    """Requests a second by name, over the last second or more."""
+class _RateMeter:
+    """The requests per second of each version, over the last second or more."""
 
     def __init__(self) -> None:
         self._marks: dict[str, tuple[float, int, float]] = {}
 
-    def of(self, name: str, count: int) -> float:
+    def update(self, name: str, count: int) -> float:
+        """Return the rate of `name`, which has `count` requests by now."""
         now = time.monotonic()
         at, before, rate = self._marks.setdefault(name, (now, count, 0.0))
         if now - at >= 1.0:
@@ -197,13 +201,13 @@ _COMMANDS = {"p": CommandKind.PROMOTE, "a": CommandKind.ABORT}
 
 
 @contextmanager
-def _keys(act: Callable[[str], None]) -> Iterator[None]:
-    """Single keys without Enter. Ctrl-C stays a signal."""
+def _read_keys(act: Callable[[str], None]) -> Iterator[None]:
+    """Call `act` with each key, without Enter, while the context is open. Ctrl-C stays a signal."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     loop = asyncio.get_running_loop()
     tty.setcbreak(terminal)
-    loop.add_reader(terminal, _read_keys, terminal, act)
+    loop.add_reader(terminal, _read_available_keys, terminal, act)
     try:
         yield
     finally:
@@ -211,6 +215,6 @@ def _keys(act: Callable[[str], None]) -> Iterator[None]:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-def _read_keys(terminal: int, act: Callable[[str], None]) -> None:
+def _read_available_keys(terminal: int, act: Callable[[str], None]) -> None:
     for key in os.read(terminal, 64).decode(errors="ignore"):
         act(key)

@@ -1,7 +1,7 @@
-"""Commands to a rehearsal that runs in another terminal, and how it stands.
+"""Commands to a rehearsal that runs in another terminal, its state, and its decisions.
 
-A command is a row in the rehearsal's store; whoever runs the rollout finds it there within a moment and carries it out
-once, or refuses it.
+A command is a row in the rehearsal's store. The process that runs the rollout reads it within a second, and carries it
+out once or refuses it.
 """
 
 from __future__ import annotations
@@ -14,82 +14,84 @@ from typing import TYPE_CHECKING
 from canarycore import CommandKind
 from canarycore.text import describe_state, describe_traffic
 from canarycore_cli.console import TROUBLE, BadInput, fail, out, print_json
-from canarycore_cli.rehearsal import folders as rehearsals
+from canarycore_cli.rehearsal import folders
 from canarycore_local.store import STORE, SqliteStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from canarycore_cli.console import Json
-    from canarycore_cli.rehearsal.folders import Running
+    from canarycore_cli.rehearsal.folders import RunningRehearsal
     from canarycore_runtime import StoredRollout
 
 COMMAND_PATIENCE = 10.0
-"""Seconds that a command may take to be carried out before we say that it was not."""
+"""Seconds that the rehearsal has to handle a command before `canary` gives up waiting."""
 
 _POLL = 0.05
 
 
 def send_command(kind: str, name: str, state_dir: Path | None, weight: int = 0) -> None:
-    """Give a command, and tell what became of it."""
-    one = rehearsals.choose(name, state_dir)
-    stored = asyncio.run(_given(one, CommandKind(kind), weight))
+    """Send a command to a rehearsal, wait until it is handled, and print the new state."""
+    rehearsal = folders.choose(name, state_dir)
+    stored = asyncio.run(_send(rehearsal, CommandKind(kind), weight))
     if stored is None:
-        fail(f"{kind} was given to {one.key}, but it has not been carried out yet", TROUBLE)
-    out().print(f"{one.key}: {kind} was handled; it is now {_describe(_described(one, stored))}", markup=False)
+        fail(f"{rehearsal.key}: the rehearsal has not handled {kind} within {COMMAND_PATIENCE:g} s", TROUBLE)
+    out().print(
+        f"{rehearsal.key}: {kind} was handled; the Canary is now {_describe(_state(rehearsal, stored))}", markup=False
+    )
 
 
 def status(name: str, state_dir: Path | None, *, as_json: bool) -> None:
-    """Print where the running rehearsals are."""
-    meant = [rehearsals.choose(name, state_dir)] if name or state_dir else rehearsals.running()
-    described = [_described(one, stored) for one in meant if (stored := asyncio.run(_stored(one)))]
+    """Print the state of the running rehearsals."""
+    selected = [folders.choose(name, state_dir)] if name or state_dir else folders.running()
+    states = [_state(rehearsal, stored) for rehearsal in selected if (stored := asyncio.run(_load(rehearsal)))]
     if as_json:
-        print_json(described)
+        print_json(states)
         return
-    if not described:
+    if not states:
         out().print("no rehearsal is running")
-    for one in described:
-        out().print(f"{one['canary']}: {_describe(one)} ({one['folder']})", markup=False)
+    for state in states:
+        out().print(f"{state['canary']}: {_describe(state)} ({state['folder']})", markup=False)
 
 
 def explain(name: str, state_dir: Path | None, last: int) -> None:
-    """Print the last decisions of a trace, a sentence each."""
-    folder = state_dir or (rehearsals.choose(name, None).folder if name else rehearsals.latest_folder())
+    """Print the last decisions of a rehearsal's trace, one sentence each."""
+    folder = state_dir or (folders.choose(name, None).folder if name else folders.latest_folder())
     try:
-        lines = (folder / rehearsals.TRACE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / folders.TRACE).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise BadInput(f"{folder}: found no {rehearsals.TRACE}, expected the folder of a rehearsal") from None
-    decisions = deque((line for line in map(_line, lines) if line.get("kind") == "decision"), maxlen=last)
+        raise BadInput(f"{folder}: found no {folders.TRACE}, expected the folder of a rehearsal") from None
+    decisions = deque((line for line in map(_parse_line, lines) if line.get("kind") == "decision"), maxlen=last)
     for line in decisions:
         out().print(f"{line['seconds']:>7.1f}s  {line['explanation']}", markup=False)
 
 
-async def _given(one: Running, kind: CommandKind, weight: int) -> StoredRollout | None:
-    """What is stored once the command was handled; None when it was not in time."""
-    store = SqliteStore(one.folder / STORE)
-    await store.give(one.key, kind, weight)
-    given = await store.load(one.key)
-    assert given is not None
-    assert given.command is not None
+async def _send(rehearsal: RunningRehearsal, kind: CommandKind, weight: int) -> StoredRollout | None:
+    """Send a command, and return the rollout once the command is handled; None when the time is up."""
+    store = SqliteStore(rehearsal.folder / STORE)
+    await store.send_command(rehearsal.key, kind, weight)
+    sent = await store.load(rehearsal.key)
+    assert sent is not None
+    assert sent.command is not None
     try:
         async with asyncio.timeout(COMMAND_PATIENCE):
             while True:
-                stored = await store.load(one.key)
-                if stored is None or stored.status.handled == given.command.id:
+                stored = await store.load(rehearsal.key)
+                if stored is None or stored.status.handled == sent.command.id:
                     return stored
                 await asyncio.sleep(_POLL)
     except TimeoutError:
         return None
 
 
-async def _stored(one: Running) -> StoredRollout | None:
-    return await SqliteStore(one.folder / STORE).load(one.key)
+async def _load(rehearsal: RunningRehearsal) -> StoredRollout | None:
+    return await SqliteStore(rehearsal.folder / STORE).load(rehearsal.key)
 
 
-def _described(one: Running, stored: StoredRollout) -> Json:
+def _state(rehearsal: RunningRehearsal, stored: StoredRollout) -> Json:
     status = stored.status
     return {
-        "canary": one.key,
+        "canary": rehearsal.key,
         "phase": status.phase.value,
         "reason": status.reason.value,
         "weight": status.rung.weight,
@@ -97,8 +99,8 @@ def _described(one: Running, stored: StoredRollout) -> Json:
         "failed_checks": status.failed_checks,
         "threshold": stored.rollout.threshold,
         "paused": status.paused,
-        "folder": str(one.folder),
-        "pid": one.pid,
+        "folder": str(rehearsal.folder),
+        "pid": rehearsal.pid,
     }
 
 
@@ -112,8 +114,8 @@ def _describe(state: Json) -> str:
     )
 
 
-def _line(text: str) -> Json:
-    """A line of the trace; a half-written last one of a killed process is none."""
+def _parse_line(text: str) -> Json:
+    """Parse a line of the trace; an empty object for the half-written last line of a killed process."""
     try:
         line: Json = json.loads(text)
     except ValueError:

@@ -1,8 +1,7 @@
-"""canary rehearse: the policy of a manifest, carried out on this machine with real requests.
+"""canary rehearse: run the policy of a manifest on this machine, with real requests.
 
-`canarycore_local` sets the stage (Envoy, processes, traffic, store), `canarycore_runtime` runs the rollout. Here
-options become a script, and what happens becomes a story (see `canarycore_cli.rehearsal.story`): printed, shown live,
-traced.
+`canarycore_local` provides Envoy, the processes, the traffic and the store; `canarycore_runtime` runs the rollout. This
+module converts options to a script, and prints, shows and traces the story (see `canarycore_cli.rehearsal.story`).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from canarycore_cli.console import (
     parse_fraction,
     parse_pairs,
 )
-from canarycore_cli.rehearsal import folders as rehearsals
+from canarycore_cli.rehearsal import folders
 from canarycore_cli.rehearsal.live import LiveView
 from canarycore_cli.rehearsal.plain import PlainPrinter
 from canarycore_cli.rehearsal.story import Story, Trace
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from canarycore_local.hooks import Gate
 
 HEALTHY = "healthy"
-"""What stands for no faults."""
+"""The value of `--then` for a version without faults."""
 
 GATES = (HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION)
 
@@ -64,7 +63,7 @@ _EXIT_CODES = {"Succeeded": OK, "Failed": ROLLED_BACK}
 
 @frozen(kw_only=True)
 class RehearsalOptions:
-    """The options as typed."""
+    """The options, as typed."""
 
     manifest: str
     canary: str
@@ -88,31 +87,31 @@ class RehearsalOptions:
 
 
 def run(options: RehearsalOptions) -> int:
-    """Rehearse; returns the exit code. Whatever was started has ended when this returns."""
-    script, folder = _begun(options) if options.resume else _new(options)
+    """Rehearse, and return the exit code. All processes have ended when this returns."""
+    script, folder = _script_to_resume(options) if options.resume else _new_script(options)
     if options.resume:
-        options = _as_begun(options, folder)
+        options = _restore_options(options, folder)
     rollout = script.rollout
     constants = parse_pairs(options.metrics, "--metric", "NAME=VALUE with a number, such as orders=3", float)
     _demand_measured(rollout, constants, options)
     view = None if options.as_json or not _on_a_terminal() else LiveView(script, rollout.full_name)
     gates = _gates(rollout, options.gates, view)
-    rehearsals.refuse_if_running(folder)
+    folders.refuse_if_running(folder)
     if not options.resume:
-        rehearsals.make_room(folder)
-        _remember(options, folder)
+        folders.clear(folder)
+        _save_options(options, folder)
     console = view.console if view else out()
-    _log_to(folder / rehearsals.LOG)
+    _log_to(folder / folders.LOG)
     lines = JsonLines()
-    story = Story((Trace(folder / rehearsals.TRACE), lines if options.as_json else PlainPrinter(console)))
+    story = Story((Trace(folder / folders.TRACE), lines if options.as_json else PlainPrinter(console)))
     for remark in _remarks(rollout, options, folder):
         story.line("remark", text=remark)
     try:
-        with rehearsals.registered(f"{rollout.namespace}/{rollout.name}", folder):
+        with folders.registered(f"{rollout.namespace}/{rollout.name}", folder):
             stage = local.Stage(gates=gates, constants=constants, notifiers=(story,))
             result = asyncio.run(_perform(script, folder, stage, story, view, lines, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        err().print("stopped: everything that was started has ended", style="yellow")
+        err().print("stopped: all processes have ended", style="yellow")
         return TROUBLE
     if not options.as_json:
         console.print(f"state and trace are in {folder}", style="dim", markup=False)
@@ -134,21 +133,21 @@ async def _perform(
     lines: JsonLines,
     options: RehearsalOptions,
 ) -> Json:
-    with _stoppable():
+    with _cancel_on_signals():
         async with AsyncExitStack() as around:
-            stage = await _with_providers(stage, options, around)
+            stage = await _add_providers(stage, options, around)
             opened = local.resume(folder, stage) if options.resume else local.rehearse(folder, script, stage)
             rehearsal = await around.enter_async_context(opened)
-            _tell_start(story, rehearsal)
-            on_cycle = view.heard(story.cycle) if view else story.cycle
-            async with Runner(rehearsal.parts, on_cycle=on_cycle), _watched(story, view, lines, rehearsal):
+            _add_start(story, rehearsal)
+            on_cycle = view.observe(story.cycle) if view else story.cycle
+            async with Runner(rehearsal.parts, on_cycle=on_cycle), _watch(story, view, lines, rehearsal):
                 status = await rehearsal.play()
-        story.look(rehearsal.splits(), over=True)
+        story.add_splits(rehearsal.splits(), is_over=True)
         return story.end(rehearsal, status)
 
 
-async def _with_providers(stage: local.Stage, options: RehearsalOptions, around: AsyncExitStack) -> local.Stage:
-    """The stage with real webhooks and a real metrics server, where they are wanted."""
+async def _add_providers(stage: local.Stage, options: RehearsalOptions, around: AsyncExitStack) -> local.Stage:
+    """Return the stage with real webhooks and a real metrics server, as the options say."""
     if options.hooks == "live":
         from canarycore_hooks.webhook import EventHook, WebhookClient
 
@@ -159,13 +158,13 @@ async def _with_providers(stage: local.Stage, options: RehearsalOptions, around:
     if options.metrics_server:
         from canarycore_metrics.prometheus import PrometheusSource
 
-        stage = evolve(stage, elsewhere=await around.enter_async_context(PrometheusSource(options.metrics_server)))
+        stage = evolve(stage, fallback=await around.enter_async_context(PrometheusSource(options.metrics_server)))
     return stage
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end things in order, as Ctrl-C does."""
+def _cancel_on_signals() -> Iterator[None]:
+    """Cancel this task on SIGTERM and SIGHUP, as Ctrl-C does, while the context is open."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -178,25 +177,25 @@ def _stoppable() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _watched(
+async def _watch(
     story: Story, view: LiveView | None, lines: JsonLines, rehearsal: local.Rehearsal
 ) -> AsyncIterator[None]:
-    """Splits are told, and the view is drawn, while the context lasts; without a reader the rehearsal ends."""
-    performing = asyncio.current_task()
-    assert performing is not None
+    """Add splits to the story and draw the view while the context is open; cancel this task without a reader."""
+    task = asyncio.current_task()
+    assert task is not None
 
     async def watch() -> None:
         while True:
             if not lines.is_read:
-                performing.cancel()
-            story.look(rehearsal.splits())
+                task.cancel()
+            story.add_splits(rehearsal.splits())
             if view:
                 view.draw()
             await asyncio.sleep(_TICK)
 
     async with AsyncExitStack() as stack:
         if view:
-            await stack.enter_async_context(view.shown(rehearsal))
+            await stack.enter_async_context(view.show(rehearsal))
         watching = asyncio.create_task(watch())
         try:
             yield
@@ -206,64 +205,66 @@ async def _watched(
                 await watching
 
 
-def _tell_start(story: Story, rehearsal: local.Rehearsal) -> None:
+def _add_start(story: Story, rehearsal: local.Rehearsal) -> None:
     script = rehearsal.script
     story.line(
         "start",
         canary=rehearsal.key,
         policy=describe_policy(script.rollout),
-        versions=[_labelled(version) for version in script.versions],
+        versions=[_describe_version(version) for version in script.versions],
         speed=script.speed,
         rps=script.traffic.rate,
         address=rehearsal.address,
     )
 
 
-def _labelled(version: Version) -> str:
-    about = version.command or str(version.faults)
-    return f"{version.label} ({about})" if about else version.label
+def _describe_version(version: Version) -> str:
+    details = version.command or str(version.faults)
+    return f"{version.label} ({details})" if details else version.label
 
 
 # ------------------------------------------------------------------------------------------------------------- options
 
 
-def _new(options: RehearsalOptions) -> tuple[local.Script, Path]:
+def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path]:
     if not options.manifest:
         raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --resume)")
     rollout = manifests.read_rollout(options.manifest, options.canary)
     if rollout.suspend:
-        raise BadInput(f"{options.manifest}: found spec.suspend: true, expected false: nothing would happen")
+        raise BadInput(
+            f"{options.manifest}: found spec.suspend: true, expected false: a suspended rollout does nothing"
+        )
     script = local.Script(
         rollout=rollout, versions=_versions(options), traffic=_traffic(rollout, options), speed=options.speed
     )
-    return script, options.state_dir or rehearsals.default_folder(rollout)
+    return script, options.state_dir or folders.default_folder(rollout)
 
 
-def _begun(options: RehearsalOptions) -> tuple[local.Script, Path]:
-    """The rehearsal to resume: of a folder, of a manifest, or the last one."""
+def _script_to_resume(options: RehearsalOptions) -> tuple[local.Script, Path]:
+    """Return the rehearsal to resume: of a folder, of a manifest, or the last one."""
     if options.state_dir is not None:
         folder = options.state_dir
     elif options.manifest:
-        folder = rehearsals.default_folder(manifests.read_rollout(options.manifest, options.canary))
+        folder = folders.default_folder(manifests.read_rollout(options.manifest, options.canary))
     else:
-        folder = rehearsals.latest_folder()
-    return rehearsals.read_script(folder), folder
+        folder = folders.latest_folder()
+    return folders.read_script(folder), folder
 
 
-def _remember(options: RehearsalOptions, folder: Path) -> None:
-    """Keep what is not in the script, for whoever resumes."""
-    kept = {name: getattr(options, name) for name in _KEPT}
-    write_private(folder / rehearsals.OPTIONS, json.dumps(kept))
+def _save_options(options: RehearsalOptions, folder: Path) -> None:
+    """Save the options that are not in the script, for a resumption."""
+    saved = {name: getattr(options, name) for name in _SAVED_OPTIONS}
+    write_private(folder / folders.OPTIONS, json.dumps(saved))
 
 
-def _as_begun(options: RehearsalOptions, folder: Path) -> RehearsalOptions:
-    """Hooks and metrics as they were at the start; gates and metrics given now come on top."""
-    kept = json.loads(read_private(folder / rehearsals.OPTIONS))
-    gates, metrics = [*kept["gates"], *options.gates], [*kept["metrics"], *options.metrics]
-    return evolve(options, **{**kept, "gates": gates, "metrics": metrics})
+def _restore_options(options: RehearsalOptions, folder: Path) -> RehearsalOptions:
+    """Return the options with the saved ones of the start; new gates and metrics are added to the old."""
+    saved = json.loads(read_private(folder / folders.OPTIONS))
+    gates, metrics = [*saved["gates"], *options.gates], [*saved["metrics"], *options.metrics]
+    return evolve(options, **{**saved, "gates": gates, "metrics": metrics})
 
 
-_KEPT = ("hooks", "gates", "metrics", "metrics_server")
+_SAVED_OPTIONS = ("hooks", "gates", "metrics", "metrics_server")
 
 
 def _versions(options: RehearsalOptions) -> tuple[Version, ...]:
@@ -275,7 +276,9 @@ def _versions(options: RehearsalOptions) -> tuple[Version, ...]:
 
 def _version(label: str, option: str, faults: str, command: str) -> Version:
     if command and faults:
-        raise BadInput(f"{option} {faults} and {option}-cmd: expected one of them, faults are of the built-in service")
+        raise BadInput(
+            f"{option} {faults} and {option}-cmd: expected one of them: only the built-in service has faults"
+        )
     try:
         return Version(label=label, command=command, faults=Faults.parse("" if faults == HEALTHY else faults))
     except BadFaults as error:
@@ -283,16 +286,16 @@ def _version(label: str, option: str, faults: str, command: str) -> Version:
 
 
 def _traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
-    plain = TrafficPlan(rate=options.rps, path=options.path, matching_path=options.path, seed=options.seed)
+    plan = TrafficPlan(rate=options.rps, path=options.path, matching_path=options.path, seed=options.seed)
     if rollout.ladder.strategy is not Strategy.AB or not rollout.match:
-        return plain
+        return plan
     try:
         percent = 100 * parse_fraction(options.match_share)
         path, headers = example(rollout.match[0])
     except NoExample as error:
         raise BadInput(str(error)) from None
     except ValueError:
-        raise BadInput(f"--match-share {options.match_share}: expected a share from 0 to 1, such as 10%") from None
+        raise BadInput(f"--match-share {options.match_share}: expected a fraction from 0 to 1, such as 10%") from None
     return TrafficPlan(
         rate=options.rps,
         path=options.path,
@@ -304,36 +307,36 @@ def _traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
 
 
 def _demand_measured(rollout: Rollout, constants: Mapping[str, float], options: RehearsalOptions) -> None:
-    """Raise BadInput for a metric that nobody here can measure: it could only fail."""
+    """Raise BadInput for a metric without a source on this machine: its check could only fail."""
     own = [check.name for check in rollout.checks if check.kind in (CheckKind.TEMPLATE, CheckKind.QUERY)]
     missing = [name for name in own if name not in constants]
     if missing and not options.metrics_server:
         raise BadInput(
-            f"the metric {missing[0]} is not measured on this machine: give it a value by --metric {missing[0]}=VALUE, "
+            f"found no source of the metric {missing[0]} on this machine: set it by --metric {missing[0]}=VALUE, "
             "or name a Prometheus by --metrics-server URL"
         )
 
 
 def _gates(rollout: Rollout, texts: Sequence[str], view: LiveView | None) -> Mapping[str, Gate]:
-    """Gates answered by options; on a terminal the others are asked of whoever sits there."""
-    given = parse_pairs(texts, "--gate", "NAME=approve or NAME=deny", parse_approval)
+    """Return the gates that options answer; on a terminal the view asks its user about the others."""
+    answered = parse_pairs(texts, "--gate", "NAME=approve or NAME=deny", parse_approval)
     names = {hook.name for hook in rollout.hooks if hook.type in (*GATES, HookType.ROLLBACK)}
-    unknown = [name for name in given if name not in names]
+    unknown = [name for name in answered if name not in names]
     if unknown:
         listed = ", ".join(sorted(names)) or "none"
         raise BadInput(f"--gate {unknown[0]}: the manifest has no gate of that name; it has {listed}")
-    asked = {hook.name for hook in rollout.hooks if hook.type in GATES} - given.keys()
-    return {**given, **(dict.fromkeys(asked, view.gate) if view else {})}
+    others = {hook.name for hook in rollout.hooks if hook.type in GATES} - answered.keys()
+    return {**answered, **(dict.fromkeys(others, view.gate) if view else {})}
 
 
 def _remarks(rollout: Rollout, options: RehearsalOptions, folder: Path) -> Iterator[str]:
     if options.resume:
-        yield f"going on with the rehearsal in {folder}"
+        yield f"resuming the rehearsal in {folder}"
     else:
-        yield f"the provider {rollout.provider} and the service section play no part: Envoy routes on this machine"
+        yield f"Envoy routes here: the rehearsal ignores the provider {rollout.provider} and the service section"
     gates = [hook.name for hook in rollout.hooks if hook.type in GATES]
     if options.hooks == "local" and gates and not options.gates and not _on_a_terminal():
-        yield f"gates are open, as nobody can be asked (--gate NAME=deny closes one): {', '.join(gates)}"
+        yield f"all gates are open, as there is no terminal to ask (--gate NAME=deny closes one): {', '.join(gates)}"
 
 
 def _on_a_terminal() -> bool:

@@ -1,19 +1,19 @@
-"""The story of a rehearsal: what happened, line by line, as plain data.
+"""The story of a rehearsal: its events in order, as lines of plain data.
 
 Every line has `seconds` since the start and a `kind`:
 
     start      canary, policy, versions, speed, rps, address, folder
     remark     text
-    decision   phase, rule, because (a sentence), detail, checks, hooks, weight, failed_checks
+    decision   phase, rule, explanation (a sentence), detail, checks, hooks, weight, failed_checks
     event      type, text, phase      Flagger's events
     alert      severity, text, phase
-    weight     weight, mirrored, matched: these routes are in force now
+    weight     weight, mirrored, matched of the routes that come into force
     split      weight, mirrored, matched, measured (percent that the canary answered), requests, bad
-    trouble    text: the world refused, it is tried again
+    trouble    text of an error; the rollout tries again
 
-The last line has no kind: outcome, reason, seconds, requests, bad_requests, requests_by_version, splits. The same lines
-are printed with --json, kept in the trace, and told in words on a terminal. No address or metadata of a hook is in
-them, as these may be secrets.
+The last line has no kind: outcome, reason, seconds, requests, bad_requests, requests_by_version, splits. `--json`
+prints these lines, the trace keeps them, and a terminal shows them as text. They leave out addresses and metadata of
+hooks, which may be secrets.
 """
 
 from __future__ import annotations
@@ -36,39 +36,39 @@ if TYPE_CHECKING:
     from canarycore_runtime import CycleReport
 
 _SETTLING = 1.0
-"""Seconds that requests of a split may still be under way when it is over."""
+"""Seconds that the last requests of a split may take after its end."""
 
-NOBODY = "nobody"
-"""Who answered a request that no version answered."""
+UNANSWERED = "unanswered"
+"""The label of requests that no version answered."""
 
 
 class Story:
-    """Tells lines to everyone who listens. It is a notifier, and an observer of a runner's cycles."""
+    """A notifier and an observer of a runner's cycles that passes lines to its listeners."""
 
     def __init__(self, listeners: Sequence[Callable[[Json], None]]) -> None:
         self._listeners = listeners
         self._started = time.monotonic()
         self._splits: list[tuple[Split, float]] = []
-        self._told_splits = 0
+        self._finished_splits = 0
 
     @property
     def seconds(self) -> float:
-        """How long it has been going."""
+        """Seconds since the start."""
         return round(time.monotonic() - self._started, 3)
 
     def line(self, kind: str, **data: object) -> None:
-        """Tell one line."""
-        self._tell({"seconds": self.seconds, "kind": kind, **data})
+        """Add a line."""
+        self._pass_on({"seconds": self.seconds, "kind": kind, **data})
 
     async def publish(self, rollout: Rollout, notice: Notice) -> None:
-        """Tell an event or alert (the port Notifier)."""
+        """Add an event or alert (the port Notifier)."""
         del rollout
         severity = notice.severity
-        word = {"type": notice.type} if severity is None else {"severity": severity.value}
-        self.line(notice.channel.value, **word, text=notice.text, phase=notice.phase.value)
+        level = {"type": notice.type} if severity is None else {"severity": severity.value}
+        self.line(notice.channel.value, **level, text=notice.text, phase=notice.phase.value)
 
     def cycle(self, report: CycleReport) -> None:
-        """Tell what a cycle decided, and what went wrong in it."""
+        """Add the decision and the errors of a cycle."""
         decision = report.result.decision
         if decision is not None:
             status, explanation = decision.status, decision.explanation
@@ -86,23 +86,23 @@ class Story:
         for trouble in report.result.errors:
             self.line("trouble", text=str(trouble))
 
-    def look(self, splits: Sequence[Split], *, over: bool = False) -> None:
-        """Tell new weights at once, and what became of a split when its last requests are answered."""
+    def add_splits(self, splits: Sequence[Split], *, is_over: bool = False) -> None:
+        """Add new weights at once, and each past split once its last requests are answered."""
         now = time.monotonic()
         for split in splits[len(self._splits) :]:
             self._splits.append((split, now))
             self.line("weight", **_routes(split.routes))
-        while self._told_splits < len(self._splits) - (0 if over else 1):
-            following = self._told_splits + 1
-            if not over and now < self._splits[following][1] + _SETTLING:
+        while self._finished_splits < len(self._splits) - (0 if is_over else 1):
+            following = self._finished_splits + 1
+            if not is_over and now < self._splits[following][1] + _SETTLING:
                 return
-            self.line("split", **_split(self._splits[self._told_splits][0]))
-            self._told_splits = following
+            self.line("split", **_split(self._splits[self._finished_splits][0]))
+            self._finished_splits = following
 
     def end(self, rehearsal: Rehearsal, status: Status) -> Json:
-        """Tell the last line, and return it."""
+        """Add the last line, and return it."""
         total = rehearsal.generator.total
-        labels = labels_of(rehearsal.script)
+        labels = version_labels(rehearsal.script)
         result: Json = {
             "outcome": status.phase.value,
             "reason": status.reason.value,
@@ -110,21 +110,21 @@ class Story:
             "requests": total.requests,
             "bad_requests": total.bad,
             "requests_by_version": {
-                labels.get(revision, revision or NOBODY): tally.requests
+                labels.get(revision, revision or UNANSWERED): tally.requests
                 for revision, tally in total.revisions().items()
             },
             "splits": [_split(split) for split in rehearsal.splits()],
         }
-        self._tell(result)
+        self._pass_on(result)
         return result
 
-    def _tell(self, line: Json) -> None:
+    def _pass_on(self, line: Json) -> None:
         for listener in self._listeners:
             listener(line)
 
 
 class Trace:
-    """A listener that keeps the story in a file; a resumed rehearsal goes on in it."""
+    """A listener that appends the story to a file, also after a resumption."""
 
     def __init__(self, path: Path) -> None:
         self._file = open_private(path, "a")
@@ -134,8 +134,8 @@ class Trace:
         self._file.flush()
 
 
-def labels_of(script: Script) -> dict[str, str]:
-    """What people call the versions, by revision."""
+def version_labels(script: Script) -> dict[str, str]:
+    """Return the labels of the versions, by revision."""
     return {version.revision: version.label for version in script.versions}
 
 

@@ -1,15 +1,14 @@
-"""The port MetricSource: what Envoy itself counted of the canary, over the check's window.
+"""The port MetricSource: values from Envoy's own counters of the canary, over the check's window.
 
-    request-success-rate   percent of the canary's requests that were not answered with 5xx
+    request-success-rate   percent of the canary's requests without a 5xx status
     request-duration       the 99th percentile of the canary's latencies, in milliseconds
 
-Envoy's counters only ever grow, so the value over a window is the difference of two readings. A loop reads them as
-often as the windows need: each window keeps about fifty readings, whatever its length. Requests that were mirrored to
-the canary count, and so do requests that met no canary process at all. Readings from before the revision in question
-was deployed do not.
+Envoy's counters only grow, so the value over a window is the difference of two readings. A loop reads them as often as
+the windows need: each window keeps about fifty readings, whatever its length. Mirrored requests count, and so do
+requests that found no canary process. Readings from before the deployment of the revision do not count.
 
-A check that needs a provider (a template, a query) is answered by `constants` where it is named there, else by
-`elsewhere` where there is one, else by an error that says so: never by a pass.
+A check that needs a provider (a template or a query) gets its value from `constants`, or else from `fallback`. Without
+either, the answer is an error, never a pass.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from attrs import frozen
 from canarycore import CheckKind
 from canarycore.errors import WorldError
 from canarycore.questions import MetricAnswer
-from canarycore_local.alongside import alongside
+from canarycore_local.background import run_in_background
 from canarycore_local.envoy.proxy import EnvoySide
 
 if TYPE_CHECKING:
@@ -47,23 +46,26 @@ _TAIL = 0.99
 
 @frozen(kw_only=True)
 class EnvoyReading:
-    """Envoy's counters of the canary at one moment (monotonic seconds).
-
-    `latencies`: how many answers took from `low` to `low + width` milliseconds, by (low, width).
-    """
+    """Envoy's counters of the canary at one moment."""
 
     at: float
+    """The time of the reading, in monotonic seconds."""
+
     revision: str
+    """The target's revision."""
+
     requests: int
+    """The number of completed requests."""
+
     bad: int
+    """The number of 5xx responses."""
+
     latencies: Mapping[tuple[float, float], int]
+    """The number of responses that took from `low` to `low + width` milliseconds, by (low, width)."""
 
 
 class EnvoyMetrics:
-    """Answers from one Envoy. `measuring` gives one that reads.
-
-    revision: tells which revision the target carries. constants: answers to checks, by their name.
-    """
+    """Metrics from one Envoy. `open_metrics` runs the loop that reads the counters."""
 
     def __init__(
         self,
@@ -71,19 +73,27 @@ class EnvoyMetrics:
         revision: Callable[[], str],
         *,
         constants: Mapping[str, float] = {},
-        elsewhere: MetricSource | None = None,
+        fallback: MetricSource | None = None,
     ) -> None:
+        """Create the source.
+
+        Args:
+            envoy: The Envoy.
+            revision: A function that returns the target's revision.
+            constants: The values of metrics that need a provider, by name.
+            fallback: The source of all other metrics that need a provider.
+        """
         self._envoy = envoy
         self._revision = revision
         self._constants = constants
-        self._elsewhere = elsewhere
+        self._fallback = fallback
         self._trails: dict[float, deque[EnvoyReading]] = {}
 
     async def query(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
-        """The value over the check's window, and how many requests stand behind it."""
+        """Return the value over the check's window, and the number of requests in it."""
         check = question.check
         if check.kind not in _VALUES:
-            return await self._ask_elsewhere(rollout, question)
+            return await self._query_provider(rollout, question)
         try:
             now = await self._read()
         except WorldError as error:
@@ -93,25 +103,27 @@ class EnvoyMetrics:
             return MetricAnswer()
         return MetricAnswer(value=_VALUES[check.kind](past, now), samples=now.requests - past.requests)
 
-    async def _ask_elsewhere(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
+    async def _query_provider(self, rollout: Rollout, question: MetricQuestion) -> MetricAnswer:
         name = question.check.name
         if name in self._constants:
             return MetricAnswer(value=self._constants[name])
-        if self._elsewhere is not None:
-            return await self._elsewhere.query(rollout, question)
-        return MetricAnswer(error=f"{name} is not measured on this machine: give it a value, or a metrics server")
+        if self._fallback is not None:
+            return await self._fallback.query(rollout, question)
+        return MetricAnswer(
+            error=f"found no source of the metric {name} on this machine: give it a value, or a metrics server"
+        )
 
     async def online(self, rollout: Rollout) -> str:
-        """Empty when Envoy answers, and the provider elsewhere where it is needed."""
+        """Return an error when Envoy or the needed fallback does not answer; otherwise an empty text."""
         try:
             await self._read()
         except WorldError as error:
             return str(error)
         others = [check for check in rollout.checks if check.kind not in _VALUES and check.name not in self._constants]
-        return await self._elsewhere.online(rollout) if others and self._elsewhere is not None else ""
+        return await self._fallback.online(rollout) if others and self._fallback is not None else ""
 
     async def watch(self, windows: Iterable[float]) -> None:
-        """Read as often as `windows` (seconds) need, for ever."""
+        """Read the counters as often as `windows` (seconds) need, until cancelled."""
         self._trails = {window: deque(maxlen=_READINGS + _SPARE) for window in windows}
         gaps = {window: max(window / _READINGS, _SHORTEST_GAP) for window in self._trails}
         pause = min([*gaps.values(), _LONGEST_GAP])
@@ -119,7 +131,7 @@ class EnvoyMetrics:
             try:
                 reading = await self._read()
             except WorldError:
-                pass  # whoever asks now is told; a gap in the readings harms nobody
+                pass  # a query reports it; a gap in the readings does no harm
             else:
                 for window, trail in self._trails.items():
                     if not trail or _is_due(reading, trail[-1], gaps[window]):
@@ -127,22 +139,24 @@ class EnvoyMetrics:
             await asyncio.sleep(pause)
 
     async def _read(self) -> EnvoyReading:
-        return _parsed(await self._envoy.ask(_PATH), self._revision())
+        return _parse(await self._envoy.ask(_PATH), self._revision())
 
 
 @asynccontextmanager
-async def measuring(metrics: EnvoyMetrics, rollout: Rollout) -> AsyncIterator[EnvoyMetrics]:
-    """Metrics that read for the rollout's checks, for as long as the context lasts."""
-    async with alongside(metrics.watch({check.window for check in rollout.checks})):
+async def open_metrics(metrics: EnvoyMetrics, rollout: Rollout) -> AsyncIterator[EnvoyMetrics]:
+    """Read the counters for the rollout's checks while the context is open."""
+    async with run_in_background(metrics.watch({check.window for check in rollout.checks})):
         yield metrics
 
 
-def _parsed(stats: Json, revision: str) -> EnvoyReading:
+def _parse(stats: Json, revision: str) -> EnvoyReading:
     counters, latencies = {}, {}
     for entry in stats["stats"]:
         if "histograms" in entry:
             for histogram in entry["histograms"].get("details", []):
-                latencies = {(one["lower_bound"], one["width"]): one["count"] for one in histogram["totals"]}
+                latencies = {
+                    (bucket["lower_bound"], bucket["width"]): bucket["count"] for bucket in histogram["totals"]
+                }
         else:
             counters[entry["name"].rpartition("_")[2]] = entry["value"]
     return EnvoyReading(
@@ -155,19 +169,19 @@ def _parsed(stats: Json, revision: str) -> EnvoyReading:
 
 
 def _is_due(reading: EnvoyReading, last: EnvoyReading, gap: float) -> bool:
-    """Whether it is time for another reading of a trail; with another revision, the counting begins anew."""
+    """Whether a trail needs this reading: its gap has passed, or the revision has changed."""
     return reading.at >= last.at + gap or reading.revision != last.revision
 
 
 def _since(trail: Iterable[EnvoyReading], start: float, revision: str) -> EnvoyReading | None:
-    """The last reading before `start`, or the first of this revision after it."""
-    found = None
+    """Return the last reading of this revision before `start`, or else its first one after it."""
+    last = None
     for reading in trail:
         if reading.revision == revision:
-            if found is not None and reading.at > start:
+            if last is not None and reading.at > start:
                 break
-            found = reading
-    return found
+            last = reading
+    return last
 
 
 def _success_rate(past: EnvoyReading, now: EnvoyReading) -> float:
@@ -177,11 +191,11 @@ def _success_rate(past: EnvoyReading, now: EnvoyReading) -> float:
 
 def _duration(past: EnvoyReading, now: EnvoyReading) -> float | None:
     new = {span: count - past.latencies.get(span, 0) for span, count in now.latencies.items()}
-    rank, seen = _TAIL * sum(new.values()), 0
+    rank, responses = _TAIL * sum(new.values()), 0
     for (low, width), count in sorted(new.items()):
-        if count and seen + count >= rank:
-            return low + width * (rank - seen) / count
-        seen += count
+        if count and responses + count >= rank:
+            return low + width * (rank - responses) / count
+        responses += count
     return None
 
 

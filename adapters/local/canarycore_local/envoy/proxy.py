@@ -1,13 +1,13 @@
-"""Envoy, the data plane: started with a bootstrap of ours, fed through files, read through its admin interface.
+"""Envoy, the data plane: it reads its bootstrap and its resources from files, and has an admin interface.
 
-Envoy listens on one port of 127.0.0.1 and knows two clusters, `primary` and `canary`. What changes while it runs comes
-from files in folders that it watches; each file replaces the old one in one move, so Envoy never reads half of it:
+Envoy listens on one port of 127.0.0.1 and has two clusters, `primary` and `canary`. It watches the folders of its
+dynamic resources; each new file replaces the old one atomically, so Envoy never reads half of it:
 
-    routes/routes.json                          where requests go (RDS)
-    endpoints/primary.json, endpoints/canary.json   which processes answer (EDS)
+    routes/routes.json                              routes (RDS)
+    endpoints/primary.json, endpoints/canary.json   endpoints (EDS)
 
-Nothing here believes that a written file is in force. `set_routes` and `set_endpoints` return once Envoy's admin
-interface says so, and everything that is observed is read from there.
+A written file may not be in force. So `set_routes` and `set_endpoints` return once Envoy confirms the change, and all
+observations come from Envoy's admin interface.
 
 All files are JSON: in YAML, Envoy would read a cookie value `n` or `on` as a boolean.
 """
@@ -43,13 +43,13 @@ LOG = "envoy.log"
 ROUTES, ENDPOINTS, DRAFTS = "routes", "endpoints", "drafts"
 BOOTSTRAP, ADMIN = "bootstrap.json", "admin"
 LONGEST_REQUEST = 15.0
-"""Seconds after which Envoy gives up on a request."""
+"""Envoy's timeout of a request, in seconds."""
 
 REVISION_KEY = ("canarycore", "revision")
-"""Where an endpoint's metadata says which revision it runs."""
+"""The namespace and the key of the revision in an endpoint's metadata."""
 
-_EVERYBODY = "default_receivers"
-_PROBE_HOST = "routes.canarycore.invalid"  # a name that no user can have; its answer is the version of the routes
+_ALL_HOSTS = "everybody"
+_PROBE_HOST = "routes.canarycore.invalid"  # no user has this name; its answer is the version of the routes
 _IN_FORCE = 10.0
 _STARTED = 20.0
 _POLL = 0.01
@@ -74,24 +74,32 @@ FILES = (
     *(f"{watched}/{name}.json" for watched, name in _RESOURCES),
     *(f"{DRAFTS}/{watched}-{name}.json" for watched, name in _RESOURCES),
 )
-"""All files that an Envoy of ours has in its folder."""
+"""All files of an Envoy in its folder."""
 
 
 @frozen(kw_only=True)
 class Endpoint:
-    """A process that answers at `port`. A draining one finishes its requests and gets no new ones."""
+    """A process that answers requests."""
 
     port: int
+    """Its port on 127.0.0.1."""
+
     revision: str
+    """Its revision."""
+
     draining: bool = False
+    """Whether it finishes its requests and gets no new ones."""
 
 
 @frozen(kw_only=True)
 class Host:
-    """An endpoint as Envoy has it in force. `active`: requests that it is answering."""
+    """The state of an endpoint in Envoy."""
 
     draining: bool
+    """Whether it gets no new requests."""
+
     active: int
+    """The number of requests in flight."""
 
 
 class Envoy:
@@ -104,37 +112,37 @@ class Envoy:
         self.address = f"http://{HOST}:{port}"
 
     async def set_routes(self, routes: list[Json]) -> None:
-        """Put routes in force, in order: the first that matches counts. Raises WorldError when Envoy refuses them."""
+        """Put routes in force; the first match counts. Raises WorldError when Envoy rejects them."""
         version = _version(routes)
-        if await self._answers_by(version):
+        if await self._routes_by(version):
             return
-        refused = await self._refused()
+        rejections = await self._count_rejections()
         resource = _routes_resource(routes, version)
         await asyncio.to_thread(_write_resource, self._folder, ROUTES, ROUTES, version, resource)
 
-        async def in_force() -> bool:
-            if await self._refused() > refused:
-                raise WorldError(f"Envoy refused the routes: {await asyncio.to_thread(_last_words, self._folder)}")
-            return await self._answers_by(version)
+        async def are_in_force() -> bool:
+            if await self._count_rejections() > rejections:
+                raise WorldError(f"Envoy rejected the routes: {await asyncio.to_thread(_last_log_line, self._folder)}")
+            return await self._routes_by(version)
 
-        await _until(in_force, _IN_FORCE, "put the routes in force")
+        await _until(are_in_force, _IN_FORCE, "put the routes in force")
 
     async def routes(self) -> list[Json]:
-        """The routes in force."""
+        """Return the routes in force."""
         dump = await self.ask("/config_dump?resource=dynamic_route_configs")
         hosts = dump["configs"][0]["route_config"]["virtual_hosts"]
-        found: list[Json] = next(host["routes"] for host in hosts if host["name"] == _EVERYBODY)
-        return found
+        routes: list[Json] = next(host["routes"] for host in hosts if host["name"] == _ALL_HOSTS)
+        return routes
 
-    async def _answers_by(self, version: str) -> bool:
-        """Whether requests are routed by that version: asked where they are, as the admin interface knows sooner."""
+    async def _routes_by(self, version: str) -> bool:
+        """Whether requests meet that version of the routes. The admin interface shows a version before they do."""
         try:
             async with self._session.get(self.address, headers={"Host": _PROBE_HOST}) as response:
                 return await response.text() == version
         except (aiohttp.ClientError, TimeoutError) as error:
             raise WorldError(f"Envoy does not answer requests: {type(error).__name__} {error}") from error
 
-    async def _refused(self) -> int:
+    async def _count_rejections(self) -> int:
         stats = await self.ask(r"/stats?format=json&filter=rds\.routes\.update_rejected$")
         return sum(stat["value"] for stat in stats["stats"])
 
@@ -143,20 +151,20 @@ class Envoy:
         assignment = _assignment(side, endpoints)
         name = side.value
         await asyncio.to_thread(_write_resource, self._folder, ENDPOINTS, name, _version(assignment), assignment)
-        wanted = {endpoint.port: endpoint.draining for endpoint in endpoints}
+        expected = {endpoint.port: endpoint.draining for endpoint in endpoints}
 
-        async def loaded() -> bool:
-            return {port: host.draining for port, host in (await self.hosts())[side].items()} == wanted
+        async def are_in_force() -> bool:
+            return {port: host.draining for port, host in (await self.hosts())[side].items()} == expected
 
-        await _until(loaded, _IN_FORCE, f"put the endpoints of the {name} in force")
+        await _until(are_in_force, _IN_FORCE, f"put the endpoints of the {name} in force")
 
     async def hosts(self) -> Mapping[EnvoySide, Mapping[int, Host]]:
-        """The endpoints in force, by port."""
+        """Return the endpoints in force, by port."""
         clusters = (await self.ask("/clusters?format=json")).get("cluster_statuses", [])
         return {EnvoySide(cluster["name"]): dict(map(_host, cluster.get("host_statuses", []))) for cluster in clusters}
 
     async def ask(self, path: str) -> Json:
-        """What the admin interface answers. Raises WorldError."""
+        """Return the answer of the admin interface. Raises WorldError."""
         try:
             async with self._session.get(self._admin + path) as response:
                 response.raise_for_status()
@@ -168,15 +176,16 @@ class Envoy:
 
 
 @asynccontextmanager
-async def running(processes: Processes, folder: Path, port: int = 0) -> AsyncIterator[Envoy]:
-    """The Envoy of `folder`: the one that runs already, or a new one that listens on `port` (0: any free one).
+async def run_envoy(processes: Processes, folder: Path, port: int = 0) -> AsyncIterator[Envoy]:
+    """Connect to the Envoy of `folder`, or start one that listens on `port` (0: any free port).
 
     It outlives the context; its warden ends it.
     """
-    if (found := (await processes.all()).get(PROCESS)) is not None and not found.running:
+    process = (await processes.all()).get(PROCESS)
+    if process is not None and not process.running:
         await processes.forget(PROCESS)
-        found = None
-    if found is None:
+        process = None
+    if process is None:
         await asyncio.to_thread(_prepare, folder, port)
         await processes.start(PROCESS, _argv(folder), folder / LOG, env={}, note={})
     admin = await _admin_address(processes, folder)
@@ -198,7 +207,7 @@ def _argv(folder: Path) -> tuple[str, ...]:
 def _prepare(folder: Path, port: int) -> None:
     for name in (".", ROUTES, ENDPOINTS, DRAFTS):
         make_private(folder / name)
-    open_private(folder / ADMIN, "w").close()  # Envoy writes it, and keeps the mode of a file that exists
+    open_private(folder / ADMIN, "w").close()  # Envoy writes it, and keeps the mode of an existing file
     write_private(folder / BOOTSTRAP, json.dumps(_bootstrap(folder, port), indent=1))
     for side in EnvoySide:
         _write_resource(folder, ENDPOINTS, side.value, "none", _assignment(side, ()))
@@ -210,7 +219,7 @@ def _bootstrap(folder: Path, port: int) -> Json:
     return {
         "node": {"id": "canarycore", "cluster": "canarycore"},
         "admin": {"address": _address(0)},
-        "stats_flush_interval": "0.1s",  # counters are read live, but histograms only as of the last flush
+        "stats_flush_interval": "0.1s",  # counters are live, but histograms are as of the last flush
         "static_resources": {
             "listeners": [_listener(folder, port)],
             "clusters": [_cluster(folder, side) for side in EnvoySide],
@@ -244,7 +253,7 @@ def _cluster(folder: Path, side: EnvoySide) -> Json:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": _TYPES["protocol"],
-                # shorter than any server's own, so that no request is sent into a connection that is being closed
+                # shorter than any server's own, so that Envoy sends no request into a closing connection
                 "common_http_protocol_options": {"idle_timeout": "1s"},
                 "explicit_http_config": {"http_protocol_options": {}},
             }
@@ -258,10 +267,10 @@ def _files(folder: Path, watched: str, name: str) -> Json:
 
 
 def _routes_resource(routes: list[Json], version: str) -> Json:
-    told = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": version}}}
+    probe = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": version}}}
     hosts = [
-        {"name": _EVERYBODY, "domains": ["*"], "routes": routes},
-        {"name": "probe", "domains": [_PROBE_HOST], "routes": [told]},
+        {"name": _ALL_HOSTS, "domains": ["*"], "routes": routes},
+        {"name": "probe", "domains": [_PROBE_HOST], "routes": [probe]},
     ]
     return _typed("route", {"name": ROUTES, "virtual_hosts": hosts})
 
@@ -308,13 +317,15 @@ def _version(resource: object) -> str:
     return hashlib.sha256(json.dumps(resource).encode()).hexdigest()[:12]
 
 
-def _last_words(folder: Path) -> str:
+def _last_log_line(folder: Path) -> str:
     return read_private(folder / LOG).rstrip().rpartition("\n")[2]
 
 
 def _write_resource(folder: Path, watched: str, name: str, version: str, resource: Json) -> None:
     text = json.dumps({"version_info": version, "resources": [resource]})
-    draft = folder / DRAFTS / f"{watched}-{name}.json"  # elsewhere, as Envoy wakes up for each file in its folder
+    draft = (
+        folder / DRAFTS / f"{watched}-{name}.json"
+    )  # in another folder, as Envoy wakes up for each file in a watched one
     write_private(folder / watched / f"{name}.json", text, draft=draft)
 
 
@@ -322,12 +333,12 @@ async def _admin_address(processes: Processes, folder: Path) -> str:
     def read() -> str:
         return read_private(folder / ADMIN).strip()
 
-    async def written() -> bool:
+    async def is_written() -> bool:
         if not (await processes.all())[PROCESS].running:
-            raise WorldError(f"Envoy ended at once: {await asyncio.to_thread(_last_words, folder)}")
+            raise WorldError(f"Envoy ended at its start: {await asyncio.to_thread(_last_log_line, folder)}")
         return bool(await asyncio.to_thread(read))
 
-    await _until(written, _STARTED, f"start; see {folder / LOG}")
+    await _until(is_written, _STARTED, f"start; see {folder / LOG}")
     return f"http://{await asyncio.to_thread(read)}"
 
 
@@ -339,10 +350,10 @@ async def _is_ready(session: aiohttp.ClientSession, admin: str) -> bool:
         return False
 
 
-async def _until(condition: Any, seconds: float, what: str) -> None:
+async def _until(condition: Any, seconds: float, action: str) -> None:
     try:
         async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - Envoy does not tell
+            while not await condition():  # noqa: ASYNC110 - Envoy sends no event
                 await asyncio.sleep(_POLL)
     except TimeoutError:
-        raise WorldError(f"Envoy did not {what} within {seconds:g} s") from None
+        raise WorldError(f"Envoy did not {action} within {seconds:g} s") from None

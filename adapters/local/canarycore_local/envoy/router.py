@@ -1,16 +1,16 @@
-"""The port Router: where requests go, as Envoy routes.
+"""The port Router: Envoy routes.
 
 Envoy takes the first route that matches. From the top:
 
     test             requests with the header x-canary-test      -> canary
     sticky-canary    the session cookie of this rollout          -> canary
     sticky-primary   the primary's session cookie, if one is set -> primary
-    expired          the cookie of a rollout that is over        -> by weight, and the cookie is taken back
+    expired          the cookie of an ended rollout              -> by weight, and the answer expires the cookie
     match-0, ...     the rollout's match conditions              -> canary
-    default          everything                                  -> by weight, copied to the canary while mirrored
+    default          all requests                                -> by weight, with copies to the canary while mirrored
 
-Every answer says who gave it: `x-canary-version` is `primary` or `canary`, `x-canary-revision` the revision.
-What is observed is read back from the routes in force, by their names.
+Every answer names its responder: `x-canary-version` is `primary` or `canary`, `x-canary-revision` the revision.
+Observations come from the names of the routes in force.
 """
 
 # ruff: noqa: ARG002 - a port's methods take what the port says
@@ -35,49 +35,51 @@ VERSION_HEADER = "x-canary-version"
 REVISION_HEADER = "x-canary-revision"
 
 TEST_HEADER = "x-canary-test"
-"""Sends a request straight to the canary, as a mesh's service of its own for the canary does."""
+"""The header that sends a request straight to the canary, as the canary's own Service does in a mesh."""
 
 _COOKIE_KEY = ("canarycore", "cookie")
 _ANY = {"prefix": "/"}
 
-# as meshes do: a request that has reached nobody may be sent again without harm
+# as meshes do: a request that reached no process is safe to retry
 _RETRIES = {"retry_on": "connect-failure,refused-stream,reset-before-request", "num_retries": 2}
 _TO_CANARY = 100
 
 
 class EnvoyRouter:
-    """Routes requests between the primary and the canary of one Envoy."""
+    """A router between the primary and the canary of one Envoy."""
 
     def __init__(self, envoy: Envoy) -> None:
         self._envoy = envoy
 
     async def observe(self, rollout: Rollout) -> Routes | None:
-        """The routes in force; None before the first were set and after they were given back."""
+        """Return the routes in force; None before the first `set_routes` and after `restore`."""
         return _read(await self._envoy.routes())
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
-        """Route so; returns when it is in force."""
+        """Set the routes. Returns once they are in force."""
         await self._envoy.set_routes(_write(rollout, routes))
 
     async def restore(self, rollout: Rollout) -> None:
-        """Send everything to the target, as if there had been no rollout; then there are no routes of ours."""
+        """Send all requests to the target, as without a rollout."""
         await self._envoy.set_routes([_named("given-back", _ANY, _split(_TO_CANARY))])
 
 
 def _write(rollout: Rollout, routes: Routes) -> list[Json]:
     affinity = rollout.affinity
-    found = [_named("test", {**_ANY, "headers": [{"name": TEST_HEADER, "present_match": True}]}, _split(_TO_CANARY))]
+    result = [_named("test", {**_ANY, "headers": [{"name": TEST_HEADER, "present_match": True}]}, _split(_TO_CANARY))]
     if affinity and routes.cookie and routes.weight > 0:
-        found.append(_named("sticky-canary", _cookie(affinity.cookie_name, routes.cookie), _split(_TO_CANARY)))
+        result.append(_named("sticky-canary", _cookie(affinity.cookie_name, routes.cookie), _split(_TO_CANARY)))
         if affinity.primary_cookie_name:
-            found.append(_named("sticky-primary", _cookie(affinity.primary_cookie_name, routes.cookie), _split(0)))
+            result.append(_named("sticky-primary", _cookie(affinity.primary_cookie_name, routes.cookie), _split(0)))
     if affinity and routes.expired:
-        taken_back = _named("expired", _cookie(affinity.cookie_name, routes.expired), _split(routes.weight))
-        taken_back["response_headers_to_add"] = [_set_cookie(f"{affinity.cookie_name}={routes.expired}; Max-Age=-1")]
-        found.append(_remember(taken_back, routes.expired))
+        expired_route = _named("expired", _cookie(affinity.cookie_name, routes.expired), _split(routes.weight))
+        expired_route["response_headers_to_add"] = [_set_cookie(f"{affinity.cookie_name}={routes.expired}; Max-Age=-1")]
+        result.append(_with_cookie(expired_route, routes.expired))
     if routes.matched:
-        found += [_named(f"match-{n}", _match(one), _split(_TO_CANARY)) for n, one in enumerate(rollout.match)]
-    return [*found, _default(rollout, routes)]
+        result += [
+            _named(f"match-{number}", _match(match), _split(_TO_CANARY)) for number, match in enumerate(rollout.match)
+        ]
+    return [*result, _default(rollout, routes)]
 
 
 def _read(routes: list[Json]) -> Routes | None:
@@ -90,8 +92,8 @@ def _read(routes: list[Json]) -> Routes | None:
         weight=weights[EnvoySide.CANARY.value],
         mirrored="request_mirror_policies" in by_name["default"]["route"],
         matched="match-0" in by_name,
-        cookie=_remembered(by_name["default"]),
-        expired=_remembered(by_name.get("expired", {})),
+        cookie=_read_cookie(by_name["default"]),
+        expired=_read_cookie(by_name.get("expired", {})),
     )
 
 
@@ -99,15 +101,15 @@ def _default(rollout: Rollout, routes: Routes) -> Json:
     affinity, issued = rollout.affinity, {}
     if affinity and routes.cookie and routes.weight > 0:
         issued[EnvoySide.CANARY] = _issue(affinity, affinity.cookie_name, routes.cookie, affinity.max_age)
-        if affinity.primary_cookie_name:  # it lasts one interval: at each step some may move on to the canary
+        if affinity.primary_cookie_name:  # one interval long, so that at each step some users may move to the canary
             issued[EnvoySide.PRIMARY] = _issue(
                 affinity, affinity.primary_cookie_name, routes.cookie, max(1, round(rollout.interval))
             )
     action = _split(routes.weight, issued)
     if routes.mirrored:
-        share = {"default_value": {"numerator": rollout.mirror_weight, "denominator": "HUNDRED"}}
-        action["request_mirror_policies"] = [{"cluster": EnvoySide.CANARY.value, "runtime_fraction": share}]
-    return _remember(_named("default", _ANY, action), routes.cookie)
+        fraction = {"default_value": {"numerator": rollout.mirror_weight, "denominator": "HUNDRED"}}
+        action["request_mirror_policies"] = [{"cluster": EnvoySide.CANARY.value, "runtime_fraction": fraction}]
+    return _with_cookie(_named("default", _ANY, action), routes.cookie)
 
 
 def _named(name: str, match: Json, action: Json) -> Json:
@@ -116,11 +118,11 @@ def _named(name: str, match: Json, action: Json) -> Json:
 
 def _split(weight: int, issued: dict[EnvoySide, str] | None = None) -> Json:
     weights = {EnvoySide.PRIMARY: 100 - weight, EnvoySide.CANARY: weight}
-    clusters = [_share(side, weights[side], (issued or {}).get(side)) for side in EnvoySide]
+    clusters = [_cluster(side, weights[side], (issued or {}).get(side)) for side in EnvoySide]
     return {"weighted_clusters": {"clusters": clusters}, "retry_policy": _RETRIES}
 
 
-def _share(side: EnvoySide, weight: int, cookie: str | None) -> Json:
+def _cluster(side: EnvoySide, weight: int, cookie: str | None) -> Json:
     headers = [
         _header(VERSION_HEADER, side.value),
         _header(REVISION_HEADER, f"%UPSTREAM_METADATA({':'.join(REVISION_KEY)})%"),
@@ -147,7 +149,7 @@ def _issue(affinity: Affinity, name: str, value: str, max_age: int) -> str:
         f"SameSite={affinity.same_site}": affinity.same_site,
         "Secure": affinity.secure,
     }
-    attributes = [text for text, wanted in flags.items() if wanted]
+    attributes = [text for text, is_set in flags.items() if is_set]
     return "; ".join([f"{name}={value}", f"Max-Age={max_age}", *attributes])
 
 
@@ -158,12 +160,12 @@ def _cookie(name: str, value: str) -> Json:
 
 def _match(match: Match) -> Json:
     headers = [_matcher(name, string) for name, string in match.headers]
-    headers += [{**_matcher(name, string), **_WITHOUT} for name, string in match.without]
+    headers += [{**_matcher(name, string), **_INVERTED} for name, string in match.without]
     path = _ANY if match.uri is None else _PATHS[match.uri.kind](match.uri.value)
     return {**path, "headers": headers}
 
 
-_WITHOUT = {"invert_match": True, "treat_missing_header_as_empty": True}
+_INVERTED = {"invert_match": True, "treat_missing_header_as_empty": True}
 
 
 def _matcher(name: str, string: StringMatch) -> Json:
@@ -185,12 +187,12 @@ _PATHS: dict[str, Callable[[str], Json]] = {
 }
 
 
-def _remember(route: Json, cookie: str) -> Json:
+def _with_cookie(route: Json, cookie: str) -> Json:
     namespace, key = _COOKIE_KEY
     return {**route, "metadata": {"filter_metadata": {namespace: {key: cookie}}}}
 
 
-def _remembered(route: Json) -> str:
+def _read_cookie(route: Json) -> str:
     namespace, key = _COOKIE_KEY
     cookie: str = route.get("metadata", {}).get("filter_metadata", {}).get(namespace, {}).get(key, "")
     return cookie

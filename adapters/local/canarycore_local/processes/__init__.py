@@ -1,1 +1,1 @@
-"""The versions of a rehearsal: real processes, the warden that owns them, and the built-in service."""
+"""The processes of a rehearsal: the versions, the warden that owns them, and the built-in service."""

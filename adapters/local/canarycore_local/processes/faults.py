@@ -1,15 +1,15 @@
-"""Faults that the built-in service can be told to have.
+"""The faults of the built-in service.
 
-Written as a list, `errors=5%,latency=300ms,start=crash`:
+They are a list such as `errors=5%,latency=300ms,start=crash`:
 
-    errors=5%        this share of requests is answered with 500
+    errors=5%        this percentage of requests gets status 500
     latency=300ms    every answer takes this much longer
-    jitter=50ms      ... and up to this much more, at random
-    start=crash      the process exits as soon as it is started
-    start=never      it runs, but never gets ready
-    start=slow:5s    it gets ready after this time
+    jitter=50ms      every answer takes up to this much longer still, at random
+    start=crash      the process exits at its start
+    start=never      the process runs, but never gets ready
+    start=slow:5s    the process gets ready after this time
 
-Health and readiness are answered without errors and latency: a version may be healthy and bad.
+Errors and latency spare the paths of health and readiness: a bad version may be healthy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXAMPLE = "errors=5%,latency=300ms,jitter=50ms,start=crash|never|slow:5s"
 
 
 class Start(Enum):
-    """How a process comes up."""
+    """The behaviour of a process at its start."""
 
     WELL = "well"
     CRASH = "crash"
@@ -36,22 +36,31 @@ class Start(Enum):
 
 
 class BadFaults(ValueError):
-    """A list of faults that cannot be read; the message says what was found and what was expected."""
+    """An invalid list of faults. The message says what it found and expected."""
 
 
 @frozen(kw_only=True)
 class Faults:
-    """`errors` is percent of requests; `latency`, `jitter` and `start_delay` are seconds."""
+    """The faults of one version."""
 
     errors: float = field(default=0.0, validator=[ge(0), le(100)])
+    """Percent of requests that get status 500, from 0 to 100."""
+
     latency: float = field(default=0.0, validator=ge(0))
+    """Additional seconds of every answer."""
+
     jitter: float = field(default=0.0, validator=ge(0))
+    """The greatest further random delay, in seconds."""
+
     start: Start = Start.WELL
+    """The behaviour at the start."""
+
     start_delay: float = field(default=0.0, validator=ge(0))
+    """Seconds until the process is ready, with `Start.SLOW`."""
 
     @classmethod
     def parse(cls, text: str) -> Faults:
-        """Read a list of faults; an empty text means none. Raises BadFaults."""
+        """Parse a list of faults; an empty text means none. Raises BadFaults."""
         faults = cls()
         for part in filter(None, (part.strip() for part in text.split(","))):
             name, _, value = part.partition("=")
@@ -62,7 +71,7 @@ class Faults:
         return faults
 
     def __str__(self) -> str:
-        """The list that `parse` reads."""
+        """Return the list in the form that `parse` accepts."""
         start = f"slow:{self.start_delay:g}s" if self.start is Start.SLOW else self.start.value
         parts = {
             "errors": f"{self.errors:g}%" if self.errors else "",
@@ -74,15 +83,15 @@ class Faults:
 
 
 def _errors(faults: Faults, value: str) -> Faults:
-    found = _PERCENT.fullmatch(value)
-    if found is None or float(found["number"]) > 100:
-        raise BadFaults(f"errors={value}: expected a share of requests from 0% to 100%, such as errors=5%")
-    return evolve(faults, errors=float(found["number"]))
+    match = _PERCENT.fullmatch(value)
+    if match is None or float(match["number"]) > 100:
+        raise BadFaults(f"errors={value}: expected a percentage of requests from 0% to 100%, such as errors=5%")
+    return evolve(faults, errors=float(match["number"]))
 
 
 def _start(faults: Faults, value: str) -> Faults:
-    word, _, delay = value.partition(":")
-    if word == Start.SLOW.value:
+    kind, _, delay = value.partition(":")
+    if kind == Start.SLOW.value:
         return evolve(faults, start=Start.SLOW, start_delay=_seconds("start=slow:", delay))
     if value not in (Start.CRASH.value, Start.NEVER.value):
         raise BadFaults(f"start={value}: expected crash, never or slow:<duration>, such as start=slow:5s")
@@ -90,10 +99,10 @@ def _start(faults: Faults, value: str) -> Faults:
 
 
 def _seconds(name: str, value: str) -> float:
-    found = _DURATION.fullmatch(value)
-    if found is None:
+    match = _DURATION.fullmatch(value)
+    if match is None:
         raise BadFaults(f"{name}{value}: expected a number and ms, s or m, such as 300ms")
-    return float(found["number"]) * _UNITS[found["unit"]]
+    return float(match["number"]) * _UNITS[match["unit"]]
 
 
 _READERS = {

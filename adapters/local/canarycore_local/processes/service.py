@@ -4,14 +4,14 @@
 
 It listens on 127.0.0.1 at $PORT. Paths:
 
-    GET  /               who answered
-    GET  /version        the version only
-    GET  /healthz        alive
-    GET  /readyz         ready for requests (503 until then)
-    ANY  /status/{code}  answers with that status
-    ANY  /delay/{s}      answers after so many seconds (at most 60)
+    GET  /               the version and the process id
+    GET  /version        the version
+    GET  /healthz        200 while the process runs
+    GET  /readyz         200 once the process is ready, 503 before
+    ANY  /status/{code}  an answer with that status
+    ANY  /delay/{s}      an answer after that many seconds, at most 60
     ANY  /headers        the request's headers
-    POST /token          a token made of the body
+    POST /token          a hash of the body
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
 LONGEST_DELAY = 60.0
-"""Seconds that /delay waits at most."""
+"""The longest wait of /delay, in seconds."""
 
-_ALWAYS_WELL = ("/healthz", "/readyz")
+_FAULTLESS_PATHS = ("/healthz", "/readyz")
 
 
 def main() -> None:
     """Serve until SIGTERM, then finish the open requests."""
     parser = argparse.ArgumentParser(description="A small HTTP service with faults on demand; listens on $PORT.")
-    parser.add_argument("--version", default="v1", help="what the service calls itself")
+    parser.add_argument("--version", default="v1", help="name of the version")
     parser.add_argument("--faults", type=Faults.parse, default=Faults(), help="errors=5%%,latency=300ms,start=crash")
     options = parser.parse_args()
     if options.faults.start is Start.CRASH:
-        sys.exit(f"version {options.version} crashes on start, as asked")
+        sys.exit(f"version {options.version} crashes at its start, as its faults say")
     port = os.environ.get("PORT", "")
     if not port.isdecimal():
-        sys.exit(f"PORT is {port!r}: expected the number of the port to listen on in the environment")
+        sys.exit(f"PORT is {port!r}: expected a port number in the environment")
     web.run_app(
         application(options.version, options.faults),
         host="127.0.0.1",
@@ -60,13 +60,13 @@ def main() -> None:
 
 
 def application(version: str, faults: Faults) -> web.Application:
-    """The service as an aiohttp application."""
+    """Return the service as an aiohttp application."""
     service = _Service(version, faults)
     app = web.Application(middlewares=[service.with_faults])
     app.add_routes(
         [
             web.get("/", service.index),
-            web.get("/version", service.tell_version),
+            web.get("/version", service.version),
             web.get("/healthz", service.healthy),
             web.get("/readyz", service.ready),
             web.route("*", "/status/{code:[2-5][0-9][0-9]}", service.status),
@@ -79,6 +79,8 @@ def application(version: str, faults: Faults) -> web.Application:
 
 
 class _Service:
+    """The handlers of the service."""
+
     def __init__(self, version: str, faults: Faults) -> None:
         self._version = version
         self._faults = faults
@@ -87,7 +89,7 @@ class _Service:
 
     @web.middleware
     async def with_faults(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in _ALWAYS_WELL:
+        if request.path not in _FAULTLESS_PATHS:
             if self._faults.latency or self._faults.jitter:
                 await asyncio.sleep(self._faults.latency + self._random.uniform(0, self._faults.jitter))
             if self._random.uniform(0, 100) < self._faults.errors:
@@ -99,7 +101,7 @@ class _Service:
             {"message": f"greetings from {self._version}", "version": self._version, "pid": os.getpid()}
         )
 
-    async def tell_version(self, _: web.Request) -> web.Response:
+    async def version(self, _: web.Request) -> web.Response:
         return web.json_response({"version": self._version})
 
     async def healthy(self, _: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The owner's side of the warden: start, watch and stop processes by name (see `canarycore_local.processes.warden`)."""
+"""The client of the warden: start, list and stop processes by name (see `canarycore_local.processes.warden`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_PATIENCE = 60.0
-"""Seconds that processes go on without an owner."""
+"""The default number of seconds that processes run without an owner."""
 
 _START = 20.0
 _POLL = 0.02
@@ -29,86 +29,99 @@ _POLL = 0.02
 
 @frozen(kw_only=True)
 class Process:
-    """A process by its warden's account. `exit` is its exit code, None while it runs. `note` is its owner's."""
+    """A process, as the warden reports it."""
 
     name: str
+    """The name that its owner gave it."""
+
     pid: int
+    """The process id."""
+
     started: float
+    """The time of its start, in seconds since the epoch."""
+
     running: bool
+    """Whether it runs."""
+
     exit: int | None
+    """The exit code; None while it runs."""
+
     stopping: bool
+    """Whether its owner has stopped it."""
+
     note: Mapping[str, Any]
+    """The note that its owner gave with the start."""
 
 
 class Processes:
-    """The connection to a warden. As long as it is open, the warden waits for nobody else."""
+    """The connection to a warden. While it is open, the warden keeps all processes running."""
 
     def __init__(self, folder: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._folder = folder
         self._reader = reader
         self._writer = writer
-        self._turn = asyncio.Lock()
+        self._exchange_lock = asyncio.Lock()
         self.ended = False
 
     async def start(
         self, name: str, argv: tuple[str, ...], log: Path, *, env: Mapping[str, str], note: Mapping[str, Any]
     ) -> None:
-        """Start a process; where there is one of this name already, leave it as it is."""
-        await self._ask(do="start", name=name, argv=argv, env=dict(env), log=str(log), note=dict(note))
+        """Start a process, unless one of this name exists."""
+        await self._request(do="start", name=name, argv=argv, env=dict(env), log=str(log), note=dict(note))
 
     async def all(self) -> dict[str, Process]:
-        """Every process that was started and not forgotten, running or not."""
-        answer = await self._ask(do="list")
+        """Return every started process that was not forgotten, running or not."""
+        answer = await self._request(do="list")
         return {name: Process(name=name, **about) for name, about in answer["processes"].items()}
 
     async def stop(self, name: str, grace: float = KILL_GRACE) -> None:
-        """Ask it to end now, and kill it after `grace` seconds. Does not wait for the end."""
-        await self._ask(do="stop", name=name, grace=grace)
+        """Send SIGTERM now, and SIGKILL after `grace` seconds. Returns at once."""
+        await self._request(do="stop", name=name, grace=grace)
 
     async def forget(self, name: str) -> None:
-        """Drop an ended process from the list, so that its name is free."""
-        await self._ask(do="forget", name=name)
+        """Remove an ended process from the list, so that its name is free."""
+        await self._request(do="forget", name=name)
 
     async def end(self) -> None:
-        """Stop every process, and the warden too. Returns when the last of them has ended."""
-        await self._ask(do="end")
+        """Stop all processes and the warden. Returns when all have ended."""
+        await self._request(do="end")
         with open_private(self._folder / LOCK, "a") as lock:
-            while not _is_free(lock):  # noqa: ASYNC110 - the dead do not tell
+            while not _is_free(lock):  # noqa: ASYNC110 - a process that ends sends no event
                 await asyncio.sleep(_POLL)
         self.ended = True
 
     def close(self) -> None:
-        """Leave the processes to the warden's patience."""
+        """Close the connection. The processes run on for the warden's patience."""
         self._writer.close()
 
-    async def _ask(self, **question: Any) -> dict[str, Any]:
-        # a cancelled owner must not leave half an exchange in the connection for the next question to find
-        answer = await asyncio.shield(asyncio.ensure_future(self._exchange(question)))
+    async def _request(self, **message: Any) -> dict[str, Any]:
+        # a cancelled owner must not leave half an exchange in the connection for the next request
+        answer = await asyncio.shield(asyncio.ensure_future(self._exchange(message)))
         if "error" in answer:
-            raise WorldError(f"the warden could not {question['do']} {question.get('name', '')}: {answer['error']}")
+            raise WorldError(f"the warden could not {message['do']} {message.get('name', '')}: {answer['error']}")
         return answer
 
-    async def _exchange(self, question: dict[str, Any]) -> dict[str, Any]:
-        async with self._turn:
+    async def _exchange(self, message: dict[str, Any]) -> dict[str, Any]:
+        async with self._exchange_lock:
             try:
-                self._writer.write(json.dumps(question).encode() + b"\n")
+                self._writer.write(json.dumps(message).encode() + b"\n")
                 line = await self._reader.readline()
             except ConnectionError as error:
                 raise WorldError(f"the warden of the processes is gone: {error}") from error
         if not line:
-            raise WorldError("the warden of the processes is gone: it was killed, and they with it")
+            raise WorldError("the warden of the processes is gone: it was killed, and its processes with it")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @asynccontextmanager
-async def own(folder: Path, *, patience: float = START_PATIENCE) -> AsyncIterator[Processes]:
-    """Own the processes of `folder`: those that are there, or a new warden's. They outlive the context."""
-    processes = await find(folder)
+async def own_processes(folder: Path, *, patience: float = START_PATIENCE) -> AsyncIterator[Processes]:
+    """Connect to the warden of `folder`, or start one. Its processes outlive the context."""
+    processes = await find_processes(folder)
     starter = None
     if processes is None:
         starter = _start_warden(folder, patience)
-        processes = await _found_soon(folder, starter)
+        processes = await _connect_soon(folder, starter)
     try:
         yield processes
     finally:
@@ -117,8 +130,8 @@ async def own(folder: Path, *, patience: float = START_PATIENCE) -> AsyncIterato
             await asyncio.to_thread(starter.wait)
 
 
-async def find(folder: Path) -> Processes | None:
-    """The processes of `folder`, or None when no warden serves it."""
+async def find_processes(folder: Path) -> Processes | None:
+    """Connect to the warden of `folder`; None if there is none."""
     try:
         record = json.loads(read_private(folder / RECORD))
         reader, writer = await asyncio.open_unix_connection(record["socket"])
@@ -127,9 +140,9 @@ async def find(folder: Path) -> Processes | None:
     return Processes(folder, reader, writer)
 
 
-async def stop_everything(folder: Path) -> bool:
-    """End whatever a rehearsal left running in `folder`; False when there was nothing."""
-    processes = await find(folder)
+async def stop_processes(folder: Path) -> bool:
+    """End all processes of `folder` and its warden. Returns False if there is no warden."""
+    processes = await find_processes(folder)
     if processes is None:
         return False
     try:
@@ -154,18 +167,18 @@ def _start_warden(folder: Path, patience: float) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C is the owner's to handle
+            start_new_session=True,  # the owner handles Ctrl-C
         )
 
 
-async def _found_soon(folder: Path, starter: subprocess.Popen[bytes]) -> Processes:
+async def _connect_soon(folder: Path, starter: subprocess.Popen[bytes]) -> Processes:
     with suppress(TimeoutError):
         async with asyncio.timeout(_START):
             while starter.poll() in (
                 None,
                 LOCK_HELD,
-            ):  # held by a warden that our predecessor started: it is found soon
-                if (processes := await find(folder)) is not None:
+            ):  # another owner has just started a warden: connect to it
+                if (processes := await find_processes(folder)) is not None:
                     return processes
                 await asyncio.sleep(_POLL)
     raise WorldError(f"the warden of the processes did not start: see {folder / LOG}")

@@ -1,23 +1,22 @@
-"""The warden: the parent of Envoy and of every version, so that none is lost and none is left behind.
+"""The warden: the parent of Envoy and of all versions, which lets none escape and stops them all in the end.
 
-Theory of operation. A rehearsal starts no process itself. It asks the warden, a small process of its own session, over
+Theory of operation. A rehearsal starts no process itself. It asks the warden, a small process in its own session, over
 a Unix socket that only its user can open. The connection is the heartbeat: while an owner is connected, everything
-runs. When the owner is gone (killed, or its machine's terminal closed) Envoy and the versions go on serving, and the
-warden counts down its patience. An owner that comes back in time finds every process as it was, by name: that is
-adoption, and needs no process id read from a file that might be somebody else's by now. If nobody comes, the warden
-stops everything and ends. If the warden itself is killed, the kernel kills its children (where it can: Linux).
+runs. When the owner is killed or its terminal closes, Envoy and the versions go on serving, and the warden counts down
+its patience. An owner that connects in time adopts every process by name, without trust in stored process ids. If no
+owner connects, the warden stops everything and ends. If the warden itself is killed, Linux kills its children.
 
-One warden serves one folder: it holds a lock there for as long as it lives, and writes its socket's path beside it.
+One warden serves one folder: it holds a lock there while it lives, and writes its socket's path beside it.
 
-Protocol: a JSON object a line, each answered by one line.
+Protocol: one JSON object a line, answered by one line.
 
     {"do": "start", "name": n, "argv": [...], "env": {...}, "log": path, "note": {...}}   once per name
-    {"do": "list"}                                  answered by {"processes": {name: {...}}}
+    {"do": "list"}                                  returns {"processes": {name: {...}}}
     {"do": "stop", "name": n, "grace": seconds}     SIGTERM now, SIGKILL after the grace
-    {"do": "forget", "name": n}                     drop an ended process from the list
+    {"do": "forget", "name": n}                     remove an ended process from the list
     {"do": "end"}                                   stop everything, answer, and end
 
-An answer is {} where nothing else is said, {"error": words} when it went wrong.
+An answer is {} unless stated, and {"error": message} after an error.
 
 Run as `python -m canarycore_local.processes.warden FOLDER --patience 60`.
 """
@@ -48,13 +47,13 @@ RECORD = "warden.json"
 LOCK = "warden.lock"
 LOG = "warden.log"
 FILES = (RECORD, f"{RECORD}{DRAFT}", LOG)
-"""All files that a warden makes in its folder, beside the lock, which stays."""
+"""All files of a warden in its folder, except the lock, which stays."""
 
 LOCK_HELD = 75
-"""The exit code of a warden that finds another one at work in its folder."""
+"""The exit code of a warden whose folder has another one."""
 
 KILL_GRACE = 5.0
-"""Seconds between SIGTERM and SIGKILL when everything is stopped."""
+"""Seconds between SIGTERM and SIGKILL at the end."""
 
 _PR_SET_PDEATHSIG = 1
 _POLL = 0.02
@@ -63,13 +62,13 @@ Message = dict[str, Any]
 
 
 def main() -> None:
-    """Serve until told to end, or until nobody was connected for the whole patience."""
+    """Serve until an owner ends it, or until no owner was connected for the whole patience."""
     parser = argparse.ArgumentParser(description="The parent of a rehearsal's processes.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds to run on without an owner")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds to run without an owner")
     options = parser.parse_args()
     with open_private(options.folder / LOCK, "a") as file:
-        lock = os.dup(file.fileno())  # never closed: the lock is free once this process is gone
+        lock = os.dup(file.fileno())  # never closed: the end of this process releases the lock
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -78,6 +77,8 @@ def main() -> None:
 
 
 class _Warden:
+    """The server of the protocol."""
+
     def __init__(self, folder: Path, patience: float) -> None:
         self._folder = folder
         self._patience = patience
@@ -85,7 +86,7 @@ class _Warden:
         self._owners = 0
         self._countdown: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
-        self._does: dict[str, Callable[..., Awaitable[Message]]] = {
+        self._handlers: dict[str, Callable[..., Awaitable[Message]]] = {
             "start": self._start,
             "list": self._list,
             "stop": self._stop,
@@ -97,11 +98,11 @@ class _Warden:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._over.set)
-        socket = Path(tempfile.mkdtemp(prefix="canary-")) / "warden"  # its path must be short, and only ours
+        socket = Path(tempfile.mkdtemp(prefix="canary-")) / "warden"  # a short path that only this user can open
         try:
-            server = await asyncio.start_unix_server(self._converse, socket)
+            server = await asyncio.start_unix_server(self._serve, socket)
             socket.chmod(FILE_MODE)
-            self._wait_for_an_owner()
+            self._start_countdown()
             write_private(self._folder / RECORD, json.dumps({"pid": os.getpid(), "socket": str(socket)}))
             await self._over.wait()
             server.close()
@@ -110,9 +111,9 @@ class _Warden:
             (self._folder / RECORD).unlink(missing_ok=True)
             _discard(socket)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._owners += 1
-        self._stop_waiting()
+        self._stop_countdown()
         try:
             with suppress(ConnectionError):
                 while line := await reader.readline():
@@ -121,31 +122,31 @@ class _Warden:
         finally:
             self._owners -= 1
             if self._owners == 0:
-                self._wait_for_an_owner()
+                self._start_countdown()
             writer.close()
 
     async def _answer(self, line: bytes) -> Message:
         try:
             message = json.loads(line)
-            return await self._does[message.pop("do")](**message)
+            return await self._handlers[message.pop("do")](**message)
         except (ValueError, KeyError, TypeError, OSError, RehearsalError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
 
-    def _wait_for_an_owner(self) -> None:
+    def _start_countdown(self) -> None:
         self._countdown = asyncio.get_running_loop().call_later(self._patience, self._over.set)
 
-    def _stop_waiting(self) -> None:
+    def _stop_countdown(self) -> None:
         if self._countdown is not None:
             self._countdown.cancel()
             self._countdown = None
 
     async def _start(self, name: str, argv: list[str], env: dict[str, str], log: str, note: Message) -> Message:
-        if name not in self._processes:  # an owner that was killed between asking and hearing asks again
+        if name not in self._processes:  # an owner that was killed before the answer asks again
             self._processes[name] = _Process(argv, env, log, note)
         return {}
 
     async def _list(self) -> Message:
-        return {"processes": {name: process.described() for name, process in self._processes.items()}}
+        return {"processes": {name: process.to_json() for name, process in self._processes.items()}}
 
     async def _stop(self, name: str, grace: float) -> Message:
         if name in self._processes:
@@ -166,12 +167,12 @@ class _Warden:
     async def _stop_all(self) -> None:
         for process in self._processes.values():
             process.stop(KILL_GRACE)
-        while any(process.running for process in self._processes.values()):  # noqa: ASYNC110 - children do not tell
+        while any(process.running for process in self._processes.values()):  # noqa: ASYNC110 - a child that ends sends no event
             await asyncio.sleep(_POLL)
 
 
 class _Process:
-    """A child and what its owner noted about it."""
+    """A child, and its owner's note."""
 
     def __init__(self, argv: list[str], env: dict[str, str], log: str, note: Message) -> None:
         self._note = note
@@ -185,16 +186,16 @@ class _Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_the_warden,  # noqa: PLW1509 - the warden has no threads
+                preexec_fn=_die_with_warden,  # noqa: PLW1509 - the warden has no threads
             )
 
     @property
     def running(self) -> bool:
         if self._child.returncode is None and self._child.poll() is not None:
-            self._signal(signal.SIGKILL)  # whatever the command itself started ends with it
+            self._signal(signal.SIGKILL)  # also end the processes that the command started
         return self._child.returncode is None
 
-    def described(self) -> Message:
+    def to_json(self) -> Message:
         return {
             "pid": self._child.pid,
             "started": self._started,
@@ -219,24 +220,24 @@ class _Process:
             os.killpg(self._child.pid, number)
 
 
-def _death_note() -> Any:
-    """The C library's prctl where there is one; looked up before any fork."""
+def _find_prctl() -> Any:
+    """Return the C library's prctl, or None. Look it up before any fork."""
     return getattr(ctypes.CDLL(None), "prctl", None)
 
 
-_prctl = _death_note()
+_prctl = _find_prctl()
 _warden_pid = os.getpid()
 
 
-def _die_with_the_warden() -> None:
+def _die_with_warden() -> None:
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != _warden_pid:  # the warden died before the wish was heard
+        if os.getppid() != _warden_pid:  # the warden died before prctl took effect
             os._exit(1)
 
 
 def _discard(socket: Path) -> None:
-    """Delete the socket and the folder that was made for it."""
+    """Delete the socket and its temporary folder."""
     socket.unlink(missing_ok=True)
     socket.parent.rmdir()
 

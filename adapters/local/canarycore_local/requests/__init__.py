@@ -1,1 +1,1 @@
-"""The users of a rehearsal: real requests at a steady rate."""
+"""The requests of a rehearsal: users, load tests, and examples for match conditions."""

@@ -1,12 +1,11 @@
 """The traffic generator: open loop, at a constant rate.
 
-Requests are due by the clock, not when the last one was answered, and latency counts from when a request was due. So a
-service that stalls is seen to stall for everybody who would have come meanwhile (no "coordinated omission"). What
-cannot be sent because too many requests are in flight counts as a bad request, not as none.
+The clock decides when a request is due, not the answer to the last one, and latency counts from the due time. So a
+service that stalls delays every request that is due meanwhile (no "coordinated omission"). A request that cannot start
+because too many are in flight counts as a bad one.
 
-Counts are kept by who answered (`x-canary-version`, `x-canary-revision`) and by **window**. A request belongs to the
-window in which it was started, so the split of a window that was opened after routes came into force is the split of
-these routes.
+Counts are per responder (`x-canary-version`, `x-canary-revision`) and per **window**. A request belongs to the window
+of its start, so a window that opens once routes are in force has the split of these routes.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ import aiohttp
 from attrs import define, field, frozen
 from attrs.validators import ge, gt, le
 
-from canarycore_local.alongside import alongside
+from canarycore_local.background import run_in_background
 from canarycore_local.envoy.router import REVISION_HEADER, VERSION_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-NOBODY = ""
-"""Who answered a request that got no answer from either side."""
+UNANSWERED = ""
+"""The side of requests without an answer from the primary or the canary."""
 
 _SMALLEST = 0.0001
 _STEP = math.log(1.05)
@@ -40,47 +39,69 @@ _STEP = math.log(1.05)
 
 @frozen(kw_only=True)
 class TrafficPlan:
-    """What to send.
-
-    rate: requests a second. share: percent of requests that carry the `matching` headers. timeout: seconds.
-    path and matching_path: with the query. poisson: arrivals at random by `seed`, instead of evenly spaced.
-    most_in_flight: requests beyond are dropped, and bad.
-    """
+    """The requests to send."""
 
     rate: float = field(default=100.0, validator=gt(0))
+    """Requests per second."""
+
     path: str = "/"
+    """The path and query of ordinary requests."""
+
     headers: Mapping[str, str] = {}
+    """The headers of all requests."""
+
     share: float = field(default=0.0, validator=[ge(0), le(100)])
+    """Percent of requests that match an A/B test's conditions."""
+
     matching: Mapping[str, str] = {}
+    """The additional headers of matching requests."""
+
     matching_path: str = "/"
+    """The path and query of matching requests."""
+
     poisson: bool = False
+    """Whether requests arrive at random instead of evenly spaced."""
+
     seed: int = 0
+    """The seed of all random draws."""
+
     timeout: float = field(default=20.0, validator=gt(0))
+    """Seconds that a request may take."""
+
     most_in_flight: int = field(default=2000, validator=gt(0))
+    """The greatest number of requests in flight; the generator drops further ones and counts them as bad."""
 
 
 @frozen(kw_only=True)
-class Receiver:
-    """Who answered: `side` is primary, canary or NOBODY; `revision` as its endpoint says."""
+class Responder:
+    """The process that answered a request."""
 
-    side: str = NOBODY
+    side: str = UNANSWERED
+    """`primary`, `canary` or UNANSWERED."""
+
     revision: str = ""
+    """The revision of its endpoint."""
 
 
 @define
 class Tally:
-    """Counts of one answerer. `bad`: status 500 and above, resets, timeouts, drops. Latencies in buckets of 5%."""
+    """The counts of one responder."""
 
     requests: int = 0
-    bad: int = 0
-    latencies: Counter[int] = field(factory=Counter)
+    """All requests."""
 
-    def quantile(self, share: float) -> float | None:
-        """The latency (seconds) that `share` (0 to 1) of the answers did not exceed; None without answers."""
-        rank, seen = share * self.latencies.total(), 0
+    bad: int = 0
+    """Requests with status 500 and above, resets, timeouts and drops."""
+
+    latencies: Counter[int] = field(factory=Counter)
+    """The number of answers by bucket of latency; each bucket is 5% wider than the one before."""
+
+    def quantile(self, fraction: float) -> float | None:
+        """Return the latency (seconds) that `fraction` (0 to 1) of the answers stay below; None without answers."""
+        rank, answers = fraction * self.latencies.total(), 0
         for bucket in sorted(self.latencies):
-            seen += self.latencies[bucket]
-            if seen >= rank:
+            answers += self.latencies[bucket]
+            if answers >= rank:
                 return _SMALLEST * math.exp(_STEP * (bucket + 0.5))
         return None
 
@@ -90,57 +111,70 @@ class Tally:
         return 100.0 * (self.requests - self.bad) / self.requests if self.requests else None
 
     def count(self, *, bad: bool, latency: float | None) -> None:
-        """One more request; `latency` in seconds, None when it was not answered."""
+        """Count one request. `latency` is in seconds; None without an answer."""
         self.requests += 1
         self.bad += bad
         if latency is not None:
             self.latencies[int(math.log(max(latency / _SMALLEST, 1.0)) / _STEP)] += 1
 
     def copy(self) -> Tally:
+        """Return a copy that later requests do not change."""
         return Tally(self.requests, self.bad, self.latencies.copy())
 
 
 @frozen(kw_only=True)
 class TrafficWindow:
-    """Requests started in one stretch of time, by who answered. `label` says what was in force."""
+    """The requests that started in one period."""
 
     label: str
-    tallies: dict[Receiver, Tally] = field(factory=dict)
+    """The routes in force, for people."""
+
+    tallies: dict[Responder, Tally] = field(factory=dict)
+    """The counts by responder."""
 
     @property
     def requests(self) -> int:
+        """All requests."""
         return sum(tally.requests for tally in self.tallies.values())
 
     @property
     def bad(self) -> int:
+        """All bad requests."""
         return sum(tally.bad for tally in self.tallies.values())
 
     def side(self, side: str) -> Tally:
-        """What one side answered, all its revisions together."""
-        return _merged(tally for who, tally in self.tallies.items() if who.side == side)
+        """Return the counts of one side, over all its revisions."""
+        return _merge(tally for responder, tally in self.tallies.items() if responder.side == side)
 
     def revisions(self) -> dict[str, Tally]:
-        """What each revision answered, wherever it ran; NOBODY's are under ""."""
-        names = dict.fromkeys(who.revision for who in self.tallies)
-        return {name: _merged(t for who, t in self.tallies.items() if who.revision == name) for name in names}
+        """Return the counts by revision, over both sides; unanswered requests have the revision ""."""
+        names = dict.fromkeys(responder.revision for responder in self.tallies)
+        return {
+            name: _merge(tally for responder, tally in self.tallies.items() if responder.revision == name)
+            for name in names
+        }
 
     def split(self) -> float | None:
-        """Percent of the answered requests that the canary answered; None without any."""
+        """Return the canary's percentage of the answered requests; None without answers."""
         canary, primary = self.side("canary").requests, self.side("primary").requests
         return 100.0 * canary / (canary + primary) if canary + primary else None
 
     def copy(self) -> TrafficWindow:
-        return TrafficWindow(label=self.label, tallies={who: tally.copy() for who, tally in self.tallies.items()})
+        """Return a copy that later requests do not change."""
+        return TrafficWindow(
+            label=self.label, tallies={responder: tally.copy() for responder, tally in self.tallies.items()}
+        )
 
-    def count(self, who: Receiver, *, bad: bool, latency: float | None) -> None:
-        tally = self.tallies.get(who)
+    def count(self, responder: Responder, *, bad: bool, latency: float | None) -> None:
+        """Count one request. `latency` is in seconds; None without an answer."""
+        tally = self.tallies.get(responder)
         if tally is None:
-            tally = self.tallies[who] = Tally()
+            tally = self.tallies[responder] = Tally()
         tally.count(bad=bad, latency=latency)
 
 
 class Generator:
-    """Sends traffic to `url` between `start` and `stop`. `generating` gives one."""
+    """A sender of traffic to `url` between `start` and `stop`. `open_generator` opens one."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, traffic: TrafficPlan) -> None:
         self._session = session
@@ -148,47 +182,47 @@ class Generator:
         self._traffic = traffic
         self._random = random.Random(traffic.seed)  # noqa: S311 - no secrets here
         self._in_flight = 0
-        self._begun = asyncio.Event()
+        self._started = asyncio.Event()
         self._stopped = False
         self._all = TrafficWindow(label="all")
         self._windows = [TrafficWindow(label="start")]
 
     @property
     def total(self) -> TrafficWindow:
-        """Everything so far; live, copy it to keep it."""
+        """All requests so far. The object is live: copy it to keep its counts."""
         return self._all
 
     @property
     def window(self) -> TrafficWindow:
-        """The window that is open; live, copy it to keep it."""
+        """The open window. The object is live: copy it to keep its counts."""
         return self._windows[-1]
 
     @property
     def windows(self) -> tuple[TrafficWindow, ...]:
-        """All windows, in order; live."""
+        """All windows, in order."""
         return tuple(self._windows)
 
     @property
     def running(self) -> bool:
-        """Whether requests are being sent."""
-        return self._begun.is_set() and not self._stopped
+        """Whether the generator sends requests."""
+        return self._started.is_set() and not self._stopped
 
     def open_window(self, label: str) -> None:
-        """Requests started from now on belong to a new window."""
+        """Open a new window for the requests that start from now on."""
         self._windows.append(TrafficWindow(label=label))
 
     def start(self) -> None:
-        """Begin to send, if nothing is sent yet."""
-        self._begun.set()
+        """Begin to send requests, unless already begun."""
+        self._started.set()
 
     def stop(self) -> None:
-        """Start no further request."""
+        """Start no further requests."""
         self._stopped = True
-        self._begun.set()
+        self._started.set()
 
     async def run(self) -> None:
-        """Send from the start until stopped; returns when the last request is answered."""
-        await self._begun.wait()
+        """Send requests between `start` and `stop`. Returns after the last answer."""
+        await self._started.wait()
         loop = asyncio.get_running_loop()
         start = loop.time()
         async with asyncio.TaskGroup() as group:
@@ -198,7 +232,7 @@ class Generator:
                 if self._stopped:
                     return
                 if self._in_flight >= self._traffic.most_in_flight:
-                    self._count(self.window, Receiver(), bad=True, latency=None)
+                    self._count(self.window, Responder(), bad=True, latency=None)
                 else:
                     self._in_flight += 1
                     group.create_task(self._send(due, self.window))
@@ -214,37 +248,40 @@ class Generator:
 
     async def _send(self, due: float, window: TrafficWindow) -> None:
         traffic = self._traffic
-        matching = self._random.uniform(0, 100) < traffic.share
-        url = self._url + (traffic.matching_path if matching else traffic.path)
-        headers = {**traffic.headers, **traffic.matching} if matching else traffic.headers
+        is_matching = self._random.uniform(0, 100) < traffic.share
+        url = self._url + (traffic.matching_path if is_matching else traffic.path)
+        headers = {**traffic.headers, **traffic.matching} if is_matching else traffic.headers
         try:
             async with self._session.get(url, headers=headers) as response:
                 await response.read()
         except (aiohttp.ClientError, TimeoutError):
-            self._count(window, Receiver(), bad=True, latency=None)
+            self._count(window, Responder(), bad=True, latency=None)
         else:
             latency = asyncio.get_running_loop().time() - due
-            self._count(window, _who(response.headers), bad=_is_bad(response.status), latency=latency)
+            self._count(window, _responder(response.headers), bad=_is_bad(response.status), latency=latency)
         finally:
             self._in_flight -= 1
 
-    def _count(self, window: TrafficWindow, who: Receiver, *, bad: bool, latency: float | None) -> None:
-        window.count(who, bad=bad, latency=latency)
-        self._all.count(who, bad=bad, latency=latency)
+    def _count(self, window: TrafficWindow, responder: Responder, *, bad: bool, latency: float | None) -> None:
+        window.count(responder, bad=bad, latency=latency)
+        self._all.count(responder, bad=bad, latency=latency)
 
 
 @asynccontextmanager
-async def generating(url: str, traffic: TrafficPlan) -> AsyncIterator[Generator]:
-    """A generator that waits to be started; the context ends when its last request is answered."""
+async def open_generator(url: str, traffic: TrafficPlan) -> AsyncIterator[Generator]:
+    """Open a generator, which waits for `start`. The context ends after the last answer."""
     timeout = aiohttp.ClientTimeout(total=traffic.timeout)
-    connections, no_memory = aiohttp.TCPConnector(limit=0), aiohttp.DummyCookieJar()  # each request is a new user
+    connections, no_memory = (
+        aiohttp.TCPConnector(limit=0),
+        aiohttp.DummyCookieJar(),
+    )  # each request comes from a new user
     async with aiohttp.ClientSession(timeout=timeout, connector=connections, cookie_jar=no_memory) as session:
         generator = Generator(session, url, traffic)
-        async with alongside(generator.run(), generator.stop):
+        async with run_in_background(generator.run(), generator.stop):
             yield generator
 
 
-def _merged(tallies: Iterator[Tally]) -> Tally:
+def _merge(tallies: Iterator[Tally]) -> Tally:
     merged = Tally()
     for tally in tallies:
         merged.requests += tally.requests
@@ -253,8 +290,8 @@ def _merged(tallies: Iterator[Tally]) -> Tally:
     return merged
 
 
-def _who(headers: Mapping[str, str]) -> Receiver:
-    return Receiver(side=headers.get(VERSION_HEADER, NOBODY), revision=headers.get(REVISION_HEADER, ""))
+def _responder(headers: Mapping[str, str]) -> Responder:
+    return Responder(side=headers.get(VERSION_HEADER, UNANSWERED), revision=headers.get(REVISION_HEADER, ""))
 
 
 def _is_bad(status: int) -> bool:

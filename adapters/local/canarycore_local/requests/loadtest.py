@@ -1,8 +1,8 @@
-"""The load test: requests straight to the canary, where a policy sends it no others while it is analysed.
+"""The load test: requests straight to the canary, where a policy sends it no others during its analysis.
 
-A blue/green rollout without a mirror is judged on traffic that its owner makes, as the load tester of a cluster does.
-Here a second generator makes it, with a header that Envoy routes to the canary. These are no users' requests: they
-are measured, and counted nowhere else.
+A blue/green rollout without a mirror needs traffic from its owner, such as from the load tester of a cluster. Here a
+second generator sends it, with a header that Envoy routes to the canary. The metrics include these requests; the counts
+of users' requests do not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from canarycore import Strategy
 from canarycore_local.envoy.router import TEST_HEADER
-from canarycore_local.requests.generator import TrafficPlan, generating
+from canarycore_local.requests.generator import TrafficPlan, open_generator
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from canarycore import Rollout
 
 RATE = 20.0
-"""Requests a second."""
+"""Requests per second."""
 
 
 def needs_load_test(rollout: Rollout) -> bool:
-    """Whether nothing but a load test reaches the canary on the rungs of this policy that are judged."""
+    """Whether only a load test reaches the canary during the analysis of this policy."""
     ladder = rollout.ladder
     return ladder.strategy is Strategy.BLUE_GREEN and not ladder.mirror
 
 
 class LoadTest:
-    """A load test that can be switched on and off; it is off when its context is left."""
+    """A load test with a switch. The end of its context switches it off."""
 
     def __init__(self, address: str, path: str) -> None:
         self._address = address
         self._traffic = TrafficPlan(rate=RATE, path=path, headers={TEST_HEADER: "load"})
         self._running = AsyncExitStack()
-        self._on = False
+        self._is_on = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,10 +47,10 @@ class LoadTest:
         await self._running.aclose()
 
     async def switch(self, *, on: bool) -> None:
-        """Send, or stop sending; returns when the last request is answered."""
-        if on and not self._on:
-            generator = await self._running.enter_async_context(generating(self._address, self._traffic))
+        """Start or stop the load test. Stopping returns after the last answer."""
+        if on and not self._is_on:
+            generator = await self._running.enter_async_context(open_generator(self._address, self._traffic))
             generator.start()
-        elif self._on and not on:
+        elif self._is_on and not on:
             await self._running.aclose()
-        self._on = on
+        self._is_on = on

@@ -1,10 +1,10 @@
-"""A request that meets a match condition: what the generator sends to play the users of an A/B test.
+"""Example requests for match conditions: the generator sends them as the matching users of an A/B test.
 
-Exact, prefix and suffix conditions are their own example. For a regular expression the shortest string is built that it
-matches; one that looks around or back has no such string here, and its example must be given by hand.
+Exact, prefix and suffix conditions are their own examples. For a regular expression, this module builds the shortest
+string that it matches. It supports no lookaround and no backreference; the user must give headers for those.
 
-The expression itself is never run. An expression of a manifest may need years to find out that a string does not match.
-So the string is right by the way it is built, and the parts that are visited on the way are counted.
+It never runs the expression, as an expression of a manifest may take years to reject a string. The construction makes
+the string right, and a limit bounds the number of parts that it visits.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _SAMPLES = "a0 -_./:;=~"
 
 
 class NoExample(ValueError):
-    """No string could be found that meets a condition; the message says which."""
+    """A condition without an example. The message names it."""
 
 
 def example(match: Match) -> tuple[str, dict[str, str]]:
-    """A path and headers that meet all of the conditions. Raises NoExample."""
+    """Return a path and headers that meet all conditions. Raises NoExample."""
     headers = {name: _text(condition) for name, condition in match.headers}
     return "/" if match.uri is None else _text(match.uri), headers
 
@@ -40,67 +40,74 @@ def example(match: Match) -> tuple[str, dict[str, str]]:
 def _text(condition: StringMatch) -> str:
     text = _matching(condition.value) if condition.kind == "regex" else condition.value
     if text is None or not text.isprintable() or len(text) > TEXT.most:
-        raise NoExample(f"no example of {shorten(condition.value)} can be made: give the headers to send by hand")
+        raise NoExample(
+            f"found no example of {shorten(condition.value)}, expected a simpler condition: set the headers yourself"
+        )
     return text
 
 
 def _matching(regex: str) -> str | None:
-    """The shortest string that a regular expression matches; None where it cannot be told."""
+    """Return the shortest string that a regular expression matches; None for an unsupported one."""
     example = _Example()
     try:
         example.add(parser.parse(regex))
     except (KeyError, ValueError, OverflowError, RecursionError, re.error):  # unknown parts, too many, or no regex
         return None
-    return example.text if example.holds else None
+    return example.text if example.is_consistent else None
 
 
 @define
 class _Example:
-    """A string that grows part by part. asserted: what the places between its characters must be."""
+    """A string that grows by parts of an expression."""
 
     text: str = ""
-    asserted: list[tuple[Any, int]] = Factory(list)
+    """The string so far."""
+
+    assertions: list[tuple[Any, int]] = Factory(list)
+    """The assertions, such as a word boundary, and their positions in the string."""
+
     visited: int = 0
+    """The number of visited parts."""
 
     @property
-    def holds(self) -> bool:
-        """Whether all that was asserted is so."""
-        return all(_HOLDS[kind](self.text, at) for kind, at in self.asserted)
+    def is_consistent(self) -> bool:
+        """Whether all assertions hold."""
+        return all(_HOLDS[kind](self.text, at) for kind, at in self.assertions)
 
     def add(self, nodes: Iterable[tuple[Any, Any]]) -> None:
-        """Grow by parts of an expression. Raises KeyError for an unknown part, ValueError for too many."""
+        """Append parts of an expression. Raises KeyError for an unsupported part, ValueError for too many parts."""
         self.visit(1)
         for kind, argument in nodes:
             self.visit(1)
             _ADD[kind](self, argument)
 
     def visit(self, parts: int) -> None:
-        """Count parts that are looked at. Raises ValueError for too many."""
+        """Count visited parts. Raises ValueError for too many."""
         self.visited += parts
         if self.visited > 2 * TEXT.most:
             raise ValueError("an expression of too many parts")
 
     def put(self, text: str) -> None:
-        """Grow by some characters."""
+        """Append characters."""
         self.text += text
 
     def expect(self, kind: Any) -> None:
-        """Note what must be so at this place."""
-        self.asserted.append((kind, len(self.text)))
+        """Add an assertion at this position."""
+        self.assertions.append((kind, len(self.text)))
 
     def repeat(self, argument: tuple[int, int, Any]) -> None:
-        """Grow by parts as often as they must be there."""
+        """Append parts for their least number of repetitions."""
         least, _, nodes = argument
         for _ in range(least):
             self.add(nodes)
 
     def choose(self, options: list[tuple[Any, Any]]) -> None:
-        """Grow by one character of a set. Raises ValueError for a set without any that is known."""
+        """Append one character of a set. Raises ValueError if no candidate is in the set."""
         self.visit(len(options))
-        found = next((sample for sample in _candidates(options) if _is_member(sample, options)), None)
-        if found is None:
+        member = next((sample for sample in _candidates(options) if _is_member(sample, options)), None)
+        if member is None:
             raise ValueError("a set without a known character")
-        self.put(found)
+        self.put(member)
 
 
 def _candidates(options: list[tuple[Any, Any]]) -> Iterator[str]:
@@ -110,7 +117,7 @@ def _candidates(options: list[tuple[Any, Any]]) -> Iterator[str]:
 
 
 def _is_member(sample: str, options: list[tuple[Any, Any]]) -> bool:
-    """Whether a character is in a set; whether it is not, if that is negated: in neither case of its letters."""
+    """Whether a character is in a set. A negated set excludes both cases of its letters."""
     negated = options[0][0] is ops.NEGATE
     cases = {sample, sample.lower(), sample.upper()} if negated else {sample}
     return negated != any(_CONTAINS[kind](case, value) for kind, value in options for case in cases)
@@ -136,7 +143,7 @@ _CATEGORIES: dict[Any, str] = {
 
 
 def _is_boundary(text: str, at: int) -> bool:
-    """Whether a word begins or ends there."""
+    """Whether a word begins or ends at this position."""
     beside = text[max(at - 1, 0) : at], text[at : at + 1]
     before, after = (re.fullmatch(r"\w", side) is not None for side in beside)
     return before != after

@@ -1,4 +1,4 @@
-"""Metrics from Envoy's counters, with counters of our own."""
+"""Tests of metrics from Envoy's counters, with a fake Envoy."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from canarycore import Check, CheckKind, Rollout, TargetRef
 from canarycore.errors import WorldError
 from canarycore.questions import MetricAnswer, MetricQuestion
-from canarycore_local.envoy.metrics import EnvoyMetrics, measuring
+from canarycore_local.envoy.metrics import EnvoyMetrics, open_metrics
 
 WINDOW = 60.0
 ROLLOUT = Rollout(
@@ -18,13 +18,13 @@ ROLLOUT = Rollout(
 
 
 class FakeEnvoy:
-    """Counters of the canary, as the admin interface gives them."""
+    """A fake of the admin interface with counters of the canary."""
 
     def __init__(self):
         self.requests, self.bad, self.latencies, self.error = 0, 0, {}, ""
 
     def answer(self, good=0, bad=0, latency=(10.0, 1.0)):
-        """So many more requests were answered."""
+        """Count further answered requests."""
         self.requests += good + bad
         self.bad += bad
         self.latencies[latency] = self.latencies.get(latency, 0) + good + bad
@@ -50,16 +50,16 @@ def envoy():
 
 @pytest.fixture
 def target():
-    """What the target carries: change it to deploy."""
+    """The target's revision in a list: change it to deploy."""
     return ["v2"]
 
 
 @pytest.fixture
 async def metrics(envoy, target):
     source = EnvoyMetrics(envoy, lambda: target[0], constants={"orders": 3.5})
-    async with measuring(source, ROLLOUT):
+    async with open_metrics(source, ROLLOUT):
         await asyncio.sleep(0)
-        await asyncio.sleep(0)  # it has read once
+        await asyncio.sleep(0)  # the first reading is done
         yield source
 
 
@@ -67,7 +67,7 @@ def question(kind=CheckKind.SUCCESS_RATE, revision="v2", name="check"):
     return MetricQuestion("key", Check(name=name, kind=kind, window=WINDOW), revision)
 
 
-async def test_the_success_rate_is_the_share_of_answers_that_are_no_5xx(metrics, envoy):
+async def test_the_success_rate_is_the_percentage_of_answers_without_5xx(metrics, envoy):
     envoy.answer(good=95, bad=5)
 
     assert await metrics.query(ROLLOUT, question()) == MetricAnswer(value=95.0, samples=100)
@@ -92,7 +92,7 @@ async def test_no_request_in_the_window_is_no_data(metrics, kind):
 async def test_requests_to_an_earlier_revision_do_not_count(envoy, target):
     target[0] = "v1"
     source = EnvoyMetrics(envoy, lambda: target[0])
-    async with measuring(source, ROLLOUT):
+    async with open_metrics(source, ROLLOUT):
         envoy.answer(bad=100)
         await asyncio.sleep(0.05)
         target[0] = "v2"
@@ -109,7 +109,7 @@ async def test_requests_before_the_window_do_not_count(envoy, target):
         checks=(Check(name="check", kind=CheckKind.SUCCESS_RATE, window=window),),
     )
     source = EnvoyMetrics(envoy, lambda: target[0])
-    async with measuring(source, rollout):
+    async with open_metrics(source, rollout):
         await asyncio.sleep(0.1)
         envoy.answer(bad=100)
         await asyncio.sleep(3 * window)
@@ -120,7 +120,7 @@ async def test_requests_before_the_window_do_not_count(envoy, target):
     assert answer == MetricAnswer(value=100.0, samples=7)
 
 
-async def test_an_envoy_that_does_not_answer_is_an_error_and_offline(metrics, envoy):
+async def test_an_unreachable_envoy_is_an_error_and_offline(metrics, envoy):
     envoy.error = "Envoy does not answer"
 
     assert await metrics.query(ROLLOUT, question()) == MetricAnswer(error="Envoy does not answer")
@@ -128,23 +128,25 @@ async def test_an_envoy_that_does_not_answer_is_an_error_and_offline(metrics, en
 
 
 @pytest.mark.parametrize("kind", [CheckKind.TEMPLATE, CheckKind.QUERY])
-async def test_a_check_that_needs_a_provider_is_an_error_unless_a_value_was_given(metrics, kind):
+async def test_a_check_that_needs_a_provider_is_an_error_unless_it_has_a_constant(metrics, kind):
     unknown = await metrics.query(ROLLOUT, question(kind, name="latency"))
-    given = await metrics.query(ROLLOUT, question(kind, name="orders"))
+    constant = await metrics.query(ROLLOUT, question(kind, name="orders"))
 
-    assert unknown.error == "latency is not measured on this machine: give it a value, or a metrics server"
-    assert given == MetricAnswer(value=3.5)
+    assert (
+        unknown.error == "found no source of the metric latency on this machine: give it a value, or a metrics server"
+    )
+    assert constant == MetricAnswer(value=3.5)
 
 
-async def test_a_provider_elsewhere_is_asked_for_what_is_not_measured_here(envoy, target):
-    class Elsewhere:
+async def test_the_fallback_answers_checks_that_envoy_does_not_measure(envoy, target):
+    class Fallback:
         async def query(self, rollout, question):
             return MetricAnswer(value=42.0)
 
         async def online(self, rollout):
-            return "elsewhere is down"
+            return "the fallback is down"
 
-    source = EnvoyMetrics(envoy, lambda: target[0], elsewhere=Elsewhere())
+    source = EnvoyMetrics(envoy, lambda: target[0], fallback=Fallback())
     rollout = Rollout(
         name="podinfo",
         target=TargetRef(name="podinfo"),
@@ -152,5 +154,5 @@ async def test_a_provider_elsewhere_is_asked_for_what_is_not_measured_here(envoy
     )
 
     assert (await source.query(rollout, question(CheckKind.TEMPLATE))).value == 42.0
-    assert await source.online(rollout) == "elsewhere is down"
+    assert await source.online(rollout) == "the fallback is down"
     assert await source.online(ROLLOUT) == ""

@@ -1,4 +1,4 @@
-"""Routes in a real Envoy: the port's contract, and what they do to requests."""
+"""Tests of routes in a real Envoy: the port's contract, and the requests of users."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from canarycore.errors import WorldError
 from canarycore.traffic import Affinity, Match, StringMatch
 from canarycore_local.envoy.proxy import EnvoySide
 from canarycore_runtime.testing.contracts import RouterContract
-from tests.adapters.local.conftest import V1, V2, enough
+from tests.adapters.local.conftest import V1, V2, wait_for_requests
 from tests.chance import is_share
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +29,9 @@ class Bench:
 
     async def written(self):
         routes = await self.plane.envoy.routes()
-        clusters = next(one for one in routes if one["name"] == "default")["route"]["weighted_clusters"]["clusters"]
+        clusters = next(route for route in routes if route["name"] == "default")["route"]["weighted_clusters"][
+            "clusters"
+        ]
         weights = {cluster["name"]: cluster.get("weight", 0) for cluster in clusters}
         return weights["primary"], weights["canary"]
 
@@ -37,7 +39,7 @@ class Bench:
         return (await self.plane.envoy.ask("/config_dump?resource=dynamic_route_configs"))["configs"]
 
     async def meddle(self):
-        pytest.skip("nobody else writes these routes")
+        pytest.skip("no other process writes these routes")
 
     async def meddled(self):
         return True
@@ -59,12 +61,14 @@ async def both(plane):
 
 
 async def ask(plane, path="/", cookie="", **headers):
-    """Who answered a request, and the cookie that came with the answer."""
-    sent = {name.replace("_", "-"): value for name, value in headers.items()} | ({"cookie": cookie} if cookie else {})
+    """Return the side that answered a request, and the cookie of its answer."""
+    request_headers = {name.replace("_", "-"): value for name, value in headers.items()} | (
+        {"cookie": cookie} if cookie else {}
+    )
     jar = aiohttp.DummyCookieJar()
     async with (
         aiohttp.ClientSession(cookie_jar=jar) as session,
-        session.get(plane.envoy.address + path, headers=sent) as response,
+        session.get(plane.envoy.address + path, headers=request_headers) as response,
     ):
         return response.headers["x-canary-version"], response.headers.get("set-cookie")
 
@@ -72,10 +76,10 @@ async def ask(plane, path="/", cookie="", **headers):
 @pytest.mark.parametrize("weight", [5, 50, 100])
 async def test_the_split_is_the_weight_from_the_moment_set_routes_returns(both, weight):
     async with both.traffic(rate=400) as generator:
-        await enough(generator, 50)
+        await wait_for_requests(generator, 50)
         await both.router.set_routes(both.rollout, Routes(weight=weight))
         generator.open_window("measured")
-        await enough(generator, 800)
+        await wait_for_requests(generator, 800)
 
     window = generator.window
     assert is_share(window.side("canary").requests, window.requests, weight)
@@ -84,7 +88,7 @@ async def test_the_split_is_the_weight_from_the_moment_set_routes_returns(both, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "meets", "misses"),
+    ("kind", "value", "matching", "others"),
     [
         ("exact", "insider", ["insider"], ["insiders", ""]),
         ("prefix", "in", ["insider", "in"], ["outsider"]),
@@ -92,17 +96,17 @@ async def test_the_split_is_the_weight_from_the_moment_set_routes_returns(both, 
         ("regex", "^(.*?;)?(canary=on)(;.*)?$", ["canary=on", "a=b;canary=on;c=d"], ["canary=off"]),
     ],
 )
-async def test_requests_that_match_go_to_the_canary_and_no_others(both, kind, value, meets, misses):
+async def test_requests_that_match_go_to_the_canary_and_no_others(both, kind, value, matching, others):
     match = Match(headers=(("x-who", StringMatch(kind=kind, value=value)),))
     rollout = evolve(both.rollout, match=(match,))
     await both.router.set_routes(rollout, Routes(matched=True))
 
-    assert {(await ask(both, x_who=one))[0] for one in meets} == {"canary"}
-    assert {(await ask(both, x_who=one))[0] for one in misses} == {"primary"}
+    assert {(await ask(both, x_who=value))[0] for value in matching} == {"canary"}
+    assert {(await ask(both, x_who=value))[0] for value in others} == {"primary"}
     assert (await ask(both))[0] == "primary"
 
 
-async def test_one_alternative_is_enough_and_all_of_its_conditions_are_needed(both):
+async def test_a_request_must_meet_all_conditions_of_one_alternative(both):
     exact = lambda value: StringMatch(kind="exact", value=value)  # noqa: E731 - the table below reads better
     rollout = evolve(
         both.rollout,
@@ -128,15 +132,17 @@ async def test_a_mirrored_request_is_answered_by_the_primary_and_copied_to_the_c
     await both.router.set_routes(rollout, Routes(mirrored=True))
 
     async with both.traffic(rate=400) as generator:
-        await enough(generator, 600)
-    await asyncio.sleep(0.5)  # copies may still be on their way
+        await wait_for_requests(generator, 600)
+    await asyncio.sleep(0.5)  # copies may still be under way
     counters = await both.envoy.ask(r"/stats?format=json&filter=^cluster\.canary\.upstream_rq_completed$")
 
-    assert set(generator.total.tallies) == {who for who in generator.total.tallies if who.side == "primary"}
+    assert set(generator.total.tallies) == {
+        responder for responder in generator.total.tallies if responder.side == "primary"
+    }
     assert is_share(counters["stats"][0]["value"], generator.total.requests, mirror_weight)
 
 
-async def test_a_user_who_met_the_canary_stays_with_it(both):
+async def test_a_cookie_keeps_a_user_on_the_canary(both):
     rollout = evolve(both.rollout, affinity=AFFINITY)
     await both.router.set_routes(rollout, Routes(weight=50, cookie="abc"))
 
@@ -149,7 +155,7 @@ async def test_a_user_who_met_the_canary_stays_with_it(both):
 
 
 @pytest.mark.parametrize("cookie", ["flagger=abcd", "xflagger=abc", "flagger=xabc", "flagger.=abc"])
-async def test_a_cookie_that_only_looks_like_it_binds_nobody(both, cookie):
+async def test_a_similar_cookie_keeps_no_user_on_the_canary(both, cookie):
     rollout = evolve(both.rollout, affinity=AFFINITY)
     await both.router.set_routes(rollout, Routes(weight=1, cookie="abc"))
 
@@ -163,13 +169,13 @@ async def test_a_primary_cookie_keeps_a_user_on_the_primary_for_an_interval(both
     await both.router.set_routes(rollout, Routes(weight=50, cookie="abc"))
 
     cookies = dict([await ask(both) for _ in range(40)])
-    stayed = {(await ask(both, cookie="stay=abc"))[0] for _ in range(20)}
+    sides = {(await ask(both, cookie="stay=abc"))[0] for _ in range(20)}
 
     assert cookies["primary"].startswith("stay=abc; Max-Age=10;")
-    assert stayed == {"primary"}
+    assert sides == {"primary"}
 
 
-async def test_the_cookie_of_a_rollout_that_is_over_is_taken_back(both):
+async def test_the_answer_expires_the_cookie_of_an_ended_rollout(both):
     rollout = evolve(both.rollout, affinity=AFFINITY)
     await both.router.set_routes(rollout, Routes(expired="abc"))
 
@@ -180,7 +186,7 @@ async def test_the_cookie_of_a_rollout_that_is_over_is_taken_back(both):
 @pytest.mark.parametrize(
     "routes", [Routes(weight=30, cookie="abc"), Routes(weight=0, expired="n"), Routes(weight=30, cookie="on")]
 )
-async def test_cookies_are_observed_as_they_were_set(plane, routes):
+async def test_observe_returns_the_cookies_of_set_routes(plane, routes):
     rollout = evolve(plane.rollout, affinity=AFFINITY)
 
     await plane.router.set_routes(rollout, routes)
@@ -188,22 +194,22 @@ async def test_cookies_are_observed_as_they_were_set(plane, routes):
     assert await plane.router.observe(rollout) == routes
 
 
-async def test_routes_that_envoy_refuses_are_a_trouble_and_the_old_ones_stay(plane):
+async def test_routes_that_envoy_rejects_raise_an_error_and_the_old_ones_stay(plane):
     await plane.router.set_routes(plane.rollout, Routes(weight=30))
     broken = evolve(plane.rollout, match=(Match(headers=(("x", StringMatch(kind="regex", value="(")),)),))
 
-    with pytest.raises(WorldError, match=r"Envoy refused the routes: .*missing \)"):
+    with pytest.raises(WorldError, match=r"Envoy rejected the routes: .*missing \)"):
         await plane.router.set_routes(broken, Routes(matched=True))
 
     assert await plane.router.observe(plane.rollout) == Routes(weight=30)
 
 
-async def test_what_is_given_back_goes_to_the_target(both):
+async def test_after_restore_the_target_gets_all_requests(both):
     await both.router.set_routes(both.rollout, Routes())
     await both.router.restore(both.rollout)
 
     assert (await ask(both))[0] == EnvoySide.CANARY.value
 
 
-async def test_before_there_are_routes_there_are_none(plane):
+async def test_observe_returns_none_before_the_first_routes(plane):
     assert await plane.router.observe(plane.rollout) is None

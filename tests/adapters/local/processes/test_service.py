@@ -1,4 +1,4 @@
-"""The built-in service: its paths, and its faults."""
+"""Tests of the built-in service: its paths and its faults."""
 
 import asyncio
 
@@ -11,16 +11,16 @@ from canarycore_local.processes.service import application
 
 @pytest.fixture
 async def serve():
-    """Starts the service with faults; gives a client."""
+    """A function that starts the service with faults and returns a client."""
     clients = []
 
-    async def start(faults=""):
+    async def start_service(faults=""):
         client = TestClient(TestServer(application("v2", Faults.parse(faults))))
         clients.append(client)
         await client.start_server()
         return client
 
-    yield start
+    yield start_service
     for client in clients:
         await client.close()
 
@@ -56,7 +56,7 @@ async def test_headers_are_shown_and_a_token_depends_on_the_body(serve):
     assert tokens[0] == tokens[1] != tokens[2]
 
 
-async def test_errors_are_answered_with_500_but_never_to_health_checks(serve):
+async def test_errors_have_status_500_and_spare_health_checks(serve):
     client = await serve("errors=100%")
 
     assert (await client.get("/")).status == 500
@@ -64,13 +64,13 @@ async def test_errors_are_answered_with_500_but_never_to_health_checks(serve):
     assert (await client.get("/readyz")).status == 200
 
 
-async def test_latency_is_added(serve):
+async def test_latency_delays_an_answer(serve):
     client = await serve("latency=200ms")
-    began = asyncio.get_running_loop().time()
+    start = asyncio.get_running_loop().time()
 
     await client.get("/")
 
-    assert asyncio.get_running_loop().time() - began >= 0.2
+    assert asyncio.get_running_loop().time() - start >= 0.2
 
 
 async def test_latency_is_never_added_to_health_checks(serve):
@@ -81,7 +81,7 @@ async def test_latency_is_never_added_to_health_checks(serve):
 
 
 @pytest.mark.parametrize("faults", ["start=never", "start=slow:1m"])
-async def test_a_service_that_is_not_ready_says_so_and_is_alive(serve, faults):
+async def test_a_service_that_is_not_ready_is_alive(serve, faults):
     client = await serve(faults)
 
     assert (await client.get("/readyz")).status == 503

@@ -1,4 +1,4 @@
-"""What is rolled out: faults as they are typed, commands as they are started."""
+"""Tests of versions: the parser of faults, and command lines."""
 
 import pytest
 
@@ -18,28 +18,28 @@ from canarycore_local.processes.versions import Version
         ("start=slow:1m", Faults(start=Start.SLOW, start_delay=60)),
     ],
 )
-def test_faults_are_read_and_written_alike(text, faults):
+def test_faults_print_as_the_text_that_parse_accepts(text, faults):
     assert Faults.parse(text) == faults
     assert Faults.parse(str(faults)) == faults
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
-        ("errors=5", "errors=5: expected a share of requests from 0% to 100%"),
-        ("errors=101%", "errors=101%: expected a share"),
+        ("errors=5", "errors=5: expected a percentage of requests from 0% to 100%"),
+        ("errors=101%", "errors=101%: expected a percentage"),
         ("latency=300", "latency=300: expected a number and ms, s or m"),
         ("start=late", "start=late: expected crash, never or slow:<duration>"),
         ("start=slow", "start=slow:: expected a number"),
         ("error=5%", "unknown fault 'error' in 'error=5%': expected a list such as errors=5%,"),
     ],
 )
-def test_faults_that_cannot_be_read_say_what_was_expected(text, complaint):
-    with pytest.raises(BadFaults, match=complaint):
+def test_an_invalid_fault_names_the_expected_form(text, message):
+    with pytest.raises(BadFaults, match=message):
         Faults.parse(text)
 
 
-def test_a_revision_is_a_hash_of_all_that_the_owner_wrote():
+def test_a_revision_depends_on_label_command_and_faults():
     version = Version(label="v1", command="serve $PORT")
 
     assert version.revision == Version(label="v1", command="serve $PORT").revision
@@ -60,5 +60,5 @@ def test_a_revision_is_a_hash_of_all_that_the_owner_wrote():
         ("serve $PORTAL $$", ("serve", "$PORTAL", "$$")),
     ],
 )
-def test_a_command_is_started_without_a_shell_and_told_its_port(command, argv):
+def test_a_command_runs_without_a_shell_and_gets_its_port(command, argv):
     assert Version(label="v1", command=command).argv(80) == argv

@@ -1,4 +1,4 @@
-"""The warden: no process is lost, none is left behind."""
+"""Tests of the warden: it keeps all processes, and ends them all."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from canarycore.errors import WorldError
-from canarycore_local.processes.supervisor import find, own, stop_everything
+from canarycore_local.processes.supervisor import find_processes, own_processes, stop_processes
 from tests.adapters.local.conftest import marked
 
 pytestmark = pytest.mark.e2e
@@ -23,14 +23,14 @@ async def start(processes, folder, name="one", argv=SLEEP):
     await processes.start(name, argv, folder / f"{name}.log", env={"MINE": "yes"}, note={"port": 1})
 
 
-async def gone(mark, seconds=10):
+async def wait_until_gone(mark, seconds=10):
     async with asyncio.timeout(seconds):
-        while marked(mark):  # noqa: ASYNC110 - processes do not tell when they are gone
+        while marked(mark):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
 
 
-async def test_a_process_is_started_once_by_its_name(tmp_path, clean):
-    async with own(tmp_path) as processes:
+async def test_a_name_starts_one_process(tmp_path, clean):
+    async with own_processes(tmp_path) as processes:
         await start(processes, tmp_path)
         first = (await processes.all())["one"]
         await start(processes, tmp_path)
@@ -40,26 +40,26 @@ async def test_a_process_is_started_once_by_its_name(tmp_path, clean):
         await processes.end()
 
 
-async def test_whoever_comes_back_in_time_finds_every_process_as_it_was(tmp_path, clean):
-    async with own(tmp_path) as processes:
+async def test_an_owner_that_returns_in_time_finds_all_processes(tmp_path, clean):
+    async with own_processes(tmp_path) as processes:
         await start(processes, tmp_path)
         before = await processes.all()
-    async with own(tmp_path) as processes:
+    async with own_processes(tmp_path) as processes:
         assert await processes.all() == before
         await processes.end()
 
 
-async def test_when_nobody_comes_back_everything_ends(tmp_path, clean):
-    async with own(tmp_path, patience=0.5) as processes:
+async def test_everything_ends_when_no_owner_returns(tmp_path, clean):
+    async with own_processes(tmp_path, patience=0.5) as processes:
         await start(processes, tmp_path)
         await start(processes, tmp_path, "two", WITH_A_CHILD)
 
-    await gone(clean)
-    assert await find(tmp_path) is None
+    await wait_until_gone(clean)
+    assert await find_processes(tmp_path) is None
 
 
-async def test_while_somebody_is_there_nothing_ends(tmp_path, clean):
-    async with own(tmp_path, patience=0.3) as processes:
+async def test_nothing_ends_while_an_owner_is_connected(tmp_path, clean):
+    async with own_processes(tmp_path, patience=0.3) as processes:
         await start(processes, tmp_path)
         await asyncio.sleep(1.0)
         assert (await processes.all())["one"].running
@@ -67,58 +67,58 @@ async def test_while_somebody_is_there_nothing_ends(tmp_path, clean):
 
 
 @pytest.mark.parametrize("argv", [SLEEP, STUBBORN, WITH_A_CHILD])
-async def test_at_the_end_nothing_is_left_not_even_what_processes_started(tmp_path, clean, argv):
-    async with own(tmp_path) as processes:
+async def test_the_end_reaches_processes_and_their_children(tmp_path, clean, argv):
+    async with own_processes(tmp_path) as processes:
         await start(processes, tmp_path, argv=argv)
         await asyncio.sleep(0.3)
         await processes.end()
 
-    await gone(clean)
+    await wait_until_gone(clean)
 
 
-async def test_a_warden_that_is_killed_takes_its_processes_with_it(tmp_path, clean):
-    async with own(tmp_path) as processes:
+async def test_the_processes_of_a_killed_warden_end(tmp_path, clean):
+    async with own_processes(tmp_path) as processes:
         await start(processes, tmp_path)
         os.kill(json.loads((tmp_path / "warden.json").read_text())["pid"], signal.SIGKILL)
 
-        await gone(clean)
+        await wait_until_gone(clean)
         with pytest.raises(WorldError, match="the warden of the processes is gone"):
             await processes.all()
-    async with own(tmp_path) as processes:
+    async with own_processes(tmp_path) as processes:
         assert await processes.all() == {}
         await processes.end()
 
 
-async def test_two_owners_at_once_find_one_warden(tmp_path, clean):
-    async with own(tmp_path) as first, own(tmp_path) as second:
+async def test_two_owners_share_one_warden(tmp_path, clean):
+    async with own_processes(tmp_path) as first, own_processes(tmp_path) as second:
         await start(first, tmp_path)
         assert (await second.all()).keys() == {"one"}
         await first.end()
 
 
-async def test_two_that_start_a_warden_at_once_share_it(tmp_path, clean):
+async def test_two_owners_that_start_at_once_share_one_warden(tmp_path, clean):
     async def enter():
-        async with own(tmp_path) as processes:
+        async with own_processes(tmp_path) as processes:
             await start(processes, tmp_path)
             return await processes.all()
 
     first, second = await asyncio.gather(enter(), enter())
 
     assert first == second
-    assert await stop_everything(tmp_path)
+    assert await stop_processes(tmp_path)
 
 
-async def test_a_stopped_process_ends_by_its_grace_and_its_name_can_be_used_again(tmp_path, clean):
-    async with own(tmp_path) as processes:
+async def test_a_stubborn_process_is_killed_after_its_grace_and_frees_its_name(tmp_path, clean):
+    async with own_processes(tmp_path) as processes:
         await start(processes, tmp_path, argv=STUBBORN)
         async with asyncio.timeout(10):
-            while not (tmp_path / "one.log").read_text():  # noqa: ASYNC110 - it has not set its handler yet
+            while not (tmp_path / "one.log").read_text():  # noqa: ASYNC110 - until it has set its handler
                 await asyncio.sleep(0.02)
         await processes.stop("one", grace=0.2)
         with pytest.raises(WorldError, match="one is still running"):
             await processes.forget("one")
         async with asyncio.timeout(10):
-            while (await processes.all())["one"].running:  # noqa: ASYNC110 - it does not tell its end
+            while (await processes.all())["one"].running:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.02)
         ended = (await processes.all())["one"]
         await processes.forget("one")
@@ -129,24 +129,24 @@ async def test_a_stopped_process_ends_by_its_grace_and_its_name_can_be_used_agai
         await processes.end()
 
 
-async def test_a_command_that_is_not_there_is_a_trouble_with_its_name(tmp_path, clean):
-    async with own(tmp_path) as processes:
+async def test_a_missing_command_raises_an_error_with_its_name(tmp_path, clean):
+    async with own_processes(tmp_path) as processes:
         with pytest.raises(WorldError, match=r"could not start one: FileNotFoundError.*no-such-command"):
             await start(processes, tmp_path, argv=("no-such-command",))
         await processes.end()
 
 
-async def test_a_cancelled_question_leaves_the_connection_in_order(tmp_path, clean):
-    async with own(tmp_path) as processes:
+async def test_a_cancelled_request_leaves_the_connection_intact(tmp_path, clean):
+    async with own_processes(tmp_path) as processes:
         await start(processes, tmp_path)
         for _ in range(20):
-            question = asyncio.ensure_future(processes.all())
+            request = asyncio.ensure_future(processes.all())
             await asyncio.sleep(0)
-            question.cancel()
+            request.cancel()
         await processes.stop("one")
         assert "one" in await processes.all()
         await processes.end()
 
 
-async def test_stopping_where_nothing_runs_says_so(tmp_path):
-    assert not await stop_everything(tmp_path)
+async def test_stop_returns_false_without_a_warden(tmp_path):
+    assert not await stop_processes(tmp_path)

@@ -1,4 +1,4 @@
-"""One task beside a body of code."""
+"""A background task for the body of a context."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def alongside(work: Coroutine[Any, Any, None], stop: Callable[[], object] | None = None) -> AsyncIterator[None]:
-    """Work goes on while the context lasts; then it is stopped (by default cancelled) and waited for.
+async def run_in_background(
+    work: Coroutine[Any, Any, None], stop: Callable[[], object] | None = None
+) -> AsyncIterator[None]:
+    """Run `work` while the context is open, then call `stop` (default: cancel the task) and wait for its end.
 
-    If it fails, the body is cancelled. A lone error comes out as itself, not in a group: whoever uses an adapter does
-    not care how many tasks it has.
+    An error of the task cancels the body. A single error leaves the context unwrapped, not in an exception group.
     """
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""The command `canary` in processes of its own, and a policy that is over in seconds."""
+"""Fixtures of the end-to-end tests: `canary` in separate processes, and a policy that ends within seconds."""
 
 from __future__ import annotations
 
@@ -59,40 +59,41 @@ Line = dict[str, Any]
 
 @define
 class Rehearsal:
-    """A rehearsal in a process of its own. `lines` is what it has printed so far."""
+    """A rehearsal in a separate process. `lines` are its printed lines so far."""
 
     process: subprocess.Popen[str]
     lines: list[Line] = field(factory=list)
 
-    def until(self, **wanted: object) -> Line:
-        """Read on to a line with these values."""
+    def until(self, **values: object) -> Line:
+        """Read lines up to one with these values, and return it."""
         assert self.process.stdout is not None
         for text in self.process.stdout:
             line = json.loads(text)
             self.lines.append(line)
-            if all(line.get(key) == value for key, value in wanted.items()):
+            if all(line.get(key) == value for key, value in values.items()):
                 return line
-        raise AssertionError(f"it ended without {wanted}: {self.lines[-3:]}, {self._said()}")
+        raise AssertionError(f"the rehearsal ended without {values}: {self.lines[-3:]}, {self._stderr()}")
 
     def end(self) -> tuple[int, Line]:
-        """The exit code and the last line."""
+        """Wait for the end, and return the exit code and the last line."""
         assert self.process.stdout is not None
         self.lines += map(json.loads, self.process.stdout)
         code = self.process.wait(timeout=60)
-        assert self.lines, self._said()
+        assert self.lines, self._stderr()
         return code, self.lines[-1]
 
     def all(self, kind: str) -> list[Line]:
+        """Return all lines of a kind so far."""
         return [line for line in self.lines if line.get("kind") == kind]
 
-    def _said(self) -> str:
+    def _stderr(self) -> str:
         assert self.process.stderr is not None
         return self.process.stderr.read()
 
 
 @define
 class Canary:
-    """Runs `canary` with a cache of its own."""
+    """The command `canary`, with a separate cache."""
 
     folder: Path
     started: list[Rehearsal] = field(factory=list)
@@ -108,7 +109,7 @@ class Canary:
         return self.folder / "state"
 
     def rehearse(self, *options: str | Path) -> Rehearsal:
-        """Begin a rehearsal with --json. Of an option that is given twice the last one counts."""
+        """Start a rehearsal with --json. A repeated option overrides the first one."""
         common = ("--json", "--speed", "20", "--rps", "80", "--state-dir", self.state)
         rehearsal = Rehearsal(self._popen("rehearse", *common, *options))
         self.started.append(rehearsal)
@@ -119,29 +120,29 @@ class Canary:
         out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def give(self, kind: CommandKind, weight: int = 0) -> None:
-        """Give a command as `canary` does, without the second or more in which its process starts."""
+    def send_command(self, kind: CommandKind, weight: int = 0) -> None:
+        """Send a command as `canary` does, without the time that its process needs to start."""
         asyncio.run(SqliteStore(self.state / STORE).send_command("test/app", kind, weight))
 
-    def held_at(self, weight: int) -> Rehearsal:
-        """A rehearsal that stays at a weight for as long as it is wanted: behind a gate, which a command has passed."""
+    def rehearse_until(self, weight: int) -> Rehearsal:
+        """Start a rehearsal that waits at a weight behind a closed gate."""
         manifest = self.manifest
         gate = "      - name: higher\n        type: confirm-traffic-increase\n        url: http://tester/\n"
         manifest.write_text(manifest.read_text() + gate)
         rehearsal = self.rehearse(manifest, "--gate", "higher=deny")
         rehearsal.until(kind="event", text="Halt app.test advancement waiting for traffic increase approval higher")
-        self.give(CommandKind.SKIP_TO, weight)
+        self.send_command(CommandKind.SKIP_TO, weight)
         rehearsal.until(kind="weight", weight=weight)
         return rehearsal
 
-    def left_behind(self) -> list[str]:
-        """Command lines of processes that still work for the rehearsal, once they had a moment to end."""
+    def remaining_processes(self) -> list[str]:
+        """Return the command lines of the rehearsal's processes that do not end within some seconds."""
         for _ in range(50):
-            found = [line for line in _command_lines() if str(self.state) in line]
-            if not found:
+            lines = [line for line in _command_lines() if str(self.state) in line]
+            if not lines:
                 return []
             time.sleep(0.1)
-        return found
+        return lines
 
     def _popen(self, *arguments: str | Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "canarycore_cli", *map(str, arguments)]
@@ -151,8 +152,8 @@ class Canary:
 
 
 @define
-class Heard:
-    """What a receiver of webhooks was told, by the last part of the path. `answers` are given in turn, then 200."""
+class WebhookReceiver:
+    """The calls of webhooks by the last part of their path, and the statuses of the next answers (200 after those)."""
 
     answers: dict[str, list[int]]
     url: str = ""
@@ -160,16 +161,16 @@ class Heard:
 
 
 @contextmanager
-def receiver(**answers: list[int]) -> Iterator[Heard]:
-    """A server that receives webhooks."""
-    heard = Heard(answers)
+def receiver(**answers: list[int]) -> Iterator[WebhookReceiver]:
+    """Run a server that receives webhooks."""
+    webhooks = WebhookReceiver(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             name = self.path.rpartition("/")[2]
-            heard.calls[name].append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            left = heard.answers.get(name)
-            self.send_response(left.pop(0) if left else 200)
+            webhooks.calls[name].append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            statuses = webhooks.answers.get(name)
+            self.send_response(statuses.pop(0) if statuses else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -177,10 +178,10 @@ def receiver(**answers: list[int]) -> Iterator[Heard]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        heard.url = f"http://127.0.0.1:{server.server_port}"
+        webhooks.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield heard
+        yield webhooks
         server.shutdown()
         thread.join()
 
@@ -190,7 +191,7 @@ def _command_lines() -> Iterator[str]:
         try:
             yield process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process has ended
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""canary rehearse as its users run it: a process of its own, a real Envoy, real requests."""
+"""Tests of canary rehearse as users run it: a separate process, a real Envoy, real requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.e2e.conftest import Canary, Line, Rehearsal, receiver
 
 pytestmark = pytest.mark.e2e
 
-LEAST = 7.5
-"""Seconds that a rehearsal takes at least, from its start: five intervals, one of them to drain."""
+SHORTEST = 7.5
+"""The shortest duration of a rehearsal in seconds: five intervals, one of them to drain."""
 
 RESULT = {"outcome", "reason", "seconds", "requests", "bad_requests", "requests_by_version", "splits"}
 
@@ -45,11 +45,11 @@ def test_a_healthy_version_is_promoted_and_no_request_is_lost(canary: Canary) ->
     assert _weights(rehearsal) == [0, 20, 50, 0]
     assert sum(result["requests_by_version"].values()) == result["requests"]
     assert "Promotion completed! Scaling down app.test" in _texts(rehearsal)
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
 
 
-def test_each_rung_gets_its_share_of_the_traffic(canary: Canary) -> None:
-    """A thousand requests or more a rung: a split that is 10 points off is found 996 times in 1000."""
+def test_each_rung_gets_its_percentage_of_the_traffic(canary: Canary) -> None:
+    """With a thousand requests a rung, the test finds a split that is 10 points off 996 times in 1000."""
     code, result = canary.rehearse(canary.manifest, "--speed", "5", "--rps", "200").end()
     assert code == 0
     assert [split["weight"] for split in result["splits"]] == [0, 20, 50, 0]
@@ -58,7 +58,7 @@ def test_each_rung_gets_its_share_of_the_traffic(canary: Canary) -> None:
         assert is_share(_answered_by_the_canary(split), split["requests"], split["weight"]), split
 
 
-def test_every_decision_says_why(canary: Canary) -> None:
+def test_every_decision_has_its_reason(canary: Canary) -> None:
     rehearsal = canary.rehearse(canary.manifest)
     rehearsal.end()
     passed = next(line for line in rehearsal.all("decision") if line["rule"] == "ADVANCED" and line["checks"])
@@ -75,7 +75,7 @@ def test_a_version_with_errors_is_rolled_back(canary: Canary) -> None:
     assert (code, result["outcome"], result["reason"]) == (3, "Failed", "FailedChecks")
     assert _weights(rehearsal)[-1] == 0
     assert "Rolling back app.test failed checks threshold reached 2" in _texts(rehearsal)
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
 
 
 def test_a_version_that_crashes_is_rolled_back_and_gets_no_request(canary: Canary) -> None:
@@ -86,9 +86,9 @@ def test_a_version_that_crashes_is_rolled_back_and_gets_no_request(canary: Canar
     assert (_weights(rehearsal), result["bad_requests"]) == ([0], 0)
 
 
-def test_versions_are_rolled_out_one_after_the_other(canary: Canary) -> None:
+def test_versions_roll_out_one_after_the_other(canary: Canary) -> None:
     manifest = canary.manifest
-    # an acceptance test would meet the errors too, and now and then keep the version from all users
+    # an acceptance test would meet the errors too, and sometimes stop the version before any user meets it
     manifest.write_text(manifest.read_text().replace("type: pre-rollout", "type: post-rollout"))
     rehearsal = canary.rehearse(manifest, "--new", "errors=40%", "--then", "healthy")
     code, result = rehearsal.end()
@@ -97,8 +97,8 @@ def test_versions_are_rolled_out_one_after_the_other(canary: Canary) -> None:
     assert "Canary failed! Scaling down app.test" in _texts(rehearsal)
 
 
-def test_another_process_aborts_it(canary: Canary) -> None:
-    rehearsal = canary.held_at(20)
+def test_another_process_aborts_a_rehearsal(canary: Canary) -> None:
+    rehearsal = canary.rehearse_until(20)
     aborted = canary.run("abort")
     assert (aborted.returncode, "Failed (Aborted)" in aborted.stdout) == (0, True)
     code, result = rehearsal.end()
@@ -106,11 +106,11 @@ def test_another_process_aborts_it(canary: Canary) -> None:
     assert _weights(rehearsal) == [0, 20, 0]
 
 
-def test_another_process_pauses_and_resumes_skips_and_promotes(canary: Canary) -> None:
-    rehearsal = canary.held_at(20)
+def test_another_process_pauses_resumes_skips_and_promotes(canary: Canary) -> None:
+    rehearsal = canary.rehearse_until(20)
     assert canary.run("pause", "app").returncode == 0
-    standing = json.loads(canary.run("status", "--json").stdout)
-    assert [(one["canary"], one["paused"], one["weight"]) for one in standing] == [("test/app", True, 20)]
+    states = json.loads(canary.run("status", "--json").stdout)
+    assert [(state["canary"], state["paused"], state["weight"]) for state in states] == [("test/app", True, 20)]
     assert canary.run("resume", "test/app").returncode == 0
     assert canary.run("skip-to", "37").returncode == 0
     rehearsal.until(kind="weight", weight=37)
@@ -122,13 +122,13 @@ def test_another_process_pauses_and_resumes_skips_and_promotes(canary: Canary) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_everything_that_was_started(canary: Canary, number: signal.Signals) -> None:
+def test_a_signal_ends_all_processes(canary: Canary, number: signal.Signals) -> None:
     rehearsal = canary.rehearse(canary.manifest)
     address = urlsplit(rehearsal.until(kind="start")["address"])
     rehearsal.until(kind="weight", weight=20)
     rehearsal.process.send_signal(number)
     assert rehearsal.end()[0] == 1
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
     with socket.socket() as probe:
         assert probe.connect_ex((address.hostname or "", address.port or 0)) != 0
 
@@ -142,17 +142,17 @@ def test_a_killed_rehearsal_is_resumed_to_the_same_end(canary: Canary) -> None:
     code, result = again.end()
     assert (code, result["outcome"], result["bad_requests"]) == (0, "Succeeded", 0)
     assert 20 not in _weights(again)
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
 
 
 def test_one_folder_has_one_rehearsal_at_a_time(canary: Canary) -> None:
-    first = canary.held_at(20)
+    first = canary.rehearse_until(20)
     second = canary.run("rehearse", canary.manifest, "--state-dir", canary.state)
     assert (second.returncode, "is running in" in second.stderr) == (2, True)
     assert first.process.poll() is None
 
 
-def test_a_denied_gate_holds_the_rollout_where_it_is(canary: Canary) -> None:
+def test_a_denied_gate_stops_the_rollout_at_its_weight(canary: Canary) -> None:
     manifest = canary.manifest
     gate = "      - name: go\n        type: confirm-promotion\n        url: http://tester/\n"
     manifest.write_text(manifest.read_text() + gate)
@@ -162,7 +162,7 @@ def test_a_denied_gate_holds_the_rollout_where_it_is(canary: Canary) -> None:
     assert rehearsal.end()[1]["reason"] == "Aborted"
 
 
-def test_other_files_in_the_state_folder_are_not_touched(canary: Canary) -> None:
+def test_foreign_files_in_the_state_folder_stay_unchanged(canary: Canary) -> None:
     canary.state.mkdir()
     (canary.state / "thesis.txt").write_text("years of work")
     refused = canary.run("rehearse", canary.manifest, "--state-dir", canary.state)
@@ -171,28 +171,28 @@ def test_other_files_in_the_state_folder_are_not_touched(canary: Canary) -> None
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_killed_at_any_moment_it_promotes_once_and_loses_nothing(canary: Canary, seed: int) -> None:
+def test_a_rehearsal_killed_at_any_moment_promotes_once_and_loses_no_request(canary: Canary, seed: int) -> None:
     rehearsal = canary.rehearse(canary.manifest)
     rehearsal.until(kind="start")
-    time.sleep(Random(seed).uniform(0.0, LEAST))
+    time.sleep(Random(seed).uniform(0.0, SHORTEST))
     rehearsal.process.kill()
     rehearsal.process.wait(timeout=10)
     again = canary.rehearse("--resume")
     code, result = again.end()
     assert (code, result["outcome"], result["bad_requests"]) == (0, "Succeeded", 0)
     trace = (canary.state / "trace.ndjson").read_text()
-    # a decision that was committed, and its process killed before it was told, is not in the trace
+    # a decision is missing in the trace if the process was killed between its commit and its line
     assert trace.count('"rule": "PROMOTED"') <= 1
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
 
 
 @pytest.mark.parametrize(("new", "code"), [("healthy", 0), ("errors=60%", 3)])
-def test_blue_green_is_judged_by_a_load_test_and_not_on_users(canary: Canary, new: str, code: int) -> None:
+def test_a_load_test_and_no_users_decide_blue_green(canary: Canary, new: str, code: int) -> None:
     manifest = canary.manifest
     manifest.write_text(manifest.read_text().replace("stepWeights: [20, 50]", "iterations: 2"))
     rehearsal = canary.rehearse(manifest, "--new", new)
-    ended, result = rehearsal.end()
-    assert (ended, result["bad_requests"]) == (code, 0)
+    exit_code, result = rehearsal.end()
+    assert (exit_code, result["bad_requests"]) == (code, 0)
     checks = [check for line in rehearsal.all("decision") for check in line["checks"]]
     assert all(check["samples"] > 0 for check in checks)
     assert _weights(rehearsal) == ([0, 100, 0] if code == 0 else [0])
@@ -207,15 +207,15 @@ def test_an_abort_in_every_phase_ends_in_failed_with_all_traffic_on_the_primary(
         manifest.write_text(manifest.read_text() + gate)
     rehearsal = canary.rehearse(manifest, *(("--gate", "go=deny") if kind else ()))
     rehearsal.until(kind="decision", phase=phase)
-    canary.give(CommandKind.ABORT)
+    canary.send_command(CommandKind.ABORT)
     code, result = rehearsal.end()
     assert (code, result["outcome"], result["reason"], result["bad_requests"]) == (3, "Failed", "Aborted", 0)
     assert _weights(rehearsal)[-1] == 0
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
 
 
-def test_commands_of_ones_own_are_rolled_out(canary: Canary) -> None:
-    """A server that knows no /readyz and listens on $PORT."""
+def test_a_rehearsal_runs_the_users_own_commands(canary: Canary) -> None:
+    """The server has no /readyz, and listens on $PORT."""
     serve = f"{sys.executable} -m http.server $PORT --bind 127.0.0.1 --directory"
     (canary.folder / "one").mkdir()
     (canary.folder / "two").mkdir()
@@ -227,7 +227,7 @@ def test_commands_of_ones_own_are_rolled_out(canary: Canary) -> None:
     assert set(result["requests_by_version"]) == {"v1", "v2"}
 
 
-def test_it_ends_when_nobody_reads_its_story(canary: Canary) -> None:
+def test_a_rehearsal_ends_without_a_reader(canary: Canary) -> None:
     rehearsal = canary.rehearse(canary.manifest)
     rehearsal.until(kind="start")
     assert rehearsal.process.stdout is not None
@@ -235,22 +235,22 @@ def test_it_ends_when_nobody_reads_its_story(canary: Canary) -> None:
     assert rehearsal.process.wait(timeout=30) == 1
     assert rehearsal.process.stderr is not None
     assert "Traceback" not in rehearsal.process.stderr.read()
-    assert canary.left_behind() == []
+    assert canary.remaining_processes() == []
 
 
-def test_live_hooks_are_called_and_events_told(canary: Canary) -> None:
-    """A gate that opens at its third call, and a receiver of events."""
-    with receiver(gate=[403, 403, 200]) as heard:
+def test_live_hooks_get_calls_and_events(canary: Canary) -> None:
+    """One gate opens at its third call; another hook receives events."""
+    with receiver(gate=[403, 403, 200]) as webhooks:
         manifest = canary.manifest
         hooks = "".join(
-            f"      - name: {name}\n        type: {kind}\n        url: {heard.url}/{name}\n"
-            for name, kind in (("gate", "confirm-promotion"), ("told", "event"))
+            f"      - name: {name}\n        type: {kind}\n        url: {webhooks.url}/{name}\n"
+            for name, kind in (("gate", "confirm-promotion"), ("events", "event"))
         )
-        manifest.write_text(manifest.read_text().replace("http://tester/", f"{heard.url}/load") + hooks)
+        manifest.write_text(manifest.read_text().replace("http://tester/", f"{webhooks.url}/load") + hooks)
         code, _ = canary.rehearse(manifest, "--hooks", "live").end()
     assert code == 0
-    assert [call["phase"] for call in heard.calls["gate"]] == ["Progressing", "WaitingPromotion", "WaitingPromotion"]
-    told = [call["metadata"]["eventMessage"] for call in heard.calls["told"]]
-    assert "Halt app.test advancement waiting for promotion approval gate" in told
-    assert "Promotion completed! Scaling down app.test" in told
-    assert len(heard.calls["load"]) >= 3
+    assert [call["phase"] for call in webhooks.calls["gate"]] == ["Progressing", "WaitingPromotion", "WaitingPromotion"]
+    events = [call["metadata"]["eventMessage"] for call in webhooks.calls["events"]]
+    assert "Halt app.test advancement waiting for promotion approval gate" in events
+    assert "Promotion completed! Scaling down app.test" in events
+    assert len(webhooks.calls["load"]) >= 3

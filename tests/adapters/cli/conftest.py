@@ -1,4 +1,4 @@
-"""A manifest and the command to run on it."""
+"""Fixtures of the command line's tests: manifests, and the command `canary`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Canary(Protocol):
 
 @pytest.fixture
 def canary() -> Canary:
-    """The command `canary`, in this process."""
+    """A function that runs `canary` in this process."""
 
     def run(*arguments: str | Path) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
@@ -73,7 +73,7 @@ def manifest(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """An error in line 11 and one in line 13."""
+    """A manifest with an error in line 11 and one in line 13."""
     path = tmp_path / "broken.yaml"
     path.write_text(MANIFEST.replace("name: app\n  service", "name: <name>\n  service").replace("port: 80", "port: no"))
     return path

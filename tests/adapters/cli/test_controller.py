@@ -12,32 +12,32 @@ from tests.adapters.cli.conftest import Canary
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
-    """The options of controllers that would have begun."""
+    """The options of started controllers; no controller really runs."""
     options: list[Options] = []
 
-    def run(given: Options, *, only_observe: bool) -> int:
+    def run(controller_options: Options, *, only_observe: bool) -> int:
         del only_observe
-        options.append(given)
+        options.append(controller_options)
         return 0
 
     monkeypatch.setattr(controller, "run", run)
     return options
 
 
-def test_every_host_may_be_named_by_default(canary: Canary, started: list[Options]) -> None:
+def test_canaries_may_name_every_host_by_default(canary: Canary, started: list[Options]) -> None:
     assert canary("controller").exit_code == 0
     started[0].allowed_hosts.check("http://anywhere")
 
 
 @pytest.mark.parametrize("dashes", ["-", "--"])
-def test_the_allowed_hosts_are_those_of_the_option(canary: Canary, started: list[Options], dashes: str) -> None:
+def test_an_option_limits_the_allowed_hosts(canary: Canary, started: list[Options], dashes: str) -> None:
     assert canary("controller", f"{dashes}allowed-hosts=hooks.example.com,*.svc:8080").exit_code == 0
     assert started[0].allowed_hosts == AllowedHosts.parse("hooks.example.com,*.svc:8080")
     with pytest.raises(ForbiddenHost, match="--allowed-hosts"):
         started[0].allowed_hosts.check("http://anywhere")
 
 
-def test_an_entry_that_is_no_host_is_refused_before_anything_begins(canary: Canary, started: list[Options]) -> None:
+def test_an_invalid_host_is_refused_before_the_start(canary: Canary, started: list[Options]) -> None:
     result = canary("controller", "--allowed-hosts=http://hooks.example.com/path")
     assert result.exit_code == 2
     assert "--allowed-hosts" in result.output

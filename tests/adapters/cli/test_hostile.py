@@ -1,4 +1,4 @@
-"""No text from outside drives the terminal, forges a line, or is read as markup: by no command, in no output."""
+"""Tests that no text from outside controls the terminal, forges a line or is read as markup, in any output."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.adapters.cli.conftest import MANIFEST, Canary, Result
 pytest.importorskip("canarycore_local", reason="canarycore-local is not installed")
 pytest.importorskip("canarycore_kubernetes", reason="canarycore-kubernetes is not installed")
 
-from canarycore_cli.rehearsal import folders as rehearsals
+from canarycore_cli.rehearsal import folders
 from canarycore_kubernetes.api.kinds import KINDS
 from canarycore_local.store import STORE, SqliteStore
 from tests.controlplane.api import Api
@@ -46,7 +46,7 @@ HOSTILE = (
     f"{MARK}\x1b[2J\x1b]0;owned\x07\r\nfake line\t\x9b31m\x85\u2028\u202edrow\u2066[red]x[/red] [link=http://x]y[/]"
 )
 NAME = HOSTILE.replace("/", "")
-"""The same as the name of a file."""
+"""The hostile text as the name of a file."""
 
 
 def is_unsafe(character: str) -> bool:
@@ -55,7 +55,7 @@ def is_unsafe(character: str) -> bool:
 
 
 def check(text: str, *, shown: bool = True) -> None:
-    """The hostile text is there, and does nothing."""
+    """Check that an output shows the hostile text without effects."""
     assert [character for character in text if is_unsafe(character)] == []
     assert [line for line in text.splitlines() if line.lstrip(" │├└─").startswith("fake line")] == []
     if shown:
@@ -65,7 +65,7 @@ def check(text: str, *, shown: bool = True) -> None:
 
 @define
 class Stage:
-    """Where a command finds hostile texts: files, a cluster, a rehearsal."""
+    """The places of hostile texts: files, a cluster, a rehearsal."""
 
     canary: Canary
     folder: Path
@@ -76,7 +76,7 @@ class Stage:
         return path
 
     def hostile_manifest(self) -> Path:
-        """A manifest that can be used, with hostile names where any text is allowed."""
+        """Write a valid manifest with hostile names where any text is allowed."""
         text = MANIFEST.replace("name: gate\n", f"name: {json.dumps(HOSTILE)}\n")
         return self.file(text)
 
@@ -114,9 +114,9 @@ def _status() -> dict[str, object]:
 
 
 def _event() -> dict[str, object]:
-    about = {"kind": "Canary", "name": "app", "namespace": "test"}
+    canary = {"kind": "Canary", "name": "app", "namespace": "test"}
     return _object(
-        "v1", "Event", "app.1", involvedObject=about, message=HOSTILE, type=HOSTILE, lastTimestamp=HOSTILE, reason="x"
+        "v1", "Event", "app.1", involvedObject=canary, message=HOSTILE, type=HOSTILE, lastTimestamp=HOSTILE, reason="x"
     )
 
 
@@ -145,11 +145,11 @@ def _status_of_a_rehearsal(stage: Stage) -> Result:
 
 
 def _registered(key: str, folder: Path) -> int:
-    """Another process that has registered a rehearsal."""
+    """Start another process that registers a rehearsal, and return its id."""
     ready, done = os.pipe()
     child = os.fork()
     if child == 0:
-        with rehearsals.registered(key, folder):
+        with folders.registered(key, folder):
             os.write(done, b".")
             while True:
                 os.read(ready, 0)
@@ -159,7 +159,7 @@ def _registered(key: str, folder: Path) -> int:
 
 
 def _explain(stage: Stage) -> Result:
-    stage.file(json.dumps({"kind": "decision", "seconds": 1.0, "explanation": HOSTILE}) + "\n", rehearsals.TRACE)
+    stage.file(json.dumps({"kind": "decision", "seconds": 1.0, "explanation": HOSTILE}) + "\n", folders.TRACE)
     return stage.canary("explain", "--state-dir", stage.folder)
 
 
@@ -219,21 +219,21 @@ def console() -> SafeConsole:
     return SafeConsole(file=io.StringIO(), width=100)
 
 
-def test_every_command_is_given_hostile_texts() -> None:
+def test_every_command_has_a_hostile_case() -> None:
     assert sorted(CASES) == COMMANDS
 
 
-@pytest.mark.parametrize(("command", "number"), [(name, n) for name, many in CASES.items() for n in range(len(many))])
-def test_no_command_lets_a_text_do_anything(stage: Stage, command: str, number: int) -> None:
+@pytest.mark.parametrize(("command", "number"), [(name, n) for name, cases in CASES.items() for n in range(len(cases))])
+def test_every_command_escapes_hostile_texts(stage: Stage, command: str, number: int) -> None:
     check(CASES[command][number](stage).output)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_error_of_usage_lets_a_text_do_anything(stage: Stage, command: str) -> None:
+def test_usage_errors_escape_hostile_texts(stage: Stage, command: str) -> None:
     check(stage.canary(command, f"--{HOSTILE}").output)
 
 
-def test_an_unknown_command_does_nothing(stage: Stage) -> None:
+def test_an_unknown_command_is_escaped(stage: Stage) -> None:
     check(stage.canary(HOSTILE).output)
 
 
@@ -242,7 +242,7 @@ def test_an_unknown_command_does_nothing(stage: Stage) -> None:
     [("lint", "--cluster", "--json"), ("get", "--json"), ("describe", "app", "--json")],
     ids=lambda arguments: arguments[0],
 )
-def test_json_repeats_texts_as_they_are_and_escapes_them(stage: Stage, arguments: tuple[str, ...]) -> None:
+def test_json_keeps_texts_and_escapes_them(stage: Stage, arguments: tuple[str, ...]) -> None:
     output = stage.cluster(*arguments).stdout
     check(output)
     assert MARK in json.dumps(json.loads(output))
@@ -256,10 +256,10 @@ def test_printed_json_is_one_line_of_ascii(capsys: pytest.CaptureFixture[str]) -
     assert json.loads(output) == {HOSTILE: HOSTILE}
 
 
-# the choke point ------------------------------------------------------------------------------------------------------
+# the console ----------------------------------------------------------------------------------------------------------
 
 
-def test_texts_are_escaped_wherever_they_are(console: SafeConsole) -> None:
+def test_the_console_escapes_texts_everywhere(console: SafeConsole) -> None:
     table = Table(HOSTILE, title=HOSTILE, caption=HOSTILE)
     table.add_row(HOSTILE)
     table.add_row(Text(HOSTILE, "red"))
@@ -271,23 +271,23 @@ def test_texts_are_escaped_wherever_they_are(console: SafeConsole) -> None:
     check(_printed(console), shown=False)
 
 
-def test_a_text_keeps_its_styles_when_it_is_escaped() -> None:
+def test_an_escaped_text_keeps_its_styles() -> None:
     console = SafeConsole(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
     console.print(Text.assemble(("a\x1b", "red"), ("b\n", "bold"), "c"))
     assert _printed(console) == "\x1b[31ma\\x1b\x1b[0m\x1b[1mb\\n\x1b[0mc\n"
 
 
-def test_markup_is_text(console: SafeConsole) -> None:
+def test_the_console_prints_markup_literally(console: SafeConsole) -> None:
     console.print("[red]x[/red] [link=http://x]y[/link] :smile:")
     assert _printed(console) == "[red]x[/red] [link=http://x]y[/link] :smile:\n"
 
 
-def test_a_text_without_end_is_cut(console: SafeConsole) -> None:
+def test_the_console_cuts_an_endless_text(console: SafeConsole) -> None:
     console.print("x" * 10 * LONGEST_LINE, soft_wrap=True)
     assert len(_printed(console)) == LONGEST_LINE + 1
 
 
-def test_a_problem_is_shown_on_its_lines(console: SafeConsole) -> None:
+def test_a_problem_has_three_lines(console: SafeConsole) -> None:
     texts = dict.fromkeys(("path", "found", "expected", "remedy", "rule", "file"), HOSTILE)
     console.soft_wrap = True
     print_problems([Problem(**texts)], console)  # type: ignore[arg-type]
@@ -296,7 +296,7 @@ def test_a_problem_is_shown_on_its_lines(console: SafeConsole) -> None:
 
 
 @pytest.mark.parametrize("kind", ["start", "remark", "event", "split", "trouble"])
-def test_a_story_of_hostile_texts_is_told_a_line_each(console: SafeConsole, kind: str) -> None:
+def test_each_event_of_a_hostile_story_has_one_line(console: SafeConsole, kind: str) -> None:
     line = {
         **dict.fromkeys(("text", "type", "policy", "address"), HOSTILE),
         "kind": kind,
@@ -317,7 +317,7 @@ def test_a_story_of_hostile_texts_is_told_a_line_each(console: SafeConsole, kind
     assert _printed(console).count("\n") == 1
 
 
-def test_a_log_has_a_line_for_each_record() -> None:
+def test_a_log_record_has_one_line() -> None:
     record = logging.LogRecord("x", logging.WARNING, "", 1, "%s", (HOSTILE,), None)
     check(OneLineFormatter(logging.BASIC_FORMAT).format(record))
     error = ValueError(HOSTILE)
@@ -327,15 +327,15 @@ def test_a_log_has_a_line_for_each_record() -> None:
     assert all(line.startswith("    ") for line in rest)
 
 
-def test_all_output_passes_the_console() -> None:
-    """Nothing is printed past it: no print, no other console, no stream, but where that is safe by its form."""
+def test_all_output_passes_through_the_console() -> None:
+    """No module prints without it, except where the format makes that safe."""
     package = Path(canarycore_cli.__file__).parent
-    found = {
+    outputs = {
         f"{path.relative_to(package)}: {call}"
         for path in package.rglob("*.py")
         for call in _outputs(ast.parse(path.read_text(encoding="utf-8")))
     }
-    assert found == {
+    assert outputs == {
         "cluster/install.py: sys.stdout",  # YAML, which ruamel escapes
         "console.py: sys.stdout",  # JSON, and whether it is a terminal
         "console.py: sys.stderr",
@@ -353,7 +353,7 @@ def _outputs(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "Console"}:
             yield node.func.id
         elif isinstance(node, ast.ImportFrom) and node.module == "rich":
-            yield from (f"rich.{one.name}" for one in node.names)
+            yield from (f"rich.{alias.name}" for alias in node.names)
 
 
 def _printed(console: SafeConsole) -> str:

@@ -1,4 +1,4 @@
-"""canary lint tells everything at once, and its exit code is for scripts."""
+"""Tests of canary lint: it prints all problems, and its exit code is for scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_clean_manifest_exits_with_0(canary: Canary, manifest: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "clean in 1 file with 1 usable Canary\n")
 
 
-def test_every_error_comes_with_file_line_path_found_expected_and_remedy(canary: Canary, broken: Path) -> None:
+def test_an_error_has_file_line_path_found_expected_and_remedy(canary: Canary, broken: Path) -> None:
     result = canary("lint", broken)
     assert result.exit_code == 2
     assert f"{broken}:11  error  spec.targetRef.name  [placeholder]" in result.stdout
@@ -22,29 +22,29 @@ def test_every_error_comes_with_file_line_path_found_expected_and_remedy(canary:
     assert "    Replace the placeholder <name>" in result.stdout
 
 
-def test_json_has_the_same_for_programs(canary: Canary, broken: Path) -> None:
-    told = json.loads(canary("lint", broken, "--json").stdout)
-    assert (told["files"], told["errors"], told["canaries"]) == (1, 2, [])
+def test_json_has_the_same_fields(canary: Canary, broken: Path) -> None:
+    report = json.loads(canary("lint", broken, "--json").stdout)
+    assert (report["files"], report["errors"], report["canaries"]) == (1, 2, [])
     keys = {"file", "line", "path", "found", "expected", "remedy", "rule", "severity"}
-    assert all(keys == set(problem) for problem in told["problems"])
+    assert all(keys == set(problem) for problem in report["problems"])
 
 
-def test_a_folder_is_searched_for_yaml(canary: Canary, tmp_path: Path, manifest: Path) -> None:
+def test_lint_reads_all_yaml_below_a_folder(canary: Canary, tmp_path: Path, manifest: Path) -> None:
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "two.yml").write_text(MANIFEST.replace("name: app", "name: two"))
     (tmp_path / "notes.txt").write_text("no: [yaml")
-    told = json.loads(canary("lint", tmp_path, "--json").stdout)
-    assert (told["files"], told["canaries"]) == (2, ["two.test", "app.test"])
+    report = json.loads(canary("lint", tmp_path, "--json").stdout)
+    assert (report["files"], report["canaries"]) == (2, ["two.test", "app.test"])
 
 
-def test_warnings_fail_only_when_they_shall(canary: Canary, tmp_path: Path) -> None:
+def test_warnings_fail_only_with_strict(canary: Canary, tmp_path: Path) -> None:
     odd = tmp_path / "odd.yaml"
     odd.write_text(MANIFEST.replace("  service:\n", "  servise: {}\n  service:\n"))
     assert canary("lint", odd).exit_code == 0
     assert canary("lint", odd, "--strict").exit_code == 2
 
 
-def test_what_cannot_be_read_is_bad_input(canary: Canary, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_bad_input(canary: Canary, tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
     for path in (tmp_path / "missing.yaml", tmp_path / "latin.yaml"):
         result = canary("lint", path)

@@ -1,4 +1,4 @@
-"""The command as a whole."""
+"""Tests of the command as a whole."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.adapters.cli.conftest import Canary
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 
-def test_help_tells_every_command(canary: Canary) -> None:
-    told = canary("--help").stdout
-    assert [command for command in COMMANDS if command not in told] == []
+def test_help_lists_every_command(canary: Canary) -> None:
+    output = canary("--help").stdout
+    assert [command for command in COMMANDS if command not in output] == []
     assert len(COMMANDS) >= 16
-    assert "3 rollback" in told
+    assert "3 rollback" in output
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -28,12 +28,12 @@ def test_every_command_has_help(canary: Canary, command: str) -> None:
     assert (result.exit_code, "Usage" in result.stdout) == (0, True)
 
 
-def test_the_version_is_told(canary: Canary) -> None:
+def test_version_prints_the_version(canary: Canary) -> None:
     assert canary("--version").stdout.startswith("canary ")
 
 
-def test_help_loads_no_more_than_it_needs() -> None:
-    """The core, the runtime, the local adapter and HTTP clients come with the commands that need them."""
+def test_help_imports_no_heavy_module() -> None:
+    """The runtime, the local adapter and HTTP clients are imported by the commands that need them."""
     program = (
         "import sys; from canarycore_cli.main import app\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
@@ -47,5 +47,5 @@ def test_help_loads_no_more_than_it_needs() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.25, "0.2s"), (12.0, "12s"), (59.7, "1m00s"), (125, "2m05s"), (3720, "1h02m")]
 )
-def test_time_spans_are_told_for_people(seconds: float, text: str) -> None:
+def test_time_spans_are_short(seconds: float, text: str) -> None:
     assert format_timespan(seconds) == text

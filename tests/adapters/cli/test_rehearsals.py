@@ -1,4 +1,4 @@
-"""Rehearsals that run are found by other commands; those that were killed are not."""
+"""Tests of the records of running rehearsals, and of their folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from canarycore import Rollout, TargetRef
 from canarycore_cli.console import BadInput
-from canarycore_cli.rehearsal import folders as rehearsals
+from canarycore_cli.rehearsal import folders
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "canarycore"
 
 
-def _fallback(key: str, folder: Path) -> subprocess.Popen[str]:
-    """Another process that has registered a rehearsal."""
+def _start_rehearsal(key: str, folder: Path) -> subprocess.Popen[str]:
+    """Start another process that registers a rehearsal."""
     program = (
         "import sys; from pathlib import Path; from canarycore_cli.rehearsal.folders import registered\n"
         "with registered(sys.argv[1], Path(sys.argv[2])):\n"
@@ -34,100 +34,100 @@ def _fallback(key: str, folder: Path) -> subprocess.Popen[str]:
     return process  # type: ignore[no-any-return]
 
 
-def test_a_rehearsal_is_found_while_it_runs(tmp_path: Path) -> None:
-    process = _fallback("test/app", tmp_path)
-    found = rehearsals.choose("", None)
-    assert (found.key, found.folder, found.pid) == ("test/app", tmp_path, process.pid)
+def test_choose_finds_a_rehearsal_while_it_runs(tmp_path: Path) -> None:
+    process = _start_rehearsal("test/app", tmp_path)
+    rehearsal = folders.choose("", None)
+    assert (rehearsal.key, rehearsal.folder, rehearsal.pid) == ("test/app", tmp_path, process.pid)
     process.communicate("")
-    assert rehearsals.running() == ()
+    assert folders.running() == ()
 
 
 def test_a_killed_rehearsal_leaves_no_record(tmp_path: Path, cache: Path) -> None:
-    process = _fallback("test/app", tmp_path)
+    process = _start_rehearsal("test/app", tmp_path)
     process.kill()
     process.communicate()
     assert list((cache / "running").iterdir()) != []
-    assert rehearsals.running() == ()
+    assert folders.running() == ()
     assert list((cache / "running").iterdir()) == []
 
 
-def test_several_rehearsals_are_told_apart_by_name_or_folder(tmp_path: Path) -> None:
-    others = [_fallback("test/app", tmp_path / "one"), _fallback("prod/web", tmp_path / "two")]
+def test_a_name_or_a_folder_selects_one_of_several_rehearsals(tmp_path: Path) -> None:
+    processes = [_start_rehearsal("test/app", tmp_path / "one"), _start_rehearsal("prod/web", tmp_path / "two")]
     for name, state_dir, key in [
         ("app", None, "test/app"),
         ("app.test", None, "test/app"),
         ("prod/web", None, "prod/web"),
         ("", tmp_path / "two", "prod/web"),
     ]:
-        assert rehearsals.choose(name, state_dir).key == key
+        assert folders.choose(name, state_dir).key == key
     with pytest.raises(BadInput, match="found 2 running rehearsals"):
-        rehearsals.choose("", None)
+        folders.choose("", None)
     with pytest.raises(BadInput, match=r"no running rehearsal of other; running are: .*test/app"):
-        rehearsals.choose("other", None)
-    for process in others:
+        folders.choose("other", None)
+    for process in processes:
         process.communicate("")
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    process = _fallback("test/app", tmp_path)
+    process = _start_rehearsal("test/app", tmp_path)
     with pytest.raises(BadInput, match="is running in"):
-        rehearsals.refuse_if_running(tmp_path)
+        folders.refuse_if_running(tmp_path)
     process.communicate("")
-    rehearsals.refuse_if_running(tmp_path)
+    folders.refuse_if_running(tmp_path)
 
 
 @pytest.mark.parametrize("names", [("thesis.txt",), ("thesis.txt", "script.json"), ("script.json",), ("trace.ndjson",)])
-def test_a_folder_that_no_rehearsal_made_is_refused_whole(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_a_foreign_folder_is_refused_and_unchanged(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         (tmp_path / name).write_text("years of work")
     with pytest.raises(BadInput, match=r"--state-dir .*found other files"):
-        rehearsals.clear(tmp_path)
+        folders.clear(tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, "years of work")
 
 
-def test_room_is_made_by_deleting_what_the_last_rehearsal_made(tmp_path: Path) -> None:
+def test_clear_deletes_only_the_files_of_the_last_rehearsal(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    rehearsals.clear(folder)
-    for name in (*rehearsals.FILES, "script.json", "thesis.txt"):
+    folders.clear(folder)
+    for name in (*folders.FILES, "script.json", "thesis.txt"):
         (folder / name).touch()
-    rehearsals.clear(folder)
+    folders.clear(folder)
     assert {path.name for path in folder.iterdir()} == {"thesis.txt", ".canarycore-rehearsal", "owner.lock"}
 
 
-@pytest.mark.parametrize("name", rehearsals.FILES)
+@pytest.mark.parametrize("name", folders.FILES)
 def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "state"
-    rehearsals.clear(folder)
+    folders.clear(folder)
     (tmp_path / "thesis.txt").write_text("years of work")
     (folder / name).symlink_to(tmp_path / "thesis.txt")
     with pytest.raises(BadInput, match="found a symbolic link"):
-        rehearsals.clear(folder)
+        folders.clear(folder)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_only_records_are_removed(cache: Path, tmp_path: Path) -> None:
+def test_running_removes_only_records(cache: Path, tmp_path: Path) -> None:
     records = cache / "running"
     records.mkdir(parents=True)
     for name in ("notes.json", "1.json.bak"):
         (records / name).write_text("years of work")
     (records / "1.json").symlink_to(records / "notes.json")
     (records / "2.json").touch()
-    assert rehearsals.running() == ()
+    assert folders.running() == ()
     assert {path.name for path in records.iterdir()} == {"notes.json", "1.json.bak", "1.json"}
     assert (records / "notes.json").read_text() == "years of work"
 
 
-def test_a_name_cannot_lead_out_of_the_cache(cache: Path) -> None:
+def test_a_rollouts_name_cannot_lead_out_of_the_cache(cache: Path) -> None:
     rollout = Rollout(name="../../../x", namespace="..", target=TargetRef(name="x"))
-    assert rehearsals.default_folder(rollout).parent == cache / "rehearsals"
+    assert folders.default_folder(rollout).parent == cache / "rehearsals"
 
 
-def test_the_last_rehearsal_is_the_one_to_resume(cache: Path) -> None:
+def test_resume_takes_the_last_rehearsal(cache: Path) -> None:
     with pytest.raises(BadInput, match="found no rehearsal to resume"):
-        rehearsals.latest_folder()
+        folders.latest_folder()
     for age, name in enumerate(["newest", "older", "oldest"]):
         folder = cache / "rehearsals" / name
         folder.mkdir(parents=True)
         (folder / "script.json").write_text(json.dumps(name))
         os.utime(folder / "script.json", (1_000_000 - age, 1_000_000 - age))
-    assert rehearsals.latest_folder().name == "newest"
+    assert folders.latest_folder().name == "newest"

@@ -1,4 +1,4 @@
-"""canary simulate: one run as a log, many as probabilities."""
+"""Tests of canary simulate: one run as a log, many runs as probabilities."""
 
 from __future__ import annotations
 
@@ -23,67 +23,67 @@ KEYS = {
 }
 
 
-def test_many_runs_give_probabilities_with_intervals(canary: Canary, manifest: Path) -> None:
-    result = canary("simulate", manifest, "--error-rate", "0.001,0.02", "--rps", "10", "--runs", "300", "--json")
-    told = json.loads(result.stdout)
-    low, high = told["p_rollback_ci95"]
-    assert result.exit_code == 0
-    assert set(told) >= KEYS
-    assert told["promoted"] + told["rolled_back"] == told["runs"] == 300
-    assert low < told["p_rollback"] < high
-    assert told["p_rollback"] == pytest.approx(0.849, abs=0.08)  # more than 3 bad of 300 at 2%, four standard errors
+def test_many_runs_print_probabilities_with_intervals(canary: Canary, manifest: Path) -> None:
+    completed = canary("simulate", manifest, "--error-rate", "0.001,0.02", "--rps", "10", "--runs", "300", "--json")
+    result = json.loads(completed.stdout)
+    low, high = result["p_rollback_ci95"]
+    assert completed.exit_code == 0
+    assert set(result) >= KEYS
+    assert result["promoted"] + result["rolled_back"] == result["runs"] == 300
+    assert low < result["p_rollback"] < high
+    assert result["p_rollback"] == pytest.approx(0.849, abs=0.08)  # more than 3 bad of 300 at 2%, four standard errors
 
 
-def test_one_run_gives_its_events_and_the_same_keys(canary: Canary, manifest: Path) -> None:
-    told = json.loads(canary("simulate", manifest, "--json").stdout)
-    assert set(told) >= KEYS
-    assert (told["outcome"], told["reason"], told["runs"]) == ("promoted", "Passed", 1)
-    events = [event["text"] for event in told["events"] if event["kind"] == "event"]
+def test_one_run_prints_its_events_and_the_same_keys(canary: Canary, manifest: Path) -> None:
+    result = json.loads(canary("simulate", manifest, "--json").stdout)
+    assert set(result) >= KEYS
+    assert (result["outcome"], result["reason"], result["runs"]) == ("promoted", "Passed", 1)
+    events = [event["text"] for event in result["events"] if event["kind"] == "event"]
     assert events[:3] == [
         "New revision detected! Scaling up app.test",
         "Starting canary analysis for app.test",
         "Advance app.test canary weight 50",
     ]
-    decisions = [event for event in told["events"] if event["kind"] == "decision"]
+    decisions = [event for event in result["events"] if event["kind"] == "decision"]
     assert decisions[0]["text"] == "Initialized → Progressing: the target has a new revision"
 
 
 def test_one_run_prints_flaggers_texts_with_times(canary: Canary, manifest: Path) -> None:
-    told = canary("simulate", manifest, "--error-rate", "0,50%").stdout
-    assert "0:02:00  Failed             0%  Rolling back app.test failed checks threshold reached 1" in told
-    assert told.splitlines()[-1].startswith("Rolled back (FailedChecks) after 2m00s")
+    output = canary("simulate", manifest, "--error-rate", "0,50%").stdout
+    assert "0:02:00  Failed             0%  Rolling back app.test failed checks threshold reached 1" in output
+    assert output.splitlines()[-1].startswith("Rolled back (FailedChecks) after 2m00s")
 
 
 def test_many_runs_print_a_table(canary: Canary, manifest: Path) -> None:
-    told = canary("simulate", manifest, "--runs", "20").stdout
-    assert "promoted" in told
-    assert "100.0%" in told
-    assert "20 runs" in told
+    output = canary("simulate", manifest, "--runs", "20").stdout
+    assert "promoted" in output
+    assert "100.0%" in output
+    assert "20 runs" in output
 
 
-def test_a_seed_repeats_itself(canary: Canary, manifest: Path) -> None:
+def test_a_seed_repeats_its_result(canary: Canary, manifest: Path) -> None:
     run = ("simulate", manifest, "--error-rate", "0,1%", "--runs", "50", "--json", "--seed")
     assert canary(*run, "1").stdout == canary(*run, "1").stdout != canary(*run, "2").stdout
 
 
-def test_several_processes_give_the_same_runs(canary: Canary, manifest: Path) -> None:
+def test_the_number_of_processes_changes_no_result(canary: Canary, manifest: Path) -> None:
     run = ("simulate", manifest, "--error-rate", "0,1%", "--runs", "60", "--json")
     assert canary(*run).stdout == canary(*run, "--jobs", "2").stdout
 
 
-def test_a_denied_gate_leaves_it_undecided(canary: Canary, manifest: Path) -> None:
-    told = json.loads(canary("simulate", manifest, "--gate", "gate=deny", "--json").stdout)
-    assert (told["outcome"], told["promoted"], told["rolled_back"]) == ("undecided", 0, 0)
+def test_a_denied_gate_leaves_the_rollout_undecided(canary: Canary, manifest: Path) -> None:
+    result = json.loads(canary("simulate", manifest, "--gate", "gate=deny", "--json").stdout)
+    assert (result["outcome"], result["promoted"], result["rolled_back"]) == ("undecided", 0, 0)
 
 
 def test_slow_responses_roll_back(canary: Canary, tmp_path: Path) -> None:
     path = tmp_path / "slow.yaml"
     path.write_text(MANIFEST.replace("request-success-rate", "request-duration").replace("min: 99", "max: 500"))
-    told = json.loads(canary("simulate", path, "--latency", "100,900", "--json").stdout)
-    assert told["outcome"] == "rolled back"
+    result = json.loads(canary("simulate", path, "--latency", "100,900", "--json").stdout)
+    assert result["outcome"] == "rolled back"
 
 
-def test_a_broken_manifest_is_refused_with_every_problem(canary: Canary, broken: Path) -> None:
+def test_a_broken_manifest_prints_all_problems(canary: Canary, broken: Path) -> None:
     result = canary("simulate", broken)
     assert result.exit_code == 2
     assert "spec.targetRef.name" in result.stderr
@@ -92,7 +92,7 @@ def test_a_broken_manifest_is_refused_with_every_problem(canary: Canary, broken:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (("--error-rate", "0.01"), "two fractions"),
         (("--error-rate", "0,2"), "two fractions"),
@@ -104,15 +104,15 @@ def test_a_broken_manifest_is_refused_with_every_problem(canary: Canary, broken:
         (("--canary", "other"), "expected one of app.test"),
     ],
 )
-def test_options_that_cannot_be_used_say_what_was_expected(
-    canary: Canary, manifest: Path, options: tuple[str, ...], words: str
+def test_an_invalid_option_names_the_expected_form(
+    canary: Canary, manifest: Path, options: tuple[str, ...], message: str
 ) -> None:
     result = canary("simulate", manifest, *options)
     assert result.exit_code == 2
-    assert words in result.stderr
+    assert message in result.stderr
 
 
-def test_one_of_several_canaries_is_chosen_by_name(canary: Canary, tmp_path: Path) -> None:
+def test_an_option_selects_one_of_several_canaries(canary: Canary, tmp_path: Path) -> None:
     path = tmp_path / "both.yaml"
     path.write_text(MANIFEST + "---\n" + MANIFEST.replace("name: app", "name: two"))
     refused = canary("simulate", path)

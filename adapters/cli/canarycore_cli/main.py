@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from canarycore.policy import Engine
 from canarycore_cli.cluster import commands as cluster_commands
 from canarycore_cli.cluster.commands import (
     AllNamespaces,
@@ -46,6 +45,15 @@ StateDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the rehearsal's state. Default: a folder in the user's cache."),
 ]
+
+
+class EngineName(Enum):
+    """The values of `canarycore.policy.Engine`, without its import: `canary --help` stays fast."""
+
+    AUTO = "auto"
+    CORE = "core"
+    VECTOR = "vector"
+    EXACT = "exact"
 
 
 class Hooks(Enum):
@@ -164,11 +172,11 @@ def simulate(
         float, typer.Option(min=0, metavar="SECONDS", help="Seconds until pods of the new version are ready.")
     ] = 0.0,
     engine: Annotated[
-        Engine,
+        EngineName,
         typer.Option(
             help="Engine for many runs. core: the controller's own code; vector: NumPy arrays; exact: no random draws."
         ),
-    ] = Engine.AUTO,
+    ] = EngineName.AUTO,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.html|png", help="Draw the rollout over time into a file.")
     ] = None,
@@ -180,6 +188,7 @@ def simulate(
 
     The code of the controller decides, as in production; requests and their failures are random.
     """
+    from canarycore.policy import Engine
     from canarycore_cli.manifests import read_rollout
     from canarycore_cli.simulate import Assumptions, SimulationOptions, show
 
@@ -193,7 +202,9 @@ def simulate(
         gates=gate or [],
         ready_after=ready_after,
     )
-    options = SimulationOptions(runs=runs, seed=seed, jobs=jobs, engine=engine, plot=plot, as_json=as_json)
+    options = SimulationOptions(
+        runs=runs, seed=seed, jobs=jobs, engine=Engine(engine.value), plot=plot, as_json=as_json
+    )
     show(read_rollout(manifest, canary), assumptions, options)
 
 

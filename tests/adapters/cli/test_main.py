@@ -8,8 +8,9 @@ import sys
 import pytest
 from typer.main import get_command
 
+from canarycore.policy import Engine
 from canarycore.text import format_timespan
-from canarycore_cli.main import app
+from canarycore_cli.main import EngineName, app
 from tests.adapters.cli.conftest import Canary
 
 COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
@@ -32,12 +33,17 @@ def test_version_prints_the_version(canary: Canary) -> None:
     assert canary("--version").stdout.startswith("canary ")
 
 
+def test_the_option_has_all_engines() -> None:
+    assert [name.value for name in EngineName] == [engine.value for engine in Engine]
+
+
 def test_help_imports_no_heavy_module() -> None:
     """The runtime, the local adapter and HTTP clients are imported by the commands that need them."""
     program = (
         "import sys; from canarycore_cli.main import app\n"
-        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
-        "heavy = {'canarycore_local', 'canarycore_runtime', 'aiohttp', 'asyncio', 'ruamel', 'hypothesis'}\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules} | set(sys.modules)\n"
+        "heavy = {'canarycore.policy', 'canarycore_local', 'canarycore_runtime', 'aiohttp'}\n"
+        "heavy |= {'asyncio', 'ruamel', 'hypothesis'}\n"
         "print(sorted(loaded & heavy))"
     )
     done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)

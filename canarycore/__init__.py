@@ -16,13 +16,13 @@ from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
+from canarycore._reference import Reference
 from canarycore._spec import (
     Check,
     CheckKind,
     Hook,
     HookType,
     NoData,
-    Reference,
     Rollout,
     TargetRef,
 )

@@ -16,6 +16,7 @@ from canarycore._enum import TextEnum
 from canarycore._ladder import Ladder
 
 if TYPE_CHECKING:
+    from canarycore._reference import Reference
     from canarycore.notices import Alert
     from canarycore.traffic import Affinity, Match
 
@@ -56,15 +57,6 @@ class TargetRef:
     api_version: str = "apps/v1"
     kind: str = "Deployment"
     name: str
-
-
-@frozen(kw_only=True)
-class Reference:
-    """A reference to a MetricTemplate or an AlertProvider."""
-
-    name: str
-    namespace: str = ""
-    """Its namespace; empty is the rollout's own."""
 
 
 @frozen(kw_only=True)

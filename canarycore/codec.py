@@ -35,6 +35,7 @@ from canarycore import (
     _goal,
     _ladder,
     _observation,
+    _reference,
     _spec,
     _status,
     _verdicts,
@@ -108,7 +109,7 @@ def _refuse_constant(name: str) -> float:
 
 
 _MODULES = (
-    _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _spec, _status, _observation,
+    _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _reference, _spec, _status, _observation,
     traffic,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}

@@ -14,7 +14,7 @@ from canarycore._enum import TextEnum
 from canarycore._record import record
 
 if TYPE_CHECKING:
-    from canarycore._spec import Reference
+    from canarycore._reference import Reference
     from canarycore.phases import Phase
 
 

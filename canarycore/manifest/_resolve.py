@@ -12,7 +12,8 @@ from functools import lru_cache
 from attrs import evolve
 
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Strategy
-from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Reference, Rollout, TargetRef
+from canarycore._reference import Reference
+from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (

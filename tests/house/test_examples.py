@@ -32,7 +32,7 @@ def test_the_tiny_controller_is_under_sixty_lines_without_its_imports():
 def test_the_machine_shows_the_bug_of_the_router_as_a_few_events():
     message, start, schedule = run("own_router.py").partition("state = AnyLife()\n")
     assert start
-    assert re.match(r"found Routes\(weight=\d+,.*\), expected what was set: Routes\(weight=\d+,", message)
+    assert re.match(r"found Routes\(weight=\d+,.*\), expected Routes\(weight=\d+,.*\), as set", message)
     events = schedule.partition("Explanation:")[0].splitlines()
     assert events[-1] == "state.teardown()"
     assert len(events) < 7

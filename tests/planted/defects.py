@@ -424,7 +424,7 @@ DEFECTS: tuple[Defect, ...] = (
         "runner.py",
         "            return self._now + self._limits.resync\n",
         "            return None\n",
-        "test_runner.py::test_a_change_that_nobody_told_is_found_within_a_resync",
+        "test_runner.py::test_a_resync_finds_a_change_that_no_source_reported",
     ),
     _runtime(
         "an adapter's exception gets out",
@@ -445,21 +445,21 @@ DEFECTS: tuple[Defect, ...] = (
         "_slots.py",
         "        lane = self._open.get(server)\n",
         '        lane = self._open.get(server := "all")\n',
-        "test_runner.py::test_a_provider_that_hangs_for_many_keeps_nobody_of_another_provider_waiting",
+        "test_runner.py::test_a_provider_that_hangs_for_many_delays_no_question_of_another",
     ),
     _runtime(
         "all namespaces share one lane",
         "_driver.py",
         "self.capacity.questions.slot(rollout.namespace, server)",
         'self.capacity.questions.slot("all", server)',
-        "test_runner.py::test_what_hangs_in_one_namespace_changes_no_moment_of_another",
+        "test_runner.py::test_questions_that_hang_in_one_namespace_delay_no_other",
     ),
     _runtime(
         "a question that waits for its turn counts as a failure",
         "_driver.py",
         "            return unanswered\n",
         "            return route.failure(str(unanswered))\n",
-        "test_runner.py::test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failure",
+        "test_runner.py::test_a_question_without_a_slot_waits_and_counts_as_no_failure",
     ),
     _runtime(
         "to open one adapter makes all others wait",
@@ -494,7 +494,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_driver.py",
         " if not delivery.is_complete]",
         "]",
-        "test_runner.py::test_a_notifier_that_fails_keeps_neither_others_from_being_told_nor_the_rollout_waiting",
+        "test_runner.py::test_a_notifier_that_fails_delays_neither_other_notifiers_nor_the_rollout",
     ),
     _runtime(
         "an answer of the wrong kind is believed",
@@ -508,7 +508,7 @@ DEFECTS: tuple[Defect, ...] = (
         "_driver.py",
         "        now = self.limits.now(parts.clock())\n",
         "        now = parts.clock()\n",
-        "test_runner.py::test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are_kept_to_the_moment",
+        "test_runner.py::test_cycles_due_within_a_step_begin_together_and_intervals_stay_exact",
     ),
     _runtime(
         "a receiver that never answers gets attempts for ever",
@@ -523,7 +523,7 @@ DEFECTS: tuple[Defect, ...] = (
         "registry.py",
         "    if not entries:\n",
         "    entries = entries or _entries(port)[:1]\n    if not entries:\n",
-        "test_registry.py::test_an_unknown_name_lists_those_installed_and_loads_none_of_them",
+        "test_registry.py::test_an_unknown_name_is_an_error_that_lists_the_installed_names",
     ),
     # ------------------------------------------------------------------------------------------------------------ hooks
     _hooks(
@@ -538,7 +538,7 @@ DEFECTS: tuple[Defect, ...] = (
         "webhook.py",
         'quote(key, safe="/@#:., ")',
         'quote(f"{key}{time.monotonic()}", safe="/@#:., ")',
-        "test_webhook.py::test_what_may_be_over_in_a_moment_is_tried_again_under_the_same_key",
+        "test_webhook.py::test_a_temporary_failure_gets_another_attempt_under_the_same_key",
     ),
     _hooks(
         "no receiver's certificate is checked",
@@ -552,7 +552,7 @@ DEFECTS: tuple[Defect, ...] = (
         "webhook.py",
         "            return HookAnswer(passed=False, text=_INVALID_URL)\n",
         '            return HookAnswer(passed=False, text=f"{hook.url} is not valid")\n',
-        "test_webhook.py::test_an_url_that_is_none_is_not_repeated",
+        "test_webhook.py::test_an_invalid_url_is_not_repeated",
     ),
     # ---------------------------------------------------------------------------------------------------------- metrics
     _metrics(
@@ -581,7 +581,7 @@ DEFECTS: tuple[Defect, ...] = (
         "template.py",
         "    if name not in scope:\n",
         "    if name not in scope and name in values:\n",
-        "test_template.py::test_what_has_no_value_is_refused_by_name",
+        "test_template.py::test_a_name_without_a_value_is_refused_by_name",
     ),
     # ----------------------------------------------------------------------------------------------------------- meshes
     _mesh(
@@ -625,7 +625,7 @@ DEFECTS: tuple[Defect, ...] = (
         "chat.py",
         "            raise WorldError(str(last)) from None\n",
         "            del last\n",
-        "test_chat.py::test_what_stays_so_is_an_error_that_is_not_final",
+        "test_chat.py::test_a_lasting_failure_is_an_error_that_is_not_final",
     ),
     _notifiers(
         "an error repeats the token",
@@ -639,7 +639,7 @@ DEFECTS: tuple[Defect, ...] = (
         "chat.py",
         "            raise Refused(description)\n",
         "            raise _UnsettledError(description)\n",
-        "test_chat.py::test_what_will_never_be_taken_is_refused_at_once_with_the_room_s_words",
+        "test_chat.py::test_a_final_refusal_is_raised_at_once_with_the_room_s_words",
     ),
     # ------------------------------------------------------------------------------------------------------- Kubernetes
     _kubernetes(

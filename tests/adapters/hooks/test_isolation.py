@@ -22,7 +22,7 @@ GOOD = "/good"
 
 
 class Receiver:
-    """Never answers what is no GOOD; counts what hangs."""
+    """A receiver that answers the path GOOD only, and counts the requests that hang."""
 
     def __init__(self):
         self.hanging, self.answered = 0, 0
@@ -107,7 +107,7 @@ async def test_a_hook_is_answered_while_200_hooks_of_another_namespace_hang(clie
     await end(tasks)
 
 
-async def test_an_event_is_told_while_200_event_hooks_of_another_namespace_hang(client, listen):
+async def test_an_event_arrives_while_200_event_hooks_of_another_namespace_hang(client, listen):
     receiver = await listen()
     told = Notice(
         NoticeKind.NEW_REVISION, "key", Phase.PROGRESSING, (("target", "podinfo"), ("primary", "podinfo-primary"))
@@ -184,7 +184,7 @@ async def test_a_hook_is_answered_while_all_names_of_another_namespace_are_looke
     assert {answer.passed for answer in answers} == {False}
 
 
-async def test_sessions_of_receivers_that_nobody_calls_any_more_are_closed(client, listen, monkeypatch):
+async def test_sessions_of_receivers_without_calls_are_closed(client, listen, monkeypatch):
     receivers = [await listen() for _ in range(3)]
     monkeypatch.setattr(client._sessions, "_spare", 2)
     for receiver in receivers:

@@ -1,4 +1,4 @@
-"""Webhooks against a receiver on loopback that answers as it is told."""
+"""Webhooks against a receiver on loopback with prepared answers."""
 
 import asyncio
 import ssl
@@ -24,17 +24,17 @@ from canarycore_runtime.testing.contracts.hooks import HANG
 
 
 class Receiver:
-    """Answers with `answers` in turn, the last one for ever; keeps what it was told."""
+    """A receiver that gives `answers` in order and then repeats the last one, and records its requests."""
 
     def __init__(self):
         self.answers = [(200, "ok")]
         self.delay = 0.0
         self.kind = "text/plain"
         self.cookie = ""
-        self.told = []
+        self.calls_received = []
 
     async def respond(self, request):
-        self.told.append((dict(request.headers), await request.json()))
+        self.calls_received.append((dict(request.headers), await request.json()))
         await asyncio.sleep(self.delay)
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         headers = {"Location": body} if 300 <= status < 400 and body.startswith("/") else {}
@@ -87,7 +87,7 @@ def question(receiver, key="rev@1.0/Progressing/weight 5#1/rollout/load", **more
 async def test_the_payload_is_flagger_s(client, receiver):
     await client.call(rollout(), question(receiver))
 
-    headers, payload = receiver.told[0]
+    headers, payload = receiver.calls_received[0]
     assert payload == {
         "name": "podinfo",
         "namespace": "test",
@@ -107,7 +107,7 @@ async def test_a_hook_passes_up_to_202_and_says_what_the_receiver_said(client, r
     answer = await client.call(rollout(), question(receiver, retries=3))
 
     assert (answer.passed, answer.text) == (passed, "words")
-    assert len(receiver.told) == 1
+    assert len(receiver.calls_received) == 1
 
 
 async def test_an_answer_that_repeats_the_secrets_of_the_url_has_them_blotted_out(client, receiver):
@@ -117,19 +117,19 @@ async def test_an_answer_that_repeats_the_secrets_of_the_url_has_them_blotted_ou
 
     answer = await client.call(rollout(), evolve(asked, hook=evolve(asked.hook, url=url)))
 
-    assert receiver.told[0][0]["Authorization"] == "Basic bWU6czNjcmV0"
+    assert receiver.calls_received[0][0]["Authorization"] == "Basic bWU6czNjcmV0"
     assert answer.text == "me:… may not call /hooks/T0KEN?… (…, …)"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_what_may_be_over_in_a_moment_is_tried_again_under_the_same_key(client, receiver, status):
+async def test_a_temporary_failure_gets_another_attempt_under_the_same_key(client, receiver, status):
     receiver.answers = [(status, "later"), (status, "later"), (200, "ok")]
 
     answer = await client.call(rollout(), question(receiver, retries=2))
 
     assert answer.passed
-    assert len(receiver.told) == 3
-    assert len({headers["Idempotency-Key"] for headers, _ in receiver.told}) == 1
+    assert len(receiver.calls_received) == 3
+    assert len({headers["Idempotency-Key"] for headers, _ in receiver.calls_received}) == 1
 
 
 async def test_the_last_attempt_s_answer_counts(client, receiver):
@@ -144,14 +144,14 @@ async def test_another_question_has_another_key(client, receiver):
     await client.call(rollout(), question(receiver, key="poll 1"))
     await client.call(rollout(), question(receiver, key="poll 2"))
 
-    assert [headers["Idempotency-Key"] for headers, _ in receiver.told] == ["poll 1", "poll 2"]
+    assert [headers["Idempotency-Key"] for headers, _ in receiver.calls_received] == ["poll 1", "poll 2"]
 
 
 async def test_a_key_with_anything_in_it_makes_a_valid_header(client, receiver):
     answer = await client.call(rollout(), question(receiver, key="gate/ünï\r\nX-Evil: yes"))
 
     assert answer.passed
-    assert "X-Evil" not in receiver.told[0][0]
+    assert "X-Evil" not in receiver.calls_received[0][0]
 
 
 async def test_a_receiver_that_hangs_does_not_pass(client, receiver):
@@ -162,7 +162,7 @@ async def test_a_receiver_that_hangs_does_not_pass(client, receiver):
     assert (answer.passed, answer.text) == (False, "no answer within 0.2 s")
 
 
-async def test_an_answer_of_several_lines_is_told_by_its_first(client, receiver):
+async def test_the_text_of_an_answer_is_its_first_line(client, receiver):
     receiver.answers = [(400, "smoke test 3 failed\n  at line 7\n  at line 9")]
 
     answer = await client.call(rollout(), question(receiver))
@@ -187,7 +187,7 @@ async def test_an_attempt_and_its_repeats_have_a_limit_whatever_the_hook_says(cl
     answer = await client.call(rollout(), question(receiver, timeout=1e9, retries=10**9))
 
     assert (answer.passed, answer.text) == (False, "no answer within 0.05 s")
-    assert len(receiver.told) == 4
+    assert len(receiver.calls_received) == 4
 
 
 def test_the_linter_warns_of_the_limit_that_the_client_keeps():
@@ -200,7 +200,7 @@ async def test_a_redirect_to_another_path_is_followed_with_its_body(client, rece
     answer = await client.call(rollout(), question(receiver))
 
     assert answer.passed
-    assert receiver.told[0][1] == receiver.told[1][1]
+    assert receiver.calls_received[0][1] == receiver.calls_received[1][1]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
@@ -211,14 +211,14 @@ async def test_a_redirect_that_would_lose_the_body_is_refused_and_not_tried_agai
 
     assert not answer.passed
     assert "configure the final address" in answer.text
-    assert len(receiver.told) == 1
+    assert len(receiver.calls_received) == 1
 
 
-async def test_cookies_of_a_receiver_are_not_kept(client, receiver):
+async def test_the_client_keeps_no_cookies(client, receiver):
     receiver.cookie = "session=1; Path=/"
     await client.call(rollout(), question(receiver))
     await client.call(rollout(), question(receiver))
-    assert not any("Cookie" in headers for headers, _ in receiver.told)
+    assert not any("Cookie" in headers for headers, _ in receiver.calls_received)
 
 
 async def test_a_host_that_the_operator_does_not_allow_is_not_called(receiver):
@@ -227,21 +227,21 @@ async def test_a_host_that_the_operator_does_not_allow_is_not_called(receiver):
     assert not answer.passed
     assert "127.0.0.1" in answer.text
     assert "--allowed-hosts" in answer.text
-    assert not receiver.told
+    assert not receiver.calls_received
 
 
-async def test_an_event_hook_of_a_host_that_is_not_allowed_is_given_up_at_once(receiver, caplog):
+async def test_an_event_hook_at_a_forbidden_host_gets_no_event(receiver, caplog):
     async with WebhookClient(AllowedHosts.parse("*.example.com")) as client:
         await EventHook(client).publish(rollout(event_hook(receiver)), notice())
     assert "--allowed-hosts" in caplog.text
-    assert not receiver.told
+    assert not receiver.calls_received
 
 
 async def test_the_operator_s_own_event_hook_needs_no_permission(receiver):
     async with WebhookClient(AllowedHosts.parse("*.example.com")) as client:
         default_receivers = f"http://127.0.0.1:{receiver.port}/"
         await EventHook(client, default_receivers=default_receivers).publish(rollout(), notice())
-    assert len(receiver.told) == 1
+    assert len(receiver.calls_received) == 1
 
 
 async def test_a_receiver_that_is_not_there_does_not_pass(client, receiver):
@@ -253,7 +253,7 @@ async def test_a_receiver_that_is_not_there_does_not_pass(client, receiver):
     assert "cannot connect to 127.0.0.1:9" in answer.text
 
 
-async def test_an_url_that_is_none_is_not_repeated(client):
+async def test_an_invalid_url_is_not_repeated(client):
     hook = Hook(name="gate", type=HookType.ROLLOUT, url="http://[secret/")
 
     answer = await client.call(rollout(), HookQuestion("key", hook, Phase.PROGRESSING, "rev"))
@@ -293,12 +293,12 @@ def event_hook(receiver, **more):
     return Hook(name="events", type=HookType.EVENT, url=f"http://127.0.0.1:{receiver.port}/", **more)
 
 
-async def test_an_event_is_told_with_its_text_type_and_time(client, receiver):
+async def test_an_event_has_its_text_type_and_time(client, receiver):
     hook = event_hook(receiver, metadata=(("env", "lab"), ("eventType", "mine")))
 
     await EventHook(client, clock=lambda: 12.3456).publish(rollout(hook), notice())
 
-    headers, payload = receiver.told[0]
+    headers, payload = receiver.calls_received[0]
     assert headers["Idempotency-Key"] == notice().key
     assert payload["phase"] == "Promoting"
     assert payload["checksum"] == checksum("rev")
@@ -313,19 +313,19 @@ async def test_an_event_is_told_with_its_text_type_and_time(client, receiver):
 async def test_an_alert_is_no_event(client, receiver):
     await EventHook(client).publish(rollout(event_hook(receiver)), notice(NoticeKind.ABORTED_ALERT))
 
-    assert not receiver.told
+    assert not receiver.calls_received
 
 
-async def test_everybody_s_hook_is_told_only_where_a_rollout_has_none_of_its_own(client, receiver):
+async def test_the_operator_s_hook_gets_events_of_rollouts_without_event_hooks(client, receiver):
     events = EventHook(client, default_receivers=f"http://127.0.0.1:{receiver.port}/")
 
     await events.publish(rollout(), notice())
     await events.publish(rollout(event_hook(receiver, metadata=(("own", "yes"),))), notice())
 
-    assert [payload["metadata"].get("own") for _, payload in receiver.told] == [None, "yes"]
+    assert [payload["metadata"].get("own") for _, payload in receiver.calls_received] == [None, "yes"]
 
 
-async def test_an_event_that_could_not_be_told_is_a_trouble(client, receiver):
+async def test_an_undelivered_event_is_an_error(client, receiver):
     receiver.answers = [(400, "no")]
 
     with pytest.raises(WorldError, match="event hook events failed: no"):
@@ -341,7 +341,7 @@ async def test_a_further_attempt_at_an_event_skips_the_hook_that_has_taken_it(cl
         await events.broadcast(rollout(*hooks), notice(), deliveries)
     await events.broadcast(rollout(*hooks), notice(), deliveries)
 
-    first, second, again = [payload["metadata"]["to"] for _, payload in receiver.told]
+    first, second, again = [payload["metadata"]["to"] for _, payload in receiver.calls_received]
     assert {first, second} == {"one", "two"}
     assert again == first, "the first was refused"
 
@@ -355,7 +355,7 @@ async def test_a_hook_that_keeps_failing_loses_the_event_after_the_last_attempt(
 
     await events.broadcast(rollout(event_hook(receiver)), notice(), deliveries)
 
-    assert len(receiver.told) == DELIVERY_ATTEMPTS
+    assert len(receiver.calls_received) == DELIVERY_ATTEMPTS
     assert "event hook events gets no further attempt" in caplog.text
 
 
@@ -373,7 +373,7 @@ class HookBench:
     async def calls(self):
         return tuple(
             Call(headers["Idempotency-Key"], payload["name"], payload["namespace"], payload["phase"])
-            for headers, payload in self.receiver.told
+            for headers, payload in self.receiver.calls_received
         )
 
 
@@ -395,7 +395,7 @@ class NotifierBench:
         self.receiver.answers = [(500, "no")] if refuse else [(200, "ok")]
 
     async def heard(self):
-        return tuple(p["metadata"]["eventMessage"] for _, p in self.receiver.told)
+        return tuple(p["metadata"]["eventMessage"] for _, p in self.receiver.calls_received)
 
     @asynccontextmanager
     async def adapter_at(self, url):

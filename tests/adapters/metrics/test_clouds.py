@@ -1,4 +1,4 @@
-"""The providers that need a cloud's credentials, against a server of our own that plays the cloud."""
+"""The providers with credentials of a cloud, against a local server that plays the cloud."""
 
 import json
 import subprocess
@@ -242,7 +242,7 @@ def test_a_key_for_google_s_token_service_is_taken(private_key):
     "answer",
     ["[]", '{"access_token": 1}', '{"access_token": "a\\r\\nb"}', '{"access_token": "a", "expires_in": true}', ""],
 )
-async def test_a_token_that_is_none_is_an_error(server, google, answer):
+async def test_an_invalid_token_is_an_error(server, google, answer):
     server.answer = (200, answer)
     async with stackdriver(server.address, google) as source:
         assert (await source.value("fetch gce_instance")).error

@@ -161,7 +161,7 @@ def to_templates(world):
 
 
 @each
-async def test_an_address_gets_none_of_the_pod_s_credentials(pod, name):
+async def test_another_address_gets_no_credentials_of_the_pod(pod, name):
     """Without credentials in the template's Secret it gets none at all."""
     try:
         source = opened(name, pod.here, WHERE[name].least)

@@ -1,4 +1,4 @@
-"""Whatever a provider answers ends as a MetricAnswer: no exception, no value out of something else, no long pause."""
+"""Every answer of a provider ends as a MetricAnswer: no exception, no invented value, no long pause."""
 
 import json
 import time
@@ -170,7 +170,7 @@ async def test_a_value_of_another_type_is_an_error(value):
     assert answer.error
 
 
-async def test_words_that_cannot_be_had_are_an_answer():
+async def test_unavailable_query_variables_are_an_answer_with_an_error():
     def broken_variables(rollout):
         raise SourceError("gone")
 

@@ -1,4 +1,4 @@
-"""The Prometheus source against a server of our own that answers as it is told, and against a real one."""
+"""The Prometheus source against a local server with prepared answers."""
 
 import json
 import math
@@ -69,7 +69,7 @@ async def test_the_last_sample_counts_and_what_is_no_number_is_no_data(server, s
         (200, vector("much"), "error unmarshaling result: expected a vector or a scalar"),
     ],
 )
-async def test_what_goes_wrong_is_an_error_in_the_provider_s_words(server, source, status, body, error):
+async def test_a_failure_is_an_error_in_the_provider_s_words(server, source, status, body, error):
     server.answer = (status, body)
 
     answer = await source.query(ROLLOUT, question())
@@ -85,7 +85,7 @@ async def test_a_server_that_hangs_is_an_error(server):
         assert (await source.query(ROLLOUT, question())).error == "request failed: no answer within 0.2 s"
 
 
-async def test_a_server_that_is_not_there_is_an_error():
+async def test_an_unreachable_server_is_an_error():
     async with PrometheusSource("http://127.0.0.1:9") as source:
         assert (await source.query(ROLLOUT, question())).error.startswith(
             "request failed: cannot connect to 127.0.0.1:9"
@@ -148,7 +148,7 @@ async def test_credentials_and_headers_are_sent(server, secret, authorization):
         ("http://prometheus", {"password": "hush"}, "does not contain username"),
     ],
 )
-def test_what_cannot_be_used_is_refused_at_once_and_no_secret_is_told(address, secret, complaint):
+def test_invalid_settings_are_refused_at_once_without_a_secret_in_the_message(address, secret, complaint):
     with pytest.raises(ValueError, match=complaint) as refused:
         PrometheusSource(address, secret=secret)
 

@@ -1,4 +1,4 @@
-"""Every provider against a server of our own: what it is asked, where the number is in its answer, and the contract."""
+"""Every provider against a local server: its requests, the number in its answers, and the contract."""
 
 import json
 from contextlib import AsyncExitStack
@@ -386,7 +386,7 @@ def test_a_quantity_is_a_number(text, number):
 
 
 @pytest.mark.parametrize("text", ["", "m", "1 k", "1kk", "NaN", "."])
-def test_what_is_no_quantity_is_refused(text):
+def test_an_invalid_quantity_is_refused(text):
     with pytest.raises(ValueError, match=r"quantity|convert"):
         quantity(text)
 
@@ -420,7 +420,7 @@ class Keptn:
 
 
 @pytest.mark.parametrize(("passed", "value"), [(True, 1.0), (False, 0.0)])
-async def test_a_keptn_analysis_is_made_waited_for_and_deleted(server, monkeypatch, passed, value):
+async def test_the_source_creates_awaits_and_deletes_a_keptn_analysis(server, monkeypatch, passed, value):
     monkeypatch.setattr(keptn, "POLL", 0.001)
     server.answer = world = Keptn(looks=3, passed=passed)
     async with KeptnSource(server.address) as source:
@@ -452,6 +452,6 @@ async def test_a_keptn_analysis_that_takes_too_long_is_deleted_and_an_error(serv
 
 
 @pytest.mark.parametrize("query", ["", "keptnmetric/shop", "pod/shop/latency"])
-def test_a_keptn_query_that_cannot_be_understood_is_an_error(query):
+def test_an_invalid_keptn_query_is_an_error(query):
     with pytest.raises(SourceError, match="expected <keptnmetric"):
         keptn.parse_query(query)

@@ -72,7 +72,7 @@ async def source(address):
         yield source
 
 
-async def test_values_no_data_and_errors_are_told_apart(source):
+async def test_values_missing_data_and_errors_differ(source):
     assert (await source.value("scalar(vector(42))")).value == 42
     assert (await source.value("vector(1) / 0 * 0")).value is None
     assert (await source.value("absent_metric")).value is None
@@ -87,7 +87,7 @@ def question(provider, kind):
 
 @pytest.mark.parametrize("provider", ENTRIES)
 @pytest.mark.parametrize("kind", [CheckKind.SUCCESS_RATE, CheckKind.DURATION], ids=lambda kind: kind.value)
-async def test_a_server_understands_what_each_mesh_asks(source, provider, kind):
+async def test_a_server_understands_the_queries_of_each_mesh(source, provider, kind):
     answer = await source.query(ROLLOUT, question(provider, kind))
     assert not answer.error
 

@@ -1,4 +1,4 @@
-"""Queries as Go templates: what is replaced, and what is refused."""
+"""Queries as Go templates: replaced names and refused templates."""
 
 from contextlib import suppress
 
@@ -44,7 +44,7 @@ def test_names_are_replaced(text, rendered):
         ("{{ target", "a {{ without its }}"),
     ],
 )
-def test_what_has_no_value_is_refused_by_name(text, complaint):
+def test_a_name_without_a_value_is_refused_by_name(text, complaint):
     with pytest.raises(TemplateError, match=complaint):
         render(text, WORDS, VARIABLES)
 

@@ -1,4 +1,4 @@
-"""The world as a controller's pod sees it: every host there is, behind a proxy that takes down who is asked what."""
+"""The Internet of a controller's pod: every host, behind a proxy that records all requests."""
 
 import asyncio
 import ssl
@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 @frozen(kw_only=True)
 class Request:
-    """Return all that a host was sent, as text."""
+    """A request at a host, as text."""
 
     host: str
     is_secure: bool
@@ -20,31 +20,47 @@ class Request:
 
 @frozen(kw_only=True)
 class World:
-    """Behind `proxy` each host answers, over TLS with a certificate that `authority` signs. `here` is on loopback."""
+    """The hosts behind a proxy."""
 
     proxy: str
+    """The address of the proxy, with a user and a password."""
+
     here: str
+    """An address on loopback."""
+
     authority: str
+    """The file of the certificate of all hosts."""
+
     requests: list[Request] = field(factory=list)
     answers: dict[str, tuple[int, str]] = field(factory=dict)
-    """By path or host: a status and a body, or a redirect's address."""
+    """By path or host: a status, and a body or the address of a redirect."""
 
 
 def certificate(folder, hosts):
-    """The files of a certificate that names `hosts`, and of its key."""
-    made, key = folder / "world.pem", folder / "world.key"
+    """Make a certificate that names `hosts`, and return its file and the file of its key."""
+    certificate_file, key = folder / "world.pem", folder / "world.key"
     names = ",".join(f"DNS:{host}" for host in hosts)
-    given = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=world", "-addext", f"subjectAltName={names}")
-    command = ("openssl", "req", "-x509", *given, "-keyout", str(key), "-out", str(made))
+    arguments = (
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=world",
+        "-addext",
+        f"subjectAltName={names}",
+    )
+    command = ("openssl", "req", "-x509", *arguments, "-keyout", str(key), "-out", str(certificate_file))
     subprocess.run(command, check=True, capture_output=True)
-    return made, key
+    return certificate_file, key
 
 
 @asynccontextmanager
-async def everywhere(made, key):
-    """A World with that certificate."""
+async def everywhere(certificate_file, key):
+    """Yield a World with a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(made, key)
+    context.load_cert_chain(certificate_file, key)
 
     async def respond(request):
         host = request.url.host
@@ -73,7 +89,7 @@ async def everywhere(made, key):
     world = World(
         proxy=f"http://me:{PROXY_SECRET}@127.0.0.1:{port}",
         here=f"http://127.0.0.1:{ports[0]}",
-        authority=str(made),
+        authority=str(certificate_file),
     )
     try:
         yield world
@@ -89,7 +105,7 @@ PROXY_SECRET = "AMBIENT-proxy"
 
 
 async def _pass_on(reader, writer, plain, secure):
-    """A tunnel to the secure site for CONNECT, else the request itself to the plain one, without the proxy's part."""
+    """Open a tunnel to the secure site for CONNECT, else send the request to the plain one without proxy headers."""
     with suppress(ConnectionError, asyncio.IncompleteReadError):
         head = await reader.readuntil(b"\r\n\r\n")
         is_tunnel = head.startswith(b"CONNECT ")

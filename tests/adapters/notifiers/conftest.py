@@ -1,4 +1,4 @@
-"""A chat room on loopback that answers as it is told and keeps what it heard."""
+"""A chat room on loopback with prepared answers that records its requests."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def room():
     room = Room()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", room.respond)
-    # the log of a test's server is no log of ours, and nobody waits for an answer that nobody waits for
+    # no access log, and no wait for abandoned requests at the end
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -64,7 +64,7 @@ def _no_waiting(monkeypatch):
 
 
 def self_signed(folder):
-    """A server's context with a certificate that nobody trusts."""
+    """Return a server's TLS context with an untrusted certificate."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     made = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost")
     command = ("openssl", "req", "-x509", *made, "-keyout", str(key), "-out", str(certificate))

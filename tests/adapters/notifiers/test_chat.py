@@ -1,4 +1,4 @@
-"""Chats against a room on loopback: what is told, what is told again, and what is never told."""
+"""Chats against a room on loopback: alerts, further attempts and refusals."""
 
 import pytest
 from aiohttp import web
@@ -26,7 +26,7 @@ def slack(room, **options):
     return SlackNotifier(room.address, **{"channel": "dev", "username": "bot", **options})
 
 
-async def test_an_alert_comes_with_the_fields_that_it_is_given(room):
+async def test_an_alert_has_its_fields(room):
     def fields(rollout, notice):
         return [("Rollout", rollout.name), ("Details", str(notice.details))]
 
@@ -79,14 +79,14 @@ async def test_it_goes_through_the_proxy(room):
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-async def test_what_may_be_over_in_a_moment_is_tried_again(room, status):
+async def test_a_temporary_failure_gets_another_attempt(room, status):
     room.answers = [(status, "later"), (status, "later"), (200, "ok")]
     async with slack(room) as notifier:
         await notifier.publish(ROLLOUT, alert())
     assert len(room.requests) == 3
 
 
-async def test_what_stays_so_is_an_error_that_is_not_final(room):
+async def test_a_lasting_failure_is_an_error_that_is_not_final(room):
     room.answers = [(503, "later")]
     async with slack(room) as notifier:
         with pytest.raises(WorldError, match="slack answered with status 503 Service Unavailable: later") as caught:
@@ -104,7 +104,7 @@ async def test_what_stays_so_is_an_error_that_is_not_final(room):
         ((302, ""), "slack failed: the server redirects a POST with status 302, which loses its body"),
     ],
 )
-async def test_what_will_never_be_taken_is_refused_at_once_with_the_room_s_words(room, answer, words):
+async def test_a_final_refusal_is_raised_at_once_with_the_room_s_words(room, answer, words):
     room.answers = [answer, (200, "ok")]
     async with slack(room) as notifier:
         with pytest.raises(Refused) as caught:
@@ -128,7 +128,7 @@ async def test_a_room_that_hangs_is_an_error(room):
             await notifier.publish(ROLLOUT, alert())
 
 
-async def test_a_room_that_is_not_there_is_an_error(room):
+async def test_an_unreachable_room_is_an_error(room):
     room.port = 9
     async with slack(room) as notifier:
         with pytest.raises(WorldError, match=r"slack failed: cannot connect to 127\.0\.0\.1:9"):

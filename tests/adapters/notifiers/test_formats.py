@@ -87,7 +87,7 @@ def test_a_chat_with_rooms_needs_one(kind, options, complaint):
         (ADDRESS, {"proxy": "socks5://hush:1080"}, "the proxy of .* is not a valid URL"),
     ],
 )
-def test_what_cannot_be_used_is_refused_at_once_and_not_repeated(kind, address, options, complaint):
+def test_invalid_settings_are_refused_at_once_and_not_repeated(kind, address, options, complaint):
     with pytest.raises(ValueError, match=complaint) as refused:
         kind(address, channel="dev", username="bot", **options)
     assert "hush" not in str(refused.value)
@@ -107,7 +107,7 @@ CALLS = (
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", [SlackNotifier, DiscordNotifier, RocketNotifier, GoogleChatNotifier])
-def test_a_text_from_outside_calls_nobody(kind, call):
+def test_a_text_from_outside_mentions_no_member_of_a_room(kind, call):
     """Names of metrics and answers of hooks are part of alerts."""
     message = Message(about="podinfo.t21", text=f"Halt {call} advancement", fields=((call, call),))
     sent = json.dumps(notifier(kind).payload(message), ensure_ascii=False)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class RawServer:
-    """`address`: where it is. `heads`: the requests' lines and headers. `sent`: the bytes it got rid of."""
+    """A server with its address, the lines and headers of its requests (`heads`), and the bytes that it has sent."""
 
     def __init__(self, write):
         self.write, self.heads, self.sent, self.address = write, [], 0, ""
@@ -24,7 +24,7 @@ class RawServer:
 
 @asynccontextmanager
 async def raw_server(write):
-    """`write(head)`: an asynchronous generator of the bytes of one answer."""
+    """Serve answers by `write(head)`, an asynchronous generator of the bytes of one answer."""
     server = RawServer(write)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
@@ -38,7 +38,7 @@ async def raw_server(write):
 
 
 def answer(body=b"", *headers, status="200 OK"):
-    """One whole answer that ends with the connection."""
+    """Return a writer of one complete answer that ends with the connection."""
 
     async def write(head):
         yield "\r\n".join([f"HTTP/1.1 {status}", "Connection: close", *headers, "", ""]).encode() + body
@@ -47,7 +47,7 @@ def answer(body=b"", *headers, status="200 OK"):
 
 
 def endless(*headers, part=b"x" * 4096, pause=0.0):
-    """An answer whose body never ends."""
+    """Return a writer of an answer whose body never ends."""
 
     async def write(head):
         yield "\r\n".join(["HTTP/1.1 200 OK", *headers, "", ""]).encode()

@@ -21,28 +21,28 @@ KEY = "default/podinfo"
 
 
 def rollout(name: str = "podinfo", **fields) -> Rollout:
-    """Ten seconds an interval, two rungs, one check."""
-    given = {"ladder": Ladder(step=30, top=60), "interval": 10, "threshold": 2, "checks": (RATE,), **fields}
-    return Rollout(name=name, target=TargetRef(name=name), **given)
+    """Return a rollout with an interval of ten seconds, two rungs and one check."""
+    settings = {"ladder": Ladder(step=30, top=60), "interval": 10, "threshold": 2, "checks": (RATE,), **fields}
+    return Rollout(name=name, target=TargetRef(name=name), **settings)
 
 
 class Diary(SimulatedClusters):
-    """Clusters with the time of each write."""
+    """Simulated clusters that record the time of each write."""
 
     def __init__(self, *args, **kwargs) -> None:
         self.entries: list[tuple[float, str, object]] = []
         super().__init__(*args, **kwargs)
-        self.log = _Timed(self.entries, self._loop.time)
+        self.log = _TimedLog(self.entries, self._loop.time)
 
     def of_key(self, key: str, kind: type | tuple[type, ...] = object) -> list[tuple[float, object]]:
-        return [(time, what) for time, owner, what in self.entries if owner == key and isinstance(what, kind)]
+        return [(time, write) for time, owner, write in self.entries if owner == key and isinstance(write, kind)]
 
     def story(self, key: str) -> list[tuple[float, str]]:
-        """When the rollout was where: (seconds, phase and rung) of each commit."""
+        """Return the time (seconds), phase and rung of each commit."""
         return [(time, f"{status.phase.value} {status.rung}") for time, status in self.of_key(key, Status)]
 
     def steps(self, key: str) -> list[str]:
-        """The story without times."""
+        """Return the phase and rung of each commit."""
         return [step for _, step in self.story(key)]
 
     def effects(self, key: str) -> list[tuple[float, Effect]]:
@@ -52,7 +52,7 @@ class Diary(SimulatedClusters):
         return [notice.key for _, notice in self.of_key(key, Notice)]
 
 
-class _Timed(list):
+class _TimedLog(list):
     def __init__(self, entries, clock) -> None:
         super().__init__()
         self._entries, self._clock = entries, clock
@@ -67,7 +67,7 @@ def named(count: int, **fields) -> list[Rollout]:
 
 
 def deployed(*rollouts: Rollout) -> Diary:
-    """Clusters whose targets carry v1."""
+    """Return clusters whose targets have v1."""
     return Diary(rollouts, do=[Deploy("v1")])
 
 
@@ -76,14 +76,14 @@ async def passes(seconds: float) -> None:
 
 
 async def release(clusters: SimulatedClusters, revision: str = "v2") -> None:
-    """Once all are initialised, their owners put a new revision on the targets."""
+    """Wait until all rollouts are initialised, and deploy a new revision to each."""
     await passes(30)
     for key in clusters.keys:
         clusters.do(key, Deploy(revision))
 
 
 class Instead:
-    """Stands for any adapter; calls about one rollout do something else instead."""
+    """An adapter whose calls for one rollout go to a replacement."""
 
     def __init__(self, inner, key, instead, only: str = "") -> None:
         self._inner, self._key, self._instead, self._only = inner, key, instead, only
@@ -101,7 +101,7 @@ class Instead:
 
 
 def instead(parts: Adapters, port: str, key: str, what, only: str = "") -> Adapters:
-    """These parts, with one port doing `what(method, *args)` for the rollout of that key."""
+    """Return the adapters, with calls of one port for the rollout `key` replaced by `what(method, *args)`."""
     if port == "notifiers":
         return evolve(parts, notifiers=tuple(Instead(one, key, what, only) for one in parts.notifiers))
     return evolve(parts, **{port: Instead(getattr(parts, port), key, what, only)})
@@ -113,7 +113,7 @@ async def hang(method, *args):
 
 class _WordlessError(Exception):
     def __str__(self):
-        raise ValueError("no words")
+        raise ValueError("no text")
 
 
 async def break_off_without_words(method, *args):

@@ -1,4 +1,4 @@
-"""How ports are called: one kind of error comes back, and writes are carried to their end."""
+"""Calls of ports: they raise one kind of error, and a cancelled write is finished."""
 
 import asyncio
 from contextlib import suppress
@@ -62,7 +62,7 @@ async def test_an_exception_becomes_a_world_error_with_its_cause():
 
 
 @simulated
-async def test_a_timeout_of_the_adapters_own_is_not_told_as_ours():
+async def test_a_timeout_inside_an_adapter_is_not_the_time_limit_of_the_call():
     async def observe():
         raise TimeoutError("read timed out")
 
@@ -80,7 +80,7 @@ async def test_a_conflict_stays_a_conflict():
 
 
 @simulated
-async def test_an_adapter_that_cancels_itself_cancels_nobody_else():
+async def test_an_adapter_that_cancels_itself_cancels_no_other_task():
     async def observe():
         raise asyncio.CancelledError
 

@@ -111,7 +111,7 @@ def told(clusters):
         pytest.param(stopped_twice, 10.0, marks=pytest.mark.deep),
     ],
 )
-def test_whatever_step_it_is_ended_at_the_next_runner_reaches_the_same_end(end, grace, bad, phase):
+def test_the_next_runner_reaches_the_same_end_after_a_stop_at_any_step(end, grace, bad, phase):
     undisturbed, _ = play(end, grace, -9, bad)
     expected = outcome(undisturbed)
     assert expected["phase"] is phase

@@ -262,7 +262,7 @@ async def test_a_proxy_of_the_environment_gets_its_own_credentials_only(monkeypa
     assert environment_proxy(URL("http://direct.example/")) is None
 
 
-# whatever goes wrong is one family ------------------------------------------------------------------------------------
+# errors ---------------------------------------------------------------------------------------------------------------
 
 LABEL = "a" * 64
 
@@ -283,7 +283,7 @@ LABEL = "a" * 64
         "http:///path",
     ],
 )
-async def test_an_address_that_is_none_is_an_error_of_the_family(url):
+async def test_an_invalid_address_is_an_exchange_error(url):
     async with open_session() as session:
         with pytest.raises(ExchangeError) as failed:
             await exchange(session, "GET", url, limit=10, timeout=5.0)
@@ -355,7 +355,7 @@ async def test_a_broken_body_is_a_malformed_answer(name):
         await asked(lambda head: raw(MALFORMED[name]))
 
 
-async def test_a_server_that_is_not_there_is_a_failed_connection_that_names_it():
+async def test_an_unreachable_server_is_a_failed_connection_that_names_it():
     async with open_session() as session:
         with pytest.raises(FailedConnection, match=r"cannot connect to 127\.0\.0\.1:9: ") as failed:
             await exchange(session, "GET", "http://127.0.0.1:9/services/s3cret?key=s3cret", limit=10, timeout=5.0)

@@ -1,4 +1,4 @@
-"""Adapters that are open: one for each configuration, closed when nobody needs it."""
+"""The pool: one open adapter for each configuration, closed after a time without use."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from canarycore_runtime.pool import IDLE, Pool
 
 
 class Opened:
-    """Records what was opened and closed, in order."""
+    """Adapters that record their opening and closing, in order."""
 
     def __init__(self):
         self.log = []
@@ -50,7 +50,7 @@ async def test_those_who_are_configured_alike_share_one(pool, opened):
     assert opened.log == ["open a", "open b"]
 
 
-async def test_what_nobody_has_used_for_long_is_closed(pool, opened, now):
+async def test_an_adapter_without_use_is_closed_after_a_time(pool, opened, now):
     await use(pool, "a")
     now[0] = IDLE / 2
     await use(pool, "b")
@@ -60,14 +60,14 @@ async def test_what_nobody_has_used_for_long_is_closed(pool, opened, now):
     assert opened.log == ["open a", "open b", "close a"]
 
 
-async def test_what_is_lent_stays_open_however_long(pool, opened, now):
+async def test_an_adapter_in_use_stays_open(pool, opened, now):
     async with pool.lend("a"):
         now[0] = 10 * IDLE
         await use(pool, "b")
     assert opened.log == ["open a", "open b"]
 
 
-async def test_what_cannot_be_opened_is_tried_again_the_next_time(pool, opened):
+async def test_the_next_use_opens_an_adapter_whose_opening_failed(pool, opened):
     with pytest.raises(ValueError, match="broken"):
         await use(pool, "broken")
     assert await use(pool, "a") == "A"
@@ -81,7 +81,7 @@ async def test_all_are_closed_in_the_end(opened):
 
 
 class Gated(Opened):
-    """Opens and closes what is called slow only when it is told to. Keys begin with their group's name."""
+    """Adapters that wait for an event before they open and close, if they are slow. A key begins with its group."""
 
     def __init__(self):
         super().__init__()
@@ -122,7 +122,7 @@ async def test_an_adapter_that_takes_long_to_close_keeps_no_other_waiting():
     assert "close hang" in gated.log
 
 
-async def test_whoever_waits_for_an_adapter_opens_it_when_the_first_gives_up():
+async def test_a_waiting_user_opens_the_adapter_when_the_first_one_gives_up():
     gated = Gated()
     async with Pool(gated) as pool:
         first, second = (asyncio.create_task(use(pool, "slow")) for _ in range(2))
@@ -144,7 +144,7 @@ async def test_a_group_that_uses_ever_more_keys_closes_its_own_idle_adapters_onl
     assert gated.log.count("open good/a") == 1
 
 
-async def test_an_error_at_the_end_of_an_adapter_is_logged_and_hurts_nobody(caplog):
+async def test_an_error_of_closing_an_adapter_is_logged_only(caplog):
     @asynccontextmanager
     async def opened(key):
         yield key

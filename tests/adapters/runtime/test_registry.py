@@ -65,7 +65,7 @@ def test_a_name_is_of_one_port(machine):
         load("metrics", "fancy")
 
 
-def test_an_unknown_name_lists_those_installed_and_loads_none_of_them(machine):
+def test_an_unknown_name_is_an_error_that_lists_the_installed_names(machine):
     machine(Installed("fancy-router", RUNNER), Installed("other", ("canarycore.routers", "contour", "x:y")))
     with pytest.raises(UnknownProvider, match=r"unknown routers 'istoi': installed are contour, fancy") as caught:
         load("routers", "istoi")

@@ -1,4 +1,4 @@
-"""The runner: when each rollout is looked at, and what keeps rollouts from each other. All of it on simulated time."""
+"""The runner on simulated time: the moments of cycles, and the isolation of rollouts."""
 
 import asyncio
 from contextlib import suppress
@@ -72,7 +72,7 @@ async def test_a_sick_revision_is_rolled_back():
 
 
 @simulated
-async def test_nobody_is_looked_at_early_when_the_event_loop_runs_ahead_of_the_clock():
+async def test_no_cycle_begins_early_when_the_event_loop_runs_ahead_of_the_clock():
     clusters = deployed(rollout())
     loop = asyncio.get_running_loop()
     reports = []
@@ -97,7 +97,7 @@ async def test_a_change_wakes_a_resting_rollout_at_once():
 
 
 @simulated
-async def test_who_has_no_source_of_changes_calls_wake():
+async def test_wake_replaces_a_source_of_changes():
     clusters = deployed(rollout())
     async with Runner(evolve(clusters.parts(), changes=())) as runner:
         await passes(33.25)
@@ -108,7 +108,7 @@ async def test_who_has_no_source_of_changes_calls_wake():
 
 
 @simulated
-async def test_a_change_that_nobody_told_is_found_within_a_resync():
+async def test_a_resync_finds_a_change_that_no_source_reported():
     clusters = deployed(rollout())
     async with Runner(evolve(clusters.parts(), changes=()), Limits(resync=20)):
         await passes(33.25)
@@ -118,7 +118,7 @@ async def test_a_change_that_nobody_told_is_found_within_a_resync():
 
 
 @simulated
-async def test_a_new_rollout_is_found_when_it_is_told():
+async def test_a_new_rollout_begins_when_a_source_reports_it():
     clusters = deployed()
     async with Runner(clusters.parts()):
         await passes(5)
@@ -269,7 +269,7 @@ MISBEHAVIOUR = (hang, break_off, break_off_without_words, refuse, cancel_itself,
 @pytest.mark.parametrize("what", MISBEHAVIOUR)
 @pytest.mark.parametrize("port", PORTS)
 @simulated
-async def test_what_one_rollouts_adapters_do_changes_no_moment_of_the_others(port, what):
+async def test_the_adapters_of_one_rollout_delay_no_other_rollout(port, what):
     stories = []
     for misbehaves in (False, True):
         clusters = deployed(*named(6, hooks=(SMOKE,)))
@@ -288,7 +288,7 @@ async def test_what_one_rollouts_adapters_do_changes_no_moment_of_the_others(por
 
 @pytest.mark.parametrize("port", ["metrics", "hooks", "notifiers"])
 @simulated
-async def test_an_adapter_that_ignores_its_cancellation_is_left_behind_and_holds_nobody_up(port):
+async def test_the_runner_abandons_an_adapter_that_ignores_its_cancellation(port):
     has_ended = asyncio.Event()
 
     async def ignore_its_cancellation(method, *args):
@@ -328,7 +328,7 @@ async def test_two_hundred_rollouts_advance_beside_every_kind_of_trouble_at_once
 
 
 @simulated
-async def test_a_provider_that_hangs_for_many_keeps_nobody_of_another_provider_waiting():
+async def test_a_provider_that_hangs_for_many_delays_no_question_of_another():
     elsewhere = evolve(RATE, name="elsewhere", template=Reference(name="elsewhere"))
     slow, quick = named(20, checks=(elsewhere,)), [rollout("quick")]
     clusters = deployed(*slow, *quick)
@@ -368,7 +368,7 @@ STUCK = evolve(SMOKE, name="stuck")
 
 @pytest.mark.parametrize("what", [{"hooks": (STUCK,)}, {"checks": (evolve(RATE, name="stuck"),)}])
 @simulated
-async def test_what_hangs_in_one_namespace_changes_no_moment_of_another(what):
+async def test_questions_that_hang_in_one_namespace_delay_no_other(what):
     stories = []
     for count in (0, 300):
         clusters = deployed(rollout("good", namespace="good", hooks=(SMOKE,)), *named(count, namespace="evil", **what))
@@ -385,24 +385,24 @@ async def test_what_hangs_in_one_namespace_changes_no_moment_of_another(what):
 @simulated
 async def test_a_notifier_that_hangs_in_one_namespace_keeps_no_other_waiting():
     clusters = deployed(rollout("good", namespace="good"), *named(100, namespace="evil"))
-    parts, ear = clusters.parts(), Ear()
+    parts, notifier = clusters.parts(), RecordingNotifier()
 
     class Shared:
         async def publish(self, rollout, notice):
             if rollout.namespace == "evil":
                 await asyncio.Event().wait()
-            await ear.publish(rollout, notice)
+            await notifier.publish(rollout, notice)
 
     async with Runner(evolve(parts, notifiers=(Shared(),)), Limits(lane=2, server=4, publish=5)):
         await release(clusters)
         await passes(52)
     assert clusters.story("good/good")[-1] == (80, "Succeeded weight 0")
-    assert any("SUCCEEDED" in key for key in ear.heard)
+    assert any("SUCCEEDED" in key for key in notifier.received)
 
 
 @pytest.mark.parametrize("kind", ["checks", "hooks"])
 @simulated
-async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failure(kind):
+async def test_a_question_without_a_slot_waits_and_counts_as_no_failure(kind):
     slow = {"checks": (evolve(RATE, name="stuck"),), "hooks": (STUCK,)}
     own = {"checks": (RATE,), "hooks": (SMOKE,)}
     clusters = deployed(rollout("slow", **{kind: slow[kind]}), rollout("held", threshold=1, **{kind: own[kind]}))
@@ -424,7 +424,7 @@ async def test_a_question_that_waits_for_its_turn_is_held_and_counts_as_no_failu
 
 
 @simulated
-async def test_a_question_that_its_adapter_could_not_put_is_held_and_counts_as_no_failure():
+async def test_a_question_that_its_adapter_did_not_ask_waits_and_counts_as_no_failure():
     clusters = deployed(rollout(threshold=1))
     asked = []
 
@@ -485,7 +485,7 @@ async def test_a_trouble_says_which_adapter_did_what():
 
 
 @simulated
-async def test_an_observer_that_raises_disturbs_nobody():
+async def test_an_observer_that_raises_disturbs_no_rollout():
     clusters = deployed(rollout())
 
     def watch(turn):
@@ -499,7 +499,7 @@ async def test_an_observer_that_raises_disturbs_nobody():
 
 @pytest.mark.parametrize("error", [OSError("the watch ended"), asyncio.CancelledError()])
 @simulated
-async def test_a_source_of_changes_that_fails_is_heard_again(error):
+async def test_the_runner_listens_again_to_a_source_that_failed(error):
     clusters = deployed(rollout())
 
     class Flaky:
@@ -590,7 +590,7 @@ async def test_jitter_shortens_a_wait_to_no_less_than_half():
 
 @simulated
 async def test_a_world_that_does_not_follow_is_not_written_to_in_a_loop():
-    """Each write is told as a change, as a watch tells it."""
+    """Clusters that report each write as a change, as a watch does."""
     clusters = deployed(rollout())
 
     async def swallow(method, *args):
@@ -640,53 +640,53 @@ async def test_a_conflict_is_followed_by_a_fresh_look():
 # ----------------------------------------------------------------------------------------------------------- notices
 
 
-class Ear:
-    """A notifier that writes down what it hears, once it works."""
+class RecordingNotifier:
+    """A notifier that fails for a time (seconds), and then records the keys of notices."""
 
-    def __init__(self, *, deaf: float = 0.0) -> None:
-        self.heard: list[str] = []
-        self._deaf = deaf
+    def __init__(self, *, failing_for: float = 0.0) -> None:
+        self.received: list[str] = []
+        self._failing_for = failing_for
 
     async def publish(self, rollout, notice) -> None:
-        if asyncio.get_running_loop().time() < self._deaf:
+        if asyncio.get_running_loop().time() < self._failing_for:
             raise OSError("status 500")
-        self.heard.append(notice.key)
+        self.received.append(notice.key)
 
 
 @simulated
-async def test_a_notifier_that_fails_keeps_neither_others_from_being_told_nor_the_rollout_waiting():
+async def test_a_notifier_that_fails_delays_neither_other_notifiers_nor_the_rollout():
     clusters = deployed(rollout())
-    good, bad = Ear(), Ear(deaf=1000)
+    good, bad = RecordingNotifier(), RecordingNotifier(failing_for=1000)
     async with Runner(evolve(clusters.parts(), notifiers=(bad, good))):
         await release(clusters)
         await passes(120)
     assert clusters.story(KEY)[-1] == (80, "Succeeded weight 0")
-    assert any("SUCCEEDED" in key for key in good.heard)
-    assert len(good.heard) == len(set(good.heard))
+    assert any("SUCCEEDED" in key for key in good.received)
+    assert len(good.received) == len(set(good.received))
 
 
 @simulated
-async def test_a_notifier_that_recovers_is_told_all_that_is_durable():
+async def test_a_notifier_that_recovers_gets_all_durable_notices():
     clusters = deployed(rollout())
-    bad, good = Ear(deaf=200), Ear()
+    bad, good = RecordingNotifier(failing_for=200), RecordingNotifier()
     async with Runner(evolve(clusters.parts(), notifiers=(bad, good)), **STEADY):
         await release(clusters)
         await passes(300)
-    assert [key for key in good.heard if "#" not in key] == bad.heard
+    assert [key for key in good.received if "#" not in key] == bad.received
 
 
 @simulated
-async def test_a_notice_not_told_before_a_crash_is_told_after_it_under_the_same_key():
+async def test_a_notice_that_was_undelivered_before_a_crash_follows_under_the_same_key():
     clusters = deployed(rollout())
-    before, after = Ear(deaf=1000), Ear()
-    async with Runner(evolve(clusters.parts(), notifiers=(before, Ear()))):
+    before, after = RecordingNotifier(failing_for=1000), RecordingNotifier()
+    async with Runner(evolve(clusters.parts(), notifiers=(before, RecordingNotifier()))):
         await release(clusters)
         await passes(0.001)
     outbox = [notice.key for notice in clusters.state(KEY).status.outbox]
     assert outbox
     async with Runner(evolve(clusters.parts(), notifiers=(after,))):
         await passes(0.001)
-    assert after.heard == outbox
+    assert after.received == outbox
 
 
 class BroadcastRecorder:
@@ -804,7 +804,7 @@ async def test_a_rollout_that_comes_back_after_its_end_begins_anew():
 
 
 @simulated
-async def test_an_observer_is_told_each_cycle_with_its_reason():
+async def test_an_observer_gets_the_report_of_each_cycle_with_its_reason():
     clusters = deployed(rollout())
     reports = []
     async with Runner(clusters.parts(), on_cycle=reports.append) as runner:
@@ -866,7 +866,7 @@ async def test_first_looks_are_spread_by_the_rollouts_key():
 
 
 @simulated
-async def test_what_is_due_within_a_step_is_looked_at_together_and_intervals_are_kept_to_the_moment():
+async def test_cycles_due_within_a_step_begin_together_and_intervals_stay_exact():
     """The answers take time; without steps each interval would begin that much later than the one before."""
     clusters = deployed(*named(3))
     parts = instead(clusters.parts(), "metrics", clusters.keys[1], slowly(0.1))

@@ -16,7 +16,7 @@ def lanes(*, lane=2, server=4, namespace=3, total=6, wait=10.0):
 
 
 class Holders:
-    """Tasks that take a slot and hold it until they are told to leave. `inside`: those that have one, in order."""
+    """Tasks that take a slot and hold it until they leave. `inside` names those with a slot, in order."""
 
     def __init__(self, take):
         self._take = take
@@ -51,7 +51,7 @@ async def test_a_namespace_has_no_more_slots_than_its_share():
 
 
 @simulated
-async def test_a_namespace_that_has_none_gets_one_though_all_are_taken():
+async def test_a_namespace_without_a_slot_gets_one_although_all_are_taken():
     holders = Holders(FairSlots(total=4, share=4).slot)
     for number in range(50):
         await holders.come(f"evil {number}", "evil")
@@ -81,7 +81,7 @@ async def test_within_a_namespace_the_first_to_come_is_the_first_to_go():
 
 
 @simulated
-async def test_a_waiter_that_gives_up_takes_no_slot_and_blocks_nobody():
+async def test_a_waiter_that_gives_up_takes_no_slot_and_blocks_no_other():
     holders = Holders(FairSlots(total=1, share=1).slot)
     for name in "abc":
         await holders.come(name, "one")
@@ -106,7 +106,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["come", "leave", "tick"]), st.intege
 
 
 @given(STEPS, st.integers(1, 5), st.integers(1, 5), st.integers(0, 2))
-def test_no_slot_is_lost_and_none_is_given_twice(steps, total, share, reserve):
+def test_no_slot_is_lost_or_granted_twice(steps, total, share, reserve):
     @simulated
     async def run():
         slots = FairSlots(total, share, reserve)
@@ -180,7 +180,7 @@ async def test_a_wait_that_takes_too_long_says_whose_questions_have_the_slots():
 
 
 @simulated
-async def test_a_lane_that_nobody_uses_is_closed():
+async def test_an_unused_lane_is_closed():
     open_lanes = lanes()
     async with open_lanes.slot("one", "a"):
         assert list(open_lanes._open) == ["a"]

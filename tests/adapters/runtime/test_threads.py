@@ -1,4 +1,4 @@
-"""Blocking calls: each owner has threads of its own, and a call that hangs hurts nobody else."""
+"""Blocking calls: each owner has its own threads, and a call that hangs affects no other owner."""
 
 import asyncio
 import socket

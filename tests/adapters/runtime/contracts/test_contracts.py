@@ -198,7 +198,7 @@ class TestSimulatedNotifier(NotifierContract):
         return NotifierBench()
 
 
-async def test_every_change_of_a_cluster_is_told():
+async def test_every_change_of_a_cluster_is_reported():
     clusters = SimulatedClusters([rollout()])
     changes = clusters.changes()
     waiting = asyncio.ensure_future(anext(changes))

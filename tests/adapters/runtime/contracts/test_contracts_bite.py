@@ -245,7 +245,7 @@ DELIVERED = "test_after_a_hostile_reply_a_notice_is_delivered"
 
 FLAWS = [
     (StatusStoreContract, StoreBench, LastOneWins, "test_a_stale_commit_is_a_conflict_and_writes_nothing", {}),
-    (StatusStoreContract, StoreBench, ChecksThenWrites, "test_of_commits_at_once_exactly_one_wins", {}),
+    (StatusStoreContract, StoreBench, ChecksThenWrites, "test_exactly_one_of_simultaneous_commits_wins", {}),
     (StatusStoreContract, StoreBench, ForgetsNotices, "test_a_commit_is_seen_whole_by_another_process", {}),
     (StatusStoreContract, StoreBench, KeepsToItself, "test_a_commit_is_seen_whole_by_another_process", {}),
     (
@@ -263,7 +263,7 @@ FLAWS = [
         {"effect": "scale_up"},
     ),
     (RouterContract, RouterBench, LeavesMirrorsBehind, "test_the_way_back_is_complete", {"name": "mirrored"}),
-    (RouterContract, RouterBench, AddsUpToLess, "test_weights_are_as_wanted_and_add_up_to_100", {"name": "half"}),
+    (RouterContract, RouterBench, AddsUpToLess, "test_weights_are_as_set_and_add_up_to_100", {"name": "half"}),
     (
         MetricSourceContract,
         MetricBench,
@@ -281,7 +281,7 @@ FLAWS = [
     (MetricSourceContract, MetricBench, Raises, "test_each_reply_comes_to_its_verdict", {"reply": Reply.SERVER_ERROR}),
     (HookContract, HookBench, NeverRetries, "test_a_retry_that_passes_is_a_pass", {}),
     (HookContract, HookBench, TakesAnythingForAPass, "test_any_other_status_does_not_pass", {"status": 204}),
-    (HookContract, HookBench, SaysNothing, "test_a_failure_tells_the_receivers_words", {}),
+    (HookContract, HookBench, SaysNothing, "test_a_failure_has_the_receivers_words", {}),
     (NotifierContract, NotifierBench, HidesFailures, "test_a_notice_that_was_not_taken_is_an_error", {}),
     (NotifierContract, NotifierBench, LogsItsToken, "test_a_secret_is_in_no_error_log_or_repr", {}),
     *(
@@ -292,7 +292,7 @@ FLAWS = [
             ("test_a_hostile_reply_ends_as_an_answer_of_one_short_line", {"reply": HostileReply.NOTHING}),
             ("test_no_reply_fills_the_memory", {"reply": HostileReply.GZIP_BOMB}),
             ("test_no_redirect_leads_to_another_origin", {"reply": HostileReply.FOREIGN_REDIRECT}),
-            ("test_an_address_where_nobody_can_be_asked_does_not_pass", {"url": "http://["}),
+            ("test_an_unusable_address_does_not_pass", {"url": "http://["}),
         )
     ),
     *(

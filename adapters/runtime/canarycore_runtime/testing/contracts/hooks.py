@@ -89,11 +89,11 @@ class HookContract:
         await bench.will_answer(status)
         assert not (await _call(bench)).passed
 
-    async def test_a_failure_tells_the_receivers_words(self, bench: HookBench) -> None:
+    async def test_a_failure_has_the_receivers_words(self, bench: HookBench) -> None:
         await bench.will_answer(500, body="smoke test 3 failed")
         assert "smoke test 3 failed" in (await _call(bench)).text
 
-    async def test_a_receiver_that_hangs_does_not_pass_and_is_told(self, bench: HookBench) -> None:
+    async def test_a_receiver_that_hangs_does_not_pass_and_has_a_reason(self, bench: HookBench) -> None:
         await bench.will_answer(HANG)
         answer = await _call(bench, seconds=TIMEOUT)
         assert not answer.passed
@@ -131,7 +131,7 @@ class HookContract:
         await _call(bench, key="two@1/poll-8")
         assert [call.key for call in await bench.calls()] == ["two@1/poll-7", "two@1/poll-8"]
 
-    async def test_the_receiver_is_told_the_rollout_and_the_phase_of_the_question(self, bench: HookBench) -> None:
+    async def test_the_receiver_gets_the_rollout_and_the_phase_of_the_question(self, bench: HookBench) -> None:
         await bench.will_answer(200)
         await _call(bench)
         (call,) = await bench.calls()
@@ -164,7 +164,7 @@ class HookContract:
         assert (server.requests, server.elsewhere) == (1, 0)
 
     @pytest.mark.parametrize("url", UNUSABLE_ADDRESSES)
-    async def test_an_address_where_nobody_can_be_asked_does_not_pass(self, bench: HookBench, url: str) -> None:
+    async def test_an_unusable_address_does_not_pass(self, bench: HookBench, url: str) -> None:
         _skip_unless_http(bench)
         answer = await _call_at(bench, url)
         assert not answer.passed

@@ -112,7 +112,7 @@ class MetricSourceContract:
         answer = await _ask(bench, reply)
         assert judge(success_rate(), answer).verdict is VERDICTS[reply]
 
-    async def test_a_value_is_told_in_the_unit_of_the_check(self, bench: MetricBench) -> None:
+    async def test_a_value_has_the_unit_of_the_check(self, bench: MetricBench) -> None:
         assert (await _ask(bench, Reply.GOOD)).value == pytest.approx(99.5)
 
     @pytest.mark.parametrize("reply", [Reply.SERVER_ERROR, Reply.BAD_JSON, Reply.HANG, Reply.UNREACHABLE])
@@ -181,9 +181,7 @@ class MetricSourceContract:
         assert judge(success_rate(), answer).verdict in {Verdict.ERROR, Verdict.NO_DATA}
 
     @pytest.mark.parametrize("address", [url for url in UNUSABLE_ADDRESSES if url])
-    async def test_an_address_where_nobody_can_be_asked_is_refused_or_an_error(
-        self, bench: MetricBench, address: str
-    ) -> None:
+    async def test_an_unusable_address_is_refused_or_an_error(self, bench: MetricBench, address: str) -> None:
         web = _web(bench)
         try:
             source = await web.at(address)

@@ -81,7 +81,7 @@ class NotifierContract:
         with pytest.raises(WorldError):
             await bench.adapter.publish(rollout(), self.notice("told-1"))
 
-    async def test_a_notice_told_again_after_a_failure_arrives(self, bench: NotifierBench) -> None:
+    async def test_a_notice_arrives_at_a_further_attempt_after_a_failure(self, bench: NotifierBench) -> None:
         told = self.notice("told-1")
         await bench.refuse(refuse=True)
         with pytest.raises(WorldError):

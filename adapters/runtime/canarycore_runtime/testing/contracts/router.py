@@ -59,7 +59,7 @@ class RouterContract:
         assert await bench.adapter.observe(policy) == routes
 
     @pytest.mark.parametrize("name", ROUTES)
-    async def test_weights_are_as_wanted_and_add_up_to_100(self, bench: RouterBench, name: str) -> None:
+    async def test_weights_are_as_set_and_add_up_to_100(self, bench: RouterBench, name: str) -> None:
         routes, policy = _routes_for(bench, name)
         await bench.adapter.set_routes(policy, routes)
         assert await bench.written() == (routes.primary, routes.weight)
@@ -82,7 +82,7 @@ class RouterContract:
         assert await bench.adapter.observe(policy) == Routes()
         assert await bench.written() == (100, 0)
 
-    async def test_others_fields_stay_untouched(self, bench: RouterBench) -> None:
+    async def test_fields_of_others_stay_unchanged(self, bench: RouterBench) -> None:
         await bench.adapter.set_routes(rollout(), Routes())
         await bench.meddle()
         await bench.adapter.set_routes(rollout(), Routes(weight=30))
@@ -95,14 +95,14 @@ class RouterContract:
         await bench.adapter.observe(rollout())
         assert await bench.snapshot() == before
 
-    async def test_giving_back_repeated_does_nothing(self, bench: RouterBench) -> None:
+    async def test_a_repeated_restore_does_nothing(self, bench: RouterBench) -> None:
         await bench.adapter.set_routes(rollout(), Routes(weight=30))
         await bench.adapter.restore(rollout())
         once = await bench.snapshot()
         await bench.adapter.restore(rollout())
         assert await bench.snapshot() == once
 
-    async def test_what_was_given_back_sends_nothing_to_the_canary(self, bench: RouterBench) -> None:
+    async def test_restored_routes_send_nothing_to_the_canary(self, bench: RouterBench) -> None:
         await bench.adapter.set_routes(rollout(), Routes(weight=30))
         await bench.adapter.restore(rollout())
         assert await bench.adapter.observe(rollout()) in (None, Routes())

@@ -97,7 +97,7 @@ class StatusStoreContract:
             await second.commit(key, STATUS.but(phase=Phase.FAILED), version)
         assert (await _load(second, key)).status == STATUS
 
-    async def test_of_commits_at_once_exactly_one_wins(self, bench: StoreBench) -> None:
+    async def test_exactly_one_of_simultaneous_commits_wins(self, bench: StoreBench) -> None:
         key = await bench.put(rollout("podinfo"))
         stores = [await bench.handle() for _ in range(RIVALS)]
         version = (await _load(stores[0], key)).version

@@ -149,7 +149,7 @@ class WorkloadContract:
         await bench.settle()
         assert _timeless(await bench.adapter.observe(bench.rollout)) == _timeless(once)
 
-    async def test_restoring_what_was_kept_repeated_does_nothing(self, bench: WorkloadBench) -> None:
+    async def test_a_repeated_restore_of_the_primary_does_nothing(self, bench: WorkloadBench) -> None:
         one, two = await _initialised(bench)
         await bench.adapter.promote(bench.rollout, two)
         await bench.adapter.restore_primary(bench.rollout, one)
@@ -159,7 +159,7 @@ class WorkloadContract:
         await bench.settle()
         assert _timeless(await bench.adapter.observe(bench.rollout)) == _timeless(once)
 
-    async def test_what_was_restored_is_observed_as_restored(self, bench: WorkloadBench) -> None:
+    async def test_a_restore_is_observed(self, bench: WorkloadBench) -> None:
         await _initialised(bench)
         assert not (await bench.adapter.observe(bench.rollout)).restored
         await bench.adapter.restore(bench.rollout)

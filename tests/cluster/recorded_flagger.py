@@ -1,4 +1,4 @@
-"""Flagger played from a recording: its writes are repeated tick by tick, and its metrics answer.
+"""A replay of Flagger: it repeats the recorded writes tick by tick and serves the recorded metrics.
 
     peer = Peer(recording("01-istio-canary-promote"), namespace, api)
     peer.begin()

@@ -1,4 +1,4 @@
-"""Rollouts that faults are tried on: what there is at the start, who measures, controllers in processes of their own.
+"""Rollouts for the tests of faults: initial objects, metrics, and controllers in processes of their own.
 
     with measured() as server, controllers(plane, server.url, folder) as processes:
         create(plane.api, namespace)

@@ -1,4 +1,4 @@
-"""The role that is shipped: enough for all that the other tests do as the controller, and no verb more than they need.
+"""The shipped role: it has every verb that the controller needs in the other tests, and no other.
 
 These come last. They read of the whole session in the audit log: a right counts as needed when a request was granted
 that would have been refused without it, and no request may have been refused. So a verb more fails the first test, and

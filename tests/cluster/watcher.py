@@ -1,4 +1,4 @@
-"""A watcher that checks a controller's promises from outside: over all versions of all objects, in order.
+"""A watcher that checks the promises of a controller from outside, over all versions of all objects.
 
     with watching(plane.api.access) as watcher:
         ...

@@ -668,7 +668,7 @@ DEFECTS: tuple[Defect, ...] = (
         "resources/status_codec.py",
         '    return memory if seal == _seal(found) else ""\n',
         '    return memory if seal else ""\n',
-        "resources/test_status_codec.py::test_a_field_that_somebody_changed_breaks_the_seal",
+        "resources/test_status_codec.py::test_a_changed_field_breaks_the_seal",
     ),
     _kubernetes(
         "a promotion sets the replicas that an autoscaler sets",
@@ -731,7 +731,7 @@ DEFECTS: tuple[Defect, ...] = (
         "api/client.py",
         "                self._fence()  # only now",
         "                _unfenced()  # only now",
-        "api/test_connect.py::test_a_write_that_waited_for_its_turn_asks_the_fence_when_it_comes",
+        "api/test_connect.py::test_a_delayed_write_asks_the_fence_right_before_it_is_sent",
     ),
     # ------------------------------------------------------------------------------------------------------ one machine
     _local(

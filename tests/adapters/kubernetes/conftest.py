@@ -1,4 +1,4 @@
-"""The fixtures of tests on a real API server, for one in memory."""
+"""The fixtures of tests/cluster for an API server in memory."""
 
 from __future__ import annotations
 

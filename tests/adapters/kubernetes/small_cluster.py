@@ -1,4 +1,4 @@
-"""A cluster of a few objects, for what only reads: caches and `get`, and how often the server was asked."""
+"""A cluster of a few objects for readers: caches, `get`, and a count of the requests."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ NAMESPACE = "looked-at"
 """Its Canary is due a good while after the start, as a hash of the name tells."""
 
 
-async def test_what_is_looked_at_is_listed_before_anybody_is_due(client, api, plane, monkeypatch):
+async def test_the_objects_of_rollouts_are_listed_before_the_first_cycle(client, api, plane, monkeypatch):
     monkeypatch.setattr(controller, "START_SPREAD", 3600.0)
     monkeypatch.setattr(controller, "START_PACE", 1 / 3600)
     for body in (target(NAMESPACE), canary(NAMESPACE)):

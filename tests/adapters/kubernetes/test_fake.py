@@ -1,4 +1,4 @@
-"""The API server in memory is one, for all that clients of ours can tell."""
+"""The API server in memory behaves like a real one towards our clients."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class TestFake(ServerContract):
         return f"test-{uuid.uuid4().hex[:8]}"
 
 
-def test_a_watch_of_what_is_no_longer_remembered_is_told_so(small: Api):
+def test_a_watch_of_a_forgotten_version_is_an_error(small: Api):
     for number in range(4):
         small.create(config(f"config-{number}"))
     (event,) = told(small, CONFIGS, 1, resourceVersion=2)
     assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
 
 
-def test_a_quiet_watch_is_told_the_version_that_it_has_reached(small: Api):
+def test_a_quiet_watch_gets_a_bookmark(small: Api):
     begin = small.request("GET", CONFIGS)["metadata"]["resourceVersion"]
     small.create(config("elsewhere", "other"))
     (event,) = told(small, CONFIGS, 1, resourceVersion=begin, allowWatchBookmarks="true")
@@ -66,7 +66,7 @@ def test_requests_are_counted_by_verb_and_resource(small: Api):
     assert sorted(counts) == [["create", "configmaps", 1], ["list", "configmaps", 1], ["patch", "configmaps", 1]]
 
 
-def test_what_another_path_writes_is_left_alone(small: Api):
+def test_a_write_to_another_path_changes_nothing(small: Api):
     """The status is written under its own path, all else under the object's."""
     made = small.create(custom() | {"status": {"phase": "Ignored"}})
     path = small.path(custom())
@@ -77,7 +77,7 @@ def test_what_another_path_writes_is_left_alone(small: Api):
     assert found["metadata"]["generation"] == 2
 
 
-def test_metadata_alone_is_sent_to_who_asks_for_no_more(small: Api):
+def test_a_request_for_metadata_gets_metadata_only(small: Api):
     small.create(config("small"))
     accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
     answer = small._pool.request("GET", f"{small.access.server}{CONFIGS}/small", headers={"Accept": accept})

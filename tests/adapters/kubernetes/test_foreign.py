@@ -1,4 +1,4 @@
-"""Projections of objects that anybody may have written: one of unknown form is kept, and hides no other."""
+"""Projections of objects from any writer: an object of unknown form stays in the cache and hides no other."""
 
 from functools import partial
 

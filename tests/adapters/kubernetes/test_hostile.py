@@ -1,4 +1,4 @@
-"""One tenant's objects do not stop another's rollouts: the controller starts among them, and honest ones advance."""
+"""Hostile objects of one tenant do not stop the controller or the rollouts of another tenant."""
 
 from __future__ import annotations
 

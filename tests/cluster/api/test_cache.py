@@ -1,4 +1,4 @@
-"""Caches against a real API server: what they cost, and what they do when it errs."""
+"""Caches on a real API server: their requests, and their behaviour when the server fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def behind(plane, proxy, namespace):
         yield opened
 
 
-async def test_a_cache_holds_what_there_is_and_follows_it(cluster, api, namespace):
+async def test_a_cache_lists_all_objects_and_follows_their_changes(cluster, api, namespace):
     api.create(config(namespace, a="1"))
     cache = await cluster.cache(DATA).ready()
     assert cache.get(namespace, "one") == {"a": "1"}
@@ -54,7 +54,7 @@ async def test_a_cache_holds_what_there_is_and_follows_it(cluster, api, namespac
     assert len(cache) == 1
 
 
-async def test_while_all_is_still_no_request_is_made(cluster, plane, api, namespace):
+async def test_a_cache_makes_no_request_while_nothing_changes(cluster, plane, api, namespace):
     api.create(config(namespace, a="1"))
     cache = await cluster.cache(DATA).ready()
     api.create(config(namespace, "two"))
@@ -65,7 +65,7 @@ async def test_while_all_is_still_no_request_is_made(cluster, plane, api, namesp
     assert not plane.audit.since(mark, user=ADMIN, namespace=namespace)
 
 
-async def test_what_was_written_here_is_held_at_once_and_wakes_nobody(cluster, namespace):
+async def test_our_own_write_is_in_the_cache_at_once_and_wakes_no_rollout(cluster, namespace):
     cache = await cluster.cache(DATA).ready()
     told = []
     cache.subscribe(lambda *place: told.append(place))
@@ -118,7 +118,7 @@ async def test_a_stale_list_takes_nothing_back_that_was_written_here(behind, pro
     await until(holds(cache, namespace, one={"a": "1"}, two={"b": "1"}))
 
 
-async def test_a_list_that_fails_is_told_to_who_waits_and_tried_again(behind, proxy, namespace):
+async def test_a_failed_list_is_an_error_for_its_readers_and_is_repeated(behind, proxy, namespace):
     proxy.inject(Fault(Harm.ANSWER, status=403, path="configmaps", times=1))
     cache = behind.cache(DATA)
     with pytest.raises(WorldError, match=r"configmaps of the cluster are unknown.*403"):
@@ -127,7 +127,7 @@ async def test_a_list_that_fails_is_told_to_who_waits_and_tried_again(behind, pr
     assert await cache.ready() is cache
 
 
-async def test_a_server_out_of_reach_for_long_is_told_and_then_forgiven(behind, proxy, monkeypatch, api, namespace):
+async def test_a_long_outage_is_an_error_until_the_server_is_back(behind, proxy, monkeypatch, api, namespace):
     monkeypatch.setattr(caches, "LONGEST_OUTAGE", 0.0)
     proxy.inject(Fault(Harm.CUT, path="watch=true", events=0), Fault(Harm.LOSE, path="watch=true", times=100))
     cache = await behind.cache(DATA).ready()

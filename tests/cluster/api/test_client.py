@@ -1,4 +1,4 @@
-"""The client against a real API server, and against one that errs."""
+"""The client on a real API server, and on one that fails."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def through(plane, proxy):
 # objects ------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_created_is_found_and_what_is_not_there_is_none(client, namespace):
+async def test_a_created_object_is_found_and_a_missing_one_is_none(client, namespace):
     made = await client.create(config(namespace, a="1"))
     assert made["metadata"]["uid"]
     found = await client.get(CONFIG_MAP, namespace, "one")
@@ -52,7 +52,7 @@ async def test_what_is_created_is_found_and_what_is_not_there_is_none(client, na
     assert await client.get(CONFIG_MAP, namespace, "two") is None
 
 
-async def test_creating_what_exists_is_a_conflict(client, namespace):
+async def test_creating_an_existing_object_is_a_conflict(client, namespace):
     await client.create(config(namespace))
     with pytest.raises(AlreadyExists, match='configmaps "one" already exists'):
         await client.create(config(namespace))
@@ -82,7 +82,7 @@ async def test_an_apply_under_an_old_version_is_a_conflict(client, namespace):
         await client.apply(stale)
 
 
-async def test_an_apply_of_what_is_unborn_makes_an_object_and_changes_none(client, namespace):
+async def test_an_apply_under_the_unused_version_creates_and_never_changes(client, namespace):
     unborn = config(namespace, a="1")
     unborn["metadata"]["resourceVersion"] = UNUSED_VERSION
     made = await client.apply(unborn)
@@ -99,7 +99,7 @@ async def test_a_delete_of_a_version_deletes_no_other(client, namespace):
     assert await client.delete(CONFIG_MAP, namespace, "one", version=changed["metadata"]["resourceVersion"])
 
 
-async def test_a_merge_changes_what_it_names_removes_what_is_none_and_keeps_the_rest(client, namespace):
+async def test_a_merge_changes_named_fields_removes_none_and_leaves_the_rest(client, namespace):
     await client.create(config(namespace, a="1", b="2", c="3"))
     changed = await client.merge(CONFIG_MAP, namespace, "one", {"data": {"a": "4", "b": None}})
     assert changed["data"] == {"a": "4", "c": "3"}
@@ -155,7 +155,7 @@ async def version_of(client, namespace):
     return page["metadata"]["resourceVersion"]
 
 
-async def test_a_watch_tells_what_happens_after_its_version(client, namespace):
+async def test_a_watch_yields_the_changes_after_its_version(client, namespace):
     version = await version_of(client, namespace)
     await client.create(config(namespace, a="1"))
     await client.merge(CONFIG_MAP, namespace, "one", {"data": {"a": "2"}})
@@ -196,13 +196,13 @@ async def test_a_watch_that_breaks_off_says_so(through, proxy, namespace):
 # errors -------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_is_invalid_is_refused_in_the_servers_words(client, namespace):
+async def test_an_invalid_object_is_refused_with_the_servers_message(client, namespace):
     body = config(namespace, "Not A Name")
     with pytest.raises(Refused, match="lowercase RFC 1123"):
         await client.create(body)
 
 
-async def test_what_is_not_allowed_is_refused(plane, namespace, access_of):
+async def test_a_forbidden_request_is_refused(plane, namespace, access_of):
     path = plane.kubeconfig(access_of([]), "nobody")
     async with connect(str(path)) as nobody:
         with pytest.raises(Rejected, match='cannot get resource "configmaps"'):
@@ -233,7 +233,7 @@ async def test_a_write_that_may_have_happened_is_not_repeated(through, proxy, cl
     assert sum(passage.method == "POST" for passage in proxy.log) == 1
 
 
-async def test_an_error_of_the_server_is_told_with_what_was_asked(through, proxy, namespace):
+async def test_an_error_of_the_server_names_the_request(through, proxy, namespace):
     proxy.inject(Fault(Harm.ANSWER, status=500, methods=("POST",)))
     with pytest.raises(ApiError, match=f"POST /api/v1/namespaces/{namespace}/configmaps: 500 the fault proxy"):
         await through.create(config(namespace))

@@ -1,4 +1,4 @@
-"""Leader election on a real API server: one leads, a deposed one writes nothing."""
+"""Leader election on a real API server: one replica leads, and a deposed one writes nothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_of_several_one_leads_and_the_next_follows_when_it_goes(client, na
             task.cancel()
 
 
-async def test_a_lease_that_nobody_renews_is_taken_after_its_duration(client, api, namespace):
+async def test_a_lease_without_renewal_is_taken_after_its_duration(client, api, namespace):
     spec = {"holderIdentity": "dead", "leaseDurationSeconds": 2, "leaseTransitions": 3}
     body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE_NAME}, "spec": spec}
     api.create(body, namespace)
@@ -108,7 +108,7 @@ async def test_a_leader_whose_lease_was_taken_by_hand_stops(client, api, namespa
             leader.fence()
 
 
-async def test_a_renewal_whose_answer_was_lost_deposes_nobody(behind, proxy, api, namespace):
+async def test_a_renewal_with_a_lost_answer_deposes_no_leader(behind, proxy, api, namespace):
     async with standing(behind, namespace) as leader:
         await elected(leader)
         proxy.inject(Fault(Harm.LOSE_ANSWER, methods=("PATCH",), path="/leases", times=2))

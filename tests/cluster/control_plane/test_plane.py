@@ -1,4 +1,4 @@
-"""The control plane of the tests is one that tests can stand on."""
+"""The control plane of the tests works like a real one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_daemon_set_has_a_pod_on_the_node(api: Api, namespace: str):
     api.eventually(path, lambda found: found["status"].get("desiredNumberScheduled") == 0)
 
 
-def test_a_service_account_may_do_what_its_role_says(plane: Plane, api: Api, namespace: str, access_of):
+def test_a_service_account_has_the_rights_of_its_role(plane: Plane, api: Api, namespace: str, access_of):
     access = access_of([{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}])
     controller = Api(access)
     mark = plane.audit.mark()

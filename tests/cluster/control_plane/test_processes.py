@@ -1,4 +1,4 @@
-"""Nothing of a control plane outlives its owner."""
+"""The processes of a control plane end with their owner."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_write_whose_answer_is_lost_is_applied(api: Api, proxy: Proxy, through
     assert api.get(api.path(config("applied"))) is not None
 
 
-def test_who_asks_too_much_is_told_when_to_ask_again(proxy: Proxy):
+def test_too_many_requests_get_a_retry_after(proxy: Proxy):
     proxy.inject(Fault(Harm.ANSWER, status=429, retry_after=7))
     answer = urllib3.request("GET", f"{proxy.url}/version", retries=False)
     assert (answer.status, answer.headers["Retry-After"], answer.json()["reason"]) == (429, "7", "TooManyRequests")

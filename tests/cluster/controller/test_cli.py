@@ -1,4 +1,4 @@
-"""The commands on a real API server: installed, looked at, commanded and linted as their user does it.
+"""The commands on a real API server: install, get, command and lint as a user runs them.
 
 The controller runs as a process of its own, with the arguments and under the rights that `canary install` gives it.
 """
@@ -128,7 +128,7 @@ def progressing(promoted_once: Api) -> Api:
     return promoted_once
 
 
-def test_what_is_exported_is_what_is_applied(run: Run, installed: Api):
+def test_the_export_equals_the_installation(run: Run, installed: Api):
     from ruamel.yaml import YAML
 
     exported = list(YAML(typ="safe").load_all(run("install", "--export", on_cluster=False).stdout))
@@ -136,7 +136,7 @@ def test_what_is_exported_is_what_is_applied(run: Run, installed: Api):
     assert [body["kind"] for body in exported if installed.get(installed.path(body)) is None] == []
 
 
-def test_what_is_there_already_is_left_as_it_is(run: Run, installed: Api):
+def test_existing_objects_stay_unchanged(run: Run, installed: Api):
     told = run("install", "--service-monitor").stdout.splitlines()
     (other,) = (line for line in told if not line.endswith(": unchanged"))
     assert other.startswith("ServiceMonitor canarycore/canarycore: skipped, the cluster has no Prometheus operator")
@@ -158,7 +158,7 @@ def test_rights_for_a_namespace_that_is_not_there_are_asked_for_in_words(run: Ru
     assert "Expected the namespace nowhere: create it first." in result.stderr
 
 
-def test_a_canary_is_shown_with_its_pods_and_what_was_told_last(run: Run, promoted_once: Api):
+def test_a_canary_is_shown_with_its_pods_and_last_event(run: Run, promoted_once: Api):
     def shown() -> Any:
         (one,) = json.loads(run("get", "-n", SHOP, "--json").stdout)
         return one if one["event"] and one["canary"]["desired"] == 0 else None
@@ -191,7 +191,7 @@ def test_a_rollout_is_aborted(run: Run, progressing: Api):
     progressing.eventually(CANARY, lambda body: body["status"]["phase"] == "Failed")
 
 
-def test_a_canary_that_is_not_there_is_told_with_those_that_are(run: Run, promoted_once: Api):
+def test_the_error_for_a_missing_canary_lists_the_existing_ones(run: Run, promoted_once: Api):
     for command in (("describe", "other"), ("get", "other"), ("promote", "other")):
         result = run(*command, "-n", SHOP)
         assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""The controller as its users run it: a process of its own, under the rights it is installed with."""
+"""The controller as users run it: a process of its own under the installed rights."""
 
 from __future__ import annotations
 

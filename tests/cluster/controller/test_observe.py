@@ -1,4 +1,4 @@
-"""An observer beside Flagger: it agrees but for the differences that have a row, and it writes nothing."""
+"""An observer beside Flagger: it reports only differences with a row, and writes nothing."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_hooks_are_not_called_and_their_answers_are_taken_from_what_was_do
     assert all("confirm" in explanation or "load" in explanation for explanation in assumed)
 
 
-async def test_where_the_other_does_what_no_row_tells_of_it_is_unexplained(plane, namespace, api):
+async def test_a_difference_without_a_row_is_unexplained(plane, namespace, api):
     """From weight 20 to 60 without a stop at 40; one difference leads to no others."""
     trace = copy.deepcopy(recording("01-istio-canary-promote"))
     at = next(place for place, frame in enumerate(trace["timeline"]) if _weight(frame) == 40)
@@ -174,7 +174,7 @@ async def unheard(namespace, api):
     return peer
 
 
-async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane):
+async def test_a_rollout_that_an_adoption_would_begin_is_reported(unheard, plane):
     async with looking_on(unheard, plane) as (report, _):
         await until(lambda: report.adoptions)
     assert report.adoptions == [
@@ -186,7 +186,7 @@ async def test_a_rollout_that_would_begin_by_taking_over_is_told(unheard, plane)
     ]
 
 
-async def test_where_the_other_stays_and_we_would_have_moved_it_is_told_once(unheard, plane, monkeypatch):
+async def test_a_missing_move_of_the_other_is_reported_once(unheard, plane, monkeypatch):
     monkeypatch.setattr("canarycore_kubernetes.observer.followed_canary.SMALLEST_PATROL_WAIT", 0.1)
     monkeypatch.setattr("canarycore_kubernetes.observer.followed_canary.PATROL_INTERVALS", 0)
     async with looking_on(unheard, plane) as (report, _):
@@ -198,13 +198,13 @@ async def test_where_the_other_stays_and_we_would_have_moved_it_is_told_once(unh
     assert found.ours.status.phase is Phase.PROGRESSING
 
 
-async def test_whoever_tries_to_write_is_refused(client, namespace):
+async def test_every_write_of_an_observer_is_refused(client, namespace):
     async with read_only_cluster(client, Options(namespace=namespace)) as cluster:
         with pytest.raises(Refused, match="an observer writes nothing"):
             await cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
 
 
-def test_the_command_tells_what_it_sees_and_sums_up_when_it_is_stopped(plane, namespace, api, tmp_path):
+def test_the_command_reports_differences_and_a_summary_at_the_end(plane, namespace, api, tmp_path):
     peer = Peer(recording("01-istio-canary-promote"), namespace, api)
     peer.begin()
     file = plane.kubeconfig(observing(api, namespace, [peer.provider]), "observer")

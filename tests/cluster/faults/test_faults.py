@@ -1,4 +1,4 @@
-"""Whatever goes wrong between the controller and the API server, a rollout ends as it does when nothing goes wrong.
+"""A rollout ends the same with every fault between the controller and the API server.
 
 Each case is a canary of its own, with a controller of its own (all its real parts, in this process) behind a proxy that
 harms what the case says: while the canary is initialised, while one revision is promoted, and while another one is

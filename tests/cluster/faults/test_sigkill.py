@@ -1,4 +1,4 @@
-"""A controller that is killed at any of its writes, right before it or right after, is replaced by one that goes on.
+"""A killed controller, right before or after any of its writes, has a successor that continues.
 
     a canary is initialised, or a revision is promoted, or one is rolled back; and for each write i of that
         kill -9 the controller before the API server gets write i      (then it never does)

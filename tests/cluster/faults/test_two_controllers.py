@@ -1,4 +1,4 @@
-"""Two controllers at once: one leads, and one that was stopped for longer than its lease writes nothing afterwards.
+"""Two controllers at once: one leads, and one that was paused for longer than its Lease writes nothing afterwards.
 
 The hard case: the leader is stopped (SIGSTOP) right after a write of a promotion was carried out, before it hears the
 answer. Its lease runs out, the other one takes over and ends the rollout. Then the first one goes on where it was, in

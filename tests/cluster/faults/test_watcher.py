@@ -1,4 +1,4 @@
-"""The watcher finds what is wrong: a sound history is spoilt in one place at a time, each promise at least once."""
+"""The watcher finds every violation: each test spoils a sound history in one place."""
 
 from __future__ import annotations
 
@@ -248,12 +248,12 @@ SPOILT: dict[str, tuple[str, Callable[[History], History]]] = {
 }
 
 
-def test_what_a_controller_did_is_sound(history: History):
+def test_the_history_of_a_controller_is_sound(history: History):
     assert violations(history.versions, history.answers) == []
 
 
 @pytest.mark.parametrize("what", SPOILT)
-def test_what_is_wrong_is_found(what: str, history: History):
+def test_every_spoilt_history_is_found(what: str, history: History):
     promise, spoil = SPOILT[what]
     spoilt = spoil(history)
     assert promise in {found.partition(":")[0] for found in violations(spoilt.versions, spoilt.answers)}

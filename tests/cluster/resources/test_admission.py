@@ -1,4 +1,4 @@
-"""The definitions and the admission policy on a real API server: what may be applied, and what is refused."""
+"""The definitions and the admission policy on a real API server."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def installed(plane: Plane) -> Iterator[Api]:
 
 
 @pytest.mark.parametrize(("rule", "manifest"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_lint_calls_an_error_is_refused_in_its_name(installed: Api, rule: str, manifest: Json):
+def test_the_policy_refuses_errors_of_lint_by_the_name_of_the_rule(installed: Api, rule: str, manifest: Json):
     assert errors(manifest) == {rule}
     assert refusal(installed, manifest).endswith(f"[{rule}]")
 
@@ -174,7 +174,7 @@ def test_each_row_of_the_policy_is_tried():
 
 
 @pytest.mark.parametrize("manifest", TAKEN, ids=lambda manifest: json.dumps(manifest["spec"])[100:])
-def test_what_lint_passes_is_taken(installed: Api, manifest: Json):
+def test_the_policy_admits_manifests_that_lint_passes(installed: Api, manifest: Json):
     assert errors(manifest) == set()
     assert not refusal(installed, manifest)
 
@@ -188,7 +188,7 @@ def test_what_lint_passes_is_taken(installed: Api, manifest: Json):
     ],
     ids=("mirror", "cookies", "weights", "exact", "suffix"),
 )
-def test_of_every_provider_the_policy_says_what_lint_says(installed: Api, provider: str, wish: Json):
+def test_the_policy_agrees_with_lint_for_every_provider(installed: Api, provider: str, wish: Json):
     manifest = spec(wish, {"provider": provider})
     found = errors(manifest)
     told = refusal(installed, manifest)

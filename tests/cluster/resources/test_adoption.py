@@ -136,7 +136,7 @@ async def looked_at(left: Left, access: Access, plane):
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-async def test_what_flagger_left_is_adopted_without_a_write(folder, plane, api):
+async def test_a_final_state_of_flagger_is_adopted_without_a_write(folder, plane, api):
     left = Left.of(folder)
     left.put(api)
     try:

@@ -48,14 +48,14 @@ async def test_an_event_is_flaggers_but_for_its_name(events, api, namespace):
     assert (about["kind"], about["name"], about["uid"]) == ("Canary", "podinfo", "4711")
 
 
-async def test_a_text_that_is_told_again_is_one_event_that_counts(events, api, namespace):
+async def test_a_repeated_text_is_one_event_with_a_count(events, api, namespace):
     for number in range(3):
         await events.record(told(namespace, key=f"poll {number}"))
     (event,) = found(api, namespace).values()
     assert event["count"] == 3
 
 
-async def test_a_notice_told_again_after_a_crash_is_the_event_that_is_there(events, client, api, namespace):
+async def test_a_notice_repeated_after_a_crash_finds_its_event(events, client, api, namespace):
     await events.record(told(namespace))
     await Events(client, time.time).record(told(namespace))
     (event,) = found(api, namespace).values()

@@ -170,7 +170,7 @@ async def test_flaggers_definition_keeps_all_of_a_status(opened, api, namespace,
         assert (await Opened(other).loaded(key)).status == STATUS
 
 
-async def test_what_was_committed_is_loaded_at_once(opened, api, namespace, key):
+async def test_a_commit_is_loaded_at_once(opened, api, namespace, key):
     api.create(canary(namespace))
     version = (await opened.loaded(key)).version
     for holds in range(20):
@@ -179,7 +179,7 @@ async def test_what_was_committed_is_loaded_at_once(opened, api, namespace, key)
         assert (stored.status.holds, stored.version) == (holds, version)
 
 
-async def test_what_a_status_no_longer_has_is_taken_off(opened, api, namespace, key):
+async def test_a_field_that_a_status_no_longer_has_is_removed(opened, api, namespace, key):
     api.create(canary(namespace))
     version = await opened.store.commit(key, STATUS, (await opened.loaded(key)).version)
     await opened.store.commit(key, STATUS.but(promoted="", outbox=()), version)
@@ -198,7 +198,7 @@ async def test_a_status_that_flagger_changed_is_flaggers(opened, api, namespace,
     assert opened.canaries.require(stored.rollout).is_flagger_status
 
 
-async def test_a_conflict_is_told_and_the_next_look_sees_what_came_between(opened, api, namespace, key):
+async def test_after_a_conflict_the_next_load_has_the_other_write(opened, api, namespace, key):
     api.create(canary(namespace))
     version = (await opened.loaded(key)).version
     api.patch(path(namespace), {"metadata": {"labels": {"edited": "true"}}})
@@ -222,7 +222,7 @@ async def test_a_canary_in_the_middle_of_going_is_deleted(opened, api, namespace
 # the manifest -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_edit_of_the_manifest_is_told_and_loaded(opened, api, namespace, key):
+async def test_an_edit_of_the_manifest_wakes_the_rollout_and_is_loaded(opened, api, namespace, key):
     api.create(canary(namespace))
     await opened.loaded(key)
     changes = opened.cluster.changes()
@@ -234,7 +234,7 @@ async def test_an_edit_of_the_manifest_is_told_and_loaded(opened, api, namespace
     await changes.aclose()
 
 
-async def test_a_template_gives_its_query_and_an_edit_of_it_is_told(opened, api, namespace, key):
+async def test_a_template_supplies_its_query_and_an_edit_wakes_the_rollout(opened, api, namespace, key):
     provider = {"type": "prometheus", "address": "http://prometheus"}
     template = {
         "apiVersion": "flagger.app/v1beta1",
@@ -280,7 +280,7 @@ async def events(api, namespace):
     return [event["message"] for event in api.list(EVENT.path(namespace))]
 
 
-async def test_a_command_that_is_none_is_told(opened, api, namespace, key):
+async def test_an_unknown_command_has_an_event(opened, api, namespace, key):
     body = canary(namespace)
     body["metadata"]["annotations"] = {"canarycore/command": "jump 5"}
     api.create(body)
@@ -329,7 +329,7 @@ async def test_references_to_other_namespaces_can_be_forbidden(cluster, api, nam
     assert problem.found == "metric template errors.ops"
 
 
-async def test_a_hook_at_a_host_that_is_not_allowed_is_told_to_the_owner(cluster, api, namespace, key):
+async def test_a_hook_at_a_forbidden_host_has_an_event(cluster, api, namespace, key):
     strict = Canaries(cluster, allowed=AllowedHosts.parse("*.example.com"))
     hook = {"name": "load", "type": "rollout", "url": "http://169.254.169.254/latest"}
     analysis = {"interval": "10s", "threshold": 3, "stepWeight": 20, "webhooks": [hook]}
@@ -406,7 +406,7 @@ async def test_the_finalizer_goes_when_it_is_no_longer_wanted(opened, api, names
     assert finalizers(api, namespace) == []
 
 
-async def test_a_canary_goes_once_its_end_is_stored_and_was_told(opened, api, namespace, key):
+async def test_a_canary_goes_after_its_end_is_stored_and_reported(opened, api, namespace, key):
     api.create(canary(namespace, revertOnDeletion=True))
     await opened.loaded(key)
     api.delete(path(namespace))

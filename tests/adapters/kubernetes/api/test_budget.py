@@ -1,4 +1,4 @@
-"""One object costs no more than its budget, and one that cannot be read hides no other."""
+"""The bounds of one object: it costs at most its budget, and an unreadable one hides no other."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def item(name: str, spec: str) -> str:
 
 
 @given(JSON)
-async def test_what_can_be_read_is_decoded_as_it_is(data):
+async def test_readable_data_is_decoded_unchanged(data):
     assert await decode(json.dumps(data).encode()) == data
 
 
@@ -71,7 +71,7 @@ async def test_a_number_of_many_digits_is_read_as_one_that_is_too_large():
     [b"", b"[" * 100_000, b'{"a":' * 100_000, b'"' + b'\\"' * 300_000, b"]" * 100_000, b'"' + b"\\" * 100_001],
     ids=["nothing", "open lists", "open mappings", "quotes without end", "closed lists", "backslashes"],
 )
-async def test_what_is_no_json_is_refused(text):
+async def test_invalid_json_is_refused(text):
     with pytest.raises(ValueError, match="line 1"):
         await decode(text)
 
@@ -177,7 +177,7 @@ async def test_an_event_that_is_too_long_is_found_by_the_next_list(cluster, api,
 # -------------------------------------------------------------------------------------------------- through the cache
 
 
-async def test_an_object_that_cannot_be_read_is_an_error_for_who_needs_it(cluster, api, namespace, caplog):
+async def test_an_unreadable_object_is_an_error_for_its_readers(cluster, api, namespace, caplog):
     api.create(config(namespace, "good", a="1"))
     api.create(config(namespace, "bad", b="1"))
     cache = await cluster.cache(DATA).ready()
@@ -187,7 +187,7 @@ async def test_an_object_that_cannot_be_read_is_an_error_for_who_needs_it(cluste
     assert [place for place, _ in cache.all()] == [(namespace, "good")]
 
 
-async def test_who_needs_an_unreadable_object_is_told_when_it_can_be_read(cluster, api, namespace):
+async def test_a_rollout_wakes_when_its_unreadable_object_becomes_readable(cluster, api, namespace):
     api.create(config(namespace, "bad", b="1"))
     cache = await cluster.cache(DATA).ready()
     with pytest.raises(UnreadableError):

@@ -1,4 +1,4 @@
-"""How a cluster is found, and who we are there."""
+"""Connecting to a cluster: its address and the credentials."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ async def ask(client):
     await client.get(CONFIG_MAP, "test", "one")
 
 
-async def test_without_a_way_to_a_cluster_the_error_says_what_to_give(tmp_path):
+async def test_the_error_without_credentials_names_the_remedy(tmp_path):
     with pytest.raises(WorldError, match=r"found no way to connect to a cluster: .* Give a kubeconfig"):
         async with connect(str(tmp_path / "nowhere")):
             pass
 
 
-async def test_a_kubeconfig_that_is_none_is_told(tmp_path):
+async def test_an_invalid_kubeconfig_is_an_error(tmp_path):
     path = tmp_path / "config"
     path.write_text("- not\n- one")
     with pytest.raises(WorldError, match="found no way to connect to a cluster"):
@@ -55,7 +55,7 @@ async def test_a_kubeconfig_that_is_none_is_told(tmp_path):
             pass
 
 
-async def test_a_cluster_that_does_not_answer_is_told_without_the_token(tmp_path, server):
+async def test_the_error_of_a_silent_cluster_hides_the_token(tmp_path, server):
     path = kubeconfig(tmp_path, server, token="very-secret")
     async with connect(path, server="http://127.0.0.1:9") as client:
         with pytest.raises(WorldError, match="cannot reach the API server") as caught:
@@ -89,7 +89,7 @@ async def test_an_exec_plugin_is_asked_again_when_its_token_has_expired(tmp_path
     assert server.tokens == ["token-2", "token-3"]
 
 
-async def test_an_exec_plugin_that_fails_is_told(tmp_path, server, impatient):
+async def test_a_failing_exec_plugin_is_an_error(tmp_path, server, impatient):
     plugin = tmp_path / "plugin.py"
     plugin.write_text("import sys\nprint(open(sys.argv[1]).read())")
     said = tmp_path / "said"
@@ -133,7 +133,7 @@ async def test_a_limit_is_passed_by_every_request_but_watches(tmp_path, server):
         asked.cancel()
 
 
-async def test_a_write_that_waited_for_its_turn_asks_the_fence_when_it_comes(tmp_path, server):
+async def test_a_delayed_write_asks_the_fence_right_before_it_is_sent(tmp_path, server):
     closed = asyncio.Event()
 
     def fence():

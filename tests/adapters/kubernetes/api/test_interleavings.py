@@ -1,4 +1,4 @@
-"""Events and answers may come in any order relative to each other: what is held in the end is what there is."""
+"""Events and answers in any order: in the end the cache equals the server."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ MOVES = ("they_write", "they_delete", "we_begin", "we_are_answered", "we_lose_th
 @given(st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 3)), max_size=25))
 @example([("we_begin", 1), ("they_delete", 0), ("an_event_arrives", 0), ("an_event_arrives", 0)])
 @example([("they_write", 1), ("they_delete", 0), ("we_begin", 2), ("we_are_answered", 0)])
-def test_in_the_end_the_cache_holds_what_there_is(moves):
+def test_in_the_end_the_cache_equals_the_server(moves):
     world = World()
     world.cache.synced.set()
     world.cache.look(*PLACE, "rollout")
@@ -107,7 +107,7 @@ def test_in_the_end_the_cache_holds_what_there_is(moves):
 
 
 @given(st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 3)), max_size=25))
-def test_what_others_do_last_wakes_whoever_looks(moves):
+def test_the_last_change_of_others_wakes_the_rollout(moves):
     world = World()
     world.cache.synced.set()
     for move, data in moves:
@@ -124,7 +124,7 @@ def test_what_others_do_last_wakes_whoever_looks(moves):
 
 
 @given(st.lists(st.tuples(st.sampled_from(("we_begin", "we_are_answered", "an_event_arrives")), st.integers(0, 3))))
-def test_our_own_writes_wake_nobody_whichever_comes_first(moves):
+def test_our_own_writes_wake_no_rollout_in_any_order(moves):
     world = World()
     world.cache.synced.set()
     world.cache.look(*PLACE, "rollout")
@@ -143,11 +143,11 @@ def woken_by(*moves):
     return world.woken
 
 
-def test_a_write_whose_answer_was_lost_wakes_who_looked():
+def test_a_write_with_a_lost_answer_wakes_the_rollout():
     assert woken_by("we_begin", "an_event_arrives", "we_lose_the_answer") == 1
 
 
-def test_what_others_did_while_we_wrote_wakes_who_looked():
+def test_a_change_of_others_during_our_write_wakes_the_rollout():
     assert woken_by("they_write", "we_begin", "an_event_arrives", "an_event_arrives", "we_are_answered") == 1
     assert woken_by("we_begin", "they_write", "an_event_arrives", "an_event_arrives", "we_are_answered") == 1
     assert woken_by("we_begin", "they_delete", "an_event_arrives", "an_event_arrives", "we_are_answered") == 1

@@ -1,4 +1,4 @@
-"""The kind of an object, and where its objects are found."""
+"""The kind of an object, and the path of its objects."""
 
 from __future__ import annotations
 

@@ -302,12 +302,12 @@ def written_by(*managers):
         (written_by("flagger"), ""),
     ],
 )
-def test_an_object_is_the_canarys_by_a_reference_or_by_what_its_owner_says(ownership, objection):
+def test_a_reference_or_an_annotation_makes_an_object_the_canarys(ownership, objection):
     assert OWNER.objection(ownership, PRIMARY) == objection
 
 
 @pytest.mark.parametrize("role", [APEX_SERVICE, ROUTE])
-def test_what_users_call_is_taken_over_unless_somebody_controls_it(role):
+def test_the_canary_takes_over_routes_that_no_controller_owns(role):
     assert OWNER.objection(UNOWNED, role) == ""
     assert OWNER.objection(owned_by(REPLICA_SET | {"controller": False}), role) == ""
     assert OWNER.objection(owned_by(REPLICA_SET), role) == "belongs to the ReplicaSet web-5f"
@@ -425,7 +425,7 @@ async def test_an_autoscaler_of_another_workload_is_neither_copied_nor_paused(sc
     assert any("spec.autoscalerRef: the ScaledObject" in str(error) for error in rollout.refused)
 
 
-async def test_what_its_owner_hands_over_is_taken(api, ports, server):
+async def test_the_canary_takes_an_object_that_its_owner_hands_over(api, ports, server):
     rollout = Rollout("istio", "Deployment", api, ports, server)
     secret = config("keys-primary", "Secret", type="Opaque", data={"key": "dGhlaXJz"})
     secret["metadata"]["annotations"] = {OWNER_ANNOTATION: f"{rollout.namespace}/{CANARY}"}
@@ -545,7 +545,7 @@ WRITERS = {
 }
 
 
-def test_whatever_writes_to_the_cluster_is_known():
+def test_every_writer_of_the_cluster_has_a_row():
     """A new way to write must judge what it writes over, as those do that are named here."""
     package = Path(ownership.__file__).parents[1]
     found = set()

@@ -1,4 +1,4 @@
-"""Secrets: read when needed, kept for a minute."""
+"""Secrets: read on demand, cached for a minute."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ def secrets(objects, now):
     return Secrets(objects, clock=lambda: now[0])
 
 
-async def test_a_secret_is_read_once_for_all_who_need_it_within_a_minute(objects, secrets, now):
+async def test_a_secret_is_read_once_a_minute_for_all_readers(objects, secrets, now):
     read = await asyncio.gather(*(secrets.read("default", "key") for _ in range(5)))
     now[0] = SECRET_LIFETIME - 1
     assert [*read, await secrets.read("default", "key")] == [{"token": "first"}] * 6
@@ -73,7 +73,7 @@ async def test_a_secret_that_is_too_large_is_refused_with_its_size_and_without_i
     assert "hush" not in str(refused.value)
 
 
-async def test_secrets_that_nobody_needs_any_more_are_not_kept(objects, secrets, now):
+async def test_unused_secrets_leave_the_cache(objects, secrets, now):
     for number in range(100):
         objects.put(secret(f"s{number}", token="t"))
         await secrets.read("default", f"s{number}")

@@ -1,4 +1,4 @@
-"""Under its NetworkPolicy the controller reaches what it needs, and no address that hands out credentials."""
+"""The NetworkPolicy allows the connections of the controller, but none to a server of credentials."""
 
 from __future__ import annotations
 

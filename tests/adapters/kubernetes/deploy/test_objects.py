@@ -21,7 +21,7 @@ def places(granted):
 
 
 @pytest.mark.parametrize("provider", ROUTING_RIGHTS)
-def test_an_observer_sees_what_the_controller_sees_but_secrets_and_may_only_look(provider):
+def test_an_observer_may_only_read_and_reads_no_secrets(provider):
     granted = observer_rules([provider])
     assert {verb for rule in granted for verb in rule["verbs"]} <= LOOKS
     assert places(granted) == places(rules([provider])) - {("", "secrets")}

@@ -1,4 +1,4 @@
-"""A Canary never vanishes: whatever is in it, it is usable or it is told what is wrong with it."""
+"""Every Canary is valid or has problems: no content makes it disappear."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("parts", BROKEN.values(), ids=BROKEN)
-def test_a_canary_that_cannot_be_read_says_what_is_wrong_and_what_to_do(parts):
+def test_the_problem_of_an_unreadable_canary_has_a_remedy(parts):
     given_parts = {name: value for name, value in parts.items() if value is not None}
     found = body(**given_parts) | {name: None for name, value in parts.items() if value is None}
     broken = held(found)
@@ -119,7 +119,7 @@ def test_a_canary_that_cannot_be_read_says_what_is_wrong_and_what_to_do(parts):
 
 
 @pytest.mark.parametrize("parts", BROKEN.values(), ids=BROKEN)
-def test_a_canary_is_usable_again_when_what_is_wrong_goes(parts):
+def test_a_canary_is_valid_again_after_its_correction(parts):
     given_parts = {name: value for name, value in parts.items() if value is not None}
     broken = held(body(**given_parts) | {name: None for name, value in parts.items() if value is None})
     mended = held(body(), broken)
@@ -127,7 +127,7 @@ def test_a_canary_is_usable_again_when_what_is_wrong_goes(parts):
     assert mended.status.phase is Phase.PROGRESSING
 
 
-def test_a_rollout_under_way_is_told_to_stand_still():
+def test_an_invalid_canary_reports_its_interrupted_rollout():
     broken = held(body(status=status(conditions="x")))
     assert broken.rollout_summary == "its rollout stands still in Progressing, weight 20"
 
@@ -144,7 +144,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("said", COMMANDS.values(), ids=COMMANDS)
-def test_a_command_that_is_none_leaves_the_canary_usable(said):
+def test_an_unknown_command_leaves_the_canary_valid(said):
     found = held(body(metadata={"annotations": {COMMAND: said}}))
     assert isinstance(found, ValidCanary)
     assert found.command is None
@@ -174,7 +174,7 @@ def test_a_manifest_of_an_unknown_generation_is_read_each_time():
     assert after.rollout.ladder != before.rollout.ladder
 
 
-def test_many_problems_are_told_as_a_few_and_their_number():
+def test_many_problems_become_a_few_and_the_number_of_others():
     metrics = [{"name": f"m{number}", "interval": "soon"} for number in range(100)]
     broken = held(body(analysis={"metrics": metrics}))
     assert len(broken.problems) == 11

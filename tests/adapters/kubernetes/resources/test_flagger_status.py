@@ -1,4 +1,4 @@
-"""Rollouts that Flagger began: revisions get our names, and nothing else happens."""
+"""Adoption of rollouts that Flagger began: it only renames revisions."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_at_rest_nothing_starts_and_nothing_is_written(phase):
 
 
 @pytest.mark.parametrize("phase", [Phase.INITIALIZED, Phase.SUCCEEDED])
-def test_a_revision_that_came_while_nobody_looked_is_analysed(phase):
+def test_a_revision_that_arrived_before_the_adoption_is_analysed(phase):
     outcome = decision(flaggers(phase), workload("new"), workload("ours"))
     assert outcome.explanation.rule is Rule.STARTED
     assert outcome.status.applied == "new"
 
 
-def test_what_flagger_rejected_is_not_tried_again():
+def test_a_revision_that_flagger_rejected_is_not_tried_again():
     outcome = decision(flaggers(Phase.FAILED), workload("rejected", 0), workload("ours"))
     assert outcome.explanation.rule is Rule.IDLE
 
@@ -56,7 +56,7 @@ def test_without_workloads_flaggers_names_stay():
 
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTING, Phase.FINALISING])
-def test_what_comes_in_the_middle_of_a_promotion_is_not_promoted_with_it(phase):
+def test_a_revision_that_arrives_during_a_promotion_is_not_promoted(phase):
     """Flagger has changed the primary before it says so: what passed is what the primary carries."""
     status = adopt_status(flaggers(phase), Workloads(target=workload("new"), primary=workload("passed")))
     world = Observation(now=SINCE + 3600, target=workload("new"), primary=workload("passed"), routes=Routes())

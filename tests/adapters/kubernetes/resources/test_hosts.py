@@ -1,4 +1,4 @@
-"""The hosts that a Canary may name: what the operator does not allow is a problem of the manifest."""
+"""The hosts that a Canary may name: a forbidden one is a problem of the manifest."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_without_a_list_every_host_may_be_named():
     assert problems(canary("http://anywhere", metricsServer="http://anywhere"), hosts="") == []
 
 
-def test_a_hook_at_another_host_is_a_problem_that_says_where_and_what_to_do():
+def test_a_hook_at_a_forbidden_host_is_a_problem_with_path_and_remedy():
     (problem,) = problems(canary("http://hooks.example.com/a", "http://user:secret@169.254.169.254/secret"))
     assert problem.path == "spec.analysis.webhooks[1].url"
     assert "webhook hook-1" in problem.found
@@ -46,7 +46,7 @@ def test_a_hook_at_another_host_is_a_problem_that_says_where_and_what_to_do():
 @pytest.mark.parametrize(
     "url", ["http://tests.ops/", "http://tests.ops:80/", "http://example.com/", "http://a.examplexcom"]
 )
-def test_what_only_looks_alike_is_not_allowed(url):
+def test_a_host_of_a_similar_name_is_not_allowed(url):
     assert len(problems(canary(url))) == 1
 
 

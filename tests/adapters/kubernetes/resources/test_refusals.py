@@ -1,4 +1,4 @@
-"""A rollout that is blocked says so once, by an Event and by a condition, and goes on when nothing is in its way."""
+"""A blocked rollout has one Event and a condition, and continues when the block ends."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_a_blocked_rollout_says_so_once_and_goes_on_when_its_way_is_free(c
     assert {one["type"] for one in controlled.status["conditions"]} == {"Promoted", "Canarycore"}
 
 
-def test_what_blocks_a_rollout_is_known_until_a_cycle_passes_without_it():
+def test_the_reason_of_a_block_lasts_until_a_cycle_without_it():
     woken = []
     refusals = BlockedRollouts(woken.append)
     assert refusals.text(KEY, known="of an earlier process") == "of an earlier process"

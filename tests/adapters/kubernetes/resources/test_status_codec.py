@@ -1,4 +1,4 @@
-"""A status as a cluster keeps it: Flagger's fields, and what we remember beyond them under a seal."""
+"""The status of a Canary: Flagger's fields, and the sealed memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def merged(found, patch):
 
 
 @given(rollout=rollouts(), status=STATUSES, before=STATUSES)
-def test_what_is_written_over_anything_is_read_back(rollout, status, before):
+def test_a_status_written_over_any_other_is_read_back(rollout, status, before):
     found = merged(merged({}, write_status(rollout, before)), write_status(rollout, status))
     if status.since is not None:
         assert read_status(rollout, found) == (status, False)
@@ -50,7 +50,7 @@ def test_flaggers_definition_keeps_every_field():
 
 
 @pytest.mark.parametrize("field", SEALED_FIELDS)
-def test_a_field_that_somebody_changed_breaks_the_seal(field):
+def test_a_changed_field_breaks_the_seal(field):
     found = merged({}, write_status(ROLLOUT, STATUS))
     found[field] = "Failed" if field == "phase" else "other" if isinstance(found[field], str) else 77
     status, flaggers = read_status(ROLLOUT, found)
@@ -70,5 +70,5 @@ def test_a_phase_without_a_time_is_not_taken_for_a_rollout_that_has_not_begun():
     assert status.since == 0.0
 
 
-def test_no_status_is_nobodys():
+def test_an_empty_status_is_not_flaggers():
     assert read_status(ROLLOUT, {}) == (Status(), False)

@@ -1,4 +1,4 @@
-"""An interval that is not kept is said, once and for as long as it is so."""
+"""A missed interval has one line in the log, and a condition while it lasts."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def look(lateness, late, after=HIGHER, before=CLIMBING):
     lateness.record_cycle(CycleReport(KEY, seen, CycleResult(Decision(after, (), None, explanation), None), late))
 
 
-def test_a_late_look_is_a_condition_that_tells_how_late_it_was(lateness):
+def test_a_late_cycle_has_a_condition_with_its_lateness(lateness):
     look(lateness, 3.21)
     (condition,) = lateness.conditions(KEY, HIGHER)
     assert (condition["type"], condition["status"], condition["reason"]) == ("MissedInterval", "True", "Late")
     assert "3.2 s late" in condition["message"]
 
 
-def test_a_look_in_time_is_no_condition_nor_is_anybody_elses_lateness(lateness):
+def test_a_cycle_in_time_has_no_condition_nor_does_another_rollout(lateness):
     look(lateness, TOLERATED_LATENESS)
     assert lateness.conditions(KEY, HIGHER) == ()
     look(lateness, 2 * TOLERATED_LATENESS)
     assert lateness.conditions("test/other", HIGHER) == ()
 
 
-def test_the_condition_goes_with_the_next_decision_in_time_and_not_with_a_look_that_decides_nothing(lateness):
+def test_the_condition_ends_with_a_decision_in_time_and_not_with_an_idle_cycle(lateness):
     look(lateness, 5.0)
     look(lateness, 0.0, after=CLIMBING)
     assert lateness.conditions(KEY, HIGHER)
@@ -53,7 +53,7 @@ def test_the_condition_goes_with_the_next_decision_in_time_and_not_with_a_look_t
 
 
 @pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.FAILED], ids=lambda phase: phase.value)
-def test_what_is_at_rest_has_no_interval_to_miss(lateness, phase):
+def test_a_rollout_at_rest_has_no_interval_to_miss(lateness, phase):
     resting = Status(phase=phase, since=1.0)
     look(lateness, 5.0)
     assert lateness.conditions(KEY, resting) == ()
@@ -62,7 +62,7 @@ def test_what_is_at_rest_has_no_interval_to_miss(lateness, phase):
     assert lateness.conditions(KEY, HIGHER) == ()
 
 
-def test_the_log_tells_when_it_begins_and_not_at_each_look(lateness, caplog):
+def test_the_log_has_one_line_when_the_lateness_begins(lateness, caplog):
     with caplog.at_level(logging.WARNING, "canarycore.controller"):
         for late in (2.0, 3.0, 0.0, 4.0):
             look(lateness, late)

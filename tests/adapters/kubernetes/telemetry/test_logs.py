@@ -1,4 +1,4 @@
-"""Nothing in the log drives a terminal or passes for a line of its own, whoever logged it."""
+"""No text in the log controls a terminal or imitates a line of its own."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def test_a_traceback_keeps_its_lines_and_no_line_of_it_looks_like_another(lines)
     assert "\x1b[2J" not in text
 
 
-def test_numbers_and_flags_stay_what_they_are():
+def test_numbers_and_flags_stay_unchanged():
     event = logs.escape(None, "info", {"late": 0.5, "weight": 3, "adoptable": True, "nothing": None})
     assert event == {"late": 0.5, "weight": 3, "adoptable": True, "nothing": None}

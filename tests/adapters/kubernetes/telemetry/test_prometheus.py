@@ -58,7 +58,7 @@ def test_a_status_is_1_where_a_rollout_ended_well_2_where_it_failed_and_0_in_bet
     assert value(exporter, "flagger_canary_status") == status
 
 
-def test_both_weights_are_told_and_add_up(exporter):
+def test_both_weights_are_exported_and_add_up(exporter):
     status = Status(phase=Phase.PROGRESSING, since=0.0, rung=Rung(weight=30))
     tell(exporter, status, status)
     told = [

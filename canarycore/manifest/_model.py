@@ -55,7 +55,7 @@ METADATA = map_of(text(bounds.ANNOTATION, free=True), bounds.METADATA)
 WAIT = duration(longest=bounds.WAIT)
 
 
-# what the sections are made of --------------------------------------------------------------------------------------
+# parts of the sections ----------------------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True)

@@ -12,14 +12,8 @@ import pytest
 
 from tests.house.test_texts import FILES, ROOT
 
-PENDING = (
-    *("adapters/cli/", "adapters/local/", "canarycore/manifest/", "canarycore/policy/"),
-    *("tests/adapters/cli/", "tests/adapters/local/", "tests/e2e/"),
-)
-"""Folders with old sentences."""
-
 PAGES = [name for name in FILES if name.endswith(".md")]
-SOURCES = [name for name in FILES if name.endswith(".py") and not name.startswith(PENDING)]
+SOURCES = [name for name in FILES if name.endswith(".py")]
 
 OPENERS = re.compile(r"(?:^|(?<=[.!?])\s+)(?:What|Who|Whoever|Of|That)\b[^.?]*(?:[.?]|$)", re.MULTILINE)
 CODE = re.compile(r"^```.*?^```|^ {4}.*?$|<!--.*?-->", re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Each input has a bound: what is within it is read, what is beyond is refused with its path, at a bounded cost."""
+"""Bounds of inputs: values within a bound are read, values beyond it are refused with their path, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def refused(document: Any) -> list[Problem]:
 
 
 @pytest.mark.parametrize("path", BOUNDED)
-def test_what_is_just_within_its_bound_is_read(path):
+def test_a_value_at_its_bound_is_read(path):
     bound, make = BOUNDED[path]
     resolve(parse(make(bound.most)))
 
 
 @pytest.mark.parametrize("path", BOUNDED)
-def test_what_is_just_beyond_its_bound_is_refused_with_its_path(path):
+def test_a_value_beyond_its_bound_is_refused_with_its_path(path):
     bound, make = BOUNDED[path]
     (problem,) = refused(make(bound.most + 1))
     assert (problem.path, problem.rule in {"bound", "range"}) == (path, True)
@@ -77,7 +77,7 @@ HOSTILE = {
 
 
 def looked_at(document: Any) -> tuple[Problem, ...]:
-    """Read a document in every way; whatever is wrong with it ends as problems."""
+    """Read a document in every way; each mistake must become a problem."""
     try:
         resolve(parse(document))
     except ManifestError as error:
@@ -86,7 +86,7 @@ def looked_at(document: Any) -> tuple[Problem, ...]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_document_costs_no_more_than_in_proportion_to_its_size(name):
+def test_the_cost_of_a_hostile_document_is_proportional_to_its_size(name):
     def work(size: int) -> Any:
         document = HOSTILE[name](size)
         return lambda: looked_at(document)
@@ -102,13 +102,13 @@ def test_a_document_of_hostile_size_is_refused_in_few_words(name):
     assert max(len(str(problem)) for problem in problems) < 4 * LONGEST_TEXT
 
 
-def test_few_unknown_fields_are_told_and_the_others_counted():
+def test_a_report_shows_some_unknown_fields_and_counts_the_others():
     warnings = parse(canary(**pairs(100))).warnings
     assert [problem.found for problem in warnings][-1] == "90 more unknown fields"
     assert len(warnings) == bounds.UNKNOWN_FIELDS.most + 1
 
 
-def test_few_problems_are_told_and_the_others_counted():
+def test_a_report_shows_some_problems_and_counts_the_others():
     *told, last = refused(in_service("hosts", lambda size: [{}] * size)(200))
     assert (len(told), last.found, last.severity) == (bounds.PROBLEMS.most, "100 more problems", "error")
 
@@ -120,7 +120,7 @@ def test_an_error_after_many_warnings_still_refuses():
 
 
 @pytest.mark.parametrize("document", [[], "x", None, 1, {1: 2}, {"kind": "Canary", 2: 3}])
-def test_what_is_no_document_at_all_is_refused(document):
+def test_a_value_that_is_no_document_is_refused(document):
     assert refused(document)
 
 
@@ -154,7 +154,7 @@ def test_the_definition_bounds_every_text_list_map_and_number(kind):
 
 
 def parts(part: Any, path: str) -> Any:
-    """A schema and all that it consists of."""
+    """Yield a schema and all schemas in it."""
     yield path, part
     for name, inner in part.get("properties", {}).items():
         yield from parts(inner, f"{path}.{name}")
@@ -201,12 +201,12 @@ def test_a_bomb_of_yaml_is_one_problem_and_the_other_files_are_read(name):
         ("-" + "9" * 20_000, "-" + "9" * 20_000),
     ],
 )
-def test_a_number_of_many_digits_is_read_as_the_kubernetes_tools_read_it(scalar, value):
+def test_a_number_of_many_digits_reads_as_in_the_kubernetes_tools(scalar, value):
     assert documents(f"a: {scalar}")[0].content == {"a": value}
 
 
 @pytest.mark.parametrize("text", ["a: !!int x", "a: !!float x", 'a: "\\UFFFFFFFF"', "a: \x00", "a: *b", "a: !<"])
-def test_a_value_that_cannot_be_read_is_a_problem(text):
+def test_an_invalid_value_is_a_problem(text):
     with pytest.raises(ManifestError):
         documents(text)
 
@@ -235,7 +235,7 @@ YAML = {
 
 
 @pytest.mark.parametrize("name", YAML)
-def test_the_cost_of_a_file_grows_in_proportion_to_its_size(name):
+def test_the_cost_of_a_file_is_proportional_to_its_size(name):
     def work(size: int) -> Any:
         text = YAML[name](size)
         return lambda: check_files([("file.yaml", text)])

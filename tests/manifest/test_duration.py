@@ -1,4 +1,4 @@
-"""Durations are Go's, in both directions."""
+"""Durations in Go's notation, parsed and formatted."""
 
 import re
 from fractions import Fraction
@@ -29,7 +29,7 @@ from canarycore.manifest import format_duration, parse_duration
         ("9223372036854775807ns", 9223372036.854776),
     ],
 )
-def test_a_duration_is_read_as_go_reads_it(text, seconds):
+def test_a_duration_parses_as_in_go(text, seconds):
     assert parse_duration(text) == seconds
 
 
@@ -48,7 +48,7 @@ def test_a_duration_is_read_as_go_reads_it(text, seconds):
         ("3000000h", "292 years"),
     ],
 )
-def test_what_is_no_duration_is_refused_with_the_reason(text, complaint):
+def test_an_invalid_duration_raises_with_the_reason(text, complaint):
     with pytest.raises(ValueError, match=re.escape(complaint)):
         parse_duration(text)
 
@@ -70,18 +70,18 @@ def test_what_is_no_duration_is_refused_with_the_reason(text, complaint):
         (86400, "24h0m0s"),
     ],
 )
-def test_a_duration_is_written_as_go_writes_it(seconds, text):
+def test_a_duration_formats_as_in_go(seconds, text):
     assert format_duration(seconds) == text
 
 
 @given(st.integers(-(10**15), 10**15))
-def test_what_is_written_is_read_back_to_the_nanosecond(nanoseconds):
+def test_a_formatted_duration_parses_to_the_same_nanosecond(nanoseconds):
     seconds = nanoseconds / 10**9
     assert round(Fraction(parse_duration(format_duration(seconds))) * 10**9) == round(Fraction(seconds) * 10**9)
 
 
 @given(st.text(alphabet="0123456789.+-nuµmshd \n", max_size=12))
-def test_any_text_is_either_a_duration_or_refused(text):
+def test_any_text_parses_or_raises_value_error(text):
     refusal = ""
     try:
         assert isinstance(parse_duration(text), float)

@@ -1,4 +1,4 @@
-"""The linter: each rule has a case it catches and a near one that it leaves alone."""
+"""The linter: each rule has a case that it reports, and a similar one that it accepts."""
 
 import json
 import re
@@ -308,7 +308,7 @@ RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RUL
 
 
 @pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)
-def test_a_rule_catches_its_case_and_leaves_the_near_one_alone(rule, caught, spared):
+def test_a_rule_reports_its_case_and_accepts_a_similar_one(rule, caught, spared):
     found = [problem for problem in lint(caught) if problem.rule == rule]
     assert found
     assert {problem.severity for problem in found} == {RULES[rule].severity}
@@ -318,7 +318,7 @@ def test_a_rule_catches_its_case_and_leaves_the_near_one_alone(rule, caught, spa
 
 
 @pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)
-def test_the_cases_parse_so_that_the_rule_and_not_the_parser_speaks(rule, caught, spared):
+def test_the_parser_accepts_the_cases(rule, caught, spared):
     for document in (*caught, *spared):
         if document.get("apiVersion") == "flagger.app/v1beta1":
             parse(document)
@@ -329,7 +329,7 @@ def test_every_rule_has_a_case():
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_a_rule_is_named_and_ends_its_remedy(rule):
+def test_a_rule_has_a_name_and_a_remedy_that_ends(rule):
     assert rule.name == rule.name.lower().replace(" ", "-")
     assert rule.remedy.endswith((".", "}", "?"))
     assert not rule.expected.endswith(".")
@@ -339,13 +339,13 @@ def test_the_base_of_the_cases_has_no_problem():
     assert lint([BASE]) == ()
 
 
-def test_the_overshoot_says_at_which_weight_the_climb_tops_out():
+def test_the_overshoot_rule_names_the_last_weight():
     (problem,) = lint([canary(analysis={"stepWeight": 15, "maxWeight": 61})])
     assert "the last weight is 75" in problem.expected
     assert "Use 60 or 75" in problem.remedy
 
 
-def test_the_range_rule_says_which_way_the_metric_fails():
+def test_the_range_rule_names_the_verdict_of_the_metric():
     verdicts = {
         name: lint([canary(analysis=metric(name=name, thresholdRange=None))])[0].expected
         for name in ("request-success-rate", "request-duration")
@@ -354,11 +354,11 @@ def test_the_range_rule_says_which_way_the_metric_fails():
     assert "0 or less only" in verdicts["request-duration"]
 
 
-def test_the_controllers_provider_counts_for_a_canary_that_names_none():
+def test_a_canary_without_a_provider_has_the_controllers():
     assert "no-ab-routing" in {problem.rule for problem in lint([canary(analysis=AB)], provider="linkerd")}
 
 
-def test_a_secret_in_an_address_is_not_told():
+def test_a_problem_does_not_show_a_secret_in_an_address():
     documents_ = [
         alert_provider(secretRef=None, address="https://hooks.example.com/YOUR/s3cret"),
         canary(analysis=hook(url="ftp://user:s3cret@host/")),
@@ -374,8 +374,8 @@ def test_the_routing_table_has_flaggers_providers_and_no_other():
     assert set(PROVIDER_CAPABILITIES) == set(spec["properties"]["provider"]["enum"])
 
 
-def test_what_flagger_was_seen_to_trip_over_is_told_before():
-    """Golden traces 25 (never initialises) and 27 (one condition from two)."""
+def test_lint_reports_two_failures_of_flaggers_traces():
+    """These are the golden traces 25 (it never initialises) and 27 (two conditions become one)."""
     told = {}
     for name in ("25-istio-service-target", "27-appmesh-ab", "01-istio-canary-promote"):
         trace = json.loads((shared("golden") / name / "trace.json").read_text())
@@ -422,7 +422,7 @@ def test_problems_of_files_come_with_file_and_line():
     }
 
 
-def test_a_problem_reads_as_one_sentence_after_another():
+def test_a_problem_reads_as_sentences():
     problem = next(problem for problem in check_files([("a.yaml", TEXT)]).problems if problem.rule == "short-interval")
     assert str(problem) == (
         "a.yaml:11: spec.analysis.interval: found '5s', expected at least 10s: a shorter interval counts as 10s. "
@@ -430,7 +430,7 @@ def test_a_problem_reads_as_one_sentence_after_another():
     )
 
 
-def test_what_cannot_be_parsed_does_not_keep_the_rest_from_being_checked():
+def test_an_invalid_document_does_not_hide_problems_of_others():
     broken = TEXT.replace("port: 9898", "port: <port>")
     report = check_files([("a.yaml", broken), ("b.yaml", "a: ["), ("c.yaml", TEXT), ("d.yaml", "spec: {}\n")])
     assert {(problem.file, problem.rule) for problem in report.problems if problem.file != "c.yaml"} == {
@@ -462,7 +462,7 @@ def test_documents_with_lines_can_be_linted_one_by_one():
     assert {problem.line for problem in lint(documents(TEXT)) if problem.rule == "short-interval"} == {11}
 
 
-def test_every_seed_is_looked_at_and_nothing_raises():
+def test_lint_accepts_every_seed_without_an_exception():
     files = [(path.name, path.read_text()) for path in sorted(shared("seeds").glob("*/*.yaml"))]
     report = check_files(files)
     assert len(report.canaries) == 1
@@ -501,7 +501,7 @@ def test_nothing_in_a_foreign_document_makes_the_linter_raise(place, kind, value
     assert json.dumps(report.to_json())
 
 
-def test_a_long_name_is_told_by_its_beginning():
+def test_a_problem_shows_the_beginning_of_a_long_name():
     document = canary(analysis={"stepWeight": 5, "metrics": [{"name": "x" * 4000}]})
     (found,) = (problem.found for problem in lint([document]) if problem.rule == "no-range")
     assert len(found) <= 300

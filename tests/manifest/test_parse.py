@@ -1,4 +1,4 @@
-"""A document becomes a resource, or everything that is wrong with it at once."""
+"""The parser: a document becomes a resource, or all its problems."""
 
 import copy
 import json
@@ -165,7 +165,7 @@ def test_every_field_of_flaggers_definitions_is_known():
 
 
 def unknown_to(hint: object, schema: dict, path: str = "spec") -> list[str]:
-    """The paths of a definition that our classes, found by their type hints, have no field for."""
+    """Return the paths of a definition for which our classes have no field."""
     cls = class_in(hint)
     if cls is None:
         return []
@@ -179,7 +179,7 @@ def unknown_to(hint: object, schema: dict, path: str = "spec") -> list[str]:
 
 
 def class_in(hint: object) -> type | None:
-    """The wire class that a type hint (a text such as "tuple[Metric, ...]") speaks of."""
+    """Return the wire class in a type hint such as "tuple[Metric, ...]"."""
     words = str(getattr(hint, "__name__", hint)).replace("[", " ").replace(",", " ").split()
     found = [getattr(model, word, None) for word in words]
     return next((cls for cls in found if isinstance(cls, type) and attrs.has(cls) and fields_of(cls)), None)
@@ -192,7 +192,7 @@ def test_the_other_kinds_are_kept_too(document, kind):
     assert dump(parsed) == document
 
 
-def test_what_the_cluster_adds_to_metadata_is_no_mistake():
+def test_metadata_of_the_cluster_is_no_mistake():
     document = canary()
     document["metadata"] |= {"uid": "1", "resourceVersion": "2", "managedFields": [], "creationTimestamp": "now"}
     assert parse(document).warnings == ()
@@ -202,7 +202,7 @@ def test_null_counts_as_absent():
     assert parse(canary(analysis={"webhooks": None}, autoscalerRef=None)) == parse(BASE)
 
 
-def test_all_mistakes_are_told_at_once():
+def test_a_document_reports_all_mistakes_at_once():
     document = canary(
         analysis={"interval": 30, "stepWeight": 110, "metrics": [{"thresholdRange": {"min": "99"}}]}, skipAnalysis="no"
     )
@@ -277,9 +277,7 @@ def test_all_mistakes_are_told_at_once():
         ("spec.analysis.drain", "-2s", "'-2s'", "at least 0s", "longer"),
     ],
 )
-def test_a_mistake_is_told_with_its_path_what_was_found_and_expected_and_what_to_do(
-    path, value, found, expected, remedy
-):
+def test_a_mistake_has_its_path_value_expectation_and_remedy(path, value, found, expected, remedy):
     document = canary(
         analysis={
             "stepWeights": [10, 20, 30],
@@ -303,7 +301,7 @@ def put(document, path, value):
     document[int(last) if last.isdigit() else last] = value
 
 
-def test_an_unknown_field_is_noticed_and_the_nearest_known_one_suggested():
+def test_an_unknown_field_warns_and_suggests_the_nearest_one():
     document = canary(analysis={"stepWieght": 5, "Foo": {"bar": 1}})
     document["spec"]["service"]["trafficPolicy"] = {"tsl": {}}
     warnings = {warning.path: warning for warning in parse(document).warnings}

@@ -1,4 +1,4 @@
-"""The status subresource: Flagger's users find what they know, and nothing of ours is lost."""
+"""The status subresource: Flagger's fields keep their meaning, and the status survives a round trip."""
 
 import json
 
@@ -63,7 +63,7 @@ AT = 1_600_000_000.0
 
 
 @given(rollout=ROLLOUTS, status=STATUSES)
-def test_no_status_loses_anything_on_the_way_through_json(rollout, status):
+def test_a_status_survives_a_round_trip_through_json(rollout, status):
     assert status_from_dict(rollout, json.loads(json.dumps(status_to_dict(rollout, status)))) == status
 
 
@@ -75,7 +75,7 @@ def test_the_property_covers_every_field_of_a_status():
     assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args"}
 
 
-def test_flaggers_fields_say_what_flagger_would():
+def test_flaggers_fields_have_flaggers_values():
     status = Status(
         phase=Phase.PROGRESSING,
         since=AT,
@@ -123,13 +123,13 @@ def test_flaggers_fields_say_what_flagger_would():
         (Phase.WAITING, Reason.NONE, "Unknown", "Waiting for approval."),
     ],
 )
-def test_the_condition_promoted_says_what_is_true(phase, reason, promoted, message):
+def test_the_condition_promoted_has_its_message(phase, reason, promoted, message):
     rollout = Rollout(name="a", target=TargetRef(kind="DaemonSet", name="a"))
     (condition,) = status_to_dict(rollout, Status(phase=phase, reason=reason))["conditions"]
     assert (condition["status"], condition["reason"], condition["message"]) == (promoted, phase.value, message)
 
 
-def test_session_cookies_are_written_while_they_are_set_and_when_they_are_taken_back():
+def test_the_status_has_cookies_that_the_routes_set_or_expire():
     rollout = Rollout(name="a", target=TargetRef(name="a"), affinity=Affinity(cookie_name="sticky"))
     climbing = Status(phase=Phase.PROGRESSING, rung=Rung(weight=10), applied="r2")
     assert status_to_dict(rollout, climbing)["sessionAffinityCookie"] == "sticky=r2"
@@ -137,13 +137,13 @@ def test_session_cookies_are_written_while_they_are_set_and_when_they_are_taken_
     assert (over["previousSessionAffinityCookie"], over.get("sessionAffinityCookie")) == ("sticky=r2", None)
 
 
-@pytest.mark.parametrize("found", [None, {}, {"phase": ""}])
-def test_no_status_is_a_rollout_that_was_never_seen_before(found):
-    assert status_from_dict(resolve(parse(canary())), found) == Status()
+@pytest.mark.parametrize("subresource", [None, {}, {"phase": ""}])
+def test_an_empty_status_is_a_new_rollout(subresource):
+    assert status_from_dict(resolve(parse(canary())), subresource) == Status()
 
 
 @pytest.mark.parametrize(
-    ("analysis", "found", "rung"),
+    ("analysis", "subresource", "rung"),
     [
         ({}, {"phase": "Progressing", "canaryWeight": 20}, Rung(weight=20)),
         ({}, {"phase": "WaitingPromotion", "canaryWeight": 0, "iterations": -1}, Rung(weight=50)),
@@ -154,9 +154,9 @@ def test_no_status_is_a_rollout_that_was_never_seen_before(found):
         (BLUE_GREEN, {"phase": "Succeeded", "iterations": 0}, Rung()),
     ],
 )
-def test_a_status_of_flaggers_is_adopted_with_its_traffic_where_it_is(analysis, found, rung):
+def test_a_status_of_flaggers_keeps_its_traffic(analysis, subresource, rung):
     rollout = resolve(parse(canary(analysis=analysis)))
-    flaggers = found | {"failedChecks": 2, "lastAppliedSpec": "b", "lastPromotedSpec": "a", "trackedConfigs": {}}
+    flaggers = subresource | {"failedChecks": 2, "lastAppliedSpec": "b", "lastPromotedSpec": "a", "trackedConfigs": {}}
     adopted = status_from_dict(rollout, flaggers | {"lastTransitionTime": "2020-09-13T12:26:40Z"})
     assert (adopted.rung, adopted.since, adopted.analysed_at) == (rung, AT, AT)
     assert (adopted.failed_checks, adopted.applied, adopted.promoted) == (2, "b", "a")
@@ -164,7 +164,7 @@ def test_a_status_of_flaggers_is_adopted_with_its_traffic_where_it_is(analysis, 
 
 def test_every_recorded_status_is_adopted_and_written_back_as_flagger_wrote_it():
     untrue = {("canaryWeight", "WaitingPromotion"), ("iterations", "WaitingPromotion"), ("conditions", "Terminating")}
-    found = 0
+    subresource = 0
     for path in sorted(shared("golden").glob("*/trace.json")):
         trace = json.loads(path.read_text())
         provider = next(flag.partition("=")[2] for flag in trace["flags"] if flag.startswith("-mesh-provider"))
@@ -172,16 +172,16 @@ def test_every_recorded_status_is_adopted_and_written_back_as_flagger_wrote_it()
         for status in trace["statuses"]:
             written = status_to_dict(rollout, status_from_dict(rollout, status))
             for field in ("phase", "failedChecks", "canaryWeight", "iterations", "lastAppliedSpec", "conditions"):
-                found += 1
+                subresource += 1
                 last_of_blue_green = field == "canaryWeight" and written["canaryWeight"] == 100 and status["iterations"]
                 forgotten = field == "iterations" and status["iterations"] < 0
                 if (field, status["phase"]) not in untrue and not last_of_blue_green and not forgotten:
                     assert written.get(field) == status.get(field), (path.parent.name, field)
-    assert found
+    assert subresource
 
 
 @pytest.mark.parametrize(
-    "found",
+    "subresource",
     [
         {"phase": "Progressing", "canarycore": "[" * 100_000},
         {"phase": "Progressing", "canarycore": '{"failed_checks": ' + "9" * 5000 + "}"},
@@ -195,6 +195,6 @@ def test_every_recorded_status_is_adopted_and_written_back_as_flagger_wrote_it()
         {"phase": "Failed", "lastTransitionTime": "yesterday"},
     ],
 )
-def test_a_status_that_cannot_be_read_is_refused(found):
+def test_an_invalid_status_raises(subresource):
     with pytest.raises(ManifestError, match="an invalid status"):
-        status_from_dict(resolve(parse(canary())), found)
+        status_from_dict(resolve(parse(canary())), subresource)

@@ -1,4 +1,4 @@
-"""YAML texts become plain documents with line numbers, or errors with theirs."""
+"""The YAML reader: plain documents with line numbers, or problems with theirs."""
 
 import sys
 
@@ -28,17 +28,17 @@ def test_each_document_of_a_text_comes_with_the_lines_of_its_fields():
     assert (second.content, second.lines["kind"]) == ({"kind": "Deployment"}, 10)
 
 
-def test_a_path_that_is_not_there_has_the_line_of_what_is_around_it():
+def test_a_missing_path_has_the_line_of_its_parent():
     assert documents(TEXT)[0].line("spec.analysis.metrics[0].templateRef.name") == 6
     assert documents(TEXT)[0].line("spec.targetRef") == 3
 
 
-def test_words_and_numbers_are_read_as_the_kubernetes_tools_read_them():
+def test_scalars_read_as_in_the_kubernetes_tools():
     text = "a: [yes, off, 'yes', true, 2020-01-01, 0x1F, 1_000, 1.5, ~, on-call]"
     assert documents(text)[0].content["a"] == [True, False, "yes", True, "2020-01-01", 31, 1000, 1.5, None, "on-call"]
 
 
-def test_aliases_and_merges_are_written_out():
+def test_aliases_and_merges_are_expanded():
     text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 9, z: 5}]}"
     content = documents(text)[0].content
     assert (content["b"], content["c"]) == ({"x": 1, "y": 3}, {"x": 1, "y": 2, "z": 5})
@@ -67,7 +67,7 @@ def test_empty_documents_are_left_out():
         ("a:\n  <<: 3\n", 2, "<< with something else"),
     ],
 )
-def test_what_is_no_yaml_is_refused_with_its_line(text, line, found):
+def test_invalid_yaml_is_refused_with_its_line(text, line, found):
     with pytest.raises(ManifestError) as refusal:
         documents(text)
     (problem,) = refusal.value.problems
@@ -80,13 +80,13 @@ def test_a_template_that_was_not_rendered_is_recognised():
         documents("{{- if .Values.canary }}\nkind: Canary\n{{- end }}\n")
 
 
-def test_a_missing_yaml_library_is_named_with_what_to_install(monkeypatch):
+def test_a_missing_yaml_library_raises_with_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ruamel.yaml", None)
     with pytest.raises(CanaryError, match=r"pip install 'canarycore\[yaml\]'"):
         documents("a: 1")
 
 
-def test_an_item_of_a_list_that_is_no_object_is_told():
+def test_an_item_of_a_list_that_is_no_object_is_a_problem():
     report = check_files([("file.yaml", "kind: List\nitems:\n- null\n- 5\n- {}\n- {kind: Deployment}\n")])
     told = [(problem.line, problem.found) for problem in report.problems if problem.rule == "fragment"]
     assert told == [(line, "a document without fields") for line in (3, 4, 5)]

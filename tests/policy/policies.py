@@ -1,4 +1,4 @@
-"""Policies and scenarios that reach into every corner of the simulator's model."""
+"""Strategies for policies and scenarios that cover every part of the simulator's model."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def hooks(draw: st.DrawFn) -> tuple[Hook, ...]:
 
 @st.composite
 def cases(draw: st.DrawFn, *, long: bool = True) -> tuple[Rollout, Scenario]:
-    """`long`: windows may be longer than the interval, and share their requests."""
+    """Draw policies with scenarios. long: whether windows may be longer than the interval."""
     interval = draw(st.sampled_from(INTERVALS))
     rollout = Rollout(
         name="app",

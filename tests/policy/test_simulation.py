@@ -1,4 +1,4 @@
-"""The results of many simulated rollouts match calculations by hand."""
+"""Results of many simulated rollouts, compared with calculations by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _bad(error_rate: float, rps: float = 10.0, **more: object) -> Scenario:
 
 
 def _tail(n: int, p: float, allowed: int) -> float:
-    """The probability of more than `allowed` failures in `n` requests."""
+    """Return the probability of more than `allowed` failures in `n` requests."""
     return 1.0 - sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(allowed + 1))
 
 
@@ -55,7 +55,7 @@ def _agrees(share: Share, expected: float) -> bool:
 
 
 def _samples(rollout: Rollout, scenario: Scenario) -> list[int | None]:
-    """How many requests stood behind each check of one run, in order."""
+    """Return the number of requests for each check of event run, in order."""
     events: list[RunEvent] = []
     simulate(rollout, scenario, on_event=events.append)
     decisions = [event.cause for event in events if isinstance(event.cause, Explanation)]
@@ -73,7 +73,7 @@ def _texts(rollout: Rollout, scenario: Scenario) -> list[str]:
 
 @pytest.mark.parametrize("error_rate", [0.005, 0.01, 0.02])
 def test_a_single_rung_rolls_back_with_the_probability_of_the_binomial_tail(error_rate: float) -> None:
-    """10 rps at weight 50 for a minute: 300 requests, of which the check allows 3 to fail."""
+    """10 rps at weight 50 for a minute are 300 requests, and the check allows 3 failures."""
     summary = summarise(sweep(_rollout(), _bad(error_rate), runs=1500, seed=7))
     assert _agrees(summary.rolled_back, _tail(300, error_rate, 3))
 
@@ -87,7 +87,7 @@ def test_several_rungs_and_a_threshold_follow_the_markov_chain_of_their_checks()
     assert _agrees(summary.promoted, promoted)
 
 
-def test_the_worse_the_new_version_the_likelier_its_rollback() -> None:
+def test_a_worse_version_is_rolled_back_more_often() -> None:
     rollout = _rollout(ladder=Ladder(step=10, top=50), threshold=3)
     rates = [0.0, 0.005, 0.01, 0.02, 0.05]
     shares = [summarise(sweep(rollout, _bad(rate), runs=150, seed=1)).rolled_back.value for rate in rates]
@@ -95,8 +95,8 @@ def test_the_worse_the_new_version_the_likelier_its_rollback() -> None:
     assert (shares[0], shares[-1]) == (0.0, 1.0)
 
 
-def test_users_meet_as_many_bad_requests_as_the_new_version_causes() -> None:
-    """A healthy enough version is promoted: a minute at 50%, then two with it as the primary."""
+def test_users_get_the_bad_requests_of_the_new_version() -> None:
+    """The run promotes the version: a minute at 50%, then two minutes with it as the primary."""
     rollout = _rollout(checks=())
     summary = summarise(sweep(rollout, _bad(0.1, rps=50), runs=100, seed=5))
     expected = summary.canary_requests.value * 0.1
@@ -105,7 +105,7 @@ def test_users_meet_as_many_bad_requests_as_the_new_version_causes() -> None:
     assert summary.excess_bad_requests == summary.bad_requests
 
 
-def test_a_version_as_bad_as_the_old_one_does_no_excess_harm() -> None:
+def test_a_version_like_the_old_one_has_no_excess_of_bad_requests() -> None:
     scenario = Scenario(old=Behaviour(error_rate=0.05), new=Behaviour(error_rate=0.05), rps=50)
     summary = summarise(sweep(_rollout(checks=()), scenario, runs=200, seed=5))
     low, high = summary.excess_bad_requests.interval or (0.0, 0.0)
@@ -116,17 +116,17 @@ def test_a_version_as_bad_as_the_old_one_does_no_excess_harm() -> None:
 # the input of a check -----------------------------------------------------------------------------------------------
 
 
-def test_a_window_longer_than_the_interval_sees_the_traffic_of_several_rungs() -> None:
+def test_a_long_window_covers_several_rungs() -> None:
     rollout = _rollout(ladder=Ladder(steps=(10, 20, 30), top=30), interval=10.0)
     assert _samples(rollout, _bad(0.0)) == [10, 30, 60]
 
 
-def test_a_window_shorter_than_the_interval_sees_its_end_only() -> None:
+def test_a_short_window_covers_the_end_of_the_interval() -> None:
     rollout = _rollout(checks=(evolve(SUCCESS, window=30.0),))
     assert _samples(rollout, _bad(0.0)) == [150]
 
 
-def test_without_requests_there_is_no_data_and_no_data_fails() -> None:
+def test_a_check_without_requests_fails() -> None:
     run = simulate(_rollout(threshold=2), _bad(0.0, rps=0.0))
     assert (run.outcome, run.reason) == (Outcome.ROLLED_BACK, "FailedChecks")
     assert any("no values found" in text for text in _texts(_rollout(), _bad(0.0, rps=0.0)))
@@ -145,12 +145,12 @@ def test_the_measured_p99_varies_around_the_true_one() -> None:
     assert sum(drawn) / 500 == pytest.approx(990 / 1001, abs=0.0006)
 
 
-def test_an_ab_test_sees_the_share_of_users_that_match() -> None:
+def test_an_ab_test_measures_the_share_of_users_that_match() -> None:
     rollout = _rollout(ladder=Ladder(strategy=Strategy.AB, iterations=2))
     assert _samples(rollout, _bad(0.0, match_share=0.25)) == [150, 150]
 
 
-def test_mirrored_requests_are_measured_and_not_seen_by_users() -> None:
+def test_mirrored_requests_are_measured_and_do_not_reach_users() -> None:
     rollout = _rollout(ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=1, mirror=True))
     run = simulate(rollout, _bad(1.0))
     assert (run.outcome, run.bad_requests) == (Outcome.ROLLED_BACK, 0)
@@ -165,7 +165,7 @@ def test_blue_green_without_a_load_test_has_no_data() -> None:
 # hooks and chance ---------------------------------------------------------------------------------------------------
 
 
-def test_hooks_pass_and_rollback_hooks_stay_quiet() -> None:
+def test_hooks_pass_and_rollback_hooks_do_not_roll_back_by_default() -> None:
     kinds = [kind for kind in HookType if kind is not HookType.EVENT]
     rollout = _rollout(hooks=tuple(Hook(name=kind.value, type=kind, url="http://hook/") for kind in kinds))
     assert simulate(rollout, _bad(0.0)).outcome is Outcome.PROMOTED
@@ -183,7 +183,7 @@ def test_an_approved_rollback_hook_rolls_back() -> None:
     assert (run.outcome, run.reason) == (Outcome.ROLLED_BACK, "RollbackHook")
 
 
-def test_a_metric_of_ones_own_fails_with_the_given_probability() -> None:
+def test_a_custom_metric_fails_with_its_probability() -> None:
     own = Check(name="orders", kind=CheckKind.TEMPLATE, maximum=5.0)
     summary = summarise(sweep(_rollout(checks=(own,)), _bad(0.0, failures={"orders": 0.3}), runs=500, seed=2))
     assert _agrees(summary.rolled_back, 0.3)
@@ -197,7 +197,7 @@ def test_a_new_revision_that_skips_its_analysis_is_promoted_at_once() -> None:
 # repeatability ------------------------------------------------------------------------------------------------------
 
 
-def test_a_seed_gives_the_same_runs_however_they_are_shared_out() -> None:
+def test_a_seed_gives_the_same_runs_with_any_executor() -> None:
     rollout, scenario = _rollout(), _bad(0.01)
     many = 2 * simulation.BATCH + 10
     alone = list(sweep(rollout, scenario, runs=many, seed="x"))
@@ -210,7 +210,7 @@ def test_a_seed_gives_the_same_runs_however_they_are_shared_out() -> None:
 
 @settings(max_examples=30, derandomize=True)
 @given(cases())
-def test_runs_that_share_stretches_decide_as_they_would_alone(case: tuple[Rollout, Scenario]) -> None:
+def test_runs_with_shared_stretches_decide_alike(case: tuple[Rollout, Scenario]) -> None:
     """A run on stretches of other runs differs only by the values in its texts."""
     table = simulation._Table(*case, simulation._keep_verdict)
     for number in range(12):
@@ -218,7 +218,7 @@ def test_runs_that_share_stretches_decide_as_they_would_alone(case: tuple[Rollou
         together: list[RunEvent] = []
         run = simulate(*case, f"7/{number}", on_event=alone.append)
         assert table.run(f"7/{number}", together.append) == run
-        assert [_without_values(one) for one in together] == [_without_values(one) for one in alone]
+        assert [_without_values(event) for event in together] == [_without_values(event) for event in alone]
 
 
 def _without_values(event: RunEvent) -> tuple[object, ...]:
@@ -231,13 +231,13 @@ def _without_values(event: RunEvent) -> tuple[object, ...]:
     return event.seconds, event.phase, event.weight, event.share, event.failed, kind
 
 
-def test_a_sweep_starts_its_table_anew_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_clears_its_table_before_it_grows_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = list(sweep(_rollout(), _bad(0.01), runs=30, seed=1))
     monkeypatch.setattr(simulation, "_MOST_FORKS", 1)
     assert list(sweep(_rollout(), _bad(0.01), runs=30, seed=1)) == runs
 
 
-def test_a_run_tells_its_phases_and_weights_in_order() -> None:
+def test_a_run_reports_its_phases_and_weights_in_order() -> None:
     events: list[RunEvent] = []
     simulate(_rollout(), _bad(0.0), on_event=events.append)
     rungs = list(dict.fromkeys((event.phase, event.weight) for event in events if isinstance(event.cause, Explanation)))
@@ -255,7 +255,7 @@ def test_a_run_tells_its_phases_and_weights_in_order() -> None:
 
 @pytest.mark.parametrize(("n", "p"), [(40, 0.1), (40, 0.7), (300, 0.4), (900, 0.05)])
 def test_binomial_draws_follow_the_binomial_distribution(n: int, p: float) -> None:
-    """A chi-square over the likely values, within six of its standard deviations."""
+    """The chi-square over the likely values is within six of its standard deviations."""
     random, draws = Random(11), 4000
     drawn = [binomial(random, n, p) for _ in range(draws)]
     expected = {k: draws * comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)}

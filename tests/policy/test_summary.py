@@ -29,18 +29,18 @@ def test_a_share_has_its_wilson_interval(count: int, of: int, low: float, high: 
     assert Share(count, of).interval == pytest.approx((low, high), abs=5e-5)
 
 
-def test_times_are_told_per_outcome() -> None:
-    told = summarise([_run(minutes=2), _run(minutes=4), _run(Outcome.ROLLED_BACK, minutes=9)])
-    assert (told.minutes.value, told.p50_minutes) == (5.0, 4.0)
-    assert told.minutes_to_promotion is not None
-    assert told.minutes_to_promotion.value == 3.0
-    assert told.minutes_to_rollback == Mean(9.0, None)
-    assert dict(told.reasons) == {"Passed": 2, "FailedChecks": 1}
+def test_a_summary_has_times_per_outcome() -> None:
+    summary = summarise([_run(minutes=2), _run(minutes=4), _run(Outcome.ROLLED_BACK, minutes=9)])
+    assert (summary.minutes.value, summary.p50_minutes) == (5.0, 4.0)
+    assert summary.minutes_to_promotion is not None
+    assert summary.minutes_to_promotion.value == 3.0
+    assert summary.minutes_to_rollback == Mean(9.0, None)
+    assert dict(summary.reasons) == {"Passed": 2, "FailedChecks": 1}
 
 
 def test_the_95th_percentile_is_near_the_worst_runs() -> None:
-    told = summarise([_run(minutes=minutes) for minutes in range(1, 102)])
-    assert (told.p50_minutes, told.p95_minutes) == (51.0, 96.0)
+    summary = summarise([_run(minutes=minutes) for minutes in range(1, 102)])
+    assert (summary.p50_minutes, summary.p95_minutes) == (51.0, 96.0)
 
 
 def test_one_run_has_means_without_intervals() -> None:
@@ -50,6 +50,6 @@ def test_one_run_has_means_without_intervals() -> None:
     json.dumps(data, allow_nan=False)
 
 
-def test_nothing_cannot_be_summarised() -> None:
+def test_a_summary_of_no_runs_raises() -> None:
     with pytest.raises(ValueError, match="no runs"):
         summarise([])

@@ -100,16 +100,19 @@ def consider(rollout: Rollout, status: Status, observation: Observation) -> Deci
 
 
 def _detect(builder: DecisionBuilder) -> Decision:
+    """Enter Initializing, as the rollout has no status yet."""
     target = builder.observation.target
     return builder.enter(Rule.DETECTED, Phase.INITIALIZING, applied=target.revision if target is not None else "")
 
 
 def _delete(builder: DecisionBuilder) -> Decision:
+    """Enter Terminating, as the owner deleted the rollout."""
     builder.emit(NoticeKind.TERMINATING)
     return builder.enter(Rule.DELETED, Phase.TERMINATING, rung=INITIAL_RUNG, pending=())
 
 
 def _terminating(builder: DecisionBuilder) -> Decision:
+    """Converge until everything is given back, then end."""
     plan = converge(goal(builder.rollout, builder.status), builder.observation)
     if not plan.done:
         builder.emit_plan(plan)
@@ -123,6 +126,7 @@ def _terminated(builder: DecisionBuilder) -> Decision:
 
 
 def _initializing(builder: DecisionBuilder) -> Deliberation:
+    """Create the primary and wait until it is ready and has all traffic."""
     rollout, status, observation = builder.rollout, builder.status, builder.observation
     target = observation.target
     if target is None:
@@ -162,6 +166,7 @@ def _sources(builder: DecisionBuilder) -> Generator[Ask, Mapping[str, Answer], N
 
 
 def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
+    """Start a new revision, finish pending work, or wait."""
     status, observation = builder.status, builder.observation
     if Pending.HOOKS in status.pending:
         return _post_rollout(builder)
@@ -188,6 +193,7 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
 
 
 def _post_rollout(builder: DecisionBuilder) -> Deliberation:
+    """Call the post-rollout hooks once, at the end of a rollout."""
     for hook in builder.rollout.hooks_by_type[HookType.POST_ROLLOUT]:
         answer = yield from builder.call(hook)
         if not answer.passed:
@@ -217,6 +223,7 @@ def _start_when_confirmed(builder: DecisionBuilder) -> Deliberation:
 
 
 def _waiting(builder: DecisionBuilder) -> Deliberation:
+    """Wait for the confirm-rollout gates."""
     target = builder.observation.target
     if target is None:
         builder.emit(NoticeKind.TARGET_MISSING)
@@ -239,6 +246,7 @@ def _waiting(builder: DecisionBuilder) -> Deliberation:
 
 
 def _active(builder: DecisionBuilder) -> Decision | Deliberation:
+    """Guard an analysis: follow the target's revision and the rollback hooks."""
     rollout, status = builder.rollout, builder.status
     target = builder.observation.target
     if target is None:
@@ -258,6 +266,7 @@ def _active_unless_rolled_back(builder: DecisionBuilder, target: Workload) -> De
 
 
 def _under_analysis(builder: DecisionBuilder, target: Workload) -> Decision | Deliberation:
+    """Guard an analysis of the target's revision, and run it when it is due."""
     rollout, status = builder.rollout, builder.status
     if not is_in_step(rollout, status, builder.observation):
         outcome = _out_of_step(builder, target)
@@ -275,6 +284,7 @@ def _under_analysis(builder: DecisionBuilder, target: Workload) -> Decision | De
 
 
 def _rollback_hooks(builder: DecisionBuilder) -> Inquiry:
+    """Call the rollback hooks; roll back at the first that passes."""
     for hook in builder.rollout.hooks_by_type[HookType.ROLLBACK]:
         answer = yield from builder.call(hook)
         if answer.passed:
@@ -347,6 +357,7 @@ def _roll_back_late(builder: DecisionBuilder, why: str) -> Decision:
 
 
 def _promoting(builder: DecisionBuilder) -> Decision:
+    """Bring the primary to the passed revision, then move the traffic back to it."""
     status, observation = builder.status, builder.observation
     target, primary = observation.target, observation.primary
     if primary is None or primary.revision != status.applied:
@@ -389,6 +400,7 @@ def _wait_for_primary(builder: DecisionBuilder) -> Decision | None:
 
 
 def _step_back(builder: DecisionBuilder) -> Decision:
+    """Take one step of the way back, or enter Finalising."""
     rollout, status = builder.rollout, builder.status
     ladder, rung = rollout.ladder, status.rung
     weight = ladder.back(rung.weight)
@@ -404,6 +416,7 @@ def _step_back(builder: DecisionBuilder) -> Decision:
 
 
 def _finalising(builder: DecisionBuilder) -> Decision:
+    """Wait for the drain, then end in Succeeded."""
     rollout, status, observation = builder.rollout, builder.status, builder.observation
     outcome = _wait_for_primary(builder)
     if outcome is not None:

@@ -1,4 +1,4 @@
-"""The next step of a rollout, computed without questions to anybody and without effects."""
+"""The next step of a rollout, computed without I/O: no question is asked and no effect is applied."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class NextStep:
     """The next step of a rollout. Either `decision` or `questions` is set."""
 
     decision: Decision | None = None
-    """The next decision, where it needs no answers."""
+    """The next decision, if it needs no answers."""
 
     questions: tuple[Question, ...] = ()
     """The questions that the next decision depends on."""
 
     effects: tuple[Effect, ...] = ()
-    """The effects that would bring the cluster to the current status; none where the rollout is suspended."""
+    """The effects that would bring the cluster to the current status; none if the rollout is suspended."""
 
     @property
     def explanation(self) -> Explanation | None:

@@ -62,7 +62,7 @@ QUERY = Bound(
 RENDERED_QUERY = Bound(
     64 * 1024, "characters", "a query with its variables filled in", "No provider takes a longer one in a request."
 )
-ANNOTATION = Bound(256 * 1024, "characters", "the value of an annotation", "The API server takes no longer ones.")
+ANNOTATION = Bound(256 * 1024, "characters", "the value of an annotation", "The API server accepts no longer value.")
 DURATION = Bound(64, "characters", "a duration such as 1m30s", "The longest that Go writes has 24.")
 
 # lists and maps -----------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ _CHARSETS = {
     "utf-16le": "utf-16-le",
     "utf-16be": "utf-16-be",
 }
-"""The supported charsets beside UTF-8, which stands for all others. A server must not choose among all codecs: some of
+"""The supported charsets beside UTF-8, which replaces all others. A server must not choose among all codecs: some of
 Python's take quadratic time, and Python caches each unknown name."""
 
 

@@ -394,7 +394,7 @@ class NotifierBench:
     async def refuse(self, *, refuse):
         self.receiver.answers = [(500, "no")] if refuse else [(200, "ok")]
 
-    async def heard(self):
+    async def delivered_texts(self):
         return tuple(p["metadata"]["eventMessage"] for _, p in self.receiver.calls_received)
 
     @asynccontextmanager

@@ -165,7 +165,7 @@ class Bench:
         self.room.answers = [(500, f"broken: /services/{SECRET} with {TOKEN}") if refuse else (200, "ok")]
         self.room.requests.clear()
 
-    async def heard(self):
+    async def delivered_texts(self):
         return tuple(str(payload) for payload in self.room.payloads)
 
 

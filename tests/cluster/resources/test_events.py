@@ -112,7 +112,7 @@ class Bench:
     async def refuse(self, *, refuse):
         self._proxy.inject(*([Fault(Harm.ANSWER, path="/events", times=1000)] if refuse else []))
 
-    async def heard(self):
+    async def delivered_texts(self):
         found = self._api.list(EVENT.path("default"))
         return tuple(event["message"] for event in found if event["involvedObject"]["kind"] == "Canary")
 
@@ -138,12 +138,12 @@ class TestEventNotifier(NotifierContract):
 
 
 async def test_an_alert_is_no_event(bench):
-    await bench.adapter.publish(rollout(), notice("told-1", kind=NoticeKind.NEW_REVISION_ALERT))
-    assert await bench.heard() == ()
+    await bench.adapter.publish(rollout(), notice("notice-1", kind=NoticeKind.NEW_REVISION_ALERT))
+    assert await bench.delivered_texts() == ()
 
 
 async def test_a_notice_becomes_an_event_of_its_type(bench, api):
-    told = notice("told-1", kind=NoticeKind.PROMOTION_FAILED)
+    told = notice("notice-1", kind=NoticeKind.PROMOTION_FAILED)
     told = type(told)(told.kind, told.key, Phase.FAILED, told.names, ("no pods",))
     await bench.adapter.publish(rollout(), told)
     (event,) = [found for found in api.list(EVENT.path("default")) if found["involvedObject"]["kind"] == "Canary"]

@@ -418,7 +418,7 @@ class Bench:
     async def refuse(self, *, refuse):
         self.cluster.chats.trouble = {"http://s3cret": WorldError("status 500")} if refuse else {}
 
-    async def heard(self):
+    async def delivered_texts(self):
         return tuple(text for _, text in self.cluster.chats.messages)
 
 

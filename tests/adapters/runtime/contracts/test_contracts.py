@@ -188,7 +188,7 @@ class NotifierBench(Clusters):
     async def refuse(self, *, refuse: bool) -> None:
         self.clusters.refuses_notices = refuse
 
-    async def heard(self) -> tuple[str, ...]:
+    async def delivered_texts(self) -> tuple[str, ...]:
         return tuple(told.text for _, told in self.clusters.log if isinstance(told, Notice))
 
 

@@ -152,7 +152,7 @@ def bounded_memory(most: int = MEMORY) -> Iterator[None]:
 async def _listening(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], object],
 ) -> AsyncIterator[str]:
-    """The address at which `serve` is called; the tasks that still write end with it."""
+    """Yield the address of a server that calls `serve`, and end its tasks with the context."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -225,7 +225,7 @@ async def _nested_bomb(_: str) -> AsyncIterator[bytes]:
 
 
 def _bomb_body() -> bytes:
-    """A gzip stream of many members, so that it costs little to make."""
+    """Return a gzip stream of many members, which is cheap to make."""
     member = gzip.compress(bytes(1024 * 1024), compresslevel=1)
     return member * (_BOMB // (1024 * 1024))
 
@@ -249,9 +249,9 @@ _REPLIES: dict[HostileReply, Callable[[str], AsyncIterator[bytes]]] = {
     HostileReply.DEEP_JSON: _whole(b"[" * 30_000 + b"]" * 30_000, _JSON),
     HostileReply.LONG_NUMBER: _whole(b'{"ok": ' + b"1" * 60_000 + b"}", _JSON),
     HostileReply.CONTROL_CHARACTERS: _whole(b"\x1b[2J\x1b]0;owned\x07\r\nsecond\x00line", _TEXT, status="500 No"),
-    HostileReply.UNKNOWN_CHARSET: _whole(b"\xff\xfe", "Content-Type: text/plain; charset=nobody-knows"),
+    HostileReply.UNKNOWN_CHARSET: _whole(b"\xff\xfe", "Content-Type: text/plain; charset=unknown"),
     HostileReply.SLOW_CHARSET: _whole(b"a" * 60_000, "Content-Type: text/plain; charset=punycode"),
-    HostileReply.UNKNOWN_ENCODING: _whole(b"abc", _TEXT, "Content-Encoding: nobody-knows"),
+    HostileReply.UNKNOWN_ENCODING: _whole(b"abc", _TEXT, "Content-Encoding: unknown"),
     HostileReply.BROKEN_GZIP: _whole(b"this is no gzip", _TEXT, "Content-Encoding: gzip"),
     HostileReply.CUT_BODY: _bytes(_head(_TEXT, "Content-Length: 1000") + b"short"),
     HostileReply.CUT_CHUNKS: _bytes(_head(_TEXT, "Transfer-Encoding: chunked") + b"zz\r\nbroken"),

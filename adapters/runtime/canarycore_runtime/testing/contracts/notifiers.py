@@ -50,7 +50,7 @@ class NotifierBench(Protocol):
     async def refuse(self, *, refuse: bool) -> None:
         """Let the receiver refuse all notices from now on, such as with status 500, or take all again."""
 
-    async def heard(self) -> tuple[str, ...]:
+    async def delivered_texts(self) -> tuple[str, ...]:
         """Return the delivered texts so far, in order."""
 
 
@@ -71,31 +71,31 @@ class NotifierContract:
         raise NotImplementedError("a subclass provides the bench")
 
     async def test_a_notice_is_delivered_when_publish_returns(self, bench: NotifierBench) -> None:
-        told = self.notice("told-1")
-        await bench.adapter.publish(rollout(), told)
-        (heard,) = await bench.heard()
-        assert told.text in heard
+        notice = self.notice("notice-1")
+        await bench.adapter.publish(rollout(), notice)
+        (text,) = await bench.delivered_texts()
+        assert notice.text in text
 
     async def test_a_notice_that_was_not_taken_is_an_error(self, bench: NotifierBench) -> None:
         await bench.refuse(refuse=True)
         with pytest.raises(WorldError):
-            await bench.adapter.publish(rollout(), self.notice("told-1"))
+            await bench.adapter.publish(rollout(), self.notice("notice-1"))
 
     async def test_a_notice_arrives_at_a_further_attempt_after_a_failure(self, bench: NotifierBench) -> None:
-        told = self.notice("told-1")
+        notice = self.notice("notice-1")
         await bench.refuse(refuse=True)
         with pytest.raises(WorldError):
-            await bench.adapter.publish(rollout(), told)
+            await bench.adapter.publish(rollout(), notice)
         await bench.refuse(refuse=False)
-        await bench.adapter.publish(rollout(), told)
-        assert any(told.text in heard for heard in await bench.heard())
+        await bench.adapter.publish(rollout(), notice)
+        assert any(notice.text in text for text in await bench.delivered_texts())
 
     async def test_the_same_notice_may_come_again(self, bench: NotifierBench) -> None:
         """After a crash a notice comes again. The receiver gets it twice, or the adapter recognises the key."""
-        told = self.notice("told-1")
-        await bench.adapter.publish(rollout(), told)
-        await bench.adapter.publish(rollout(), told)
-        assert len(await bench.heard()) in (1, 2)
+        notice = self.notice("notice-1")
+        await bench.adapter.publish(rollout(), notice)
+        await bench.adapter.publish(rollout(), notice)
+        assert len(await bench.delivered_texts()) in (1, 2)
 
     async def test_a_secret_is_in_no_error_log_or_repr(
         self, bench: NotifierBench, caplog: pytest.LogCaptureFixture
@@ -103,10 +103,10 @@ class NotifierContract:
         if not bench.secret:
             pytest.skip("this notifier needs no secret")
         with caplog.at_level(0):
-            await bench.adapter.publish(rollout(), self.notice("told-1"))
+            await bench.adapter.publish(rollout(), self.notice("notice-1"))
             await bench.refuse(refuse=True)
             with pytest.raises(WorldError) as caught:
-                await bench.adapter.publish(rollout(), self.notice("told-2"))
+                await bench.adapter.publish(rollout(), self.notice("notice-2"))
         assert bench.secret not in f"{caught.value!r} {caught.value} {bench.adapter!r} {caplog.text}"
 
     @pytest.mark.parametrize("reply", HostileReply)
@@ -120,7 +120,7 @@ class NotifierContract:
             asyncio.timeout(PATIENCE),
         ):
             try:
-                await adapter.publish(rollout(), self.notice("told-1"))
+                await adapter.publish(rollout(), self.notice("notice-1"))
             except WorldError as error:
                 text = str(error)
         assert text.isprintable()
@@ -130,13 +130,13 @@ class NotifierContract:
     async def test_no_reply_fills_the_memory(self, bench: NotifierBench, reply: HostileReply) -> None:
         async with hostile_server(reply) as server, _adapter_at(bench, server.url) as adapter:
             with bounded_memory(), suppress(WorldError):
-                await adapter.publish(rollout(), self.notice("told-1"))
+                await adapter.publish(rollout(), self.notice("notice-1"))
 
     @pytest.mark.parametrize("reply", REDIRECTS)
     async def test_no_redirect_leads_to_another_origin(self, bench: NotifierBench, reply: HostileReply) -> None:
         async with hostile_server(reply) as server, _adapter_at(bench, server.url) as adapter:
             with pytest.raises(WorldError):
-                await adapter.publish(rollout(), self.notice("told-1"))
+                await adapter.publish(rollout(), self.notice("notice-1"))
         assert server.requests
         assert not server.elsewhere
 

@@ -26,7 +26,7 @@ STATUS = Status(
     failed_checks=1,
     applied="two",
     promoted="one",
-    outbox=(notice("told-1"), notice("told-2")),
+    outbox=(notice("notice-1"), notice("notice-2")),
 )
 
 
@@ -65,7 +65,7 @@ class StatusStoreContract:
         assert (await _load(await bench.handle(), key)).status == Status()
 
     async def test_an_unknown_rollout_is_none(self, bench: StoreBench) -> None:
-        assert await (await bench.handle()).load("default/nobody") is None
+        assert await (await bench.handle()).load("default/unknown") is None
 
     async def test_a_commit_is_seen_whole_by_another_process(self, bench: StoreBench) -> None:
         key = await bench.put(rollout("podinfo"))

@@ -42,26 +42,26 @@ PATIENCE, TRIES = 4.0, 300
 
 
 class Overtime(BaseException):
-    """A call that was ended."""
+    """A call took too long and was stopped."""
 
 
 @frozen(kw_only=True)
 class Outcome:
-    """How a call ended."""
+    """The outcome of a call."""
 
     seconds: float
-    """Time that the process worked on it."""
+    """Processor time of the call (seconds)."""
     limit: float
-    """Seconds that it may take."""
+    """Allowed seconds."""
     grown: float
-    """MiB by which its peak is above what the process held before."""
+    """MiB by which the peak exceeds the memory before the call."""
     error: BaseException | None = field(default=None, eq=False)
-    """The exception that it raised."""
+    """The exception of the call; None where it returned."""
 
 
 @frozen(kw_only=True)
 class Finding:
-    """One distinct thing that must not be. `signature`: two findings with the same are one."""
+    """A distinct fault; findings with the same signature are one."""
 
     target: str
     signature: str
@@ -70,18 +70,18 @@ class Finding:
     times: int = 1
 
     def again(self) -> Finding:
-        """The same, found once more."""
+        """Return the finding with one more case."""
         return evolve(self, times=self.times + 1)
 
     @property
     def name(self) -> str:
-        """The name of its file."""
+        """Name of its file."""
         target = self.target.replace(" ", "-").replace(":", "-")
         return f"{target}-{hashlib.sha256(self.signature.encode()).hexdigest()[:8]}.json"
 
 
 def run(target: Target, case: Any) -> Outcome:
-    """Call the target with the case. A call that was slow is repeated, as the machine may have been busy."""
+    """Call the target with the case. Repeat a slow call, as the machine may have been busy."""
     outcome = _call(target, case)
     for _ in range(2):
         if outcome.seconds <= outcome.limit or isinstance(outcome.error, Overtime):
@@ -111,7 +111,7 @@ def judge(target: Target, case: Any, outcome: Outcome) -> Finding | None:
 
 
 def place(error: BaseException) -> str:
-    """The innermost frame of the project in a traceback: `canarycore_mesh/istio.py:12 routes`."""
+    """Return the innermost frame of the project in a traceback: `canarycore_mesh/istio.py:12 routes`."""
     while isinstance(error, AssertionError) and error.__cause__ is not None:
         error = error.__cause__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
@@ -122,7 +122,7 @@ def place(error: BaseException) -> str:
 
 
 def reduce(target: Target, finding: Finding) -> Finding:
-    """The same finding with less in its case, as far as the patience goes."""
+    """Reduce the case of a finding, within the limits of time and tries."""
     end, tries = time.monotonic() + PATIENCE, TRIES
     reduced = True
     while reduced:
@@ -139,7 +139,7 @@ def reduce(target: Target, finding: Finding) -> Finding:
 
 
 def save(finding: Finding, folder: Path) -> Path:
-    """Write the case down; returns its file."""
+    """Write the case to a file, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / finding.name
     content = {"target": finding.target, "found": finding.about, "case": finding.case}
@@ -148,7 +148,7 @@ def save(finding: Finding, folder: Path) -> Path:
 
 
 def load(path: Path) -> tuple[str, Any]:
-    """The target's name and the case of a file."""
+    """Return the target's name and the case of a file."""
     content = json.loads(path.read_text())
     return content["target"], content["case"]
 
@@ -188,13 +188,13 @@ def _ending_after(seconds: float) -> Iterator[None]:
 
 
 def resident() -> float:
-    """MiB that the process holds when what nobody needs is collected."""
+    """Return the MiB of the process after a garbage collection."""
     gc.collect()
     return _memory("VmRSS")
 
 
 def _reset_peak() -> float:
-    """Forget the peak; returns the MiB that the process holds now."""
+    """Reset the peak, and return the present MiB of the process."""
     with suppress(OSError):  # Linux has it; elsewhere the whole session's growth is measured alone
         Path("/proc/self/clear_refs").write_text("5")
     return _memory("VmRSS")

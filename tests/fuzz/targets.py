@@ -1,4 +1,4 @@
-"""Whatever reads what others wrote, and how it may end.
+"""Targets of the fuzzer: readers of foreign data, with their documented errors.
 
 A target takes one case, which is a mutated sample, and returns a value or raises an error that is documented for it;
 any other exception is a finding. The targets here are functions; `servers` has those that answer over HTTP.
@@ -47,18 +47,18 @@ Json = dict[str, Any]
 
 @frozen(kw_only=True)
 class Target:
-    """One entry into the code."""
+    """An entry point of the code."""
 
     name: str
-    """Its part of the code and what it reads: `mesh istio`."""
+    """Part of the code and the data that it reads: `mesh istio`."""
     samples: Callable[[], tuple[Any, ...]]
-    """Cases in which nothing is wrong."""
+    """Function that returns valid cases."""
     call: Callable[[Any], object]
-    """Runs one case."""
+    """Function that runs one case."""
     prepare: Callable[[Any], Any] = expand
-    """Makes the input of `call` from a case; its time and memory do not count."""
+    """Function that makes the input of `call` from a case; its time and memory do not count."""
     allowed: tuple[type[Exception], ...] = ()
-    """The errors that are documented for it."""
+    """Documented errors."""
     within: str = ""
     """The part of a sample that most mutations concern."""
     pace: float = 0.0
@@ -235,17 +235,17 @@ def _projected(kind: str, project: Callable[[Any, Any], Any], body: Any) -> obje
 
 
 class _Cluster:
-    """Takes the view that the Canaries ask for, and has nothing in it."""
+    """A cluster without objects, for the view of the Canaries."""
 
     def cache(self, view: Any) -> _Cluster:
         self.view = view
         return self
 
     def subscribe(self, _: Any) -> None:
-        """Nothing ever changes."""
+        """Do nothing: no object changes."""
 
     def tell(self, _: str) -> None:
-        """Nobody listens."""
+        """Do nothing: no test reads the message."""
 
 
 @cache
@@ -256,7 +256,7 @@ def _canary_projection() -> Callable[[Any, Any], Any]:
 
 
 def is_object(body: Any) -> bool:
-    """Whether an API server could have this: it knows the kinds, and the metadata of all kinds."""
+    """Return whether an API server may store this object: it checks kinds and metadata."""
     metadata = body.get("metadata") if isinstance(body, dict) else None
     if not isinstance(metadata, dict) or body.get("kind") not in _KINDS or not isinstance(body.get("apiVersion"), str):
         return False

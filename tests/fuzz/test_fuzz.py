@@ -1,4 +1,4 @@
-"""The fuzzer itself: it finds what it is there for, shrinks it, and finds the same again. And what it found once."""
+"""The fuzzer: it finds faults, reduces their cases, and repeats them; and the cases of past findings."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def targets():
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_what_was_found_once_ends_as_it_should(targets, path):
+def test_a_past_finding_is_fixed(targets, path):
     name, case = load(path)
     assert judge(targets[name], case, run(targets[name], case)) is None
 
@@ -46,7 +46,7 @@ def test_no_sample_is_a_finding(targets):
             assert judge(one, sample, run(one, sample)) is None, one.name
 
 
-def test_each_provider_is_asked_and_its_sample_has_a_number(targets):
+def test_the_sample_of_each_metric_provider_has_a_number(targets):
     for name in installed("metrics"):
         if name != "local":
             one = targets[f"metrics {name}"]
@@ -65,7 +65,7 @@ def test_an_undocumented_exception_is_found_and_its_case_reduced():
     assert "findings in 1 targets" in table(report)
 
 
-def test_a_documented_error_is_none():
+def test_a_documented_error_is_no_finding():
     reader = target(lambda body: body["spec"]["routes"][0]["host"], allowed=(Exception,))
     assert not Session([reader], seed=1, seconds=0.3, quiet=True).run().findings
 
@@ -82,18 +82,18 @@ def test_a_slow_call_is_found(monkeypatch):
     assert found.signature.startswith("slow")
 
 
-def test_a_call_that_does_not_end_is_ended(monkeypatch):
+def test_an_endless_call_is_stopped(monkeypatch):
     monkeypatch.setattr("tests.fuzz.findings.STUCK", 0.2)
     reader = target(lambda body: time.sleep(STUCK))
     assert judge(reader, SAMPLE, run(reader, SAMPLE)).signature.startswith("endless")
 
 
-def test_memory_that_a_call_takes_is_found():
+def test_a_call_with_much_memory_is_found():
     reader = target(lambda body: len(b"a" * 150_000_000))
     assert judge(reader, SAMPLE, run(reader, SAMPLE)).signature.startswith("memory")
 
 
-def test_an_error_that_repeats_all_it_found_is_found():
+def test_an_endless_error_message_is_found():
     def refuse(body):
         raise ValueError("found " + "a" * 200_000)
 
@@ -101,7 +101,7 @@ def test_an_error_that_repeats_all_it_found_is_found():
     assert judge(reader, SAMPLE, run(reader, SAMPLE)).signature.startswith("long message")
 
 
-def test_a_finding_is_found_again_from_its_file(tmp_path):
+def test_a_finding_repeats_from_its_file(tmp_path):
     reader = target(lambda body: body["spec"])
     finding = reduce(reader, judge(reader, {"a": 1, "b": [2]}, run(reader, {"a": 1, "b": [2]})))
     name, case = load(save(finding, tmp_path))
@@ -109,7 +109,7 @@ def test_a_finding_is_found_again_from_its_file(tmp_path):
     assert judge(reader, case, run(reader, case)) == finding
 
 
-def test_a_seed_gives_the_same_cases_again():
+def test_a_seed_repeats_its_cases():
     def session():
         cases = []
         Session([target(cases.append, prepare=lambda case: case)], seed=5, seconds=0.5, quiet=True).run()

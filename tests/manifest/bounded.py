@@ -1,4 +1,4 @@
-"""Canaries of any size in one place: for each bound, the path and a maker of a Canary with so much there."""
+"""Canaries at their bounds: for each bound, the path and a function that makes a Canary with so much content there."""
 
 from __future__ import annotations
 

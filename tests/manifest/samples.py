@@ -1,4 +1,4 @@
-"""Samples of the manifest tests: a small Canary to change, and the shared folders beside the repository."""
+"""Samples for the manifest tests: a small Canary to change, and the shared folders beside the repository."""
 
 import copy
 import os
@@ -27,14 +27,14 @@ BASE = {
         },
     },
 }
-"""Nothing is wrong with it, not even in the linter's eyes."""
+"""A Canary without problems, for the linter too."""
 
 AB = {"stepWeight": None, "maxWeight": None, "iterations": 10, "match": [{"headers": {"x-canary": {"exact": "yes"}}}]}
 BLUE_GREEN = {"stepWeight": None, "maxWeight": None, "iterations": 10}
 
 
 def canary(*, analysis: Mapping | None = None, **spec) -> dict:
-    """BASE with some fields of spec and spec.analysis replaced."""
+    """Return BASE with some fields of spec and spec.analysis replaced."""
     made = copy.deepcopy(BASE)
     made["spec"]["analysis"] |= analysis or {}
     made["spec"] |= spec
@@ -42,7 +42,7 @@ def canary(*, analysis: Mapping | None = None, **spec) -> dict:
 
 
 def metric(**fields) -> dict:
-    """An analysis with one metric, changed."""
+    """Return an analysis with one changed metric."""
     return {"metrics": [{"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}} | fields]}
 
 
@@ -65,7 +65,7 @@ def alert_provider(**spec) -> dict:
 
 
 def shared(folder: str) -> Path:
-    """A folder of ../shared. Without it the test is skipped with its reason; in CI it fails."""
+    """Return a folder of ../shared. Without it, skip the test with the reason; in CI, fail."""
     path = SHARED / folder
     if not path.is_dir():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{folder} is not there: {path} is missing")

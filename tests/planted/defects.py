@@ -666,7 +666,7 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "what was remembered is believed of a status that somebody changed",
         "resources/status_codec.py",
-        '    return memory if seal == _seal(found) else ""\n',
+        '    return memory if seal == _seal(stored) else ""\n',
         '    return memory if seal else ""\n',
         "resources/test_status_codec.py::test_a_changed_field_breaks_the_seal",
     ),

@@ -112,7 +112,7 @@ class Cache(Generic[T]):
         self._client = client
         self._namespace = namespace
         self._wake = wake
-        self._held: dict[Place, tuple[int, T | _Unread]] = {}
+        self._entries: dict[Place, tuple[int, T | _Unread]] = {}
         self._lookers: dict[Place, set[str]] = {}
         self._subscribers: list[Callable[[str, str], None]] = []
         self._writing: dict[Place, _Write] = {}
@@ -148,27 +148,27 @@ class Cache(Generic[T]):
         return self._read(place)
 
     def _read(self, place: Place) -> T | None:
-        held = self._held.get(place)
-        if held is None:
+        entry = self._entries.get(place)
+        if entry is None:
             return None
-        if isinstance(held[1], _Unread):
-            raise UnreadableError(f"{_full_name(self.view.kind, place)} cannot be read: it {held[1].why}")
-        return held[1]
+        if isinstance(entry[1], _Unread):
+            raise UnreadableError(f"{_full_name(self.view.kind, place)} cannot be read: it {entry[1].why}")
+        return entry[1]
 
     def version(self, namespace: str, name: str) -> str:
         """Return the resourceVersion of an object in the cache; "" if the object does not exist."""
         return str(self._version((namespace, name)) or "")
 
     def _version(self, place: Place) -> int:
-        held = self._held.get(place)
-        return 0 if held is None else held[0]
+        entry = self._entries.get(place)
+        return 0 if entry is None else entry[0]
 
     def all(self) -> Iterator[tuple[Place, T]]:
         """Return ((namespace, name), projection) of each readable object."""
-        return iter([(place, value) for place, (_, value) in self._held.items() if not isinstance(value, _Unread)])
+        return iter([(place, value) for place, (_, value) in self._entries.items() if not isinstance(value, _Unread)])
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._entries)
 
     def subscribe(self, callback: Callable[[str, str], None]) -> None:
         """Call back with the namespace and name of each object that changes, appears or disappears from now on."""
@@ -204,7 +204,7 @@ class Cache(Generic[T]):
         place = (namespace, name)
         write = self._writing.get(place)
         if write is None or not write.changes:
-            self._held.pop(place, None)
+            self._entries.pop(place, None)
 
     # list and watch ---------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Cache(Generic[T]):
             async for page in pages:
                 version = page["metadata"]["resourceVersion"]
                 for body in page["items"]:
-                    there.update(self._take(self._found, body))
+                    there.update(self._take(self._store_event, body))
                     await time_slice.pause()
         self._there_are_only(there, missing_at=int(version))
         return version
@@ -287,28 +287,28 @@ class Cache(Generic[T]):
         act(body)
         return (place,)
 
-    def _found(self, body: Json) -> None:
+    def _store_event(self, body: Json) -> None:
         place, version = _identify(body)
         if self._keep(place, version, body):
             self._changed(place)
 
-    def _went(self, body: Json) -> None:
+    def _delete_event(self, body: Json) -> None:
         self._lose(*_identify(body))
 
     def _there_are_only(self, there: set[Place], *, missing_at: int | None) -> None:
         """Remove all objects except `there`: they were gone at the version `missing_at` (None: at every version)."""
-        for place in self._held.keys() - there:
+        for place in self._entries.keys() - there:
             self._lose(place, missing_at)
         self._is_current()
 
     def _keep(self, place: Place, version: int, body: Json) -> bool:
         """Store an object unless the cache has a newer one; return whether its projection changed."""
-        held = self._held.get(place)
-        if held is not None and version <= held[0]:
+        entry = self._entries.get(place)
+        if entry is not None and version <= entry[0]:
             return False
-        value = self._project(place, body, None if held is None else held[1])
-        self._held[place] = (version, value)
-        return held is None or value != held[1]
+        value = self._project(place, body, None if entry is None else entry[1])
+        self._entries[place] = (version, value)
+        return entry is None or value != entry[1]
 
     def _project(self, place: Place, body: Json, before: T | _Unread | None) -> T | _Unread:
         """Return the projection of an object. Log once why an object is unreadable."""
@@ -327,9 +327,9 @@ class Cache(Generic[T]):
         """Remove an object that was gone at a version, unless the cache has a newer one."""
         if place in self._writing and version is not None:
             self._writing[place].gone_at = version
-        held = self._held.get(place)
-        if held is not None and (version is None or held[0] <= version):
-            del self._held[place]
+        entry = self._entries.get(place)
+        if entry is not None and (version is None or entry[0] <= version):
+            del self._entries[place]
             self._changed(place)
 
     def _changed(self, place: Place) -> None:
@@ -356,9 +356,9 @@ class Cache(Generic[T]):
 
 
 _TAKE: dict[str, Callable[[Cache[Any], Json], None]] = {
-    "ADDED": Cache._found,  # noqa: SLF001 - the table of the class above
-    "MODIFIED": Cache._found,  # noqa: SLF001
-    "DELETED": Cache._went,  # noqa: SLF001
+    "ADDED": Cache._store_event,  # noqa: SLF001 - the table of the class above
+    "MODIFIED": Cache._store_event,  # noqa: SLF001
+    "DELETED": Cache._delete_event,  # noqa: SLF001
 }
 """Handler of each type of event. Other types need none: a bookmark has only a version."""
 
@@ -387,8 +387,8 @@ def _why(error: Exception) -> str:
     """Return the reason why an object is unreadable, as a phrase about it."""
     if isinstance(error, BoundExceeded):
         return str(error)
-    found = escape_controls(f"{type(error).__name__}: {error}", LONGEST_REASON)
-    return f"has a field of an unexpected form ({found}). Correct the object"
+    cause = escape_controls(f"{type(error).__name__}: {error}", LONGEST_REASON)
+    return f"has a field of an unexpected form ({cause}). Correct the object"
 
 
 def _now() -> float:

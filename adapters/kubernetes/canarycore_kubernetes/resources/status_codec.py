@@ -73,12 +73,12 @@ def write_status(rollout: Rollout, status: Status, others: Iterable[Json] = ()) 
     }
 
 
-def read_status(rollout: Rollout, found: object) -> tuple[Status, bool]:
+def read_status(rollout: Rollout, value: object) -> tuple[Status, bool]:
     """Return a stored status and whether Flagger wrote it. Raise ManifestError if it is unreadable.
 
     An unreadable status never counts as missing: a rollout without a status would start from the beginning.
     """
-    stored = _checked(found)
+    stored = _checked(value)
     fields = {name: value for name, value in stored.items() if name != MEMORY_FIELD}
     memory = _memory(stored)
     if memory:
@@ -98,52 +98,52 @@ def conditions_of(status: Mapping[str, Any]) -> tuple[Json, ...] | None:
 
     The store does not write to unreadable conditions, because that would lose them.
     """
-    found = status.get("conditions")
-    if found is None:
+    conditions = status.get("conditions")
+    if conditions is None:
         return ()
-    if not isinstance(found, list):
+    if not isinstance(conditions, list):
         return None
     try:
-        demand_small(found, values=MOST_CONDITION_VALUES, characters=LONGEST_CONDITIONS)
+        demand_small(conditions, values=MOST_CONDITION_VALUES, characters=LONGEST_CONDITIONS)
     except BoundExceeded:
         return None
-    return tuple(entry for entry in found if get_text(entry, "type"))
+    return tuple(entry for entry in conditions if get_text(entry, "type"))
 
 
-def _checked(found: object) -> Mapping[str, Any]:
+def _checked(stored: object) -> Mapping[str, Any]:
     """Return the status if its fields have the right types. Raise ManifestError if not."""
-    if not isinstance(found, dict):
-        raise _unreadable("", f"a value of type {type(found).__name__}", "a mapping")
+    if not isinstance(stored, dict):
+        raise _unreadable("", f"a value of type {type(stored).__name__}", "a mapping")
     for name in SEALED_FIELDS:
-        if not isinstance(found.get(name), (str, int, float, NoneType)):
-            raise _unreadable(f".{name}", f"a value of type {type(found[name]).__name__}", "a string or a number")
-    if not isinstance(found.get("conditions"), (list, NoneType)):
-        raise _unreadable(".conditions", f"a value of type {type(found['conditions']).__name__}", "a list")
-    if not found.get("phase") and (found.get("phase") not in {None, ""} or _has_begun(found)):
-        raise _unreadable(".phase", repr(found.get("phase")), "the phase of the rollout in the other fields")
-    return found
+        if not isinstance(stored.get(name), (str, int, float, NoneType)):
+            raise _unreadable(f".{name}", f"a value of type {type(stored[name]).__name__}", "a string or a number")
+    if not isinstance(stored.get("conditions"), (list, NoneType)):
+        raise _unreadable(".conditions", f"a value of type {type(stored['conditions']).__name__}", "a list")
+    if not stored.get("phase") and (stored.get("phase") not in {None, ""} or _has_begun(stored)):
+        raise _unreadable(".phase", repr(stored.get("phase")), "the phase of the rollout in the other fields")
+    return stored
 
 
-def _has_begun(found: Mapping[str, Any]) -> bool:
+def _has_begun(stored: Mapping[str, Any]) -> bool:
     """Return whether fields other than the phase show that a rollout has begun."""
-    return bool(found.get("lastAppliedSpec") or found.get("lastPromotedSpec") or _entry(found) is not None)
+    return bool(stored.get("lastAppliedSpec") or stored.get("lastPromotedSpec") or _entry(stored) is not None)
 
 
-def _memory(found: Mapping[str, Any]) -> str:
+def _memory(stored: Mapping[str, Any]) -> str:
     """Return the memory; "" if there is none, or if Flagger or a user has changed the fields since."""
-    entry = _entry(found)
+    entry = _entry(stored)
     if entry is None:
         return ""
     message = entry.get("message")
     if not isinstance(message, str) or len(message) > LONGEST_MEMORY or not _MEMORY.match(message):
         raise _unreadable(f".conditions[{MEMORY}].message", "another text", f"a seal and JSON, as {MANAGER} writes it")
     seal, _, memory = message.partition(" ")
-    return memory if seal == _seal(found) else ""
+    return memory if seal == _seal(stored) else ""
 
 
-def _entry(found: Mapping[str, Any]) -> Json | None:
+def _entry(stored: Mapping[str, Any]) -> Json | None:
     """Return the condition with the memory."""
-    return next((entry for entry in get_items(found, "conditions") if entry.get("type") == MEMORY), None)
+    return next((entry for entry in get_items(stored, "conditions") if entry.get("type") == MEMORY), None)
 
 
 def _seal(fields: Mapping[str, Any]) -> str:

@@ -41,14 +41,14 @@ class LatenessTracker:
 
     def record_cycle(self, report: CycleReport) -> None:
         """Record a cycle. Only a decision that changes the status ends the lateness: others come right after it."""
-        seen, decision = report.observed, report.result.decision
-        if seen is None or seen.status.phase in _WITHOUT_INTERVAL:
+        observed, decision = report.observed, report.result.decision
+        if observed is None or observed.status.phase in _WITHOUT_INTERVAL:
             return
         if report.lateness > TOLERATED_LATENESS:
             if report.key not in self._late:
                 _log.warning("interval missed: %s began its cycle %.1f s late", report.key, report.lateness)
             self._late[report.key] = report.lateness
-        elif decision is not None and decision.status is not seen.status:
+        elif decision is not None and decision.status is not observed.status:
             self._late.pop(report.key, None)
 
     def conditions(self, key: str, status: Status) -> tuple[Json, ...]:

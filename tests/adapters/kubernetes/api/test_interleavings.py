@@ -82,7 +82,7 @@ class World:
             event, version, data = self.history[self.heard]
             self.heard += 1
             before = self.cache.version(*PLACE)
-            (self.cache._went if event == "DELETED" else self.cache._found)(body(version, data))
+            (self.cache._delete_event if event == "DELETED" else self.cache._store_event)(body(version, data))
             after = self.cache.version(*PLACE)
             if before and int(before) >= version:
                 assert after == before, "an old event takes nothing back"

@@ -41,7 +41,7 @@ NEW = "not looked at yet"
 
 
 @frozen(kw_only=True)
-class RecordedEvent:
+class CanaryEvent:
     """An event about a Canary."""
 
     key: str
@@ -145,7 +145,7 @@ class ClusterOverview:
         self.cluster = cluster
         self.canaries = canaries
         self._workloads = workloads
-        self._events: Cache[RecordedEvent] = cluster.cache(EVENTS)
+        self._events: Cache[CanaryEvent] = cluster.cache(EVENTS)
         self._events.subscribe(lambda namespace, _: cluster.wake(namespace))
 
     async def read_all(self) -> list[CanaryOverview]:
@@ -164,7 +164,7 @@ class ClusterOverview:
             await self._valid(key, canary, event) if isinstance(canary, ValidCanary) else _invalid(key, canary, event)
         )
 
-    async def events(self, key: str) -> list[RecordedEvent]:
+    async def events(self, key: str) -> list[CanaryEvent]:
         """Return the events about a Canary, oldest first; none where the user has no right to read events."""
         try:
             cache = await self._events.ready()
@@ -221,9 +221,9 @@ def _pods(name: str, workload: Workload | None) -> PodCounts | None:
     return None if workload is None else PodCounts(name=name, ready=workload.ready, desired=workload.desired)
 
 
-def _read_event(body: Json, _: RecordedEvent | None) -> RecordedEvent:
+def _read_event(body: Json, _: CanaryEvent | None) -> CanaryEvent:
     canary: dict[str, Any] = body["involvedObject"]
-    return RecordedEvent(
+    return CanaryEvent(
         key=f"{canary.get('namespace', '')}/{canary.get('name', '')}",
         at=next(_times(body), ""),
         type=body.get("type", ""),
@@ -238,5 +238,5 @@ def _times(body: Json) -> Iterator[str]:
     yield body["metadata"].get("creationTimestamp", "")
 
 
-EVENTS: View[RecordedEvent] = View(kind=EVENT, project=_read_event, fields=f"involvedObject.kind={CANARY.kind}")
+EVENTS: View[CanaryEvent] = View(kind=EVENT, project=_read_event, fields=f"involvedObject.kind={CANARY.kind}")
 """The cached view of the events about Canaries."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from canarycore.driver import NextStep
     from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.console import Json
-    from canarycore_kubernetes.overview import CanaryOverview, RecordedEvent
+    from canarycore_kubernetes.overview import CanaryEvent, CanaryOverview
     from canarycore_runtime.ports import StoredRollout
 
 
@@ -92,7 +92,7 @@ def _print(
     state: CanaryOverview,
     following: Json,
     conditions: list[Json],
-    events: list[RecordedEvent],
+    events: list[CanaryEvent],
 ) -> None:
     console = out()
 
@@ -114,7 +114,7 @@ def _format_condition(condition: Json) -> str:
     return f"{condition['type']} {condition['status']} {condition.get('reason', '')}: {condition.get('message', '')}"
 
 
-def _format_event(event: RecordedEvent) -> str:
+def _format_event(event: CanaryEvent) -> str:
     return f"{event.at}  {event.text}{f' (x{event.count})' if event.count > 1 else ''}"
 
 

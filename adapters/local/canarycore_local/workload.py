@@ -155,8 +155,8 @@ class LocalWorkload:
         return Workloads(
             target=self._workload(EnvoySide.CANARY, plan.target, desired=int(plan.up)),
             primary=self._workload(EnvoySide.PRIMARY, plan.primary, desired=1),
-            kept=tuple(version.revision for version in plan.kept),
-            restored=plan.restored,
+            restorable=tuple(version.revision for version in plan.kept),
+            is_restored=plan.restored,
         )
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:

@@ -29,8 +29,8 @@ async def observe_rollout(
         primary=workloads.primary,
         routes=routes,
         scaler_paused=workloads.scaler_paused,
-        restorable=workloads.kept,
+        restorable=workloads.restorable,
         command=stored.command,
         is_deleted=stored.deleted,
-        is_restored=workloads.restored,
+        is_restored=workloads.is_restored,
     )

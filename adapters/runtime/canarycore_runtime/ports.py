@@ -58,10 +58,10 @@ class Workloads:
     scaler_paused: bool | None = None
     """Whether the target's autoscaler is paused; None where there is none."""
 
-    kept: tuple[str, ...] = ()
+    restorable: tuple[str, ...] = ()
     """The revisions to which the primary can return."""
 
-    restored: bool = False
+    is_restored: bool = False
     """Whether the owner's objects are as they were before the rollout."""
 
 

@@ -197,7 +197,7 @@ async def test_a_successor_takes_over_the_plan_and_the_processes(proxy, tmp_path
 
     assert after == before
     assert await pids(plane, EnvoySide.PRIMARY) == running
-    assert before.kept == (V1.revision, V2.revision)
+    assert before.restorable == (V1.revision, V2.revision)
 
 
 async def test_changes_yields_the_rollouts_key(plane):

@@ -197,7 +197,7 @@ async def test_exactly_two_earlier_revisions_are_saved_with_their_configs(config
         await bench.change(SECRET, "keys", {"data": {"key": base64.b64encode(label.encode()).decode()}})
         revisions.append(await bench.deploy(label))
         await bench.adapter.promote(bench.rollout, revisions[-1])
-    assert (await bench.seen()).kept == (revisions[2], revisions[1])
+    assert (await bench.seen()).restorable == (revisions[2], revisions[1])
     there = {body["metadata"]["name"] for body in bench.api.list(CONTROLLER_REVISION.path(bench.namespace))}
     assert there == {f"podinfo-primary-{revision}" for revision in revisions[1:3]}
     kept = {
@@ -229,7 +229,7 @@ async def test_an_interrupted_promotion_leaves_no_outdated_saves(opened, request
         requests.fail(0, lost=False)
         await bench.adapter.promote(bench.rollout, revision)
         there = {body["metadata"]["name"] for body in bench.api.list(CONTROLLER_REVISION.path(bench.namespace))}
-        assert there == {f"podinfo-primary-{name}" for name in (await bench.seen()).kept}
+        assert there == {f"podinfo-primary-{name}" for name in (await bench.seen()).restorable}
         if not failed:
             break
     assert number > 3, "a promotion that keeps and forgets takes three writes"
@@ -291,7 +291,7 @@ async def test_a_promotion_interrupted_anywhere_and_repeated_is_the_same_promoti
         assert (await bench.seen()).target.revision == revision
         await bench.adapter.promote(bench.rollout, revision)
         seen = await bench.seen()
-        assert (seen.primary.revision, seen.kept[0]) == (revision, one)
+        assert (seen.primary.revision, seen.restorable[0]) == (revision, one)
         assert [holding(bench, *copy)["data"] for copy in copies] == [{"key": f"for {number}"}, {"key": "dHdv"}]
         await bench.adapter.restore_primary(bench.rollout, one)
         assert [holding(bench, *copy) for copy in copies] == before

@@ -176,7 +176,7 @@ async def test_the_first_rollout_after_flagger_is_as_any_other(taken_over):
     assert (await bench.seen()).primary.revision == one != two
     await bench.adapter.promote(bench.rollout, two)
     seen = await bench.seen()
-    assert (seen.target.revision, seen.primary.revision, seen.kept) == (two, two, (one,))
+    assert (seen.target.revision, seen.primary.revision, seen.restorable) == (two, two, (one,))
     assert bench.body(CONFIG_MAP, "env-primary")["binaryData"] == {"logo": "AA=="}
     await bench.adapter.restore_primary(bench.rollout, one)
     assert (await bench.seen()).primary.revision == one
@@ -195,7 +195,7 @@ async def test_the_first_promotion_after_flagger_interrupted_anywhere_saves_flag
         assert (seen.target.revision, seen.primary.revision) == (two, one)
     requests.fail(0, lost=False)
     await bench.adapter.promote(bench.rollout, two)
-    assert (await bench.seen()).kept == (one,)
+    assert (await bench.seen()).restorable == (one,)
 
 
 # beside a router ----------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ async def test_the_target_is_given_back_with_its_primarys_replicas(opened):
     await bench.adapter.restore(bench.rollout)
     assert bench.body(DEPLOYMENT, "podinfo")["spec"]["replicas"] == 5
     assert not bench.body(SCALED_OBJECT, "so")["metadata"].get("annotations")
-    assert (await bench.seen()).restored
+    assert (await bench.seen()).is_restored
 
 
 async def test_a_daemon_set_is_given_back_to_its_nodes(opened):
@@ -254,7 +254,7 @@ async def test_a_deleted_target_counts_as_given_back(opened):
     bench.api.delete(DEPLOYMENT.path(bench.namespace, "podinfo"))
     await bench.gone()
     await bench.adapter.restore(bench.rollout)
-    assert (await bench.seen()).restored
+    assert (await bench.seen()).is_restored
 
 
 async def test_a_recreated_canary_does_not_count_as_given_back(opened):
@@ -262,4 +262,4 @@ async def test_a_recreated_canary_does_not_count_as_given_back(opened):
     await initialised(bench)
     await bench.adapter.restore(bench.rollout)
     await bench.begin_again(canary())
-    assert not (await bench.seen()).restored
+    assert not (await bench.seen()).is_restored

@@ -69,8 +69,8 @@ class KnativeTarget(WorkloadTarget):
         return Workloads(
             target=await self._workload(newest, up=up),
             primary=await self._workload(primary, up=True),
-            kept=() if service is None else get_annotation_list(service, KEPT_REVISIONS),
-            restored=self.is_restored,
+            restorable=() if service is None else get_annotation_list(service, KEPT_REVISIONS),
+            is_restored=self.is_restored,
         )
 
     async def other_canary(self) -> str:

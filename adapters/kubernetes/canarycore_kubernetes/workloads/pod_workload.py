@@ -86,8 +86,8 @@ class PodTarget(WorkloadTarget):
             target=_workload(target, target_revision),
             primary=_workload(primary, primary_revision),
             scaler_paused=None if scaler is None else scaler.paused,
-            kept=() if primary is None else primary.saved_revisions,
-            restored=self.is_restored,
+            restorable=() if primary is None else primary.saved_revisions,
+            is_restored=self.is_restored,
         )
 
     async def _cache(self) -> Cache[PodFacts]:

@@ -91,7 +91,7 @@ class ClusterWorkloads:
             await self._warn(rollout, error)
             raise
         if self._canaries.require(rollout).is_deleted and await self._objection(target):
-            return evolve(workloads, restored=True)  # the rollout never began, so it has nothing to give back
+            return evolve(workloads, is_restored=True)  # the rollout never began, so it has nothing to give back
         return workloads
 
     async def _warn(self, rollout: Rollout, error: WorldError) -> None:

@@ -113,8 +113,8 @@ class ServiceTarget(WorkloadTarget):
         return Workloads(
             target=None if target is None else podless_workload(revision, up=up),
             primary=None if primary is None else podless_workload(self._primary_revision(primary), up=True),
-            kept=() if primary is None else get_annotation_list(primary, KEPT_REVISIONS),
-            restored=self.is_restored,
+            restorable=() if primary is None else get_annotation_list(primary, KEPT_REVISIONS),
+            is_restored=self.is_restored,
         )
 
     async def _look(self, name: str) -> Snapshot | None:

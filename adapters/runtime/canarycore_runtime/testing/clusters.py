@@ -202,8 +202,8 @@ class SimulatedWorkload:
             target=observation.target,
             primary=observation.primary,
             scaler_paused=observation.scaler_paused,
-            kept=observation.restorable,
-            restored=observation.is_restored,
+            restorable=observation.restorable,
+            is_restored=observation.is_restored,
         )
 
     async def initialise(self, rollout: Rollout, revision: str) -> None:

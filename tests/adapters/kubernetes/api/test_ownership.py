@@ -493,7 +493,7 @@ async def test_a_second_canary_waits_and_can_be_deleted(second, why, api, ports,
         await router.set_routes(rollout, Routes(weight=20))
     api.delete(f"/apis/flagger.app/v1beta1/namespaces/{first.namespace}/canaries/second")
     await until(lambda: ports.canaries.require(rollout).is_deleted)
-    assert (await workload.observe(rollout)).restored
+    assert (await workload.observe(rollout)).is_restored
     await router.restore(rollout)
     await workload.restore(rollout)
     del before["Canary", "second"]

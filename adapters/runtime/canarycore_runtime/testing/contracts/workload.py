@@ -101,7 +101,7 @@ class WorkloadContract:
     async def test_a_promotion_can_be_taken_back(self, bench: WorkloadBench) -> None:
         one, two = await _initialised(bench)
         await bench.adapter.promote(bench.rollout, two)
-        assert one in (await bench.adapter.observe(bench.rollout)).kept
+        assert one in (await bench.adapter.observe(bench.rollout)).restorable
         await bench.adapter.restore_primary(bench.rollout, one)
         await bench.settle()
         assert _existing((await bench.adapter.observe(bench.rollout)).primary).revision == one
@@ -161,9 +161,9 @@ class WorkloadContract:
 
     async def test_a_restore_is_observed(self, bench: WorkloadBench) -> None:
         await _initialised(bench)
-        assert not (await bench.adapter.observe(bench.rollout)).restored
+        assert not (await bench.adapter.observe(bench.rollout)).is_restored
         await bench.adapter.restore(bench.rollout)
-        assert (await bench.adapter.observe(bench.rollout)).restored
+        assert (await bench.adapter.observe(bench.rollout)).is_restored
 
 
 async def _initialised(bench: WorkloadBench) -> tuple[str, str]:

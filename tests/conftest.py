@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
@@ -18,6 +19,8 @@ settings.register_profile("dev", max_examples=50, **_COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=30_000, derandomize="CI" in os.environ, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+pytest.register_assert_rewrite("tests.cluster.contracts")  # their assertions show values, as those of test files do
 
 # a background shell ignores Ctrl-C, and so would the processes that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -5,7 +5,6 @@
 """
 
 from canarycore_runtime._calls import Limits
-from canarycore_runtime.observation import observe_rollout
 from canarycore_runtime.ports import (
     Adapters,
     Broadcaster,
@@ -19,6 +18,7 @@ from canarycore_runtime.ports import (
     StoredRollout,
     WorkloadPort,
     Workloads,
+    observe_rollout,
 )
 from canarycore_runtime.registry import BrokenAdapter, Port, installed, load
 from canarycore_runtime.runner import CycleReport, Runner, Stats

@@ -43,8 +43,7 @@ from canarycore.errors import Unanswered, WorldError
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore_runtime._calls import Limits, call_port, call_port_detached, describe, finish_write
 from canarycore_runtime.deliveries import Deliveries
-from canarycore_runtime.observation import observe_rollout
-from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broadcaster
+from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broadcaster, observe_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable

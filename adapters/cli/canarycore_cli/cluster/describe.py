@@ -26,7 +26,7 @@ from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.overview import ClusterOverview
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
 from canarycore_kubernetes.resources.status_codec import MEMORY
-from canarycore_runtime.observation import observe_rollout
+from canarycore_runtime.ports import observe_rollout
 
 if TYPE_CHECKING:
     from canarycore import Status

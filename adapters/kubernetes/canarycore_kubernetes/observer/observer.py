@@ -39,7 +39,7 @@ from canarycore_kubernetes.observer.followed_canary import FollowedCanary
 from canarycore_kubernetes.observer.report import ComparisonReport
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary, ValidCanary
 from canarycore_kubernetes.telemetry.probes import serve_probes
-from canarycore_runtime.observation import observe_rollout
+from canarycore_runtime.ports import observe_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

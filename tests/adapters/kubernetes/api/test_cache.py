@@ -1,3 +1,7 @@
-"""The claims of tests/cluster about a real API server, on the one in memory."""
+"""Caches keep their promises on an API server in memory."""
 
-from tests.cluster.api.test_cache import *  # noqa: F403 - the same claims
+from tests.cluster.contracts.cache import CacheContract
+
+
+class TestCache(CacheContract):
+    """Caches on an API server in memory."""

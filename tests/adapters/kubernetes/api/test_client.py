@@ -1,3 +1,7 @@
-"""The claims of tests/cluster about a real API server, on the one in memory."""
+"""The client keeps its promises on an API server in memory."""
 
-from tests.cluster.api.test_client import *  # noqa: F403 - the same claims
+from tests.cluster.contracts.client import ClientContract
+
+
+class TestClient(ClientContract):
+    """The client on an API server in memory."""

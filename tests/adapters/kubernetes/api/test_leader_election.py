@@ -1,3 +1,7 @@
-"""The claims of tests/cluster about a real API server, on the one in memory."""
+"""Leader election keeps its promises on an API server in memory."""
 
-from tests.cluster.api.test_leader_election import *  # noqa: F403 - the same claims
+from tests.cluster.contracts.leader_election import LeaderElectionContract
+
+
+class TestLeaderElection(LeaderElectionContract):
+    """Leader election on an API server in memory."""

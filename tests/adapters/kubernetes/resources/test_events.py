@@ -1,3 +1,11 @@
-"""The claims of tests/cluster about a real API server, on the one in memory."""
+"""Events keep their promises on an API server in memory."""
 
-from tests.cluster.resources.test_events import *  # noqa: F403 - the same claims
+from tests.cluster.contracts.events import EventNotifierContract, EventsContract
+
+
+class TestEventNotifier(EventNotifierContract):
+    """Events on an API server in memory."""
+
+
+class TestEvents(EventsContract):
+    """Events on an API server in memory."""

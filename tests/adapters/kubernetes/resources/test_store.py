@@ -1,3 +1,11 @@
-"""The claims of tests/cluster about a real API server, on the one in memory."""
+"""The store of Canaries keeps its promises on an API server in memory."""
 
-from tests.cluster.resources.test_store import *  # noqa: F403 - the same claims
+from tests.cluster.contracts.store import CanaryStoreContract, StoreContract
+
+
+class TestCanaryStore(CanaryStoreContract):
+    """The store of Canaries on an API server in memory."""
+
+
+class TestStore(StoreContract):
+    """The store of Canaries on an API server in memory."""

@@ -51,7 +51,7 @@ from canarycore.simulation import (
 )
 from canarycore.traffic import Match, StringMatch
 from canarycore_runtime._driver import EFFECTS
-from canarycore_runtime.observation import observe_rollout
+from canarycore_runtime.ports import observe_rollout
 from canarycore_runtime.testing.clusters import key_of
 from canarycore_runtime.testing.contracts._samples import rollout
 

@@ -126,7 +126,7 @@ def wheel(session: nox.Session) -> None:
     from_wheels = ("--find-links", str(wheels), "--only-binary", ",".join(DISTRIBUTIONS))
     session.install(*LOWEST, *from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:], *TESTS)
     with session.chdir(_without_sources(session)):
-        _pytest(session.run, session.posargs, *ABOUT_SOURCES)
+        _pytest(session.run, session.posargs, *ABOUT_SOURCES, env={"HYPOTHESIS_PROFILE": "smoke"})
     for distribution in DISTRIBUTIONS:
         alone = Path(session.create_tmp(), "alone").resolve()
         session.run("python", "-m", "venv", "--clear", str(alone))

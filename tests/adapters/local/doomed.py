@@ -1,4 +1,4 @@
-"""A process that applies one effect, for tests that kill it: `python doomed.py FOLDER EXPRESSION`.
+"""A process that carries out one request of a driver, for tests that kill it: `python doomed.py FOLDER EXPRESSION`.
 
 It prints the lines `begins` and `has done it`, and then waits.
 """
@@ -6,9 +6,9 @@ It prints the lines `begins` and `has done it`, and then waits.
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
-import canarycore
-from canarycore import effects
+from canarycore.simulation._program import with_imports
 from canarycore_local import workload
 from canarycore_local.envoy import proxy as envoy
 from canarycore_local.envoy.router import EnvoyRouter
@@ -27,14 +27,15 @@ def make_adapters(folder: Path, proxy: envoy.Envoy, local_workload: LocalWorkloa
 
 
 async def main(folder: Path, expression: str) -> None:
-    effect = eval(expression, vars(canarycore) | vars(effects))
+    names: dict[str, Any] = {}
+    exec(with_imports(f"request = {expression}"), names)
     async with (
         own_processes(folder) as processes,
         envoy.run_envoy(processes, folder / "envoy") as proxy,
         workload.run_workload(processes, proxy, folder, KEY) as local_workload,
     ):
         print_line("begins")
-        await carry_out(make_adapters(folder, proxy, local_workload), effect)
+        await carry_out(make_adapters(folder, proxy, local_workload), names["request"])
         print_line("has done it")
         await asyncio.sleep(60)
 

@@ -6,11 +6,12 @@ written. Server-side apply would keep fields that Flagger once wrote into a prim
 that an autoscaler has taken over.
 
 A change refuses objects that are not the Canary's own. The server refuses the patch if the object has changed since it
-was read; then the change begins again.
+was read; then the change begins again after a pause.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 CHANGE_ATTEMPTS = 5
 """Attempts of a change while others keep changing the same object."""
+
+CHANGE_PAUSE = 0.05
+"""Seconds before the second attempt; each further pause is twice as long."""
 
 
 @frozen(kw_only=True)
@@ -103,7 +107,7 @@ class OwnedObjects:
 
         body: the object, if it was just read. Raise WorldError if there is none, and ForeignObjectError.
         """
-        for _ in range(CHANGE_ATTEMPTS):
+        for attempt in range(CHANGE_ATTEMPTS):
             present = body or await read(self.cluster, kind, namespace, name)
             self.owner.refuse_foreign(kind, present, role)
             patch, body = merge_patch(present, self._mark(present, edit(present))), None
@@ -112,7 +116,7 @@ class OwnedObjects:
             try:
                 return await self.cluster.merge(kind, namespace, name, lock_version(patch, present))
             except Outdated:
-                continue
+                await asyncio.sleep(CHANGE_PAUSE * 2**attempt)
         raise Conflict(f"{kind.plural} {namespace}/{name} is being changed by others all the time: trying again later")
 
     def _mark(self, present: Json, edited: Json) -> Json:

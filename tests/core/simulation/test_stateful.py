@@ -14,7 +14,7 @@ from canarycore.verification import STRATEGIES
 from tests.verify import drivers
 
 ALWAYS_THE_SAME = settings(
-    max_examples=1000,
+    max_examples=10_000,
     stateful_step_count=15,
     report_multiple_bugs=False,
     derandomize=True,

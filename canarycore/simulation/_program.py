@@ -12,7 +12,7 @@ import attrs
 
 _MODULES = (
     "canarycore",
-    *(f"canarycore.{name}" for name in ("driver", "effects", "notices", "phases", "questions")),
+    *(f"canarycore.{name}" for name in ("driver", "effects", "notices", "phases", "questions", "traffic")),
     "canarycore.simulation",
     "canarycore.verification",
 )

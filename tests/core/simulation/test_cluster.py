@@ -41,6 +41,7 @@ from canarycore.simulation import (
     scripted,
     stuck,
 )
+from canarycore.verification import STRATEGIES
 from tests.core.scenarios import DURATION, SITUATIONS, SUCCESS_RATE, idle, is_advancing, play, policy
 
 WORDS = 'deployment "podinfo" exceeded its progress deadline'
@@ -227,6 +228,14 @@ def test_what_cannot_happen_any_more_is_said_with_the_last_record():
 
 def test_a_program_makes_the_same_cluster_again():
     cluster = play(policy(), SITUATIONS["promoted"], (Fault(FaultKind.CRASH_AFTER, 5),))
+    names: dict[str, object] = {}
+    exec(cluster.program(), names)
+    assert names["cluster"].state == cluster.state
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_program_of_any_strategy_makes_the_same_cluster_again(strategy):
+    cluster = SimulatedCluster(STRATEGIES[strategy]).do(Deploy("v1")).run()
     names: dict[str, object] = {}
     exec(cluster.program(), names)
     assert names["cluster"].state == cluster.state

@@ -21,30 +21,12 @@ from tests.cluster.workloads import (
     IMAGES,
     ConfigBench,
     PodBench,
-    Requests,
     canary,
     config,
     holding,
     initialised,
     meta,
-    opener,
 )
-
-
-@pytest.fixture
-def kubeconfig(plane, installed):
-    """Return the controller's kubeconfig, with its installed rights."""
-    return plane.kubeconfig(installed("knative"), "controller")
-
-
-@pytest.fixture
-def opened(cluster, namespace, api):
-    return opener(cluster, namespace, api)
-
-
-@pytest.fixture
-def requests(monkeypatch):
-    return Requests(monkeypatch)
 
 
 @pytest.fixture

@@ -7,23 +7,7 @@ import asyncio
 import pytest
 
 from canarycore_kubernetes.api.kinds import DEPLOYMENT
-from tests.cluster.workloads import BY_HPA, HPA_BODY, PodBench, Requests, canary, initialised, opener
-
-
-@pytest.fixture
-def kubeconfig(plane, installed):
-    """Return the controller's kubeconfig, with its installed rights."""
-    return plane.kubeconfig(installed("knative"), "controller")
-
-
-@pytest.fixture
-def opened(cluster, namespace, api):
-    return opener(cluster, namespace, api)
-
-
-@pytest.fixture
-def requests(monkeypatch):
-    return Requests(monkeypatch)
+from tests.cluster.workloads import BY_HPA, HPA_BODY, PodBench, canary, initialised
 
 
 @pytest.fixture

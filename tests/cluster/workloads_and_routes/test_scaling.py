@@ -18,29 +18,10 @@ from tests.cluster.workloads import (
     ConfigBench,
     KnativeBench,
     PodBench,
-    Requests,
     canary,
     config,
     initialised,
-    opener,
 )
-
-
-@pytest.fixture
-def kubeconfig(plane, installed):
-    """Return the controller's kubeconfig, with its installed rights."""
-    return plane.kubeconfig(installed("knative"), "controller")
-
-
-@pytest.fixture
-def opened(cluster, namespace, api):
-    return opener(cluster, namespace, api)
-
-
-@pytest.fixture
-def requests(monkeypatch):
-    return Requests(monkeypatch)
-
 
 # up and down --------------------------------------------------------------------------------------------------------
 

@@ -17,19 +17,7 @@ from tests.cluster.workloads import (
     PodBench,
     ServiceBench,
     canary,
-    opener,
 )
-
-
-@pytest.fixture
-def kubeconfig(plane, installed):
-    """Return the controller's kubeconfig, with its installed rights."""
-    return plane.kubeconfig(installed("knative"), "controller")
-
-
-@pytest.fixture
-def opened(cluster, namespace, api):
-    return opener(cluster, namespace, api)
 
 
 class TestDeployment(WorkloadContract):

@@ -267,7 +267,7 @@ class Observer:
     ) -> None:
         """Report a difference to the likest of our decisions.
 
-        The likest moves into the same phase, or else moves at all. Of several, it is the newest.
+        The likest moves into the same phase, or else moves at all. The newest wins among equals.
         """
         if followed.rollout is None or not decisions:
             return

@@ -92,10 +92,9 @@ TARGET_VERBS: dict[tuple[str, str], tuple[str, ...]] = {
 
 _LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
 ELECTION: tuple[Json, ...] = (
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    {**_LEASES, "verbs": ["create"]},
     {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
+        **_LEASES,
         "resourceNames": [LEASE],
         "verbs": ["get", "patch"],
     },

@@ -31,6 +31,8 @@ class Workload:
     """Since when too few replicas are available, in seconds; None if enough are."""
     stuck: str = ""
     """The platform's reason for giving up on the workload, or empty."""
+    revised_at: float | None = field(default=None, eq=False, repr=False)
+    """When its owner last wrote the revision, at the latest, in seconds; None if unknown."""
     is_whole: bool = field(init=False, eq=False, repr=False)
     """Whether every desired replica has this revision and is available, and no other replica exists."""
 

@@ -290,7 +290,10 @@ async def open_adapters(
         )
         yield Adapters(
             store=AdoptingStore(
-                CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals), canaries, workload
+                CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals),
+                canaries,
+                workload,
+                router,
             ),
             workload=workload,
             router=router,

@@ -25,6 +25,7 @@ from canarycore_kubernetes.controller import open_adapters
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.overview import ClusterOverview
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
+from canarycore_kubernetes.resources.flagger_status import adopt
 from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_runtime.ports import observe_rollout
 
@@ -57,6 +58,13 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
             if stored is None or state is None:
                 raise deleted(key)
             observation = await observe_rollout(adapters, stored, now=adapters.clock())
+            stored = adopt(
+                stored,
+                canaries.require(stored.rollout),
+                target=observation.target,
+                primary=observation.primary,
+                routes=observation.routes,
+            )
             step = preview(stored.rollout, stored.status, observation)
             conditions = await _read_conditions(cluster, key)
             events = (await overview.events(key))[-last:]

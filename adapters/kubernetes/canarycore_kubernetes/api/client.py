@@ -351,14 +351,21 @@ class Client:
         return await self._write("PATCH", _sub(path, subresource), body=body, query=query, content=APPLY)
 
     async def merge(
-        self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], *, subresource: str = ""
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        subresource: str = "",
+        manager: str = MANAGER,
     ) -> Json:
-        """Change the fields in `patch`; None removes a field (JSON merge patch).
+        """Change the fields in `patch`; None removes a field (JSON merge patch). `manager` is the recorded writer.
 
         With a `metadata.resourceVersion`, raise Outdated unless it is the current version.
         """
         path = _sub(kind.path(namespace, name), subresource)
-        return await self._write("PATCH", path, body=patch, query={"fieldManager": MANAGER}, content=MERGE)
+        return await self._write("PATCH", path, body=patch, query={"fieldManager": manager}, content=MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", version: str = "") -> bool:
         """Delete an object (only with this `uid`, if given); return False if it was gone already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore.foreign import get_items, get_text, get_texts
+from canarycore.foreign import get_items, get_text, get_texts, get_time, get_value
 from canarycore_kubernetes.api.kinds import CANARY
 
 if TYPE_CHECKING:
@@ -29,6 +29,15 @@ KEPT_REVISIONS = "canarycore/kept"
 
 KEPT_FOR = "canarycore/kept-for"
 """Label of the stored parts of earlier revisions: the name of the primary."""
+
+
+REVISION_LENGTH = 16
+"""The number of hexadecimal digits of our revisions. Flagger's names of revisions are shorter."""
+
+
+def is_revision(name: str) -> bool:
+    """Return whether a text has the form of our revisions."""
+    return len(name) == REVISION_LENGTH and all(digit in "0123456789abcdef" for digit in name)
 
 
 def primary_name(name: str) -> str:
@@ -81,3 +90,20 @@ def merge_owners(owner: Json, existing: Json | None) -> list[Json]:
 
 def _is_same(first: Json, second: Json) -> bool:
     return all(get_text(first, part) == get_text(second, part) for part in ("kind", "name"))
+
+
+def written_at(body: Json, *paths: tuple[str, ...], but: Collection[str] = ()) -> float | None:
+    """Return the latest time at which one of these fields may have been written, in seconds since the epoch.
+
+    None if no writer of them is known. `but` are writers that do not count. The API server records one time for each
+    writer and changes it with any field of that writer: a field may be older than its time, but not newer.
+    """
+    fields = [tuple(f"f:{name}" for name in path) for path in paths]
+    times = [
+        get_time(entry, "time")
+        for entry in get_items(body, "metadata", "managedFields")
+        if not get_text(entry, "subresource")
+        and get_text(entry, "manager") not in but
+        and any(get_value(entry, "fieldsV1", *field) is not None for field in fields)
+    ]
+    return max((time for time in times if time is not None), default=None)

@@ -24,6 +24,7 @@ from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.api.budget import DEEPEST, LARGEST, BoundExceeded, demand_flat
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.client import MANAGER
+from canarycore_kubernetes.api.metadata import written_at
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Snapshot:
     """The fields that only this controller (or an earlier Flagger) wrote."""
     ownership: Ownership = UNOWNED
     """Evidence of the object's owner."""
+    written_at: float | None = None
+    """When another writer last wrote the spec, at the latest (seconds since the epoch); None if unknown."""
 
     @property
     def body(self) -> Json:
@@ -80,7 +83,8 @@ def make_snapshot(managers: Collection[str], status: bool, body: Json, before: S
     if text.count("{") + text.count("[") > DEEPEST:  # fewer brackets cannot be nested deeper
         demand_flat(content)
     owned = frozenset(_owned(managers, get_items(body, "metadata", "managedFields")))
-    snapshot = Snapshot(text, _shared(owned) if len(owned) <= MOST_SHARED else owned, ownership_of(body))
+    shared = _shared(owned) if len(owned) <= MOST_SHARED else owned
+    snapshot = Snapshot(text, shared, ownership_of(body), written_at(body, ("spec",), but=OUR_MANAGERS))
     return before if before is not None and before == snapshot else snapshot
 
 

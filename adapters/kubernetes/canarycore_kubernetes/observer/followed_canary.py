@@ -10,8 +10,8 @@ from attrs import Factory, define, evolve
 
 from canarycore.phases import UNDER_WAY
 from canarycore_kubernetes.api.kinds import SECRET
+from canarycore_kubernetes.resources.commands import refuse_old_command
 from canarycore_kubernetes.resources.flagger_status import adopt_status
-from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
     from canarycore import Observation, Rollout, Status
@@ -48,6 +48,9 @@ class FollowedCanary:
 
     is_flaggers: bool = False
     """Whether Flagger wrote the status."""
+
+    commanded_at: float | None = None
+    """When the operator gave the last command, at the latest (seconds since the epoch); None if unknown."""
 
     since: float | None = None
     """The time of the last comparison (seconds since the epoch); None for a status older than the observer."""
@@ -101,9 +104,9 @@ class FollowedCanary:
         self.observations.clear()
         self.overdue_patrols = 0
 
-    def add(self, rollout: Rollout, observation: Observation) -> None:
+    def add(self, rollout: Rollout, observation: Observation, commanded_at: float | None) -> None:
         """Add an observation, unless it equals the last one except in time."""
-        self.rollout = rollout
+        self.rollout, self.commanded_at = rollout, commanded_at
         if not self.observations or evolve(self.observations[-1], now=observation.now) != observation:
             self.observations.append(observation)
 
@@ -112,10 +115,16 @@ class FollowedCanary:
         return self.since is not None and self.rollout is not None and now < self.since + self.rollout.interval / 2
 
     def adopt(self, status: Status, observation: Observation) -> Status:
-        """Return a status with our revisions. Under test is the target's revision when Flagger wrote the status."""
-        if not self.is_flaggers:
+        """Return a status as the controller would store it before its first decision.
+
+        The target's revision when Flagger wrote the status is the one under test. The primary may have changed since:
+        Flagger changes it before it reports a promotion.
+        """
+        if not self.is_flaggers or self.rollout is None:
             return status
-        return adopt_status(status, Workloads(target=self.observations[0].target, primary=observation.primary))
+        first = self.observations[0]
+        adopted = adopt_status(self.rollout, status, first.target, observation.primary, first.routes)
+        return refuse_old_command(self.rollout, adopted, observation.command, self.commanded_at)
 
 
 def _is_secret(config: str) -> bool:

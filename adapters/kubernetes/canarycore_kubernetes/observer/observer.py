@@ -200,7 +200,7 @@ class Observer:
         stored = await self._canaries.load(followed.key)
         if stored is not None:
             observation = await observe_rollout(self._adapters, stored, now=self._adapters.clock())
-            followed.add(stored.rollout, observation)
+            followed.add(stored.rollout, observation, self._canaries.require(stored.rollout).commanded_at)
 
     # comparing --------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ from canarycore.text import describe_state, describe_traffic, escape_controls
 from canarycore_kubernetes.api.budget import UNREADABLE, BoundExceeded, demand_whole
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CANARY
+from canarycore_kubernetes.api.metadata import get_annotation, written_at
+from canarycore_kubernetes.resources.commands import HANDLED, is_handled, refuse_old_command
 from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_kubernetes.resources.refusals import BLOCKED
@@ -40,7 +42,10 @@ if TYPE_CHECKING:
 COMMAND = "canarycore/command"
 """Annotation with an operator's newest command: `<kind>[ <weight>] <unique text>`. The whole text is its id."""
 
-IGNORED_ANNOTATIONS = frozenset({COMMAND, "kubectl.kubernetes.io/last-applied-configuration"})
+COMMAND_MANAGER = "canarycore-command"
+"""The writer of commands. Only commands change the time that the API server records for it."""
+
+IGNORED_ANNOTATIONS = frozenset({COMMAND, HANDLED, "kubectl.kubernetes.io/last-applied-configuration"})
 """Annotations that are not part of the manifest."""
 
 LONGEST_COMMAND = 256
@@ -82,6 +87,10 @@ class ValidCanary:
     """The keys of `status.trackedConfigs`."""
     command: Command | None = None
     """The operator's newest command."""
+    commanded_at: float | None = None
+    """When the operator gave the command, at the latest (seconds since the epoch); None if unknown."""
+    handled_record: str = ""
+    """The annotation HANDLED."""
     unknown_command: str = ""
     """The beginning of the annotation COMMAND if it is not a command; else empty."""
     is_deleted: bool = False
@@ -197,9 +206,12 @@ class Canaries:
             self._resolved.pop(key, None)
             return None
         version = self.version(key)  # read together with the Canary: no await in between
+        rollout, status = await self._with_queries(key, canary), canary.status
+        if status.since is None:
+            status = refuse_old_command(rollout, status, canary.command, canary.commanded_at)
         return StoredRollout(
-            rollout=await self._with_queries(key, canary),
-            status=canary.status,
+            rollout=rollout,
+            status=status,
             version=version,
             command=canary.command,
             deleted=canary.is_deleted,
@@ -241,8 +253,10 @@ class Canaries:
         generation = _generation(metadata)
         canary, rollout = self._read(_manifest(body), generation, before)
         rollout_status, is_flagger_status = read_status(rollout, status)
-        command_text = get_mapping(metadata, "annotations").get(COMMAND, "")
-        command, conditions = _command(command_text), conditions_of(status) or ()
+        command_text, conditions = get_mapping(metadata, "annotations").get(COMMAND, ""), conditions_of(status) or ()
+        command, handled_record = _command(command_text), get_annotation(body, HANDLED)
+        if command is not None and is_handled(handled_record, command, status):
+            rollout_status = rollout_status.but(handled=command.id)
         return ValidCanary(
             uid=get_text(metadata, "uid"),
             generation=generation,
@@ -256,6 +270,8 @@ class Canaries:
                 "",
             ),
             command=command,
+            commanded_at=written_at(body, ("metadata", "annotations", COMMAND)),
+            handled_record=handled_record,
             tracked_configs=tuple(get_texts(status, "trackedConfigs")),
             unknown_command=_shown(command_text) if command is None else "",
             is_deleted="deletionTimestamp" in metadata,
@@ -411,5 +427,6 @@ def _are_same(before: tuple[object, ...], after: tuple[object, ...]) -> bool:
 async def send_command(client: Client, namespace: str, name: str, kind: CommandKind, weight: int = 0) -> str:
     """Send a command to the rollout of a Canary and return its id. Only skip-to uses `weight` (percent)."""
     text = " ".join((kind.value, *([str(weight)] if kind is CommandKind.SKIP_TO else []), uuid4().hex[:8]))
-    await client.merge(CANARY, namespace, name, {"metadata": {"annotations": {COMMAND: text}}})
+    patch = {"metadata": {"annotations": {COMMAND: text}}}
+    await client.merge(CANARY, namespace, name, patch, manager=COMMAND_MANAGER)
     return text

@@ -110,6 +110,12 @@ def conditions_of(status: Mapping[str, Any]) -> tuple[Json, ...] | None:
     return tuple(entry for entry in conditions if get_text(entry, "type"))
 
 
+def seal_of_status(stored: Mapping[str, Any]) -> str:
+    """Return a checksum over everything that a rollout depends on in a stored status: each commit changes it."""
+    memory = get_text(_entry(stored), "message")
+    return _crc("/".join((_sealed_text(stored), str(stored.get("lastTransitionTime", "")), memory)))
+
+
 def _checked(stored: object) -> Mapping[str, Any]:
     """Return the status if its fields have the right types. Raise ManifestError if not."""
     if not isinstance(stored, dict):
@@ -147,7 +153,14 @@ def _entry(stored: Mapping[str, Any]) -> Json | None:
 
 
 def _seal(fields: Mapping[str, Any]) -> str:
-    text = "/".join(str(fields.get(name, "")) for name in SEALED_FIELDS)
+    return _crc(_sealed_text(fields))
+
+
+def _sealed_text(fields: Mapping[str, Any]) -> str:
+    return "/".join(str(fields.get(name, "")) for name in SEALED_FIELDS)
+
+
+def _crc(text: str) -> str:
     return f"{crc32(text.encode(errors='surrogatepass')):08x}"
 
 

@@ -5,6 +5,7 @@ when `commit` returns, so a later load never returns an older status than this p
 
 A load also maintains the Canary, and writes only if something must change:
 
+- A command that only the status says was handled gets its record (see `commands`).
 - A Canary with revertOnDeletion gets a finalizer (with Flagger's name) before its first commit; otherwise its objects
   could be gone before the controller gives them back. The store removes the finalizer after it has stored and reported
   the end of the rollout, or when the owner turns the option off. After a crash in between, the next load removes it.
@@ -17,10 +18,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import CommandKind, Phase
-from canarycore.errors import WorldError
+from canarycore.errors import Conflict, WorldError
+from canarycore.foreign import get_mapping
 from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
+from canarycore_kubernetes.api.metadata import get_annotation
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
+from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_record
 from canarycore_kubernetes.resources.events import RecordedEvent
 from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
@@ -29,7 +33,7 @@ from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from canarycore import Rollout, Status
+    from canarycore import Command, Rollout, Status
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_kubernetes.resources.events import Events
@@ -90,12 +94,31 @@ class CanaryStore:
         if not isinstance(canary, ValidCanary):
             raise WorldError(f"canary {key} is gone or has become invalid")
         namespace, _, name = key.partition("/")
+        if status.handled not in ("", canary.status.handled):
+            version = await self._record_handling(key, status.handled, version)
         stored = write_status(canary.rollout, status, self._conditions(key, status, canary))
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])
+
+    async def _record_handling(self, key: str, command: str, version: str) -> str:
+        """Record a command as handled, before the status that carries it out. Return the new version of the Canary.
+
+        Otherwise another controller could remove the memory from the status before the record was stored, and the
+        command would be carried out again.
+        """
+        namespace, _, name = key.partition("/")
+        body = await self._cluster.get(CANARY, namespace, name)
+        if body is None or body["metadata"]["resourceVersion"] != version:
+            raise Conflict(f"canary {key} has changed since version {version}")
+        record = make_record(command, get_mapping(body, "status"))
+        if get_annotation(body, HANDLED) == record:
+            return version
+        patch = {"metadata": {"resourceVersion": version, "annotations": {HANDLED: record}}}
+        after = await self._cluster.merge(CANARY, namespace, name, patch)
+        return str(after["metadata"]["resourceVersion"])
 
     def _conditions(self, key: str, status: Status, canary: ValidCanary) -> tuple[Json, ...]:
         blocked = self._refusals.text(key, canary.block_reason)
@@ -120,6 +143,8 @@ class CanaryStore:
             form = f"<kind>[ <weight>] <anything unique>; kinds are {kinds}"
             text = f"{COMMAND} is '{canary.unknown_command}', expected {form}"
             await self._warn(key, canary, text, f"command {canary.unknown_command}")
+        if canary.command is not None and _lacks_record(canary, canary.command):
+            await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id, None)}}})
         if canary.conditions:
             others = [condition for condition in canary.conditions if condition["type"] != VALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
@@ -163,3 +188,8 @@ class CanaryStore:
         namespace, _, name = key.partition("/")
         metadata = {**patch.get("metadata", {}), "resourceVersion": self._canaries.version(key)}
         await self._cluster.merge(CANARY, namespace, name, {**patch, "metadata": metadata}, subresource=subresource)
+
+
+def _lacks_record(canary: ValidCanary, command: Command) -> bool:
+    """Return whether only the status says that a command was handled: an earlier version wrote no annotation."""
+    return canary.status.handled == command.id and not is_recorded(canary.handled_record, command)

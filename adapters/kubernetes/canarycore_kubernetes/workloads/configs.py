@@ -17,8 +17,16 @@ from canarycore.errors import WorldError
 from canarycore.foreign import get_items, get_mapping
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, SECRET
-from canarycore_kubernetes.api.metadata import KEPT_FOR, get_annotation, merge_owners, primary_name, select_by_prefix
+from canarycore_kubernetes.api.metadata import (
+    KEPT_FOR,
+    get_annotation,
+    merge_owners,
+    primary_name,
+    select_by_prefix,
+    written_at,
+)
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
+from canarycore_kubernetes.api.snapshots import OUR_MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -129,6 +137,9 @@ class ConfigFacts:
     is_shared: bool = False
     """Whether the primary uses the same object as the target."""
 
+    written_at: float | None = None
+    """When the owner last wrote the content, at the latest (seconds since the epoch); None if unknown."""
+
     ownership: Ownership = UNOWNED
 
 
@@ -139,6 +150,7 @@ def config_facts(body: Json, before: ConfigFacts | None = None) -> ConfigFacts:
         checksum=_checksum({"data": body.get("data"), "binaryData": binary}) if binary else text,
         text=text,
         is_shared=_is_shared(body),
+        written_at=written_at(body, *((part,) for part in _CONTENT), but=OUR_MANAGERS),
         ownership=ownership_of(body),
     )
     return before if before is not None and before == facts else facts

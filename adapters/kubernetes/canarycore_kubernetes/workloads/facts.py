@@ -16,8 +16,16 @@ from canarycore.foreign import get_integer, get_items, get_mapping, get_text, ge
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
-from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION, get_annotation, get_annotation_list
+from canarycore_kubernetes.api.metadata import (
+    CONTENTS,
+    KEPT_REVISIONS,
+    REVISION,
+    get_annotation,
+    get_annotation_list,
+    written_at,
+)
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
+from canarycore_kubernetes.api.snapshots import OUR_MANAGERS
 from canarycore_kubernetes.workloads.configs import ConfigUse
 from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
@@ -74,6 +82,9 @@ class WrittenTemplate:
 
     ports: tuple[Port, ...]
     """The ports of all containers except the proxies of meshes."""
+
+    written_at: float | None = None
+    """When the owner last wrote the pod template, at the latest (seconds since the epoch); None if unknown."""
 
 
 @frozen(kw_only=True)
@@ -141,6 +152,7 @@ def _template(reading: ReadingOptions, body: Json) -> WrittenTemplate:
         configs=reduced.configs,
         label=(label, matched.get(label, "")),
         ports=tuple(_ports(template)),
+        written_at=written_at(body, ("spec", "template"), but=OUR_MANAGERS),
     )
 
 

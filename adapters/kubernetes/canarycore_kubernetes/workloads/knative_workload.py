@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore.errors import Refused
 from canarycore.foreign import get_items, get_text, get_time
@@ -46,13 +46,17 @@ class RevisionFacts:
     unready_since: float | None = None
     """The time of its last change to not ready (seconds since the epoch), if its status has one."""
 
+    created_at: float | None = None
+    """When Knative created it (seconds since the epoch)."""
+
 
 def revision_facts(body: Json, _: RevisionFacts | None = None) -> RevisionFacts:
     """Return the projection of a Knative Revision."""
     conditions = {get_text(condition, "type"): condition for condition in get_items(body, "status", "conditions")}
     condition = conditions.get("Ready", {})
     ready = get_text(condition, "status") == "True"
-    return RevisionFacts(ready, None if ready else get_time(condition, "lastTransitionTime"))
+    unready_since = None if ready else get_time(condition, "lastTransitionTime")
+    return RevisionFacts(ready, unready_since, get_time(body, "metadata", "creationTimestamp"))
 
 
 REVISIONS = View(kind=KNATIVE_REVISION, project=revision_facts)
@@ -96,7 +100,8 @@ class KnativeTarget(WorkloadTarget):
         facts = (await self.cluster.cache(REVISIONS).ready()).look(self.namespace, revision, self.key)
         if facts is None:
             return podless_workload(revision, up=up, ready=False)
-        return podless_workload(revision, up=up, ready=facts.ready, unready_since=facts.unready_since)
+        workload = podless_workload(revision, up=up, ready=facts.ready, unready_since=facts.unready_since)
+        return evolve(workload, revised_at=facts.created_at)
 
     # effects ----------------------------------------------------------------------------------------------------
 

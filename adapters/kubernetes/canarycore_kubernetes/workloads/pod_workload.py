@@ -81,9 +81,10 @@ class PodTarget(WorkloadTarget):
         target = cache.look(self.namespace, self.name, self.key)
         primary = self._owned(cache.look(self.namespace, self.primary, self.key))
         scaler = await self._scaler(self.key)
-        target_revision, primary_revision = await self._revisions(target, primary)
+        configs = await self._target_configs(target, primary)
+        target_revision, primary_revision = await self._revisions(target, primary, configs)
         return Workloads(
-            target=_workload(target, target_revision),
+            target=_workload(target, target_revision, _revised_at(target, configs)),
             primary=_workload(primary, primary_revision),
             scaler_paused=None if scaler is None else scaler.paused,
             restorable=() if primary is None else primary.saved_revisions,
@@ -100,10 +101,18 @@ class PodTarget(WorkloadTarget):
     async def _find_primary(self) -> PodFacts | None:
         return self._owned((await self._cache()).get(self.namespace, self.primary))
 
-    async def _revisions(self, target: PodFacts | None, primary: PodFacts | None) -> tuple[str, str]:
+    async def _target_configs(
+        self, target: PodFacts | None, primary: PodFacts | None
+    ) -> dict[ConfigUse, ConfigFacts | None]:
+        """Return the facts of the target's configs. Raise MissingConfigError where one is missing that pods need."""
         promoted = () if primary is None else primary.contents
         configs = {} if target is None else await self._find_configs(target.template.configs, promoted)
         self._require_configs(configs)
+        return configs
+
+    async def _revisions(
+        self, target: PodFacts | None, primary: PodFacts | None, configs: Mapping[ConfigUse, ConfigFacts | None]
+    ) -> tuple[str, str]:
         return revisions(target, primary, configs, await self._primary_configs(primary))
 
     async def tracked(self) -> dict[str, str]:
@@ -198,7 +207,7 @@ class PodTarget(WorkloadTarget):
         target, configs, copying = await self._read_revision(revision)
         primary_copy(target, copying)  # a refusal comes before the first write
         self._refuse_foreign(await self.foreign_objects())
-        _, before = await self._revisions(None, facts)
+        _, before = await self._revisions(None, facts, {})
         primary = await self._read_primary(facts)
         if get_annotation(primary, REVISION) == revision:  # an earlier attempt succeeded, but its answer was lost
             return
@@ -402,7 +411,15 @@ def _replicas(count: int) -> Json:
     return {"spec": {"replicas": count}}
 
 
-def _workload(facts: PodFacts | None, revision: str) -> Workload | None:
+def _revised_at(target: PodFacts | None, configs: Mapping[ConfigUse, ConfigFacts | None]) -> float | None:
+    """Return when the owner last wrote the template or one of its configs, at the latest; None if unknown."""
+    if target is None:
+        return None
+    times = (target.template.written_at, *(facts.written_at for facts in configs.values() if facts is not None))
+    return max((time for time in times if time is not None), default=None)
+
+
+def _workload(facts: PodFacts | None, revision: str, revised_at: float | None = None) -> Workload | None:
     if facts is None:
         return None
     return Workload(
@@ -413,4 +430,5 @@ def _workload(facts: PodFacts | None, revision: str) -> Workload | None:
         total=facts.total,
         unready_since=facts.unready_since,
         stuck=facts.stuck,
+        revised_at=revised_at,
     )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_kubernetes.api.metadata import GITOPS_DOMAIN, PRIMARY_SUFFIX
+from canarycore_kubernetes.api.metadata import GITOPS_DOMAIN, PRIMARY_SUFFIX, REVISION_LENGTH
 from canarycore_kubernetes.workloads.configs import config_places, used_configs
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ FLAGGER_ID = "flagger-id"
 
 SCALED_TO_ZERO = "flagger.app/scale-to-zero"
 """The node selector that scales a DaemonSet to zero: no node has this label."""
-
-_LENGTH = 16
 
 
 @frozen
@@ -118,7 +116,7 @@ def digest(value: object) -> str:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_LENGTH]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:REVISION_LENGTH]
 
 
 # ------------------------------------------------------------------------------------------------------ undoing a copy

@@ -10,7 +10,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore.errors import Refused
 from canarycore.foreign import get_items, get_mapping
@@ -106,12 +106,14 @@ class ServiceTarget(WorkloadTarget):
     # observing --------------------------------------------------------------------------------------------------
 
     async def observe(self) -> Workloads:
-        target, primary = await self._find_service(self.name), await self._find_own(self.primary)
+        snapshot, primary = await self._look(self.name), await self._find_own(self.primary)
+        target = None if snapshot is None else snapshot.body
         copy = await self._find_own(self.canary_copy)
         revision = self._revision(target, primary)
         up = copy is None or get_annotation(copy, REVISION) == revision
+        revised_at = None if snapshot is None else snapshot.written_at
         return Workloads(
-            target=None if target is None else podless_workload(revision, up=up),
+            target=None if target is None else evolve(podless_workload(revision, up=up), revised_at=revised_at),
             primary=None if primary is None else podless_workload(self._primary_revision(primary), up=True),
             restorable=() if primary is None else get_annotation_list(primary, KEPT_REVISIONS),
             is_restored=self.is_restored,

@@ -57,11 +57,11 @@ def apex_metadata(context: RenderContext, *, selectable: bool = True) -> Json:
 
 
 def copy_metadata(source: Json, *, without: str = "") -> Json:
-    """Return a source's labels and annotations for its copy, except annotations whose name contains `without`."""
+    """Return a source's labels and annotations for its copy, except the annotation `without` and those `without-…`."""
     annotations = {
         name: value
         for name, value in get_texts(source, "metadata", "annotations").items()
-        if name != LAST_APPLIED and not (without and without in name)
+        if name != LAST_APPLIED and not (without and (name == without or name.startswith(f"{without}-")))
     }
     return {"labels": get_texts(source, "metadata", "labels"), "annotations": annotations}
 

@@ -1,5 +1,6 @@
-"""The PromQL of the two built-in metrics, written exactly as Flagger writes it, so that recording rules still apply.
+"""The PromQL of the two built-in metrics, written as Flagger writes it, so that recording rules still apply.
 
+A query asks for the names that the mesh routes to: `{{ service }}` is the apex Service, `{{ target }}` names the pods.
 Labels are literal text of the query. A query is a Go template: variables such as `{{ namespace }}` get values later.
 """
 

@@ -29,7 +29,7 @@ PATH = "spec.routeRef"
 _PRIORITY = 10000
 """The priority of the copy, above every rule of the owner's."""
 
-_ROUTE = 'route=~"{{ namespace }}_{{ route }}-{{ target }}-canary_.+"'
+_ROUTE = 'route=~"{{ namespace }}_{{ route }}-{{ service }}-canary_.+"'
 _NO_ERROR = 'code!~"5.."'
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore.foreign import get_integer, get_items, get_list, get_text, get_value
+from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
 from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     COOKIE,
@@ -304,20 +304,40 @@ def _set_cookie(cookie: str) -> Json:
 
 
 def _is_accepted(route: Json) -> bool:
-    """Check whether no gateway rejects the present generation of the route, or has yet to process it.
+    """Check whether the route as it is now routes requests, as far as its parents report.
 
-    A gateway without any status does not count.
+    A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent that
+    has yet to process this generation may still route as before. A parent without any status does not count.
     """
-    generation, parents = get_integer(route, "metadata", "generation") or 0, get_list(route, "spec", "parentRefs")
-    return not any(
-        get_text(condition, "type") == "Accepted"
-        and (
-            get_text(condition, "status") != "True" or (get_integer(condition, "observedGeneration") or 0) < generation
-        )
+    parents = [_parent_key(route, parent) for parent in get_items(route, "spec", "parentRefs")]
+    verdicts = {
+        _verdict(route, condition)
         for status in get_items(route, "status", "parents")
-        if get_value(status, "parentRef") in parents
+        if _parent_key(route, get_mapping(status, "parentRef")) in parents
         for condition in get_items(status, "conditions")
-    )
+        if get_text(condition, "type") == "Accepted"
+    }
+    return _PENDING not in verdicts and (_ACCEPTED in verdicts or _REFUSED not in verdicts)
+
+
+_ACCEPTED, _REFUSED, _PENDING = "accepted", "refused", "pending"
+"""The verdict of a parent on the present generation of a route."""
+
+
+def _verdict(route: Json, condition: Json) -> str:
+    """Return the verdict of a condition `Accepted`.
+
+    A condition without `observedGeneration` (Linkerd writes none) does not say that it is old.
+    """
+    observed, status = get_integer(condition, "observedGeneration"), get_text(condition, "status")
+    if observed and observed < (get_integer(route, "metadata", "generation") or 0):
+        return _PENDING
+    return {"True": _ACCEPTED, "False": _REFUSED}.get(status, _PENDING)
+
+
+def _parent_key(route: Json, parent: Json) -> Json:
+    """Return a parent's reference with the API's defaults: the cluster and the controller may leave them out."""
+    return {**GATEWAY, "namespace": get_text(route, "metadata", "namespace"), **parent}
 
 
 def _is_mirrored(context: RenderContext, rule: Json) -> bool:

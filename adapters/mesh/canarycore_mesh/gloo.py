@@ -41,7 +41,7 @@ class Gloo(Mesh):
     """Provider `gloo`."""
 
     queries: Queries = envoy_queries(
-        'envoy_cluster_name=~"{{ namespace }}-{{ target }}-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+"'
+        'envoy_cluster_name=~"{{ namespace }}-{{ service }}-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+"'
     )
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:

@@ -22,7 +22,7 @@ _SERVICE = "kuma.io/service"
 class Kuma(Mesh):
     """Provider `kuma`."""
 
-    queries: Queries = envoy_queries('service=~"{{ target }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
+    queries: Queries = envoy_queries('service=~"{{ service }}-canary_{{ namespace }}_svc_[0-9a-zA-Z-]+"')
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         return (make_ref(TRAFFIC_ROUTE, context, context.apex),)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TRAEFIK_SERVICE = Kind("traefik.io", "v1alpha1", "TraefikService", "traefikservices")
 
-_SERVICE = 'service=~"{{ namespace }}-{{ target }}-canary-[0-9a-zA-Z-]+@kubernetescrd"'
+_SERVICE = 'service=~"{{ namespace }}-{{ service }}-canary-[0-9a-zA-Z-]+@kubernetescrd"'
 _TIMES = "traefik_service_request_duration_seconds_bucket"
 _NO_ERROR = 'code!~"5.."'
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NUMBER_LIMIT = 400
 """The most characters of a number in a text."""
@@ -48,6 +51,12 @@ def number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         raise ValueError("found an integer that is too large, expected a number") from None
+
+
+def first_number(values: Iterable[Any]) -> float | None:
+    """Return the first number among values of a JSON document: null is an absent value. None where all are null."""
+    numbers = (number(value) for value in values)
+    return next((value for value in numbers if value is not None), None)
 
 
 def number_in_text(value: Any) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from yarl import URL
 
 from canarycore.text import escape_controls
-from canarycore_metrics.answers import AnswerError, number, parse_json
+from canarycore_metrics.answers import AnswerError, first_number, parse_json
 from canarycore_metrics.source import HttpSource, SourceError, is_ok, is_server
 from canarycore_runtime.http import EXCERPT_LIMIT
 
@@ -137,7 +137,7 @@ class CloudWatchSource(HttpSource):
 def _newest_value(document: Any) -> float | None:
     results = document["MetricDataResults"]
     values = results[0]["Values"] if results else ()
-    return number(values[0]) if values else None
+    return first_number(values)
 
 
 def _error_type(body: str) -> str:

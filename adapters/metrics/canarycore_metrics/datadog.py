@@ -1,13 +1,14 @@
-"""Datadog: the first point of the first series over ten times the check's window.
+"""Datadog: the first point with a value, of the first series over ten times the check's window.
 
-The last point nearly always covers a time that is not over yet, so the first one counts.
+The last point nearly always covers a time that is not over yet, so the first one counts. A point without a value covers
+a time without data.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.answers import number
+from canarycore_metrics.answers import first_number
 from canarycore_metrics.source import HttpSource, is_ok
 
 if TYPE_CHECKING:
@@ -40,4 +41,4 @@ class DatadogSource(HttpSource):
 def _first_point(document: Any) -> float | None:
     series = document["series"]
     points = series[0]["pointlist"] if series else ()
-    return number(points[0][1]) if points and points[0] else None
+    return first_number(point[1] for point in points if point)

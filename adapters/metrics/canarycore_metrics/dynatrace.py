@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from canarycore_metrics.answers import number
+from canarycore_metrics.answers import first_number
 from canarycore_metrics.source import HttpSource, is_ok
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class DynatraceSource(HttpSource):
 
 
 def _last_value(document: Any) -> float | None:
+    """Return the first value of the last series that has one."""
     results = document["result"]
     data = results[0]["data"] if results else ()
-    values = data[-1]["values"] if data else ()
-    return number(values[0]) if values else None
+    return first_number(value for series in reversed(data) for value in series["values"])

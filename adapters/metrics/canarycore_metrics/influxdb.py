@@ -1,4 +1,4 @@
-"""InfluxDB 2: Flux queries. The `_value` of the first record counts."""
+"""InfluxDB 2: Flux queries. The first record with a `_value` counts."""
 
 from __future__ import annotations
 
@@ -49,14 +49,18 @@ class InfluxDbSource(HttpSource):
 
 
 def _first_value(body: str) -> float | None:
-    """Return the first `_value`, or None in an empty body. The first line has the names of the columns."""
+    """Return the first `_value` that is not empty, or None where there is none.
+
+    The first line has the names of the columns. A window without data has a row with an empty value.
+    """
     try:
         records = csv.DictReader(line for line in body.splitlines() if line.strip())
-        columns, first = records.fieldnames or ["_value"], next(records, {})
+        columns, rows = records.fieldnames or ["_value"], list(records)
     except csv.Error as error:
         raise ValueError(str(error)) from None
-    if first.get("error"):
-        raise SourceError(f"query error: {escape_controls(str(first['error']), EXCERPT_LIMIT)}")
+    error = next((row["error"] for row in rows[:1] if row.get("error")), None)
+    if error is not None:
+        raise SourceError(f"query error: {escape_controls(str(error), EXCERPT_LIMIT)}")
     if "_value" not in columns:
         raise LookupError("_value")
-    return number_in_text(first["_value"]) if first.get("_value") else None
+    return next((number_in_text(row["_value"]) for row in rows if row.get("_value")), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from canarycore_metrics.answers import number
-from canarycore_metrics.source import HttpSource, is_ok
+from canarycore_metrics.source import HttpSource, SourceError, is_ok
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,5 +39,20 @@ class NewRelicSource(HttpSource):
 
 
 def _only_result(document: Any) -> float | None:
+    """Return the only result, under whichever name: New Relic names it by its function, as `average` or `count`.
+
+    Raises SourceError when there are several, as none of them is the one that the limits are about.
+    """
     results = document["results"]
-    return number(results[0].get("result")) if len(results) == 1 else None
+    values = [value for result in results for value in _values(result)]
+    if len(results) > 1 or len(values) > 1:
+        raise SourceError(f"query returned multiple values: found {max(len(results), len(values))}, expected one")
+    return number(values[0]) if values else None
+
+
+def _values(result: dict[str, Any]) -> Iterable[Any]:
+    """Return the values of a result, with those of its parts (`percentiles`). `result` comes before all others."""
+    if "result" in result:
+        return (result["result"],)
+    parts = (value.values() if isinstance(value, dict) else (value,) for value in result.values())
+    return (value for part in parts for value in part)

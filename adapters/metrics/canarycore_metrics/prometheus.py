@@ -4,13 +4,14 @@
         answer = await source.query(rollout, question)
 
 The source renders the check's query (see `canarycore_metrics.template`) and sends it as an instant query. Like Flagger,
-it takes the last of several samples. No sample, or one that is not a number, means no data.
+it takes the last of several samples, of those with a number. No such sample means no data.
 """
 
 from __future__ import annotations
 
 import base64
 import re
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from canarycore_metrics.answers import number_in_text
@@ -71,4 +72,6 @@ def _last_sample(document: Any) -> float | None:
         raise SourceError("query returned multiple values")
     if data["resultType"] != "vector":
         raise ValueError(data["resultType"])
-    return number_in_text(data["result"][-1]["value"][1]) if data["result"] else None
+    samples = [number_in_text(sample["value"][1]) for sample in data["result"]]
+    numbers = [value for value in samples if not isnan(value)]
+    return numbers[-1] if numbers else None

@@ -197,10 +197,13 @@ def _token(document: Any) -> tuple[str, float]:
 def _first_value(document: Any) -> float | None:
     series = document.get("timeSeriesData") or ()
     points = series[0].get("pointData") if series else ()
-    values = points[0].get("values") if points else ()
-    if not values:
-        return None
-    value = values[0]
-    if "doubleValue" in value:
-        return number(value["doubleValue"])
-    return number_in_text(value["int64Value"]) if "int64Value" in value else None
+    values = (values[0] for point in points or () if (values := point.get("values")))
+    return next((_number(value) for value in values if _IS_NUMBER & value.keys()), None)
+
+
+_IS_NUMBER = {"doubleValue", "int64Value"}
+"""The fields of a value that is a number."""
+
+
+def _number(value: Any) -> float | None:
+    return number(value["doubleValue"]) if "doubleValue" in value else number_in_text(value["int64Value"])

@@ -182,3 +182,34 @@ def test_routes_count_after_the_gateway_has_accepted_them(status, observed, know
     (ref,) = mesh.refs(context)
     assert isinstance(ref, Ref)
     assert mesh.routes(context, {ref: rendered}) == (Routes(weight=20) if known else None)
+
+
+GATEWAY_A = {"name": "a", "namespace": "ingress"}
+GATEWAY_B = {"name": "b", "namespace": "ingress"}
+
+
+def accepted(parent, status="True", **condition):
+    return {"parentRef": parent, "conditions": [{"type": "Accepted", "status": status, **condition}]}
+
+
+@pytest.mark.parametrize(
+    ("parents", "known"),
+    [
+        ([accepted(GATEWAY_A)], True),
+        ([accepted(GATEWAY_A, observedGeneration=0)], True),
+        ([accepted(GATEWAY_A, "False")], False),
+        ([accepted(GATEWAY_A), accepted(GATEWAY_B, "False", observedGeneration=2)], True),
+        ([accepted(GATEWAY_A, "False"), accepted(GATEWAY_B, "False")], False),
+        ([accepted(GATEWAY_A), accepted(GATEWAY_B, observedGeneration=1)], False),
+        ([accepted(GATEWAY_A), accepted(GATEWAY_B, "Unknown", observedGeneration=2)], False),
+        ([accepted({"name": "c", "namespace": "ingress"}, "False")], True),
+        ([accepted({**GATEWAY_A, "group": "gateway.networking.k8s.io", "kind": "Gateway"}, "False")], False),
+    ],
+)
+def test_a_parent_that_refuses_hides_none_that_routes_and_absent_is_not_old(parents, known):
+    """Linkerd writes no observedGeneration, and one of several parents may refuse the route for good."""
+    context, mesh = render_context(V1, service={"gatewayRefs": [GATEWAY_A, GATEWAY_B]}), mesh_of(V1)
+    (route,) = mesh.render(context, Routes(weight=20), {})
+    rendered = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
+    (ref,) = mesh.refs(context)
+    assert mesh.routes(context, {ref: rendered}) == (Routes(weight=20) if known else None)

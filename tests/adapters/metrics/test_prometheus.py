@@ -46,6 +46,8 @@ async def source(server):
         (json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [1700000000, "3"]}}), 3),
         (vector(), None),
         (vector("NaN"), None),
+        (vector("1", "2", "NaN"), 2),
+        (vector("NaN", "NaN"), None),
         (vector("+Inf"), math.inf),
     ],
 )

@@ -93,7 +93,16 @@ PROVIDERS = [
         path="/v1/accounts/51312/query",
         parameters={"nrql": "a query SINCE 60 seconds ago"},
         answer='{"results": [{"result": $}]}',
-        empty=('{"results": []}', '{"results": [{"result": null}]}', '{"results": [{"average": 1}]}'),
+        empty=(
+            '{"results": []}',
+            '{"results": [{"result": null}]}',
+            '{"results": [{"average": null}]}',
+            '{"results": [{}]}',
+        ),
+        bad=(
+            *('{"other": 1}', "[]", "1", '{"results": [{"average": "much"}]}', '{"results": [{"a": 1, "b": 2}]}'),
+            *('{"results": [{"count": 1}, {"count": 2}]}', '{"results": [{"percentiles": {"95": 1, "99": 2}}]}'),
+        ),
         probe="/v1/accounts/51312/query?nrql=SELECT+*+FROM+Metric+SINCE+60+seconds+ago",
         refuses=202,
     ),
@@ -188,6 +197,27 @@ PROVIDERS = [
     ),
 ]
 every = pytest.mark.parametrize("provider", PROVIDERS, ids=str)
+
+_BY_NAME = {str(provider): provider for provider in PROVIDERS}
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        *(("newrelic", f'{{"results": [{{"{name}": 12.5}}]}}') for name in ("sum", "average", "count", "percentage")),
+        ("newrelic", '{"results": [{"percentiles": {"95": 12.5}}]}'),
+        ("newrelic", '{"results": [{"result": 12.5, "other": 1}]}'),
+        ("datadog", '{"series": [{"pointlist": [[1, null], [2, 12.5], [3, 7]]}]}'),
+        ("dynatrace", '{"result": [{"data": [{"values": [7]}, {"values": [null, 12.5, 8]}]}]}'),
+        ("dynatrace", '{"result": [{"data": [{"values": [12.5]}, {"values": [null]}, {"values": []}]}]}'),
+        ("graphite", '[{"datapoints": [[12.5, 1], [null, 2]]}, {"datapoints": [[null, 1]]}]'),
+        ("influxdb", ",result,table,_value\r\n,_result,0,\r\n,_result,0,12.5\r\n,_result,0,7\r\n"),
+    ],
+)
+async def test_a_value_that_is_absent_hides_no_other(server, name, body):
+    provider, server.answer = _BY_NAME[name], (200, body)
+    async with provider.at(server.address) as source:
+        assert (await source.value(provider.query, 60.0)).value == 12.5
 
 
 @every

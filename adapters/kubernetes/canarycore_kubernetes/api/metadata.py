@@ -16,7 +16,7 @@ PRIMARY_SUFFIX = "-primary"
 """Suffix of the name of a primary copy."""
 
 GITOPS_DOMAIN = "toolkit.fluxcd.io"
-"""Part of the name of labels and annotations that belong to the GitOps tool of the original."""
+"""Domain of the labels and annotations that belong to the GitOps tool of the original, with its subdomains."""
 
 REVISION = "canarycore/revision"
 """Annotation of a primary: the revision that it carries. Primaries that Flagger created have none."""
@@ -57,7 +57,13 @@ def get_annotation_list(body: Json, key: str) -> tuple[str, ...]:
 
 def drop_gitops_keys(mapping: object) -> dict[str, str]:
     """Return labels or annotations without those of GitOps tools."""
-    return {key: value for key, value in get_texts(mapping).items() if GITOPS_DOMAIN not in key}
+    return {key: value for key, value in get_texts(mapping).items() if not is_gitops_key(key)}
+
+
+def is_gitops_key(key: str) -> bool:
+    """Return whether a label or an annotation belongs to a GitOps tool: `kustomize.toolkit.fluxcd.io/name`."""
+    domain, _, _ = key.partition("/")
+    return domain == GITOPS_DOMAIN or domain.endswith(f".{GITOPS_DOMAIN}")
 
 
 def select_by_prefix(mapping: object, prefixes: Collection[str]) -> dict[str, str]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore.foreign import get_integer, get_items, get_mapping, get_texts
+from canarycore.foreign import get_integer, get_items, get_mapping, get_text, get_texts
 from canarycore.manifest import CustomMetadata, UnmanagedMetadata
 from canarycore_kubernetes.api.kinds import SERVICE
+from canarycore_kubernetes.workloads.facts import TCP
 from canarycore_runtime.mesh import GITOPS_OPT_OUT
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def services(context: RenderContext, ports: Iterable[Port]) -> tuple[Json, Json,
 
     ports: the ports of the target's containers, for `portDiscovery`.
     """
-    listed = [_port(context), *(_discovered_ports(context, ports) if context.service.port_discovery else ())]
+    own, ports = _port(context, tuple(ports)), tuple(ports)
+    listed = [own, *(_discovered_ports(own, ports) if context.service.port_discovery else ())]
     return (
         _service(context, context.canary_service, context.service.canary, context.pods, listed),
         _service(context, context.primary, context.service.primary, context.primary_pods, listed),
@@ -88,30 +90,44 @@ def _object(namespace: str, name: str, labels: Json, annotations: Json, spec: Js
     }
 
 
-def _port(context: RenderContext) -> Json:
+def _port(context: RenderContext, ports: Iterable[Port]) -> Json:
+    """Return the port of `spec.service`: of the protocol of the containers' port that it leads to, or else TCP."""
     service = context.service
-    protocol = {"appProtocol": service.app_protocol} if service.app_protocol else {}
+    application = {"appProtocol": service.app_protocol} if service.app_protocol else {}
     target = service.target_port or context.port
-    name = service.port_name or HTTP
-    return {"name": name, "protocol": "TCP", "port": context.port, "targetPort": target, **protocol}
+    protocols = [port.protocol for port in ports if target in (port.name, port.number)]
+    return {
+        "name": service.port_name or HTTP,
+        "protocol": TCP if TCP in protocols or not protocols else protocols[0],
+        "port": context.port,
+        "targetPort": target,
+        **application,
+    }
 
 
-def _discovered_ports(context: RenderContext, ports: Iterable[Port]) -> Iterator[Json]:
-    """Yield the containers' other ports, without those that share a name or a number with a port before them."""
-    service = context.service
-    target = service.target_port or context.port
-    names, numbers = {service.port_name or HTTP}, {context.port}
+def _discovered_ports(own: Json, ports: Iterable[Port]) -> Iterator[Json]:
+    """Yield the containers' ports other than `own`, without those that clash with a port before them.
+
+    Two ports clash that share a name, or both the number and the protocol.
+    """
+    names, numbers = {own["name"]}, {(own["port"], own["protocol"])}
     for port in ports:
-        if target in (port.name, port.number) or port.name in names or port.number in numbers:
+        is_own = own["targetPort"] in (port.name, port.number) and port.protocol == own["protocol"]
+        if is_own or port.name in names or (port.number, port.protocol) in numbers:
             continue
         names.add(port.name)
-        numbers.add(port.number)
-        yield {"name": port.name, "protocol": "TCP", "port": port.number, "targetPort": port.number}
+        numbers.add((port.number, port.protocol))
+        yield {"name": port.name, "protocol": port.protocol, "port": port.number, "targetPort": port.number}
 
 
 def _merge_ports(ports: list[Json], existing: list[Json]) -> list[Json]:
     """Return the ports in the order of the existing ones, with the node ports that those have."""
-    places = {get_integer(port, "port"): place for place, port in enumerate(existing)}
-    node_ports = {get_integer(port, "port"): {"nodePort": port["nodePort"]} for port in existing if "nodePort" in port}
-    ordered = sorted(ports, key=lambda port: places.get(port["port"], len(existing)))
-    return [port | node_ports.get(port["port"], {}) for port in ordered]
+    places = {_number(port): place for place, port in enumerate(existing)}
+    node_ports = {_number(port): {"nodePort": port["nodePort"]} for port in existing if "nodePort" in port}
+    ordered = sorted(ports, key=lambda port: places.get(_number(port), len(existing)))
+    return [port | node_ports.get(_number(port), {}) for port in ordered]
+
+
+def _number(port: Json) -> tuple[int | None, str]:
+    """Return the number and the protocol of a Service's port, which together tell it from the others."""
+    return get_integer(port, "port"), get_text(port, "protocol") or TCP

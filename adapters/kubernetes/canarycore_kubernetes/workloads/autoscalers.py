@@ -7,7 +7,6 @@ limits are part of the rollout.
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import HPA, SCALED_OBJECT
 from canarycore_kubernetes.api.metadata import drop_gitops_keys, get_annotation, primary_name
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
+from canarycore_kubernetes.workloads.scaler_queries import rename_in_query
+from canarycore_runtime.mesh import LAST_APPLIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,12 +107,19 @@ def with_scale(scaler: Json, copy: Json) -> Json:
 
 
 def _complete_hpa(copy: Json, _: Json, canary: Canary) -> None:
+    target = canary.spec.target_ref
+    for metric in get_items(copy["spec"], "metrics"):
+        described = get_mapping(metric, "object", "describedObject")
+        if (get_text(described, "kind"), get_text(described, "name")) == (target.kind, target.name):
+            described["name"] = primary_name(target.name)
     _limit(copy["spec"], canary, "minReplicas", "maxReplicas")
 
 
 def _complete_scaled_object(copy: Json, scaler: Json, canary: Canary) -> None:
     annotations = drop_gitops_keys(scaler["metadata"].get("annotations"))
-    copy["metadata"]["annotations"] = {key: text for key, text in annotations.items() if key != PAUSED}
+    copy["metadata"]["annotations"] = {
+        key: text for key, text in annotations.items() if key not in (PAUSED, LAST_APPLIED)
+    }
     spec = copy["spec"]
     _limit(spec, canary, "minReplicaCount", "maxReplicaCount")
     advanced = spec["advanced"] = get_mapping(spec, "advanced")
@@ -138,7 +146,7 @@ def _limit(spec: Json, canary: Canary, minimum: str, maximum: str) -> None:
 
 
 def _query_primary(trigger: Json, canary: Canary) -> None:
-    """Give a trigger the primary's query; without one, put the primary's name into the trigger's own query."""
+    """Give a trigger the primary's query; without one, put the primary's names into the trigger's own query."""
     reference, metadata = canary.spec.autoscaler_ref, get_mapping(trigger, "metadata")
     queries = dict(reference.primary_scaler_queries) if reference else {}
     if queries:
@@ -146,4 +154,7 @@ def _query_primary(trigger: Json, canary: Canary) -> None:
             trigger["metadata"] = metadata | {"query": queries[trigger["name"]]}
     elif get_text(metadata, "query"):
         target = canary.spec.target_ref.name
-        metadata["query"] = re.sub(f"{re.escape(target)}(-canary)?", primary_name(target), metadata["query"])
+        apex = (canary.spec.service.name if canary.spec.service else "") or target
+        names = {f"{apex}-canary": primary_name(apex)}
+        names |= {name: primary_name(target) for name in (target, f"{target}-canary")}
+        metadata["query"] = rename_in_query(metadata["query"], names)

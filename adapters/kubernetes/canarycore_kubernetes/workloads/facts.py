@@ -54,12 +54,17 @@ class ReadingOptions:
     """Seconds since the epoch."""
 
 
+TCP = "TCP"
+"""The protocol of a port that names none."""
+
+
 @frozen
 class Port:
-    """A port of a container. An unnamed one has Flagger's name: `tcp-<container>-<position>`."""
+    """A port of a container. An unnamed one has Flagger's name: `tcp-<container>-<position>`, or `udp-…`, `sctp-…`."""
 
     name: str
     number: int
+    protocol: str = TCP
 
 
 @frozen(kw_only=True)
@@ -144,13 +149,16 @@ def _template(reading: ReadingOptions, body: Json) -> WrittenTemplate:
     demand_small(template, values=MOST_TEMPLATE_VALUES)
     matched = get_texts(body, "spec", "selector", "matchLabels")
     label = next((label for label in reading.labels if label in matched), "")
-    reduced = fingerprint(template, labels=reading.labels, name=metadata["name"], tracked=reading.tracked)
+    selected = (label, matched.get(label, ""))
+    reduced = fingerprint(
+        template, labels=reading.labels, name=metadata["name"], selected=selected, tracked=reading.tracked
+    )
     return WrittenTemplate(
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         shape=reduced.shape,
         configs=reduced.configs,
-        label=(label, matched.get(label, "")),
+        label=selected,
         ports=tuple(_ports(template)),
         written_at=written_at(body, ("spec", "template"), but=OUR_MANAGERS),
     )
@@ -168,8 +176,9 @@ def _ports(template: Json) -> Iterator[Port]:
         name = get_text(container, "name")
         for position, port in enumerate(get_items(container, "ports")):
             number = get_integer(port, "containerPort")
+            protocol = get_text(port, "protocol") or TCP
             if number is not None and name not in PROXIES:
-                yield Port(get_text(port, "name") or f"tcp-{name}-{position}", number)
+                yield Port(get_text(port, "name") or f"{protocol.lower()}-{name}-{position}", number, protocol)
 
 
 # ----------------------------------------------------------------------------------------------- the state of the pods

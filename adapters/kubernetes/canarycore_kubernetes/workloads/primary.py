@@ -4,8 +4,8 @@
     promoted_copy(primary, target, copying, names)       the primary with the target's revision
     restored_copy(primary, template, ...)                the primary with a saved revision
 
-A copy differs from its target in its name and owner, the value of the selector label (`podinfo-primary`), the configs
-that it reads, and the pods that it keeps away from. One annotation names its revision. Another, on its pods, changes
+A copy differs from its target in its name and owner, the value of the selector label (`podinfo-primary`), also in the
+selectors by which its pods join or avoid each other, and the configs that it reads. One annotation names its revision. Another, on its pods, changes
 with the revision, so that changed configs restart them. A promotion changes the fields that come from the target. It
 leaves those that others have set since: labels, annotations, an autoscaler's replicas.
 """
@@ -31,6 +31,7 @@ from canarycore_kubernetes.api.metadata import (
 )
 from canarycore_kubernetes.workloads.configs import use_copies
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID, SCALED_TO_ZERO, pod_selectors, rename_in_selector
+from canarycore_runtime.mesh import LAST_APPLIED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -46,8 +47,8 @@ _PARTS = {
 }
 """The parts of a spec that are copied, besides its template and its replicas."""
 
-_BOOKKEEPING = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation")
-"""Annotations in which Kubernetes counts revisions."""
+_BOOKKEEPING = ("deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation", LAST_APPLIED)
+"""Annotations about the target itself: those in which Kubernetes counts its revisions, and the file of its owner."""
 
 
 @frozen(kw_only=True)
@@ -166,11 +167,9 @@ def _template(target: Json, copying: Copying) -> Json:
     metadata["labels"] = drop_gitops_keys(metadata.get("labels")) | {label: primary_name(value)}
     metadata["annotations"] = drop_gitops_keys(metadata.get("annotations")) | {FLAGGER_ID: _id_of(copying.revision)}
     use_copies(spec, copying.copied)
-    if target["kind"] == DEPLOYMENT.kind:
-        name = target["metadata"]["name"]
-        for selector in pod_selectors(spec):
-            rename_in_selector(selector, copying.labels, name, primary_name(name))
-    else:
+    for selector in pod_selectors(spec, target["metadata"]["namespace"]):
+        rename_in_selector(selector, label, value, primary_name(value))
+    if target["kind"] == DAEMON_SET.kind:
         (spec.get("nodeSelector") or {}).pop(SCALED_TO_ZERO, None)
         if not spec.get("nodeSelector"):
             spec.pop("nodeSelector", None)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_kubernetes.api.metadata import GITOPS_DOMAIN, PRIMARY_SUFFIX, REVISION_LENGTH
+from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, REVISION_LENGTH, is_gitops_key
 from canarycore_kubernetes.workloads.configs import config_places, used_configs
 
 if TYPE_CHECKING:
@@ -49,22 +49,30 @@ class Fingerprint:
     """The configs, in the order in which the template first names them."""
 
 
-def fingerprint(template: Json, *, labels: Iterable[str] = (), name: str = "", tracked: bool = True) -> Fingerprint:
+def fingerprint(
+    template: Json,
+    *,
+    labels: Iterable[str] = (),
+    name: str = "",
+    selected: tuple[str, str] = ("", ""),
+    tracked: bool = True,
+) -> Fingerprint:
     """Reduce a pod template.
 
-    labels: the selector labels, whose values a primary changes. name: the name of the workload. tracked: whether
-    configs belong to the revision; if not, their names are text like any other.
+    labels: the selector labels, whose values a primary changes. name: the name of the workload. selected: the label
+    that selects its pods, and its value. tracked: whether configs belong to the revision; if not, their names are text
+    like any other.
     """
     written = without_defaults(template)
     metadata, spec = get_mapping(written, "metadata"), get_mapping(written, "spec")
     get_mapping(spec, "nodeSelector").pop(SCALED_TO_ZERO, None)
     annotations, pod_labels = get_mapping(metadata, "annotations"), get_mapping(metadata, "labels")
-    for key in [key for key in annotations if key == FLAGGER_ID or GITOPS_DOMAIN in key]:
+    for key in [key for key in annotations if key == FLAGGER_ID or is_gitops_key(key)]:
         del annotations[key]
-    for key in [key for key in pod_labels if GITOPS_DOMAIN in key]:
+    for key in [key for key in pod_labels if is_gitops_key(key)]:
         del pod_labels[key]
     if name.endswith(PRIMARY_SUFFIX):
-        _undo_copy(pod_labels, spec, set(labels), name)
+        _undo_copy(pod_labels, spec, set(labels), name, selected)
     configs = used_configs(config_places(spec)) if tracked else ()
     numbers = {(use.kind, use.name): number for number, use in enumerate(configs)}
     for place in tuple(config_places(spec)) if tracked else ():
@@ -122,35 +130,42 @@ def _hash(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------ undoing a copy
 
 
-def _undo_copy(pod_labels: Json, spec: Json, labels: set[str], name: str) -> None:
-    """Undo the changes that a primary of this name has against its target."""
+def _undo_copy(pod_labels: Json, spec: Json, labels: set[str], name: str, selected: tuple[str, str]) -> None:
+    """Undo the changes that a primary of this name has against its target.
+
+    In selectors Flagger's copies change the Deployment's name, under any selector label; ours change the pods' label.
+    """
     for label in labels & pod_labels.keys():
         pod_labels[label] = str(pod_labels[label]).removesuffix(PRIMARY_SUFFIX)
     for selector in pod_selectors(spec):
-        rename_in_selector(selector, labels, name, name.removesuffix(PRIMARY_SUFFIX))
+        for label, value in (selected, *((label, name) for label in labels)):
+            rename_in_selector(selector, label, value, value.removesuffix(PRIMARY_SUFFIX))
 
 
-def pod_selectors(spec: Json) -> Iterable[Json]:
-    """Yield the label selectors of topology spread and pod anti-affinity: the pods that these pods keep away from."""
+def pod_selectors(spec: Json, namespace: str = "") -> Iterable[Json]:
+    """Yield the label selectors of topology spread and of pod affinity: the pods that these pods join or avoid.
+
+    namespace: leave out the terms that select only pods of other namespaces than this one.
+    """
     for constraint in get_items(spec, "topologySpreadConstraints"):
         yield get_mapping(constraint, "labelSelector")
-    apart = get_mapping(spec, "affinity", "podAntiAffinity")
-    for weighted in get_items(apart, "preferredDuringSchedulingIgnoredDuringExecution"):
-        yield get_mapping(weighted, "podAffinityTerm", "labelSelector")
-    for term in get_items(apart, "requiredDuringSchedulingIgnoredDuringExecution"):
-        yield get_mapping(term, "labelSelector")
+    for side in ("podAffinity", "podAntiAffinity"):
+        preferred = get_items(spec, "affinity", side, "preferredDuringSchedulingIgnoredDuringExecution")
+        required = get_items(spec, "affinity", side, "requiredDuringSchedulingIgnoredDuringExecution")
+        for term in (*(get_mapping(weighted, "podAffinityTerm") for weighted in preferred), *required):
+            namespaces = get_list(term, "namespaces")
+            if not (namespace and namespaces) or namespace in namespaces or "namespaceSelector" in term:
+                yield get_mapping(term, "labelSelector")
 
 
-def rename_in_selector(selector: Json, labels: Iterable[str], old: str, new: str) -> None:
-    """Replace the value `old` of each of these labels in a selector by `new`."""
+def rename_in_selector(selector: Json, label: str, old: str, new: str) -> None:
+    """Replace the value `old` of a label in a selector by `new`."""
     matched = get_mapping(selector, "matchLabels")
-    for label in labels:
-        if matched.get(label) == old:
-            matched[label] = new
+    if matched.get(label) == old:
+        matched[label] = new
     for expression in get_items(selector, "matchExpressions"):
-        values = get_list(expression, "values")
-        if get_text(expression, "key") in labels and old in values:
-            values[values.index(old)] = new
+        if get_text(expression, "key") == label and "values" in expression:
+            expression["values"] = [new if value == old else value for value in get_list(expression, "values")]
 
 
 # ------------------------------------------------------------------------------------------- the API server's defaults

@@ -73,6 +73,28 @@ def test_services_select_pods_by_the_targets_label():
     ]
 
 
+def test_each_port_keeps_its_protocol_on_every_service():
+    """A name server listens on one number by both protocols, and a game server by UDP only."""
+    ports = (Port("dns", 53, "UDP"), Port("dns-tcp", 53), Port("metrics", 9153), Port("game", 7777, "UDP"))
+    expected = [("http", 53, "TCP"), ("dns", 53, "UDP"), ("metrics", 9153, "TCP"), ("game", 7777, "UDP")]
+    for service in make_services(ports, port=53, portDiscovery=True):
+        found = [(port["name"], port["port"], port["protocol"]) for port in service["spec"]["ports"]]
+        assert found == expected
+    for target in (7777, "game"):
+        for service in make_services(ports, port=80, targetPort=target):
+            assert [(port["port"], port["protocol"]) for port in service["spec"]["ports"]] == [(80, "UDP")]
+
+
+def test_a_port_keeps_its_node_port_beside_one_of_the_same_number():
+    _, _, apex = make_services((Port("dns", 53, "UDP"), Port("dns-tcp", 53)), port=53, portDiscovery=True)
+    there = [{"port": 53, "protocol": "UDP", "nodePort": 30001}, {"port": 53, "nodePort": 30002}]
+    merged = fit_to_service(apex, {"metadata": {}, "spec": {"ports": there}}, render_context("istio"))
+    assert [(port["protocol"], port["nodePort"]) for port in merged["spec"]["ports"]] == [
+        ("UDP", 30001),
+        ("TCP", 30002),
+    ]
+
+
 def test_the_port_has_the_owners_settings():
     (port,) = make_services(port=80, portName="web", targetPort="http", appProtocol="http2")[0]["spec"]["ports"]
     assert port == {"name": "web", "protocol": "TCP", "port": 80, "targetPort": "http", "appProtocol": "http2"}

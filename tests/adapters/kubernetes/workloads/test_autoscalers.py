@@ -107,13 +107,43 @@ def test_limits_for_the_primary_override_the_targets(replicas, limits):
     [
         ('sum(x{app="podinfo"})', 'sum(x{app="podinfo-primary"})'),
         ('sum(x{app="podinfo-canary"})', 'sum(x{app="podinfo-primary"})'),
-        ("podinfo + podinfo-canary", "podinfo-primary + podinfo-primary"),
+        ("""sum(x{app='podinfo-canary'})""", """sum(x{app='podinfo-primary'})"""),
+        ('sum(x{pod=~"podinfo-[0-9a-z]+-.*"})', 'sum(x{pod=~"podinfo-primary-[0-9a-z]+-.*"})'),
+        ('sum(x{pod=~"^podinfo.*"})', 'sum(x{pod=~"^podinfo-primary.*"})'),
+        ('sum(x{app=~"other|podinfo"})', 'sum(x{app=~"other|podinfo-primary"})'),
+        ("avg:hits{app:podinfo, env:podinfo-1}", "avg:hits{app:podinfo-primary, env:podinfo-1}"),
+        ("SELECT count(*) FROM jobs WHERE app = 'podinfo'", "SELECT count(*) FROM jobs WHERE app = 'podinfo-primary'"),
+        ('sum(x{service="shop-canary"})', 'sum(x{service="shop-primary"})'),
+        ('sum(x{service="shop"})', 'sum(x{service="shop"})'),
+        ('sum(podinfo_hits{app="podinfo"})', 'sum(podinfo_hits{app="podinfo-primary"})'),
+        ("podinfo + podinfo:rate:sum", "podinfo + podinfo:rate:sum"),
+        ('x{app="podinfo-api"} + x{app="my-podinfo"}', 'x{app="podinfo-api"} + x{app="my-podinfo"}'),
+        ('x{host="podinfo.example.com", url="/podinfo"}', 'x{host="podinfo.example.com", url="/podinfo"}'),
+        ('x{namespace="podinfo", container="podinfo"}', 'x{namespace="podinfo", container="podinfo"}'),
+        ('x{kubernetes_namespace=~"podinfo|b"}', 'x{kubernetes_namespace=~"podinfo|b"}'),
+        ("avg:x{kube_namespace:podinfo}", "avg:x{kube_namespace:podinfo}"),
+        ('sum(x{app="podinfo-primary"})', 'sum(x{app="podinfo-primary"})'),
         ('sum(x{app="other"})', 'sum(x{app="other"})'),
     ],
 )
 def test_a_query_about_the_target_or_its_canary_becomes_one_about_the_primary(query, of_primary):
-    copy = primary_scaler(scaled_object(query=query), canary("ScaledObject", "so"), OWNER)
+    reference = canary("ScaledObject", "so")
+    named = evolve(reference, spec=evolve(reference.spec, service=evolve(reference.spec.service, name="shop")))
+    copy = primary_scaler(scaled_object(query=query), named, OWNER)
     assert copy["spec"]["triggers"][0]["metadata"] == {"serverAddress": "http://prometheus", "query": of_primary}
+
+
+@pytest.mark.parametrize(
+    ("described", "of_primary"),
+    [
+        ({"kind": "Deployment", "name": "podinfo"}, {"kind": "Deployment", "name": "podinfo-primary"}),
+        ({"kind": "Service", "name": "podinfo"}, {"kind": "Service", "name": "podinfo"}),
+    ],
+)
+def test_a_metric_of_the_target_becomes_one_of_the_primary(described, of_primary):
+    metric = {"type": "Object", "object": {"describedObject": described, "metric": {"name": "podinfo"}}}
+    (copied,) = primary_scaler(hpa(metrics=[metric]), canary("HorizontalPodAutoscaler"), OWNER)["spec"]["metrics"]
+    assert copied["object"] == {"describedObject": of_primary, "metric": {"name": "podinfo"}}
 
 
 def test_queries_for_the_primary_replace_those_of_their_triggers_and_no_others():

@@ -8,6 +8,7 @@ from canarycore.errors import Refused
 from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION
 from canarycore_kubernetes.workloads.autoscalers import primary_scaler, with_scale
 from canarycore_kubernetes.workloads.configs import config_facts, config_places, primary_config, used_configs
+from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts
 from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID
 from canarycore_kubernetes.workloads.service_workload import service_copy, updated_copy
@@ -190,7 +191,8 @@ def test_a_restored_copy_has_the_saved_template_and_keeps_all_else():
 def test_labels_with_a_prefix_are_copied_except_those_of_gitops_tools():
     labels = {"team": "web", "app": "podinfo", "tier": "front", "kustomize.toolkit.fluxcd.io/name": "apps"}
     annotations = {"note": "mine", "kustomize.toolkit.fluxcd.io/checksum": "1"}
-    target = deployment(labels=labels, annotations=annotations)
+    applied = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    target = deployment(labels=labels, annotations=annotations | applied)
     target["spec"]["template"]["metadata"]["annotations"] = annotations
     some = primary_copy(target, Copying(owner=OWNER, revision="one", prefixes=("te",)))
     all_of_them = primary_copy(target, Copying(owner=OWNER, revision="one", prefixes=("*",)))
@@ -252,11 +254,39 @@ def test_a_primarys_pods_keep_away_from_each_other_only():
 
 def test_affinity_to_other_pods_and_labels_stays():
     to_others = _keeps_away_from("database")
-    to_others["affinity"]["podAffinity"] = {
-        "requiredDuringSchedulingIgnoredDuringExecution": [{"labelSelector": {"matchLabels": {"app": "podinfo"}}}]
-    }
+    shared = {"labelSelector": {"matchLabels": {"app.kubernetes.io/name": "podinfo"}}, "topologyKey": "zone"}
+    elsewhere = {"labelSelector": {"matchLabels": {"app": "podinfo"}}, "namespaces": ["b"], "topologyKey": "zone"}
+    to_others["affinity"]["podAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": [shared, elsewhere]}
     spec = primary_copy(with_pods(deployment(), **to_others), COPYING)["spec"]["template"]["spec"]
     assert {key: spec[key] for key in to_others} == to_others
+
+
+def test_affinity_of_the_apps_pods_to_each_other_is_that_of_the_primarys_pods():
+    """At zero the target has no pods: a primary that must join them could not start."""
+
+    def joins(name):
+        term = {"labelSelector": {"matchLabels": {"app": name}}, "topologyKey": "zone"}
+        terms = [term, term | {"namespaces": ["a", "default"]}, term | {"namespaceSelector": {}}]
+        return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+    copy = primary_copy(with_pods(deployment(), affinity=joins("podinfo")), COPYING)
+    assert copy["spec"]["template"]["spec"]["affinity"] == joins("podinfo-primary")
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
+@pytest.mark.parametrize("value", ["podinfo", "shop"])
+def test_selectors_follow_the_value_of_the_pods_label_and_not_the_workloads_name(kind, value):
+    """The primary selects its own pods, and both have one revision: Flagger's copies have no annotation of it."""
+    target = deployment(selector={"matchLabels": {"app": value}}) | {"kind": kind}
+    target["metadata"] |= {"uid": "1", "generation": 1}
+    target["spec"]["template"]["metadata"]["labels"] = {"app": value, "app.kubernetes.io/name": value}
+    target = with_pods(target, **_keeps_away_from(value))
+    copy = primary_copy(target, COPYING)
+    spec = copy["spec"]["template"]["spec"]
+    assert {key: spec[key] for key in _keeps_away_from("")} == _keeps_away_from(f"{value}-primary")
+    copy["metadata"] |= {"uid": "2", "generation": 1}
+    shapes = {pod_facts(ReadingOptions(), body).template.shape for body in (target, copy)}
+    assert len(shapes) == 1
 
 
 def daemon_set(**spec):

@@ -141,6 +141,11 @@ def test_our_metadata_and_that_of_gitops_tools_is_no_revision(template):
     assert fingerprint(template) == fingerprint(WRITTEN)
 
 
+@pytest.mark.parametrize("key", ["example.com/of-toolkit.fluxcd.io", "mytoolkit.fluxcd.io/x"])
+def test_an_annotation_that_only_names_a_gitops_tool_is_the_owners(key):
+    assert fingerprint(changed(["metadata", "annotations", key], "1")) != fingerprint(WRITTEN)
+
+
 def test_a_fingerprint_leaves_its_template_unchanged():
     before = deepcopy(STORED)
     fingerprint(STORED)

@@ -27,7 +27,6 @@ from canarycore.manifest._reader._fields import (
     map_of,
     object_of,
     wire,
-    without_nulls,
 )
 from canarycore.traffic import PRESENT, Match, StringMatch
 
@@ -64,15 +63,18 @@ STRING_MATCH_OR_PRESENCE = evolve(STRING_MATCH, read=_read_string_or_presence)
 
 NamedMatches = tuple[tuple[str, StringMatch], ...]
 
+_REQUIRED = map_of(STRING_MATCH, nulls=False)
+"""Conditions of an analysis: one that counted as absent would send more requests to the canary."""
+
 
 @frozen(kw_only=True)
 class AnalysisCondition:
     """The fields of an entry of `analysis.match`."""
 
     name: str = wire(TEXT)
-    headers: NamedMatches = wire(map_of(STRING_MATCH))
-    without: NamedMatches = wire(map_of(STRING_MATCH), name="withoutHeaders")
-    query_params: NamedMatches = wire(map_of(STRING_MATCH))
+    headers: NamedMatches = wire(_REQUIRED)
+    without: NamedMatches = wire(_REQUIRED, name="withoutHeaders")
+    query_params: NamedMatches = wire(_REQUIRED)
     uri: StringMatch | None = wire(STRING_MATCH)
     method: StringMatch | None = wire(STRING_MATCH)
     scheme: StringMatch | None = wire(STRING_MATCH)
@@ -84,7 +86,7 @@ class AnalysisCondition:
     ignore_uri_case: bool = wire(BOOLEAN)
 
 
-_NAMED = without_nulls(map_of(STRING_MATCH_OR_PRESENCE))
+_NAMED = map_of(STRING_MATCH_OR_PRESENCE)
 
 
 @frozen(kw_only=True)
@@ -98,7 +100,6 @@ class ServiceCondition(AnalysisCondition):
     method: StringMatch | None = wire(STRING_MATCH_OR_PRESENCE)
     scheme: StringMatch | None = wire(STRING_MATCH_OR_PRESENCE)
     authority: StringMatch | None = wire(STRING_MATCH_OR_PRESENCE)
-    source_labels: tuple[tuple[str, str], ...] = wire(without_nulls(LABELS))
 
 
 T = TypeVar("T")

@@ -31,6 +31,7 @@ from canarycore.manifest._reader._fields import (
     Codec,
     Cursor,
     count,
+    defaulted_duration,
     duration,
     integer,
     list_of,
@@ -53,6 +54,7 @@ Json = Mapping[str, Any]
 
 METADATA = map_of(text(bounds.ANNOTATION, free=True), bounds.METADATA)
 WAIT = duration(longest=bounds.WAIT)
+INTERVAL = defaulted_duration("60s", "10s", bounds.WAIT)
 
 
 # parts of the sections ----------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ class SessionAffinity:
 class Analysis:
     """The analysis section. Weights and ready thresholds are percent."""
 
-    interval: str = wire(WAIT)
+    interval: str = wire(INTERVAL)
     threshold: int | None = wire(count(-bounds.COUNT.most))
     iterations: int | None = wire(integer(0, bounds.ITERATIONS.most))
     max_weight: int | None = wire(PERCENT)

@@ -27,6 +27,7 @@ from canarycore.manifest._model import (
     SessionAffinity,
     Webhook,
 )
+from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 from canarycore.notices import Alert, Severity
 from canarycore.traffic import Affinity
@@ -68,7 +69,7 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         target=TargetRef(api_version=spec.target_ref.api_version, kind=spec.target_ref.kind, name=spec.target_ref.name),
         provider=chosen,
         ladder=ladder(analysis if can.mirror else evolve(analysis, mirror=False), chosen),
-        interval=max(parse_duration(analysis.interval), SHORTEST_INTERVAL) if analysis.interval else INTERVAL,
+        interval=interval_seconds(analysis),
         threshold=max(analysis.threshold or 0, 1),
         checks=_checks(canary, templates),
         hooks=tuple(_hook(webhook) for webhook in analysis.webhooks),
@@ -150,6 +151,11 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
 
 _ladder = lru_cache(maxsize=256)(Ladder)
 """A cache of ladders, as thousands of Canaries share one; it takes 10 MB at most."""
+
+
+def interval_seconds(analysis: Analysis) -> float:
+    """Return the seconds between two analyses: as in Flagger at least 10, and 60 for a text that is no duration."""
+    return max(parse_duration(analysis.interval), SHORTEST_INTERVAL) if is_duration(analysis.interval) else INTERVAL
 
 
 def _default(value: int | None, default: int) -> int:

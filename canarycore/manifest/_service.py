@@ -16,24 +16,22 @@ from canarycore import bounds
 from canarycore.manifest._match import SERVICE_MATCH, STRING_MATCH_OR_PRESENCE
 from canarycore.manifest._reader._fields import (
     BOOLEAN,
-    COUNT,
-    DURATION,
     FREE,
     LABELS,
     NAME,
+    PASSED_ON_DURATION,
     PORT,
     TEXT,
     TEXTS,
     Codec,
     Cursor,
-    duration,
+    count,
     list_of,
     map_of,
     object_of,
     one_of,
     section,
     wire,
-    without_nulls,
 )
 from canarycore.traffic import Match, StringMatch
 
@@ -42,7 +40,7 @@ Pairs = tuple[tuple[str, str], ...]
 TRAFFIC_POLICY = ("connectionPool", "loadBalancer", "outlierDetection", "portLevelSettings", "tls")
 
 _FREE_TEXTS = list_of(FREE)
-_FREE_PAIRS = without_nulls(map_of(FREE))
+_FREE_PAIRS = map_of(FREE)
 _OPTIONAL_TEXT = evolve(FREE, empty=None)
 
 
@@ -62,10 +60,10 @@ class Rewrite:
 class Retries:
     """Istio's HTTPRetry."""
 
-    attempts: int | None = wire(COUNT)
+    attempts: int | None = wire(count(-bounds.COUNT.most))
     """The number of retries; None means the mesh's default."""
-    per_try_timeout: str = wire(DURATION)
-    """The timeout of each attempt, as a Go duration such as `1s`."""
+    per_try_timeout: str = wire(PASSED_ON_DURATION)
+    """The timeout of each attempt, such as `1s`. The mesh gets the text unchanged; `0s` mostly means none."""
     retry_on: str = wire(TEXT)
     """Events to try again after, separated by commas, such as `5xx,gateway-error`."""
     retry_remote_localities: bool = wire(BOOLEAN)
@@ -103,7 +101,7 @@ class CorsPolicy:
     allow_headers: tuple[str, ...] = wire(_FREE_TEXTS)
     expose_headers: tuple[str, ...] = wire(_FREE_TEXTS)
     allow_credentials: bool = wire(BOOLEAN)
-    max_age: str = wire(duration(zero=True))
+    max_age: str = wire(PASSED_ON_DURATION)
     """The time that browsers may cache the answer, as a Go duration."""
 
 
@@ -178,10 +176,10 @@ class Service:
     """Whether the Services get the containers' other ports too."""
     headless: bool = wire(BOOLEAN)
     """Whether the Services have no cluster IP."""
-    timeout: str = wire(DURATION)
-    """The timeout of a request, as a Go duration such as `15s`."""
-    backend_timeout: str = wire(DURATION)
-    """The timeout of one request from the gateway to a backend (Gateway API), as a Go duration."""
+    timeout: str = wire(PASSED_ON_DURATION)
+    """The timeout of a request, such as `15s`. The mesh gets the text unchanged: `0s` mostly means none."""
+    backend_timeout: str = wire(PASSED_ON_DURATION)
+    """The timeout of one request from the gateway to a backend (Gateway API), such as `15s`."""
     gateways: tuple[str, ...] = wire(TEXTS)
     """Istio gateways: `namespace/name`, or `mesh` for the sidecars."""
     gateway_refs: tuple[ParentReference, ...] = wire(list_of(object_of(ParentReference)))

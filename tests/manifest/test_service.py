@@ -38,7 +38,7 @@ WRONG = [
     ({"headers": {"request": {"add": ["a"]}}}, "spec.service.headers.request.add"),
     ({"headers": {"request": {"remove": "a"}}}, "spec.service.headers.request.remove"),
     ({"corsPolicy": {"allowOrigin": "a"}}, "spec.service.corsPolicy.allowOrigin"),
-    ({"corsPolicy": {"maxAge": "much"}}, "spec.service.corsPolicy.maxAge"),
+    ({"corsPolicy": {"maxAge": 5}}, "spec.service.corsPolicy.maxAge"),
     ({"gatewayRefs": [{"namespace": "ingress"}]}, "spec.service.gatewayRefs[0].name"),
     ({"gatewayRefs": ["gateway"]}, "spec.service.gatewayRefs[0]"),
     ({"match": [{"uri": {"exact": "a", "prefix": "b"}}]}, "spec.service.match[0].uri"),

@@ -38,6 +38,20 @@ def test_scalars_read_as_in_the_kubernetes_tools():
     assert documents(text)[0].content["a"] == [True, False, "yes", True, "2020-01-01", 31, 1000, 1.5, None, "on-call"]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("y", True), ("N", False), ("Yes", True), ("NO", False), ("On", True), ("OFF", False)),
+        *(("yEs", "yEs"), ("oN", "oN"), ("'y'", "y"), ("yn", "yn")),
+        *(("0123", 83), ("-0123", -83), ("010_0", 64), ("00", 0), ("0", 0), ("0o17", 15), ("0b11", 3)),
+        *(("089", 89.0), ("0123.5", 123.5), ("'0123'", "0123"), ("1e3", 1000.0)),
+    ],
+)
+def test_old_booleans_and_octal_numbers_have_the_values_that_the_cluster_gets(text, value):
+    found = documents(f"a: {text}")[0].content["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
 def test_aliases_and_merges_are_expanded():
     text = "a: &a {x: 1, y: 2}\nb: {<<: *a, y: 3}\nc: {<<: [*a, {x: 9, z: 5}]}"
     content = documents(text)[0].content

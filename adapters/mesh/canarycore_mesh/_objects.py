@@ -9,6 +9,7 @@ from attrs import evolve
 from canarycore import Routes, Strategy
 from canarycore.errors import Refused
 from canarycore.foreign import get_text, get_texts, get_value, parse_percent
+from canarycore.manifest import parse_duration
 from canarycore_runtime.mesh import GITOPS_OPT_OUT, LAST_APPLIED, Ref
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ def require(context: RenderContext, objects: ObjectsByRef, ref: Ref, path: str) 
         name = f"{ref.kind.kind} {ref.name}.{ref.namespace}"
         refuse(context, f"no {name}", "one that routes to the Service " + context.apex, path, "Create it.")
     return body
+
+
+def milliseconds(duration: str) -> int | None:
+    """Return the milliseconds of a duration for a mesh that takes no text; None for a text that is no duration."""
+    try:
+        return int(parse_duration(duration) * 1000)
+    except ValueError:
+        return None
 
 
 def omit_unset(**fields: Any) -> Json:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore.foreign import get_items, get_list
-from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     apex_metadata,
     default_weight,
@@ -17,6 +16,7 @@ from canarycore_mesh._objects import (
     make_object,
     make_ref,
     matching_weight,
+    milliseconds,
     omit_unset,
     path_prefix,
     read_routes,
@@ -155,8 +155,8 @@ def _port(context: RenderContext) -> Json:
 
 
 def _timeout(context: RenderContext) -> Json | None:
-    timeout = context.service.timeout
-    return {"perRequest": {"unit": "ms", "value": int(parse_duration(timeout) * 1000)}} if timeout else None
+    timeout = milliseconds(context.service.timeout)
+    return None if timeout is None else {"perRequest": {"unit": "ms", "value": timeout}}
 
 
 def _retries(context: RenderContext) -> Json | None:
@@ -191,8 +191,9 @@ def retry_policy(context: RenderContext) -> tuple[int, int, list[str]] | None:
     retries = context.service.retries
     if retries is None:
         return None
-    timeout = int(parse_duration(retries.per_try_timeout) * 1000) if retries.per_try_timeout else _RETRY_TIMEOUT
-    return timeout, retries.attempts or 1, (retries.retry_on or _RETRY_EVENTS).split(",")
+    timeout = milliseconds(retries.per_try_timeout)
+    attempts = max(retries.attempts or 1, 1)
+    return _RETRY_TIMEOUT if timeout is None else timeout, attempts, (retries.retry_on or _RETRY_EVENTS).split(",")
 
 
 def header_conditions(context: RenderContext) -> list[Json]:

@@ -95,4 +95,4 @@ def _retries(context: RenderContext) -> Json | None:
     if retries is None:
         return None
     events = retries.retry_on.split(",") if retries.retry_on else []
-    return {"count": retries.attempts or 1, **omit_unset(perTryTimeout=retries.per_try_timeout, retryOn=events)}
+    return {"count": max(retries.attempts or 1, 1), **omit_unset(perTryTimeout=retries.per_try_timeout, retryOn=events)}

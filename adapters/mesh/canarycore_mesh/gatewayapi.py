@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
-from canarycore.manifest import parse_duration
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
@@ -32,6 +31,7 @@ from canarycore_mesh._objects import (
     make_object,
     make_ref,
     matching_weight,
+    milliseconds,
     omit_unset,
     read_routes,
     read_split,
@@ -64,7 +64,7 @@ _PATH_TYPES = {"regex": "RegularExpression", "exact": "Exact", "prefix": "PathPr
 _VALUE_TYPES = {"exact": "Exact", "regex": "RegularExpression"}
 _METHOD_TYPES = {"exact": ""}
 _CORS_AGE = 5
-"""The API's default of `maxAge`, in seconds."""
+"""The API's default of `maxAge`, in seconds. It admits no 0, which Istio's policy may have."""
 
 _MIRROR = "RequestMirror"
 
@@ -291,7 +291,7 @@ def _cors(policy: CorsPolicy) -> Json:
             exposeHeaders=list(policy.expose_headers),
             allowCredentials=policy.allow_credentials or None,
         ),
-        "maxAge": (int(parse_duration(policy.max_age)) if policy.max_age else 0) or _CORS_AGE,
+        "maxAge": (milliseconds(policy.max_age) or 0) // 1000 or _CORS_AGE,
     }
 
 

@@ -12,9 +12,8 @@ from canarycore._ladder import Ladder, Strategy
 from canarycore.bounds import FINDINGS
 from canarycore.errors import Problem
 from canarycore.foreign import get_text
-from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
-from canarycore.manifest._resolve import INTERVAL, SHORTEST_INTERVAL, ladder, strategy
+from canarycore.manifest._resolve import interval_seconds, ladder, strategy
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 from canarycore.text import clip
 
@@ -124,8 +123,7 @@ class LintContext:
     @property
     def interval(self) -> float:
         """Seconds between analyses."""
-        text = self.analysis.interval
-        return max(parse_duration(text), SHORTEST_INTERVAL) if text else INTERVAL
+        return interval_seconds(self.analysis)
 
     @property
     def heaviest(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from canarycore._ladder import Strategy
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
+from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest._resolve import PROGRESS_DEADLINE, SHORTEST_INTERVAL, UNROUTED, check_steps
 
 
@@ -81,8 +82,9 @@ def _unrouted_weights(context: LintContext) -> Iterator[Finding]:
 
 
 def _short_interval(context: LintContext) -> Iterator[Finding]:
-    if context.analysis.interval and parse_duration(context.analysis.interval) < SHORTEST_INTERVAL:
-        yield Finding(context.at("interval"), repr(context.analysis.interval))
+    text = context.analysis.interval
+    if is_duration(text) and parse_duration(text) < SHORTEST_INTERVAL:
+        yield Finding(context.at("interval"), repr(text))
 
 
 def _odd_durations(context: LintContext) -> Iterator[Finding]:

@@ -97,6 +97,12 @@ class Cursor:
         found = "a value that is not shown" if self.hidden and rule != "placeholder" else show(value)
         self.problems.add(Problem(path=self.path, found=found, expected=expected, remedy=remedy, rule=rule))
 
+    def warn(self, value: object, expected: str, remedy: str, rule: str) -> None:
+        """Add the warning that `value` has another effect than it seems to have."""
+        self.problems.add(
+            Problem(path=self.path, found=show(value), expected=expected, remedy=remedy, rule=rule, severity="warning")
+        )
+
     def miss(self, expected: str) -> None:
         """Add the problem that a required value is missing at this position."""
         self.problems.add(
@@ -338,6 +344,57 @@ def duration(*, zero: bool = False, longest: Bound | None = None) -> Codec:
     return Codec(read, empty="", schema={"type": "string", "maxLength": bounds.DURATION.most})
 
 
+_ADMITTED = re.compile(r"[0-9]+(m|s)")
+"""The beginning of each duration that Flagger's Canary definition admits: `1min` too."""
+
+
+def defaulted_duration(default: str, least: str, longest: Bound) -> Codec:
+    """Return the codec of a duration, of which a text that Flagger admits and cannot read counts as the default.
+
+    least: the duration as which a shorter one counts, 0 too.
+    """
+    strict = duration(zero=True, longest=longest)
+
+    def read(value: object, cursor: Cursor) -> str:
+        is_admitted = isinstance(value, str) and len(value) <= bounds.DURATION.most and _ADMITTED.match(value)
+        if not is_admitted or is_duration(str(value)):
+            text: str = strict.read(value, cursor)
+            return text
+        expected = f'a duration such as "30s" or "1m30s": this one counts as {default}'
+        cursor.warn(value, expected, f"Write {default}, or the duration that you mean ({least} or more).", "duration")
+        return str(value)
+
+    return Codec(read, empty="", schema=strict.schema)
+
+
+UNLIMITED = ("infinity", "infinite")
+"""Contour's words for a request without a timeout."""
+
+
+def passed_on_duration() -> Codec:
+    """Return the codec of a duration that the mesh reads: 0 and other words have the meaning that they have there."""
+    strict = duration(zero=True)
+
+    def read(value: object, cursor: Cursor) -> str:
+        if not isinstance(value, str) or is_placeholder(value) or len(value) > bounds.DURATION.most:
+            text: str = strict.read(value, cursor)
+            return text
+        if value and value not in UNLIMITED and not is_duration(value):
+            expected = 'a duration such as "30s", or "0s" for none: the mesh may refuse this text'
+            cursor.warn(value, expected, "Write a duration that the mesh knows.", "duration")
+        return value
+
+    return Codec(read, empty="", schema=strict.schema)
+
+
+def is_duration(text: str) -> bool:
+    """Return whether a text is a Go duration of at least 0."""
+    try:
+        return parse_duration(text) >= 0
+    except ValueError:
+        return False
+
+
 _GREATEST_PORT = 65535
 
 
@@ -412,8 +469,11 @@ def rising(item: Codec, bound: Bound) -> Codec:
     return Codec(read, listed.write, (), listed.schema)
 
 
-def map_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
-    """Return the codec of a mapping from names to values, as pairs in the order of the document."""
+def map_of(item: Codec, bound: Bound = bounds.ITEMS, *, nulls: bool = True) -> Codec:
+    """Return the codec of a mapping from names to values, as pairs in the order of the document.
+
+    nulls: whether null values count as absent, as for the API server. If not, the codec of the values reads them.
+    """
 
     def read(value: object, cursor: Cursor) -> tuple[tuple[str, Any], ...]:
         if not isinstance(value, Mapping):
@@ -421,23 +481,16 @@ def map_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
             return ()
         if not cursor.holds(value, bound):
             return ()
-        return tuple((key, item.read(element, cursor.at(key))) for key, element in value.items())
+        return tuple(
+            (key, item.read(element, cursor.at(key)))
+            for key, element in value.items()
+            if element is not None or not nulls
+        )
 
     def schema() -> Schema:
         return {"type": "object", "maxProperties": bound.most, "additionalProperties": item.describe()}
 
     return Codec(read, lambda value: {key: item.write(element) for key, element in value}, (), schema)
-
-
-def without_nulls(codec: Codec) -> Codec:
-    """Return a codec of mappings like `codec`, for which a null value counts as absent."""
-
-    def read(value: object, cursor: Cursor) -> Any:
-        if isinstance(value, Mapping):
-            value = {name: item for name, item in value.items() if item is not None}
-        return codec.read(value, cursor)
-
-    return attrs.evolve(codec, read=read)
 
 
 def object_of(cls: type[Any], *, known: Iterable[str] = ()) -> Codec:
@@ -483,3 +536,4 @@ LABELS = map_of(FREE)
 PORT = integer(1, _GREATEST_PORT)
 COUNT = count()
 DURATION = duration()
+PASSED_ON_DURATION = passed_on_duration()

@@ -1,7 +1,8 @@
 """Plain documents of a YAML text, with the line of every field.
 
-ruamel.yaml parses the text. Values follow the Kubernetes tools: `yes`, `no`, `on` and `off` without quotes are
-booleans, dates stay text, `<<` merges, and a `List` stands for its items. Unlike there, a repeated key is an error.
+ruamel.yaml parses the text. Values follow the Kubernetes tools: `yes`, `no`, `on`, `off`, `y` and `n` without quotes
+are booleans, a number that begins with 0 is octal, dates stay text, `<<` merges, and a `List` stands for its items.
+Unlike there, a repeated key is an error.
 
 A file has bounds (`canarycore.bounds`): the reader counts characters before it parses, nodes and levels while it
 composes, and values while it expands aliases. A problem with its line reports an excess.
@@ -22,7 +23,13 @@ from canarycore.text import clip, shorten
 if TYPE_CHECKING:
     from canarycore.bounds import Bound
 
-OLD_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}
+OLD_BOOLEANS = {
+    spelling: value
+    for words, value in ((("y", "yes", "on"), True), (("n", "no", "off"), False))
+    for word in words
+    for spelling in (word, word.capitalize(), word.upper())
+}
+"""The booleans of YAML 1.1 besides true and false."""
 
 
 class Document(NamedTuple):
@@ -247,8 +254,8 @@ def _scalar(node: Any) -> Any:
             return _integer(text)
         case "float":
             return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-        case _ if node.style is None and text.lower() in OLD_BOOLEANS:
-            return OLD_BOOLEANS[text.lower()]
+        case _ if node.style is None and text in OLD_BOOLEANS:
+            return OLD_BOOLEANS[text]
         case _:
             return text
 
@@ -263,4 +270,9 @@ def _integer(text: str) -> int | float | str:
     if len(digits) > _LONGEST_INTEGER:
         number = float(digits) if digits.lstrip("+-").isdecimal() else inf
         return number if isfinite(number) else text
-    return int(digits, 0) if digits.lstrip("+-")[:2] in {"0x", "0o", "0b"} else int(digits)
+    magnitude = digits.lstrip("+-")
+    if magnitude[:2] in {"0x", "0o", "0b"}:
+        return int(digits, 0)
+    if magnitude.startswith("0"):  # octal in YAML 1.1; with another digit it is a decimal fraction
+        return int(digits, 8) if set(magnitude) <= set("01234567") else float(digits)
+    return int(digits)

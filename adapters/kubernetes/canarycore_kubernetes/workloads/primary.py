@@ -5,9 +5,9 @@
     restored_copy(primary, template, ...)                the primary with a saved revision
 
 A copy differs from its target in its name and owner, the value of the selector label (`podinfo-primary`), also in the
-selectors by which its pods join or avoid each other, and the configs that it reads. One annotation names its revision. Another, on its pods, changes
-with the revision, so that changed configs restart them. A promotion changes the fields that come from the target. It
-leaves those that others have set since: labels, annotations, an autoscaler's replicas.
+selectors by which its pods join or avoid each other, and the configs that it reads. One annotation names its revision.
+Another, on its pods, changes with the revision, so that changed configs restart them. A promotion changes the fields
+that come from the target. It leaves those that others have set since: labels, annotations, an autoscaler's replicas.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     rename_in_query('sum(rate(web_hits{app="web"}[1m]))', {"web": "web-primary"})
 
-A query is text of another system, so the known places are few: a quoted value (PromQL, NRQL, SQL), and a tag of Datadog
-(`app:web`). The value names the app as a whole, or begins a pattern of its pods' names (`web-[0-9a-z]+`). All other text
-stays: names of metrics, paths and hosts, and the values of labels that a primary shares with its target.
+A query is text of another system, so the known places are few: a quoted value (PromQL, NRQL, SQL), and a tag of
+Datadog (`app:web`). The value names the app as a whole, or begins a pattern of its pods' names (`web-[0-9a-z]+`). All
+other text stays: names of metrics, paths and hosts, and the values of labels that a primary shares with its target.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SHARED = re.compile(r"namespace|cluster|container|image|host|path|uri|url", re.IGNORECASE)
 """Labels with the same value for a primary and its target: their names have one of these words."""
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"' r"|'(?:[^'\\]|\\.)*+'" r"|`[^`]*+`", re.DOTALL)
+_QUOTED = re.compile(r"""(["'])(?:(?!\1)[^\\]|\\.)*+\1|`[^`]*+`""", re.DOTALL)
 _LABEL = re.compile(r"(?:^|[^\w.])([A-Za-z_][\w.]*+)\W*+$")
 _TAG = re.compile(r"(?<![\w.:/-])([A-Za-z_][\w.-]*+):([\w.-]++)(?![\w.:/-])")
 

@@ -10,8 +10,10 @@ from ruamel.yaml import YAML
 
 from canarycore import CheckKind, Routes
 from canarycore.errors import Refused
+from canarycore.manifest import parse, resolve
 from canarycore_metrics.template import render
-from tests.adapters.mesh.meshes import AB, ENTRIES, mesh_of, render_context, sources
+from canarycore_runtime.mesh import RenderContext
+from tests.adapters.mesh.meshes import AB, ENTRIES, manifest, mesh_of, render_context, sources
 from tests.manifest.samples import shared
 
 SPLITTING = sorted(set(ENTRIES) - {"kubernetes"})
@@ -158,6 +160,24 @@ def test_every_variable_of_its_queries_has_a_value(provider, kind):
     }
     variables = {**mesh_of(provider).query_variables(context, objects), "interval": "1m"}
     assert "{{" not in render(mesh_of(provider).queries[kind], variables, {})
+
+
+@pytest.mark.parametrize("timeout", ["0s", "90s", "infinity", "soon"])
+@pytest.mark.parametrize("provider", sorted(set(ENTRIES) - {"kubernetes"}))
+def test_a_timeout_has_the_meaning_that_the_mesh_gives_it(provider, timeout):
+    """Most meshes take 0s for no timeout, Contour `infinity`. App Mesh takes a number, and none for another text."""
+    retries = {"attempts": 2, "perTryTimeout": timeout, "retryOn": "5xx"}
+    fields = {"timeout": timeout, "retries": retries, "corsPolicy": {"maxAge": timeout}}
+    canary = parse(manifest(provider, service=fields))
+    context = RenderContext(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    rendered = mesh_of(provider).render(context, Routes(weight=20), objects_before(provider, context))
+    text = json.dumps(rendered)
+    if provider in {"istio", "contour", "gatewayapi:v1"}:
+        assert timeout in text
+    if provider in {"appmesh", "appmesh:v1beta2"}:
+        milliseconds = {"0s": 0, "90s": 90_000}.get(timeout, 250)
+        assert f'"value": {milliseconds}' in text or f'"perRetryTimeoutMillis": {milliseconds}' in text
+        assert ("perRequest" in text) == (provider != "appmesh" and timeout in {"0s", "90s"})
 
 
 def test_plain_kubernetes_sends_no_request_to_the_canary():

@@ -331,7 +331,9 @@ class MeshRouter:
         inputs = objects.view, objects.uid, objects.ports, snapshots
         if self._matching_services.get(key) == inputs:
             return []
-        required = services(context, objects.ports)
+        apex = by_ref.get(service_ref(context, context.apex))
+        is_foreign = apex is not None and not is_made(apex, self._owner(objects, service_ref(context, context.apex)))
+        required = services(context, objects.ports, apex.body if apex is not None and is_foreign else None)
         changes = [change for service in required for change in self._service_change(objects, by_ref, service)]
         if not changes:
             self._matching_services[key] = inputs

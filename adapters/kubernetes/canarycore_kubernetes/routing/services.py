@@ -29,16 +29,20 @@ _SET_AT_CREATION = ("type", "clusterIP")
 """Fields that the router sets only in a new Service: later they are immutable, or somebody else's decision."""
 
 
-def services(context: RenderContext, ports: Iterable[Port]) -> tuple[Json, Json, Json]:
+def services(
+    context: RenderContext, ports: Iterable[Port], foreign_apex: Json | None = None
+) -> tuple[Json, Json, Json]:
     """Return the Services of canary and primary, and the apex.
 
-    ports: the ports of the target's containers, for `portDiscovery`.
+    ports: the ports of the target's containers, for `portDiscovery`. foreign_apex: the apex if somebody else made it.
+    Its requests go on to the sides, so these get all its ports.
     """
     own, ports = _port(context, tuple(ports)), tuple(ports)
     listed = [own, *(_discovered_ports(own, ports) if context.service.port_discovery else ())]
+    sides = [*listed, *_further_ports(context, foreign_apex, listed)]
     return (
-        _service(context, context.canary_service, context.service.canary, context.pods, listed),
-        _service(context, context.primary, context.service.primary, context.primary_pods, listed),
+        _service(context, context.canary_service, context.service.canary, context.pods, sides),
+        _service(context, context.primary, context.service.primary, context.primary_pods, sides),
         _service(context, context.apex, context.service.apex, context.primary_pods, listed),
     )
 
@@ -118,6 +122,30 @@ def _discovered_ports(own: Json, ports: Iterable[Port]) -> Iterator[Json]:
         names.add(port.name)
         numbers.add((port.number, port.protocol))
         yield {"name": port.name, "protocol": port.protocol, "port": port.number, "targetPort": port.number}
+
+
+def _further_ports(context: RenderContext, apex: Json | None, listed: list[Json]) -> Iterator[Json]:
+    """Yield the ports of an apex that are not listed.
+
+    A gateway of Istio finds the port of a side only if that has one, so beside a gateway the sides stay as they are.
+    """
+    if context.service.delegation or set(context.service.gateways) - {_SIDECARS}:
+        return
+    names, numbers = {port["name"] for port in listed}, {_number(port) for port in listed}
+    for port in get_items(apex, "spec", "ports"):
+        number, protocol = _number(port)
+        if number is None or (number, protocol) in numbers:
+            continue
+        name = get_text(port, "name")
+        unique = name if name and name not in names else f"{protocol.lower()}-{number}"
+        names.add(unique)
+        application = {"appProtocol": port["appProtocol"]} if get_text(port, "appProtocol") else {}
+        target = port.get("targetPort") or number
+        yield {"name": unique, "protocol": protocol, "port": number, "targetPort": target, **application}
+
+
+_SIDECARS = "mesh"
+"""Istio's name for the gateway of all sidecars."""
 
 
 def _merge_ports(ports: list[Json], existing: list[Json]) -> list[Json]:

@@ -95,6 +95,27 @@ def test_a_port_keeps_its_node_port_beside_one_of_the_same_number():
     ]
 
 
+def test_the_sides_have_all_ports_of_an_apex_that_its_owner_made():
+    """A mesh sends the requests of each port of the apex on to the same port of a side."""
+    own = {"name": "web", "port": 9898, "targetPort": 1, "nodePort": 30001}
+    more = [
+        {"name": "http", "port": 9090, "targetPort": "metrics", "appProtocol": "http"},
+        {"port": 53, "protocol": "UDP"},
+    ]
+    theirs = {"spec": {"ports": [own, *more]}}
+    further = [
+        {"name": "tcp-9090", "protocol": "TCP", "port": 9090, "targetPort": "metrics", "appProtocol": "http"},
+        {"name": "udp-53", "protocol": "UDP", "port": 53, "targetPort": 53},
+    ]
+    canary, primary, apex = services(render_context("istio"), (), theirs)
+    (port,) = apex["spec"]["ports"]
+    assert canary["spec"]["ports"] == primary["spec"]["ports"] == [port, *further]
+    for gateways in (["mesh"], ["mesh", "public"]):
+        context = render_context("istio", service={"gateways": gateways})
+        canary, *_ = services(context, (), theirs)
+        assert canary["spec"]["ports"] == ([port, *further] if gateways == ["mesh"] else [port])
+
+
 def test_the_port_has_the_owners_settings():
     (port,) = make_services(port=80, portName="web", targetPort="http", appProtocol="http2")[0]["spec"]["ports"]
     assert port == {"name": "web", "protocol": "TCP", "port": 80, "targetPort": "http", "appProtocol": "http2"}

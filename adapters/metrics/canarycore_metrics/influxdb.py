@@ -58,9 +58,8 @@ def _first_value(body: str) -> float | None:
         columns, rows = records.fieldnames or ["_value"], list(records)
     except csv.Error as error:
         raise ValueError(str(error)) from None
-    error = next((row["error"] for row in rows[:1] if row.get("error")), None)
-    if error is not None:
-        raise SourceError(f"query error: {escape_controls(str(error), EXCERPT_LIMIT)}")
+    if rows and rows[0].get("error"):
+        raise SourceError(f"query error: {escape_controls(str(rows[0]['error']), EXCERPT_LIMIT)}")
     if "_value" not in columns:
         raise LookupError("_value")
     return next((number_in_text(row["_value"]) for row in rows if row.get("_value")), None)

@@ -7,6 +7,7 @@ limits are part of the rollout.
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,10 @@ from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import HPA, SCALED_OBJECT
 from canarycore_kubernetes.api.metadata import drop_gitops_keys, get_annotation, primary_name
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
-from canarycore_kubernetes.workloads.scaler_queries import rename_in_query
 from canarycore_runtime.mesh import LAST_APPLIED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from canarycore.manifest import Canary
     from canarycore_runtime.mesh import Json
@@ -158,3 +158,54 @@ def _query_primary(trigger: Json, canary: Canary) -> None:
         names = {f"{apex}-canary": primary_name(apex)}
         names |= {name: primary_name(target) for name in (target, f"{target}-canary")}
         metadata["query"] = rename_in_query(metadata["query"], names)
+
+
+# the names in a query -----------------------------------------------------------------------------------------------
+
+SHARED = re.compile(r"namespace|cluster|container|image|host|path|uri|url", re.IGNORECASE)
+"""Labels with the same value for a primary and its target: their names have one of these words."""
+
+_QUOTED = re.compile(r"""(["'`])(?:(?!\1)[^\\]|\\.)*+(?:\1|\Z|\\\Z)""", re.DOTALL)
+_LABEL = re.compile(r"(?:^|[^\w.])([A-Za-z_][\w.]*+)\W*+$")
+_TAG = re.compile(r"(?<![\w.:/-])([A-Za-z_][\w.-]*+):([\w.-]++)(?![\w.:/-])")
+
+_LONGEST_LABEL = 256
+"""Characters before a value in which its label stands."""
+
+
+def rename_in_query(query: str, names: Mapping[str, str]) -> str:
+    """Return a query with other names at the known places. names: the new name of each name.
+
+    A query is text of another system, so the known places are few: a quoted value (PromQL, NRQL, SQL), and a tag of
+    Datadog (`app:web`). The value names the app as a whole, or begins a pattern of its pods' names (`web-[0-9a-z]+`).
+    All other text stays: names of metrics, paths and hosts, and the values of labels that both sides share.
+    """
+    rename = _Renaming(names)
+    parts, end = [], 0
+    for quoted in _QUOTED.finditer(query):
+        parts.append(_TAG.sub(rename.tag, query[end : quoted.start()]))
+        end = quoted.end()
+        label = _LABEL.search(query[max(0, quoted.start() - _LONGEST_LABEL) : quoted.start()])
+        text = quoted.group()
+        is_known = text[-1] == text[0] and not (label and SHARED.search(label[1]))
+        parts.append(text[0] + rename.value(text[1:-1]) + text[-1] if len(text) > 1 and is_known else text)
+    return "".join([*parts, _TAG.sub(rename.tag, query[end:])])
+
+
+class _Renaming:
+    """The replacement of names in values."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+        either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        # at the start of the value or of an alternative; at its end, or where a pattern goes on
+        self._place = re.compile(
+            rf"(?:(?<=[\^(|])|(?<!.))(?:{either})(?=$|[)|(\[*%]|\.[*+]|-[\[(*%]|-\.[*+]|-\\)", re.DOTALL
+        )
+
+    def value(self, text: str) -> str:
+        return self._place.sub(lambda match: self._names[match.group()], text)
+
+    def tag(self, match: re.Match[str]) -> str:
+        label, value = match.groups()
+        return match.group() if SHARED.search(label) else f"{label}:{self._names.get(value, value)}"

@@ -9,7 +9,16 @@ import attrs
 
 from canarycore.errors import ManifestError
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
-from canarycore.manifest._reader._fields import Codec, Cursor, Problems, Schema, fields_of, read_object, write_object
+from canarycore.manifest._reader._fields import (
+    Codec,
+    Cursor,
+    Problems,
+    Schema,
+    fields_of,
+    nearest,
+    read_object,
+    write_object,
+)
 from canarycore.manifest._reader._size import find_excess
 
 Parsed = Canary | MetricTemplate | AlertProvider
@@ -34,9 +43,15 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
 
 
 def concerns_us(document: Mapping[str, Any]) -> bool:
-    """Return whether a document claims to be one of Flagger's resources; callers ignore all others."""
+    """Return whether a document claims to be one of Flagger's resources; callers ignore all others.
+
+    A kind of Flagger's name in another API group is foreign, unless the group may be a misspelling of Flagger's.
+    """
     version, kind = document.get("apiVersion"), document.get("kind")
-    return (isinstance(version, str) and version.startswith(f"{GROUP}/")) or (isinstance(kind, str) and kind in KINDS)
+    group, is_grouped, _ = version.partition("/") if isinstance(version, str) else ("", "", "")
+    if group == GROUP and is_grouped:
+        return True
+    return isinstance(kind, str) and kind in KINDS and (not is_grouped or bool(nearest(group, (GROUP,))))
 
 
 def dump(resource: Parsed) -> dict[str, Any]:

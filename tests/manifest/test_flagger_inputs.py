@@ -9,6 +9,7 @@ import pytest
 
 from canarycore.errors import ManifestError
 from canarycore.manifest import check_files, parse, resolve
+from canarycore.manifest._parse import concerns_us
 from tests.controlplane.crds import definitions
 from tests.manifest.test_parse import canary, put
 
@@ -100,6 +101,17 @@ def test_the_linter_names_an_interval_that_counts_as_the_default():
     assert [(problem.path, problem.severity, problem.rule) for problem in problems] == [
         (f"{ANALYSIS}.interval", "warning", "duration")
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_ours"),
+    [
+        *(("flagger.app/v1beta1", True), ("flagger.app/v1alpha3", True), ("flager.app/v1beta1", True), ("v1", True)),
+        *((None, True), ("canaries.example.com/v1", False), ("canaries.flanksource.com/v1", False)),
+    ],
+)
+def test_a_canary_of_another_api_group_is_foreign(version, is_ours):
+    assert concerns_us({"apiVersion": version, "kind": "Canary"}) == is_ours
 
 
 def test_each_enumeration_has_flaggers_choices():

@@ -64,6 +64,11 @@ def test_a_list_stands_for_its_items():
     assert (first.content["kind"], first.lines["x.y"], second.content["kind"]) == ("A", 4, "B")
 
 
+def test_a_byte_order_mark_before_a_document_is_no_text():
+    first, second = documents("\ufeffkind: A\n---\n\ufeffkind: B\n")
+    assert (first.content, second.content) == ({"kind": "A"}, {"kind": "B"})
+
+
 def test_empty_documents_are_left_out():
     assert documents("---\n---\n# nothing\n---\n{}\n") == ()
 

@@ -57,7 +57,7 @@ def documents(text: str) -> tuple[Document, ...]:
     found: list[Document] = []
     reading = _Reading(problems)
     try:
-        for node in _composed(text):
+        for node in _composed(text.replace(f"\n{_MARK}", "\n")):
             if node is not None:
                 found += _unlisted(reading.document(node))
     except ManifestError as error:
@@ -66,6 +66,10 @@ def documents(text: str) -> tuple[Document, ...]:
     if problems.first:
         raise ManifestError(problems.listed())
     return tuple(found)
+
+
+_MARK = "\ufeff"
+"""The byte order mark, which editors write at the beginning of a file: joined files have it before any document."""
 
 
 def _composed(text: str) -> Iterator[Any]:

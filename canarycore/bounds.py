@@ -51,6 +51,7 @@ DEPTH = Bound(64, "levels", "nested fields and lists", "The deepest field of a C
 # texts --------------------------------------------------------------------------------------------------------------
 
 NAME = Bound(253, "characters", "a Kubernetes name", "Kubernetes takes no longer one.")
+LABEL = Bound(63, "characters", "a label's value, and the name of a Service", "Kubernetes takes no longer one.")
 KEY = Bound(512, "characters", "a key of a map", "The longest label's key has 317.")
 TEXT = Bound(4096, "characters", "a line of text: a host, an address, a metric's name", "Proxies take no longer URL.")
 QUERY = Bound(
@@ -112,7 +113,7 @@ FINDINGS = Bound(20, "findings", "the findings of a lint rule about one object",
 
 ALL: tuple[Bound, ...] = (
     *(FILE, FILE_VALUES, TEXTS, VALUES, DEPTH),
-    *(NAME, KEY, TEXT, QUERY, RENDERED_QUERY, ANNOTATION, DURATION),
+    *(NAME, LABEL, KEY, TEXT, QUERY, RENDERED_QUERY, ANNOTATION, DURATION),
     *(CHECKS, ITEMS, METADATA, WEIGHTS),
     *(DIGITS, COUNT, ITERATIONS, RETRIES, WAIT),
     *(STORED_ITEMS, PROBLEMS, UNKNOWN_FIELDS, FINDINGS),

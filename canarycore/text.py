@@ -7,6 +7,7 @@ escapes it, so no decision depends on the escaping.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,22 @@ def shorten(value: object) -> str:
 def clip(text: str, limit: int = LONGEST_TEXT) -> str:
     """Return `text`, or its first characters and "…" where it has more than `limit` (1 or more)."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def compose_name(name: str, suffix: str, most: int) -> str:
+    """Return `name` with a suffix, of at most `most` characters.
+
+    A longer name is cut, and a hash of the whole name precedes the suffix. So different names stay different, and the
+    result is a valid name or label value wherever `name` is one.
+    """
+    if len(name) + len(suffix) <= most:
+        return name + suffix
+    mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_MARK]
+    return f"{name[: most - len(suffix) - _MARK - 1].rstrip('-._')}-{mark}{suffix}"
+
+
+_MARK = 8
+"""Characters of the hash in a shortened name."""
 
 
 def enumerate_some(texts: Iterable[str], separator: str = ", ", most: int = 10, longest: int = LONGEST_SHOWN) -> str:

@@ -302,7 +302,7 @@ def _copied_config(body: Any) -> object:
         return None
     demand_small(body)  # as its projection does
     config_facts(body)
-    return primary_config(body, {"kind": "Canary", "name": "podinfo"}, ())
+    return primary_config(body, {"kind": "Canary", "name": "podinfo"}, (), name="copy")
 
 
 _COPIES = {

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 from canarycore import CheckKind
+from canarycore.bounds import LABEL
 from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.manifest import Service
-from canarycore.text import escape_controls
+from canarycore.text import compose_name, escape_controls
 
 if TYPE_CHECKING:
     from canarycore import Rollout, Routes
@@ -120,7 +121,7 @@ class RenderContext:
     def primary_pods(self) -> tuple[str, str]:
         """The label, and its value, that selects the primary's pods."""
         label, value = self.pods
-        return label, f"{value}-primary"
+        return label, compose_name(value, "-primary", LABEL.most)
 
     @property
     def service(self) -> Service:

@@ -14,7 +14,7 @@ from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.api.client import Unreachable
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, SECRET
 from canarycore_kubernetes.api.metadata import owner_reference
-from canarycore_kubernetes.workloads.configs import CONFIGS
+from canarycore_kubernetes.workloads.configs import CONFIGS, copy_names
 from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.revision import without_defaults
 from tests.cluster.workloads import (
@@ -139,22 +139,24 @@ async def test_a_missing_required_config_is_an_error_that_names_it(opened):
     await changes.aclose()
 
 
-async def test_a_config_that_two_canaries_share_stays_when_one_of_them_goes(configured):
+async def test_a_copy_of_another_canary_stays_as_it_is(configured):
     uid = configured.api.create(canary() | {"metadata": meta("other")}, configured.namespace)["metadata"]["uid"]
     other = owner_reference("other", uid)
     configured.patch(CONFIG_MAP, "env-primary", {"metadata": {"ownerReferences": [other]}})
     await configured.caught_up(CONFIG_MAP, CONFIGS[CONFIG_MAP], "env-primary")
-    await configured.deploy("two")
+    before = configured.body(CONFIG_MAP, "env-primary")
+    await configured.change(CONFIG_MAP, "env", {"data": {"key": "two"}})
     await configured.adapter.promote(configured.rollout, await configured.target_revision())
-    owners = configured.body(CONFIG_MAP, "env-primary")["metadata"]["ownerReferences"]
-    assert [(owner["name"], owner["controller"]) for owner in owners] == [("podinfo", True), ("other", False)]
+    own = copy_names("env", "podinfo").own
+    assert configured.body(CONFIG_MAP, "env-primary") == before
+    assert holding(configured, CONFIG_MAP, own) == {"data": {"key": "two"}, "binaryData": {"logo": "AA=="}}
+    spec = configured.body(DEPLOYMENT, "podinfo-primary")["spec"]["template"]["spec"]
+    assert spec["containers"][0]["envFrom"] == [{"configMapRef": {"name": own}}]
 
 
-async def test_a_concurrent_owner_of_a_shared_config_stays(configured):
+async def test_a_copy_that_another_canary_takes_during_a_promotion_stays_as_it_is(configured):
     await configured.change(CONFIG_MAP, "env", {"data": {"key": "two"}})
     two, merge, others = await configured.target_revision(), configured.cluster.merge, []
-    configured.patch(CONFIG_MAP, "env-primary", {"metadata": {"ownerReferences": None}})
-    await configured.caught_up(CONFIG_MAP, CONFIGS[CONFIG_MAP], "env-primary")
     uid = configured.api.create(canary() | {"metadata": meta("other")}, configured.namespace)["metadata"]["uid"]
 
     async def overtaken(kind, namespace, name, patch):
@@ -165,8 +167,10 @@ async def test_a_concurrent_owner_of_a_shared_config_stays(configured):
 
     configured.cluster.merge = overtaken
     await configured.adapter.promote(configured.rollout, two)
-    owners = configured.body(CONFIG_MAP, "env-primary")["metadata"]["ownerReferences"]
-    assert [owner["name"] for owner in owners] == ["podinfo", "other"]
+    copy = configured.body(CONFIG_MAP, "env-primary")
+    assert [owner["name"] for owner in copy["metadata"]["ownerReferences"]] == ["other"]
+    assert copy["data"] == {"key": "one"}
+    assert holding(configured, CONFIG_MAP, copy_names("env", "podinfo").own)["data"] == {"key": "two"}
 
 
 # earlier revisions --------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from canarycore.bounds import LABEL, NAME
 from canarycore.foreign import get_items, get_text, get_texts, get_time, get_value
+from canarycore.text import compose_name
 from canarycore_kubernetes.api.kinds import CANARY
 
 if TYPE_CHECKING:
@@ -42,7 +44,27 @@ def is_revision(name: str) -> bool:
 
 def primary_name(name: str) -> str:
     """Return the name of the primary copy of an object."""
-    return name + PRIMARY_SUFFIX
+    return compose_name(name, PRIMARY_SUFFIX, NAME.most)
+
+
+def primary_label(value: str) -> str:
+    """Return the value of a selector label for the primary's pods. It fits into a label."""
+    return compose_name(value, PRIMARY_SUFFIX, LABEL.most)
+
+
+def target_label(value: str) -> str:
+    """Return the part that the selector labels of a target and of its primary share."""
+    return primary_label(value).removesuffix(PRIMARY_SUFFIX)
+
+
+def saved_name(name: str, version: str) -> str:
+    """Return the name of an object that saves an earlier version of the object `name`."""
+    return compose_name(name, f"-{version}", NAME.most)
+
+
+def label_value(name: str) -> str:
+    """Return an object's name as the value of a label."""
+    return compose_name(name, "", LABEL.most)
 
 
 def get_annotation(body: Json, key: str) -> str:

@@ -56,16 +56,11 @@ class Role:
     adoption: str = ""
     """Changes to an object that no Canary owns; empty if the controller leaves it alone."""
 
-    is_shared: bool = False
-    """Whether several Canaries may own one object."""
-
 
 PRIMARY = Role(noun="the primary copy of the target", kinds="Deployment, DaemonSet, Service")
 CANARY_COPY = Role(noun="the canary's copy of a target that is a Service", kinds="Service")
-CONFIG_COPY = Role(noun="the primary's copy of a config", kinds="ConfigMap, Secret", is_shared=True)
-KEPT_CONFIG = Role(
-    noun="the content of a config that an earlier revision read", kinds="ConfigMap, Secret", is_shared=True
-)
+CONFIG_COPY = Role(noun="the primary's copy of a config", kinds="ConfigMap, Secret")
+KEPT_CONFIG = Role(noun="the content of a config that an earlier revision read", kinds="ConfigMap, Secret")
 KEPT_REVISION = Role(noun="an earlier revision of the primary", kinds="ControllerRevision")
 SCALER_COPY = Role(noun="the primary's copy of the autoscaler", kinds="HorizontalPodAutoscaler, ScaledObject")
 SIDE_SERVICE = Role(noun="the Service of one side", kinds="Service")
@@ -210,7 +205,7 @@ class Owner:
         if self.owns(ownership):
             return ""
         if ownership.canaries:
-            return "" if role.is_shared else f"belongs to the Canary {shorten_owner(ownership.canaries[0])}"
+            return f"belongs to the Canary {shorten_owner(ownership.canaries[0])}"
         if ownership.annotated_owner:
             return f"was made for the Canary {shorten_owner(ownership.annotated_owner)}"
         if ownership.controller:
@@ -292,7 +287,7 @@ class NameConflictError(BlockedError):
     """A rollout needs a name that another Canary uses."""
 
     def __init__(self, owner: Owner, objection: str) -> None:
-        remedy = "Give one of the two Canaries another target or another spec.service.name, or delete it."
+        remedy = "Give one of the two Canaries another target, spec.service.name or spec.ingressRef, or delete it."
         super().__init__(
             f"canary {owner.name}.{owner.namespace} cannot go on, and changes nothing: {objection}. {remedy}"
         )
@@ -305,5 +300,5 @@ def _remedies(owner: Owner, objects: tuple[ForeignObject, ...]) -> Iterable[str]
         each = "it" if len(free) == 1 else "each of them"
         yield f"Rename or delete {each}, or hand it over to this Canary: {command}"
     if len(free) < len(objects):
-        yield "Give one of the two Canaries another target or another spec.service.name."
+        yield "Give one of the two Canaries another target, spec.service.name or spec.ingressRef."
         yield "If the other Canary is gone, delete what it left."

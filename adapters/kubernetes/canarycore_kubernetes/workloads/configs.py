@@ -3,6 +3,11 @@
 The primary runs on copies of the target's configs. So a changed config is a new revision, and the rollout analyses and
 promotes it as it does a new image. The annotation `flagger.app/config-tracking: disabled` opts a config out: then both
 sides share it. They always share Secrets of types that no application owns (registry credentials, tokens).
+
+Several targets may read one config, but each primary has a copy of its own: otherwise the promotion of one Canary would
+change what the primary of another reads, without an analysis. The copy has Flagger's name, `env-primary`. A Canary that
+finds this object in use by another Canary gives its copy a name of its own, `env-<hash of the Canary's name>-primary`,
+and keeps to it from then on.
 """
 
 from __future__ import annotations
@@ -13,15 +18,20 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from canarycore.bounds import NAME
 from canarycore.errors import WorldError
 from canarycore.foreign import get_items, get_mapping
+from canarycore.text import compose_name
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import CONFIG_MAP, SECRET
 from canarycore_kubernetes.api.metadata import (
     KEPT_FOR,
+    PRIMARY_SUFFIX,
     get_annotation,
+    label_value,
     merge_owners,
     primary_name,
+    saved_name,
     select_by_prefix,
     written_at,
 )
@@ -197,30 +207,54 @@ CONFIGS: dict[Kind, View[ConfigFacts]] = {
 # ---------------------------------------------------------------------------------------------------------- the copies
 
 
-def primary_config(body: Json, owner: Json, prefixes: Collection[str], copy: Json | None = None) -> Json:
+@frozen
+class CopyNames:
+    """The two names that the primary's copy of a config may have."""
+
+    common: str
+    """Flagger's name, which the copies for all Canaries would share."""
+
+    own: str
+    """The name for one Canary, where another Canary uses the common one."""
+
+    def other(self, name: str) -> str:
+        """Return the one of the two that is not `name`."""
+        return self.common if name == self.own else self.own
+
+
+def copy_names(name: str, canary: str) -> CopyNames:
+    """Return the names that the copy of the config `name` may have for a Canary of its namespace."""
+    mark = hashlib.sha256(canary.encode(errors="surrogatepass")).hexdigest()[:8]
+    return CopyNames(primary_name(name), compose_name(name, f"-{mark}{PRIMARY_SUFFIX}", NAME.most))
+
+
+def primary_config(body: Json, owner: Json, prefixes: Collection[str], *, name: str, copy: Json | None = None) -> Json:
     """Return the copy of a config for the primary.
 
-    owner: the reference to the Canary. prefixes: prefixes of the labels to copy. copy: the present copy, which may have
-    further owners: other Canaries whose targets read the same config.
+    owner: the reference to the Canary. prefixes: prefixes of the labels to copy. name: the name of the copy. copy: the
+    present copy, which may have further owners.
     """
     metadata = body["metadata"]
     return _config(
         body,
-        name=primary_name(metadata["name"]),
+        name=name,
         labels=select_by_prefix(metadata.get("labels"), prefixes),
         owners=merge_owners(owner, copy),
     )
 
 
-def saved_config(body: Json, owner: Json, primary: str) -> Json:
-    """Return a copy of a primary's config that outlives the next promotion. primary: the workload's name."""
-    name = saved_config_name(body["metadata"]["name"], config_facts(body).checksum)
-    return _config(body, name=name, labels={KEPT_FOR: primary}, owners=[owner])
+def saved_config(body: Json, owner: Json, primary: str, *, copy: str) -> Json:
+    """Return a copy of a primary's config that outlives the next promotion.
+
+    primary: the workload's name. copy: the name of the primary's copy from now on.
+    """
+    name = saved_config_name(copy, config_facts(body).checksum)
+    return _config(body, name=name, labels={KEPT_FOR: label_value(primary)}, owners=[owner])
 
 
 def saved_config_name(name: str, checksum: str) -> str:
     """Return the name of the object that saves this content of the config `name`."""
-    return f"{name}-{checksum}"
+    return saved_name(name, checksum)
 
 
 def overwritten_config(config: Json, copy: Json) -> Json:
@@ -242,8 +276,9 @@ def _config(body: Json, *, name: str, labels: dict[str, str], owners: list[Json]
     return copy | {part: body[part] for part in _CONTENT if body.get(part)}
 
 
-def use_copies(spec: Json, copied: Collection[tuple[str, str]]) -> None:
-    """Replace the names of these configs (kind, name) in a pod spec by those of their copies."""
+def use_copies(spec: Json, copies: Mapping[tuple[str, str], str]) -> None:
+    """Replace the names of configs in a pod spec. copies: the new name of each (kind, name)."""
     for place in tuple(config_places(spec)):
-        if (place.kind.kind, place.use.name) in copied:
-            place.section[place.key] = primary_name(place.use.name)
+        name = copies.get((place.kind.kind, place.use.name))
+        if name is not None:
+            place.section[place.key] = name

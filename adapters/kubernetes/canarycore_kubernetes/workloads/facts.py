@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from canarycore.bounds import LABEL
 from canarycore.foreign import get_integer, get_items, get_mapping, get_text, get_texts, get_time
+from canarycore.text import compose_name
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
@@ -178,7 +180,8 @@ def _ports(template: Json) -> Iterator[Port]:
             number = get_integer(port, "containerPort")
             protocol = get_text(port, "protocol") or TCP
             if number is not None and name not in PROXIES:
-                yield Port(get_text(port, "name") or f"{protocol.lower()}-{name}-{position}", number, protocol)
+                composed = compose_name(f"{protocol.lower()}-{name}", f"-{position}", LABEL.most)
+                yield Port(get_text(port, "name") or composed, number, protocol)
 
 
 # ----------------------------------------------------------------------------------------------- the state of the pods

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
@@ -196,9 +196,9 @@ class PodTarget(WorkloadTarget):
         if await self._find_primary() is not None:
             return
         target, configs, copying = await self._read_revision(revision)
-        copy = primary_copy(target, copying)
-        await copy_configs(self.objects, self.namespace, configs, self.primary, (), self.context.prefixes)
-        await self.objects.create(copy, PRIMARY)
+        primary_copy(target, copying)  # a refusal comes before the first write
+        copies = await self._copy_configs(configs, ())
+        await self.objects.create(primary_copy(target, evolve(copying, copies=copies)), PRIMARY)
 
     async def promote(self, revision: str) -> None:
         facts = await self._require_primary()
@@ -215,9 +215,34 @@ class PodTarget(WorkloadTarget):
         names = tuple(dict.fromkeys((before, *get_annotation_list(primary, KEPT_REVISIONS))))
         data = {"template": primary["spec"]["template"], "configs": replaced}
         await save_revision(self.objects, primary, before, data)
-        await copy_configs(self.objects, self.namespace, configs, self.primary, replaced, self.context.prefixes)
+        copying = evolve(copying, copies=await self._copy_configs(configs, replaced))
         await self._delete_revisions(names[KEEP:], names[:KEEP])  # while the primary's annotation still lists them
         await self._change(lambda body: promoted_copy(body, target, copying, names[:KEEP]), primary)
+
+    async def _copy_configs(
+        self, configs: Iterable[ConfigVersion], contents: Collection[str]
+    ) -> dict[tuple[str, str], str]:
+        """Copy these configs. Return the names of the copies. contents: those of the primary's present configs."""
+        return await copy_configs(
+            self.objects,
+            self.namespace,
+            configs,
+            self.primary,
+            contents,
+            self.context.prefixes,
+            readers=self._has_other_reader,
+        )
+
+    async def _has_other_reader(self, kind: Kind, name: str) -> bool:
+        """Check whether the primary of another Canary reads a config."""
+        for view in self.context.views.values():
+            for (namespace, workload), facts in (await self.cluster.cache(view).ready()).all():
+                if namespace != self.namespace or (workload, view.kind) == (self.primary, self.kind):
+                    continue
+                is_primary = bool(facts.ownership.canaries) and not self.owner.owns(facts.ownership)
+                if is_primary and any(use.kind == kind and use.name == name for use in facts.template.configs):
+                    return True
+        return False
 
     async def _read_primary(self, facts: PodFacts) -> Json:
         """Return the primary. Record the contents of Flagger's configs on it first, before a copy overwrites them."""
@@ -237,10 +262,10 @@ class PodTarget(WorkloadTarget):
             raise Refused(f"revision {revision} of {self.primary}.{self.namespace} was not saved: found {names}")
         data = await load_revision(self.objects, self.namespace, self.primary, revision)
         copied = [(kind, name) for kind, name, _ in copied_configs(data["configs"])]
-        copies = foreign_copies(self.objects, self.namespace, (), names=copied, key=self.key)
-        self._refuse_foreign([copy async for copy in copies])
-        await restore_configs(self.objects, self.namespace, data["configs"])
-        await self._change(lambda body: restored_copy(body, data["template"], revision, data["configs"]))
+        foreign = foreign_copies(self.objects, self.namespace, (), names=copied, key=self.key)
+        self._refuse_foreign([copy async for copy in foreign])
+        copies = await restore_configs(self.objects, self.namespace, data["configs"], readers=self._has_other_reader)
+        await self._change(lambda body: restored_copy(body, data["template"], revision, data["configs"], copies))
 
     async def _delete_revisions(self, revisions: Iterable[str], still: Iterable[str]) -> None:
         """Delete these saved revisions, with their configs except those of the revisions in `still`."""
@@ -290,7 +315,6 @@ class PodTarget(WorkloadTarget):
             contents=tuple(contents(facts.template.configs, configs, text=False)),
             labels=self.context.reading.labels,
             prefixes=self.context.prefixes,
-            copied=frozenset((version.use.kind.kind, version.use.name) for version in versions),
             is_autoscaled=self.rollout.autoscaled,
         )
         return target, versions, copying

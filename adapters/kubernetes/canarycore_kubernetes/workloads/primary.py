@@ -16,9 +16,10 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
-from attrs import frozen
+from attrs import field, frozen
 
 from canarycore.errors import Refused
+from canarycore.foreign import get_mapping
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.api.metadata import (
     CONTENTS,
@@ -26,6 +27,7 @@ from canarycore_kubernetes.api.metadata import (
     REVISION,
     drop_gitops_keys,
     has_prefix,
+    primary_label,
     primary_name,
     select_by_prefix,
 )
@@ -34,7 +36,7 @@ from canarycore_kubernetes.workloads.revision import FLAGGER_ID, SCALED_TO_ZERO,
 from canarycore_runtime.mesh import LAST_APPLIED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from canarycore_runtime.mesh import Json
 
@@ -70,8 +72,8 @@ class Copying:
     prefixes: tuple[str, ...] = ()
     """Prefixes of the labels that the copy gets from the target."""
 
-    copied: Collection[tuple[str, str]] = ()
-    """The kind and name of each config of which the copy reads a copy."""
+    copies: Mapping[tuple[str, str], str] = field(factory=dict)
+    """The names of the copies that it reads, by the kind and the name of the config."""
 
     is_autoscaled: bool = False
     """Whether an autoscaler sets the replicas."""
@@ -105,13 +107,13 @@ def primary_copy(target: Json, copying: Copying) -> Json:
         "metadata": {
             "name": primary_name(metadata["name"]),
             "namespace": metadata["namespace"],
-            "labels": select_by_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_name(value)},
+            "labels": select_by_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_label(value)},
             "annotations": annotations | _marks(copying.revision, copying.contents),
             "ownerReferences": [copying.owner],
         },
         "spec": {
             **{part: spec[part] for part in _PARTS[target["kind"]] if part in spec},
-            "selector": {"matchLabels": {label: primary_name(value)}},
+            "selector": {"matchLabels": {label: primary_label(value)}},
             "template": _template(target, copying),
         },
     }
@@ -139,8 +141,15 @@ def promoted_copy(primary: Json, target: Json, copying: Copying, saved: Iterable
     return promoted
 
 
-def restored_copy(primary: Json, template: Json, revision: str, contents: Iterable[str]) -> Json:
-    """Return the primary with the saved pod template of an earlier revision."""
+def restored_copy(
+    primary: Json, template: Json, revision: str, contents: Iterable[str], copies: Mapping[tuple[str, str], str]
+) -> Json:
+    """Return the primary with the saved pod template of an earlier revision.
+
+    copies: the present names of the copies that the template reads, by their kind and their name at that time.
+    """
+    template = deepcopy(template)
+    use_copies(get_mapping(template, "spec"), copies)
     return marked_copy(primary, revision, contents) | {"spec": primary["spec"] | {"template": template}}
 
 
@@ -164,11 +173,11 @@ def _template(target: Json, copying: Copying) -> Json:
     template: Json = deepcopy(target["spec"]["template"])
     metadata, spec = template.setdefault("metadata", {}), template["spec"]
     label, value = selector_label(target, copying.labels)
-    metadata["labels"] = drop_gitops_keys(metadata.get("labels")) | {label: primary_name(value)}
+    metadata["labels"] = drop_gitops_keys(metadata.get("labels")) | {label: primary_label(value)}
     metadata["annotations"] = drop_gitops_keys(metadata.get("annotations")) | {FLAGGER_ID: _id_of(copying.revision)}
-    use_copies(spec, copying.copied)
+    use_copies(spec, copying.copies)
     for selector in pod_selectors(spec, target["metadata"]["namespace"]):
-        rename_in_selector(selector, label, value, primary_name(value))
+        rename_in_selector(selector, label, value, primary_label(value))
     if target["kind"] == DAEMON_SET.kind:
         (spec.get("nodeSelector") or {}).pop(SCALED_TO_ZERO, None)
         if not spec.get("nodeSelector"):

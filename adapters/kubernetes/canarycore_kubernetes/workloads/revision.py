@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from canarycore.foreign import get_items, get_list, get_mapping, get_text
-from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, REVISION_LENGTH, is_gitops_key
+from canarycore_kubernetes.api.metadata import (
+    PRIMARY_SUFFIX,
+    REVISION_LENGTH,
+    is_gitops_key,
+    primary_label,
+    target_label,
+)
 from canarycore_kubernetes.workloads.configs import config_places, used_configs
 
 if TYPE_CHECKING:
@@ -72,7 +78,9 @@ def fingerprint(
     for key in [key for key in pod_labels if is_gitops_key(key)]:
         del pod_labels[key]
     if name.endswith(PRIMARY_SUFFIX):
-        _undo_copy(pod_labels, spec, set(labels), name, selected)
+        _undo_copy(pod_labels, spec, set(labels), name.removesuffix(PRIMARY_SUFFIX), selected)
+    else:
+        _shorten_labels(pod_labels, spec, set(labels), name, selected)
     configs = used_configs(config_places(spec)) if tracked else ()
     numbers = {(use.kind, use.name): number for number, use in enumerate(configs)}
     for place in tuple(config_places(spec)) if tracked else ():
@@ -131,15 +139,26 @@ def _hash(text: str) -> str:
 
 
 def _undo_copy(pod_labels: Json, spec: Json, labels: set[str], name: str, selected: tuple[str, str]) -> None:
-    """Undo the changes that a primary of this name has against its target.
+    """Undo the changes that a primary has against its target. name: the target's name.
 
     In selectors Flagger's copies change the Deployment's name, under any selector label; ours change the pods' label.
     """
     for label in labels & pod_labels.keys():
         pod_labels[label] = str(pod_labels[label]).removesuffix(PRIMARY_SUFFIX)
-    for selector in pod_selectors(spec):
-        for label, value in (selected, *((label, name) for label in labels)):
+    for label, value in (selected, *((label, primary_label(name)) for label in labels)):
+        for selector in pod_selectors(spec):
             rename_in_selector(selector, label, value, value.removesuffix(PRIMARY_SUFFIX))
+
+
+def _shorten_labels(pod_labels: Json, spec: Json, labels: set[str], name: str, selected: tuple[str, str]) -> None:
+    """Replace a target's labels that are too long for its primary by the part that both have."""
+    for label in labels & pod_labels.keys():
+        if isinstance(pod_labels[label], str):
+            pod_labels[label] = target_label(pod_labels[label])
+    for label, value in (selected, *((label, name) for label in labels)):
+        if target_label(value) != value:
+            for selector in pod_selectors(spec):
+                rename_in_selector(selector, label, value, target_label(value))
 
 
 def pod_selectors(spec: Json, namespace: str = "") -> Iterable[Json]:

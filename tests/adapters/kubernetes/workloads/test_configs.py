@@ -9,6 +9,7 @@ from canarycore_kubernetes.workloads.configs import (
     ConfigUse,
     config_facts,
     config_places,
+    copy_names,
     overwritten_config,
     primary_config,
     restored_config,
@@ -71,14 +72,14 @@ def test_a_config_is_required_where_one_of_its_places_requires_it():
 
 def test_a_primary_names_the_copies_in_all_places():
     spec = deepcopy(NAMED)
-    use_copies(spec, {(kind.kind, name) for kind, name in EVERYWHERE})
+    use_copies(spec, {(kind.kind, name): f"{name}-primary" for kind, name in EVERYWHERE})
     named = {(use.kind, use.name) for use in used_configs(config_places(spec))}
     assert named == {(kind, f"{name}-primary") for kind, name in EVERYWHERE}
 
 
 def test_a_shared_config_keeps_its_name():
     spec = deepcopy(NAMED)
-    use_copies(spec, {("Secret", "env")})
+    use_copies(spec, {("Secret", "env"): "env-primary"})
     named = {(use.kind, use.name) for use in used_configs(config_places(spec))}
     assert named == EVERYWHERE - {(SECRET, "env")} | {(SECRET, "env-primary")}
 
@@ -146,7 +147,7 @@ def test_equal_facts_are_one_object():
 def test_a_copy_has_its_originals_content_and_belongs_to_the_canary():
     original = config(kind="Secret", type="kubernetes.io/tls", data={"tls.crt": "AA=="}, annotations={"note": "mine"})
     original["metadata"]["labels"] = {"team": "web", "toolkit.fluxcd.io/x": "1", "tier": "front"}
-    assert primary_config(original, OWNER, ("te", "tool")) == {
+    assert primary_config(original, OWNER, ("te", "tool"), name="env-primary") == {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
@@ -161,20 +162,24 @@ def test_a_copy_has_its_originals_content_and_belongs_to_the_canary():
 
 
 def test_binary_data_is_copied():
-    assert primary_config(config(binaryData={"logo": "AA=="}), OWNER, ())["binaryData"] == {"logo": "AA=="}
+    assert primary_config(config(binaryData={"logo": "AA=="}), OWNER, (), name="env-primary")["binaryData"] == {
+        "logo": "AA=="
+    }
 
 
-def test_a_copy_of_two_canaries_has_both_owners_and_the_last_writer_as_controller():
+def test_further_owners_of_a_copy_stay_and_the_writer_is_its_controller():
     other = OWNER | {"name": "other", "uid": "2"}
     existing = config("env-primary", owners=[other, OWNER | {"uid": "of before"}])
-    owners = primary_config(config(), OWNER, (), existing)["metadata"]["ownerReferences"]
+    owners = primary_config(config(), OWNER, (), name="env-primary", copy=existing)["metadata"]["ownerReferences"]
     assert owners == [OWNER, other | {"controller": False}]
 
 
 def test_an_overwritten_copy_has_only_the_new_content_and_the_labels_of_others():
     existing = config("env-primary", data={"old": "1"}, binaryData={"old": "AA=="})
     existing["metadata"] |= {"labels": {"cost-centre": "42"}, "resourceVersion": "7"}
-    after = overwritten_config(existing, primary_config(config(data={"new": "1"}), OWNER, (), existing))
+    after = overwritten_config(
+        existing, primary_config(config(data={"new": "1"}), OWNER, (), name="env-primary", copy=existing)
+    )
     assert after["data"] == {"new": "1"}
     assert "binaryData" not in after
     assert after["metadata"]["labels"] == {"cost-centre": "42"}
@@ -184,8 +189,23 @@ def test_an_overwritten_copy_has_only_the_new_content_and_the_labels_of_others()
 
 def test_a_saved_config_restores_its_exact_content():
     before = config("env-primary", data={"a": "1"}, binaryData={"b": "AA=="}, owners=[OWNER])
-    saved = saved_config(before, OWNER, "podinfo-primary")
+    saved = saved_config(before, OWNER, "podinfo-primary", copy="env-primary")
     now = config("env-primary", data={"c": "2"}, owners=[OWNER])
     assert saved["metadata"]["name"] == f"env-primary-{config_facts(before).checksum}"
     assert saved["metadata"]["labels"] == {"canarycore/kept-for": "podinfo-primary"}
     assert config_facts(restored_config(now, saved)) == config_facts(before)
+
+
+@pytest.mark.parametrize("name", ["env", "e" * 245, "e" * 246, "e" * 253])
+def test_the_names_of_copies_fit_and_differ_by_canary(name):
+    first, second = copy_names(name, "first"), copy_names(name, "second")
+    assert first.common == second.common
+    assert len({first.common, first.own, second.own}) == 3
+    assert all(len(copy) <= 253 and copy.endswith("-primary") for copy in (first.common, first.own, second.own))
+
+
+def test_a_saved_config_of_a_long_name_has_a_name_and_a_label_that_fit():
+    before = config("e" * 253, data={"a": "1"})
+    metadata = saved_config(before, OWNER, "p" * 253, copy="e" * 253)["metadata"]
+    assert len(metadata["name"]) <= 253
+    assert len(metadata["labels"]["canarycore/kept-for"]) <= 63

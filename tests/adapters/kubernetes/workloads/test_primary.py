@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 
 from canarycore.errors import Refused
-from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION
+from canarycore_kubernetes.api.metadata import CONTENTS, KEPT_REVISIONS, REVISION, primary_name
 from canarycore_kubernetes.workloads.autoscalers import primary_scaler, with_scale
 from canarycore_kubernetes.workloads.configs import config_facts, config_places, primary_config, used_configs
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_facts
@@ -25,11 +25,11 @@ def copying_for(writing, revision="r"):
         revision=revision,
         labels=tuple(trace.flag("selector-labels", "app,name,app.kubernetes.io/name").split(",")),
         prefixes=tuple(trace.flag("include-label-prefix").split(",")),
-        copied=[
-            (body["kind"], body["metadata"]["name"])
+        copies={
+            (body["kind"], body["metadata"]["name"]): primary_name(body["metadata"]["name"])
             for body in bodies
             if tracked and body is not None and not config_facts(body).is_shared
-        ],
+        },
         is_autoscaled=writing.canary.spec.autoscaler_ref is not None,
     )
 
@@ -43,7 +43,9 @@ def workload(writing):
 
 def config(writing):
     prefixes = tuple(writing.trace.flag("include-label-prefix").split(","))
-    return primary_config(writing.original(), OWNER, prefixes, writing.before)
+    original = writing.original()
+    name = primary_name(original["metadata"]["name"])
+    return primary_config(original, OWNER, prefixes, name=name, copy=writing.before)
 
 
 def scaler(writing):
@@ -180,7 +182,7 @@ def test_a_restored_copy_has_the_saved_template_and_keeps_all_else():
         first, with_pods(deployment(), hostNetwork=True), Copying(owner=OWNER, revision="two"), ("one",)
     )
     after["spec"]["paused"] = False
-    back = restored_copy(after, first["spec"]["template"], "one", ("configmap/env:1",))
+    back = restored_copy(after, first["spec"]["template"], "one", ("configmap/env:1",), {})
     assert back["spec"] == after["spec"] | {"template": first["spec"]["template"]}
     assert back["metadata"]["annotations"] == {REVISION: "one", CONTENTS: "configmap/env:1", KEPT_REVISIONS: "one"}
 

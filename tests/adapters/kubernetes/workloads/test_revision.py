@@ -229,7 +229,8 @@ def copied(target, *configs, revision=""):
     """Return the target's primary; one of Flagger's if no revision is given."""
     named = {(body["kind"], body["metadata"]["name"]): config_facts(body).checksum for body in configs}
     config_facts_of = tuple(f"{kind.lower()}/{name}:{checksum}" for (kind, name), checksum in named.items())
-    primary = primary_copy(target, Copying(owner=OWNER, revision=revision, contents=config_facts_of, copied=named))
+    copies = {(kind, name): f"{name}-primary" for kind, name in named}
+    primary = primary_copy(target, Copying(owner=OWNER, revision=revision, contents=config_facts_of, copies=copies))
     if not revision:
         primary["metadata"]["annotations"].clear()
     return primary
@@ -297,3 +298,25 @@ def test_a_secret_and_a_config_map_of_one_name_are_two_configs():
     )
     assert one[0] != two[0]
     assert facts(reads("env", kind="secretRef")).template.configs == (ConfigUse(SECRET, "env"),)
+
+
+@pytest.mark.parametrize("length", [54, 55, 56, 63])
+def test_a_primary_whose_label_is_shortened_has_its_targets_shape(length):
+    """So another hash of a newer version starts no rollout."""
+    value = "a" * length
+    target = deployment()
+    target["metadata"]["name"] = value
+    target["spec"]["selector"]["matchLabels"] = target["spec"]["template"]["metadata"]["labels"] = {"app": value}
+    selector = {
+        "matchLabels": {"app": value},
+        "matchExpressions": [{"key": "app", "operator": "In", "values": [value]}],
+    }
+    spread = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selector}
+    target["spec"]["template"]["spec"]["topologySpreadConstraints"] = [spread]
+    primary = primary_copy(target, Copying(owner=OWNER, revision="r"))
+    labels = primary["spec"]["template"]["metadata"]["labels"]
+    spread = primary["spec"]["template"]["spec"]["topologySpreadConstraints"][0]["labelSelector"]
+    assert primary["spec"]["selector"]["matchLabels"] == labels == spread["matchLabels"]
+    assert spread["matchExpressions"][0]["values"] == [labels["app"]]
+    assert len(labels["app"]) <= 63
+    assert facts(primary).template.shape == facts(target).template.shape

@@ -18,6 +18,13 @@ from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._lint._checks import PLACEHOLDER
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._names import (
+    LONGEST_APEX,
+    LONGEST_INGRESS,
+    LONGEST_ROUTE,
+    LONGEST_SCALED_OBJECT,
+    LONGEST_TARGET,
+)
 from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
 from canarycore.manifest._reader._size import find_excess
@@ -40,6 +47,11 @@ from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 
 __all__ = [
     "BUILT_IN_METRICS",
+    "LONGEST_APEX",
+    "LONGEST_INGRESS",
+    "LONGEST_ROUTE",
+    "LONGEST_SCALED_OBJECT",
+    "LONGEST_TARGET",
     "PLACEHOLDER",
     "AlertProvider",
     "BackendReference",

@@ -27,6 +27,7 @@ from canarycore.manifest._model import (
     SessionAffinity,
     Webhook,
 )
+from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 from canarycore.notices import Alert, Severity
@@ -54,9 +55,9 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
 
     templates: MetricTemplates with the queries of metrics; a metric whose template is missing has an empty query and
     keeps its reference. provider: the controller's default, for a Canary without a provider. Raise ManifestError where
-    the analysis could never advance.
+    the analysis could never advance, or where a composed name would be too long.
     """
-    problems = tuple(check_steps(canary, provider))
+    problems = (*check_steps(canary, provider), *check_names(canary, provider))
     if problems:
         raise ManifestError(problems)
     spec, analysis = canary.spec, canary.analysis or Analysis()

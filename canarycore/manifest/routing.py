@@ -66,3 +66,9 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "kubernetes": ProviderCapabilities(weights=False),
 }
 """The capabilities of each provider, by its name in `spec.provider`."""
+
+
+def copies_ingress(provider: str) -> bool:
+    """Return whether a provider may copy the Ingress of `spec.ingressRef`. An unknown provider may."""
+    capabilities = PROVIDER_CAPABILITIES.get(provider)
+    return capabilities is None or capabilities.needs == "spec.ingressRef"

@@ -9,6 +9,7 @@ from tests.manifest.samples import canary
 
 A_HOOK = {"name": "load", "url": "http://loadtester/"}
 A_METRIC = {"name": "request-success-rate", "thresholdRange": {"min": 99}}
+KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "app"}
 AN_ALERT = {"name": "dev", "providerRef": {"name": "on-call"}}
 
 
@@ -84,7 +85,10 @@ BOUNDED = {
         in_service("headers", lambda size: {"request": {"add": pairs(size)}}),
     ),
     "spec.service.trafficPolicy": (bounds.ITEMS, in_service("trafficPolicy", pairs)),
-    "spec.service.name": (bounds.NAME, in_service("name", text)),
+    "spec.service.name": (
+        bounds.NAME,
+        lambda size: canary(provider="knative", targetRef=KNATIVE, service={"port": 80, "name": text(size)}),
+    ),
     "spec.service.portName": (bounds.TEXT, in_service("portName", text)),
     "spec.progressDeadlineSeconds": (bounds.COUNT, lambda size: canary(progressDeadlineSeconds=size)),
 }

@@ -13,6 +13,7 @@ from canarycore.manifest.routing import PROVIDER_CAPABILITIES
 from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, canary, metric, shared, template
 
 KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}
+KEDA = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "podinfo"}
 SCALER = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "podinfo"}
 
 
@@ -30,6 +31,16 @@ def ab(*headers: dict, **fields) -> dict:
 
 def other(kind: str, **spec) -> dict:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "podinfo", "namespace": "test"}, "spec": spec}
+
+
+def app(length: int) -> dict:
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a" * length}
+
+
+def behind(provider: str, *, target: str = "podinfo", ingress: str = "web") -> dict:
+    """Return a Canary behind an Ingress."""
+    reference = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": ingress}
+    return canary(provider=provider, ingressRef=reference, targetRef=app(1) | {"name": target})
 
 
 def deployment(labels: dict, *ports: dict) -> dict:
@@ -302,6 +313,37 @@ CASES = [
         [canary(), named("other", canary())],
         [canary(), named("other", canary(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"}))],
     ),
+    (
+        "shared-service",
+        [canary(), named("other", canary(targetRef=app(3), service={"port": 80, "name": "podinfo"}))],
+        [canary(), named("other", canary(targetRef=app(3), service={"port": 80, "name": "other"}))],
+    ),
+    (
+        "shared-service",
+        [canary(targetRef=app(3)), named("other", canary(targetRef=app(3) | {"kind": "DaemonSet"}))],
+        [canary(targetRef=app(3)), named("other", canary(targetRef=app(4) | {"kind": "DaemonSet"}))],
+    ),
+    (
+        "shared-ingress",
+        [behind("nginx"), named("other", behind("nginx", target="other"))],
+        [behind("nginx"), named("other", behind("nginx", target="other", ingress="other"))],
+    ),
+    (
+        "shared-ingress",
+        [behind("skipper"), named("other", behind("nginx", target="other"))],
+        [behind("skipper"), named("other", behind("istio", target="other"))],
+    ),
+    ("long-name", [canary(targetRef=app(56))], [canary(targetRef=app(55))]),
+    ("long-name", [canary(targetRef=app(60))], [canary(targetRef=app(60), service={"port": 80, "name": "short"})]),
+    ("long-name", [canary(targetRef=app(246), service={"port": 80, "name": "short"})], [canary()]),
+    ("long-name", [canary(service={"port": 80, "name": "a.b"})], [canary(service={"port": 80, "name": "a-b"})]),
+    ("long-name", [canary(autoscalerRef=SCALER | {"name": "a" * 246})], [canary(autoscalerRef=SCALER)]),
+    (
+        "long-name",
+        [canary(autoscalerRef=KEDA | {"name": "a" * 56})],
+        [canary(autoscalerRef=KEDA | {"name": "a" * 55})],
+    ),
+    ("long-name", [behind("nginx", ingress="a" * 247)], [behind("nginx", ingress="a" * 246)]),
 ]
 IDS = [f"{rule}-{index}" for index, (rule, _, _) in enumerate(CASES)]
 RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RULES)}

@@ -48,6 +48,7 @@ def _lint(report: FilesReport, provider: str) -> FilesReport:
         templates={(template.namespace, template.name): template for template in report.templates},
         providers={(provider.namespace, provider.name): provider for provider in report.providers},
         others=report.others,
+        provider=provider,
     )
     problems = tuple(
         piece.locate(problem) for piece in report.documents for problem in _problems(piece.resource, around, provider)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from canarycore.foreign import get_list, get_value
 from canarycore.manifest._lint._rule import Finding, Json, LintContext, LintRule
+from canarycore.manifest._names import check_names
+from canarycore.manifest.routing import copies_ingress
 from canarycore.text import enumerate_some
 
 HEAVY = 50
@@ -95,6 +97,30 @@ def _scaler_limits(context: LintContext) -> Iterator[Finding]:
         yield Finding("spec.autoscalerRef.primaryScalerReplicas", found)
 
 
+def _long_name(context: LintContext) -> Iterator[Finding]:
+    for problem in check_names(context.canary, context.provider):
+        arguments = {"expected": problem.expected, "remedy": problem.remedy}
+        yield Finding(problem.path, problem.found, arguments)
+
+
+def _shared_ingress(context: LintContext) -> Iterator[Finding]:
+    mine = context.canary
+    reference = mine.spec.ingress_ref
+    if reference is None or not copies_ingress(context.provider):
+        return
+    for other in context.around.sharing_ingress(mine):
+        if other.name != mine.name and copies_ingress(other.spec.provider or context.around.provider):
+            arguments = {"ingress": reference.name}
+            yield Finding("spec.ingressRef.name", f"the Ingress of the Canary {other.name} as well", arguments)
+
+
+def _shared_service(context: LintContext) -> Iterator[Finding]:
+    mine = context.canary
+    for other in context.around.sharing_service(mine):
+        if other.name != mine.name and other.spec.target_ref != mine.spec.target_ref:
+            yield Finding("spec.service.name", f"the Service of the Canary {other.name} as well")
+
+
 def _same_name(context: LintContext) -> Iterator[Finding]:
     mine = context.canary
     if len(context.around.named(mine)) > 1:
@@ -176,4 +202,19 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "one Canary for each target: two would undo each other's changes",
         "Remove one of them.",
     ),
+    LintRule(
+        "shared-service",
+        "error",
+        _shared_service,
+        "one Canary for each Service: two would undo each other's routes",
+        "Set spec.service.name to another name.",
+    ),
+    LintRule(
+        "shared-ingress",
+        "error",
+        _shared_ingress,
+        "one Canary for each Ingress: each needs the copy {ingress}-canary for its own weights",
+        "Move the paths of one app to an Ingress of their own.",
+    ),
+    LintRule("long-name", "error", _long_name, "{expected}", "{remedy}"),
 )

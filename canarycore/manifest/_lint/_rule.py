@@ -34,9 +34,13 @@ class LintFiles:
     """AlertProviders by namespace and name."""
     others: tuple[Json, ...] = ()
     """Documents of kinds that are not Flagger's."""
+    provider: str = "istio"
+    """The default for Canaries without a provider."""
 
     _by_name: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _by_target: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
+    _by_service: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
+    _by_ingress: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _others_by_place: Mapping[Hashable, Json] = field(init=False, eq=False, repr=False)
 
     @_by_name.default
@@ -46,6 +50,14 @@ class LintFiles:
     @_by_target.default
     def _group_by_target(self) -> Mapping[Hashable, list[Canary]]:
         return _grouped(self.canaries, _target)
+
+    @_by_service.default
+    def _group_by_service(self) -> Mapping[Hashable, list[Canary]]:
+        return _grouped(self.canaries, _service)
+
+    @_by_ingress.default
+    def _group_by_ingress(self) -> Mapping[Hashable, list[Canary]]:
+        return _grouped((canary for canary in self.canaries if canary.spec.ingress_ref), _ingress)
 
     @_others_by_place.default
     def _index_others(self) -> Mapping[Hashable, Json]:
@@ -59,6 +71,14 @@ class LintFiles:
         """Return all Canaries with the target of this one, in its namespace."""
         return self._by_target.get(_target(canary), ())
 
+    def sharing_service(self, canary: Canary) -> Sequence[Canary]:
+        """Return all Canaries whose users call the Service of this one, in its namespace."""
+        return self._by_service.get(_service(canary), ())
+
+    def sharing_ingress(self, canary: Canary) -> Sequence[Canary]:
+        """Return all Canaries with the Ingress of this one, in its namespace."""
+        return self._by_ingress.get(_ingress(canary), ())
+
     def other(self, kind: str, namespace: str, name: str) -> Json | None:
         """Return a document of another kind, or None."""
         return self._others_by_place.get((kind, namespace, name))
@@ -70,6 +90,16 @@ def _name(canary: Canary) -> Hashable:
 
 def _target(canary: Canary) -> Hashable:
     return canary.namespace, canary.spec.target_ref
+
+
+def _service(canary: Canary) -> Hashable:
+    service = canary.spec.service
+    return canary.namespace, (service.name if service else "") or canary.spec.target_ref.name
+
+
+def _ingress(canary: Canary) -> Hashable:
+    reference = canary.spec.ingress_ref
+    return canary.namespace, reference.name if reference else ""
 
 
 def _place(document: Json) -> Hashable:

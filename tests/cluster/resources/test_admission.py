@@ -40,6 +40,19 @@ AB = {"analysis": {"iterations": 3, "stepWeight": None, "maxWeight": None}}
 KNATIVE = {"targetRef": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "app"}}
 NGINX = {"provider": "nginx", "ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "app"}}
 
+APISIX = {
+    "provider": "apisix",
+    "routeRef": {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "name": "app"},
+}
+
+
+def named(length: int) -> Json:
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a" * length}
+
+
+def scaled(length: int, kind: str = "HorizontalPodAutoscaler") -> Json:
+    return {"autoscalerRef": {"apiVersion": "autoscaling/v2", "kind": kind, "name": "a" * length}}
+
 
 def spec(*changes: Json) -> Json:
     """The base with some fields changed; None removes one."""
@@ -117,6 +130,15 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("knative", spec({"provider": "knative"})),
     ("knative-autoscaler", spec(KNATIVE, scaler(1, 2), {"provider": "knative"})),
     ("scaler-limits", spec(scaler(3, 2))),
+    ("long-name", spec({"targetRef": named(56)})),
+    ("long-name", spec({"service": {"name": "a" * 56}})),
+    ("long-name", spec({"service": {"name": "a.b"}})),
+    ("long-name", spec({"targetRef": named(246), "service": {"name": "app"}})),
+    ("long-name", spec({"targetRef": {"apiVersion": "v1", "kind": "Service", "name": "a" * 56}})),
+    ("long-name", spec(scaled(246))),
+    ("long-name", spec(scaled(56, "ScaledObject"))),
+    ("long-name", spec(NGINX, {"ingressRef": {"name": "a" * 247}})),
+    ("long-name", spec(APISIX, {"routeRef": {"name": "a" * 243}})),
 )
 """(what lint calls it, a manifest with that error alone)."""
 
@@ -148,6 +170,13 @@ TAKEN: tuple[Json, ...] = (
     spec(KNATIVE, {"provider": "knative", "service": None}),
     spec(scaler(2, 2)),
     spec(NGINX, {"provider": "skipper"}),
+    spec({"targetRef": named(55)}),
+    spec({"targetRef": named(245), "service": {"name": "a" * 55}}),
+    spec(scaled(245)),
+    spec(scaled(55, "ScaledObject")),
+    spec(NGINX, {"ingressRef": {"name": "a" * 246}}),
+    spec(NGINX, {"provider": "istio", "ingressRef": {"name": "a" * 253}}),
+    spec(APISIX, {"routeRef": {"name": "a" * 242}}),
 )
 
 

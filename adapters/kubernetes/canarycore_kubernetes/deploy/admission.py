@@ -12,7 +12,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from canarycore.manifest import BUILT_IN_METRICS, PLACEHOLDER
+from canarycore.manifest import (
+    BUILT_IN_METRICS,
+    LONGEST_APEX,
+    LONGEST_INGRESS,
+    LONGEST_ROUTE,
+    LONGEST_SCALED_OBJECT,
+    LONGEST_TARGET,
+    PLACEHOLDER,
+)
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES
 
 if TYPE_CHECKING:
@@ -39,6 +47,9 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("service", "object.spec.?service.orValue({})"),
     ("target", "object.spec.targetRef"),
     ("knative", "variables.target.kind == 'Service' && variables.target.apiVersion.startsWith('serving.knative.dev/')"),
+    ("named", "variables.service.?name.orValue('')"),
+    ("apex", "variables.named != '' ? variables.named : variables.target.name"),
+    ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
     ("step", "variables.analysis.?stepWeight.orValue(0)"),
     ("steps", "variables.analysis.?stepWeights.orValue([])"),
     ("iterations", "variables.analysis.?iterations.orValue(0)"),
@@ -209,6 +220,43 @@ RULES: tuple[tuple[str, str, str], ...] = (
             " object.spec.?autoscalerRef.?primaryScalerReplicas.?maxReplicas.orValue(2147483647)"
         ),
         "spec.autoscalerRef.primaryScalerReplicas has minReplicas above maxReplicas: swap or correct them.",
+    ),
+    (
+        "long-name",
+        (
+            "variables.knative || (variables.target.kind == 'Service'"
+            f" ? size(variables.target.name) <= {LONGEST_APEX}"
+            f" : size(variables.apex) <= {LONGEST_APEX} && !variables.apex.contains('.')"
+            f" && size(variables.target.name) <= {LONGEST_TARGET})"
+        ),
+        (
+            f"The Service's name may have {LONGEST_APEX} characters and no dot, as NAME-primary and NAME-canary are"
+            f" Services too; the target's may have {LONGEST_TARGET}: set spec.service.name, or rename the target."
+        ),
+    ),
+    (
+        "long-name",
+        (
+            "variables.knative || size(object.spec.?autoscalerRef.?name.orValue('')) <="
+            f" (variables.scaler == 'ScaledObject' ? {LONGEST_SCALED_OBJECT} : {LONGEST_TARGET})"
+        ),
+        (
+            f"A HorizontalPodAutoscaler's name may have {LONGEST_TARGET} characters and a ScaledObject's"
+            f" {LONGEST_SCALED_OBJECT}, as the primary's copy is NAME-primary: rename the autoscaler."
+        ),
+    ),
+    (
+        "long-name",
+        (
+            f"(!(variables.provider in {_needing('spec.ingressRef')})"
+            f" || size(object.spec.?ingressRef.?name.orValue('')) <= {LONGEST_INGRESS})"
+            f" && (!(variables.provider in {_needing('spec.routeRef')})"
+            f" || size(object.spec.?routeRef.?name.orValue('')) + size(variables.apex) <= {LONGEST_ROUTE})"
+        ),
+        (
+            f"An Ingress's name may have {LONGEST_INGRESS} characters, as its copy is NAME-canary; an ApisixRoute's and"
+            f" the Service's may have {LONGEST_ROUTE} together, as the copy is NAME-SERVICE-canary: rename one of them."
+        ),
     ),
 )
 """(lint rule, CEL expression that must be true, message to the owner)."""

@@ -641,6 +641,13 @@ DEFECTS: tuple[Defect, ...] = (
         "            raise _UnsettledError(description)\n",
         "test_chat.py::test_a_final_refusal_is_raised_at_once_with_the_room_s_words",
     ),
+    _manifest(
+        "no composed name is compared with its limit",
+        "_resolve.py",
+        "    problems = (*check_steps(canary, provider), *check_names(canary, provider))\n",
+        "    problems = tuple(check_steps(canary, provider))\n",
+        "test_names.py::test_an_external_service_and_its_copies_fit",
+    ),
     # ------------------------------------------------------------------------------------------------------- Kubernetes
     _kubernetes(
         "flagger j: what the server fills in is part of a revision",
@@ -690,6 +697,27 @@ DEFECTS: tuple[Defect, ...] = (
         "    if facts is None or facts.is_shared:\n        return name\n",
         "    if facts or not text:\n        return name\n",
         "workloads/test_revision.py::test_a_changed_config_is_a_new_revision_of_the_target_alone",
+    ),
+    _kubernetes(
+        "a promotion overwrites a copy that the primary of another Canary reads",
+        "workloads/history.py",
+        "        return self.names.own if await readers(self.kind, name) else name\n",
+        "        return name\n",
+        "workloads/test_shared_configs.py::test_a_copy_that_two_primaries_read_is_never_overwritten[first-owners0]",
+    ),
+    _kubernetes(
+        "two Canaries may use one Ingress",
+        "resources/claims.py",
+        "        yield namespace, _INGRESS, ingress.name\n",
+        "        pass\n",
+        "api/test_ownership.py::test_a_second_canary_of_one_ingress_is_refused_and_changes_nothing[web-nginx-nginx]",
+    ),
+    _kubernetes(
+        "the label of a primary's pods is longer than a label may be",
+        "api/metadata.py",
+        "    return compose_name(value, PRIMARY_SUFFIX, LABEL.most)\n",
+        "    return value + PRIMARY_SUFFIX\n",
+        "workloads/test_revision.py::test_a_primary_whose_label_is_shortened_has_its_targets_shape[56]",
     ),
     _kubernetes(
         "what was remembered is believed of a status that somebody changed",

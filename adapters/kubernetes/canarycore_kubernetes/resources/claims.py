@@ -1,9 +1,11 @@
-"""Claims of Canaries to names of targets and Services, so that two Canaries never use the same objects.
+"""Claims of Canaries to names of targets, Services and Ingresses, so that two Canaries never use the same objects.
 
     claims = Claims(canaries)
     objection = await claims.objection(rollout)        "" if no other Canary precedes it
 
-Two Canaries may name one target, or one Canary's `service.name` may equal the name of another's copies. The Canary
+Two Canaries may name one target or one Ingress, or one Canary's `service.name` may equal the name of another's copies.
+An Ingress has one copy, with the weights of one app. The meshes that copy it cannot tell the canaries of two apps
+apart: NGINX counts the requests of an Ingress, and Skipper prefers a copy for all paths of the original. The Canary
 whose rollout has begun precedes the other; of two such Canaries the older one does. The other Canary waits until the
 names are free.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Phase
+from canarycore.manifest.routing import copies_ingress
 from canarycore_kubernetes.resources.canaries import ValidCanary
 from canarycore_runtime.mesh import RenderContext
 
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
 
 Name = tuple[str, str, str]
-"""Namespace, kind and name of a target or of the Service that users call. Copies derive their names from it."""
+"""Namespace, kind and name of a target, of the Service that users call, or of an Ingress. Copies derive their names
+from it."""
 
 _SUFFIXES = ("-primary", "-canary")
+_INGRESS = "Ingress"
+_INGRESS_SUFFIXES = ("-canary",)
 
 
 class Claims:
@@ -89,6 +95,9 @@ class Claims:
 def _claimed_names(canary: ValidCanary) -> Iterator[Name]:
     """Yield the names from which a Canary derives its other names."""
     target, namespace = canary.manifest.spec.target_ref, canary.manifest.namespace
+    ingress = canary.manifest.spec.ingress_ref
+    if ingress is not None and copies_ingress(canary.rollout.provider):
+        yield namespace, _INGRESS, ingress.name
     if target.knative:
         yield namespace, "Knative Service", target.name
         return
@@ -102,7 +111,7 @@ def _clashing(name: Name) -> Iterator[Name]:
     """Yield the names that share objects with a name: itself, its copies, and its possible originals."""
     namespace, kind, plain_name = name
     yield name
-    for suffix in _SUFFIXES:
+    for suffix in _INGRESS_SUFFIXES if kind == _INGRESS else _SUFFIXES:
         yield namespace, kind, plain_name + suffix
         if plain_name.endswith(suffix):
             yield namespace, kind, plain_name.removesuffix(suffix)

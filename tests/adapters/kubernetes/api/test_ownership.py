@@ -52,7 +52,7 @@ REPLICA_SET = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5f", 
 OWNERS = {"nobody": [], "another Canary": [OTHER_CANARY], "another controller": [REPLICA_SET]}
 
 SHARED = {"ConfigMap", "Secret"}
-"""Kinds of which two Canaries may own one object."""
+"""Kinds of which each Canary has an object of its own where another one has the usual name."""
 
 
 @pytest.fixture
@@ -518,6 +518,144 @@ async def test_of_two_canaries_that_have_not_begun_the_older_one_comes_first(api
     assert await claims.objection(rollouts[second]) == ""
 
 
+def behind(name, provider, namespace, ingress="web"):
+    """Return a Canary for an app of that name behind an Ingress."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    reference = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": ingress}
+    body = manifest(provider, namespace=namespace, targetRef=target, ingressRef=reference)
+    body["metadata"]["name"] = name
+    return body
+
+
+def web_for(*apps, name, namespace):
+    """Return an Ingress with a path for each app."""
+    (source,) = sources("nginx", namespace)
+    (rule,) = deepcopy(source["spec"]["rules"])
+    (path,) = rule["http"]["paths"]
+    service = path["backend"]["service"]
+    rule["http"]["paths"] = [
+        {**path, "path": f"/{app}", "backend": {"service": {**service, "name": app}}} for app in apps
+    ]
+    return {**source, "metadata": {"name": name, "namespace": namespace}, "spec": {"rules": [rule]}}
+
+
+async def two_behind(api, ports, first, second, *ingresses):
+    """Create two apps with their Canaries and Ingresses. Return their rollouts."""
+    namespace, rollouts = first["metadata"]["namespace"], []
+    for body in ingresses:
+        api.create(body)
+    for body in (first, second):
+        name = body["metadata"]["name"]
+        target = pods("Deployment", ONE)
+        target["metadata"]["name"] = name
+        labels = target["spec"]["template"]["metadata"]["labels"] = {"app": name}
+        target["spec"]["selector"]["matchLabels"] = labels
+        api.create(target, namespace)
+        api.create(body)
+        rollout = (await until(lambda name=name: ports.canaries.load(f"{namespace}/{name}"))).rollout
+        seen = await until(lambda rollout=rollout: ports.workload.observe(rollout))
+        rollouts.append((rollout, seen.target.revision))
+        if len(rollouts) == 1:
+            await ports.workload.initialise(*rollouts[0])
+            await ports.router.set_routes(rollouts[0][0], Routes(weight=20))
+    return rollouts
+
+
+@pytest.mark.parametrize("other", ["nginx", "skipper"])
+@pytest.mark.parametrize("provider", ["nginx", "skipper"])
+@pytest.mark.parametrize("ingress", ["web", "web-canary"])
+async def test_a_second_canary_of_one_ingress_is_refused_and_changes_nothing(provider, other, ingress, api, ports):
+    """`web-canary` is the copy of `web`: a copy of the copy would take the requests of both."""
+    namespace = f"ingress-{next(NUMBERS)}"
+    one, two = behind("one", provider, namespace), behind("two", other, namespace, ingress)
+    (_, (rollout, revision)) = await two_behind(
+        api, ports, one, two, web_for("one", "two", name="web", namespace=namespace)
+    )
+    before = _objects_of(api, namespace)
+    for effect in (
+        ports.workload.initialise(rollout, revision),
+        ports.router.prepare(rollout),
+        ports.router.set_routes(rollout, Routes()),
+    ):
+        with pytest.raises(NameConflictError, match=r"the Canary one has the Ingress web, whose .* spec\.ingressRef"):
+            await effect
+    assert _objects_of(api, namespace) == before
+
+
+@pytest.mark.parametrize(
+    ("provider", "second"), [("nginx", "api"), ("skipper", "api"), ("nginx", "web-primary"), ("apisix", "")]
+)
+async def test_two_canaries_with_an_ingress_each_or_one_route_both_run(provider, second, api, ports):
+    namespace = f"ingress-{next(NUMBERS)}"
+    if second:
+        one, two = behind("one", provider, namespace), behind("two", provider, namespace, second)
+        bodies = [web_for(app, name=name, namespace=namespace) for app, name in (("one", "web"), ("two", second))]
+    else:
+        one, two = (behind(name, provider, namespace) for name in ("one", "two"))
+        (route,) = sources("apisix", namespace)
+        (rule,) = route["spec"]["http"]
+        rules = [
+            {**rule, "name": app, "backends": [{"serviceName": app, "servicePort": 9898}]} for app in ("one", "two")
+        ]
+        bodies = [{**route, "spec": {"http": rules}}]
+    rollouts = await two_behind(api, ports, one, two, *bodies)
+    await ports.workload.initialise(*rollouts[1])
+    await ports.router.set_routes(rollouts[1][0], Routes(weight=40))
+    assert [(await ports.router.observe(rollout)).weight for rollout, _ in rollouts] == [20, 40]
+
+
+def _objects_of(api, namespace):
+    kinds = ("deployments", "services", "ingresses")
+    groups = ("/apis/apps/v1", "/api/v1", "/apis/networking.k8s.io/v1")
+    return [api.list(f"{group}/namespaces/{namespace}/{kind}") for group, kind in zip(groups, kinds, strict=True)]
+
+
+@pytest.mark.parametrize("length", [60, 245])
+async def test_all_names_and_labels_of_a_target_with_a_long_name_fit(length, api, ports, server):
+    """Its Service has a name of its own. The label of the primary's pods is shortened, on the Services too."""
+    namespace, name, label = f"long-{length}", "t" * length, "t" * 60
+    target = pods("Deployment", ONE, **deepcopy(READS))
+    target["metadata"]["name"] = name
+    target["spec"]["selector"]["matchLabels"] = target["spec"]["template"]["metadata"]["labels"] = {"app": label}
+    long_config = config("e" * 253, data={"key": "one"})
+    target["spec"]["template"]["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "e" * 253}}]
+    for body in (target, long_config, *CONFIGS):
+        api.create(body, namespace)
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    service = {"name": "web", "portDiscovery": True}
+    api.create(manifest("istio", namespace=namespace, targetRef=reference, service=service))
+    rollout = (await until(lambda: ports.canaries.load(f"{namespace}/{CANARY}"))).rollout
+    one = (await until(lambda: ports.workload.observe(rollout))).target.revision
+    await ports.workload.initialise(rollout, one)
+    await ports.router.set_routes(rollout, Routes())
+    api.apply(config("e" * 253, data={"key": "two"}), namespace)
+
+    async def changed():
+        revision = (await ports.workload.observe(rollout)).target.revision
+        return revision if revision != one else None
+
+    await ports.workload.promote(rollout, await until(changed))
+    tables = [list(table.objects.items()) for table in list(server.objects.tables.values())]
+    bodies = [body for table in tables for (place, _), body in table if place == namespace]
+    primary = next(body for body in bodies if body["metadata"]["name"] == f"{name}-primary")
+    labels = primary["spec"]["template"]["metadata"]["labels"]
+    assert primary["spec"]["selector"]["matchLabels"] == labels
+    for side in ("web", "web-primary"):
+        assert api.get(f"/api/v1/namespaces/{namespace}/services/{side}")["spec"]["selector"] == labels
+    assert {"ControllerRevision", "ConfigMap", "Service"} <= {body["kind"] for body in bodies}
+    for body in bodies:
+        values = [*body["metadata"].get("labels", {}).values(), *labels.values()]
+        assert len(body["metadata"]["name"]) <= (63 if body["kind"] == "Service" else 253)
+        assert max(map(len, values)) <= 63
+    assert (await ports.workload.observe(rollout)).restorable == (one,)
+    await ports.workload.restore_primary(rollout, one)
+    await until(lambda: _is_of(ports, rollout, one))
+
+
+async def _is_of(ports, rollout, revision):
+    return (await ports.workload.observe(rollout)).primary.revision == revision
+
+
 # -------------------------------------------------------------------------------------------------- where it is said
 
 
@@ -525,7 +663,7 @@ def test_each_role_has_its_row_in_the_documentation():
     text = (ROOT / "docs" / "kubernetes.md").read_text()
     for role in ROLES:
         noun = role.noun[0].upper() + role.noun[1:]
-        adopted = role.adoption or ("Never. Two Canaries may share one." if role.is_shared else "Never.")
+        adopted = role.adoption or "Never."
         assert f"| {noun} | {role.kinds} | {adopted} |" in text
 
 

@@ -26,15 +26,21 @@ def _refuse(builder: DecisionBuilder, command: Command, reason: str) -> Decision
 
 def _command_promote(builder: DecisionBuilder, command: Command) -> Decision | None:
     status, target = builder.status, builder.observation.target
-    if status.phase not in BEFORE_PROMOTION:
+    if status.phase not in BEFORE_PROMOTION and status.phase is not Phase.FAILED:
         return _refuse(builder, command, f"no rollout waits for a promotion in phase {status.phase.value}")
     if target is None or target.revision == status.promoted:
         return _refuse(builder, command, "the target has no new revision to promote")
     if status.phase in ACTIVE and target.revision != status.applied:
         return _refuse(builder, command, "the target has another revision than the one under analysis")
+    if status.phase is Phase.FAILED:
+        if can_restore_primary(builder):
+            return None  # wait until the primary has the promoted revision again
+        if not builder.is_primary_down:
+            return _refuse(builder, command, "the rollout has failed, and the primary serves: use retry instead")
     builder.emit(NoticeKind.PROMOTING_BY_COMMAND, command.id)
-    applied, handled = target.revision, command.id
-    return promote(builder, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, applied=applied, handled=handled)
+    fresh = {"failed_checks": 0, "holds": 0, "pending": ()} if status.phase is Phase.FAILED else {}
+    changes = {"applied": target.revision, "handled": command.id, **fresh}
+    return promote(builder, Rule.PROMOTED_BY_COMMAND, Reason.COMMANDED, **changes)
 
 
 def _command_abort(builder: DecisionBuilder, command: Command) -> Decision | None:

@@ -100,9 +100,27 @@ def consider(rollout: Rollout, status: Status, observation: Observation) -> Deci
 
 
 def _detect(builder: DecisionBuilder) -> Decision:
-    """Enter Initializing, as the rollout has no status yet."""
-    target = builder.observation.target
+    """Enter Initializing, as the rollout has no status yet; adopt the primary of a status that was lost."""
+    target, primary = builder.observation.target, builder.observation.primary
+    if target is not None and primary is not None and primary.revision != target.revision:
+        return _adopt(builder, primary)
     return builder.enter(Rule.DETECTED, Phase.INITIALIZING, applied=target.revision if target is not None else "")
+
+
+def _adopt(builder: DecisionBuilder, primary: Workload) -> Decision:
+    """Enter Initialized with the revision of the existing primary, so that the target's revision is analysed first.
+
+    Drain first: the status that was lost may have sent traffic to the canary.
+    """
+    builder.emit(NoticeKind.ADOPTED, primary.revision)
+    return builder.enter(
+        Rule.ADOPTED,
+        Phase.INITIALIZED,
+        applied=primary.revision,
+        promoted=primary.revision,
+        drain_until=builder.observation.now + builder.rollout.drain,
+        pending=(Pending.SETTLE,),
+    )
 
 
 def _delete(builder: DecisionBuilder) -> Decision:
@@ -132,13 +150,15 @@ def _initializing(builder: DecisionBuilder) -> Deliberation:
     if target is None:
         builder.emit(NoticeKind.TARGET_MISSING)
         return builder.wait(Rule.INITIALISING, builder.next_poll)
+    primary = observation.primary
+    reason = explain_unready(primary, rollout.primary_ready) if primary is not None else ""
+    if primary is not None and primary.revision != target.revision and _serves(builder, reason):
+        return _adopt(builder, primary)
     if target.revision != status.applied:
         return builder.change(Rule.NOTED, applied=target.revision)
     if not rollout.skip_analysis:
         yield from _sources(builder)
     plan = converge(goal(rollout, status), observation)
-    primary = observation.primary
-    reason = explain_unready(primary, rollout.primary_ready) if primary is not None else ""
     if reason:
         builder.emit(NoticeKind.PRIMARY_UNREADY, reason)
     if not plan.done:
@@ -148,6 +168,14 @@ def _initializing(builder: DecisionBuilder) -> Deliberation:
     return builder.enter(
         Rule.INITIALIZED, Phase.INITIALIZED, promoted=status.applied, drain_until=0.0, pending=(Pending.SETTLE,)
     )
+
+
+def _serves(builder: DecisionBuilder, unready: str) -> bool:
+    """Whether an initial primary may receive requests. Until it does, the target's next revision may replace it.
+
+    `unready` is why it is not ready, or empty.
+    """
+    return not builder.is_primary_down and (not unready or builder.observation.routes is not None)
 
 
 def _sources(builder: DecisionBuilder) -> Generator[Ask, Mapping[str, Answer], None]:
@@ -181,7 +209,7 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
         if can_restore_primary(builder):
             builder.emit(NoticeKind.TAKING_BACK, status.promoted)
         elif has_rejected_primary(builder):
-            builder.emit(NoticeKind.STRANDED)
+            builder.emit_once(NoticeKind.STRANDED)
         builder.emit_plan(plan)
         drained = status.drain_until if status.drain_until > observation.now else builder.next_poll
         return builder.wait(Rule.CONVERGING, drained)
@@ -280,7 +308,29 @@ def _under_analysis(builder: DecisionBuilder, target: Workload) -> Decision | De
         return promote(builder, Rule.SKIPPED, Reason.SKIPPED)
     if status.failed_checks >= rollout.threshold:
         return roll_back_checks(builder, status.failed_checks)
-    return analyse(builder)
+    return _replace_primary(builder) if _may_replace_primary(builder) else analyse(builder)
+
+
+def _may_replace_primary(builder: DecisionBuilder) -> bool:
+    """Whether the primary is down and the new revision may replace it without an analysis.
+
+    With `skip_analysis` this includes a primary that somebody scaled to zero.
+    """
+    rollout, primary = builder.rollout, builder.observation.primary
+    if not builder.is_primary_down:
+        return False
+    return rollout.skip_analysis or (rollout.replace_down_primary and (primary is None or primary.desired > 0))
+
+
+def _replace_primary(builder: DecisionBuilder) -> Decision:
+    """Promote the new revision once the primary has been down for an interval: a short outage replaces nothing."""
+    observation, primary = builder.observation, builder.observation.primary
+    since = (builder.status.since or 0.0) if primary is None else builder.missing_since(primary)
+    due = since + builder.rollout.interval
+    if observation.now + EPSILON < due:
+        return builder.wait(Rule.UNREADY, min(due, builder.next_poll))
+    builder.emit(NoticeKind.REPLACING_PRIMARY)
+    return promote(builder, Rule.REPLACED, Reason.REPLACED)
 
 
 def _rollback_hooks(builder: DecisionBuilder) -> Inquiry:
@@ -297,9 +347,14 @@ def _rollback_hooks(builder: DecisionBuilder) -> Inquiry:
 
 
 def _out_of_step(builder: DecisionBuilder, target: Workload) -> Decision | None:
-    """Wait while pods are missing or the cluster does not match the goal; roll back past the progress deadline."""
+    """Wait while pods are missing or the cluster does not match the goal; roll back past the progress deadline.
+
+    A primary that the new revision may replace need not be ready, and the routes need not lead to it.
+    """
     rollout, observation = builder.rollout, builder.observation
-    outcome = _side_unready(builder, observation.primary, rollout.primary_ready, is_primary=True)
+    may_replace, outcome = _may_replace_primary(builder), None
+    if not (may_replace or rollout.skip_analysis):
+        outcome = _side_unready(builder, observation.primary, rollout.primary_ready, is_primary=True)
     outcome = outcome or _side_unready(builder, target, rollout.canary_ready, is_primary=False)
     if outcome is not None:
         return outcome
@@ -307,7 +362,7 @@ def _out_of_step(builder: DecisionBuilder, target: Workload) -> Decision | None:
     if plan.done:
         return None
     builder.emit_plan(plan)
-    return builder.wait(Rule.CONVERGING, builder.next_poll)
+    return None if may_replace else builder.wait(Rule.CONVERGING, builder.next_poll)
 
 
 def _side_unready(
@@ -324,7 +379,8 @@ def _side_unready(
     if not reason:
         return None
     builder.detail = reason
-    builder.emit(kind, reason)
+    is_down = is_primary and builder.is_primary_down
+    (builder.emit_once if is_down else builder.emit)(kind, reason)
     plan = converge(goal(builder.rollout, builder.status), builder.observation)
     builder.emit_plan(plan)
     wake = builder.next_poll

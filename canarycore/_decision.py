@@ -140,6 +140,14 @@ class DecisionBuilder:
         """Whether the progress deadline, counted from `since`, has passed."""
         return self.observation.now + EPSILON >= since + self.rollout.progress_deadline
 
+    # the cluster ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_primary_down(self) -> bool:
+        """Whether the primary is missing or has no available pod."""
+        primary = self.observation.primary
+        return primary is None or not primary.has_capacity
+
     # notices ----------------------------------------------------------------------------------------------------
 
     def emit(self, kind: NoticeKind, *args: str) -> None:
@@ -151,9 +159,9 @@ class DecisionBuilder:
         self.notices.append((kind, args, False))
 
     def emit_plan(self, plan: Plan) -> None:
-        """Add the notices of a plan; alerts among them go out once."""
+        """Add the notices of a plan; alerts, and notices about a primary that is down, go out once in this status."""
         for kind, args in plan.notes:
-            self.notices.append((kind, args, kind.value.severity is None))
+            self.notices.append((kind, args, kind.value.severity is None and not self.is_primary_down))
 
     def _build_notices(self, after: Phase, poll: str = "") -> tuple[Notice, ...]:
         """Return the notices of a decision that leads to `after`; `poll` makes the keys of repeats differ."""

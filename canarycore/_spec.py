@@ -153,6 +153,8 @@ class Rollout:
     """The percentage of the primary's replicas that must be available (`analysis.primaryReadyThreshold`)."""
     canary_ready: int = field(default=100, validator=_percent)
     """The percentage of the canary's replicas that must be available (`analysis.canaryReadyThreshold`)."""
+    replace_down_primary: bool = False
+    """Whether a new revision with ready pods replaces a primary without pods (`analysis.replaceDownPrimary`)."""
     skip_analysis: bool = False
     """Whether a new revision is promoted without an analysis (`spec.skipAnalysis`)."""
     suspend: bool = False

@@ -25,6 +25,7 @@ class Reason(TextEnum):
     NONE = ""
     PASSED = "Passed"
     SKIPPED = "Skipped"
+    REPLACED = "PrimaryReplaced"
     COMMANDED = "Commanded"
     WITHDRAWN = "Withdrawn"
     CHECKS = "FailedChecks"

@@ -145,6 +145,8 @@ class NoticeKind(TextEnum):
     SKIPPED_TO = _event("Skipping {name} to canary weight {0} by command {1}")
     REFUSED = _warning("Refused command {0}: {1}")
     REPAIRING = _warning("Routes of {name} are found at {0}, setting {1}")
+    ADOPTED = _event("Adopting the primary of {name}: its revision {0} counts as promoted")
+    REPLACING_PRIMARY = _warning("The primary of {name} is down: replacing it with the new revision")
     FAILOVER = _warning("All traffic of {name} goes to the {0}: the {1} has no ready pods")
     FAILOVER_ALERT = _alert(Severity.ERROR, "All traffic goes to the {0}: the {1} has no ready pods")
     NO_CAPACITY = _warning("Holding traffic of {name}: {0}")

@@ -80,11 +80,13 @@ class Rule(TextEnum):
     # changes of phase
     DETECTED = "the rollout has no status yet"
     INITIALIZED = "the primary is ready and has all traffic"
+    ADOPTED = "a primary exists: its revision counts as promoted"
     GATED = "a confirm-rollout gate is closed"
     STARTED = "the target has a new revision"
     GATED_PROMOTION = "a confirm-promotion gate is closed"
     PROMOTED = "every rung passed"
     SKIPPED = "the owner skips the analysis"
+    REPLACED = "the primary is down, and the policy lets the new revision replace it"
     FINALISED = "all traffic is back on the primary"
     SUCCEEDED = "the drain is over"
     WITHDRAWN = "the target is back at the promoted revision"
@@ -163,13 +165,15 @@ def _row(rule: Rule, sources: frozenset[Phase] | Phase, target: Phase | None = N
 ROWS: tuple[Row, ...] = (
     _row(Rule.DETECTED, Phase.INITIALIZING, Phase.INITIALIZING),
     _row(Rule.INITIALIZED, Phase.INITIALIZING, Phase.INITIALIZED),
+    _row(Rule.ADOPTED, Phase.INITIALIZING, Phase.INITIALIZED),
     _row(Rule.GATED, IDLE, Phase.WAITING),
     _row(Rule.STARTED, BEFORE_ANALYSIS, Phase.PROGRESSING),
     _row(Rule.RETRIED, Phase.FAILED, Phase.PROGRESSING),
     _row(Rule.GATED_PROMOTION, Phase.PROGRESSING, Phase.WAITING_PROMOTION),
     _row(Rule.PROMOTED, ACTIVE, Phase.PROMOTING),
     _row(Rule.SKIPPED, ACTIVE, Phase.PROMOTING),
-    _row(Rule.PROMOTED_BY_COMMAND, BEFORE_PROMOTION, Phase.PROMOTING),
+    _row(Rule.REPLACED, ACTIVE, Phase.PROMOTING),
+    _row(Rule.PROMOTED_BY_COMMAND, BEFORE_PROMOTION | {Phase.FAILED}, Phase.PROMOTING),
     _row(Rule.FINALISED, Phase.PROMOTING, Phase.FINALISING),
     _row(Rule.SUCCEEDED, Phase.FINALISING, Phase.SUCCEEDED),
     _row(Rule.WITHDRAWN, BEFORE_PROMOTION | {Phase.PROMOTING}, Phase.SUCCEEDED),

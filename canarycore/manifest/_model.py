@@ -4,7 +4,8 @@ The fields and their meaning are Flagger's; an absent field is empty (None, "", 
 defaults and strategies are `resolve`'s. Durations stay the text that the owner wrote, as it goes into queries. The
 service section is in `_service`.
 
-Our own additions to `spec.analysis` are noData, minSamples, inconclusive and drain.
+Our own additions to `spec.analysis` are noData, minSamples, inconclusive,
+replaceDownPrimary and drain.
 """
 
 from __future__ import annotations
@@ -236,6 +237,7 @@ class Analysis:
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
+    replace_down_primary: bool = wire(BOOLEAN)
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 

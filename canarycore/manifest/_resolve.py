@@ -81,6 +81,7 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         no_data=NoData(analysis.no_data or NoData.FAIL.value),
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
+        replace_down_primary=analysis.replace_down_primary,
         progress_deadline=float(PROGRESS_DEADLINE if deadline is None else deadline),
         primary_ready=_default(analysis.primary_ready_threshold, READY),
         canary_ready=_default(analysis.canary_ready_threshold, READY),

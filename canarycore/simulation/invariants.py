@@ -50,7 +50,7 @@ class InvariantError(CanaryError, AssertionError):
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
         self.name: str = name
-        """I1 to I14 or "table"."""
+        """I1 to I15 or "table"."""
         self.found: str = found
         """The way in which the write breaks the invariant."""
         self.script: str = script
@@ -63,7 +63,7 @@ class WriteInvariant:
     """An invariant of every write."""
 
     name: str
-    """I1 to I14 or "table"."""
+    """I1 to I15 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[WriteContext, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -75,7 +75,7 @@ class CycleInvariant:
     """An invariant of every cycle."""
 
     name: str
-    """I1 to I14 or "table"."""
+    """I1 to I15 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[CycleRecord, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -154,10 +154,10 @@ def the_primary_gets_exactly_what_the_status_names(context: WriteContext, histor
     effect, status = context.write.of, context.before.status
     if not isinstance(effect, Initialise | Promote | RestorePrimary) or context.stale:
         return None
-    lost = status.phase is not Phase.INITIALIZING  # somebody deleted the primary
+    lost = status.phase in IDLE  # somebody deleted the primary
     phases, revision = {
         Initialise: (
-            IDLE | {Phase.INITIALIZING},
+            IDLE | PROMOTION | {Phase.INITIALIZING},
             status.promoted if lost else status.applied,
         ),
         Promote: (PROMOTION | PROMOTED | {Phase.INITIALIZING}, status.applied),
@@ -167,6 +167,28 @@ def the_primary_gets_exactly_what_the_status_names(context: WriteContext, histor
         return f"{effect} in phase {status.phase.value} of {status.applied} (promoted: {status.promoted})"
     primary = context.after.primary
     return None if primary is not None and primary.revision == revision else f"{effect} left the primary at {primary}"
+
+
+def an_existing_primary_is_adopted(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I15: before the first promotion, no revision replaces a primary that gets the traffic and has pods."""
+    del history
+    effect, state = context.write.of, context.before
+    if context.stale or not isinstance(effect, Promote) or state.status.phase is not Phase.INITIALIZING:
+        return None
+    if state.routes is None or not _has_pods(context, "primary"):
+        return None
+    return f"{effect} replaces a primary that serves: {context.observation.primary}"
+
+
+def a_new_status_keeps_an_existing_primary(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I15: a rollout without a status takes the revision of its primary for the promoted one."""
+    del history
+    primary, after = context.observation.primary, context.after.status
+    if not context.write.is_commit or context.before.status.phase is not Phase.INITIALIZING or primary is None:
+        return None
+    if after.phase is Phase.INITIALIZED and after.promoted != primary.revision:
+        return f"{after.promoted} counts as promoted, the primary carries {primary.revision}"
+    return None
 
 
 def effects_follow_from_the_stored_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -277,6 +299,8 @@ def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequenc
     """Check I5: a rejected revision is promoted only after another analysis or a command."""
     del history
     before, after = context.before.status.phase, context.after.status.phase
+    if context.decision.explanation.rule is Rule.PROMOTED_BY_COMMAND and after is Phase.PROMOTING:
+        return None
     if context.write.is_commit and before is Phase.FAILED and after in PROMOTION | {Phase.SUCCEEDED}:
         return f"Failed went to {after.value}"
     return None
@@ -336,6 +360,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
+    WriteInvariant("I15", "an existing primary is adopted", a_new_status_keeps_an_existing_primary),
     WriteInvariant("I10", "notices leave the outbox published", notices_leave_the_outbox_published),
     WriteInvariant("I10", "pending hooks are called", pending_hooks_were_called),
     WriteInvariant("I11", "no data is no pass", no_data_is_no_pass),
@@ -349,6 +374,7 @@ EACH_EFFECT: tuple[WriteInvariant, ...] = (
     WriteInvariant(
         "I4", "the primary gets exactly what the status names", the_primary_gets_exactly_what_the_status_names
     ),
+    WriteInvariant("I15", "an existing primary is adopted", an_existing_primary_is_adopted),
     WriteInvariant("I5", "a decision is durable before its first effect", effects_follow_from_the_stored_status),
     WriteInvariant("I6", "no rollback onto the rejected revision", no_rollback_onto_the_rejected_revision),
     WriteInvariant("I12", "every effect changes something", every_effect_changes_something),

@@ -479,7 +479,8 @@ def _promote(state: State, effect: Promote) -> State:
         return state
     _demand_target(state, effect.revision)
     kept = dict.fromkeys((state.primary.revision, *state.kept))
-    return _become(state.but(kept=tuple(kept)), "primary", revision=effect.revision)
+    desired = state.primary.desired or (state.target.desired if state.target and state.scaler is None else 0)
+    return _become(state.but(kept=tuple(kept)), "primary", revision=effect.revision, desired=desired)
 
 
 def _restore_primary(state: State, effect: RestorePrimary) -> State:

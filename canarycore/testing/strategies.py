@@ -156,6 +156,7 @@ def rollouts(draw: DrawFn) -> Rollout:
         no_data=draw(st.sampled_from(NoData)),
         min_samples=draw(st.sampled_from([0, 0, 100])),
         inconclusive_limit=draw(st.sampled_from([0, 2])),
+        replace_down_primary=draw(st.booleans()),
         progress_deadline=draw(st.sampled_from([20.0, 60.0, 600.0])),
         primary_ready=draw(st.sampled_from([100, 50])),
         canary_ready=draw(st.sampled_from([100, 50])),

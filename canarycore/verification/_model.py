@@ -70,7 +70,7 @@ class BrokenInvariant:
     """An invariant that a write or an end breaks."""
 
     name: str
-    """I1 to I14 or "table"."""
+    """I1 to I15 or "table"."""
     text: str
     """The invariant as a sentence."""
     found: str

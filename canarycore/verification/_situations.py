@@ -168,6 +168,9 @@ SITUATIONS: dict[str, Situation] = {
     "skipAnalysis": lambda name, rollout: Trial(
         strategy=name, situation="skipAnalysis", rollout=evolve(rollout, skip_analysis=True)
     ),
+    "replaceDownPrimary": lambda name, rollout: Trial(
+        strategy=name, situation="replaceDownPrimary", rollout=evolve(rollout, replace_down_primary=True)
+    ),
     "gates": lambda name, rollout: Trial(
         strategy=name, situation="gates", rollout=evolve(rollout, hooks=tuple(map(_hook, _GATES)))
     ),

@@ -285,6 +285,21 @@ def deleted_and_created_again(world: SimulatedCluster) -> None:
     world.do(Recreate()).run()
 
 
+def created_again_in_an_analysis(world: SimulatedCluster) -> None:
+    world.do(Deploy("v2")).run(until=Phase.PROGRESSING).run(until=1.0)
+    world.do(Recreate()).run()
+
+
+def replaced_while_the_primary_is_down(world: SimulatedCluster) -> None:
+    world.do(Edit(evolve(world.rollout, replace_down_primary=True)))
+    world.do(SetPace("primary/v1", NEVER), Deploy("v2")).run()
+
+
+def promoted_by_command_while_the_primary_is_down(world: SimulatedCluster) -> None:
+    world.do(SetPace("primary/v1", NEVER), Deploy("v2")).run(until=Phase.FAILED)
+    world.do(SendCommand(CommandKind.PROMOTE)).run()
+
+
 SITUATIONS: dict[str, Callable[[SimulatedCluster], None]] = {
     made.__name__.replace("_", " "): made
     for made in (
@@ -322,6 +337,9 @@ SITUATIONS: dict[str, Callable[[SimulatedCluster], None]] = {
         deleted,
         deleted_and_reverted,
         deleted_and_created_again,
+        created_again_in_an_analysis,
+        replaced_while_the_primary_is_down,
+        promoted_by_command_while_the_primary_is_down,
     )
 } | {
     "promoted by command": send_commands(CommandKind.PROMOTE),

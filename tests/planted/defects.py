@@ -373,6 +373,42 @@ DEFECTS: tuple[Defect, ...] = (
         "        if observation.now < 0:\n",
         "cycle/test_goal.py::test_on_deletion_the_target_runs_before_it_gets_its_traffic",
     ),
+    _core(
+        "a status that was lost gives the primary to the target's revision",
+        "_decide.py",
+        "    if target is not None and primary is not None and primary.revision != target.revision:\n",
+        "    if target is None and primary is not None:\n",
+        "decisions/test_adoption.py::test_a_primary_that_is_down_counts_as_promoted_too",
+    ),
+    _core(
+        "a revision that comes during the initialisation replaces a primary that serves",
+        "_decide.py",
+        "primary.revision != target.revision and _serves(builder, reason):\n",
+        "primary.revision != target.revision and reason == 'never':\n",
+        "decisions/test_adoption.py"
+        "::test_a_revision_that_comes_during_the_initialisation_does_not_replace_a_primary_that_serves",
+    ),
+    _core(
+        "a primary that is down keeps a new revision from being promoted without an analysis",
+        "_decide.py",
+        "    if not (may_replace or rollout.skip_analysis):\n",
+        "    if not rollout.suspend:\n",
+        "decisions/test_replacements.py::test_skip_analysis_replaces_a_primary_that_is_down[pace0]",
+    ),
+    _core(
+        "a primary that is down is reported at each poll",
+        "_decide.py",
+        "    (builder.emit_once if is_down else builder.emit)(kind, reason)\n",
+        "    builder.emit(kind, reason)\n",
+        "decisions/test_replacements.py::test_a_primary_that_is_down_is_reported_once[False]",
+    ),
+    _search(
+        "the search misses a promotion over a primary that serves",
+        "_decide.py",
+        "primary.revision != target.revision and _serves(builder, reason):\n",
+        "primary.revision != target.revision and reason == 'never':\n",
+        "test_verify.py::test_no_single_fault_breaks_a_canary",
+    ),
     # ------------------------------------------------------------------------------------------ what two processes do
     _search(
         "a process does not notice that it was overtaken",

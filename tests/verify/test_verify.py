@@ -179,7 +179,7 @@ def test_the_search_reaches_every_phase(plain):
 
 def test_the_search_reaches_every_reason_that_its_actions_can_cause(plain):
     reasons = {node.state.status.reason for node in nodes_of(plain)}
-    assert reasons == set(Reason) - {Reason.INCONCLUSIVE, Reason.HOOK}
+    assert reasons == set(Reason) - {Reason.INCONCLUSIVE, Reason.HOOK, Reason.REPLACED}
 
 
 def test_the_search_takes_every_kind_of_step(plain):

@@ -43,11 +43,11 @@ def test_each_rule_is_a_trigger_in_its_phases_and_in_no_other(row):
 
 
 def follow(world: SimulatedCluster) -> str:
-    """Fire each rule of a cluster's history on a machine and return its state; DETECTED starts a new machine."""
+    """Fire each rule of a cluster's history on a machine and return its state; a lost status starts a new machine."""
     model = model_in(Phase.INITIALIZED)
     for record in world.history:
         rule = record.decision.explanation.rule
-        if rule is Rule.DETECTED:
+        if rule in {Rule.DETECTED, Rule.ADOPTED}:
             model = model_in(Phase.INITIALIZING)
         getattr(model, rule.name.lower())()
     return model.state

@@ -61,6 +61,7 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (SetPace("v2", stuck(5)),)),
     (Phase.WAITING_PROMOTION, (Edit(ROLLBACK),)),
     (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, skip_analysis=True)),)),
+    (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, replace_down_primary=True)), SetPace("primary/v1", NEVER))),
     (Phase.PROMOTING, (SetPace("primary/v2", NEVER), RouteByHand(None))),
     (Phase.PROMOTING, (SetPace("primary/v2", after(0)), RouteByHand(Routes(weight=5)))),
     (Phase.FINALISING, (SetPace("primary", stuck(5)),)),

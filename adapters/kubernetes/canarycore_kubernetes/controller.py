@@ -148,6 +148,8 @@ async def _lead(
             await leader.elected()
         exporter.set_leader(True)
         await _fill_caches(canaries, parts)
+        if isinstance(parts.router, MeshRouter):
+            await parts.router.find_leftovers()
         async with Runner(parts, limits, on_cycle=notify):
             await (asyncio.Event().wait() if leader is None else leader.deposed())
         exporter.set_leader(False)

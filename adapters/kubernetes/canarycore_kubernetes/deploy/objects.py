@@ -42,15 +42,15 @@ RIGHTS: tuple[Right, ...] = (
     (GROUP, "canaries/finalizers", ("update",)),  # required for owner references that block deletion
     (GROUP, "metrictemplates", WATCH),
     (GROUP, "alertproviders", WATCH),
-    # targets, their primary copies and the objects that these use
-    ("apps", "deployments", OWN),
-    ("apps", "daemonsets", OWN),
+    # targets, their primary copies and the objects that these use; copies that are no longer needed are deleted
+    ("apps", "deployments", (*OWN, "delete")),
+    ("apps", "daemonsets", (*OWN, "delete")),
     ("apps", "controllerrevisions", ("get", "create", "delete")),
-    ("", "services", OWN),
+    ("", "services", (*OWN, "delete")),
     ("", "configmaps", (*OWN, "delete")),  # deleted with the earlier revision that read them
     ("", "secrets", (*OWN, "delete")),
-    ("autoscaling", "horizontalpodautoscalers", OWN),
-    ("keda.sh", "scaledobjects", OWN),
+    ("autoscaling", "horizontalpodautoscalers", (*OWN, "delete")),
+    ("keda.sh", "scaledobjects", (*OWN, "delete")),
     # events
     ("", "events", ("create", "patch")),
 )

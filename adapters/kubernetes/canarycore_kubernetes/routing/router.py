@@ -15,6 +15,7 @@ primary's pods answer.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,18 +24,27 @@ from attrs import evolve
 
 from canarycore import Routes
 from canarycore.errors import Conflict, Refused, UnknownProvider, WorldError
+from canarycore.foreign import get_text
 from canarycore_kubernetes.api.cache import UnreadableError
 from canarycore_kubernetes.api.client import UNUSED_VERSION
-from canarycore_kubernetes.api.kinds import SERVICE
+from canarycore_kubernetes.api.kinds import SCALED_OBJECT, SERVICE
 from canarycore_kubernetes.api.merge_patch import merge_patch
-from canarycore_kubernetes.api.metadata import owner_reference
-from canarycore_kubernetes.api.ownership import ForeignObject, ForeignObjectError, NameConflictError, Owner
+from canarycore_kubernetes.api.metadata import get_annotation, owner_reference, primary_name
+from canarycore_kubernetes.api.ownership import (
+    ForeignObject,
+    ForeignObjectError,
+    NameConflictError,
+    Owner,
+    ownership_of,
+)
 from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.routing.leftovers import SCALERS, WORKLOADS, Leftovers, needed_refs
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
+from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
-from canarycore_runtime.mesh import GuardedMesh, RenderContext
+from canarycore_runtime.mesh import GuardedMesh, Ref, RenderContext
 from canarycore_runtime.registry import installed, load
 
 if TYPE_CHECKING:
@@ -49,7 +59,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.workloads.facts import Port
-    from canarycore_runtime.mesh import Json, Mesh, Ref
+    from canarycore_runtime.mesh import Json, Kind, Mesh
 
 _log = logging.getLogger("canarycore.kubernetes")
 
@@ -90,6 +100,7 @@ class MeshRouter:
         self._matching_services: dict[str, tuple[object, ...]] = {}
         self._altered_by_server: dict[Ref, tuple[Json, Snapshot]] = {}
         self._sweep_size = _SMALLEST_SWEEP
+        self._leftovers = Leftovers()
 
     # the port ---------------------------------------------------------------------------------------------------
 
@@ -103,6 +114,8 @@ class MeshRouter:
         if objects is None:
             return None
         key = _key(rollout)
+        if self._leftovers.is_due(key):
+            return None  # set_routes removes them
         last = self._observed.get(key)
         if last is not None and last[0].is_same(objects):
             return last[1]
@@ -122,6 +135,8 @@ class MeshRouter:
         """
         objects = await self._claim_objects(rollout)
         changes = tuple(self._changes(objects, routes))  # a refusal comes before the first write
+        if self._leftovers.of(_key(rollout)):
+            await self._remove_leftovers(objects, is_in_place=not changes and objects.read_routes() == routes)
         written = {change.ref: await self._write(objects, change) for change in changes}
         if None in written.values():
             return
@@ -136,7 +151,8 @@ class MeshRouter:
         context, early = objects.context, objects.mesh.before_pods
         sides = {context.primary, context.canary_service}
         for change in tuple(self._changes(objects, Routes(), with_mesh=bool(early))):
-            if change.ref.kind in early or (change.ref.kind == SERVICE and change.ref.name in sides):
+            is_side = change.ref.kind == SERVICE and change.ref.name in sides and change.before is None
+            if change.ref.kind in early or is_side:  # a Service that exists may carry traffic to other pods
                 await self._write(objects, change)
 
     async def restore(self, rollout: Rollout) -> None:
@@ -243,6 +259,10 @@ class MeshRouter:
         places = tuple((ref, self._cache(mesh, ref)) for ref in refs)
         self._forget_deleted_rollouts()
         view = self._views[key] = RouteView(context=context, mesh=mesh, places=places)
+        if last is not None:
+            self._leftovers.replace(key, last, view)
+        else:
+            self._leftovers.keep(key, needed_refs(view))
         return view
 
     def _mesh_of(self, rollout: Rollout) -> Mesh:
@@ -272,6 +292,121 @@ class MeshRouter:
 
     def _cluster_of(self, ref: Ref) -> Cluster:
         return self._cluster if ref.kind.group in _WORKLOAD_GROUPS else self._mesh_cluster
+
+    # leftovers ----------------------------------------------------------------------------------------------------
+
+    def leftovers(self, rollout: Rollout) -> frozenset[Ref]:
+        """Return the objects that the rollout's manifest no longer needs and that are still to be removed."""
+        return self._leftovers.of(_key(rollout))
+
+    async def find_leftovers(self) -> None:
+        """List all objects that Canaries own, as another process may have seen a manifest with other parts.
+
+        Those that a Canary still needs are no leftovers: each view takes its own out.
+        """
+        views, self._views = self._views, {}
+        kinds = {ref.kind for view in views.values() for ref in needed_refs(view)} | {SERVICE, *SCALERS.values()}
+        kinds |= {kind for name in installed("meshes") for kind in self._kinds_of(name, views)} | {*WORKLOADS.values()}
+        for kind in sorted(kinds, key=str):
+            with suppress(WorldError):  # the server lacks the kind, or the role its rights: none of ours is there
+                await self._list_owned(kind)
+        for view in views.values():
+            self._view(view.context.rollout, view.context.canary, view.context.pods)
+
+    def _kinds_of(self, provider: str, views: Mapping[str, RouteView]) -> Iterator[Kind]:
+        """Yield the kinds of a mesh's objects, by the example of any Canary."""
+        for view in views.values():
+            with suppress(Refused, WorldError):
+                mesh, rollout = self.mesh(provider), evolve(view.context.rollout, provider=provider)
+                yield from (ref.kind for ref in mesh.refs(evolve(view.context, rollout=rollout)))
+                return
+
+    async def _list_owned(self, kind: Kind) -> None:
+        """Record the objects of a kind that a Canary owns and that have a name which we compose."""
+        cluster = self._cluster_of(Ref(kind=kind, namespace="", name=""))
+        namespace = cluster.namespace if kind.namespaced else ""
+        async for page in cluster.client.list(kind, namespace, metadata_only=True):
+            for body in page["items"]:
+                place, ownership = body["metadata"].get("namespace", ""), ownership_of(body)
+                ref = Ref(kind=kind, namespace=place, name=body["metadata"]["name"])
+                for name in ownership.canaries if place else ():
+                    self._leftovers.add(f"{place}/{name}", [ref])
+
+    async def _remove_leftovers(self, objects: RouteObjects, *, is_in_place: bool) -> None:
+        """Remove the next stage of leftovers, if the routes are in force and the proxies have had time to follow."""
+        key, rollout = _key(objects.context.rollout), objects.context.rollout
+        if not is_in_place:
+            self._leftovers.restart(key)
+            return
+        if self._leftovers.is_waiting_over(key):
+            for ref in self._leftovers.next_stage(key):
+                if await self._remove_leftover(objects, ref):
+                    self._leftovers.keep(key, [ref])
+        if self._leftovers.of(key):
+            self._leftovers.wait(key, rollout.drain)
+            asyncio.get_running_loop().call_later(rollout.drain + _WAKE_MARGIN, self._cluster.wake, key)
+
+    async def _remove_leftover(self, objects: RouteObjects, ref: Ref) -> bool:
+        """Delete an object if the Canary owns it, or give a route back. Return whether nothing is left to do.
+
+        A Service of somebody else's that was the apex still leads to the primary: its target may have no pods.
+        """
+        cluster, owner = self._cluster_of(ref), self._owner(objects, ref)
+        body = await cluster.get(ref.kind, ref.namespace, ref.name)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return True
+        if not owner.owns(ownership_of(body)):
+            return await self._give_leftover_back(objects, ref)
+        if ref.kind in WORKLOADS.values() and not await self._has_ready_primary(objects):
+            return False
+        if ref.kind == SCALED_OBJECT:
+            await self._resume_original(objects, ref)
+        metadata = body["metadata"]
+        try:
+            await cluster.delete(
+                ref.kind, ref.namespace, ref.name, uid=metadata["uid"], version=metadata["resourceVersion"]
+            )
+        except Conflict:
+            return False
+        except WorldError as error:
+            _log.warning("%s %s.%s is no longer needed, but stays: %s", ref.kind.kind, ref.name, ref.namespace, error)
+        return True
+
+    async def _give_leftover_back(self, objects: RouteObjects, ref: Ref) -> bool:
+        """Give a route back that the Canary took over before. Return whether nothing is left to do."""
+        view = self._leftovers.former_view(_key(objects.context.rollout), ref)
+        if view is None or ref.kind == SERVICE:
+            return True
+        snapshots = [(await cache.ready()).get(place.namespace, place.name) for place, cache in view.places]
+        former = evolve(objects, view=view, snapshots=tuple(snapshots))
+        snapshot = former.by_ref.get(ref)
+        if snapshot is None or not _is_taken_over(snapshot, splits=former.read_routes() is not None):
+            return True
+        try:
+            await self._give_back(former, ref)
+        except Conflict:
+            return False
+        except WorldError as error:
+            _log.warning("%s %s.%s is no longer needed, but stays: %s", ref.kind.kind, ref.name, ref.namespace, error)
+        return True
+
+    async def _has_ready_primary(self, objects: RouteObjects) -> bool:
+        """Return whether the present primary has available pods, so that a former one may go."""
+        rollout = objects.context.rollout
+        view = self._pod_views.get(rollout.target.kind)
+        if view is None:
+            return True
+        facts = (await self._cluster.cache(view).ready()).get(rollout.namespace, primary_name(rollout.target.name))
+        return facts is not None and facts.ready > 0
+
+    async def _resume_original(self, objects: RouteObjects, ref: Ref) -> None:
+        """Resume the ScaledObject whose copy goes, if it still scales the target: nobody else would."""
+        name = ref.name.removesuffix(primary_name(""))
+        body = await self._cluster.get(ref.kind, ref.namespace, name)
+        if body is None or get_annotation(body, PAUSED) != "0":
+            return
+        if get_text(body, "spec", "scaleTargetRef", "name") == objects.context.rollout.target.name:
+            await self._cluster.merge(ref.kind, ref.namespace, name, RESUME)
 
     # owners -------------------------------------------------------------------------------------------------------
 
@@ -444,6 +579,9 @@ class MeshRouter:
 
 _UNSPLIT = "is in no namespace, and does not split between this Canary's sides"
 """The objection to an object without a namespace, which Canaries of any namespace can name."""
+
+_WAKE_MARGIN = 0.05
+"""Seconds after the wait for the proxies at which the router looks again."""
 
 _SMALLEST_SWEEP = 100
 """The number of views from which on the router looks for deleted Canaries."""

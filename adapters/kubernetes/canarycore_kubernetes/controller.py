@@ -28,6 +28,7 @@ from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
 from canarycore_kubernetes.resources.events import EventNotifier, Events
 from canarycore_kubernetes.resources.flagger_status import AdoptingStore
+from canarycore_kubernetes.resources.new_targets import NewTargetStore
 from canarycore_kubernetes.resources.refusals import BlockedRollouts
 from canarycore_kubernetes.resources.store import CanaryStore
 from canarycore_kubernetes.routing.router import MeshRouter
@@ -291,11 +292,14 @@ async def open_adapters(
             given_up=given_up,
         )
         yield Adapters(
-            store=AdoptingStore(
-                CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals),
-                canaries,
+            store=NewTargetStore(
+                AdoptingStore(
+                    CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals),
+                    canaries,
+                    workload,
+                    router,
+                ),
                 workload,
-                router,
             ),
             workload=workload,
             router=router,

@@ -192,6 +192,10 @@ class Owner:
             return self.name in ownership.canaries
         return ownership.annotated_owner == self.key or ownership.is_flagger_only
 
+    def is_named_by(self, ownership: Ownership) -> bool:
+        """Return whether an owner reference or an annotation names this Canary."""
+        return self.owns(ownership) and not ownership.is_flagger_only
+
     def mark(self, body: Json) -> Json:
         """Return a new object with the owner reference and the annotation of this Canary."""
         metadata = body["metadata"]

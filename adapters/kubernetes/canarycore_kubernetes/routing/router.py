@@ -331,6 +331,8 @@ class MeshRouter:
                 ref = Ref(kind=kind, namespace=place, name=body["metadata"]["name"])
                 for name in ownership.canaries if place else ():
                     self._leftovers.add(f"{place}/{name}", [ref])
+                if place and not ownership.canaries and ownership.annotated_owner:
+                    self._leftovers.add(ownership.annotated_owner, [ref])
 
     async def _remove_leftovers(self, objects: RouteObjects, *, is_in_place: bool) -> None:
         """Remove the next stage of leftovers, if the routes are in force and the proxies have had time to follow."""

@@ -161,6 +161,15 @@ class PodTarget(WorkloadTarget):
         """Check whether the Canary has a primary of its own."""
         return await self._find_primary() is not None
 
+    async def has_former_primary(self) -> bool:
+        """Return whether the Canary owns the primary of another Deployment or DaemonSet than its target."""
+        for kind, view in self.context.views.items():
+            for (namespace, name), facts in (await self.cluster.cache(view).ready()).all():
+                is_other = (kind, name) not in {(self.kind, self.name), (self.kind, self.primary)}
+                if namespace == self.namespace and is_other and self.owner.is_named_by(facts.ownership):
+                    return True
+        return False
+
     async def foreign_objects(self) -> tuple[ForeignObject, ...]:
         """Return the foreign objects under the names of the copies, and of the objects that a promotion saves."""
         cache = await self._cache()

@@ -104,6 +104,11 @@ class ClusterWorkloads:
         target = self._target(rollout)
         return await target.tracked() if isinstance(target, PodTarget) else {}
 
+    async def has_former_primary(self, rollout: Rollout) -> bool:
+        """Return whether the Canary owns the primary of another Deployment or DaemonSet than its target."""
+        target = self._target(rollout)
+        return isinstance(target, PodTarget) and await target.has_former_primary()
+
     async def initialise(self, rollout: Rollout, revision: str) -> None:
         """Create the primary with this revision. Raise Refused if the target has another one.
 

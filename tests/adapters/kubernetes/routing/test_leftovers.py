@@ -7,12 +7,14 @@ from copy import deepcopy
 
 import pytest
 
-from canarycore import Routes
+from canarycore import Phase, Routes, Status
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import KINDS
 from canarycore_kubernetes.resources.canaries import Canaries
+from canarycore_kubernetes.resources.new_targets import NewTargetStore
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
+from canarycore_runtime.ports import StoredRollout
 from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, render_context, sources
 from tests.cluster.patience import until
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY, pods
@@ -89,10 +91,30 @@ class Bench:
 
         await until(are_set)
 
+    async def has_no_primary(self):
+        return (await self.workload.observe(self.rollout)).primary is None
+
+    async def primary_is(self, *, ready):
+        return (await self.workload.observe(self.rollout)).primary.ready == ready
+
+    def service(self, name):
+        metadata = {"name": name, "namespace": self.namespace}
+        return self.api.get(self.api.path({"apiVersion": "v1", "kind": "Service", "metadata": metadata}))
+
     def objects(self):
         tables = [list(table.objects.items()) for table in list(self.server.objects.tables.values())]
         found = [body for table in tables for (namespace, _), body in table if namespace in ("", self.namespace)]
         return {f"{body['kind']} {body['metadata']['name']}" for body in found}
+
+
+class OneStatus:
+    """A store of one rollout."""
+
+    def __init__(self, rollout, status):
+        self.stored = StoredRollout(rollout=rollout, status=status, version="1")
+
+    async def load(self, _):
+        return self.stored
 
 
 @pytest.fixture
@@ -195,3 +217,49 @@ async def test_a_route_that_was_taken_over_is_given_back(bench):
     await bench.converge(Routes(weight=20))
     body = bench.api.get(bench.api.path({**route, "metadata": {"name": "podinfo", "namespace": bench.namespace}}))
     assert body["spec"]["rules"] == backends
+
+
+@pytest.mark.parametrize("is_new_process", [False, True])
+async def test_a_new_target_begins_a_rollout_and_takes_the_former_primary_with_it(bench, is_new_process):
+    await bench.begin("istio", service={"name": "web"})
+    target = pods("Deployment", "shop:1")
+    target["metadata"] = {"name": "shop"}
+    target["spec"]["selector"]["matchLabels"] = target["spec"]["template"]["metadata"]["labels"] = {"app": "shop"}
+    bench.api.create(target, bench.namespace)
+    await bench.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"})
+    if is_new_process:
+        await bench.restart()
+    status = Status(phase=Phase.SUCCEEDED, since=0.0, applied="old", promoted="old", handled="abort-1")
+    store = NewTargetStore(OneStatus(bench.rollout, status), bench.workload)
+    assert (await store.load("any")).status == Status(handled="abort-1")
+
+    revision = (await until(bench.target)).revision
+    before = bench.service("web-primary")
+    await bench.workload.initialise(bench.rollout, revision)
+    assert bench.service("web-primary") == before
+    assert (await store.load("any")).status == status  # the new primary exists
+
+    path = bench.api.path({**target, "metadata": {"name": "shop-primary", "namespace": bench.namespace}})
+    bench.api.patch(path, {"spec": {"replicas": 0}})
+    await until(lambda: bench.primary_is(ready=0))
+    for _ in range(5):
+        await bench.router.set_routes(bench.rollout, Routes())
+    assert "Deployment podinfo-primary" in bench.objects()
+    bench.api.patch(path, {"spec": {"replicas": 2}})
+    await until(lambda: bench.primary_is(ready=2))
+    await bench.converge(Routes())
+    assert "Deployment podinfo-primary" not in bench.objects()
+    assert {"Deployment podinfo", "Deployment shop", "Deployment shop-primary"} <= bench.objects()
+    assert bench.service("web-primary")["spec"]["selector"] == {"app": "shop-primary"}
+
+
+async def test_a_primary_that_was_deleted_begins_no_rollout(bench):
+    await bench.begin("istio")
+    bench.api.delete(
+        bench.api.path(
+            {**pods("Deployment", ""), "metadata": {"name": "podinfo-primary", "namespace": bench.namespace}}
+        )
+    )
+    await until(bench.has_no_primary)
+    status = Status(phase=Phase.SUCCEEDED, since=0.0, applied="old", promoted="old")
+    assert (await NewTargetStore(OneStatus(bench.rollout, status), bench.workload).load("any")).status == status

@@ -22,6 +22,7 @@ from canarycore_runtime.mesh import Ref
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from canarycore import TargetRef
     from canarycore_kubernetes.routing.objects import RouteView
     from canarycore_runtime.mesh import Kind, RenderContext
 
@@ -113,6 +114,11 @@ class Leftovers:
         """Return the last view with this object; None where only a list has shown it."""
         views = reversed(self._views.get(key, []))
         return next((view for view in views if any(ref == known for known, _ in view.places)), None)
+
+    def former_target_view(self, key: str, target: TargetRef) -> RouteView | None:
+        """Return the last view with another target; None where there is none."""
+        views = reversed(self._views.get(key, []))
+        return next((view for view in views if view.context.rollout.target != target), None)
 
     def next_stage(self, key: str) -> tuple[Ref, ...]:
         """Return the leftovers that go next."""

@@ -31,6 +31,7 @@ from canarycore_kubernetes.api.kinds import SCALED_OBJECT, SERVICE
 from canarycore_kubernetes.api.merge_patch import merge_patch
 from canarycore_kubernetes.api.metadata import get_annotation, owner_reference, primary_name
 from canarycore_kubernetes.api.ownership import (
+    SCALER_COPY,
     ForeignObject,
     ForeignObjectError,
     NameConflictError,
@@ -42,7 +43,8 @@ from canarycore_kubernetes.routing.leftovers import SCALERS, WORKLOADS, Leftover
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
-from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME
+from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
+from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import GuardedMesh, Ref, RenderContext
 from canarycore_runtime.registry import installed, load
@@ -148,6 +150,7 @@ class MeshRouter:
     async def prepare(self, rollout: Rollout) -> None:
         """Create the objects that must exist before the primary's pods. No request takes another way by it."""
         objects = await self._claim_objects(rollout)
+        await self._leave_former_target(objects)
         context, early = objects.context, objects.mesh.before_pods
         sides = {context.primary, context.canary_service}
         for change in tuple(self._changes(objects, Routes(), with_mesh=bool(early))):
@@ -334,6 +337,21 @@ class MeshRouter:
                 if place and not ownership.canaries and ownership.annotated_owner:
                     self._leftovers.add(ownership.annotated_owner, [ref])
 
+    async def _leave_former_target(self, objects: RouteObjects) -> None:
+        """Take the canary's traffic from the former target, whose pods may go at any time, to its primary."""
+        key, target = _key(objects.context.rollout), objects.context.rollout.target
+        view = self._leftovers.former_target_view(key, target)
+        if view is None or not await self._has_ready_primary(view.context.rollout):
+            return
+        snapshots = [(await cache.ready()).get(ref.namespace, ref.name) for ref, cache in view.places]
+        former = evolve(objects, view=view, snapshots=tuple(snapshots))
+        routes = former.read_routes()
+        if routes is None or not routes.is_exposed:
+            return
+        for change in tuple(self._changes(former, Routes())):
+            if change.ref.kind != SERVICE and change.before is not None:
+                await self._write(former, change)
+
     async def _remove_leftovers(self, objects: RouteObjects, *, is_in_place: bool) -> None:
         """Remove the next stage of leftovers, if the routes are in force and the proxies have had time to follow."""
         key, rollout = _key(objects.context.rollout), objects.context.rollout
@@ -359,12 +377,12 @@ class MeshRouter:
             return True
         if not owner.owns(ownership_of(body)):
             return await self._give_leftover_back(objects, ref)
-        if ref.kind in WORKLOADS.values() and not await self._has_ready_primary(objects):
+        if ref.kind in WORKLOADS.values() and not await self._has_ready_primary(objects.context.rollout):
             return False
-        if ref.kind == SCALED_OBJECT:
-            await self._resume_original(objects, ref)
         metadata = body["metadata"]
         try:
+            if ref.kind in SCALERS.values():
+                await self._replace_scaler(objects, ref)
             await cluster.delete(
                 ref.kind, ref.namespace, ref.name, uid=metadata["uid"], version=metadata["resourceVersion"]
             )
@@ -392,14 +410,26 @@ class MeshRouter:
             _log.warning("%s %s.%s is no longer needed, but stays: %s", ref.kind.kind, ref.name, ref.namespace, error)
         return True
 
-    async def _has_ready_primary(self, objects: RouteObjects) -> bool:
-        """Return whether the present primary has available pods, so that a former one may go."""
-        rollout = objects.context.rollout
+    async def _has_ready_primary(self, rollout: Rollout) -> bool:
+        """Return whether the primary of a rollout's target has available pods."""
         view = self._pod_views.get(rollout.target.kind)
         if view is None:
             return True
         facts = (await self._cluster.cache(view).ready()).get(rollout.namespace, primary_name(rollout.target.name))
         return facts is not None and facts.ready > 0
+
+    async def _replace_scaler(self, objects: RouteObjects, ref: Ref) -> None:
+        """Copy the autoscaler that the Canary names now, so that the primary has one at every moment.
+
+        Raise WorldError where there is none to copy: then the former copy stays.
+        """
+        reference, context = objects.context.canary.spec.autoscaler_ref, objects.context
+        if reference is not None and reference.kind in SCALERS:
+            original = await read(self._cluster, SCALERS[reference.kind], context.namespace, reference.name)
+            owned = OwnedObjects(cluster=self._cluster, owner=self._local_owner(objects))
+            await owned.ensure(primary_scaler(original, context.canary, owned.reference), SCALER_COPY)
+        if ref.kind == SCALED_OBJECT:
+            await self._resume_original(objects, ref)
 
     async def _resume_original(self, objects: RouteObjects, ref: Ref) -> None:
         """Resume the ScaledObject whose copy goes, if it still scales the target: nobody else would."""

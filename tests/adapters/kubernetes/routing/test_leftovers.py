@@ -185,6 +185,26 @@ async def test_an_autoscaler_that_the_canary_no_longer_names_takes_its_copy_with
         assert "autoscaling.keda.sh/paused-replicas" not in (body["metadata"].get("annotations") or {})
 
 
+async def test_a_renamed_autoscaler_takes_the_old_copy_with_it_once_the_new_one_is_there(bench):
+    other = {**HPA_BODY, "metadata": {"name": "other"}}
+    await bench.begin("istio", HPA_BODY, other, autoscalerRef=BY_HPA)
+    await bench.edit(autoscalerRef={**BY_HPA, "name": "other"})
+    copies = {f"HorizontalPodAutoscaler {name}-primary" for name in ("podinfo", "other")}
+
+    def watch():
+        assert copies & bench.objects()
+
+    await bench.converge(Routes(), watch)
+    assert copies & bench.objects() == {"HorizontalPodAutoscaler other-primary"}
+
+
+async def test_a_copy_stays_where_the_autoscaler_that_the_canary_names_now_is_missing(bench):
+    await bench.begin("istio", HPA_BODY, autoscalerRef=BY_HPA)
+    await bench.edit(autoscalerRef={**BY_HPA, "name": "missing"})
+    await bench.converge(Routes())
+    assert "HorizontalPodAutoscaler podinfo-primary" in bench.objects()
+
+
 async def test_an_object_of_somebody_else_with_the_former_name_stays(bench):
     await bench.begin("istio", service={"name": "web"})
     path = bench.api.path(
@@ -251,6 +271,30 @@ async def test_a_new_target_begins_a_rollout_and_takes_the_former_primary_with_i
     assert "Deployment podinfo-primary" not in bench.objects()
     assert {"Deployment podinfo", "Deployment shop", "Deployment shop-primary"} <= bench.objects()
     assert bench.service("web-primary")["spec"]["selector"] == {"app": "shop-primary"}
+
+
+@pytest.mark.parametrize("service", [{"name": "web"}, {}])
+async def test_a_new_target_in_a_rollout_leaves_no_traffic_on_the_former_target(bench, service):
+    await bench.begin("istio", service=service)
+    await bench.converge(Routes(weight=40))
+    target = pods("Deployment", "shop:1")
+    target["metadata"] = {"name": "shop"}
+    target["spec"]["selector"]["matchLabels"] = target["spec"]["template"]["metadata"]["labels"] = {"app": "shop"}
+    bench.api.create(target, bench.namespace)
+    await bench.edit(targetRef={"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"})
+    revision = (await until(bench.target)).revision
+    await bench.router.observe(bench.rollout)
+    apex = service.get("name", "podinfo")
+    before = bench.service(f"{apex}-primary")
+    await bench.workload.initialise(bench.rollout, revision)
+    metadata = {"name": apex, "namespace": bench.namespace}
+    route = {"apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService", "metadata": metadata}
+    destinations = bench.api.get(bench.api.path(route))["spec"]["http"][0]["route"]
+    assert [(part["destination"]["host"], part["weight"]) for part in destinations] == [
+        (f"{apex}-primary", 100),
+        (f"{apex}-canary", 0),
+    ]
+    assert bench.service(f"{apex}-primary") == before
 
 
 async def test_a_primary_that_was_deleted_begins_no_rollout(bench):

@@ -66,10 +66,14 @@ def place_of(ref: Ref) -> Place:
     return ref.kind.group, ref.kind.plural, ref.namespace, ref.name
 
 
+LAST_STAGE = 2
+"""The stage of workloads and autoscalers."""
+
+
 def stage_of(ref: Ref) -> int:
     """Return the stage in which a leftover goes: a route before its Services, and these before their pods."""
     if ref.kind in WORKLOADS.values() or ref.kind in SCALERS.values():
-        return 2
+        return LAST_STAGE
     return 1 if ref.kind == SERVICE else 0
 
 

@@ -29,7 +29,7 @@ from canarycore_kubernetes.api.cache import UnreadableError
 from canarycore_kubernetes.api.client import UNUSED_VERSION
 from canarycore_kubernetes.api.kinds import SCALED_OBJECT, SERVICE
 from canarycore_kubernetes.api.merge_patch import merge_patch
-from canarycore_kubernetes.api.metadata import get_annotation, owner_reference, primary_name
+from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, get_annotation, owner_reference, primary_name
 from canarycore_kubernetes.api.ownership import (
     SCALER_COPY,
     ForeignObject,
@@ -39,7 +39,7 @@ from canarycore_kubernetes.api.ownership import (
     ownership_of,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
-from canarycore_kubernetes.routing.leftovers import SCALERS, WORKLOADS, Leftovers, needed_refs
+from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
@@ -173,6 +173,8 @@ class MeshRouter:
                 await self._delete(objects, ref, snapshot)
             elif _is_taken_over(snapshot, splits=splits):
                 await self._give_back(objects, ref)
+        for ref in self._leftovers.of(_key(rollout)):
+            await self._remove_leftover(objects, ref)
 
     async def foreign_objects(self, rollout: Rollout) -> tuple[ForeignObject, ...]:
         """Return all foreign objects under the names that the routes need."""
@@ -332,6 +334,8 @@ class MeshRouter:
             for body in page["items"]:
                 place, ownership = body["metadata"].get("namespace", ""), ownership_of(body)
                 ref = Ref(kind=kind, namespace=place, name=body["metadata"]["name"])
+                if stage_of(ref) == LAST_STAGE and not ref.name.endswith(PRIMARY_SUFFIX):
+                    continue  # a workload or an autoscaler that we did not copy
                 for name in ownership.canaries if place else ():
                     self._leftovers.add(f"{place}/{name}", [ref])
                 if place and not ownership.canaries and ownership.annotated_owner:
@@ -433,7 +437,7 @@ class MeshRouter:
 
     async def _resume_original(self, objects: RouteObjects, ref: Ref) -> None:
         """Resume the ScaledObject whose copy goes, if it still scales the target: nobody else would."""
-        name = ref.name.removesuffix(primary_name(""))
+        name = ref.name.removesuffix(PRIMARY_SUFFIX)
         body = await self._cluster.get(ref.kind, ref.namespace, name)
         if body is None or get_annotation(body, PAUSED) != "0":
             return

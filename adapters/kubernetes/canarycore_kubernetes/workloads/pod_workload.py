@@ -19,6 +19,7 @@ from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET
 from canarycore_kubernetes.api.metadata import (
     CONTENTS,
     KEPT_REVISIONS,
+    PRIMARY_SUFFIX,
     REVISION,
     get_annotation,
     get_annotation_list,
@@ -165,7 +166,7 @@ class PodTarget(WorkloadTarget):
         """Return whether the Canary owns the primary of another Deployment or DaemonSet than its target."""
         for kind, view in self.context.views.items():
             for (namespace, name), facts in (await self.cluster.cache(view).ready()).all():
-                is_other = (kind, name) not in {(self.kind, self.name), (self.kind, self.primary)}
+                is_other = name.endswith(PRIMARY_SUFFIX) and (kind, name) != (self.kind, self.primary)
                 if namespace == self.namespace and is_other and self.owner.is_named_by(facts.ownership):
                     return True
         return False

@@ -10,6 +10,7 @@ import pytest
 from canarycore import Phase, Routes, Status
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import KINDS
+from canarycore_kubernetes.api.ownership import OWNER_ANNOTATION
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.new_targets import NewTargetStore
 from canarycore_kubernetes.routing.router import MeshRouter
@@ -203,6 +204,16 @@ async def test_a_copy_stays_where_the_autoscaler_that_the_canary_names_now_is_mi
     await bench.edit(autoscalerRef={**BY_HPA, "name": "missing"})
     await bench.converge(Routes())
     assert "HorizontalPodAutoscaler podinfo-primary" in bench.objects()
+
+
+async def test_a_target_that_was_handed_over_stays(bench):
+    await bench.begin("istio")
+    metadata = {"name": "podinfo", "namespace": bench.namespace}
+    path = bench.api.path({**pods("Deployment", ""), "metadata": metadata})
+    bench.api.patch(path, {"metadata": {"annotations": {OWNER_ANNOTATION: f"{bench.namespace}/{CANARY}"}}})
+    await bench.restart()
+    await bench.converge(Routes())
+    assert "Deployment podinfo" in bench.objects()
 
 
 async def test_an_object_of_somebody_else_with_the_former_name_stays(bench):

@@ -378,14 +378,14 @@ DEFECTS: tuple[Defect, ...] = (
         "_decide.py",
         "    if target is not None and primary is not None and primary.revision != target.revision:\n",
         "    if target is None and primary is not None:\n",
-        "decisions/test_adoption.py::test_a_primary_that_is_down_counts_as_promoted_too",
+        "cycle/test_adoption.py::test_a_primary_that_is_down_counts_as_promoted_too",
     ),
     _core(
         "a revision that comes during the initialisation replaces a primary that serves",
         "_decide.py",
         "primary.revision != target.revision and _serves(builder, reason):\n",
         "primary.revision != target.revision and reason == 'never':\n",
-        "decisions/test_adoption.py"
+        "cycle/test_adoption.py"
         "::test_a_revision_that_comes_during_the_initialisation_does_not_replace_a_primary_that_serves",
     ),
     _core(
@@ -393,14 +393,14 @@ DEFECTS: tuple[Defect, ...] = (
         "_decide.py",
         "    if not (may_replace or rollout.skip_analysis):\n",
         "    if not rollout.suspend:\n",
-        "decisions/test_replacements.py::test_skip_analysis_replaces_a_primary_that_is_down[pace0]",
+        "cycle/test_replacements.py::test_skip_analysis_replaces_a_primary_that_is_down[pace0]",
     ),
     _core(
         "a primary that is down is reported at each poll",
         "_decide.py",
         "    (builder.emit_once if is_down else builder.emit)(kind, reason)\n",
         "    builder.emit(kind, reason)\n",
-        "decisions/test_replacements.py::test_a_primary_that_is_down_is_reported_once[False]",
+        "cycle/test_replacements.py::test_a_primary_that_is_down_is_reported_once[False]",
     ),
     _search(
         "the search misses a promotion over a primary that serves",

@@ -7,7 +7,7 @@ former primary until the new one is ready. After that the router removes the for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
@@ -16,15 +16,24 @@ from canarycore.errors import WorldError
 from canarycore.phases import OVER
 
 if TYPE_CHECKING:
-    from canarycore import TargetRef
-    from canarycore_kubernetes.workloads.port import ClusterWorkloads
-    from canarycore_runtime.ports import StatusStore, StoredRollout
+    from canarycore import Rollout, TargetRef
+    from canarycore_runtime.ports import StatusStore, StoredRollout, Workloads
+
+
+class Primaries(Protocol):
+    """The part of the workloads that shows the primaries of a Canary; `ClusterWorkloads` has it."""
+
+    async def observe(self, rollout: Rollout) -> Workloads:
+        """Return the target and its primary."""
+
+    async def has_former_primary(self, rollout: Rollout) -> bool:
+        """Return whether the Canary owns the primary of another target."""
 
 
 class NewTargetStore:
     """The port StatusStore over another store; it begins the rollout of a Canary with a new target anew."""
 
-    def __init__(self, store: StatusStore, workload: ClusterWorkloads) -> None:
+    def __init__(self, store: StatusStore, workload: Primaries) -> None:
         self._store = store
         self._workload = workload
         self._targets: dict[str, TargetRef] = {}

@@ -7,7 +7,6 @@ escapes it, so no decision depends on the escaping.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -95,6 +94,8 @@ def compose_name(name: str, suffix: str, most: int) -> str:
     """
     if len(name) + len(suffix) <= most:
         return name + suffix
+    import hashlib  # only here: loading it costs milliseconds, and few names are too long
+
     mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_MARK]
     return f"{name[: most - len(suffix) - _MARK - 1].rstrip('-._')}-{mark}{suffix}"
 

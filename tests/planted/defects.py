@@ -677,9 +677,9 @@ DEFECTS: tuple[Defect, ...] = (
         "            raise _UnsettledError(description)\n",
         "test_chat.py::test_a_final_refusal_is_raised_at_once_with_the_room_s_words",
     ),
-    _manifest(
+    _mesh_reading(
         "no composed name is compared with its limit",
-        "_resolve.py",
+        "manifest/_resolve.py",
         "    problems = (*check_steps(canary, provider), *check_names(canary, provider))\n",
         "    problems = tuple(check_steps(canary, provider))\n",
         "test_names.py::test_an_external_service_and_its_copies_fit",

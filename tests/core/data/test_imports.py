@@ -21,7 +21,7 @@ def core() -> set[str]:
     return imported_by("canarycore")
 
 
-NOT_NEEDED = ["asyncio", "logging", "socket", "random", "transitions", "cattrs", "hypothesis", "ruamel"]
+NOT_NEEDED = ["asyncio", "logging", "socket", "random", "hashlib", "transitions", "cattrs", "hypothesis", "ruamel"]
 
 
 @pytest.mark.parametrize("module", [*NOT_NEEDED, "canarycore.simulation", "canarycore.manifest"])

@@ -716,7 +716,7 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a handled command is recorded in the status alone",
         "resources/store.py",
-        "            version = await self._record_handling(key, status.handled, version)\n",
+        "            version = await self._record_handling(key, canary, status.handled, version)\n",
         "            pass\n",
         "test_flagger_takeover.py::test_a_command_is_not_carried_out_again_after_flagger_has_replaced_the_status",
     ),

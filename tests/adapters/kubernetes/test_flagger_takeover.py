@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from canarycore import Inputs, Phase, Rung, decide
+from canarycore.errors import Conflict
 from canarycore.notices import NoticeKind
 from canarycore.phases import Rule
 from canarycore_kubernetes.api.cluster import Cluster
@@ -236,13 +237,22 @@ async def test_a_command_that_came_with_a_new_canary_is_refused(opened, api):
     assert (status.since, status.handled) == (None, "promote x")
 
 
-async def test_a_command_whose_commit_was_lost_is_carried_out_later(opened, api):
+async def test_a_command_whose_commit_was_lost_is_carried_out_later(opened, api, monkeypatch):
     """The record is there, but the status is still the one before."""
     write_as_flagger(api, "Progressing", 20)
     give(api, "abort x", LATER)
     await opened.follow(api)
-    stored = await opened.parts.store.load(KEY)
-    await opened.parts.store._store._record_handling(KEY, "abort x", stored.version)
+    stored, merge = await opened.parts.store.load(KEY), opened._cluster.merge
+
+    async def lose_status(*args, subresource="", **options):
+        if subresource == "status":
+            raise Conflict("lost")
+        return await merge(*args, **options)
+
+    monkeypatch.setattr(opened._cluster, "merge", lose_status)
+    with pytest.raises(Conflict, match="lost"):
+        await opened.parts.store.commit(KEY, stored.status.but(handled="abort x"), stored.version)
+    monkeypatch.undo()
     await opened.follow(api)
     assert "abort x" in api.get(PATH)["metadata"]["annotations"][HANDLED]
     assert (await opened.decide()).explanation.rule is Rule.ABORTED

@@ -69,7 +69,7 @@ def _merge(into: Json, change: Json) -> None:
         elif isinstance(value, dict) and isinstance(into.get(name), dict) and name != "targetRef":
             _merge(into[name], value)
         else:
-            into[name] = value
+            into[name] = copy.deepcopy(value)
 
 
 def analysis(**changes: object) -> Json:

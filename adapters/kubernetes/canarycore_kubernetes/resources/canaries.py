@@ -28,7 +28,7 @@ from canarycore_kubernetes.resources.commands import HANDLED, is_handled, refuse
 from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_kubernetes.resources.refusals import BLOCKED
-from canarycore_kubernetes.resources.status_codec import conditions_of, read_status
+from canarycore_kubernetes.resources.status_codec import conditions_of, read_status, seal_of_status
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import StoredRollout
 
@@ -91,6 +91,8 @@ class ValidCanary:
     """When the operator gave the command, at the latest (seconds since the epoch); None if unknown."""
     handled_record: str = ""
     """The annotation HANDLED."""
+    seal: str = ""
+    """A checksum over the stored status (see `seal_of_status`)."""
     unknown_command: str = ""
     """The beginning of the annotation COMMAND if it is not a command; else empty."""
     is_deleted: bool = False
@@ -255,7 +257,8 @@ class Canaries:
         rollout_status, is_flagger_status = read_status(rollout, status)
         command_text, conditions = get_mapping(metadata, "annotations").get(COMMAND, ""), conditions_of(status) or ()
         command, handled_record = _command(command_text), get_annotation(body, HANDLED)
-        if command is not None and is_handled(handled_record, command, status):
+        seal = seal_of_status(status)
+        if command is not None and is_handled(handled_record, command, seal):
             rollout_status = rollout_status.but(handled=command.id)
         return ValidCanary(
             uid=get_text(metadata, "uid"),
@@ -272,6 +275,7 @@ class Canaries:
             command=command,
             commanded_at=written_at(body, ("metadata", "annotations", COMMAND)),
             handled_record=handled_record,
+            seal=seal,
             tracked_configs=tuple(get_texts(status, "trackedConfigs")),
             unknown_command=_shown(command_text) if command is None else "",
             is_deleted="deletionTimestamp" in metadata,

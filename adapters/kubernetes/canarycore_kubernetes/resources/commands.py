@@ -10,14 +10,11 @@ event, unless it is surely newer than the status.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from canarycore.notices import Notice, NoticeKind
-from canarycore_kubernetes.resources.status_codec import seal_of_status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from canarycore import Command, Rollout, Status
 
 HANDLED = "canarycore/handled"
@@ -27,9 +24,9 @@ NO_SEAL = "-"
 """Stands for the seal where the command was certainly handled."""
 
 
-def make_record(command: str, stored: Mapping[str, Any] | None) -> str:
-    """Return the annotation for a command that the next commit over a stored status handles; None has handled it."""
-    return f"{NO_SEAL if stored is None else seal_of_status(stored)} {command}"
+def make_record(command: str, seal: str = NO_SEAL) -> str:
+    """Return the annotation for a command that the next commit over a status with this seal handles."""
+    return f"{seal} {command}"
 
 
 def is_recorded(record: str, command: Command) -> bool:
@@ -37,9 +34,9 @@ def is_recorded(record: str, command: Command) -> bool:
     return record.partition(" ")[2] == command.id
 
 
-def is_handled(record: str, command: Command, stored: Mapping[str, Any]) -> bool:
-    """Return whether an annotation says that a command was handled before a stored status."""
-    return is_recorded(record, command) and record.partition(" ")[0] != seal_of_status(stored)
+def is_handled(record: str, command: Command, seal: str) -> bool:
+    """Return whether an annotation says that a command was handled before the status with this seal was stored."""
+    return is_recorded(record, command) and record.partition(" ")[0] != seal
 
 
 def refuse_old_command(rollout: Rollout, status: Status, command: Command | None, commanded_at: float | None) -> Status:

@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING
 
 from canarycore import CommandKind, Phase
 from canarycore.errors import Conflict, WorldError
-from canarycore.foreign import get_mapping
 from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
-from canarycore_kubernetes.api.metadata import get_annotation
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_record
 from canarycore_kubernetes.resources.events import RecordedEvent
@@ -95,7 +93,7 @@ class CanaryStore:
             raise WorldError(f"canary {key} is gone or has become invalid")
         namespace, _, name = key.partition("/")
         if status.handled not in ("", canary.status.handled):
-            version = await self._record_handling(key, status.handled, version)
+            version = await self._record_handling(key, canary, status.handled, version)
         stored = write_status(canary.rollout, status, self._conditions(key, status, canary))
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
@@ -103,22 +101,19 @@ class CanaryStore:
         body = await self._cluster.merge(CANARY, namespace, name, patch, subresource="status")
         return str(body["metadata"]["resourceVersion"])
 
-    async def _record_handling(self, key: str, command: str, version: str) -> str:
+    async def _record_handling(self, key: str, canary: ValidCanary, command: str, version: str) -> str:
         """Record a command as handled, before the status that carries it out. Return the new version of the Canary.
 
         Otherwise another controller could remove the memory from the status before the record was stored, and the
         command would be carried out again.
         """
-        namespace, _, name = key.partition("/")
-        body = await self._cluster.get(CANARY, namespace, name)
-        if body is None or body["metadata"]["resourceVersion"] != version:
+        if self._canaries.version(key) != version:
             raise Conflict(f"canary {key} has changed since version {version}")
-        record = make_record(command, get_mapping(body, "status"))
-        if get_annotation(body, HANDLED) == record:
+        record = make_record(command, canary.seal)
+        if canary.handled_record == record:
             return version
-        patch = {"metadata": {"resourceVersion": version, "annotations": {HANDLED: record}}}
-        after = await self._cluster.merge(CANARY, namespace, name, patch)
-        return str(after["metadata"]["resourceVersion"])
+        body = await self._patch(key, {"metadata": {"annotations": {HANDLED: record}}})
+        return str(body["metadata"]["resourceVersion"])
 
     def _conditions(self, key: str, status: Status, canary: ValidCanary) -> tuple[Json, ...]:
         blocked = self._refusals.text(key, canary.block_reason)
@@ -144,7 +139,7 @@ class CanaryStore:
             text = f"{COMMAND} is '{canary.unknown_command}', expected {form}"
             await self._warn(key, canary, text, f"command {canary.unknown_command}")
         if canary.command is not None and _lacks_record(canary, canary.command):
-            await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id, None)}}})
+            await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id)}}})
         if canary.conditions:
             others = [condition for condition in canary.conditions if condition["type"] != VALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
@@ -183,11 +178,12 @@ class CanaryStore:
         warning = RecordedEvent(namespace=namespace, name=name, uid=canary.uid, type="Warning", text=text, key=event)
         await self._events.record(warning)
 
-    async def _patch(self, key: str, patch: Json, *, subresource: str = "") -> None:
-        """Patch a Canary if the server still has the version in the cache."""
+    async def _patch(self, key: str, patch: Json, *, subresource: str = "") -> Json:
+        """Patch a Canary and return it, if the server still has the version in the cache."""
         namespace, _, name = key.partition("/")
         metadata = {**patch.get("metadata", {}), "resourceVersion": self._canaries.version(key)}
-        await self._cluster.merge(CANARY, namespace, name, {**patch, "metadata": metadata}, subresource=subresource)
+        whole = {**patch, "metadata": metadata}
+        return await self._cluster.merge(CANARY, namespace, name, whole, subresource=subresource)
 
 
 def _lacks_record(canary: ValidCanary, command: Command) -> bool:

@@ -789,7 +789,7 @@ async def test_a_terminated_rollout_that_is_gone_unseen_is_forgotten_within_a_re
 
 
 @simulated
-async def test_a_rollout_that_comes_back_after_its_end_begins_anew():
+async def test_a_rollout_that_comes_back_after_its_end_analyses_a_new_revision_beside_its_primary():
     clusters = deployed(rollout())
     async with Runner(clusters.parts()):
         await passes(5)
@@ -797,7 +797,9 @@ async def test_a_rollout_that_comes_back_after_its_end_begins_anew():
         await passes(5)
         clusters.do(KEY, Recreate(), Deploy("v2"))
         await passes(30)
-    assert clusters.phase(KEY) is Phase.INITIALIZED
+        assert clusters.phase(KEY) is Phase.PROGRESSING
+        await passes(120)
+    assert clusters.phase(KEY) is Phase.SUCCEEDED
 
 
 # ------------------------------------------------------------------------------------------------------- being watched

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from canarycore.driver import CycleResult
 from canarycore.errors import WorldError
@@ -15,6 +16,7 @@ from canarycore_kubernetes.api.ownership import BlockedError
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.refusals import BLOCKED, BlockedRollouts
+from canarycore_kubernetes.telemetry import logs
 from canarycore_kubernetes.telemetry.logs import TROUBLE_INTERVAL, CycleLog
 from canarycore_runtime import CycleReport
 from tests.cluster.controller.test_controller import canary, target
@@ -97,12 +99,13 @@ def test_the_reason_of_a_block_lasts_until_a_cycle_without_it():
     assert woken == [KEY]
 
 
-def test_a_trouble_that_stays_the_same_is_logged_once_in_a_while(capsys):
-    now = [0.0]
+def test_a_trouble_that_stays_the_same_is_logged_once_in_a_while(monkeypatch):
+    logger, now = CapturingLogger(), [0.0]
+    monkeypatch.setattr(logs, "_log", logger)
     log = CycleLog(lambda: now[0])
     for now[0] in (0.0, 1.0, TROUBLE_INTERVAL - 1, TROUBLE_INTERVAL):
         log.write(turn(WorldError("taken")))
     log.write(turn())
     log.write(turn(WorldError("taken")))
     log.write(turn(WorldError("away")))
-    assert capsys.readouterr().out.count("trouble") == 4
+    assert [call.args for call in logger.calls] == [("trouble",)] * 4

@@ -24,7 +24,7 @@ class Workload:
     updated: int
     """The number of replicas with `revision`."""
     ready: int
-    """The number of available replicas, of any revision."""
+    """The number of available replicas, of any revision, that requests reach."""
     total: int
     """The number of replicas that exist."""
     unready_since: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from canarycore._observation import Command, CommandKind, Routes
 from canarycore._status import Status
@@ -57,6 +57,22 @@ class ScalePrimary:
 
     desired: int
     """Number of pods."""
+
+
+@frozen
+class DetachPods:
+    """A change of a Service by hand, or a fault of the endpoint controller: no request reaches a side's ready pods."""
+
+    workload: str
+    """The side: "target" or "primary"."""
+
+
+@frozen
+class AttachPods:
+    """The end of `DetachPods`."""
+
+    workload: str
+    """The side: "target" or "primary"."""
 
 
 @frozen
@@ -159,6 +175,8 @@ Action = (
     | ReplaceTarget
     | ScaleTarget
     | ScalePrimary
+    | DetachPods
+    | AttachPods
     | SetPace
     | SetScaler
     | RouteByHand
@@ -216,6 +234,21 @@ def _scale_target(state: State, action: ScaleTarget) -> State:
 
 def _scale_primary(state: State, action: ScalePrimary) -> State:
     return resized(state, "primary", action.desired)
+
+
+def _detach_pods(state: State, action: DetachPods) -> State:
+    return _with_endpoints(state, action.workload, state.now)
+
+
+def _attach_pods(state: State, action: AttachPods) -> State:
+    return _with_endpoints(state, action.workload, None)
+
+
+def _with_endpoints(state: State, workload: str, detached: float | None) -> State:
+    pods: SimulatedPods | None = getattr(state, workload)
+    if pods is None or (pods.detached is None) is (detached is None):
+        return state
+    return state.but(**{workload: evolve(pods, detached=detached)})
 
 
 def _set_pace(state: State, action: SetPace) -> State:
@@ -286,6 +319,8 @@ _ACTIONS: dict[type, Callable[..., State]] = {
     ReplaceTarget: _replace_target,
     ScaleTarget: _scale_target,
     ScalePrimary: _scale_primary,
+    DetachPods: _detach_pods,
+    AttachPods: _attach_pods,
     SetPace: _set_pace,
     SetScaler: _set_scaler,
     RouteByHand: _route_by_hand,

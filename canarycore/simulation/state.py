@@ -99,6 +99,9 @@ class SimulatedPods:
     """The previous revision; empty where it has no pods."""
     short: float | None = None
     """Time since which too few pods have been available, if that began before the last change (seconds)."""
+    detached: float | None = None
+    """Time since which no request reaches the pods, because their Service has no endpoints (seconds); None: they are
+    reached."""
 
     def look(self, now: float, pace: Pace, message: str = "") -> Workload:
         """Return the workload as an observer sees it at `now`. message: the platform's, for pods that are stuck."""
@@ -110,13 +113,16 @@ class SimulatedPods:
         ready = up + left
         unavailable = ready < desired - desired // 4
         complete = not rolling and ready >= desired
+        since = self._short(elapsed, pace) if unavailable else None
+        if self.detached is not None:
+            ready, since = 0, self.detached if since is None and desired else since
         return Workload(
             revision=self.revision,
             desired=desired,
             updated=updated,
             ready=ready,
             total=updated + left,
-            unready_since=self._short(elapsed, pace) if unavailable else None,
+            unready_since=since,
             stuck=message if pace.stuck is not None and not complete and elapsed >= pace.stuck else "",
         )
 
@@ -135,6 +141,10 @@ class SimulatedPods:
             turns = (elapsed - pace.delay) // (pace.up + pace.down)
             return self.changed + pace.delay + turns * (pace.up + pace.down) + pace.up
         return self.changed if self.short is None else self.short
+
+    def _unavailable_since(self, now: float, pace: Pace) -> float | None:
+        """Return since when too few pods have been available, whether or not requests reach them."""
+        return evolve(self, detached=None).look(now, pace).unready_since
 
     def next_change(self, now: float, pace: Pace) -> float:
         """Return the first time after `now` at which the result of `look` changes by itself (inf: never)."""
@@ -159,7 +169,7 @@ class SimulatedPods:
         desired = self.desired if desired is None else desired
         if (revision, desired) == (self.revision, self.desired):
             return self
-        short = self.look(now, pace).unready_since
+        short = self._unavailable_since(now, pace)
         elapsed = now - self.changed
         fresh, left = self._ready(elapsed, pace)
         counts = {self.revision: fresh if _is_up(elapsed, pace) else 0}
@@ -175,6 +185,7 @@ class SimulatedPods:
             others=others,
             other=other if others else "",
             short=short if desired else None,
+            detached=self.detached,
         )
 
     def shifted(self, seconds: float) -> SimulatedPods:
@@ -187,19 +198,20 @@ class SimulatedPods:
             others=self.others,
             other=self.other,
             short=None if self.short is None else self.short + seconds,
+            detached=None if self.detached is None else self.detached + seconds,
         )
 
     def starting(self, now: float, pace: Pace) -> SimulatedPods:
         """Return the workload with its new pods starting again at `now`; old pods of a rolling update stay ready."""
         fresh, left = self._ready(now - self.changed, pace)
-        short = self.look(now, pace).unready_since
+        short = self._unavailable_since(now, pace)
         return evolve(self, changed=now, mine=fresh if left else 0, others=left, short=short)
 
     def reread(self, now: float, pace: Pace, revision: str) -> SimulatedPods:
         """Return the same pods under another revision from `now` on, as after an edit of a config they read."""
         elapsed = now - self.changed
         fresh, left = self._ready(elapsed, pace)
-        mine, short = fresh if _is_up(elapsed, pace) else 0, self.look(now, pace).unready_since
+        mine, short = fresh if _is_up(elapsed, pace) else 0, self._unavailable_since(now, pace)
         return evolve(self, revision=revision, changed=now, mine=mine, others=left, short=short)
 
 

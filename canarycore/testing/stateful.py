@@ -33,9 +33,11 @@ from canarycore.phases import PROMOTED, Phase
 from canarycore.simulation.actions import (
     Action,
     AnswerHook,
+    AttachPods,
     Configure,
     Delete,
     Deploy,
+    DetachPods,
     Edit,
     Recreate,
     RemoveTarget,
@@ -163,6 +165,10 @@ class RolloutMachine(RuleBasedStateMachine):
     def scale_primary(self, replicas: int) -> None:
         self.cluster.do(ScalePrimary(replicas))
 
+    @rule(side=st.sampled_from(["primary", "target"]), is_reached=st.booleans())
+    def endpoints(self, side: str, is_reached: bool) -> None:
+        self.cluster.do(AttachPods(side) if is_reached else DetachPods(side))
+
     @rule(scaler=st.sampled_from(sorted(SCALERS)))
     def autoscaler(self, scaler: str) -> None:
         self.cluster.do(SetScaler(SCALERS[scaler]))
@@ -267,6 +273,7 @@ def _repairs(state: State) -> Iterator[Action]:
         yield Deploy(state.status.applied or FIRST)
     if state.primary is not None and not state.primary.desired:
         yield ScalePrimary(1)
+    yield from (AttachPods("target"), AttachPods("primary"))
 
 
 def _not_promoted(state: State) -> str | None:

@@ -35,8 +35,10 @@ from canarycore.questions import (
 from canarycore.simulation.actions import (
     Action,
     AnswerHook,
+    AttachPods,
     Configure,
     Deploy,
+    DetachPods,
     Edit,
     Recreate,
     RemoveTarget,
@@ -327,6 +329,7 @@ def _is_initialized(cluster: SimulatedCluster) -> bool:
 def actions(rollout: Rollout) -> SearchStrategy[Action]:
     """Draw actions of others during a rollout, except a deletion without a new creation."""
     names = [hook.name for hook in rollout.hooks] or ["no such hook"]
+    sides = st.sampled_from(["primary", "target"])
     some_routes = st.none() | st.builds(Routes, weight=st.sampled_from([0, 5, 50, 100]))
     return st.one_of(
         st.builds(Deploy, revisions),
@@ -334,6 +337,8 @@ def actions(rollout: Rollout) -> SearchStrategy[Action]:
         st.builds(Configure, revisions),
         st.builds(ScaleTarget, st.integers(0, 3)),
         st.builds(ScalePrimary, st.integers(0, 3)),
+        st.builds(DetachPods, sides),
+        st.builds(AttachPods, sides),
         st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
         st.builds(RouteByHand, some_routes),
         st.builds(SendCommand, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),

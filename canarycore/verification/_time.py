@@ -146,7 +146,10 @@ def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Stat
 
 
 def _moved_pods(pods: SimulatedPods | None, seconds: float) -> SimulatedPods | None:
-    return pods if pods is None or pods.changed == LONG_AGO else pods.shifted(seconds)
+    if pods is None or (pods.changed == LONG_AGO and pods.detached is None):
+        return pods
+    moved = pods.shifted(seconds)
+    return evolve(moved, changed=LONG_AGO) if pods.changed == LONG_AGO else moved
 
 
 def _poll(state: State, rollout: Rollout) -> int:
@@ -207,13 +210,23 @@ def _cut(state: State, rollout: Rollout) -> State:
 
 def _cut_pods(state: State, pods: SimulatedPods | None, workload: str, long: float) -> SimulatedPods | None:
     """Return the pods without the time of their last change, if they do not change any more by themselves."""
-    if pods is None or pods.changed == LONG_AGO:
+    if pods is None:
+        return None
+    if pods.detached is not None:
+        pods = evolve(pods, detached=max(pods.detached, state.now - long))
+    if pods.changed == LONG_AGO:
         return pods
     pace = state.pace(workload, pods.revision)
     if pods.next_change(state.now, pace) < inf:
         return pods
     if pods.desired == 0 or state.now - pods.changed >= pace.delay or pods.mine >= pods.desired:
-        return SimulatedPods(revision=pods.revision, desired=pods.desired, changed=LONG_AGO, mine=pods.desired)
+        return SimulatedPods(
+            revision=pods.revision,
+            desired=pods.desired,
+            changed=LONG_AGO,
+            mine=pods.desired,
+            detached=pods.detached,
+        )
     oldest = state.now - long
     short = None if pods.short is None else max(pods.short, oldest)
     return evolve(pods, changed=max(pods.changed, oldest), short=short)

@@ -372,7 +372,7 @@ def _case(context: RenderContext, found: ObjectsByRef) -> Json:
             **dump(context.canary),
             "spec": {**dump(context.canary)["spec"], "provider": context.rollout.provider},
         },
-        "pods": list(context.pods),
+        "pods": [context.pods.label, context.pods.canary.get(context.pods.label, "")],
         "found": [found.get(ref) for ref in places],
         "routes": {"weight": 30},
     }

@@ -34,7 +34,7 @@ from canarycore_kubernetes.workloads.configs import CONFIGS, config_facts
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_kubernetes.workloads.knative_workload import REVISIONS
 from canarycore_kubernetes.workloads.service_workload import service_copy
-from canarycore_runtime.mesh import RenderContext
+from canarycore_runtime.mesh import PodSelectors, RenderContext
 from tests.adapters.mesh import meshes
 from tests.fuzz import samples
 from tests.fuzz.mutation import expand, mutate, to_text
@@ -337,7 +337,7 @@ def _route(mesh: Mesh, case: Any) -> object:
     canary = parse(case["canary"])
     if not isinstance(canary, Canary):
         return None
-    context = RenderContext(canary=canary, rollout=resolve(canary), pods=_pair(case.get("pods")))
+    context = RenderContext(canary=canary, rollout=resolve(canary), pods=_selectors(case.get("pods")))
     given = case.get("found")
     bodies = given if isinstance(given, list) else []
     places = mesh.refs(context)
@@ -356,10 +356,9 @@ def _rendered(mesh: Mesh, context: RenderContext, routes: Routes, found: Any) ->
         return refused
 
 
-def _pair(value: Any) -> tuple[str, str]:
-    return (
-        (value[0], value[1]) if isinstance(value, list) and len(value) == 2 and all(map(_is_text, value)) else ("", "")
-    )
+def _selectors(value: Any) -> PodSelectors:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_text, value))
+    return PodSelectors.by_label(*value) if is_pair else PodSelectors()
 
 
 def _is_text(value: Any) -> bool:

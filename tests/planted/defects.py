@@ -825,6 +825,27 @@ DEFECTS: tuple[Defect, ...] = (
         "                _unfenced()  # only now",
         "api/test_connect.py::test_a_delayed_write_asks_the_fence_right_before_it_is_sent",
     ),
+    _kubernetes(
+        "pods count as ready although no request reaches them",
+        "workloads/pod_workload.py",
+        "            if reach.ready < workload.ready:\n",
+        "            if reach.ready < 0:\n",
+        "selection/test_endpoints.py::test_a_side_without_ready_endpoints_has_no_capacity[podinfo-primary-primary]",
+    ),
+    _kubernetes(
+        "a primary selects its pods by one label",
+        "selection/selectors.py",
+        "    return {**selector, label: primary_name(selector[label])}\n",
+        "    return {label: primary_name(selector[label])}\n",
+        "workloads/test_primary.py::test_the_first_selector_label_selects_the_primarys_pods[matched2-label2]",
+    ),
+    _kubernetes(
+        "a new primary shares its pods with another workload",
+        "selection/selectors.py",
+        "    return bool(selector) and selector.items() <= labels.items()\n",
+        "    return False\n",
+        "selection/test_labels.py::test_a_target_whose_primary_would_share_pods_is_refused[equal]",
+    ),
     # ------------------------------------------------------------------------------------------------------ one machine
     _local(
         "a stale commit wins",

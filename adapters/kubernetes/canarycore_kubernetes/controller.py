@@ -258,6 +258,7 @@ async def open_adapters(
         router=router,
         events=notifier,
         claims=claims,
+        refusals=refusals,
     )
 
     async with AsyncExitStack() as stack:

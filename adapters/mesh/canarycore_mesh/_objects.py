@@ -49,7 +49,7 @@ def apex_metadata(context: RenderContext, *, selectable: bool = True) -> Json:
     selectable: add the label of the apex Service, if the owner gives `spec.service.apex`.
     """
     apex = context.service.apex
-    label, _ = context.pods
+    label = context.pods.label
     own = {label: context.apex} if selectable and label and apex is not None else {}
     return {
         "labels": {**(dict(apex.labels) if apex else {}), **own},

@@ -34,6 +34,8 @@ from canarycore_mesh._queries import (
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from canarycore import Routes
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
@@ -74,8 +76,8 @@ class AppMesh(Mesh):
         del objects
         canary_routes = [{"name": context.canary_service, "httpRoute": _route(context, _split(context, _ALL))}]
         return (
-            _node(context, context.primary, context.primary_pods),
-            _node(context, context.canary_service, context.pods),
+            _node(context, context.primary, context.pods.primary),
+            _node(context, context.canary_service, context.pods.canary),
             _router(context, context.apex, _routes(context, routes)),
             _service(context, context.apex, gateway_annotations(context)),
             _router(context, context.canary_service, canary_routes),
@@ -89,14 +91,13 @@ class AppMesh(Mesh):
         return read_routes(context, (read_split(destinations, "virtualNodeRef", "name") for destinations in targets))
 
 
-def _node(context: RenderContext, name: str, pods: tuple[str, str]) -> Json:
+def _node(context: RenderContext, name: str, pods: Mapping[str, str]) -> Json:
     timeout = _timeout(context)
     listener = {"portMapping": _port(context), **omit_unset(timeout=timeout and {"http": timeout})}
-    label, value = pods
     spec = {
         "listeners": [listener],
         "serviceDiscovery": {"dns": {"hostname": f"{name}.{context.namespace}.svc.cluster.local."}},
-        "podSelector": {"matchLabels": {label: value}},
+        "podSelector": {"matchLabels": dict(pods)},
         **omit_unset(logging=access_log(context), backends=[_backend(name) for name in context.service.backends]),
     }
     return make_object(context, VIRTUAL_NODE, name, spec, apex_metadata(context, selectable=False))

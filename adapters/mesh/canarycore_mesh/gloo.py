@@ -25,6 +25,8 @@ from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, RenderContext
 
 UPSTREAM = Kind("gloo.solo.io", "v1", "Upstream", "upstreams")
@@ -64,8 +66,8 @@ class Gloo(Mesh):
             "routeAction": {"multi": {"destinations": destinations}},
         }
         return (
-            _kube_upstream(context, "primary", context.primary, context.primary_pods, settings),
-            _kube_upstream(context, "canary", context.canary_service, context.pods, settings),
+            _kube_upstream(context, "primary", context.primary, context.pods.primary, settings),
+            _kube_upstream(context, "canary", context.canary_service, context.pods.canary, settings),
             make_object(context, ROUTE_TABLE, context.apex, {"routes": [route]}, apex_metadata(context)),
         )
 
@@ -92,13 +94,12 @@ def _upstream(context: RenderContext, side: str) -> str:
     return f"{context.namespace}-{context.apex}-{side}upstream-{context.port}"
 
 
-def _kube_upstream(context: RenderContext, side: str, service: str, pods: tuple[str, str], settings: Json) -> Json:
-    label, value = pods
+def _kube_upstream(context: RenderContext, side: str, service: str, pods: Mapping[str, str], settings: Json) -> Json:
     kube = {
         "serviceName": service,
         "serviceNamespace": context.namespace,
         "servicePort": context.port,
-        **omit_unset(selector={label: value} if label else None),
+        **omit_unset(selector=dict(pods) or None),
     }
     return make_object(context, UPSTREAM, _upstream(context, side), {**settings, "kube": kube})
 

@@ -86,15 +86,31 @@ ObjectsByRef = Mapping[Ref, Json]
 """The objects that a mesh refers to and that exist. A mesh must not change them."""
 
 
+@frozen(kw_only=True)
+class PodSelectors:
+    """The labels that select each side's pods. A target without pods of its own (a Service) has none."""
+
+    label: str = ""
+    """The label whose values tell the sides apart."""
+    canary: Mapping[str, str] = field(factory=dict)
+    """The labels and values that select the target's pods."""
+    primary: Mapping[str, str] = field(factory=dict)
+    """The labels and values that select the primary's pods."""
+
+    @classmethod
+    def by_label(cls, label: str, value: str) -> PodSelectors:
+        """Return selectors by one label alone: the target's value of it, and the primary's."""
+        return cls(label=label, canary={label: value}, primary={label: f"{value}-primary"})
+
+
 @frozen(kw_only=True, eq=False)
 class RenderContext:
     """The typed input of a mesh. The names are Flagger's: apex `podinfo`, `podinfo-primary`, `podinfo-canary`."""
 
     canary: Canary
     rollout: Rollout
-    pods: tuple[str, str] = ("", "")
-    """The label, and its value, that selects the target's pods. Both are empty for a target without pods of its own
-    (a Service)."""
+    pods: PodSelectors = PodSelectors()
+    """The labels that select each side's pods."""
     ingress_prefix: str = "nginx.ingress.kubernetes.io"
     """The controller's option `--ingress-annotations-prefix`."""
     ingress_class: str = ""
@@ -116,12 +132,6 @@ class RenderContext:
     @property
     def canary_service(self) -> str:
         return f"{self.apex}-canary"
-
-    @property
-    def primary_pods(self) -> tuple[str, str]:
-        """The label, and its value, that selects the primary's pods."""
-        label, value = self.pods
-        return label, compose_name(value, "-primary", LABEL.most)
 
     @property
     def service(self) -> Service:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from canarycore.manifest import Canary, parse, resolve
-from canarycore_runtime.mesh import Mesh, RenderContext
+from canarycore_runtime.mesh import Mesh, PodSelectors, RenderContext
 from tests.house.projects import ROOT, Project
 
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ def render_context(provider: str, **fields: Any) -> RenderContext:
     canary = parse(manifest(provider, **fields))
     assert isinstance(canary, Canary)
     assert not canary.warnings, canary.warnings
-    pods = ("", "") if canary.spec.target_ref.kind == "Service" else ("app", "podinfo")
+    pods = PodSelectors() if canary.spec.target_ref.kind == "Service" else PodSelectors.by_label("app", "podinfo")
     return RenderContext(canary=canary, rollout=resolve(canary), pods=pods)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from canarycore.manifest import parse, resolve
-from canarycore_runtime.mesh import ObjectsByRef, Ref, RenderContext
+from canarycore_runtime.mesh import ObjectsByRef, PodSelectors, Ref, RenderContext
 from tests.adapters.mesh.meshes import mesh_of
 from tests.conformance.objects import patched
 from tests.conformance.trace import Trace, acts
@@ -61,7 +61,7 @@ def context_of(trace: Trace) -> RenderContext:
 def _context(manifest: Json, provider: str, namespace: str) -> RenderContext:
     canary = parse({**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}})
     target = canary.spec.target_ref
-    pods = ("", "") if target.kind == "Service" else ("app", target.name)
+    pods = PodSelectors() if target.kind == "Service" else PodSelectors.by_label("app", target.name)
     return RenderContext(canary=canary, rollout=resolve(canary, provider=provider), pods=pods)
 
 

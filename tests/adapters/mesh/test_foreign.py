@@ -7,7 +7,7 @@ import pytest
 from canarycore import Routes
 from canarycore.errors import Refused, WorldError
 from canarycore.manifest import parse, resolve
-from canarycore_runtime.mesh import GuardedMesh, Mesh, RenderContext
+from canarycore_runtime.mesh import GuardedMesh, Mesh, PodSelectors, RenderContext
 from tests.adapters.mesh import meshes
 
 WRONG = (None, True, -1, 1.5, 101, "text", "9" * 5000, [], {}, [None], [[]], {"": None}, ["a"], [{}], [{"name": []}])
@@ -103,7 +103,7 @@ def test_a_canary_without_a_service_section_is_refused_with_the_path(provider):
     manifest = meshes.manifest(provider)
     del manifest["spec"]["service"]
     mesh, canary = meshes.mesh_of(provider), parse(manifest)
-    context = RenderContext(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    context = RenderContext(canary=canary, rollout=resolve(canary), pods=PodSelectors.by_label("app", "podinfo"))
     with pytest.raises(Refused, match=r"^canary podinfo\.test, spec\.service"):
         mesh.render(context, Routes(), {})
 

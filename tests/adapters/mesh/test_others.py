@@ -11,7 +11,7 @@ from attrs import evolve
 from canarycore import CheckKind, Routes
 from canarycore.errors import Refused
 from canarycore_metrics.template import render
-from canarycore_runtime.mesh import Ref
+from canarycore_runtime.mesh import PodSelectors, Ref
 from tests.adapters.mesh.meshes import AB, mesh_of, render_context, sources
 
 MESH_NAME = {"meshName": "global"}
@@ -33,7 +33,7 @@ def render_objects(provider, routes=PRIMARY_ONLY, owned=None, **fields):
 
 
 def test_nodes_select_pods_by_the_targets_label():
-    context = evolve(render_context("appmesh:v1beta2"), pods=("app.kubernetes.io/name", "web"))
+    context = evolve(render_context("appmesh:v1beta2"), pods=PodSelectors.by_label("app.kubernetes.io/name", "web"))
     primary, target, *_ = mesh_of("appmesh:v1beta2").render(context, Routes(), {})
     assert primary["spec"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "web-primary"}}
     assert target["spec"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "web"}}

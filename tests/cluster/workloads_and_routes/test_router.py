@@ -22,7 +22,7 @@ from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.routing.takeover import NOTE
-from canarycore_runtime.mesh import Ref, RenderContext
+from canarycore_runtime.mesh import PodSelectors, Ref, RenderContext
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
@@ -145,7 +145,7 @@ class Bench:
         canary = next((canary for canary, known in self.given.values() if known is rollout), None)
         if canary is None:
             raise WorldError(f"canary {rollout.full_name} is gone")
-        return SimpleNamespace(manifest=canary, uid=self.canary["metadata"]["uid"])
+        return SimpleNamespace(manifest=canary, is_deleted=False, uid=self.canary["metadata"]["uid"])
 
     async def observe(self, like=None, **given):
         return await self.router.observe(self.rollout(like, **given))
@@ -164,7 +164,7 @@ class Bench:
 
     @property
     def asked(self):
-        return RenderContext(rollout=self.rollout(), canary=self.manifest, pods=("app", "podinfo"))
+        return RenderContext(rollout=self.rollout(), canary=self.manifest, pods=PodSelectors.by_label("app", "podinfo"))
 
     @property
     def splitting(self):

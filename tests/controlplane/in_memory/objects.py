@@ -105,6 +105,8 @@ class Objects:
     remembered: int = HISTORY
     version: int = 1
     tables: dict[Resource, Table] = field(factory=dict)
+    followers: list[Callable[[Resource, Key, Json | None], None]] = field(factory=list)
+    """Called after each change with the object, or with None where it is gone."""
     _owned: dict[str, set[tuple[Resource, Key]]] = field(factory=dict)
 
     def table(self, resource: Resource) -> Table:
@@ -223,7 +225,8 @@ class Objects:
         self._tell(resource, before, after)
         controller = self.controllers.get(resource)
         if controller is not None:
-            return self.merge(resource, key, {"status": controller(after)}, "status")
+            after = self.merge(resource, key, {"status": controller(after)}, "status")
+        self._follow(resource, key)
         return after
 
     def _remove(self, resource: Resource, key: Key) -> Json:
@@ -233,9 +236,14 @@ class Objects:
         self.version += 1
         self._own(resource, key, before, None)
         self._tell(resource, before, None)
+        self._follow(resource, key)
         for owned in self._owned.pop(before["metadata"]["uid"], set()):
             self.delete(*owned)
         return before
+
+    def _follow(self, resource: Resource, key: Key) -> None:
+        for follower in self.followers:
+            follower(resource, key, self.table(resource).objects.get(key))
 
     def _own(self, resource: Resource, key: Key, before: Json | None, after: Json | None) -> None:
         for owner in _owners(before) - _owners(after):

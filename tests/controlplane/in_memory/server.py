@@ -6,7 +6,8 @@
 
 It answers get, list (paged), watch (resumed by version, with bookmarks, 410 where history ends), create, update, JSON
 merge patch, server-side apply and delete, for objects of any kind, without a check of the user. Deployments and
-DaemonSets are ready as soon as they are written, definitions of kinds established. `/counts` returns the
+DaemonSets are ready as soon as they are written, definitions of kinds established. Each Service with a selector has an
+EndpointSlice of the ready pods that it selects. `/counts` returns the
 number of requests by verb and resource, as the audit log of a real server.
 """
 
@@ -27,6 +28,7 @@ from attrs import define, field, frozen
 from canarycore_runtime.mesh import Kind
 from tests.controlplane.api import Access, Json
 from tests.controlplane.background import in_background
+from tests.controlplane.in_memory.endpoints import EndpointSlices
 from tests.controlplane.in_memory.objects import (
     Change,
     Controller,
@@ -55,7 +57,11 @@ _BUILT_IN = {
         "Namespace": "namespaces", "Service": "services", "ConfigMap": "configmaps", "Secret": "secrets",
         "Event": "events", "ServiceAccount": "serviceaccounts", "Pod": "pods", "Node": "nodes",
     },
-    "apps": {"Deployment": "deployments", "DaemonSet": "daemonsets", "ControllerRevision": "controllerrevisions"},
+    "apps": {
+        "Deployment": "deployments", "DaemonSet": "daemonsets", "ReplicaSet": "replicasets",
+        "ControllerRevision": "controllerrevisions",
+    },
+    "discovery.k8s.io": {"EndpointSlice": "endpointslices"},
     "autoscaling": {"HorizontalPodAutoscaler": "horizontalpodautoscalers"},
     "coordination.k8s.io": {"Lease": "leases"},
     "networking.k8s.io": {"Ingress": "ingresses"},
@@ -268,6 +274,7 @@ _ABOUT: dict[str, Callable[[Fake], Json]] = {
 def fake(kinds: Iterable[Kind] = (), *, bookmark: float = BOOKMARK, remembered: int | None = None) -> Fake:
     """Return a server that does not serve yet. `kinds` are further kinds without a definition."""
     objects = Objects(CONTROLLERS)
+    objects.followers.append(EndpointSlices(objects).follow)
     if remembered is not None:
         objects.remembered = remembered
     return Fake(objects, bookmark, tuple(kinds))

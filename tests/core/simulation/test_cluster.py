@@ -15,10 +15,12 @@ from canarycore.questions import MetricAnswer
 from canarycore.simulation import (
     AT_ONCE,
     NEVER,
+    AttachPods,
     Binomial,
     BusyLoopError,
     Constant,
     Deploy,
+    DetachPods,
     Edit,
     Fault,
     FaultKind,
@@ -41,6 +43,7 @@ from canarycore.simulation import (
     scripted,
     stuck,
 )
+from canarycore.simulation.actions import act
 from canarycore.verification import STRATEGIES
 from tests.core.scenarios import DURATION, SITUATIONS, SUCCESS_RATE, idle, is_advancing, play, policy
 
@@ -92,6 +95,26 @@ def test_available_pods_do_not():
 def test_a_platform_that_gave_up_says_so():
     found = state(paces=(("v2", stuck(30)),))
     assert [observe(found.but(now=now)).target.stuck for now in (129.0, 130.0)] == ["", WORDS]
+
+
+def test_pods_that_their_service_does_not_reach_are_not_ready():
+    detached = act(state(now=150.0), DetachPods("target"))
+    target = observe(detached.but(now=160.0)).target
+    assert (target.desired, target.updated, target.ready, target.unready_since) == (4, 4, 0, 150.0)
+    assert act(detached, DetachPods("target")) == detached
+    assert observe(act(detached, AttachPods("target"))).target == observe(state(now=150.0)).target
+    assert detached.shifted(5.0).target.detached == 155.0
+
+
+@pytest.mark.parametrize("side", ["primary", "target"])
+def test_no_traffic_moves_to_a_side_without_endpoints(side):
+    cluster = idle(policy()).do(Deploy("v2")).run(until=is_advancing)
+    weight = cluster.state.routes.weight
+    cluster.do(DetachPods(side)).run(until=cluster.now + 60.0)
+    assert cluster.state.routes.weight == (0 if side == "target" else 100)
+    assert weight not in (0, 100)
+    cluster.do(AttachPods(side)).run()
+    assert cluster.phase in (Phase.SUCCEEDED, Phase.FAILED)
 
 
 def test_a_crash_loop_comes_and_goes():

@@ -115,6 +115,7 @@ class Cache(Generic[T]):
         self._entries: dict[Place, tuple[int, T | _Unread]] = {}
         self._lookers: dict[Place, set[str]] = {}
         self._subscribers: list[Callable[[str, str], None]] = []
+        self._followers: list[Callable[[str, str], None]] = []
         self._writing: dict[Place, _Write] = {}
         self._tried = asyncio.Event()
         self._trouble: WorldError | None = None
@@ -170,9 +171,14 @@ class Cache(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def subscribe(self, callback: Callable[[str, str], None]) -> None:
-        """Call back with the namespace and name of each object that changes, appears or disappears from now on."""
+    def subscribe(self, callback: Callable[[str, str], None], *, own_writes: bool = False) -> None:
+        """Call back with the namespace and name of each object that changes, appears or disappears from now on.
+
+        own_writes: call back after each of our own writes too.
+        """
         self._subscribers.append(callback)
+        if own_writes:
+            self._followers.append(callback)
 
     # our own writes ---------------------------------------------------------------------------------------------
 
@@ -191,6 +197,8 @@ class Cache(Generic[T]):
             self._writing.pop(place, None)
             if write.changes and not (answered and write.changes == [self._version(place)]):
                 self._changed(place)
+            for callback in self._followers:
+                callback(*place)
 
     def put(self, body: Json) -> None:
         """Store an object from the server's answer to our own write. This wakes no rollout."""

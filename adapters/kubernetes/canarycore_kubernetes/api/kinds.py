@@ -25,6 +25,7 @@ SERVICE = Kind("", "v1", "Service", "services")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 SECRET = Kind("", "v1", "Secret", "secrets")
 EVENT = Kind("", "v1", "Event", "events")
+ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
 
@@ -32,7 +33,7 @@ KINDS: tuple[Kind, ...] = (
     *(CANARY, METRIC_TEMPLATE, ALERT_PROVIDER),
     *(DEPLOYMENT, DAEMON_SET, CONTROLLER_REVISION, KNATIVE_SERVICE),
     *(HPA, SCALED_OBJECT),
-    *(SERVICE, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS),
+    *(SERVICE, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS, ENDPOINT_SLICE),
 )
 
 

@@ -47,6 +47,7 @@ RIGHTS: tuple[Right, ...] = (
     ("apps", "daemonsets", (*OWN, "delete")),
     ("apps", "controllerrevisions", ("get", "create", "delete")),
     ("", "services", (*OWN, "delete")),
+    ("discovery.k8s.io", "endpointslices", WATCH),
     ("", "configmaps", (*OWN, "delete")),  # deleted with the earlier revision that read them
     ("", "secrets", (*OWN, "delete")),
     ("autoscaling", "horizontalpodautoscalers", (*OWN, "delete")),

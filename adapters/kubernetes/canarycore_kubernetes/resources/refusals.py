@@ -28,6 +28,7 @@ class BlockedRollouts:
         """Call `wake` with the key of each rollout that is no longer blocked, so that its condition goes soon."""
         self._wake = wake
         self._texts: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
 
     def record_cycle(self, report: CycleReport) -> None:
         """Record the end of a cycle. A cycle without trouble and without a decision changes nothing."""
@@ -40,9 +41,23 @@ class BlockedRollouts:
         if before and not text:
             self._wake(report.key)
 
+    def note(self, key: str, text: str) -> None:
+        """Record the reason for a block that an observation found; an empty text ends this block.
+
+        The rollout goes on with its cycles, which do not end the block.
+        """
+        before = self._notes.get(key, "")
+        if text:
+            self._notes[key] = text
+        else:
+            self._notes.pop(key, None)
+        if text != before:
+            self._texts.setdefault(key, "")  # the next load must not take the stored condition for the present state
+            self._wake(key)
+
     def text(self, key: str, known: str = "") -> str:
         """Return the reason why a rollout is blocked; `known` if this process has not run it yet."""
-        return self._texts.get(key, known)
+        return self._notes.get(key) or self._texts.get(key, known)
 
     def forget(self, key: str) -> None:
         """Forget a rollout that is no longer blocked, after the store has removed its condition."""
@@ -52,6 +67,7 @@ class BlockedRollouts:
     def drop(self, key: str) -> None:
         """Forget a rollout that is gone."""
         self._texts.pop(key, None)
+        self._notes.pop(key, None)
 
 
 def make_blocked_condition(text: str) -> Json:

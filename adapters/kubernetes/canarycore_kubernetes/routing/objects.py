@@ -71,7 +71,7 @@ class RouteObjects:
     @property
     def has_pods(self) -> bool:
         """Whether the target has pods that Services select by a label."""
-        return bool(self.context.pods[0])
+        return bool(self.context.pods.label)
 
     def read_routes(self) -> Routes | None:
         """Return the routes that the mesh reads from the objects; None where it reads none."""
@@ -113,7 +113,7 @@ class ObjectChange:
 
 def service_refs(context: RenderContext) -> tuple[Ref, ...]:
     """Return the places of a rollout's Services; none where the target has no pods of its own."""
-    names = (context.canary_service, context.primary, context.apex) if context.pods[0] else ()
+    names = (context.canary_service, context.primary, context.apex) if context.pods.label else ()
     return tuple(service_ref(context, name) for name in names)
 
 

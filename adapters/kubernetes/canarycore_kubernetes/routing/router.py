@@ -24,7 +24,7 @@ from attrs import evolve
 
 from canarycore import Routes
 from canarycore.errors import Conflict, Refused, UnknownProvider, WorldError
-from canarycore.foreign import get_text
+from canarycore.foreign import get_mapping, get_text, get_texts
 from canarycore_kubernetes.api.cache import UnreadableError
 from canarycore_kubernetes.api.client import UNUSED_VERSION
 from canarycore_kubernetes.api.kinds import SCALED_OBJECT, SERVICE
@@ -43,10 +43,11 @@ from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOA
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
+from canarycore_kubernetes.selection.selectors import existing_selectors, tells_apart
 from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
-from canarycore_runtime.mesh import GuardedMesh, Ref, RenderContext
+from canarycore_runtime.mesh import GuardedMesh, PodSelectors, Ref, RenderContext
 from canarycore_runtime.registry import installed, load
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.api.snapshots import Snapshot
-    from canarycore_kubernetes.resources.canaries import Canaries
+    from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
-    from canarycore_kubernetes.workloads.facts import Port
+    from canarycore_kubernetes.workloads.facts import Port, WrittenTemplate
     from canarycore_runtime.mesh import Json, Kind, Mesh
 
 _log = logging.getLogger("canarycore.kubernetes")
@@ -93,6 +94,7 @@ class MeshRouter:
         self._events = events
         self._canaries = canaries
         self._pod_views = {kind.kind: view for kind, view in pod_views(reading).items()}
+        self._labels = reading.labels
         self._mesh_cluster = mesh_cluster or cluster
         self._claims = claims
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
@@ -153,9 +155,8 @@ class MeshRouter:
         await self._leave_former_target(objects)
         context, early = objects.context, objects.mesh.before_pods
         sides = {context.primary, context.canary_service}
-        for change in tuple(self._changes(objects, Routes(), with_mesh=bool(early))):
-            is_side = change.ref.kind == SERVICE and change.ref.name in sides and change.before is None
-            if change.ref.kind in early or is_side:  # a Service that exists may carry traffic to other pods
+        for change in tuple(self._changes(objects, Routes(), with_mesh=bool(early), is_early=True)):
+            if change.ref.kind in early or (change.ref.kind == SERVICE and change.ref.name in sides):
                 await self._write(objects, change)
 
     async def restore(self, rollout: Rollout) -> None:
@@ -199,7 +200,7 @@ class MeshRouter:
     def query_variables(self, rollout: Rollout) -> Mapping[str, str]:
         """Return the variables that the rollout's queries may name. Raise WorldError when its Canary is gone."""
         mesh, canary = self.mesh(rollout.provider), self._canaries.require(rollout).manifest
-        context = RenderContext(canary=canary, rollout=rollout, pods=("", ""), **self._options)
+        context = RenderContext(canary=canary, rollout=rollout, pods=_NO_PODS, **self._options)
         snapshots = {ref: self._cache(mesh, ref).get(ref.namespace, ref.name) for ref in mesh.refs(context)}
         bodies = {ref: snapshot.body for ref, snapshot in snapshots.items() if snapshot is not None}
         return mesh.query_variables(context, bodies)
@@ -209,17 +210,45 @@ class MeshRouter:
     async def _find_objects(self, rollout: Rollout) -> RouteObjects | None:
         """Return the objects as the caches have them; None where the target or the label of its pods is missing."""
         key, canary = _key(rollout), self._canaries.require(rollout)
-        pods: tuple[str, str] = ("", "")
+        pods = PodSelectors()
         ports: tuple[Port, ...] = ()
         if rollout.target.kind in self._pod_views:
-            targets = await self._cluster.cache(self._pod_views[rollout.target.kind]).ready()
-            facts = targets.look(rollout.namespace, rollout.target.name, key)
-            if facts is None or not facts.template.label[0]:
+            template, pods = await self._find_pods(rollout, canary)
+            if template is None:
                 return None
-            pods, ports = facts.template.label, facts.template.ports
+            ports = template.ports
         view = self._view(rollout, canary.manifest, pods)
         snapshots = [(await cache.ready()).look(ref.namespace, ref.name, key) for ref, cache in view.places]
         return RouteObjects(view=view, uid=canary.uid, ports=ports, snapshots=tuple(snapshots))
+
+    async def _find_pods(self, rollout: Rollout, canary: ValidCanary) -> tuple[WrittenTemplate | None, PodSelectors]:
+        """Return the target's template and the selectors of both sides; None where there is nothing to route to.
+
+        An existing primary keeps the selector of its creation. While the target is missing, or does not fit the
+        primary, the canary's Service keeps its selector too, so that requests can still be taken away from it.
+        """
+        place, key = (rollout.namespace, rollout.target.name), _key(rollout)
+        workloads = await self._cluster.cache(self._pod_views[rollout.target.kind]).ready()
+        target = workloads.look(*place, key)
+        primary = workloads.look(place[0], primary_name(place[1]), key)
+        owner = Owner(namespace=rollout.namespace, name=canary.manifest.name, reference=None)
+        if primary is None or not primary.template.selector or not owner.owns(primary.ownership):
+            has_label = target is not None and target.template.pods.label
+            return (target.template, target.template.pods) if target is not None and has_label else (None, _NO_PODS)
+        own, labels = primary.template.selector, self._labels
+        if target is not None and (canary.is_deleted or tells_apart(target.template.selector, own)):
+            if target.template.pods.primary == own:
+                return target.template, target.template.pods
+            return target.template, existing_selectors(target.template.selector, own, labels)
+        if canary.is_deleted:
+            return None, _NO_PODS
+        context = RenderContext(canary=canary.manifest, rollout=rollout)
+        services = await self._cluster.cache(snapshot_view(SERVICE)).ready()
+        side = services.look(rollout.namespace, context.canary_service, key)
+        before = {} if side is None else get_texts(side.body, "spec", "selector")
+        if not before or not tells_apart(before, own):
+            return None, _NO_PODS
+        return primary.template, existing_selectors(before, own, labels)
 
     async def _require_objects(self, rollout: Rollout) -> RouteObjects:
         """Return the objects. Raise Refused where the target or the label of its pods is missing."""
@@ -250,8 +279,8 @@ class MeshRouter:
             return ""
         return await self._claims.objection(objects.context.rollout)
 
-    def _view(self, rollout: Rollout, canary: Canary, pods: tuple[str, str]) -> RouteView:
-        """Return the view of a rollout: the last one, unless the manifest or the label of the pods has changed."""
+    def _view(self, rollout: Rollout, canary: Canary, pods: PodSelectors) -> RouteView:
+        """Return the view of a rollout: the last one, unless the manifest or the labels of the pods have changed."""
         key = _key(rollout)
         last = self._views.get(key)
         if last is not None:
@@ -478,11 +507,16 @@ class MeshRouter:
         except Refused:  # set_routes raises it with its reason
             return None
 
-    def _changes(self, objects: RouteObjects, routes: Routes, *, with_mesh: bool = True) -> Iterator[ObjectChange]:
-        """Yield the changes that lead to these routes, in the order of their writes."""
+    def _changes(
+        self, objects: RouteObjects, routes: Routes, *, with_mesh: bool = True, is_early: bool = False
+    ) -> Iterator[ObjectChange]:
+        """Yield the changes that lead to these routes, in the order of their writes.
+
+        is_early: the primary does not run yet, so Services that exist keep their selectors.
+        """
         by_ref = objects.by_ref
         if objects.has_pods:
-            yield from self._service_changes(objects, by_ref)
+            yield from self._service_changes(objects, by_ref, is_early=is_early)
         if not with_mesh:
             return
         bodies = objects.mesh_objects
@@ -492,7 +526,9 @@ class MeshRouter:
             ref = objects.ref_of(body)
             yield from self._change(objects, ref, by_ref.get(ref), body, is_taken_over=is_taken_over)
 
-    def _service_changes(self, objects: RouteObjects, by_ref: Mapping[Ref, Snapshot]) -> list[ObjectChange]:
+    def _service_changes(
+        self, objects: RouteObjects, by_ref: Mapping[Ref, Snapshot], *, is_early: bool
+    ) -> list[ObjectChange]:
         """Return the changes of the Services.
 
         Services do not depend on the routes: those that once match are not compared again until they change.
@@ -504,9 +540,15 @@ class MeshRouter:
             return []
         apex = by_ref.get(service_ref(context, context.apex))
         is_foreign = apex is not None and not is_made(apex, self._owner(objects, service_ref(context, context.apex)))
-        required = services(context, objects.ports, apex.body if apex is not None and is_foreign else None)
+        required: tuple[Json, ...] = services(
+            context, objects.ports, apex.body if apex is not None and is_foreign else None
+        )
+        if is_early:
+            required = tuple(
+                _keep_selector(service, by_ref.get(_service_ref(context, service))) for service in required
+            )
         changes = [change for service in required for change in self._service_change(objects, by_ref, service)]
-        if not changes:
+        if not changes and not is_early:
             self._matching_services[key] = inputs
         return changes
 
@@ -514,7 +556,7 @@ class MeshRouter:
         self, objects: RouteObjects, by_ref: Mapping[Ref, Snapshot], service: Json
     ) -> Iterator[ObjectChange]:
         context = objects.context
-        ref = service_ref(context, service["metadata"]["name"])
+        ref = _service_ref(context, service)
         before = by_ref.get(ref)
         if before is None:
             yield from self._change(objects, ref, None, service, is_taken_over=False)
@@ -525,7 +567,7 @@ class MeshRouter:
         else:
             rendered = fit_to_service(service, body, context)
         # a selector that follows from the target needs no note
-        is_known = body["spec"].get("selector") in (service["spec"]["selector"], dict([context.pods]))
+        is_known = body["spec"].get("selector") in (service["spec"]["selector"], dict(context.pods.canary))
         yield from self._change(objects, ref, before, rendered, is_taken_over=is_known)
 
     def _change(
@@ -595,7 +637,7 @@ class MeshRouter:
             return
         if self._find_foreign(objects, ref, before):
             return
-        body, selector = before.body, dict([objects.context.pods])
+        body, selector = before.body, dict(objects.context.pods.canary)
         if is_made(before, self._owner(objects, ref)):
             after = body | {"spec": body["spec"] | {"selector": selector}}
         else:
@@ -613,6 +655,8 @@ class MeshRouter:
                     await self._merge(objects, ref, before, patch)
 
 
+_NO_PODS = PodSelectors()
+
 _UNSPLIT = "is in no namespace, and does not split between this Canary's sides"
 """The objection to an object without a namespace, which Canaries of any namespace can name."""
 
@@ -629,6 +673,16 @@ _WORKLOAD_GROUPS = ("", "networking.k8s.io", "serving.knative.dev")
 def _is_taken_over(snapshot: Snapshot, *, splits: bool) -> bool:
     """Check whether an object of somebody else's has fields of ours. splits: whether the objects are routes."""
     return NOTE in (snapshot.body["metadata"].get("annotations") or {}) or (splits and bool(snapshot.owned_fields))
+
+
+def _service_ref(context: RenderContext, service: Json) -> Ref:
+    return service_ref(context, service["metadata"]["name"])
+
+
+def _keep_selector(service: Json, before: Snapshot | None) -> Json:
+    """Return the Service with the selector that it has already, if it has one."""
+    selector = {} if before is None else get_mapping(before.body, "spec", "selector")
+    return service | {"spec": service["spec"] | {"selector": selector}} if selector else service
 
 
 def _key(rollout: Rollout) -> str:

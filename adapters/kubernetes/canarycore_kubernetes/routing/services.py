@@ -17,7 +17,7 @@ from canarycore_kubernetes.workloads.facts import TCP
 from canarycore_runtime.mesh import GITOPS_OPT_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from canarycore_kubernetes.workloads.facts import Port
     from canarycore_runtime.mesh import Json, RenderContext
@@ -41,9 +41,9 @@ def services(
     listed = [own, *(_discovered_ports(own, ports) if context.service.port_discovery else ())]
     sides = [*listed, *_further_ports(context, foreign_apex, listed)]
     return (
-        _service(context, context.canary_service, context.service.canary, context.pods, sides),
-        _service(context, context.primary, context.service.primary, context.primary_pods, sides),
-        _service(context, context.apex, context.service.apex, context.primary_pods, listed),
+        _service(context, context.canary_service, context.service.canary, context.pods.canary, sides),
+        _service(context, context.primary, context.service.primary, context.pods.primary, sides),
+        _service(context, context.apex, context.service.apex, context.pods.primary, listed),
     )
 
 
@@ -73,15 +73,15 @@ def fit_to_service(service: Json, existing: Json, context: RenderContext) -> Jso
 
 
 def _service(
-    context: RenderContext, name: str, metadata: CustomMetadata | None, pods: tuple[str, str], ports: list[Json]
+    context: RenderContext, name: str, metadata: CustomMetadata | None, pods: Mapping[str, str], ports: list[Json]
 ) -> Json:
-    (label, value), service, metadata = pods, context.service, metadata or CustomMetadata()
-    spec: Json = {"type": "ClusterIP", "selector": {label: value}, "ports": ports}
+    service, metadata = context.service, metadata or CustomMetadata()
+    spec: Json = {"type": "ClusterIP", "selector": dict(pods), "ports": ports}
     if service.headless:
         spec["clusterIP"] = "None"
     if service.traffic_distribution:
         spec["trafficDistribution"] = service.traffic_distribution
-    labels = dict(metadata.labels) | {label: name}
+    labels = dict(metadata.labels) | {context.pods.label: name}
     return _object(context.namespace, name, labels, dict(metadata.annotations) | GITOPS_OPT_OUT, spec)
 
 

@@ -22,18 +22,20 @@ from canarycore.errors import Conflict, WorldError
 from canarycore_kubernetes.api.client import AlreadyExists, Outdated
 from canarycore_kubernetes.api.kinds import by_object
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
-from canarycore_kubernetes.api.metadata import owner_reference, primary_name
+from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, owner_reference, primary_name
 from canarycore_kubernetes.api.ownership import Owner, ownership_of
+from canarycore_kubernetes.selection.endpoints import Endpoints
+from canarycore_kubernetes.selection.index import Index
 from canarycore_kubernetes.workloads.facts import PodFacts, ReadingOptions, pod_views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from canarycore import Rollout
     from canarycore.manifest import Canary
-    from canarycore_kubernetes.api.cache import View
+    from canarycore_kubernetes.api.cache import Place, View
     from canarycore_kubernetes.api.cluster import Cluster
-    from canarycore_kubernetes.api.ownership import Role
+    from canarycore_kubernetes.api.ownership import BlockedError, Role
     from canarycore_runtime.mesh import Json, Kind
 
 CHANGE_ATTEMPTS = 5
@@ -41,6 +43,13 @@ CHANGE_ATTEMPTS = 5
 
 CHANGE_PAUSE = 0.05
 """Seconds before the second attempt; each further pause is twice as long."""
+
+
+def _primary_labels(place: Place, facts: PodFacts) -> Iterator[tuple[str, str, str]]:
+    """Yield the namespace and each label of a workload's pods whose value is a primary's."""
+    for label, value in facts.template.labels.items():
+        if value.endswith(PRIMARY_SUFFIX):
+            yield place[0], label, value
 
 
 @frozen(kw_only=True)
@@ -55,6 +64,20 @@ class WorkloadContext:
 
     restored: set[str] = field(factory=set, eq=False)
     """The uids of the Canaries whose targets were given back. Only this process has them: a repeat does no harm."""
+
+    endpoints: Endpoints = field(init=False, eq=False)
+    """The ready endpoints of Services."""
+
+    pods: tuple[Index[PodFacts], ...] = field(init=False, eq=False)
+    """The workloads by namespace and each label of their pods whose value is a primary's; one index for each kind."""
+
+    @pods.default
+    def _index_pods(self) -> tuple[Index[PodFacts], ...]:
+        return tuple(Index(self.cluster, view, _primary_labels) for view in self.views.values())
+
+    @endpoints.default
+    def _open_endpoints(self) -> Endpoints:
+        return Endpoints(self.cluster, self.reading.clock)
 
     @property
     def views(self) -> Mapping[Kind, View[PodFacts]]:
@@ -166,6 +189,14 @@ class WorkloadTarget:
     def objects(self) -> OwnedObjects:
         """The objects of the Canary."""
         return OwnedObjects(cluster=self.cluster, owner=self.owner)
+
+    async def selector_mismatch(self) -> BlockedError | None:
+        """Return the refusal of a target whose labels do not fit the existing primary; None if there is none."""
+        return None
+
+    async def shared_pods(self) -> BlockedError | None:
+        """Return the refusal of a new primary that would share its pods with another workload; None if it would not."""
+        return None
 
     async def read(self, kind: Kind) -> Json:
         """Return the target as the server has it. Raise WorldError if there is none."""

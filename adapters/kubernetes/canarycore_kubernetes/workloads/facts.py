@@ -28,6 +28,12 @@ from canarycore_kubernetes.api.metadata import (
 )
 from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
 from canarycore_kubernetes.api.snapshots import OUR_MANAGERS
+from canarycore_kubernetes.selection.selectors import (
+    find_selector_label,
+    new_selectors,
+    replaced_label,
+    workload_selector,
+)
 from canarycore_kubernetes.workloads.configs import ConfigUse
 from canarycore_kubernetes.workloads.primary import SELECTOR_LABELS
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents, fingerprint, identity
@@ -36,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from canarycore_kubernetes.workloads.configs import ConfigFacts
-    from canarycore_runtime.mesh import Json, Kind
+    from canarycore_runtime.mesh import Json, Kind, PodSelectors
 
 
 @frozen(kw_only=True)
@@ -84,8 +90,15 @@ class WrittenTemplate:
     configs: tuple[ConfigUse, ...]
     """The configs that the pod template names, if they belong to a revision."""
 
-    label: tuple[str, str]
-    """The label that selects the pods, and its value; empty where the selector has no selector label."""
+    pods: PodSelectors
+    """The labels that select the pods, and those of a primary that is created now. Both are empty where the selector
+    has no selector label."""
+
+    selector: Mapping[str, str]
+    """The labels that select the pods, whether or not a selector label is among them. A primary's never change."""
+
+    labels: Mapping[str, str]
+    """The labels of the pods."""
 
     ports: tuple[Port, ...]
     """The ports of all containers except the proxies of meshes."""
@@ -149,18 +162,26 @@ def pod_facts(reading: ReadingOptions, body: Json, before: PodFacts | None = Non
 def _template(reading: ReadingOptions, body: Json) -> WrittenTemplate:
     metadata, template = body["metadata"], get_mapping(body, "spec", "template")
     demand_small(template, values=MOST_TEMPLATE_VALUES)
-    matched = get_texts(body, "spec", "selector", "matchLabels")
-    label = next((label for label in reading.labels if label in matched), "")
-    selected = (label, matched.get(label, ""))
+    selector, labels_of_pods = workload_selector(body), get_texts(template, "metadata", "labels")
+    label = find_selector_label(selector, reading.labels)
+    replaced = replaced_label(selector, reading.labels)
+    labels = tuple(dict.fromkeys((*reading.labels, *([replaced] if replaced else ()))))
+    selected = replaced or label
     reduced = fingerprint(
-        template, labels=reading.labels, name=metadata["name"], selected=selected, tracked=reading.tracked
+        template,
+        labels=labels,
+        name=metadata["name"],
+        selected=(selected, selector.get(selected, "")),
+        tracked=reading.tracked,
     )
     return WrittenTemplate(
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         shape=reduced.shape,
         configs=reduced.configs,
-        label=selected,
+        pods=new_selectors(selector, label),
+        selector=selector,
+        labels=selector if labels_of_pods == selector else labels_of_pods,  # most are equal, and share their memory
         ports=tuple(_ports(template)),
         written_at=written_at(body, ("spec", "template"), but=OUR_MANAGERS),
     )

@@ -14,8 +14,9 @@ from attrs import evolve, frozen
 
 from canarycore import Workload
 from canarycore.errors import Refused, WorldError
+from canarycore.foreign import get_texts
 from canarycore.text import LONGEST_SHOWN, escape_controls
-from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET
+from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
 from canarycore_kubernetes.api.metadata import (
     CONTENTS,
     KEPT_REVISIONS,
@@ -26,6 +27,8 @@ from canarycore_kubernetes.api.metadata import (
     primary_name,
 )
 from canarycore_kubernetes.api.ownership import PRIMARY, SCALER_COPY, BlockedError, ForeignObjectError, shorten_owner
+from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.selection.selectors import SelectorMismatchError, SharedPodsError, selects, tells_apart
 from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.workloads.base import WorkloadTarget, read
 from canarycore_kubernetes.workloads.configs import (
@@ -49,6 +52,7 @@ from canarycore_kubernetes.workloads.history import (
 )
 from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents
+from canarycore_runtime.mesh import RenderContext
 from canarycore_runtime.ports import Workloads
 
 if TYPE_CHECKING:
@@ -84,13 +88,38 @@ class PodTarget(WorkloadTarget):
         scaler = await self._scaler(self.key)
         configs = await self._target_configs(target, primary)
         target_revision, primary_revision = await self._revisions(target, primary, configs)
+        context = RenderContext(canary=self.canary, rollout=self.rollout)
+        own = {} if target is None else target.template.selector
+        primarys = {} if primary is None else primary.template.selector
+        services = (context.primary,) if self.rollout.ladder.routed else (context.primary, context.apex)
+        observed = _workload(target, target_revision, _revised_at(target, configs))
         return Workloads(
-            target=_workload(target, target_revision, _revised_at(target, configs)),
-            primary=_workload(primary, primary_revision),
+            target=await self._reachable(observed, own, context.canary_service),
+            primary=await self._reachable(_workload(primary, primary_revision), primarys, *services),
             scaler_paused=None if scaler is None else scaler.paused,
             restorable=() if primary is None else primary.saved_revisions,
             is_restored=self.is_restored,
         )
+
+    async def _reachable(
+        self, workload: Workload | None, selector: Mapping[str, str], *services: str
+    ) -> Workload | None:
+        """Return the workload with only those pods ready that requests reach by these Services.
+
+        A Service that is missing, or leads elsewhere, is about to be written: only then does its reach count.
+        """
+        if workload is None or not workload.desired:
+            return workload
+        cache = await self.cluster.cache(snapshot_view(SERVICE)).ready()
+        for name in services:
+            service = cache.look(self.namespace, name, self.key)
+            if service is None or get_texts(service.body, "spec", "selector") != selector:
+                continue
+            reach = await self.context.endpoints.look(self.namespace, name, self.key)
+            if reach.ready < workload.ready:
+                since = reach.empty_since if workload.unready_since is None else workload.unready_since
+                workload = evolve(workload, ready=reach.ready, unready_since=since)
+        return workload
 
     async def _cache(self) -> Cache[PodFacts]:
         return await self.cluster.cache(self.context.views[self.kind]).ready()
@@ -145,6 +174,39 @@ class PodTarget(WorkloadTarget):
                     f"{use.kind.kind.lower()} {use.name}.{self.namespace} get query error: not found: "
                     f"{self.kind.kind.lower()} {self.name} needs it; create it, or make the reference to it optional"
                 )
+
+    async def selector_mismatch(self) -> SelectorMismatchError | None:
+        """Return the refusal of a target whose labels do not fit the existing primary's selector; None if they do."""
+        cache = await self._cache()
+        target = cache.look(self.namespace, self.name, self.key)
+        primary = self._owned(cache.look(self.namespace, self.primary, self.key))
+        if target is None or primary is None or not primary.template.selector:
+            return None
+        own, primarys = target.template.selector, primary.template.selector
+        if tells_apart(own, primarys):
+            return None
+        return SelectorMismatchError(self.kind.kind, self.name, self.namespace, own, primarys)
+
+    async def shared_pods(self) -> SharedPodsError | None:
+        """Return the refusal of a new primary that would share its pods with another workload; None if it would not.
+
+        Its selector must not select the pods of another workload, and no other Canary's primary may select its pods.
+        """
+        target = (await self._cache()).look(self.namespace, self.name, self.key)
+        if target is None or not target.template.pods.label:
+            return None
+        pods = target.template.pods
+        labels = {**target.template.labels, **pods.primary}
+        for index, kind in zip(self.context.pods, self.context.views, strict=True):
+            # two workloads share pods only where both have the primary's value of its label
+            others = await index.find((self.namespace, pods.label, pods.primary[pods.label]), self.key)
+            for (_, name), other in others.items():
+                theirs = other.template.selector if other.ownership.canaries else {}
+                shares = selects(pods.primary, other.template.labels) or selects(theirs, labels)
+                if shares and name != self.name and not self.owner.owns(other.ownership):
+                    other_name = f"{kind.kind} {name}"
+                    return SharedPodsError(self.kind.kind, self.name, self.namespace, pods.primary, other_name)
+        return None
 
     # owners -----------------------------------------------------------------------------------------------------
 
@@ -324,6 +386,7 @@ class PodTarget(WorkloadTarget):
             revision=revision,
             contents=tuple(contents(facts.template.configs, configs, text=False)),
             labels=self.context.reading.labels,
+            selector=None if primary is None else primary.template.selector or None,
             prefixes=self.context.prefixes,
             is_autoscaled=self.rollout.autoscaled,
         )
@@ -336,8 +399,10 @@ class PodTarget(WorkloadTarget):
     async def _change(self, edit: Callable[[Json], Json], body: Json | None = None) -> Json:
         return await self.objects.change(self.kind, self.namespace, self.primary, PRIMARY, edit, body=body)
 
-    async def _merge(self, patch: Json) -> None:
-        await self.cluster.merge(self.kind, self.namespace, self.name, patch)
+    async def _merge(self, target: PodFacts, patch: Json) -> None:
+        """Patch the target. Raise Conflict where its owner has created it again meanwhile."""
+        same = {"metadata": {"uid": target.template.uid}}
+        await self.cluster.merge(self.kind, self.namespace, self.name, same | patch)
 
     # scale ------------------------------------------------------------------------------------------------------
 
@@ -348,12 +413,12 @@ class PodTarget(WorkloadTarget):
             return
         primary = self._owned(cache.get(self.namespace, self.primary))
         if self.kind is DAEMON_SET:
-            await self._merge(_SCALE_UP)
+            await self._merge(target, _SCALE_UP)
         elif self.rollout.autoscaled:
             scaler = await self._scaler()
-            await self._merge(_replicas(1 if scaler is None else scaler.minimum))
+            await self._merge(target, _replicas(1 if scaler is None else scaler.minimum))
         else:
-            await self._merge(_replicas(1 if primary is None else primary.desired or 1))
+            await self._merge(target, _replicas(1 if primary is None else primary.desired or 1))
 
     async def scale_down(self) -> None:
         """Scale the target to zero. Its autoscaler does nothing there, so copy it for the primary first."""
@@ -361,7 +426,7 @@ class PodTarget(WorkloadTarget):
         if target is None or target.desired == 0:
             return
         await self._copy_scaler()
-        await self._merge(_SCALE_DOWN if self.kind is DAEMON_SET else _replicas(0))
+        await self._merge(target, _SCALE_DOWN if self.kind is DAEMON_SET else _replicas(0))
 
     async def restore(self) -> None:
         """Run the target at the primary's scale, under its own autoscaler."""
@@ -371,7 +436,7 @@ class PodTarget(WorkloadTarget):
         if self.kind is DAEMON_SET or primary is None or not primary.desired:
             await self.scale_up()
         elif target is not None and target.desired != primary.desired:
-            await self._merge(_replicas(primary.desired))
+            await self._merge(target, _replicas(primary.desired))
         self.mark_restored()
 
     # the autoscaler ---------------------------------------------------------------------------------------------

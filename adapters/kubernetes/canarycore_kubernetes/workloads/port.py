@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.canaries import Canaries
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
+    from canarycore_kubernetes.resources.refusals import BlockedRollouts
     from canarycore_runtime.ports import Workloads
 
 Target = PodTarget | ServiceTarget | KnativeTarget
@@ -53,7 +54,7 @@ class ClusterWorkloads:
     reading: how Deployments and DaemonSets are read; the router has the same. prefixes: the controller's option
     --include-label-prefix. router: prepares the routes before a primary is created, as a mesh may need objects of its
     own before the pods exist. events: records warnings about missing configs and unreadable objects. claims: finds
-    Canaries that need the same names.
+    Canaries that need the same names. refusals: reports targets that no longer fit their primaries.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class ClusterWorkloads:
         router: RoutePreparer | None = None,
         events: EventNotifier | None = None,
         claims: Claims | None = None,
+        refusals: BlockedRollouts | None = None,
     ) -> None:
         self._canaries = canaries
         self._router = router
         self._events = events
         self._claims = claims
+        self._refusals = refusals
         self._context = WorkloadContext(cluster=cluster, reading=reading, prefixes=prefixes)
 
     def _target(self, rollout: Rollout) -> Target:
@@ -90,9 +93,14 @@ class ClusterWorkloads:
         except (MissingConfigError, UnreadableError) as error:
             await self._warn(rollout, error)
             raise
-        if self._canaries.require(rollout).is_deleted and await self._objection(target):
-            return evolve(workloads, is_restored=True)  # the rollout never began, so it has nothing to give back
-        return workloads
+        if self._canaries.require(rollout).is_deleted:
+            # a rollout that never began has nothing to give back
+            return evolve(workloads, is_restored=True) if await self._objection(target) else workloads
+        mismatch = await target.selector_mismatch()
+        if self._refusals is not None:
+            self._refusals.note(target.key, "" if mismatch is None else str(mismatch))
+        # a target under other labels is not the one that the rollout began with: as if that one were missing
+        return workloads if mismatch is None else evolve(workloads, target=None)
 
     async def _warn(self, rollout: Rollout, error: WorldError) -> None:
         if self._events is not None:
@@ -119,6 +127,9 @@ class ClusterWorkloads:
         foreign = (*await target.foreign_objects(), *routes)
         if foreign:
             raise ForeignObjectError(target.owner, foreign)
+        shared = await target.shared_pods()
+        if shared is not None:
+            raise shared
         if self._router is not None:
             await self._router.prepare(rollout)
         await target.initialise(revision)
@@ -154,8 +165,15 @@ class ClusterWorkloads:
     # other Canaries ---------------------------------------------------------------------------------------------
 
     async def _claim_target(self, rollout: Rollout) -> Target:
-        """Return the target in order to change it. Raise NameConflictError where another Canary has it."""
+        """Return the target in order to change it.
+
+        Raise NameConflictError where another Canary has it, and SelectorMismatchError where it does not fit its
+        primary.
+        """
         target = self._target(rollout)
+        mismatch = None if self._canaries.require(rollout).is_deleted else await target.selector_mismatch()
+        if mismatch is not None:
+            raise mismatch
         objection = await self._objection(target)
         if objection:
             raise NameConflictError(target.owner, objection)

@@ -31,6 +31,15 @@ from canarycore_kubernetes.api.metadata import (
     primary_name,
     select_by_prefix,
 )
+from canarycore_kubernetes.selection.selectors import (
+    SelectorMismatchError,
+    differing_labels,
+    existing_selectors,
+    find_selector_label,
+    new_selectors,
+    tells_apart,
+    workload_selector,
+)
 from canarycore_kubernetes.workloads.configs import use_copies
 from canarycore_kubernetes.workloads.revision import FLAGGER_ID, SCALED_TO_ZERO, pod_selectors, rename_in_selector
 from canarycore_runtime.mesh import LAST_APPLIED
@@ -38,7 +47,7 @@ from canarycore_runtime.mesh import LAST_APPLIED
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from canarycore_runtime.mesh import Json
+    from canarycore_runtime.mesh import Json, PodSelectors
 
 SELECTOR_LABELS = ("app", "name", "app.kubernetes.io/name")
 """Labels that can tell the primary's pods from the target's. The first one in a selector counts."""
@@ -69,6 +78,9 @@ class Copying:
     labels: tuple[str, ...] = SELECTOR_LABELS
     """The selector labels."""
 
+    selector: Mapping[str, str] | None = None
+    """The selector of the existing primary, which is immutable; None for a new primary."""
+
     prefixes: tuple[str, ...] = ()
     """Prefixes of the labels that the copy gets from the target."""
 
@@ -79,15 +91,24 @@ class Copying:
     """Whether an autoscaler sets the replicas."""
 
 
-def selector_label(workload: Json, labels: Collection[str]) -> tuple[str, str]:
-    """Return the label that selects a workload's pods, and its value. Raise Refused if it is none of `labels`."""
-    matched = workload["spec"].get("selector", {}).get("matchLabels") or {}
-    for label in labels:
-        if label in matched:
-            return label, str(matched[label])
-    metadata = workload["metadata"]
+def selectors_of(target: Json, copying: Copying) -> PodSelectors:
+    """Return the selectors of a target and of its primary.
+
+    Raise SelectorMismatchError where those of an existing primary do not fit, and Refused where a new primary can have
+    none.
+    """
+    labels, metadata, matched = copying.labels, target["metadata"], workload_selector(target)
+    if copying.selector is not None:
+        if not tells_apart(matched, copying.selector):
+            raise SelectorMismatchError(
+                target["kind"], metadata["name"], metadata["namespace"], matched, copying.selector
+            )
+        return existing_selectors(matched, copying.selector, labels)
+    label = find_selector_label(matched, labels)
+    if label:
+        return new_selectors(matched, label)
     raise Refused(
-        f"{workload['kind'].lower()} {metadata['name']}.{metadata['namespace']} spec.selector.matchLabels must contain "
+        f"{target['kind'].lower()} {metadata['name']}.{metadata['namespace']} spec.selector.matchLabels must contain "
         f"one of [{' '.join(labels)}]: found {', '.join(matched) or 'none'}. Add one of them to the selector and the "
         "pods, or name a present one with --selector-labels."
     )
@@ -97,7 +118,7 @@ def primary_copy(target: Json, copying: Copying) -> Json:
     """Return a primary with the target's revision. Raise Refused where the target cannot have a primary."""
     _refuse_on_delete(target)
     metadata, spec = target["metadata"], target["spec"]
-    label, value = selector_label(target, copying.labels)
+    pods = selectors_of(target, copying)
     annotations = {
         key: text for key, text in drop_gitops_keys(metadata.get("annotations")).items() if key not in _BOOKKEEPING
     }
@@ -107,14 +128,15 @@ def primary_copy(target: Json, copying: Copying) -> Json:
         "metadata": {
             "name": primary_name(metadata["name"]),
             "namespace": metadata["namespace"],
-            "labels": select_by_prefix(metadata.get("labels"), copying.prefixes) | {label: primary_label(value)},
+            "labels": select_by_prefix(metadata.get("labels"), copying.prefixes)
+            | {pods.label: pods.primary[pods.label]},
             "annotations": annotations | _marks(copying.revision, copying.contents),
             "ownerReferences": [copying.owner],
         },
         "spec": {
             **{part: spec[part] for part in _PARTS[target["kind"]] if part in spec},
-            "selector": {"matchLabels": {label: primary_label(value)}},
-            "template": _template(target, copying),
+            "selector": {"matchLabels": dict(pods.primary)},
+            "template": _template(target, copying, pods),
         },
     }
     if target["kind"] == DEPLOYMENT.kind:
@@ -169,15 +191,15 @@ def _unmarked(primary: Json) -> Json:
     return {key: text for key, text in annotations.items() if key not in (REVISION, CONTENTS)}
 
 
-def _template(target: Json, copying: Copying) -> Json:
+def _template(target: Json, copying: Copying, pods: PodSelectors) -> Json:
     template: Json = deepcopy(target["spec"]["template"])
     metadata, spec = template.setdefault("metadata", {}), template["spec"]
-    label, value = selector_label(target, copying.labels)
-    metadata["labels"] = drop_gitops_keys(metadata.get("labels")) | {label: primary_label(value)}
+    metadata["labels"] = drop_gitops_keys(metadata.get("labels")) | dict(pods.primary)
     metadata["annotations"] = drop_gitops_keys(metadata.get("annotations")) | {FLAGGER_ID: _id_of(copying.revision)}
     use_copies(spec, copying.copies)
     for selector in pod_selectors(spec, target["metadata"]["namespace"]):
-        rename_in_selector(selector, label, value, primary_label(value))
+        for label in differing_labels(pods.canary, pods.primary):
+            rename_in_selector(selector, label, pods.canary[label], pods.primary[label])
     if target["kind"] == DAEMON_SET.kind:
         (spec.get("nodeSelector") or {}).pop(SCALED_TO_ZERO, None)
         if not spec.get("nodeSelector"):

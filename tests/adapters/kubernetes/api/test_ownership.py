@@ -40,6 +40,7 @@ from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, render_context, sources
 from tests.cluster.patience import until
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY, READS, config, pods
+from tests.controlplane.in_memory.endpoints import SLICES
 from tests.controlplane.in_memory.server import faked
 from tests.house.projects import ROOT
 
@@ -169,7 +170,8 @@ class Rollout:
 
     def objects(self):
         """Return the objects that exist, by kind and name."""
-        tables = [list(table.objects.items()) for table in list(self.server.objects.tables.values())]
+        kinds = list(self.server.objects.tables.items())
+        tables = [list(table.objects.items()) for resource, table in kinds if resource != SLICES]
         found = [body for table in tables for (namespace, _), body in table if namespace in ("", self.namespace)]
         return {(body["kind"], body["metadata"]["name"]): body for body in found}
 

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.workloads.facts import Port
+from canarycore_runtime.mesh import PodSelectors
 from tests.adapters.mesh.meshes import render_context
 from tests.adapters.mesh.recordings import context_of, drop_empty
 from tests.conformance.trace import read
@@ -45,7 +46,7 @@ def compared(service):
 def test_the_services_equal_flaggers(folder):
     trace = read(shared("golden") / folder.name)
     context = context_of(trace)
-    ours = {service["metadata"]["name"]: service for service in services(context, PORTS)} if context.pods[0] else {}
+    ours = {service["metadata"]["name"]: service for service in services(context, PORTS)} if context.pods.label else {}
     theirs = created(trace) if ours else {}
     assert ours.keys() >= theirs.keys()
     for name, service in theirs.items():
@@ -64,7 +65,7 @@ def test_the_apex_selects_the_primarys_pods():
 
 
 def test_services_select_pods_by_the_targets_label():
-    named = evolve(render_context("istio"), pods=("name", "web"))
+    named = evolve(render_context("istio"), pods=PodSelectors.by_label("name", "web"))
     canary, primary, apex = services(named, ())
     assert canary["spec"]["selector"] == {"name": "web"}
     assert primary["spec"]["selector"] == apex["spec"]["selector"] == {"name": "web-primary"}

@@ -153,11 +153,11 @@ def test_annotations_name_a_primarys_revision_and_its_saved_revisions():
     assert (target.revision, target.saved_revisions) == ("", ())
 
 
-@pytest.mark.parametrize(
-    ("matched", "label"), [({"name": "x", "app": "y"}, ("app", "y")), ({"component": "x"}, ("", ""))]
-)
-def test_the_facts_have_the_label_of_the_pods(matched, label):
-    assert facts(with_status(deployment(selector={"matchLabels": matched}))).template.label == label
+@pytest.mark.parametrize(("matched", "label"), [({"name": "x", "app": "y"}, "app"), ({"component": "x"}, "")])
+def test_the_facts_have_the_labels_that_select_the_pods(matched, label):
+    template = facts(with_status(deployment(selector={"matchLabels": matched}))).template
+    assert (template.pods.label, template.selector) == (label, matched)
+    assert template.pods.canary == (matched if label else {})
 
 
 def test_the_facts_have_the_ports_of_all_containers_but_mesh_proxies():

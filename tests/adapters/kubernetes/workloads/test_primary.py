@@ -222,7 +222,7 @@ def test_the_first_selector_label_selects_the_primarys_pods(matched, label):
     target = deployment(selector={"matchLabels": matched})
     target["spec"]["template"]["metadata"]["labels"] = matched
     copy = primary_copy(target, COPYING)
-    assert copy["spec"]["selector"]["matchLabels"] == dict([label])
+    assert copy["spec"]["selector"]["matchLabels"] == matched | dict([label])
     assert copy["spec"]["template"]["metadata"]["labels"] == matched | dict([label])
 
 

@@ -1,0 +1,1 @@
+"""Selectors, the pods that they select, and the endpoints behind Services."""

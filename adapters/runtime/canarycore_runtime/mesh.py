@@ -100,7 +100,7 @@ class PodSelectors:
     @classmethod
     def by_label(cls, label: str, value: str) -> PodSelectors:
         """Return selectors by one label alone: the target's value of it, and the primary's."""
-        return cls(label=label, canary={label: value}, primary={label: f"{value}-primary"})
+        return cls(label=label, canary={label: value}, primary={label: compose_name(value, "-primary", LABEL.most)})
 
 
 @frozen(kw_only=True, eq=False)

@@ -27,7 +27,6 @@ from canarycore_kubernetes.api.metadata import (
     REVISION,
     drop_gitops_keys,
     has_prefix,
-    primary_label,
     primary_name,
     select_by_prefix,
 )
@@ -45,7 +44,7 @@ from canarycore_kubernetes.workloads.revision import FLAGGER_ID, SCALED_TO_ZERO,
 from canarycore_runtime.mesh import LAST_APPLIED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from canarycore_runtime.mesh import Json, PodSelectors
 

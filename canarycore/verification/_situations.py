@@ -13,6 +13,7 @@ from canarycore._ladder import Ladder, Strategy
 from canarycore._observation import CommandKind, Routes
 from canarycore._spec import Check, CheckKind, Hook, HookType, Rollout, TargetRef
 from canarycore.simulation.actions import (
+    AttachPods,
     Configure,
     Delete,
     Deploy,
@@ -89,6 +90,8 @@ def _actions_of_others(rollout: Rollout, scaler: Scaler | None) -> list[ActorAct
         ActorAction(ScalePrimary(0), fail | wait | size),
         ActorAction(DetachPods("target"), fail | wait),
         ActorAction(DetachPods("primary"), fail | wait),
+        ActorAction(AttachPods("target"), other),
+        ActorAction(AttachPods("primary"), other),
         ActorAction(SetPace("target", slow), other),
         ActorAction(SetPace("primary", slow), other),
         ActorAction(SetPace("target", NEVER), fail | wait),

@@ -596,7 +596,7 @@ DEFECTS: tuple[Defect, ...] = (
         "source.py",
         "value is None or math.isnan(value)",
         "value is None",
-        "test_prometheus.py::test_the_last_sample_counts_and_what_is_no_number_is_no_data",
+        "test_providers.py::TestThePortsContract::test_each_reply_comes_to_its_verdict",
     ),
     _metrics(
         "a provider's error is read as its answer",
@@ -835,8 +835,8 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a primary selects its pods by one label",
         "selection/selectors.py",
-        "    return {**selector, label: primary_name(selector[label])}\n",
-        "    return {label: primary_name(selector[label])}\n",
+        "    return {**selector, label: primary_label(selector[label])}\n",
+        "    return {label: primary_label(selector[label])}\n",
         "workloads/test_primary.py::test_the_first_selector_label_selects_the_primarys_pods[matched2-label2]",
     ),
     _kubernetes(

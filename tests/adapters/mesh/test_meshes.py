@@ -12,7 +12,7 @@ from canarycore import CheckKind, Routes
 from canarycore.errors import Refused
 from canarycore.manifest import parse, resolve
 from canarycore_metrics.template import render
-from canarycore_runtime.mesh import RenderContext
+from canarycore_runtime.mesh import PodSelectors, RenderContext
 from tests.adapters.mesh.meshes import AB, ENTRIES, manifest, mesh_of, render_context, sources
 from tests.manifest.samples import shared
 
@@ -169,7 +169,7 @@ def test_a_timeout_has_the_meaning_that_the_mesh_gives_it(provider, timeout):
     retries = {"attempts": 2, "perTryTimeout": timeout, "retryOn": "5xx"}
     fields = {"timeout": timeout, "retries": retries, "corsPolicy": {"maxAge": timeout}}
     canary = parse(manifest(provider, service=fields))
-    context = RenderContext(canary=canary, rollout=resolve(canary), pods=("app", "podinfo"))
+    context = RenderContext(canary=canary, rollout=resolve(canary), pods=PodSelectors.by_label("app", "podinfo"))
     rendered = mesh_of(provider).render(context, Routes(weight=20), objects_before(provider, context))
     text = json.dumps(rendered)
     if provider in {"istio", "contour", "gatewayapi:v1"}:

@@ -118,7 +118,7 @@ def test_an_analysis_that_has_just_begun_is_not_begun_again():
     assert status.applied == "new"
 
 
-@pytest.mark.parametrize("phase", UNDER_WAY | IDLE, ids=lambda phase: phase.value)
+@pytest.mark.parametrize("phase", sorted(UNDER_WAY | IDLE, key=str), ids=lambda phase: phase.value)
 def test_no_request_reaches_a_revision_that_flagger_has_not_seen(phase):
     """Neither the goal of the adopted status nor that of the next decision sends it any."""
     target, primary = workload("v4", revised_at=AFTER), workload("ours")

@@ -243,6 +243,14 @@ async def test_an_answer_without_data_is_no_data(server, provider):
             assert (answer.value, answer.error) == (None, ""), body
 
 
+@pytest.mark.parametrize("provider", [each for each in PROVIDERS if Reply.NAN not in each.cannot], ids=str)
+async def test_not_a_number_is_no_data(server, provider):
+    server.answer = (200, provider.body(Reply.NAN))
+    async with provider.at(server.address) as source:
+        answer = await source.value(provider.query, 60.0)
+    assert (answer.value, answer.error) == (None, "")
+
+
 @every
 async def test_an_answer_that_is_something_else_is_an_error(server, provider):
     async with provider.at(server.address) as source:

@@ -32,6 +32,7 @@ from kubernetes_asyncio import config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
 from canarycore.errors import Conflict, Refused, WorldError
+from canarycore.foreign import get_mapping
 from canarycore_kubernetes.api.budget import (
     LONGEST_ANSWER,
     Oversized,
@@ -91,6 +92,7 @@ RENEWAL_INTERVAL = 60.0
 """Seconds between renewals of the credentials."""
 
 AGENT = "canarycore"
+_REVIEWS = "authorization.k8s.io/v1"
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
@@ -387,6 +389,16 @@ class Client:
         return True
 
     # one request ------------------------------------------------------------------------------------------------
+
+    async def may_list(self, kind: Kind, namespace: str = "") -> bool:
+        """Ask whether this account may list a kind, in one namespace or in all. True if the server does not know."""
+        attributes = {"group": kind.group, "resource": kind.plural, "verb": "list", "namespace": namespace}
+        review = {"apiVersion": _REVIEWS, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
+        try:
+            answer = await self._write("POST", f"/apis/{_REVIEWS}/selfsubjectaccessreviews", body=review)
+        except ApiError:
+            return True
+        return get_mapping(answer, "status").get("allowed") is not False
 
     async def _read(self, method: str, path: str, *, query: dict[str, str] | None = None, accept: str = JSON) -> Json:
         return (await self._request(_READING, method, path, query=query, accept=accept)).body

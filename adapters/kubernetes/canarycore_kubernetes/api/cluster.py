@@ -114,6 +114,14 @@ class Cluster:
         """Return a whole object from the server. See `Client.get`."""
         return await self.client.get(kind, namespace, name)
 
+    async def find(self, kind: Kind, namespace: str, name: str) -> Json | None:
+        """Return a stored object by a list: the controller may list and delete routes, but not get them."""
+        async for page in self.client.list(kind, namespace, fields=f"metadata.name={name}"):
+            for body in page["items"]:
+                found: Json = body
+                return found
+        return None
+
     async def create(self, body: Json) -> Json:
         """Create an object. See `Client.create`."""
         kind = by_object(body)

@@ -342,7 +342,7 @@ class MeshRouter:
         kinds = {ref.kind for view in views.values() for ref in needed_refs(view)} | {SERVICE, *SCALERS.values()}
         kinds |= {kind for name in installed("meshes") for kind in self._kinds_of(name, views)} | {*WORKLOADS.values()}
         for kind in sorted(kinds, key=str):
-            with suppress(WorldError):  # the server lacks the kind, or the role its rights: none of ours is there
+            with suppress(WorldError):  # the server lacks the kind: none of ours is there
                 await self._list_owned(kind)
         for view in views.values():
             self._view(view.context.rollout, view.context.canary, view.context.pods)
@@ -359,6 +359,8 @@ class MeshRouter:
         """Record the objects of a kind that a Canary owns and that have a name which we compose."""
         cluster = self._cluster_of(Ref(kind=kind, namespace="", name=""))
         namespace = cluster.namespace if kind.namespaced else ""
+        if not await cluster.client.may_list(kind, namespace):
+            return  # a mesh that the role does not have: none of ours is there
         async for page in cluster.client.list(kind, namespace, metadata_only=True):
             for body in page["items"]:
                 place, ownership = body["metadata"].get("namespace", ""), ownership_of(body)
@@ -405,7 +407,7 @@ class MeshRouter:
         A Service of somebody else's that was the apex still leads to the primary: its target may have no pods.
         """
         cluster, owner = self._cluster_of(ref), self._owner(objects, ref)
-        body = await cluster.get(ref.kind, ref.namespace, ref.name)
+        body = await cluster.find(ref.kind, ref.namespace, ref.name)
         if body is None or body["metadata"].get("deletionTimestamp"):
             return True
         if not owner.owns(ownership_of(body)):

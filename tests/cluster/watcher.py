@@ -529,6 +529,8 @@ class Watcher:
     """All versions there were since it began, by namespace."""
 
     access: Access
+    paths: Mapping[str, str] = field(factory=lambda: _PATHS)
+    """The watched kinds, by path."""
     _versions: dict[str, list[Version]] = field(factory=dict, init=False)
     _stands: dict[str, Stand] = field(factory=dict, init=False)
     _watches: list[asyncio.Task[None]] = field(factory=list, init=False)
@@ -570,10 +572,10 @@ class Watcher:
             timeout=whole,
             read_bufsize=2**21,
         ) as session:
-            began = [asyncio.Event() for _ in _PATHS]
+            began = [asyncio.Event() for _ in self.paths]
             self._watches = [
                 asyncio.create_task(self._watch(session, path, event))
-                for path, event in zip(_PATHS, began, strict=True)
+                for path, event in zip(self.paths, began, strict=True)
             ]
             await asyncio.gather(*(event.wait() for event in began))
             try:
@@ -585,7 +587,7 @@ class Watcher:
 
     async def _watch(self, session: aiohttp.ClientSession, path: str, began: asyncio.Event) -> None:
         """Without a gap: a watch that ends goes on where it ended."""
-        about = {"fieldSelector": "involvedObject.kind=Canary"} if _PATHS[path] == "Event" else {}
+        about = {"fieldSelector": "involvedObject.kind=Canary"} if self.paths[path] == "Event" else {}
         async with session.get(path, params={"limit": "1"}) as answer:
             version = (await answer.json())["metadata"]["resourceVersion"]
         while True:
@@ -601,7 +603,7 @@ class Watcher:
                     assert event["type"] != "ERROR", event
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
-                        self._take(_PATHS[path], event["object"], gone=event["type"] == "DELETED")
+                        self._take(self.paths[path], event["object"], gone=event["type"] == "DELETED")
 
     def _take(self, kind: str, body: Json, *, gone: bool) -> None:
         metadata = body["metadata"]
@@ -613,8 +615,8 @@ class Watcher:
 
 
 @contextmanager
-def watching(access: Access) -> Iterator[Watcher]:
+def watching(access: Access, paths: Mapping[str, str] = _PATHS) -> Iterator[Watcher]:
     """A watcher in a thread of its own."""
-    watcher = Watcher(access)
+    watcher = Watcher(access, paths)
     with in_background(watcher._serve):
         yield watcher

@@ -5,18 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
-from contextlib import asynccontextmanager
-
-import pytest
-from aiohttp import web
 
 from canarycore_kubernetes.api.leader_election import LEASE_NAME as LEASE
 from tests.controlplane.api import eventually
-from tests.controlplane.background import in_background
 from tests.controlplane.rights import account
 
 LABELS = {"app": "podinfo"}
@@ -60,60 +53,6 @@ def canary(namespace):
             "analysis": ANALYSIS,
         },
     }
-
-
-@pytest.fixture
-def prometheus():
-    """A metrics server that is content."""
-
-    async def answer(request):
-        query = (await request.post()).get("query") or request.query.get("query", "")
-        value = "1" if query == "vector(1)" else "0.1" if "bucket" in query else "100"
-        result = [{"metric": {}, "value": [time.time(), value]}]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
-
-    address = []
-
-    @asynccontextmanager
-    async def served():
-        app = web.Application()
-        app.router.add_route("*", "/api/v1/query", answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        try:
-            yield
-        finally:
-            await runner.cleanup()
-
-    with in_background(served):
-        yield address[0]
-
-
-@pytest.fixture
-def access(installed):
-    return installed("istio")
-
-
-@pytest.fixture
-def start(plane, namespace, access, prometheus, tmp_path):
-    """Start a controller; more may be started beside it."""
-    processes = []
-
-    def begin(*flags):
-        number = len(processes)
-        log = (tmp_path / f"{number}.log").open("wb")
-        command = [sys.executable, "-m", "canarycore_cli", "controller"]
-        config = plane.kubeconfig(access, "controller")
-        flags = (f"-kubeconfig={config}", f"-namespace={namespace}", f"-metrics-server={prometheus}", *flags)
-        processes.append(subprocess.Popen([*command, *flags, "-listen=127.0.0.1"], stdout=log, stderr=log))
-        return processes[-1]
-
-    yield begin
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def free_port():

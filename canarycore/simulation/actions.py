@@ -10,7 +10,7 @@ from canarycore._observation import Command, CommandKind, Routes
 from canarycore._status import Status
 from canarycore.phases import Phase
 from canarycore.questions import HookAnswer
-from canarycore.simulation.state import Pace, Scaler, SimulatedPods, State, redeployed, resized
+from canarycore.simulation.state import FormerRoutes, Pace, Scaler, SimulatedPods, State, redeployed, resized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +102,21 @@ class RouteByHand:
 
 
 @frozen
+class RenameRoutes:
+    """A change of `spec.service.name` or of the provider: the present routes become former ones, and new ones miss."""
+
+
+@frozen
+class ClaimRoute:
+    """The creation of another Canary with the same route, before this one has a primary. Later it has no effect."""
+
+
+@frozen
+class ReleaseRoute:
+    """The end of `ClaimRoute`: the other Canary is deleted, or gets a route of its own."""
+
+
+@frozen
 class Edit:
     """An edit of the rollout by its owner."""
 
@@ -180,6 +195,9 @@ Action = (
     | SetPace
     | SetScaler
     | RouteByHand
+    | RenameRoutes
+    | ClaimRoute
+    | ReleaseRoute
     | Edit
     | Delete
     | Recreate
@@ -270,6 +288,23 @@ def _route_by_hand(state: State, action: RouteByHand) -> State:
     return state.but(routes=action.routes)
 
 
+def _rename_routes(state: State, action: RenameRoutes) -> State:
+    del action
+    if state.routes is None:
+        return state
+    return state.but(routes=None, former=FormerRoutes(routes=state.routes), version=state.version + 1)
+
+
+def _claim_route(state: State, action: ClaimRoute) -> State:
+    del action
+    return state if state.primary is not None or state.routes is not None else state.but(claimed=True)
+
+
+def _release_route(state: State, action: ReleaseRoute) -> State:
+    del action
+    return state.but(claimed=False)
+
+
 def _edit(state: State, action: Edit) -> State:
     changed = action.rollout != state.rollout
     return state.but(rollout=action.rollout, version=state.version + 1) if changed else state
@@ -324,6 +359,9 @@ _ACTIONS: dict[type, Callable[..., State]] = {
     SetPace: _set_pace,
     SetScaler: _set_scaler,
     RouteByHand: _route_by_hand,
+    RenameRoutes: _rename_routes,
+    ClaimRoute: _claim_route,
+    ReleaseRoute: _release_route,
     Edit: _edit,
     Delete: _delete,
     Recreate: _recreate,

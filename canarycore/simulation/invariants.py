@@ -27,7 +27,7 @@ from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._spec import HookType, NoData
 from canarycore._status import Status
-from canarycore.effects import Initialise, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
+from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
 from canarycore.phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTED, PROMOTION, TRANSITIONS, WAITS, Pending, Phase, Rule
@@ -50,7 +50,7 @@ class InvariantError(CanaryError, AssertionError):
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
         self.name: str = name
-        """I1 to I15 or "table"."""
+        """I1 to I17 or "table"."""
         self.found: str = found
         """The way in which the write breaks the invariant."""
         self.script: str = script
@@ -63,7 +63,7 @@ class WriteInvariant:
     """An invariant of every write."""
 
     name: str
-    """I1 to I15 or "table"."""
+    """I1 to I17 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[WriteContext, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -75,7 +75,7 @@ class CycleInvariant:
     """An invariant of every cycle."""
 
     name: str
-    """I1 to I15 or "table"."""
+    """I1 to I17 or "table"."""
     text: str
     """The invariant as a sentence."""
     broken: Callable[[CycleRecord, Sequence[CycleRecord]], str | None] = field(repr=False)
@@ -107,6 +107,9 @@ def capacity_goes_after_its_traffic(context: WriteContext, history: Sequence[Cyc
     routes, drained = context.before.routes, context.before.status.drain_until
     if routes is None or routes.is_exposed:
         return f"the canary was scaled down while routes are {routes}"
+    former = context.before.former
+    if former is not None and former.routes.is_exposed:
+        return f"the canary was scaled down while former routes are {former.routes}"
     if context.write.time < drained:
         return f"the canary was scaled down at {context.write.time:g}, it drains until {drained:g}"
     return (
@@ -189,6 +192,30 @@ def a_new_status_keeps_an_existing_primary(context: WriteContext, history: Seque
     if after.phase is Phase.INITIALIZED and after.promoted != primary.revision:
         return f"{after.promoted} counts as promoted, the primary carries {primary.revision}"
     return None
+
+
+def former_routes_go_after_the_present_ones(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I16: routes that the manifest lost go only when its own have been in force for the drain."""
+    del history
+    before, after = context.before, context.after
+    if before.former is None or after.former is not None or isinstance(context.write.of, Restore):
+        return None
+    if before.routes is None:
+        return "the former routes went before there were others"
+    wait = before.rollout.drain
+    since = before.former.since
+    if since is None or context.write.time < since + wait:
+        return f"the former routes went within {wait:g} s of the first moment of the present ones"
+    return None
+
+
+def a_route_stays_with_its_canary(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I17: while another Canary has the route, we write no routes and make no primary."""
+    del history
+    before, after = context.before, context.after
+    if not before.claimed or (before.routes, before.primary) == (after.routes, after.primary):
+        return None
+    return f"{context.write.of} took the route of another Canary"
 
 
 def effects_follow_from_the_stored_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -375,6 +402,8 @@ EACH_EFFECT: tuple[WriteInvariant, ...] = (
         "I4", "the primary gets exactly what the status names", the_primary_gets_exactly_what_the_status_names
     ),
     WriteInvariant("I15", "an existing primary is adopted", an_existing_primary_is_adopted),
+    WriteInvariant("I16", "former routes go after the present ones", former_routes_go_after_the_present_ones),
+    WriteInvariant("I17", "a route stays with its Canary", a_route_stays_with_its_canary),
     WriteInvariant("I5", "a decision is durable before its first effect", effects_follow_from_the_stored_status),
     WriteInvariant("I6", "no rollback onto the rejected revision", no_rollback_onto_the_rejected_revision),
     WriteInvariant("I12", "every effect changes something", every_effect_changes_something),
@@ -427,10 +456,11 @@ NAMED_WAITS = frozenset(
 
 
 def check_at_rest(state: State, history: Sequence[CycleRecord]) -> str | None:
-    """Return what is wrong with a cluster in which nothing happens any more (I8, I10, I14), or None.
+    """Return what is wrong with a cluster in which nothing happens any more (I8, I10, I14, I16), or None.
 
     I8: the rollout is idle or over with all work done, or waits in a named state for somebody, or holds until data
     comes, if the policy says so. I10: every committed notice was published. I14: the target has the status's revision.
+    I16: no former routes are left.
     """
     status = state.status
     rule = _last_rule(state, history)
@@ -442,6 +472,8 @@ def check_at_rest(state: State, history: Sequence[CycleRecord]) -> str | None:
     unpublished = [notice for notice in status.outbox if notice.key not in published]
     if unpublished:
         return f"I10: {unpublished[0].text!r} was never published"
+    if status.phase in ALIVE and not waits and state.former is not None:
+        return f"I16: the former routes {state.former.routes} were never taken back in {status.phase.value}"
     target = state.target
     if status.phase in ALIVE and not waits and target is not None and target.revision != status.applied:
         return f"I14: revision {target.revision} is lost in {status.phase.value} of {status.applied}"

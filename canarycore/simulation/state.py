@@ -233,6 +233,24 @@ class Scaler:
     """Whether the autoscaler is paused."""
 
 
+@record(kw_only=True)
+class FormerRoutes:
+    """The routes of a name or a mesh that the manifest had before: users may still call it."""
+
+    routes: Routes
+    """The former routes."""
+    since: float | None = None
+    """Since when the present routes have been in force (seconds); None: they are not yet."""
+
+    def is_due(self, now: float, drain: float) -> bool:
+        """Check whether the proxies have had `drain` seconds to follow the present routes."""
+        return self.since is not None and now >= self.since + drain
+
+    def shifted(self, seconds: float) -> FormerRoutes:
+        """Return the same routes with every time moved by `seconds`."""
+        return self if self.since is None else FormerRoutes(routes=self.routes, since=self.since + seconds)
+
+
 class FaultKind(TextEnum):
     """A kind of fault at a write (a commit, an effect, a notice, a call of a hook) or at an observation."""
 
@@ -286,6 +304,10 @@ class State:
     """Number of pods that the target's owner wants."""
     routes: Routes | None = None
     """The routes; None while there are none."""
+    former: FormerRoutes | None = None
+    """The routes that the manifest no longer names, until they are taken back."""
+    claimed: bool = False
+    """Whether another Canary has the route that the manifest names."""
     scaler: Scaler | None = None
     """The target's autoscaler; None where there is none."""
     kept: tuple[str, ...] = ()
@@ -355,6 +377,7 @@ class State:
             ),
             target=None if self.target is None else self.target.shifted(seconds),
             primary=None if self.primary is None else self.primary.shifted(seconds),
+            former=None if self.former is None else self.former.shifted(seconds),
         )
 
 
@@ -375,13 +398,17 @@ def observation_of(state: State, target: Workload | None, primary: Workload | No
         now=state.now,
         target=target,
         primary=primary,
-        routes=state.routes,
+        routes=None if _has_due_routes(state) else state.routes,  # SetRoutes takes the former routes back
         scaler_paused=None if state.scaler is None else state.scaler.paused,
         restorable=state.kept,
         command=state.command,
         is_deleted=state.deleted,
         is_restored=state.restored,
     )
+
+
+def _has_due_routes(state: State) -> bool:
+    return state.former is not None and state.former.is_due(state.now, state.rollout.drain)
 
 
 def observe_workload(state: State, workload: str) -> Workload | None:
@@ -403,9 +430,11 @@ def _pods(state: State, workload: str) -> SimulatedPods | None:
 
 
 def next_change(state: State) -> float:
-    """Return the next time at which the workloads change by themselves (seconds; inf: never)."""
-    target, primary, now = state.target, state.primary, state.now
+    """Return the next time at which the view changes by itself (seconds; inf: never)."""
+    target, primary, now, former = state.target, state.primary, state.now, state.former
+    taken = inf if former is None or former.since is None else former.since + state.rollout.drain
     return min(
+        taken if taken > now else inf,
         inf if target is None else target.next_change(now, state.pace("target", target.revision)),
         inf if primary is None else primary.next_change(now, state.pace("primary", primary.revision)),
     )
@@ -450,8 +479,14 @@ def redeployed(state: State, revision: str) -> State:
 def _initialise(state: State, effect: Initialise) -> State:
     if state.primary is not None:
         return state
+    _demand_route(state)
     _demand_target(state, effect.revision)
     return state.but(primary=SimulatedPods(revision=effect.revision, desired=state.replicas, changed=state.now))
+
+
+def _demand_route(state: State) -> None:
+    if state.claimed:
+        raise Refused("another Canary has the route, expected a route of this one")
 
 
 def _demand_target(state: State, revision: str) -> None:
@@ -461,7 +496,13 @@ def _demand_target(state: State, revision: str) -> None:
 
 
 def _set_routes(state: State, effect: SetRoutes) -> State:
-    return state.but(routes=effect.routes)
+    """Set the routes, or take the former ones back if these have been in force for long enough."""
+    _demand_route(state)
+    former = state.former
+    if former is None or state.routes != effect.routes:
+        begun = None if former is None else evolve(former, since=state.now)
+        return state.but(routes=effect.routes, former=begun)
+    return state.but(former=None) if _has_due_routes(state) else state
 
 
 def _scale_up(state: State, effect: ScaleUp) -> State:
@@ -503,7 +544,7 @@ def _restore_primary(state: State, effect: RestorePrimary) -> State:
 
 def _restore(state: State, effect: Restore) -> State:
     del effect
-    return state.but(restored=True, routes=None)
+    return state.but(restored=True, routes=None, former=None)
 
 
 _EFFECTS: dict[type, Callable[..., State]] = {

@@ -36,12 +36,15 @@ from canarycore.simulation.actions import (
     Action,
     AnswerHook,
     AttachPods,
+    ClaimRoute,
     Configure,
     Deploy,
     DetachPods,
     Edit,
     Recreate,
+    ReleaseRoute,
     RemoveTarget,
+    RenameRoutes,
     ReplaceTarget,
     RouteByHand,
     ScalePrimary,
@@ -347,7 +350,7 @@ def actions(rollout: Rollout) -> SearchStrategy[Action]:
         st.builds(SetSources, st.sampled_from(["", "offline"])),
         st.builds(Edit, ladders().map(lambda ladder: evolve(rollout, ladder=ladder))),
         st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
-        st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate()]),
+        st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate(), RenameRoutes(), ClaimRoute(), ReleaseRoute()]),
     )
 
 

@@ -102,6 +102,7 @@ _TEXTS = {
     "I10": "in the end all notices are published",
     "I12": "in the end the canary is down",
     "I14": "no revision is lost",
+    "I16": "in the end no former routes are left",
 }
 
 
@@ -115,7 +116,8 @@ def end_traits(node: Node, excuse: Excuse) -> EndTraits:
 
 def _check_loop(model: TrialModel, loop: list[Node]) -> tuple[str, str] | None:
     for node in loop:
-        if node.point is not None and isinstance(node.point.request, Commit | Apply):
+        refused = node.state.claimed  # an effect that is refused writes nothing
+        if node.point is not None and isinstance(node.point.request, Commit | Apply) and not refused:
             return "I8", f"it loops for ever and writes {node.point.request}"
     if loop and not any(node.point is None and model.due(node) > node.state.now for node in loop):
         return "I8", "it loops for ever at one time"
@@ -147,6 +149,8 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
         return "I4", f"{status.applied} ended as {status.phase.value}, promoted is {status.promoted}"
     if (view.routes is None or view.routes.is_exposed) and primary is not None and primary.ready:
         return "I1", f"routes stay at {view.routes} in {status.phase.value}"
+    if state.former is not None:
+        return "I16", f"the former routes {state.former.routes} are never taken back in {status.phase.value}"
     if target is not None and target.desired and not excuse & (Excuse.SIZE | Excuse.OTHER | Excuse.WAIT):
         return "I12", f"the target keeps running in {status.phase.value}"
     return None

@@ -70,7 +70,7 @@ class BrokenInvariant:
     """An invariant that a write or an end breaks."""
 
     name: str
-    """I1 to I15 or "table"."""
+    """I1 to I17 or "table"."""
     text: str
     """The invariant as a sentence."""
     found: str
@@ -313,7 +313,7 @@ class TrialModel:
         following, old = after(self.driver, self._table, point, response), point.state
         if following.request is not None:
             return
-        if (state.target, state.primary, state.routes) != (old.target, old.primary, old.routes):
+        if _table_of(state) != _table_of(old):
             yield Move(
                 StaleObservation(), self._ended(state, published, following, moved=node.moved, stale=old, blind=True)
             )
@@ -446,6 +446,11 @@ _NOTHING_TO_DO = frozenset({Rule.IDLE, Rule.GONE})
 def _under(rollout: Rollout, state: State) -> State:
     """Return the state with the rollout of the decision, which its owner may have edited since."""
     return state if state.rollout is rollout else state.but(rollout=rollout)
+
+
+def _table_of(state: State) -> tuple[object, ...]:
+    """Return what an observation of workloads and routes shows."""
+    return state.target, state.primary, state.routes, state.former
 
 
 def _answers(questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:

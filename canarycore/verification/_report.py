@@ -33,7 +33,7 @@ class Violation:
     """A shortest schedule that breaks an invariant."""
 
     name: str
-    """I1 to I15 or "table"."""
+    """I1 to I17 or "table"."""
     text: str
     """The invariant as a sentence."""
     found: str

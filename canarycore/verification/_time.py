@@ -29,7 +29,7 @@ from canarycore.verification._memory import EMPTY_MEMORY, ProcessMemory
 if TYPE_CHECKING:
     from canarycore._spec import Rollout
     from canarycore._status import Status
-    from canarycore.simulation.state import State
+    from canarycore.simulation.state import FormerRoutes, State
     from canarycore.verification._fingerprints import InternTable
 
 LONG_AGO = -1e6
@@ -127,7 +127,8 @@ def _parts(key: str) -> tuple[str, str, str]:
 def _moved(state: State, seconds: float, status: Status) -> State:
     """Return the state with its times moved; `status` is its status with moved times."""
     target, primary = _moved_pods(state.target, seconds), _moved_pods(state.primary, seconds)
-    return state.but(now=state.now + seconds, status=status, target=target, primary=primary)
+    former = None if state.former is None else state.former.shifted(seconds)
+    return state.but(now=state.now + seconds, status=status, target=target, primary=primary, former=former)
 
 
 def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Status:
@@ -203,9 +204,19 @@ def _cut(state: State, rollout: Rollout) -> State:
         oldest = now - (jump if steady and status.phase is not Phase.TERMINATING else long)
         if status.since < oldest:
             times["since"] = oldest
-    if target is state.target and primary is state.primary and not times:
+    former = _cut_routes(state, long)
+    if target is state.target and primary is state.primary and former is state.former and not times:
         return state
-    return state.but(status=status.but(**times) if times else status, target=target, primary=primary)
+    changed = status.but(**times) if times else status
+    return state.but(status=changed, target=target, primary=primary, former=former)
+
+
+def _cut_routes(state: State, long: float) -> FormerRoutes | None:
+    """Return the former routes; a drain that has been over for long ended no earlier than that."""
+    former = state.former
+    if former is None or former.since is None or former.since >= state.now - long:
+        return former
+    return evolve(former, since=state.now - long)
 
 
 def _cut_pods(state: State, pods: SimulatedPods | None, workload: str, long: float) -> SimulatedPods | None:

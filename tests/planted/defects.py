@@ -409,6 +409,27 @@ DEFECTS: tuple[Defect, ...] = (
         "primary.revision != target.revision and reason == 'never':\n",
         "test_verify.py::test_no_single_fault_breaks_a_canary",
     ),
+    _search(
+        "former routes go before the present ones are in force",
+        "simulation/state.py",
+        "        return self.since is not None and now >= self.since + drain\n",
+        "        return self.since is not None and now >= self.since\n",
+        "test_verify.py::test_no_single_fault_breaks_a_canary",
+    ),
+    _search(
+        "former routes are never taken back",
+        "simulation/state.py",
+        "    return state.but(former=None) if _has_due_routes(state) else state\n",
+        "    return state\n",
+        "test_verify.py::test_no_single_fault_breaks_a_canary",
+    ),
+    _search(
+        "a Canary takes the route of another one",
+        "simulation/state.py",
+        "    if state.claimed:\n",
+        "    if state.claimed and state.primary:\n",
+        "test_verify.py::test_no_single_fault_breaks_a_canary",
+    ),
     # ------------------------------------------------------------------------------------------ what two processes do
     _search(
         "a process does not notice that it was overtaken",
@@ -747,6 +768,20 @@ DEFECTS: tuple[Defect, ...] = (
         "        yield namespace, _INGRESS, ingress.name\n",
         "        pass\n",
         "api/test_ownership.py::test_a_second_canary_of_one_ingress_is_refused_and_changes_nothing[web-nginx-nginx]",
+    ),
+    _kubernetes(
+        "the objects of a former name stay",
+        "routing/leftovers.py",
+        "        self.add(key, needed_refs(before))\n",
+        "",
+        "routing/test_leftovers.py::test_a_renamed_service_takes_the_old_services_and_routes_with_it[0-False]",
+    ),
+    _kubernetes(
+        "an object of somebody else goes with a former name",
+        "routing/router.py",
+        "        if not owner.owns(ownership_of(body)):\n            return await self._give_leftover_back",
+        "        if body is None:\n            return await self._give_leftover_back",
+        "routing/test_leftovers.py::test_an_object_of_somebody_else_with_the_former_name_stays",
     ),
     _kubernetes(
         "the label of a primary's pods is longer than a label may be",

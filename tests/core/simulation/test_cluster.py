@@ -18,13 +18,17 @@ from canarycore.simulation import (
     AttachPods,
     Binomial,
     BusyLoopError,
+    ClaimRoute,
     Constant,
     Deploy,
     DetachPods,
     Edit,
     Fault,
     FaultKind,
+    FormerRoutes,
     InvariantError,
+    ReleaseRoute,
+    RenameRoutes,
     Scaler,
     ScaleTarget,
     SendCommand,
@@ -115,6 +119,43 @@ def test_no_traffic_moves_to_a_side_without_endpoints(side):
     assert weight not in (0, 100)
     cluster.do(AttachPods(side)).run()
     assert cluster.phase in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+def test_former_routes_go_when_the_present_ones_have_been_in_force_for_the_drain():
+    cluster = idle(policy(drain=5.0)).do(Deploy("v2")).run(until=is_advancing)
+    before = cluster.state.routes
+    cluster.do(RenameRoutes())
+    assert (cluster.state.routes, cluster.state.former) == (None, FormerRoutes(routes=before))
+    cluster.run(until=lambda moved: moved.state.routes is not None)
+    since = cluster.now
+    cluster.run(until=4.0)
+    assert cluster.state.former == FormerRoutes(routes=before, since=since)
+    cluster.run()
+    assert cluster.phase is Phase.SUCCEEDED
+    assert cluster.state.former is None
+
+
+def test_former_routes_wait_while_the_present_ones_change():
+    now = state(routes=Routes(weight=20), former=FormerRoutes(routes=Routes(weight=60), since=0.0), now=3.0)
+    after = apply(now, SetRoutes(Routes(weight=40)))
+    assert after.former == FormerRoutes(routes=Routes(weight=60), since=3.0)
+    assert observe(after).routes == Routes(weight=40)
+    assert apply(after, SetRoutes(Routes(weight=40))) == after
+    late = after.but(now=3.0 + after.rollout.drain)
+    assert observe(late).routes is None
+    assert apply(late, SetRoutes(Routes(weight=40))).former is None
+
+
+def test_a_canary_without_routes_leaves_none_behind():
+    assert act(state(routes=None), RenameRoutes()) == state(routes=None)
+
+
+def test_a_canary_waits_while_another_has_its_route():
+    cluster = SimulatedCluster(policy()).do(ClaimRoute()).do(Deploy("v1")).run(until=120.0)
+    assert (cluster.phase, cluster.state.primary, cluster.state.routes) == (Phase.INITIALIZING, None, None)
+    cluster.do(ReleaseRoute()).run()
+    assert cluster.phase is Phase.INITIALIZED
+    assert act(cluster.state, ClaimRoute()) == cluster.state
 
 
 def test_a_crash_loop_comes_and_goes():

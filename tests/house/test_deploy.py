@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -40,6 +41,13 @@ def test_the_generated_files_are_current():
     assert set(files) == set(expected), "run python deploy/generate.py"
     stale = [name for name, path in files.items() if read(path.read_text()) != read(expected[name])]
     assert stale == [], "run python deploy/generate.py"
+
+
+def test_the_image_is_built_from_a_base_that_is_given_by_digest():
+    bases = re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert bases
+    assert all(re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", base) for base in bases), bases
+    assert len(set(bases)) == 1
 
 
 def test_the_base_renders_the_installed_objects():

@@ -55,8 +55,10 @@ class Peer:
         self.canary = self._create(self.trace["input"]["canary"])
 
     def play(self, frame):
-        """Repeat one tick, or an action between ticks."""
-        self.now = self.base + frame.get("t", self.now - self.base)
+        """Repeat one tick, or an action between ticks. The recorded clock is never behind the API server's."""
+        elapsed = frame.get("t", self.now - self.base)
+        self.base = max(self.base, datetime.now(UTC).timestamp() - elapsed)
+        self.now = self.base + elapsed
         steps = frame.get("steps", ())
         asked = [step["query"]["answer"] for step in steps if "query" in step and _asks(step["query"])]
         self.metrics.answers = asked or self.metrics.answers

@@ -52,6 +52,12 @@ def named(name: str, document: dict) -> dict:
     return document | {"metadata": document["metadata"] | {"name": name}}
 
 
+def without_analysis(**spec) -> dict:
+    document = canary(**spec)
+    del document["spec"]["analysis"]
+    return document
+
+
 def old_analysis() -> dict:
     document = canary()
     document["spec"]["canaryAnalysis"] = document["spec"].pop("analysis")
@@ -60,7 +66,8 @@ def old_analysis() -> dict:
 
 CASES = [
     # rule, what it catches (documents), what it leaves alone
-    ("no-analysis", [canary() | {"spec": canary()["spec"] | {"analysis": None}}], [canary(skipAnalysis=True)]),
+    ("no-analysis", [without_analysis()], [canary(skipAnalysis=True)]),
+    ("no-analysis", [without_analysis(skipAnalysis=False)], [without_analysis(skipAnalysis=True)]),
     ("deprecated-analysis", [old_analysis()], [canary()]),
     ("no-step", [canary(analysis={"stepWeight": 0})], [canary(analysis={"stepWeight": 0, "stepWeights": [5]})]),
     ("no-step", [canary(analysis={"stepWeight": None})], [canary(analysis={"stepWeight": None}, skipAnalysis=True)]),
@@ -126,6 +133,11 @@ CASES = [
     ),
     (
         "missing-template",
+        [canary(analysis=metric(name="e", templateRef={"name": "erors"})), template()],
+        [canary(analysis=metric(name="e", templateRef={"name": "erors", "namespace": "other"})), template()],
+    ),
+    (
+        "unseen-template",
         [canary(analysis=metric(name="e", templateRef={"name": "errors", "namespace": "other"})), template()],
         [canary(analysis=metric(name="e", templateRef={"name": "errors", "namespace": "test"})), template()],
     ),

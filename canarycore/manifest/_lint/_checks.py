@@ -130,19 +130,27 @@ def _alerts(context: LintContext) -> Iterator[tuple[str, NamedReference]]:
 
 
 def _missing_template(context: LintContext) -> Iterator[Finding]:
-    known = context.around.templates
-    for path, reference in _templates(context):
-        key = (reference.namespace or context.canary.namespace, reference.name)
-        if known and key not in known:
-            have = enumerate_some(f"{name}.{namespace}" for namespace, name in known)
-            yield Finding(path, f"the template {key[1]}.{key[0]}", {"have": have})
+    for path, namespace, name in _absent_templates(context):
+        known = [other for place, other in context.around.templates if place == namespace]
+        if known:
+            have = enumerate_some(f"{other}.{namespace}" for other in known)
+            yield Finding(path, f"the template {name}.{namespace}", {"have": have})
 
 
 def _unlisted_template(context: LintContext) -> Iterator[Finding]:
+    """Yield the references into a namespace whose templates are in no file: they may be elsewhere."""
+    namespaces = {namespace for namespace, _ in context.around.templates}
+    for path, namespace, name in _absent_templates(context):
+        if namespace not in namespaces:
+            yield Finding(path, f"the template {name}.{namespace}", {"namespace": namespace})
+
+
+def _absent_templates(context: LintContext) -> Iterator[tuple[str, str, str]]:
+    """Yield the path, namespace and name of each reference to a template that is in no file."""
     for path, reference in _templates(context):
-        if not context.around.templates:
-            namespace = reference.namespace or context.canary.namespace
-            yield Finding(path, f"the template {reference.name}.{namespace}", {"namespace": namespace})
+        namespace = reference.namespace or context.canary.namespace
+        if (namespace, reference.name) not in context.around.templates:
+            yield path, namespace, reference.name
 
 
 def _missing_provider(context: LintContext) -> Iterator[Finding]:

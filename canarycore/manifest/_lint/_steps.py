@@ -12,7 +12,7 @@ from canarycore.manifest._resolve import PROGRESS_DEADLINE, SHORTEST_INTERVAL, U
 
 
 def _no_analysis(context: LintContext) -> Iterator[Finding]:
-    if context.canary.analysis is None:
+    if context.canary.analysis is None and not context.canary.spec.skip_analysis:
         yield Finding("spec", "no analysis")
 
 

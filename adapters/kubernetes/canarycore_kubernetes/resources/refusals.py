@@ -30,6 +30,11 @@ class BlockedRollouts:
         self._texts: dict[str, str] = {}
         self._notes: dict[str, str] = {}
 
+    def resume(self, key: str, stored: str) -> None:
+        """Take over the reason that an earlier process stored, until a cycle of this process ends the block."""
+        if stored:
+            self._texts.setdefault(key, stored)
+
     def record_cycle(self, report: CycleReport) -> None:
         """Record the end of a cycle. A cycle without trouble and without a decision changes nothing."""
         text = next((str(trouble) for trouble in report.result.errors if isinstance(trouble, BlockedError)), "")
@@ -55,9 +60,9 @@ class BlockedRollouts:
             self._texts.setdefault(key, "")  # the next load must not take the stored condition for the present state
             self._wake(key)
 
-    def text(self, key: str, known: str = "") -> str:
-        """Return the reason why a rollout is blocked; `known` if this process has not run it yet."""
-        return self._notes.get(key) or self._texts.get(key, known)
+    def text(self, key: str) -> str:
+        """Return the reason why a rollout is blocked; empty if it is not."""
+        return self._notes.get(key) or self._texts.get(key, "")
 
     def forget(self, key: str) -> None:
         """Forget a rollout that is no longer blocked, after the store has removed its condition."""

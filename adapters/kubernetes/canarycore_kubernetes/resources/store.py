@@ -94,7 +94,7 @@ class CanaryStore:
         namespace, _, name = key.partition("/")
         if status.handled not in ("", canary.status.handled):
             version = await self._record_handling(key, canary, status.handled, version)
-        stored = write_status(canary.rollout, status, self._conditions(key, status, canary))
+        stored = write_status(canary.rollout, status, self._conditions(key, status))
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
@@ -115,15 +115,16 @@ class CanaryStore:
         body = await self._patch(key, {"metadata": {"annotations": {HANDLED: record}}})
         return str(body["metadata"]["resourceVersion"])
 
-    def _conditions(self, key: str, status: Status, canary: ValidCanary) -> tuple[Json, ...]:
-        blocked = self._refusals.text(key, canary.block_reason)
+    def _conditions(self, key: str, status: Status) -> tuple[Json, ...]:
+        blocked = self._refusals.text(key)
         return (*self._lateness.conditions(key, status), *((make_blocked_condition(blocked),) if blocked else ()))
 
     # maintenance ------------------------------------------------------------------------------------------------
 
     async def _report_block(self, key: str, canary: ValidCanary) -> None:
         """Report whether an object blocks a rollout. Do not write to a status that Flagger wrote."""
-        text = self._refusals.text(key, canary.block_reason)
+        self._refusals.resume(key, canary.block_reason)
+        text = self._refusals.text(key)
         if text:
             namespace, _, name = key.partition("/")
             await self._events.warn(namespace, name, canary.uid, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from structlog.testing import CapturingLogger
 from canarycore.driver import CycleResult
 from canarycore.errors import WorldError
 from canarycore_kubernetes import controller
-from canarycore_kubernetes.api.kinds import CANARY, EVENT
+from canarycore_kubernetes.api.kinds import CANARY, EVENT, SECRET
 from canarycore_kubernetes.api.ownership import BlockedError
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
@@ -51,7 +52,8 @@ class Cluster:
 
 
 @pytest.fixture
-async def controlled(client, api, monkeypatch):
+async def blocked(api, monkeypatch):
+    """A Canary whose rollout needs the name of a foreign Secret."""
     monkeypatch.setattr(controller, "START_SPREAD", 0.1)
     body = target(NAMESPACE)
     container = body["spec"]["template"]["spec"]["containers"][0]
@@ -61,11 +63,22 @@ async def controlled(client, api, monkeypatch):
     asked["spec"] |= {"provider": "kubernetes", "analysis": {"interval": "10s", "threshold": 3, "iterations": 3}}
     for made in (*secrets, body, asked):
         api.create(made, NAMESPACE)
+    return Cluster(api)
+
+
+@asynccontextmanager
+async def control(client):
     options = Options(namespace=NAMESPACE, listen="127.0.0.1", port=0, metrics_server="http://127.0.0.1:9")
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run_controller(client, options, version="0"))
-        yield Cluster(api)
+        yield
         running.cancel()
+
+
+@pytest.fixture
+async def controlled(client, blocked):
+    async with control(client):
+        yield blocked
 
 
 async def test_a_blocked_rollout_says_so_once_and_goes_on_when_its_way_is_free(controlled, plane):
@@ -81,22 +94,52 @@ async def test_a_blocked_rollout_says_so_once_and_goes_on_when_its_way_is_free(c
     assert writes <= {("create", "events")}, "that of the metrics server that is away"
     assert len(controlled.warnings) == 1
 
-    controlled.api.delete(f"/api/v1/namespaces/{NAMESPACE}/secrets/db-primary")
+    controlled.api.delete(SECRET.path(NAMESPACE, "db-primary"))
     await until(lambda: controlled.status["phase"] == "Initialized")
     await until(lambda: not controlled.blocked)
     assert {one["type"] for one in controlled.status["conditions"]} == {"Promoted", "Canarycore"}
 
 
+async def test_a_block_that_ends_while_no_controller_runs_is_no_longer_reported(client, blocked):
+    async with control(client):
+        await until(lambda: blocked.blocked)
+    blocked.api.delete(SECRET.path(NAMESPACE, "db-primary"))
+    async with control(client):
+        await until(lambda: blocked.status["phase"] == "Initialized")
+        await until(lambda: not blocked.blocked)
+
+
+async def test_a_block_that_lasts_while_no_controller_runs_stays_reported(client, blocked):
+    async with control(client):
+        reason = await until(lambda: blocked.blocked)
+    async with control(client):
+        await asyncio.sleep(1.0)
+        assert blocked.blocked == reason
+
+
 def test_the_reason_of_a_block_lasts_until_a_cycle_without_it():
     woken = []
     refusals = BlockedRollouts(woken.append)
-    assert refusals.text(KEY, known="of an earlier process") == "of an earlier process"
     refusals.record_cycle(turn(BlockedError("taken")))
     refusals.record_cycle(turn(WorldError("the server is away")))
     assert refusals.text(KEY) == "taken"
     refusals.record_cycle(turn(decision=SimpleNamespace()))
-    assert refusals.text(KEY, known="taken") == ""
+    assert refusals.text(KEY) == ""
     assert woken == [KEY]
+
+
+@pytest.mark.parametrize("is_noted", [False, True], ids=["in an effect", "in an observation"])
+def test_a_block_of_an_earlier_process_lasts_until_a_cycle_without_it(is_noted):
+    woken = []
+    refusals = BlockedRollouts(woken.append)
+    refusals.resume(KEY, "taken")
+    refusals.note(KEY, "taken" if is_noted else "")
+    refusals.record_cycle(turn(WorldError("the server is away")))
+    assert refusals.text(KEY) == "taken"
+    refusals.note(KEY, "")
+    refusals.record_cycle(turn(decision=SimpleNamespace()))
+    assert refusals.text(KEY) == ""
+    assert woken[-1:] == [KEY]
 
 
 def test_a_trouble_that_stays_the_same_is_logged_once_in_a_while(monkeypatch):

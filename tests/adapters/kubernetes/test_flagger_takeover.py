@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from canarycore import Inputs, Phase, Rung, decide
+from canarycore import Inputs, Phase, Rung, Status, decide
 from canarycore.errors import Conflict
 from canarycore.notices import NoticeKind
 from canarycore.phases import Rule
@@ -19,6 +19,7 @@ from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import COMMAND
 from canarycore_kubernetes.resources.commands import HANDLED
 from canarycore_kubernetes.resources.flagger_status import adopt
+from canarycore_kubernetes.resources.new_targets import begin_anew, has_only_former_primary
 from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_runtime.ports import observe_rollout
 from tests.cluster.controller.test_controller import canary, target
@@ -178,6 +179,32 @@ async def test_describe_the_observer_and_the_controller_adopt_the_same_status(op
     followed.add(flaggers.rollout, seen, found.commanded_at)
     stored = await opened.parts.store.load(KEY)
     assert described.status == stored.status == followed.adopt(found.status, seen)
+
+
+@pytest.mark.parametrize("is_flaggers", [True, False])
+async def test_describe_the_observer_and_the_controller_begin_anew_with_a_new_target(opened, api, is_flaggers):
+    write_as_flagger(api, "Succeeded")
+    await opened.follow(api)
+    if not is_flaggers:
+        await opened.parts.store.load(KEY)
+    renamed = target(NAMESPACE, "shop:1")
+    renamed["metadata"]["name"] = "shop"
+    api.create(renamed)
+    api.patch(PATH, {"spec": {"targetRef": {"name": "shop"}}})
+    version = api.get(PATH)["metadata"]["resourceVersion"]
+    await until(lambda: opened.canaries.version(KEY) == version)
+    before = await opened.canaries.load(KEY)
+    found = opened.canaries.require(before.rollout)
+    assert found.is_flagger_status is is_flaggers
+    seen = await observe_rollout(opened.parts, before, now=LAST_TICK + 3600.0)
+    described = adopt(before, found, target=seen.target, primary=seen.primary, routes=seen.routes)
+    described = await begin_anew(described, seen.primary, opened.parts.workload)
+    followed = FollowedCanary(key=KEY)
+    followed.move_to(found, None)
+    followed.add(before.rollout, seen, found.commanded_at)
+    followed.has_new_target |= await has_only_former_primary(opened.parts.workload, before.rollout, seen.primary)
+    stored = await opened.parts.store.load(KEY)
+    assert described.status == stored.status == followed.adopt(found.status, seen) == Status()
 
 
 # commands -----------------------------------------------------------------------------------------------------------

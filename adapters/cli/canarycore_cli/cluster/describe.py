@@ -26,6 +26,7 @@ from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.overview import ClusterOverview
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
 from canarycore_kubernetes.resources.flagger_status import adopt
+from canarycore_kubernetes.resources.new_targets import begin_anew
 from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_runtime.ports import observe_rollout
 
@@ -65,6 +66,7 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
                 primary=observation.primary,
                 routes=observation.routes,
             )
+            stored = await begin_anew(stored, observation.primary, adapters.workload)
             step = preview(stored.rollout, stored.status, observation)
             conditions = await _read_conditions(cluster, key)
             events = (await overview.events(key))[-last:]

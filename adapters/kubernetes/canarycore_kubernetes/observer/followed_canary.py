@@ -12,6 +12,7 @@ from canarycore.phases import UNDER_WAY
 from canarycore_kubernetes.api.kinds import SECRET
 from canarycore_kubernetes.resources.commands import refuse_old_command
 from canarycore_kubernetes.resources.flagger_status import adopt_status
+from canarycore_kubernetes.resources.new_targets import forget_former_target
 
 if TYPE_CHECKING:
     from canarycore import Observation, Rollout, Status
@@ -61,6 +62,9 @@ class FollowedCanary:
     observations: deque[Observation] = Factory(lambda: deque(maxlen=MOST_OBSERVATIONS))
     """The different observations during the present status, oldest first."""
 
+    has_new_target: bool = False
+    """Whether the Canary has had only the primary of a former target during the present status."""
+
     overdue_patrols: int = 0
     """Patrols in a row at which all our decisions moved the rollout."""
 
@@ -102,6 +106,7 @@ class FollowedCanary:
         """Take the Canary's status as the beginning of the next comparison."""
         self.status, self.is_flaggers, self.since = canary.status, canary.is_flagger_status, since
         self.observations.clear()
+        self.has_new_target = False
         self.overdue_patrols = 0
 
     def add(self, rollout: Rollout, observation: Observation, commanded_at: float | None) -> None:
@@ -120,11 +125,11 @@ class FollowedCanary:
         The target's revision when Flagger wrote the status is the one under test. The primary may have changed since:
         Flagger changes it before it reports a promotion.
         """
-        if not self.is_flaggers or self.rollout is None:
-            return status
-        first = self.observations[0]
-        adopted = adopt_status(self.rollout, status, first.target, observation.primary, first.routes)
-        return refuse_old_command(self.rollout, adopted, observation.command, self.commanded_at)
+        if self.is_flaggers and self.rollout is not None:
+            first = self.observations[0]
+            status = adopt_status(self.rollout, status, first.target, observation.primary, first.routes)
+            status = refuse_old_command(self.rollout, status, observation.command, self.commanded_at)
+        return forget_former_target(status, is_new=self.has_new_target and observation.primary is None)
 
 
 def _is_secret(config: str) -> bool:

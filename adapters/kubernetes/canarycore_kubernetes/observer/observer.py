@@ -38,6 +38,7 @@ from canarycore_kubernetes.observer.differences import Difference, position_of
 from canarycore_kubernetes.observer.followed_canary import FollowedCanary
 from canarycore_kubernetes.observer.report import ComparisonReport
 from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary, ValidCanary
+from canarycore_kubernetes.resources.new_targets import has_only_former_primary
 from canarycore_kubernetes.telemetry.probes import serve_probes
 from canarycore_runtime.ports import observe_rollout
 
@@ -201,6 +202,8 @@ class Observer:
         if stored is not None:
             observation = await observe_rollout(self._adapters, stored, now=self._adapters.clock())
             followed.add(stored.rollout, observation, self._canaries.require(stored.rollout).commanded_at)
+            workload, primary = self._adapters.workload, observation.primary
+            followed.has_new_target |= await has_only_former_primary(workload, stored.rollout, primary)
 
     # comparing --------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,14 @@
 The status names revisions of the former target. Without its primary the new target could never be analysed. So the
 rollout starts with an empty status: the controller creates a primary of the new target, and the traffic stays on the
 former primary until the new one is ready. After that the router removes the former one as a leftover.
+
+    NewTargetStore(store, workload)                     begins the rollout anew
+    await begin_anew(stored, primary, workload)         the rollout as that store loads it, for those who only look
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import evolve
 
@@ -16,10 +19,11 @@ from canarycore.errors import WorldError
 from canarycore.phases import OVER
 
 if TYPE_CHECKING:
-    from canarycore import Rollout, TargetRef
-    from canarycore_runtime.ports import StatusStore, StoredRollout, Workloads
+    from canarycore import Rollout, TargetRef, Workload
+    from canarycore_runtime.ports import StatusStore, StoredRollout, WorkloadPort, Workloads
 
 
+@runtime_checkable
 class Primaries(Protocol):
     """The part of the workloads that shows the primaries of a Canary; `ClusterWorkloads` has it."""
 
@@ -28,6 +32,29 @@ class Primaries(Protocol):
 
     async def has_former_primary(self, rollout: Rollout) -> bool:
         """Return whether the Canary owns the primary of another target."""
+
+
+async def begin_anew(stored: StoredRollout, primary: Workload | None, workload: WorkloadPort) -> StoredRollout:
+    """Return the rollout as the controller decides from it, without storing anything. primary: that of the target."""
+    if not names_target(stored.status):
+        return stored
+    is_new = await has_only_former_primary(workload, stored.rollout, primary)
+    return evolve(stored, status=forget_former_target(stored.status, is_new=is_new))
+
+
+async def has_only_former_primary(workload: object, rollout: Rollout, primary: Workload | None) -> bool:
+    """Return whether the target has no primary, but the Canary has the primary of another target."""
+    return primary is None and isinstance(workload, Primaries) and await workload.has_former_primary(rollout)
+
+
+def forget_former_target(status: Status, *, is_new: bool) -> Status:
+    """Return the status; without all but its last command if the target is new and the status is about another one."""
+    return Status(handled=status.handled) if is_new and names_target(status) else status
+
+
+def names_target(status: Status) -> bool:
+    """Check whether a status names revisions of a target."""
+    return bool(status.promoted) and status.phase not in OVER
 
 
 class NewTargetStore:
@@ -52,19 +79,18 @@ class NewTargetStore:
             return None
         if self._targets.get(key) == stored.rollout.target:
             return stored
-        if stored.status.promoted and stored.status.phase not in OVER:
+        if names_target(stored.status):
             try:
-                if await self._is_new_target(stored):
-                    return evolve(stored, status=Status(handled=stored.status.handled))
+                primary = (await self._workload.observe(stored.rollout)).primary
+                status = forget_former_target(
+                    stored.status, is_new=await has_only_former_primary(self._workload, stored.rollout, primary)
+                )
             except WorldError:  # the cycle reports it
                 return stored
+            if status is not stored.status:
+                return evolve(stored, status=status)
         self._targets[key] = stored.rollout.target
         return stored
-
-    async def _is_new_target(self, stored: StoredRollout) -> bool:
-        """Return whether the target has no primary, but the Canary has the primary of another target."""
-        workloads = await self._workload.observe(stored.rollout)
-        return workloads.primary is None and await self._workload.has_former_primary(stored.rollout)
 
     async def commit(self, key: str, status: Status, version: str) -> str:
         return await self._store.commit(key, status, version)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
+from canarycore.text import escape_controls
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
@@ -93,6 +94,14 @@ class GatewayApi(Mesh):
             "rules": self._rules(context, routes),
         }
         return (make_object(context, self.kind, context.apex, spec, apex_metadata(context)),)
+
+    def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
+        route = objects.get(make_ref(self.kind, context, context.apex), {})
+        return tuple(
+            _describe_refusal(route, parent, condition)
+            for parent, condition in _acceptances(route)
+            if _verdict(route, condition) == _REFUSED
+        )
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         route = objects.get(make_ref(self.kind, context, context.apex))
@@ -309,16 +318,35 @@ def _is_accepted(route: Json) -> bool:
     A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent that
     has yet to process this generation may still route as before. A parent without any status does not count.
     """
-    parents = [_parent_key(route, parent) for parent in get_items(route, "spec", "parentRefs")]
-    verdicts = {
-        _verdict(route, condition)
-        for status in get_items(route, "status", "parents")
-        if _parent_key(route, get_mapping(status, "parentRef")) in parents
-        for condition in get_items(status, "conditions")
-        if get_text(condition, "type") == "Accepted"
-    }
+    verdicts = {_verdict(route, condition) for _, condition in _acceptances(route)}
     return _PENDING not in verdicts and (_ACCEPTED in verdicts or _REFUSED not in verdicts)
 
+
+def _acceptances(route: Json) -> Iterator[tuple[Json, Json]]:
+    """Yield each parent of the route with its condition `Accepted`."""
+    parents = [_parent_key(route, parent) for parent in get_items(route, "spec", "parentRefs")]
+    for status in get_items(route, "status", "parents"):
+        parent = _parent_key(route, get_mapping(status, "parentRef"))
+        if parent in parents:
+            for condition in get_items(status, "conditions"):
+                if get_text(condition, "type") == "Accepted":
+                    yield parent, condition
+
+
+def _describe_refusal(route: Json, parent: Json, condition: Json) -> str:
+    """Return a sentence about a parent that refuses the route; its texts are the gateway controller's."""
+    name = ".".join(get_text(parent, part) for part in ("name", "namespace"))
+    texts = (get_text(condition, part) for part in ("reason", "message"))
+    reason = escape_controls(": ".join(filter(None, texts)) or "no reason", _LONGEST_REASON)
+    return (
+        f"HTTPRoute {get_text(route, 'metadata', 'name')}: the {get_text(parent, 'kind')} {escape_controls(name)} "
+        f"refuses the route and sends it no requests ({reason}). Correct spec.service.gatewayRefs, or let the parent "
+        "accept this route."
+    )
+
+
+_LONGEST_REASON = 300
+"""Characters of a condition's reason and message that a sentence repeats."""
 
 _ACCEPTED, _REFUSED, _PENDING = "accepted", "refused", "pending"
 """The verdict of a parent on the present generation of a route."""

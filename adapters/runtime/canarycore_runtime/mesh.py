@@ -229,6 +229,11 @@ class Mesh(Protocol):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         """Return the present routes, or None where an object is missing or does not split."""
 
+    def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
+        """Return a sentence about each part of the mesh that refuses the present objects, such as a gateway."""
+        del context, objects
+        return ()
+
     def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
         """Return the variables that the mesh's queries may name, with their values for this rollout."""
         del objects
@@ -260,6 +265,10 @@ class GuardedMesh(Mesh):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         with _name_objects(context, objects):
             return self._mesh.routes(context, objects)
+
+    def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
+        with _name_objects(context, objects):
+            return self._mesh.refusals(context, objects)
 
     def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
         with _name_objects(context, objects):

@@ -213,3 +213,31 @@ def test_a_parent_that_refuses_hides_none_that_routes_and_absent_is_not_old(pare
     rendered = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
     (ref,) = mesh.refs(context)
     assert mesh.routes(context, {ref: rendered}) == (Routes(weight=20) if known else None)
+
+
+REASON = {"reason": "NotAllowedByListeners", "message": "no listener\x1b[2J admits the namespace"}
+
+
+@pytest.mark.parametrize(
+    ("parents", "refusing"),
+    [
+        ([], []),
+        ([accepted(GATEWAY_A), accepted(GATEWAY_B, observedGeneration=2)], []),
+        ([accepted(GATEWAY_A), accepted(GATEWAY_B, "False", **REASON)], ["b.ingress"]),
+        ([accepted(GATEWAY_A, "False", **REASON), accepted(GATEWAY_B, "False", **REASON)], ["a.ingress", "b.ingress"]),
+        ([accepted(GATEWAY_A), accepted(GATEWAY_B, "False", observedGeneration=1)], []),
+        ([accepted({"name": "c", "namespace": "ingress"}, "False")], []),
+    ],
+    ids=["none", "accepted", "one of two", "both", "of an older route", "of a former parent"],
+)
+def test_each_parent_that_refuses_the_present_route_is_named_with_its_reason(parents, refusing):
+    context, mesh = render_context(V1, service={"gatewayRefs": [GATEWAY_A, GATEWAY_B]}), mesh_of(V1)
+    (route,) = mesh.render(context, Routes(weight=20), {})
+    rendered = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
+    (ref,) = mesh.refs(context)
+    texts = mesh.refusals(context, {ref: rendered})
+    assert len(texts) == len(refusing)
+    for text, gateway in zip(texts, refusing, strict=True):
+        assert f"Gateway {gateway} refuses" in text
+        assert "NotAllowedByListeners: no listener\\x1b[2J admits" in text
+    assert mesh.refusals(context, {}) == ()

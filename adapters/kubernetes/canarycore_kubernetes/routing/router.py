@@ -113,10 +113,13 @@ class MeshRouter:
         try:
             objects = await self._find_objects(rollout)
         except UnreadableError as error:
-            await self._warn(rollout, error)
+            await self._warn(rollout, str(error))
             raise
         if objects is None:
             return None
+        if objects.mesh.statuses:
+            for text in objects.mesh.refusals(objects.context, objects.mesh_objects):
+                await self._warn(rollout, text)
         key = _key(rollout)
         if self._leftovers.is_due(key):
             return None  # set_routes removes them
@@ -127,10 +130,10 @@ class MeshRouter:
         self._observed[key] = (objects, routes)
         return routes
 
-    async def _warn(self, rollout: Rollout, error: UnreadableError) -> None:
+    async def _warn(self, rollout: Rollout, text: str) -> None:
         if self._events is not None:
-            with suppress(WorldError):  # a failed warning must not hide the error itself
-                await self._events.warn(rollout, str(error))
+            with suppress(WorldError):  # a failed warning must not hide the routes or the error itself
+                await self._events.warn(rollout, text)
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Write the differences to these routes.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from canarycore.driver import preview
-from canarycore.errors import ManifestError
+from canarycore.errors import ManifestError, Refused
 from canarycore.policy import describe_policy
 from canarycore.questions import describe_question
 from canarycore.text import format_timespan
@@ -47,7 +47,10 @@ def describe(options: ClusterOptions, name: str, *, last: int, as_json: bool) ->
 
 async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: bool) -> None:
     settings = Options(mesh_provider=options.provider)
-    async with options.client() as client, Cluster(client, namespace=options.selected_namespace) as cluster:
+    async with (
+        options.client() as client,
+        Cluster(client.fenced(_refuse_write), namespace=options.selected_namespace) as cluster,
+    ):
         canaries = Canaries(cluster, provider=options.provider)
         async with open_adapters(cluster, canaries, settings) as adapters:
             key = await find_key(canaries, options, name)
@@ -76,6 +79,11 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
         print_json({**attrs.asdict(state), "next": following, **details})
     else:
         _print(stored, state, following, conditions, events)
+
+
+def _refuse_write() -> None:
+    """Refuse the warnings that the controller's adapters write when an observation fails."""
+    raise Refused("describe writes nothing")
 
 
 def _next_json(step: NextStep, now: float) -> dict[str, Any]:

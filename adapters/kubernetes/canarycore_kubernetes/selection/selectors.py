@@ -99,13 +99,13 @@ class SelectorMismatchError(BlockedError):
 
 
 class SharedPodsError(BlockedError):
-    """A new primary would share its pods with another workload, so a Service would send requests to both."""
+    """A primary shares its pods with another workload, or would: a Service would send requests to both."""
 
     def __init__(self, kind: str, name: str, namespace: str, selector: Mapping[str, str], other: str) -> None:
         super().__init__(
-            f"{kind.lower()} {name}.{namespace} cannot have a primary: found the pods of {other} under the labels "
-            f"{describe_selector(selector)} too, expected labels that only the primary's pods have. Give the selector "
-            "of the target, or of the other workload, one more label that tells the two apart."
+            f"{kind.lower()} {name}.{namespace} cannot have a primary of its own: found the pods of {other} under the "
+            f"labels {describe_selector(selector)} too, expected labels that only the primary's pods have. Give the "
+            "selector of the target, or of the other workload, one more label that tells the two apart."
         )
 
 

@@ -28,7 +28,13 @@ from canarycore_kubernetes.api.metadata import (
 )
 from canarycore_kubernetes.api.ownership import PRIMARY, SCALER_COPY, BlockedError, ForeignObjectError, shorten_owner
 from canarycore_kubernetes.api.snapshots import snapshot_view
-from canarycore_kubernetes.selection.selectors import SelectorMismatchError, SharedPodsError, selects, tells_apart
+from canarycore_kubernetes.selection.selectors import (
+    SelectorMismatchError,
+    SharedPodsError,
+    existing_selectors,
+    selects,
+    tells_apart,
+)
 from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.workloads.base import WorkloadTarget, read
 from canarycore_kubernetes.workloads.configs import (
@@ -188,15 +194,22 @@ class PodTarget(WorkloadTarget):
         return SelectorMismatchError(self.kind.kind, self.name, self.namespace, own, primarys)
 
     async def shared_pods(self) -> SharedPodsError | None:
-        """Return the refusal of a new primary that would share its pods with another workload; None if it would not.
+        """Return the refusal of a primary that shares its pods with another workload, or would; None if it does not.
 
         Its selector must not select the pods of another workload, and no other Canary's primary may select its pods.
         """
-        target = (await self._cache()).look(self.namespace, self.name, self.key)
-        if target is None or not target.template.pods.label:
+        cache = await self._cache()
+        target = cache.look(self.namespace, self.name, self.key)
+        primary = self._owned(cache.look(self.namespace, self.primary, self.key))
+        if target is None:
             return None
         pods = target.template.pods
-        labels = {**target.template.labels, **pods.primary}
+        labels: Mapping[str, str] = {**target.template.labels, **pods.primary}
+        if primary is not None:
+            selector, labels = primary.template.selector, primary.template.labels
+            pods = existing_selectors(target.template.selector, selector, self.context.reading.labels)
+        if not pods.primary.get(pods.label):
+            return None
         for index, kind in zip(self.context.pods, self.context.views, strict=True):
             # two workloads share pods only where both have the primary's value of its label
             others = await index.find((self.namespace, pods.label, pods.primary[pods.label]), self.key)

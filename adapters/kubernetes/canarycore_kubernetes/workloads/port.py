@@ -97,6 +97,9 @@ class ClusterWorkloads:
             # a rollout that never began has nothing to give back
             return evolve(workloads, is_restored=True) if await self._objection(target) else workloads
         mismatch = await target.selector_mismatch()
+        shared = await target.shared_pods() if workloads.primary is not None else None
+        if shared is not None:  # they may have existed before the controller: a warning, as they serve
+            await self._warn(rollout, shared)
         if self._refusals is not None:
             self._refusals.note(target.key, "" if mismatch is None else str(mismatch))
         # a target under other labels is not the one that the rollout began with: as if that one were missing

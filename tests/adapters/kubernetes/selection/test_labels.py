@@ -289,5 +289,31 @@ async def test_a_target_whose_primary_would_share_pods_is_refused(shop, controll
         assert not any(name.startswith("second-") for name in made)
 
 
+@pytest.mark.parametrize("second", [{"app": "web"}, {"app": "web", "tier": "front"}], ids=["equal", "narrower"])
+async def test_primaries_that_share_pods_already_are_reported_to_both_owners(shop, controlled, second):
+    """They existed before the controller, which breaks neither: both go on."""
+    shop.create(labelled({"app": "web"}, name="first"), canary_of("first"))
+    shop.create(labelled(second | {"app": "other"}, name="second"), canary_of("second"))
+    async with controlled():
+        for name in ("first", "second"):
+            await shop.comes_to("Initialized", name)
+    for name, value in (("second", "web"), ("second-primary", "web-primary")):
+        body, labels = shop.get(DEPLOYMENT, name), second | {"app": value}
+        body["spec"]["selector"], body["spec"]["template"]["metadata"]["labels"] = {"matchLabels": labels}, labels
+        parts = {"name", "annotations", "ownerReferences"} & body["metadata"].keys()
+        shop.delete(DEPLOYMENT, name)
+        shop.create({**body, "metadata": {part: body["metadata"][part] for part in parts}})
+    async with controlled():
+        for own, other in (("first", "second"), ("second", "first")):
+            await until(lambda own=own, other=other: _warned(shop, own, f"the pods of Deployment {other}-primary"))
+        assert not shop.blocked("first")
+        assert not shop.blocked("second")
+
+
+def _warned(shop, name, part):
+    events = shop.api.list(EVENT.path(NAMESPACE))
+    return [body for body in events if body["involvedObject"]["name"] == name and part in body["message"]]
+
+
 def _deployments(shop):
     return shop.api.list(DEPLOYMENT.path(NAMESPACE))

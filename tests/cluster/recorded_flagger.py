@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from attrs import define, field
 
 from canarycore.questions import MetricAnswer
+from tests.controlplane import endpoints
 from tests.controlplane.api import eventually
 from tests.manifest.samples import shared
 
@@ -99,12 +100,14 @@ class Peer:
 
     def _has_followed(self):
         found = self.api.list(f"/apis/apps/v1/namespaces/{self.namespace}/deployments")
-        return all(map(_follows, found))
+        slices = endpoints.list_slices(self.api, self.namespace)
+        return all(map(_follows, found)) and endpoints.have_followed(self.api, self.namespace, slices)
 
     def versions(self):
-        """Return the versions of the workloads that the caches must reach, by name."""
+        """Return the versions that the caches must reach, by the kind and name of workloads and endpoints."""
         found = self.api.list(f"/apis/apps/v1/namespaces/{self.namespace}/deployments")
-        return {body["metadata"]["name"]: int(body["metadata"]["resourceVersion"]) for body in found}
+        bodies = [*({"kind": "Deployment", **body} for body in found), *endpoints.list_slices(self.api, self.namespace)]
+        return {(body["kind"], body["metadata"]["name"]): int(body["metadata"]["resourceVersion"]) for body in bodies}
 
 
 @define

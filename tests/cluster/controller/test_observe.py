@@ -95,9 +95,11 @@ async def _heard(peer, cluster):
     versions = await asyncio.to_thread(peer.versions)
 
     def have_come():
-        caches = {kind: cache for kind, cache in cluster._caches.items() if kind == DEPLOYMENT}
+        caches = {kind.kind: cache for kind, cache in cluster._caches.items()}
         return all(
-            int(caches[DEPLOYMENT].version(peer.namespace, name) or 0) >= seen for name, seen in versions.items()
+            int(caches[kind].version(peer.namespace, name) or 0) >= seen
+            for (kind, name), seen in versions.items()
+            if kind in caches
         )
 
     await until(have_come)

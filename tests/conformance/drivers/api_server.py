@@ -45,6 +45,7 @@ from tests.conformance.trace import (
     status_of,
     url_tail,
 )
+from tests.controlplane import endpoints
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.real.kubelet import Rule
 from tests.controlplane.rights import installed
@@ -302,7 +303,11 @@ class Stage:
                 if not self._follows(body):
                     return False
                 self._saw({"apiVersion": "apps/v1", **body})
-        return True
+        slices = endpoints.list_slices(self.plane.api, self.trace.namespace)
+        self._expected = {place: version for place, version in self._expected.items() if place[0] != endpoints.KIND}
+        for body in slices:
+            self._saw(body)
+        return endpoints.have_followed(self.plane.api, self.trace.namespace, slices)
 
     def _follows(self, body: Json) -> bool:
         status = body.get("status", {})

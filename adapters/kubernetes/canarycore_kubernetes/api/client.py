@@ -388,8 +388,6 @@ class Client:
             return False
         return True
 
-    # one request ------------------------------------------------------------------------------------------------
-
     async def may_list(self, kind: Kind, namespace: str = "") -> bool:
         """Ask whether this account may list a kind, in one namespace or in all. True if the server does not know."""
         attributes = {"group": kind.group, "resource": kind.plural, "verb": "list", "namespace": namespace}
@@ -399,6 +397,8 @@ class Client:
         except ApiError:
             return True
         return get_mapping(answer, "status").get("allowed") is not False
+
+    # one request ------------------------------------------------------------------------------------------------
 
     async def _read(self, method: str, path: str, *, query: dict[str, str] | None = None, accept: str = JSON) -> Json:
         return (await self._request(_READING, method, path, query=query, accept=accept)).body

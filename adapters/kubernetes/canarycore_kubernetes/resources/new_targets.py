@@ -20,7 +20,7 @@ from canarycore.phases import OVER
 
 if TYPE_CHECKING:
     from canarycore import Rollout, TargetRef, Workload
-    from canarycore_runtime.ports import StatusStore, StoredRollout, WorkloadPort, Workloads
+    from canarycore_runtime.ports import StatusStore, StoredRollout, Workloads
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class Primaries(Protocol):
         """Return whether the Canary owns the primary of another target."""
 
 
-async def begin_anew(stored: StoredRollout, primary: Workload | None, workload: WorkloadPort) -> StoredRollout:
+async def begin_anew(stored: StoredRollout, primary: Workload | None, workload: object) -> StoredRollout:
     """Return the rollout as the controller decides from it, without storing anything. primary: that of the target."""
     if not names_target(stored.status):
         return stored
@@ -82,13 +82,11 @@ class NewTargetStore:
         if names_target(stored.status):
             try:
                 primary = (await self._workload.observe(stored.rollout)).primary
-                status = forget_former_target(
-                    stored.status, is_new=await has_only_former_primary(self._workload, stored.rollout, primary)
-                )
+                begun = await begin_anew(stored, primary, self._workload)
             except WorldError:  # the cycle reports it
                 return stored
-            if status is not stored.status:
-                return evolve(stored, status=status)
+            if begun.status is not stored.status:
+                return begun
         self._targets[key] = stored.rollout.target
         return stored
 

@@ -213,7 +213,7 @@ class MeshRouter:
     async def _find_objects(self, rollout: Rollout) -> RouteObjects | None:
         """Return the objects as the caches have them; None where the target or the label of its pods is missing."""
         key, canary = _key(rollout), self._canaries.require(rollout)
-        pods = PodSelectors()
+        pods = _NO_PODS
         ports: tuple[Port, ...] = ()
         if rollout.target.kind in self._pod_views:
             template, pods = await self._find_pods(rollout, canary)

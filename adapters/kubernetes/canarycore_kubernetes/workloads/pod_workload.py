@@ -88,9 +88,7 @@ class PodTarget(WorkloadTarget):
     # observing --------------------------------------------------------------------------------------------------
 
     async def observe(self) -> Workloads:
-        cache = await self._cache()
-        target = cache.look(self.namespace, self.name, self.key)
-        primary = self._owned(cache.look(self.namespace, self.primary, self.key))
+        target, primary = await self._sides()
         scaler = await self._scaler(self.key)
         configs = await self._target_configs(target, primary)
         target_revision, primary_revision = await self._revisions(target, primary, configs)
@@ -126,6 +124,12 @@ class PodTarget(WorkloadTarget):
                 since = reach.empty_since if workload.unready_since is None else workload.unready_since
                 workload = evolve(workload, ready=reach.ready, unready_since=since)
         return workload
+
+    async def _sides(self) -> tuple[PodFacts | None, PodFacts | None]:
+        """Return the target and the Canary's own primary; a change of one of them wakes the rollout."""
+        cache = await self._cache()
+        target = cache.look(self.namespace, self.name, self.key)
+        return target, self._owned(cache.look(self.namespace, self.primary, self.key))
 
     async def _cache(self) -> Cache[PodFacts]:
         return await self.cluster.cache(self.context.views[self.kind]).ready()
@@ -183,9 +187,7 @@ class PodTarget(WorkloadTarget):
 
     async def selector_mismatch(self) -> SelectorMismatchError | None:
         """Return the refusal of a target whose labels do not fit the existing primary's selector; None if they do."""
-        cache = await self._cache()
-        target = cache.look(self.namespace, self.name, self.key)
-        primary = self._owned(cache.look(self.namespace, self.primary, self.key))
+        target, primary = await self._sides()
         if target is None or primary is None or not primary.template.selector:
             return None
         own, primarys = target.template.selector, primary.template.selector
@@ -198,9 +200,7 @@ class PodTarget(WorkloadTarget):
 
         Its selector must not select the pods of another workload, and no other Canary's primary may select its pods.
         """
-        cache = await self._cache()
-        target = cache.look(self.namespace, self.name, self.key)
-        primary = self._owned(cache.look(self.namespace, self.primary, self.key))
+        target, primary = await self._sides()
         if target is None:
             return None
         pods = target.template.pods

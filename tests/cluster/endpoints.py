@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from tests.cluster.watcher import Version
+from tests.controlplane.endpoints import is_ready, ready_endpoints, service_of
 
 PATHS = {
     "/api/v1/pods": "Pod",
@@ -43,9 +44,10 @@ class _Service:
     def take(self, version: Version) -> None:
         name = version.name
         if version.kind == "Pod" and any(name.startswith(f"{app}-") for app in self.apps):
-            (self.ready_pods.add if _is_ready(version) else self.ready_pods.discard)(name)
-        elif version.kind == "EndpointSlice" and _service_of(version) == self.name:
-            self.ready_endpoints[name] = 0 if version.gone else _ready_endpoints(version)
+            is_up = not version.gone and is_ready(version.body)
+            (self.ready_pods.add if is_up else self.ready_pods.discard)(name)
+        elif version.kind == "EndpointSlice" and service_of(version.body) == self.name:
+            self.ready_endpoints[name] = 0 if version.gone else len(ready_endpoints(version.body))
         if not self.ready_pods:
             self.pods_since = None
         elif self.pods_since is None:
@@ -75,18 +77,3 @@ def outages(versions: Iterable[Version], service: str, *apps: str) -> list[str]:
     if not state.was_reached:
         found.append(f"{service} never led to a ready pod")
     return found
-
-
-def _is_ready(version: Version) -> bool:
-    status = version.body.get("status", {})
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ()))
-    return ready and not version.gone and "deletionTimestamp" not in version.body["metadata"]
-
-
-def _service_of(version: Version) -> str:
-    return str(version.body["metadata"].get("labels", {}).get("kubernetes.io/service-name", ""))
-
-
-def _ready_endpoints(version: Version) -> int:
-    endpoints = version.body.get("endpoints") or ()
-    return sum(one.get("conditions", {}).get("ready") is not False for one in endpoints)

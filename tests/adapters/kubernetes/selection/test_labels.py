@@ -69,6 +69,11 @@ class Shop:
             self._disown(uid)
         self.api.delete(kind.path(NAMESPACE, name))
 
+    def replace_target(self, labels):
+        """Delete the target, and create it again under these labels with the next image."""
+        self.delete(DEPLOYMENT, "podinfo")
+        self.create(labelled(labels, "podinfo:6.0.1"))
+
     def _disown(self, uid):
         for kind in (DEPLOYMENT, SERVICE):
             for body in self.api.list(kind.path(NAMESPACE)):
@@ -154,8 +159,7 @@ async def test_a_target_under_another_label_is_refused_and_its_primary_keeps_the
     async with controlled():
         await shop.comes_to("Initialized")
         before = shop.versions()
-        shop.delete(DEPLOYMENT, "podinfo")
-        shop.create(labelled({RECOMMENDED: "podinfo"}, "podinfo:6.0.1"))
+        shop.replace_target({RECOMMENDED: "podinfo"})
         await until(shop.blocked)
         await asyncio.sleep(1.5)
         assert shop.versions() == before
@@ -166,8 +170,7 @@ async def test_a_target_under_another_label_is_refused_and_its_primary_keeps_the
         (event,) = [body for body in shop.api.list(EVENT.path(NAMESPACE)) if body["message"] == shop.blocked()]
         assert event["type"] == "Warning"
 
-        shop.delete(DEPLOYMENT, "podinfo")
-        shop.create(labelled({"app": "podinfo"}, "podinfo:6.0.1"))
+        shop.replace_target({"app": "podinfo"})
         await shop.comes_to("Succeeded")
         await until(lambda: not shop.blocked())
     assert shop.was_always_reached()
@@ -177,8 +180,7 @@ async def test_abort_touches_no_target_under_another_label(shop, controlled):
     shop.create(labelled({"app": "podinfo"}), canary_of())
     async with controlled():
         await shop.comes_to("Initialized")
-        shop.delete(DEPLOYMENT, "podinfo")
-        shop.create(labelled({RECOMMENDED: "podinfo"}, "podinfo:6.0.1"))
+        shop.replace_target({RECOMMENDED: "podinfo"})
         await until(shop.blocked)
         command = {"metadata": {"annotations": {"canarycore/command": "abort 1"}}}
         shop.api.patch(CANARY.path(NAMESPACE, "podinfo"), command)
@@ -193,8 +195,7 @@ async def test_a_target_that_changes_its_label_in_mid_rollout_loses_its_share(sh
         await shop.comes_to("Initialized")
         shop.api.apply(labelled({"app": "podinfo"}, "podinfo:6.0.1"), NAMESPACE)
         await until(lambda: shop.weights() == [50, 50])
-        shop.delete(DEPLOYMENT, "podinfo")
-        shop.create(labelled({RECOMMENDED: "podinfo"}, "podinfo:6.0.1"))
+        shop.replace_target({RECOMMENDED: "podinfo"})
         await until(shop.blocked)
         await until(lambda: shop.weights() == [100, 0])
         assert shop.selector("podinfo-canary") == {"app": "podinfo"}
@@ -231,8 +232,7 @@ async def test_a_target_with_another_value_of_the_label_goes_on(shop, controlled
     shop.create(labelled({"app": "podinfo"}), canary_of())
     async with controlled():
         await shop.comes_to("Initialized")
-        shop.delete(DEPLOYMENT, "podinfo")
-        shop.create(labelled({"app": "web", "tier": "front"}, "podinfo:6.0.1"))
+        shop.replace_target({"app": "web", "tier": "front"})
         await shop.comes_to("Succeeded")
         await until(lambda: shop.selector("podinfo-canary") == {"app": "web", "tier": "front"})
         assert shop.selector("podinfo") == {"app": "podinfo-primary"}
@@ -245,8 +245,7 @@ async def test_the_migration_to_other_labels_keeps_ready_endpoints(shop, control
     shop.create(labelled({"app": "podinfo"}), canary_of())
     async with controlled():
         await shop.comes_to("Initialized")
-        shop.delete(DEPLOYMENT, "podinfo")
-        shop.create(labelled({RECOMMENDED: "podinfo"}, "podinfo:6.0.1"))
+        shop.replace_target({RECOMMENDED: "podinfo"})
         await until(shop.blocked)
 
         shop.delete(CANARY, "podinfo", orphans=True)

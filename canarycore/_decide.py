@@ -42,6 +42,7 @@ from canarycore._transitions import (
     start,
     withdraw,
 )
+from canarycore.effects import Plan, SetRoutes
 from canarycore.notices import NoticeKind
 from canarycore.phases import OVER, Pending, Phase, Rule
 from canarycore.questions import Answer, Ask, SourcesAnswer, SourcesQuestion
@@ -126,15 +127,21 @@ def _adopt(builder: DecisionBuilder, primary: Workload) -> Decision:
 def _delete(builder: DecisionBuilder) -> Decision:
     """Enter Terminating, as the owner deleted the rollout."""
     builder.emit(NoticeKind.TERMINATING)
-    return builder.enter(Rule.DELETED, Phase.TERMINATING, rung=INITIAL_RUNG, pending=())
+    pending = (Pending.SETTLE,) if builder.rollout.revert_on_deletion else ()
+    return builder.enter(Rule.DELETED, Phase.TERMINATING, rung=INITIAL_RUNG, drain_until=0.0, pending=pending)
 
 
 def _terminating(builder: DecisionBuilder) -> Decision:
-    """Converge until everything is given back, then end."""
-    plan = converge(goal(builder.rollout, builder.status), builder.observation)
+    """Give everything back, let the primary drain, then end: its pods go with the Canary."""
+    rollout, status, now = builder.rollout, builder.status, builder.observation.now
+    plan = converge(goal(rollout, status), builder.observation)
     if not plan.done:
         builder.emit_plan(plan)
-        return builder.wait(Rule.RESTORING, builder.observation.now + min(builder.rollout.interval, 1.0))
+        return builder.wait(Rule.RESTORING, now + min(rollout.interval, 1.0))
+    if status.pending and rollout.drain:
+        return builder.change(Rule.GIVEN_BACK, drain_until=now + rollout.drain, pending=())
+    if now + EPSILON < status.drain_until:
+        return _drain(builder)
     builder.emit(NoticeKind.TERMINATED)
     return builder.enter(Rule.RESTORED, Phase.TERMINATED)
 
@@ -166,7 +173,11 @@ def _initializing(builder: DecisionBuilder) -> Deliberation:
     builder.emit(NoticeKind.INITIALIZED)
     builder.emit(NoticeKind.INITIALIZED_ALERT)
     return builder.enter(
-        Rule.INITIALIZED, Phase.INITIALIZED, promoted=status.applied, drain_until=0.0, pending=(Pending.SETTLE,)
+        Rule.INITIALIZED,
+        Phase.INITIALIZED,
+        promoted=status.applied,
+        drain_until=observation.now + rollout.drain,
+        pending=(Pending.SETTLE,),
     )
 
 
@@ -206,13 +217,17 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
         if not can_restore_primary(builder):
             return _start_when_confirmed(builder)
     if not plan.done:
+        restarted = _restart_drain(builder, plan) if status.pending else None
+        if restarted is not None:
+            return restarted
         if can_restore_primary(builder):
             builder.emit(NoticeKind.TAKING_BACK, status.promoted)
         elif has_rejected_primary(builder):
             builder.emit_once(NoticeKind.STRANDED)
         builder.emit_plan(plan)
-        drained = status.drain_until if status.drain_until > observation.now else builder.next_poll
-        return builder.wait(Rule.CONVERGING, drained)
+        if observation.now < status.drain_until:
+            return _drain(builder) if not plan.effects else builder.wait(Rule.CONVERGING, status.drain_until)
+        return builder.wait(Rule.CONVERGING, builder.next_poll)
     if status.pending:
         return builder.change(Rule.SETTLED, pending=())
     if target is not None and target.desired > 0:
@@ -467,18 +482,19 @@ def _step_back(builder: DecisionBuilder) -> Decision:
     elif (rung.is_exposed and ladder.routed) or (rung.iteration and ladder.routed):
         builder.emit(NoticeKind.ALL_TO_PRIMARY)
     now = builder.observation.now
-    drain = now + rollout.interval if rung.is_exposed else now
+    drain = now + max(rollout.interval, rollout.drain) if rung.is_exposed else now
     return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drain)
 
 
 def _finalising(builder: DecisionBuilder) -> Decision:
     """Wait for the drain, then end in Succeeded."""
     rollout, status, observation = builder.rollout, builder.status, builder.observation
-    outcome = _wait_for_primary(builder)
+    restarted = _restart_drain(builder, converge(goal(rollout, status), observation))
+    outcome = restarted or _wait_for_primary(builder)
     if outcome is not None:
         return outcome
     if observation.now + EPSILON < status.drain_until:
-        return builder.wait(Rule.DRAINING, status.drain_until)
+        return _drain(builder)
     pending = pending_work(rollout)
     if Pending.HOOKS not in pending:
         _emit_success(builder)
@@ -491,6 +507,24 @@ def _finalising(builder: DecisionBuilder) -> Decision:
         drain_until=observation.now,
         pending=pending,
     )
+
+
+def _restart_drain(builder: DecisionBuilder, plan: Plan) -> Decision | None:
+    """Begin the drain anew if the plan takes the canary's traffic away only now; return None if not."""
+    routes, drain = builder.observation.routes, builder.rollout.drain
+    end = builder.observation.now + drain
+    is_late = end > builder.status.drain_until + EPSILON
+    if not (drain and is_late and (routes is None or routes.is_exposed)):
+        return None
+    is_moving = any(isinstance(effect, SetRoutes) and not effect.routes.is_exposed for effect in plan.effects)
+    return builder.change(Rule.DRAIN_RESTARTED, drain_until=end) if is_moving else None
+
+
+def _drain(builder: DecisionBuilder) -> Decision:
+    """Wait until proxies that follow late no longer send requests to the pods that go."""
+    left = builder.status.drain_until - builder.observation.now
+    builder.detail = f"proxies may still send requests to pods that go, for {left:.3g}s"
+    return builder.wait(Rule.DRAINING, builder.status.drain_until)
 
 
 def _emit_success(builder: DecisionBuilder) -> None:

@@ -14,6 +14,7 @@ from attrs.validators import ge, gt, le
 
 from canarycore._enum import TextEnum
 from canarycore._ladder import Ladder
+from canarycore.traffic import DRAIN
 
 if TYPE_CHECKING:
     from canarycore._reference import Reference
@@ -163,8 +164,8 @@ class Rollout:
     """Whether a deletion gives the target back to its owner (`spec.revertOnDeletion`)."""
     autoscaled: bool = False
     """Whether the target has an autoscaler (`spec.autoscalerRef`)."""
-    drain: float = field(default=1.0, validator=ge(0))
-    """Seconds that the canary keeps running after a rollback takes its traffic away."""
+    drain: float = field(default=DRAIN, validator=ge(0))
+    """Seconds that pods keep running after their traffic is taken away, for proxies that follow late."""
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
     """The hooks of each type, in the manifest's order."""
     has_gates: bool = field(init=False, eq=False, repr=False)

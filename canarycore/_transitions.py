@@ -79,7 +79,9 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
 
 def drain_end(builder: DecisionBuilder) -> float:
     """Return when the canary may stop, after a decision takes its traffic away at once."""
-    return builder.observation.now + (builder.rollout.drain if builder.status.rung.is_exposed else 0.0)
+    routes = builder.observation.routes
+    is_exposed = builder.status.rung.is_exposed or (routes is not None and routes.is_exposed)
+    return builder.observation.now + (builder.rollout.drain if is_exposed else 0.0)
 
 
 def pending_work(rollout: Rollout) -> tuple[Pending, ...]:

@@ -113,6 +113,8 @@ class Rule(TextEnum):
     REFUSED = "the command does not apply in this phase"
     HOOKS_CALLED = "the post-rollout hooks were called"
     SETTLED = "the pending work of the phase is done"
+    DRAIN_RESTARTED = "the canary's traffic leaves only now, so the drain begins anew"
+    GIVEN_BACK = "the target has its traffic back"
     OVERTAKEN = "another process took over, and effects of this one came late"
     # waits, which write nothing
     INITIALISING = "the primary is being created"
@@ -197,13 +199,15 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.REFUSED, ALIVE),
     _row(Rule.HOOKS_CALLED, FINISHED),
     _row(Rule.SETTLED, IDLE),
+    _row(Rule.DRAIN_RESTARTED, IDLE | {Phase.FINALISING}),
+    _row(Rule.GIVEN_BACK, Phase.TERMINATING),
     _row(Rule.OVERTAKEN, IDLE),
     _row(Rule.INITIALISING, Phase.INITIALIZING),
     _row(Rule.CONVERGING, ALIVE - {Phase.INITIALIZING}),
     _row(Rule.UNREADY, ACTIVE | PROMOTION),
     _row(Rule.GATE_CLOSED, BEFORE_PROMOTION),
     _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
-    _row(Rule.DRAINING, Phase.FINALISING),
+    _row(Rule.DRAINING, IDLE | {Phase.FINALISING, Phase.TERMINATING}),
     _row(Rule.ON_HOLD, UNDER_WAY),
     _row(Rule.SUSPENDED, ALIVE),
     _row(Rule.RESTORING, Phase.TERMINATING),

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
+DRAIN = 5.0
+"""The shortest default drain in seconds: proxies follow new routes late, and a few seconds are common."""
+
 PRESENT = "present"
 """The kind of a StringMatch that any value meets."""
 

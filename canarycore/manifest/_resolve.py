@@ -6,7 +6,7 @@ with the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from attrs import evolve
@@ -31,7 +31,7 @@ from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 from canarycore.notices import Alert, Severity
-from canarycore.traffic import Affinity
+from canarycore.traffic import DRAIN, Affinity
 
 INTERVAL = 60.0
 SHORTEST_INTERVAL = 10.0
@@ -41,8 +41,6 @@ READY = 100
 HOOK_TIMEOUT = "10s"
 COOKIE_AGE = 86400
 UNROUTED_ITERATIONS = 10
-DRAIN = "1s"
-
 UNROUTED = "kubernetes"
 """The provider that cannot split traffic: every analysis becomes blue/green."""
 
@@ -50,12 +48,19 @@ BUILT_IN_METRICS = {kind.value: kind for kind in (CheckKind.SUCCESS_RATE, CheckK
 """The metrics that need no query, by name."""
 
 
-def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provider: str = "istio") -> Rollout:
+def resolve(
+    canary: Canary,
+    *,
+    templates: Iterable[MetricTemplate] = (),
+    provider: str = "istio",
+    proxy_delay: Callable[[str], float] = lambda _: DRAIN,
+) -> Rollout:
     """Return the rollout of a Canary.
 
     templates: MetricTemplates with the queries of metrics; a metric whose template is missing has an empty query and
-    keeps its reference. provider: the controller's default, for a Canary without a provider. Raise ManifestError where
-    the analysis could never advance, or where a composed name would be too long.
+    keeps its reference. provider: the controller's default, for a Canary without a provider. proxy_delay: the seconds
+    until a provider's proxies follow new routes, at the latest: the drain of a Canary that gives none. Raise
+    ManifestError where the analysis could never advance, or where a composed name would be too long.
     """
     problems = (*check_steps(canary, provider), *check_names(canary, provider))
     if problems:
@@ -89,7 +94,7 @@ def resolve(canary: Canary, *, templates: Iterable[MetricTemplate] = (), provide
         suspend=spec.suspend,
         revert_on_deletion=spec.revert_on_deletion,
         autoscaled=spec.autoscaler_ref is not None,
-        drain=parse_duration(analysis.drain or DRAIN),
+        drain=parse_duration(analysis.drain) if analysis.drain else max(proxy_delay(chosen), DRAIN),
     )
 
 

@@ -23,7 +23,7 @@ def test_defaults_are_flaggers():
     rollout = resolved(analysis={"interval": None, "threshold": None, "metrics": None, "maxWeight": None})
     assert (rollout.interval, rollout.threshold, rollout.progress_deadline) == (60.0, 1, 600.0)
     assert (rollout.primary_ready, rollout.canary_ready, rollout.mirror_weight) == (100, 100, 100)
-    assert (rollout.provider, rollout.namespace, rollout.drain) == ("istio", "test", 1.0)
+    assert (rollout.provider, rollout.namespace, rollout.drain) == ("istio", "test", 5.0)
     assert (rollout.no_data, rollout.min_samples, rollout.inconclusive_limit) == (NoData.FAIL, 0, 0)
     assert not any((rollout.skip_analysis, rollout.suspend, rollout.revert_on_deletion, rollout.autoscaled))
     assert rollout.ladder.top == 100

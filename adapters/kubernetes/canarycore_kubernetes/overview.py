@@ -9,12 +9,14 @@ Reads come from caches, so each repetition is cheap. Nothing is written.
 
 from __future__ import annotations
 
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from canarycore.errors import WorldError
+from canarycore.phases import IDLE, Phase
 from canarycore.text import describe_state, describe_traffic
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.cluster import Cluster
@@ -38,6 +40,10 @@ UNUSABLE = "cannot be used"
 
 NEW = "not looked at yet"
 """The description of a Canary before its first decision."""
+
+
+_DRAINING = IDLE | {Phase.FINALISING, Phase.TERMINATING}
+"""The phases in which pods may keep running only for late proxies."""
 
 
 @frozen(kw_only=True)
@@ -108,6 +114,9 @@ class CanaryOverview:
     suspended: bool = False
     """Whether `spec.suspend` is set."""
 
+    draining: bool = False
+    """Whether pods keep running only for proxies that follow new routes late."""
+
     primary: PodCounts | None = None
     """The pods of the primary; None where there is none, or where they cannot be read."""
 
@@ -122,8 +131,8 @@ class CanaryOverview:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """`paused` and `suspended`, where they hold."""
-        return tuple(name for name in ("paused", "suspended") if getattr(self, name))
+        """`paused`, `suspended` and `draining`, where they hold."""
+        return tuple(name for name in ("paused", "suspended", "draining") if getattr(self, name))
 
     def describe(self) -> str:
         """Return the state in words, such as `Progressing, weight 30, 1 of 5 checks failed, paused`."""
@@ -192,6 +201,7 @@ class ClusterOverview:
             threshold=rollout.threshold,
             paused=status.paused,
             suspended=rollout.suspend,
+            draining=status.phase in _DRAINING and time.time() < status.drain_until,
             primary=primary_pods,
             canary=target_pods,
             trouble=trouble,

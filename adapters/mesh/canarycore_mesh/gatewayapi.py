@@ -75,6 +75,9 @@ class GatewayApi(Mesh):
 
     queries: Queries = APP_QUERIES
     milliseconds = SECONDS
+    proxy_delay = 10.0
+    """Any gateway's: the longest known one, Istio's."""
+
     kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
     statuses: frozenset[Kind] = frozenset({kind})
     is_v1 = True

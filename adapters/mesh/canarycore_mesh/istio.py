@@ -70,6 +70,9 @@ class Istio(Mesh):
         percentile_99("istio_request_duration_milliseconds_bucket", *_WORKLOAD),
     )
 
+    proxy_delay = 10.0
+    """istiod holds changes back for up to 10 s while others follow (`PILOT_DEBOUNCE_MAX`)."""
+
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         rules = (make_ref(DESTINATION_RULE, context, name) for name in (context.canary_service, context.primary))
         return (*rules, make_ref(VIRTUAL_SERVICE, context, context.apex))

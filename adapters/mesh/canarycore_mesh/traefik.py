@@ -28,6 +28,9 @@ class Traefik(Mesh):
         f"{percentile_99(_TIMES, _SERVICE)} * 1000",
     )
 
+    proxy_delay = 4.0
+    """Traefik applies changes every 2 s (`providers.providersThrottleDuration`), after those under way."""
+
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         return (make_ref(TRAEFIK_SERVICE, context, context.apex),)
 

@@ -27,6 +27,7 @@ from canarycore.bounds import LABEL
 from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.manifest import Service
 from canarycore.text import compose_name, escape_controls
+from canarycore.traffic import DRAIN
 
 if TYPE_CHECKING:
     from canarycore import Rollout, Routes
@@ -198,6 +199,10 @@ class Mesh(Protocol):
     milliseconds: float = 1.0
     """The unit of the query of request-duration, in milliseconds."""
 
+    proxy_delay: float = DRAIN
+    """Seconds until all proxies follow new routes, at the latest, with the mesh's default settings. Pods keep running
+    for this time after their traffic is taken away (`analysis.drain` overrides it)."""
+
     before_pods: frozenset[Kind] = frozenset()
     """Kinds whose objects must exist before the pods, because these objects make pods members of the mesh."""
 
@@ -247,6 +252,7 @@ class GuardedMesh(Mesh):
         self._mesh = mesh
         self.queries: Queries = mesh.queries
         self.milliseconds: float = mesh.milliseconds
+        self.proxy_delay: float = mesh.proxy_delay
         self.before_pods: frozenset[Kind] = mesh.before_pods
         self.statuses: frozenset[Kind] = mesh.statuses
 

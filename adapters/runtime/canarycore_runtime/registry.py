@@ -10,10 +10,12 @@ and `load("notifiers", "slack")` returns that class. An unknown name is an error
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from canarycore.errors import CanaryError, UnknownProvider
+from canarycore.traffic import DRAIN
 from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -53,6 +55,24 @@ def load(port: Port, name: str) -> Callable[..., Any]:
             f"{port} {name!r} of {_origin(entries[0])} cannot be loaded: {error}. Install the missing package."
         ) from error
     return factory
+
+
+def mesh_name(provider: str) -> str:
+    """Return the installed mesh whose name begins the provider's: `smi:v1alpha1` of `smi:v1alpha1:istio`."""
+    names, name = installed("meshes"), provider
+    while name and name not in names:
+        name = name.rpartition(":")[0]
+    return name or provider
+
+
+@lru_cache(maxsize=64)
+def find_proxy_delay(provider: str) -> float:
+    """Return `Mesh.proxy_delay` of a provider's mesh; the shortest drain if no such mesh is installed."""
+    try:
+        delay: float = load("meshes", mesh_name(provider))().proxy_delay
+    except (UnknownProvider, BrokenAdapter):
+        return DRAIN  # the router reports the mesh with its remedy
+    return delay
 
 
 class AdapterLoader:

@@ -13,6 +13,7 @@ from canarycore.errors import Refused
 from canarycore.manifest import parse, resolve
 from canarycore_metrics.template import render
 from canarycore_runtime.mesh import PodSelectors, RenderContext
+from canarycore_runtime.registry import find_proxy_delay
 from tests.adapters.mesh.meshes import AB, ENTRIES, manifest, mesh_of, render_context, sources
 from tests.manifest.samples import shared
 
@@ -53,6 +54,23 @@ def test_every_provider_of_flaggers_canary_definition_is_installed():
     )
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     assert set(spec["provider"]["enum"]) <= set(ENTRIES)
+
+
+@pytest.mark.parametrize(
+    ("provider", "seconds"),
+    [("istio", 10.0), ("gatewayapi:v1", 10.0), ("nginx", 6.7), ("skipper", 6.0), ("traefik", 5.0), ("contour", 5.0)],
+)
+def test_the_default_drain_lasts_until_the_proxies_follow(provider, seconds):
+    canary = parse(manifest(provider))
+    assert resolve(canary, proxy_delay=find_proxy_delay).drain == seconds
+
+
+@pytest.mark.parametrize("provider", sorted(ENTRIES))
+def test_no_default_drain_is_shorter_than_five_seconds(provider):
+    canary = parse(manifest(provider))
+    assert resolve(canary, proxy_delay=find_proxy_delay).drain == max(5.0, mesh_of(provider).proxy_delay)
+    own = parse(manifest(provider, analysis={"interval": "10s", "stepWeight": 10, "drain": "2s"}))
+    assert resolve(own, proxy_delay=find_proxy_delay).drain == 2.0
 
 
 @pytest.mark.parametrize("provider", SPLITTING)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from canarycore import CommandKind, Observation, Phase, Routes, Status, Workload, converge, goal
 from canarycore._goal import explain_unready, is_in_step
-from canarycore.effects import Plan, Promote, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
+from canarycore.effects import Plan, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.notices import NoticeKind
 from canarycore.phases import PROMOTED, Pending, Rule
 from canarycore.simulation import (
+    AT_ONCE,
     NEVER,
     Delete,
     Deploy,
@@ -21,11 +22,12 @@ from canarycore.simulation import (
     ScaleTarget,
     SendCommand,
     SetPace,
+    SimulatedCluster,
     after,
 )
 from canarycore.testing import strategies as some
 from canarycore.traffic import Affinity
-from tests.core.scenarios import POLICIES, SITUATIONS, idle, is_advancing, is_promoting, play, policy
+from tests.core.scenarios import POLICIES, SITUATIONS, at, idle, is_advancing, is_promoting, play, policy
 
 anything = given(some.rollouts(), some.statuses(), some.observations())
 
@@ -151,10 +153,55 @@ def test_the_canary_drains_before_it_stops():
     assert world.now == moment + 7.0
 
 
+def test_an_initialised_target_drains_before_it_stops():
+    world = SimulatedCluster(policy(drain=7.0)).do(Deploy("v1")).run(until=Phase.INITIALIZED)
+    moment = world.now
+    world.run(until=lambda cycle: ScaleDown() in cycle.effects)
+    assert world.now == moment + 7.0
+
+
+def test_a_primary_drains_after_a_deletion_before_it_goes():
+    """Its pods go with the Canary, which has a finalizer until the rollout has terminated."""
+    world = idle(policy(drain=7.0, revert_on_deletion=True)).do(Delete())
+    moment = world.run(until=lambda cycle: Restore() in cycle.effects).now
+    assert world.run(until=Phase.TERMINATED).now == moment + 7.0
+
+
+def test_a_deletion_that_gives_nothing_back_does_not_drain():
+    world = idle(policy(drain=7.0)).do(Delete())
+    assert world.run(until=Phase.TERMINATED).now == world.state.now == 7.0
+
+
+def test_a_drain_begins_when_the_traffic_leaves():
+    """A rollback may have to wait for the primary's pods before it can take the canary's traffic away."""
+    world = at(Phase.PROGRESSING, policy(drain=7.0)).run(until=11.0)
+    world.do(SetPace("primary/v1", NEVER), SendCommand(CommandKind.ABORT)).run(until=30.0)
+    assert world.state.routes is not None
+    assert world.state.routes.is_exposed
+    world.do(SetPace("primary/v1", AT_ONCE))
+    moment = world.run(until=lambda cycle: SetRoutes(Routes()) in cycle.effects).now
+    assert world.run(until=lambda cycle: ScaleDown() in cycle.effects).now == moment + 7.0
+
+
+def test_a_drain_is_reported_while_it_lasts():
+    world = at(Phase.FAILED, policy(drain=7.0))
+    explanation = world.history[-1].decision.explanation
+    assert (explanation.rule, explanation.detail) == (
+        Rule.DRAINING,
+        "proxies may still send requests to pods that go, for 7s",
+    )
+
+
 def test_a_promoted_canary_drains_for_an_interval():
     world = idle(policy()).do(Deploy("v2")).run(until=Phase.FINALISING)
     moment = world.now
     assert world.run(until=Phase.SUCCEEDED).now == moment + 10.0
+
+
+def test_a_promoted_canary_drains_longer_than_an_interval():
+    world = idle(policy(drain=12.0)).do(Deploy("v2")).run(until=Phase.FINALISING)
+    moment = world.now
+    assert world.run(until=Phase.SUCCEEDED).now == moment + 12.0
 
 
 def test_an_idle_rollout_leaves_a_scaled_target_and_says_so_once():
@@ -204,8 +251,10 @@ def test_on_deletion_the_target_runs_before_it_gets_its_traffic():
 
 
 def test_a_deletion_waits_a_bounded_time_for_its_target():
-    world = idle(policy(revert_on_deletion=True)).do(SetPace("v1", NEVER), Delete()).run()
-    assert (world.phase, world.now) == (Phase.TERMINATED, 60.0)
+    world = idle(policy(revert_on_deletion=True))
+    moment = world.now
+    world.do(SetPace("v1", NEVER), Delete()).run()
+    assert (world.phase, world.now - moment) == (Phase.TERMINATED, 60.0 + world.rollout.drain)
 
 
 def test_a_rollout_created_again_after_a_deletion_starts_anew():

@@ -78,6 +78,19 @@ def commit_only(phase: Phase) -> SimulatedCluster:
     return world
 
 
+def rerouted_in_the_drain() -> Iterator[SimulatedCluster]:
+    """Yield clusters in which somebody sends requests to the canary during its drain."""
+    drains = [
+        SimulatedCluster(GATED).do(Deploy("v1")).run(until=Phase.INITIALIZED).run(until=2.0),
+        at(Phase.FINALISING).run(until=6.0),
+        at(Phase.FAILED).run(until=2.0),
+    ]
+    world = at(Phase.FINALISING)
+    world.state = world.state.but(faults=(Fault(FaultKind.CRASH_AFTER, world.state.writes),))
+    for cluster in (*drains, world.run(until=Phase.SUCCEEDED)):
+        yield cluster.do(RouteByHand(Routes(weight=5))).run(until=25.0)
+
+
 def story_ends() -> Iterator[SimulatedCluster]:
     """Yield the cluster of every story at its end."""
     for phase, actions in STORIES:
@@ -89,6 +102,7 @@ def story_ends() -> Iterator[SimulatedCluster]:
         yield commit_only(Phase.PROMOTING).do(Deploy(revision)).run(until=25.0)
     for phase in Phase:
         yield at(phase)
+    yield from rerouted_in_the_drain()
     for situation in SITUATIONS.values():
         yield play(POLICIES["weights"], situation)
     for name in ("weights and promotion steps", "blue/green"):

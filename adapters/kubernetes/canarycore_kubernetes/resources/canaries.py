@@ -31,6 +31,7 @@ from canarycore_kubernetes.resources.refusals import BLOCKED
 from canarycore_kubernetes.resources.status_codec import conditions_of, read_status, seal_of_status
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.ports import StoredRollout
+from canarycore_runtime.registry import find_proxy_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -231,7 +232,7 @@ class Canaries:
         before, last_templates, resolved = self._resolved.get(key, (None, (), canary.rollout))
         if before is not canary.rollout or not _are_same(last_templates, templates):
             known = [template for template in templates if isinstance(template, MetricTemplate)]
-            resolved = resolve(canary.manifest, templates=known, provider=self._provider)
+            resolved = self._resolve(canary.manifest, known)
             self._resolved[key] = (canary.rollout, templates, resolved)
         return resolved
 
@@ -300,7 +301,10 @@ class Canaries:
         forbidden += tuple(find_forbidden_hosts(canary, self._allowed, self._metrics_server))
         if forbidden:
             raise ManifestError(forbidden)
-        return canary, resolve(canary, provider=self._provider)
+        return canary, self._resolve(canary)
+
+    def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate] = ()) -> Rollout:
+        return resolve(canary, templates=templates, provider=self._provider, proxy_delay=find_proxy_delay)
 
 
 def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:

@@ -48,7 +48,7 @@ from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import GuardedMesh, PodSelectors, Ref, RenderContext
-from canarycore_runtime.registry import installed, load
+from canarycore_runtime.registry import installed, load, mesh_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,7 +197,7 @@ class MeshRouter:
     def mesh(self, provider: str) -> Mesh:
         """Return the mesh of that name. Raise UnknownProvider, which lists the installed ones."""
         if provider not in self._meshes:
-            self._meshes[provider] = GuardedMesh(load("meshes", _mesh_name(provider))())
+            self._meshes[provider] = GuardedMesh(load("meshes", mesh_name(provider))())
         return self._meshes[provider]
 
     def query_variables(self, rollout: Rollout) -> Mapping[str, str]:
@@ -692,11 +692,3 @@ def _keep_selector(service: Json, before: Snapshot | None) -> Json:
 
 def _key(rollout: Rollout) -> str:
     return f"{rollout.namespace}/{rollout.name}"
-
-
-def _mesh_name(provider: str) -> str:
-    """Return the installed mesh whose name begins the provider's: `smi:v1alpha1` of `smi:v1alpha1:istio`."""
-    names, name = installed("meshes"), provider
-    while name and name not in names:
-        name = name.rpartition(":")[0]
-    return name or provider

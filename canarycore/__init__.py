@@ -15,7 +15,7 @@ from canarycore._decide import decide
 from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Strategy
-from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
+from canarycore._observation import Command, CommandKind, Observation, RouteRefusal, Routes, Workload
 from canarycore._reference import Reference
 from canarycore._spec import (
     Check,
@@ -50,6 +50,7 @@ __all__ = [
     "Reason",
     "Reference",
     "Rollout",
+    "RouteRefusal",
     "Routes",
     "Rung",
     "Status",

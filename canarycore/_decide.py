@@ -169,6 +169,7 @@ def _initializing(builder: DecisionBuilder) -> Deliberation:
     if reason:
         builder.emit(NoticeKind.PRIMARY_UNREADY, reason)
     if not plan.done:
+        _report_late_routes(builder)
         return builder.wait(Rule.INITIALISING, builder.next_poll)
     builder.emit(NoticeKind.INITIALIZED)
     builder.emit(NoticeKind.INITIALIZED_ALERT)
@@ -179,6 +180,20 @@ def _initializing(builder: DecisionBuilder) -> Deliberation:
         drain_until=observation.now + rollout.drain,
         pending=(Pending.SETTLE,),
     )
+
+
+def _report_late_routes(builder: DecisionBuilder) -> None:
+    """Report routes that are not in force yet; past the progress deadline with an alert.
+
+    The target keeps its traffic and its pods, so there is nothing to roll back.
+    """
+    refusal = builder.observation.refusal
+    if refusal is None:
+        return
+    builder.detail = f"the routes are not in force: {refusal.reason}"
+    if builder.is_past_deadline(builder.refused_since(refusal)):
+        builder.emit_once(NoticeKind.UNROUTED, refusal.reason)
+        builder.emit_once(NoticeKind.UNROUTED_ALERT, refusal.reason)
 
 
 def _serves(builder: DecisionBuilder, unready: str) -> bool:
@@ -377,7 +392,18 @@ def _out_of_step(builder: DecisionBuilder, target: Workload) -> Decision | None:
     if plan.done:
         return None
     builder.emit_plan(plan)
-    return None if may_replace else builder.wait(Rule.CONVERGING, builder.next_poll)
+    return None if may_replace else _wait_for_routes(builder)
+
+
+def _wait_for_routes(builder: DecisionBuilder) -> Decision:
+    """Wait while the cluster follows; roll back when its routes have been refused beyond the progress deadline."""
+    refusal, wake = builder.observation.refusal, builder.next_poll
+    if refusal is not None:
+        since = builder.refused_since(refusal)
+        if builder.is_past_deadline(since):
+            return _roll_back_late(builder, refusal.reason)
+        wake = min(wake, since + builder.rollout.progress_deadline)
+    return builder.wait(Rule.CONVERGING, wake)
 
 
 def _side_unready(
@@ -464,7 +490,9 @@ def _wait_for_primary(builder: DecisionBuilder) -> Decision | None:
     if not plan.done:
         builder.emit_plan(plan)
         if builder.is_overdue:
+            refusal = observation.refusal
             why = "routes do not follow" if is_updated else "it does not take the revision over"
+            why += f": {refusal.reason}" if is_updated and refusal is not None else ""
             return _fail_promotion(builder, why)
         return builder.wait(Rule.CONVERGING, builder.next_poll)
     return None

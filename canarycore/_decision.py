@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from canarycore._observation import Observation, Workload
+from canarycore._observation import Observation, RouteRefusal, Workload
 from canarycore._record import record
 from canarycore._spec import Hook, Rollout
 from canarycore._status import Reason, Status
@@ -25,7 +25,6 @@ from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
 
 EPSILON = 1e-6
 """Seconds that a timer may fire early: without them, an early timer would cost a whole interval."""
@@ -136,6 +135,11 @@ class DecisionBuilder:
         since, status = side.unready_since, self.status
         return max(status.analysed_at if since is None else since, status.since or 0.0)
 
+    def refused_since(self, refusal: RouteRefusal) -> float:
+        """Return since when the routes have not been in force in this phase; by default, since the last analysis."""
+        since, status = refusal.since, self.status
+        return max(status.analysed_at if since is None else since, status.since or 0.0)
+
     def is_past_deadline(self, since: float) -> bool:
         """Whether the progress deadline, counted from `since`, has passed."""
         return self.observation.now + EPSILON >= since + self.rollout.progress_deadline
@@ -159,7 +163,12 @@ class DecisionBuilder:
         self.notices.append((kind, args, False))
 
     def emit_plan(self, plan: Plan) -> None:
-        """Add the notices of a plan; alerts, and notices about a primary that is down, go out once in this status."""
+        """Add the notices of a plan, and why the routes are not in force.
+
+        Alerts, and notices about a primary that is down, go out once in this status.
+        """
+        if self.observation.refusal is not None:
+            self.detail = self.detail or f"the routes are not in force: {self.observation.refusal.reason}"
         for kind, args in plan.notes:
             self.notices.append((kind, args, kind.value.severity is None and not self.is_primary_down))
 

@@ -76,6 +76,18 @@ PRIMARY_ONLY = Routes()
 """Routes that send every request to the primary."""
 
 
+@record
+class RouteRefusal:
+    """The state of routing objects that exist but route nothing, as their controller has not accepted them."""
+
+    reason: str
+    """The controller's reason, or whose verdict is missing."""
+    since: float | None = None
+    """Since when, in seconds on the observation's clock; None if unknown."""
+    is_pending: bool = False
+    """Whether the controller has not judged the objects yet."""
+
+
 class CommandKind(TextEnum):
     """A kind of command that an operator gives to a rollout."""
 
@@ -110,7 +122,9 @@ class Observation:
     primary: Workload | None = None
     """The primary; None if it does not exist."""
     routes: Routes | None = None
-    """The current routes; None if no routing object exists yet."""
+    """The current routes; None if no routing object exists yet, or while their controller has not accepted them."""
+    refusal: RouteRefusal | None = None
+    """Why routing objects that exist are not in force; then `routes` is None."""
     scaler_paused: bool | None = None
     """Whether the target's autoscaler is paused; None if the target has none."""
     restorable: tuple[str, ...] = ()

@@ -152,6 +152,8 @@ class NoticeKind(TextEnum):
     NO_CAPACITY = _warning("Holding traffic of {name}: {0}")
     TAKING_BACK = _warning("Taking {primary} back to revision {0}")
     STRANDED = _warning("All traffic of {name} stays on the canary: the primary is not ready and cannot be taken back")
+    UNROUTED = _warning("Initialization of {name} exceeded the progress deadline, its routes are not in force: {0}")
+    UNROUTED_ALERT = _alert(Severity.ERROR, "Progress deadline exceeded, the routes are not in force: {0}")
     SCALED_BY_HAND = _warning("{target} was scaled to {0} while nothing is under way: leaving it alone")
 
 

@@ -5,4 +5,5 @@ plane       starts and stops them                 audit       who asked the API 
 api         reads and writes objects, for tests   proxy       faults between a client and the API server
 crds        the kinds of ../shared/crds           fake        an API server in memory, for tests of speed and scale
 contract    claims that hold for both             objects     what it keeps
+verdicts    gateways that accept every route
 """

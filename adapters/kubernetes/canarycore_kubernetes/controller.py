@@ -249,6 +249,7 @@ async def open_adapters(
         ingress_class=options.ingress_class,
         events=notifier,
         claims=claims,
+        refusals=refusals,
     )
     workload = ClusterWorkloads(
         cluster,

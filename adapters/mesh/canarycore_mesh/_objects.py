@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
-from canarycore import Routes, Strategy
+from canarycore import RouteRefusal, Routes, Strategy
 from canarycore.errors import Refused
-from canarycore.foreign import get_text, get_texts, get_value, parse_percent
+from canarycore.foreign import get_integer, get_items, get_text, get_texts, get_time, get_value, parse_percent
 from canarycore.manifest import parse_duration
+from canarycore.text import escape_controls
 from canarycore_runtime.mesh import GITOPS_OPT_OUT, LAST_APPLIED, Ref
 
 if TYPE_CHECKING:
@@ -87,6 +88,52 @@ def milliseconds(duration: str) -> int | None:
 def omit_unset(**fields: Any) -> Json:
     """Return a mapping of the fields that have a value: not None, an empty text or an empty list."""
     return {name: value for name, value in fields.items() if value not in (None, "", [])}
+
+
+# verdicts -----------------------------------------------------------------------------------------------------------
+
+
+def read_verdict(
+    body: Json | None, condition: str, *, is_always_written: bool = False, message: str = ""
+) -> RouteRefusal | None:
+    """Return the refusal by a condition of an object's status; None if it accepts the object as it is now.
+
+    is_always_written: whether the controller writes the condition to every object, so that its absence means that the
+    controller has not judged the object. message: the reason, in place of the condition's own.
+    """
+    if body is None:
+        return None
+    for entry in get_items(body, "status", "conditions"):
+        if get_text(entry, "type") == condition:
+            observed = get_integer(entry, "observedGeneration") or get_integer(body, "status", "observedGeneration")
+            return judge_condition(body, entry, observed, message)
+    return await_verdict(body) if is_always_written else None
+
+
+def judge_condition(body: Json, condition: Json, observed: int | None, message: str = "") -> RouteRefusal | None:
+    """Return the refusal by one condition. observed: the generation that it judges; None or 0 if it does not say."""
+    status = get_text(condition, "status")
+    if observed and observed < (get_integer(body, "metadata", "generation") or 0):
+        return await_verdict(body)
+    if status == "False":
+        texts = (get_text(condition, part) for part in ("reason", "message"))
+        reason = message or ": ".join(filter(None, texts)) or "it gives no reason"
+        text = f"{_name_of(body)} is refused: {escape_controls(reason, _LONGEST_REASON)}"
+        return RouteRefusal(text, get_time(condition, "lastTransitionTime"))
+    return None if status == "True" else await_verdict(body)
+
+
+def await_verdict(body: Json) -> RouteRefusal:
+    """Return the refusal of an object that its controller has not judged as it is now."""
+    return RouteRefusal(f"no controller has accepted {_name_of(body)} as it is now", is_pending=True)
+
+
+def _name_of(body: Json) -> str:
+    return f"{get_text(body, 'kind')} {get_text(body, 'metadata', 'name')}.{get_text(body, 'metadata', 'namespace')}"
+
+
+_LONGEST_REASON = 400
+"""Characters of a controller's message that a refusal repeats."""
 
 
 # conditions ---------------------------------------------------------------------------------------------------------

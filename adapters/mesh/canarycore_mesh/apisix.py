@@ -12,6 +12,7 @@ from canarycore_mesh._objects import (
     make_ref,
     omit_unset,
     read_split,
+    read_verdict,
     read_weight,
     refuse,
     require,
@@ -20,6 +21,7 @@ from canarycore_mesh._queries import built_in_queries, percentile_99, success_ra
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
+    from canarycore import RouteRefusal
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 APISIX_ROUTE = Kind("apisix.apache.org", "v2", "ApisixRoute", "apisixroutes")
@@ -40,6 +42,8 @@ class Apisix(Mesh):
         success_rate("apisix_http_status", _ROUTE, _NO_ERROR, good=_NO_ERROR),
         percentile_99("apisix_http_latency_bucket", 'type=~"request"', _ROUTE),
     )
+
+    statuses: frozenset[Kind] = frozenset({APISIX_ROUTE})
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         return _source(context), _copy(context)
@@ -62,6 +66,11 @@ class Apisix(Mesh):
         split = read_split(get_list(rules[0], "backends") if rules else (), "serviceName")
         weight = read_weight(split, context.primary, context.canary_service)
         return None if weight is None else Routes(weight=weight)
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return the verdict of APISIX's controller on the copy, where it has written one."""
+        copy = objects.get(_copy(context))
+        return read_verdict(copy, "ResourcesAvailable") or read_verdict(copy, "Accepted")
 
 
 def _source(context: RenderContext) -> Ref:

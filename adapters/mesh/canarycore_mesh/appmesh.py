@@ -21,6 +21,7 @@ from canarycore_mesh._objects import (
     path_prefix,
     read_routes,
     read_split,
+    read_verdict,
 )
 from canarycore_mesh._queries import (
     ENVOY_NO_ERROR,
@@ -36,7 +37,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canarycore import Routes
+    from canarycore import RouteRefusal, Routes
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta2", "VirtualNode", "virtualnodes")
@@ -63,6 +64,7 @@ class AppMesh(Mesh):
 
     queries: Queries = QUERIES
     before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
+    statuses: frozenset[Kind] = frozenset({VIRTUAL_ROUTER})
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         nodes = (make_ref(VIRTUAL_NODE, context, name) for name in (context.primary, context.canary_service))
@@ -89,6 +91,10 @@ class AppMesh(Mesh):
         rules = get_items(router, "spec", "routes")
         targets = (get_list(rule, "httpRoute", "action", "weightedTargets") for rule in rules)
         return read_routes(context, (read_split(destinations, "virtualNodeRef", "name") for destinations in targets))
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return App Mesh's verdict on the router that splits, where its controller has written one."""
+        return read_verdict(objects.get(make_ref(VIRTUAL_ROUTER, context, context.apex)), "VirtualRouterActive")
 
 
 def _node(context: RenderContext, name: str, pods: Mapping[str, str]) -> Json:

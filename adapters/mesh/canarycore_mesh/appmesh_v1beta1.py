@@ -15,6 +15,7 @@ from canarycore_mesh._objects import (
     path_prefix,
     read_routes,
     read_split,
+    read_verdict,
     refuse,
 )
 from canarycore_mesh.appmesh import (
@@ -28,7 +29,7 @@ from canarycore_mesh.appmesh import (
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore import Routes
+    from canarycore import RouteRefusal, Routes
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 VIRTUAL_NODE = Kind("appmesh.k8s.aws", "v1beta1", "VirtualNode", "virtualnodes")
@@ -42,6 +43,7 @@ class AppMeshV1Beta1(Mesh):
 
     queries: Queries = QUERIES
     before_pods: frozenset[Kind] = frozenset({VIRTUAL_NODE})
+    statuses: frozenset[Kind] = frozenset({VIRTUAL_SERVICE})
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         nodes = (
@@ -74,6 +76,11 @@ class AppMeshV1Beta1(Mesh):
         rules = get_items(service, "spec", "routes")
         targets = (get_list(rule, "http", "action", "weightedTargets") for rule in rules)
         return read_routes(context, (read_split(destinations, "virtualNodeName") for destinations in targets))
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return App Mesh's verdict on the service that splits, where its controller has written one."""
+        service = objects.get(make_ref(VIRTUAL_SERVICE, context, _full_name(context, context.apex)))
+        return read_verdict(service, "VirtualServiceActive")
 
 
 def _full_name(context: RenderContext, name: str) -> str:

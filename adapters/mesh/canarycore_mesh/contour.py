@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from canarycore.foreign import get_items, get_list
+from canarycore.foreign import get_items, get_list, get_text
 from canarycore_mesh._objects import (
     apex_metadata,
     default_weight,
@@ -16,12 +16,13 @@ from canarycore_mesh._objects import (
     path_prefix,
     read_routes,
     read_split,
+    read_verdict,
 )
 from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
-    from canarycore import Routes
+    from canarycore import RouteRefusal, Routes
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 HTTP_PROXY = Kind("projectcontour.io", "v1", "HTTPProxy", "httpproxies")
@@ -36,6 +37,8 @@ class Contour(Mesh):
     """Provider `contour`."""
 
     queries: Queries = envoy_queries('envoy_cluster_name=~"{{ namespace }}_{{ service }}-canary_[0-9a-zA-Z-]+"')
+
+    statuses: frozenset[Kind] = frozenset({HTTP_PROXY})
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         return (make_ref(HTTP_PROXY, context, context.apex),)
@@ -56,6 +59,14 @@ class Contour(Mesh):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         rules = get_items(objects.get(make_ref(HTTP_PROXY, context, context.apex)), "spec", "routes")
         return read_routes(context, (read_split(get_list(rule, "services"), "name") for rule in rules))
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return Contour's verdict. A proxy that no root includes yet gets no requests, so none fail."""
+        proxy = objects.get(make_ref(HTTP_PROXY, context, context.apex))
+        if get_text(proxy, "status", "currentStatus") == "orphaned":
+            return None
+        description = get_text(proxy, "status", "description")
+        return read_verdict(proxy, "Valid", is_always_written=True, message=description)
 
 
 def _conditions(context: RenderContext) -> list[Json]:

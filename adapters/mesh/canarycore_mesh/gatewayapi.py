@@ -24,11 +24,13 @@ from canarycore_mesh._objects import (
     SET_COOKIE,
     add_cookies,
     apex_metadata,
+    await_verdict,
     combine_conditions,
     cookie_pattern,
     default_weight,
     format_cookie,
     format_expired_cookie,
+    judge_condition,
     make_object,
     make_ref,
     matching_weight,
@@ -44,7 +46,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from canarycore import Routes
+    from canarycore import RouteRefusal, Routes
     from canarycore.manifest import (
         BackendReference,
         CorsPolicy,
@@ -100,20 +102,36 @@ class GatewayApi(Mesh):
 
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
         route = objects.get(make_ref(self.kind, context, context.apex), {})
+        verdicts = ((parent, _judge_parent(route, status)) for parent, status in _statuses(route))
         return tuple(
-            _describe_refusal(route, parent, condition)
-            for parent, condition in _acceptances(route)
-            if _verdict(route, condition) == _REFUSED
+            f"{_name_parent(parent)} sends this route no requests: {verdict.reason}. Correct "
+            "spec.service.gatewayRefs, or let the parent accept the route."
+            for parent, verdict in verdicts
+            if verdict is not None and not verdict.is_pending
         )
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         route = objects.get(make_ref(self.kind, context, context.apex))
-        if route is None or not _is_accepted(route):
-            return None
         rules = get_items(route, "spec", "rules")
         splits = (read_split(get_list(rule, "backendRefs"), "name", default=1) for rule in rules)
         routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
         return routes and evolve(routes, mirrored=any(_is_mirrored(context, rule) for rule in rules))
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return the gateways' verdict on the route as it is now.
+
+        A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent
+        that has yet to process this generation may still route as before.
+        """
+        route = objects.get(make_ref(self.kind, context, context.apex))
+        if route is None:
+            return None
+        verdicts = [_judge_parent(route, status) for _, status in _statuses(route)]
+        refusals = [verdict for verdict in verdicts if verdict is not None]
+        pending = [refusal for refusal in refusals if refusal.is_pending]
+        if not verdicts:
+            return await_verdict(route)
+        return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
 
     def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
         weighted = self._rule(context, _split(context, matching_weight(routes)))
@@ -315,55 +333,38 @@ def _set_cookie(cookie: str) -> Json:
 # reading ------------------------------------------------------------------------------------------------------------
 
 
-def _is_accepted(route: Json) -> bool:
-    """Check whether the route as it is now routes requests, as far as its parents report.
-
-    A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent that
-    has yet to process this generation may still route as before. A parent without any status does not count.
-    """
-    verdicts = {_verdict(route, condition) for _, condition in _acceptances(route)}
-    return _PENDING not in verdicts and (_ACCEPTED in verdicts or _REFUSED not in verdicts)
-
-
-def _acceptances(route: Json) -> Iterator[tuple[Json, Json]]:
-    """Yield each parent of the route with its condition `Accepted`."""
+def _statuses(route: Json) -> Iterator[tuple[Json, Json]]:
+    """Yield each parent of the route with the status that it reports. The status of a former parent does not count."""
     parents = [_parent_key(route, parent) for parent in get_items(route, "spec", "parentRefs")]
     for status in get_items(route, "status", "parents"):
         parent = _parent_key(route, get_mapping(status, "parentRef"))
         if parent in parents:
-            for condition in get_items(status, "conditions"):
-                if get_text(condition, "type") == "Accepted":
-                    yield parent, condition
+            yield parent, status
 
 
-def _describe_refusal(route: Json, parent: Json, condition: Json) -> str:
-    """Return a sentence about a parent that refuses the route; its texts are the gateway controller's."""
-    name = ".".join(get_text(parent, part) for part in ("name", "namespace"))
-    texts = (get_text(condition, part) for part in ("reason", "message"))
-    reason = escape_controls(": ".join(filter(None, texts)) or "no reason", _LONGEST_REASON)
-    return (
-        f"HTTPRoute {get_text(route, 'metadata', 'name')}: the {get_text(parent, 'kind')} {escape_controls(name)} "
-        f"refuses the route and sends it no requests ({reason}). Correct spec.service.gatewayRefs, or let the parent "
-        "accept this route."
-    )
+_CONDITIONS = ("Accepted", "ResolvedRefs")
+"""The conditions under which a gateway answers the requests of a route itself, with errors."""
 
 
-_LONGEST_REASON = 300
-"""Characters of a condition's reason and message that a sentence repeats."""
-
-_ACCEPTED, _REFUSED, _PENDING = "accepted", "refused", "pending"
-"""The verdict of a parent on the present generation of a route."""
-
-
-def _verdict(route: Json, condition: Json) -> str:
-    """Return the verdict of a condition `Accepted`.
+def _judge_parent(route: Json, status: Json) -> RouteRefusal | None:
+    """Return the refusal by one parent; None if it accepts the route as it is now.
 
     A condition without `observedGeneration` (Linkerd writes none) does not say that it is old.
     """
-    observed, status = get_integer(condition, "observedGeneration"), get_text(condition, "status")
-    if observed and observed < (get_integer(route, "metadata", "generation") or 0):
-        return _PENDING
-    return {"True": _ACCEPTED, "False": _REFUSED}.get(status, _PENDING)
+    conditions = {get_text(condition, "type"): condition for condition in get_items(status, "conditions")}
+    if "Accepted" not in conditions:
+        return await_verdict(route)
+    verdicts = [
+        judge_condition(route, conditions[name], get_integer(conditions[name], "observedGeneration"))
+        for name in _CONDITIONS
+        if name in conditions
+    ]
+    return next((verdict for verdict in verdicts if verdict is not None), None)
+
+
+def _name_parent(parent: Json) -> str:
+    parts = (get_text(parent, part) for part in ("name", "namespace"))
+    return f"{get_text(parent, 'kind')} {escape_controls('.'.join(parts))}"
 
 
 def _parent_key(route: Json, parent: Json) -> Json:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Routes, Strategy
-from canarycore.foreign import get_items, get_list, get_mapping
+from canarycore.foreign import get_items, get_list, get_mapping, get_text, get_value
 from canarycore_mesh._objects import (
     apex_metadata,
+    judge_condition,
     list_headers,
     make_object,
     make_ref,
@@ -27,6 +28,7 @@ from canarycore_runtime.mesh import Kind, Mesh, Ref
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from canarycore import RouteRefusal
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, RenderContext
 
 UPSTREAM = Kind("gloo.solo.io", "v1", "Upstream", "upstreams")
@@ -39,12 +41,18 @@ _SETTINGS = (
 """The settings that our Upstreams copy from the one of `spec.upstreamRef`."""
 
 
+_REJECTED = (2, "Rejected")
+"""The state of a refused object, by number and by name."""
+
+
 class Gloo(Mesh):
     """Provider `gloo`."""
 
     queries: Queries = envoy_queries(
         'envoy_cluster_name=~"{{ namespace }}-{{ service }}-canaryupstream-[0-9a-zA-Z-]+_[0-9a-zA-Z-]+"'
     )
+
+    statuses: frozenset[Kind] = frozenset({ROUTE_TABLE})
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         template = _template(context)
@@ -80,6 +88,16 @@ class Gloo(Mesh):
             return None
         matched = weight == 100 and bool(context.match) and context.rollout.ladder.strategy is Strategy.AB
         return Routes(weight=0 if matched else weight, matched=matched)
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return Gloo's verdict on the table, where it has written one."""
+        table = objects.get(make_ref(ROUTE_TABLE, context, context.apex))
+        if table is None:
+            return None
+        statuses = [*get_mapping(table, "status", "statuses").values(), get_mapping(table, "status")]
+        rejected = [status for status in statuses if get_value(status, "state") in _REJECTED]
+        reason = {"status": "False", "message": get_text(rejected[0], "reason")} if rejected else {"status": "True"}
+        return judge_condition(table, reason, None)
 
 
 def _template(context: RenderContext) -> Ref | None:

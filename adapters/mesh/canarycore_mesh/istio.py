@@ -35,6 +35,7 @@ from canarycore_mesh._objects import (
     omit_unset,
     read_routes,
     read_split,
+    read_verdict,
     refuse,
 )
 from canarycore_mesh._queries import built_in_queries, percentile_99, success_rate
@@ -43,7 +44,7 @@ from canarycore_runtime.mesh import Kind, Mesh
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from canarycore import Routes
+    from canarycore import RouteRefusal, Routes
     from canarycore.manifest import CorsPolicy, HeaderChanges, HeaderOperations, Retries, Rewrite
     from canarycore.traffic import Affinity, Match, StringMatch
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
@@ -69,6 +70,8 @@ class Istio(Mesh):
         success_rate("istio_requests_total", *_WORKLOAD, _NO_ERROR, good=_NO_ERROR),
         percentile_99("istio_request_duration_milliseconds_bucket", *_WORKLOAD),
     )
+
+    statuses: frozenset[Kind] = frozenset({VIRTUAL_SERVICE})
 
     proxy_delay = 10.0
     """istiod holds changes back for up to 10 s while others follow (`PILOT_DEBOUNCE_MAX`)."""
@@ -98,6 +101,16 @@ class Istio(Mesh):
         splits = (read_split(get_list(rule, "route"), "destination", "host") for rule in rules)
         routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
         return routes and evolve(routes, mirrored=any("mirror" in rule for rule in rules))
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return istiod's verdict, where it writes one (`PILOT_ENABLE_STATUS`, or an analysis with an error)."""
+        virtual_service = objects.get(make_ref(VIRTUAL_SERVICE, context, context.apex))
+        errors = [
+            get_text(message, "documentationUrl") or get_text(message, "type", "code")
+            for message in get_items(virtual_service, "status", "validationMessages")
+            if get_text(message, "level").upper() == "ERROR"
+        ]
+        return read_verdict(virtual_service, "Reconciled", message=", ".join(errors))
 
 
 def _destination_rule(context: RenderContext, host: str) -> Json:

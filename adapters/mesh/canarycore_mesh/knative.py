@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from canarycore import Routes
 from canarycore.foreign import get_items, get_text, parse_percent
-from canarycore_mesh._objects import make_object, make_ref, refuse, require
+from canarycore_mesh._objects import make_object, make_ref, read_verdict, refuse, require
 from canarycore_mesh._queries import envoy_queries
 from canarycore_runtime.mesh import Kind, Mesh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from canarycore import RouteRefusal
     from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
 
 SERVICE = Kind("serving.knative.dev", "v1", "Service", "services")
@@ -54,6 +55,11 @@ class Knative(Mesh):
         parts = {_is_canary(part): part for part in get_items(objects.get(_target(context)), "spec", "traffic")}
         weight = parse_percent(parts.get(True, {}).get("percent", 0))
         return Routes(weight=weight) if parts.keys() == {True, False} and weight is not None else None
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return Knative's verdict on the Service's routes; a revision that is not ready yet delays it."""
+        verdict = read_verdict(objects.get(_target(context)), "RoutesReady")
+        return None if verdict is None or verdict.is_pending else verdict
 
     def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
         """Return the usual variables, with the newest revision, which is under test, as the route."""

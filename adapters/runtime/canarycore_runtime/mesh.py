@@ -30,7 +30,7 @@ from canarycore.text import compose_name, escape_controls
 from canarycore.traffic import DRAIN
 
 if TYPE_CHECKING:
-    from canarycore import Rollout, Routes
+    from canarycore import Rollout, RouteRefusal, Routes
     from canarycore.manifest import Canary
     from canarycore.traffic import Match
 
@@ -234,6 +234,14 @@ class Mesh(Protocol):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         """Return the present routes, or None where an object is missing or does not split."""
 
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return why the controller of the routing objects does not route by them as they are now; None if it does.
+
+        A mesh whose controller reports no verdict returns None.
+        """
+        del context, objects
+        return None
+
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
         """Return a sentence about each part of the mesh that refuses the present objects, such as a gateway."""
         del context, objects
@@ -271,6 +279,10 @@ class GuardedMesh(Mesh):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         with _name_objects(context, objects):
             return self._mesh.routes(context, objects)
+
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        with _name_objects(context, objects):
+            return self._mesh.refusal(context, objects)
 
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
         with _name_objects(context, objects):

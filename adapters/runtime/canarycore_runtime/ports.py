@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import frozen
 
-from canarycore import Observation, bounds
+from canarycore import Observation, RouteRefusal, bounds
 from canarycore_runtime._calls import Limits, call_port
 
 if TYPE_CHECKING:
@@ -119,8 +119,11 @@ class WorkloadPort(Protocol):
 class Router(Protocol):
     """Routes requests between primary and canary."""
 
-    async def observe(self, rollout: Rollout) -> Routes | None:
-        """Return the routes in force, or None where no routing object exists."""
+    async def observe(self, rollout: Rollout) -> Routes | RouteRefusal | None:
+        """Return the routes in force, or None where no routing object exists.
+
+        Return a RouteRefusal while a controller has not accepted the routing objects.
+        """
 
     async def set_routes(self, rollout: Rollout, routes: Routes) -> None:
         """Set the routes. Create or take over the routing objects, and leave the fields of others unchanged."""
@@ -239,7 +242,8 @@ async def observe_rollout(
         now=now,
         target=workloads.target,
         primary=workloads.primary,
-        routes=routes,
+        routes=None if isinstance(routes, RouteRefusal) else routes,
+        refusal=routes if isinstance(routes, RouteRefusal) else None,
         scaler_paused=workloads.scaler_paused,
         restorable=workloads.restorable,
         command=stored.command,

@@ -169,10 +169,10 @@ def test_users_stay_on_the_side_that_they_met():
 
 @pytest.mark.parametrize(
     ("status", "observed", "known"),
-    [("True", 2, True), ("True", 1, False), ("False", 2, False), (None, 0, True)],
+    [("True", 2, True), ("True", 1, False), ("False", 2, False), (None, 0, False)],
 )
 def test_routes_count_after_the_gateway_has_accepted_them(status, observed, known):
-    """A gateway without a status does not count."""
+    """A route without a verdict is not in force."""
     context, mesh = render_context(V1), mesh_of(V1)
     (route,) = mesh.render(context, Routes(weight=20), {})
     (parent,) = route["spec"]["parentRefs"]
@@ -181,7 +181,8 @@ def test_routes_count_after_the_gateway_has_accepted_them(status, observed, know
     rendered = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
     (ref,) = mesh.refs(context)
     assert isinstance(ref, Ref)
-    assert mesh.routes(context, {ref: rendered}) == (Routes(weight=20) if known else None)
+    assert mesh.routes(context, {ref: rendered}) == Routes(weight=20)
+    assert (mesh.refusal(context, {ref: rendered}) is None) is known
 
 
 GATEWAY_A = {"name": "a", "namespace": "ingress"}
@@ -202,7 +203,7 @@ def accepted(parent, status="True", **condition):
         ([accepted(GATEWAY_A, "False"), accepted(GATEWAY_B, "False")], False),
         ([accepted(GATEWAY_A), accepted(GATEWAY_B, observedGeneration=1)], False),
         ([accepted(GATEWAY_A), accepted(GATEWAY_B, "Unknown", observedGeneration=2)], False),
-        ([accepted({"name": "c", "namespace": "ingress"}, "False")], True),
+        ([accepted({"name": "c", "namespace": "ingress"}, "False")], False),
         ([accepted({**GATEWAY_A, "group": "gateway.networking.k8s.io", "kind": "Gateway"}, "False")], False),
     ],
 )
@@ -212,7 +213,8 @@ def test_a_parent_that_refuses_hides_none_that_routes_and_absent_is_not_old(pare
     (route,) = mesh.render(context, Routes(weight=20), {})
     rendered = {**route, "metadata": {**route["metadata"], "generation": 2}, "status": {"parents": parents}}
     (ref,) = mesh.refs(context)
-    assert mesh.routes(context, {ref: rendered}) == (Routes(weight=20) if known else None)
+    assert mesh.routes(context, {ref: rendered}) == Routes(weight=20)
+    assert (mesh.refusal(context, {ref: rendered}) is None) is known
 
 
 REASON = {"reason": "NotAllowedByListeners", "message": "no listener\x1b[2J admits the namespace"}
@@ -238,6 +240,6 @@ def test_each_parent_that_refuses_the_present_route_is_named_with_its_reason(par
     texts = mesh.refusals(context, {ref: rendered})
     assert len(texts) == len(refusing)
     for text, gateway in zip(texts, refusing, strict=True):
-        assert f"Gateway {gateway} refuses" in text
+        assert f"Gateway {gateway} sends this route no requests" in text
         assert "NotAllowedByListeners: no listener\\x1b[2J admits" in text
     assert mesh.refusals(context, {}) == ()

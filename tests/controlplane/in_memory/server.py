@@ -41,6 +41,7 @@ from tests.controlplane.in_memory.objects import (
     only_metadata,
     selection,
 )
+from tests.controlplane.verdicts import VERDICTS
 
 BOOKMARK = 60.0
 """Seconds between bookmarks."""
@@ -329,6 +330,7 @@ CONTROLLERS: dict[Resource, Controller] = {
     ("apps", "deployments"): deployment_status,
     ("apps", "daemonsets"): daemon_set_status,
     _DEFINITIONS: _definition_status,
+    **VERDICTS,
 }
 
 

@@ -32,6 +32,7 @@ from tests.controlplane.api import Access, Api
 from tests.controlplane.real.audit import Audit
 from tests.controlplane.real.binaries import Binaries, binaries
 from tests.controlplane.real.kubelet import Kubelet
+from tests.controlplane.verdicts import RouteController
 
 ADMIN = "admin"
 
@@ -100,6 +101,7 @@ def plane(kinds: tuple[str, ...] = crds.ALL, *, pods: bool = True) -> Iterator[P
         if pods:
             _start_manager(servers, programs, manager)
             stack.enter_context(kubelet.running())
+            stack.enter_context(RouteController(Api(kubelet.access)).running())
         yield Plane(folder=folder, api=api, audit=Audit(folder / "audit.jsonl", api), kubelet=kubelet)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore import Phase, Rung, Strategy
+from canarycore import Phase, RouteRefusal, Rung, Strategy
 from canarycore.phases import ACTIVE, PROMOTED, PROMOTION
 from canarycore_kubernetes.api.metadata import is_revision
 from canarycore_kubernetes.resources.canaries import ValidCanary
@@ -58,7 +58,8 @@ class AdoptingStore:
         if stored is None or not isinstance(canary, ValidCanary) or not canary.is_flagger_status:
             return stored
         workloads = await self._workload.observe(stored.rollout)
-        routes = await self._router.observe(stored.rollout)
+        observed = await self._router.observe(stored.rollout)
+        routes = None if isinstance(observed, RouteRefusal) else observed
         adopted = adopt(stored, canary, target=workloads.target, primary=workloads.primary, routes=routes)
         return evolve(adopted, version=await self._store.commit(key, adopted.status, stored.version))
 

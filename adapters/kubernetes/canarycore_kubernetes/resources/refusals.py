@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 BLOCKED = "Blocked"
 """Type of the condition of a blocked rollout."""
 
+TARGET, ROUTES = "target", "routes"
+"""The parts of a rollout that an observation may find blocked."""
+
 
 class BlockedRollouts:
     """The blocked rollouts and their reasons."""
@@ -28,7 +31,7 @@ class BlockedRollouts:
         """Call `wake` with the key of each rollout that is no longer blocked, so that its condition goes soon."""
         self._wake = wake
         self._texts: dict[str, str] = {}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[str, dict[str, str]] = {}
 
     def resume(self, key: str, stored: str) -> None:
         """Take over the reason that an earlier process stored, until a cycle of this process ends the block."""
@@ -46,23 +49,24 @@ class BlockedRollouts:
         if before and not text:
             self._wake(report.key)
 
-    def note(self, key: str, text: str) -> None:
-        """Record the reason for a block that an observation found; an empty text ends this block.
+    def note(self, key: str, text: str, part: str = TARGET) -> None:
+        """Record why an observation found a part blocked: TARGET or ROUTES. An empty text ends this block.
 
         The rollout goes on with its cycles, which do not end the block.
         """
-        before = self._notes.get(key, "")
+        notes = self._notes.setdefault(key, {})
+        before = notes.pop(part, "")
         if text:
-            self._notes[key] = text
-        else:
-            self._notes.pop(key, None)
+            notes[part] = text
+        elif not notes:
+            del self._notes[key]
         if text != before:
             self._texts.setdefault(key, "")  # the next load must not take the stored condition for the present state
             self._wake(key)
 
     def text(self, key: str) -> str:
         """Return the reason why a rollout is blocked; empty if it is not."""
-        return self._notes.get(key) or self._texts.get(key, "")
+        return "; ".join(self._notes.get(key, {}).values()) or self._texts.get(key, "")
 
     def forget(self, key: str) -> None:
         """Forget a rollout that is no longer blocked, after the store has removed its condition."""

@@ -13,7 +13,7 @@ from canarycore_runtime.mesh import Ref
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from canarycore import Routes
+    from canarycore import RouteRefusal, Routes
     from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.ownership import Owner, Role
     from canarycore_kubernetes.api.snapshots import Snapshot
@@ -76,6 +76,14 @@ class RouteObjects:
     def read_routes(self) -> Routes | None:
         """Return the routes that the mesh reads from the objects; None where it reads none."""
         return self.mesh.routes(self.context, self.mesh_objects)
+
+    def refusal(self) -> RouteRefusal | None:
+        """Return why the mesh's controller does not route by the objects as they are now; None if it does."""
+        return self.mesh.refusal(self.context, self.mesh_objects)
+
+    def has_in_force(self, routes: Routes) -> bool:
+        """Check whether requests take these routes."""
+        return self.read_routes() == routes and self.refusal() is None
 
     def is_same(self, other: RouteObjects) -> bool:
         """Check whether both are the same state of the same view."""

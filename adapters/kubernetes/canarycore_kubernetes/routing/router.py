@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore import Routes
+from canarycore import RouteRefusal, Routes
 from canarycore.errors import Conflict, Refused, UnknownProvider, WorldError
 from canarycore.foreign import get_mapping, get_text, get_texts
 from canarycore_kubernetes.api.cache import UnreadableError
@@ -39,6 +40,7 @@ from canarycore_kubernetes.api.ownership import (
     ownership_of,
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
+from canarycore_kubernetes.resources.refusals import ROUTES
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
+    from canarycore_kubernetes.resources.refusals import BlockedRollouts
     from canarycore_kubernetes.workloads.facts import Port, WrittenTemplate
     from canarycore_runtime.mesh import Json, Kind, Mesh
 
@@ -75,7 +78,8 @@ class MeshRouter:
     reading: how Deployments and DaemonSets are read, for the label and the ports of their pods; the workloads have the
     same. mesh_cluster: the cluster of the routing objects, if it is not the workloads' own. ingress_prefix,
     ingress_class: the controller's options --ingress-annotations-prefix and --ingress-class. events: records warnings
-    about unreadable objects. claims: finds Canaries that need the same names.
+    about unreadable objects. claims: finds Canaries that need the same names. refusals: reports routes
+    that their controller refuses.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class MeshRouter:
         ingress_class: str = "",
         events: EventNotifier | None = None,
         claims: Claims | None = None,
+        refusals: BlockedRollouts | None = None,
     ) -> None:
         self._cluster = cluster
         self._events = events
@@ -97,10 +102,12 @@ class MeshRouter:
         self._labels = reading.labels
         self._mesh_cluster = mesh_cluster or cluster
         self._claims = claims
+        self._refusals = refusals
+        self._refused_since: dict[str, float] = {}
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
         self._meshes: dict[str, Mesh] = {}
         self._views: dict[str, RouteView] = {}
-        self._observed: dict[str, tuple[RouteObjects, Routes | None]] = {}
+        self._observed: dict[str, tuple[RouteObjects, Routes | RouteRefusal | None]] = {}
         self._matching_services: dict[str, tuple[object, ...]] = {}
         self._altered_by_server: dict[Ref, tuple[Json, Snapshot]] = {}
         self._sweep_size = _SMALLEST_SWEEP
@@ -108,8 +115,33 @@ class MeshRouter:
 
     # the port ---------------------------------------------------------------------------------------------------
 
-    async def observe(self, rollout: Rollout) -> Routes | None:
-        """Return the routes; None where an object is missing or differs from its required state."""
+    async def observe(self, rollout: Rollout) -> Routes | RouteRefusal | None:
+        """Return the routes; None where an object is missing or differs from its required state.
+
+        Return a RouteRefusal while the mesh's controller has not accepted the objects as they are now.
+        """
+        key, routes = _key(rollout), await self._observe(rollout)
+        if isinstance(routes, RouteRefusal):
+            return self._report_refusal(key, routes)
+        self._refused_since.pop(key, None)
+        self._note(key, "")
+        return routes
+
+    def _report_refusal(self, key: str, refusal: RouteRefusal) -> RouteRefusal:
+        """Report a refusal, and return it with its time. A verdict that is only missing is reported a while later."""
+        now = time.time()
+        first = self._refused_since.setdefault(key, now)
+        due = first + (_VERDICT_PATIENCE if refusal.is_pending else 0.0)
+        if now < due:
+            asyncio.get_running_loop().call_later(due - now, self._cluster.wake, key)
+        self._note(key, f"the routes are not in force: {refusal.reason}" if now >= due else "")
+        return evolve(refusal, since=first if refusal.since is None else min(refusal.since, first))
+
+    def _note(self, key: str, text: str) -> None:
+        if self._refusals is not None:
+            self._refusals.note(key, text, ROUTES)
+
+    async def _observe(self, rollout: Rollout) -> Routes | RouteRefusal | None:
         try:
             objects = await self._find_objects(rollout)
         except UnreadableError as error:
@@ -143,13 +175,13 @@ class MeshRouter:
         objects = await self._claim_objects(rollout)
         changes = tuple(self._changes(objects, routes))  # a refusal comes before the first write
         if self._leftovers.of(_key(rollout)):
-            await self._remove_leftovers(objects, is_in_place=not changes and objects.read_routes() == routes)
+            await self._remove_leftovers(objects, is_in_place=not changes and objects.has_in_force(routes))
         written = {change.ref: await self._write(objects, change) for change in changes}
         if None in written.values():
             return
         pairs = zip(objects.view.places, objects.snapshots, strict=True)
         after = evolve(objects, snapshots=tuple(written.get(ref, before) for (ref, _), before in pairs))
-        if after.read_routes() == routes:  # all objects are compared: the next observation need not repeat it
+        if after.has_in_force(routes):  # all objects are compared: the next observation need not repeat it
             self._observed[_key(rollout)] = (after, routes)
 
     async def prepare(self, rollout: Rollout) -> None:
@@ -314,6 +346,7 @@ class MeshRouter:
             return
         self._views = {key: view for key, view in self._views.items() if self._exists(view.context.rollout)}
         self._observed = {key: last for key, last in self._observed.items() if key in self._views}
+        self._refused_since = {key: since for key, since in self._refused_since.items() if key in self._views}
         self._matching_services = {key: last for key, last in self._matching_services.items() if key in self._views}
         self._sweep_size = max(_SMALLEST_SWEEP, 2 * len(self._views))
 
@@ -502,13 +535,13 @@ class MeshRouter:
 
     # comparing ----------------------------------------------------------------------------------------------------
 
-    def _read_routes(self, objects: RouteObjects) -> Routes | None:
-        """Return the routes if all objects are in the state that these routes require."""
+    def _read_routes(self, objects: RouteObjects) -> Routes | RouteRefusal | None:
+        """Return the routes if all objects are in the state that these routes require, and accepted as they are."""
         routes = objects.read_routes()
         if routes is None:
             return None
         try:
-            return None if any(True for _ in self._changes(objects, routes)) else routes
+            return None if any(True for _ in self._changes(objects, routes)) else objects.refusal() or routes
         except Refused:  # set_routes raises it with its reason
             return None
 
@@ -667,6 +700,9 @@ _UNSPLIT = "is in no namespace, and does not split between this Canary's sides"
 
 _WAKE_MARGIN = 0.05
 """Seconds after the wait for the proxies at which the router looks again."""
+
+_VERDICT_PATIENCE = 5.0
+"""Seconds for which a missing verdict of the mesh's controller is no news."""
 
 _SMALLEST_SWEEP = 100
 """The number of views from which on the router looks for deleted Canaries."""

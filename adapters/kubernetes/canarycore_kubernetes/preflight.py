@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from canarycore.errors import ManifestError, Problem
-from canarycore.manifest import Canary, check_files, check_namespaces, parse
+from canarycore.errors import CanaryError, ManifestError, Problem
+from canarycore.manifest import Canary, check_files, check_namespaces, parse, resolve
 from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
-from canarycore_runtime.mesh import Kind
+from canarycore_kubernetes.routing.features import all_features, find_unsupported
+from canarycore_runtime.mesh import Kind, RenderContext
+from canarycore_runtime.registry import load, mesh_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from canarycore_kubernetes.api.client import Client
-    from canarycore_runtime.mesh import Json
+    from canarycore_runtime.mesh import Json, Mesh
 
 ACCOUNT = f"{NAME}/{NAME}"
 """The controller's service account, as `canary install` names it."""
@@ -105,6 +107,8 @@ async def check_cluster(
     )
     if shared_gateways is not None:
         problems += _cross_namespace_problems(valid, tuple(shared_gateways))
+    for name, canary in valid.items():
+        problems += await _missing_features(client, name, canary, provider)
     providers = {canary.spec.provider or provider for canary in valid.values()}
     problems += await _missing_kinds(client, providers)
     problems += await _missing_rights(client, account, providers, namespace)
@@ -192,6 +196,29 @@ def _missing_object(canary: str, reference: NeededObject) -> Problem:
         remedy="Correct the reference, or create the object.",
         rule=reference.rule,
     )
+
+
+async def _missing_features(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
+    """Report the fields that need a feature which a gateway of the Canary lacks."""
+    try:
+        rollout = resolve(canary, provider=provider)
+        mesh: Mesh = load("meshes", mesh_name(rollout.provider))()
+        context = RenderContext(canary=canary, rollout=rollout)
+        needed = all_features(mesh, context)
+    except CanaryError:  # the linter reports what is wrong with the manifest
+        return []
+    found = await find_unsupported(client.get, mesh, context, needed)
+    return [
+        Problem(
+            file=f"Canary {name}",
+            path=path,
+            found=problem,
+            expected="a gateway with the feature: it would answer every request of the route with an error",
+            remedy="Remove the field, or use another gateway.",
+            rule="missing-feature",
+        )
+        for path, problem in found.items()
+    ]
 
 
 # kinds and rights ----------------------------------------------------------------------------------------------------

@@ -41,10 +41,10 @@ from canarycore_mesh._objects import (
     refuse,
 )
 from canarycore_mesh.kubernetes import APP_QUERIES, SECONDS
-from canarycore_runtime.mesh import Kind, Mesh
+from canarycore_runtime.mesh import Kind, Mesh, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from canarycore import RouteRefusal, Routes
     from canarycore.manifest import (
@@ -56,10 +56,11 @@ if TYPE_CHECKING:
         Service,
     )
     from canarycore.traffic import Affinity, Match, StringMatch
-    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, Ref, RenderContext
+    from canarycore_runtime.mesh import Json, ObjectsByRef, Queries, RenderContext
 
 GROUP = "gateway.networking.k8s.io"
 GATEWAY = {"group": GROUP, "kind": "Gateway"}
+GATEWAY_KIND = Kind(GROUP, "v1", "Gateway", "gateways")
 SERVICE = {"group": "", "kind": "Service"}
 
 _ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
@@ -132,6 +133,27 @@ class GatewayApi(Mesh):
         if not verdicts:
             return await_verdict(route)
         return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
+
+    def features(self, context: RenderContext, body: Json) -> Mapping[str, str]:
+        """Return the features of the route's filters and matches, beyond the API's core."""
+        fields: dict[str, str] = {}
+        for rule in get_items(body, "spec", "rules"):
+            for item in get_items(rule, "filters"):
+                fields |= _features_of_filter(context, item)
+            for match in get_items(rule, "matches"):
+                if "method" in match:
+                    fields["HTTPRouteMethodMatching"] = "match.method"
+                if "queryParams" in match:
+                    fields["HTTPRouteQueryParamMatching"] = "match.queryParams"
+        return fields
+
+    def gateways(self, context: RenderContext) -> tuple[Ref, ...]:
+        parents = [GATEWAY | _reference(reference) for reference in context.service.gateway_refs]
+        return tuple(
+            Ref(kind=GATEWAY_KIND, namespace=parent.get("namespace") or context.namespace, name=parent["name"])
+            for parent in parents
+            if parent.get("name") and {name: parent[name] for name in GATEWAY} == GATEWAY
+        )
 
     def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
         weighted = self._rule(context, _split(context, matching_weight(routes)))
@@ -328,6 +350,31 @@ def _cors(policy: CorsPolicy) -> Json:
 def _set_cookie(cookie: str) -> Json:
     operations = {"add": [{"name": SET_COOKIE, "value": cookie}]}
     return {"type": "ResponseHeaderModifier", "responseHeaderModifier": operations}
+
+
+def _features_of_filter(context: RenderContext, item: Json) -> dict[str, str]:
+    """Return the features that a filter needs, each with the manifest's field that asks for it."""
+    kind = get_text(item, "type")
+    if kind == "URLRewrite":
+        parts = {"hostname": "HTTPRouteHostRewrite", "path": "HTTPRoutePathRewrite"}
+        return {
+            feature: "spec.service.rewrite"
+            for part, feature in parts.items()
+            if part in get_mapping(item, "urlRewrite")
+        }
+    if kind == _MIRROR:
+        is_ours = get_text(item, "requestMirror", "backendRef", "name") == context.canary_service
+        return {
+            "HTTPRouteRequestMirror": f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
+        }
+    return _FEATURES.get(kind, {})
+
+
+_FEATURES = {
+    "ResponseHeaderModifier": {"HTTPRouteResponseHeaderModification": "spec.service.headers.response"},
+    "CORS": {"HTTPRouteCORS": "spec.service.corsPolicy"},
+}
+"""The features of filters that need one beyond the API's core, by type."""
 
 
 # reading ------------------------------------------------------------------------------------------------------------

@@ -247,6 +247,19 @@ class Mesh(Protocol):
         del context, objects
         return ()
 
+    def features(self, context: RenderContext, body: Json) -> Mapping[str, str]:
+        """Return the optional features of the API that an object uses, each with the manifest's field that asks for it.
+
+        The writer adds none that a gateway's class lists as missing.
+        """
+        del context, body
+        return {}
+
+    def gateways(self, context: RenderContext) -> tuple[Ref, ...]:
+        """Return the gateways that must have the features."""
+        del context
+        return ()
+
     def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
         """Return the variables that the mesh's queries may name, with their values for this rollout."""
         del objects
@@ -287,6 +300,14 @@ class GuardedMesh(Mesh):
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
         with _name_objects(context, objects):
             return self._mesh.refusals(context, objects)
+
+    def features(self, context: RenderContext, body: Json) -> Mapping[str, str]:
+        with _name_objects(context, ()):
+            return self._mesh.features(context, body)
+
+    def gateways(self, context: RenderContext) -> tuple[Ref, ...]:
+        with _name_objects(context, ()):
+            return self._mesh.gateways(context)
 
     def query_variables(self, context: RenderContext, objects: ObjectsByRef) -> Mapping[str, str]:
         with _name_objects(context, objects):

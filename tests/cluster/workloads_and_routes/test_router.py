@@ -681,3 +681,25 @@ async def test_routes_on_another_cluster_name_their_canary(istio, client):
         assert istio.body(istio.service())["metadata"]["ownerReferences"] == [istio.owner]
         await istio.restore()
         assert istio.body() is None
+
+
+async def test_a_filter_that_the_gateways_class_lacks_is_refused(namespace, cluster, api):
+    put("gatewayapi:v1", namespace, api)
+    bench = Bench("gatewayapi:v1", namespace, cluster, api)
+    cors = {"gatewayRefs": [{"name": "gateway"}], "corsPolicy": {"allowOrigin": ["https://a.test"]}}
+    group = {"apiVersion": "gateway.networking.k8s.io/v1"}
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    gateway = {"gatewayClassName": namespace, "listeners": listeners}
+    api.create(
+        {**group, "kind": "GatewayClass", "metadata": {"name": namespace}, "spec": {"controllerName": "a.test/b"}}
+    )
+    where = f"/apis/{group['apiVersion']}/gatewayclasses/{namespace}"
+    try:
+        api.patch(f"{where}/status", {"status": {"supportedFeatures": [{"name": "HTTPRoute"}]}})
+        api.create(
+            {**group, "kind": "Gateway", "metadata": {"name": "gateway", "namespace": namespace}, "spec": gateway}
+        )
+        with pytest.raises(Refused, match="HTTPRouteCORS"):
+            await bench.set_routes(None, Routes(), service=cors)
+    finally:
+        api.delete(where)

@@ -82,6 +82,13 @@ ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """The routing objects of each provider."""
 
+_GATEWAYS = (("gateway.networking.k8s.io", "gateways"), ("gateway.networking.k8s.io", "gatewayclasses"))
+READ_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "gatewayapi:v1": _GATEWAYS,
+    "gatewayapi:v1beta1": _GATEWAYS,
+}
+"""Further objects of each provider, which the controller only gets: their features."""
+
 ROUTING_VERBS = (*WATCH, "create", "patch", "delete")
 """Verbs for routing objects."""
 
@@ -242,9 +249,11 @@ def definitions() -> Iterator[Json]:
 
 def rules(providers: Iterable[str]) -> list[Json]:
     """Return the rules of the controller's role for these mesh providers."""
+    providers = tuple(providers)
+    read = dict.fromkeys(place for provider in providers for place in READ_RIGHTS.get(provider, ()))
     routing = dict.fromkeys(place for provider in providers for place in ROUTING_RIGHTS[provider])
     rights = (*RIGHTS, *((*place, TARGET_VERBS.get(place, ROUTING_VERBS)) for place in routing))
-    return [_rule(*right) for right in rights]
+    return [_rule(*right) for right in (*rights, *((*place, ("get",)) for place in read))]
 
 
 def observer_rules(providers: Iterable[str]) -> list[Json]:

@@ -33,6 +33,7 @@ from canarycore_kubernetes.api.merge_patch import merge_patch
 from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, get_annotation, owner_reference, primary_name
 from canarycore_kubernetes.api.ownership import (
     SCALER_COPY,
+    BlockedError,
     ForeignObject,
     ForeignObjectError,
     NameConflictError,
@@ -41,6 +42,7 @@ from canarycore_kubernetes.api.ownership import (
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.refusals import ROUTES
+from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
@@ -104,6 +106,7 @@ class MeshRouter:
         self._claims = claims
         self._refusals = refusals
         self._refused_since: dict[str, float] = {}
+        self._unsupported: dict[str, tuple[Rollout, RouteRefusal]] = {}
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
         self._meshes: dict[str, Mesh] = {}
         self._views: dict[str, RouteView] = {}
@@ -121,6 +124,9 @@ class MeshRouter:
         Return a RouteRefusal while the mesh's controller has not accepted the objects as they are now.
         """
         key, routes = _key(rollout), await self._observe(rollout)
+        before, refusal = self._unsupported.get(key, (None, None))
+        if before is rollout and refusal is not None:
+            routes = refusal
         if isinstance(routes, RouteRefusal):
             return self._report_refusal(key, routes)
         self._refused_since.pop(key, None)
@@ -173,6 +179,7 @@ class MeshRouter:
         Raise Refused where the mesh cannot express them, or an object of the owner's is missing.
         """
         objects = await self._claim_objects(rollout)
+        await self._demand_features(objects, routes)
         changes = tuple(self._changes(objects, routes))  # a refusal comes before the first write
         if self._leftovers.of(_key(rollout)):
             await self._remove_leftovers(objects, is_in_place=not changes and objects.has_in_force(routes))
@@ -187,12 +194,28 @@ class MeshRouter:
     async def prepare(self, rollout: Rollout) -> None:
         """Create the objects that must exist before the primary's pods. No request takes another way by it."""
         objects = await self._claim_objects(rollout)
+        for routes in (Routes(), Routes(mirrored=True)) if rollout.ladder.mirror else (Routes(),):
+            await self._demand_features(objects, routes)  # those of later rungs too: a refusal comes before the start
         await self._leave_former_target(objects)
         context, early = objects.context, objects.mesh.before_pods
         sides = {context.primary, context.canary_service}
         for change in tuple(self._changes(objects, Routes(), with_mesh=bool(early), is_early=True)):
             if change.ref.kind in early or (change.ref.kind == SERVICE and change.ref.name in sides):
                 await self._write(objects, change)
+
+    async def _demand_features(self, objects: RouteObjects, routes: Routes) -> None:
+        """Raise BlockedError where a gateway lacks a feature of these routes. Observations report it until they change.
+
+        No read precedes a write that needs no further feature.
+        """
+        context, mesh = objects.context, objects.mesh
+        needed = new_features(mesh, context, routes, objects.mesh_objects)
+        problems = await find_unsupported(self._mesh_cluster.get, mesh, context, needed)
+        if problems:
+            text = format_refusal(context, problems)
+            self._unsupported[_key(context.rollout)] = (context.rollout, RouteRefusal(text))
+            raise BlockedError(text)
+        self._unsupported.pop(_key(context.rollout), None)
 
     async def restore(self, rollout: Rollout) -> None:
         """Lead the apex to the target's pods, delete the objects that we made, and give back those taken over."""
@@ -346,6 +369,7 @@ class MeshRouter:
             return
         self._views = {key: view for key, view in self._views.items() if self._exists(view.context.rollout)}
         self._observed = {key: last for key, last in self._observed.items() if key in self._views}
+        self._unsupported = {key: last for key, last in self._unsupported.items() if key in self._views}
         self._refused_since = {key: since for key, since in self._refused_since.items() if key in self._views}
         self._matching_services = {key: last for key, last in self._matching_services.items() if key in self._views}
         self._sweep_size = max(_SMALLEST_SWEEP, 2 * len(self._views))

@@ -232,7 +232,7 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     notes: tuple[tuple[NoticeKind, tuple[str, ...]], ...] = ()
     desired = goal.routes
     if desired is not None and desired.is_exposed and target is not None and target.revision != goal.canary_revision:
-        desired = evolve(desired, weight=0, mirrored=False, matched=False)  # no analysis covers a later revision
+        desired = _without_canary(desired)  # no analysis covers a later revision
     if desired is not None and not (observation.routes == desired and _both_run(desired, observation)):
         routes, notes = _safe_routes(goal, desired, observation, sound=sound)
         done = done and routes == desired == observation.routes
@@ -293,17 +293,27 @@ def _safe_routes(
     if observation.primary is None or not observation.primary.has_capacity:
         if not (canary_runs and goal.allows_failover):
             return current, ((NoticeKind.NO_CAPACITY, ("the primary has no ready pods",)),)
-        stand_in = evolve(desired, weight=100, mirrored=False, matched=False)
         sides = ("canary", "primary")
-        return stand_in, ((NoticeKind.FAILOVER, sides), (NoticeKind.FAILOVER_ALERT, sides))
+        return _without_primary(desired), ((NoticeKind.FAILOVER, sides), (NoticeKind.FAILOVER_ALERT, sides))
     if desired.is_exposed and not canary_runs:
-        note = (NoticeKind.NO_CAPACITY, ("the canary has no ready pods",))
-        return evolve(desired, weight=0, mirrored=False, matched=False), (note,)
+        return _without_canary(desired), ((NoticeKind.FAILOVER, ("primary", "canary")),)
     if not sound:
         return current, ((NoticeKind.NO_CAPACITY, ("the primary is not ready with the promoted revision",)),)
     if current is not None and current != desired:
-        return desired, ((NoticeKind.REPAIRING, (_describe(current), _describe(desired))),)
+        stand_ins = {_without_canary(desired), *((_without_primary(desired),) if goal.allows_failover else ())}
+        kind = NoticeKind.RETURNING if current in stand_ins else NoticeKind.REPAIRING
+        return desired, ((kind, (_describe(current), _describe(desired))),)
     return desired, ()
+
+
+def _without_canary(routes: Routes) -> Routes:
+    """Return the routes while the canary has no available pods."""
+    return evolve(routes, weight=0, mirrored=False, matched=False)
+
+
+def _without_primary(routes: Routes) -> Routes:
+    """Return the routes while the primary has no available pods and the canary stands in."""
+    return evolve(routes, weight=100, mirrored=False, matched=False)
 
 
 def _sound(goal: Goal, primary: Workload) -> bool:

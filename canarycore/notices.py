@@ -145,6 +145,7 @@ class NoticeKind(TextEnum):
     SKIPPED_TO = _event("Skipping {name} to canary weight {0} by command {1}")
     REFUSED = _warning("Refused command {0}: {1}")
     REPAIRING = _warning("Routes of {name} are found at {0}, setting {1}")
+    RETURNING = _event("Setting the routes of {name} from {0} to {1}")
     ADOPTED = _event("Adopting the primary of {name}: its revision {0} counts as promoted")
     REPLACING_PRIMARY = _warning("The primary of {name} is down: replacing it with the new revision")
     FAILOVER = _warning("All traffic of {name} goes to the {0}: the {1} has no ready pods")

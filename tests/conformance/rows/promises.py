@@ -147,7 +147,8 @@ def route_is_not_lost(case: Case) -> Case:
     number = next(
         (step.number for step in case.expected.steps if isinstance(step, Acted) and step.number in numbers), None
     )
-    if number is None or not tells(case.found.steps, pattern(NoticeKind.REPAIRING).pattern):
+    kinds = (NoticeKind.REPAIRING, NoticeKind.RETURNING)
+    if number is None or not any(tells(case.found.steps, pattern(kind).pattern) for kind in kinds):
         return case
     theirs, ours = _weights(span(case.expected, number)), _weights(span(case.found, number))
     if theirs == ours:

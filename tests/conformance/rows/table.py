@@ -34,7 +34,7 @@ ROWS: tuple[tuple[str, Row], ...] = (
     ("D19", promises.no_revision_is_lost),
     ("D23", promises.rollback_hooks_are_always_asked),
     ("D13", promises.route_is_not_lost),
-    ("D13", only_ours(NoticeKind.REPAIRING)),
+    ("D13", only_ours(NoticeKind.REPAIRING, NoticeKind.RETURNING)),
     ("D04", promises.deadline_is_told),
     ("D06", promises.failed_promotion_is_taken_back),
     ("D06", only_ours(NoticeKind.TAKING_BACK, NoticeKind.STRANDED)),

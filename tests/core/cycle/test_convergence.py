@@ -10,7 +10,7 @@ from canarycore._observation import PRIMARY_ONLY
 from canarycore.effects import Goal, PauseScaler, Scale, ScaleDown, SetRoutes
 from canarycore.notices import NoticeKind
 from canarycore.phases import Phase
-from canarycore.simulation import Deploy, RouteByHand, ScalePrimary
+from canarycore.simulation import AT_ONCE, NEVER, Deploy, RouteByHand, ScalePrimary, SetPace
 from tests.core.scenarios import HEADER, POLICIES, at, idle, is_advancing, policy
 
 
@@ -81,8 +81,8 @@ def test_a_primary_is_not_restored(primary, restorable):
 @pytest.mark.parametrize(
     ("match", "routes", "text"),
     [
-        (HEADER, Routes(matched=True), "Routes of podinfo.test are found at 100/0, setting 100/0 matched"),
-        ((), Routes(mirrored=True), "Routes of podinfo.test are found at 100/0, setting 100/0 mirrored"),
+        (HEADER, Routes(matched=True), "Setting the routes of podinfo.test from 100/0 to 100/0 matched"),
+        ((), Routes(mirrored=True), "Setting the routes of podinfo.test from 100/0 to 100/0 mirrored"),
     ],
     ids=["matched", "mirrored"],
 )
@@ -103,3 +103,32 @@ def test_a_settled_failure_moves_no_traffic_without_a_primary():
     """A settled idle rollout enforces nothing."""
     world = at(Phase.FAILED).run().do(ScalePrimary(0)).run(until=5.0)
     assert world.state.routes == PRIMARY_ONLY
+
+
+def texts_since(world, start):
+    return [notice.text for notice in world.notices[start:]]
+
+
+def test_a_canary_without_pods_is_not_reported_as_held_traffic():
+    """Its traffic moves to the primary."""
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
+    start = len(world.notices)
+    texts = texts_since(world.do(SetPace("v2", NEVER)).run(until=2.0), start)
+    assert "All traffic of podinfo.test goes to the primary: the canary has no ready pods" in texts
+    assert not [text for text in texts if text.startswith("Holding traffic")]
+
+
+def test_the_return_from_our_own_failover_is_no_foreign_change():
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
+    start = len(world.notices)
+    world.do(SetPace("primary/v1", NEVER)).run(until=2.0)
+    assert world.state.routes == Routes(weight=100)
+    texts = texts_since(world.do(SetPace("primary/v1", AT_ONCE)).run(until=2.0), start)
+    assert "Setting the routes of podinfo.test from 0/100 to 80/20" in texts
+    assert not [text for text in texts if "are found at" in text]
+
+
+def test_a_foreign_change_is_reported_as_found():
+    world = idle(policy()).do(Deploy("v2")).run(until=is_advancing).run(until=1.0)
+    texts = world.do(RouteByHand(Routes(weight=55))).run(until=1.0).texts
+    assert "Routes of podinfo.test are found at 45/55, setting 80/20" in texts

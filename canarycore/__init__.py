@@ -18,6 +18,7 @@ from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, RouteRefusal, Routes, Workload
 from canarycore._reference import Reference
 from canarycore._spec import (
+    DRAIN,
     Check,
     CheckKind,
     Hook,
@@ -32,6 +33,7 @@ from canarycore.driver import cycle
 from canarycore.phases import Phase
 
 __all__ = [
+    "DRAIN",
     "TOTAL_WEIGHT",
     "Check",
     "CheckKind",

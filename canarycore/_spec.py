@@ -14,12 +14,15 @@ from attrs.validators import ge, gt, le
 
 from canarycore._enum import TextEnum
 from canarycore._ladder import Ladder
-from canarycore.traffic import DRAIN
 
 if TYPE_CHECKING:
     from canarycore._reference import Reference
     from canarycore.notices import Alert
     from canarycore.traffic import Affinity, Match
+
+
+DRAIN = 5.0
+"""The shortest default drain in seconds: proxies follow new routes late, and a few seconds are common."""
 
 
 class HookType(TextEnum):

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from attrs import frozen
 
-DRAIN = 5.0
-"""The shortest default drain in seconds: proxies follow new routes late, and a few seconds are common."""
-
 PRESENT = "present"
 """The kind of a StringMatch that any value meets."""
 

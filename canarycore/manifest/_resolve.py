@@ -13,7 +13,7 @@ from attrs import evolve
 
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Strategy
 from canarycore._reference import Reference
-from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
+from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
@@ -31,7 +31,7 @@ from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
 from canarycore.notices import Alert, Severity
-from canarycore.traffic import DRAIN, Affinity
+from canarycore.traffic import Affinity
 
 INTERVAL = 60.0
 SHORTEST_INTERVAL = 10.0

@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
-from canarycore import CheckKind
+from canarycore import DRAIN, CheckKind
 from canarycore.bounds import LABEL
 from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.manifest import Service
 from canarycore.text import compose_name, escape_controls
-from canarycore.traffic import DRAIN
 
 if TYPE_CHECKING:
     from canarycore import Rollout, RouteRefusal, Routes

@@ -14,8 +14,8 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from canarycore import DRAIN
 from canarycore.errors import CanaryError, UnknownProvider
-from canarycore.traffic import DRAIN
 from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:

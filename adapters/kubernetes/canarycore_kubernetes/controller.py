@@ -296,7 +296,7 @@ async def open_adapters(
         yield Adapters(
             store=NewTargetStore(
                 AdoptingStore(
-                    CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals),
+                    CanaryStore(cluster, canaries, events, lateness, workload.tracked, refusals, router.diverted),
                     canaries,
                     workload,
                     router,

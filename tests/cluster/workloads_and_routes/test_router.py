@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from attrs import evolve
 
-from canarycore import RouteRefusal, Routes
+from canarycore import RouteRefusal, Routes, Status
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore.manifest import parse, resolve
 from canarycore_kubernetes.api.cluster import Cluster
@@ -145,7 +145,7 @@ class Bench:
         canary = next((canary for canary, known in self.given.values() if known is rollout), None)
         if canary is None:
             raise WorldError(f"canary {rollout.full_name} is gone")
-        return SimpleNamespace(manifest=canary, is_deleted=False, uid=self.canary["metadata"]["uid"])
+        return SimpleNamespace(manifest=canary, status=Status(), is_deleted=False, uid=self.canary["metadata"]["uid"])
 
     async def observe(self, like=None, **given):
         return await self.judged(self.rollout(like, **given))

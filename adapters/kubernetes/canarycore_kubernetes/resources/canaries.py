@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from canarycore import TOTAL_WEIGHT, Command, CommandKind, Rollout, Status
 from canarycore.errors import ManifestError, Problem, WorldError
-from canarycore.foreign import get_list, get_mapping, get_text, get_texts
+from canarycore.foreign import get_integer, get_list, get_mapping, get_text, get_texts
 from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
 from canarycore.text import describe_state, describe_traffic, escape_controls
@@ -82,6 +82,8 @@ class ValidCanary:
     """Whether Flagger wrote the status."""
     conditions: tuple[Json, ...] = ()
     """The conditions of the status if one of them has the type VALID and must be removed; else empty."""
+    shown_weight: int | None = None
+    """`status.canaryWeight`: the canary's share of the requests, in a failover too; None if there is none."""
     block_reason: str = ""
     """The message of the condition BLOCKED; empty if the status has none."""
     tracked_configs: tuple[str, ...] = ()
@@ -269,6 +271,7 @@ class Canaries:
             status=rollout_status,
             is_flagger_status=is_flagger_status,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
+            shown_weight=get_integer(status, "canaryWeight"),
             block_reason=next(
                 (get_text(condition, "message") for condition in conditions if get_text(condition, "type") == BLOCKED),
                 "",

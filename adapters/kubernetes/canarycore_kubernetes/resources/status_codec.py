@@ -60,9 +60,14 @@ OPTIONAL = (
 """Fields that a status may lack although the previous one had them."""
 
 
-def write_status(rollout: Rollout, status: Status, others: Iterable[Json] = ()) -> Json:
-    """Return the status as a merge patch. `others` are further conditions, without times."""
+def write_status(rollout: Rollout, status: Status, others: Iterable[Json] = (), *, weight: int | None = None) -> Json:
+    """Return the status as a merge patch.
+
+    `others` are further conditions, without times. `weight` is the canary's share if it is not the rung's.
+    """
     fields = status_to_dict(rollout, status)
+    if weight is not None:
+        fields["canaryWeight"] = weight
     memory = fields.pop(MEMORY_FIELD)
     (promoted,) = fields["conditions"]
     ours = {**promoted, "type": MEMORY, "status": "True", "reason": "Memory", "message": f"{_seal(fields)} {memory}"}

@@ -49,7 +49,7 @@ class CanaryStore:
     """The rollouts of the cluster's Canaries.
 
     `tracked` returns the configs of a target's revision, which Flagger compares when it takes a Canary back. `refusals`
-    has the reasons of blocked rollouts.
+    has the reasons of blocked rollouts. `diverted` is `MeshRouter.diverted`.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class CanaryStore:
         lateness: LatenessTracker | None = None,
         tracked: Callable[[Rollout], Awaitable[Mapping[str, str]]] | None = None,
         refusals: BlockedRollouts | None = None,
+        diverted: Callable[[str, int | None], int | None] = lambda _, known: known,
     ) -> None:
         self._cluster = cluster
         self._canaries = canaries
@@ -67,6 +68,7 @@ class CanaryStore:
         self._lateness = lateness or LatenessTracker()
         self._tracked = tracked
         self._refusals = refusals or BlockedRollouts()
+        self._diverted = diverted
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -94,7 +96,8 @@ class CanaryStore:
         namespace, _, name = key.partition("/")
         if status.handled not in ("", canary.status.handled):
             version = await self._record_handling(key, canary, status.handled, version)
-        stored = write_status(canary.rollout, status, self._conditions(key, status))
+        weight = self._shown_weight(key, canary, status)
+        stored = write_status(canary.rollout, status, self._conditions(key, status), weight=weight)
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
@@ -115,6 +118,13 @@ class CanaryStore:
         body = await self._patch(key, {"metadata": {"annotations": {HANDLED: record}}})
         return str(body["metadata"]["resourceVersion"])
 
+    def _shown_weight(self, key: str, canary: ValidCanary, status: Status) -> int:
+        """Return the canary's share of the requests: the rung's weight, unless a failover diverts them."""
+        shown = canary.shown_weight
+        is_rungs = canary.is_flagger_status or shown == canary.status.rung.weight
+        diverted = self._diverted(key, None if is_rungs else shown)
+        return status.rung.weight if diverted is None else diverted
+
     def _conditions(self, key: str, status: Status) -> tuple[Json, ...]:
         blocked = self._refusals.text(key)
         return (*self._lateness.conditions(key, status), *((make_blocked_condition(blocked),) if blocked else ()))
@@ -122,13 +132,18 @@ class CanaryStore:
     # maintenance ------------------------------------------------------------------------------------------------
 
     async def _report_block(self, key: str, canary: ValidCanary) -> None:
-        """Report whether an object blocks a rollout. Do not write to a status that Flagger wrote."""
+        """Report whether an object blocks a rollout, and the weight of a failover.
+
+        Do not write to a status that Flagger wrote.
+        """
         self._refusals.resume(key, canary.block_reason)
         text = self._refusals.text(key)
         if text:
             namespace, _, name = key.partition("/")
             await self._events.warn(namespace, name, canary.uid, text)
-        if text != canary.block_reason and not canary.is_flagger_status:
+        shown = canary.shown_weight
+        has_other_weight = shown is not None and shown != self._shown_weight(key, canary, canary.status)
+        if (text != canary.block_reason or has_other_weight) and not canary.is_flagger_status:
             await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 

@@ -107,6 +107,7 @@ class MeshRouter:
         self._refusals = refusals
         self._refused_since: dict[str, float] = {}
         self._unsupported: dict[str, tuple[Rollout, RouteRefusal]] = {}
+        self._diverted: dict[str, int | None] = {}
         self._options = {"ingress_prefix": ingress_prefix, "ingress_class": ingress_class}
         self._meshes: dict[str, Mesh] = {}
         self._views: dict[str, RouteView] = {}
@@ -131,7 +132,20 @@ class MeshRouter:
             return self._report_refusal(key, routes)
         self._refused_since.pop(key, None)
         self._note(key, "")
+        if routes is not None:
+            self._record_weight(rollout, routes)
         return routes
+
+    def _record_weight(self, rollout: Rollout, routes: Routes) -> None:
+        is_rungs = routes.weight == self._canaries.require(rollout).status.rung.weight
+        self._diverted[_key(rollout)] = None if is_rungs else routes.weight
+
+    def diverted(self, key: str, known: int | None) -> int | None:
+        """Return the canary's weight while a failover makes it another one than the rung's; None if there is none.
+
+        known: the answer if this process has not seen the routes yet.
+        """
+        return self._diverted.get(key, known)
 
     def _report_refusal(self, key: str, refusal: RouteRefusal) -> RouteRefusal:
         """Report a refusal, and return it with its time. A verdict that is only missing is reported a while later."""
@@ -184,6 +198,7 @@ class MeshRouter:
         if self._leftovers.of(_key(rollout)):
             await self._remove_leftovers(objects, is_in_place=not changes and objects.has_in_force(routes))
         written = {change.ref: await self._write(objects, change) for change in changes}
+        self._record_weight(rollout, routes)
         if None in written.values():
             return
         pairs = zip(objects.view.places, objects.snapshots, strict=True)
@@ -369,6 +384,7 @@ class MeshRouter:
             return
         self._views = {key: view for key, view in self._views.items() if self._exists(view.context.rollout)}
         self._observed = {key: last for key, last in self._observed.items() if key in self._views}
+        self._diverted = {key: last for key, last in self._diverted.items() if key in self._views}
         self._unsupported = {key: last for key, last in self._unsupported.items() if key in self._views}
         self._refused_since = {key: since for key, since in self._refused_since.items() if key in self._views}
         self._matching_services = {key: last for key, last in self._matching_services.items() if key in self._views}

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore.errors import CanaryError, ManifestError, Problem
+from canarycore.foreign import get_items, get_mapping, get_text, parse_json
 from canarycore.manifest import Canary, check_files, check_namespaces, parse, resolve
 from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
 from canarycore_kubernetes.routing.features import all_features, find_unsupported
-from canarycore_runtime.mesh import Kind, RenderContext
+from canarycore_runtime.mesh import LAST_APPLIED, Kind, RenderContext
 from canarycore_runtime.registry import load, mesh_name
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ async def check_cluster(
         problems += _cross_namespace_problems(valid, tuple(shared_gateways))
     for name, canary in valid.items():
         problems += await _missing_features(client, name, canary, provider)
+    problems += await _pruned_fields(client, bodies)
     providers = {canary.spec.provider or provider for canary in valid.values()}
     problems += await _missing_kinds(client, providers)
     problems += await _missing_rights(client, account, providers, namespace)
@@ -218,6 +220,43 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
             rule="missing-feature",
         )
         for path, problem in found.items()
+    ]
+
+
+OWN_FIELDS = ("drain", "noData", "minSamples", "inconclusive", "replaceDownPrimary")
+"""The fields of an analysis that Flagger's definition lacks, so that its API server drops them without a word."""
+
+
+async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem]:
+    """Report the fields of ours that the cluster's definition drops, and the Canaries that were applied with them."""
+    try:
+        definition = await client.get(DEFINITION, "", f"{CANARY.plural}.{CANARY.group}")
+    except Rejected:
+        return [_unchecked("the definition of Canaries", "get customresourcedefinitions")]
+    versions = {get_text(version, "name"): version for version in get_items(definition, "spec", "versions")}
+    spec = get_mapping(versions.get(CANARY.version), "schema", "openAPIV3Schema", "properties", "spec", "properties")
+    known = get_mapping(spec, "analysis", "properties")
+    pruned = [name for name in OWN_FIELDS if name not in known] if known else []
+    if not pruned:
+        return []
+    remedy = "Apply the definitions of canary install --export; they accept Flagger's manifests too."
+    expected = "a definition that has the fields"
+    problems = [
+        Problem(
+            file=f"Canary {_full_name(body)}",
+            path=f"spec.analysis.{name}",
+            found="a field that the cluster's definition has dropped: the default applies",
+            expected=expected,
+            remedy=remedy,
+            rule="pruned-field",
+        )
+        for body in bodies
+        for name in pruned
+        if name in get_mapping(parse_json(get_text(body, "metadata", "annotations", LAST_APPLIED)), "spec", "analysis")
+    ]
+    found = f"a definition of Canaries (Flagger's) that drops analysis.{', analysis.'.join(pruned)}"
+    return problems or [
+        Problem(path="", found=found, expected=expected, remedy=remedy, rule="pruned-field", severity="warning")
     ]
 
 

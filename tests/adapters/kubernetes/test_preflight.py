@@ -1,0 +1,52 @@
+"""Fields of ours that the cluster's definition of Canaries drops."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ruamel.yaml import YAML
+
+from canarycore_kubernetes.deploy.objects import definitions
+from canarycore_kubernetes.preflight import OWN_FIELDS, check_cluster
+from canarycore_runtime.mesh import LAST_APPLIED
+from tests.adapters.mesh.meshes import manifest
+from tests.manifest.samples import shared
+
+
+def flaggers():
+    return [body for body in YAML(typ="safe").load_all(shared("crds") / "flagger.yaml") if body]
+
+
+def definition_of(bodies):
+    return json.loads(json.dumps(next(body for body in bodies if body["metadata"]["name"] == "canaries.flagger.app")))
+
+
+async def pruned(client, namespace):
+    report = await check_cluster(client, namespace=namespace)
+    return [problem for problem in report.problems if problem.rule == "pruned-field"]
+
+
+async def test_lint_finds_a_field_that_the_definition_has_dropped(client, api, namespace):
+    api.create(definition_of(flaggers()))
+    canary = manifest("istio", namespace=namespace)
+    applied = {**canary, "spec": {**canary["spec"], "analysis": {**canary["spec"]["analysis"], "drain": "9s"}}}
+    canary["metadata"]["annotations"] = {LAST_APPLIED: json.dumps(applied)}
+    api.create(canary, namespace)
+    (problem,) = await pruned(client, namespace)
+    assert (problem.path, problem.severity) == ("spec.analysis.drain", "error")
+    assert "canary install --export" in problem.remedy
+
+
+async def test_lint_warns_of_a_definition_that_drops_fields(client, api, namespace):
+    api.create(definition_of(flaggers()))
+    (problem,) = await pruned(client, namespace)
+    assert problem.severity == "warning"
+    assert all(name in problem.found for name in OWN_FIELDS)
+
+
+@pytest.mark.parametrize("is_defined", [False, True])
+async def test_our_own_definition_drops_nothing(client, api, namespace, is_defined):
+    if is_defined:
+        api.create(definition_of(definitions()))
+    assert await pruned(client, namespace) == []

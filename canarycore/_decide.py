@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 
 from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
-from canarycore._decision import EPSILON, Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
+from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
 from canarycore._goal import converge, explain_unready, goal, is_in_step
 from canarycore._ladder import INITIAL_RUNG, Rung
-from canarycore._observation import Observation, Workload
+from canarycore._observation import EPSILON, Observation, Workload
 from canarycore._spec import HookType, Rollout
 from canarycore._status import Reason, Status
 from canarycore._transitions import (
@@ -140,7 +140,7 @@ def _terminating(builder: DecisionBuilder) -> Decision:
         return builder.wait(Rule.RESTORING, now + min(rollout.interval, 1.0))
     if status.pending and rollout.drain:
         return builder.change(Rule.GIVEN_BACK, drain_until=now + rollout.drain, pending=())
-    if now + EPSILON < status.drain_until:
+    if not builder.observation.has_reached(status.drain_until):
         return _drain(builder)
     builder.emit(NoticeKind.TERMINATED)
     return builder.enter(Rule.RESTORED, Phase.TERMINATED)
@@ -240,7 +240,7 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
         elif has_rejected_primary(builder):
             builder.emit_once(NoticeKind.STRANDED)
         builder.emit_plan(plan)
-        if observation.now < status.drain_until:
+        if not observation.has_reached(status.drain_until):
             return _drain(builder) if not plan.effects else builder.wait(Rule.CONVERGING, status.drain_until)
         return builder.wait(Rule.CONVERGING, builder.next_poll)
     if status.pending:
@@ -357,7 +357,7 @@ def _replace_primary(builder: DecisionBuilder) -> Decision:
     observation, primary = builder.observation, builder.observation.primary
     since = (builder.status.since or 0.0) if primary is None else builder.missing_since(primary)
     due = since + builder.rollout.interval
-    if observation.now + EPSILON < due:
+    if not observation.has_reached(due):
         return builder.wait(Rule.UNREADY, min(due, builder.next_poll))
     builder.emit(NoticeKind.REPLACING_PRIMARY)
     return promote(builder, Rule.REPLACED, Reason.REPLACED)
@@ -479,22 +479,29 @@ def _wait_for_primary(builder: DecisionBuilder) -> Decision | None:
     plan = converge(goal(rollout, status), observation)
     is_updated = primary is not None and primary.revision == status.applied
     reason = explain_unready(primary, rollout.primary_ready) if primary is not None and is_updated else ""
+    wake, is_late = builder.next_poll, builder.is_overdue
     if reason and primary is not None:
+        since = builder.missing_since(primary)
+        is_late = bool(primary.stuck) or builder.is_past_deadline(since)
+        wake = min(wake, since + rollout.progress_deadline)
+    restarted = None if is_late else _restart_drain(builder, plan)
+    if restarted is not None:
+        return restarted
+    if reason:
         builder.detail = reason
         builder.emit(NoticeKind.PRIMARY_UNREADY, reason)
         builder.emit_plan(plan)
-        since = builder.missing_since(primary)
-        if primary.stuck or builder.is_past_deadline(since):
+        if is_late:
             return _fail_promotion(builder, f"{rollout.primary_name} not ready: {reason}")
-        return builder.wait(Rule.UNREADY, min(builder.next_poll, since + rollout.progress_deadline))
+        return builder.wait(Rule.UNREADY, wake)
     if not plan.done:
         builder.emit_plan(plan)
-        if builder.is_overdue:
+        if is_late:
             refusal = observation.refusal
             why = "routes do not follow" if is_updated else "it does not take the revision over"
             why += f": {refusal.reason}" if is_updated and refusal is not None else ""
             return _fail_promotion(builder, why)
-        return builder.wait(Rule.CONVERGING, builder.next_poll)
+        return builder.wait(Rule.CONVERGING, wake)
     return None
 
 
@@ -510,18 +517,17 @@ def _step_back(builder: DecisionBuilder) -> Decision:
     elif (rung.is_exposed and ladder.routed) or (rung.iteration and ladder.routed):
         builder.emit(NoticeKind.ALL_TO_PRIMARY)
     now = builder.observation.now
-    drain = now + max(rollout.interval, rollout.drain) if rung.is_exposed else now
-    return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drain)
+    drained = max(status.drain_until, now + max(rollout.interval, rollout.drain) if rung.is_exposed else now)
+    return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drained)
 
 
 def _finalising(builder: DecisionBuilder) -> Decision:
     """Wait for the drain, then end in Succeeded."""
     rollout, status, observation = builder.rollout, builder.status, builder.observation
-    restarted = _restart_drain(builder, converge(goal(rollout, status), observation))
-    outcome = restarted or _wait_for_primary(builder)
+    outcome = _wait_for_primary(builder)
     if outcome is not None:
         return outcome
-    if observation.now + EPSILON < status.drain_until:
+    if not observation.has_reached(status.drain_until):
         return _drain(builder)
     pending = pending_work(rollout)
     if Pending.HOOKS not in pending:
@@ -538,14 +544,19 @@ def _finalising(builder: DecisionBuilder) -> Decision:
 
 
 def _restart_drain(builder: DecisionBuilder, plan: Plan) -> Decision | None:
-    """Begin the drain anew if the plan takes the canary's traffic away only now; return None if not."""
-    routes, drain = builder.observation.routes, builder.rollout.drain
-    end = builder.observation.now + drain
+    """Begin the drain anew if the canary's traffic leaves only now, or has not left yet; return None if not."""
+    observation, drain = builder.observation, builder.rollout.drain
+    routes, end = observation.routes, observation.now + drain
     is_late = end > builder.status.drain_until + EPSILON
     if not (drain and is_late and (routes is None or routes.is_exposed)):
         return None
-    is_moving = any(isinstance(effect, SetRoutes) and not effect.routes.is_exposed for effect in plan.effects)
-    return builder.change(Rule.DRAIN_RESTARTED, drain_until=end) if is_moving else None
+    moving = [effect.routes for effect in plan.effects if isinstance(effect, SetRoutes)]
+    planned = moving[0] if moving else observation.written_routes
+    is_leaving = planned is not None and not planned.is_exposed
+    if not is_leaving:
+        return None
+    builder.emit_plan(plan)
+    return builder.change(Rule.DRAIN_RESTARTED, drain_until=end)
 
 
 def _drain(builder: DecisionBuilder) -> Decision:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from canarycore._observation import Observation, RouteRefusal, Workload
+from canarycore._observation import EPSILON, Observation, RouteRefusal, Workload
 from canarycore._record import record
 from canarycore._spec import Hook, Rollout
 from canarycore._status import Reason, Status
@@ -25,9 +25,6 @@ from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-EPSILON = 1e-6
-"""Seconds that a timer may fire early: without them, an early timer would cost a whole interval."""
 
 
 @record
@@ -142,7 +139,7 @@ class DecisionBuilder:
 
     def is_past_deadline(self, since: float) -> bool:
         """Whether the progress deadline, counted from `since`, has passed."""
-        return self.observation.now + EPSILON >= since + self.rollout.progress_deadline
+        return self.observation.has_reached(since + self.rollout.progress_deadline)
 
     # the cluster ------------------------------------------------------------------------------------------------
 

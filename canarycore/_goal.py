@@ -236,7 +236,7 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     if desired is not None and not (observation.routes == desired and _both_run(desired, observation)):
         routes, notes = _safe_routes(goal, desired, observation, sound=sound)
         done = done and routes == desired == observation.routes
-        if routes is not None and routes != observation.routes:
+        if routes is not None and routes != observation.written_routes:
             effects.append(SetRoutes(routes))
     if canary is Scale.DOWN and target is not None and (target.desired > 0 or observation.scaler_paused is False):
         done = False
@@ -332,7 +332,7 @@ def _describe(routes: Routes) -> str:
 
 
 def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
-    routes, primary, is_draining = observation.routes, observation.primary, observation.now < goal.until
+    routes, primary, is_draining = observation.routes, observation.primary, not observation.has_reached(goal.until)
     if routes is None or routes.is_exposed or is_draining or primary is None or not primary.has_capacity:
         return []
     effects: list[Effect] = [PauseScaler()] if observation.scaler_paused is False else []
@@ -351,6 +351,6 @@ def _give_back(goal: Goal, observation: Observation) -> Plan:
         if up:
             return Plan(tuple(up), False)
         is_ready = target.has_capacity and not explain_unready(target, goal.ready_percent)
-        if not is_ready and observation.now < goal.until:
+        if not is_ready and not observation.has_reached(goal.until):
             return Plan((), False, ((NoticeKind.NO_CAPACITY, ("the target is not ready",)),))
     return Plan((Restore(),), False)

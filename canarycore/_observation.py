@@ -72,20 +72,25 @@ class Routes:
         return 100 - self.weight
 
 
+EPSILON = 1e-6
+"""Seconds that a timer may fire early: without them, an early timer would cost a whole interval."""
+
 PRIMARY_ONLY = Routes()
 """Routes that send every request to the primary."""
 
 
 @record
 class RouteRefusal:
-    """The state of routing objects that exist but route nothing, as their controller has not accepted them."""
+    """The state of routes that are written but not in force: refused, not judged yet, or beside former routes."""
 
     reason: str
-    """The controller's reason, or whose verdict is missing."""
+    """The controller's reason, whose verdict is missing, or which other routes still lead requests."""
     since: float | None = None
     """Since when, in seconds on the observation's clock; None if unknown."""
     is_pending: bool = False
-    """Whether the controller has not judged the objects yet."""
+    """Whether the routes come into force by themselves, as far as is known."""
+    routes: Routes | None = None
+    """The routes as they are written; None if unknown."""
 
 
 class CommandKind(TextEnum):
@@ -122,9 +127,9 @@ class Observation:
     primary: Workload | None = None
     """The primary; None if it does not exist."""
     routes: Routes | None = None
-    """The current routes; None if no routing object exists yet, or while their controller has not accepted them."""
+    """The current routes; None if no routing object exists yet, or while they are not in force."""
     refusal: RouteRefusal | None = None
-    """Why routing objects that exist are not in force; then `routes` is None."""
+    """Why routes that are written are not in force; then `routes` is None."""
     scaler_paused: bool | None = None
     """Whether the target's autoscaler is paused; None if the target has none."""
     restorable: tuple[str, ...] = ()
@@ -135,3 +140,12 @@ class Observation:
     """Whether the owner deleted the rollout."""
     is_restored: bool = False
     """Whether every change made for the rollout is undone."""
+
+    def has_reached(self, moment: float) -> bool:
+        """Check whether a moment has come (seconds on the observation's clock). A timer may be `EPSILON` early."""
+        return self.now + EPSILON >= moment
+
+    @property
+    def written_routes(self) -> Routes | None:
+        """The routes as they are written, in force or not; None if unknown."""
+        return self.routes if self.refusal is None else self.refusal.routes

@@ -81,7 +81,7 @@ def drain_end(builder: DecisionBuilder) -> float:
     """Return when the canary may stop, after a decision takes its traffic away at once."""
     routes = builder.observation.routes
     is_exposed = builder.status.rung.is_exposed or (routes is not None and routes.is_exposed)
-    return builder.observation.now + (builder.rollout.drain if is_exposed else 0.0)
+    return max(builder.status.drain_until, builder.observation.now + (builder.rollout.drain if is_exposed else 0.0))
 
 
 def pending_work(rollout: Rollout) -> tuple[Pending, ...]:

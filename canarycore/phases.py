@@ -199,7 +199,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.REFUSED, ALIVE),
     _row(Rule.HOOKS_CALLED, FINISHED),
     _row(Rule.SETTLED, IDLE),
-    _row(Rule.DRAIN_RESTARTED, IDLE | {Phase.FINALISING}),
+    _row(Rule.DRAIN_RESTARTED, IDLE | PROMOTION),
     _row(Rule.GIVEN_BACK, Phase.TERMINATING),
     _row(Rule.OVERTAKEN, IDLE),
     _row(Rule.INITIALISING, Phase.INITIALIZING),

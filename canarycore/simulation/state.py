@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore._enum import TextEnum
-from canarycore._observation import Command, Observation, Routes, Workload
+from canarycore._observation import Command, Observation, RouteRefusal, Routes, Workload
 from canarycore._record import record
 from canarycore._status import Status
 from canarycore.effects import (
@@ -242,9 +242,13 @@ class FormerRoutes:
     since: float | None = None
     """Since when the present routes have been in force (seconds); None: they are not yet."""
 
-    def is_due(self, now: float, drain: float) -> bool:
+    def is_over(self, now: float, drain: float) -> bool:
         """Check whether the proxies have had `drain` seconds to follow the present routes."""
         return self.since is not None and now >= self.since + drain
+
+    def is_due(self, now: float, drain: float) -> bool:
+        """Check whether the router has to act: begin the wait, or take the routes back."""
+        return self.since is None or self.is_over(now, drain)
 
     def shifted(self, seconds: float) -> FormerRoutes:
         """Return the same routes with every time moved by `seconds`."""
@@ -398,7 +402,8 @@ def observation_of(state: State, target: Workload | None, primary: Workload | No
         now=state.now,
         target=target,
         primary=primary,
-        routes=None if _has_due_routes(state) else state.routes,  # SetRoutes takes the former routes back
+        routes=state.routes if state.former is None else None,  # they are in force once the former ones are gone
+        refusal=_refusal(state),
         scaler_paused=None if state.scaler is None else state.scaler.paused,
         restorable=state.kept,
         command=state.command,
@@ -407,8 +412,11 @@ def observation_of(state: State, target: Workload | None, primary: Workload | No
     )
 
 
-def _has_due_routes(state: State) -> bool:
-    return state.former is not None and state.former.is_due(state.now, state.rollout.drain)
+def _refusal(state: State) -> RouteRefusal | None:
+    """Return the wait for the former routes' end; None if there are none, or if SetRoutes has to act on them."""
+    if state.former is None or state.routes is None or state.former.is_due(state.now, state.rollout.drain):
+        return None
+    return RouteRefusal("the former routes still lead requests", is_pending=True, routes=state.routes)
 
 
 def observe_workload(state: State, workload: str) -> Workload | None:
@@ -499,10 +507,11 @@ def _set_routes(state: State, effect: SetRoutes) -> State:
     """Set the routes, or take the former ones back if these have been in force for long enough."""
     _demand_route(state)
     former = state.former
-    if former is None or state.routes != effect.routes:
-        begun = None if former is None else evolve(former, since=state.now)
-        return state.but(routes=effect.routes, former=begun)
-    return state.but(former=None) if _has_due_routes(state) else state
+    if former is not None and state.routes == effect.routes and former.is_over(state.now, state.rollout.drain):
+        former = None
+    elif former is not None and (former.since is None or state.routes != effect.routes):
+        former = evolve(former, since=state.now)
+    return state.but(routes=effect.routes, former=former)
 
 
 def _scale_up(state: State, effect: ScaleUp) -> State:

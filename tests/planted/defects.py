@@ -256,7 +256,7 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "the progress deadline never comes",
         "_decision.py",
-        "        return self.observation.now + EPSILON >= since + self.rollout.progress_deadline\n",
+        "        return self.observation.has_reached(since + self.rollout.progress_deadline)\n",
         "        return self.observation.now < 0 < since\n",
         "decisions/test_defects.py::test_seen_4_every_rollback_sends_an_alert",
     ),

@@ -80,7 +80,7 @@ async def test_no_cycle_begins_early_when_the_event_loop_runs_ahead_of_the_clock
     async with Runner(parts, on_cycle=reports.append) as runner:
         await release(clusters)
         runner.wake(KEY)
-        await passes(120)
+        await passes(150)
     assert clusters.phase(KEY) is Phase.SUCCEEDED
     for report, after in pairwise(reports):
         assert report.result.wake is None or after.observed.observation.now >= report.result.wake - 1e-6
@@ -296,7 +296,7 @@ async def test_the_runner_abandons_an_adapter_that_ignores_its_cancellation(port
             with suppress(asyncio.CancelledError):
                 await has_ended.wait()
 
-    clusters = deployed(*named(3, hooks=(SMOKE,)))
+    clusters = deployed(*named(3, hooks=(evolve(SMOKE, timeout=5),)))
     parts = instead(clusters.parts(), port, "default/app-1", ignore_its_cancellation)
     async with Runner(parts, Limits(cycles=2, lane=1, call=5.0)) as runner:
         await release(clusters)

@@ -54,7 +54,7 @@ def test_the_notice_of_a_restoration_names_the_revision():
 
 
 def test_a_promotion_without_a_target_says_so_and_waits():
-    decision = decision_of(PROMOTING, evolve(OBSERVATION, target=None, primary=pods("v1")))
+    decision = decision_of(PROMOTING, evolve(OBSERVATION, target=None, primary=pods("v1"), routes=Routes()))
     assert (decision.explanation.rule, decision.wake) == (Rule.CONVERGING, 100.0)
     assert "deployment podinfo.test not found: waiting for it" in texts_of(decision)
 

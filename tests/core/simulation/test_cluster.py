@@ -139,10 +139,11 @@ def test_former_routes_wait_while_the_present_ones_change():
     now = state(routes=Routes(weight=20), former=FormerRoutes(routes=Routes(weight=60), since=0.0), now=3.0)
     after = apply(now, SetRoutes(Routes(weight=40)))
     assert after.former == FormerRoutes(routes=Routes(weight=60), since=3.0)
-    assert observe(after).routes == Routes(weight=40)
+    assert observe(after).routes is None
+    assert observe(after).written_routes == Routes(weight=40)
     assert apply(after, SetRoutes(Routes(weight=40))) == after
     late = after.but(now=3.0 + after.rollout.drain)
-    assert observe(late).routes is None
+    assert observe(late).written_routes is None, "SetRoutes takes the former routes back"
     assert apply(late, SetRoutes(Routes(weight=40))).former is None
 
 

@@ -114,6 +114,10 @@ class Leftovers:
         """Return the leftovers of a Canary."""
         return frozenset(self._refs.get(key, {}).values())
 
+    def has_routes(self, key: str) -> bool:
+        """Whether a Canary has leftovers that lead requests."""
+        return any(stage_of(ref) == 0 for ref in self._refs.get(key, {}).values())
+
     def former_view(self, key: str, ref: Ref) -> RouteView | None:
         """Return the last view with this object; None where only a list has shown it."""
         views = reversed(self._views.get(key, []))

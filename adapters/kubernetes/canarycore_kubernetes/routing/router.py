@@ -122,14 +122,15 @@ class MeshRouter:
     async def observe(self, rollout: Rollout) -> Routes | RouteRefusal | None:
         """Return the routes; None where an object is missing or differs from its required state.
 
-        Return a RouteRefusal while the mesh's controller has not accepted the objects as they are now.
+        Return a RouteRefusal while the mesh's controller has not accepted the objects as they are now, or routes of a
+        former manifest still lead requests.
         """
         key, routes = _key(rollout), await self._observe(rollout)
         before, refusal = self._unsupported.get(key, (None, None))
         if before is rollout and refusal is not None:
             routes = refusal
         if isinstance(routes, RouteRefusal):
-            return self._report_refusal(key, routes)
+            return self._report_refusal(rollout, routes)
         self._refused_since.pop(key, None)
         self._note(key, "")
         if routes is not None:
@@ -147,11 +148,11 @@ class MeshRouter:
         """
         return self._diverted.get(key, known)
 
-    def _report_refusal(self, key: str, refusal: RouteRefusal) -> RouteRefusal:
+    def _report_refusal(self, rollout: Rollout, refusal: RouteRefusal) -> RouteRefusal:
         """Report a refusal, and return it with its time. A verdict that is only missing is reported a while later."""
-        now = time.time()
+        key, now = _key(rollout), time.time()
         first = self._refused_since.setdefault(key, now)
-        due = first + (_VERDICT_PATIENCE if refusal.is_pending else 0.0)
+        due = first + (_VERDICT_PATIENCE + rollout.drain if refusal.is_pending else 0.0)
         if now < due:
             asyncio.get_running_loop().call_later(due - now, self._cluster.wake, key)
         self._note(key, f"the routes are not in force: {refusal.reason}" if now >= due else "")
@@ -176,10 +177,10 @@ class MeshRouter:
         if self._leftovers.is_due(key):
             return None  # set_routes removes them
         last = self._observed.get(key)
-        if last is not None and last[0].is_same(objects):
-            return last[1]
-        routes = self._read_routes(objects)
+        routes = last[1] if last is not None and last[0].is_same(objects) else self._read_routes(objects)
         self._observed[key] = (objects, routes)
+        if isinstance(routes, Routes) and self._leftovers.has_routes(key):
+            return RouteRefusal(_FORMER_ROUTES, is_pending=True, routes=routes)
         return routes
 
     async def _warn(self, rollout: Rollout, text: str) -> None:
@@ -581,9 +582,12 @@ class MeshRouter:
         if routes is None:
             return None
         try:
-            return None if any(True for _ in self._changes(objects, routes)) else objects.refusal() or routes
+            if any(True for _ in self._changes(objects, routes)):
+                return None
         except Refused:  # set_routes raises it with its reason
             return None
+        refusal = objects.refusal()
+        return routes if refusal is None else evolve(refusal, routes=routes)
 
     def _changes(
         self, objects: RouteObjects, routes: Routes, *, with_mesh: bool = True, is_early: bool = False
@@ -742,7 +746,9 @@ _WAKE_MARGIN = 0.05
 """Seconds after the wait for the proxies at which the router looks again."""
 
 _VERDICT_PATIENCE = 5.0
-"""Seconds for which a missing verdict of the mesh's controller is no news."""
+"""Seconds for which a missing verdict of the mesh's controller is no news, beside the drain."""
+
+_FORMER_ROUTES = "routes of the former manifest still lead requests"
 
 _SMALLEST_SWEEP = 100
 """The number of views from which on the router looks for deleted Canaries."""

@@ -36,6 +36,7 @@ DISTRIBUTIONS = {
     "canarycore-hooks": "adapters/hooks",
     "canarycore-mesh": "adapters/mesh",
     "canarycore-notifiers": "adapters/notifiers",
+    "canarycore-loadtester": "adapters/loadtester",
     "canarycore-kubernetes": "adapters/kubernetes",
     "canarycore-local": "adapters/local",
     "canarycore-cli": "adapters/cli",
@@ -44,7 +45,7 @@ PACKAGES = {name: name.replace("-", "_") for name in DISTRIBUTIONS}
 SOURCES = [str(Path(folder, PACKAGES[name])) for name, folder in DISTRIBUTIONS.items()]
 LIBRARIES = [
     *("canarycore", "canarycore_runtime", "canarycore_metrics", "canarycore_hooks"),
-    *("canarycore_mesh", "canarycore_notifiers", "canarycore_kubernetes"),
+    *("canarycore_mesh", "canarycore_notifiers", "canarycore_loadtester", "canarycore_kubernetes"),
 ]
 PROCESSES = "tests/adapters/local"
 ABOUT_SOURCES = ["--ignore=tests/house", "--ignore=tests/planted"]  # tests of the checkout, not of what is installed
@@ -67,7 +68,8 @@ LICENCES = (
 )
 """Licences that our dependencies may have, as they state them: each allows us to distribute under Apache-2.0."""
 
-EXTRAS_OF_ADAPTERS = ("-e", "adapters/metrics[cloudwatch,stackdriver]", "-e", "adapters/runtime[http,testing]")
+EXTRAS_OF_ADAPTERS = ("-e", "adapters/metrics[cloudwatch,stackdriver]", "-e", "adapters/runtime[http,testing]",
+                      "-e", "adapters/loadtester[http2]")  # fmt: skip
 
 Env = dict[str, str] | None
 

@@ -19,6 +19,7 @@ PACKAGES = (
     "canarycore_hooks",
     "canarycore_mesh",
     "canarycore_notifiers",
+    "canarycore_loadtester",
     "canarycore_kubernetes",
     "canarycore_local",
     "canarycore_cli",
@@ -30,6 +31,7 @@ NEEDS = {
     "canarycore_hooks": {"canarycore", "canarycore_runtime", "canarycore_hooks"},
     "canarycore_mesh": {"canarycore", "canarycore_runtime", "canarycore_mesh"},
     "canarycore_notifiers": {"canarycore", "canarycore_runtime", "canarycore_notifiers"},
+    "canarycore_loadtester": {"canarycore", "canarycore_runtime", "canarycore_loadtester"},
     "canarycore_kubernetes": {"canarycore", "canarycore_runtime", "canarycore_kubernetes"},
     "canarycore_local": {"canarycore", "canarycore_runtime", "canarycore_local"},
     "canarycore_cli": {"canarycore", "canarycore_runtime", "canarycore_cli"},
@@ -80,6 +82,15 @@ def notifiers() -> None:
     import_module("canarycore_runtime").load("notifiers", "slack")
 
 
+def loadtester() -> None:
+    """Check that the generator runs without HTTP/2, and names the extra for it."""
+    generator = [sys.executable, "-m", "canarycore_loadtester.generator"]
+    plain = subprocess.run([*generator, "hey", "-n", "1", "http://127.0.0.1:1/"], capture_output=True, text=True)
+    assert plain.returncode == 0, plain
+    call = subprocess.run([*generator, "ghz", "-n", "1", "--insecure", "127.0.0.1:1"], capture_output=True, text=True)
+    assert "canarycore-loadtester[http2]" in call.stderr, call
+
+
 def kubernetes() -> None:
     """Check that the error without a cluster names the remedy."""
     kubeconfig = "import asyncio; from canarycore_kubernetes.api.client import connect\n"
@@ -101,7 +112,9 @@ def cli() -> None:
     assert "canarycore-local" in rehearsal.stderr
 
 
-CHECKS = dict(zip(PACKAGES, (core, runtime, metrics, hooks, mesh, notifiers, kubernetes, local, cli), strict=True))
+CHECKS = dict(
+    zip(PACKAGES, (core, runtime, metrics, hooks, mesh, notifiers, loadtester, kubernetes, local, cli), strict=True)
+)
 
 
 def error_of(program: str) -> str:

@@ -45,6 +45,7 @@ _DISTRIBUTIONS = {
     "canarycore_hooks": "canarycore-hooks",
     "canarycore_metrics": "canarycore-metrics",
     "canarycore_kubernetes": "canarycore-kubernetes",
+    "canarycore_loadtester": "canarycore-loadtester",
     "aiolimiter": "canarycore-kubernetes",
     "kubernetes_asyncio": "canarycore-kubernetes",
     "ruamel": "canarycore[yaml]",

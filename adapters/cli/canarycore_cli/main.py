@@ -19,6 +19,7 @@ from canarycore_cli.cluster.commands import (
     Provider,
     SharedGatewayNamespaces,
 )
+from canarycore_cli.cluster.go_flags import GoFlags
 from canarycore_cli.console import OK, BadInput, SafeGroup, reports_errors, split_names
 
 app = typer.Typer(
@@ -405,6 +406,65 @@ def explain(
     from canarycore_cli.rehearsal.operator import explain as run
 
     run(name, state_dir, last)
+
+
+@app.command(cls=GoFlags)
+@reports_errors
+def loadtester(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 9090,
+    listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; empty for all.")] = "127.0.0.1",
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="Time that a task may take, such as 30m.")] = "1h",
+    namespace_regexp: Annotated[
+        str,
+        typer.Option(metavar="PATTERN", help="Pattern for the namespaces of Canaries, such as ^test$. Default: all."),
+    ] = "",
+    allowed_commands: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Programs that tasks may run, and the delegates ngrinder and concord; * allows every shell text. "
+            "+NAMES adds to the default: hey, wrk, ghz, curl, ngrinder, and small programs such as grep and jq.",
+        ),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with the bearer token of requests. Default: no token.")
+    ] = None,
+    state_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File of the open gates. Default: in the user's state folder.")
+    ] = None,
+    api_key_folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder with the API keys of tasks for Concord.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Tasks that run at once, of each sort.")] = 16,
+    queue: Annotated[int, typer.Option(min=0, max=10_000, help="Tasks that wait for their turn, of each sort.")] = 64,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
+) -> None:
+    """Serve load tests, acceptance tests and gates for webhooks, in place of Flagger's load tester.
+
+    The endpoints and the flags are Flagger's; one dash or two. Where hey, wrk or ghz is missing, a built-in generator
+    runs its command lines. On SIGTERM or Ctrl-C running tasks are killed, and the open gates stay open.
+    """
+    from canarycore_cli.loadtester import default_state_file, parse_commands, parse_namespaces, parse_timeout, run
+    from canarycore_loadtester.options import LoadtesterOptions
+
+    try:
+        options = LoadtesterOptions(
+            port=port,
+            listen=listen,
+            timeout=parse_timeout(timeout),
+            namespaces=parse_namespaces(namespace_regexp),
+            allowed_commands=parse_commands(allowed_commands),
+            token_file=token_file,
+            state_file=state_file or default_state_file(),
+            api_key_folder=api_key_folder,
+            concurrency=concurrency,
+            queue=queue,
+        )
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    raise typer.Exit(run(options, log_level=log_level, log_encoding=log_encoding))
 
 
 app.add_typer(cluster_commands.app)

@@ -85,13 +85,13 @@ class LoadPlan:
     protocol: Protocol = Protocol.HTTP1
     connections: int = field(default=50, validator=and_(ge(1), le(MOST_CONNECTIONS)))
     """The greatest number of requests in flight. HTTP/2 has one connection with as many streams."""
-    rate: float | None = field(default=None, validator=optional(and_(gt(0), le(HIGHEST_RATE))))
+    rate: float | None = field(default=None, validator=optional(and_(gt(0.0), le(HIGHEST_RATE))))
     """Requests per second of the schedule; None: without a schedule, each answer is followed by the next request."""
-    duration: float | None = field(default=None, validator=optional(and_(gt(0), le(LONGEST_DURATION))))
+    duration: float | None = field(default=None, validator=optional(and_(gt(0.0), le(LONGEST_DURATION))))
     """Seconds; None: until all `requests` are answered."""
     requests: int | None = field(default=None, validator=optional(and_(ge(1), le(MOST_REQUESTS))))
     """The number of requests; None: until the duration ends."""
-    timeout: float = field(default=20.0, validator=and_(gt(0), le(LONGEST_DURATION)))
+    timeout: float = field(default=20.0, validator=and_(gt(0.0), le(LONGEST_DURATION)))
     """Seconds that a request may take after it was sent."""
     keep_alive: bool = True
     """Whether a connection carries several requests."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench import _cases
 from bench._engines import ENGINES
+from bench.loadtester import load_median, load_rate, load_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from bench._measure import Row
     from bench.cluster_parts import Figure
 
-CASES = {**_cases.CASES, **ENGINES}
+LOADS = {"load": load_rate, "load-50%": load_median, "load-90%": load_tail}
+"""The load generator beside wrk, if that is installed."""
+
+CASES = {**_cases.CASES, **ENGINES, **LOADS}
 CLUSTERS = {"cluster": "cluster", "cluster-10000": "cluster_10000"}
 """The cases of many Canaries: the module and its function."""
 

@@ -19,8 +19,8 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "gates.json"
 
 
-async def test_only_the_owner_reads_the_file(file: Path):
-    await Gates(file).open(PODINFO)
+def test_only_the_owner_reads_the_file(file: Path):
+    asyncio.run(Gates(file).open(PODINFO))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 

@@ -186,7 +186,8 @@ async def test_a_server_of_another_protocol_is_an_error():
     assert (result.answers, result.failed) == (0, 4)
 
 
-async def test_tls_carries_http2(tmp_path: Path):
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
     made = ("-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost")
     key, certificate = tmp_path / "key", tmp_path / "certificate"
     command = ("openssl", "req", "-x509", *made, "-keyout", str(key), "-out", str(certificate))
@@ -194,6 +195,10 @@ async def test_tls_carries_http2(tmp_path: Path):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     tls.set_alpn_protocols(["h2"])
+    return tls
+
+
+async def test_tls_carries_http2(tls: ssl.SSLContext):
     service = Http2Service()
     async with serving(service, tls):
         result = await run_load(plan(service, "https", requests=10, duration=None))

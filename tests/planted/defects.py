@@ -1,8 +1,7 @@
 """Defects that are planted one at a time, and for each the test that finds it.
 
 The sixteen that were read in Flagger 1.44 begin with `flagger` and their letter (tests/core/decisions/test_defects.py
-tells of them). One is not here: its load tester falls over a task of an unknown type (m), and we have no load tester
-with tasks.
+tells of them).
 
 `table` is the list for docs/defects.md; docs/generate.py writes it there.
 """
@@ -57,6 +56,7 @@ _mesh_reading = _of("canarycore", "tests/adapters/mesh")
 _notifiers = _of_adapter("notifiers")
 _kubernetes = _of_adapter("kubernetes")
 _local = _of_adapter("local")
+_loadtester = _of_adapter("loadtester")
 
 DEFECTS: tuple[Defect, ...] = (
     # ---------------------------------------------------------------------------------------- what is durable, and when
@@ -704,6 +704,49 @@ DEFECTS: tuple[Defect, ...] = (
         "    problems = (*check_steps(canary, provider), *check_names(canary, provider))\n",
         "    problems = tuple(check_steps(canary, provider))\n",
         "test_names.py::test_an_external_service_and_its_copies_fit",
+    ),
+    # ------------------------------------------------------------------------------------------------------ load tester
+    _loadtester(
+        "flagger m: a task of an unknown type is looked up",
+        "tasks.py",
+        "    if kind not in KINDS:\n",
+        "    if kind is None:\n",
+        "test_server.py::test_a_task_of_an_unknown_type_is_refused",
+    ),
+    _loadtester(
+        "latencies count from the sending",
+        "generator/engine.py",
+        "result.latencies.add(now - slot.due)",
+        "result.latencies.add(now - slot.sent)",
+        "generator/test_engine.py::test_a_stall_delays_every_request_that_is_due_meanwhile",
+    ),
+    _loadtester(
+        "a gate is answered before it is on disk",
+        "gates.py",
+        "            await asyncio.to_thread(_write, self._file, gates)\n",
+        "",
+        "test_server.py::test_gates_survive_a_restart",
+    ),
+    _loadtester(
+        "everybody reads the file of the gates",
+        "gates.py",
+        "0o600)",
+        "0o644)",
+        "test_gates.py::test_only_the_owner_reads_the_file",
+    ),
+    _loadtester(
+        "a shell text may substitute commands in double quotes",
+        "allowed.py",
+        '        if character in "$`":\n',
+        '        if character in "":\n',
+        'test_allowed.py::test_everything_else_is_refused_with_the_remedy[echo "$(id)"]',
+    ),
+    _loadtester(
+        "a task leaves its processes behind",
+        "programs.py",
+        "            os.killpg(process.pid, signal.SIGKILL)\n",
+        "            os.kill(process.pid, signal.SIGKILL)\n",
+        "test_tasks.py::test_a_task_leaves_no_process_behind",
     ),
     # ------------------------------------------------------------------------------------------------------- Kubernetes
     _kubernetes(

@@ -424,7 +424,7 @@ def loadtester(
         typer.Option(
             metavar="NAMES",
             help="Programs that tasks may run, and the delegates ngrinder and concord; * allows every shell text. "
-            "+NAMES adds to the default: hey, wrk, ghz, curl, ngrinder, and small programs such as grep and jq.",
+            "+NAMES adds to the default: hey, wrk, ghz, curl, ngrinder, and small programs such as grep.",
         ),
     ] = "",
     token_file: Annotated[

@@ -5,14 +5,16 @@ So `check_shell` reads the text as a small part of the shell's language: words, 
 and redirections to /dev/null. It refuses everything else (variables, substitutions, files, background jobs, compound
 commands), and programs that are not on the list. The shell then runs the text unchanged.
 
-Some programs can run or write anything by an option: `wrk -s`, `curl -o`. Of hey, wrk, ghz and curl it allows only the
-options that are known to do neither.
+Some programs can run, read or write anything by an argument: `wrk -s`, `curl -o`, `grep x FILE`. Of hey, wrk, ghz, curl
+and grep it allows only the arguments that are known to do none of that.
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+
+from attrs import frozen
 
 from canarycore.errors import CanaryError
 from canarycore.text import shorten
@@ -42,8 +44,8 @@ def check_shell(text: str, options: LoadtesterOptions) -> None:
         return
     for words in simple_commands(text):
         check_command(words[0], options)
-        if words[0] == "curl":
-            _check_curl(words[1:])
+        if words[0] in _CHECKS:
+            _CHECKS[words[0]](words[1:])
         elif words[0] in PROGRAMS:
             try:
                 check_options(words)
@@ -155,54 +157,91 @@ def _double_quoted(text: str, at: int) -> tuple[int, str, bool]:
 
 # --------------------------------------------------------------------------------------------------------- programs
 
-_CURL_SWITCHES = {
-    *"sSfLkIivgGN46#",
-    *("silent", "show-error", "fail", "fail-with-body", "location", "insecure", "head", "include", "verbose"),
-    *("globoff", "get", "compressed", "no-buffer", "http1.1", "http2", "http2-prior-knowledge", "ipv4", "ipv6"),
-    *("no-progress-meter", "retry-connrefused", "retry-all-errors"),
-}
-_CURL_VALUES = {
-    *"HdXmAeuwbo",
-    *("header", "data", "data-raw", "data-binary", "data-urlencode", "json", "request", "max-time", "connect-timeout"),
-    *("user-agent", "referer", "user", "write-out", "cookie", "output", "retry", "retry-delay", "retry-max-time"),
-    *("url", "resolve", "connect-to"),
-}
-_CURL_OUTPUT = {"o", "output"}
-_CURL_COOKIE = {"b", "cookie"}
+
+@frozen(kw_only=True)
+class _Grammar:
+    """The options of a program that neither read nor write files, without their dashes."""
+
+    switches: frozenset[str]
+    """Options without a value."""
+    values: frozenset[str]
+    """Options with a value."""
+
+
+_CURL = _Grammar(
+    switches=frozenset({
+        *"sSfLkIivgGN46#",
+        *("silent", "show-error", "fail", "fail-with-body", "location", "insecure", "head", "include", "verbose"),
+        *("globoff", "get", "compressed", "no-buffer", "http1.1", "http2", "http2-prior-knowledge", "ipv4", "ipv6"),
+        *("no-progress-meter", "retry-connrefused", "retry-all-errors"),
+    }),
+    values=frozenset({
+        *"HdXmAeuwbo",
+        *("header", "data", "data-raw", "data-binary", "data-urlencode", "json", "request", "max-time"),
+        *("connect-timeout", "user-agent", "referer", "user", "write-out", "cookie", "output", "retry"),
+        *("retry-delay", "retry-max-time", "url", "resolve", "connect-to"),
+    }),
+)  # fmt: skip
+_GREP = _Grammar(
+    switches=frozenset({
+        *"EFGPiovwxcqsn",
+        *("extended-regexp", "fixed-strings", "perl-regexp", "ignore-case", "only-matching", "invert-match"),
+        *("word-regexp", "line-regexp", "count", "quiet", "silent", "no-messages", "line-number"),
+    }),
+    values=frozenset("eABCm"),
+)  # fmt: skip
 
 
 def _check_curl(arguments: Sequence[str]) -> None:
+    """Check the options. A URL is harmless: an option of ours limits the protocols to http and https."""
+    options, _ = _parse("curl", _CURL, arguments)
+    for name, value in options:
+        if name in {"o", "output"} and value != "/dev/null":
+            raise ForbiddenCommand(f"curl: found the output {shorten(value)}, expected /dev/null")
+        if name in {"b", "cookie"} and "=" not in value:
+            raise ForbiddenCommand("curl: found a file of cookies, expected name=value")
+        is_file = "@" in value.partition("=")[0] if name == "data-urlencode" else value.startswith("@")
+        if is_file and name != "data-raw":
+            raise ForbiddenCommand(f"curl: found the file {shorten(value)}, expected a value")
+
+
+def _check_grep(arguments: Sequence[str]) -> None:
+    """Check that grep reads its input: every word after the pattern would be a file."""
+    options, words = _parse("grep", _GREP, arguments)
+    patterns = sum(name == "e" for name, _ in options) or 1
+    if len(words) + sum(name == "e" for name, _ in options) > patterns:
+        raise ForbiddenCommand(f"grep: found the file {shorten(words[-1])}, expected a pattern and a pipe")
+
+
+def _parse(program: str, grammar: _Grammar, arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the options with their values, and the other words. Raise ForbiddenCommand for an unknown option."""
+    options: list[tuple[str, str]] = []
+    words: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-"):
-            continue  # a URL; the protocols are limited to http and https by an option of ours
-        for name, attached in _curl_options(argument):
-            if name in _CURL_SWITCHES:
-                continue
-            if name not in _CURL_VALUES:
-                raise ForbiddenCommand(f"curl: found the option {shorten(argument)}: see --allowed-commands")
-            _check_curl_value(name, attached or next(rest, ""))
+            words.append(argument)
+            continue
+        for name, attached in _split(argument, grammar):
+            if name in grammar.values:
+                options.append((name, attached or next(rest, "")))
+            elif name in grammar.switches:
+                options.append((name, ""))
+            else:
+                raise ForbiddenCommand(f"{program}: found the option {shorten(argument)}: see --allowed-commands")
+    return options, words
 
 
-def _curl_options(argument: str) -> Iterator[tuple[str, str]]:
+def _split(argument: str, grammar: _Grammar) -> Iterator[tuple[str, str]]:
     """Yield the options of an argument, each with its value if that is in the same argument: `-sSm5`."""
-    if argument.startswith("--"):
+    if argument.startswith("--") or argument == "-":
         yield argument[2:], ""
         return
     for at, name in enumerate(argument[1:], start=1):
-        value = argument[at + 1 :] if name in _CURL_VALUES else ""
-        yield name, value
-        if name in _CURL_VALUES:
+        if name in grammar.values:
+            yield name, argument[at + 1 :]
             return
-    if argument == "-":
-        yield "", ""
+        yield name, ""
 
 
-def _check_curl_value(name: str, value: str) -> None:
-    if name in _CURL_OUTPUT and value != "/dev/null":
-        raise ForbiddenCommand(f"curl: found the output {shorten(value)}, expected /dev/null")
-    if name in _CURL_COOKIE and "=" not in value:
-        raise ForbiddenCommand("curl: found a file of cookies, expected name=value")
-    is_file = "@" in value.partition("=")[0] if name == "data-urlencode" else value.startswith("@")
-    if is_file and name != "data-raw":
-        raise ForbiddenCommand(f"curl: found the file {shorten(value)}, expected a value")
+_CHECKS = {"curl": _check_curl, "grep": _check_grep}

@@ -10,11 +10,11 @@ from attrs.validators import and_, ge, gt, le
 
 DEFAULT_COMMANDS = (
     *("hey", "wrk", "ghz", "curl"),
-    *("grep", "jq", "echo", "test", "[", "true", "false", "sleep"),
+    *("grep", "echo", "test", "[", "true", "false", "sleep"),
     "ngrinder",
 )
-"""The programs and delegates that tasks may use by default. None of them runs other programs or writes files: the
-options of hey, wrk, ghz and curl that would are refused (`allowed`)."""
+"""The programs and delegates that tasks may use by default. None of them runs other programs, or reads or writes files:
+the arguments of hey, wrk, ghz, curl and grep that would are refused (`allowed`)."""
 
 EVERY_COMMAND = "*"
 """The entry that allows every shell text, every program and every delegate."""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +20,7 @@ import pytest
 from canarycore_cli import loadtester
 from canarycore_loadtester.options import DEFAULT_COMMANDS, LoadtesterOptions
 from tests.adapters.cli.conftest import Canary
+from tests.house.projects import ROOT
 
 PODINFO = {"name": "podinfo", "namespace": "test"}
 FLAGGERS = ("-port=0", "-log-level=info", "-timeout=1h", "-namespace-regexp=", "-zap-encoding=json")
@@ -129,3 +131,14 @@ def test_an_unreadable_file_of_gates_ends_the_start(canary: Canary, tmp_path: Pa
 
 def test_an_unknown_log_level_is_refused(canary: Canary):
     assert canary("loadtester", "--log-level=loud").exit_code == 2
+
+
+def test_the_first_steps_of_the_page_print_what_it_shows(tmp_path: Path):
+    page = (ROOT / "docs" / "loadtester.md").read_text()
+    script = re.search(r"^<!-- tried: loadtester -->\n```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+    printed = re.search(r"^<!-- printed: loadtester -->\n```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        script = script.replace("19090", str(free.getsockname()[1]))
+    shell = f'set -m\ncanary() {{ exec "{sys.executable}" -m canarycore_cli "$@"; }}\n{script}wait\n'
+    result = subprocess.run(["bash", "-c", shell], cwd=tmp_path, env=os.environ, capture_output=True, text=True)
+    assert result.stdout == printed, result.stderr

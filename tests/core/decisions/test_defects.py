@@ -52,7 +52,7 @@ NOT_THE_CORES = {
     "e": "a policy without any step is refused by canarycore.manifest; here it could only promote at once",
     "j": "the revision's hash is made by the workload adapter",
     "k": "metrics of the controller are exported by the runtime",
-    "m": "the load tester is the hooks adapter",
+    "m": "the load tester is an adapter",
     "9": "Services are made by the workload adapter",
     "17": "what is adopted is given back by the router and workload adapters",
     "18": "as e",

@@ -27,6 +27,7 @@ SOURCES = ("canarycore", "adapters", "deploy")
 USES = ("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "split")
 
 COMPUTED = {
+    "adapters/cli/canarycore_cli/loadtester.py": "the operator's own --namespace-regexp",
     "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
 }

@@ -5,8 +5,8 @@ So `check_shell` reads the text as a small part of the shell's language: words, 
 and redirections to /dev/null. It refuses everything else (variables, substitutions, files, background jobs, compound
 commands), and programs that are not on the list. The shell then runs the text unchanged.
 
-Some programs can run, read or write anything by an argument: `wrk -s`, `curl -o`, `grep x FILE`. Of hey, wrk, ghz, curl
-and grep it allows only the arguments that are known to do none of that.
+Some programs can run, read or write anything by an argument: `wrk -s`, `curl -o`, `grep x FILE`. For hey, wrk, ghz,
+curl and grep it allows only the arguments that are known to do none of that.
 """
 
 from __future__ import annotations

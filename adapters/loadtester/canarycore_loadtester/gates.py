@@ -104,7 +104,7 @@ def _read(file: Path) -> frozenset[Gate]:
 def _write(file: Path, gates: frozenset[Gate]) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.new")
-    draft.unlink(missing_ok=True)  # of a process that was killed
+    draft.unlink(missing_ok=True)  # a killed process may have left one
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump([[gate.kind, gate.namespace, gate.name] for gate in sorted(gates)], stream)

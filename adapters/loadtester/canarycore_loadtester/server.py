@@ -51,7 +51,8 @@ class Refusal(Exception):
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status: HTTPStatus = status
+        self.text: str = text
 
 
 class LoadtesterServer:

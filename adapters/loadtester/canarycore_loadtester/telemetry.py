@@ -16,16 +16,16 @@ class LoadtesterMetrics:
     """The metrics."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry: CollectorRegistry = CollectorRegistry()
         registry = self.registry
         ProcessCollector(registry=registry)
-        self.finished = Counter(
+        self.finished: Counter = Counter(
             "canarycore_loadtester_tasks", "Tasks that ended, by result.", ("type", "result"), registry=registry
         )
-        self.refused = Counter(
+        self.refused: Counter = Counter(
             "canarycore_loadtester_refused", "Requests that were refused, by status.", ("status",), registry=registry
         )
-        self.seconds = Histogram(
+        self.seconds: Histogram = Histogram(
             "canarycore_loadtester_task_seconds", "The time of tasks.", ("type",), buckets=SECONDS, registry=registry
         )
 

@@ -62,7 +62,7 @@ class LoadResult:
         return self.answers / self.seconds if self.seconds else 0.0
 
 
-class Engine:
+class LoadEngine:
     """The run of one load."""
 
     def __init__(self, plan: LoadPlan) -> None:
@@ -193,7 +193,7 @@ class Engine:
 
 async def run_load(plan: LoadPlan) -> LoadResult:
     """Run a load on the current event loop. Its timers are as exact as those of the loop (1 ms with epoll)."""
-    return await Engine(plan).run()
+    return await LoadEngine(plan).run()
 
 
 def run_alone(plan: LoadPlan) -> LoadResult:

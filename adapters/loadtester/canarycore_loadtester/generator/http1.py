@@ -57,6 +57,13 @@ class Slot(Protocol):
 class ResponseReader:
     """A reader of the answers of one connection. It skips bodies and keeps only their size."""
 
+    status: int
+    """The status of the answer; 0 before it is known."""
+    keep_alive: bool
+    """Whether the connection carries another request."""
+    size: int
+    """The bytes of the answer so far, with its head."""
+
     def __init__(self, *, is_head: bool) -> None:
         self._is_head = is_head
         self.begin()
@@ -214,7 +221,7 @@ class Wire(asyncio.Protocol):
 
     transport: asyncio.WriteTransport
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: WireOwner) -> None:
         self._owner = owner
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -235,7 +242,7 @@ class Wire(asyncio.Protocol):
             self._owner.end_wire(describe_error(exc) if exc else CLOSED)
 
 
-class Owner(Protocol):
+class WireOwner(Protocol):
     """The user of a `Wire`."""
 
     wire: Wire | None
@@ -254,12 +261,19 @@ class Owner(Protocol):
 class Http1Slot:
     """One connection. It connects again after the server closed it."""
 
+    due: float
+    """The time at which the request was due."""
+    sent: float
+    """The time at which it was sent."""
+    wire: Wire | None
+    """The connection; None if there is none."""
+
     def __init__(self, plan: LoadPlan, tls: ssl.SSLContext | None, request: bytes, results: Results) -> None:
         self.due = self.sent = 0.0
         self._plan, self._tls, self._request, self._results = plan, tls, request, results
         self._loop = asyncio.get_running_loop()
         self._reader = ResponseReader(is_head=plan.method == "HEAD")
-        self.wire: Wire | None = None
+        self.wire = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_busy = False
         self._answers = 0  # on this connection

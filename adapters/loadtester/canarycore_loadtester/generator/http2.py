@@ -67,10 +67,16 @@ def request_headers(plan: LoadPlan) -> _Headers:
 class Http2Slot:
     """A place for one stream."""
 
+    due: float
+    """The time at which the request was due."""
+    sent: float
+    """The time at which it was sent."""
+    unsent: bytes
+    """The part of the body that the server's window did not take yet."""
+
     def __init__(self, connection: Http2Connection, results: Results) -> None:
         self.due = self.sent = 0.0
         self.unsent = b""
-        """The part of the body that the server's window did not take yet."""
         self._connection, self._results = connection, results
         self._outcome, self._size, self._repeats = "", 0, 0
         self._is_busy = False
@@ -136,6 +142,11 @@ class Http2Slot:
 class Http2Connection:
     """The connection of all slots."""
 
+    is_grpc: bool
+    """Whether the requests are calls of gRPC."""
+    wire: Wire | None
+    """The connection; None if there is none."""
+
     def __init__(self, plan: LoadPlan, tls: ssl.SSLContext | None) -> None:
         self.is_grpc = plan.protocol is Protocol.GRPC
         self._plan, self._tls = plan, tls
@@ -143,7 +154,7 @@ class Http2Connection:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Http2Slot] = deque()
         self._streams: dict[int, Http2Slot] = {}
-        self.wire: Wire | None = None
+        self.wire = None
         self._h2 = _client()
         self._connecting: asyncio.Task[None] | None = None
         self._is_flushing = self._is_reading = False

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from canarycore_kubernetes.deploy.network_policy import Destination
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions, objects
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 CHART = DEPLOY / "helm" / "canarycore"
 HELMS = ("app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
 

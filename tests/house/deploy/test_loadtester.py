@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from canarycore_cli import loadtester
 from canarycore_cli.main import app
 from canarycore_loadtester.options import LoadtesterOptions
-from tests.house.test_deploy import DEPLOY, by_name, kustomized, output, read, tool
+from tests.house.deploy.test_controller import DEPLOY, by_name, kustomized, output, read, tool
 
 BASE = DEPLOY / "loadtester"
 CHART = DEPLOY / "helm" / "loadtester"

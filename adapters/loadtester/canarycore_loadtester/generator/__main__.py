@@ -14,7 +14,8 @@ def main(arguments: list[str]) -> int:
     """Run the load of a command line. Return 2 for a command line that is not understood."""
     try:
         plan = parse_command_line(arguments)
-        gc.disable()  # a pause for garbage would look like a slow server, and a load makes no cycles of note
+        gc.freeze()  # a long pause for garbage would look like a slow server
+        gc.set_threshold(20_000, 20, 20)
         result = run_alone(plan)
     except (UsageError, ImportError) as error:
         sys.stderr.write(f"{error}\n")

@@ -76,6 +76,7 @@ class LoadEngine:
         self._begin = self._end = 0.0
         self._most = plan.requests or math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
         self._done = asyncio.Event()
 
     async def run(self) -> LoadResult:
@@ -130,9 +131,12 @@ class LoadEngine:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Send the requests that are due, as far as slots are free, and set the timer for the next."""
+        """Send the requests that are due, as far as slots are free, and set the timer for the next.
+
+        The first call after the end is the last that sends: a timer of ours that was late costs no request.
+        """
         now = self._loop.time()
-        while self._free and self._sent < self._most and now < self._end:
+        while self._free and self._sent < self._most and not self._is_closed:
             due = self._due(self._sent, now)
             if due >= self._end:
                 break
@@ -143,6 +147,7 @@ class LoadEngine:
             self._busy.add(slot)
             self._sent += 1
             slot.send(due)
+        self._is_closed |= now >= self._end
         if self._is_over(now) and not self._busy:
             self._done.set()
 
@@ -152,7 +157,7 @@ class LoadEngine:
         self._timer = self._loop.call_at(due, self._dispatch)
 
     def _is_over(self, now: float) -> bool:
-        return self._sent >= self._most or now >= self._end or self._due(self._sent, now) >= self._end
+        return self._sent >= self._most or self._is_closed or self._due(self._sent, now) >= self._end
 
     @property
     def _span(self) -> float:

@@ -19,6 +19,9 @@ LONGEST_HEAD = 64 * 1024
 CLOSED = "connection closed"
 """The error of a request whose connection the server closed."""
 
+CONNECTION_ERRORS = (OSError, UnicodeError)
+"""The errors of a connection that cannot be made. A host that no name server can be asked for is a UnicodeError."""
+
 _SWITCHING = 101
 
 
@@ -280,7 +283,7 @@ class Http1Slot:
 
     async def open(self) -> None:
         """Connect before the first request."""
-        with suppress(OSError):  # the first request tries again, and counts the error
+        with suppress(*CONNECTION_ERRORS):  # the first request tries again, and counts the error
             async with asyncio.timeout(self._plan.timeout):
                 await self._connect()
 
@@ -341,7 +344,7 @@ class Http1Slot:
     async def _connect_and_send(self) -> None:
         try:
             await self._connect()
-        except OSError as error:
+        except CONNECTION_ERRORS as error:
             self._finish(describe_error(error), is_failed=True)
             return
         if self.wire is not None:

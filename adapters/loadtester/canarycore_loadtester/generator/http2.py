@@ -28,7 +28,7 @@ try:
 except ImportError as _missing:
     raise ImportError(f"{_missing}: pip install canarycore-loadtester[http2]") from _missing
 
-from canarycore_loadtester.generator.http1 import CLOSED, Results, Wire, describe_error
+from canarycore_loadtester.generator.http1 import CLOSED, CONNECTION_ERRORS, Results, Wire, describe_error
 from canarycore_loadtester.generator.plan import LoadPlan, Protocol
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class Http2Connection:
         try:
             async with asyncio.timeout(self._plan.timeout):
                 await self._loop.create_connection(lambda: Wire(self), target.host, target.port, ssl=self._tls)
-        except OSError as error:  # a TimeoutError too
+        except CONNECTION_ERRORS as error:  # a TimeoutError is one too
             reason = describe_error(error)
             while self._waiting:
                 self._waiting.popleft().fail(reason)

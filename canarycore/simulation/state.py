@@ -414,9 +414,10 @@ def observation_of(state: State, target: Workload | None, primary: Workload | No
 
 def _refusal(state: State) -> RouteRefusal | None:
     """Return the wait for the former routes' end; None if there are none, or if SetRoutes has to act on them."""
-    if state.former is None or state.routes is None or state.former.is_due(state.now, state.rollout.drain):
+    former, routes = state.former, state.routes
+    if former is None or routes is None or former.is_due(state.now, state.rollout.drain):
         return None
-    return RouteRefusal("the former routes still lead requests", is_pending=True, routes=state.routes)
+    return RouteRefusal("the former routes still lead requests", former.since, is_pending=True, routes=routes)
 
 
 def observe_workload(state: State, workload: str) -> Workload | None:

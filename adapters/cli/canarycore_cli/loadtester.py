@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import signal
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +63,7 @@ async def _serve_until_signal(options: LoadtesterOptions) -> None:
 def _set_up_logs(level: str, encoding: str) -> None:
     if level not in LEVELS:
         raise BadInput(f"--log-level: found {level}, expected one of {', '.join(LEVELS)}")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler()
     is_console = encoding == "console"
     handler.setFormatter(OneLineFormatter("%(asctime)s %(levelname)s %(message)s") if is_console else JsonFormatter())
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)

@@ -428,13 +428,22 @@ def loadtester(
         ),
     ] = "",
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the bearer token of requests. Default: no token.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="File with the bearer token of requests. Default: no token.",
+        ),
     ] = None,
     state_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File of the open gates. Default: in the user's state folder.")
     ] = None,
     api_key_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder with the API keys of tasks for Concord.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="Folder with the API keys of tasks for Concord."
+        ),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Tasks that run at once, of each sort.")] = 16,
     queue: Annotated[int, typer.Option(min=0, max=10_000, help="Tasks that wait for their turn, of each sort.")] = 64,

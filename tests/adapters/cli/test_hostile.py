@@ -202,6 +202,10 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
     "install": [lambda stage: stage.canary("install", "--export", "--provider", HOSTILE)],
     "get": [lambda stage: stage.cluster("get"), lambda stage: stage.cluster("get", HOSTILE)],
     "describe": [lambda stage: stage.cluster("describe", "app"), lambda stage: stage.cluster("describe", HOSTILE)],
+    "loadtester": [
+        lambda stage: stage.canary("loadtester", "--log-level", HOSTILE),
+        lambda stage: stage.canary("loadtester", "--token-file", stage.folder / NAME),
+    ],
     "controller": [lambda stage: stage.canary("controller", "--kubeconfig", stage.folder / NAME)],
 }
 CASES["status"].append(_status_of_a_rehearsal)

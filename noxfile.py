@@ -48,7 +48,7 @@ LIBRARIES = [
     *("canarycore_mesh", "canarycore_notifiers", "canarycore_loadtester", "canarycore_kubernetes"),
 ]
 PROCESSES = "tests/adapters/local"
-ABOUT_SOURCES = ["--ignore=tests/house", "--ignore=tests/planted"]  # tests of the checkout, not of what is installed
+USING_DEPENDENCIES = ("tests/core", "tests/manifest", "tests/policy", "tests/adapters")  # others add no use of one
 LOWEST = ("-c", "constraints/lowest.txt")
 EXTRAS = "canarycore[yaml,testing,simulation]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -128,7 +128,7 @@ def wheel(session: nox.Session) -> None:
     from_wheels = ("--find-links", str(wheels), "--only-binary", ",".join(DISTRIBUTIONS))
     session.install(*LOWEST, *from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:], *TESTS)
     with session.chdir(_without_sources(session)):
-        _pytest(session.run, session.posargs, *ABOUT_SOURCES, env={"HYPOTHESIS_PROFILE": "smoke"})
+        _pytest(session.run, session.posargs, env={"HYPOTHESIS_PROFILE": "smoke"}, folders=USING_DEPENDENCIES)
     for distribution in DISTRIBUTIONS:
         alone = Path(session.create_tmp(), "alone").resolve()
         session.run("python", "-m", "venv", "--clear", str(alone))
@@ -286,12 +286,14 @@ def _sources() -> list[str]:
     return ["-e", f".[{EXTRAS.split('[')[1]}", *folders[2:]]
 
 
-def _pytest(run: Callable[..., object], posargs: list[str], *options: str, env: Env = None) -> None:
+def _pytest(
+    run: Callable[..., object], posargs: list[str], *options: str, env: Env = None, folders: tuple[str, ...] = ()
+) -> None:
     """Tests of plain code share both cores; those that start processes and measure traffic have the machine alone."""
     if posargs:
         run("pytest", *options, *posargs, env=env)
     else:
-        run("pytest", "-n2", f"--ignore={PROCESSES}", *options, env=env)
+        run("pytest", "-n2", f"--ignore={PROCESSES}", *options, *folders, env=env)
         run("pytest", *options, PROCESSES, env=env)
 
 

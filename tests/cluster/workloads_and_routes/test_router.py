@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -160,10 +161,19 @@ class Bench:
         return routes
 
     async def set_routes(self, like, routes, **given):
-        await self.router.set_routes(self.rollout(like, **given), routes)
+        """Set the routes, and wait until the gateway has judged them, so that later writes are the router's."""
+        rollout = self.rollout(like, **given)
+        await self.router.set_routes(rollout, routes)
+        await self.judged(rollout)
 
     async def restore(self, like=None, **given):
-        await self.router.restore(self.rollout(like, **given))
+        """Restore, as often as an object has changed since the cache read it."""
+        rollout = self.rollout(like, **given)
+        for _ in range(200):
+            with suppress(Conflict):
+                return await self.router.restore(rollout)
+            await asyncio.sleep(0.05)
+        return await self.router.restore(rollout)
 
     # other writers -----------------------------------------------------------------------------------------------
 
@@ -467,7 +477,7 @@ async def test_settings_that_the_owner_removed_go_even_if_flagger_wrote_them(ist
 async def test_an_object_changed_since_its_read_is_not_overwritten(istio):
     """The router reads an object again that somebody changed at the same moment."""
     await istio.set_routes(None, Routes())
-    cache = await istio.cluster.cache(snapshot_view(istio.splitting.kind)).ready()
+    cache = await istio.cluster.cache(snapshot_view(istio.splitting.kind, status=True)).ready()
     cache.version = lambda *_: "1"
     with pytest.raises(Conflict):
         await istio.set_routes(None, Routes(weight=20))

@@ -108,6 +108,10 @@ def _weight_forgotten_at_a_gate(difference: Difference) -> bool:
     return after is not None and at_a_gate and after.phase is ours.phase and after.rung.weight < ours.rung.weight
 
 
+def _routes_refused(difference: Difference) -> bool:
+    return difference.observation.refusal is not None and difference.rule is Rule.CONVERGING
+
+
 _ROWS: tuple[tuple[str, Callable[[Difference], bool]], ...] = (
     ("D12", lambda difference: difference.is_early),
     ("D01", lambda difference: difference.rule is Rule.WITHDRAWN),
@@ -121,6 +125,7 @@ _ROWS: tuple[tuple[str, Callable[[Difference], bool]], ...] = (
     ("D26", _back_at_a_gate),
     ("D08", _primary_at_zero),
     ("D13", _weights_by_hand),
+    ("D121", _routes_refused),
 )
 
 REFUSED: dict[str, str] = {"no-step": "D18", "rising": "D32"}

@@ -27,6 +27,8 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+from attrs import evolve
+
 from canarycore.driver import preview
 from canarycore.errors import Refused
 from canarycore.phases import ACTIVE, PROMOTED
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from canarycore import Status
+    from canarycore import Observation, Status
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.observer.decisions import OwnDecision
     from canarycore_kubernetes.options import Options
@@ -200,7 +202,8 @@ class Observer:
     async def _observe(self, followed: FollowedCanary) -> None:
         stored = await self._canaries.load(followed.key)
         if stored is not None:
-            observation = await observe_rollout(self._adapters, stored, now=self._adapters.clock())
+            observed = await observe_rollout(self._adapters, stored, now=self._adapters.clock())
+            observation = _count_pending_routes(observed)
             followed.add(stored.rollout, observation, self._canaries.require(stored.rollout).commanded_at)
             workload, primary = self._adapters.workload, observation.primary
             followed.has_new_target |= await has_only_former_primary(workload, stored.rollout, primary)
@@ -286,3 +289,11 @@ class Observer:
             is_early=is_early,
         )
         self._report.report_difference(followed.key, difference)
+
+
+def _count_pending_routes(observation: Observation) -> Observation:
+    """Count routes that nobody has judged yet as in force: the other controller does not wait for a verdict."""
+    refusal = observation.refusal
+    if refusal is None or not refusal.is_pending:
+        return observation
+    return evolve(observation, routes=refusal.routes, refusal=None)

@@ -334,13 +334,13 @@ def test_the_copy_of_an_autoscaler_goes_with_the_reference(shop, autoscaler, kin
 
 
 def test_a_service_that_is_renamed_in_mid_rollout_takes_its_objects_with_it(shop):
-    shop.begin("renamed", provider="istio", analysis={**STEPS, "interval": "20s", "drain": "2s"})
+    shop.begin("renamed", provider="istio", analysis={**STEPS, "interval": "20s"})
     shop.deploy("renamed", SECOND)
     assert eventually(lambda: shop.weights("renamed") == [50, 50])
     shop.edit(CANARY, "renamed", {"spec": {"service": {"name": "shop"}}})
-    assert shop.is_gone(SERVICE, "renamed-canary")
-    assert shop.is_gone(VIRTUAL_SERVICE, "renamed")
     assert eventually(lambda: shop.weights("shop") == [50, 50])
+    assert shop.is_gone(VIRTUAL_SERVICE, "renamed")
+    assert shop.is_gone(SERVICE, "renamed-canary")
     shop.assert_no_outage("shop", "renamed")
 
 

@@ -86,7 +86,7 @@ def different(trace: Trace, used: Collection[str], found: Mapping[str, Json | No
     lines = [
         line
         for name, wanted in trace.final.items()
-        if found.get(name) is not None or not (deleted and _goes_with_its_canary(wanted))
+        if not (deleted and _goes_with_its_canary(wanted))
         for line in _differences(name, wanted, found.get(name))
     ]
     known = [pattern for pattern, _ in NOT_COMPARED]
@@ -95,7 +95,7 @@ def different(trace: Trace, used: Collection[str], found: Mapping[str, Json | No
 
 
 def _goes_with_its_canary(body: Json) -> bool:
-    """Return the objects without those that a deleted Canary owned: the recorded cluster had no garbage collector."""
+    """Whether a garbage collector removes the object after its Canary; the recorded cluster had none."""
     return body["kind"] == CANARY or "ownerReferences" in body["metadata"]
 
 

@@ -14,7 +14,7 @@ from tests.conformance.story import Acted, Stand, Story, Told, differences, is_p
 from tests.conformance.trace import read
 from tests.conformance.verdict import as_flagger, judge
 
-TABLE = re.compile(r"^\| (D\d\d) \|(.*)\|$", re.MULTILINE)
+TABLE = re.compile(r"^\| (D\d+) \|(.*)\|$", re.MULTILINE)
 RULED = {name for name, _ in (*DROPPING, *ROWS)} | set(REFUSALS.values())
 
 REWRITING = ["D01", "D02", "D04", "D06", "D14", "D15", "D16", "D22", "D24", "D25"]

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from aiohttp import web
 from attrs import define, evolve, field, fields
 
-from canarycore import HookType, Phase, Verdict, judge
+from canarycore import HookType, Phase, RouteRefusal, Verdict, judge
 from canarycore._goal import explain_unready
 from canarycore.phases import ACTIVE, FINISHED
 from canarycore_cli.console import split_names
@@ -100,6 +100,9 @@ class ClusterDriver:
 
     def settle(self) -> None:
         self._within(self._stage.now_until(lambda: False))
+        for _ in range(DRAINED):  # the primary drains before a deletion is over
+            if self.stand.phase == Phase.TERMINATING.value:
+                self.tick(lambda: self.stand.phase != Phase.TERMINATING.value)
 
     def act(self, action: Json) -> tuple[Problem, ...]:
         return self._within(self._stage.act(action))
@@ -209,6 +212,7 @@ class Stage:
             parts,
             store=Watched(parts.store, self),
             workload=Timed(parts.workload, self),
+            router=Judged(parts.router, self),
             metrics=InOrder(parts.metrics, self),
         )
         self._driver = Driver(key, seen, limits, RunnerCapacity.under(limits), group)
@@ -550,6 +554,20 @@ class Timed(Wrapped):
             return workload
         key = (name, workload.revision, workload.unready_since)
         return evolve(workload, unready_since=self.stage._first_seen.setdefault(key, self.stage._now))
+
+
+class Judged(Wrapped):
+    """The routes: a look waits for the verdict of the gateway, which is late on the wall clock and not on ours."""
+
+    async def observe(self, rollout: Any) -> Any:
+        end = time.monotonic() + SETTLING
+        while isinstance(routes := await self.inner.observe(rollout), RouteRefusal):
+            if not routes.is_pending:
+                since = self.stage._first_seen.setdefault((rollout.name, routes.since), self.stage._now)
+                return evolve(routes, since=since)
+            assert time.monotonic() < end, routes.reason
+            await asyncio.sleep(0.05)
+        return routes
 
 
 class InOrder(Wrapped):

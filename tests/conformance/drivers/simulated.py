@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import evolve
 
-from canarycore import CheckKind, HookType, Routes, Verdict, judge
+from canarycore import CheckKind, HookType, Routes, Status, Verdict, judge
 from canarycore import Workload as Observed
 from canarycore._goal import explain_unready
 from canarycore.errors import ManifestError
@@ -185,10 +185,11 @@ class WorldDriver:
         upcoming = {hook.name: (self.hooks.attempts(url_tail(hook.url), hook.retries)[-1],) for hook in hooks}
         world.state = world.state.but(hooks=tuple(sorted(upcoming.items())), turns=())
         flagger_asks = self._flagger_asks_for_rollbacks()
+        before = world.state
         record = world.step()
         self._pods_as_scripted()
         self._wake = inf if record.wake is None else record.wake
-        self._note(record, flagger_asks=flagger_asks)
+        self._note(record, before, flagger_asks=flagger_asks)
 
     def _look_at_once(self) -> None:
         self.world.sleep(min(MOMENT, self._next - self.world.now))
@@ -196,7 +197,7 @@ class WorldDriver:
 
     # the story ------------------------------------------------------------------------------------------------------
 
-    def _note(self, record: CycleRecord, *, flagger_asks: bool) -> None:
+    def _note(self, record: CycleRecord, before: State, *, flagger_asks: bool) -> None:
         for question, _ in record.answers:
             if isinstance(question, HookQuestion):
                 name, told = url_tail(question.hook.url), tuple(sorted(question.hook.metadata))
@@ -205,7 +206,7 @@ class WorldDriver:
                 if flagger_asks or question.hook.type is not HookType.ROLLBACK:
                     self.hooks.used(name, len(attempts))
         if record.committed is not None:
-            self._steps.append(_stand(record.state.rollout, record.committed))
+            self._steps.append(_shown(before, record.committed))
         for notice in record.notices:
             self._steps.extend(self._told(notice))
 
@@ -436,7 +437,15 @@ def _size(target: Json | None) -> int:
     return replicas(target) if target is not None else 1
 
 
-def _stand(rollout: Rollout, status: Any) -> Stand:
+def _shown(before: State, committed: Status) -> Stand:
+    """What is committed; while a failover diverts the requests, with its weight, as the controller shows it."""
+    stand, routes = _stand(before.rollout, committed), before.routes
+    if routes is None or routes.weight == before.status.rung.weight:
+        return stand
+    return evolve(stand, weight=routes.weight)
+
+
+def _stand(rollout: Rollout, status: Status) -> Stand:
     written = status_to_dict(rollout, status)
     return Stand(written["phase"], written["canaryWeight"], written["iterations"], written["failedChecks"])
 

@@ -366,6 +366,27 @@ def same_words(*words: tuple[str, str]) -> Row:
 # ------------------------------------------------------------------------------------------------------------ words
 
 
+def weight_of_a_failover(case: Case) -> Case:
+    """The status shows the weight of a failover while it lasts, where Flagger's stays at the rung's."""
+    ticks, rung, before, is_diverted = [], 0, None, False
+    for tick in case.found.ticks:
+        kept: list[Step] = []
+        for step in tick:
+            if isinstance(step, Told) and of(step, NoticeKind.FAILOVER, NoticeKind.RETURNING):
+                is_diverted = of(step, NoticeKind.FAILOVER)
+            shown = step
+            if isinstance(step, Stand):
+                is_over = step.phase not in ("Progressing", "Waiting", "WaitingPromotion", "Promoting")
+                rung = (0 if is_over else rung) if is_diverted else step.weight
+                shown = evolve(step, weight=rung)
+                if shown == before and shown != step:
+                    continue
+                before = shown
+            kept.append(shown)
+        ticks.append(kept)
+    return evolve(case, found=case.found.with_steps(ticks))
+
+
 def only_ours(*texts: NoticeKind) -> Row:
     """Texts that Flagger does not have, and that change nothing else."""
     known = [pattern(text) for text in texts]

@@ -38,6 +38,7 @@ ROWS: tuple[tuple[str, Row], ...] = (
     ("D04", promises.deadline_is_told),
     ("D06", promises.failed_promotion_is_taken_back),
     ("D06", only_ours(NoticeKind.TAKING_BACK, NoticeKind.STRANDED)),
+    ("D123", promises.weight_of_a_failover),
     ("D07", only_ours(NoticeKind.FAILOVER, NoticeKind.FAILOVER_ALERT, NoticeKind.NO_CAPACITY)),
     ("D14", promises.skipped_by_the_same_way),
     ("D24", promises.weight_of_all_traffic),

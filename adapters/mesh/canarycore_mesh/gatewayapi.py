@@ -78,7 +78,7 @@ class GatewayApi(Mesh):
 
     queries: Queries = APP_QUERIES
     milliseconds = SECONDS
-    proxy_delay = 10.0
+    proxy_delay: float = 10.0
     """Any gateway's: the longest known one, Istio's."""
 
     kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")

@@ -73,7 +73,7 @@ class Istio(Mesh):
 
     statuses: frozenset[Kind] = frozenset({VIRTUAL_SERVICE})
 
-    proxy_delay = 10.0
+    proxy_delay: float = 10.0
     """istiod holds changes back for up to 10 s while others follow (`PILOT_DEBOUNCE_MAX`)."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:

@@ -33,7 +33,7 @@ class Nginx(Mesh):
         mean(f"{_TIMES}_sum", f"{_TIMES}_count", *_INGRESS),
     )
 
-    proxy_delay = 6.7
+    proxy_delay: float = 6.7
     """ingress-nginx syncs every 3.3 s (`--sync-rate-limit`), and a sync under way may bring the old routes."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:

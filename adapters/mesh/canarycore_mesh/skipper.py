@@ -42,7 +42,7 @@ class Skipper(Mesh):
         f"sum(rate({_TIMES}_sum{{{_ROUTE}}}{_WINDOW})) / sum(rate({_TIMES}_count{{{_ROUTE}}}{_WINDOW})) * 1000",
     )
 
-    proxy_delay = 6.0
+    proxy_delay: float = 6.0
     """Skipper polls every 3 s (`-source-poll-timeout`), and a poll under way may still bring the old routes."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:

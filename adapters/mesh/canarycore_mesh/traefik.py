@@ -28,7 +28,7 @@ class Traefik(Mesh):
         f"{percentile_99(_TIMES, _SERVICE)} * 1000",
     )
 
-    proxy_delay = 4.0
+    proxy_delay: float = 4.0
     """Traefik applies changes every 2 s (`providers.providersThrottleDuration`), after those under way."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:

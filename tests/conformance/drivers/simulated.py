@@ -438,7 +438,7 @@ def _size(target: Json | None) -> int:
 
 
 def _shown(before: State, committed: Status) -> Stand:
-    """What is committed; while a failover diverts the requests, with its weight, as the controller shows it."""
+    """Return the committed status, with the weight of a failover while it diverts the requests."""
     stand, routes = _stand(before.rollout, committed), before.routes
     if routes is None or routes.weight == before.status.rung.weight:
         return stand

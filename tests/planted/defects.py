@@ -369,7 +369,7 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a deleted rollout does not wait for its target",
         "_goal.py",
-        "        if not is_ready and observation.now < goal.until:\n",
+        "        if not is_ready and not observation.has_reached(goal.until):\n",
         "        if observation.now < 0:\n",
         "cycle/test_goal.py::test_on_deletion_the_target_runs_before_it_gets_its_traffic",
     ),
@@ -419,8 +419,8 @@ DEFECTS: tuple[Defect, ...] = (
     _search(
         "former routes are never taken back",
         "simulation/state.py",
-        "    return state.but(former=None) if _has_due_routes(state) else state\n",
-        "    return state\n",
+        "        former = None\n",
+        "        former = state.former\n",
         "test_verify.py::test_no_single_fault_breaks_a_canary",
     ),
     _search(

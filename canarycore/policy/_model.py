@@ -6,7 +6,7 @@ all three engines. The model repeats its behaviour phase by phase:
     waiting       the rollout asks confirm-rollout gates at once, then once an interval
     pods          they are ready after `Scenario.ready_after`; past the progress deadline the rollout rolls back
     a place       every interval: rollback hooks, hooks in order, all checks, gates; only a pass leads on
-    promotion     the weights of the promotion, an interval each, then one interval of draining
+    promotion     the weights of the promotion, an interval each, then the drain, an interval at least
 
 A **place** is a rung as numbers. The last rung may have two places: after a closed confirm-promotion gate has moved the
 rollout to WaitingPromotion, the rollout asks gates for an increase of traffic no more.
@@ -33,7 +33,7 @@ from canarycore.questions import MetricAnswer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from canarycore._ladder import Ladder, Rung
+    from canarycore._ladder import Rung
     from canarycore._spec import Check, Hook, Rollout
 
 _HAIR = 1e-6
@@ -296,18 +296,20 @@ def _share(scenario: Scenario, rung: Rung) -> float:
 def _promotion_model(rollout: Rollout, scenario: Scenario) -> PromotionModel:
     """Return the promotion as numbers: after `ready_after` the primary serves the new version."""
     rung = INITIAL_RUNG if rollout.skip_analysis else rollout.ladder.rungs[-1]
-    seconds = _back(rollout.ladder, rung, rollout.interval, scenario.ready_after)
+    seconds = _back(rollout, rung, scenario.ready_after)
     old = scenario.rps * (1.0 - _share(scenario, rung)) * min(scenario.ready_after, seconds)
     return PromotionModel(seconds=seconds, new=scenario.rps * seconds - old if seconds < inf else inf, old=old)
 
 
-def _back(ladder: Ladder, rung: Rung, interval: float, ready: float) -> float:
+def _back(rollout: Rollout, rung: Rung, ready: float) -> float:
+    """Return the seconds from the promotion to the end of the drain."""
+    ladder, interval = rollout.ladder, rollout.interval
     if not rung.is_exposed:
         return ready
     seconds, weight = max(interval, ready), ladder.back(rung.weight)
     while ladder.step_back and weight > 0:
         seconds, weight = seconds + interval, ladder.back(weight)
-    return seconds + interval
+    return seconds + max(interval, rollout.drain)
 
 
 # ------------------------------------------------------------------------------------------------------------ checks

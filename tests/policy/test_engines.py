@@ -107,6 +107,13 @@ def test_the_vector_engine_agrees_with_the_core(case: tuple[Rollout, Scenario]):
         assert_agrees_with_the_core(*case, runs=40, many=10_000)
 
 
+def test_all_engines_agree_about_a_drain_that_is_longer_than_the_interval():
+    sound = Behaviour(error_rate=0.0)  # all runs are the same
+    rollout, assumptions = policy(interval=60.0, drain=90.0), Scenario(old=sound, new=sound, rps=10.0)
+    assert_agrees_with_the_core(rollout, assumptions, runs=200, many=10_000)
+    assert_agrees_with_the_chain(rollout, assumptions, runs=10_000)
+
+
 @pytest.mark.deep
 @settings(max_examples=1500, derandomize=True)
 @given(cases())

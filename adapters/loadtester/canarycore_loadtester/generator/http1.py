@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -36,7 +37,7 @@ class Results(Protocol):
         """Count the request of a slot, which is free afterwards. `outcome` is a status or the name of an error."""
 
 
-class Slot(Protocol):
+class Slot(ABC):
     """A place for one request in flight."""
 
     due: float
@@ -44,17 +45,35 @@ class Slot(Protocol):
     sent: float
     """The time at which the client sent it."""
 
+    def __init__(self, results: Results) -> None:
+        self.due = self.sent = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._results = results
+        self._is_busy = False
+
+    @abstractmethod
     async def open(self) -> None:
         """Connect before the first request, to leave the connection out of its latency. Ignores errors."""
 
+    @abstractmethod
     def send(self, due: float) -> None:
         """Send a request. The client reports its result to `Results.finish`, never before this call returns."""
 
+    @abstractmethod
     def abort(self, reason: str) -> None:
         """End the request in flight as failed."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close the connection."""
+
+    def _begin(self, due: float) -> None:
+        self.due, self.sent, self._is_busy = due, self._loop.time(), True
+
+    def _finish(self, outcome: str, *, is_failed: bool, size: int = 0) -> None:
+        if self._is_busy:
+            self._is_busy = False
+            self._results.finish(self, outcome, is_failed=is_failed, size=size)
 
 
 class ResponseReader:
@@ -245,51 +264,66 @@ class Wire(asyncio.Protocol):
             self._owner.end_wire(describe_error(exc) if exc else CLOSED)
 
 
-class WireOwner(Protocol):
-    """The user of a `Wire`."""
+class WireOwner(ABC):
+    """The user of one `Wire` after another."""
 
     wire: Wire | None
     """The connection in use; None if there is none."""
 
+    def __init__(self, plan: LoadPlan, tls: ssl.SSLContext | None) -> None:
+        self._plan, self._tls = plan, tls
+        self._loop = asyncio.get_running_loop()
+        self._connecting: asyncio.Task[None] | None = None
+        self.wire = None
+
+    @abstractmethod
     def begin_wire(self) -> None:
         """Use the new connection."""
 
+    @abstractmethod
     def read(self, data: bytes) -> None:
         """Read bytes from the connection."""
 
+    @abstractmethod
     def end_wire(self, reason: str) -> None:
         """Note that the other side closed the connection."""
 
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if (wire := self._leave_wire()) is not None:
+            wire.transport.abort()
 
-class Http1Slot:
+    def _leave_wire(self) -> Wire | None:
+        """Use no connection any more, and return the one in use."""
+        wire, self.wire = self.wire, None
+        return wire
+
+    async def _open_wire(self) -> None:
+        target = self._plan.target
+        await self._loop.create_connection(lambda: Wire(self), target.host, target.port, ssl=self._tls)
+
+
+class Http1Slot(WireOwner, Slot):
     """One connection. It connects again after the server closed it."""
 
-    due: float
-    """The time at which the request was due."""
-    sent: float
-    """The time at which it was sent."""
-    wire: Wire | None
-    """The connection; None if there is none."""
-
     def __init__(self, plan: LoadPlan, tls: ssl.SSLContext | None, request: bytes, results: Results) -> None:
-        self.due = self.sent = 0.0
-        self._plan, self._tls, self._request, self._results = plan, tls, request, results
-        self._loop = asyncio.get_running_loop()
+        WireOwner.__init__(self, plan, tls)
+        Slot.__init__(self, results)
+        self._request = request
         self._reader = ResponseReader(is_head=plan.method == "HEAD")
-        self.wire = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._is_busy = False
         self._answers = 0  # on this connection
 
     async def open(self) -> None:
         """Connect before the first request."""
         with suppress(*CONNECTION_ERRORS):  # the first request tries again, and counts the error
             async with asyncio.timeout(self._plan.timeout):
-                await self._connect()
+                await self._open_wire()
 
     def send(self, due: float) -> None:
         """Send a request, after a connection if there is none."""
-        self.due, self.sent, self._is_busy = due, self._loop.time(), True
+        self._begin(due)
         self._reader.begin()
         if self.wire is None:
             self._connecting = self._loop.create_task(self._connect_and_send())
@@ -300,14 +334,6 @@ class Http1Slot:
         """End the request in flight as failed."""
         self.close()
         self._finish(reason, is_failed=True)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self.wire is not None:
-            self.wire.transport.abort()
-            self.wire = None
 
     def begin_wire(self) -> None:
         """Use a new connection."""
@@ -337,13 +363,9 @@ class Http1Slot:
         else:
             self._finish(reason, is_failed=True)
 
-    async def _connect(self) -> None:
-        target = self._plan.target
-        await self._loop.create_connection(lambda: Wire(self), target.host, target.port, ssl=self._tls)
-
     async def _connect_and_send(self) -> None:
         try:
-            await self._connect()
+            await self._open_wire()
         except CONNECTION_ERRORS as error:
             self._finish(describe_error(error), is_failed=True)
             return
@@ -356,11 +378,6 @@ class Http1Slot:
             self.close()
         status = self._reader.status
         self._finish(str(status), is_failed=status >= 500, size=self._reader.size)
-
-    def _finish(self, outcome: str, *, is_failed: bool, size: int = 0) -> None:
-        if self._is_busy:
-            self._is_busy = False
-            self._results.finish(self, outcome, is_failed=is_failed, size=size)
 
 
 def describe_error(error: BaseException) -> str:

@@ -28,7 +28,7 @@ try:
 except ImportError as _missing:
     raise ImportError(f"{_missing}: pip install canarycore-loadtester[http2]") from _missing
 
-from canarycore_loadtester.generator.http1 import CLOSED, CONNECTION_ERRORS, Results, Wire, describe_error
+from canarycore_loadtester.generator.http1 import CLOSED, CONNECTION_ERRORS, Slot, WireOwner, describe_error
 from canarycore_loadtester.generator.plan import LoadPlan, Protocol
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from h2.events import Event
+
+    from canarycore_loadtester.generator.http1 import Results
 
 _CONNECTION_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade", "host", "content-length", "te"}
 """Headers that HTTP/2 does not have, or that this client writes itself."""
@@ -64,22 +66,17 @@ def request_headers(plan: LoadPlan) -> _Headers:
     return headers
 
 
-class Http2Slot:
+class Http2Slot(Slot):
     """A place for one stream."""
 
-    due: float
-    """The time at which the request was due."""
-    sent: float
-    """The time at which it was sent."""
     unsent: bytes
     """The part of the body that the server's window did not take yet."""
 
     def __init__(self, connection: Http2Connection, results: Results) -> None:
-        self.due = self.sent = 0.0
+        super().__init__(results)
         self.unsent = b""
-        self._connection, self._results = connection, results
+        self._connection = connection
         self._outcome, self._size, self._repeats = "", 0, 0
-        self._is_busy = False
 
     async def open(self) -> None:
         """Connect before the first request."""
@@ -87,7 +84,7 @@ class Http2Slot:
 
     def send(self, due: float) -> None:
         """Send a request on a new stream."""
-        self.due, self.sent, self._is_busy = due, asyncio.get_running_loop().time(), True
+        self._begin(due)
         self._repeats = 0
         self.begin()
         self._connection.enqueue(self)
@@ -133,30 +130,20 @@ class Http2Slot:
         self._repeats += 1
         return is_repeatable and not self._outcome and self._repeats == 1
 
-    def _finish(self, outcome: str, *, is_failed: bool, size: int = 0) -> None:
-        if self._is_busy:
-            self._is_busy = False
-            self._results.finish(self, outcome, is_failed=is_failed, size=size)
 
-
-class Http2Connection:
+class Http2Connection(WireOwner):
     """The connection of all slots."""
 
     is_grpc: bool
     """Whether the requests are calls of gRPC."""
-    wire: Wire | None
-    """The connection; None if there is none."""
 
     def __init__(self, plan: LoadPlan, tls: ssl.SSLContext | None) -> None:
+        super().__init__(plan, tls)
         self.is_grpc = plan.protocol is Protocol.GRPC
-        self._plan, self._tls = plan, tls
         self._headers = request_headers(plan)
-        self._loop = asyncio.get_running_loop()
         self._waiting: deque[Http2Slot] = deque()
         self._streams: dict[int, Http2Slot] = {}
-        self.wire = None
         self._h2 = _client()
-        self._connecting: asyncio.Task[None] | None = None
         self._is_flushing = self._is_reading = False
 
     def slot(self, results: Results) -> Http2Slot:
@@ -186,14 +173,6 @@ class Http2Connection:
             except H2Error:
                 continue  # it has ended
             self._flush_soon()
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-        if self.wire is not None:
-            self.wire.transport.abort()
-            self.wire = None
 
     def begin_wire(self) -> None:
         """Use a new connection."""
@@ -227,10 +206,9 @@ class Http2Connection:
             self._connecting = self._loop.create_task(self._connect_once())
 
     async def _connect_once(self) -> None:
-        target = self._plan.target
         try:
             async with asyncio.timeout(self._plan.timeout):
-                await self._loop.create_connection(lambda: Wire(self), target.host, target.port, ssl=self._tls)
+                await self._open_wire()
         except CONNECTION_ERRORS as error:  # a TimeoutError is one too
             reason = describe_error(error)
             while self._waiting:
@@ -292,9 +270,8 @@ class Http2Connection:
 
     def _restart(self, reason: str) -> None:
         """Leave this connection. Repeat its requests on a new one, or fail them."""
-        if self.wire is not None:
-            self.wire.transport.close()
-            self.wire = None
+        if (wire := self._leave_wire()) is not None:
+            wire.transport.close()
         streams, self._streams = self._streams, {}
         for slot in streams.values():
             if slot.may_repeat(is_repeatable=self._plan.is_repeatable or self.is_grpc):

@@ -42,11 +42,7 @@ def _latencies(latencies: Latencies) -> Iterator[str]:
     if latencies.count:
         yield ""
         yield "Latency distribution, from the time at which a request was due:"
-        yield from (f"  {fraction:.4g}% in {latencies.quantile(fraction / 100):.4f} secs" for fraction in _percents())
-
-
-def _percents() -> Iterator[float]:
-    yield from (100 * fraction for fraction in QUANTILES)
+        yield from (f"  {100 * fraction:.4g}% in {latencies.quantile(fraction):.4f} secs" for fraction in QUANTILES)
 
 
 def _outcomes(result: LoadResult) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from canarycore.manifest import parse_duration
 from canarycore.text import escape_controls
 from canarycore_cli.console import LONGEST_RECORD, OK, BadInput, OneLineFormatter, split_names
+from canarycore_cli.signals import cancel_on_signals
 from canarycore_loadtester.options import DEFAULT_COMMANDS, LoadtesterOptions
 from canarycore_loadtester.server import serve
 
@@ -49,15 +50,12 @@ def run(options: LoadtesterOptions, *, log_level: str, log_encoding: str) -> int
 
 
 async def _serve_until_signal(options: LoadtesterOptions) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    async with serve(options) as port:
-        _log.info("listening on %s:%d", options.listen or "all addresses", port)
-        if options.token_file is None and not options.listen.startswith(_LOOPBACK):
-            _log.warning("everybody who reaches this address may run tasks and open gates: see --token-file")
-        await asyncio.Event().wait()
+    with cancel_on_signals(signal.SIGTERM, signal.SIGINT):
+        async with serve(options) as port:
+            _log.info("listening on %s:%d", options.listen or "all addresses", port)
+            if options.token_file is None and not options.listen.startswith(_LOOPBACK):
+                _log.warning("everybody who reaches this address may run tasks and open gates: see --token-file")
+            await asyncio.Event().wait()
 
 
 def _set_up_logs(level: str, encoding: str) -> None:

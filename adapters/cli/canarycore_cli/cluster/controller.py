@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aiolimiter import AsyncLimiter
 
 from canarycore_cli.console import OK
+from canarycore_cli.signals import cancel_on_signals
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.observer.observer import observe
@@ -38,14 +39,10 @@ def run(options: Options, *, only_observe: bool = False) -> int:
 
 
 async def _run_until_signal(options: Options, work: Callable[..., Awaitable[None]]) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
     # a burst of requests first, then the rate that the options allow
     limit = AsyncLimiter(options.kubeconfig_burst, options.kubeconfig_burst / options.kubeconfig_qps)
     async with AsyncExitStack() as stack:
+        stack.enter_context(cancel_on_signals(signal.SIGTERM, signal.SIGINT))
         client = await stack.enter_async_context(connect(options.kubeconfig, server=options.master, limit=limit))
         mesh = None
         if options.kubeconfig_service_mesh:

@@ -11,7 +11,7 @@ import json
 import logging
 import signal
 import sys
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -36,6 +36,7 @@ from canarycore_cli.rehearsal import folders
 from canarycore_cli.rehearsal.live import LiveView
 from canarycore_cli.rehearsal.plain import PlainPrinter
 from canarycore_cli.rehearsal.story import Story, Trace
+from canarycore_cli.signals import cancel_on_signals
 from canarycore_local import rehearsal as local
 from canarycore_local.processes.faults import BadFaults, Faults
 from canarycore_local.processes.versions import Version
@@ -133,7 +134,7 @@ async def _perform(
     lines: JsonLines,
     options: RehearsalOptions,
 ) -> Json:
-    with _cancel_on_signals():
+    with cancel_on_signals(signal.SIGTERM, signal.SIGHUP):
         async with AsyncExitStack() as around:
             stage = await _add_providers(stage, options, around)
             opened = local.resume(folder, stage) if options.resume else local.rehearse(folder, script, stage)
@@ -160,20 +161,6 @@ async def _add_providers(stage: local.Stage, options: RehearsalOptions, around: 
 
         stage = evolve(stage, fallback=await around.enter_async_context(PrometheusSource(options.metrics_server)))
     return stage
-
-
-@contextmanager
-def _cancel_on_signals() -> Iterator[None]:
-    """Cancel this task on SIGTERM and SIGHUP, as Ctrl-C does, while the context is open."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 @asynccontextmanager

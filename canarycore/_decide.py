@@ -34,6 +34,7 @@ from canarycore._status import Reason, Status
 from canarycore._transitions import (
     can_restore_primary,
     count_analysis,
+    drain_end,
     fail,
     has_rejected_primary,
     pending_work,
@@ -190,7 +191,7 @@ def _report_late_routes(builder: DecisionBuilder) -> None:
     refusal = builder.observation.refusal
     if refusal is None:
         return
-    builder.detail = f"the routes are not in force: {refusal.reason}"
+    builder.detail = str(refusal)
     if builder.is_past_deadline(builder.refused_since(refusal)):
         builder.emit_once(NoticeKind.UNROUTED, refusal.reason)
         builder.emit_once(NoticeKind.UNROUTED_ALERT, refusal.reason)
@@ -516,8 +517,7 @@ def _step_back(builder: DecisionBuilder) -> Decision:
             return count_analysis(builder, Rule.STEPPED_BACK, rung=Rung(weight=weight, iteration=rung.iteration))
     elif (rung.is_exposed and ladder.routed) or (rung.iteration and ladder.routed):
         builder.emit(NoticeKind.ALL_TO_PRIMARY)
-    now = builder.observation.now
-    drained = max(status.drain_until, now + max(rollout.interval, rollout.drain) if rung.is_exposed else now)
+    drained = drain_end(builder, least=rollout.interval)
     return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drained)
 
 

@@ -129,13 +129,14 @@ class DecisionBuilder:
 
     def missing_since(self, side: Workload) -> float:
         """Return since when this side has lacked pods in this phase; by default, since the last analysis."""
-        since, status = side.unready_since, self.status
-        return max(status.analysed_at if since is None else since, status.since or 0.0)
+        return self._in_this_phase(side.unready_since)
 
     def refused_since(self, refusal: RouteRefusal) -> float:
         """Return since when the routes have not been in force in this phase; by default, since the last analysis."""
-        since, status = refusal.since, self.status
-        return max(status.analysed_at if since is None else since, status.since or 0.0)
+        return self._in_this_phase(refusal.since)
+
+    def _in_this_phase(self, since: float | None) -> float:
+        return max(self.status.analysed_at if since is None else since, self.status.since or 0.0)
 
     def is_past_deadline(self, since: float) -> bool:
         """Whether the progress deadline, counted from `since`, has passed."""
@@ -165,7 +166,7 @@ class DecisionBuilder:
         Alerts, and notices about a primary that is down, go out once in this status.
         """
         if self.observation.refusal is not None:
-            self.detail = self.detail or f"the routes are not in force: {self.observation.refusal.reason}"
+            self.detail = self.detail or str(self.observation.refusal)
         for kind, args in plan.notes:
             self.notices.append((kind, args, kind.value.severity is None and not self.is_primary_down))
 

@@ -92,6 +92,9 @@ class RouteRefusal:
     routes: Routes | None = None
     """The routes as they are written; None if unknown."""
 
+    def __str__(self) -> str:
+        return f"the routes are not in force: {self.reason}"
+
 
 class CommandKind(TextEnum):
     """A kind of command that an operator gives to a rollout."""

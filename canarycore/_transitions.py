@@ -77,11 +77,12 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
     )
 
 
-def drain_end(builder: DecisionBuilder) -> float:
-    """Return when the canary may stop, after a decision takes its traffic away at once."""
+def drain_end(builder: DecisionBuilder, least: float = 0.0) -> float:
+    """Return when the canary may stop, after a decision takes its traffic away at once; `least` is in seconds."""
     routes = builder.observation.routes
     is_exposed = builder.status.rung.is_exposed or (routes is not None and routes.is_exposed)
-    return max(builder.status.drain_until, builder.observation.now + (builder.rollout.drain if is_exposed else 0.0))
+    drain = max(builder.rollout.drain, least) if is_exposed else 0.0
+    return max(builder.status.drain_until, builder.observation.now + drain)
 
 
 def pending_work(rollout: Rollout) -> tuple[Pending, ...]:

@@ -60,6 +60,9 @@ PROMOTION = frozenset({Phase.PROMOTING, Phase.FINALISING})
 UNDER_WAY = BEFORE_PROMOTION | PROMOTION
 """A rollout is under way: a new revision waits, is under analysis or is being promoted."""
 
+MAY_DRAIN = IDLE | {Phase.FINALISING, Phase.TERMINATING}
+"""Pods may keep running only for proxies that follow new routes late."""
+
 OVER = frozenset({Phase.TERMINATING, Phase.TERMINATED})
 """The owner has deleted the rollout."""
 
@@ -207,7 +210,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.UNREADY, ACTIVE | PROMOTION),
     _row(Rule.GATE_CLOSED, BEFORE_PROMOTION),
     _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
-    _row(Rule.DRAINING, IDLE | {Phase.FINALISING, Phase.TERMINATING}),
+    _row(Rule.DRAINING, MAY_DRAIN),
     _row(Rule.ON_HOLD, UNDER_WAY),
     _row(Rule.SUSPENDED, ALIVE),
     _row(Rule.RESTORING, Phase.TERMINATING),

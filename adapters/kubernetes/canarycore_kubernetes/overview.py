@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from canarycore.errors import WorldError
-from canarycore.phases import IDLE, Phase
+from canarycore.phases import MAY_DRAIN
 from canarycore.text import describe_state, describe_traffic
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.cluster import Cluster
@@ -40,10 +40,6 @@ UNUSABLE = "cannot be used"
 
 NEW = "not looked at yet"
 """The description of a Canary before its first decision."""
-
-
-_DRAINING = IDLE | {Phase.FINALISING, Phase.TERMINATING}
-"""The phases in which pods may keep running only for late proxies."""
 
 
 @frozen(kw_only=True)
@@ -201,7 +197,7 @@ class ClusterOverview:
             threshold=rollout.threshold,
             paused=status.paused,
             suspended=rollout.suspend,
-            draining=status.phase in _DRAINING and time.time() < status.drain_until,
+            draining=status.phase in MAY_DRAIN and time.time() < status.drain_until,
             primary=primary_pods,
             canary=target_pods,
             trouble=trouble,

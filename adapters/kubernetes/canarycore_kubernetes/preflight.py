@@ -22,15 +22,15 @@ from canarycore.manifest import Canary, check_files, check_namespaces, parse, re
 from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
-from canarycore_kubernetes.routing.features import all_features, find_unsupported
+from canarycore_kubernetes.routing.features import EXPECTED, REMEDY, find_unsupported, new_features, routes_of_rungs
 from canarycore_runtime.mesh import LAST_APPLIED, Kind, RenderContext
-from canarycore_runtime.registry import load, mesh_name
+from canarycore_runtime.registry import load_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from canarycore_kubernetes.api.client import Client
-    from canarycore_runtime.mesh import Json, Mesh
+    from canarycore_runtime.mesh import Json
 
 ACCOUNT = f"{NAME}/{NAME}"
 """The controller's service account, as `canary install` names it."""
@@ -204,9 +204,9 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
     """Report the fields that need a feature which a gateway of the Canary lacks."""
     try:
         rollout = resolve(canary, provider=provider)
-        mesh: Mesh = load("meshes", mesh_name(rollout.provider))()
+        mesh = load_mesh(rollout.provider)
         context = RenderContext(canary=canary, rollout=rollout)
-        needed = all_features(mesh, context)
+        needed = new_features(mesh, context, routes_of_rungs(rollout), {})
     except CanaryError:  # the linter reports what is wrong with the manifest
         return []
     found = await find_unsupported(client.get, mesh, context, needed)
@@ -215,8 +215,8 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
             file=f"Canary {name}",
             path=path,
             found=problem,
-            expected="a gateway with the feature: it would answer every request of the route with an error",
-            remedy="Remove the field, or use another gateway.",
+            expected=EXPECTED,
+            remedy=REMEDY,
             rule="missing-feature",
         )
         for path, problem in found.items()

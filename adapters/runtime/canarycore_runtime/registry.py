@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
+    from canarycore_runtime.mesh import Mesh
+
 Port = Literal["routers", "workloads", "stores", "metrics", "hooks", "notifiers", "meshes"]
 PORTS: tuple[Port, ...] = get_args(Port)
 
@@ -57,22 +59,25 @@ def load(port: Port, name: str) -> Callable[..., Any]:
     return factory
 
 
-def mesh_name(provider: str) -> str:
-    """Return the installed mesh whose name begins the provider's: `smi:v1alpha1` of `smi:v1alpha1:istio`."""
+def load_mesh(provider: str) -> Mesh:
+    """Return a new mesh of a provider. Raise UnknownProvider or BrokenAdapter.
+
+    It is the installed one whose name begins the provider's: `smi:v1alpha1` of `smi:v1alpha1:istio`.
+    """
     names, name = installed("meshes"), provider
     while name and name not in names:
         name = name.rpartition(":")[0]
-    return name or provider
+    mesh: Mesh = load("meshes", name or provider)()
+    return mesh
 
 
 @lru_cache(maxsize=64)
 def find_proxy_delay(provider: str) -> float:
     """Return `Mesh.proxy_delay` of a provider's mesh; the shortest drain if no such mesh is installed."""
     try:
-        delay: float = load("meshes", mesh_name(provider))().proxy_delay
+        return load_mesh(provider).proxy_delay
     except (UnknownProvider, BrokenAdapter):
         return DRAIN  # the router reports the mesh with its remedy
-    return delay
 
 
 class AdapterLoader:

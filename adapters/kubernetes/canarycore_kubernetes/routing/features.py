@@ -7,6 +7,7 @@ error. Its class lists the features that it has; a class that lists none may hav
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from canarycore import Routes
@@ -15,8 +16,9 @@ from canarycore.foreign import get_list, get_text
 from canarycore_runtime.mesh import Kind, Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from canarycore import Rollout
     from canarycore_runtime.mesh import Json, Mesh, ObjectsByRef, RenderContext
 
     GetObject = Callable[[Kind, str, str], Awaitable[Json | None]]
@@ -26,7 +28,16 @@ GATEWAY_CLASS = Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gateway
 _log = logging.getLogger("canarycore.kubernetes")
 
 
-def new_features(mesh: Mesh, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> dict[str, str]:
+EXPECTED = "a gateway with the feature: it would answer every request of the route with an error"
+REMEDY = "Remove the field, or use another gateway."
+
+
+def routes_of_rungs(rollout: Rollout) -> tuple[Routes, ...]:
+    """Return routes that need all features of the rollout's rungs."""
+    return (Routes(), Routes(mirrored=True)) if rollout.ladder.mirror else (Routes(),)
+
+
+def new_features(mesh: Mesh, context: RenderContext, every: Iterable[Routes], objects: ObjectsByRef) -> dict[str, str]:
     """Return the features that the mesh's objects need for these routes, except those that they use already.
 
     A route that is taken back must not be refused for what it has anyway.
@@ -34,19 +45,12 @@ def new_features(mesh: Mesh, context: RenderContext, routes: Routes, objects: Ob
     if not mesh.gateways(context):
         return {}
     present = {feature for body in objects.values() for feature in mesh.features(context, body)}
-    try:
-        rendered = mesh.render(context, routes, objects)
-    except Refused:  # the write raises it with its reason
-        return {}
-    needed = {feature: path for body in rendered for feature, path in mesh.features(context, body).items()}
+    needed: dict[str, str] = {}
+    for routes in every:
+        with suppress(Refused):  # the write raises it with its reason
+            for body in mesh.render(context, routes, objects):
+                needed |= mesh.features(context, body)
     return {feature: path for feature, path in needed.items() if feature not in present}
-
-
-def all_features(mesh: Mesh, context: RenderContext) -> dict[str, str]:
-    """Return the features that any rung of the rollout needs."""
-    mirrored = (Routes(mirrored=True),) if context.rollout.ladder.mirror else ()
-    every = (new_features(mesh, context, routes, {}) for routes in (Routes(), *mirrored))
-    return {feature: path for features in every for feature, path in features.items()}
 
 
 async def find_unsupported(
@@ -69,10 +73,7 @@ async def find_unsupported(
 def format_refusal(context: RenderContext, problems: Mapping[str, str]) -> str:
     """Return the text that refuses the routes, with its remedy."""
     found = "; ".join(f"{path}: found {problem}" for path, problem in problems.items())
-    return (
-        f"canary {context.rollout.full_name}, {found}, expected a gateway with the feature: it would answer every "
-        "request of the route with an error. Remove the field, or use another gateway."
-    )
+    return f"canary {context.rollout.full_name}, {found}, expected {EXPECTED}. {REMEDY}"
 
 
 async def _supported_features(get: GetObject, gateway: Ref) -> tuple[str, frozenset[str]]:

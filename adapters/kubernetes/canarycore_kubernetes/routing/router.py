@@ -42,7 +42,7 @@ from canarycore_kubernetes.api.ownership import (
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.refusals import ROUTES
-from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features
+from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features, routes_of_rungs
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
@@ -52,7 +52,7 @@ from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
 from canarycore_runtime.mesh import GuardedMesh, PodSelectors, Ref, RenderContext
-from canarycore_runtime.registry import installed, load, mesh_name
+from canarycore_runtime.registry import installed, load_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -155,7 +155,7 @@ class MeshRouter:
         due = first + (_VERDICT_PATIENCE + rollout.drain if refusal.is_pending else 0.0)
         if now < due:
             asyncio.get_running_loop().call_later(due - now, self._cluster.wake, key)
-        self._note(key, f"the routes are not in force: {refusal.reason}" if now >= due else "")
+        self._note(key, str(refusal) if now >= due else "")
         return evolve(refusal, since=first if refusal.since is None else min(refusal.since, first))
 
     def _note(self, key: str, text: str) -> None:
@@ -210,8 +210,7 @@ class MeshRouter:
     async def prepare(self, rollout: Rollout) -> None:
         """Create the objects that must exist before the primary's pods. No request takes another way by it."""
         objects = await self._claim_objects(rollout)
-        for routes in (Routes(), Routes(mirrored=True)) if rollout.ladder.mirror else (Routes(),):
-            await self._demand_features(objects, routes)  # those of later rungs too: a refusal comes before the start
+        await self._demand_features(objects, *routes_of_rungs(rollout))  # a refusal comes before the start
         await self._leave_former_target(objects)
         context, early = objects.context, objects.mesh.before_pods
         sides = {context.primary, context.canary_service}
@@ -219,7 +218,7 @@ class MeshRouter:
             if change.ref.kind in early or (change.ref.kind == SERVICE and change.ref.name in sides):
                 await self._write(objects, change)
 
-    async def _demand_features(self, objects: RouteObjects, routes: Routes) -> None:
+    async def _demand_features(self, objects: RouteObjects, *routes: Routes) -> None:
         """Raise BlockedError where a gateway lacks a feature of these routes. Observations report it until they change.
 
         No read precedes a write that needs no further feature.
@@ -268,7 +267,7 @@ class MeshRouter:
     def mesh(self, provider: str) -> Mesh:
         """Return the mesh of that name. Raise UnknownProvider, which lists the installed ones."""
         if provider not in self._meshes:
-            self._meshes[provider] = GuardedMesh(load("meshes", mesh_name(provider))())
+            self._meshes[provider] = GuardedMesh(load_mesh(provider))
         return self._meshes[provider]
 
     def query_variables(self, rollout: Rollout) -> Mapping[str, str]:

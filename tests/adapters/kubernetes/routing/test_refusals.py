@@ -15,6 +15,7 @@ from tests.adapters.mesh.meshes import manifest, mesh_of, render_context
 from tests.cluster.patience import until
 from tests.cluster.workloads import pods
 from tests.controlplane.in_memory.server import faked
+from tests.controlplane.verdicts import accept_route
 
 PROVIDER = "gatewayapi:v1"
 GATEWAYS = [{"name": name, "namespace": "ingress"} for name in ("public", "internal")]
@@ -37,13 +38,8 @@ def server():
 
 def verdicts(route):
     """Return the status of a route that the second gateway refuses."""
-    condition = {"type": "Accepted", "observedGeneration": route["metadata"]["generation"], "reason": "R"}
-    return {
-        "parents": [
-            {"parentRef": gateway, "controllerName": "c", "conditions": [{**condition, "status": status}]}
-            for gateway, status in zip(GATEWAYS, ("True", "False"), strict=True)
-        ]
-    }
+    (first, _), (_, second) = (accept_route(route, status)["parents"] for status in ("True", "False"))
+    return {"parents": [first, second]}
 
 
 async def test_the_owner_gets_a_warning_about_a_gateway_that_refuses_the_route(client, api, server, namespace):

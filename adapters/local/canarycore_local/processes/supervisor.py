@@ -27,6 +27,10 @@ _START = 20.0
 _POLL = 0.02
 
 
+class _WardenGoneError(WorldError):
+    """The warden has closed the connection: it was killed, or it ends."""
+
+
 @frozen(kw_only=True)
 class Process:
     """A process, as the warden reports it."""
@@ -84,9 +88,11 @@ class Processes:
 
     async def end(self) -> None:
         """Stop all processes and the warden. Returns when all have ended."""
-        await self._request(do="end")
+        with suppress(_WardenGoneError):  # it was killed, or somebody else has asked for the end
+            await self._request(do="end")
         with open_private(self._folder / LOCK, "a") as lock:
-            while not _is_free(lock):  # noqa: ASYNC110 - a process that ends sends no event
+            # a warden that ends removes its record first: a record names the next warden, which holds the lock
+            while not (_is_free(lock) or (self._folder / RECORD).exists()):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(_POLL)
         self.ended = True
 
@@ -107,9 +113,9 @@ class Processes:
                 self._writer.write(json.dumps(message).encode() + b"\n")
                 line = await self._reader.readline()
             except ConnectionError as error:
-                raise WorldError(f"the warden of the processes is gone: {error}") from error
+                raise _WardenGoneError(f"the warden of the processes is gone: {error}") from error
         if not line:
-            raise WorldError("the warden of the processes is gone: it was killed, and its processes with it")
+            raise _WardenGoneError("the warden of the processes is gone: it was killed, and its processes with it")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -117,11 +123,7 @@ class Processes:
 @asynccontextmanager
 async def own_processes(folder: Path, *, patience: float = START_PATIENCE) -> AsyncIterator[Processes]:
     """Connect to the warden of `folder`, or start one. Its processes outlive the context."""
-    processes = await find_processes(folder)
-    starter = None
-    if processes is None:
-        starter = _start_warden(folder, patience)
-        processes = await _connect_soon(folder, starter)
+    processes, starter = await _connect(folder, patience)
     try:
         yield processes
     finally:
@@ -131,13 +133,19 @@ async def own_processes(folder: Path, *, patience: float = START_PATIENCE) -> As
 
 
 async def find_processes(folder: Path) -> Processes | None:
-    """Connect to the warden of `folder`; None if there is none."""
+    """Connect to the warden of `folder`; None if there is none, or one that ends."""
     try:
         record = json.loads(read_private(folder / RECORD))
         reader, writer = await asyncio.open_unix_connection(record["socket"])
     except (FileNotFoundError, ConnectionError):
         return None
-    return Processes(folder, reader, writer)
+    processes = Processes(folder, reader, writer)
+    try:
+        await processes.all()
+    except _WardenGoneError:
+        processes.close()
+        return None
+    return processes
 
 
 async def stop_processes(folder: Path) -> bool:
@@ -171,14 +179,17 @@ def _start_warden(folder: Path, patience: float) -> subprocess.Popen[bytes]:
         )
 
 
-async def _connect_soon(folder: Path, starter: subprocess.Popen[bytes]) -> Processes:
+async def _connect(folder: Path, patience: float) -> tuple[Processes, subprocess.Popen[bytes] | None]:
+    """Return a connection to a warden, and the warden's process if it was started for it."""
+    starter = None
     with suppress(TimeoutError):
         async with asyncio.timeout(_START):
-            while starter.poll() in (
-                None,
-                LOCK_HELD,
-            ):  # another owner has just started a warden: connect to it
-                if (processes := await find_processes(folder)) is not None:
-                    return processes
+            while (processes := await find_processes(folder)) is None:
+                if starter is None or starter.poll() == LOCK_HELD:  # the holder of the lock ends, or is still starting
+                    starter = _start_warden(folder, patience)
+                elif starter.returncode is not None:
+                    break
                 await asyncio.sleep(_POLL)
+            else:
+                return processes, starter
     raise WorldError(f"the warden of the processes did not start: see {folder / LOG}")

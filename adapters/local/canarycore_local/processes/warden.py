@@ -16,6 +16,9 @@ Protocol: one JSON object a line, answered by one line.
     {"do": "forget", "name": n}                     remove an ended process from the list
     {"do": "end"}                                   stop everything, answer, and end
 
+From an "end" on, the warden answers nothing else: it closes the connections that ask, and its folder names it no more.
+An owner that comes now waits for the lock, and starts another warden.
+
 An answer is {} unless stated, and {"error": message} after an error.
 
 Run as `python -m canarycore_local.processes.warden FOLDER --patience 60`.
@@ -86,6 +89,8 @@ class _Warden:
         self._owners = 0
         self._countdown: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
+        self._ending = False
+        self._server: asyncio.Server | None = None
         self._handlers: dict[str, Callable[..., Awaitable[Message]]] = {
             "start": self._start,
             "list": self._list,
@@ -100,12 +105,11 @@ class _Warden:
             loop.add_signal_handler(number, self._over.set)
         socket = Path(tempfile.mkdtemp(prefix="canary-")) / "warden"  # a short path that only this user can open
         try:
-            server = await asyncio.start_unix_server(self._serve, socket)
+            self._server = await asyncio.start_unix_server(self._serve, socket)
             socket.chmod(FILE_MODE)
             self._start_countdown()
             write_private(self._folder / RECORD, json.dumps({"pid": os.getpid(), "socket": str(socket)}))
             await self._over.wait()
-            server.close()
             await self._stop_all()
         finally:
             (self._folder / RECORD).unlink(missing_ok=True)
@@ -116,7 +120,7 @@ class _Warden:
         self._stop_countdown()
         try:
             with suppress(ConnectionError):
-                while line := await reader.readline():
+                while (line := await reader.readline()) and not self._ending:
                     writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                     await writer.drain()
         finally:
@@ -165,6 +169,10 @@ class _Warden:
         return {}
 
     async def _stop_all(self) -> None:
+        self._ending = True
+        (self._folder / RECORD).unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.close()
         for process in self._processes.values():
             process.stop(KILL_GRACE)
         while any(process.running for process in self._processes.values()):  # noqa: ASYNC110 - a child that ends sends no event

@@ -150,3 +150,28 @@ async def test_a_cancelled_request_leaves_the_connection_intact(tmp_path, clean)
 
 async def test_stop_returns_false_without_a_warden(tmp_path):
     assert not await stop_processes(tmp_path)
+
+
+async def test_an_owner_that_comes_during_the_end_starts_another_warden(tmp_path, clean):
+    async with own_processes(tmp_path) as former:
+        await start(former, tmp_path, argv=STUBBORN)
+        async with asyncio.timeout(10):
+            while not (tmp_path / "one.log").read_text():  # noqa: ASYNC110 - until it has set its handler
+                await asyncio.sleep(0.02)
+        request = asyncio.ensure_future(former.end())
+        await asyncio.sleep(0.2)  # the end has begun, and lasts for the grace of the stubborn process
+
+        async with own_processes(tmp_path) as processes:
+            assert await processes.all() == {}
+            await start(processes, tmp_path)
+            await request
+            assert (await processes.all())["one"].running
+            await processes.end()
+
+
+async def test_two_owners_may_ask_for_the_end_at_once(tmp_path, clean):
+    async with own_processes(tmp_path) as first, own_processes(tmp_path) as second:
+        await start(first, tmp_path)
+        await asyncio.gather(first.end(), second.end())
+
+    assert not marked(clean)

@@ -17,9 +17,10 @@ VARIABLES = {"direction": "inbound", "status-class": "5.."}
     [
         ("{{ namespace }}", "test"),
         ("{{namespace}}", "test"),
-        ("{{ .namespace }}", "test"),
         ("{{ variables.direction }}", "inbound"),
-        ("{{ .variables.status-class }}", "5.."),
+        ('{{ index variables "status-class" }}', "5.."),
+        ('{{ printf "r_%s__%s" namespace target }}', "r_test__podinfo"),
+        ("{{ if eq variables.direction `inbound` }}dst{{ else }}src{{ end }}", "dst"),
         (
             'rate(x{ns="{{ namespace }}",pod=~"{{ target }}-.*"}[{{ interval }}])',
             'rate(x{ns="test",pod=~"podinfo-.*"}[1m])',
@@ -37,11 +38,12 @@ def test_names_are_replaced(text, rendered):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{{ cluster }}", r"\{\{ cluster \}\} has no value: expected one of interval, namespace, target, variables"),
-        ("{{ variables.missing }}", r"variables\.missing \}\} has no value.*variables\.direction"),
-        ("{{ if target }}x{{ end }}", "if target }} is more than a name"),
-        ("{{ target.name }}", "target.name }} is more than a name"),
-        ("{{ target", "a {{ without its }}"),
+        ("{{ cluster }}", "found the name cluster, expected one of interval, namespace, target, variables, or a func"),
+        ("{{ variables.missing }}", r"variables\.missing }} without a value.*the variables are variables\.direction"),
+        ("{{ .namespace }}", "found {{ .namespace }} without a value"),
+        ("{{ variables.status-class }}", "'-class }}' is no part of Go's template language"),
+        ("{{ target.name }}", "found the field name of string, expected a map"),
+        ("{{ target", "{{ target has no }}"),
     ],
 )
 def test_a_name_without_a_value_is_refused_by_name(text, complaint):
@@ -75,7 +77,7 @@ def test_a_query_beyond_its_bound_is_refused():
 
 
 def test_a_query_that_its_variables_make_too_long_is_refused():
-    with pytest.raises(TemplateError, match="too long once its names are replaced"):
+    with pytest.raises(TemplateError, match="found a rendering of more than 65,536 characters"):
         render("{{ variables.a }}" * 100, WORDS, {"a": "x" * 10_000})
 
 

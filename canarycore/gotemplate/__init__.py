@@ -13,7 +13,19 @@ Everything is bounded: the nesting of a template when it is parsed, and the step
 
 from canarycore.gotemplate._errors import TemplateError
 from canarycore.gotemplate._execute import LONGEST, STEPS, Template, parse
+from canarycore.gotemplate._functions import BUILT_IN_FUNCTIONS
+from canarycore.gotemplate._lexer import KEYWORDS
 from canarycore.gotemplate._parser import DEPTH
 from canarycore.gotemplate._values import Value
 
-__all__ = ["DEPTH", "LONGEST", "STEPS", "Template", "TemplateError", "Value", "parse"]
+__all__ = [
+    "BUILT_IN_FUNCTIONS",
+    "DEPTH",
+    "KEYWORDS",
+    "LONGEST",
+    "STEPS",
+    "Template",
+    "TemplateError",
+    "Value",
+    "parse",
+]

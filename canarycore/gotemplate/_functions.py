@@ -12,7 +12,7 @@ from canarycore.gotemplate._values import MISSING, describe, is_true
 if TYPE_CHECKING:
     from canarycore.gotemplate._values import Value
 
-__all__ = ["FUNCTIONS", "LAZY"]
+__all__ = ["BUILT_IN_FUNCTIONS", "FUNCTIONS", "LAZY"]
 
 LAZY = frozenset({"and", "or"})
 """Functions that evaluate their arguments from left to right, and only as far as needed."""
@@ -187,3 +187,6 @@ FUNCTIONS: Mapping[str, Definition] = {
     "call": (_call, 1, None),
 }
 """Each function, and the least and the most arguments that it takes (None: any number)."""
+
+BUILT_IN_FUNCTIONS = frozenset(FUNCTIONS)
+"""The names of the functions that every template has."""

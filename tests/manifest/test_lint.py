@@ -178,6 +178,9 @@ CASES = [
     ("unknown-metric-provider", [template(type="promethes")], [template(type="datadog")]),
     ("template-word", [template(query="up[{{ intervall }}]")], [template(query="{{ if true }}{{name}}{{ end }}")]),
     ("template-dot", [template(query="up[{{ .Interval }}]")], [template(query="up[{{- interval -}}]")]),
+    ("template-dot", [template(query="{{ .name }}")], [template(query="{{ with variables }}{{ .code }}{{ end }}")]),
+    ("template-syntax", [template(query="{{ if name }}")], [template(query="{{ if name }}{{ name }}{{ end }}")]),
+    ("template-syntax", [template(query="{{ printf `%s` nmae }}")], [template(query="{{ `a` | print name }}")]),
     ("unknown-alert-provider", [alert_provider(type="slak")], [alert_provider(type="msteams")]),
     ("no-address", [alert_provider(secretRef=None)], [alert_provider()]),
     (

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from canarycore._ladder import Strategy
 from canarycore._spec import CheckKind, HookType
 from canarycore.bounds import HOOK_TIMEOUT
+from canarycore.gotemplate import BUILT_IN_FUNCTIONS, KEYWORDS, TemplateError
+from canarycore.gotemplate import parse as parse_template
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
@@ -28,6 +30,7 @@ PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLAC
 
 _VARIABLE = re.compile(r"\{\{-?\s*+([A-Za-z_]\w*+)\s*+-?\}\}")
 _DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")
+_BLOCK = re.compile(r"\{\{-?\s*+(?:with|range|template|block)\b")
 _WEB = re.compile(r"https?://[^/\s]")
 
 MANY = 2
@@ -238,13 +241,24 @@ def _unknown_type(path: str, found: str, known: tuple[str, ...]) -> Iterator[Fin
 
 def _unknown_variable(template: MetricTemplate) -> Iterator[Finding]:
     for variable in dict.fromkeys(_VARIABLE.findall(template.spec.query)):
-        if variable not in TEMPLATE_VARIABLES | {"end", "else"}:
+        if variable not in TEMPLATE_VARIABLES | KEYWORDS | BUILT_IN_FUNCTIONS:
             near = nearest(variable, TEMPLATE_VARIABLES)
             hint = f"Did you mean {near!r}?" if near else f"There are {', '.join(sorted(TEMPLATE_VARIABLES))}."
             yield Finding("spec.query", f"{{{{ {variable} }}}}", {"hint": hint})
 
 
+def _wrong_template(template: MetricTemplate) -> Iterator[Finding]:
+    if any(_unknown_variable(template)):
+        return  # one finding is enough
+    try:
+        parse_template(template.spec.query, dict.fromkeys(TEMPLATE_VARIABLES, str))
+    except TemplateError as error:
+        yield Finding("spec.query", str(error))
+
+
 def _dotted_variable(template: MetricTemplate) -> Iterator[Finding]:
+    if _BLOCK.search(template.spec.query):
+        return  # a block gives the dot a value
     for variable in dict.fromkeys(_DOTTED.findall(template.spec.query)):
         yield Finding("spec.query", f"{{{{ .{variable} }}}}", {"variable": variable})
 
@@ -375,6 +389,13 @@ TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
         _unknown_variable,
         "a variable of query templates: this one has no value",
         "{hint}",
+    ),
+    LintRule(
+        "template-syntax",
+        "error",
+        _wrong_template,
+        "a query in Go's template language: each check with this one fails",
+        "Correct the action, or render the file first if it is a Helm template.",
     ),
     LintRule(
         "template-dot",

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
-from canarycore_cli.manifests import read_texts
+from canarycore_cli.manifests import read_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from canarycore.errors import Problem
     from canarycore.manifest import FilesReport
 
 
 def lint(
-    paths: Iterable[str], *, provider: str, strict: bool, as_json: bool, shared_gateways: Iterable[str] | None = None
+    paths: Iterable[str],
+    *,
+    provider: str,
+    strict: bool,
+    as_json: bool,
+    shared_gateways: Iterable[str] | None = None,
+    ignored: Collection[str] = (),
 ) -> int:
     """Print the problems, and return the exit code.
 
@@ -29,17 +37,50 @@ def lint(
         as_json: Whether to print JSON.
         shared_gateways: The namespaces whose gateways every Canary may use, while other references to other namespaces
             are errors; None allows all references.
+        ignored: Rules whose problems do not count. A comment `# canary-lint: ignore RULE` at the line of a problem, or
+            on a line of its own above it, does the same there.
     """
-    files = read_texts(paths)
-    report = check_files(files, provider=provider)
+    files = read_files(paths)
+    report = check_files(files.texts, provider=provider)
+    ignorance = Ignorance(files.texts, ignored)
+    report = evolve(report, problems=(*files.problems, *report.problems))
     if shared_gateways is not None:
         problems = _cross_namespace_problems(report, tuple(shared_gateways))
         report = evolve(report, problems=(*report.problems, *problems))
+    report = evolve(report, problems=tuple(filterfalse(ignorance.covers, report.problems)))
     if as_json:
-        print_json({"files": len(files), **report.to_json()})
+        print_json({"files": len(files.texts), **report.to_json()})
     else:
-        _print(report, len(files))
+        _print(report, len(files.texts))
     return BAD_INPUT if report.errors or (strict and report.problems) else OK
+
+
+_COMMENT = re.compile(r"#\s*canary-lint:\s*ignore\s+(?P<rules>[\w-]+(?:\s*,\s*[\w-]+)*)")
+
+
+class Ignorance:
+    """The rules that do not count: in all files, or at a line of one."""
+
+    def __init__(self, texts: Iterable[tuple[str, str]], rules: Collection[str]) -> None:
+        """Read the comments of the files. `rules` are ignored everywhere."""
+        self._rules = frozenset(rules)
+        self._at: dict[tuple[str, int], frozenset[str]] = {}
+        for name, text in texts:
+            if "canary-lint:" in text:
+                self._read(name, text)
+
+    def _read(self, name: str, text: str) -> None:
+        for number, line in enumerate(text.splitlines(), 1):
+            match = _COMMENT.search(line)
+            if match is not None:
+                is_alone = line.lstrip().startswith("#")
+                rules = frozenset(re.split(r"\s*,\s*", match["rules"]))
+                self._at[name, number + is_alone] = rules
+
+    def covers(self, problem: Problem) -> bool:
+        """Check whether a problem does not count."""
+        here = self._at.get((problem.file or "", problem.line or 0), frozenset())
+        return problem.rule in self._rules or problem.rule in here
 
 
 def _cross_namespace_problems(report: FilesReport, shared_gateways: Iterable[str]) -> Iterator[Problem]:

@@ -95,6 +95,10 @@ def lint(
     ] = None,
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Ignore the problems of a rule. Repeatable. A comment does it at one line."),
+    ] = None,
     cluster: Annotated[
         bool,
         typer.Option(
@@ -117,7 +121,8 @@ def lint(
 
     Each problem has its file and line, the value found, the value expected, and the remedy. With --cluster the command
     checks the Canaries of a cluster instead, and reports missing targets, templates, alert providers, kinds and rights
-    too. Exit code 0: no errors, 2: errors.
+    too. In a folder only the manifests count that name flagger.app. The comment `# canary-lint: ignore RULE` silences a
+    rule at its line, or at the next one. Exit code 0: no errors, 2: errors.
     """
     if cluster is bool(paths):
         raise BadInput("canary lint: expected either files or --cluster")
@@ -136,7 +141,17 @@ def lint(
         raise typer.Exit(check(options, account, strict=strict, as_json=as_json, shared_gateways=shared))
     from canarycore_cli.lint import lint as run
 
-    raise typer.Exit(run(paths or (), provider=provider, strict=strict, as_json=as_json, shared_gateways=shared))
+    ignored = tuple(ignore or ())
+    raise typer.Exit(
+        run(
+            paths or (),
+            provider=provider,
+            strict=strict,
+            as_json=as_json,
+            shared_gateways=shared,
+            ignored=ignored,
+        )
+    )
 
 
 @app.command()

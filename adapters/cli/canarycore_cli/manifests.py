@@ -1,18 +1,25 @@
-"""Manifests from files, folders and stdin."""
+"""Manifests from files, folders and stdin.
+
+A folder may be a whole repository. Of its YAML files, those count that name Flagger's API group and are manifests as
+they stand: no patch of a kustomization, and no template of a chart.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from canarycore.bounds import FILE
-from canarycore.errors import ManifestError
+from canarycore.errors import ManifestError, Problem
 from canarycore_cli.console import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from canarycore import Rollout
 
@@ -22,9 +29,58 @@ _READ = FILE.most + 1
 """The number of characters to read of a file: one more than the parser accepts, so that it reports a larger file."""
 
 
+_GROUP = "flagger.app/"
+_KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_LISTED = re.compile(r"^[ \t]*-?[ \t]*(?:path:|-)[ \t]*[\"']?([^\s\"'#]+\.ya?ml)", re.MULTILINE)
+_PATCHES = re.compile(r"^(patches|patchesStrategicMerge|patchesJson6902):(.*?)(?=^[A-Za-z]|\Z)", re.MULTILINE | re.DOTALL)
+
+
+@frozen(kw_only=True)
+class ManifestFiles:
+    """The manifests of some files and folders."""
+
+    texts: tuple[tuple[str, str], ...]
+    """The name and the text of each file."""
+    problems: tuple[Problem, ...]
+    """Files that cannot be read, and templates of charts."""
+
+
+def read_files(paths: Iterable[str]) -> ManifestFiles:
+    """Return the files, all manifests below the folders, and stdin for `-`.
+
+    Raises BadInput for a path that is not there.
+    """
+    texts: list[tuple[str, str]] = []
+    problems: list[Problem] = []
+    for path in paths:
+        if path == STDIN:
+            texts.append(("stdin", sys.stdin.read(_READ)))
+            continue
+        is_folder = os.path.isdir(path)  # noqa: PTH112 - a Path raises where the path is too long
+        for file in _below(path) if is_folder else (Path(path),):
+            try:
+                text = _read(file)
+            except BadInput as error:
+                if not is_folder and not os.path.exists(path):  # noqa: PTH110 - the same
+                    raise
+                problems.append(_unreadable(file, str(error)))
+                continue
+            if not is_folder or _is_manifest(file, text):
+                problem = _template_of_a_chart(file, text) if is_folder else None
+                if problem is None:
+                    texts.append((str(file), text))
+                else:
+                    problems.append(problem)
+    return ManifestFiles(texts=tuple(texts), problems=tuple(problems))
+
+
 def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Return (name, text) of each file, of all YAML files below each folder, and of stdin for `-`. Raises BadInput."""
-    return [(name, text) for path in paths for name, text in _read_texts(path)]
+    """Return (name, text) of each manifest, as `read_files` does. Raises BadInput for one that cannot be read."""
+    files = read_files(paths)
+    for problem in files.problems:
+        if problem.severity == "error":
+            raise BadInput(f"{problem.file}: found {problem.found}, expected {problem.expected}")
+    return list(files.texts)
 
 
 def read_rollout(path: str, name: str = "") -> Rollout:
@@ -52,22 +108,66 @@ def read_rollout(path: str, name: str = "") -> Rollout:
     raise BadInput(f"{path}: found {len(matching)} Canaries, expected one: select it by --canary ({names})")
 
 
-def _read_texts(path: str) -> Iterator[tuple[str, str]]:
-    if path == STDIN:
-        yield "stdin", sys.stdin.read(_READ)
-        return
-    start = Path(path)
-    if os.path.isdir(path):  # noqa: PTH112 - a Path raises where the path is too long
-        files = sorted(file for file in start.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
-        if not files:
-            raise BadInput(f"{path}: found no file that ends in .yaml or .yml, expected manifests")
-    else:
-        files = [start]
-    for file in files:
+def _below(path: str) -> list[Path]:
+    """Return the YAML files below a folder."""
+    files = sorted(file for file in Path(path).rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+    if not files:
+        raise BadInput(f"{path}: found no file that ends in .yaml or .yml, expected manifests")
+    return files
+
+
+def _read(file: Path) -> str:
+    """Return the text of a file. Raises BadInput."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            return stream.read(_READ)
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror or error}, expected a readable file or folder") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{file}: found bytes that are not UTF-8, expected YAML text") from None
+
+
+def _unreadable(file: Path, error: str) -> Problem:
+    found = error.removeprefix(f"{file}: ").removeprefix("found ").partition(", expected ")[0]
+    return Problem(
+        path="the file",
+        found=found,
+        expected="a readable file of UTF-8 text",
+        remedy="Correct the file or its rights, or leave it out.",
+        rule="unreadable-file",
+        file=str(file),
+    )
+
+
+def _is_manifest(file: Path, text: str) -> bool:
+    """Check whether a file of a folder may have a manifest of ours."""
+    return _GROUP in text and file.name not in _KUSTOMIZATIONS and not _is_patch(file)
+
+
+def _is_patch(file: Path) -> bool:
+    """Check whether the kustomization beside a file lists it as a patch: then it is a part of a manifest only."""
+    for name in _KUSTOMIZATIONS:
+        kustomization = file.with_name(name)
         try:
-            with file.open(encoding="utf-8") as text:
-                yield str(file), text.read(_READ)
-        except OSError as error:
-            raise BadInput(f"{file}: {error.strerror or error}, expected a readable file or folder") from None
-        except UnicodeDecodeError:
-            raise BadInput(f"{file}: found bytes that are not UTF-8, expected YAML text") from None
+            text = _read(kustomization)
+        except BadInput:
+            continue
+        listed = {Path(path).name for _, section in _PATCHES.findall(text) for path in _LISTED.findall(section)}
+        if file.name in listed:
+            return True
+    return False
+
+
+def _template_of_a_chart(file: Path, text: str) -> Problem | None:
+    """Return the warning about a chart's template, which becomes a manifest only when helm renders it."""
+    if "{{" not in text or not any((folder / "Chart.yaml").is_file() for folder in file.parents):
+        return None
+    return Problem(
+        path="the file",
+        found="a template of a Helm chart",
+        expected="a manifest",
+        remedy="Render the chart (helm template), and check the result.",
+        rule="unrendered-chart",
+        severity="warning",
+        file=str(file),
+    )

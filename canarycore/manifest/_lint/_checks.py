@@ -33,6 +33,9 @@ _DOTTED = re.compile(r"\{\{-?\s*+\.(\w++)")
 _BLOCK = re.compile(r"\{\{-?\s*+(?:with|range|template|block)\b")
 _WEB = re.compile(r"https?://[^/\s]")
 
+_NO_CHECKS = {HookType.EVENT.value, HookType.ROLLBACK.value, HookType.POST_ROLLOUT.value}
+"""The types of webhooks that look at no new version: they tell, or end a rollout by hand, or come after it."""
+
 MANY = 2
 """Greatest ratio of the interval to a metric's window without a warning."""
 
@@ -47,7 +50,7 @@ def _metrics(context: LintContext) -> Iterator[tuple[str, Metric]]:
 
 def _no_checks(context: LintContext) -> Iterator[Finding]:
     analysis = context.analysis
-    checking = [hook for hook in analysis.webhooks if hook.type != HookType.EVENT.value]
+    checking = [hook for hook in analysis.webhooks if hook.type not in _NO_CHECKS]
     if context.canary.analysis and not context.canary.spec.skip_analysis and not analysis.metrics and not checking:
         yield Finding(context.canary.analysis_path, "neither metrics nor webhooks")
 

@@ -84,7 +84,7 @@ def _composed(text: str) -> Iterator[Any]:
         raise CanaryError("reading YAML needs ruamel.yaml: pip install 'canarycore[yaml]'") from error
     yaml = YAML(typ="rt", pure=True)
     # those of "rt" keep comments, which nobody reads here, at a cost that grows with the square of their number
-    yaml.Parser, yaml.Scanner = Parser, Scanner
+    yaml.Parser, yaml.Scanner = Parser, _tolerant(Scanner)
     yaml.Composer = _bounded(Composer)
     try:
         yield from yaml.compose_all(text)
@@ -96,6 +96,26 @@ def _composed(text: str) -> Iterator[Any]:
         raise ManifestError((_syntax(what.removeprefix("found "), mark and mark.line + 1, text),)) from error
     except Exception as error:  # ruamel.yaml lets errors of other kinds through, of a bad escape for instance
         raise ManifestError((_syntax(str(error), None, text),)) from error
+
+
+def _tolerant(scanner: type[Any]) -> type[Any]:
+    """A scanner of ruamel.yaml that passes over tabs before a comment and at a line's end, as Go's YAML does."""
+
+    class Tolerant(scanner):  # type: ignore[misc]  # a class that mypy cannot know
+        def scan_to_next_token(self) -> None:
+            super().scan_to_next_token()
+            while self.reader.peek() == "\t" and (blanks := self.blanks_before_an_end()):
+                self.reader.forward(blanks)
+                super().scan_to_next_token()
+
+        def blanks_before_an_end(self) -> int:
+            """The number of blanks that are followed by a comment or the end of the line; 0 if they are not."""
+            count = 0
+            while self.reader.peek(count) in " \t":
+                count += 1
+            return count if self.reader.peek(count) in "#\r\n\0" else 0
+
+    return Tolerant
 
 
 def _bounded(composer: type[Any]) -> type[Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.adapters.cli.conftest import MANIFEST, Canary
 
+GROUP = "flagger.app/v1beta1"
+
 
 def test_a_clean_manifest_exits_with_0(canary: Canary, manifest: Path) -> None:
     result = canary("lint", manifest)
@@ -44,12 +46,57 @@ def test_warnings_fail_only_with_strict(canary: Canary, tmp_path: Path) -> None:
     assert canary("lint", odd, "--strict").exit_code == 2
 
 
-def test_an_unreadable_file_is_bad_input(canary: Canary, tmp_path: Path) -> None:
-    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9")
-    for path in (tmp_path / "missing.yaml", tmp_path / "latin.yaml"):
-        result = canary("lint", path)
-        assert result.exit_code == 2
-        assert str(path) in result.stderr.replace("\n", "")
+def test_a_missing_file_is_bad_input(canary: Canary, tmp_path: Path) -> None:
+    path = tmp_path / "missing.yaml"
+    result = canary("lint", path)
+    assert result.exit_code == 2
+    assert str(path) in result.stderr.replace("\n", "")
+
+
+def test_an_unreadable_file_is_reported_and_the_others_are_checked(canary: Canary, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"name: caf\xe9")
+    (tmp_path / "b.yaml").write_text(MANIFEST.replace("port: 80", "port: eighty"))
+    (tmp_path / "c.yaml").write_text("a: [")
+    result = canary("lint", tmp_path, "--json")
+    problems = json.loads(result.stdout)["problems"]
+    found = {(Path(problem["file"]).name, problem["rule"]) for problem in problems}
+    assert result.exit_code == 2
+    assert {("a.yaml", "unreadable-file"), ("b.yaml", "type")} == found
+
+
+def test_a_repository_is_linted_without_an_error_about_what_is_no_manifest(canary: Canary, tmp_path: Path) -> None:
+    files = {
+        "app/kustomization.yaml": f"resources: [canary.yaml]\npatches:\n- path: patch.yaml\n# {GROUP}\n",
+        "app/canary.yaml": MANIFEST,
+        "app/patch.yaml": f"apiVersion: {GROUP}\nkind: Canary\nmetadata:\n  name: app\nspec:\n  skipAnalysis: true\n",
+        "app/values.yaml": "replicas: 2\n",
+        "app/json-patch.yaml": "- op: replace\n  path: /spec/analysis/maxWeight\n  value: 30\n",
+        "chart/Chart.yaml": "name: chart\n",
+        "chart/templates/canary.yaml": MANIFEST.replace("name: app", "name: {{ .Values.name }}"),
+        "chart/templates/hpa.yaml": "{{- if .Values.hpa }}\nkind: HorizontalPodAutoscaler\n{{- end }}\n",
+        "checks/canary.yaml": "apiVersion: canaries.flanksource.com/v1\nkind: Canary\nspec: {}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    report = json.loads(canary("lint", tmp_path, "--json").stdout)
+    assert (report["files"], report["errors"], report["canaries"]) == (1, 0, ["app.test"])
+    assert [problem["rule"] for problem in report["problems"]] == ["unrendered-chart"]
+
+
+def test_a_rule_is_ignored_everywhere_or_at_a_line(canary: Canary, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.yaml"
+    field = "  servise: {}\n  service:\n"
+    odd.write_text(MANIFEST.replace("  service:\n", field))
+    (problem,) = json.loads(canary("lint", odd, "--json").stdout)["problems"]
+    assert canary("lint", odd, "--strict", "--ignore", problem["rule"]).exit_code == 0
+    assert canary("lint", odd, "--strict", "--ignore", "other").exit_code == 2
+    comment = f"# canary-lint: ignore other, {problem['rule']}"
+    for commented in (f"  servise: {{}} {comment}\n  service:\n", f"  {comment}\n{field}"):
+        odd.write_text(MANIFEST.replace("  service:\n", commented))
+        assert canary("lint", odd, "--strict").exit_code == 0
+    odd.write_text(f"{comment}\n" + MANIFEST.replace("  service:\n", field))
+    assert canary("lint", odd, "--strict").exit_code == 2
 
 
 def test_an_empty_folder_is_bad_input(canary: Canary, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from canarycore.gotemplate._parser import (
     Action,
     Branch,
     Chain,
-    Command,
+    CommandNode,
     Dot,
     Field,
     Function,
@@ -193,7 +193,7 @@ class _Run:
             (scope.find(name) if pipeline.is_assignment else scope.own)[name] = values[0]
         return values[0]
 
-    def command(self, command: Command, dot: Value, scope: _Scope, last: tuple[Value, ...]) -> Value:
+    def command(self, command: CommandNode, dot: Value, scope: _Scope, last: tuple[Value, ...]) -> Value:
         """Return the value of a command. last: the value of the command before it, if there is one."""
         first, *rest = command.words
         if isinstance(first, Function):

@@ -12,7 +12,7 @@ from canarycore.gotemplate._errors import TemplateError, show
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-__all__ = ["KEYWORDS", "Token", "tokens"]
+__all__ = ["KEYWORDS", "Lexeme", "tokens"]
 
 KEYWORDS = frozenset({"if", "else", "end", "range", "with", "define", "template", "block", "break", "continue", "nil"})
 """Words with a meaning of their own."""
@@ -37,15 +37,15 @@ _TOKEN = re.compile(
 
 
 @frozen
-class Token:
-    """A token: "text", "open", "close", or what a group of `_TOKEN` is named."""
+class Lexeme:
+    """A piece of a template: "text", "open", "close", or what a group of `_TOKEN` is named."""
 
     kind: str
     text: str
     line: int
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str) -> Iterator[Lexeme]:
     """Yield the tokens of a template. Raises TemplateError."""
     at, line, trims = 0, 1, False
     while True:
@@ -56,18 +56,18 @@ def tokens(text: str) -> Iterator[Token]:
         if opening >= 0 and text[inside : inside + 1] == "-" and text[inside + 1 : inside + 2] in set(_SPACE):
             shown, inside = shown.rstrip(_SPACE), inside + 2
         if shown:
-            yield Token("text", shown, line)
+            yield Lexeme("text", shown, line)
         if opening < 0:
             return
         line += piece.count("\n")
         if text.startswith("/*", inside):
             at, trims = _comment(text, inside, line)
         else:
-            yield Token("open", "{{", line)
+            yield Lexeme("open", "{{", line)
             end = yield from _action(text, inside, line)
             trims = text[end - 3 : end - 2] == "-" and text[end - 4 : end - 3] in set(_SPACE) and end - 4 >= opening + 2
             at = end
-            yield Token("close", "}}", line)
+            yield Lexeme("close", "}}", line)
         line += text.count("\n", opening, at)
 
 
@@ -84,7 +84,7 @@ def _comment(text: str, begin: int, line: int) -> tuple[int, bool]:
     raise TemplateError(f"line {line}: more than a comment between its braces: expected */ right before }}}}")
 
 
-def _action(text: str, at: int, line: int) -> Generator[Token, None, int]:
+def _action(text: str, at: int, line: int) -> Generator[Lexeme, None, int]:
     """Yield the tokens of an action; return the end of its braces."""
     begin, before = at, "space"
     while True:
@@ -103,7 +103,7 @@ def _action(text: str, at: int, line: int) -> Generator[Token, None, int]:
             _refuse(text, begin, at, line)
         if kind == "variable" and match.group() == "$" and text[match.end() : match.end() + 1] not in _AFTER_WORD:
             _refuse(text, begin, match.end(), line)
-        yield Token(kind, match.group(), line + text.count("\n", begin, at))
+        yield Lexeme(kind, match.group(), line + text.count("\n", begin, at))
         at, before = match.end(), kind
 
 

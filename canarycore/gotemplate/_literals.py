@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from canarycore.gotemplate._errors import TemplateError, show
 
 if TYPE_CHECKING:
-    from canarycore.gotemplate._lexer import Token
+    from canarycore.gotemplate._lexer import Lexeme
 
 __all__ = ["char", "number", "raw", "string"]
 
@@ -25,17 +25,17 @@ _LARGEST = 2**63
 _LAST, _SURROGATES = 0x10FFFF, range(0xD800, 0xE000)
 
 
-def raw(token: Token) -> str:
+def raw(token: Lexeme) -> str:
     """Return a text in back quotes."""
     return token.text[1:-1].replace("\r", "")
 
 
-def string(token: Token) -> str:
+def string(token: Lexeme) -> str:
     """Return a text in double quotes. Raises TemplateError for an escape that Go does not have."""
     return _unescaped(token, quote='"')
 
 
-def char(token: Token) -> int:
+def char(token: Lexeme) -> int:
     """Return the code point of a character in single quotes."""
     text = _unescaped(token, quote="'")
     if len(text) != 1:
@@ -43,7 +43,7 @@ def char(token: Token) -> int:
     return ord(text)
 
 
-def number(token: Token) -> int | float:
+def number(token: Lexeme) -> int | float:
     """Return a number. Raises TemplateError for one that is complex or too large."""
     text = token.text
     sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("", text)
@@ -66,7 +66,7 @@ def number(token: Token) -> int | float:
     return value
 
 
-def _float(token: Token, sign: str, digits: str, *, is_hex: bool) -> float:
+def _float(token: Lexeme, sign: str, digits: str, *, is_hex: bool) -> float:
     try:
         value = float.fromhex(digits) if is_hex else float(digits)
     except (ValueError, OverflowError):
@@ -78,7 +78,7 @@ def _float(token: Token, sign: str, digits: str, *, is_hex: bool) -> float:
     return -value if sign == "-" else value
 
 
-def _unescaped(token: Token, quote: str) -> str:
+def _unescaped(token: Lexeme, quote: str) -> str:
     """Return what is between the quotes. Bytes that are no text stay apart, as Python's surrogate escapes."""
     other = "'" if quote == '"' else '"'
 
@@ -103,5 +103,5 @@ def _unescaped(token: Token, quote: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
-def _wrong(token: Token, expected: str) -> TemplateError:
+def _wrong(token: Lexeme, expected: str) -> TemplateError:
     return TemplateError(f"line {token.line}: found {show(token.text)}, expected {expected}")

@@ -8,7 +8,7 @@ from attrs import Factory, define, field, frozen
 
 from canarycore.gotemplate._errors import TemplateError, show
 from canarycore.gotemplate._functions import FUNCTIONS
-from canarycore.gotemplate._lexer import KEYWORDS, Token, tokens
+from canarycore.gotemplate._lexer import KEYWORDS, Lexeme, tokens
 from canarycore.gotemplate._literals import char, number, raw, string
 from canarycore.text import enumerate_some
 
@@ -22,7 +22,7 @@ __all__ = [
     "Action",
     "Branch",
     "Chain",
-    "Command",
+    "CommandNode",
     "Dot",
     "Field",
     "Function",
@@ -94,7 +94,7 @@ class Chain:
 
 
 @frozen
-class Command:
+class CommandNode:
     """An operand, or a function with its arguments."""
 
     words: tuple[Operand, ...]
@@ -105,7 +105,7 @@ class Pipeline:
     """Commands, each of which gets the value of the one before as its last argument."""
 
     line: int
-    commands: tuple[Command, ...]
+    commands: tuple[CommandNode, ...]
     declared: tuple[str, ...] = ()
     is_assignment: bool = False
 
@@ -177,7 +177,7 @@ def parse_tree(text: str, functions: Collection[str]) -> dict[str, tuple[Node, .
 class _Parser:
     """The parser of one template."""
 
-    tokens: list[Token]
+    tokens: list[Lexeme]
     functions: Collection[str]
     trees: dict[str, tuple[Node, ...]] = Factory(dict)
     _at: int = 0
@@ -192,14 +192,14 @@ class _Parser:
         """The line of the next token."""
         return self.tokens[min(self._at, len(self.tokens) - 1)].line if self.tokens else 1
 
-    def peek(self, *, skip: bool = True) -> Token | None:
+    def peek(self, *, skip: bool = True) -> Lexeme | None:
         """Return the next token, by default the next one that is no white space."""
         at = self._at
         while skip and at < len(self.tokens) and self.tokens[at].kind == "space":
             at += 1
         return self.tokens[at] if at < len(self.tokens) else None
 
-    def take(self, *, skip: bool = True) -> Token:
+    def take(self, *, skip: bool = True) -> Lexeme:
         """Take the next token."""
         token = self.peek(skip=skip)
         if token is None:
@@ -340,7 +340,7 @@ class _Parser:
         """Return a pipeline and take its end: the end of the action, or a parenthesis."""
         line = self.line
         declared, is_assignment = self.declaration(where)
-        commands: list[Command] = []
+        commands: list[CommandNode] = []
         while True:
             token = self.peek()
             if token is not None and end in {token.kind, token.text}:
@@ -381,7 +381,7 @@ class _Parser:
             raise TemplateError(f"line {self.line}: found the variable {show(name)}, expected one that is declared")
         return name
 
-    def command(self) -> Command:
+    def command(self) -> CommandNode:
         """Return a command and take the bar behind it."""
         words: list[Operand] = []
         while True:
@@ -395,7 +395,7 @@ class _Parser:
                 self.take()
             elif token is None or (token.kind != "close" and token.text != ")"):
                 raise self.error("nothing" if token is None else token.text, "a space, | or the end")
-            return Command(tuple(words))
+            return CommandNode(tuple(words))
 
     def operand(self) -> Operand:
         """Return a term with the fields behind it."""

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["quote", "sprint", "sprintf", "sprintln"]
 
-_INDEX = r"(?:\[(?P<{0}>\d{{1,4}})\])?"
 _DIRECTIVE = re.compile(
-    r"%(?P<flags>[-+# 0]*)" + _INDEX.format("width_index") + r"(?P<width>\*|\d+)?"
-    r"(?:(?P<dot>\.)"
-    + _INDEX.format("precision_index")
-    + r"(?P<precision>\*|\d+)?)?"
-    + _INDEX.format("value_index")
-    + r"(?P<verb>.?)",
-    re.DOTALL,
+    r"""
+    %(?P<flags>[-+#\ 0]*)
+    (?:\[(?P<width_index>\d{1,4})\])?
+    (?P<width>\*|\d+)?
+    (?:(?P<dot>\.)
+       (?:\[(?P<precision_index>\d{1,4})\])?
+       (?P<precision>\*|\d+)?)?
+    (?:\[(?P<value_index>\d{1,4})\])?
+    (?P<verb>.?)
+    """,
+    re.DOTALL | re.VERBOSE,
 )
 _WIDEST = 1000
 """The largest width and precision: no query needs a wider field. Go's is 1,000,000."""

@@ -74,7 +74,7 @@ class Ignorance:
             match = _COMMENT.search(line)
             if match is not None:
                 is_alone = line.lstrip().startswith("#")
-                rules = frozenset(re.split(r"\s*,\s*", match["rules"]))
+                rules = frozenset(rule.strip() for rule in match["rules"].split(","))
                 self._at[name, number + is_alone] = rules
 
     def covers(self, problem: Problem) -> bool:

@@ -1,14 +1,14 @@
 """Manifests from files, folders and stdin.
 
-A folder may be a whole repository. Of its YAML files, those count that name Flagger's API group and are manifests as
-they stand: no patch of a kustomization, and no template of a chart.
+A folder may be a whole repository. A YAML file of a folder counts if it names Flagger's API group and is a manifest as
+it stands: no patch of a kustomization, and no template of a chart.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from canarycore.errors import ManifestError, Problem
 from canarycore_cli.console import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from canarycore import Rollout
 
@@ -31,8 +31,8 @@ _READ = FILE.most + 1
 
 _GROUP = "flagger.app/"
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_LISTED = re.compile(r"^[ \t]*-?[ \t]*(?:path:|-)[ \t]*[\"']?([^\s\"'#]+\.ya?ml)", re.MULTILINE)
-_PATCHES = re.compile(r"^(patches|patchesStrategicMerge|patchesJson6902):(.*?)(?=^[A-Za-z]|\Z)", re.MULTILINE | re.DOTALL)
+_PATCHES = {"patches", "patchesStrategicMerge", "patchesJson6902"}
+"""The fields of a kustomization that list patches."""
 
 
 @frozen(kw_only=True)
@@ -57,6 +57,7 @@ def read_files(paths: Iterable[str]) -> ManifestFiles:
             texts.append(("stdin", sys.stdin.read(_READ)))
             continue
         is_folder = os.path.isdir(path)  # noqa: PTH112 - a Path raises where the path is too long
+        patches = _patches_below(path) if is_folder else frozenset()
         for file in _below(path) if is_folder else (Path(path),):
             try:
                 text = _read(file)
@@ -65,7 +66,7 @@ def read_files(paths: Iterable[str]) -> ManifestFiles:
                     raise
                 problems.append(_unreadable(file, str(error)))
                 continue
-            if not is_folder or _is_manifest(file, text):
+            if not is_folder or (_is_manifest(file, text) and file.resolve() not in patches):
                 problem = _template_of_a_chart(file, text) if is_folder else None
                 if problem is None:
                     texts.append((str(file), text))
@@ -141,21 +142,24 @@ def _unreadable(file: Path, error: str) -> Problem:
 
 def _is_manifest(file: Path, text: str) -> bool:
     """Check whether a file of a folder may have a manifest of ours."""
-    return _GROUP in text and file.name not in _KUSTOMIZATIONS and not _is_patch(file)
+    return _GROUP in text and file.name not in _KUSTOMIZATIONS
 
 
-def _is_patch(file: Path) -> bool:
-    """Check whether the kustomization beside a file lists it as a patch: then it is a part of a manifest only."""
-    for name in _KUSTOMIZATIONS:
-        kustomization = file.with_name(name)
-        try:
-            text = _read(kustomization)
-        except BadInput:
-            continue
-        listed = {Path(path).name for _, section in _PATCHES.findall(text) for path in _LISTED.findall(section)}
-        if file.name in listed:
-            return True
-    return False
+def _patches_below(path: str) -> frozenset[Path]:
+    """Return the files that kustomizations below a folder list as patches: each is a part of a manifest only."""
+    files = (file for name in _KUSTOMIZATIONS for file in Path(path).rglob(name) if file.is_file())
+    return frozenset(patch for file in files for patch in _patches_of(file))
+
+
+def _patches_of(kustomization: Path) -> Iterator[Path]:
+    with suppress(BadInput):
+        section = ""
+        for line in _read(kustomization).splitlines():
+            if line[:1].isalpha():
+                section = line.partition(":")[0]
+            words = (word.strip("\"'[]{},") for word in line.partition("#")[0].split())
+            if section in _PATCHES:
+                yield from ((kustomization.parent / word).resolve() for word in words if word.endswith(_SUFFIXES))
 
 
 def _template_of_a_chart(file: Path, text: str) -> Problem | None:

@@ -69,6 +69,8 @@ def test_a_repository_is_linted_without_an_error_about_what_is_no_manifest(canar
         "app/kustomization.yaml": f"resources: [canary.yaml]\npatches:\n- path: patch.yaml\n# {GROUP}\n",
         "app/canary.yaml": MANIFEST,
         "app/patch.yaml": f"apiVersion: {GROUP}\nkind: Canary\nmetadata:\n  name: app\nspec:\n  skipAnalysis: true\n",
+        "overlay/kustomization.yaml": f"patchesStrategicMerge:\n  - 'patches/a.yaml' # {GROUP}\nresources: [../app]\n",
+        "overlay/patches/a.yaml": f"apiVersion: {GROUP}\nkind: Canary\nspec:\n  skipAnalysis: true\n",
         "app/values.yaml": "replicas: 2\n",
         "app/json-patch.yaml": "- op: replace\n  path: /spec/analysis/maxWeight\n  value: 30\n",
         "chart/Chart.yaml": "name: chart\n",

@@ -67,7 +67,7 @@ def old_analysis() -> dict:
 CASES = [
     # rule, what it catches (documents), what it leaves alone
     ("no-analysis", [without_analysis()], [canary(skipAnalysis=True)]),
-    ("no-analysis", [without_analysis(skipAnalysis=False)], [without_analysis(skipAnalysis=True)]),
+    ("no-analysis", [without_analysis(skipAnalysis=True)], [old_analysis()]),
     ("deprecated-analysis", [old_analysis()], [canary()]),
     ("no-step", [canary(analysis={"stepWeight": 0})], [canary(analysis={"stepWeight": 0, "stepWeights": [5]})]),
     ("no-step", [canary(analysis={"stepWeight": None})], [canary(analysis={"stepWeight": None}, skipAnalysis=True)]),
@@ -77,11 +77,17 @@ CASES = [
     ("overshoot", [canary(analysis={"stepWeight": 40, "maxWeight": 60})], [canary(analysis={"maxWeight": 0})]),
     ("overshoot", [canary(analysis={"stepWeight": 20})], [canary(analysis={"stepWeight": 30, "maxWeight": 100})]),
     (
-        "steps-and-step",
+        "step-fields",
         [canary(analysis={"stepWeights": [10, 50]})],
-        [canary(analysis={"stepWeights": [10, 50], "stepWeight": None, "maxWeight": None})],
+        [canary(analysis={"stepWeights": [10, 50], "stepWeight": None})],
     ),
-    ("weights-ignored", [canary(analysis={"iterations": 5})], [canary(analysis=BLUE_GREEN)]),
+    ("step-fields", [canary(analysis={"iterations": 5})], [canary(analysis=BLUE_GREEN)]),
+    ("step-fields", [canary(analysis={"iterations": 0})], [canary(analysis={"stepWeight": None})]),
+    ("step-fields", [canary(analysis={"stepWeight": None}, skipAnalysis=True)], [canary(skipAnalysis=True)]),
+    ("max-ignored", [canary(analysis=BLUE_GREEN | {"maxWeight": 50})], [canary(analysis=BLUE_GREEN)]),
+    ("max-ignored", [canary(analysis={"stepWeights": [10, 50], "stepWeight": None})], [canary()]),
+    ("no-interval", [canary(analysis={"interval": None})], [canary()]),
+    ("no-threshold", [canary(analysis={"threshold": None})], [canary(analysis={"threshold": 0})]),
     ("match-ignored", [canary(analysis={"match": AB["match"]})], [canary(analysis=AB)]),
     (
         "promotion-steps-ignored",
@@ -94,7 +100,7 @@ CASES = [
     ("odd-duration", [canary(analysis=metric(interval="1.5m"))], [canary(analysis=metric(interval="1m30s"))]),
     ("odd-duration", [canary(analysis=hook(timeout=".5m"))], [canary(analysis=hook(timeout="500ms"))]),
     ("no-tolerance", [canary(analysis={"threshold": 0})], [canary(analysis={"threshold": 1})]),
-    ("no-tolerance", [canary(analysis={"threshold": None})], [canary(analysis={"threshold": 2})]),
+    ("no-tolerance", [canary(analysis={"threshold": -1})], [canary(analysis={"threshold": 2})]),
     ("short-deadline", [canary(progressDeadlineSeconds=59)], [canary(progressDeadlineSeconds=60)]),
     ("no-checks", [canary(analysis={"metrics": []})], [canary(analysis={"metrics": []} | hook())]),
     ("no-checks", [canary(analysis={"metrics": []} | hook(type="event"))], [canary()]),
@@ -429,6 +435,17 @@ def test_the_routing_table_has_flaggers_providers_and_no_other():
     definition = next(iter(yaml.load_all((shared("crds") / "flagger.yaml").read_text())))
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     assert set(PROVIDER_CAPABILITIES) == set(spec["properties"]["provider"]["enum"])
+
+
+def test_an_installed_mesh_is_known():
+    manifest = canary(provider="acme")
+    assert {problem.rule for problem in lint([manifest])} == {"unknown-provider"}
+    assert lint([manifest], meshes=["acme"]) == ()
+
+
+def test_a_policy_whose_only_webhook_rolls_back_checks_nothing():
+    (problem,) = lint([canary(analysis={"metrics": []} | hook(type="rollback"))])
+    assert (problem.rule, problem.found) == ("no-checks", "no metrics, and only webhooks of the type rollback")
 
 
 def test_lint_reports_two_failures_of_flaggers_traces():

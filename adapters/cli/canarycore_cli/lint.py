@@ -11,6 +11,7 @@ from attrs import evolve
 from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
 from canarycore_cli.manifests import read_files
+from canarycore_runtime.registry import installed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -41,7 +42,7 @@ def lint(
             on a line of its own above it, does the same there.
     """
     files = read_files(paths)
-    report = check_files(files.texts, provider=provider)
+    report = check_files(files.texts, provider=provider, meshes=installed("meshes"))
     ignorance = Ignorance(files.texts, ignored)
     report = evolve(report, problems=(*files.problems, *report.problems))
     if shared_gateways is not None:

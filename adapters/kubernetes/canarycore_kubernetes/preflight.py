@@ -24,7 +24,7 @@ from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPL
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
 from canarycore_kubernetes.routing.features import EXPECTED, REMEDY, find_unsupported, new_features, routes_of_rungs
 from canarycore_runtime.mesh import LAST_APPLIED, Kind, RenderContext
-from canarycore_runtime.registry import load_mesh
+from canarycore_runtime.registry import installed, load_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -97,7 +97,7 @@ async def check_cluster(
     ]
     problems = [
         evolve(problem, line=None)
-        for problem in check_files(files, provider=provider).problems
+        for problem in check_files(files, provider=provider, meshes=installed("meshes")).problems
         if problem.rule not in FILE_RULES
     ]
     problems += (

@@ -28,27 +28,33 @@ TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = _checks.TEMPLATE_RULES
 ALERT_RULES: tuple[LintRule[AlertProvider], ...] = _checks.ALERT_RULES
 
 
-def check_files(files: Iterable[tuple[str, str]], *, provider: str = "istio") -> FilesReport:
+def check_files(
+    files: Iterable[tuple[str, str]], *, provider: str = "istio", meshes: Iterable[str] = ()
+) -> FilesReport:
     """Return all problems of some (name, text) pairs, without an exception.
 
     provider: the controller's default, for Canaries without a provider.
+    meshes: mesh providers that are installed beside Flagger's.
     """
-    return _lint(read(files), provider)
+    return _lint(read(files), provider, meshes)
 
 
-def lint(documents: Iterable[Document | Mapping[str, Any]], *, provider: str = "istio") -> tuple[Problem, ...]:
-    """Return all problems of some documents. provider: the default for Canaries without a provider."""
+def lint(
+    documents: Iterable[Document | Mapping[str, Any]], *, provider: str = "istio", meshes: Iterable[str] = ()
+) -> tuple[Problem, ...]:
+    """Return all problems of some documents. `provider` and `meshes`: as in `check_files`."""
     pieces = (piece if isinstance(piece, Document) else Document(piece, {}) for piece in documents)
-    return _lint(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider).problems
+    return _lint(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider, meshes).problems
 
 
-def _lint(report: FilesReport, provider: str) -> FilesReport:
+def _lint(report: FilesReport, provider: str, meshes: Iterable[str]) -> FilesReport:
     around = LintFiles(
         canaries=report.canaries,
         templates={(template.namespace, template.name): template for template in report.templates},
         providers={(provider.namespace, provider.name): provider for provider in report.providers},
         others=report.others,
         provider=provider,
+        meshes=frozenset(meshes),
     )
     problems = tuple(
         piece.locate(problem) for piece in report.documents for problem in _problems(piece.resource, around, provider)

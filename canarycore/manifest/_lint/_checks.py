@@ -52,7 +52,9 @@ def _no_checks(context: LintContext) -> Iterator[Finding]:
     analysis = context.analysis
     checking = [hook for hook in analysis.webhooks if hook.type not in _NO_CHECKS]
     if context.canary.analysis and not context.canary.spec.skip_analysis and not analysis.metrics and not checking:
-        yield Finding(context.canary.analysis_path, "neither metrics nor webhooks")
+        others = enumerate_some(dict.fromkeys(hook.type for hook in analysis.webhooks))
+        found = f"no metrics, and only webhooks of the type {others}" if others else "neither metrics nor webhooks"
+        yield Finding(context.canary.analysis_path, found)
 
 
 def _no_range(context: LintContext) -> Iterator[Finding]:
@@ -321,7 +323,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "warning",
         _long_window,
         "at most the interval of the analysis ({interval}): a longer window includes requests from before this weight",
-        "Shorten the metric's interval or lengthen the analysis's.",
+        "Lengthen the analysis's interval; shorten the metric's only if it still covers three scrapes of the provider.",
     ),
     LintRule(
         "short-window",

@@ -34,9 +34,9 @@ def _ab(context: LintContext) -> ProviderCapabilities | None:
 
 
 def _unknown_provider(context: LintContext) -> Iterator[Finding]:
-    if context.routing is None:
+    if context.routing is None and context.provider not in context.around.meshes:
         near = nearest(context.provider, PROVIDER_CAPABILITIES)
-        hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
+        hint = f"Did you mean {near!r}?" if near else "Use one of them, or install the adapter of that name."
         yield Finding(
             "spec.provider", repr(context.provider), {"known": ", ".join(PROVIDER_CAPABILITIES), "hint": hint}
         )
@@ -162,7 +162,7 @@ def _missing_reference(context: LintContext) -> Iterator[Finding]:
 RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(
         "unknown-provider",
-        "warning",
+        "error",
         _unknown_provider,
         "one of {known}: Flagger's Canary definition refuses others",
         "{hint}",

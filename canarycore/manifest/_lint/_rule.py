@@ -36,6 +36,8 @@ class LintFiles:
     """Documents of kinds that are not Flagger's."""
     provider: str = "istio"
     """The default for Canaries without a provider."""
+    meshes: frozenset[str] = frozenset()
+    """The mesh providers that are installed beside Flagger's."""
 
     _by_name: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _by_target: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)

@@ -12,7 +12,7 @@ from canarycore.manifest._resolve import PROGRESS_DEADLINE, SHORTEST_INTERVAL, U
 
 
 def _no_analysis(context: LintContext) -> Iterator[Finding]:
-    if context.canary.analysis is None and not context.canary.spec.skip_analysis:
+    if context.canary.analysis is None:
         yield Finding("spec", "no analysis")
 
 
@@ -45,24 +45,26 @@ def _overshoot(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.at(place), f"a top of {top} with steps of {step}", arguments)
 
 
-def _both_steps(context: LintContext) -> Iterator[Finding]:
-    if context.strategy is Strategy.WEIGHTS and context.analysis.step_weights:
-        for name, value in (("stepWeight", context.analysis.step_weight), ("maxWeight", context.analysis.max_weight)):
-            if value:
-                yield Finding(context.at(name), f"{name} {value} together with stepWeights")
-
-
-def _weights_ignored(context: LintContext) -> Iterator[Finding]:
-    if not context.analysis.iterations:
+def _step_fields(context: LintContext) -> Iterator[Finding]:
+    if context.canary.analysis is None or any(check_steps(context.canary, context.provider)):
         return
     analysis = context.analysis
-    for name, value in (
-        ("stepWeight", analysis.step_weight),
-        ("stepWeights", analysis.step_weights),
-        ("maxWeight", analysis.max_weight),
-    ):
-        if value:
-            yield Finding(context.at(name), f"{name} together with iterations")
+    fields = {
+        "iterations": analysis.iterations is not None,
+        "stepWeight": analysis.step_weight is not None,
+        "stepWeights": bool(analysis.step_weights),
+    }
+    given = [name for name, is_given in fields.items() if is_given]
+    if len(given) != 1:
+        place = context.at(given[-1]) if given else context.canary.analysis_path
+        yield Finding(place, " together with ".join(given) or f"none of {', '.join(fields)}")
+
+
+def _max_ignored(context: LintContext) -> Iterator[Finding]:
+    analysis = context.analysis
+    by = "iterations" if analysis.iterations else "stepWeights" if analysis.step_weights else ""
+    if by and analysis.max_weight and not analysis.step_weight:
+        yield Finding(context.at("maxWeight"), f"maxWeight together with {by}", {"by": by})
 
 
 def _match_ignored(context: LintContext) -> Iterator[Finding]:
@@ -99,10 +101,20 @@ def _odd_durations(context: LintContext) -> Iterator[Finding]:
             yield Finding(path, repr(text))
 
 
+def _no_interval(context: LintContext) -> Iterator[Finding]:
+    if context.canary.analysis and not context.analysis.interval:
+        yield Finding(context.at("interval"), "no interval")
+
+
+def _no_threshold(context: LintContext) -> Iterator[Finding]:
+    if context.canary.analysis and context.analysis.threshold is None:
+        yield Finding(context.at("threshold"), "no threshold")
+
+
 def _no_tolerance(context: LintContext) -> Iterator[Finding]:
-    if context.canary.analysis and (context.analysis.threshold or 0) <= 0:
-        value = context.analysis.threshold
-        yield Finding(context.at("threshold"), "no threshold" if value is None else f"threshold {value}")
+    value = context.analysis.threshold
+    if value is not None and value <= 0:
+        yield Finding(context.at("threshold"), f"threshold {value}")
 
 
 def _short_deadline(context: LintContext) -> Iterator[Finding]:
@@ -116,10 +128,10 @@ def _short_deadline(context: LintContext) -> Iterator[Finding]:
 RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(
         "no-analysis",
-        "warning",
+        "error",
         _no_analysis,
-        "an analysis: without one every revision is promoted without a check",
-        "Add spec.analysis, or set skipAnalysis: true if you want no analysis.",
+        "an analysis, as in Flagger's Canary definition: without one every revision is promoted without a check",
+        "Add spec.analysis; set skipAnalysis: true beside it if you want no checks.",
     ),
     LintRule(
         "deprecated-analysis",
@@ -150,18 +162,18 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "Use {lower} or {heaviest} as the top, or list the weights in stepWeights.",
     ),
     LintRule(
-        "steps-and-step",
-        "warning",
-        _both_steps,
-        "either stepWeight or stepWeights: with both, stepWeight sets the steps and the last of stepWeights the top",
-        "Remove stepWeight and maxWeight, or stepWeights.",
+        "step-fields",
+        "error",
+        _step_fields,
+        "exactly one of iterations, stepWeight and stepWeights: Flagger's Canary definition refuses any other number",
+        "Keep one of them: iterations for blue/green and A/B, stepWeight or stepWeights for a canary.",
     ),
     LintRule(
-        "weights-ignored",
+        "max-ignored",
         "warning",
-        _weights_ignored,
-        "no weights: the analysis ignores them with iterations, and Flagger's Canary definition refuses both together",
-        "Remove the weights, or remove iterations to shift traffic by weights.",
+        _max_ignored,
+        "no maxWeight: the analysis ignores it with {by}",
+        "Remove maxWeight.",
     ),
     LintRule(
         "match-ignored",
@@ -193,10 +205,24 @@ RULES: tuple[LintRule[LintContext], ...] = (
     ),
     LintRule(
         "odd-duration",
-        "warning",
+        "error",
         _odd_durations,
         "a duration that begins with whole minutes or seconds: Flagger's Canary definition refuses others",
         "Write the duration in m and s, for example 60m for an hour.",
+    ),
+    LintRule(
+        "no-interval",
+        "error",
+        _no_interval,
+        "a duration such as 1m: Flagger's Canary definition requires it",
+        "Set interval, the time between two checks.",
+    ),
+    LintRule(
+        "no-threshold",
+        "error",
+        _no_threshold,
+        "a number of failed checks: Flagger's Canary definition requires it, and without it the first one rolls back",
+        "Set threshold; write 1 if you want a rollback at the first failed check.",
     ),
     LintRule(
         "no-tolerance",

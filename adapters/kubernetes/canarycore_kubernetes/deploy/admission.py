@@ -22,6 +22,7 @@ from canarycore.manifest import (
     PLACEHOLDER,
 )
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES
+from canarycore_runtime.registry import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("weights", "variables.routed && variables.iterations == 0"),
     ("ab", "variables.routed && variables.iterations > 0 && size(variables.matches) > 0"),
 )
-"""Variables of the expressions: (name, CEL expression). `provider` precedes them."""
+"""Variables of the expressions: (name, CEL expression). `provider` and `meshes` precede them."""
 
 _KINDS = _cel({name: list(routing.matches) for name, routing in PROVIDER_CAPABILITIES.items() if routing.matches})
 _CONDITIONS = (
@@ -84,11 +85,43 @@ def _needing(field: str) -> str:
     return _providers(lambda routing: routing.needs == field)
 
 
+_ANALYSES = "has(object.spec.analysis) || has(object.spec.canaryAnalysis)"
+_STEPS = "[has(variables.analysis.iterations), has(variables.analysis.stepWeight), size(variables.steps) > 0]"
+_DURATIONS = (
+    "[variables.analysis.?interval.orValue('')] + variables.metrics.map(m, m.?interval.orValue(''))"
+    " + variables.webhooks.map(w, w.?timeout.orValue(''))"
+)
+
 RULES: tuple[tuple[str, str, str], ...] = (
+    (
+        "no-analysis",
+        _ANALYSES,
+        "spec.analysis is missing: add it, and set spec.skipAnalysis beside it if you want no checks.",
+    ),
+    (
+        "no-interval",
+        f"!({_ANALYSES}) || variables.analysis.?interval.orValue('') != ''",
+        "spec.analysis.interval is missing: set the time between two checks, such as 1m.",
+    ),
+    (
+        "no-threshold",
+        f"!({_ANALYSES}) || has(variables.analysis.threshold)",
+        "spec.analysis.threshold is missing: set the number of failed checks that roll back.",
+    ),
+    (
+        "odd-duration",
+        f"({_DURATIONS}).all(text, text == '' || text.matches('^[0-9]+(m|s)'))",
+        "A duration of spec.analysis does not begin with whole minutes or seconds: write 60m for an hour.",
+    ),
+    (
+        "unknown-provider",
+        "variables.provider in variables.meshes",
+        "No mesh or ingress of that name is known: correct spec.provider, or repeat the installation with its adapter.",
+    ),
     (
         "no-step",
         (
-            "!(has(object.spec.analysis) || has(object.spec.canaryAnalysis)) || !variables.routed"
+            f"!({_ANALYSES}) || !variables.routed"
             " || object.spec.?skipAnalysis.orValue(false)"
             " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
         ),
@@ -96,6 +129,11 @@ RULES: tuple[tuple[str, str, str], ...] = (
             "spec.analysis has no step and would never advance:"
             " give stepWeight (and maxWeight), stepWeights, or iterations, or set spec.skipAnalysis."
         ),
+    ),
+    (
+        "step-fields",
+        f"!({_ANALYSES}) || {_STEPS}.exists_one(given, given)",
+        "spec.analysis needs exactly one of iterations, stepWeight and stepWeights: keep one of them.",
     ),
     (
         "max-below-step",
@@ -269,7 +307,11 @@ CONDITIONS: tuple[tuple[str, str], ...] = (
 
 
 def admission(provider: str) -> Iterator[Json]:
-    """Yield the policy and its binding. `provider` is the provider of Canaries that name none."""
+    """Yield the policy and its binding. `provider` is the provider of Canaries that name none.
+
+    The policy knows the providers of Flagger and those whose adapters are installed here.
+    """
+    meshes = dict.fromkeys((*PROVIDER_CAPABILITIES, *installed("meshes")))
     own = f"object.spec.?provider.orValue('') != '' ? object.spec.provider : {_cel(provider)}"
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -288,7 +330,7 @@ def admission(provider: str) -> Iterator[Json]:
                 ]
             },
             "matchConditions": _named(CONDITIONS),
-            "variables": _named((("provider", own), *VARIABLES)),
+            "variables": _named((("provider", own), ("meshes", _cel(list(meshes))), *VARIABLES)),
             "validations": [{"expression": rule, "message": f"{message} [{name}]"} for name, rule, message in RULES],
         },
     }

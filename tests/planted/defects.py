@@ -633,12 +633,19 @@ DEFECTS: tuple[Defect, ...] = (
         "        return ()\n",
         "test_providers.py::TestThePortsContract::test_a_secret_is_in_no_answer_log_or_repr",
     ),
-    _metrics(
+    _of("canarycore", "tests/adapters/metrics")(
         "a name without a value is left out of a query",
-        "template.py",
-        "    if name not in scope:\n",
-        "    if name not in scope and name in values:\n",
+        "gotemplate/_execute.py",
+        "        if value is MISSING:\n            shown",
+        "        if value is MISSING and not pipeline.commands:\n            shown",
         "test_template.py::test_a_name_without_a_value_is_refused_by_name",
+    ),
+    _core(
+        "printf pads a number with spaces where Go writes zeros",
+        "gotemplate/_printf.py",
+        "        elif self.has_zeros:\n",
+        "        elif self.has_zeros and sign:\n",
+        "gotemplate/test_gotemplate.py::test_a_template_has_the_result_that_go_gives_it",
     ),
     # ----------------------------------------------------------------------------------------------------------- meshes
     _mesh(

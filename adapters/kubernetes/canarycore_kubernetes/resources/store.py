@@ -10,6 +10,8 @@ A load also maintains the Canary, and writes only if something must change:
   could be gone before the controller gives them back. The store removes the finalizer after it has stored and reported
   the end of the rollout, or when the owner turns the option off. After a crash in between, the next load removes it.
 - A foreign object may block a rollout. An Event reports this, and a condition while it lasts.
+- The cluster's definition may have dropped fields of the manifest. An Event reports this once, and a condition while it
+  lasts.
 - The controller does not run an invalid Canary. A repeated Event reports the problems, and a condition while they last.
 """
 
@@ -26,6 +28,7 @@ from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_
 from canarycore_kubernetes.resources.events import RecordedEvent
 from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_kubernetes.telemetry.dropped_fields import DroppedFields, make_dropped_condition
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ class CanaryStore:
         self._tracked = tracked
         self._refusals = refusals or BlockedRollouts()
         self._diverted = diverted
+        self._dropped = DroppedFields(cluster)
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -86,6 +90,7 @@ class CanaryStore:
             await self._maintain(key, canary)
         else:
             self._refusals.drop(key)
+            self._dropped.drop(key)
         return await self._canaries.load(key)
 
     async def commit(self, key: str, status: Status, version: str) -> str:
@@ -126,13 +131,17 @@ class CanaryStore:
         return status.rung.weight if diverted is None else diverted
 
     def _conditions(self, key: str, status: Status) -> tuple[Json, ...]:
-        blocked = self._refusals.text(key)
-        return (*self._lateness.conditions(key, status), *((make_blocked_condition(blocked),) if blocked else ()))
+        blocked, dropped = self._refusals.text(key), self._dropped.text(key)
+        return (
+            *self._lateness.conditions(key, status),
+            *((make_blocked_condition(blocked),) if blocked else ()),
+            *((make_dropped_condition(dropped),) if dropped else ()),
+        )
 
     # maintenance ------------------------------------------------------------------------------------------------
 
-    async def _report_block(self, key: str, canary: ValidCanary) -> None:
-        """Report whether an object blocks a rollout, and the weight of a failover.
+    async def _report(self, key: str, canary: ValidCanary) -> None:
+        """Report whether an object blocks a rollout, which fields were dropped, and the weight of a failover.
 
         Do not write to a status that Flagger wrote.
         """
@@ -141,14 +150,18 @@ class CanaryStore:
         if text:
             namespace, _, name = key.partition("/")
             await self._events.warn(namespace, name, canary.uid, text)
+        dropped = await self._dropped.look(key, canary.lost_fields)
+        if dropped:
+            await self._warn(key, canary, dropped, dropped)
         shown = canary.shown_weight
         has_other_weight = shown is not None and shown != self._shown_weight(key, canary, canary.status)
-        if (text != canary.block_reason or has_other_weight) and not canary.is_flagger_status:
+        is_news = (text, dropped) != (canary.block_reason, canary.dropped_reason)
+        if (is_news or has_other_weight) and not canary.is_flagger_status:
             await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 
     async def _maintain(self, key: str, canary: ValidCanary) -> None:
-        await self._report_block(key, canary)
+        await self._report(key, canary)
         if canary.unknown_command:
             kinds = ", ".join(kind.value for kind in CommandKind)
             form = f"<kind>[ <weight>] <anything unique>; kinds are {kinds}"

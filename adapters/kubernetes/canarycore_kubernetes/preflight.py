@@ -38,7 +38,16 @@ from canarycore_kubernetes.api.kinds import (
     by_object,
 )
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
-from canarycore_kubernetes.routing.features import EXPECTED, REMEDY, find_unsupported, new_features, routes_of_rungs
+from canarycore_kubernetes.routing.features import (
+    EXPECTED,
+    EXPECTED_LIST,
+    REMEDY,
+    REMEDY_UNLISTED,
+    find_unlisted,
+    find_unsupported,
+    new_features,
+    routes_of_rungs,
+)
 from canarycore_kubernetes.telemetry.dropped_fields import find_lost_fields
 from canarycore_runtime.mesh import Kind, RenderContext
 from canarycore_runtime.registry import installed, load_mesh
@@ -223,17 +232,26 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
         needed = new_features(mesh, context, routes_of_rungs(rollout), {})
     except CanaryError:  # the linter reports what is wrong with the manifest
         return []
-    found = await find_unsupported(client.get, mesh, context, needed)
+    file = f"Canary {name}"
+    unsupported = await find_unsupported(client.get, mesh, context, needed)
+    unlisted = await find_unlisted(client.get, mesh, context, needed)
     return [
-        Problem(
-            file=f"Canary {name}",
-            path=path,
-            found=problem,
-            expected=EXPECTED,
-            remedy=REMEDY,
-            rule="missing-feature",
-        )
-        for path, problem in found.items()
+        *(
+            Problem(file=file, path=path, found=found, expected=EXPECTED, remedy=REMEDY, rule="missing-feature")
+            for path, found in unsupported.items()
+        ),
+        *(
+            Problem(
+                file=file,
+                path=path,
+                found=found,
+                expected=EXPECTED_LIST,
+                remedy=REMEDY_UNLISTED,
+                rule="unlisted-feature",
+                severity="warning",
+            )
+            for path, found in unlisted.items()
+        ),
     ]
 
 

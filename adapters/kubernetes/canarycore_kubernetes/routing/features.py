@@ -31,6 +31,9 @@ _log = logging.getLogger("canarycore.kubernetes")
 EXPECTED = "a gateway with the feature: it would answer every request of the route with an error"
 REMEDY = "Remove the field, or use another gateway."
 
+EXPECTED_LIST = "a class that lists its features: a gateway without this one answers every request with an error"
+REMEDY_UNLISTED = "Try the field on a test route first, and check a metric of the gateway in the analysis."
+
 
 def routes_of_rungs(rollout: Rollout) -> tuple[Routes, ...]:
     """Return routes that need all features of the rollout's rungs."""
@@ -68,6 +71,21 @@ async def find_unsupported(
                     f"the GatewayClass {name} of the Gateway {gateway.name}.{gateway.namespace} without {feature}"
                 )
     return problems
+
+
+async def find_unlisted(
+    get: GetObject, mesh: Mesh, context: RenderContext, needed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the fields of the manifest that need a feature of a gateway whose class lists none."""
+    unlisted: dict[str, str] = {}
+    for gateway in mesh.gateways(context) if needed else ():
+        name, features = await _supported_features(get, gateway)
+        if name and not features:
+            found = (
+                f"the GatewayClass {name} of the Gateway {gateway.name}.{gateway.namespace}, which lists no features"
+            )
+            unlisted |= dict.fromkeys(needed.values(), found)
+    return unlisted
 
 
 def format_refusal(context: RenderContext, problems: Mapping[str, str]) -> str:

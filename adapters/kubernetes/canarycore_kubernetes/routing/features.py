@@ -95,7 +95,7 @@ def format_refusal(context: RenderContext, problems: Mapping[str, str]) -> str:
 
 
 async def _supported_features(get: GetObject, gateway: Ref) -> tuple[str, frozenset[str]]:
-    """Return a gateway's class and its features; no feature where the class lists none or cannot be read."""
+    """Return a gateway's class and the features that it lists; an empty name where the class cannot be read."""
     try:
         body = await get(gateway.kind, gateway.namespace, gateway.name)
         name = get_text(body, "spec", "gatewayClassName")
@@ -104,4 +104,6 @@ async def _supported_features(get: GetObject, gateway: Ref) -> tuple[str, frozen
         _log.info("the features of gateway %s.%s are unknown: %s", gateway.name, gateway.namespace, error)
         return "", frozenset()
     entries = get_list(known, "status", "supportedFeatures")
-    return name, frozenset(entry if isinstance(entry, str) else get_text(entry, "name") for entry in entries)
+    return name if known else "", frozenset(
+        entry if isinstance(entry, str) else get_text(entry, "name") for entry in entries
+    )

@@ -272,7 +272,7 @@ async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem
             rule="pruned-field",
         )
         for body in bodies
-        for dropped in find_lost_fields(body, omissions)
+        for dropped in find_lost_fields(body, omissions) or ()
     ]
     own = [DroppedField(f"spec.analysis.{name}", f"analysis.{name}") for name in OWN_FIELDS]
     missing = [field for field in own if field.field in omissions]

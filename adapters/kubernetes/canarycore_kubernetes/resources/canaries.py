@@ -29,7 +29,7 @@ from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_kubernetes.resources.refusals import BLOCKED
 from canarycore_kubernetes.resources.status_codec import conditions_of, read_status, seal_of_status
-from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, find_lost_fields
+from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, find_lost_fields, is_server_side
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import StoredRollout
@@ -90,10 +90,10 @@ class ValidCanary:
     """The message of the condition BLOCKED; empty if the status has none."""
     dropped_reason: str = ""
     """The message of the condition DROPPED; empty if the status has none."""
-    lost_fields: tuple[DroppedField, ...] = ()
-    """The fields that the owner applied and the Canary lacks."""
+    lost_fields: tuple[DroppedField, ...] | None = ()
+    """The fields that the owner applied and the Canary lacks; None if it does not show it."""
     applied_hash: int = 0
-    """The hash of the text that the owner applied."""
+    """The hash of the text that the owner applied, and of the way."""
     tracked_configs: tuple[str, ...] = ()
     """The keys of `status.trackedConfigs`."""
     command: Command | None = None
@@ -315,7 +315,9 @@ class Canaries:
         return canary, self._resolve(canary)
 
     @staticmethod
-    def _find_lost(body: Json, canary: Canary, before: ValidCanary | InvalidCanary | None) -> tuple[DroppedField, ...]:
+    def _find_lost(
+        body: Json, canary: Canary, before: ValidCanary | InvalidCanary | None
+    ) -> tuple[DroppedField, ...] | None:
         """Return the lost fields; the previous ones if neither the manifest nor the applied text has changed."""
         if isinstance(before, ValidCanary) and before.manifest is canary and before.applied_hash == _applied_hash(body):
             return before.lost_fields
@@ -401,7 +403,7 @@ def _message(conditions: Iterable[Json], kind: str) -> str:
 
 
 def _applied_hash(body: Json) -> int:
-    return hash(get_annotation(body, LAST_APPLIED))
+    return hash((get_annotation(body, LAST_APPLIED), is_server_side(body)))
 
 
 def _manifest(body: Json) -> Json:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from canarycore.manifest import ANALYSIS_ANNOTATION, DEFINITION, parse, resolve
+from canarycore.manifest import ANALYSIS_ANNOTATION, DEFINITION, OWN_FIELDS, parse, resolve
 from canarycore_kubernetes import controller
 from canarycore_kubernetes.api.kinds import CANARY, CUSTOM_RESOURCE_DEFINITION, EVENT
 from canarycore_kubernetes.controller import run_controller
@@ -38,8 +38,12 @@ def as_applied(body, **analysis):
     return {**body, "metadata": body["metadata"] | {"annotations": annotations}}
 
 
-def annotated(body):
-    return {**body, "metadata": body["metadata"] | {"annotations": {ANNOTATION: "9s"}}}
+TEXTS = {"drain": "9s", "noData": "hold", "replaceDownPrimary": "true"}
+
+
+def annotated(body, *names):
+    annotations = {f"{ANALYSIS_ANNOTATION}{name}": TEXTS.get(name, "3") for name in names or ("drain",)}
+    return {**body, "metadata": body["metadata"] | {"annotations": annotations}}
 
 
 class Reports:
@@ -108,10 +112,15 @@ async def test_the_condition_goes_with_the_annotation(client, api):
     [
         (as_applied(stored(), drain="9s"), definition_of(definitions())),
         (as_applied(stored(), drain="9s"), None),
-        (stored(), definition_of(flaggers())),
+        (as_applied(stored()), definition_of(flaggers())),
+        (stored(), definition_of(definitions())),
+        (annotated(stored(), *OWN_FIELDS), definition_of(flaggers())),
         (as_applied(annotated(stored()), drain="9s"), definition_of(flaggers())),
     ],
-    ids=["a definition with the field", "an unknown definition", "no such field", "an annotation with the field"],
+    ids=[
+        *("a definition with the field", "an unknown definition", "no such field", "an unknown text"),
+        *("annotations with all fields", "an annotation with the field"),
+    ],
 )
 async def test_the_controller_reports_nothing_else(client, api, body, definition):
     async with control(client, api, body, definition) as reports:
@@ -120,9 +129,29 @@ async def test_the_controller_reports_nothing_else(client, api, body, definition
         assert (reports.condition, reports.events) == ("", [])
 
 
-async def test_a_healthy_cluster_is_not_asked_for_its_definition(client, api, plane):
+async def test_a_canary_that_does_not_show_its_losses_gets_the_fields_that_may_be_lost(client, api):
+    async with control(client, api, annotated(stored()), definition_of(flaggers())) as reports:
+        await until(lambda: reports.condition)
+        assert "spec.analysis.noData" in reports.condition
+        assert "analysis.drain" not in reports.condition
+        (condition,) = [entry for entry in reports.status["conditions"] if entry["type"] == DROPPED]
+        assert condition["status"] == "Unknown"
+        await asyncio.sleep(1.0)
+        (event,) = reports.events
+        assert (event["type"], event["message"], event["count"]) == ("Normal", reports.condition, 1)
+
+
+def test_a_server_side_apply_loses_nothing():
+    """It refuses a field that the definition lacks."""
+    body = stored()
+    assert find_lost_fields(body) is None
+    body["metadata"]["managedFields"] = [{"operation": "Apply", "fieldsV1": {"f:spec": {"f:analysis": {}}}}]
+    assert find_lost_fields(body) == ()
+
+
+async def test_a_canary_that_has_lost_nothing_asks_for_no_definition(client, api, plane):
     mark = plane.audit.mark()
-    async with control(client, api, stored(), None) as reports:
+    async with control(client, api, as_applied(stored()), None) as reports:
         await until(lambda: reports.status.get("phase") == "Initializing")
     asked = [request for request in plane.audit.since(mark) if CUSTOM_RESOURCE_DEFINITION.plural in str(request)]
     assert asked == []
@@ -132,7 +161,7 @@ def test_a_field_that_its_owner_removed_is_not_lost():
     assert find_lost_fields(as_applied(stored(drain="9s"), drain="9s")) == ()
 
 
-@pytest.mark.parametrize("text", ["", "[" * 200_000, "3", '{"spec": 3}', '{"spec": {"analysis": {"drain": null}}}'])
+@pytest.mark.parametrize("text", ["[" * 200_000, "3", '{"spec": 3}', '{"spec": {"analysis": {"drain": null}}}'])
 def test_an_applied_text_without_values_says_nothing(text):
     body = stored()
     body["metadata"]["annotations"] = {LAST_APPLIED: text}

@@ -13,11 +13,20 @@ These functions read no files: the caller passes texts. YAML needs the extra `ca
 """
 
 from canarycore.errors import ManifestError, Problem
+from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION, annotated_fields
+from canarycore.manifest._definition._dropped import (
+    DEFINITION,
+    FLAGGERS_OMISSIONS,
+    DroppedField,
+    find_dropped_fields,
+    find_omissions,
+    suggest_for_dropped,
+)
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._lint._checks import PLACEHOLDER
-from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
+from canarycore.manifest._model import OWN_FIELDS, AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._names import (
     LONGEST_APEX,
     LONGEST_INGRESS,
@@ -46,12 +55,16 @@ from canarycore.manifest._service import (
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 
 __all__ = [
+    "ANALYSIS_ANNOTATION",
     "BUILT_IN_METRICS",
+    "DEFINITION",
+    "FLAGGERS_OMISSIONS",
     "LONGEST_APEX",
     "LONGEST_INGRESS",
     "LONGEST_ROUTE",
     "LONGEST_SCALED_OBJECT",
     "LONGEST_TARGET",
+    "OWN_FIELDS",
     "PLACEHOLDER",
     "AlertProvider",
     "BackendReference",
@@ -59,6 +72,7 @@ __all__ = [
     "CorsPolicy",
     "CustomMetadata",
     "Document",
+    "DroppedField",
     "FilesReport",
     "HeaderChanges",
     "HeaderOperations",
@@ -71,11 +85,14 @@ __all__ = [
     "Rewrite",
     "Service",
     "UnmanagedMetadata",
+    "annotated_fields",
     "check_files",
     "check_namespaces",
     "documents",
     "dump",
+    "find_dropped_fields",
     "find_excess",
+    "find_omissions",
     "format_duration",
     "lint",
     "load",
@@ -85,4 +102,5 @@ __all__ = [
     "schema",
     "status_from_dict",
     "status_to_dict",
+    "suggest_for_dropped",
 ]

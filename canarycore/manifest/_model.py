@@ -4,8 +4,7 @@ The fields and their meaning are Flagger's; an absent field is empty (None, "", 
 defaults and strategies are `resolve`'s. Durations stay the text that the owner wrote, as it goes into queries. The
 service section is in `_service`.
 
-Our own additions to `spec.analysis` are noData, minSamples, inconclusive,
-replaceDownPrimary and drain.
+Our own additions to `spec.analysis` are OWN_FIELDS; annotations may carry them (`_definition`).
 """
 
 from __future__ import annotations
@@ -49,7 +48,8 @@ from canarycore.notices import Severity
 from canarycore.traffic import Match
 
 GROUP = "flagger.app"
-API_VERSION = f"{GROUP}/v1beta1"
+VERSION = "v1beta1"
+API_VERSION = f"{GROUP}/{VERSION}"
 
 Json = Mapping[str, Any]
 
@@ -233,12 +233,16 @@ class Analysis:
     alerts: tuple[CanaryAlert, ...] = wire(list_of(object_of(CanaryAlert), bounds.CHECKS))
     webhooks: tuple[Webhook, ...] = wire(list_of(object_of(Webhook), bounds.CHECKS))
     session_affinity: SessionAffinity | None = wire(object_of(SessionAffinity))
-    # ours
+    # our own: OWN_FIELDS
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
     replace_down_primary: bool = wire(BOOLEAN)
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
+
+
+OWN_FIELDS = ("noData", "minSamples", "inconclusive", "replaceDownPrimary", "drain")
+"""The fields of an analysis that Flagger does not have."""
 
 
 # the resources ------------------------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def old_analysis() -> dict:
 
 CASES = [
     # rule, what it catches (documents), what it leaves alone
+    ("pruned-field", [canary(analysis={"drain": "9s"})], [canary()]),
+    ("pruned-field", [canary(analysis={"match": [{"port": 80}]})], [canary(analysis=AB)]),
     ("no-analysis", [without_analysis()], [canary(skipAnalysis=True)]),
     ("no-analysis", [without_analysis(skipAnalysis=True)], [old_analysis()]),
     ("deprecated-analysis", [old_analysis()], [canary()]),

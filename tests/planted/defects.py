@@ -931,6 +931,34 @@ DEFECTS: tuple[Defect, ...] = (
         "    return False\n",
         "selection/test_labels.py::test_a_target_whose_primary_would_share_pods_is_refused[equal]",
     ),
+    _kubernetes(
+        "a lost field is reported without a look at the definition",
+        "telemetry/dropped_fields.py",
+        "if each.field in omissions and each.field not in annotated]",
+        "if each.field not in annotated]",
+        "telemetry/test_dropped_fields.py::test_the_controller_reports_nothing_else[a definition with the field]",
+    ),
+    _manifest(
+        "an annotation that carries a field is ignored",
+        "_definition/_annotations.py",
+        "    analysis = evolve(canary.analysis, **values)\n",
+        "    analysis = canary.analysis\n",
+        "definition/test_annotations.py::test_an_annotation_does_what_the_field_does[drain]",
+    ),
+    _manifest(
+        "an annotation wins over a field with another value",
+        "_definition/_annotations.py",
+        "!= value and not ignored.failed",
+        "!= value and ignored.failed",
+        "definition/test_annotations.py::test_an_annotation_and_a_field_agree_or_are_refused[drain]",
+    ),
+    _mesh(
+        "a query asks by a label that the proxy does not export",
+        "traefik.py",
+        'code!~"5.."',
+        'status!~"5.."',
+        "test_queries.py::test_a_query_asks_by_names_that_the_proxy_exports[traefik-CheckKind.SUCCESS_RATE]",
+    ),
     # ------------------------------------------------------------------------------------------------------ one machine
     _local(
         "a stale commit wins",

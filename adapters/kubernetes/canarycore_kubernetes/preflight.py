@@ -17,13 +17,39 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore.errors import CanaryError, ManifestError, Problem
-from canarycore.foreign import get_items, get_mapping, get_text, parse_json
-from canarycore.manifest import Canary, check_files, check_namespaces, parse, resolve
+from canarycore.manifest import (
+    DEFINITION,
+    OWN_FIELDS,
+    Canary,
+    DroppedField,
+    check_files,
+    check_namespaces,
+    find_omissions,
+    parse,
+    resolve,
+    suggest_for_dropped,
+)
 from canarycore_kubernetes.api.client import NotFound, Rejected
-from canarycore_kubernetes.api.kinds import ALERT_PROVIDER, CANARY, METRIC_TEMPLATE, by_object
+from canarycore_kubernetes.api.kinds import (
+    ALERT_PROVIDER,
+    CANARY,
+    CUSTOM_RESOURCE_DEFINITION,
+    METRIC_TEMPLATE,
+    by_object,
+)
 from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
-from canarycore_kubernetes.routing.features import EXPECTED, REMEDY, find_unsupported, new_features, routes_of_rungs
-from canarycore_runtime.mesh import LAST_APPLIED, Kind, RenderContext
+from canarycore_kubernetes.routing.features import (
+    EXPECTED,
+    EXPECTED_LIST,
+    REMEDY,
+    REMEDY_UNLISTED,
+    find_unlisted,
+    find_unsupported,
+    new_features,
+    routes_of_rungs,
+)
+from canarycore_kubernetes.telemetry.dropped_fields import find_lost_fields
+from canarycore_runtime.mesh import Kind, RenderContext
 from canarycore_runtime.registry import installed, load_mesh
 
 if TYPE_CHECKING:
@@ -35,12 +61,9 @@ if TYPE_CHECKING:
 ACCOUNT = f"{NAME}/{NAME}"
 """The controller's service account, as `canary install` names it."""
 
-FILE_RULES = frozenset({"unseen-template", "missing-template", "missing-alert-provider"})
+FILE_RULES = frozenset({"unseen-template", "missing-template", "missing-alert-provider", "pruned-field"})
 """The linter's rules about other documents in the same files: the cluster itself answers these."""
 
-DEFINITION = Kind(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts")
 
 BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "networking.k8s.io"})
@@ -209,55 +232,55 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
         needed = new_features(mesh, context, routes_of_rungs(rollout), {})
     except CanaryError:  # the linter reports what is wrong with the manifest
         return []
-    found = await find_unsupported(client.get, mesh, context, needed)
+    file = f"Canary {name}"
+    unsupported = await find_unsupported(client.get, mesh, context, needed)
+    unlisted = await find_unlisted(client.get, mesh, context, needed)
     return [
-        Problem(
-            file=f"Canary {name}",
-            path=path,
-            found=problem,
-            expected=EXPECTED,
-            remedy=REMEDY,
-            rule="missing-feature",
-        )
-        for path, problem in found.items()
+        *(
+            Problem(file=file, path=path, found=found, expected=EXPECTED, remedy=REMEDY, rule="missing-feature")
+            for path, found in unsupported.items()
+        ),
+        *(
+            Problem(
+                file=file,
+                path=path,
+                found=found,
+                expected=EXPECTED_LIST,
+                remedy=REMEDY_UNLISTED,
+                rule="unlisted-feature",
+                severity="warning",
+            )
+            for path, found in unlisted.items()
+        ),
     ]
-
-
-OWN_FIELDS = ("drain", "noData", "minSamples", "inconclusive", "replaceDownPrimary")
-"""The fields of an analysis that Flagger's definition lacks, so that its API server drops them without a word."""
 
 
 async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem]:
     """Report the fields of ours that the cluster's definition drops, and the Canaries that were applied with them."""
     try:
-        definition = await client.get(DEFINITION, "", f"{CANARY.plural}.{CANARY.group}")
+        omissions = find_omissions(await client.get(CUSTOM_RESOURCE_DEFINITION, "", DEFINITION))
     except Rejected:
         return [_unchecked("the definition of Canaries", "get customresourcedefinitions")]
-    versions = {get_text(version, "name"): version for version in get_items(definition, "spec", "versions")}
-    spec = get_mapping(versions.get(CANARY.version), "schema", "openAPIV3Schema", "properties", "spec", "properties")
-    known = get_mapping(spec, "analysis", "properties")
-    pruned = [name for name in OWN_FIELDS if name not in known] if known else []
-    if not pruned:
-        return []
-    remedy = "Apply the definitions of canary install --export; they accept Flagger's manifests too."
-    expected = "a definition that has the fields"
+    expected = "a definition that has the field"
     problems = [
         Problem(
             file=f"Canary {_full_name(body)}",
-            path=f"spec.analysis.{name}",
+            path=dropped.path,
             found="a field that the cluster's definition has dropped: the default applies",
             expected=expected,
-            remedy=remedy,
+            remedy=suggest_for_dropped([dropped]),
             rule="pruned-field",
         )
         for body in bodies
-        for name in pruned
-        if name in get_mapping(parse_json(get_text(body, "metadata", "annotations", LAST_APPLIED)), "spec", "analysis")
+        for dropped in find_lost_fields(body, omissions) or ()
     ]
-    found = f"a definition of Canaries (Flagger's) that drops analysis.{', analysis.'.join(pruned)}"
-    return problems or [
-        Problem(path="", found=found, expected=expected, remedy=remedy, rule="pruned-field", severity="warning")
-    ]
+    own = [DroppedField(f"spec.analysis.{name}", f"analysis.{name}") for name in OWN_FIELDS]
+    missing = [field for field in own if field.field in omissions]
+    if problems or not missing:
+        return problems
+    found = f"a definition of Canaries (Flagger's) that drops {', '.join(field.field for field in missing)}"
+    remedy = suggest_for_dropped(missing)
+    return [Problem(path="", found=found, expected=expected, remedy=remedy, rule="pruned-field", severity="warning")]
 
 
 # kinds and rights ----------------------------------------------------------------------------------------------------
@@ -271,7 +294,7 @@ async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
             if group in BUILT_IN_GROUPS:
                 continue
             try:
-                is_defined = await client.get(DEFINITION, "", f"{resource}.{group}") is not None
+                is_defined = await client.get(CUSTOM_RESOURCE_DEFINITION, "", f"{resource}.{group}") is not None
             except Rejected:
                 return [_unchecked("the kinds of the cluster", "get customresourcedefinitions")]
             if not is_defined:

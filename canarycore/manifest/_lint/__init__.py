@@ -1,7 +1,7 @@
 """The linter: checks of manifests that parse but cannot work, or surprise their owner.
 
-The rules are rows of tables in `_steps`, `_checks`, `_routing` and `_objects`. A rule reads one resource. A rule about
-a Canary also reads the other documents of the files.
+The rules are rows of the tables in the modules beside this one. A rule reads one resource. A rule about a Canary also
+reads the other documents of the files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import attrs
 
 from canarycore.errors import Problem
 from canarycore.manifest._files import FilesReport, ParsedDocument, examine, read
-from canarycore.manifest._lint import _checks, _objects, _routing, _steps
+from canarycore.manifest._lint import _checks, _definition, _objects, _routing, _steps
 from canarycore.manifest._lint._rule import LintContext, LintFiles, LintRule
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._reader._yaml import Document
@@ -23,6 +23,7 @@ CANARY_RULES: tuple[LintRule[LintContext], ...] = (
     *_checks.RULES,
     *_routing.RULES,
     *_objects.RULES,
+    *_definition.RULES,
 )
 TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = _checks.TEMPLATE_RULES
 ALERT_RULES: tuple[LintRule[AlertProvider], ...] = _checks.ALERT_RULES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from canarycore._ladder import Ladder, Strategy
 from canarycore.bounds import FINDINGS
 from canarycore.errors import Problem
 from canarycore.foreign import get_text
+from canarycore.manifest._definition._dropped import DEFINITION, FLAGGERS_OMISSIONS, find_omissions
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import interval_seconds, ladder, strategy
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
@@ -39,11 +40,19 @@ class LintFiles:
     meshes: frozenset[str] = frozenset()
     """The mesh providers that are installed beside Flagger's."""
 
+    omissions: Collection[str] = field(init=False, eq=False, repr=False)
+    """The fields that the definition of Canaries lacks: the one in the files, or else Flagger's."""
     _by_name: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _by_target: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _by_service: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _by_ingress: Mapping[Hashable, list[Canary]] = field(init=False, eq=False, repr=False)
     _others_by_place: Mapping[Hashable, Json] = field(init=False, eq=False, repr=False)
+
+    @omissions.default
+    def _find_omissions(self) -> Collection[str]:
+        definitions = (body for body in self.others if get_text(body, "metadata", "name") == DEFINITION)
+        definition = next((body for body in definitions if body.get("kind") == "CustomResourceDefinition"), None)
+        return FLAGGERS_OMISSIONS if definition is None else find_omissions(definition)
 
     @_by_name.default
     def _group_by_name(self) -> Mapping[Hashable, list[Canary]]:

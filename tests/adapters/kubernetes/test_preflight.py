@@ -7,8 +7,9 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
+from canarycore.manifest import DEFINITION, OWN_FIELDS
 from canarycore_kubernetes.deploy.objects import definitions
-from canarycore_kubernetes.preflight import OWN_FIELDS, check_cluster
+from canarycore_kubernetes.preflight import check_cluster
 from canarycore_runtime.mesh import LAST_APPLIED
 from tests.adapters.mesh.meshes import manifest
 from tests.manifest.samples import shared
@@ -19,7 +20,7 @@ def flaggers():
 
 
 def definition_of(bodies):
-    return json.loads(json.dumps(next(body for body in bodies if body["metadata"]["name"] == "canaries.flagger.app")))
+    return json.loads(json.dumps(next(body for body in bodies if body["metadata"]["name"] == DEFINITION)))
 
 
 async def pruned(client, namespace):

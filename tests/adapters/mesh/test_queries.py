@@ -8,6 +8,7 @@ import pytest
 
 from canarycore import CheckKind, Routes
 from canarycore_metrics.template import render
+from tests.adapters.mesh.exported import FAILURES, series_of
 from tests.adapters.mesh.meshes import ENTRIES, mesh_of, render_context, sources
 
 POD = "podinfo-5d8f7c9b4-x2x4z"
@@ -127,3 +128,46 @@ def route_to(value, apex):
     if fields.get("name") == WORKLOAD and "port" in fields:
         return fields | {"name": apex}
     return fields
+
+
+def selectors_of(query):
+    """Return the selectors of a query: metric, and label, operator and text of each matcher."""
+    return [
+        (metric, re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers))
+        for metric, matchers in re.findall(r"(\w+)\{([^}]*)\}", query)
+    ]
+
+
+def accepts(operator, text, value):
+    is_match = re.fullmatch(text, value) is not None if "~" in operator else text == value
+    return is_match is (operator[0] != "!")
+
+
+@pytest.mark.parametrize("kind", [CheckKind.SUCCESS_RATE, CheckKind.DURATION])
+@pytest.mark.parametrize("provider", sorted(ENTRIES))
+def test_a_query_asks_by_names_that_the_proxy_exports(provider, kind):
+    context, mesh = render_context(provider), mesh_of(provider)
+    objects = dict(zip(mesh.refs(context), sources(provider), strict=False))
+    query = render(mesh.queries[kind], {**mesh.query_variables(context, objects), "interval": "1m"}, {})
+    for metric, matchers in selectors_of(query):
+        exported = [labels for name, labels in series_of(provider) if name == metric]
+        assert exported, f"no proxy of {provider} exports {metric}"
+        for label, operator, text in matchers:
+            assert all(label in labels for labels in exported), (metric, label)
+            if operator in ("=", "=~") and text in ("request", "destination", "inbound", "Deployment", "+Inf"):
+                assert all(labels[label] == text for labels in exported)
+
+
+@pytest.mark.parametrize("provider", sorted(ENTRIES))
+def test_the_success_rate_tells_failures_by_the_forms_that_the_proxy_exports(provider):
+    (metric, good), (total, every) = selectors_of(
+        mesh_of(provider).queries[CheckKind.SUCCESS_RATE].replace("{{", "").replace("}}", "")
+    )
+    assert metric == total
+    (status,) = [matcher for matcher in good if matcher not in every]
+    label, operator, text = status
+    statuses = {labels[label] for name, labels in series_of(provider) if name == metric}
+    assert len(statuses) == 2
+    assert {value for value in statuses if not accepts(operator, text, value)} == set(
+        filter(FAILURES.fullmatch, statuses)
+    )

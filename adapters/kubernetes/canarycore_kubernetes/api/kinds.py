@@ -36,6 +36,12 @@ KINDS: tuple[Kind, ...] = (
     *(SERVICE, CONFIG_MAP, SECRET, EVENT, LEASE, INGRESS, ENDPOINT_SLICE),
 )
 
+"""The kinds of the objects that the controller reads and writes."""
+
+CUSTOM_RESOURCE_DEFINITION = Kind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+
 
 def by_object(body: Json) -> Kind:
     """Return the kind of an object.

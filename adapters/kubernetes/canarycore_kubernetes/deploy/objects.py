@@ -42,6 +42,7 @@ RIGHTS: tuple[Right, ...] = (
     (GROUP, "canaries/finalizers", ("update",)),  # required for owner references that block deletion
     (GROUP, "metrictemplates", WATCH),
     (GROUP, "alertproviders", WATCH),
+    ("apiextensions.k8s.io", "customresourcedefinitions", ("get",)),  # the fields that the definition of Canaries drops
     # targets, their primary copies and the objects that these use; copies that are no longer needed are deleted
     ("apps", "deployments", (*OWN, "delete")),
     ("apps", "daemonsets", (*OWN, "delete")),

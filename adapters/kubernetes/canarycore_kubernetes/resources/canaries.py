@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from canarycore import TOTAL_WEIGHT, Command, CommandKind, Rollout, Status
 from canarycore.errors import ManifestError, Problem, WorldError
 from canarycore.foreign import get_integer, get_list, get_mapping, get_text, get_texts
-from canarycore.manifest import Canary, MetricTemplate, check_namespaces, parse, resolve
+from canarycore.manifest import Canary, DroppedField, MetricTemplate, check_namespaces, parse, resolve
 from canarycore.phases import UNDER_WAY
 from canarycore.text import describe_state, describe_traffic, escape_controls
 from canarycore_kubernetes.api.budget import UNREADABLE, BoundExceeded, demand_whole
@@ -29,7 +29,9 @@ from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_kubernetes.resources.refusals import BLOCKED
 from canarycore_kubernetes.resources.status_codec import conditions_of, read_status, seal_of_status
+from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, find_lost_fields, is_server_side
 from canarycore_runtime.http import AllowedHosts
+from canarycore_runtime.mesh import LAST_APPLIED
 from canarycore_runtime.ports import StoredRollout
 from canarycore_runtime.registry import find_proxy_delay
 
@@ -46,7 +48,7 @@ COMMAND = "canarycore/command"
 COMMAND_MANAGER = "canarycore-command"
 """The writer of commands. Only commands change the time that the API server records for it."""
 
-IGNORED_ANNOTATIONS = frozenset({COMMAND, HANDLED, "kubectl.kubernetes.io/last-applied-configuration"})
+IGNORED_ANNOTATIONS = frozenset({COMMAND, HANDLED, LAST_APPLIED})
 """Annotations that are not part of the manifest."""
 
 LONGEST_COMMAND = 256
@@ -86,6 +88,12 @@ class ValidCanary:
     """`status.canaryWeight`: the canary's share of the requests, in a failover too; None if there is none."""
     block_reason: str = ""
     """The message of the condition BLOCKED; empty if the status has none."""
+    dropped_reason: str = ""
+    """The message of the condition DROPPED; empty if the status has none."""
+    lost_fields: tuple[DroppedField, ...] | None = ()
+    """The fields that the owner applied and the Canary lacks; None if it does not show it."""
+    applied_hash: int = 0
+    """The hash of the text that the owner applied, and of the way."""
     tracked_configs: tuple[str, ...] = ()
     """The keys of `status.trackedConfigs`."""
     command: Command | None = None
@@ -272,10 +280,10 @@ class Canaries:
             is_flagger_status=is_flagger_status,
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
             shown_weight=get_integer(status, "canaryWeight"),
-            block_reason=next(
-                (get_text(condition, "message") for condition in conditions if get_text(condition, "type") == BLOCKED),
-                "",
-            ),
+            block_reason=_message(conditions, BLOCKED),
+            dropped_reason=_message(conditions, DROPPED),
+            lost_fields=self._find_lost(body, canary, before),
+            applied_hash=_applied_hash(body),
             command=command,
             commanded_at=written_at(body, ("metadata", "annotations", COMMAND)),
             handled_record=handled_record,
@@ -305,6 +313,15 @@ class Canaries:
         if forbidden:
             raise ManifestError(forbidden)
         return canary, self._resolve(canary)
+
+    @staticmethod
+    def _find_lost(
+        body: Json, canary: Canary, before: ValidCanary | InvalidCanary | None
+    ) -> tuple[DroppedField, ...] | None:
+        """Return the lost fields; the previous ones if neither the manifest nor the applied text has changed."""
+        if isinstance(before, ValidCanary) and before.manifest is canary and before.applied_hash == _applied_hash(body):
+            return before.lost_fields
+        return find_lost_fields(body)
 
     def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate] = ()) -> Rollout:
         return resolve(canary, templates=templates, provider=self._provider, proxy_delay=find_proxy_delay)
@@ -378,6 +395,15 @@ def _describe_status(status: Mapping[str, Any]) -> str:
 
 
 _UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)
+
+
+def _message(conditions: Iterable[Json], kind: str) -> str:
+    """Return the message of the condition of a type; empty if there is none."""
+    return next((get_text(entry, "message") for entry in conditions if get_text(entry, "type") == kind), "")
+
+
+def _applied_hash(body: Json) -> int:
+    return hash((get_annotation(body, LAST_APPLIED), is_server_side(body)))
 
 
 def _manifest(body: Json) -> Json:

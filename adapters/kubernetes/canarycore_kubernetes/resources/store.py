@@ -10,6 +10,7 @@ A load also maintains the Canary, and writes only if something must change:
   could be gone before the controller gives them back. The store removes the finalizer after it has stored and reported
   the end of the rollout, or when the owner turns the option off. After a crash in between, the next load removes it.
 - A foreign object may block a rollout. An Event reports this, and a condition while it lasts.
+- The definition may have dropped fields of the manifest. An Event reports it once, a condition while it lasts.
 - The controller does not run an invalid Canary. A repeated Event reports the problems, and a condition while they last.
 """
 
@@ -26,6 +27,7 @@ from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_
 from canarycore_kubernetes.resources.events import RecordedEvent
 from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_kubernetes.telemetry.dropped_fields import DroppedFields
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class CanaryStore:
         self._tracked = tracked
         self._refusals = refusals or BlockedRollouts()
         self._diverted = diverted
+        self._dropped = DroppedFields(cluster)
         self._ended: set[str] = set()
 
     # the port ---------------------------------------------------------------------------------------------------
@@ -86,6 +89,7 @@ class CanaryStore:
             await self._maintain(key, canary)
         else:
             self._refusals.drop(key)
+            self._dropped.drop(key)
         return await self._canaries.load(key)
 
     async def commit(self, key: str, status: Status, version: str) -> str:
@@ -126,13 +130,17 @@ class CanaryStore:
         return status.rung.weight if diverted is None else diverted
 
     def _conditions(self, key: str, status: Status) -> tuple[Json, ...]:
-        blocked = self._refusals.text(key)
-        return (*self._lateness.conditions(key, status), *((make_blocked_condition(blocked),) if blocked else ()))
+        blocked, dropped = self._refusals.text(key), self._dropped.report(key)
+        return (
+            *self._lateness.conditions(key, status),
+            *((make_blocked_condition(blocked),) if blocked else ()),
+            *((dropped.condition,) if dropped.text else ()),
+        )
 
     # maintenance ------------------------------------------------------------------------------------------------
 
-    async def _report_block(self, key: str, canary: ValidCanary) -> None:
-        """Report whether an object blocks a rollout, and the weight of a failover.
+    async def _report(self, key: str, canary: ValidCanary) -> None:
+        """Report whether an object blocks a rollout, which fields were dropped, and the weight of a failover.
 
         Do not write to a status that Flagger wrote.
         """
@@ -141,19 +149,25 @@ class CanaryStore:
         if text:
             namespace, _, name = key.partition("/")
             await self._events.warn(namespace, name, canary.uid, text)
+        annotations = (name for name, _ in canary.manifest.metadata.annotations)
+        dropped = await self._dropped.look(key, canary.lost_fields, annotations)
+        if dropped.text:
+            kind = "Warning" if dropped.is_certain else "Normal"
+            await self._record(key, canary, kind, dropped.text, dropped.text)
         shown = canary.shown_weight
         has_other_weight = shown is not None and shown != self._shown_weight(key, canary, canary.status)
-        if (text != canary.block_reason or has_other_weight) and not canary.is_flagger_status:
+        is_news = (text, dropped.text) != (canary.block_reason, canary.dropped_reason)
+        if (is_news or has_other_weight) and not canary.is_flagger_status:
             await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 
     async def _maintain(self, key: str, canary: ValidCanary) -> None:
-        await self._report_block(key, canary)
+        await self._report(key, canary)
         if canary.unknown_command:
             kinds = ", ".join(kind.value for kind in CommandKind)
             form = f"<kind>[ <weight>] <anything unique>; kinds are {kinds}"
             text = f"{COMMAND} is '{canary.unknown_command}', expected {form}"
-            await self._warn(key, canary, text, f"command {canary.unknown_command}")
+            await self._record(key, canary, "Warning", text, f"command {canary.unknown_command}")
         if canary.command is not None and _lacks_record(canary, canary.command):
             await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id)}}})
         if canary.conditions:
@@ -189,10 +203,10 @@ class CanaryStore:
             others = [other for other in invalid.conditions if other["type"] != VALID]
             await self._patch(key, {"status": {"conditions": [*others, condition]}}, subresource="status")
 
-    async def _warn(self, key: str, canary: ValidCanary, text: str, event: str) -> None:
+    async def _record(self, key: str, canary: ValidCanary, kind: str, text: str, event: str) -> None:
         namespace, _, name = key.partition("/")
-        warning = RecordedEvent(namespace=namespace, name=name, uid=canary.uid, type="Warning", text=text, key=event)
-        await self._events.record(warning)
+        recorded = RecordedEvent(namespace=namespace, name=name, uid=canary.uid, type=kind, text=text, key=event)
+        await self._events.record(recorded)
 
     async def _patch(self, key: str, patch: Json, *, subresource: str = "") -> Json:
         """Patch a Canary and return it, if the server still has the version in the cache."""

@@ -31,6 +31,9 @@ _log = logging.getLogger("canarycore.kubernetes")
 EXPECTED = "a gateway with the feature: it would answer every request of the route with an error"
 REMEDY = "Remove the field, or use another gateway."
 
+EXPECTED_LIST = "a class that lists its features: a gateway without this one answers every request with an error"
+REMEDY_UNLISTED = "Try the field on a test route first, and check a metric of the gateway in the analysis."
+
 
 def routes_of_rungs(rollout: Rollout) -> tuple[Routes, ...]:
     """Return routes that need all features of the rollout's rungs."""
@@ -70,6 +73,21 @@ async def find_unsupported(
     return problems
 
 
+async def find_unlisted(
+    get: GetObject, mesh: Mesh, context: RenderContext, needed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the fields of the manifest that need a feature of a gateway whose class lists none."""
+    unlisted: dict[str, str] = {}
+    for gateway in mesh.gateways(context) if needed else ():
+        name, features = await _supported_features(get, gateway)
+        if name and not features:
+            found = (
+                f"the GatewayClass {name} of the Gateway {gateway.name}.{gateway.namespace}, which lists no features"
+            )
+            unlisted |= dict.fromkeys(needed.values(), found)
+    return unlisted
+
+
 def format_refusal(context: RenderContext, problems: Mapping[str, str]) -> str:
     """Return the text that refuses the routes, with its remedy."""
     found = "; ".join(f"{path}: found {problem}" for path, problem in problems.items())
@@ -77,7 +95,7 @@ def format_refusal(context: RenderContext, problems: Mapping[str, str]) -> str:
 
 
 async def _supported_features(get: GetObject, gateway: Ref) -> tuple[str, frozenset[str]]:
-    """Return a gateway's class and its features; no feature where the class lists none or cannot be read."""
+    """Return a gateway's class and the features that it lists; an empty name where the class cannot be read."""
     try:
         body = await get(gateway.kind, gateway.namespace, gateway.name)
         name = get_text(body, "spec", "gatewayClassName")
@@ -86,4 +104,6 @@ async def _supported_features(get: GetObject, gateway: Ref) -> tuple[str, frozen
         _log.info("the features of gateway %s.%s are unknown: %s", gateway.name, gateway.namespace, error)
         return "", frozenset()
     entries = get_list(known, "status", "supportedFeatures")
-    return name, frozenset(entry if isinstance(entry, str) else get_text(entry, "name") for entry in entries)
+    return name if known else "", frozenset(
+        entry if isinstance(entry, str) else get_text(entry, "name") for entry in entries
+    )

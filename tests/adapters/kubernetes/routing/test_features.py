@@ -108,6 +108,22 @@ async def test_lint_finds_the_filter(bench, client):
     assert (problem.path, problem.severity) == ("spec.service.corsPolicy", "error")
 
 
+@pytest.mark.parametrize(("features", "warned"), [((), ["spec.service.corsPolicy"]), (("HTTPRouteCORS",), [])])
+async def test_lint_warns_of_a_filter_that_the_gateway_may_lack(bench, client, features, warned):
+    put(bench, *features)
+    await bench.begin(V1, service=CORS)
+    report = await check_cluster(client, namespace=bench.namespace)
+    problems = [problem for problem in report.problems if problem.rule in ("missing-feature", "unlisted-feature")]
+    assert [problem.path for problem in problems] == warned
+    assert {problem.severity for problem in problems} <= {"warning"}
+
+
+async def test_lint_says_nothing_of_a_gateway_that_it_cannot_read(bench, client):
+    await bench.begin(V1, service=CORS)
+    report = await check_cluster(client, namespace=bench.namespace)
+    assert not [problem for problem in report.problems if "feature" in problem.rule]
+
+
 def test_each_mesh_without_gateways_needs_no_feature():
     for provider in ENTRIES:
         mesh = load("meshes", provider)()

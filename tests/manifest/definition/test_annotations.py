@@ -1,0 +1,121 @@
+"""Annotations carry the fields of an analysis that Flagger's definition lacks: same values, bounds and errors."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canarycore.errors import ManifestError
+from canarycore.manifest import ANALYSIS_ANNOTATION, OWN_FIELDS, dump, lint, parse, resolve
+from tests.manifest.samples import canary
+
+VALUES = {
+    "noData": ("hold", "hold"),
+    "minSamples": (100, "100"),
+    "inconclusive": (3, "3"),
+    "replaceDownPrimary": (True, "true"),
+    "drain": ("1m30s", "1m30s"),
+}
+"""A value of each field, and its text."""
+
+WRONG = {"noData": "pass", "minSamples": "-1", "inconclusive": "2.5", "replaceDownPrimary": "yes", "drain": "30"}
+
+
+def annotated(analysis=None, **annotations):
+    document = canary(analysis=analysis or {})
+    texts = {f"{ANALYSIS_ANNOTATION}{name}": text for name, text in annotations.items()}
+    return {**document, "metadata": {**document["metadata"], "annotations": texts}}
+
+
+def problems_of(document):
+    with pytest.raises(ManifestError) as refused:
+        parse(document)
+    return refused.value.problems
+
+
+def at(name):
+    return f'metadata.annotations["{ANALYSIS_ANNOTATION}{name}"]'
+
+
+def test_every_field_of_ours_has_a_value_here():
+    assert set(VALUES) == set(WRONG) == set(OWN_FIELDS)
+
+
+@pytest.mark.parametrize("name", OWN_FIELDS)
+def test_an_annotation_does_what_the_field_does(name):
+    value, text = VALUES[name]
+    by_annotation, by_field = parse(annotated(**{name: text})), parse(canary(analysis={name: value}))
+    assert by_annotation.analysis == by_field.analysis
+    assert resolve(by_annotation) == resolve(by_field)
+    assert resolve(by_annotation) != resolve(parse(canary()))
+    assert parse(dump(by_annotation)) == by_annotation
+
+
+def test_an_annotation_works_under_the_deprecated_name_too():
+    document = annotated(drain="9s")
+    document["spec"]["canaryAnalysis"] = document["spec"].pop("analysis")
+    assert resolve(parse(document)).drain == 9
+
+
+@pytest.mark.parametrize("name", OWN_FIELDS)
+def test_an_annotation_is_refused_as_the_field_is(name):
+    (problem,) = problems_of(annotated(**{name: WRONG[name]}))
+    (of_field,) = problems_of(canary(analysis={name: WRONG[name]}))
+    assert problem.path == at(name)
+    assert (problem.expected, problem.severity) == (of_field.expected, of_field.severity)
+    assert "without quotes" not in problem.remedy
+
+
+@pytest.mark.parametrize("name", OWN_FIELDS)
+def test_every_value_of_a_field_has_a_bound_in_an_annotation(name):
+    (problem,) = problems_of(annotated(**{name: "9" * 100_000}))
+    assert problem.path == at(name)
+    assert len(str(problem)) < 1_000
+
+
+@pytest.mark.parametrize("name", OWN_FIELDS)
+def test_an_annotation_and_a_field_agree_or_are_refused(name):
+    value, text = VALUES[name]
+    assert parse(annotated({name: value}, **{name: text})).analysis == parse(canary(analysis={name: value})).analysis
+    other = {"noData": "fail", "drain": "9s", "replaceDownPrimary": False}.get(name, 77)
+    (problem,) = problems_of(annotated({name: other}, **{name: text}))
+    assert (problem.path, problem.rule) == (at(name), "contradiction")
+    assert f"spec.analysis.{name}" in problem.remedy
+
+
+def test_every_mistake_is_reported_at_once():
+    document = annotated({"stepWeight": "ten"}, **WRONG)
+    assert {problem.path for problem in problems_of(document)} == {"spec.analysis.stepWeight", *map(at, WRONG)}
+
+
+def test_an_unknown_field_in_an_annotation_is_a_warning():
+    (problem,) = parse(annotated(drian="9s")).warnings
+    assert (problem.path, problem.rule) == (at("drian"), "unknown-field")
+    assert f"{ANALYSIS_ANNOTATION}drain" in problem.remedy
+
+
+def test_an_annotation_without_an_analysis_is_a_warning():
+    document = annotated(drain="9s")
+    del document["spec"]["analysis"]
+    (problem,) = parse(document).warnings
+    assert (problem.path, problem.rule) == (at("drain"), "no-analysis")
+
+
+def test_a_number_that_is_no_text_is_refused_as_in_every_annotation():
+    (problem,) = problems_of(annotated(minSamples=100))
+    assert (problem.path, problem.remedy) == (at("minSamples"), "Put it in quotes.")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(OWN_FIELDS) | st.text(max_size=5), st.text() | st.integers() | st.none(), max_size=8
+    ),
+    st.sampled_from([None, {}, [], "x", {"drain": 3}]),
+)
+def test_no_annotation_raises_anything_but_a_manifest_error(annotations, analysis):
+    document = annotated(**annotations)
+    document["spec"]["analysis"] = analysis
+    with suppress(ManifestError):
+        parse(document)
+    assert all(problem.path for problem in lint([document]))

@@ -17,6 +17,7 @@ from canarycore.phases import Pending, Phase
 
 if TYPE_CHECKING:
     from canarycore.notices import Notice
+    from canarycore.results import AnalysisResult, RolloutEnd
 
 
 class Reason(TextEnum):
@@ -70,6 +71,10 @@ class Status:
     """The work that an idle phase still owes."""
     outbox: tuple[Notice, ...] = field(default=())
     """The notices of the last commit; some may not be published yet."""
+    analysis: AnalysisResult | None = field(default=None, eq=False)
+    """The last analysis of the rollout under way. No decision depends on it, so equality ignores it."""
+    end: RolloutEnd | None = field(default=None, eq=False)
+    """The end of the last rollout. No decision depends on it, so equality ignores it."""
 
     def but(self, **changes: Any) -> Status:
         """Return a copy of this status with these fields changed."""

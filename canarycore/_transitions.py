@@ -30,7 +30,7 @@ def restart(builder: DecisionBuilder) -> Decision:
 
 def reset_analysis(builder: DecisionBuilder) -> dict[str, Any]:
     """Return the fields of a status that begins an analysis of the target's revision."""
-    return {"applied": builder.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
+    return {"applied": builder.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0, "analysis": None}
 
 
 def promote(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:

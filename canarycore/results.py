@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from canarycore.phases import Phase
     from canarycore.questions import HookAnswer
 
-MOST_RESULTS = 8
+MOST_RESULTS = 6
 """Most checks of an analysis with a result of their own; those that did not pass come first."""
 
-LONGEST_NAME = 64
-"""Most characters of a check's, a hook's or a revision's name in a result."""
+LONGEST_NAME = 63
+"""Most characters of a check's or a hook's name in a result."""
 
-LONGEST_DETAIL = 240
+LONGEST_DETAIL = 120
 """Most characters of an error, or of a hook's answer, in a result."""
 
 

@@ -23,6 +23,7 @@ from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_record
+from canarycore_kubernetes.resources.conditions import READINESS_TYPES, make_stalled_conditions
 from canarycore_kubernetes.resources.events import RecordedEvent
 from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
@@ -97,7 +98,14 @@ class CanaryStore:
         if status.handled not in ("", canary.status.handled):
             version = await self._record_handling(key, canary, status.handled, version)
         weight = self._shown_weight(key, canary, status)
-        stored = write_status(canary.rollout, status, self._conditions(key, status), weight=weight)
+        stored = write_status(
+            canary.rollout,
+            status,
+            self._conditions(key, status),
+            weight=weight,
+            generation=max(0, canary.generation),
+            trouble=self._refusals.text(key),
+        )
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
@@ -132,7 +140,7 @@ class CanaryStore:
     # maintenance ------------------------------------------------------------------------------------------------
 
     async def _report_block(self, key: str, canary: ValidCanary) -> None:
-        """Report whether an object blocks a rollout, and the weight of a failover.
+        """Report whether an object blocks a rollout, the weight of a failover, and the generation of the manifest.
 
         Do not write to a status that Flagger wrote.
         """
@@ -143,7 +151,8 @@ class CanaryStore:
             await self._events.warn(namespace, name, canary.uid, text)
         shown = canary.shown_weight
         has_other_weight = shown is not None and shown != self._shown_weight(key, canary, canary.status)
-        if (text != canary.block_reason or has_other_weight) and not canary.is_flagger_status:
+        is_outdated = text != canary.block_reason or has_other_weight or _has_other_generation(canary)
+        if is_outdated and not canary.is_flagger_status:
             await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 
@@ -156,8 +165,8 @@ class CanaryStore:
             await self._warn(key, canary, text, f"command {canary.unknown_command}")
         if canary.command is not None and _lacks_record(canary, canary.command):
             await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id)}}})
-        if canary.conditions:
-            others = [condition for condition in canary.conditions if condition["type"] != VALID]
+        if canary.conditions and (canary.is_flagger_status or canary.status.since is None):
+            others = [condition for condition in canary.conditions if condition["type"] not in _OF_INVALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
         has_finalizer = FINALIZER in canary.finalizers
         if not canary.is_deleted and has_finalizer is not canary.rollout.revert_on_deletion:
@@ -186,8 +195,11 @@ class CanaryStore:
         await self._events.warn(namespace, name, invalid.uid, f"The canary is invalid: {reason}")
         condition = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": reason}
         if invalid.conditions is not None and condition not in invalid.conditions:
-            others = [other for other in invalid.conditions if other["type"] != VALID]
-            await self._patch(key, {"status": {"conditions": [*others, condition]}}, subresource="status")
+            others = [other for other in invalid.conditions if other["type"] not in _OF_INVALID]
+            stalled = make_stalled_conditions("InvalidManifest", reason)
+            fields = {"conditions": [*others, *stalled, condition], "observedGeneration": max(0, invalid.generation)}
+            begun = {} if invalid.has_phase else _NO_PHASE
+            await self._patch(key, {"status": {**begun, **fields}}, subresource="status")
 
     async def _warn(self, key: str, canary: ValidCanary, text: str, event: str) -> None:
         namespace, _, name = key.partition("/")
@@ -200,6 +212,19 @@ class CanaryStore:
         metadata = {**patch.get("metadata", {}), "resourceVersion": self._canaries.version(key)}
         whole = {**patch, "metadata": metadata}
         return await self._cluster.merge(CANARY, namespace, name, whole, subresource=subresource)
+
+
+def _has_other_generation(canary: ValidCanary) -> bool:
+    """Return whether the stored status is about another generation, or still has the conditions of an invalid one."""
+    is_other = canary.generation > 0 and canary.generation != canary.observed_generation
+    return canary.status.since is not None and (is_other or bool(canary.conditions))
+
+
+_NO_PHASE = {"phase": "", "canaryWeight": 0}
+"""The status of a rollout that has not begun. The health script of Argo CD fails where a status lacks these fields."""
+
+_OF_INVALID = frozenset({VALID, *READINESS_TYPES})
+"""Types of the conditions that an invalid Canary has."""
 
 
 def _lacks_record(canary: ValidCanary, command: Command) -> bool:

@@ -16,11 +16,11 @@ from attrs import define
 from canarycore._observation import EPSILON, Observation, RouteRefusal, Workload
 from canarycore._record import record
 from canarycore._spec import Hook, HookType, Rollout
-from canarycore._status import Reason, Status
+from canarycore._status import Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import FINISHED, Phase, Rule
+from canarycore.phases import FINISHED, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
 

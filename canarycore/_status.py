@@ -11,30 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from canarycore._enum import TextEnum
 from canarycore._ladder import INITIAL_RUNG, Rung
-from canarycore.phases import Pending, Phase
+from canarycore.phases import Pending, Phase, Reason
 
 if TYPE_CHECKING:
     from canarycore.notices import Notice
     from canarycore.results import AnalysisResult, RolloutEnd
-
-
-class Reason(TextEnum):
-    """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
-
-    NONE = ""
-    PASSED = "Passed"
-    SKIPPED = "Skipped"
-    REPLACED = "PrimaryReplaced"
-    COMMANDED = "Commanded"
-    WITHDRAWN = "Withdrawn"
-    CHECKS = "FailedChecks"
-    INCONCLUSIVE = "Inconclusive"
-    DEADLINE = "ProgressDeadlineExceeded"
-    HOOK = "RollbackHook"
-    PROMOTION = "PromotionFailed"
-    ABORTED = "Aborted"
 
 
 @frozen(kw_only=True, slots=False)  # every decision copies it, and a dict copies three times as fast

@@ -10,9 +10,8 @@ from typing import Any
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._spec import HookType, Rollout
-from canarycore._status import Reason
 from canarycore.notices import NoticeKind
-from canarycore.phases import BEFORE_ANALYSIS, Pending, Phase, Rule
+from canarycore.phases import BEFORE_ANALYSIS, Pending, Phase, Reason, Rule
 
 
 def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:

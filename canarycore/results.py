@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from canarycore._record import record
-from canarycore._status import Reason
 from canarycore._verdicts import Verdict
+from canarycore.phases import Reason
 from canarycore.text import clip, escape_controls
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from canarycore.manifest import status_from_dict, status_to_dict
 from canarycore.results import format_time
 from canarycore_kubernetes.api.budget import BoundExceeded, demand_small
 from canarycore_kubernetes.api.client import MANAGER
-from canarycore_kubernetes.resources.conditions import make_readiness_conditions
+from canarycore_kubernetes.telemetry.conditions import make_readiness_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -23,10 +23,10 @@ from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_record
-from canarycore_kubernetes.resources.conditions import READINESS_TYPES, make_stalled_conditions
 from canarycore_kubernetes.resources.events import RecordedEvent
 from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_kubernetes.telemetry.conditions import READINESS_TYPES, make_stalled_conditions
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 
 if TYPE_CHECKING:

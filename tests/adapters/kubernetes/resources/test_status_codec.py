@@ -11,7 +11,6 @@ from canarycore.notices import Notice, NoticeKind
 from canarycore.questions import MetricAnswer
 from canarycore.results import AnalysisResult, RolloutEnd, summarise_analysis, summarise_end
 from canarycore.testing.strategies import rollouts
-from canarycore_kubernetes.resources.conditions import make_readiness_conditions
 from canarycore_kubernetes.resources.status_codec import (
     SEALED_FIELDS,
     conditions_of,
@@ -19,6 +18,7 @@ from canarycore_kubernetes.resources.status_codec import (
     read_status,
     write_status,
 )
+from canarycore_kubernetes.telemetry.conditions import make_readiness_conditions
 from canarycore_runtime.testing.contracts.store import STATUS
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))

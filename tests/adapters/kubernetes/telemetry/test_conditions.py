@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 
 from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef, Verdict
 from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
-from canarycore_kubernetes.resources.conditions import READINESS_TYPES, make_readiness_conditions
 from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_kubernetes.telemetry.conditions import READINESS_TYPES, make_readiness_conditions
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
 GENERATION = 7
@@ -20,7 +20,7 @@ GENERATION = 7
 
 @frozen
 class Reading:
-    """What a user sees of a Canary in a phase."""
+    """A Canary in a phase, as its readers see it."""
 
     ready: str
     """The status of the condition Ready."""

@@ -26,7 +26,7 @@ MOST_RESULTS = 6
 """Most checks of an analysis with a result of their own; those that did not pass come first."""
 
 LONGEST_NAME = 63
-"""Most characters of a check's or a hook's name in a result."""
+"""Most characters of the name of a check, a hook or a revision in a result."""
 
 LONGEST_DETAIL = 120
 """Most characters of an error, or of a hook's answer, in a result."""
@@ -160,7 +160,7 @@ def summarise_analysis(
     ordered = sorted(judgements, key=lambda judgement: judgement.verdict is Verdict.PASS)
     return AnalysisResult(
         at,
-        revision,
+        _short(revision, LONGEST_NAME),
         weight,
         iteration,
         tuple(map(_summarise, ordered[:MOST_RESULTS])),
@@ -174,7 +174,7 @@ def summarise_end(
     phase: Phase, reason: Reason, *, at: float, revision: str, detail: str, analysis: AnalysisResult | None
 ) -> RolloutEnd:
     """Return the end of a rollout, with a bounded detail."""
-    return RolloutEnd(at, phase, reason, revision, _short(detail, 2 * LONGEST_DETAIL), analysis)
+    return RolloutEnd(at, phase, reason, _short(revision, LONGEST_NAME), _short(detail, 2 * LONGEST_DETAIL), analysis)
 
 
 def format_time(seconds: float) -> str:

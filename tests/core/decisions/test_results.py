@@ -116,7 +116,7 @@ def test_results_are_bounded():
     checks = [Check(name="n" * 9_000, kind=CheckKind.QUERY, maximum=1.0) for _ in range(500)]
     judgements = [judge(check, MetricAnswer(error="\x1b€" * 9_000)) for check in checks]
     answers = [(hook(HookType.ROLLOUT, "h" * 9_000), HookAnswer(passed=False, text="t" * 9_000))]
-    analysis = summarise_analysis(answers, judgements, at=1.0, revision="v2", weight=20, iteration=0)
+    analysis = summarise_analysis(answers, judgements, at=1.0, revision="v" * 9_000, weight=20, iteration=0)
     end = summarise_end(Phase.FAILED, Reason.CHECKS, at=1.0, revision="v2", detail="d" * 9_000, analysis=analysis)
     assert (len(analysis.checks), analysis.omitted) == (MOST_RESULTS, 500 - MOST_RESULTS)
     assert all(len(check.error) <= LONGEST_DETAIL for check in analysis.checks)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from canarycore import Phase
 from canarycore.phases import FINISHED, OVER, PROMOTED
-from canarycore.text import clip, describe_state, describe_traffic
+from canarycore.text import describe_state, describe_traffic, escape_controls
 
 if TYPE_CHECKING:
     from canarycore import Status
@@ -78,4 +78,4 @@ def _traffic(status: Status) -> str:
 
 
 def _condition(kind: str, value: str, reason: str, message: str) -> Json:
-    return {"type": kind, "status": value, "reason": reason, "message": clip(message, LONGEST_CONDITION)}
+    return {"type": kind, "status": value, "reason": reason, "message": escape_controls(message, LONGEST_CONDITION)}

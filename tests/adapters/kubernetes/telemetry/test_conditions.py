@@ -12,7 +12,11 @@ from attrs import evolve, frozen
 from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef, Verdict
 from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
 from canarycore_kubernetes.resources.status_codec import write_status
-from canarycore_kubernetes.telemetry.conditions import READINESS_TYPES, make_readiness_conditions
+from canarycore_kubernetes.telemetry.conditions import (
+    LONGEST_CONDITION,
+    READINESS_TYPES,
+    make_readiness_conditions,
+)
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
 GENERATION = 7
@@ -173,3 +177,11 @@ def test_a_paused_rollout_says_so():
     ready, reconciling = make_readiness_conditions(status_in(Phase.PROGRESSING).but(paused=True))
     assert (ready["reason"], reconciling["reason"]) == ("Paused", "Paused")
     assert ready["message"].endswith(", paused")
+
+
+def test_a_text_from_outside_is_escaped_and_bounded():
+    """Flagger's status, or a user, may name any revision."""
+    for status in (status_in(Phase.PROGRESSING).but(applied="\x1b[31m" * 9_000), status_in(Phase.FAILED)):
+        for condition in make_readiness_conditions(status, "\x1b[2J"):
+            assert condition["message"].isprintable()
+            assert len(condition["message"]) <= LONGEST_CONDITION

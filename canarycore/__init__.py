@@ -27,10 +27,10 @@ from canarycore._spec import (
     Rollout,
     TargetRef,
 )
-from canarycore._status import Reason, Status
+from canarycore._status import Status
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.driver import cycle
-from canarycore.phases import Phase
+from canarycore.phases import Phase, Reason
 
 __all__ = [
     "DRAIN",

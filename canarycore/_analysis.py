@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
 from canarycore._ladder import Rung, Strategy
 from canarycore._spec import HookType, NoData
-from canarycore._status import Reason
 from canarycore._transitions import count_analysis, fail, promote
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.notices import NoticeKind
-from canarycore.phases import Phase, Rule
+from canarycore.phases import Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, MetricQuestion
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import Rung, Strategy
 from canarycore._observation import Command, CommandKind
-from canarycore._status import Reason
 from canarycore._transitions import can_restore_primary, count_analysis, fail, promote, start
 from canarycore.notices import NoticeKind
-from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Phase, Rule
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Phase, Reason, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

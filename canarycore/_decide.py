@@ -30,7 +30,7 @@ from canarycore._goal import converge, explain_unready, goal, is_in_step
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._observation import EPSILON, Observation, Workload
 from canarycore._spec import HookType, Rollout
-from canarycore._status import Reason, Status
+from canarycore._status import Status
 from canarycore._transitions import (
     can_restore_primary,
     count_analysis,
@@ -45,7 +45,7 @@ from canarycore._transitions import (
 )
 from canarycore.effects import Plan, SetRoutes
 from canarycore.notices import NoticeKind
-from canarycore.phases import OVER, Pending, Phase, Rule
+from canarycore.phases import OVER, Pending, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, SourcesAnswer, SourcesQuestion
 
 if TYPE_CHECKING:

@@ -15,16 +15,19 @@ from attrs import define
 
 from canarycore._observation import EPSILON, Observation, RouteRefusal, Workload
 from canarycore._record import record
-from canarycore._spec import Hook, Rollout
-from canarycore._status import Reason, Status
+from canarycore._spec import Hook, HookType, Rollout
+from canarycore._status import Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import Phase, Rule
+from canarycore.phases import FINISHED, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
+from canarycore.results import summarise_analysis, summarise_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from canarycore.results import AnalysisResult, RolloutEnd
 
 
 @record
@@ -170,8 +173,11 @@ class DecisionBuilder:
         for kind, args in plan.notes:
             self.notices.append((kind, args, kind.value.severity is None and not self.is_primary_down))
 
-    def _build_notices(self, after: Phase, poll: str = "") -> tuple[Notice, ...]:
-        """Return the notices of a decision that leads to `after`; `poll` makes the keys of repeats differ."""
+    def _build_notices(self, after: Phase, poll: str = "", cause: str = "") -> tuple[Notice, ...]:
+        """Return the notices of a decision that leads to `after`; `poll` makes the keys of repeats differ.
+
+        `cause` is the detail of alerts.
+        """
         status, names = self.status, self.rollout.names
         before = status.phase
         stem = f"{status.applied}@{status.analysed_at}/{before._value_}/"
@@ -183,6 +189,7 @@ class DecisionBuilder:
                     after if kind in _NOTICES_OF_NEXT_PHASE else before,
                     names,
                     args,
+                    cause if kind.value.severity is not None else "",
                 )
                 for kind, args, repeats in self.notices
             ]
@@ -225,9 +232,15 @@ class DecisionBuilder:
         """Return a decision with a changed status. Without `wake` the next cycle is due at once, to converge."""
         before = self.status
         changes["outbox"] = ()
+        if self.has_analysed:
+            changes["analysis"] = self._summarise_analysis()
+        if changes.get("phase") in FINISHED:
+            changes["end"] = self._summarise_end(**changes)
+            changes["analysis"] = None
         after = before.but(**changes)
         explanation = Explanation(rule, before.phase, after.phase, self.detail, self.answers, self.judgements)
-        notices = self._build_notices(after.phase) if self.notices else ()
+        cause = after.end.failures if after.end is not None and "end" in changes else ""
+        notices = self._build_notices(after.phase, cause=cause) if self.notices else ()
         return Decision(after, notices, self.observation.now if wake is None else wake, explanation)
 
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
@@ -235,6 +248,70 @@ class DecisionBuilder:
         now = self.observation.now
         return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
 
+    # results ----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_analysed(self) -> bool:
+        """Whether this decision judged metrics, or a hook of the analysis failed."""
+        return bool(self.judgements) or any(
+            isinstance(question, HookQuestion)
+            and question.hook.type in _HOOKS_OF_ANALYSIS
+            and isinstance(answer, HookAnswer)
+            and not answer.passed
+            for question, answer in self.answers
+        )
+
+    def _summarise_analysis(self) -> AnalysisResult:
+        status = self.status
+        answers = [
+            (question.hook, answer)
+            for question, answer in self.answers
+            if isinstance(question, HookQuestion)
+            and isinstance(answer, HookAnswer)
+            and question.hook.type in _HOOKS_OF_ANALYSIS
+        ]
+        rung = status.rung
+        return summarise_analysis(
+            answers,
+            self.judgements,
+            at=self.observation.now,
+            revision=status.applied,
+            weight=rung.weight,
+            iteration=rung.iteration,
+        )
+
+    def _summarise_end(self, phase: Phase, reason: Reason, **changes: Any) -> RolloutEnd:
+        """Return the end of the rollout. A success is about the revision that the status names before it."""
+        before = self.status
+        announcements = [
+            kind.value.template.format(*args, **dict(self.rollout.names))
+            for kind, args, _ in self.notices
+            if kind in _ANNOUNCEMENTS
+        ]
+        return summarise_end(
+            phase,
+            reason,
+            at=self.observation.now,
+            revision=before.applied if phase is Phase.SUCCEEDED else changes.get("applied", before.applied),
+            detail=next(iter(announcements), ""),
+            analysis=changes.get("analysis", before.analysis),
+        )
+
+
+_HOOKS_OF_ANALYSIS = frozenset({HookType.PRE_ROLLOUT, HookType.ROLLOUT})
+"""Hooks whose failure counts as a failed check."""
+
+_ANNOUNCEMENTS = frozenset(
+    {
+        NoticeKind.ROLLING_BACK_CHECKS,
+        NoticeKind.ROLLING_BACK_INCONCLUSIVE,
+        NoticeKind.ROLLING_BACK_DEADLINE,
+        NoticeKind.ROLLBACK_HOOK_PASSED,
+        NoticeKind.PROMOTION_FAILED,
+        NoticeKind.ABORTED,
+    }
+)
+"""Events that announce a failure."""
 
 _NOTICES_OF_NEXT_PHASE = frozenset(
     {

@@ -11,29 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from canarycore._enum import TextEnum
 from canarycore._ladder import INITIAL_RUNG, Rung
-from canarycore.phases import Pending, Phase
+from canarycore.phases import Pending, Phase, Reason
 
 if TYPE_CHECKING:
     from canarycore.notices import Notice
-
-
-class Reason(TextEnum):
-    """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
-
-    NONE = ""
-    PASSED = "Passed"
-    SKIPPED = "Skipped"
-    REPLACED = "PrimaryReplaced"
-    COMMANDED = "Commanded"
-    WITHDRAWN = "Withdrawn"
-    CHECKS = "FailedChecks"
-    INCONCLUSIVE = "Inconclusive"
-    DEADLINE = "ProgressDeadlineExceeded"
-    HOOK = "RollbackHook"
-    PROMOTION = "PromotionFailed"
-    ABORTED = "Aborted"
+    from canarycore.results import AnalysisResult, RolloutEnd
 
 
 @frozen(kw_only=True, slots=False)  # every decision copies it, and a dict copies three times as fast
@@ -70,6 +53,10 @@ class Status:
     """The work that an idle phase still owes."""
     outbox: tuple[Notice, ...] = field(default=())
     """The notices of the last commit; some may not be published yet."""
+    analysis: AnalysisResult | None = field(default=None, eq=False)
+    """The last analysis of the rollout under way. No decision depends on it, so equality ignores it."""
+    end: RolloutEnd | None = field(default=None, eq=False)
+    """The end of the last rollout. No decision depends on it, so equality ignores it."""
 
     def but(self, **changes: Any) -> Status:
         """Return a copy of this status with these fields changed."""

@@ -10,9 +10,8 @@ from typing import Any
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._spec import HookType, Rollout
-from canarycore._status import Reason
 from canarycore.notices import NoticeKind
-from canarycore.phases import BEFORE_ANALYSIS, Pending, Phase, Rule
+from canarycore.phases import BEFORE_ANALYSIS, Pending, Phase, Reason, Rule
 
 
 def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
@@ -30,7 +29,7 @@ def restart(builder: DecisionBuilder) -> Decision:
 
 def reset_analysis(builder: DecisionBuilder) -> dict[str, Any]:
     """Return the fields of a status that begins an analysis of the target's revision."""
-    return {"applied": builder.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0}
+    return {"applied": builder.revision, "rung": INITIAL_RUNG, "failed_checks": 0, "holds": 0, "analysis": None}
 
 
 def promote(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -> Decision:

@@ -43,6 +43,7 @@ from canarycore import (
     notices,
     phases,
     questions,
+    results,
     traffic,
 )
 from canarycore.bounds import DEPTH, DIGITS, FILE, PROBLEMS, STORED_ITEMS
@@ -110,7 +111,7 @@ def _refuse_constant(name: str) -> float:
 
 _MODULES = (
     _verdicts, _decision, effects, _goal, _ladder, notices, phases, questions, _reference, _spec, _status, _observation,
-    traffic,
+    results, traffic,
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _DATA = [

@@ -172,6 +172,8 @@ class Notice:
     """The values for the named placeholders (`Rollout.names`)."""
     args: tuple[str, ...] = ()
     """The values for the numbered placeholders."""
+    detail: str = field(default="", eq=False)
+    """Why a rollout failed, for receivers of an alert: the checks with their values and ranges. Empty otherwise."""
 
     @property
     def channel(self) -> Channel:

@@ -77,6 +77,23 @@ class Pending(TextEnum):
     SETTLE = "settle"
 
 
+class Reason(TextEnum):
+    """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
+
+    NONE = ""
+    PASSED = "Passed"
+    SKIPPED = "Skipped"
+    REPLACED = "PrimaryReplaced"
+    COMMANDED = "Commanded"
+    WITHDRAWN = "Withdrawn"
+    CHECKS = "FailedChecks"
+    INCONCLUSIVE = "Inconclusive"
+    DEADLINE = "ProgressDeadlineExceeded"
+    HOOK = "RollbackHook"
+    PROMOTION = "PromotionFailed"
+    ABORTED = "Aborted"
+
+
 class Rule(TextEnum):
     """The reason for a decision. The value is its text in an explanation."""
 

@@ -15,10 +15,10 @@ from typing import Any
 from canarycore._goal import goal
 from canarycore._ladder import Rung, Strategy
 from canarycore._spec import Rollout
-from canarycore._status import Reason, Status
+from canarycore._status import Status
 from canarycore.codec import from_data, to_data
 from canarycore.errors import ManifestError, Problem
-from canarycore.phases import Phase
+from canarycore.phases import Phase, Reason
 
 OURS = "canarycore"
 """The field of the status for values that Flagger has no field for."""

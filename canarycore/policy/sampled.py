@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from canarycore._observation import Observation, Routes
-from canarycore._status import Reason, Status
+from canarycore._status import Status
 from canarycore._verdicts import judge
 from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish, cycle
 from canarycore.errors import CannotHappen
-from canarycore.phases import IDLE, Phase
+from canarycore.phases import IDLE, Phase, Reason
 from canarycore.policy._model import NotCovered, excess, grain, time_limit
 from canarycore.policy._scenario import Scenario, outside
 from canarycore.policy._summary import Outcome, Run

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from canarycore._spec import CheckKind
-from canarycore._status import Reason
+from canarycore.phases import Reason
 from canarycore.policy._model import (
     CheckModel,
     CheckOutcome,

@@ -21,8 +21,8 @@ from attrs import evolve
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
-from canarycore._status import Reason, Status
-from canarycore.phases import FINISHED, Pending, Phase
+from canarycore._status import Status
+from canarycore.phases import FINISHED, Pending, Phase, Reason
 from canarycore.questions import (
     Answer,
     HookAnswer,

@@ -139,7 +139,7 @@ def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Stat
         drain_until=drained if drained == LONG_AGO else drained + seconds,
         outbox=tuple(
             [
-                Notice(notice.kind, _renamed(notice.key, names), notice.phase, notice.names, notice.args)
+                Notice(notice.kind, _renamed(notice.key, names), notice.phase, notice.names, notice.args, notice.detail)
                 for notice in status.outbox
             ]
         ),

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef
+from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef, Verdict
 from canarycore.manifest import ManifestError, parse, resolve, status_from_dict, status_to_dict
 from canarycore.notices import Notice, NoticeKind
 from canarycore.phases import Pending
+from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
 from canarycore.traffic import Affinity
 from tests.manifest.samples import AB, BLUE_GREEN, canary, shared
 
@@ -24,6 +25,37 @@ NOTICES = st.builds(
     phase=st.sampled_from(Phase),
     names=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
     args=st.lists(TEXTS, max_size=2).map(tuple),
+    detail=TEXTS,
+)
+CHECK_RESULTS = st.builds(
+    CheckResult,
+    name=TEXTS,
+    verdict=st.sampled_from(Verdict),
+    value=st.none() | st.floats(allow_nan=False),
+    minimum=st.none() | TIMES,
+    maximum=st.none() | TIMES,
+    samples=st.none() | st.integers(0, 99),
+    error=TEXTS,
+)
+ANALYSES = st.builds(
+    AnalysisResult,
+    at=TIMES,
+    revision=TEXTS,
+    weight=st.integers(0, 100),
+    iteration=st.integers(0, 20),
+    checks=st.lists(CHECK_RESULTS, max_size=2).map(tuple),
+    omitted=st.integers(0, 9),
+    hook=TEXTS,
+    answer=TEXTS,
+)
+ENDS = st.builds(
+    RolloutEnd,
+    at=TIMES,
+    phase=st.sampled_from(Phase),
+    reason=st.sampled_from(Reason),
+    revision=TEXTS,
+    detail=TEXTS,
+    analysis=st.none() | ANALYSES,
 )
 RUNGS = st.builds(
     Rung, weight=st.integers(0, 100), mirrored=st.booleans(), matched=st.booleans(), iteration=st.integers(0, 20)
@@ -45,6 +77,8 @@ STATUSES = st.builds(
     handled=TEXTS,
     pending=st.lists(st.sampled_from(Pending), max_size=2).map(tuple),
     outbox=st.lists(NOTICES, max_size=2).map(tuple),
+    analysis=st.none() | ANALYSES,
+    end=st.none() | ENDS,
 )
 ROLLOUTS = st.sampled_from(
     [
@@ -64,15 +98,18 @@ AT = 1_600_000_000.0
 
 @given(rollout=ROLLOUTS, status=STATUSES)
 def test_a_status_survives_a_round_trip_through_json(rollout, status):
-    assert status_from_dict(rollout, json.loads(json.dumps(status_to_dict(rollout, status)))) == status
+    restored = status_from_dict(rollout, json.loads(json.dumps(status_to_dict(rollout, status))))
+    assert restored == status
+    assert (restored.analysis, restored.end) == (status.analysis, status.end)
+    assert [notice.detail for notice in restored.outbox] == [notice.detail for notice in status.outbox]
 
 
 def test_the_property_covers_every_field_of_a_status():
     assert {field.name for field in attrs.fields(Status) if field.init} == {
         *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
-        *("previous", "drain_until", "paused", "handled", "pending", "outbox"),
+        *("previous", "drain_until", "paused", "handled", "pending", "outbox", "analysis", "end"),
     }
-    assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args"}
+    assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args", "detail"}
 
 
 def test_flaggers_fields_have_flaggers_values():

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OK, TROUBLE, BAD_INPUT, ROLLED_BACK = 0, 1, 2, 3
-"""The exit codes of all commands."""
+OK, TROUBLE, BAD_INPUT, ROLLED_BACK, TIMED_OUT = 0, 1, 2, 3, 5
+"""The exit codes of all commands; `canary verify` has 4."""
 
 LONGEST_RECORD = 4_000
 """The longest log record, in characters, without its traceback."""

@@ -26,7 +26,7 @@ app = typer.Typer(
     name="canary",
     cls=SafeGroup,
     help="Progressive delivery: check a canary policy, simulate it, rehearse it with real traffic on this machine.",
-    epilog="Exit codes: 0 success or promotion, 1 trouble, 2 bad input, 3 rollback, 4 broken invariant.",
+    epilog="Exit codes: 0 success or promotion, 1 trouble, 2 bad input, 3 rollback, 4 broken invariant, 5 timeout.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -414,10 +414,26 @@ def status(name: Name = "", *, state_dir: StateDir = None, as_json: AsJson = Fal
 def explain(
     name: Name = "",
     *,
-    last: Annotated[int, typer.Option(min=1, help="Number of decisions.")] = 10,
+    last: Annotated[int, typer.Option(min=1, help="Number of decisions of a rehearsal.")] = 10,
     state_dir: StateDir = None,
+    namespace: Namespace = "",
+    provider: Provider = "istio",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Show the last decisions of a rehearsal, running or not, and their reasons."""
+    """Show the last decisions of a rehearsal, running or not, and their reasons.
+
+    With -n, --context or --kubeconfig: the last analysis of a Canary on a cluster, and why its last rollout ended. The
+    status keeps both when the events are gone.
+    """
+    if namespace or context or kubeconfig:
+        from canarycore_cli.cluster.connect import ClusterOptions
+        from canarycore_cli.cluster.explain import explain as show
+
+        if not name:
+            raise BadInput("canary explain on a cluster: found no NAME, expected the name of a Canary")
+        options = ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
+        raise typer.Exit(show(options, name))
     from canarycore_cli.rehearsal.operator import explain as run
 
     run(name, state_dir, last)

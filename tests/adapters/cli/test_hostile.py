@@ -198,10 +198,18 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
     ],
     **{name: [_name_of_a_rehearsal(name)] for name in ("promote", "abort", "pause", "resume", "retry", "status")},
     "skip-to": [_name_of_a_rehearsal("skip-to", "50")],
-    "explain": [_explain, _name_of_a_rehearsal("explain")],
+    "explain": [
+        _explain,
+        _name_of_a_rehearsal("explain"),
+        lambda stage: stage.cluster("explain", HOSTILE),
+    ],
     "install": [lambda stage: stage.canary("install", "--export", "--provider", HOSTILE)],
     "get": [lambda stage: stage.cluster("get"), lambda stage: stage.cluster("get", HOSTILE)],
     "describe": [lambda stage: stage.cluster("describe", "app"), lambda stage: stage.cluster("describe", HOSTILE)],
+    "wait": [
+        lambda stage: stage.cluster("wait", HOSTILE, "--timeout", "2s"),
+        lambda stage: stage.cluster("wait", "app", "--timeout", HOSTILE),
+    ],
     "loadtester": [
         lambda stage: stage.canary("loadtester", "--log-level", HOSTILE),
         lambda stage: stage.canary("loadtester", "--token-file", stage.folder / NAME),

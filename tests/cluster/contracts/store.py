@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from canarycore import CommandKind, HookType, Phase, Reason, Rung, Status
+from canarycore import CommandKind, HookType, Phase, Reason, Rung, Status, Verdict
 from canarycore.errors import Conflict, WorldError
 from canarycore.notices import Notice, NoticeKind
+from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
 from canarycore_kubernetes.api.client import connect
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY, EVENT, METRIC_TEMPLATE
@@ -128,6 +129,8 @@ STATUS = Status(
     handled="pause 1",
     outbox=(NOTICE,),
 )
+CONDITIONS = ["Promoted", "Ready", "Reconciling", "Canarycore"]
+"""The types of the conditions of that status."""
 
 
 # the manifest -------------------------------------------------------------------------------------------------------
@@ -202,9 +205,43 @@ class StoreContract(StoreFixtures):
         found = api.get(path(namespace))["status"]
         assert (found["phase"], found["canaryWeight"], found["failedChecks"]) == ("Progressing", 20, 1)
         assert (found["lastAppliedSpec"], found["lastPromotedSpec"]) == ("two", "one")
-        assert [condition["type"] for condition in found["conditions"]] == ["Promoted", "Canarycore"]
+        assert [condition["type"] for condition in found["conditions"]] == CONDITIONS
         async with Cluster(opened.cluster.client, namespace=namespace) as other:
             assert (await Opened(other).loaded(key)).status == STATUS
+
+    async def test_an_edit_of_the_manifest_is_observed_once(self, opened, api, plane, namespace, key):
+        """Readers of kstatus wait for it. Flagger's definition drops the field, and a load must not write for ever."""
+        api.create(canary(namespace))
+        await opened.store.commit(key, STATUS, (await opened.loaded(key)).version)
+        before = opened.canaries.get(key).observed_generation
+        api.patch(path(namespace), {"spec": {"analysis": {"threshold": 7}}})
+        stored = await opened.loaded(key, lambda stored: stored.rollout.threshold == 7)
+        assert stored.status == STATUS
+        observed = opened.canaries.get(key)
+        assert before < observed.generation == observed.observed_generation
+        mark = plane.audit.mark()
+        for _ in range(3):
+            await opened.store.load(key)
+        assert not plane.audit.since(mark, namespace=namespace)
+
+    async def test_the_plain_fields_show_the_results(self, opened, api, namespace, key):
+        check = CheckResult("request-success-rate", Verdict.FAIL, 92.5, 99.0, None, 40)
+        analysis = AnalysisResult(1_700_000_000.0, "two", 20, 0, (check,))
+        end = RolloutEnd(1_700_000_000.0, Phase.FAILED, Reason.CHECKS, "two", "Rolling back", analysis)
+        api.create(canary(namespace))
+        failed = STATUS.but(phase=Phase.FAILED, reason=Reason.CHECKS, end=end, paused=False)
+        version = await opened.store.commit(key, failed, (await opened.loaded(key)).version)
+        cause = "Rolling back; request-success-rate 92.5: fail (expected at least 99, 40 requests)"
+        status = api.get(path(namespace))["status"]
+        messages = {entry["type"]: entry["message"] for entry in status["conditions"]}
+        assert cause in messages["Ready"] == messages["Stalled"]
+        if "lastEnd" in status:  # Flagger's definition drops it
+            assert status["lastEnd"]["cause"] == cause
+            assert status["lastEnd"]["lastAnalysis"]["checks"] == [
+                {"name": check.name, "verdict": "fail", "value": "92.5", "range": "at least 99", "samples": 40}
+            ]
+        await opened.store.commit(key, STATUS, version)
+        assert "lastEnd" not in api.get(path(namespace))["status"]
 
     async def test_a_commit_is_loaded_at_once(self, opened, api, namespace, key):
         api.create(canary(namespace))
@@ -353,6 +390,19 @@ class StoreContract(StoreFixtures):
             assert await opened.store.load(f"{namespace}/podinfo") is None
         assert not plane.audit.since(mark, namespace=namespace)
 
+    async def test_an_invalid_canary_is_stalled_for_every_reader(self, opened, api, namespace, key):
+        body = canary(namespace)
+        body["spec"]["analysis"]["stepWeight"] = 0
+        api.create(body)
+        message = await told_broken(opened, api, namespace)
+        shown = {entry["type"]: (entry["status"], entry["message"]) for entry in conditions(api, namespace)}
+        assert shown == {"Ready": ("False", message), "Stalled": ("True", message), "Valid": ("False", message)}
+        status = api.get(path(namespace))["status"]
+        assert (status["phase"], status["canaryWeight"]) == ("", 0)
+        api.patch(path(namespace), {"spec": {"analysis": {"stepWeight": 10}}})
+        assert (await opened.loaded(key)).status == Status()
+        assert conditions(api, namespace) == []
+
     async def test_a_canary_that_was_mended_runs_on_from_its_status(self, opened, api, namespace, key):
         api.create(canary(namespace))
         await opened.store.commit(key, STATUS, (await opened.loaded(key)).version)
@@ -363,7 +413,7 @@ class StoreContract(StoreFixtures):
         api.patch(path(namespace), {"spec": {"analysis": {"stepWeight": 10}}})
         stored = await opened.loaded(key)
         assert stored.status == STATUS
-        assert [entry["type"] for entry in conditions(api, namespace)] == ["Promoted", "Canarycore"]
+        assert [entry["type"] for entry in conditions(api, namespace)] == CONDITIONS
         await opened.store.commit(key, STATUS.but(holds=1), stored.version)
 
     async def test_a_commit_to_a_canary_that_cannot_be_used_is_refused(self, opened, api, namespace, key):

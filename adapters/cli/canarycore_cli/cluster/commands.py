@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -28,6 +29,13 @@ SharedGatewayNamespaces = Annotated[
     str, typer.Option(metavar="NAMES", help="Namespaces whose gateways every Canary may use nevertheless.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+class WaitFor(Enum):
+    """The values of `canarycore_cli.cluster.wait.WaitGoal`, without its import: `canary --help` stays fast."""
+
+    PROMOTED = "promoted"
+    FINISHED = "finished"
 
 
 @app.command()
@@ -156,6 +164,34 @@ def describe(
 
     options = ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
     raise typer.Exit(run(options, name, last=last, as_json=as_json))
+
+
+@app.command()
+@reports_errors
+def wait(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the Canary.")],
+    *,
+    goal: Annotated[
+        WaitFor,
+        typer.Option("--for", help="promoted, or finished: promoted or rolled back."),
+    ] = WaitFor.PROMOTED,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="Longest wait, such as 30m.")] = "30m",
+    namespace: Namespace = "",
+    provider: Provider = "istio",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Wait until a Canary has promoted the present revision of its target.
+
+    Exit code 0: promoted, or finished with --for finished; 3: rolled back; 5: neither within the timeout; 2: there is
+    no such Canary, or it is invalid; 1: no answer of the cluster. An earlier success does not count: the command
+    compares the target's revision with the Canary's status. It writes nothing.
+    """
+    from canarycore_cli.cluster.connect import ClusterOptions
+    from canarycore_cli.cluster.wait import wait as run
+
+    options = ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig, provider=provider)
+    raise typer.Exit(run(options, name, goal=goal.value, timeout=timeout))
 
 
 @app.command(cls=GoFlags)

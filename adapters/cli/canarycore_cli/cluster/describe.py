@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from canarycore.codec import to_data
 from canarycore.driver import preview
 from canarycore.errors import ManifestError, Refused
 from canarycore.policy import describe_policy
@@ -31,12 +32,12 @@ from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_runtime.ports import observe_rollout
 
 if TYPE_CHECKING:
-    from canarycore import Status
+    from canarycore import Observation, Status
     from canarycore.driver import NextStep
     from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.console import Json
     from canarycore_kubernetes.overview import CanaryEvent, CanaryOverview
-    from canarycore_runtime.ports import StoredRollout
+    from canarycore_runtime.ports import Adapters, StoredRollout
 
 
 def describe(options: ClusterOptions, name: str, *, last: int, as_json: bool) -> int:
@@ -58,27 +59,36 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
             if isinstance(canary, InvalidCanary):
                 raise ManifestError(canary.problems)
             overview = ClusterOverview(cluster, canaries, adapters.workload)
-            stored, state = await canaries.load(key), await overview.read(key)
-            if stored is None or state is None:
+            state = await overview.read(key)
+            if state is None:
                 raise deleted(key)
-            observation = await observe_rollout(adapters, stored, now=adapters.clock())
-            stored = adopt(
-                stored,
-                canaries.require(stored.rollout),
-                target=observation.target,
-                primary=observation.primary,
-                routes=observation.routes,
-            )
-            stored = await begin_anew(stored, observation.primary, adapters.workload)
+            stored, observation = await observe_canary(adapters, canaries, key)
             step = preview(stored.rollout, stored.status, observation)
             conditions = await _read_conditions(cluster, key)
             events = (await overview.events(key))[-last:]
     following = _next_json(step, observation.now)
     if as_json:
         details = {"conditions": conditions, "events": [attrs.asdict(event) for event in events]}
-        print_json({**attrs.asdict(state), "next": following, **details})
+        results = {"last_analysis": to_data(stored.status.analysis), "last_end": to_data(stored.status.end)}
+        print_json({**attrs.asdict(state), "next": following, **results, **details})
     else:
         _print(stored, state, following, conditions, events)
+
+
+async def observe_canary(adapters: Adapters, canaries: Canaries, key: str) -> tuple[StoredRollout, Observation]:
+    """Return a rollout as the controller decides from it, and the cluster. Raise BadInput if the Canary is gone."""
+    stored = await canaries.load(key)
+    if stored is None:
+        raise deleted(key)
+    observation = await observe_rollout(adapters, stored, now=adapters.clock())
+    stored = adopt(
+        stored,
+        canaries.require(stored.rollout),
+        target=observation.target,
+        primary=observation.primary,
+        routes=observation.routes,
+    )
+    return await begin_anew(stored, observation.primary, adapters.workload), observation
 
 
 def _refuse_write() -> None:
@@ -124,8 +134,21 @@ def _print(
     pods = [counts for counts in (state.primary, state.canary) if counts is not None]
     section("Pods", [f"{counts.name}: {counts.ready} of {counts.desired} ready" for counts in pods])
     section("Next", _next_lines(following))
+    for title, lines in describe_results(stored.status):
+        section(title, lines)
     section("Conditions", [_format_condition(condition) for condition in conditions])
     section("Events", [_format_event(event) for event in events])
+
+
+def describe_results(status: Status) -> list[tuple[str, list[str]]]:
+    """Return the last analysis and the end of the last rollout as titled lines; none for results that do not exist."""
+    analysis, end = status.analysis, status.end
+    results: list[tuple[str, list[str]]] = []
+    if analysis is not None:
+        results.append(("Last analysis", [str(analysis)]))
+    if end is not None:
+        results.append(("Last rollout", [str(end), *([str(end.analysis)] if end.analysis is not None else [])]))
+    return results
 
 
 def _format_condition(condition: Json) -> str:

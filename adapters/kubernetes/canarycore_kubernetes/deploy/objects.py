@@ -175,10 +175,33 @@ _CANARY_COLUMNS = (
 )
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
+_COUNT = {"type": "integer", "format": "int64"}
 _CONDITION = {
     "type": "object",
     "required": ["type", "status", "reason"],
     "properties": dict.fromkeys(("type", "status", "reason", "message", "lastUpdateTime", "lastTransitionTime"), _TEXT),
+}
+_CHECK_RESULT = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("name", "verdict", "value", "range", "error"), _TEXT),
+        "samples": _COUNT,
+    },
+}
+_ANALYSIS_RESULT = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("time", "revision", "failures"), _TEXT),
+        **dict.fromkeys(("weight", "iteration"), _COUNT),
+        "checks": {"type": "array", "items": _CHECK_RESULT},
+    },
+}
+_ROLLOUT_END = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("time", "phase", "reason", "revision", "cause"), _TEXT),
+        "lastAnalysis": _ANALYSIS_RESULT,
+    },
 }
 _CANARY_STATUS = {
     "type": "object",
@@ -191,7 +214,11 @@ _CANARY_STATUS = {
         ),
         "trackedConfigs": {"type": "object", "additionalProperties": _TEXT},
         "conditions": {"type": "array", "items": _CONDITION},
-        NAME: _TEXT,  # our own: the data that Flagger has no field for
+        # our own fields
+        NAME: _TEXT,
+        "observedGeneration": _COUNT,
+        "lastAnalysis": _ANALYSIS_RESULT,
+        "lastEnd": _ROLLOUT_END,
     },
 }
 _KINDS: tuple[tuple[str, str, tuple[tuple[str, str, str, int], ...], dict[str, Any]], ...] = (

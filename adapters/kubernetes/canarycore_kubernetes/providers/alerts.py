@@ -252,6 +252,8 @@ class Alerts:
         """Yield the fields beside the text, as (title, value)."""
         if self._cluster_name:
             yield "Cluster", self._cluster_name
+        if notice.detail:
+            yield "Reason", notice.detail
         if notice.details:
             yield from policy(rollout, self._canary(rollout))
 

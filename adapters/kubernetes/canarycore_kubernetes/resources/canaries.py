@@ -28,7 +28,12 @@ from canarycore_kubernetes.resources.commands import HANDLED, is_handled, refuse
 from canarycore_kubernetes.resources.hosts import find_forbidden_hosts
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW
 from canarycore_kubernetes.resources.refusals import BLOCKED
-from canarycore_kubernetes.resources.status_codec import conditions_of, read_status, seal_of_status
+from canarycore_kubernetes.resources.status_codec import (
+    conditions_of,
+    observed_generation,
+    read_status,
+    seal_of_status,
+)
 from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, find_lost_fields, is_server_side
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.mesh import LAST_APPLIED
@@ -82,6 +87,8 @@ class ValidCanary:
     """The status of the rollout."""
     is_flagger_status: bool = False
     """Whether Flagger wrote the status."""
+    observed_generation: int = 0
+    """The generation that the status is about; 0 if it names none."""
     conditions: tuple[Json, ...] = ()
     """The conditions of the status if one of them has the type VALID and must be removed; else empty."""
     shown_weight: int | None = None
@@ -126,6 +133,8 @@ class InvalidCanary:
     """The first MOST_PROBLEMS problems."""
     conditions: tuple[Json, ...] | None = ()
     """The conditions of the status; None if they are unreadable."""
+    has_phase: bool = True
+    """Whether the status has a phase."""
     rollout_summary: str = ""
     """The phase and weight of the interrupted rollout, as a clause; empty if no rollout is active."""
 
@@ -278,6 +287,7 @@ class Canaries:
             rollout=rollout,
             status=rollout_status,
             is_flagger_status=is_flagger_status,
+            observed_generation=observed_generation(status),
             conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
             shown_weight=get_integer(status, "canaryWeight"),
             block_reason=_message(conditions, BLOCKED),
@@ -335,6 +345,7 @@ def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:
         generation=_generation(metadata),
         problems=tuple(_problems(error)),
         conditions=conditions_of(status) if _has_status(body) else None,
+        has_phase="phase" in status,
         rollout_summary=_describe_status(status),
     )
 

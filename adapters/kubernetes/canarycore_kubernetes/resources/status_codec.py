@@ -4,6 +4,9 @@ Flagger's fields hold the data that Flagger has fields for. The rest, the memory
 `status.conditions`, because Flagger's CustomResourceDefinition prunes unknown fields but keeps conditions. So one write
 stores both, with Flagger's definition or ours.
 
+Our own definition also keeps plain fields for readers, which no decision uses: `lastAnalysis`, `lastEnd` and
+`observedGeneration`. The memory has the same data, and its condition names the generation as its reason.
+
 A seal protects the memory: its message begins with a checksum over the fields. If Flagger or a user changes the fields,
 the checksum no longer matches; the memory then belongs to another status, and the reader uses the fields alone. If the
 entry is not a sealed text at all, the Canary is invalid until a user repairs it.
@@ -18,15 +21,18 @@ from zlib import crc32
 
 from canarycore import TOTAL_WEIGHT
 from canarycore.errors import ManifestError, Problem
-from canarycore.foreign import get_items, get_text
+from canarycore.foreign import get_integer, get_items, get_text
 from canarycore.manifest import status_from_dict, status_to_dict
+from canarycore.results import format_time
 from canarycore_kubernetes.api.budget import BoundExceeded, demand_small
 from canarycore_kubernetes.api.client import MANAGER
+from canarycore_kubernetes.telemetry.conditions import make_readiness_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from canarycore import Rollout, Status
+    from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
     from canarycore_runtime.mesh import Json
 
 MEMORY = "Canarycore"
@@ -52,30 +58,93 @@ LATEST_TIME = 1e11
 
 _MEMORY = re.compile(r"[0-9a-f]{8} \{")
 
+_GENERATION = re.compile(r"Generation(\d{1,18})")
+
 OPTIONAL = (
     *("lastAppliedSpec", "lastPromotedSpec", "lastTransitionTime"),
     *("sessionAffinityCookie", "previousSessionAffinityCookie"),
+    *("observedGeneration", "lastAnalysis", "lastEnd"),
     MEMORY_FIELD,
 )
 """Fields that a status may lack although the previous one had them."""
 
 
-def write_status(rollout: Rollout, status: Status, others: Iterable[Json] = (), *, weight: int | None = None) -> Json:
+def write_status(
+    rollout: Rollout,
+    status: Status,
+    others: Iterable[Json] = (),
+    *,
+    weight: int | None = None,
+    generation: int = 0,
+    trouble: str = "",
+) -> Json:
     """Return the status as a merge patch.
 
-    `others` are further conditions, without times. `weight` is the canary's share if it is not the rung's.
+    `others` are further conditions, without times. `weight` is the canary's share if it is not the rung's. `generation`
+    is that of the Canary, 0 if it has none. `trouble` is why a rollout is blocked, or empty.
     """
     fields = status_to_dict(rollout, status)
     if weight is not None:
         fields["canaryWeight"] = weight
     memory = fields.pop(MEMORY_FIELD)
     (promoted,) = fields["conditions"]
-    ours = {**promoted, "type": MEMORY, "status": "True", "reason": "Memory", "message": f"{_seal(fields)} {memory}"}
+    ours = {"type": MEMORY, "status": "True", "reason": f"Generation{generation}"}
+    ours["message"] = f"{_seal(fields)} {memory}"
+    conditions = (*make_readiness_conditions(status, trouble), *others, ours)
     return {
         **dict.fromkeys(OPTIONAL),
         **fields,
-        "conditions": [promoted, ours, *({**promoted, **other} for other in others)],
+        **({"observedGeneration": generation} if generation else {}),
+        **({"lastAnalysis": _write_analysis(status.analysis)} if status.analysis is not None else {}),
+        **({"lastEnd": _write_end(status.end)} if status.end is not None else {}),
+        "conditions": [promoted, *({**promoted, **condition} for condition in conditions)],
     }
+
+
+def _write_analysis(analysis: AnalysisResult) -> Json:
+    """Return an analysis as a plain field. A merge patch keeps the keys that it lacks, so each key has a value."""
+    return {
+        "time": format_time(analysis.at),
+        "revision": analysis.revision,
+        "weight": analysis.weight,
+        "iteration": analysis.iteration,
+        "failures": analysis.failures,
+        "checks": [_write_check(check) for check in analysis.checks],
+    }
+
+
+def _write_check(check: CheckResult) -> Json:
+    """Return a check's result. Numbers are texts, as JSON has no infinity; an absent one is absent."""
+    values = {
+        "name": check.name,
+        "verdict": check.verdict.value,
+        "value": None if check.value is None else f"{check.value:g}",
+        "range": check.range,
+        "samples": check.samples,
+        "error": check.error,
+    }
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def _write_end(end: RolloutEnd) -> Json:
+    """Return the end of a rollout as a plain field."""
+    return {
+        "time": format_time(end.at),
+        "phase": end.phase.value,
+        "reason": end.reason.value,
+        "revision": end.revision,
+        "cause": end.cause,
+        "lastAnalysis": None if end.analysis is None else _write_analysis(end.analysis),
+    }
+
+
+def observed_generation(stored: Mapping[str, Any]) -> int:
+    """Return the generation of the Canary that a stored status is about; 0 if it names none.
+
+    Flagger's definition drops `observedGeneration`, so the condition with the memory names it too.
+    """
+    match = _GENERATION.fullmatch(get_text(_entry(stored), "reason"))
+    return get_integer(stored, "observedGeneration") or (int(match[1]) if match else 0)
 
 
 def read_status(rollout: Rollout, value: object) -> tuple[Status, bool]:

@@ -27,6 +27,7 @@ from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_
 from canarycore_kubernetes.resources.events import RecordedEvent
 from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
 from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_kubernetes.telemetry.conditions import READINESS_TYPES, make_stalled_conditions
 from canarycore_kubernetes.telemetry.dropped_fields import DroppedFields
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 
@@ -101,7 +102,14 @@ class CanaryStore:
         if status.handled not in ("", canary.status.handled):
             version = await self._record_handling(key, canary, status.handled, version)
         weight = self._shown_weight(key, canary, status)
-        stored = write_status(canary.rollout, status, self._conditions(key, status), weight=weight)
+        stored = write_status(
+            canary.rollout,
+            status,
+            self._conditions(key, status),
+            weight=weight,
+            generation=max(0, canary.generation),
+            trouble=self._refusals.text(key),
+        )
         if self._tracked is not None:
             stored["trackedConfigs"] = {**dict.fromkeys(canary.tracked_configs), **await self._tracked(canary.rollout)}
         patch = {"metadata": {"resourceVersion": version}, "status": stored}
@@ -140,7 +148,7 @@ class CanaryStore:
     # maintenance ------------------------------------------------------------------------------------------------
 
     async def _report(self, key: str, canary: ValidCanary) -> None:
-        """Report whether an object blocks a rollout, which fields were dropped, and the weight of a failover.
+        """Report whether an object blocks a rollout, dropped fields, the weight of a failover, and the generation.
 
         Do not write to a status that Flagger wrote.
         """
@@ -157,7 +165,8 @@ class CanaryStore:
         shown = canary.shown_weight
         has_other_weight = shown is not None and shown != self._shown_weight(key, canary, canary.status)
         is_news = (text, dropped.text) != (canary.block_reason, canary.dropped_reason)
-        if (is_news or has_other_weight) and not canary.is_flagger_status:
+        is_outdated = is_news or has_other_weight or _has_other_generation(canary)
+        if is_outdated and not canary.is_flagger_status:
             await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 
@@ -170,8 +179,8 @@ class CanaryStore:
             await self._record(key, canary, "Warning", text, f"command {canary.unknown_command}")
         if canary.command is not None and _lacks_record(canary, canary.command):
             await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id)}}})
-        if canary.conditions:
-            others = [condition for condition in canary.conditions if condition["type"] != VALID]
+        if canary.conditions and (canary.is_flagger_status or canary.status.since is None):
+            others = [condition for condition in canary.conditions if condition["type"] not in _OF_INVALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
         has_finalizer = FINALIZER in canary.finalizers
         if not canary.is_deleted and has_finalizer is not canary.rollout.revert_on_deletion:
@@ -200,8 +209,11 @@ class CanaryStore:
         await self._events.warn(namespace, name, invalid.uid, f"The canary is invalid: {reason}")
         condition = {"type": VALID, "status": "False", "reason": "InvalidManifest", "message": reason}
         if invalid.conditions is not None and condition not in invalid.conditions:
-            others = [other for other in invalid.conditions if other["type"] != VALID]
-            await self._patch(key, {"status": {"conditions": [*others, condition]}}, subresource="status")
+            others = [other for other in invalid.conditions if other["type"] not in _OF_INVALID]
+            stalled = make_stalled_conditions("InvalidManifest", reason)
+            fields = {"conditions": [*others, *stalled, condition], "observedGeneration": max(0, invalid.generation)}
+            begun = {} if invalid.has_phase else _NO_PHASE
+            await self._patch(key, {"status": {**begun, **fields}}, subresource="status")
 
     async def _record(self, key: str, canary: ValidCanary, kind: str, text: str, event: str) -> None:
         namespace, _, name = key.partition("/")
@@ -214,6 +226,19 @@ class CanaryStore:
         metadata = {**patch.get("metadata", {}), "resourceVersion": self._canaries.version(key)}
         whole = {**patch, "metadata": metadata}
         return await self._cluster.merge(CANARY, namespace, name, whole, subresource=subresource)
+
+
+def _has_other_generation(canary: ValidCanary) -> bool:
+    """Return whether the stored status is about another generation, or still has the conditions of an invalid one."""
+    is_other = canary.generation > 0 and canary.generation != canary.observed_generation
+    return canary.status.since is not None and (is_other or bool(canary.conditions))
+
+
+_NO_PHASE = {"phase": "", "canaryWeight": 0}
+"""The status of a rollout that has not begun. The health script of Argo CD fails where a status lacks these fields."""
+
+_OF_INVALID = frozenset({VALID, *READINESS_TYPES})
+"""Types of the conditions that an invalid Canary has."""
 
 
 def _lacks_record(canary: ValidCanary, command: Command) -> bool:

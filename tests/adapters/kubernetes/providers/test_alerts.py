@@ -5,6 +5,7 @@ from operator import itemgetter
 
 import pytest
 import structlog
+from attrs import evolve
 
 from canarycore import Phase
 from canarycore.errors import Refused, UnknownProvider, WorldError
@@ -264,6 +265,16 @@ async def test_an_alert_about_a_new_rollout_has_the_policy(cluster, analysis, ro
 async def test_a_later_alert_has_no_policy(cluster):
     await cluster.tell(canary(), NoticeKind.ROLLING_BACK_CHECKS_ALERT, default_receiver=OWN)
     assert cluster.chats.fields == [()]
+
+
+async def test_an_alert_of_a_rollback_has_the_failed_checks(cluster):
+    rollout = cluster.canaries.add(canary())
+    cause = "request-success-rate 92.5: fail (expected at least 99)"
+    failed = evolve(notice(rollout, NoticeKind.ROLLING_BACK_CHECKS_ALERT), detail=cause)
+    async with cluster.alerts(default_receiver=OWN) as alerts:
+        await alerts.publish(rollout, failed)
+    assert cluster.chats.messages == [("http://own", "Failed checks threshold reached 5")]
+    assert cluster.chats.fields == [(("Reason", cause),)]
 
 
 async def test_every_alert_names_the_cluster(cluster):

@@ -97,7 +97,7 @@ async def test_a_blocked_rollout_says_so_once_and_goes_on_when_its_way_is_free(c
     controlled.api.delete(SECRET.path(NAMESPACE, "db-primary"))
     await until(lambda: controlled.status["phase"] == "Initialized")
     await until(lambda: not controlled.blocked)
-    assert {one["type"] for one in controlled.status["conditions"]} == {"Promoted", "Canarycore"}
+    assert {one["type"] for one in controlled.status["conditions"]} == {"Promoted", "Ready", "Canarycore"}
 
 
 async def test_a_block_that_ends_while_no_controller_runs_is_no_longer_reported(client, blocked):

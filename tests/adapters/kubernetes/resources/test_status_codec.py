@@ -6,9 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore import Phase, Rollout, Rung, Status, TargetRef
+from canarycore import Check, CheckKind, Phase, Reason, Rollout, Rung, Status, TargetRef, judge
+from canarycore.notices import Notice, NoticeKind
+from canarycore.questions import MetricAnswer
+from canarycore.results import AnalysisResult, RolloutEnd, summarise_analysis, summarise_end
 from canarycore.testing.strategies import rollouts
-from canarycore_kubernetes.resources.status_codec import SEALED_FIELDS, read_status, write_status
+from canarycore_kubernetes.resources.status_codec import (
+    SEALED_FIELDS,
+    conditions_of,
+    observed_generation,
+    read_status,
+    write_status,
+)
+from canarycore_kubernetes.telemetry.conditions import make_readiness_conditions
 from canarycore_runtime.testing.contracts.store import STATUS
 
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
@@ -47,6 +57,33 @@ def test_flaggers_definition_keeps_every_field():
     known |= {"previousSessionAffinityCookie", "conditions"}
     given_values = {name for name, value in write_status(ROLLOUT, STATUS).items() if value is not None}
     assert given_values <= known
+
+
+@given(status=STATUSES)
+def test_the_fields_that_flaggers_definition_drops_are_for_readers_only(status):
+    analysis = AnalysisResult(1.0, "two")
+    status = status.but(analysis=analysis, end=RolloutEnd(1.0, Phase.FAILED, Reason.CHECKS, "one", analysis=analysis))
+    written = merged({}, write_status(ROLLOUT, status, generation=7))
+    dropped = {name: written.pop(name) for name in ("observedGeneration", "lastAnalysis", "lastEnd")}
+    assert all(dropped.values())
+    assert observed_generation(written) == 7
+    if status.since is not None:
+        restored, _ = read_status(ROLLOUT, written)
+        assert (restored.analysis, restored.end) == (status.analysis, status.end)
+
+
+def test_the_largest_results_keep_the_conditions_readable():
+    checks = [Check(name="\U0001f600" * 9_000, kind=CheckKind.QUERY, maximum=1.0) for _ in range(500)]
+    judgements = [judge(check, MetricAnswer(error="\U0001f600" * 9_000)) for check in checks]
+    analysis = summarise_analysis((), judgements, at=1.0, revision="two", weight=20, iteration=0)
+    end = summarise_end(
+        Phase.FAILED, Reason.CHECKS, at=1.0, revision="one", detail="\U0001f600" * 9_000, analysis=analysis
+    )
+    notice = Notice(NoticeKind.ROLLING_BACK_CHECKS_ALERT, "key", Phase.FAILED, (), ("2",), end.failures)
+    status = STATUS.but(phase=Phase.PROGRESSING, analysis=analysis, end=end, outbox=(notice,))
+    written = write_status(ROLLOUT, status, make_readiness_conditions(status, "x" * 9_000), generation=7)
+    assert conditions_of(written) is not None
+    assert read_status(ROLLOUT, written)[0].end == end
 
 
 @pytest.mark.parametrize("field", SEALED_FIELDS)

@@ -77,5 +77,5 @@ def test_a_status_with_the_condition_is_read_as_without_it(lateness):
     status = Status(phase=Phase.PROGRESSING, since=1.0, analysed_at=1.0, rung=Rung(weight=20))
     patch = write_status(ROLLOUT, status, lateness.conditions(KEY, status))
     found = {name: value for name, value in patch.items() if value is not None}
-    assert [condition["type"] for condition in found["conditions"]] == ["Promoted", "Canarycore", "MissedInterval"]
+    assert "MissedInterval" in [condition["type"] for condition in found["conditions"]]
     assert read_status(ROLLOUT, found) == (status, False)

@@ -1,4 +1,4 @@
-"""canary describe: print one Canary of a cluster, its next step, and its events.
+"""canary describe: print one Canary of a cluster: its trouble first, its next step, and its events.
 
 The next step comes from the controller's own code and the present state of the cluster. The command queries no metric
 and calls no hook: where the next decision needs their answers, it names them. It writes nothing.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from canarycore.driver import preview
-from canarycore.errors import ManifestError, Refused
+from canarycore.errors import ManifestError, Refused, WorldError
 from canarycore.policy import describe_policy
 from canarycore.questions import describe_question
 from canarycore.text import format_timespan
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.console import Json
     from canarycore_kubernetes.overview import CanaryEvent, CanaryOverview
-    from canarycore_runtime.ports import StoredRollout
+    from canarycore_runtime.ports import Adapters, StoredRollout
 
 
 def describe(options: ClusterOptions, name: str, *, last: int, as_json: bool) -> int:
@@ -61,24 +61,34 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
             stored, state = await canaries.load(key), await overview.read(key)
             if stored is None or state is None:
                 raise deleted(key)
-            observation = await observe_rollout(adapters, stored, now=adapters.clock())
-            stored = adopt(
-                stored,
-                canaries.require(stored.rollout),
-                target=observation.target,
-                primary=observation.primary,
-                routes=observation.routes,
-            )
-            stored = await begin_anew(stored, observation.primary, adapters.workload)
-            step = preview(stored.rollout, stored.status, observation)
+            following = _NOTHING
+            try:
+                stored, following = await _find_next(adapters, canaries, stored)
+            except WorldError as error:  # the trouble comes first, and the conditions and events still help
+                state = attrs.evolve(state, trouble=state.trouble or str(error))
             conditions = await _read_conditions(cluster, key)
             events = (await overview.events(key))[-last:]
-    following = _next_json(step, observation.now)
     if as_json:
         details = {"conditions": conditions, "events": [attrs.asdict(event) for event in events]}
         print_json({**attrs.asdict(state), "next": following, **details})
     else:
         _print(stored, state, following, conditions, events)
+
+
+async def _find_next(
+    adapters: Adapters, canaries: Canaries, stored: StoredRollout
+) -> tuple[StoredRollout, dict[str, Any]]:
+    """Return the rollout as the controller decides from it, and its next step as plain data."""
+    observation = await observe_rollout(adapters, stored, now=adapters.clock())
+    stored = adopt(
+        stored,
+        canaries.require(stored.rollout),
+        target=observation.target,
+        primary=observation.primary,
+        routes=observation.routes,
+    )
+    stored = await begin_anew(stored, observation.primary, adapters.workload)
+    return stored, _next_json(preview(stored.rollout, stored.status, observation), observation.now)
 
 
 def _refuse_write() -> None:
@@ -95,6 +105,10 @@ def _next_json(step: NextStep, now: float) -> dict[str, Any]:
         "effects": list(map(repr, step.effects)),
         "wake": None if wake is None else max(0.0, wake - now),
     }
+
+
+_NOTHING: dict[str, Any] = {"explanation": "", "questions": [], "effects": [], "wake": None}
+"""The next step of a rollout that cannot be observed."""
 
 
 async def _read_conditions(cluster: Cluster, key: str) -> list[Json]:
@@ -120,6 +134,7 @@ def _print(
             for line in lines:
                 console.print(f"  {line}", markup=False)
 
+    section("Trouble", [state.trouble] if state.trouble else [])
     section(state.key, [describe_policy(stored.rollout), state.describe(), *_age(stored.status)])
     pods = [counts for counts in (state.primary, state.canary) if counts is not None]
     section("Pods", [f"{counts.name}: {counts.ready} of {counts.desired} ready" for counts in pods])

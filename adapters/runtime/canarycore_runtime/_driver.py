@@ -16,8 +16,8 @@ change does not wait for a slow provider either: the next cycle begins at once, 
 decides without them (an abort, another revision) and drops them.
 
 An effect that the cluster refuses for good is tried ever more rarely, and at once after a change. Until it succeeds,
-the observation shows it as routes that are not in force, or as a target without pods: so it counts against the
-progress deadline, and the rollout ends as its policy says.
+the observation shows it as routes that are not in force: so it counts against the progress deadline, and the rollout
+ends as its policy says.
 
 A question without a free slot, or one that its adapter did not ask, has no answer. The cycle ends there as Unanswered,
 a trouble and no verdict, and the runner asks again after a back-off.
@@ -325,15 +325,11 @@ class RefusedEffect:
 
     def show(self, status: Status, observation: Observation) -> Observation:
         """Return the observation with the refusal in it, in the phases where it counts against the deadline."""
-        target, is_routes = observation.target, isinstance(self.effect, SetRoutes)
-        if status.phase in ACTIVE and isinstance(self.effect, ScaleUp):
-            if target is None or target.unready_since is not None:
-                return observation
-            return evolve(observation, target=evolve(target, unready_since=self.since))
-        if observation.refusal is None and (status.phase in ACTIVE or (is_routes and status.phase in _ROUTED)):
-            refusal = RouteRefusal(str(self.error), since=self.since, routes=observation.routes)
-            return evolve(observation, routes=None, refusal=refusal)
-        return observation
+        is_counted = status.phase in ACTIVE or (status.phase in _ROUTED and isinstance(self.effect, SetRoutes))
+        if observation.refusal is not None or not is_counted:
+            return observation
+        refusal = RouteRefusal(str(self.error), since=self.since, routes=observation.routes)
+        return evolve(observation, routes=None, refusal=refusal)
 
 
 _ROUTED = frozenset({Phase.INITIALIZING, Phase.PROMOTING})

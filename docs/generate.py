@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from canarycore import bounds
 from canarycore.machine import mermaid
-from canarycore_kubernetes.resources.troubles import REASONS
+from canarycore_kubernetes.telemetry.troubles import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -113,8 +113,8 @@ class Events:
             return
         await self.record(event)
         series = self._series[namespace][place]
-        series.pause = max(pause, min(2 * (pause if before is None else before.pause), LONGEST_PAUSE))
-        series.quiet_until = now + (pause if before is None else series.pause)
+        series.pause = pause if before is None else max(pause, min(2 * before.pause, LONGEST_PAUSE))
+        series.quiet_until = now + series.pause
 
     async def _begin(self, event: RecordedEvent) -> _Series:
         with suppress(AlreadyExists):  # written before a crash

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve
 
-from canarycore_kubernetes.resources.troubles import (
+from canarycore_kubernetes.telemetry.troubles import (
     SELECTOR_MISMATCH,
     TARGET_MISSING,
     Trouble,
@@ -22,7 +22,7 @@ from canarycore_kubernetes.resources.troubles import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from canarycore_kubernetes.resources.troubles import TroubleReason
+    from canarycore_kubernetes.telemetry.troubles import TroubleReason
     from canarycore_runtime import CycleReport
     from canarycore_runtime.mesh import Json
 

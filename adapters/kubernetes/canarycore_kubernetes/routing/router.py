@@ -42,13 +42,13 @@ from canarycore_kubernetes.api.ownership import (
 )
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.refusals import ROUTES
-from canarycore_kubernetes.resources.troubles import ROUTES_REFUSED, classify
 from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features, routes_of_rungs
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
 from canarycore_kubernetes.selection.selectors import existing_selectors, tells_apart
+from canarycore_kubernetes.telemetry.troubles import ROUTES_REFUSED, classify
 from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
-    from canarycore_kubernetes.resources.troubles import TroubleReason
+    from canarycore_kubernetes.telemetry.troubles import TroubleReason
     from canarycore_kubernetes.workloads.facts import Port, WrittenTemplate
     from canarycore_runtime.mesh import Json, Kind, Mesh
 

@@ -17,7 +17,7 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes.api.cache import UnreadableError
 from canarycore_kubernetes.api.ownership import ForeignObjectError, NameConflictError
 from canarycore_kubernetes.resources.refusals import PODS
-from canarycore_kubernetes.resources.troubles import PODS_REFUSED
+from canarycore_kubernetes.telemetry.troubles import PODS_REFUSED
 from canarycore_kubernetes.workloads.base import WorkloadContext
 from canarycore_kubernetes.workloads.configs import MissingConfigError
 from canarycore_kubernetes.workloads.facts import ReadingOptions

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from canarycore import bounds
 from canarycore.machine import mermaid
+from canarycore_kubernetes.telemetry.troubles import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,12 @@ def _bounds() -> str:
     return "\n".join(["", "| Input | At most | Reason |", "| --- | --- | --- |", *rows, "", ""])
 
 
+def _troubles() -> str:
+    """Return the table of the reasons of the condition Blocked."""
+    rows = [f"| `{reason.name}` | {_cell(reason.meaning)} | {_cell(reason.remedy)} |" for reason in REASONS]
+    return "\n".join(["", "| Reason | Trouble | Remedy |", "| --- | --- | --- |", *rows, "", ""])
+
+
 def _defects() -> str:
     """Return the table of planted defects. Its module is run as a file, because the tests are not installed."""
     table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
@@ -117,6 +124,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "defects": _defects,
     "commands": _commands,
     "bounds": _bounds,
+    "troubles": _troubles,
 }
 
 if __name__ == "__main__":

@@ -464,10 +464,24 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "flagger i: a second cycle of a rollout begins beside the first",
         "runner.py",
-        "        elif scheduled.task is not None:\n            scheduled.driver.changed.set()\n",
-        "        elif scheduled.due is None and scheduled.timer is None and scheduled.failures < 0:\n"
+        "        if scheduled.task is not None:\n            scheduled.driver.changed.set()\n",
+        "        if scheduled.due is None and scheduled.timer is None and scheduled.failures < 0:\n"
         "            scheduled.driver.changed.set()\n",
         "test_runner.py::test_a_rollout_never_runs_two_cycles_at_once_and_a_change_in_a_cycle_makes_another_right_after",
+    ),
+    _runtime(
+        "a refused effect is tried at each cycle",
+        "_driver.py",
+        "if before is not None and now < before.retry_at:",
+        "if before is not None and now < 0:",
+        "test_refused_effects.py::test_a_refused_effect_is_tried_ever_more_rarely",
+    ),
+    _runtime(
+        "a refused effect holds an analysis for ever",
+        "_driver.py",
+        "            world = self._refused.show(stored.status, world)",
+        "            self._refused.show(stored.status, world)",
+        "test_refused_effects.py::test_the_deadline_ends_an_analysis_whose_effect_is_refused",
     ),
     _runtime(
         "waits after failures never grow",

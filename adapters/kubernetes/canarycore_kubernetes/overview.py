@@ -120,7 +120,7 @@ class CanaryOverview:
     """The pods of the target."""
 
     trouble: str = ""
-    """The problems of an invalid Canary, or the error that hides the pods."""
+    """The problems of an invalid Canary, the trouble of a rollout, or the error that hides the pods."""
 
     event: str = ""
     """The last event's message."""
@@ -180,13 +180,13 @@ class ClusterOverview:
     async def _valid(self, key: str, canary: ValidCanary, event: str) -> CanaryOverview:
         rollout, status = canary.rollout, canary.status
         primary_pods = target_pods = None
-        trouble = ""
+        trouble = canary.block_reason
         try:
             workloads = await self._workloads.observe(rollout)
             primary_pods = _pods(f"{rollout.target.name}-primary", workloads.primary)
             target_pods = _pods(rollout.target.name, workloads.target)
         except WorldError as error:
-            trouble = str(error)
+            trouble = trouble or str(error)
         return CanaryOverview(
             key=key,
             phase=status.phase.value if status.since is not None else "",

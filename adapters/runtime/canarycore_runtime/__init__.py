@@ -5,6 +5,7 @@
 """
 
 from canarycore_runtime._calls import Limits
+from canarycore_runtime._driver import UndeliveredError
 from canarycore_runtime.ports import (
     Adapters,
     Broadcaster,
@@ -40,6 +41,7 @@ __all__ = [
     "Stats",
     "StatusStore",
     "StoredRollout",
+    "UndeliveredError",
     "WorkloadPort",
     "Workloads",
     "installed",

@@ -65,6 +65,9 @@ class Limits:
     max_backoff: float = field(default=30.0, validator=gt(0))
     """The longest wait after a failure."""
 
+    max_refusal_backoff: float = field(default=300.0, validator=gt(0))
+    """The longest wait before an effect that the cluster refuses for good is tried again without a change."""
+
     patience: float = field(default=1.0, validator=ge(0))
     """The longest that a change waits for a rollout whose effects fail or whose cluster does not follow them."""
 
@@ -87,6 +90,13 @@ class Limits:
     end, which costs less than a wake-up for each, and uses the beginning of the present step as the time of an
     observation. So an interval of whole steps stays exact, however long answers take. A change starts a cycle at
     once."""
+
+    def refusal_delay(self, attempts: int) -> float:
+        """Return the pause in seconds after so many refused attempts: half of a doubling back-off.
+
+        So the next cycle, which waits for half of its own back-off at least, does try again.
+        """
+        return min(self.max_refusal_backoff, self.backoff * 2.0 ** min(attempts - 1, 60)) / 2
 
     def now(self, moment: float) -> float:
         """Return the beginning of the step that contains a moment (seconds since the epoch)."""

@@ -15,6 +15,10 @@ wait for an answer ends there, and another one observes again. It asks the same 
 change does not wait for a slow provider either: the next cycle begins at once, and finds its questions under way, or
 decides without them (an abort, another revision) and drops them.
 
+An effect that the cluster refuses for good is tried ever more rarely, and at once after a change. Until it succeeds,
+the observation shows it as routes that are not in force: so it counts against the progress deadline, and the rollout
+ends as its policy says.
+
 A question without a free slot, or one that its adapter did not ask, has no answer. The cycle ends there as Unanswered,
 a trouble and no verdict, and the runner asks again after a back-off.
 """
@@ -26,7 +30,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from attrs import Factory, define, evolve, field, frozen
 
-from canarycore import cycle
+from canarycore import Phase, RouteRefusal, cycle
 from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish
 from canarycore.effects import (
     Initialise,
@@ -39,7 +43,8 @@ from canarycore.effects import (
     ScaleUp,
     SetRoutes,
 )
-from canarycore.errors import Unanswered, WorldError
+from canarycore.errors import Refused, Unanswered, WorldError
+from canarycore.phases import ACTIVE
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore_runtime._calls import Limits, call_port, call_port_detached, describe, finish_write
 from canarycore_runtime.deliveries import Deliveries
@@ -48,7 +53,7 @@ from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broa
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
 
-    from canarycore import Rollout
+    from canarycore import Observation, Rollout, Status
     from canarycore.driver import Request
     from canarycore.effects import Effect
     from canarycore.notices import Notice
@@ -109,6 +114,12 @@ class Driver:
     _failed_notifiers: set[int] = Factory(set)
     """The places of the notifiers that failed in this cycle."""
 
+    _refused: RefusedEffect | None = None
+    """The effect that the cluster refused in the last cycle."""
+
+    _is_refused_again: bool = False
+    """Whether this cycle met that refusal, or another one."""
+
     _has_slot: bool = field(default=False, init=False)
 
     async def drive(self) -> CycleResult:
@@ -119,6 +130,7 @@ class Driver:
         """
         self.changed.clear()
         self._failed_notifiers, self._tried_notices = set(), set()
+        self._is_refused_again = False
         try:
             await self._enter()
             self.began = self.parts.clock()
@@ -127,6 +139,9 @@ class Driver:
             self._leave()
         self.drop_questions()
         if result.decision is not None:
+            if self._refused is not None and not self._is_refused_again:
+                self._refused = None
+                self.changed.set()  # this cycle decided under a refusal that is over
             missing = self._tried_notices - self.memory.published
             self._deliveries = {key: self._deliveries[key] for key in missing}
         return result
@@ -146,6 +161,11 @@ class Driver:
             return result
         finally:
             requests.close()
+
+    def retry_refused(self) -> None:
+        """Try a refused effect again in the next cycle: something has changed."""
+        if self._refused is not None:
+            self._refused = evolve(self._refused, retry_at=0.0)
 
     def drop_questions(self) -> None:
         """Cancel the questions under way: no decision needs their answers."""
@@ -174,6 +194,8 @@ class Driver:
             raise GoneError(self.key)
         world = await observe_rollout(parts, stored, now=now, call_limit=seconds)
         self._version = stored.version
+        if self._refused is not None:
+            world = self._refused.show(stored.status, world)
         self.observed = Observed(stored.rollout, stored.status, world)
         return self.observed
 
@@ -226,8 +248,22 @@ class Driver:
         await finish_write(call_port(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
 
     async def apply(self, apply: Apply) -> None:
-        for port, *arguments in EFFECTS[type(apply.effect)](self.parts, apply.effect):
-            await finish_write(call_port(self.limits.call, port, self._rollout, *arguments))
+        effect, before, now = apply.effect, self._refused, self.parts.clock()
+        if before is not None and before.effect != effect:
+            before = None
+        if before is not None and now < before.retry_at:
+            self._is_refused_again = True
+            raise before.error.with_traceback(None)
+        try:
+            for port, *arguments in EFFECTS[type(effect)](self.parts, effect):
+                await finish_write(call_port(self.limits.call, port, self._rollout, *arguments))
+        except Refused as error:
+            attempts = 1 if before is None else before.attempts + 1
+            since = now if before is None else before.since
+            retry_at = now + self.limits.refusal_delay(attempts)
+            self._refused = RefusedEffect(effect, error, since=since, attempts=attempts, retry_at=retry_at)
+            self._is_refused_again = True
+            raise
 
     async def publish(self, publish: Publish) -> None:
         """Publish a notice by each notifier that has not completed it. Raises UndeliveredError when one fails."""
@@ -269,6 +305,35 @@ class Driver:
     def _rollout(self) -> Rollout:
         assert self.observed is not None, "a cycle begins with an observation"
         return self.observed.rollout
+
+
+@frozen
+class RefusedEffect:
+    """An effect that the cluster refuses, and will refuse until somebody changes it."""
+
+    effect: Effect
+    error: Refused
+
+    since: float = field(kw_only=True)
+    """When it was refused first (seconds since the epoch)."""
+
+    attempts: int = field(kw_only=True)
+    """The refused attempts."""
+
+    retry_at: float = field(kw_only=True)
+    """When to try again, unless something changes before (seconds since the epoch)."""
+
+    def show(self, status: Status, observation: Observation) -> Observation:
+        """Return the observation with the refusal in it, in the phases where it counts against the deadline."""
+        is_counted = status.phase in ACTIVE or (status.phase in _ROUTED and isinstance(self.effect, SetRoutes))
+        if observation.refusal is not None or not is_counted:
+            return observation
+        refusal = RouteRefusal(str(self.error), since=self.since, routes=observation.routes)
+        return evolve(observation, routes=None, refusal=refusal)
+
+
+_ROUTED = frozenset({Phase.INITIALIZING, Phase.PROMOTING})
+"""Phases that report refused routes, beside those of an analysis."""
 
 
 _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {

@@ -176,7 +176,9 @@ class Runner:
         scheduled = self._rollouts.get(key)
         if scheduled is None:
             self._begin(key, self._now)
-        elif scheduled.task is not None:
+            return
+        scheduled.driver.retry_refused()
+        if scheduled.task is not None:
             scheduled.driver.changed.set()
         else:
             self._arm(scheduled, max(self._now, scheduled.not_before))

@@ -99,6 +99,8 @@ class Fake:
     bookmark: float = BOOKMARK
     kinds: tuple[Kind, ...] = ()
     url: str = ""
+    refuse: Callable[[str, str, str, Json], Refusal | None] = field(default=lambda *_: None, init=False)
+    """Return the refusal of a request: by verb, plural, name and body."""
     tokens: list[str] = field(factory=list, init=False)
     counts: Counter[tuple[str, str]] = field(factory=Counter, init=False)
 
@@ -138,9 +140,14 @@ class Fake:
         verb = _verb(request, asked)
         self._count(verb, asked)
         self.tokens.append(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        if verb == "watch" and (refusal := self.refuse(verb, asked.resource[1], "", {})) is not None:
+            raise refusal
         if verb == "watch":
             return await self._watch(request, asked)
         body = await _body(request) if request.can_read_body else {}
+        name = asked.name or body.get("metadata", {}).get("name", "")
+        if (refusal := self.refuse(verb, asked.resource[1], name, body)) is not None:
+            raise refusal
         return _ANSWERS[verb](self, request, asked, body)
 
     def _serves(self, resource: Resource) -> bool:

@@ -1,4 +1,4 @@
-"""canary describe: print one Canary of a cluster, its next step, and its events.
+"""canary describe: print one Canary of a cluster: its trouble first, its next step, and its events.
 
 The next step comes from the controller's own code and the present state of the cluster. The command queries no metric
 and calls no hook: where the next decision needs their answers, it names them. It writes nothing.
@@ -14,7 +14,7 @@ import attrs
 
 from canarycore.codec import to_data
 from canarycore.driver import preview
-from canarycore.errors import ManifestError, Refused
+from canarycore.errors import ManifestError, Refused, WorldError
 from canarycore.policy import describe_policy
 from canarycore.questions import describe_question
 from canarycore.text import format_timespan
@@ -59,14 +59,17 @@ async def _describe(options: ClusterOptions, name: str, *, last: int, as_json: b
             if isinstance(canary, InvalidCanary):
                 raise ManifestError(canary.problems)
             overview = ClusterOverview(cluster, canaries, adapters.workload)
-            state = await overview.read(key)
-            if state is None:
+            stored, state = await canaries.load(key), await overview.read(key)
+            if stored is None or state is None:
                 raise deleted(key)
-            stored, observation = await observe_canary(adapters, canaries, key)
-            step = preview(stored.rollout, stored.status, observation)
+            following = _NOTHING
+            try:
+                stored, observation = await observe_canary(adapters, canaries, key)
+                following = _next_json(preview(stored.rollout, stored.status, observation), observation.now)
+            except WorldError as error:  # the trouble comes first, and the conditions and events still help
+                state = attrs.evolve(state, trouble=state.trouble or str(error))
             conditions = await _read_conditions(cluster, key)
             events = (await overview.events(key))[-last:]
-    following = _next_json(step, observation.now)
     if as_json:
         details = {"conditions": conditions, "events": [attrs.asdict(event) for event in events]}
         results = {"last_analysis": to_data(stored.status.analysis), "last_end": to_data(stored.status.end)}
@@ -107,6 +110,10 @@ def _next_json(step: NextStep, now: float) -> dict[str, Any]:
     }
 
 
+_NOTHING: dict[str, Any] = {"explanation": "", "questions": [], "effects": [], "wake": None}
+"""The next step of a rollout that cannot be observed."""
+
+
 async def _read_conditions(cluster: Cluster, key: str) -> list[Json]:
     """Return the conditions of a Canary's status, without the one that holds the controller's own memory."""
     namespace, _, name = key.partition("/")
@@ -130,6 +137,7 @@ def _print(
             for line in lines:
                 console.print(f"  {line}", markup=False)
 
+    section("Trouble", [state.trouble] if state.trouble else [])
     section(state.key, [describe_policy(stored.rollout), state.describe(), *_age(stored.status)])
     pods = [counts for counts in (state.primary, state.canary) if counts is not None]
     section("Pods", [f"{counts.name}: {counts.ready} of {counts.desired} ready" for counts in pods])

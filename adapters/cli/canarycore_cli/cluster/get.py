@@ -119,8 +119,9 @@ def format_line(canary: CanaryOverview) -> str:
     """Return one line about a Canary."""
     sides = (("primary", canary.primary), ("canary", canary.canary))
     pods = "".join(f"; {side} {_ready(counts)}" for side, counts in sides if counts is not None)
-    details = "".join(f"; {text}" for text in (canary.trouble, canary.event) if text)
-    return f"{canary.key}: {canary.describe()}{pods}{details}"
+    trouble = f"{canary.trouble}; " if canary.trouble else ""
+    event = f"; {canary.event}" if canary.event and not canary.trouble else ""
+    return f"{canary.key}: {trouble}{canary.describe()}{pods}{event}"
 
 
 def _trees(canaries: Iterable[CanaryOverview]) -> Group:
@@ -144,12 +145,12 @@ def _tree(canary: CanaryOverview) -> Tree:
             if text
         )
     )
+    if canary.trouble:
+        tree.add(Text(canary.trouble, "red"))
     for side, counts in (("primary", canary.primary), ("canary ", canary.canary)):
         if counts is not None:
             tree.add(Text(f"{side}  {_ready(counts)} ready  {counts.name}"))
-    if canary.trouble:
-        tree.add(Text(canary.trouble, "red"))
-    if canary.event:
+    if canary.event and not canary.trouble:  # the last event may say that all is well
         tree.add(Text(canary.event, "dim"))
     return tree
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from attrs import Factory, define, frozen
 
-from canarycore.errors import WorldError
+from canarycore.errors import Refused, WorldError
 from canarycore.text import escape_controls
 from canarycore_kubernetes.api.budget import BoundExceeded, demand_whole
 from canarycore_kubernetes.api.client import ApiError, Gone, NotFound
@@ -131,7 +131,8 @@ class Cache(Generic[T]):
         """
         await self._tried.wait()
         if self._trouble is not None and (not self.synced.is_set() or _now() > self._lost_at + LONGEST_OUTAGE):
-            raise WorldError(f"the {self.view.kind.plural} of the cluster are unknown: {self._trouble}")
+            kind = Refused if isinstance(self._trouble, Refused) else WorldError
+            raise kind(f"the {self.view.kind.plural} of the cluster are unknown: {self._trouble}") from self._trouble
         return self
 
     def get(self, namespace: str, name: str) -> T | None:

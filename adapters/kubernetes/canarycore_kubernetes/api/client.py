@@ -102,17 +102,26 @@ METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 class ApiError(WorldError):
     """The server answered with an error.
 
-    `status` is the HTTP status. `retry_after` is the server's Retry-After in seconds, or None.
+    `status` is the HTTP status. `retry_after` is the server's Retry-After in seconds, or None. `request` is the method
+    and the path, `answer` the server's own message.
     """
 
-    def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int, retry_after: float | None = None, request: str = "", answer: str = ""
+    ) -> None:
         self.status: int = status
+        self.request: str = request
+        self.answer: str = answer or message
         self.retry_after: float | None = retry_after
         super().__init__(message)
 
 
 class NotFound(ApiError):
     """The object or its kind does not exist."""
+
+
+class KindMissing(NotFound, Refused):
+    """The server does not have the kind: its definition is not installed."""
 
 
 class Gone(ApiError):
@@ -556,10 +565,16 @@ def _error(what: str, answer: Any, status: int, retry_after: float | None = None
     """Return the error for an answer: the server's Status object, or anything else."""
     message = (answer.get("message") or answer.get("reason")) if isinstance(answer, dict) else ""
     message = str(message or "without a message")[:LONGEST_MESSAGE]
-    exists = status == 409 and isinstance(answer, dict) and answer.get("reason") == "AlreadyExists"
-    return (AlreadyExists if exists else _ERRORS.get(status, ApiError))(
-        f"{what}: {status} {message}", status=status, retry_after=retry_after
-    )
+    kind = _ERRORS.get(status, ApiError)
+    if status == 409 and isinstance(answer, dict) and answer.get("reason") == "AlreadyExists":
+        kind = AlreadyExists
+    elif status == 404 and message == _KIND_MISSING:
+        kind = KindMissing
+    return kind(f"{what}: {status} {message}", status=status, retry_after=retry_after, request=what, answer=message)
+
+
+_KIND_MISSING = "the server could not find the requested resource"
+"""The server's message about a path of a kind that it does not have."""
 
 
 def _may_repeat_write(error: Exception) -> bool | float:

@@ -235,6 +235,10 @@ class BlockedError(Refused):
     """A refusal that lasts until a user changes an object. An Event and a condition report it to the owner."""
 
 
+class MissingObjectError(Refused):
+    """An object that a rollout needs does not exist. It may come at any moment."""
+
+
 @frozen(kw_only=True)
 class ForeignObject:
     """A foreign object under a name that a Canary needs."""

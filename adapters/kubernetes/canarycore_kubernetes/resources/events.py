@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from canarycore.notices import Channel
 from canarycore.text import escape_controls
@@ -36,8 +36,11 @@ LONGEST_MESSAGE = 1024
 LONGEST_BEGINNING = 253 - len(".0123456789abcdef")
 """Most characters of a Canary's name in the name of an Event."""
 
-WARNING_INTERVAL = 600.0
-"""Time between repeats of a lasting warning, in seconds; the API server keeps Events for about an hour."""
+FIRST_PAUSE = 60.0
+"""Time until the first repeat of a lasting warning, in seconds; it doubles with each further one."""
+
+LONGEST_PAUSE = 1800.0
+"""Longest time between repeats of a warning, in seconds: the API server keeps Events for about an hour."""
 
 REMEMBERED_EVENTS = 10_000
 """Events of one namespace that the notifier remembers; the repeat of a forgotten one is a new Event."""
@@ -99,24 +102,33 @@ class Events:
         if len(known) > REMEMBERED_EVENTS:
             known.popitem(last=False)
 
-    async def warn(self, namespace: str, name: str, uid: str, text: str) -> None:
-        """Write a warning about a Canary. Repeated calls write it once per WARNING_INTERVAL."""
-        key = f"{text} {self._clock() // WARNING_INTERVAL:.0f}"
-        await self.record(RecordedEvent(namespace=namespace, name=name, uid=uid, type="Warning", text=text, key=key))
+    async def warn(self, namespace: str, name: str, uid: str, text: str, *, interval: float = 0.0) -> None:
+        """Write a warning about a Canary. Repeated calls write it ever more rarely, and at most once an interval."""
+        now, pause = self._clock(), max(FIRST_PAUSE, interval)
+        key = f"{text} {now // pause:.0f}"
+        event = RecordedEvent(namespace=namespace, name=name, uid=uid, type="Warning", text=text, key=key)
+        place = (uid, event.type, event.text)
+        before = self._series.setdefault(namespace, OrderedDict()).get(place)
+        if before is not None and now < before.quiet_until:
+            return
+        await self.record(event)
+        series = self._series[namespace][place]
+        series.pause = pause if before is None else max(pause, min(2 * before.pause, LONGEST_PAUSE))
+        series.quiet_until = now + series.pause
 
     async def _begin(self, event: RecordedEvent) -> _Series:
         with suppress(AlreadyExists):  # written before a crash
-            await self._client.create(_event(event, _rfc3339(self._clock())))
+            await self._client.create(_event(event, format_time(self._clock())))
         return _Series(event=event.event_name, last=event.key)
 
     async def _repeat(self, event: RecordedEvent, series: _Series) -> _Series:
         count = series.count + 1
-        patch = {"count": count, "lastTimestamp": _rfc3339(self._clock())}
+        patch = {"count": count, "lastTimestamp": format_time(self._clock())}
         try:
             await self._client.merge(EVENT, event.namespace, series.event, patch)
         except NotFound:  # the API server deletes Events after about an hour
             return await self._begin(event)
-        return _Series(event=series.event, last=event.key, count=count)
+        return evolve(series, last=event.key, count=count)
 
 
 @define
@@ -131,6 +143,12 @@ class _Series:
 
     count: int = 1
     """Notices so far with this text."""
+
+    pause: float = 0.0
+    """Time between the last two repeats of a warning, in seconds."""
+
+    quiet_until: float = 0.0
+    """Until when a warning is not repeated (seconds since the epoch)."""
 
 
 class EventNotifier:
@@ -186,5 +204,6 @@ def _event(event: RecordedEvent, now: str) -> Json:
     }
 
 
-def _rfc3339(seconds: float) -> str:
+def format_time(seconds: float) -> str:
+    """Return a time as the API server writes it."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

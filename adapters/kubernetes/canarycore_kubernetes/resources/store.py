@@ -9,26 +9,29 @@ A load also maintains the Canary, and writes only if something must change:
 - A Canary with revertOnDeletion gets a finalizer (with Flagger's name) before its first commit; otherwise its objects
   could be gone before the controller gives them back. The store removes the finalizer after it has stored and reported
   the end of the rollout, or when the owner turns the option off. After a crash in between, the next load removes it.
-- A foreign object may block a rollout. An Event reports this, and a condition while it lasts.
+- A rollout may be in trouble. An Event reports this, and a condition while it lasts.
 - The definition may have dropped fields of the manifest. An Event reports it once, a condition while it lasts.
 - The controller does not run an invalid Canary. A repeated Event reports the problems, and a condition while they last.
 """
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from canarycore import CommandKind, Phase
 from canarycore.errors import Conflict, WorldError
+from canarycore.foreign import get_mapping
 from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_record
-from canarycore_kubernetes.resources.events import RecordedEvent
-from canarycore_kubernetes.resources.refusals import BlockedRollouts, make_blocked_condition
-from canarycore_kubernetes.resources.status_codec import write_status
+from canarycore_kubernetes.resources.events import RecordedEvent, format_time
+from canarycore_kubernetes.resources.refusals import BLOCKED, BlockedRollouts, make_blocked_condition
+from canarycore_kubernetes.resources.status_codec import conditions_of, write_status
 from canarycore_kubernetes.telemetry.conditions import READINESS_TYPES, make_stalled_conditions
-from canarycore_kubernetes.telemetry.dropped_fields import DroppedFields
+from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, DroppedFields
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 
 if TYPE_CHECKING:
@@ -138,25 +141,29 @@ class CanaryStore:
         return status.rung.weight if diverted is None else diverted
 
     def _conditions(self, key: str, status: Status) -> tuple[Json, ...]:
+        return (*self._lateness.conditions(key, status), *self._own_conditions(key))
+
+    def _own_conditions(self, key: str) -> tuple[Json, ...]:
+        """Return the conditions about a trouble and about dropped fields."""
         blocked, dropped = self._refusals.text(key), self._dropped.report(key)
         return (
-            *self._lateness.conditions(key, status),
-            *((make_blocked_condition(blocked),) if blocked else ()),
+            *((make_blocked_condition(blocked, self._refusals.reason(key)),) if blocked else ()),
             *((dropped.condition,) if dropped.text else ()),
         )
 
     # maintenance ------------------------------------------------------------------------------------------------
 
     async def _report(self, key: str, canary: ValidCanary) -> None:
-        """Report whether an object blocks a rollout, dropped fields, the weight of a failover, and the generation.
+        """Report the trouble of a rollout, dropped fields, the weight of a failover, and the generation.
 
-        Do not write to a status that Flagger wrote.
+        Do not write to a status that Flagger wrote. A server that takes no Event gets the condition all the same.
         """
         self._refusals.resume(key, canary.block_reason)
         text = self._refusals.text(key)
         if text:
             namespace, _, name = key.partition("/")
-            await self._events.warn(namespace, name, canary.uid, text)
+            with suppress(WorldError):
+                await self._events.warn(namespace, name, canary.uid, text, interval=canary.rollout.interval)
         annotations = (name for name, _ in canary.manifest.metadata.annotations)
         dropped = await self._dropped.look(key, canary.lost_fields, annotations)
         if dropped.text:
@@ -167,8 +174,22 @@ class CanaryStore:
         is_news = (text, dropped.text) != (canary.block_reason, canary.dropped_reason)
         is_outdated = is_news or has_other_weight or _has_other_generation(canary)
         if is_outdated and not canary.is_flagger_status:
-            await self.commit(key, canary.status, self._canaries.version(key))
+            if canary.status.since is None:
+                await self._store_conditions(key)
+            else:
+                await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
+
+    async def _store_conditions(self, key: str) -> None:
+        """Store or remove the conditions of a rollout that has no status yet: it must not begin by this."""
+        namespace, _, name = key.partition("/")
+        body = await self._cluster.get(CANARY, namespace, name) or {}
+        stored = conditions_of(get_mapping(body, "status")) or ()
+        now = format_time(time.time())
+        times = {"lastTransitionTime": now, "lastUpdateTime": now}
+        others = [condition for condition in stored if condition["type"] not in {BLOCKED, DROPPED}]
+        ours = [{**condition, **times} for condition in self._own_conditions(key)]
+        await self._patch(key, {"status": {"conditions": [*others, *ours]}}, subresource="status")
 
     async def _maintain(self, key: str, canary: ValidCanary) -> None:
         await self._report(key, canary)

@@ -48,6 +48,7 @@ from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, Ro
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
 from canarycore_kubernetes.selection.selectors import existing_selectors, tells_apart
+from canarycore_kubernetes.telemetry.troubles import ROUTES_REFUSED, classify
 from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
 from canarycore_kubernetes.workloads.base import OwnedObjects, read
 from canarycore_kubernetes.workloads.facts import ReadingOptions, pod_views
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
+    from canarycore_kubernetes.telemetry.troubles import TroubleReason
     from canarycore_kubernetes.workloads.facts import Port, WrittenTemplate
     from canarycore_runtime.mesh import Json, Kind, Mesh
 
@@ -123,9 +125,14 @@ class MeshRouter:
         """Return the routes; None where an object is missing or differs from its required state.
 
         Return a RouteRefusal while the mesh's controller has not accepted the objects as they are now, or routes of a
-        former manifest still lead requests.
+        former manifest still lead requests, or the cluster refuses to show them.
         """
-        key, routes = _key(rollout), await self._observe(rollout)
+        key = _key(rollout)
+        try:
+            routes = await self._observe(rollout)
+        except Refused as error:
+            trouble = classify(error)
+            return self._report_refusal(rollout, RouteRefusal(trouble.text), trouble.reason)
         before, refusal = self._unsupported.get(key, (None, None))
         if before is rollout and refusal is not None:
             routes = refusal
@@ -148,19 +155,22 @@ class MeshRouter:
         """
         return self._diverted.get(key, known)
 
-    def _report_refusal(self, rollout: Rollout, refusal: RouteRefusal) -> RouteRefusal:
+    def _report_refusal(
+        self, rollout: Rollout, refusal: RouteRefusal, reason: TroubleReason = ROUTES_REFUSED
+    ) -> RouteRefusal:
         """Report a refusal, and return it with its time. A verdict that is only missing is reported a while later."""
         key, now = _key(rollout), time.time()
         first = self._refused_since.setdefault(key, now)
         due = first + (_VERDICT_PATIENCE + rollout.drain if refusal.is_pending else 0.0)
         if now < due:
             asyncio.get_running_loop().call_later(due - now, self._cluster.wake, key)
-        self._note(key, str(refusal) if now >= due else "")
+        text = str(refusal) if reason is ROUTES_REFUSED else refusal.reason
+        self._note(key, text if now >= due else "", reason)
         return evolve(refusal, since=first if refusal.since is None else min(refusal.since, first))
 
-    def _note(self, key: str, text: str) -> None:
+    def _note(self, key: str, text: str, reason: TroubleReason = ROUTES_REFUSED) -> None:
         if self._refusals is not None:
-            self._refusals.note(key, text, ROUTES)
+            self._refusals.note(key, text, ROUTES, reason)
 
     async def _observe(self, rollout: Rollout) -> Routes | RouteRefusal | None:
         try:

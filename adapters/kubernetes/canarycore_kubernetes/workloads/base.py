@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from canarycore import Workload
-from canarycore.errors import Conflict, WorldError
+from canarycore.errors import Conflict
 from canarycore_kubernetes.api.client import AlreadyExists, Outdated
 from canarycore_kubernetes.api.kinds import by_object
 from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import PRIMARY_SUFFIX, owner_reference, primary_name
-from canarycore_kubernetes.api.ownership import Owner, ownership_of
+from canarycore_kubernetes.api.ownership import MissingObjectError, Owner, ownership_of
 from canarycore_kubernetes.selection.endpoints import Endpoints
 from canarycore_kubernetes.selection.index import Index
 from canarycore_kubernetes.workloads.facts import PodFacts, ReadingOptions, pod_views
@@ -128,7 +128,7 @@ class OwnedObjects:
     ) -> Json:
         """Change the object as `edit` returns it. Return the new object.
 
-        body: the object, if it was just read. Raise WorldError if there is none, and ForeignObjectError.
+        body: the object, if it was just read. Raise MissingObjectError if there is none, and ForeignObjectError.
         """
         for attempt in range(CHANGE_ATTEMPTS):
             present = body or await read(self.cluster, kind, namespace, name)
@@ -158,10 +158,12 @@ class OwnedObjects:
 
 
 async def read(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Json:
-    """Return an object as the server has it. Raise WorldError if there is none."""
+    """Return an object as the server has it. Raise MissingObjectError if there is none."""
     body = await cluster.get(kind, namespace, name)
     if body is None:
-        raise WorldError(f"{kind.kind} {name}.{namespace} does not exist")
+        raise MissingObjectError(
+            f"{kind.kind} {name}.{namespace} does not exist: create it, or correct the reference to it."
+        )
     return body
 
 
@@ -194,12 +196,16 @@ class WorkloadTarget:
         """Return the refusal of a target whose labels do not fit the existing primary; None if there is none."""
         return None
 
+    async def refused_pods(self) -> str:
+        """Return why the cluster refuses to create the pods of a side; empty if it does not."""
+        return ""
+
     async def shared_pods(self) -> BlockedError | None:
         """Return the refusal of a new primary that would share its pods with another workload; None if it would not."""
         return None
 
     async def read(self, kind: Kind) -> Json:
-        """Return the target as the server has it. Raise WorldError if there is none."""
+        """Return the target as the server has it. Raise MissingObjectError if there is none."""
         return await read(self.cluster, kind, self.namespace, self.name)
 
     @property

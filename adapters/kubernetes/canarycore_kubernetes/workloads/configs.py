@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore.bounds import NAME
-from canarycore.errors import WorldError
 from canarycore.foreign import get_items, get_mapping
 from canarycore.text import compose_name
 from canarycore_kubernetes.api.cache import View
@@ -35,7 +34,7 @@ from canarycore_kubernetes.api.metadata import (
     select_by_prefix,
     written_at,
 )
-from canarycore_kubernetes.api.ownership import UNOWNED, Ownership, ownership_of
+from canarycore_kubernetes.api.ownership import UNOWNED, MissingObjectError, Ownership, ownership_of
 from canarycore_kubernetes.api.snapshots import OUR_MANAGERS
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ TRACKED_TYPES = ("Opaque", "kubernetes.io/basic-auth", "kubernetes.io/ssh-auth",
 _CONTENT = ("type", "data", "binaryData")
 
 
-class MissingConfigError(WorldError):
-    """A config is missing that pods need in order to start. It may come at any moment."""
+class MissingConfigError(MissingObjectError):
+    """A config is missing that pods need in order to start."""
 
 
 @frozen

@@ -6,6 +6,7 @@ facts = (await cluster.cache(views[DEPLOYMENT]).ready()).look("default", "podinf
 
 from __future__ import annotations
 
+import re
 import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,8 @@ class PodFacts:
     total: int
     unready_since: float | None = None
     stuck: str = ""
+    refused_pods: str = ""
+    """Why the cluster refuses to create pods, without their names; empty if it does not."""
     ownership: Ownership = UNOWNED
 
 
@@ -227,8 +230,18 @@ def _deployment(body: Json) -> dict[str, Any]:
         "ready": _count(status, "availableReplicas"),
         "total": _count(status, "replicas"),
         "unready_since": get_time(available, "lastUpdateTime") if lacks else None,
+        "refused_pods": _refused_pods(conditions),
         "stuck": f'deployment "{body["metadata"]["name"]}" exceeded its progress deadline' if late else "",
     }
+
+
+def _refused_pods(conditions: Mapping[str, Json]) -> str:
+    """Return why a Deployment's ReplicaSet cannot create pods. Each attempt has another name for the pod."""
+    failure = conditions.get("ReplicaFailure", {})
+    return _POD_NAME.sub("a pod", get_text(failure, "message")) if failure.get("status") == "True" else ""
+
+
+_POD_NAME = re.compile(r'pods "[^"]*"')
 
 
 def _daemon_set(body: Json) -> dict[str, Any]:

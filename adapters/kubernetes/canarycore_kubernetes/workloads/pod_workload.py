@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore import Workload
-from canarycore.errors import Refused, WorldError
+from canarycore.errors import Refused
 from canarycore.foreign import get_texts
 from canarycore.text import LONGEST_SHOWN, escape_controls
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
@@ -26,7 +26,14 @@ from canarycore_kubernetes.api.metadata import (
     get_annotation_list,
     primary_name,
 )
-from canarycore_kubernetes.api.ownership import PRIMARY, SCALER_COPY, BlockedError, ForeignObjectError, shorten_owner
+from canarycore_kubernetes.api.ownership import (
+    PRIMARY,
+    SCALER_COPY,
+    BlockedError,
+    ForeignObjectError,
+    MissingObjectError,
+    shorten_owner,
+)
 from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.selection.selectors import (
     SelectorMismatchError,
@@ -194,6 +201,13 @@ class PodTarget(WorkloadTarget):
         if tells_apart(own, primarys):
             return None
         return SelectorMismatchError(self.kind.kind, self.name, self.namespace, own, primarys)
+
+    async def refused_pods(self) -> str:
+        """Return why the cluster refuses to create the pods of a side; empty if it does not."""
+        for name, facts in zip((self.name, self.primary), await self._sides(), strict=True):
+            if facts is not None and facts.refused_pods:
+                return f"{self.kind.kind} {name} cannot create pods: {facts.refused_pods}"
+        return ""
 
     async def shared_pods(self) -> SharedPodsError | None:
         """Return the refusal of a primary that shares its pods with another workload, or would; None if it does not.
@@ -369,10 +383,10 @@ class PodTarget(WorkloadTarget):
         return configs
 
     async def _require_primary(self) -> PodFacts:
-        """Return the primary's facts. Raise WorldError where there is none."""
+        """Return the primary's facts. Raise MissingObjectError where there is none."""
         facts = await self._find_primary()
         if facts is None:
-            raise WorldError(f"{self.kind.kind.lower()} {self.primary}.{self.namespace} does not exist")
+            raise MissingObjectError(f"{self.kind.kind.lower()} {self.primary}.{self.namespace} does not exist")
         return facts
 
     async def _read_revision(self, revision: str) -> tuple[Json, list[ConfigVersion], Copying]:

@@ -16,6 +16,8 @@ from attrs import evolve
 from canarycore.errors import WorldError
 from canarycore_kubernetes.api.cache import UnreadableError
 from canarycore_kubernetes.api.ownership import ForeignObjectError, NameConflictError
+from canarycore_kubernetes.resources.refusals import PODS
+from canarycore_kubernetes.telemetry.troubles import PODS_REFUSED
 from canarycore_kubernetes.workloads.base import WorkloadContext
 from canarycore_kubernetes.workloads.configs import MissingConfigError
 from canarycore_kubernetes.workloads.facts import ReadingOptions
@@ -102,6 +104,9 @@ class ClusterWorkloads:
             await self._warn(rollout, shared)
         if self._refusals is not None:
             self._refusals.note(target.key, "" if mismatch is None else str(mismatch))
+            refused = await target.refused_pods()
+            text = f"{refused.rstrip('.')}. {PODS_REFUSED.remedy}" if refused else ""
+            self._refusals.note(target.key, text, PODS, PODS_REFUSED)
         # a target under other labels is not the one that the rollout began with: as if that one were missing
         return workloads if mismatch is None else evolve(workloads, target=None)
 

@@ -11,7 +11,7 @@ from canarycore.testing.strategies import rollouts
 from canarycore_kubernetes.resources.status_codec import SEALED_FIELDS, read_status, write_status
 from canarycore_runtime.testing.contracts.store import STATUS
 
-ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"), skip_analysis=True)
 
 STATUSES = st.builds(
     Status,

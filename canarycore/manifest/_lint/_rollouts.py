@@ -36,7 +36,7 @@ from canarycore.manifest._model import (
 )
 
 ROLLOUT_RULES = (
-    *("max-below-step", "overshoot", "step-fields", "promotion-steps-ignored", "short-deadline"),
+    *("max-below-step", "overshoot", "step-fields", "short-deadline"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
     *("merged-match", "header-case", "match-everything", "match-ignored", "no-mirror", "mirror-ignored"),
@@ -124,8 +124,9 @@ def _canary(rollout: Rollout) -> Canary:
             CanaryAlert(name=alert.name, provider_ref=NamedReference(name=alert.provider.name))
             for alert in rollout.alerts
         ),
-        session_affinity=affinity
-        and SessionAffinity(cookie_name=affinity.cookie_name, primary_cookie_name=affinity.primary_cookie_name),
+        session_affinity=None
+        if affinity is None
+        else SessionAffinity(cookie_name=affinity.cookie_name, primary_cookie_name=affinity.primary_cookie_name),
     )
     target = rollout.target
     return Canary(

@@ -8,11 +8,12 @@ enters a phase.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
+from canarycore._fields import check_fields, instance
 from canarycore._observation import EPSILON, Observation, RouteRefusal, Workload
 from canarycore._record import record
 from canarycore._spec import Hook, HookType, Rollout
@@ -25,19 +26,24 @@ from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from canarycore.results import AnalysisResult, RolloutEnd
 
 
 @record
 class Inputs:
-    """Everything that a decision may depend on."""
+    """Everything that a decision may depend on. Raises WrongType if a value has another type than its field."""
 
     observation: Observation
     """The cluster at one moment."""
     answers: Mapping[str, Answer] = {}
     """The answers so far, by the key of their question."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.observation.__class__ is not Observation or self.answers.__class__ is not dict:
+            check_fields(self, _INPUT_RULES)
+
+
+_INPUT_RULES = {"observation": instance(Observation), "answers": instance(Mapping)}
 
 
 @record

@@ -24,11 +24,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
-from attrs import field, frozen
+from attrs import field, frozen, validate
 
 from canarycore._enum import TextEnum
+from canarycore._fields import FLAG, LONG_COUNT, PERCENT, WEIGHTS_OF_RUNGS, fault, instance, refuse, whole
 from canarycore._observation import Routes
-from canarycore.text import describe_traffic, shorten
+from canarycore.text import describe_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ TOTAL_WEIGHT = 100
 MOST_ITERATIONS = 2**53 - 1
 """The greatest whole number that every JSON reader reads exactly."""
 
+_ITERATIONS = whole(0, MOST_ITERATIONS)
+
 _LONGEST_INDEX = 50
 """The most iterations for which a ladder stores the next rung of each rung."""
 
@@ -47,13 +50,13 @@ _LONGEST_INDEX = 50
 class Rung:
     """Where traffic is."""
 
-    weight: int = 0
+    weight: int = field(default=0, validator=PERCENT)
     """The share of requests to the canary, in percent."""
-    mirrored: bool = False
+    mirrored: bool = field(default=False, validator=FLAG)
     """Whether the mesh copies live requests to the canary."""
-    matched: bool = False
+    matched: bool = field(default=False, validator=FLAG)
     """Whether requests that match a header or cookie go to the canary."""
-    iteration: int = 0
+    iteration: int = field(default=0, validator=LONG_COUNT)
     """The count of the check on this rung, from 1; 0 on rungs by weight."""
     routes: Routes = field(init=False, eq=False, repr=False)
     """The routes of this rung, without a session cookie."""
@@ -86,7 +89,6 @@ class Rung:
 INITIAL_RUNG = Rung()
 """Rung 0: the canary runs and receives nothing."""
 
-_OFF_LADDER = Rung(iteration=-1)
 _WEIGHTS = (INITIAL_RUNG, *(Rung(weight=weight) for weight in range(1, TOTAL_WEIGHT + 1)))
 """Every rung that only shifts weight, by its weight. Ladders share them."""
 
@@ -131,24 +133,24 @@ class Strategy(TextEnum):
 class Ladder:
     """The policy for advancing and for the way back.
 
-    Raises ValueError if a weight or count is out of its range.
+    Raises FieldError if a value does not fit its field, or if its strategy does not use it.
     """
 
-    strategy: Strategy = Strategy.WEIGHTS
+    strategy: Strategy = field(default=Strategy.WEIGHTS, validator=instance(Strategy))
     """The deployment strategy, which decides the kind of rungs."""
-    step: int = 0
+    step: int = field(default=0, validator=PERCENT)
     """Percent that each rung adds to the weight (`stepWeight`); 0 uses the weights of `steps`."""
-    steps: tuple[int, ...] = ()
+    steps: tuple[int, ...] = field(default=(), validator=WEIGHTS_OF_RUNGS)
     """The weights of the rungs in percent, rising (`stepWeights`)."""
-    top: int = TOTAL_WEIGHT
+    top: int = field(default=TOTAL_WEIGHT, validator=whole(1, TOTAL_WEIGHT))
     """The weight at which rungs by `step` end, in percent (`maxWeight`)."""
-    iterations: int = 0
+    iterations: int = field(default=0, validator=_ITERATIONS)
     """The number of analyses of an A/B test or a blue/green rollout (`iterations`)."""
-    mirror: bool = False
+    mirror: bool = field(default=False, validator=FLAG)
     """Whether the mesh copies live requests to the canary: on a first rung of its own, or on each iteration."""
-    step_back: int = 0
+    step_back: int = field(default=0, validator=PERCENT)
     """Percent in each interval of the promotion's way back (`stepWeightPromotion`); 0 moves everything at once."""
-    routed: bool = True
+    routed: bool = field(default=True, validator=FLAG)
     """Whether the provider can route by weight. Without it (`kubernetes`), the last blue/green rung has weight 0."""
     rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
     """All rungs from the initial one to the top; a lazy sequence if they count iterations."""
@@ -156,7 +158,8 @@ class Ladder:
 
     @rungs.default
     def _make_rungs(self) -> Sequence[Rung]:
-        _check_numbers(self)  # attrs runs validators after defaults: too late for an endless ladder
+        validate(self)  # attrs runs validators after defaults: too late for an endless ladder
+        _check_iterations(self)
         if self.strategy is Strategy.WEIGHTS:
             return tuple(self._rungs_by_weight())
         last = self.iterations + (self.strategy is Strategy.BLUE_GREEN)
@@ -176,8 +179,10 @@ class Ladder:
 
     def after(self, rung: Rung) -> Rung | None:
         """Return the next rung from any rung, or None after the last: the rollout then promotes the revision."""
-        following = self._next.get(rung, _OFF_LADDER)
-        return self._after(rung) if following is _OFF_LADDER else following
+        try:
+            return self._next[rung]
+        except KeyError:
+            return self._after(rung)
 
     def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:
@@ -237,17 +242,22 @@ class Ladder:
         return max(weight - self.step_back, 0) if self.step_back > 0 else 0
 
 
-def _check_numbers(ladder: Ladder) -> None:
-    """Raise ValueError for a weight or count that is out of its range."""
-    if len(ladder.steps) > TOTAL_WEIGHT:
-        raise ValueError(f"Ladder.steps: found {len(ladder.steps)} weights, expected at most {TOTAL_WEIGHT}")
-    percents = {"step": ladder.step, "top": ladder.top, "step_back": ladder.step_back}
-    percents |= {f"steps[{place}]": weight for place, weight in enumerate(ladder.steps)}
-    for name, value in percents.items():
-        _check_whole(name, value, TOTAL_WEIGHT)
-    _check_whole("iterations", ladder.iterations, MOST_ITERATIONS)
-
-
-def _check_whole(name: str, value: object, high: int) -> None:
-    if not isinstance(value, int) or not 0 <= value <= high:
-        raise ValueError(f"Ladder.{name}: found {shorten(value)}, expected a whole number from 0 to {high}")
+def _check_iterations(ladder: Ladder) -> None:
+    """Raise WrongValue for a strategy without its rungs: it would promote each revision without a check."""
+    counts = ladder.strategy is not Strategy.WEIGHTS
+    if counts and not ladder.iterations:
+        problem = fault("0", f"at least 1: {ladder.strategy} counts them", "Set iterations.", "no-step")
+        refuse(ladder, "iterations", problem)
+    if ladder.iterations and not counts:
+        remedy = "Set strategy=Strategy.BLUE_GREEN or Strategy.AB, or remove iterations."
+        refuse(
+            ladder,
+            "iterations",
+            fault(str(ladder.iterations), f"0: {ladder.strategy} ignores it", remedy, "step-fields"),
+        )
+    if counts and (ladder.step or ladder.steps):
+        name = "steps" if ladder.steps else "step"
+        problem = fault(
+            f"{name} with iterations", f"none: {ladder.strategy} ignores it", f"Remove {name}.", "step-fields"
+        )
+        refuse(ladder, name, problem)

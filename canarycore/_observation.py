@@ -6,16 +6,28 @@ questions instead (`canarycore.questions`).
 
 from __future__ import annotations
 
+from math import isfinite
+
 from attrs import field, frozen
-from attrs.validators import ge, le
 
 from canarycore._enum import TextEnum
+from canarycore._fields import (
+    FINITE,
+    FLAG,
+    FREE_TEXT,
+    INTEGER,
+    PERCENT,
+    REQUIRED_TEXT,
+    check_fields,
+    instance,
+    optional,
+)
 from canarycore._record import record
 
 
 @record(kw_only=True)
 class Workload:
-    """The state of the target or of the primary."""
+    """The state of the target or of the primary. Raises WrongType if a value has another type than its field."""
 
     revision: str
     """The hash of its owner's content: the template and the tracked configs."""
@@ -38,6 +50,12 @@ class Workload:
 
     @is_whole.default
     def _has_only_this_revision(self) -> bool:
+        if not (
+            self.revision.__class__ is self.stuck.__class__ is str
+            and self.desired.__class__ is self.updated.__class__ is self.ready.__class__ is self.total.__class__ is int
+            and (self.unready_since is None or self.unready_since.__class__ is float)
+        ):
+            check_fields(self, _WORKLOAD_RULES)
         return 0 < self.desired == self.updated == self.total <= self.ready and not self.stuck
 
     @property
@@ -46,19 +64,30 @@ class Workload:
         return self.ready > 0
 
 
+_WORKLOAD_RULES = {
+    "revision": FREE_TEXT,
+    "desired": INTEGER,
+    "updated": INTEGER,
+    "ready": INTEGER,
+    "total": INTEGER,
+    "unready_since": optional(FINITE),
+    "stuck": FREE_TEXT,
+}
+
+
 @frozen(kw_only=True)
 class Routes:
-    """Where requests go. Raises ValueError if `weight` is out of its range."""
+    """Where requests go. Raises FieldError if a value does not fit its field."""
 
-    weight: int = field(default=0, validator=[ge(0), le(100)])
+    weight: int = field(default=0, validator=PERCENT)
     """The share of requests to the canary, 0 to 100 percent; the primary gets the rest."""
-    mirrored: bool = False
+    mirrored: bool = field(default=False, validator=FLAG)
     """Whether the mesh copies requests to the canary."""
-    matched: bool = False
+    matched: bool = field(default=False, validator=FLAG)
     """Whether requests that meet the rollout's match conditions go to the canary."""
-    cookie: str = ""
+    cookie: str = field(default="", validator=FREE_TEXT)
     """The value of the session cookie that keeps a user on the canary, or empty."""
-    expired: str = ""
+    expired: str = field(default="", validator=FREE_TEXT)
     """The value of the session cookie that the routes expire, or empty."""
 
     @property
@@ -111,17 +140,17 @@ class CommandKind(TextEnum):
 class Command:
     """A command of an operator."""
 
-    id: str
+    id: str = field(validator=REQUIRED_TEXT)
     """A unique id: a rollout handles each id once."""
-    kind: CommandKind
+    kind: CommandKind = field(validator=instance(CommandKind))
     """The kind of command."""
-    weight: int = 0
+    weight: int = field(default=0, validator=INTEGER)
     """The weight for SKIP_TO, 1 to 100 percent."""
 
 
 @record(kw_only=True)
 class Observation:
-    """The cluster as one rollout sees it at one moment."""
+    """The cluster as one rollout sees it at one moment. Raises FieldError if a value does not fit its field."""
 
     now: float
     """The time of the observation in seconds. Every time of the rollout is on this clock."""
@@ -144,6 +173,19 @@ class Observation:
     is_restored: bool = False
     """Whether every change made for the rollout is undone."""
 
+    def __attrs_post_init__(self) -> None:
+        target, primary, routes = self.target.__class__, self.primary.__class__, self.routes.__class__
+        if not (
+            self.now.__class__ is float
+            and isfinite(self.now)
+            and (target is Workload or target is _NOTHING)
+            and (primary is Workload or primary is _NOTHING)
+            and (routes is Routes or routes is _NOTHING)
+            and self.command is None
+            and self.refusal is None
+        ):
+            check_fields(self, _OBSERVATION_RULES)
+
     def has_reached(self, moment: float) -> bool:
         """Check whether a moment has come (seconds on the observation's clock). A timer may be `EPSILON` early."""
         return self.now + EPSILON >= moment
@@ -152,3 +194,15 @@ class Observation:
     def written_routes(self) -> Routes | None:
         """The routes as they are written, in force or not; None if unknown."""
         return self.routes if self.refusal is None else self.refusal.routes
+
+
+_NOTHING = type(None)
+_WORKLOAD = optional(instance(Workload))
+_OBSERVATION_RULES = {
+    "now": FINITE,
+    "target": _WORKLOAD,
+    "primary": _WORKLOAD,
+    "routes": optional(instance(Routes)),
+    "refusal": optional(instance(RouteRefusal)),
+    "command": optional(instance(Command)),
+}

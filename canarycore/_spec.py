@@ -7,19 +7,38 @@ illegal combinations in the owner's terms.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from attrs import Attribute, field, frozen
-from attrs.validators import ge, gt, le
+from attrs import Attribute, field, frozen, validate
 
 from canarycore._enum import TextEnum
+from canarycore._fields import (
+    CHECKS_OF_METRICS,
+    COUNT_FROM_0,
+    COUNT_FROM_1,
+    FINITE,
+    FLAG,
+    FREE_TEXT,
+    LABELS,
+    LONG_SECONDS,
+    OPTIONAL_TEXT,
+    PERCENT,
+    REQUIRED_NAME,
+    REQUIRED_TEXT,
+    SECONDS,
+    SECONDS_ABOVE_0,
+    SECRET_TEXT,
+    fault,
+    instance,
+    items,
+    optional,
+    refuse,
+    whole,
+)
 from canarycore._ladder import Ladder
-
-if TYPE_CHECKING:
-    from canarycore._reference import Reference
-    from canarycore.notices import Alert
-    from canarycore.traffic import Affinity, Match
-
+from canarycore._reference import Reference
+from canarycore.bounds import CHECKS, RETRIES
+from canarycore.notices import Alert
+from canarycore.text import shorten
+from canarycore.traffic import Affinity, Match
 
 DRAIN = 5.0
 """The shortest default drain in seconds: proxies follow new routes late, and a few seconds are common."""
@@ -58,117 +77,137 @@ class NoData(TextEnum):
 class TargetRef:
     """The workload under rollout (Flagger: `spec.targetRef`)."""
 
-    api_version: str = "apps/v1"
-    kind: str = "Deployment"
-    name: str
+    api_version: str = field(default="apps/v1", validator=OPTIONAL_TEXT)
+    kind: str = field(default="Deployment", validator=REQUIRED_TEXT)
+    name: str = field(validator=REQUIRED_NAME)
 
 
 @frozen(kw_only=True)
 class Check:
-    """A metric and its allowed range (Flagger: `metrics[]`). Raises ValueError if `window` is not above 0."""
+    """A metric and its allowed range (Flagger: `metrics[]`).
 
-    name: str
+    Raises FieldError if a value does not fit its field, or if the range is absent or empty.
+    """
+
+    name: str = field(validator=REQUIRED_TEXT)
     """The name of the metric; names need not be unique."""
-    kind: CheckKind
+    kind: CheckKind = field(validator=instance(CheckKind))
     """The source of its number."""
-    minimum: float | None = None
+    minimum: float | None = field(default=None, validator=optional(FINITE))
     """The least passing value, in the metric's unit: percent for request-success-rate, milliseconds for
     request-duration, the query's own otherwise. None sets no bound."""
-    maximum: float | None = None
+    maximum: float | None = field(default=None, validator=optional(FINITE))
     """The greatest passing value, in the same unit."""
-    window: float = field(default=60.0, validator=gt(0))
+    window: float = field(default=60.0, validator=SECONDS_ABOVE_0)
     """The look-back of the query in seconds (`metrics[].interval`)."""
-    window_text: str = "1m"
+    window_text: str = field(default="1m", validator=REQUIRED_TEXT)
     """The look-back in the owner's notation, for the query's variables."""
-    template: Reference | None = None
+    template: Reference | None = field(default=None, validator=optional(instance(Reference)))
     """The MetricTemplate with the query (`templateRef`)."""
-    query: str = ""
+    query: str = field(default="", validator=FREE_TEXT)
     """The query in the manifest, or empty."""
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = field(default=(), validator=LABELS)
     """Names and values for the query (`templateVariables`)."""
+
+    @maximum.validator
+    def _check_range(self, _: Attribute[float | None], maximum: float | None) -> None:
+        if self.minimum is None and maximum is None:
+            remedy = f"Set minimum or maximum of the check {shorten(self.name)}."
+            problem = fault("neither", "a minimum or a maximum: a check without both passes always", remedy, "no-range")
+            refuse(self, "minimum", problem)
+        if self.minimum is not None and maximum is not None and self.minimum > maximum:
+            expected = f"at most the maximum {maximum:g}: no value is in this range"
+            refuse(self, "minimum", fault(f"{self.minimum:g}", expected, "Swap or correct them.", "empty-range"))
 
 
 @frozen(kw_only=True)
 class Hook:
-    """A webhook (Flagger: `webhooks[]`)."""
+    """A webhook (Flagger: `webhooks[]`). Raises FieldError if a value does not fit its field."""
 
-    name: str
+    name: str = field(validator=REQUIRED_TEXT)
     """The name of the hook; names need not be unique."""
-    type: HookType
+    type: HookType = field(validator=instance(HookType))
     """The moment of the call."""
-    url: str
+    url: str = field(validator=SECRET_TEXT)
     """The address of the receiver."""
-    timeout: float = 10.0
+    timeout: float = field(default=10.0, validator=SECONDS_ABOVE_0)
     """The seconds that one attempt may take."""
-    retries: int = 0
+    retries: int = field(default=0, validator=whole(0, RETRIES.most))
     """The number of attempts after the first."""
-    metadata: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = field(default=(), validator=LABELS)
     """Names and values that the receiver gets."""
-    mute_alert: bool = False
+    mute_alert: bool = field(default=False, validator=FLAG)
     """Whether a closed gate sends no alert."""
-    disable_tls: bool = False
+    disable_tls: bool = field(default=False, validator=FLAG)
     """Whether the call accepts any certificate."""
-
-
-def _percent(instance: object, attribute: Attribute[int], value: int) -> None:
-    ge(0)(instance, attribute, value)
-    le(100)(instance, attribute, value)
 
 
 @frozen(kw_only=True)
 class Rollout:
-    """The owner's policy for one target. Raises ValueError if a number is out of its range."""
+    """The owner's policy for one target.
 
-    name: str
+    Raises FieldError if a value does not fit its field, or if nothing but promotion follows a new revision: a ladder
+    without rungs needs `skip_analysis`. `canarycore.manifest.problems` returns what is legal and surprises.
+    """
+
+    name: str = field(validator=REQUIRED_NAME)
     """The name of the Canary."""
-    namespace: str = "default"
+    namespace: str = field(default="default", validator=REQUIRED_NAME)
     """Its namespace."""
-    target: TargetRef
+    target: TargetRef = field(validator=instance(TargetRef))
     """The workload under rollout."""
-    provider: str = "istio"
+    provider: str = field(default="istio", validator=REQUIRED_TEXT)
     """The mesh or ingress that routes requests (`spec.provider`)."""
-    ladder: Ladder = Ladder()
+    ladder: Ladder = field(default=Ladder(), validator=instance(Ladder))
     """The steps of the rollout."""
-    interval: float = field(default=60.0, validator=gt(0))
+    interval: float = field(default=60.0, validator=SECONDS_ABOVE_0)
     """Seconds between two analyses (`analysis.interval`)."""
-    threshold: int = field(default=1, validator=ge(1))
+    threshold: int = field(default=1, validator=COUNT_FROM_1)
     """The number of failed checks that rolls back (`analysis.threshold`)."""
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = field(default=(), validator=items(instance(Check), CHECKS_OF_METRICS))
     """The metrics (`analysis.metrics`)."""
-    hooks: tuple[Hook, ...] = ()
+    hooks: tuple[Hook, ...] = field(default=(), validator=items(instance(Hook), CHECKS))
     """The webhooks (`analysis.webhooks`)."""
-    alerts: tuple[Alert, ...] = ()
+    alerts: tuple[Alert, ...] = field(default=(), validator=items(instance(Alert), CHECKS))
     """The receivers of alerts (`analysis.alerts`)."""
-    match: tuple[Match, ...] = ()
+    match: tuple[Match, ...] = field(default=(), validator=items(instance(Match), CHECKS))
     """The requests of an A/B test: those that meet any of these conditions (`analysis.match`)."""
-    affinity: Affinity | None = None
+    affinity: Affinity | None = field(default=None, validator=optional(instance(Affinity)))
     """The session cookie, if the rollout sets one (`analysis.sessionAffinity`)."""
-    mirror_weight: int = field(default=100, validator=_percent)
+    mirror_weight: int = field(default=100, validator=PERCENT)
     """The share of requests that the mesh copies on a mirrored rung, 0 to 100 percent (`analysis.mirrorWeight`)."""
-    no_data: NoData = NoData.FAIL
+    no_data: NoData = field(default=NoData.FAIL, validator=instance(NoData))
     """The meaning of an analysis without data."""
-    min_samples: int = field(default=0, validator=ge(0))
+    min_samples: int = field(default=0, validator=COUNT_FROM_0)
     """The number of requests that a value needs to count as data; 0 accepts any (`analysis.minSamples`)."""
-    inconclusive_limit: int = field(default=0, validator=ge(0))
+    inconclusive_limit: int = field(default=0, validator=COUNT_FROM_0)
     """The number of holds that rolls back; 0 never does (`analysis.inconclusive`)."""
-    progress_deadline: float = field(default=600.0, validator=ge(0))
+    progress_deadline: float = field(default=600.0, validator=LONG_SECONDS)
     """Seconds that pods may fail to get ready (`spec.progressDeadlineSeconds`)."""
-    primary_ready: int = field(default=100, validator=_percent)
+    primary_ready: int = field(default=100, validator=PERCENT)
     """The percentage of the primary's replicas that must be available (`analysis.primaryReadyThreshold`)."""
-    canary_ready: int = field(default=100, validator=_percent)
+    canary_ready: int = field(default=100, validator=PERCENT)
     """The percentage of the canary's replicas that must be available (`analysis.canaryReadyThreshold`)."""
-    replace_down_primary: bool = False
+    replace_down_primary: bool = field(default=False, validator=FLAG)
     """Whether a new revision with ready pods replaces a primary without pods (`analysis.replaceDownPrimary`)."""
-    skip_analysis: bool = False
+    skip_analysis: bool = field(default=False, validator=FLAG)
     """Whether a new revision is promoted without an analysis (`spec.skipAnalysis`)."""
-    suspend: bool = False
+    suspend: bool = field(default=False, validator=FLAG)
     """Whether the rollout changes nothing (`spec.suspend`)."""
-    revert_on_deletion: bool = False
+    revert_on_deletion: bool = field(default=False, validator=FLAG)
     """Whether a deletion gives the target back to its owner (`spec.revertOnDeletion`)."""
-    autoscaled: bool = False
+    autoscaled: bool = field(default=False, validator=FLAG)
     """Whether the target has an autoscaler (`spec.autoscalerRef`)."""
-    drain: float = field(default=DRAIN, validator=ge(0))
+    drain: float = field(default=DRAIN, validator=SECONDS)
     """Seconds that pods keep running after their traffic is taken away, for proxies that follow late."""
+
+    @ladder.validator
+    def _check_rungs(self, _: Attribute[Ladder], ladder: Ladder) -> None:
+        if len(ladder.rungs) == 1 and not self.skip_analysis:
+            expected = "a rung above the initial one: without it each revision is promoted without an analysis"
+            remedy = "Set ladder=Ladder(step=10, top=50) or Ladder(steps=(5, 25, 50)), or set skip_analysis=True."
+            refuse(self, "ladder", fault("no rungs", expected, remedy, "no-step"))
+
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
     """The hooks of each type, in the manifest's order."""
     has_gates: bool = field(init=False, eq=False, repr=False)
@@ -180,6 +219,7 @@ class Rollout:
 
     @hooks_by_type.default
     def _sort_hooks(self) -> dict[HookType, tuple[Hook, ...]]:
+        validate(self)  # attrs runs validators after defaults, and the fields below need the others
         return {kind: tuple(hook for hook in self.hooks if hook.type is kind) for kind in HookType}
 
     @has_gates.default

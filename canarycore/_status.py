@@ -11,51 +11,61 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from canarycore._fields import FINITE, FLAG, FREE_TEXT, LONG_COUNT, instance, instance_named, items, optional
 from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore.bounds import STORED_ITEMS
+from canarycore.notices import Notice
 from canarycore.phases import Pending, Phase, Reason
 
 if TYPE_CHECKING:
-    from canarycore.notices import Notice
     from canarycore.results import AnalysisResult, RolloutEnd
+
+_ANALYSIS = optional(instance_named("AnalysisResult"))
+_END = optional(instance_named("RolloutEnd"))
 
 
 @frozen(kw_only=True, slots=False)  # every decision copies it, and a dict copies three times as fast
 class Status:
-    """The state of a rollout. Stores keep it under the names of its fields."""
+    """The state of a rollout. Stores keep it under the names of its fields.
 
-    phase: Phase = Phase.INITIALIZING
+    Raises FieldError if a value does not fit its field; `but` copies without a check.
+    """
+
+    phase: Phase = field(default=Phase.INITIALIZING, validator=instance(Phase))
     """The phase (Flagger: `status.phase`)."""
-    reason: Reason = Reason.NONE
+    reason: Reason = field(default=Reason.NONE, validator=instance(Reason))
     """The reason for the phase."""
-    since: float | None = None
+    since: float | None = field(default=None, validator=optional(FINITE))
     """When the phase began, in seconds; None before the first decision."""
-    analysed_at: float = 0.0
+    analysed_at: float = field(default=0.0, validator=FINITE)
     """When the last analysis counted, or when the phase began, in seconds. The interval starts here."""
-    rung: Rung = INITIAL_RUNG
+    rung: Rung = field(default=INITIAL_RUNG, validator=instance(Rung))
     """The rung of the ladder, by value."""
-    failed_checks: int = 0
+    failed_checks: int = field(default=0, validator=LONG_COUNT)
     """The number of failed checks in this analysis (Flagger: `failedChecks`)."""
-    holds: int = 0
+    holds: int = field(default=0, validator=LONG_COUNT)
     """The number of holds in this analysis."""
-    applied: str = ""
+    applied: str = field(default="", validator=FREE_TEXT)
     """The revision under test (Flagger: `lastAppliedSpec`)."""
-    promoted: str = ""
+    promoted: str = field(default="", validator=FREE_TEXT)
     """The revision of the primary (Flagger: `lastPromotedSpec`)."""
-    previous: str = ""
+    previous: str = field(default="", validator=FREE_TEXT)
     """The revision before `promoted`, for an undo."""
-    drain_until: float = 0.0
+    drain_until: float = field(default=0.0, validator=FINITE)
     """Until when the canary keeps running without traffic, in seconds."""
-    paused: bool = False
+    paused: bool = field(default=False, validator=FLAG)
     """Whether a command paused the rollout."""
-    handled: str = ""
+    handled: str = field(default="", validator=FREE_TEXT)
     """The id of the last command that the rollout carried out or refused."""
-    pending: tuple[Pending, ...] = ()
+    pending: tuple[Pending, ...] = field(default=(), validator=items(instance(Pending)))
     """The work that an idle phase still owes."""
-    outbox: tuple[Notice, ...] = field(default=())
+    outbox: tuple[Notice, ...] = field(default=(), validator=items(instance(Notice), STORED_ITEMS))
     """The notices of the last commit; some may not be published yet."""
-    analysis: AnalysisResult | None = field(default=None, eq=False)
+    analysis: AnalysisResult | None = field(
+        default=None, eq=False, validator=optional(instance_named("AnalysisResult"))
+    )
     """The last analysis of the rollout under way. No decision depends on it, so equality ignores it."""
-    end: RolloutEnd | None = field(default=None, eq=False)
+    end: RolloutEnd | None = field(default=None, eq=False, validator=_END)
     """The end of the last rollout. No decision depends on it, so equality ignores it."""
 
     def but(self, **changes: Any) -> Status:

@@ -8,8 +8,9 @@ enums their values (kinds of notices their names), and a value of several possib
 Numbers that JSON lacks (NaN, infinities) become strings. `to_data` and `from_data` do the same with plain dicts and
 lists.
 
-Reading is strict: each value has the type of its field and stays within `canarycore.bounds`, and every refusal is a
-ValueError with the path. Only unknown fields pass, so that an older release reads the data of a newer one.
+Reading is strict: each value has the type of its field and stays within `canarycore.bounds`, and the classes check
+their fields as they do in code. Every refusal is a ValueError with the path. Only unknown fields pass, so that an older
+release reads the data of a newer one.
 
 This is canarycore's own format, for stores, logs and replay. Flagger's is in `canarycore.manifest`.
 """
@@ -47,6 +48,7 @@ from canarycore import (
     traffic,
 )
 from canarycore.bounds import DEPTH, DIGITS, FILE, PROBLEMS, STORED_ITEMS
+from canarycore.errors import FieldError
 from canarycore.text import clip, enumerate_some, shorten
 
 T = TypeVar("T")
@@ -95,7 +97,9 @@ def _name(kind: object) -> str:
 
 def _describe_fault(error: BaseException, kind: type[Any] | None) -> str:
     """Describe the fault at a path: a validator's text, or the expected type."""
-    is_validators = isinstance(error, ValueError) and (kind is None or attrs.has(kind))
+    is_validators = isinstance(error, FieldError) or (
+        isinstance(error, ValueError) and (kind is None or attrs.has(kind))
+    )
     return str(error.args[0]) if is_validators and error.args else format_exception(error, kind)
 
 
@@ -115,7 +119,9 @@ _MODULES = (
 )  # fmt: skip
 _NAMES = {name: value for module in _MODULES for name, value in vars(module).items()} | {"Mapping": Mapping}
 _DATA = [
-    value for name, value in _NAMES.items() if isinstance(value, type) and attrs.has(value) and not name.startswith("_")
+    value
+    for name, value in _NAMES.items()
+    if isinstance(value, type) and attrs.has(value) and value.__module__ != "canarycore.errors" and name[0] != "_"
 ]
 _UNIONS = (questions.Question, questions.Answer, effects.Effect, _decision.Outcome)
 
@@ -166,18 +172,7 @@ def _read_kind(value: object, _: object) -> notices.NoticeKind:
 
 def _object_reader(kind: type[Any]) -> Callable[[object, object], Any]:
     read = make_dict_structure_fn(kind, _CONVERTER)
-    if kind is _status.Status:
-        return lambda value, _: _check_numbers(read(_mapping(value), kind))
     return lambda value, _: read(_mapping(value), kind)
-
-
-def _check_numbers(status: _status.Status) -> _status.Status:
-    """Return the status. Raises ValueError for impossible numbers: with a time that is no number it would never end."""
-    times = (status.since or 0.0, status.analysed_at, status.drain_until)
-    counts = (status.failed_checks, status.holds, status.rung.iteration)
-    if not all(map(math.isfinite, times)) or min(counts) < 0:
-        raise ValueError("found a time that is no number, or a count below 0")
-    return status
 
 
 def _union_reader(union: Any) -> Callable[[object, object], Any]:

@@ -2,6 +2,9 @@
 
     CanaryError
     ├── ManifestError      the owner's manifest: every problem at once, each with path, found, expected and remedy
+    ├── FieldError         a value in code that a field refuses: path, found, expected and remedy
+    │   ├── WrongType      a value of another type; also a TypeError
+    │   └── WrongValue     a value out of its range, or one that contradicts another; also a ValueError
     ├── UnknownProvider    a provider that is not installed: lists those that are
     ├── WorldError         the environment refused or did not answer: try again
     │   ├── Conflict       another process committed first: observe again
@@ -27,7 +30,10 @@ class CanaryError(Exception):
 
 @frozen(kw_only=True)
 class Problem:
-    """One problem of a manifest. It cuts each text after `canarycore.text.LONGEST_TEXT` characters."""
+    """One problem of a manifest or of an object built in code.
+
+    It cuts each text after `canarycore.text.LONGEST_TEXT` characters.
+    """
 
     path: str = field(converter=clip)
     """The path of the field, such as `spec.analysis.metrics[0].thresholdRange.min`."""
@@ -58,6 +64,25 @@ class ManifestError(CanaryError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class FieldError(CanaryError):
+    """A field refuses its value. `problem` has the field's path, the value, the expected values and the remedy."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return str(self.problem)
+
+
+class WrongType(FieldError, TypeError):
+    """A value has another type than its field."""
+
+
+class WrongValue(FieldError, ValueError):
+    """A value is out of its field's range, or contradicts another field."""
 
 
 class WorldError(CanaryError):

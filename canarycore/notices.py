@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from canarycore._enum import TextEnum
+from canarycore._fields import REQUIRED_TEXT, instance
 from canarycore._record import record
+from canarycore._reference import Reference
 
 if TYPE_CHECKING:
-    from canarycore._reference import Reference
     from canarycore.phases import Phase
 
 
@@ -30,11 +31,11 @@ class Severity(TextEnum):
 class Alert:
     """A receiver of alerts (Flagger: `alerts[]`)."""
 
-    name: str
+    name: str = field(validator=REQUIRED_TEXT)
     """The owner's name for it."""
-    provider: Reference
+    provider: Reference = field(validator=instance(Reference))
     """The AlertProvider that delivers the alerts."""
-    severity: Severity = Severity.INFO
+    severity: Severity = field(default=Severity.INFO, validator=instance(Severity))
     """The lowest severity that is delivered."""
 
 

@@ -4,6 +4,7 @@
     rollout = resolve(report.canaries[0], templates=report.templates)
     parse(document)                               one resource from a plain mapping
     check_files([(name, text), ...])              lint: all problems, of form and of sense, without an exception
+    problems(rollout)                             lint of a rollout without a manifest, with the same rules
     check_namespaces(canary)                      references to other namespaces, which tenants may not use
     status_to_dict / status_from_dict             the status subresource
     schema("Canary")                              the spec, for a CustomResourceDefinition
@@ -26,6 +27,7 @@ from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._files import FilesReport, load
 from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._lint._checks import PLACEHOLDER
+from canarycore.manifest._lint._rollouts import problems
 from canarycore.manifest._model import OWN_FIELDS, AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._names import (
     LONGEST_APEX,
@@ -98,6 +100,7 @@ __all__ = [
     "load",
     "parse",
     "parse_duration",
+    "problems",
     "resolve",
     "schema",
     "status_from_dict",

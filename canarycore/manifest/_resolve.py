@@ -62,7 +62,7 @@ def resolve(
     until a provider's proxies follow new routes, at the latest: the drain of a Canary that gives none. Raise
     ManifestError where the analysis could never advance, or where a composed name would be too long.
     """
-    problems = (*check_steps(canary, provider), *check_names(canary, provider))
+    problems = (*check_steps(canary, provider), *check_ranges(canary), *check_names(canary, provider))
     if problems:
         raise ManifestError(problems)
     spec, analysis = canary.spec, canary.analysis or Analysis()
@@ -123,6 +123,30 @@ def check_steps(canary: Canary, provider: str) -> Iterator[Problem]:
             remedy="Set stepWeight (and maxWeight), stepWeights or iterations, or set spec.skipAnalysis.",
             rule="no-step",
         )
+
+
+def check_ranges(canary: Canary) -> Iterator[Problem]:
+    """Return the problems of metrics whose range lets every value pass, or none."""
+    for index, metric in enumerate(canary.analysis.metrics if canary.analysis else ()):
+        limits, path = metric.threshold_range, f"{canary.analysis_path}.metrics[{index}].thresholdRange"
+        if limits is None:
+            continue
+        if limits.min is None and limits.max is None:
+            yield Problem(
+                path=path,
+                found="neither min nor max",
+                expected="thresholdRange with min or max: without one the metric always passes",
+                remedy="Add min or max.",
+                rule="no-range",
+            )
+        elif limits.min is not None and limits.max is not None and limits.min > limits.max:
+            yield Problem(
+                path=path,
+                found=f"min {limits.min:g} above max {limits.max:g}",
+                expected="min at most max: no value is in this range",
+                remedy="Swap or correct min and max.",
+                rule="empty-range",
+            )
 
 
 def strategy(analysis: Analysis, provider: str) -> Strategy:

@@ -513,7 +513,7 @@ def _bad(question: Question) -> Iterator[Answer]:
         yield HookAnswer(passed=question.hook.type is HookType.ROLLBACK, text="timed out")
     elif isinstance(question, SourcesQuestion):
         yield SourcesAnswer(error="offline")
-    elif question.check.minimum is not None or question.check.maximum is not None:
+    else:
         yield sick(_request(question))
 
 
@@ -521,4 +521,4 @@ def _request(question: MetricQuestion) -> MetricRequest:
     return MetricRequest(question=question, rollout=_NO_ROLLOUT, now=0.0, revision="", routes=None, turn=0)
 
 
-_NO_ROLLOUT = Rollout(name="", target=TargetRef(name=""))
+_NO_ROLLOUT = Rollout(name="-", target=TargetRef(name="-"), skip_analysis=True)

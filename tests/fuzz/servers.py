@@ -36,9 +36,9 @@ Json = dict[str, Any]
 PROMPT = ("canarycore_hooks.webhook", "canarycore_notifiers.chat")
 """Modules that wait before they try again; here they do not."""
 
-_CHECK = Check(name="check", kind=CheckKind.QUERY, query="up", variables=(("a", "b"),))
+_CHECK = Check(name="check", kind=CheckKind.QUERY, minimum=0.0, query="up", variables=(("a", "b"),))
 _HOOK = Hook(name="load", type=HookType.ROLLOUT, url="", timeout=2.0, metadata=(("cmd", "hey"),))
-_ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+_ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True)
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def _metrics(server: Server, runner: asyncio.Runner) -> Iterator[Target]:
 
 
 async def _measured(factory: Callable[..., Any], name: str, server: Server, query: str) -> MetricAnswer:
-    check = Check(name="check", kind=CheckKind.QUERY, query=query, variables=_CHECK.variables)
+    check = Check(name="check", kind=CheckKind.QUERY, minimum=0.0, query=query, variables=_CHECK.variables)
     secret = _secrets(name, server.address)
     async with factory(server.address, secret=secret, region="eu-west-1") as source:
         answer = await source.query(_ROLLOUT, MetricQuestion("key", check, "revision"))

@@ -30,6 +30,7 @@ COMPUTED = {
     "adapters/cli/canarycore_cli/loadtester.py": "the operator's own --namespace-regexp",
     "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
+    "canarycore/manifest/_lint/_rollouts.py": "names of fields from a table, escaped, one of them at a time",
 }
 """Files that compute an expression, with the reason why it is linear or no attack."""
 

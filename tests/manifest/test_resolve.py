@@ -276,3 +276,23 @@ def test_the_examples_lint_without_errors_as_a_whole():
 
 def test_the_base_of_these_tests_is_beyond_reproach():
     assert check_files([("base.yaml", json.dumps(BASE))]).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "rule", "found"),
+    [({}, "no-range", "neither min nor max"), ({"min": 99, "max": 1}, "empty-range", "min 99 above max 1")],
+)
+def test_a_range_that_lets_every_value_pass_or_none_is_refused_with_the_remedy(limits, rule, found):
+    rate = {"name": "request-success-rate"}
+    document = canary(
+        analysis={
+            "stepWeight": 10,
+            "metrics": [{**rate, "thresholdRange": {"min": 99}}, {**rate, "thresholdRange": limits}],
+        }
+    )
+    with pytest.raises(ManifestError) as error:
+        resolve(parse(document))
+    (problem,) = error.value.problems
+    assert (problem.path, problem.rule) == ("spec.analysis.metrics[1].thresholdRange", rule)
+    assert problem.found == found
+    assert problem.remedy

@@ -722,8 +722,8 @@ DEFECTS: tuple[Defect, ...] = (
     _mesh_reading(
         "no composed name is compared with its limit",
         "manifest/_resolve.py",
-        "    problems = (*check_steps(canary, provider), *check_names(canary, provider))\n",
-        "    problems = tuple(check_steps(canary, provider))\n",
+        "    problems = (*check_steps(canary, provider), *check_ranges(canary), *check_names(canary, provider))\n",
+        "    problems = (*check_steps(canary, provider), *check_ranges(canary))\n",
         "test_names.py::test_an_external_service_and_its_copies_fit",
     ),
     # ------------------------------------------------------------------------------------------------------ load tester

@@ -283,7 +283,8 @@ def test_an_import_without_numpy_names_the_extra(module: str):
 
 @pytest.mark.parametrize("strategy", list(Strategy))
 def test_late_pods_are_rolled_back_after_the_deadline(strategy: Strategy):
-    ladder = Ladder(strategy=strategy, step=10, top=50, iterations=3)
+    weights = strategy is Strategy.WEIGHTS
+    ladder = Ladder(step=10, top=50) if weights else Ladder(strategy=strategy, iterations=3)
     late = scenario(ready_after=601.0, test_rps=5.0)
     summary = vector.simulate(policy(ladder=ladder), late, runs=10).summary()
     assert (summary.rolled_back.count, summary.minutes.value) == (10, 10.0)
@@ -322,9 +323,8 @@ ENDLESS = {
     "iterations": {"ladder": Ladder(strategy=Strategy.BLUE_GREEN, iterations=10**9)},
     "threshold": {"threshold": 10**9},
     "inconclusive": {"inconclusive_limit": 10**9, "min_samples": 10},
-    "deadline": {"progress_deadline": 1e12},
-    "infinite deadline": {"progress_deadline": inf},
-    "window": {"checks": (evolve(SUCCESS, window=1e9),)},
+    "deadline": {"progress_deadline": 2e9},
+    "window": {"checks": (evolve(SUCCESS, window=3e7),)},
 }
 
 

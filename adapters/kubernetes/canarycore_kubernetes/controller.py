@@ -151,7 +151,7 @@ async def _lead(
         await _fill_caches(canaries, parts)
         if isinstance(parts.router, MeshRouter):
             await parts.router.find_leftovers()
-        async with Runner(parts, limits, on_cycle=notify):
+        async with Runner(parts, limits, refuse=None, on_cycle=notify):
             await (asyncio.Event().wait() if leader is None else leader.deposed())
         exporter.set_leader(False)
 

@@ -26,7 +26,7 @@ a trouble and no verdict, and the runner asks again after a back-off.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -44,8 +44,10 @@ from canarycore.effects import (
     SetRoutes,
 )
 from canarycore.errors import Refused, Unanswered, WorldError
+from canarycore.manifest import problems
 from canarycore.phases import ACTIVE
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
+from canarycore.text import LONGEST_TEXT, enumerate_some
 from canarycore_runtime._calls import Limits, call_port, call_port_detached, describe, finish_write
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broadcaster, observe_rollout
@@ -89,6 +91,9 @@ class Driver:
     group: asyncio.TaskGroup
     """The tasks of questions, which outlive a cycle."""
 
+    refuse: Literal["error", "warning"] | None = None
+    """The lowest severity of a finding that refuses the rollout; None refuses none."""
+
     memory: CycleMemory = Factory(CycleMemory)
     changed: asyncio.Event = Factory(asyncio.Event)
     """Set after a change, so that a cycle waits for no answer."""
@@ -98,6 +103,9 @@ class Driver:
 
     began: float = 0.0
     """When the last cycle got its slot (seconds since the epoch)."""
+
+    _accepted: Rollout | None = None
+    """The last rollout without a refused finding."""
 
     _version: str = ""
     """The version of the status that the last cycle loaded."""
@@ -193,11 +201,23 @@ class Driver:
         if stored is None:
             raise GoneError(self.key)
         world = await observe_rollout(parts, stored, now=now, call_limit=seconds)
+        if not world.is_deleted:
+            self._check_policy(stored.rollout)
         self._version = stored.version
         if self._refused is not None:
             world = self._refused.show(stored.status, world)
         self.observed = Observed(stored.rollout, stored.status, world)
         return self.observed
+
+    def _check_policy(self, rollout: Rollout) -> None:
+        """Raise Refused for a rollout with a finding of the refused severity. A rollout is checked once."""
+        if self.refuse is None or rollout == self._accepted:
+            return
+        severities = {"error"} if self.refuse == "error" else {"error", "warning"}
+        refused = [str(problem) for problem in problems(rollout) if problem.severity in severities]
+        if refused:
+            raise Refused(f"the runner refuses the rollout: {enumerate_some(refused, '; ', longest=LONGEST_TEXT)}")
+        self._accepted = rollout
 
     async def fetch(self, fetch: Fetch) -> dict[str, Answer]:
         """Return the answers. Raises LookAgainError after a wait for them, Unanswered for a held question."""

@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 from zlib import crc32
 
 from attrs import define, frozen
@@ -99,16 +99,22 @@ class Runner:
         parts: Adapters,
         limits: Limits | None = None,
         *,
+        refuse: Literal["error", "warning"] | None = "error",
         on_cycle: Callable[[CycleReport], None] = lambda _: None,
         jitter: Callable[[], float] | None = None,
     ) -> None:
         """Run on the adapters in `parts`.
+
+        `refuse` is the lowest severity of a finding of `canarycore.manifest.problems` with which the runner refuses a
+        rollout: it then changes nothing, and each report of a cycle has the finding. None refuses no rollout. Use it
+        for rollouts of manifests, which Flagger would run.
 
         `on_cycle` gets the report of each cycle. `jitter` returns numbers in [0, 1); a seeded one makes back-off
         repeatable.
         """
         self._parts = parts
         self._limits = limits or Limits()
+        self._refuse = refuse
         self._on_cycle = on_cycle
         self._jitter = jitter or random.Random().random  # noqa: S311 - it spreads retries and protects no secret
         self._capacity = RunnerCapacity.under(self._limits)
@@ -239,7 +245,7 @@ class Runner:
     # cycles of one rollout --------------------------------------------------------------------------------------
 
     def _begin(self, key: str, due: float) -> None:
-        driver = Driver(key, self._parts, self._limits, self._capacity, self._group)
+        driver = Driver(key, self._parts, self._limits, self._capacity, self._group, self._refuse)
         self._rollouts[key] = scheduled = _ScheduledRollout(driver)
         self._arm(scheduled, due)
 

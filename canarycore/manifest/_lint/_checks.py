@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from canarycore._ladder import Strategy
 from canarycore._spec import CheckKind, HookType
 from canarycore.bounds import HOOK_TIMEOUT
+from canarycore.errors import Problem
 from canarycore.gotemplate import BUILT_IN_FUNCTIONS, KEYWORDS, TemplateError
 from canarycore.gotemplate import parse as parse_template
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
 from canarycore.manifest._reader._fields import nearest
-from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, hook_timeout
+from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
 from canarycore.text import enumerate_some
 
 METRIC_PROVIDERS = (
@@ -63,15 +64,17 @@ def _no_range(context: LintContext) -> Iterator[Finding]:
         if limits is None and metric.threshold is None:
             verdict = "always passes" if metric.name == CheckKind.SUCCESS_RATE.value else "passes at 0 or less only"
             yield Finding(path, f"the metric {metric.name!r} without a range", {"verdict": verdict})
-        elif limits is not None and limits.min is None and limits.max is None:
-            yield Finding(f"{path}.thresholdRange", "neither min nor max", {"verdict": "always passes"})
+    for problem in _problems_of_ranges(context, "no-range"):
+        yield Finding(problem.path, problem.found, {"verdict": "always passes"})
 
 
 def _empty_range(context: LintContext) -> Iterator[Finding]:
-    for path, metric in _metrics(context):
-        limits = metric.threshold_range
-        if limits and limits.min is not None and limits.max is not None and limits.min > limits.max:
-            yield Finding(f"{path}.thresholdRange", f"min {limits.min:g} above max {limits.max:g}")
+    for problem in _problems_of_ranges(context, "empty-range"):
+        yield Finding(problem.path, problem.found)
+
+
+def _problems_of_ranges(context: LintContext, rule: str) -> Iterator[Problem]:
+    return (problem for problem in check_ranges(context.canary) if problem.rule == rule)
 
 
 def _old_threshold(context: LintContext) -> Iterator[Finding]:

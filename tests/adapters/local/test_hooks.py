@@ -9,7 +9,7 @@ from canarycore.errors import WorldError
 from canarycore.questions import HookQuestion
 from canarycore_local.hooks import LocalHooks, PassingHooks
 
-ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"), skip_analysis=True)
 GATES = (HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_TRAFFIC_INCREASE, HookType.CONFIRM_PROMOTION)
 
 

@@ -13,7 +13,7 @@ from canarycore.errors import Conflict, WorldError
 from canarycore_local.store import SqliteStore
 from canarycore_runtime.testing.contracts import StatusStoreContract
 
-ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True)
 
 
 class Bench:
@@ -81,7 +81,9 @@ async def test_an_edit_keeps_the_status_and_conflicts_with_decisions_about_the_o
     before = await store.load("test/podinfo")
     version = await store.commit("test/podinfo", Status(phase=Phase.SUCCEEDED), before.version)
 
-    await store.put(Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), threshold=7))
+    await store.put(
+        Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True, threshold=7)
+    )
 
     after = await store.load("test/podinfo")
     assert (after.rollout.threshold, after.status.phase) == (7, Phase.SUCCEEDED)
@@ -118,7 +120,7 @@ async def test_changes_yields_commands_deletions_and_edits_but_no_commits(store,
         case "delete":
             await store.delete("test/podinfo")
         case "put":
-            await store.put(Rollout(name="other", target=TargetRef(name="other")))
+            await store.put(Rollout(name="other", target=TargetRef(name="other"), skip_analysis=True))
 
     assert await asyncio.wait_for(change_key, 5) == ("default/other" if change == "put" else "test/podinfo")
     await changes.aclose()

@@ -14,11 +14,11 @@ from canarycore.questions import MetricQuestion
 from canarycore_metrics.prometheus import PrometheusSource
 from canarycore_runtime.testing.contracts import MetricSourceContract, Reply
 
-ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True)
 
 
 def question(query="up", kind=CheckKind.QUERY, **more):
-    return MetricQuestion("key", Check(name="check", kind=kind, query=query, **more), "revision")
+    return MetricQuestion("key", Check(name="check", kind=kind, minimum=0.0, query=query, **more), "revision")
 
 
 def vector(*values):

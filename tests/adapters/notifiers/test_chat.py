@@ -13,7 +13,7 @@ from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNot
 from canarycore_runtime.testing.contracts import NotifierContract
 from tests.adapters.notifiers.conftest import SECRET, TOKEN, self_signed
 
-ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True)
 KINDS = (SlackNotifier, DiscordNotifier, RocketNotifier, TeamsNotifier, GoogleChatNotifier)
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 

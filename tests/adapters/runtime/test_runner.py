@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from attrs import evolve
 
-from canarycore import CommandKind, Phase, Reference, Routes
+from canarycore import CommandKind, Ladder, Phase, Reference, Routes
 from canarycore.effects import ScaleDown, SetRoutes
 from canarycore.errors import Unanswered
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer
@@ -57,6 +57,25 @@ async def test_a_healthy_revision_is_promoted_an_interval_a_rung():
         (80, "Succeeded weight 0"),
         (80, "Succeeded weight 0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("refuse", "ladder", "is_refused"),
+    [
+        ("error", Ladder(step=50, top=10), True),
+        ("error", Ladder(step=30, top=50), False),
+        ("warning", Ladder(step=30, top=50), True),
+        (None, Ladder(step=50, top=10), False),
+    ],
+)
+@simulated
+async def test_a_rollout_with_a_finding_is_refused_by_severity(refuse, ladder, is_refused):
+    clusters, reports = deployed(rollout(ladder=ladder)), []
+    async with Runner(clusters.parts(), refuse=refuse, on_cycle=reports.append):
+        await passes(60)
+    errors = [str(error) for report in reports for error in report.result.errors]
+    assert any("the runner refuses the rollout: ladder.top: found" in error for error in errors) is is_refused
+    assert (clusters.state(KEY).status.phase is Phase.INITIALIZING) is is_refused
 
 
 @simulated

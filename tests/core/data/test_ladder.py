@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from canarycore import Ladder, Phase, Rung, Strategy
 from canarycore._ladder import INITIAL_RUNG
+from canarycore.errors import WrongType
 from canarycore.simulation import Deploy, Edit
 from canarycore.testing import strategies as some
 from tests.core.scenarios import POLICIES, idle, is_advancing, policy
@@ -94,11 +95,11 @@ def test_a_ladder_of_any_number_of_iterations_costs_the_same(strategy, iteration
 
 
 WRONG = {
-    "top": ({"step": 10, "top": 101}, "found 101, expected a whole number from 0 to 100"),
+    "top": ({"step": 10, "top": 101}, "found 101, expected a whole number from 1 to 100"),
     "step": ({"step": -10, "top": 50}, "found -10, expected a whole number from 0 to 100"),
     "step_back": ({"step": 10, "step_back": -1}, "found -1, expected a whole number from 0 to 100"),
-    "steps[1]": ({"steps": (10, 150)}, "found 150, expected a whole number from 0 to 100"),
-    "steps": ({"steps": tuple(range(101))}, "found 101 weights, expected at most 100"),
+    "steps[1]": ({"steps": (10, 150)}, "found 150, expected a whole number from 1 to 100"),
+    "steps": ({"steps": tuple(range(101))}, "found a tuple of 101 items, expected a tuple of at most 100 items"),
     "iterations": ({"iterations": 10**5000}, "found a number of more than 38 digits, expected a whole number"),
 }
 
@@ -112,7 +113,7 @@ def test_a_ladder_without_end_cannot_be_built(field):
 
 @pytest.mark.parametrize("step", [0.5, 10.0, "10", None, float("nan")])
 def test_a_step_is_a_whole_number(step):
-    with pytest.raises(ValueError, match=r"Ladder\.step: found .*, expected a whole number from 0 to 100"):
+    with pytest.raises(WrongType, match=r"Ladder\.step: found .*, expected a whole number from 0 to 100"):
         Ladder(step=step)
 
 

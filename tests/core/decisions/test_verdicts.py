@@ -15,7 +15,7 @@ from tests.core.scenarios import DURATION, SUCCESS_RATE, idle, policy
 
 TEMPLATE = Check(name="not-found", kind=CheckKind.TEMPLATE, minimum=1.0, maximum=5.0)
 QUERY = Check(name="inline", kind=CheckKind.QUERY, maximum=2.5)
-BOUNDLESS = Check(name="boundless", kind=CheckKind.QUERY)
+WIDE = Check(name="wide", kind=CheckKind.QUERY, minimum=-1e9)
 
 VERDICTS = [
     (SUCCESS_RATE, Got(value=99.0), Verdict.PASS),
@@ -34,8 +34,8 @@ VERDICTS = [
     (TEMPLATE, Got(value=5.1), Verdict.FAIL),
     (QUERY, Got(value=2.5), Verdict.PASS),
     (QUERY, Got(value=2.6), Verdict.FAIL),
-    (BOUNDLESS, Got(value=-1e9), Verdict.PASS),
-    (BOUNDLESS, Got(), Verdict.NO_DATA),
+    (WIDE, Got(value=-1e9), Verdict.PASS),
+    (WIDE, Got(), Verdict.NO_DATA),
 ]
 
 

@@ -141,7 +141,7 @@ async def _perform(
             rehearsal = await around.enter_async_context(opened)
             _add_start(story, rehearsal)
             on_cycle = view.observe(story.cycle) if view else story.cycle
-            async with Runner(rehearsal.parts, on_cycle=on_cycle), _watch(story, view, lines, rehearsal):
+            async with Runner(rehearsal.parts, refuse=None, on_cycle=on_cycle), _watch(story, view, lines, rehearsal):
                 status = await rehearsal.play()
         story.add_splits(rehearsal.splits(), is_over=True)
         return story.end(rehearsal, status)

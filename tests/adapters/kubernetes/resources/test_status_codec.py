@@ -21,7 +21,7 @@ from canarycore_kubernetes.resources.status_codec import (
 from canarycore_kubernetes.telemetry.conditions import make_readiness_conditions
 from canarycore_runtime.testing.contracts.store import STATUS
 
-ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"), skip_analysis=True)
 
 STATUSES = st.builds(
     Status,

@@ -14,7 +14,7 @@ from canarycore_kubernetes.telemetry.lateness import TOLERATED_LATENESS, Latenes
 from canarycore_runtime.runner import CycleReport
 
 KEY = "test/podinfo"
-ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True)
 CLIMBING = Status(phase=Phase.PROGRESSING, since=1.0, rung=Rung(weight=10))
 HIGHER = Status(phase=Phase.PROGRESSING, since=1.0, rung=Rung(weight=20))
 

@@ -29,7 +29,7 @@ from canarycore.simulation import Constant, Deploy, SetMetrics, SimulatedCluster
 from canarycore_kubernetes.telemetry.prometheus import LONGEST_LABEL, Exporter
 from canarycore_runtime.runner import CycleReport
 
-ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), ladder=Ladder(steps=(50,)))
 PLACE = {"name": "podinfo", "namespace": "test"}
 
 
@@ -132,7 +132,7 @@ def test_a_canary_that_is_gone_leaves_no_series(exporter):
 
 def judged(exporter, *names):
     """A look at a rollout with checks of these names, at which each was judged."""
-    checks = tuple(Check(name=name, kind=CheckKind.QUERY) for name in names)
+    checks = tuple(Check(name=name, kind=CheckKind.QUERY, minimum=0.0) for name in names)
     rollout = evolve(ROLLOUT, checks=checks)
     status = Status(phase=Phase.PROGRESSING, since=0.0)
     judgements = tuple(judge(check, MetricAnswer(value=1.0)) for check in checks)

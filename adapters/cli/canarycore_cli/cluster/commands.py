@@ -45,8 +45,8 @@ def install(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Mesh provider whose routes the controller may write; the first is the default. Repeatable. Initially: "
-            "kubernetes.",
+            help="Mesh provider whose routes the controller may write; the first is the default. Repeatable. "
+            "Initially: kubernetes.",
         ),
     ] = None,
     namespace: Annotated[

@@ -76,6 +76,12 @@ def _defects() -> str:
     return table
 
 
+def _flagger_values() -> str:
+    from canarycore_kubernetes.deploy.chart import values_table
+
+    return values_table(flagger_only=True)
+
+
 # ------------------------------------------------------------------------------------------------------ command line
 
 
@@ -117,6 +123,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "defects": _defects,
     "commands": _commands,
     "bounds": _bounds,
+    "flagger_values": _flagger_values,
 }
 
 if __name__ == "__main__":

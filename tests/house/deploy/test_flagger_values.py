@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,25 @@ def test_an_address_with_a_token_is_not_readable_in_the_deployment(tmp_path: Pat
     bodies = rendered(values, tmp_path)
     assert secret not in json.dumps([body for body in bodies if body["kind"] != "Secret"])
     assert lookup(bodies, f"{CONTAINER}/envFrom/0/secretRef/name") == lookup(bodies, "Secret/metadata/name")
+
+
+@pytest.mark.parametrize("namespace", ["", "shop"])
+def test_the_notes_name_the_objects_of_the_release(namespace: str, tmp_path: Path):
+    """Helm shows notes only on a cluster, so a copy of the chart renders them as a value."""
+    chart = Path(shutil.copytree(CHART, tmp_path / "canarycore"))
+    shutil.copy(chart / "templates" / "NOTES.txt", chart)
+    (chart / "templates" / "notes.yaml").write_text('kind: Notes\ntext: {{ tpl (.Files.Get "NOTES.txt") . | quote }}\n')
+    command = [part if part != CHART else chart for part in template("mine")]
+    text = lookup(read(output(*command, "--namespace", "ops", "--set", f"namespace={namespace}")), "Notes/text")
+    scope = f"-n {namespace}" if namespace else "-A"
+    assert f"canary lint --cluster {scope} --account ops/mine-canarycore\n" in text
+    assert "kubectl -n ops rollout status deployment/mine-canarycore\n" in text
+    assert 'No registry has the image "canarycore"' in text
+
+
+def test_no_rendered_line_ends_with_a_blank():
+    text = output(*template(), "--set", "podMonitor.enabled=true", "--set", "podLabels.a=b")
+    assert [line for line in text.splitlines() if line.endswith(" ")] == []
 
 
 @pytest.mark.parametrize("provider", ROUTING_RIGHTS)

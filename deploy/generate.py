@@ -1,4 +1,4 @@
-"""Write the files of this folder that follow from `canarycore_kubernetes.deploy.objects`: `python deploy/generate.py`.
+"""Write the files of this folder that follow from `canarycore_kubernetes.deploy`: `python deploy/generate.py`.
 
 A test compares the files with the current output.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from canarycore_cli.cluster.install import write
 from canarycore_kubernetes.deploy.admission import admission
+from canarycore_kubernetes.deploy.chart import refusals, values_schema, values_table
 from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination
 from canarycore_kubernetes.deploy.objects import RIGHTS, ROUTING_RIGHTS, InstallOptions, definitions, objects, rules
 
@@ -49,7 +51,10 @@ def files() -> dict[str, str]:
         "kustomize/network-policy/kustomization.yaml": _yaml(_resource_component("policy.yaml")),
         "kustomize/network-policy/policy.yaml": _yaml(_policy()),
         f"{CHART}/files/metadata.yaml": _yaml(_metadata_addresses()),
-        f"{CHART}/files/admission.yaml": _yaml(*admission("{{ first .Values.providers }}")),
+        f"{CHART}/files/admission.yaml": _yaml(next(admission("{{ include `canarycore.provider` . }}"))),
+        f"{CHART}/files/refused.yaml": _yaml(refusals()),
+        f"{CHART}/values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
+        f"{CHART}/README.md": _readme(),
         f"{CHART}/files/rules.yaml": _yaml({"every": rules(()), "routing": _routing()}),
     }
 
@@ -106,6 +111,13 @@ def _slug(provider: str) -> str:
 def _routing() -> dict[str, list[Any]]:
     """Return the rules of each provider in addition to those of every controller."""
     return {provider: rules((provider,))[len(RIGHTS) :] for provider in ROUTING_RIGHTS}
+
+
+def _readme() -> str:
+    """Return the README of the chart with the table of its values."""
+    text = (HERE / CHART / "README.md").read_text(encoding="utf-8")
+    parts = re.compile(r"(<!-- generated: values -->\n).*(<!-- end -->)", re.DOTALL)
+    return parts.sub(lambda match: f"{match[1]}{values_table()}{match[2]}", text)
 
 
 def _yaml(*bodies: Any) -> str:

@@ -83,6 +83,12 @@ def _defects() -> str:
     return table
 
 
+def _flagger_values() -> str:
+    from canarycore_kubernetes.deploy.chart import values_table
+
+    return values_table(flagger_only=True)
+
+
 # ------------------------------------------------------------------------------------------------------ command line
 
 
@@ -125,6 +131,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "bounds": _bounds,
     "troubles": _troubles,
+    "flagger_values": _flagger_values,
 }
 
 if __name__ == "__main__":

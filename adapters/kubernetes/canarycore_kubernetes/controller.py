@@ -119,7 +119,11 @@ async def run_controller(
                 given_up=count_lost_alert,
             )
         )
-        served = serve_probes(options.listen or None, options.port, exporter.registry, cluster.unsynced_kinds)
+
+        def unready() -> str:
+            return (leader.obstacle if leader else "") or cluster.unsynced_kinds()
+
+        served = serve_probes(options.listen or None, options.port, exporter.registry, unready)
         listening(await stack.enter_async_context(served))
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")

@@ -99,6 +99,27 @@ class LeaderElectionContract:
                 assert lease(api, namespace)["holderIdentity"] == new.identity
                 proxy.inject()
 
+    @pytest.mark.parametrize(("status", "method"), [(403, "GET"), (403, "POST"), (404, "POST")])
+    async def test_a_refused_lease_is_an_obstacle_until_it_is_granted(self, behind, proxy, namespace, status, method):
+        """404 to a create: the namespace does not exist."""
+        proxy.inject(Fault(Harm.ANSWER, status=status, methods=(method,), path="/leases", times=2))
+        leader = standing(behind, namespace)
+        assert leader.obstacle == ""
+        async with leader:
+            await until(lambda: leader.obstacle)
+            assert f"create the Lease {namespace}/{LEASE_NAME}" in leader.obstacle
+            await elected(leader)
+            assert leader.obstacle == ""
+
+    async def test_a_replica_that_waits_or_finds_no_server_has_no_obstacle(self, behind, client, proxy, namespace):
+        async with standing(client, namespace, "first") as first:
+            await elected(first)
+            proxy.inject(Fault(Harm.ANSWER, status=503, path="/leases", times=2))
+            async with standing(behind, namespace, "second") as second:
+                await until(lambda: not proxy.pending)
+                await asyncio.sleep(1)
+                assert second.obstacle == ""
+
     async def test_a_leader_whose_lease_was_taken_by_hand_stops(self, client, api, namespace):
         async with standing(client, namespace) as leader:
             await elected(leader)

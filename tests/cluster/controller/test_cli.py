@@ -98,7 +98,8 @@ def controlled(own: Plane, installed: Api) -> Iterator[Api]:
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     token = installed.request("POST", account, request)["status"]["token"]
     file = own.kubeconfig(Access(installed.access.server, token, installed.access.authority), "controller")
-    arguments = wanted["spec"]["template"]["spec"]["containers"][0]["args"]
+    (container,) = wanted["spec"]["template"]["spec"]["containers"]
+    arguments = [argument.replace("$(POD_NAMESPACE)", "canarycore") for argument in container["args"]]
     process = subprocess.Popen(
         [sys.executable, "-m", "canarycore_cli", *arguments, f"--kubeconfig={file}", "--port=0", "--listen=127.0.0.1"],
         env={**os.environ, "CI": ""},

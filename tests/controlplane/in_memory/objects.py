@@ -180,6 +180,15 @@ class Objects:
         table.applied.setdefault(key, {})[manager, part] = body
         return found
 
+    def copy(self) -> Objects:
+        """Return a copy for a dry run: its changes reach no watch."""
+        tables = {
+            resource: Table(objects=dict(table.objects), applied={key: dict(of) for key, of in table.applied.items()})
+            for resource, table in self.tables.items()
+        }
+        owned = {uid: set(keys) for uid, keys in self._owned.items()}
+        return Objects(controllers=self.controllers, version=self.version, tables=tables, owned=owned)
+
     def delete(self, resource: Resource, key: Key, uid: str = "", version: str = "") -> Json:
         """Delete an object, or mark it for deletion if it has finalizers."""
         before = self.get(resource, key)

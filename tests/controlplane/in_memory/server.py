@@ -199,7 +199,8 @@ class Fake:
     def _patch(self, request: web.BaseRequest, asked: _Asked, body: Json) -> web.Response:
         if request.content_type == "application/apply-patch+yaml":
             manager = request.query.get("fieldManager", "")
-            return _json(self.objects.apply(asked.resource, asked.key, body, manager, asked.part))
+            objects = self.objects.copy() if request.query.get("dryRun") == "All" else self.objects
+            return _json(objects.apply(asked.resource, asked.key, body, manager, asked.part))
         if request.content_type != "application/merge-patch+json":
             raise Refusal(
                 415, "UnsupportedMediaType", f"found {request.content_type}, expected a merge patch or an apply"

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from canarycore_cli import loadtester
 from canarycore_cli.main import app
 from canarycore_loadtester.options import LoadtesterOptions
-from tests.house.deploy.test_controller import DEPLOY, by_name, kustomized, output, read, tool
+from tests.house.deploy.helm import helm
+from tests.house.deploy.test_controller import DEPLOY, by_name, kustomized, output, read
+
+pytestmark = pytest.mark.timeout(1500)  # the first test builds helm
 
 BASE = DEPLOY / "loadtester"
 CHART = DEPLOY / "helm" / "loadtester"
@@ -81,5 +84,5 @@ def test_the_components_add_a_volume_and_a_network_policy(tmp_path: Path):
 )
 def test_the_chart_renders_the_same_objects(tmp_path: Path, settings: tuple[str, ...], components: tuple[str, ...]):
     values = [part for value in settings for part in ("--set", value)]
-    rendered = read(output(tool("helm"), "template", "ours", CHART, "--namespace", "test", *values))
+    rendered = read(output(helm(), "template", "ours", CHART, "--namespace", "test", *values))
     assert by_name(rendered) == by_name(with_components(tmp_path, *components))

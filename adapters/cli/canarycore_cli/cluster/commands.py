@@ -43,38 +43,59 @@ class WaitFor(Enum):
 def install(
     *,
     export: Annotated[bool, typer.Option("--export", help="Print YAML, and contact no cluster.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show each object's changes as a diff, and make none.")
+    ] = False,
+    skip_crds: Annotated[
+        bool, typer.Option("--skip-crds", help="Leave the CustomResourceDefinitions as they are.")
+    ] = False,
     provider: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Mesh provider whose routes the controller may write; the first is the default. Repeatable.",
+            help="Mesh provider whose routes the controller may write; the first is the default. Repeatable. "
+            "Initially: kubernetes.",
         ),
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace of the controller.")
-    ] = "canarycore",
-    watched: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Single namespace that the controller watches and has rights in. Default: all."
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="Namespace of the controller. Default: that of the earlier installation; initially: canarycore.",
         ),
     ] = "",
-    metrics_server: Annotated[str, typer.Option(metavar="URL", help="Prometheus server.")] = (
-        "http://prometheus.monitoring:9090"
-    ),
-    image: Annotated[str, typer.Option(metavar="IMAGE", help="Container image of the controller.")] = (
-        "canarycore:0.1.0"
-    ),
+    watched: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Single namespace that the controller watches and has rights in. Initially: all."
+        ),
+    ] = None,
+    metrics_server: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Prometheus server. Initially: http://prometheus.monitoring:9090."),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="Container image of the controller. Initially: canarycore:0.1.0."),
+    ] = None,
     service_monitor: Annotated[
-        bool, typer.Option("--service-monitor", help="Add a ServiceMonitor for the Prometheus operator.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--service-monitor/--no-service-monitor", help="Add a ServiceMonitor for the Prometheus operator."
+        ),
+    ] = None,
     network_policy: Annotated[
-        bool, typer.Option("--network-policy", help="Add a NetworkPolicy that limits the controller's connections.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--network-policy/--no-network-policy", help="Add a NetworkPolicy that limits the controller's connections."
+        ),
+    ] = None,
     api_server: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CIDR", help="With --network-policy: network of the API server. Default: all. Repeatable."
+            metavar="CIDR", help="With --network-policy: network of the API server. Initially: all. Repeatable."
         ),
     ] = None,
     destination: Annotated[
@@ -95,29 +116,43 @@ def install(
 ) -> None:
     """Install the controller on a cluster: definitions, rights, admission policy, Deployment and Service.
 
-    The command creates missing objects, updates existing ones, and touches nothing else.
+    The command creates missing objects and updates existing ones. It keeps the settings of an earlier installation,
+    except those that you give, and removes the objects that these no longer need. An empty text ('') clears a list or a
+    name.
     """
     from canarycore_cli.cluster.connect import ClusterOptions
-    from canarycore_cli.cluster.install import apply, parse_destinations, parse_networks, parse_providers
+    from canarycore_cli.cluster.install import (
+        InstallRequest,
+        apply,
+        parse_destinations,
+        parse_networks,
+        parse_providers,
+    )
     from canarycore_cli.cluster.install import export as run
-    from canarycore_kubernetes.deploy.objects import InstallOptions
 
-    install = InstallOptions(
+    if export and dry_run:
+        raise BadInput("found --export and --dry-run, expected one: --export contacts no cluster to compare with")
+    changes = {
+        "providers": parse_providers(provider) if provider else None,
+        "watched": watched,
+        "metrics_server": metrics_server,
+        "image": image,
+        "monitored": service_monitor,
+        "isolated": network_policy,
+        "api_server": None if api_server is None else parse_networks(filter(None, api_server)),
+        "destinations": None if destination is None else parse_destinations(filter(None, destination)),
+        "flags": None if flag is None else tuple(filter(None, flag)),
+    }
+    request = InstallRequest(
+        changes={name: value for name, value in changes.items() if value is not None},
         namespace=namespace,
-        providers=parse_providers(provider or ["kubernetes"]),
-        watched=watched,
-        monitored=service_monitor,
-        flags=tuple(flag or ()),
-        metrics_server=metrics_server,
-        image=image,
         observe=observe,
-        isolated=network_policy,
-        api_server=parse_networks(api_server),
-        destinations=parse_destinations(destination or ()),
+        skip_definitions=skip_crds,
+        dry_run=dry_run,
     )
     if export:
-        raise typer.Exit(run(install))
-    raise typer.Exit(apply(install, ClusterOptions(context=context, kubeconfig=kubeconfig)))
+        raise typer.Exit(run(request))
+    raise typer.Exit(apply(request, ClusterOptions(context=context, kubeconfig=kubeconfig)))
 
 
 @app.command()

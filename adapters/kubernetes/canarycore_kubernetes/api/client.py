@@ -350,15 +350,20 @@ class Client:
         kind, namespace = by_object(body), body["metadata"].get("namespace", "")
         return await self._write("POST", kind.path(namespace), body=body, query={"fieldManager": MANAGER})
 
-    async def apply(self, body: Json, *, subresource: str = "", force: bool = True) -> Json:
+    async def apply(self, body: Json, *, subresource: str = "", force: bool = True, dry_run: bool = False) -> Json:
         """Set the fields of `body` and leave the fields of other managers alone (server-side apply).
 
         The server removes fields that an earlier apply of ours set and this one leaves out. With a
         `metadata.resourceVersion`, raise Outdated unless it is the current version. The server creates a missing object
-        whatever the version; so with UNUSED_VERSION it creates the object or raises Outdated.
+        whatever the version; so with UNUSED_VERSION it creates the object or raises Outdated. With `dry_run`, it stores
+        nothing, and returns the object as it would be.
         """
         path = by_object(body).path(body["metadata"].get("namespace", ""), body["metadata"]["name"])
-        query = {"fieldManager": MANAGER, "force": "true" if force else "false"}
+        query = {
+            "fieldManager": MANAGER,
+            "force": "true" if force else "false",
+            **({"dryRun": "All"} if dry_run else {}),
+        }
         return await self._write("PATCH", _sub(path, subresource), body=body, query=query, content=APPLY)
 
     async def merge(

@@ -32,7 +32,7 @@ from attrs import field, frozen
 from attrs.validators import gt
 
 from canarycore.errors import Conflict, WorldError
-from canarycore_kubernetes.api.client import REQUEST_TIMEOUT, NotFound
+from canarycore_kubernetes.api.client import REQUEST_TIMEOUT, NotFound, Rejected
 from canarycore_kubernetes.api.kinds import LEASE
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class LeaderElection:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.identity: str = f"{identity}_{uuid4()}"
+        self.obstacle: str = ""
+        """The reason why this replica can never lead, with the remedy; empty after an attempt without one."""
         self._client = client
         self._namespace, self._name = namespace, name
         self._times = times or LeaseTimes()
@@ -138,9 +140,17 @@ class LeaderElection:
             try:
                 async with asyncio.timeout(times.retry):
                     leads = await self._hold_or_take()
+            except (Rejected, NotFound) as error:
+                self.obstacle = (
+                    f"this replica can never lead: {error}. Expected the rights to create the Lease"
+                    f" {self._namespace}/{self._name}, and to get and patch it: repeat the installation, or correct"
+                    f" --namespace or --leader-election-namespace"
+                )
+                _log.warning("leader election: %s", self.obstacle)
             except (WorldError, TimeoutError) as error:
                 _log.warning("leader election: %s: %s", type(error).__name__, error)
             else:
+                self.obstacle = ""
                 if leads:
                     self._win(began + times.duration - times.write)
                 else:

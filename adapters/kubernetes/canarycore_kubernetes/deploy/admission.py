@@ -306,17 +306,21 @@ CONDITIONS: tuple[tuple[str, str], ...] = (
 """(name, CEL expression): conditions under which the policy applies."""
 
 
-def admission(provider: str) -> Iterator[Json]:
-    """Yield the policy and its binding. `provider` is the provider of Canaries that name none.
+def admission(provider: str, *, watched: str = "") -> Iterator[Json]:
+    """Yield the policy and its binding. The policy knows Flagger's providers and those whose adapters are installed.
 
-    The policy knows the providers of Flagger and those whose adapters are installed here.
+    Args:
+        provider: The provider of Canaries that name none.
+        watched: The only namespace that the policy applies to; empty for all.
     """
+    name = f"{NAME}.{watched}" if watched else NAME
+    scope = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": watched}}} if watched else {}
     meshes = dict.fromkeys((*PROVIDER_CAPABILITIES, *installed("meshes")))
     own = f"object.spec.?provider.orValue('') != '' ? object.spec.provider : {_cel(provider)}"
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": NAME},
+        "metadata": {"name": name},
         "spec": {
             "failurePolicy": "Ignore",  # a Canary must be able to roll back even if the policy fails
             "matchConstraints": {
@@ -327,7 +331,8 @@ def admission(provider: str) -> Iterator[Json]:
                         "operations": ["CREATE", "UPDATE"],
                         "resources": ["canaries"],
                     }
-                ]
+                ],
+                **scope,
             },
             "matchConditions": _named(CONDITIONS),
             "variables": _named((("provider", own), ("meshes", _cel(list(meshes))), *VARIABLES)),
@@ -337,8 +342,8 @@ def admission(provider: str) -> Iterator[Json]:
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": NAME},
-        "spec": {"policyName": NAME, "validationActions": ["Deny"]},
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
 
 

@@ -8,9 +8,10 @@ run under the same RBAC rules. They cover only the routing objects of the named 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import asdict, fields, frozen
 
 from canarycore.manifest import schema
 from canarycore_kubernetes.deploy.admission import admission
@@ -108,7 +109,23 @@ ELECTION: tuple[Json, ...] = (
         "verbs": ["get", "patch"],
     },
 )
-"""Rules of the role for leader election, in the namespace of the replicas."""
+"""Rules of the role for leader election, in the namespace of the Lease."""
+
+POD_NAMESPACE = "POD_NAMESPACE"
+"""The environment variable with the namespace of the pod, so that a tool may set the namespace of all objects."""
+
+ELECTION_FLAGS = ("--enable-leader-election", f"--leader-election-namespace=$({POD_NAMESPACE})")
+
+SETTINGS = f"{NAME}/settings"
+"""The annotation of the Deployment with its settings, which a later `canary install` keeps."""
+
+POD_ANNOTATIONS = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(PORT),
+    "appmesh.k8s.aws/sidecarInjectorWebhook": "disabled",
+    "linkerd.io/inject": "enabled",  # the Prometheus of Linkerd admits only meshed pods
+}
+"""Annotations of the pods, as Flagger's chart sets them."""
 
 
 @frozen(kw_only=True)
@@ -146,11 +163,29 @@ class InstallOptions:
         """The name of the installed objects."""
         return OBSERVER if self.observe else NAME
 
+    def settings(self) -> Json:
+        """Return the options that differ from the defaults as JSON, except `namespace` and `observe`."""
+        values = asdict(self)
+        defaults = asdict(InstallOptions(namespace=self.namespace, observe=self.observe))
+        return {name: value for name, value in values.items() if value != defaults[name]}
+
+    @classmethod
+    def from_settings(cls, settings: Json, *, namespace: str, observe: bool = False) -> InstallOptions:
+        """Return the options of an installation with these settings; settings of other versions do not count."""
+        names = {each.name for each in fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings.items()
+            if name in names
+        }
+        values["destinations"] = tuple(Destination(**each) for each in settings.get("destinations", ()))
+        return cls(**values | {"namespace": namespace, "observe": observe})
+
 
 def objects(install: InstallOptions) -> tuple[Json, ...]:
     """Return all objects, in the order in which to apply them."""
     return (
-        *(() if install.observe else (*definitions(), *admission(install.providers[0]))),
+        *(() if install.observe else (*definitions(), *admission(install.providers[0], watched=install.watched))),
         _object("v1", "Namespace", install.namespace),
         _object("v1", "ServiceAccount", install.name, install.namespace, app=install.name),
         *_rights(install),
@@ -159,6 +194,14 @@ def objects(install: InstallOptions) -> tuple[Json, ...]:
         *([_monitor(install)] if install.monitored else []),
         *([_isolation(install)] if install.isolated else []),
     )
+
+
+def objects_with_settings(install: InstallOptions) -> Iterator[Json]:
+    """Yield all objects in order; the Deployment has the options as an annotation, for the next `canary install`."""
+    for body in objects(install):
+        if body["kind"] == "Deployment":
+            body["metadata"]["annotations"] = {SETTINGS: json.dumps(install.settings())}
+        yield body
 
 
 # definitions --------------------------------------------------------------------------------------------------------
@@ -300,7 +343,8 @@ def _rights(install: InstallOptions) -> Iterator[Json]:
     granted = observer_rules(install.providers) if install.observe else rules(install.providers)
     yield from _role_and_binding(install, kind, install.name, install.watched, granted)
     if not install.observe:
-        yield from _role_and_binding(install, "Role", f"{NAME}-election", install.namespace, list(ELECTION))
+        home = install.watched or install.namespace  # the Lease is there, as Flagger's is
+        yield from _role_and_binding(install, "Role", f"{NAME}-election", home, list(ELECTION))
 
 
 def _role_and_binding(
@@ -322,7 +366,7 @@ def _deployment(install: InstallOptions) -> Json:
     flags = [
         f"--mesh-provider={install.providers[0]}",
         f"--metrics-server={install.metrics_server}",
-        *(["--observe"] if install.observe else _election(install)),
+        *(["--observe"] if install.observe else ELECTION_FLAGS),
         *([f"--namespace={install.watched}"] if install.watched else []),
         *install.flags,
     ]
@@ -334,6 +378,7 @@ def _deployment(install: InstallOptions) -> Json:
         "name": "controller",
         "image": install.image,
         "args": ["controller", *flags],
+        "env": [{"name": POD_NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "livenessProbe": probe("/healthz"),
         "readinessProbe": probe("/readyz"),
@@ -349,9 +394,10 @@ def _deployment(install: InstallOptions) -> Json:
             "replicas": 1 if install.observe else install.replicas,
             "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
             "template": {
-                "metadata": {"labels": _labels(install.name)},
+                "metadata": {"labels": _labels(install.name), "annotations": POD_ANNOTATIONS},
                 "spec": {
                     "serviceAccountName": install.name,
+                    "affinity": _spread(install.name),
                     "securityContext": {
                         "runAsNonRoot": True,
                         "runAsUser": 10001,
@@ -364,8 +410,15 @@ def _deployment(install: InstallOptions) -> Json:
     }
 
 
-def _election(install: InstallOptions) -> list[str]:
-    return ["--enable-leader-election", f"--leader-election-namespace={install.namespace}"]
+def _spread(name: str) -> Json:
+    """Return an affinity that prefers another node for each replica."""
+    labels = {"matchLabels": {"app.kubernetes.io/name": name}}
+    term = {"labelSelector": labels, "topologyKey": "kubernetes.io/hostname"}
+    return {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]
+        }
+    }
 
 
 def _service(install: InstallOptions) -> Json:
@@ -380,6 +433,7 @@ def _service(install: InstallOptions) -> Json:
 def _monitor(install: InstallOptions) -> Json:
     return _object("monitoring.coreos.com/v1", "ServiceMonitor", install.name, install.namespace, app=install.name) | {
         "spec": {
+            "namespaceSelector": {"matchNames": [install.namespace]},
             "selector": {"matchLabels": {"app.kubernetes.io/name": install.name}},
             "endpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
         }

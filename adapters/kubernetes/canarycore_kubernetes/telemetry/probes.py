@@ -21,8 +21,8 @@ async def serve_probes(
 ) -> AsyncIterator[int]:
     """Serve the endpoints while the context is open, and yield the port; port 0 takes a free one.
 
-    `ready` returns an empty text if the caches are filled, else the missing kinds. A replica that waits for the Lease
-    is alive and ready, so that a rolling update ends.
+    `ready` returns an empty text if the process can do its work, else the reason: kinds that are missing in the caches,
+    or rights to lead. A replica that waits for the Lease is alive and ready, so that a rolling update ends.
     """
 
     async def healthz(_: web.Request) -> web.Response:

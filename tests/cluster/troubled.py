@@ -20,7 +20,7 @@ from tests.cluster.patience import until
 DEADLINE = 10.0
 """Seconds within which the owner reads a refusal."""
 
-PLAIN = {"iterations": 3, "stepWeight": 0, "interval": "10s"}
+PLAIN = {"iterations": 3, "interval": "10s"}
 
 INGRESS_REFERENCE = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "absent"}
 HPA_REFERENCE = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "absent"}
@@ -49,7 +49,11 @@ class TroubledCanary:
         if name:
             self.api.create({**body, "metadata": {"name": name}}, self.namespace)
         analysis = {**PLAIN, "metrics": list(metrics)}
-        self.api.create(manifest(provider, namespace=self.namespace, analysis=analysis, **spec), self.namespace)
+        canary = manifest(provider, namespace=self.namespace, analysis=analysis, **spec)
+        del canary["spec"]["analysis"]["stepWeight"]
+        if not provider:
+            del canary["spec"]["provider"]
+        self.api.create(canary, self.namespace)
 
     @property
     def status(self):
@@ -74,17 +78,26 @@ class TroubledCanary:
         return result.output
 
     @asynccontextmanager
-    async def controlled(self, client):
+    async def controlled(self, client, provider):
         """Run the controller of the namespace."""
-        options = Options(namespace=self.namespace, listen="127.0.0.1", port=0, metrics_server="http://127.0.0.1:9")
+        options = Options(
+            namespace=self.namespace,
+            listen="127.0.0.1",
+            port=0,
+            metrics_server="http://127.0.0.1:9",
+            mesh_provider=provider,
+        )
         async with asyncio.TaskGroup() as group:
             running = group.create_task(run_controller(client, options, version="0"))
             yield
             running.cancel()
 
-    async def says(self, client, reason, parts):
-        """Check that the owner reads the reason within the deadline, in all places, and with these parts."""
-        async with self.controlled(client):
+    async def says(self, client, reason, parts, provider="kubernetes"):
+        """Check that the owner reads the reason within the deadline, in all places, and with these parts.
+
+        provider: the controller's default.
+        """
+        async with self.controlled(client, provider):
             text = (await until(lambda: self._condition_with(reason), DEADLINE))["message"]
             assert [part for part in parts if part not in text] == [], text
             (event,) = await until(lambda: self.events_about(text), DEADLINE)

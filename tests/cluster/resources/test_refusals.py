@@ -16,7 +16,6 @@ SCALED_REFERENCE = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "n
 
 MANIFESTS = {
     "an absent target": ("TargetMissing", ["Deployment podinfo", "Create it"], {"is_absent": True}),
-    "an unknown provider": ("ProviderUnknown", ["'nonsense'", "Correct spec.provider"], {"provider": "nonsense"}),
     "no selector label": ("Refused", ["deployment podinfo", "--selector-labels"], {"labels": {"tier": "web"}}),
     "an absent autoscaler": (
         "ObjectMissing",
@@ -50,7 +49,7 @@ MANIFESTS = {
     ),
     "an invalid name of a port": (
         "RequestRejected",
-        ["services podinfo-", "portName", "Correct the field"],
+        ["services podinfo-", "spec.ports[0].name", "Correct the field"],
         {"service": {"portName": "Bad_Name"}},
     ),
     "an invalid label": (
@@ -101,6 +100,12 @@ async def test_a_manifest_that_the_cluster_refuses(troubled, client, case):
     reason, parts, fields = MANIFESTS[case]
     troubled.create(**fields)
     await troubled.says(client, reason, parts)
+
+
+async def test_an_unknown_provider(troubled, client):
+    """Flagger's definition refuses one in spec.provider, so it is the controller's default."""
+    troubled.create(provider="")
+    await troubled.says(client, "ProviderUnknown", ["'nonsense'", "Correct spec.provider"], provider="nonsense")
 
 
 @pytest.mark.parametrize("case", QUOTAS)

@@ -90,7 +90,7 @@ class ValidCanary:
     observed_generation: int = 0
     """The generation that the status is about; 0 if it names none."""
     conditions: tuple[Json, ...] = ()
-    """The conditions of the status if one of them has the type VALID and must be removed; else empty."""
+    """The conditions of the status before the rollout begins, or while one of them has the type VALID; else empty."""
     shown_weight: int | None = None
     """`status.canaryWeight`: the canary's share of the requests, in a failover too; None if there is none."""
     block_reason: str = ""
@@ -119,6 +119,11 @@ class ValidCanary:
     """`metadata.finalizers`."""
     created_at: str = ""
     """The creation timestamp in the API server's format, which sorts by time."""
+
+    @property
+    def was_invalid(self) -> bool:
+        """Whether the status still has the condition of an invalid Canary."""
+        return _was_invalid(self.conditions)
 
 
 @frozen(kw_only=True)
@@ -288,7 +293,7 @@ class Canaries:
             status=rollout_status,
             is_flagger_status=is_flagger_status,
             observed_generation=observed_generation(status),
-            conditions=conditions if any(condition["type"] == VALID for condition in conditions) else (),
+            conditions=conditions if rollout_status.since is None or _was_invalid(conditions) else (),
             shown_weight=get_integer(status, "canaryWeight"),
             block_reason=_message(conditions, BLOCKED),
             dropped_reason=_message(conditions, DROPPED),
@@ -406,6 +411,10 @@ def _describe_status(status: Mapping[str, Any]) -> str:
 
 
 _UNDER_WAY = frozenset(phase.value for phase in UNDER_WAY)
+
+
+def _was_invalid(conditions: Iterable[Json]) -> bool:
+    return any(condition["type"] == VALID for condition in conditions)
 
 
 def _message(conditions: Iterable[Json], kind: str) -> str:

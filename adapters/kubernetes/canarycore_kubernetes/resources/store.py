@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING
 
 from canarycore import CommandKind, Phase
 from canarycore.errors import Conflict, WorldError
-from canarycore.foreign import get_mapping
 from canarycore.text import escape_controls
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.resources.canaries import COMMAND, VALID, InvalidCanary, ValidCanary
 from canarycore_kubernetes.resources.commands import HANDLED, is_recorded, make_record
 from canarycore_kubernetes.resources.events import RecordedEvent, format_time
 from canarycore_kubernetes.resources.refusals import BLOCKED, BlockedRollouts, make_blocked_condition
-from canarycore_kubernetes.resources.status_codec import conditions_of, write_status
+from canarycore_kubernetes.resources.status_codec import write_status
 from canarycore_kubernetes.telemetry.conditions import READINESS_TYPES, make_stalled_conditions
 from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, DroppedFields
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
@@ -175,19 +174,16 @@ class CanaryStore:
         is_outdated = is_news or has_other_weight or _has_other_generation(canary)
         if is_outdated and not canary.is_flagger_status:
             if canary.status.since is None:
-                await self._store_conditions(key)
+                await self._store_conditions(key, canary)
             else:
                 await self.commit(key, canary.status, self._canaries.version(key))
         self._refusals.forget(key)
 
-    async def _store_conditions(self, key: str) -> None:
+    async def _store_conditions(self, key: str, canary: ValidCanary) -> None:
         """Store or remove the conditions of a rollout that has no status yet: it must not begin by this."""
-        namespace, _, name = key.partition("/")
-        body = await self._cluster.get(CANARY, namespace, name) or {}
-        stored = conditions_of(get_mapping(body, "status")) or ()
         now = format_time(time.time())
         times = {"lastTransitionTime": now, "lastUpdateTime": now}
-        others = [condition for condition in stored if condition["type"] not in {BLOCKED, DROPPED}]
+        others = [condition for condition in canary.conditions if condition["type"] not in {BLOCKED, DROPPED}]
         ours = [{**condition, **times} for condition in self._own_conditions(key)]
         await self._patch(key, {"status": {"conditions": [*others, *ours]}}, subresource="status")
 
@@ -200,7 +196,7 @@ class CanaryStore:
             await self._record(key, canary, "Warning", text, f"command {canary.unknown_command}")
         if canary.command is not None and _lacks_record(canary, canary.command):
             await self._patch(key, {"metadata": {"annotations": {HANDLED: make_record(canary.command.id)}}})
-        if canary.conditions and (canary.is_flagger_status or canary.status.since is None):
+        if canary.was_invalid and (canary.is_flagger_status or canary.status.since is None):
             others = [condition for condition in canary.conditions if condition["type"] not in _OF_INVALID]
             await self._patch(key, {"status": {"conditions": others}}, subresource="status")
         has_finalizer = FINALIZER in canary.finalizers
@@ -252,7 +248,7 @@ class CanaryStore:
 def _has_other_generation(canary: ValidCanary) -> bool:
     """Return whether the stored status is about another generation, or still has the conditions of an invalid one."""
     is_other = canary.generation > 0 and canary.generation != canary.observed_generation
-    return canary.status.since is not None and (is_other or bool(canary.conditions))
+    return canary.status.since is not None and (is_other or canary.was_invalid)
 
 
 _NO_PHASE = {"phase": "", "canaryWeight": 0}

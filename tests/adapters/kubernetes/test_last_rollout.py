@@ -49,7 +49,7 @@ def failed(api, kubeconfig, plane):
     api.create(target(NAMESPACE), NAMESPACE)
     api.create(canary(NAMESPACE) | {"spec": {**canary(NAMESPACE)["spec"], "provider": "kubernetes"}}, NAMESPACE)
     revision = asyncio.run(target_revision(kubeconfig))
-    rollout = Rollout(name="podinfo", namespace=NAMESPACE, target=TargetRef(name="podinfo"))
+    rollout = Rollout(name="podinfo", namespace=NAMESPACE, target=TargetRef(name="podinfo"), skip_analysis=True)
     put = lambda status: api.patch(  # noqa: E731
         f"{CANARY.path(NAMESPACE, 'podinfo')}/status", {"status": write_status(rollout, status, generation=1)}
     )

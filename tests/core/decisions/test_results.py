@@ -7,6 +7,7 @@ import math
 import pytest
 
 from canarycore import Check, CheckKind, CommandKind, HookType, Phase, Reason, Status, Verdict, judge
+from canarycore.bounds import TEXT
 from canarycore.codec import to_json
 from canarycore.notices import Channel
 from canarycore.phases import FINISHED
@@ -113,9 +114,9 @@ def test_an_alert_of_a_rollback_has_the_reason_beside_flaggers_text():
 
 
 def test_results_are_bounded():
-    checks = [Check(name="n" * 9_000, kind=CheckKind.QUERY, maximum=1.0) for _ in range(500)]
+    checks = [Check(name="n" * TEXT.most, kind=CheckKind.QUERY, maximum=1.0) for _ in range(500)]
     judgements = [judge(check, MetricAnswer(error="\x1b€" * 9_000)) for check in checks]
-    answers = [(hook(HookType.ROLLOUT, "h" * 9_000), HookAnswer(passed=False, text="t" * 9_000))]
+    answers = [(hook(HookType.ROLLOUT, "h" * TEXT.most), HookAnswer(passed=False, text="t" * 9_000))]
     analysis = summarise_analysis(answers, judgements, at=1.0, revision="v" * 9_000, weight=20, iteration=0)
     end = summarise_end(Phase.FAILED, Reason.CHECKS, at=1.0, revision="v2", detail="d" * 9_000, analysis=analysis)
     assert (len(analysis.checks), analysis.omitted) == (MOST_RESULTS, 500 - MOST_RESULTS)

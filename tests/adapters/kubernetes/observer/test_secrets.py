@@ -158,7 +158,7 @@ async def test_a_metric_that_needs_a_secret_is_withheld(client, rolled_out, serv
                 await parts.metrics.query(stored.rollout, MetricQuestion(key="1", check=check, revision="1"))
 
 
-@pytest.mark.parametrize(("low", "high"), [(None, None), (5.0, None), (None, -5.0), (1.0, 2.0)])
+@pytest.mark.parametrize(("low", "high"), [(5.0, None), (None, -5.0), (1.0, 2.0)])
 def test_the_assumed_answer_lets_a_check_pass(low, high):
     check = Check(name="x", kind=CheckKind.QUERY, minimum=low, maximum=high)
     assert judge(check, passing_answer(check), min_samples=100).verdict is Verdict.PASS

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canarycore import Check, CheckKind, Phase, Reason, Rollout, Rung, Status, TargetRef, judge
+from canarycore.bounds import TEXT
 from canarycore.notices import Notice, NoticeKind
 from canarycore.questions import MetricAnswer
 from canarycore.results import AnalysisResult, RolloutEnd, summarise_analysis, summarise_end
@@ -73,7 +74,7 @@ def test_the_fields_that_flaggers_definition_drops_are_for_readers_only(status):
 
 
 def test_the_largest_results_keep_the_conditions_readable():
-    checks = [Check(name="\U0001f600" * 9_000, kind=CheckKind.QUERY, maximum=1.0) for _ in range(500)]
+    checks = [Check(name="\U0001f600" * TEXT.most, kind=CheckKind.QUERY, maximum=1.0) for _ in range(500)]
     judgements = [judge(check, MetricAnswer(error="\U0001f600" * 9_000)) for check in checks]
     analysis = summarise_analysis((), judgements, at=1.0, revision="two", weight=20, iteration=0)
     end = summarise_end(

@@ -18,7 +18,7 @@ from canarycore_kubernetes.telemetry.conditions import (
     make_readiness_conditions,
 )
 
-ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"))
+ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"), skip_analysis=True)
 GENERATION = 7
 
 

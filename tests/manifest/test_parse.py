@@ -411,8 +411,10 @@ def test_whatever_stands_in_any_place_is_read_or_refused_there(place, value):
     assert all(problem.remedy and str(problem) for problem in errors)
     if parsed:
         assert parse(dump(parsed)) == parsed
-        assert resolve(parsed).ladder.rungs
-        assert all(problem.path for problem in lint([document]))
+        findings = lint([document])
+        assert all(problem.path for problem in findings)
+        if not {problem.rule for problem in findings} & {"no-range", "empty-range"}:
+            assert resolve(parsed).ladder.rungs
 
 
 @given(st.sets(st.sampled_from([path for path in PATHS if path[0] == "spec" and len(path) > 2])))

@@ -6,6 +6,7 @@ the text in between.
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import sys
@@ -55,6 +56,14 @@ def _phases() -> str:
 
 def _tiny_controller() -> str:
     return f"\n```python\n{(EXAMPLES / 'tiny_controller.py').read_text()}```\n\n"
+
+
+def _drivers() -> str:
+    """Return the drivers of `examples/drivers.py`, without the platform that they run on."""
+    text = (EXAMPLES / "drivers.py").read_text()
+    functions = [node for node in ast.parse(text).body if getattr(node, "name", "").startswith("run_")]
+    sources = "\n\n\n".join(str(ast.get_source_segment(text, function)) for function in functions)
+    return f"\n```python\n{sources}\n```\n\n"
 
 
 def _manifests() -> str:
@@ -126,6 +135,7 @@ def _cell(text: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "phases": _phases,
     "tiny_controller": _tiny_controller,
+    "drivers": _drivers,
     "manifests": _manifests,
     "defects": _defects,
     "commands": _commands,

@@ -59,11 +59,20 @@ def _tiny_controller() -> str:
 
 
 def _drivers() -> str:
-    """Return the drivers of `examples/drivers.py`, without the platform that they run on."""
+    """Return the drivers of `examples/drivers.py` with their imports, without the platform that they run on."""
     text = (EXAMPLES / "drivers.py").read_text()
-    functions = [node for node in ast.parse(text).body if getattr(node, "name", "").startswith("run_")]
-    sources = "\n\n\n".join(str(ast.get_source_segment(text, function)) for function in functions)
-    return f"\n```python\n{sources}\n```\n\n"
+    body = ast.parse(text).body
+    functions = [node for node in body if getattr(node, "name", "").startswith("run_")]
+    used = {name.id for function in functions for name in ast.walk(function) if isinstance(name, ast.Name)}
+    imports = [_import(node, used) for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    sources = [str(ast.get_source_segment(text, function)) for function in functions]
+    return "\n```python\n" + "\n\n\n".join(["\n".join(filter(None, imports)), *sources]) + "\n```\n\n"
+
+
+def _import(statement: ast.Import | ast.ImportFrom, used: set[str]) -> str:
+    """Return an import of the used names only; empty if there are none."""
+    statement.names = [alias for alias in statement.names if alias.name in used]
+    return ast.unparse(statement) if statement.names else ""
 
 
 def _manifests() -> str:

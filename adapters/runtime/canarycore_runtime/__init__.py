@@ -6,7 +6,6 @@
 
 from canarycore_runtime._calls import AdapterFault, Limits
 from canarycore_runtime._driver import UndeliveredError
-from canarycore_runtime._inspection import InvalidAdapters
 from canarycore_runtime.ports import (
     Adapters,
     Broadcaster,
@@ -23,6 +22,7 @@ from canarycore_runtime.ports import (
     observe_rollout,
 )
 from canarycore_runtime.registry import BrokenAdapter, Port, installed, load
+from canarycore_runtime.reporting.inspection import InvalidAdapters
 from canarycore_runtime.runner import CycleReport, Runner, Stats
 
 __all__ = [

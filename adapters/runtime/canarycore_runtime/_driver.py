@@ -61,7 +61,6 @@ from canarycore_runtime._calls import (
     describe,
     finish_write,
 )
-from canarycore_runtime._troubles import COMMIT, TroubleLog
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.ports import (
     HOOK_RETRIES,
@@ -71,6 +70,7 @@ from canarycore_runtime.ports import (
     StoredRollout,
     observe_rollout,
 )
+from canarycore_runtime.reporting.troubles import COMMIT, TroubleLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable

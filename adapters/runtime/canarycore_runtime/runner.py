@@ -45,9 +45,9 @@ from canarycore.errors import WorldError
 from canarycore.text import shorten
 from canarycore_runtime._calls import EARLY, Limits, call_port, describe, is_cancelled_from_outside
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
-from canarycore_runtime._inspection import check_adapters, check_settings
 from canarycore_runtime._slots import RunnerCapacity
-from canarycore_runtime._troubles import ROLLOUT_LOGGER, TroubleLog
+from canarycore_runtime.reporting.inspection import check_adapters, check_settings
+from canarycore_runtime.reporting.troubles import TroubleLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from canarycore.driver import Observed
     from canarycore.effects import Effect
     from canarycore_runtime.ports import Adapters, Changes, Clock
-
-__all__ = ["ROLLOUT_LOGGER", "CycleReport", "Runner", "Stats"]
 
 _log = logging.getLogger("canarycore.runner")
 

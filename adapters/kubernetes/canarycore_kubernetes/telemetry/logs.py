@@ -17,7 +17,7 @@ import structlog
 from canarycore.errors import WorldError
 from canarycore.text import escape_controls
 from canarycore_runtime import AdapterFault
-from canarycore_runtime.runner import ROLLOUT_LOGGER
+from canarycore_runtime.reporting import ROLLOUT_LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     from canarycore.effects import Effect
     from canarycore_runtime.ports import Adapters, Changes, Clock
 
+MANY_REPEATS = 10
+"""Equal cycles in a row that are a trouble. Fewer are ordinary: a cluster follows late."""
+
 _log = logging.getLogger("canarycore.runner")
 
 
@@ -139,6 +142,7 @@ class Runner:
         self._stopping: asyncio.Task[None] | None = None
         self._counters = _CycleCounters()
         self._troubles = TroubleLog("the runner", _log)
+        self._missing: set[str] = set()  # since the last list: keys that the store could not load
         self._failure: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -228,8 +232,7 @@ class Runner:
         While its effects fail, or its cluster does not follow them, the cycle waits for at most `Limits.patience`. Only
         the thread of the runner may call this; others call `wake_threadsafe`.
         """
-        if not isinstance(key, str):
-            raise TypeError(f"found {shorten(key)}, expected the key of a rollout: a text, namespace/name")
+        _check_key(key)
         if self._loop is None or threading.get_ident() != self._thread:
             reason = "outside of its context" if self._loop is None else "from another thread: use wake_threadsafe"
             raise RuntimeError(f"the runner cannot wake {key} {reason}")
@@ -247,6 +250,7 @@ class Runner:
 
     def wake_threadsafe(self, key: str) -> None:
         """Like `wake`, from any thread. It returns at once, and does nothing after the end of the runner."""
+        _check_key(key)
         if self._loop is None:
             raise RuntimeError(f"the runner cannot wake {key} outside of its context")
         with suppress(RuntimeError):  # the loop is closed
@@ -289,6 +293,10 @@ class Runner:
                 self._begin(key, begin + width * (crc32(key.encode()) / 2**32))
             for key in self._rollouts.keys() - keys:
                 self.wake(key)
+            for key in keys & self._missing:
+                error = WorldError(f"the store lists the key {key}, but returns None for it each time")
+                self._troubles.report("store.load", error)
+            self._missing.clear()
             spread, failures = 0.0, 0
             await asyncio.sleep(self._limits.resync)
 
@@ -352,6 +360,8 @@ class Runner:
         try:
             result = await driver.drive()
         except GoneError:
+            if driver.observed is None:
+                self._missing.add(driver.key)
             self._forget(driver)
             return
         except LookAgainError:
@@ -396,8 +406,11 @@ class Runner:
         now = self._now
         is_undelivered = any(isinstance(error, UndeliveredError) for error in result.errors)
         is_stuck = any(not isinstance(error, UndeliveredError) for error in result.errors)
-        is_stuck = is_stuck or scheduled.is_repeating(result)
+        is_repeating = scheduled.is_repeating(result)
+        is_stuck = is_stuck or is_repeating
         scheduled.failures = scheduled.failures + 1 if is_stuck else 0
+        if is_repeating and not result.errors and scheduled.failures >= MANY_REPEATS:
+            scheduled.driver.troubles.report("repeats", WorldError(_describe_repeats(result)))
         scheduled.notifier_failures = scheduled.notifier_failures + 1 if is_undelivered else 0
         scheduled.not_before = now
         due = self._due_by_decision(result)
@@ -458,8 +471,20 @@ def _check_time(now: object) -> float:
     return now
 
 
+def _describe_repeats(result: CycleResult) -> str:
+    if not result.effects:
+        return "the status is the same after each commit. Does store.load return the committed status?"
+    effects = ", ".join(type(effect).__name__ for effect in result.effects)
+    return f"the observation is the same after each {effects}. Do workload.observe and router.observe show the effects?"
+
+
 async def _raise(error: Exception) -> None:
     raise error
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"found {shorten(key)}, expected the key of a rollout: a text, namespace/name")
 
 
 def _check_keys(keys: object) -> set[str]:

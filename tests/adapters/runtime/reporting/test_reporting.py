@@ -193,6 +193,43 @@ async def test_a_misuse_that_concerns_no_rollout_is_one_warning_too(name, caplog
     assert clusters.phase(KEY) is Phase.INITIALIZED
 
 
+async def do_nothing(method, *args):
+    return "a version"
+
+
+@pytest.mark.parametrize(
+    ("port", "method", "text"),
+    [
+        ("store", "commit", "the status is the same after each commit. Does store.load return the committed status?"),
+        ("workload", "initialise", "the observation is the same after each Initialise. Do workload.observe and"),
+    ],
+)
+@simulated
+async def test_a_method_that_does_nothing_is_reported(port, method, text, caplog):
+    clusters = deployed(rollout())
+    async with Runner(instead(clusters.parts(), port, KEY, do_nothing, only=method)):
+        await passes(500)
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"{KEY}: repeats: {text}" in warning.getMessage()
+
+
+@simulated
+async def test_a_key_that_the_store_lists_and_does_not_load_is_reported(caplog):
+    clusters = deployed(rollout())
+    store = clusters.parts().store
+
+    class Store:
+        load, commit = store.load, store.commit
+
+        async def keys(self):
+            return ("podinfo",)
+
+    async with Runner(evolve(clusters.parts(), store=Store()), Limits(resync=10)):
+        await passes(100)
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "store.load: the store lists the key podinfo, but returns None for it each time" in warning.getMessage()
+
+
 @simulated
 async def test_a_refused_rollout_is_reported(caplog):
     async with Runner(deployed(rollout(ladder=Ladder(step=50, top=10))).parts()):

@@ -1,4 +1,4 @@
-"""The core's data as JSON: rollouts, statuses, observations, questions, answers, decisions, effects.
+"""The core's data as JSON: rollouts, statuses, observations, questions, answers, decisions, effects, memories.
 
     text = to_json(status)
     status = from_json(text, Status)
@@ -48,6 +48,7 @@ from canarycore import (
     traffic,
 )
 from canarycore.bounds import DEPTH, DIGITS, FILE, PROBLEMS, STORED_ITEMS
+from canarycore.driver import CycleMemory
 from canarycore.errors import FieldError
 from canarycore.text import clip, enumerate_some, shorten
 
@@ -123,6 +124,7 @@ _DATA = [
     for name, value in _NAMES.items()
     if isinstance(value, type) and attrs.has(value) and value.__module__ != "canarycore.errors" and name[0] != "_"
 ]
+_DATA.append(CycleMemory)
 _UNIONS = (questions.Question, questions.Answer, effects.Effect, _decision.Outcome)
 
 _CONVERTER = make_converter(omit_if_default=False)
@@ -213,6 +215,11 @@ def _tuple_reader(kind: Any) -> Callable[[object, object], tuple[Any, ...]]:
     return read
 
 
+def _set_reader(kind: Any) -> Callable[[object, object], set[Any]]:
+    (item,) = get_args(kind)
+    return lambda value, _: set(_CONVERTER.structure(_list(value), list[item]))  # type: ignore[valid-type]
+
+
 def _list(value: object) -> list[Any] | tuple[Any, ...]:
     if not isinstance(value, list | tuple) or len(value) > STORED_ITEMS.most:
         raise ValueError(f"found {shorten(value)}, expected a list of {STORED_ITEMS}")
@@ -228,6 +235,8 @@ for _kind, _read in ((float, _read_float), (int, _read_int), (bool, _read_bool),
 _CONVERTER.register_structure_hook(notices.NoticeKind, _read_kind)
 _CONVERTER.register_structure_hook_factory(attrs.has, _object_reader)
 _CONVERTER.register_structure_hook_factory(_has_origin(tuple), _tuple_reader)
+_CONVERTER.register_structure_hook_factory(_has_origin(set), _set_reader)
+_CONVERTER.register_unstructure_hook_func(_has_origin(set), sorted)
 _CONVERTER.register_structure_hook_factory(_has_origin(dict, Mapping), _map_reader)
 for _class in _DATA:
     # modules import each other's names only for type checkers, which avoids cycles

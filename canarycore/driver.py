@@ -11,7 +11,8 @@ The simulator and the async runner run the same generator. Each answers its requ
 
 Status first, effects after: a decision is durable before its first effect. After a crash at any point, the next cycle
 finds the status ahead of the cluster and converges again. `CycleMemory` only saves repeats between cycles: a driver may
-lose it at any time.
+lose it at any time. A driver that lives one turn stores it beside the status (`canarycore.codec` reads and writes it),
+or its next turn repeats each notice of the outbox.
 
 Answers take time, and a decision must not use an observation older than its answers. A driver with slow providers
 closes the generator at a Fetch, waits, and runs another cycle when it has the answers (`canarycore_runtime` does so).
@@ -122,7 +123,10 @@ class CycleResult:
 
 @define
 class CycleMemory:
-    """The memory of one process of one rollout between cycles. It saves repeats and reveals a faster process."""
+    """The memory of one process of one rollout between cycles. It saves repeats and reveals a faster process.
+
+    Its size is bounded. A driver whose process ends between cycles stores it, as `to_json(memory)`.
+    """
 
     answers: dict[str, Answer] = field(factory=dict)
     """The answers in the present status, by the keys of their questions."""
@@ -138,6 +142,10 @@ class CycleMemory:
 
 _MOST_ANSWERS = 64
 """The answers that a memory holds; a fetch beyond drops the oldest."""
+
+_MOST_NOTICES = 64
+"""The notices that an outbox carries over, the newest, and the keys of published notices that a memory holds beside
+those of the present cycle."""
 
 _OBSERVE = Observe()
 
@@ -159,7 +167,7 @@ def cycle(memory: CycleMemory) -> Generator[Request, object, CycleResult]:
     after = status
     if decision.status is not status:
         unpublished = tuple([notice for notice in outbox if notice.key not in memory.published])
-        outbox, unsaved = unpublished + decision.notices, ()
+        outbox, unsaved = unpublished[-_MOST_NOTICES:] + decision.notices, ()
         after = decision.status.but(outbox=outbox) if outbox else decision.status
         try:
             yield Commit(after)
@@ -183,6 +191,8 @@ def cycle(memory: CycleMemory) -> Generator[Request, object, CycleResult]:
             errors.append(error)
         else:
             memory.published.add(notice.key)
+    if len(memory.published) > _MOST_NOTICES:
+        memory.published &= {notice.key for notice in (*outbox, *unsaved)}
     wake = observation.now if effects or errors else decision.wake
     return CycleResult(decision, wake, tuple(effects), tuple(errors))
 

@@ -6,6 +6,7 @@ the text in between.
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import sys
@@ -55,6 +56,23 @@ def _phases() -> str:
 
 def _tiny_controller() -> str:
     return f"\n```python\n{(EXAMPLES / 'tiny_controller.py').read_text()}```\n\n"
+
+
+def _drivers() -> str:
+    """Return the drivers of `examples/drivers.py` with their imports, without the platform that they run on."""
+    text = (EXAMPLES / "drivers.py").read_text()
+    body = ast.parse(text).body
+    functions = [node for node in body if getattr(node, "name", "").startswith("run_")]
+    used = {name.id for function in functions for name in ast.walk(function) if isinstance(name, ast.Name)}
+    imports = [_import(node, used) for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    sources = [str(ast.get_source_segment(text, function)) for function in functions]
+    return "\n```python\n" + "\n\n\n".join(["\n".join(filter(None, imports)), *sources]) + "\n```\n\n"
+
+
+def _import(statement: ast.Import | ast.ImportFrom, used: set[str]) -> str:
+    """Return an import of the used names only; empty if there are none."""
+    statement.names = [alias for alias in statement.names if alias.name in used]
+    return ast.unparse(statement) if statement.names else ""
 
 
 def _manifests() -> str:
@@ -126,6 +144,7 @@ def _cell(text: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "phases": _phases,
     "tiny_controller": _tiny_controller,
+    "drivers": _drivers,
     "manifests": _manifests,
     "defects": _defects,
     "commands": _commands,

@@ -500,7 +500,7 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "an adapter's exception gets out",
         "_calls.py",
-        '        raise WorldError(f"{name} failed: {describe(error)}") from error\n',
+        '        raise AdapterFault(f"{name} failed: {describe(error)}") from error\n',
         "        raise\n",
         "test_calls.py::test_an_exception_becomes_a_world_error_with_its_cause",
     ),
@@ -529,7 +529,7 @@ DEFECTS: tuple[Defect, ...] = (
         "a question that waits for its turn counts as a failure",
         "_driver.py",
         "            return unanswered\n",
-        "            return route.failure(str(unanswered))\n",
+        "            return MetricAnswer(error=str(unanswered))\n",
         "test_runner.py::test_a_question_without_a_slot_waits_and_counts_as_no_failure",
     ),
     _runtime(
@@ -570,9 +570,9 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "an answer of the wrong kind is believed",
         "_driver.py",
-        "    if not isinstance(answer, expected):\n",
-        "    if answer is None:\n",
-        "test_runner.py::test_an_answer_of_the_wrong_kind_is_a_failed_check_and_no_busy_loop",
+        "    check_type(port, answer, expected)\n",
+        "",
+        "test_runner.py::test_an_answer_of_the_wrong_kind_holds_the_rollout_and_is_no_busy_loop",
     ),
     _runtime(
         "an interval begins when its answers are in",

@@ -4,7 +4,7 @@
 `canarycore_runtime.testing` has a contract suite for each port.
 """
 
-from canarycore_runtime._calls import Limits
+from canarycore_runtime._calls import AdapterFault, Limits
 from canarycore_runtime._driver import UndeliveredError
 from canarycore_runtime.ports import (
     Adapters,
@@ -22,9 +22,11 @@ from canarycore_runtime.ports import (
     observe_rollout,
 )
 from canarycore_runtime.registry import BrokenAdapter, Port, installed, load
+from canarycore_runtime.reporting.inspection import InvalidAdapters
 from canarycore_runtime.runner import CycleReport, Runner, Stats
 
 __all__ = [
+    "AdapterFault",
     "Adapters",
     "Broadcaster",
     "BrokenAdapter",
@@ -32,6 +34,7 @@ __all__ = [
     "Clock",
     "CycleReport",
     "HookPort",
+    "InvalidAdapters",
     "Limits",
     "MetricSource",
     "Notifier",

@@ -1,7 +1,8 @@
 """Calls of ports: bounded in time and number, with one kind of error.
 
 An adapter may raise, hang, or cancel itself. `call_port` turns each into a `WorldError`, so nothing else reaches the
-core, and the failure concerns one rollout only. `call_port_detached` also abandons an adapter that goes on after its
+core, and the failure concerns one rollout only. An error that no port allows, such as a TypeError, is an
+`AdapterFault`. `call_port_detached` also abandons an adapter that goes on after its
 cancellation. `finish_write` completes a write although its caller is cancelled.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from math import ceil, floor
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
@@ -24,6 +26,14 @@ T = TypeVar("T")
 
 CANCELLATION_GRACE = 1.0
 """Seconds that a cancelled adapter has to end before the runner abandons it."""
+
+
+class AdapterFault(WorldError):
+    """An adapter raised an error that its port does not allow, or answered with another type.
+
+    It needs a change of the program. Until then the rollout is held: no check fails, and the runner goes on trying.
+    """
+
 
 EARLY = 1e-6
 """Seconds by which a timer may be early; `decide` tolerates as much."""
@@ -108,7 +118,10 @@ class Limits:
 
 
 async def call_port(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
-    """Return the port's answer. Raises WorldError, by the adapter or with a description of its failure, and only it."""
+    """Return the port's answer. Raises WorldError, by the adapter or with a description of its failure, and only it.
+
+    The failure is an AdapterFault unless the adapter raised a WorldError or an OSError, or took too long.
+    """
     name = _name_of(port)
     limit = asyncio.timeout(seconds)
     try:
@@ -120,10 +133,12 @@ async def call_port(seconds: float, port: Callable[..., Awaitable[T]], *args: ob
         if is_cancelled_from_outside():
             raise
         raise WorldError(f"{name} was cancelled by its adapter") from error
-    except Exception as error:
+    except OSError as error:
         if limit.expired():
             raise WorldError(f"{name} took longer than {seconds:g} s") from error
         raise WorldError(f"{name} failed: {describe(error)}") from error
+    except Exception as error:
+        raise AdapterFault(f"{name} failed: {describe(error)}") from error
 
 
 async def call_port_detached(seconds: float, port: Callable[..., Awaitable[T]], *args: object) -> T:
@@ -140,11 +155,22 @@ async def call_port_detached(seconds: float, port: Callable[..., Awaitable[T]], 
     return task.result()
 
 
+def check_type(port: str, answer: object, *expected: type) -> None:
+    """Raise AdapterFault if the answer of a port has none of these types."""
+    if not isinstance(answer, expected):
+        names = " or ".join(["None" if kind is NoneType else kind.__name__ for kind in expected])
+        raise AdapterFault(f"{port} answered with {type(answer).__name__}, expected {names}")
+
+
 def describe(error: BaseException) -> str:
-    """Return an error's type and a bounded text, or the type alone where the text of the error raises."""
+    """Return an error's type and a bounded text, or the type alone where the text of the error raises.
+
+    A WorldError has its text alone.
+    """
     kind = type(error).__name__
     try:
-        return f"{kind}: {clip(str(error), LONGEST_TEXT)}"
+        text = clip(str(error), LONGEST_TEXT)
+        return text if text and isinstance(error, WorldError) else f"{kind}: {text}"
     except Exception:  # noqa: BLE001 - an adapter's error may raise anything
         return kind
 

@@ -19,13 +19,17 @@ An effect that the cluster refuses for good is tried ever more rarely, and at on
 the observation shows it as routes that are not in force: so it counts against the progress deadline, and the rollout
 ends as its policy says.
 
-A question without a free slot, or one that its adapter did not ask, has no answer. The cycle ends there as Unanswered,
-a trouble and no verdict, and the runner asks again after a back-off.
+A question without a free slot has no answer, and neither has one whose adapter raised an error or answered with another
+type. The cycle ends there as Unanswered, a trouble and no verdict, and the runner asks again after a back-off. Only a
+provider's own failure, which its adapter returns as an answer, is a failed check.
+
+Each error of a port is a trouble in the log (`TroubleLog`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import Factory, define, evolve, field, frozen
@@ -48,9 +52,25 @@ from canarycore.manifest import problems
 from canarycore.phases import ACTIVE
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore.text import LONGEST_TEXT, enumerate_some
-from canarycore_runtime._calls import Limits, call_port, call_port_detached, describe, finish_write
+from canarycore_runtime._calls import (
+    AdapterFault,
+    Limits,
+    call_port,
+    call_port_detached,
+    check_type,
+    describe,
+    finish_write,
+)
 from canarycore_runtime.deliveries import Deliveries
-from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT, Addressed, Broadcaster, observe_rollout
+from canarycore_runtime.ports import (
+    HOOK_RETRIES,
+    HOOK_TIMEOUT,
+    Addressed,
+    Broadcaster,
+    StoredRollout,
+    observe_rollout,
+)
+from canarycore_runtime.reporting.troubles import COMMIT, TroubleLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterable
@@ -94,6 +114,7 @@ class Driver:
     refuse: Literal["error", "warning"] | None = None
     """The lowest severity of a finding that refuses the rollout; None refuses none."""
 
+    troubles: TroubleLog = Factory(lambda self: TroubleLog(self.key), takes_self=True)
     memory: CycleMemory = Factory(CycleMemory)
     changed: asyncio.Event = Factory(asyncio.Event)
     """Set after a change, so that a cycle waits for no answer."""
@@ -197,12 +218,17 @@ class Driver:
     async def observe(self, _: Observe) -> Observed:
         parts, seconds = self.parts, self.limits.call
         now = self.limits.now(parts.clock())
-        stored = await call_port(seconds, parts.store.load, self.key)
+        watch = self.troubles.watch
+        with watch("store.load"):
+            stored = await call_port(seconds, parts.store.load, self.key)
+            check_type("store.load", stored, StoredRollout, type(None))
         if stored is None:
             raise GoneError(self.key)
-        world = await observe_rollout(parts, stored, now=now, call_limit=seconds)
+        self.troubles.begin_revision(stored.status.applied)
+        world = await observe_rollout(parts, stored, now=now, call_limit=seconds, watch=watch)
         if not world.is_deleted:
-            self._check_policy(stored.rollout)
+            with watch("policy"):
+                self._check_policy(stored.rollout)
         self._version = stored.version
         if self._refused is not None:
             world = self._refused.show(stored.status, world)
@@ -249,23 +275,26 @@ class Driver:
             change.cancel()
 
     async def _ask(self, question: Question) -> Answer | Unanswered:
-        """Return the provider's answer, a failure included, or Unanswered where the question was not asked."""
+        """Return the provider's answer, a failure of the provider included, or Unanswered where there is none."""
         rollout, route = self._rollout, _QUESTION_ROUTES[type(question)]
         try:
-            server = await route.find_server(self, rollout, question)
-            async with self.capacity.questions.slot(rollout.namespace, server):
-                answer = await route.ask(self, rollout, question)
+            with self.troubles.watch(route.port):
+                server = await route.find_server(self, rollout, question)
+                async with self.capacity.questions.slot(rollout.namespace, server):
+                    answer = await route.ask(self, rollout, question)
+                _check_answer(route.port, answer, question.answer)
         except Unanswered as unanswered:
             return unanswered
-        except WorldError as error:
-            return route.failure(_text(error))
         except Exception as error:  # noqa: BLE001 - an error of the task would end the group, and all rollouts
-            return route.failure(f"the question could not be asked: {describe(error)}")
-        defect = _find_defect(answer, question.answer)
-        return route.failure(f"its adapter answered with {defect}") if defect else cast("Answer", answer)
+            held = Unanswered(describe(error))
+            held.__cause__ = error
+            return held
+        return cast("Answer", answer)
 
     async def commit(self, commit: Commit) -> None:
-        await finish_write(call_port(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version))
+        with self.troubles.watch(COMMIT):
+            write = call_port(self.limits.call, self.parts.store.commit, self.key, commit.status, self._version)
+            await finish_write(write)
 
     async def apply(self, apply: Apply) -> None:
         effect, before, now = apply.effect, self._refused, self.parts.clock()
@@ -275,8 +304,10 @@ class Driver:
             self._is_refused_again = True
             raise before.error.with_traceback(None)
         try:
-            for port, *arguments in EFFECTS[type(effect)](self.parts, effect):
-                await finish_write(call_port(self.limits.call, port, self._rollout, *arguments))
+            for port, method, *arguments in EFFECTS[type(effect)](effect):
+                with self.troubles.watch(f"{port}.{method}"):
+                    write = getattr(getattr(self.parts, port), method)
+                    await finish_write(call_port(self.limits.call, write, self._rollout, *arguments))
         except Refused as error:
             attempts = 1 if before is None else before.attempts + 1
             since = now if before is None else before.since
@@ -306,11 +337,13 @@ class Driver:
         if place in self._failed_notifiers:
             return UndeliveredError(f"{name} failed a moment ago")
         try:
+            if isinstance(notifier, Broadcaster):
+                send = partial(call_port_detached, seconds, notifier.broadcast, self._rollout, notice, deliveries)
+            else:
+                send = partial(call_port_detached, seconds, notifier.publish, self._rollout, notice)
             async with self.capacity.notices.slot(self._namespace, f"{name} {place}"):
-                if isinstance(notifier, Broadcaster):
-                    await call_port_detached(seconds, notifier.broadcast, self._rollout, notice, deliveries)
-                else:
-                    await call_port_detached(seconds, notifier.publish, self._rollout, notice)
+                with self.troubles.watch(f"notifiers[{place}]"):
+                    await send()
         except WorldError as error:
             self._failed_notifiers.add(place)
             return error
@@ -368,21 +401,13 @@ _SERVICES: dict[type[Request], Callable[[Driver, Any], Awaitable[object]]] = {
 # --------------------------------------------------------------------------------------------------------- questions
 
 
-def _text(error: WorldError) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - an adapter's error may raise anything
-        return type(error).__name__
-
-
-def _find_defect(answer: object, expected: type[Answer]) -> str:
-    """Return which part of an adapter's answer has another type than expected; empty when all parts fit."""
-    if not isinstance(answer, expected):
-        return f"{type(answer).__name__}, expected {expected.__name__}"
+def _check_answer(port: str, answer: object, expected: type[Answer]) -> None:
+    """Raise AdapterFault if a part of an adapter's answer has another type than expected."""
+    check_type(port, answer, expected)
     for name, (is_sound, expectation) in _FIELDS.items():
         if hasattr(answer, name) and not is_sound(value := getattr(answer, name)):
-            return f"{expected.__name__}.{name} of type {type(value).__name__}, expected {expectation}"
-    return ""
+            found = f"{expected.__name__}.{name} of type {type(value).__name__}"
+            raise AdapterFault(f"{port} answered with {found}, expected {expectation}")
 
 
 def _is_bool(value: object) -> bool:
@@ -423,8 +448,8 @@ class _QuestionRoute:
     ask: Callable[[Driver, Rollout, Any], Awaitable[object]]
     """Ask the adapter."""
 
-    failure: Callable[[str], Answer]
-    """Make the answer that stands for a failure with this text."""
+    port: str
+    """The name of the port's method."""
 
 
 async def _metric_server(driver: Driver, rollout: Rollout, question: MetricQuestion) -> str:
@@ -465,25 +490,25 @@ async def _ask_sources(driver: Driver, rollout: Rollout, _: SourcesQuestion) -> 
 
 
 _QUESTION_ROUTES: dict[type[Question], _QuestionRoute] = {
-    MetricQuestion: _QuestionRoute(_metric_server, _query, lambda text: MetricAnswer(error=text)),
-    HookQuestion: _QuestionRoute(_hook_server, _call_hook, lambda text: HookAnswer(passed=False, text=text)),
-    SourcesQuestion: _QuestionRoute(_sources_server, _ask_sources, lambda text: SourcesAnswer(error=text)),
+    MetricQuestion: _QuestionRoute(_metric_server, _query, "metrics.query"),
+    HookQuestion: _QuestionRoute(_hook_server, _call_hook, "hooks.call"),
+    SourcesQuestion: _QuestionRoute(_sources_server, _ask_sources, "metrics.online"),
 }
 
 
 # ----------------------------------------------------------------------------------------------------------- effects
 
 
-EFFECTS: dict[type[Effect], Callable[[Adapters, Any], tuple[tuple[Any, ...], ...]]] = {
-    Initialise: lambda parts, effect: ((parts.workload.initialise, effect.revision),),
-    SetRoutes: lambda parts, effect: ((parts.router.set_routes, effect.routes),),
-    ScaleUp: lambda parts, _: ((parts.workload.scale_up,),),
-    ScaleDown: lambda parts, _: ((parts.workload.scale_down,),),
-    PauseScaler: lambda parts, _: ((parts.workload.pause_scaler,),),
-    ResumeScaler: lambda parts, _: ((parts.workload.resume_scaler,),),
-    Promote: lambda parts, effect: ((parts.workload.promote, effect.revision),),
-    RestorePrimary: lambda parts, effect: ((parts.workload.restore_primary, effect.revision),),
+EFFECTS: dict[type[Effect], Callable[[Any], tuple[tuple[Any, ...], ...]]] = {
+    Initialise: lambda effect: (("workload", "initialise", effect.revision),),
+    SetRoutes: lambda effect: (("router", "set_routes", effect.routes),),
+    ScaleUp: lambda _: (("workload", "scale_up"),),
+    ScaleDown: lambda _: (("workload", "scale_down"),),
+    PauseScaler: lambda _: (("workload", "pause_scaler"),),
+    ResumeScaler: lambda _: (("workload", "resume_scaler"),),
+    Promote: lambda effect: (("workload", "promote", effect.revision),),
+    RestorePrimary: lambda effect: (("workload", "restore_primary", effect.revision),),
     # routes first: the primary still serves while the router restores them
-    Restore: lambda parts, _: ((parts.router.restore,), (parts.workload.restore,)),
+    Restore: lambda _: (("router", "restore"), ("workload", "restore")),
 }
-"""The calls that apply an effect, in order: the port's method, and its arguments after the rollout."""
+"""The calls that apply an effect, in order: the port, its method, and the arguments after the rollout."""

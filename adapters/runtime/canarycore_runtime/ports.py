@@ -6,24 +6,30 @@ twice. An adapter raises
     WorldError    to get another attempt; OSError and TimeoutError mean the same
     Conflict      when another process committed first
     Refused       when an effect would be wrong
-    Unanswered    when it could not ask a question, so that the runner holds the question
+    Unanswered    when it could not ask a question
+
+Any other error is a fault of the adapter (`AdapterFault`), and so is an answer of another type. An error of a question
+is no answer: the runner holds the rollout and asks again, so no check fails. A provider that is out of reach, or
+answers badly, is an answer: return it as `MetricAnswer.error`, `HookAnswer(passed=False)` or the text of `online`.
 
 `canarycore_runtime.testing.contracts` has a contract suite for each port.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import frozen
 
-from canarycore import Observation, RouteRefusal, bounds
-from canarycore_runtime._calls import Limits, call_port
+from canarycore import Observation, RouteRefusal, Routes, bounds
+from canarycore_runtime._calls import Limits, call_port, check_type
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractContextManager
 
-    from canarycore import Check, Command, Rollout, Routes, Status, Workload
+    from canarycore import Check, Command, Rollout, Status, Workload
     from canarycore.notices import Notice
     from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
     from canarycore_runtime.deliveries import Deliveries
@@ -229,15 +235,25 @@ _CALL_LIMIT = Limits().call
 
 
 async def observe_rollout(
-    adapters: Adapters, stored: StoredRollout, *, now: float, call_limit: float = _CALL_LIMIT
+    adapters: Adapters,
+    stored: StoredRollout,
+    *,
+    now: float,
+    call_limit: float = _CALL_LIMIT,
+    watch: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Observation:
     """Return the observation of a loaded rollout: its record in the store, its workloads and its routes.
 
     `now` becomes the observation's time (seconds since the epoch). Each port has `call_limit` seconds to answer.
-    Raises WorldError when one of them does not.
+    `watch` returns a context for the call of a port by its name. Raises WorldError when one of them does not answer.
     """
-    workloads = await call_port(call_limit, adapters.workload.observe, stored.rollout)
-    routes = await call_port(call_limit, adapters.router.observe, stored.rollout)
+    rollout = stored.rollout
+    with watch("workload.observe"):
+        workloads = await call_port(call_limit, adapters.workload.observe, rollout)
+        check_type("workload.observe", workloads, Workloads)
+    with watch("router.observe"):
+        routes = await call_port(call_limit, adapters.router.observe, rollout)
+        check_type("router.observe", routes, Routes, RouteRefusal, type(None))
     return Observation(
         now=now,
         target=workloads.target,

@@ -4,6 +4,9 @@
         ...                      # rollouts advance
         runner.wake("default/podinfo")
 
+The runner checks its adapters at construction. It logs each trouble of a rollout (`TroubleLog`). An error that concerns
+all rollouts, such as a clock that raises, ends the runner: the context raises that error.
+
 One task group lives as long as the runner. It has a task that lists the store, a task per source of changes, a task per
 cycle under way, and the tasks of questions. Wake times are timers of the event loop, which keeps them in a heap; a
 rollout that waits has no task.
@@ -26,27 +29,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-from typing import TYPE_CHECKING, Literal, Self
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, Self
 from zlib import crc32
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from canarycore import Phase
 from canarycore.driver import CycleResult
 from canarycore.errors import WorldError
+from canarycore.text import shorten
 from canarycore_runtime._calls import EARLY, Limits, call_port, describe, is_cancelled_from_outside
 from canarycore_runtime._driver import Driver, GoneError, LookAgainError, UndeliveredError
 from canarycore_runtime._slots import RunnerCapacity
+from canarycore_runtime.reporting.inspection import check_adapters, check_settings
+from canarycore_runtime.reporting.troubles import TroubleLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from canarycore import Status
     from canarycore.driver import Observed
     from canarycore.effects import Effect
-    from canarycore_runtime.ports import Adapters, Changes
+    from canarycore_runtime.ports import Adapters, Changes, Clock
+
+MANY_REPEATS = 10
+"""Equal cycles in a row that are a trouble. Fewer are ordinary: a cluster follows late."""
 
 _log = logging.getLogger("canarycore.runner")
 
@@ -111,8 +124,13 @@ class Runner:
 
         `on_cycle` gets the report of each cycle. `jitter` returns numbers in [0, 1); a seeded one makes back-off
         repeatable.
+
+        Raises InvalidAdapters, which lists each adapter that does not fit its port.
         """
-        self._parts = parts
+        check_settings(limits, refuse, on_cycle, jitter)
+        check_adapters(parts)
+        self._clock = _CheckedClock(parts.clock)
+        self._parts = evolve(parts, clock=self._clock)
         self._limits = limits or Limits()
         self._refuse = refuse
         self._on_cycle = on_cycle
@@ -123,27 +141,61 @@ class Runner:
         self._rollouts: dict[str, _ScheduledRollout] = {}
         self._stopping: asyncio.Task[None] | None = None
         self._counters = _CycleCounters()
+        self._troubles = TroubleLog("the runner", _log)
+        self._missing: set[str] = set()  # since the last list: keys that the store could not load
+        self._failure: Exception | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
 
     # lifetime ---------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        if self._loop is not None:
+            raise RuntimeError("this runner has run already: make another one, as each runs once")
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         await self._group.__aenter__()
-        self._listening = [self._group.create_task(self._list())]
-        self._listening += [self._group.create_task(self._listen(source)) for source in self._parts.changes]
+        self._listening = [self._spawn("list", self._list)]
+        for place, source in enumerate(self._parts.changes):
+            self._listening.append(self._spawn(f"changes[{place}]", self._listen, source, f"changes[{place}]"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop. The body's own error passes unchanged; the task group gets a cancellation only."""
+        """Stop. The body's own error passes unchanged; the task group gets a cancellation only.
+
+        Raises the error that ended the runner, if one did.
+        """
         try:
             await self.stop()
         except asyncio.CancelledError as cancelled:
             kind, error, trace = type(cancelled), cancelled, cancelled.__traceback__
-        if isinstance(error, asyncio.CancelledError):
+        if not isinstance(error, asyncio.CancelledError):
+            kind, error, trace = None, None, None
+        try:
             await self._group.__aexit__(kind, error, trace)
-        else:
-            await self._group.__aexit__(None, None, None)
+        except BaseExceptionGroup:
+            if self._failure is None:
+                raise
+        if self._failure is not None:
+            raise self._failure
+
+    def _spawn(self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> asyncio.Task[None]:
+        """Begin a task of the runner, whose error ends the runner."""
+        return self._group.create_task(self._supervise(work, *args), name=name)
+
+    async def _supervise(self, work: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        try:
+            await work(*args)
+        except Exception as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: Exception) -> None:
+        """Remember and log the error that ends the runner: the first."""
+        if self._failure is None:
+            self._failure = error
+            _log.critical("the runner ends: %s", describe(error), exc_info=error)
 
     async def stop(self) -> None:
         """Begin no further cycle, wait for cycles under way within the grace time, then cancel the others.
@@ -151,13 +203,15 @@ class Runner:
         A cycle that only waits for answers ends at once. No write stays half-done: this waits for a write under way,
         and the next process does the writes that had not begun. A cancellation of `stop` abandons writes under way too.
         """
+        if self._failure is not None:  # the task group cancels its tasks, and waits for their writes
+            return
         if self._stopping is None:
             for task in self._listening:
                 task.cancel()
             for scheduled in self._rollouts.values():
                 scheduled.disarm()
                 scheduled.driver.changed.set()
-            self._stopping = self._group.create_task(self._end())
+            self._stopping = self._spawn("stop", self._end)
         await asyncio.shield(self._stopping)
 
     async def _end(self) -> None:
@@ -175,9 +229,14 @@ class Runner:
     def wake(self, key: str) -> None:
         """Begin a cycle of a rollout that changed, now or right after the cycle under way.
 
-        While its effects fail, or its cluster does not follow them, the cycle waits for at most `Limits.patience`.
+        While its effects fail, or its cluster does not follow them, the cycle waits for at most `Limits.patience`. Only
+        the thread of the runner may call this; others call `wake_threadsafe`.
         """
-        if self._stopping is not None:
+        _check_key(key)
+        if self._loop is None or threading.get_ident() != self._thread:
+            reason = "outside of its context" if self._loop is None else "from another thread: use wake_threadsafe"
+            raise RuntimeError(f"the runner cannot wake {key} {reason}")
+        if self._is_ending:
             return
         scheduled = self._rollouts.get(key)
         if scheduled is None:
@@ -188,6 +247,18 @@ class Runner:
             scheduled.driver.changed.set()
         else:
             self._arm(scheduled, max(self._now, scheduled.not_before))
+
+    def wake_threadsafe(self, key: str) -> None:
+        """Like `wake`, from any thread. It returns at once, and does nothing after the end of the runner."""
+        _check_key(key)
+        if self._loop is None:
+            raise RuntimeError(f"the runner cannot wake {key} outside of its context")
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.wake, key)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._stopping is not None or self._failure is not None
 
     def stats(self) -> Stats:
         """Return the counters since the start."""
@@ -208,34 +279,46 @@ class Runner:
         spread, failures = self._limits.spread, 0
         while True:
             try:
-                keys = set(await call_port(self._limits.call, self._parts.store.keys))
+                listed = await call_port(self._limits.call, self._parts.store.keys)
             except WorldError as trouble:
                 failures += 1
-                _log.warning("the store did not list the rollouts: %s", trouble)
+                self._troubles.report("store.keys", trouble)
                 await asyncio.sleep(self._backoff(failures))
                 continue
+            self._troubles.end("store.keys")
+            keys = _check_keys(listed)
             new, begin = keys - self._rollouts.keys(), self._now
             width = min(spread, len(new) / self._limits.pace)
             for key in new:
                 self._begin(key, begin + width * (crc32(key.encode()) / 2**32))
             for key in self._rollouts.keys() - keys:
                 self.wake(key)
+            for key in keys & self._missing:
+                error = WorldError(f"the store lists the key {key}, but returns None for it each time")
+                self._troubles.report("store.load", error)
+            self._missing.clear()
             spread, failures = 0.0, 0
             await asyncio.sleep(self._limits.resync)
 
-    async def _listen(self, source: Changes) -> None:
+    async def _listen(self, source: Changes, port: str) -> None:
         """Wake rollouts that a source names. After its failure and a back-off wake all, as changes may be lost."""
         failures = 0
         while True:
             try:
                 async for key in source.changes():
-                    failures = 0
                     self.wake(key)
+                    if failures:
+                        failures = 0
+                        self._troubles.end(port)
             except (Exception, asyncio.CancelledError) as error:
                 if isinstance(error, asyncio.CancelledError) and is_cancelled_from_outside():
                     raise
+                if error is self._clock.error:
+                    raise
                 failures += 1
-                _log.warning("%s stopped reporting changes: %s: %s", type(source).__name__, type(error).__name__, error)
+                cause = WorldError(f"{type(source).__name__} stopped reporting changes: {describe(error)}")
+                cause.__cause__ = error
+                self._troubles.report(port, cause)
             else:
                 return
             await asyncio.sleep(self._backoff(failures))
@@ -251,7 +334,7 @@ class Runner:
 
     def _arm(self, scheduled: _ScheduledRollout, due: float) -> None:
         """Begin a cycle at `due`, unless one is due sooner."""
-        if self._stopping is not None or (scheduled.due is not None and scheduled.due <= due):
+        if self._is_ending or (scheduled.due is not None and scheduled.due <= due):
             return
         scheduled.disarm()
         scheduled.due, now = due, self._now
@@ -261,24 +344,33 @@ class Runner:
     def _ring(self, scheduled: _ScheduledRollout) -> None:
         due, scheduled.due = scheduled.due, None
         assert due is not None, "a timer without a due time was cancelled"
-        if self._now < due - EARLY:  # the event loop's clock runs ahead of the runner's
-            self._arm(scheduled, due)
+        if self._is_ending:
+            return
+        try:
+            if self._now < due - EARLY:  # the event loop's clock runs ahead of the runner's
+                self._arm(scheduled, due)
+                return
+        except Exception as error:  # noqa: BLE001 - the event loop would only log it
+            scheduled.task = self._spawn("clock", _raise, error)
         else:
-            name = f"cycle of {scheduled.driver.key}"
-            scheduled.task = self._group.create_task(self._run_cycle(scheduled, due), name=name)
+            scheduled.task = self._spawn(f"cycle of {scheduled.driver.key}", self._run_cycle, scheduled, due)
 
     async def _run_cycle(self, scheduled: _ScheduledRollout, due: float) -> None:
         driver = scheduled.driver
         try:
             result = await driver.drive()
         except GoneError:
+            if driver.observed is None:
+                self._missing.add(driver.key)
             self._forget(driver)
             return
         except LookAgainError:
             scheduled.lateness = max(scheduled.lateness, driver.began - due)
             result = None
-        except Exception as error:  # noqa: BLE001 - any error ends as a trouble of this rollout
-            result = self._trouble(driver.key, error)
+        except Exception as error:
+            if error is self._clock.error:
+                raise
+            result = self._trouble(driver, error)
         finally:
             scheduled.task = None
         if result is None:
@@ -295,17 +387,17 @@ class Runner:
         if driver.changed.is_set():  # it came back meanwhile
             self.wake(driver.key)
 
-    def _trouble(self, key: str, error: Exception) -> CycleResult:
+    def _trouble(self, driver: Driver, error: Exception) -> CycleResult:
         if not isinstance(error, WorldError):
-            _log.error("a cycle of %s failed", key, exc_info=error)
+            driver.troubles.report("cycle", error)
             error = WorldError(f"the cycle failed: {describe(error)}")
         return CycleResult(None, self._now, (), (error,))
 
     def _report(self, report: CycleReport) -> None:
         try:
             self._on_cycle(report)
-        except Exception:  # noqa: BLE001 - an observer must not disturb the runner
-            _log.exception("on_cycle failed for %s", report.key)
+        except Exception as error:  # noqa: BLE001 - an observer must not disturb the runner
+            self._troubles.report("on_cycle", error)
 
     # the next cycle ---------------------------------------------------------------------------------------------
 
@@ -314,8 +406,11 @@ class Runner:
         now = self._now
         is_undelivered = any(isinstance(error, UndeliveredError) for error in result.errors)
         is_stuck = any(not isinstance(error, UndeliveredError) for error in result.errors)
-        is_stuck = is_stuck or scheduled.is_repeating(result)
+        is_repeating = scheduled.is_repeating(result)
+        is_stuck = is_stuck or is_repeating
         scheduled.failures = scheduled.failures + 1 if is_stuck else 0
+        if is_repeating and not result.errors and scheduled.failures >= MANY_REPEATS:
+            scheduled.driver.troubles.report("repeats", WorldError(_describe_repeats(result)))
         scheduled.notifier_failures = scheduled.notifier_failures + 1 if is_undelivered else 0
         scheduled.not_before = now
         due = self._due_by_decision(result)
@@ -351,6 +446,56 @@ class Runner:
     @property
     def _now(self) -> float:
         return self._parts.clock()
+
+
+class _CheckedClock:
+    """The clock of a runner, which remembers its own error: no rollout can go on without a time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.error: Exception | None = None
+        """The last error of the clock."""
+
+    def __call__(self) -> float:
+        """Return the time. Raises the clock's own error, or TypeError when the time is no finite number."""
+        try:
+            return _check_time(self._clock())
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _check_time(now: object) -> float:
+    if isinstance(now, bool) or not isinstance(now, int | float) or not math.isfinite(now):
+        raise TypeError(f"the clock returned {shorten(now)}, expected a finite number of seconds")
+    return now
+
+
+def _describe_repeats(result: CycleResult) -> str:
+    if not result.effects:
+        return "the status is the same after each commit. Does store.load return the committed status?"
+    effects = ", ".join(type(effect).__name__ for effect in result.effects)
+    return f"the observation is the same after each {effects}. Do workload.observe and router.observe show the effects?"
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"found {shorten(key)}, expected the key of a rollout: a text, namespace/name")
+
+
+def _check_keys(keys: object) -> set[str]:
+    """Return the keys that a store listed. Raises TypeError unless each is a text."""
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise TypeError(f"store.keys answered with {shorten(keys)}, expected a tuple of keys, each namespace/name")
+    listed = list(keys)
+    for key in listed:
+        if not isinstance(key, str):
+            raise TypeError(f"store.keys answered with the key {shorten(key)}, expected a text, namespace/name")
+    return set(listed)
 
 
 @define(eq=False)

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from canarycore.errors import WorldError
 from canarycore.text import escape_controls
+from canarycore_runtime import AdapterFault
+from canarycore_runtime.reporting import ROLLOUT_LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +46,7 @@ def set_up(level: str, encoding: str = "json") -> None:
         structlog.processors.format_exc_info,
     ]
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_is_news)
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processors=[remove_meta, escape, shape], foreign_pre_chain=before)
@@ -60,6 +64,13 @@ def set_up(level: str, encoding: str = "json") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Check whether `CycleLog` does not write this record too: it writes troubles of the cluster, without traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    is_trouble = isinstance(error, WorldError) and not isinstance(error, AdapterFault)
+    return record.name != ROLLOUT_LOGGER or not is_trouble
 
 
 def escape(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -9,7 +9,9 @@ import logging
 import pytest
 import structlog
 
+from canarycore.errors import WorldError
 from canarycore_kubernetes.telemetry import logs
+from canarycore_runtime import AdapterFault
 
 FORGED = "x\x1b[2J\nfake line\u202e"
 SAFE = r"x\x1b[2J\nfake line\u202e"
@@ -41,6 +43,15 @@ def test_text_from_outside_is_on_the_line_that_tells_it(lines):
 def test_a_long_text_is_shortened(lines):
     structlog.get_logger("canarycore.test").warning("trouble", error="x" * 1_000_000)
     assert len("".join(lines())) < 2 * logs.LONGEST_VALUE
+
+
+def test_a_trouble_of_the_cluster_is_left_to_the_log_of_cycles_but_not_a_fault_of_an_adapter(lines):
+    rollouts = logging.getLogger("canarycore.runner.rollouts")
+    for error in (WorldError("status 500"), AdapterFault("a TypeError")):
+        rollouts.warning("default/podinfo: %s", error, exc_info=error)
+    text = "\n".join(lines())
+    assert "a TypeError" in text
+    assert "status 500" not in text
 
 
 def fail():

@@ -216,8 +216,8 @@ async def carry_out(parts: Adapters, doing: Effect | Commit, rollout: Rollout = 
     if isinstance(doing, Commit):
         await parts.store.commit(_KEY, doing.status, (await _stored(parts)).version)
     else:
-        for port, *arguments in EFFECTS[type(doing)](parts, doing):
-            await port(rollout, *arguments)
+        for port, method, *arguments in EFFECTS[type(doing)](doing):
+            await getattr(getattr(parts, port), method)(rollout, *arguments)
 
 
 async def _stored(parts: Adapters) -> StoredRollout:

@@ -77,6 +77,12 @@ def _troubles() -> str:
     return "\n".join(["", "| Reason | Trouble | Remedy |", "| --- | --- | --- |", *rows, "", ""])
 
 
+def _series() -> str:
+    from canarycore_kubernetes.telemetry.series import series_table
+
+    return series_table()
+
+
 def _defects() -> str:
     """Return the table of planted defects. Its module is run as a file, because the tests are not installed."""
     table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
@@ -131,6 +137,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "bounds": _bounds,
     "troubles": _troubles,
+    "series": _series,
     "flagger_values": _flagger_values,
 }
 

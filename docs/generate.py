@@ -83,6 +83,12 @@ def _series() -> str:
     return series_table()
 
 
+def _alerts() -> str:
+    from canarycore_kubernetes.deploy.alert_rules import alert_table
+
+    return alert_table()
+
+
 def _defects() -> str:
     """Return the table of planted defects. Its module is run as a file, because the tests are not installed."""
     table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
@@ -138,6 +144,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "bounds": _bounds,
     "troubles": _troubles,
     "series": _series,
+    "alerts": _alerts,
     "flagger_values": _flagger_values,
 }
 

@@ -83,6 +83,12 @@ def _series() -> str:
     return series_table()
 
 
+def _observer_series() -> str:
+    from canarycore_kubernetes.telemetry.series import OBSERVER_SERIES, series_table
+
+    return series_table(OBSERVER_SERIES)
+
+
 def _alerts() -> str:
     from canarycore_kubernetes.deploy.alert_rules import alert_table
 
@@ -144,6 +150,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "bounds": _bounds,
     "troubles": _troubles,
     "series": _series,
+    "observer_series": _observer_series,
     "alerts": _alerts,
     "flagger_values": _flagger_values,
 }

@@ -47,6 +47,9 @@ STRATEGIES = {Strategy.WEIGHTS: "canary", Strategy.AB: "ab-testing", Strategy.BL
 OUTCOMES = {Phase.SUCCEEDED: "succeeded", Phase.FAILED: "failed"}
 """The values of the label `outcome`."""
 
+_EARLY = frozenset({Phase.WAITING, Phase.PROGRESSING})
+"""The phases with which a rollout begins."""
+
 LONGEST_LABEL = 128
 """Most characters of a label's value that an owner chooses: the name of a check."""
 
@@ -69,27 +72,27 @@ class Exporter:
         self.registry: CollectorRegistry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._gauge(table.INFO).labels(version, provider).set(1)
-        self._total = self._gauge(table.TOTAL)
-        self._status = self._gauge(table.STATUS)
-        self._weight = self._gauge(table.WEIGHT)
-        self._analysis = self._gauge(table.ANALYSIS)
-        self._successes = self._counter(table.SUCCESSES)
-        self._failures = self._counter(table.FAILURES)
-        self._duration = self._histogram(table.DURATION)
-        self._phase = self._gauge(table.PHASE)
-        self._blocked = self._gauge(table.BLOCKED)
-        self._rollbacks = self._counter(table.ROLLBACKS)
-        self._rollout_time = self._histogram(table.ROLLOUT_TIME)
-        self._troubles = self._counter(table.TROUBLES)
-        self._missed = self._counter(table.MISSED)
-        self._lost_alerts = self._counter(table.LOST_ALERTS)
-        self._leader = self._gauge(table.LEADER)
-        self._late = self._histogram(table.LATE)
-        self._api_time = self._histogram(table.API_TIME)
-        self._api_errors = self._counter(table.API_ERRORS)
-        self._provider_time = self._histogram(table.PROVIDER_TIME)
-        self._provider_errors = self._counter(table.PROVIDER_ERRORS)
+        make_gauge(table.INFO, self.registry).labels(version, provider).set(1)
+        self._total = make_gauge(table.TOTAL, self.registry)
+        self._status = make_gauge(table.STATUS, self.registry)
+        self._weight = make_gauge(table.WEIGHT, self.registry)
+        self._analysis = make_gauge(table.ANALYSIS, self.registry)
+        self._successes = make_counter(table.SUCCESSES, self.registry)
+        self._failures = make_counter(table.FAILURES, self.registry)
+        self._duration = make_histogram(table.DURATION, self.registry)
+        self._phase = make_gauge(table.PHASE, self.registry)
+        self._blocked = make_gauge(table.BLOCKED, self.registry)
+        self._rollbacks = make_counter(table.ROLLBACKS, self.registry)
+        self._rollout_time = make_histogram(table.ROLLOUT_TIME, self.registry)
+        self._troubles = make_counter(table.TROUBLES, self.registry)
+        self._missed = make_counter(table.MISSED, self.registry)
+        self._lost_alerts = make_counter(table.LOST_ALERTS, self.registry)
+        self._leader = make_gauge(table.LEADER, self.registry)
+        self._late = make_histogram(table.LATE, self.registry)
+        self._api_time = make_histogram(table.API_TIME, self.registry)
+        self._api_errors = make_counter(table.API_ERRORS, self.registry)
+        self._provider_time = make_histogram(table.PROVIDER_TIME, self.registry)
+        self._provider_errors = make_counter(table.PROVIDER_ERRORS, self.registry)
         self._began: dict[str, float] = {}
         self._targets: dict[str, str] = {}
         self._series: dict[str, set[tuple[Gauge | Counter | Histogram, tuple[str, ...]]]] = {}
@@ -98,17 +101,6 @@ class Exporter:
         for outcome in OUTCOMES.values():
             for strategy in STRATEGIES.values():
                 self._rollout_time.labels(outcome, strategy)  # at zero, so that the first rollout is an increase
-
-    # one series of the table each ----------------------------------------------------------------------------------
-
-    def _gauge(self, series: ExportedSeries) -> Gauge:
-        return Gauge(series.name, series.text, series.labels, registry=self.registry)
-
-    def _counter(self, series: ExportedSeries) -> Counter:
-        return Counter(series.name, series.text, series.labels, registry=self.registry)
-
-    def _histogram(self, series: ExportedSeries) -> Histogram:
-        return Histogram(series.name, series.text, series.labels, registry=self.registry, buckets=series.buckets)
 
     # the controller ------------------------------------------------------------------------------------------------
 
@@ -209,8 +201,9 @@ class Exporter:
         self._remove(key, self._analysis, known=frozenset(_label(check.name) for check in rollout.checks))
         for metric, value in _values(decision):
             self._series_of(key, self._analysis, target, namespace, _label(metric)).set(value)
-        if after.phase is not before.phase:
-            self._record_phase(key, rollout, before, after)
+        self._record_beginning(key, before, after)
+        if after.phase in OUTCOMES and after.phase is not before.phase:
+            self._record_end(key, rollout, after)
 
     def _follow_target(self, key: str, target: str) -> None:
         """Remove the series of a former target: an owner may change the target at any time."""
@@ -219,11 +212,11 @@ class Exporter:
             flagger = (self._status, self._weight, self._analysis, self._successes, self._failures, self._duration)
             self._remove(key, *flagger)
 
-    def _record_phase(self, key: str, rollout: Rollout, before: Status, after: Status) -> None:
-        if before.phase in IDLE and after.phase not in IDLE and after.since is not None:
+    def _record_beginning(self, key: str, before: Status, after: Status) -> None:
+        """Record when a rollout began. A new process that takes over an analysis takes the beginning of its phase."""
+        has_begun = before.phase in IDLE and after.phase not in IDLE
+        if after.since is not None and (has_begun or (after.phase in _EARLY and key not in self._began)):
             self._began[key] = after.since
-        if after.phase in OUTCOMES:
-            self._record_end(key, rollout, after)
 
     def _record_end(self, key: str, rollout: Rollout, after: Status) -> None:
         labels, strategy = (rollout.target.name, rollout.namespace), STRATEGIES[rollout.ladder.strategy]
@@ -244,6 +237,21 @@ class Exporter:
         if labels not in known and len(known) >= MOST_FAILED_CHECKS:
             labels = (*labels[:3], OTHER)
         self._series_of(key, self._rollbacks, *labels).inc()
+
+
+def make_gauge(series: ExportedSeries, registry: CollectorRegistry) -> Gauge:
+    """Return a new gauge of the table in a registry."""
+    return Gauge(series.name, series.text, series.labels, registry=registry)
+
+
+def make_counter(series: ExportedSeries, registry: CollectorRegistry) -> Counter:
+    """Return a new counter of the table in a registry."""
+    return Counter(series.name, series.text, series.labels, registry=registry)
+
+
+def make_histogram(series: ExportedSeries, registry: CollectorRegistry) -> Histogram:
+    """Return a new histogram of the table in a registry."""
+    return Histogram(series.name, series.text, series.labels, registry=registry, buckets=series.buckets)
 
 
 def _describe_request(report: RequestReport) -> tuple[str, str]:

@@ -188,6 +188,27 @@ UNCOLLECTABLE = _collected(
     SeriesKind.COUNTER, "python_gc_objects_uncollectable_total", "Objects that it could not collect.", "generation"
 )
 
+# the observer ------------------------------------------------------------------------------------------------------
+
+ADOPTABLE = _gauge(
+    "canarycore_observe_adoptable", "Whether taking over would begin no rollout.", *_CANARY, unit=SeriesUnit.SWITCH
+)
+MOVES = _counter(
+    "canarycore_observe_moves_total",
+    "Moves of a status, by the result of their comparison with our decision: agreed, assumed, differs, hidden.",
+    *_CANARY,
+    "result",
+)
+DIFFERENCES = _counter(
+    "canarycore_observe_differences_total",
+    "Differences to our decisions, by the row that explains them.",
+    *_CANARY,
+    "row",
+)
+
+OBSERVER_SERIES: tuple[ExportedSeries, ...] = (INFO, ADOPTABLE, MOVES, DIFFERENCES)
+"""All series of an observer."""
+
 SERIES: tuple[ExportedSeries, ...] = (
     *(INFO, TOTAL, STATUS, WEIGHT, ANALYSIS, SUCCESSES, FAILURES, DURATION),
     *(PHASE, BLOCKED, ROLLBACKS, ROLLOUT_TIME, TROUBLES, MISSED, LOST_ALERTS),
@@ -195,14 +216,14 @@ SERIES: tuple[ExportedSeries, ...] = (
     *(CPU, MEMORY, VIRTUAL, BEGINNING, OPEN_FILES, MOST_FILES),
     *(PYTHON, COLLECTIONS, COLLECTED, UNCOLLECTABLE),
 )
-"""All series, in the order of the table in the docs."""
+"""All series of a controller, in the order of the table in the docs."""
 
 
-def series_table() -> str:
-    """Return the table of all series in Markdown."""
+def series_table(exported: tuple[ExportedSeries, ...] = SERIES) -> str:
+    """Return the table of series in Markdown."""
     rows = [
         f"| `{series.name}` | {series.kind.value} | {_code(series.labels)} | {series.text} | {series.unit.value} |"
-        for series in SERIES
+        for series in exported
     ]
     return "\n".join(
         ["", "| Series | Kind | Labels | Value | Unit |", "| --- | --- | --- | --- | --- |", *rows, "", ""]

@@ -294,6 +294,14 @@ def test_a_rollout_lasts_by_outcome_and_each_outcome_begins_at_zero(exporter, ph
     assert value(exporter, "canarycore_rollout_seconds_sum", **labels) == 60
 
 
+def test_a_rollout_that_another_process_began_lasts_from_the_beginning_of_its_analysis(exporter):
+    progressing = Status(phase=Phase.PROGRESSING, since=100.0, rung=Rung(weight=30))
+    tell(exporter, progressing, evolve(progressing, rung=Rung(weight=50)))
+    tell(exporter, progressing, Status(phase=Phase.WAITING_PROMOTION, since=140.0))
+    tell(exporter, Status(phase=Phase.WAITING_PROMOTION, since=140.0), Status(phase=Phase.FAILED, since=160.0))
+    assert value(exporter, "flagger_canary_duration_seconds_sum") == 60
+
+
 # requests and calls -------------------------------------------------------------------------------------------------
 
 

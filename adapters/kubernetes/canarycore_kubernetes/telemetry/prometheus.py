@@ -95,6 +95,7 @@ class Exporter:
         self._provider_errors = make_counter(table.PROVIDER_ERRORS, self.registry)
         self._began: dict[str, float] = {}
         self._targets: dict[str, str] = {}
+        self._in_trouble: set[str] = set()
         self._series: dict[str, set[tuple[Gauge | Counter | Histogram, tuple[str, ...]]]] = {}
         self._resources: set[tuple[str, ...]] = set()
         self._providers = {port: frozenset(installed(port)) for port in ("metrics", "notifiers", "hooks")}
@@ -161,14 +162,17 @@ class Exporter:
         """Record the reason why a Canary is in trouble; empty without trouble."""
         namespace, _, name = key.partition("/")
         if reason:
+            self._in_trouble.add(key)
             self._only_series_of(key, self._blocked, name, namespace, reason).set(1)
-        else:
+        elif key in self._in_trouble:
+            self._in_trouble.remove(key)
             self._remove(key, self._blocked)
 
     def forget(self, key: str) -> None:
         """Remove all series of a Canary that is gone."""
         self._began.pop(key, None)
         self._targets.pop(key, None)
+        self._in_trouble.discard(key)
         for metric, labels in self._series.pop(key, ()):
             metric.remove(*labels)
 

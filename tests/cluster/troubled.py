@@ -78,7 +78,7 @@ class TroubledCanary:
         return result.output
 
     @asynccontextmanager
-    async def controlled(self, client, provider):
+    async def controlled(self, client, provider="kubernetes"):
         """Run the controller of the namespace."""
         options = Options(
             namespace=self.namespace,

@@ -806,13 +806,6 @@ DEFECTS: tuple[Defect, ...] = (
         "telemetry/test_prometheus.py::test_a_provider_without_an_adapter_has_no_series_of_its_own",
     ),
     _kubernetes(
-        "the first rollback of a Canary raises no alert",
-        "deploy/queries.py",
-        '    return f"increase({counter}[{window}]) > 0 or ({counter} unless {counter} offset {window}) > 0"\n',
-        '    return f"increase({counter}[{window}]) > 0"\n',
-        "deploy/test_alert_rules.py::test_a_rule_fires_in_its_case[CanarycoreRolledBack]",
-    ),
-    _kubernetes(
         "the adopted status is computed again at each load",
         "resources/flagger_status.py",
         "        return evolve(adopted, version=await self._store.commit(key, adopted.status, stored.version))\n",

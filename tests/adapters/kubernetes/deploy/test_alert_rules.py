@@ -178,6 +178,7 @@ def assert_alerts(rules, name, series, at, expected):
     run_promtool("test", "rules", str(path))
 
 
+@pytest.mark.e2e
 def test_prometheus_accepts_the_rules(rules):
     run_promtool("check", "rules", str(rules))
 
@@ -186,6 +187,7 @@ def test_each_rule_has_a_case():
     assert CASES.keys() == {rule.name for rule in ALERT_RULES}
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("rule", ALERT_RULES, ids=lambda rule: rule.name)
 def test_a_rule_fires_in_its_case(rules, rule):
     case = CASES[rule.name]
@@ -196,12 +198,14 @@ def test_a_rule_fires_in_its_case(rules, rule):
     assert_alerts(rules, rule.name, case.series, case.at, [alert])
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("rule", ALERT_RULES, ids=lambda rule: rule.name)
 def test_a_rule_is_silent_in_a_healthy_case(rules, rule):
     case = CASES[rule.name]
     assert_alerts(rules, rule.name, case.healthy, case.at, [])
 
 
+@pytest.mark.e2e
 def test_a_second_rollback_fires_too(rules):
     case = CASES["CanarycoreRolledBack"]
     alert = {

@@ -375,7 +375,7 @@ def _panels(dashboard: Dashboard) -> Iterator[Json]:
             "datasource": _DATA_SOURCE,
             "gridPos": {"x": left, "y": top, "w": panel.width, "h": panel.height},
             "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
-            "options": _OPTIONS[panel.view],
+            "options": _options(panel),
             "targets": [_target(panel, *query, place) for place, query in enumerate(panel.queries)],
             **({"transformations": [_WITHOUT_TIME]} if panel.view == "table" else {}),
         }
@@ -386,15 +386,21 @@ def _defaults(panel: DashboardPanel) -> Json:
     names = {str(value): {"text": name} for value, name in enumerate(panel.names)}
     return {
         "unit": panel.unit or UNITS[panel.series.unit],
+        "noValue": "none",
         **({"mappings": [{"type": "value", "options": names}]} if names else {}),
     }
 
 
-_OPTIONS: dict[PanelView, Json] = {
-    "timeseries": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
-    "stat": {"reduceOptions": {"calcs": ["lastNotNull"]}, "textMode": "auto", "colorMode": "none"},
-    "table": {"showHeader": True},
-}
+def _options(panel: DashboardPanel) -> Json:
+    """Return the options of a view. A series that is 0 or 1 shows its labels and not its value."""
+    if panel.view == "timeseries":
+        return {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
+    if panel.view == "table":
+        return {"showHeader": True}
+    legend = panel.queries[0][1]
+    text = "value" if not legend else "name" if panel.series.unit is SeriesUnit.SWITCH else "value_and_name"
+    return {"reduceOptions": {"calcs": ["lastNotNull"]}, "textMode": text, "colorMode": "none"}
+
 
 _WITHOUT_TIME = {"id": "organize", "options": {"excludeByName": {"Time": True}}}
 

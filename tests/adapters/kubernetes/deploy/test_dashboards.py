@@ -93,6 +93,16 @@ def test_a_dashboard_names_only_its_own_variables(name):
     assert used <= known
 
 
+def test_a_phase_and_a_trouble_are_shown_by_name_and_a_number_by_its_value():
+    stats = {panel["title"]: panel["options"] for panel in dashboards()["canary"]["panels"] if panel["type"] == "stat"}
+    assert {title: options["textMode"] for title, options in stats.items()} == {
+        "Phase": "name",
+        "Trouble": "name",
+        "Last rollout": "value",
+        "Alerts lost": "value",
+    }
+
+
 # a real Prometheus --------------------------------------------------------------------------------------------------
 
 

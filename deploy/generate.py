@@ -13,12 +13,28 @@ from typing import Any
 
 from canarycore_cli.cluster.install import write
 from canarycore_kubernetes.deploy.admission import admission
+from canarycore_kubernetes.deploy.alert_rules import rule_groups
 from canarycore_kubernetes.deploy.chart import refusals, values_schema, values_table
+from canarycore_kubernetes.deploy.dashboards import dashboards
 from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination
-from canarycore_kubernetes.deploy.objects import RIGHTS, ROUTING_RIGHTS, InstallOptions, definitions, objects, rules
+from canarycore_kubernetes.deploy.objects import (
+    NAME,
+    RIGHTS,
+    ROUTING_RIGHTS,
+    InstallOptions,
+    definitions,
+    objects,
+    rules,
+)
 
 HERE = Path(__file__).parent
 CHART = "helm/canarycore"
+
+DASHBOARD_LABEL = {"grafana_dashboard": "1"}
+"""The label of ConfigMaps that the sidecar of Grafana's chart loads."""
+
+DASHBOARD_FOLDERS = ("kustomize/dashboards", f"{CHART}/files/dashboards")
+"""A chart and a kustomization read only files inside their own folders."""
 
 FILES = {
     "CustomResourceDefinition": "definitions",
@@ -53,6 +69,11 @@ def files() -> dict[str, str]:
         f"{CHART}/files/metadata.yaml": _yaml(_metadata_addresses()),
         f"{CHART}/files/admission.yaml": _yaml(next(admission("{{ include `canarycore.provider` . }}"))),
         f"{CHART}/files/refused.yaml": _yaml(refusals()),
+        **_dashboards(),
+        "kustomize/alerts/kustomization.yaml": _yaml(_resource_component("rules.yaml")),
+        "kustomize/alerts/rules.yaml": _yaml(_prometheus_rule()),
+        f"{CHART}/files/alerts.yaml": _yaml(rule_groups()),
+        "prometheus/alerts.yaml": _yaml(rule_groups()),
         f"{CHART}/values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
         f"{CHART}/README.md": _readme(),
         f"{CHART}/files/rules.yaml": _yaml({"every": rules(()), "routing": _routing()}),
@@ -78,6 +99,36 @@ def _component(provider: str) -> dict[str, Any]:
 
 def _resource_component(resource: str) -> dict[str, Any]:
     return {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component", "resources": [resource]}
+
+
+def _dashboards() -> dict[str, str]:
+    """Return the dashboards for the chart, and the component whose ConfigMap has them."""
+    models = {f"{name}.json": json.dumps(model, indent=2) + "\n" for name, model in dashboards().items()}
+    generator = {
+        "name": f"{NAME}-dashboards",
+        "namespace": InstallOptions().namespace,
+        "files": list(models),
+        "options": {"labels": DASHBOARD_LABEL, "disableNameSuffixHash": True},
+    }
+    component = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1",
+        "kind": "Component",
+        "configMapGenerator": [generator],
+    }
+    return {
+        "kustomize/dashboards/kustomization.yaml": _yaml(component),
+        **{f"{folder}/{name}": text for folder in DASHBOARD_FOLDERS for name, text in models.items()},
+    }
+
+
+def _prometheus_rule() -> dict[str, Any]:
+    metadata = {"name": NAME, "namespace": InstallOptions().namespace, "labels": {"app.kubernetes.io/name": NAME}}
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": metadata,
+        "spec": rule_groups(),
+    }
 
 
 def _policy() -> Any:

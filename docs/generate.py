@@ -95,6 +95,24 @@ def _troubles() -> str:
     return "\n".join(["", "| Reason | Trouble | Remedy |", "| --- | --- | --- |", *rows, "", ""])
 
 
+def _series() -> str:
+    from canarycore_kubernetes.telemetry.series import series_table
+
+    return series_table()
+
+
+def _observer_series() -> str:
+    from canarycore_kubernetes.telemetry.series import OBSERVER_SERIES, series_table
+
+    return series_table(OBSERVER_SERIES)
+
+
+def _alerts() -> str:
+    from canarycore_kubernetes.deploy.alert_rules import alert_table
+
+    return alert_table()
+
+
 def _defects() -> str:
     """Return the table of planted defects. Its module is run as a file, because the tests are not installed."""
     table: str = runpy.run_path(str(ROOT / "tests" / "planted" / "defects.py"))["table"]()
@@ -150,6 +168,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "bounds": _bounds,
     "troubles": _troubles,
+    "series": _series,
+    "observer_series": _observer_series,
+    "alerts": _alerts,
     "flagger_values": _flagger_values,
 }
 

@@ -785,6 +785,27 @@ DEFECTS: tuple[Defect, ...] = (
         "telemetry/test_prometheus.py::test_a_status_is_1_where_a_rollout_ended_well_2_where_it_failed_and_0_in_between",
     ),
     _kubernetes(
+        "the series of a former target stay",
+        "telemetry/prometheus.py",
+        "            self._remove(key, *flagger)\n",
+        "            pass\n",
+        "telemetry/test_prometheus.py::test_a_former_target_leaves_no_series",
+    ),
+    _kubernetes(
+        "a replica that lost the lead keeps the series of its Canaries",
+        "telemetry/prometheus.py",
+        "        if not leads:\n",
+        "        if not leads and not self._series:\n",
+        "telemetry/test_prometheus.py::test_a_replica_that_no_longer_leads_has_no_series_of_canaries",
+    ),
+    _kubernetes(
+        "the names of providers that a tenant makes up fill the memory",
+        "telemetry/prometheus.py",
+        "        provider = report.provider if report.provider in self._providers[report.port] else OTHER\n",
+        "        provider = report.provider\n",
+        "telemetry/test_prometheus.py::test_a_provider_without_an_adapter_has_no_series_of_its_own",
+    ),
+    _kubernetes(
         "the adopted status is computed again at each load",
         "resources/flagger_status.py",
         "        return evolve(adopted, version=await self._store.commit(key, adopted.status, stored.version))\n",

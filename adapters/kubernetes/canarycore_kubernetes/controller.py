@@ -33,6 +33,7 @@ from canarycore_kubernetes.resources.refusals import BlockedRollouts
 from canarycore_kubernetes.resources.store import CanaryStore
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.telemetry import logs
+from canarycore_kubernetes.telemetry.calls import MeasuredHooks, ignore_call
 from canarycore_kubernetes.telemetry.lateness import LatenessTracker
 from canarycore_kubernetes.telemetry.probes import serve_probes
 from canarycore_kubernetes.telemetry.prometheus import Exporter
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from canarycore import Rollout
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.options import Options
+    from canarycore_kubernetes.telemetry.calls import ProviderReport
     from canarycore_runtime import CycleReport
     from canarycore_runtime.ports import Clock
 
@@ -86,6 +88,8 @@ async def run_controller(
         listening: Called with the port of probes and metrics.
     """
     exporter = Exporter(version=version, provider=options.mesh_provider)
+    client = client.reporting(exporter.record_request)
+    mesh = None if mesh is None else mesh.reporting(exporter.record_request)
 
     def count_lost_alert(rollout: Rollout) -> None:
         if canaries.has(f"{rollout.namespace}/{rollout.name}"):  # otherwise its series would stay for ever
@@ -106,8 +110,9 @@ async def run_controller(
         def measure(report: CycleReport) -> None:
             if canaries.has(report.key):  # otherwise its series would stay for ever
                 exporter.record_cycle(report)
+                exporter.record_trouble(report.key, refusals.reason(report.key) if refusals.text(report.key) else "")
 
-        watchers = (measure, lateness.record_cycle, refusals.record_cycle, logs.CycleLog().write)
+        watchers = (lateness.record_cycle, refusals.record_cycle, measure, logs.CycleLog().write)
         parts = await stack.enter_async_context(
             open_adapters(
                 cluster,
@@ -117,6 +122,7 @@ async def run_controller(
                 lateness=lateness,
                 refusals=refusals,
                 given_up=count_lost_alert,
+                report=exporter.record_call,
             )
         )
 
@@ -225,6 +231,7 @@ async def open_adapters(
     lateness: LatenessTracker | None = None,
     refusals: BlockedRollouts | None = None,
     given_up: Callable[[Rollout], None] = lambda _: None,
+    report: Callable[[ProviderReport], None] = ignore_call,
 ) -> AsyncGenerator[Adapters, None]:
     """Open the adapters of a controller.
 
@@ -237,6 +244,7 @@ async def open_adapters(
         lateness: The rollouts with missed intervals.
         refusals: The blocked rollouts.
         given_up: Called with the rollout of an alert that the controller has given up on.
+        report: Called with the report of each query, hook and alert.
     """
     across = not options.no_cross_namespace_refs
     events, claims = Events(cluster.client, clock), Claims(canaries)
@@ -278,6 +286,7 @@ async def open_adapters(
             cross_namespace=across,
             allowed=options.allowed_hosts,
             secrets=cluster.reads_secrets,
+            report=report,
         )
         alerts = Alerts(
             cluster,
@@ -296,6 +305,7 @@ async def open_adapters(
             allowed=options.allowed_hosts,
             warn=notifier.warn,
             given_up=given_up,
+            report=report,
         )
         yield Adapters(
             store=NewTargetStore(
@@ -310,7 +320,7 @@ async def open_adapters(
             workload=workload,
             router=router,
             metrics=await stack.enter_async_context(metrics),
-            hooks=hooks,
+            hooks=MeasuredHooks(hooks, report, "http"),
             notifiers=(
                 notifier,
                 await stack.enter_async_context(alerts),

@@ -94,6 +94,12 @@ def test_a_rollout_is_promoted_for_few_requests_and_idleness_costs_none(plane, a
     metrics = scraped(port)
     assert f'flagger_canary_status{{name="podinfo",namespace="{namespace}"}} 1.0' in metrics
     assert "flagger_canary_successes_total" in metrics
+    assert (
+        f'canarycore_phase{{name="podinfo",namespace="{namespace}",phase="Succeeded",target="podinfo"}} 1.0' in metrics
+    )
+    assert 'canarycore_api_request_seconds_count{resource="canaries.flagger.app",verb="patch"}' in metrics
+    assert 'canarycore_rollout_seconds_count{deployment_strategy="canary",outcome="succeeded"} 1.0' in metrics
+    assert "process_resident_memory_bytes" in metrics
     controller.send_signal(signal.SIGTERM)
     assert controller.wait(20) == 0
 

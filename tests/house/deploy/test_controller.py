@@ -38,8 +38,13 @@ def generated() -> dict[str, str]:
 
 def test_the_generated_files_are_current():
     expected = generated()
-    folders = (DEPLOY / "kustomize", CHART / "crds", CHART / "files")
-    files = {path.relative_to(DEPLOY).as_posix(): path for folder in folders for path in folder.rglob("*.yaml")}
+    folders = (DEPLOY / "kustomize", DEPLOY / "prometheus", CHART / "crds", CHART / "files")
+    files = {
+        path.relative_to(DEPLOY).as_posix(): path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in (".yaml", ".json")
+    }
     files |= {f"helm/canarycore/{name}": CHART / name for name in ("values.schema.json", "README.md")}
     assert set(files) == set(expected), "run python deploy/generate.py"
     stale = [
@@ -161,11 +166,13 @@ def test_two_releases_have_no_object_in_common(settings: tuple[str, ...]):
             "networkPolicy.enabled=true",
             "slack.url=http://chat",
             "linkerdAuthPolicy.create=true",
+            "prometheusRule.enabled=true",
+            "dashboards.enabled=true",
         )
         for part in ("--set", value)
     ]
     one, other = (by_name(read(output(*template(release), *values))) for release in ("one", "other"))
-    assert len(one) == 15
+    assert len(one) == 17
     assert not one.keys() & other.keys()
 
 

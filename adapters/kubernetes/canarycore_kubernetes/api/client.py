@@ -161,8 +161,28 @@ _ERRORS: dict[int, type[ApiError]] = {
 }
 
 
+@frozen(kw_only=True)
+class RequestReport:
+    """The report of one attempt of a request."""
+
+    method: str
+    """The HTTP method; WATCH for the beginning of a watch."""
+    path: str
+    seconds: float
+    error: str = ""
+    """The HTTP status of a refusal; UNREACHABLE if there was no answer; empty after a success."""
+
+
+UNREACHABLE = "unreachable"
+"""The error of a request that got no readable answer."""
+
+
 def _unfenced() -> None:
     """Allow every write."""
+
+
+def _unreported(_: RequestReport) -> None:
+    """Ignore a request."""
 
 
 @asynccontextmanager
@@ -246,11 +266,18 @@ class Client:
         self._timeout = timeout
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._fence: Callable[[], None] = _unfenced
+        self._report: Callable[[RequestReport], None] = _unreported
 
     def fenced(self, fence: Callable[[], None]) -> Client:
         """Return a copy that calls `fence` right before it sends a write; `fence` raises WorldError to prevent it."""
         other = copy(self)
         other._fence = fence  # noqa: SLF001 - an instance of this class
+        return other
+
+    def reporting(self, report: Callable[[RequestReport], None]) -> Client:
+        """Return a copy that calls `report` after each attempt of a request, and after the beginning of a watch."""
+        other = copy(self)
+        other._report = report  # noqa: SLF001 - an instance of this class
         return other
 
     # reading ----------------------------------------------------------------------------------------------------
@@ -338,9 +365,11 @@ class Client:
         accept = METADATA.format("") if metadata_only else JSON
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=LONGEST_SILENCE)
         what = f"watch of {kind.path(namespace)}"
-        response = await self._send("GET", kind.path(namespace), query=query, accept=accept, within=timeout)
-        async with response:
-            await _raise_for_status(what, response)
+        async with AsyncExitStack() as stack:
+            with self._reported("WATCH", kind.path(namespace)):
+                response = await self._send("GET", kind.path(namespace), query=query, accept=accept, within=timeout)
+                await stack.enter_async_context(response)
+                await _raise_for_status(what, response)
             yield _events(what, response)
 
     # writing ----------------------------------------------------------------------------------------------------
@@ -441,11 +470,30 @@ class Client:
         what = f"{method} {path}"
         within = aiohttp.ClientTimeout(total=self._timeout)
         async with self._limit:
-            response = await self._send(method, path, within=within, **request)
-            async with response:
-                await _raise_for_status(what, response)
-                with _reaching(what):
-                    return await self._decoded(response)
+            with self._reported(method, path):
+                response = await self._send(method, path, within=within, **request)
+                async with response:
+                    await _raise_for_status(what, response)
+                    with _reaching(what):
+                        return await self._decoded(response)
+
+    @contextmanager
+    def _reported(self, method: str, path: str) -> Iterator[None]:
+        """Report a request once the server has answered or failed to; a request that was never sent is no attempt."""
+        began = time.perf_counter()
+
+        def report(error: str = "") -> None:
+            self._report(RequestReport(method=method, path=path, seconds=time.perf_counter() - began, error=error))
+
+        try:
+            yield
+        except ApiError as error:
+            report(str(error.status))
+            raise
+        except Unreachable:
+            report(UNREACHABLE)
+            raise
+        report()
 
     async def _decoded(self, response: aiohttp.ClientResponse) -> _Answer:
         """Read and decode a body. Large bodies take turns: decoding one needs three times its size in memory."""

@@ -6,12 +6,16 @@ from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
 from canarycore.errors import WorldError
 from canarycore_kubernetes.observer.differences import REFUSED, position_of
+from canarycore_kubernetes.telemetry.prometheus import make_counter, make_gauge
+from canarycore_kubernetes.telemetry.series import ADOPTABLE, DIFFERENCES, INFO, MOVES
 
 if TYPE_CHECKING:
+    from prometheus_client import Counter
+
     from canarycore.errors import Problem
     from canarycore_kubernetes.observer.differences import Difference
 
@@ -34,20 +38,16 @@ class ComparisonReport:
         """The number of comparisons by result; differences by their row, or `unexplained`."""
         self._adoptable: dict[str, tuple[bool, str, tuple[str, ...]]] = {}
         self._errors: dict[str, str] = {}
-        place = ("name", "namespace")
-        info = Gauge("flagger_info", "Version and mesh provider.", ("version", "mesh_provider"), registry=self.registry)
-        info.labels(version, provider).set(1)
-        self._adopts = Gauge(
-            "canarycore_observe_adoptable", "Whether taking over would begin no rollout.", place, registry=self.registry
-        )
-        self._moves = Counter(
-            "canarycore_observe_moves", "Moves of a status, by the result of their comparison with our decision.",
-            (*place, "result"), registry=self.registry,
-        )  # fmt: skip
-        self._differences = Counter(
-            "canarycore_observe_differences", "Differences to our decisions, by the row that explains them.",
-            (*place, "row"), registry=self.registry,
-        )  # fmt: skip
+        make_gauge(INFO, self.registry).labels(version, provider).set(1)
+        self._adopts = make_gauge(ADOPTABLE, self.registry)
+        self._moves = make_counter(MOVES, self.registry)
+        self._differences = make_counter(DIFFERENCES, self.registry)
+        self._counted: dict[str, set[tuple[Counter, str]]] = {}
+
+    def _count(self, counter: Counter, key: str, label: str) -> None:
+        """Count a move or a difference, and register its series as one of the Canary `key`."""
+        self._counted.setdefault(key, set()).add((counter, label))
+        counter.labels(*_place(key), label).inc()
 
     def report_adoption(
         self, key: str, *, adoptable: bool, explanation: str, would_write: tuple[str, ...] = ()
@@ -70,13 +70,13 @@ class ComparisonReport:
         """Report a move that we would have made too."""
         result = ASSUMED if assumed else AGREED
         self.tally[result] += 1
-        self._moves.labels(*_place(key), result).inc()
+        self._count(self._moves, key, result)
         _log.debug("agreement", canary=key, result=result, explanation=explanation)
 
     def report_hidden_move(self, key: str) -> None:
         """Report a move in a rollout that a Secret may have begun."""
         self.tally[HIDDEN] += 1
-        self._moves.labels(*_place(key), HIDDEN).inc()
+        self._count(self._moves, key, HIDDEN)
         _log.info(
             "no comparison",
             canary=key,
@@ -87,9 +87,9 @@ class ComparisonReport:
         """Report a difference to our decision."""
         row = difference.row or "unexplained"
         self.tally[row] += 1
-        self._differences.labels(*_place(key), row).inc()
+        self._count(self._differences, key, row)
         if difference.theirs is not None:
-            self._moves.labels(*_place(key), DIFFERS).inc()
+            self._count(self._moves, key, DIFFERS)
         _log.warning(
             "difference",
             canary=key,
@@ -116,8 +116,10 @@ class ComparisonReport:
         )
 
     def forget(self, key: str) -> None:
-        """Remove a Canary that is gone."""
+        """Remove a Canary that is gone, with all its series."""
         self._errors.pop(key, None)
+        for counter, label in self._counted.pop(key, ()):
+            counter.remove(*_place(key), label)
         if self._adoptable.pop(key, None) is not None:
             self._adopts.remove(*_place(key))
 

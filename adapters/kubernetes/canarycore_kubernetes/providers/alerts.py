@@ -22,6 +22,7 @@ from canarycore.errors import CanaryError, Refused, WorldError
 from canarycore.notices import Channel, Severity
 from canarycore_kubernetes.api.secrets import Secrets
 from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, find_reference
+from canarycore_kubernetes.telemetry.calls import ignore_call, measure_call
 from canarycore_runtime import load
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.http import AllowedHosts, ForbiddenHost, InvalidRequest
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from canarycore.manifest import Canary
     from canarycore.notices import Alert, Notice
     from canarycore_kubernetes.api.cluster import Cluster
+    from canarycore_kubernetes.telemetry.calls import ProviderReport
     from canarycore_runtime.ports import Notifier
 
 CHANNEL = "general"
@@ -105,7 +107,7 @@ class Alerts:
     Canaries without alerts of their own. cluster_name: a field of each alert, unless it is empty. cross_namespace:
     whether Canaries may use providers of other namespaces. allowed: the hosts that providers may name. warn: warns the
     owner of a Canary of a forbidden host. given_up: gets the rollout of each alert that the notifier gives up. adapter:
-    returns the factory of a chat's adapter.
+    returns the factory of a chat's adapter. report: gets the report of each alert.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Alerts:
         warn: Callable[[Rollout, str], Awaitable[None]] = _warn_nobody,
         given_up: Callable[[Rollout], None] = lambda _: None,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("notifiers", name),
+        report: Callable[[ProviderReport], None] = ignore_call,
     ) -> None:
         self._cluster = cluster
         self._canary = canary
@@ -129,6 +132,7 @@ class Alerts:
         self._allowed = allowed or AllowedHosts()
         self._warn = warn
         self._given_up = given_up
+        self._report = report
         self._loader = AdapterLoader(adapter)
         self._secrets = Secrets(cluster)
         self._pool: Pool[ChatSettings, Notifier] = Pool(self._open, group=lambda chat: chat.namespace)
@@ -198,8 +202,9 @@ class Alerts:
             await self._send_to(renewed, rollout, notice)
 
     async def _send_to(self, chat: ChatSettings, rollout: Rollout, notice: Notice) -> None:
-        async with self._pool.lend(chat) as adapter:
-            await adapter.publish(rollout, notice)
+        with measure_call(self._report, "notifiers", chat.type):
+            async with self._pool.lend(chat) as adapter:
+                await adapter.publish(rollout, notice)
 
     # chats ------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from canarycore.errors import CanaryError, WorldError
 from canarycore.questions import MetricAnswer
 from canarycore_kubernetes.api.secrets import Secrets, WithheldError
 from canarycore_kubernetes.resources.references import TEMPLATE_VIEW, find_reference
+from canarycore_kubernetes.telemetry.calls import ignore_call, measure_call
 from canarycore_runtime import load
 from canarycore_runtime.http import AllowedHosts, origin_of
 from canarycore_runtime.pool import Pool
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from canarycore.manifest import Canary, MetricTemplate
     from canarycore.questions import MetricQuestion
     from canarycore_kubernetes.api.cluster import Cluster
+    from canarycore_kubernetes.telemetry.calls import ProviderReport
     from canarycore_runtime.mesh import Mesh
     from canarycore_runtime.ports import MetricSource
 
@@ -100,7 +102,7 @@ class TemplateSources:
     name. query_variables: returns what a rollout's queries may name besides `interval` and `variables`. metrics_server,
     mesh_provider: the controller's options. cross_namespace: whether Canaries may use templates of other namespaces.
     allowed: the hosts that Canaries and templates may name. secrets: whether Secrets are read. adapter: returns the
-    factory of a provider's adapter.
+    factory of a provider's adapter. report: gets the report of each query.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class TemplateSources:
         allowed: AllowedHosts | None = None,
         secrets: bool = True,
         adapter: Callable[[str], Callable[..., Any]] = lambda name: load("metrics", name),
+        report: Callable[[ProviderReport], None] = ignore_call,
     ) -> None:
         self._cluster = cluster
         self._canary = canary
@@ -127,6 +130,7 @@ class TemplateSources:
         self._loader = AdapterLoader(adapter)
         self._secrets = Secrets(cluster, readable=secrets)
         self._allowed = allowed or AllowedHosts()
+        self._report = report
         self._pool: Pool[Provider, MetricSource] = Pool(self._open, group=lambda provider: provider.namespace)
 
     async def __aenter__(self) -> Self:
@@ -185,9 +189,10 @@ class TemplateSources:
         return origin_of(provider.address) or f"{provider.type} {provider.region}".strip()
 
     async def _send(self, rollout: Rollout, question: MetricQuestion, query: ProviderQuery) -> MetricAnswer:
-        with _prefix_errors(query.setting):
+        with _prefix_errors(query.setting), measure_call(self._report, "metrics", query.provider.type) as call:
             async with self._pool.lend(query.provider) as source:
                 answer = await source.query(rollout, evolve(question, check=query.check))
+            call.has_failed = bool(answer.error)
         if query.check.kind is CheckKind.DURATION and answer.value is not None and math.isfinite(answer.value):
             whole = math.trunc(answer.value * query.milliseconds)  # Flagger compares and reports whole milliseconds
             return evolve(answer, value=float(whole))

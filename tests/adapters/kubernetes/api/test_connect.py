@@ -149,3 +149,31 @@ async def test_a_delayed_write_asks_the_fence_right_before_it_is_sent(tmp_path, 
         with pytest.raises(WorldError, match="closed meanwhile"):
             await write
     assert server.tokens == []
+
+
+async def test_each_request_is_reported_and_a_prevented_write_is_not(tmp_path, server):
+    reports = []
+
+    def prevent():
+        raise WorldError("closed")
+
+    async with connect(kubeconfig(tmp_path, server, token="a")) as client:
+        reporting = client.reporting(reports.append)
+        await ask(reporting)
+        async with reporting.watch(CONFIG_MAP, "test", version="0") as events:
+            await anext(events)
+        with pytest.raises(WorldError, match="closed"):
+            await reporting.fenced(prevent).delete(CONFIG_MAP, "test", "one")
+        await ask(client)
+    path = "/api/v1/namespaces/test/configmaps"
+    assert [(report.method, report.path) for report in reports] == [("GET", f"{path}/one"), ("WATCH", path)]
+    assert all(report.seconds > 0 for report in reports)
+
+
+async def test_each_attempt_of_a_request_without_an_answer_is_reported(tmp_path, server):
+    reports = []
+    async with connect(kubeconfig(tmp_path, server, token="a"), server="http://127.0.0.1:9") as client:
+        with pytest.raises(WorldError):
+            await ask(client.reporting(reports.append))
+    assert {report.error for report in reports} == {clients.UNREACHABLE}
+    assert len(reports) == clients.REQUEST_ATTEMPTS

@@ -1,6 +1,7 @@
 """The receivers of alerts: the chats that the Canary names, or the controller's own."""
 
 import json
+from contextlib import suppress
 from operator import itemgetter
 
 import pytest
@@ -474,3 +475,14 @@ async def test_the_alerts_equal_the_recording(cluster, monkeypatch):
 
     receiver = itemgetter("to")
     assert sorted(sent, key=receiver) == sorted(recorded, key=receiver)
+
+
+@pytest.mark.parametrize("trouble", [{}, {"http://own": WorldError("down")}], ids=["sent", "down"])
+async def test_each_alert_is_reported_by_the_type_of_its_chat(cluster, trouble):
+    reports = []
+    cluster.chats.trouble = trouble
+    with suppress(WorldError):
+        await cluster.tell(canary(), default_receiver=OWN, report=reports.append)
+    assert [(report.port, report.provider, report.has_failed) for report in reports] == [
+        ("notifiers", "slack", bool(trouble))
+    ]

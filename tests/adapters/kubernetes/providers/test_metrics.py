@@ -579,3 +579,13 @@ async def test_two_namespaces_share_no_adapter_of_a_provider(cluster):
             rollout = cluster.add(canary(namespace=namespace))
             await sources.query(rollout, MetricQuestion("key", rollout.checks[CUSTOM], "revision"))
     assert len(cluster.fancy.adapters) == 2
+
+
+@pytest.mark.parametrize(("answer", "has_failed"), [(MetricAnswer(value=1.0), False), (MetricAnswer(error="no"), True)])
+async def test_each_query_is_reported_by_the_type_of_its_provider(cluster, answer, has_failed):
+    reports = []
+    cluster.fancy.answers = [answer]
+    await cluster.ask(0, report=reports.append)
+    assert {(report.port, report.provider, report.has_failed) for report in reports} == {
+        ("metrics", "prometheus", has_failed)
+    }

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from canarycore.errors import WorldError
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.leader_election import LeaderElection
+from canarycore_kubernetes.page import TokenDoor, open_page
 from canarycore_kubernetes.providers.alerts import Alerts, default_receiver
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
@@ -125,6 +126,18 @@ async def run_controller(
 
         served = serve_probes(options.listen or None, options.port, exporter.registry, unready)
         listening(await stack.enter_async_context(served))
+        if options.page_port:
+            door = TokenDoor(await stack.enter_async_context(client.without_credentials()))
+            await stack.enter_async_context(
+                open_page(
+                    cluster,
+                    canaries,
+                    door,
+                    host=options.listen or None,
+                    port=options.page_port,
+                    hosts=options.page_hosts,
+                )
+            )
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
             group.create_task(_freeze(canaries, cluster), name="waiting for the caches")

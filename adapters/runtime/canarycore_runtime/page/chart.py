@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.page.views import WeightPoint
 
 WIDTH, HEIGHT = 640, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 28
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 12, 12, 30
 _GRID = (0, 25, 50, 75, 100)
 
 
@@ -73,7 +73,7 @@ def _steps(points: Sequence[WeightPoint], start: float, end: float, box: tuple[i
 def _grid_line(weight: int) -> Markup:
     y = _TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - weight / 100)
     line = element("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="grid")
-    return Markup(line + element("text", f"{weight}%", x=_LEFT - 6, y=y + 4, text_anchor="end", class_="axis"))
+    return Markup(line + element("text", f"{weight}%", x=_LEFT - 6, y=y + 5, text_anchor="end", class_="axis"))
 
 
 def _moment(seconds: float) -> str:

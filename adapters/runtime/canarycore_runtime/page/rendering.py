@@ -189,10 +189,18 @@ def _search(text: str, state: StateFilter) -> Markup:
     )
     return element(
         "form",
-        element("label", "Name", for_="q"),
-        element("input", id="q", name="q", type="search", value=text, maxlength=LONGEST_QUERY),
-        element("label", "State", for_="show"),
-        element("select", options, id="show", name="state"),
+        element(
+            "span",
+            element("label", "Name", for_="q"),
+            element("input", id="q", name="q", type="search", value=text, maxlength=LONGEST_QUERY),
+            class_="field",
+        ),
+        element(
+            "span",
+            element("label", "State", for_="show"),
+            element("select", options, id="show", name="state"),
+            class_="field",
+        ),
         element("button", "Show"),
         method="get",
         role="search",

@@ -54,4 +54,5 @@ function signIn() {
   return true;
 }
 
+addEventListener("hashchange", signIn);
 if (!signIn()) setTimeout(poll, PERIOD);

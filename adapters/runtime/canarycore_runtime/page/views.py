@@ -187,7 +187,7 @@ def make_details(
         ("Provider", rollout.provider),
         ("Revision", status.applied or "none yet"),
         ("Promoted revision", status.promoted or "none yet"),
-        ("In this phase since", "" if status.since is None else format_time(status.since)),
+        ("In this phase since", format_time(status.since) if status.since else ""),
     )
     ends = [point.at for point in row.weights]
     return RolloutDetails(

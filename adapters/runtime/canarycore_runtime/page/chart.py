@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from canarycore_runtime.page.views import WeightPoint
 
 WIDTH, HEIGHT = 640, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 12, 12, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 12, 12, 36
 _GRID = (0, 25, 50, 75, 100)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.cluster.controller.test_controller import canary, target
 from tests.controlplane.api import Api
 from tests.controlplane.in_memory.server import faked
 
+MANIFEST = Path(__file__).parents[2] / "examples" / "manifests" / "flagger-appmesh-guide" / "canary.yaml"
 ROLLOUT = "/canary/shop/podinfo"
 
 CONTRASTS = """
@@ -211,6 +214,39 @@ async def test_the_command_serves_the_page_of_a_cluster(open_tab, tmp_path):
             await tab.picture("cluster")
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 15) == 0
+
+
+async def test_a_rehearsal_is_shown_live_and_aborted(open_tab, tmp_path):
+    arguments = ("rehearse", str(MANIFEST), "--page", "--json", "--speed", "10", "--state-dir", str(tmp_path / "state"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "canarycore_cli", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        address = await asyncio.wait_for(page_of(process.stdout), 60)
+        draining = asyncio.create_task(process.stdout.read())
+        async with open_tab(address.partition("/sign-in")[0]) as tab:
+            await tab.page.goto(address)
+            await tab.page.get_by_role("button", name="Sign out").wait_for()
+            await tab.page.locator("#rollouts a").click(timeout=30_000)
+            await tab.page.get_by_text(re.compile(r"Progressing, weight [1-9]")).first.wait_for(timeout=90_000)
+            await tab.page.locator("#analysis tbody tr").first.wait_for(timeout=30_000)
+            await tab.picture("rehearsal")
+            await tab.page.get_by_role("button", name="Abort").click()
+            assert await asyncio.wait_for(process.wait(), 60) == 3, "rolled back"
+            await draining
+            tab.errors.clear()  # the page ends with the rehearsal
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def page_of(lines):
+    async for line in lines:
+        text = json.loads(line).get("text", "")
+        if text.startswith("page: "):
+            return text.removeprefix("page: ")
+    raise AssertionError("the rehearsal has no page")
 
 
 async def until(look, seconds=10.0):

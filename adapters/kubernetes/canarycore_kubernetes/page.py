@@ -1,8 +1,7 @@
-"""The web page of a cluster's Canaries: the source of its views, and the doors by which viewers sign in.
+"""The web page of a cluster's Canaries: the source of its views, its viewers, and the door by which they sign in.
 
-    door = KeyDoor(key, ClusterViewer(client, "jane"))
-    async with open_page(cluster, canaries, door, host="127.0.0.1", port=0) as port:
-        ...
+    async with serve_locally(ClusterPageSource(cluster, canaries), ClusterViewer(client, "jane")) as address:
+        print(address)
 
 The page reads from caches, with the rights of its process. It writes nothing by itself: each command goes to the API
 server with the credentials of the viewer who gave it, so the cluster's own rules decide. With a `TokenDoor` these are a
@@ -11,11 +10,10 @@ bearer token; its client has no credentials of the process, so the process canno
 
 from __future__ import annotations
 
-import hmac
 import re
 import time
 from collections import OrderedDict
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from canarycore.errors import WorldError
@@ -28,7 +26,7 @@ from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime.page.history import RolloutHistory
-from canarycore_runtime.page.server import SignInRefused, serve_page
+from canarycore_runtime.page.server import SignInRefused
 from canarycore_runtime.page.views import (
     ConditionView,
     EventView,
@@ -39,14 +37,12 @@ from canarycore_runtime.page.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection
-
     from canarycore import CommandKind
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
     from canarycore_runtime.mesh import Json, Kind
-    from canarycore_runtime.page.server import Door, Viewer
+    from canarycore_runtime.page.server import Viewer
     from canarycore_runtime.page.views import RolloutRow
 
 T = TypeVar("T")
@@ -100,22 +96,6 @@ class ClusterViewer:
         """Annotate the Canary, as `canary promote` does. Raise WorldError if the API server refuses."""
         namespace, _, name = key.partition("/")
         await send_command(self.client, namespace, name, kind)
-
-
-class KeyDoor:
-    """The door of a page on one's own machine: a key, known to the person who started it."""
-
-    prompt = "Key"
-    help_text = "The command that serves this page has printed an address with the key."
-
-    def __init__(self, key: str, viewer: Viewer) -> None:
-        self._key, self._viewer = key, viewer
-
-    async def admit(self, secret: str) -> Viewer:
-        """Return the viewer if the key is right."""
-        if not hmac.compare_digest(secret.encode(errors="replace"), self._key.encode()):
-            raise SignInRefused("This is not the key.")
-        return self._viewer
 
 
 class TokenDoor:
@@ -249,31 +229,6 @@ class ClusterPageSource:
                     break
             self._shared.put(key, bodies)
         return bodies
-
-
-@asynccontextmanager
-async def open_page(
-    cluster: Cluster,
-    canaries: Canaries,
-    door: Door,
-    *,
-    host: str | None,
-    port: int,
-    hosts: Collection[str] = (),
-) -> AsyncGenerator[int, None]:
-    """Serve the page of a cluster while the context is open, and yield its port; port 0 takes a free one.
-
-    Args:
-        cluster: The open cluster.
-        canaries: Its Canaries.
-        door: The door by which viewers sign in.
-        host: The address to listen on; None for all.
-        port: The port.
-        hosts: The names under which viewers reach the page, besides names of this machine and of the cluster.
-    """
-    source = ClusterPageSource(cluster, canaries)
-    async with serve_page(source, door, host=host, port=port, hosts=hosts) as listening:
-        yield listening
 
 
 def _condition(body: Json) -> ConditionView:

@@ -14,7 +14,7 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
-from canarycore_kubernetes.page import ClusterPageSource, ClusterViewer, KeyDoor, TokenDoor
+from canarycore_kubernetes.page import ClusterPageSource, ClusterViewer, TokenDoor
 from canarycore_kubernetes.resources.canaries import COMMAND, Canaries
 from canarycore_runtime.mesh import Kind
 from canarycore_runtime.page.server import SignInRefused
@@ -123,15 +123,6 @@ async def test_a_client_without_credentials_sends_none(client, server, namespace
         assert server.tokens[-1] == "jane"
     await client.get(CANARY, namespace, "podinfo")
     assert server.tokens[-1] == "anybody"
-
-
-async def test_a_key_opens_the_door_of_one_machine(client):
-    viewer = ClusterViewer(client, "jane")
-    door = KeyDoor("sesame", viewer)
-    assert await door.admit("sesame") is viewer
-    for secret in ("", "sesam", "sesame ", "ü", "\ud800"):
-        with pytest.raises(SignInRefused):
-            await door.admit(secret)
 
 
 async def test_a_command_is_the_viewers_own_write(client, server, api, namespace):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import aiohttp
 import pytest
 
 from canarycore_runtime.page import server
-from canarycore_runtime.page.server import POLICY, serve_page
+from canarycore_runtime.page.local import KeyDoor, serve_locally
+from canarycore_runtime.page.server import POLICY, SignInRefused, serve_page
 from tests.adapters.page.browser import Browser
 from tests.adapters.page.samples import Gate, Person, Source
 
@@ -201,3 +203,18 @@ async def test_a_long_form_is_refused(browser):
 async def test_an_odd_query_is_harmless(browser, query):
     answer, _ = await browser.get(f"/{query}")
     assert answer.status == 200
+
+
+async def test_a_key_opens_the_door_of_ones_own_machine(person):
+    door = KeyDoor("sesame", person)
+    assert await door.admit("sesame") is person
+    for secret in ("", "sesam", "sesame ", "ü", "\ud800"):
+        with pytest.raises(SignInRefused):
+            await door.admit(secret)
+
+
+async def test_the_address_of_ones_own_machine_has_the_key_where_no_server_sees_it(source, person):
+    async with serve_locally(source, person) as address, aiohttp.ClientSession() as session:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/sign-in#key=[\w-]{32}", address)
+        async with session.get(address) as answer:
+            assert answer.status == 200

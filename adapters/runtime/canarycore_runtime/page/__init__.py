@@ -7,7 +7,8 @@
     rendering       views to HTML
     protection      sessions, tokens of forms, and the check of origins and hosts
     server          the requests (needs the extra `http`)
+    local           the page on one's own machine (needs it too)
 
-Everything but `server` is pure: data in, data out. A page needs a `PageSource`, which reads rollouts, and a `Door`,
-which signs viewers in. A viewer sends commands with rights of its own; the page has none.
+Everything but `server` and `local` is pure: data in, data out. A page needs a `PageSource`, which reads rollouts, and a
+`Door`, which signs viewers in. A viewer sends commands with rights of its own; the page has none.
 """

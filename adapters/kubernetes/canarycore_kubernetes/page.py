@@ -10,11 +10,16 @@ bearer token; its client has no credentials of the process, so the process canno
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import OrderedDict
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import uuid4
+
+from attrs import evolve
 
 from canarycore.errors import WorldError
 from canarycore.policy import describe_policy
@@ -26,20 +31,25 @@ from canarycore_kubernetes.resources.status_codec import MEMORY
 from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime.page.history import RolloutHistory
+from canarycore_runtime.page.rendering import SHOWN_EVENTS
 from canarycore_runtime.page.server import SignInRefused
 from canarycore_runtime.page.views import (
     ConditionView,
     EventView,
     RolloutDetails,
+    WeightPoint,
     make_broken_row,
     make_details,
     make_row,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from canarycore import CommandKind
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.api.cluster import Cluster
+    from canarycore_kubernetes.overview import CanaryEvent
     from canarycore_kubernetes.resources.canaries import Canaries, InvalidCanary
     from canarycore_runtime.mesh import Json, Kind
     from canarycore_runtime.page.server import Viewer
@@ -52,6 +62,9 @@ FRESH = 2.0
 
 MOST_SHARED = 256
 """Most answers that viewers share."""
+
+READINGS_AT_ONCE = 4
+"""Requests to the API server at once for all visitors."""
 
 LONGEST_VIEWER_TOKEN = 2**14
 """Most characters of a bearer token."""
@@ -70,10 +83,15 @@ class _Shared(Generic[T]):
         return answer if time.monotonic() - read_at < FRESH else None
 
     def put(self, key: str, answer: T) -> T:
-        while len(self._answers) >= MOST_SHARED:
+        while self._answers and (len(self._answers) >= MOST_SHARED or self._is_oldest_stale()):
             self._answers.popitem(last=False)
+        self._answers.pop(key, None)
         self._answers[key] = time.monotonic(), answer
         return answer
+
+    def _is_oldest_stale(self) -> bool:
+        read_at, _ = next(iter(self._answers.values()))
+        return time.monotonic() - read_at >= FRESH
 
 
 class ClusterViewer:
@@ -82,6 +100,8 @@ class ClusterViewer:
     def __init__(self, client: Client, name: str) -> None:
         self.client: Client = client
         self.name: str = name
+        self.session: str = uuid4().hex
+        """A unique name: viewers share no answers with others."""
         self._rights: _Shared[bool] = _Shared()
 
     async def may_command(self, key: str) -> bool:
@@ -132,7 +152,9 @@ class ClusterPageSource:
         self._cluster, self._canaries = cluster, canaries
         self._workloads = ClusterWorkloads(cluster, canaries, ReadingOptions(tracked=False))
         self._history = RolloutHistory()
-        self._shared: _Shared[list[Json]] = _Shared()
+        self._conditions: _Shared[tuple[ConditionView, ...]] = _Shared()
+        self._events: _Shared[tuple[EventView, ...]] = _Shared()
+        self._reading = asyncio.Semaphore(READINGS_AT_ONCE)
         canaries.follow(self._record)
 
     def _record(self, key: str, canary: ValidCanary | InvalidCanary | None) -> None:
@@ -151,7 +173,7 @@ class ClusterPageSource:
         canary = await self._canaries.find(key)
         if canary is None:
             return None
-        conditions = tuple(map(_condition, await self._read_conditions(key)))
+        conditions = await self._read_conditions(key)
         events, note = await self._read_events(key, viewer)
         row = self._row(key, canary)
         if not isinstance(canary, ValidCanary):
@@ -159,6 +181,7 @@ class ClusterPageSource:
         facts, trouble = await self._read_pods(canary)
         if trouble and not row.trouble:
             row = self._row(key, canary, trouble)
+        row = evolve(row, weights=(*find_earlier_weights(events, row.weights), *row.weights))
         command = canary.command
         return make_details(
             canary.rollout,
@@ -189,46 +212,72 @@ class ClusterPageSource:
         sides = (("Pods of the primary", workloads.primary), ("Pods of the new version", workloads.target))
         return [(name, f"{side.ready} of {side.desired} ready") for name, side in sides if side is not None], ""
 
-    async def _read_conditions(self, key: str) -> list[Json]:
-        namespace, _, name = key.partition("/")
-        try:
-            bodies = await self._read("", self._cluster.client, CANARY, namespace, f"metadata.name={name}")
-        except WorldError:
-            return []  # the caches have what matters most
-        conditions = ((bodies[0] if bodies else {}).get("status") or {}).get("conditions") or ()
-        return [condition for condition in conditions if condition.get("type") != MEMORY]
+    async def _read_conditions(self, key: str) -> tuple[ConditionView, ...]:
+        conditions = self._conditions.find(key)
+        if conditions is None:
+            namespace, _, name = key.partition("/")
+            try:
+                bodies = await self._list(self._cluster.client, CANARY, namespace, f"metadata.name={name}")
+            except WorldError:
+                return ()  # the caches have what matters most
+            stored = ((bodies[0] if bodies else {}).get("status") or {}).get("conditions") or ()
+            shown = (_condition(body) for body in stored if body.get("type") != MEMORY)
+            conditions = self._conditions.put(key, tuple(shown))
+        return conditions
 
     async def _read_events(self, key: str, viewer: Viewer | None) -> tuple[tuple[EventView, ...], str]:
         """Return the newest events first, and why there are none."""
+        account, client = "", self._cluster.client
+        if isinstance(viewer, ClusterViewer):
+            account, client = viewer.session, viewer.client
+        events = self._events.find(f"{account} {key}")
+        if events is not None:
+            return events, ""
         namespace, _, name = key.partition("/")
         fields = f"involvedObject.kind={CANARY.kind},involvedObject.name={name}"
-        own = (f"viewer {id(viewer)}", viewer.client) if isinstance(viewer, ClusterViewer) else ("", None)
-        account, client = own[0], own[1] or self._cluster.client
         try:
-            bodies = await self._read(account, client, EVENT, namespace, fields)
+            bodies = await self._list(client, EVENT, namespace, fields)
         except ApiError as error:
             hint = "" if viewer is not None else " Sign in to read them with your own rights."
             return (), f"The events cannot be read: {error.answer}.{hint}"
         except WorldError as error:
             return (), f"The events cannot be read: {error}"
-        events = sorted((EVENTS.project(body, None) for body in bodies), key=lambda event: -event.version)
-        return tuple(
-            EventView(at=event.at, text=event.text, is_warning=event.type == "Warning", count=event.count)
-            for event in events
-        ), ""
+        newest = sorted((EVENTS.project(body, None) for body in bodies), key=lambda event: -event.version)
+        shown = tuple(map(_event, newest[:SHOWN_EVENTS]))
+        return self._events.put(f"{account} {key}", shown), ""
 
-    async def _read(self, account: str, client: Client, kind: Kind, namespace: str, fields: str) -> list[Json]:
-        """Return the first objects of a list, from the server or from a reading of the same account a moment ago."""
-        key = f"{account} {kind.plural} {namespace} {fields}"
-        bodies = self._shared.find(key)
-        if bodies is None:
-            bodies = []
-            async with aclosing(client.list(kind, namespace, fields=fields)) as pages:
-                async for page in pages:
-                    bodies = page["items"]
-                    break
-            self._shared.put(key, bodies)
-        return bodies
+    async def _list(self, client: Client, kind: Kind, namespace: str, fields: str) -> list[Json]:
+        """Return the first objects of a list from the server."""
+        async with self._reading, aclosing(client.list(kind, namespace, fields=fields)) as pages:
+            async for page in pages:
+                bodies: list[Json] = page["items"]
+                return bodies
+        return []
+
+
+def find_earlier_weights(events: Iterable[EventView], weights: Sequence[WeightPoint]) -> list[WeightPoint]:
+    """Return the weights before the first of `weights`, oldest first, as the events of the rollout tell them.
+
+    A page that has just begun has no weights of its own. Events with the same text count once, with their last time.
+    """
+    points: list[WeightPoint] = []
+    for event in events:
+        match = _WEIGHT.match(event.text)
+        if match is None:
+            continue
+        with suppress(ValueError):
+            at = datetime.fromisoformat(event.at).timestamp()
+            if not weights or at < weights[0].at:
+                points.append(WeightPoint(at, min(int(match["weight"] or 0), 100)))
+    return sorted(points, key=lambda point: point.at)
+
+
+_WEIGHT = re.compile(r"Advance \S+ canary weight (?P<weight>\d{1,3})|Starting canary analysis|New revision detected")
+"""The events that tell a weight; those without one tell the weight 0."""
+
+
+def _event(event: CanaryEvent) -> EventView:
+    return EventView(at=event.at, text=event.text, is_warning=event.type == "Warning", count=event.count)
 
 
 def _condition(body: Json) -> ConditionView:

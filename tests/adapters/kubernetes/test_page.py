@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -14,10 +15,11 @@ from canarycore.errors import WorldError
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
-from canarycore_kubernetes.page import ClusterPageSource, ClusterViewer, TokenDoor
+from canarycore_kubernetes.page import ClusterPageSource, ClusterViewer, TokenDoor, find_earlier_weights
 from canarycore_kubernetes.resources.canaries import COMMAND, Canaries
 from canarycore_runtime.mesh import Kind
 from canarycore_runtime.page.server import SignInRefused
+from canarycore_runtime.page.views import EventView, WeightPoint
 from tests.adapters.page.browser import Browser
 from tests.cluster.controller.test_controller import canary, target
 from tests.controlplane.in_memory.objects import Refusal
@@ -189,3 +191,33 @@ async def test_the_controller_serves_the_page_and_sends_commands_with_the_viewer
         await browser.sign_in("jane")
         answer, _ = await browser.post(f"{path}/command", {"command": "promote"})
         assert (answer.status, users) == (303, ["mallory", "jane"])
+
+
+def test_the_events_tell_the_weights_before_the_page_began():
+    texts = (
+        ("2026-09-21T13:32:50Z", "Advance podinfo.shop canary weight 20"),
+        ("2026-09-21T13:31:50Z", "Advance podinfo.shop canary weight 10"),
+        ("2026-09-21T13:30:50+00:00", "Starting canary analysis for podinfo.shop"),
+        ("never", "Advance podinfo.shop canary weight 30"),
+        ("2026-09-21T13:29:50Z", "Advance podinfo.shop canary weight 9999"),
+        ("2026-09-21T13:29:50Z", "another text"),
+    )
+    events = [EventView(at=at, text=text) for at, text in texts]
+    start = datetime(2026, 9, 21, 13, 30, 50, tzinfo=UTC).timestamp()
+    assert find_earlier_weights(events, ())[1:] == [
+        WeightPoint(start, 0), WeightPoint(start + 60, 10), WeightPoint(start + 120, 20),
+    ]  # fmt: skip
+    assert find_earlier_weights(events, [WeightPoint(start + 30, 5)])[1:] == [WeightPoint(start, 0)]
+
+
+async def test_viewers_share_no_events(source, server, api, namespace, client):
+    api.create(canary(namespace), namespace)
+    api.create(event(namespace, "first"), namespace)
+    await eventually(source.read_rows)
+    server.refuse = lambda _, plural, *__: (
+        Refusal(403, "Forbidden", "not for bob") if plural == "events" and server.tokens[-1] == "bob" else None
+    )
+    async with client.without_credentials() as bare:
+        for name, count in (("jane", 1), ("bob", 0), ("jane", 1)):
+            details = await source.read_details(f"{namespace}/podinfo", ClusterViewer(bare.with_token(name), name))
+            assert len(details.events) == count

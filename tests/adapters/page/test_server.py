@@ -165,7 +165,8 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(browser):
     assert (answer.status, text) == (304, "")
 
 
-async def test_viewers_share_one_reading_of_a_thousand_rollouts(browser, source):
+async def test_viewers_share_one_reading_of_a_thousand_rollouts(browser, source, monkeypatch):
+    monkeypatch.setattr(server, "LIST_AGE", 60.0)
     status = source.statuses["shop/podinfo"]
     source.statuses = {f"shop/app-{number:04}": status for number in range(1000)}
     answers = await asyncio.gather(*(browser.get("/") for _ in range(20)))
@@ -218,3 +219,15 @@ async def test_the_address_of_ones_own_machine_has_the_key_where_no_server_sees_
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/sign-in#key=[\w-]{32}", address)
         async with session.get(address) as answer:
             assert answer.status == 200
+
+
+async def test_a_failure_of_the_page_is_answered_and_logged(browser, source, caplog):
+    async def fail():
+        raise KeyError("secret")
+
+    source.read_rows = fail
+    answer, text = await browser.get("/")
+    assert answer.status == 500
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert "secret" not in text
+    assert "KeyError" in caplog.text

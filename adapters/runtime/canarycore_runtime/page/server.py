@@ -181,6 +181,9 @@ class PageServer:
             return _error(HTTPStatus(error.status), error.text or error.reason, root)
         except CanaryError as error:
             return _error(HTTPStatus.BAD_GATEWAY, str(error), root)
+        except Exception:  # noqa: BLE001 - the page says so, and the log has the traceback
+            _log.exception("%s %s failed", request.method, request.path)
+            return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "The page has failed: its log has the reason.", root)
 
     # reading ----------------------------------------------------------------------------------------------------
 

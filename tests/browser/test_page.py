@@ -152,7 +152,7 @@ async def test_a_thousand_canaries_are_usable(served, open_tab, source):
     async with served() as address, open_tab(address) as tab:
         begun = asyncio.get_running_loop().time()
         await tab.open()
-        assert asyncio.get_running_loop().time() - begun < 3
+        assert asyncio.get_running_loop().time() - begun < 5
         await tab.picture("thousand")
         assert await tab.page.locator("#rollouts > li").count() == 50
         await tab.press_until("#page-next", most=70)

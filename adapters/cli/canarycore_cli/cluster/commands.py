@@ -337,6 +337,8 @@ def controller(
     from canarycore_kubernetes.options import Options
     from canarycore_runtime.http import AllowedHosts
 
+    if observe and page_port:
+        raise BadInput("found --observe and --page-port, expected one: the observer serves no page, canary ui does")
     try:
         allowed = AllowedHosts.parse(allowed_hosts)
     except ValueError as error:

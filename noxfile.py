@@ -8,6 +8,7 @@
     verify    every fault at every step            mutants   hardly a change of the core goes unnoticed
     cluster   a real Kubernetes API server         hostile   no tenant harms the others
     fuzz      whatever others write, nothing breaks    audit     no known vulnerability, allowed licences
+    browser   the web page in a real Chromium
 
 Sessions install the distributions' dependencies and the dependency groups that pyproject.toml names. Those that run the
 sources share one environment, `.nox/shared`; `wheel` has one of its own.
@@ -54,7 +55,7 @@ EXTRAS = "canarycore[yaml,testing,simulation]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 TESTS = nox.project.dependency_groups(PROJECT, "tests")
 SHARED = ROOT / ".nox" / "shared"
-SHARED_GROUPS = ("tests", "types", "docs", "bench", "mutants")
+SHARED_GROUPS = ("tests", "types", "docs", "bench", "mutants", "browser")
 
 LICENCES_ONLY = "--licences-only"
 LICENCES = (
@@ -147,6 +148,12 @@ def e2e(session: nox.Session) -> None:
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
     _run(session, "pytest", "-m", "cluster and not sweep and not hostile", "--timeout=1800", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def browser(session: nox.Session) -> None:
+    """The web page in a real Chromium, which the machine has: light, dark, a phone, the keyboard alone."""
+    _run(session, "pytest", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -299,6 +299,9 @@ def rehearse(
     canary: CanaryName = "",
     state_dir: StateDir = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a rehearsal whose process was killed.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Serve a web page of the rehearsal, and print its address.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Rehearse a policy on this machine: a real Envoy, two versions of a service, real requests.
@@ -329,6 +332,7 @@ def rehearse(
         state_dir=state_dir,
         resume=resume,
         as_json=as_json,
+        has_page=page,
     )
     raise typer.Exit(run(options))
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from canarycore.errors import WorldError
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.leader_election import LeaderElection
+from canarycore_kubernetes.page import ClusterPageSource, TokenDoor
 from canarycore_kubernetes.providers.alerts import Alerts, default_receiver
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
@@ -40,6 +41,7 @@ from canarycore_kubernetes.telemetry.prometheus import Exporter
 from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime import Adapters, Limits, Runner, load
+from canarycore_runtime.page.server import serve_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -131,6 +133,17 @@ async def run_controller(
 
         served = serve_probes(options.listen or None, options.port, exporter.registry, unready)
         listening(await stack.enter_async_context(served))
+        if options.page_port:
+            bare = await stack.enter_async_context(client.without_credentials())
+            await stack.enter_async_context(
+                serve_page(
+                    ClusterPageSource(cluster, canaries),
+                    TokenDoor(bare),
+                    host=options.listen or None,
+                    port=options.page_port,
+                    hosts=options.page_hosts,
+                )
+            )
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
             group.create_task(_freeze(canaries, cluster), name="waiting for the caches")

@@ -16,8 +16,8 @@ ENCODINGS = ("json", "console")
 class Options:
     """The options of the controller. Options with a URL or a token contain secrets, so `repr` leaves them out.
 
-    The names and meanings are Flagger's, except for `listen`, `shared_gateway_namespaces`, `allowed_hosts` and
-    `identity`, which Flagger does not have.
+    The names and meanings are Flagger's, except for `listen`, `page_port`, `page_hosts`,
+    `shared_gateway_namespaces`, `allowed_hosts` and `identity`, which Flagger does not have.
     """
 
     kubeconfig: str = ""
@@ -44,6 +44,10 @@ class Options:
     """The format of the log: json or console."""
     port: int = field(default=8080, validator=ge(0))
     """The port of /healthz, /readyz and /metrics; 0 for a free one."""
+    page_port: int = field(default=0, validator=ge(0))
+    """The port of the web page; 0 for no page."""
+    page_hosts: tuple[str, ...] = ()
+    """Names under which viewers reach the web page, besides names of the cluster, such as that of an Ingress."""
     listen: str = ""
     """The address to listen on; empty for all, because probes and Prometheus connect from outside."""
     selector_labels: tuple[str, ...] = ("app", "name", "app.kubernetes.io/name")

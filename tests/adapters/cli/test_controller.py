@@ -42,3 +42,19 @@ def test_an_invalid_host_is_refused_before_the_start(canary: Canary, started: li
     assert result.exit_code == 2
     assert "--allowed-hosts" in result.output
     assert not started
+
+
+def test_the_page_is_off_by_default_and_has_its_own_port_and_names(canary: Canary, started: list[Options]) -> None:
+    assert canary("controller").exit_code == 0
+    assert canary("controller", "-page-port=8081", "-page-hosts=canary.example.com,c.example").exit_code == 0
+    assert [(options.page_port, options.page_hosts) for options in started] == [
+        (0, ()),
+        (8081, ("canary.example.com", "c.example")),
+    ]
+
+
+def test_an_observer_serves_no_page_and_says_so(canary: Canary, started: list[Options]) -> None:
+    result = canary("controller", "--observe", "--page-port=8081")
+    assert result.exit_code == 2
+    assert "canary ui" in result.output
+    assert not started

@@ -229,6 +229,31 @@ def wait(
     raise typer.Exit(run(options, name, goal=goal.value, timeout=timeout))
 
 
+@app.command()
+@reports_errors
+def ui(
+    *,
+    namespace: Namespace = "",
+    all_namespaces: AllNamespaces = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0: a free one.")] = 0,
+    provider: Provider = "istio",
+    context: Context = "",
+    kubeconfig: Kubeconfig = "",
+) -> None:
+    """Serve a web page of the Canaries of a cluster on this machine, until Ctrl-C.
+
+    The page shows phases, weights over time, checks, reasons and events. The printed address signs you in: then it also
+    sends commands, with the rights of your kubeconfig. Without its key the page only reads.
+    """
+    from canarycore_cli.cluster.connect import ClusterOptions
+    from canarycore_cli.ui import serve
+
+    options = ClusterOptions(
+        namespace=namespace, all_namespaces=all_namespaces, context=context, kubeconfig=kubeconfig, provider=provider
+    )
+    raise typer.Exit(serve(options, port))
+
+
 @app.command(cls=GoFlags)
 @reports_errors
 def controller(
@@ -295,6 +320,10 @@ def controller(
     log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
     port: Annotated[int, typer.Option(min=0, help="Port of /healthz, /readyz and /metrics.")] = 8080,
     listen: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "",
+    page_port: Annotated[int, typer.Option(min=0, help="Port of the web page; 0: no page.")] = 0,
+    page_hosts: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names of the web page outside the cluster, such as an Ingress has.")
+    ] = "",
     observe: Annotated[
         bool,
         typer.Option("--observe", help="Write nothing, and log each decision that differs from Flagger's."),
@@ -308,6 +337,8 @@ def controller(
     from canarycore_kubernetes.options import Options
     from canarycore_runtime.http import AllowedHosts
 
+    if observe and page_port:
+        raise BadInput("found --observe and --page-port, expected one: the observer serves no page, canary ui does")
     try:
         allowed = AllowedHosts.parse(allowed_hosts)
     except ValueError as error:
@@ -345,6 +376,8 @@ def controller(
         log_encoding=log_encoding,
         port=port,
         listen=listen,
+        page_port=page_port,
+        page_hosts=split_names(page_hosts),
     )
     del control_loop_interval
     raise typer.Exit(run(options, only_observe=observe))

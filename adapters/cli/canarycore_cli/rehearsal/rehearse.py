@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from canarycore import Rollout
     from canarycore_cli.console import Json
+    from canarycore_cli.rehearsal.page import RehearsalPage
     from canarycore_local.hooks import Gate
 
 HEALTHY = "healthy"
@@ -85,6 +86,7 @@ class RehearsalOptions:
     state_dir: Path | None
     resume: bool
     as_json: bool
+    has_page: bool
 
 
 def run(options: RehearsalOptions) -> int:
@@ -104,13 +106,15 @@ def run(options: RehearsalOptions) -> int:
     console = view.console if view else out()
     _log_to(folder / folders.LOG)
     lines = JsonLines()
-    story = Story((Trace(folder / folders.TRACE), lines if options.as_json else PlainPrinter(console)))
+    page = _make_page() if options.has_page else None
+    listeners = (Trace(folder / folders.TRACE), lines if options.as_json else PlainPrinter(console))
+    story = Story(listeners if page is None else (*listeners, page))
     for remark in _remarks(rollout, options, folder):
         story.line("remark", text=remark)
     try:
         with folders.registered(f"{rollout.namespace}/{rollout.name}", folder):
             stage = local.Stage(gates=gates, constants=constants, notifiers=(story,))
-            result = asyncio.run(_perform(script, folder, stage, story, view, lines, options))
+            result = asyncio.run(_perform(script, folder, stage, story, view, page, lines, options))
     except (KeyboardInterrupt, asyncio.CancelledError):
         err().print("stopped: all processes have ended", style="yellow")
         return TROUBLE
@@ -131,6 +135,7 @@ async def _perform(
     stage: local.Stage,
     story: Story,
     view: LiveView | None,
+    page: RehearsalPage | None,
     lines: JsonLines,
     options: RehearsalOptions,
 ) -> Json:
@@ -141,10 +146,29 @@ async def _perform(
             rehearsal = await around.enter_async_context(opened)
             _add_start(story, rehearsal)
             on_cycle = view.observe(story.cycle) if view else story.cycle
+            if page is not None:
+                on_cycle = page.observe(on_cycle)
+                story.line("remark", text=f"page: {await around.enter_async_context(_serve(page, rehearsal))}")
             async with Runner(rehearsal.parts, refuse=None, on_cycle=on_cycle), _watch(story, view, lines, rehearsal):
                 status = await rehearsal.play()
         story.add_splits(rehearsal.splits(), is_over=True)
         return story.end(rehearsal, status)
+
+
+def _make_page() -> RehearsalPage:
+    from canarycore_cli.rehearsal.page import RehearsalPage
+
+    return RehearsalPage()
+
+
+@asynccontextmanager
+async def _serve(page: RehearsalPage, rehearsal: local.Rehearsal) -> AsyncIterator[str]:
+    """Serve the page of a rehearsal while the context is open, and yield its address."""
+    from canarycore_runtime.page.local import serve_locally
+
+    page.rehearsal = rehearsal
+    async with serve_locally(page, page) as address:
+        yield address
 
 
 async def _add_providers(stage: local.Stage, options: RehearsalOptions, around: AsyncExitStack) -> local.Stage:

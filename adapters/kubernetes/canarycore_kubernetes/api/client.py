@@ -93,6 +93,12 @@ RENEWAL_INTERVAL = 60.0
 
 AGENT = "canarycore"
 _REVIEWS = "authorization.k8s.io/v1"
+_IDENTITIES = "authentication.k8s.io/v1"
+_PLACE = (
+    *("host", "ssl_ca_cert", "verify_ssl", "tls_server_name", "disable_strict_ssl_verification"),
+    *("proxy", "proxy_headers"),
+)
+"""The fields of a configuration that say where the server is, and nothing about the account."""
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
@@ -267,6 +273,7 @@ class Client:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._fence: Callable[[], None] = _unfenced
         self._report: Callable[[RequestReport], None] = _unreported
+        self._token = ""
 
     def fenced(self, fence: Callable[[], None]) -> Client:
         """Return a copy that calls `fence` right before it sends a write; `fence` raises WorldError to prevent it."""
@@ -278,6 +285,22 @@ class Client:
         """Return a copy that calls `report` after each attempt of a request, and after the beginning of a watch."""
         other = copy(self)
         other._report = report  # noqa: SLF001 - an instance of this class
+        return other
+
+    @asynccontextmanager
+    async def without_credentials(self) -> AsyncGenerator[Client, None]:
+        """Yield a client of the same server that has no credentials, no client certificate and no fence of this one."""
+        configuration = Configuration()
+        for name in _PLACE:
+            setattr(configuration, name, getattr(self._api.configuration, name))
+        async with ApiClient(configuration) as api:
+            _ignore_environment(api)
+            yield Client(api, timeout=self._timeout)
+
+    def with_token(self, token: str) -> Client:
+        """Return a copy that authenticates by a bearer token. Use it on a client `without_credentials`."""
+        other = copy(self)
+        other._token = token  # noqa: SLF001 - an instance of this class
         return other
 
     # reading ----------------------------------------------------------------------------------------------------
@@ -431,15 +454,24 @@ class Client:
             return False
         return True
 
-    async def may_list(self, kind: Kind, namespace: str = "") -> bool:
-        """Ask whether this account may list a kind, in one namespace or in all. True if the server does not know."""
-        attributes = {"group": kind.group, "resource": kind.plural, "verb": "list", "namespace": namespace}
+    async def may(self, verb: str, kind: Kind, namespace: str = "") -> bool:
+        """Ask whether this account has a right to a kind, in one namespace or in all. True if the server cannot say."""
+        attributes = {"group": kind.group, "resource": kind.plural, "verb": verb, "namespace": namespace}
         review = {"apiVersion": _REVIEWS, "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": attributes}}
         try:
             answer = await self._write("POST", f"/apis/{_REVIEWS}/selfsubjectaccessreviews", body=review)
         except ApiError:
             return True
         return get_mapping(answer, "status").get("allowed") is not False
+
+    async def identify(self) -> str:
+        """Return the server's name for this account; empty if the server cannot say. Raise ApiError with status 401."""
+        review = {"apiVersion": _IDENTITIES, "kind": "SelfSubjectReview"}
+        try:
+            answer = await self._write("POST", f"/apis/{_IDENTITIES}/selfsubjectreviews", body=review)
+        except (NotFound, Rejected):
+            return ""
+        return str(get_mapping(get_mapping(answer, "status"), "userInfo").get("username") or "")
 
     # one request ------------------------------------------------------------------------------------------------
 
@@ -514,7 +546,10 @@ class Client:
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept, "Content-Type": content, "User-Agent": AGENT}
         with _reaching(f"{method} {path}"):
-            await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token}"
+            else:
+                await self._api.update_params_for_auth(headers, [], ["BearerToken"])
             if method != "GET":
                 self._fence()  # only now: the rate limit may have delayed the write
             response: aiohttp.ClientResponse = await self._api.rest_client.request(

@@ -445,7 +445,7 @@ class MeshRouter:
         """Record the objects of a kind that a Canary owns and that have a name which we compose."""
         cluster = self._cluster_of(Ref(kind=kind, namespace="", name=""))
         namespace = cluster.namespace if kind.namespaced else ""
-        if not await cluster.client.may_list(kind, namespace):
+        if not await cluster.client.may("list", kind, namespace):
             return  # a mesh that the role does not have: none of ours is there
         async for page in cluster.client.list(kind, namespace, metadata_only=True):
             for body in page["items"]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, evolve, frozen
 
 from canarycore.gotemplate._errors import TemplateError, show
-from canarycore.gotemplate._functions import FUNCTIONS, LAZY
+from canarycore.gotemplate._functions import FUNCTIONS
 from canarycore.gotemplate._parser import (
     DEPTH,
     Action,
@@ -101,7 +101,7 @@ class _Run:
     longest: int
     parts: list[str] = Factory(list)
     _length: int = 0
-    _depth: int = field(default=0)
+    _depth: int = 0
 
     # nodes --------------------------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class _Run:
         if count < least or (most is not None and count > most):
             wanted = f"{least}" if least == most else f"at least {least}"
             raise TemplateError(f"found {count} arguments of {name}, expected {wanted}")
-        if name in LAZY:
+        if function is None:
             return self.lazy(name, words, dot, scope, last)
         values = [self.operand(word, dot, scope) for word in words]
         return self.checked(function(*values, *last))

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from canarycore.gotemplate._errors import TemplateError, show
+from canarycore.gotemplate._errors import TemplateError
 from canarycore.gotemplate._printf import sprint, sprintf, sprintln
 from canarycore.gotemplate._values import MISSING, describe, is_true
 
 if TYPE_CHECKING:
     from canarycore.gotemplate._values import Value
 
-__all__ = ["BUILT_IN_FUNCTIONS", "FUNCTIONS", "LAZY"]
-
-LAZY = frozenset({"and", "or"})
-"""Functions that evaluate their arguments from left to right, and only as far as needed."""
+__all__ = ["BUILT_IN_FUNCTIONS", "FUNCTIONS"]
 
 
 def _length(value: Value) -> int:
@@ -79,11 +76,15 @@ def _equal(first: Value, *others: Value) -> bool:
 def _is_equal(first: Value, other: Value) -> bool:
     if _is_nil(first) or _is_nil(other):
         return _is_nil(first) and _is_nil(other)
-    if type(first) is not type(other):
-        raise TemplateError(f"found a comparison of {describe(first)} with {describe(other)}, expected one type")
+    _demand_one_type(first, other)
     if isinstance(first, Mapping):
         raise TemplateError("found a comparison of maps, expected numbers, strings or booleans")
     return bool(first == other)
+
+
+def _demand_one_type(first: Value, other: Value) -> None:
+    if type(first) is not type(other):
+        raise TemplateError(f"found a comparison of {describe(first)} with {describe(other)}, expected one type")
 
 
 def _is_nil(value: Value) -> bool:
@@ -94,8 +95,7 @@ def _less(first: Value, other: Value) -> bool:
     for value in (first, other):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise TemplateError(f"found an order of {describe(value)}, expected numbers or strings")
-    if type(first) is not type(other):
-        raise TemplateError(f"found a comparison of {describe(first)} with {describe(other)}, expected one type")
+    _demand_one_type(first, other)
     return bool(_bytes(first) < _bytes(other)) if isinstance(first, str) else bool(first < other)
 
 
@@ -143,31 +143,21 @@ def _urlquery(*values: Value) -> str:
 
 
 def _printf(*values: Value) -> str:
-    if not values or not isinstance(values[0], str):
-        found = describe(values[0]) if values else "nothing"
-        raise TemplateError(f"found {show(found)} as the first argument of printf, expected a string")
-    return sprintf(values[0], values[1:])
+    template, *others = values
+    if not isinstance(template, str):
+        raise TemplateError(f"found {describe(template)} as the first argument of printf, expected a string")
+    return sprintf(template, others)
 
 
 def _call(*values: Value) -> Value:
-    raise TemplateError(
-        f"found call of {describe(values[0]) if values else 'nothing'}, expected a function by its name"
-    )
+    raise TemplateError(f"found call of {describe(values[0])}, expected a function by its name")
 
 
-def _and(*values: Value) -> Value:
-    return next((value for value in values if not is_true(value)), values[-1])
-
-
-def _or(*values: Value) -> Value:
-    return next((value for value in values if is_true(value)), values[-1])
-
-
-Definition = tuple[Callable[..., "Value"], int, int | None]
+Definition = tuple[Callable[..., "Value"] | None, int, int | None]
 
 FUNCTIONS: Mapping[str, Definition] = {
-    "and": (_and, 1, None),
-    "or": (_or, 1, None),
+    "and": (None, 1, None),
+    "or": (None, 1, None),
     "not": (lambda value: not is_true(value), 1, 1),
     "len": (_length, 1, 1),
     "index": (_index, 1, None),
@@ -186,7 +176,11 @@ FUNCTIONS: Mapping[str, Definition] = {
     "urlquery": (_urlquery, 0, None),
     "call": (_call, 1, None),
 }
-"""Each function, and the least and the most arguments that it takes (None: any number)."""
+"""Each function, and the least and the most arguments that it takes (None: any number).
+
+A function that is None evaluates its arguments itself, from left to right and only as far as needed: it is a part of
+the executor.
+"""
 
 BUILT_IN_FUNCTIONS = frozenset(FUNCTIONS)
 """The names of the functions that every template has."""

@@ -282,17 +282,15 @@ class _Parser:
         body, end = self.nodes(_END_OR_ELSE)
         self._loops -= word == "range"
         otherwise: tuple[Node, ...] = ()
-        if end == "else":
-            again = self.peek()
-            if again is not None and again.kind == "name" and again.text == word and word in {"if", "with"}:
-                self.take()
-                otherwise = (self.branch(word),)
-                del self._variables[variables:]
-                self._depth -= 1
-                return Branch(word, pipeline, body, otherwise)
-            self.close("else")
-            otherwise, _ = self.nodes(_END)
-        self.close("end")
+        again = self.peek() if end == "else" and word != "range" else None
+        if again is not None and again.kind == "name" and again.text == word:
+            self.take()
+            otherwise = (self.branch(word),)  # it takes the end of both
+        else:
+            if end == "else":
+                self.close("else")
+                otherwise, _ = self.nodes(_END)
+            self.close("end")
         del self._variables[variables:]
         self._depth -= 1
         return Branch(word, pipeline, body, otherwise)

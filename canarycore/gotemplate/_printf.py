@@ -247,7 +247,7 @@ class _Directive:
             return f"{value:.{precision}f}"
         if self.verb in "eE":
             return f"{value:.{precision}{self.verb}}"
-        text = float_text(value) if self.precision is None else _general(value, self.precision or 1)
+        text = float_text(value) if self.precision is None else f"{value:.{self.precision or 1}g}"
         return text.upper() if self.verb == "G" else text
 
     # helpers ----------------------------------------------------------------------------------------------------------
@@ -283,12 +283,6 @@ def _cut(text: str, precision: int | None) -> str:
 
 def _rune(value: int) -> str:
     return chr(value) if 0 <= value <= _LAST and not 0xD800 <= value < 0xE000 else "\ufffd"
-
-
-def _general(value: float, precision: int) -> str:
-    """Return the text of a float with so many digits (`%.3g`)."""
-    mantissa, mark, exponent = f"{value:.{precision}g}".partition("e")
-    return mantissa + mark + exponent
 
 
 def _hexadecimal(value: float, verb: str) -> str:

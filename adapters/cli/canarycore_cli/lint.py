@@ -43,12 +43,11 @@ def lint(
     """
     files = read_files(paths)
     report = check_files(files.texts, provider=provider, meshes=installed("meshes"))
-    ignorance = Ignorance(files.texts, ignored)
-    report = evolve(report, problems=(*files.problems, *report.problems))
+    problems = [*files.problems, *report.problems]
     if shared_gateways is not None:
-        problems = _cross_namespace_problems(report, tuple(shared_gateways))
-        report = evolve(report, problems=(*report.problems, *problems))
-    report = evolve(report, problems=tuple(filterfalse(ignorance.covers, report.problems)))
+        problems += _cross_namespace_problems(report, tuple(shared_gateways))
+    ignorance = Ignorance(files.texts, ignored)
+    report = evolve(report, problems=tuple(filterfalse(ignorance.covers, problems)))
     if as_json:
         print_json({"files": len(files.texts), **report.to_json()})
     else:

@@ -55,23 +55,20 @@ def read_files(paths: Iterable[str]) -> ManifestFiles:
     for path in paths:
         if path == STDIN:
             texts.append(("stdin", sys.stdin.read(_READ)))
-            continue
-        is_folder = os.path.isdir(path)  # noqa: PTH112 - a Path raises where the path is too long
-        patches = _patches_below(path) if is_folder else frozenset()
-        for file in _below(path) if is_folder else (Path(path),):
-            try:
-                text = _read(file)
-            except BadInput as error:
-                if not is_folder and not os.path.exists(path):  # noqa: PTH110 - the same
-                    raise
-                problems.append(_unreadable(file, str(error)))
-                continue
-            if not is_folder or (_is_manifest(file, text) and file.resolve() not in patches):
-                problem = _template_of_a_chart(file, text) if is_folder else None
-                if problem is None:
-                    texts.append((str(file), text))
+        elif os.path.isdir(path):  # noqa: PTH112 - a Path raises where the path is too long
+            for piece in _read_folder(path):
+                if isinstance(piece, Problem):
+                    problems.append(piece)
                 else:
-                    problems.append(problem)
+                    texts.append(piece)
+        else:
+            file = Path(path)
+            try:
+                texts.append((str(file), _read(file)))
+            except _UnreadableError as error:
+                if not os.path.exists(path):  # noqa: PTH110 - the same
+                    raise
+                problems.append(error.problem)
     return ManifestFiles(texts=tuple(texts), problems=tuple(problems))
 
 
@@ -109,50 +106,63 @@ def read_rollout(path: str, name: str = "") -> Rollout:
     raise BadInput(f"{path}: found {len(matching)} Canaries, expected one: select it by --canary ({names})")
 
 
-def _below(path: str) -> list[Path]:
-    """Return the YAML files below a folder."""
-    files = sorted(file for file in Path(path).rglob("*") if file.suffix in _SUFFIXES and file.is_file())
-    if not files:
-        raise BadInput(f"{path}: found no file that ends in .yaml or .yml, expected manifests")
-    return files
+class _UnreadableError(BadInput):
+    """A file cannot be read."""
+
+    def __init__(self, file: Path, fault: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(
+            path="the file",
+            found=fault,
+            expected="a readable file of UTF-8 text",
+            remedy="Correct the file or its rights, or leave it out.",
+            rule="unreadable-file",
+            file=str(file),
+        )
 
 
 def _read(file: Path) -> str:
-    """Return the text of a file. Raises BadInput."""
+    """Return the text of a file. Raises _UnreadableError."""
     try:
         with file.open(encoding="utf-8") as stream:
             return stream.read(_READ)
     except OSError as error:
-        raise BadInput(f"{file}: {error.strerror or error}, expected a readable file or folder") from None
+        fault = error.strerror or str(error)
+        raise _UnreadableError(file, fault, f"{file}: {fault}, expected a readable file or folder") from None
     except UnicodeDecodeError:
-        raise BadInput(f"{file}: found bytes that are not UTF-8, expected YAML text") from None
+        fault = "bytes that are not UTF-8"
+        raise _UnreadableError(file, fault, f"{file}: found {fault}, expected YAML text") from None
 
 
-def _unreadable(file: Path, error: str) -> Problem:
-    found = error.removeprefix(f"{file}: ").removeprefix("found ").partition(", expected ")[0]
-    return Problem(
-        path="the file",
-        found=found,
-        expected="a readable file of UTF-8 text",
-        remedy="Correct the file or its rights, or leave it out.",
-        rule="unreadable-file",
-        file=str(file),
-    )
+def _read_folder(path: str) -> Iterator[tuple[str, str] | Problem]:
+    """Yield the manifests below a folder, and problems of its files."""
+    files, patches = _list_folder(path)
+    for file in files:
+        try:
+            text = _read(file)
+        except _UnreadableError as error:
+            yield error.problem
+            continue
+        if _GROUP in text and file.name not in _KUSTOMIZATIONS and file.resolve() not in patches:
+            yield _template_of_a_chart(file, text) or (str(file), text)
 
 
-def _is_manifest(file: Path, text: str) -> bool:
-    """Check whether a file of a folder may have a manifest of ours."""
-    return _GROUP in text and file.name not in _KUSTOMIZATIONS
+def _list_folder(path: str) -> tuple[list[Path], frozenset[Path]]:
+    """Return the YAML files below a folder, and the files that kustomizations there list as patches.
 
-
-def _patches_below(path: str) -> frozenset[Path]:
-    """Return the files that kustomizations below a folder list as patches: each is a part of a manifest only."""
-    files = (file for name in _KUSTOMIZATIONS for file in Path(path).rglob(name) if file.is_file())
-    return frozenset(patch for file in files for patch in _patches_of(file))
+    A patch is a part of a manifest only.
+    """
+    relevant = (file for file in Path(path).rglob("*") if file.suffix in _SUFFIXES or file.name in _KUSTOMIZATIONS)
+    listed = sorted(file for file in relevant if file.is_file())
+    files = [file for file in listed if file.suffix in _SUFFIXES]
+    if not files:
+        raise BadInput(f"{path}: found no file that ends in .yaml or .yml, expected manifests")
+    kustomizations = (file for file in listed if file.name in _KUSTOMIZATIONS)
+    return files, frozenset(patch for file in kustomizations for patch in _patches_of(file))
 
 
 def _patches_of(kustomization: Path) -> Iterator[Path]:
-    with suppress(BadInput):
+    with suppress(_UnreadableError):
         section = ""
         for line in _read(kustomization).splitlines():
             if line[:1].isalpha():

@@ -45,6 +45,7 @@ def _cel(value: object) -> str:
 
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("analysis", "object.spec.?analysis.or(object.spec.?canaryAnalysis).orValue({})"),
+    ("analysed", "has(object.spec.analysis) || has(object.spec.canaryAnalysis)"),
     ("service", "object.spec.?service.orValue({})"),
     ("target", "object.spec.targetRef"),
     ("knative", "variables.target.kind == 'Service' && variables.target.apiVersion.startsWith('serving.knative.dev/')"),
@@ -85,7 +86,6 @@ def _needing(field: str) -> str:
     return _providers(lambda routing: routing.needs == field)
 
 
-_ANALYSES = "has(object.spec.analysis) || has(object.spec.canaryAnalysis)"
 _STEPS = "[has(variables.analysis.iterations), has(variables.analysis.stepWeight), size(variables.steps) > 0]"
 _DURATIONS = (
     "[variables.analysis.?interval.orValue('')] + variables.metrics.map(m, m.?interval.orValue(''))"
@@ -95,17 +95,17 @@ _DURATIONS = (
 RULES: tuple[tuple[str, str, str], ...] = (
     (
         "no-analysis",
-        _ANALYSES,
+        "variables.analysed",
         "spec.analysis is missing: add it, and set spec.skipAnalysis beside it if you want no checks.",
     ),
     (
         "no-interval",
-        f"!({_ANALYSES}) || variables.analysis.?interval.orValue('') != ''",
+        "!variables.analysed || variables.analysis.?interval.orValue('') != ''",
         "spec.analysis.interval is missing: set the time between two checks, such as 1m.",
     ),
     (
         "no-threshold",
-        f"!({_ANALYSES}) || has(variables.analysis.threshold)",
+        "!variables.analysed || has(variables.analysis.threshold)",
         "spec.analysis.threshold is missing: set the number of failed checks that roll back.",
     ),
     (
@@ -121,7 +121,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     (
         "no-step",
         (
-            f"!({_ANALYSES}) || !variables.routed"
+            "!variables.analysed || !variables.routed"
             " || object.spec.?skipAnalysis.orValue(false)"
             " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
         ),
@@ -132,7 +132,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "step-fields",
-        f"!({_ANALYSES}) || {_STEPS}.exists_one(given, given)",
+        f"!variables.analysed || {_STEPS}.exists_one(given, given)",
         "spec.analysis needs exactly one of iterations, stepWeight and stepWeights: keep one of them.",
     ),
     (

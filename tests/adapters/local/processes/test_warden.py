@@ -23,6 +23,14 @@ async def start(processes, folder, name="one", argv=SLEEP):
     await processes.start(name, argv, folder / f"{name}.log", env={"MINE": "yes"}, note={"port": 1})
 
 
+async def start_stubborn(processes, folder):
+    """Start a process that ignores SIGTERM, and wait until it does."""
+    await start(processes, folder, argv=STUBBORN)
+    async with asyncio.timeout(10):
+        while not (folder / "one.log").read_text():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.02)
+
+
 async def wait_until_gone(mark, seconds=10):
     async with asyncio.timeout(seconds):
         while marked(mark):  # noqa: ASYNC110 - there is no event
@@ -110,10 +118,7 @@ async def test_two_owners_that_start_at_once_share_one_warden(tmp_path, clean):
 
 async def test_a_stubborn_process_is_killed_after_its_grace_and_frees_its_name(tmp_path, clean):
     async with own_processes(tmp_path) as processes:
-        await start(processes, tmp_path, argv=STUBBORN)
-        async with asyncio.timeout(10):
-            while not (tmp_path / "one.log").read_text():  # noqa: ASYNC110 - until it has set its handler
-                await asyncio.sleep(0.02)
+        await start_stubborn(processes, tmp_path)
         await processes.stop("one", grace=0.2)
         with pytest.raises(WorldError, match="one is still running"):
             await processes.forget("one")
@@ -154,10 +159,7 @@ async def test_stop_returns_false_without_a_warden(tmp_path):
 
 async def test_an_owner_that_comes_during_the_end_starts_another_warden(tmp_path, clean):
     async with own_processes(tmp_path) as former:
-        await start(former, tmp_path, argv=STUBBORN)
-        async with asyncio.timeout(10):
-            while not (tmp_path / "one.log").read_text():  # noqa: ASYNC110 - until it has set its handler
-                await asyncio.sleep(0.02)
+        await start_stubborn(former, tmp_path)
         request = asyncio.ensure_future(former.end())
         await asyncio.sleep(0.2)  # the end has begun, and lasts for the grace of the stubborn process
 

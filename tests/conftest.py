@@ -8,10 +8,13 @@ deep   many; together with `-m deep`; fewer in CI, where each run draws the same
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 _CI = bool(os.environ.get("CI"))
@@ -28,3 +31,15 @@ pytest.register_assert_rewrite("tests.cluster.contracts")  # their assertions sh
 # a background shell ignores Ctrl-C, and so would the processes that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Undo what a command changed in the logging of this process: its handler writes to a stream that is closed now."""
+    root = logging.getLogger()
+    handlers, level, was_configured = list(root.handlers), root.level, structlog.is_configured()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    if structlog.is_configured() and not was_configured:
+        structlog.reset_defaults()

@@ -75,7 +75,7 @@ class TroubledCanary:
         arguments = [*command, "podinfo", "--namespace", self.namespace, "--kubeconfig", str(self.kubeconfig)]
         result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
         assert result.exit_code == 0, f"{result.output} {result.exception}"
-        return result.output
+        return result.stdout
 
     @asynccontextmanager
     async def controlled(self, client, provider="kubernetes"):

@@ -215,6 +215,7 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
         lambda stage: stage.canary("loadtester", "--token-file", stage.folder / NAME),
     ],
     "controller": [lambda stage: stage.canary("controller", "--kubeconfig", stage.folder / NAME)],
+    "ui": [lambda stage: stage.canary("ui", "--kubeconfig", stage.folder / NAME)],
 }
 CASES["status"].append(_status_of_a_rehearsal)
 

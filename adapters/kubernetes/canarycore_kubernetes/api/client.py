@@ -207,7 +207,10 @@ async def connect(
     try:
         await _authenticate(configuration, kubeconfig, context)
     except Exception as error:  # the loader documents no errors
-        raise Unreachable(f"found no way to connect to a cluster: {error}. Give a kubeconfig.", sent=False) from error
+        source = f" in {kubeconfig}" if kubeconfig else ""
+        raise Unreachable(
+            f"found no way to connect to a cluster{source}: {error}. Give a kubeconfig.", sent=False
+        ) from error
     if server:
         configuration.host = server.rstrip("/")
     configuration.proxy = configuration.proxy or _proxy_of_environment(str(configuration.host))

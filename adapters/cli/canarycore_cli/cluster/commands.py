@@ -158,24 +158,39 @@ def install(
 @app.command()
 @reports_errors
 def get(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of one Canary. Default: all.")] = "",
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of Canaries. Default: all.")
+    ] = None,
     *,
     namespace: Namespace = "",
     all_namespaces: AllNamespaces = False,
+    selector: Annotated[
+        str,
+        typer.Option(
+            "--selector", "-l", metavar="LABELS", help="Labels of the Canaries, such as team=shop,tier!=test."
+        ),
+    ] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes too, until Ctrl-C.")] = False,
     provider: Provider = "istio",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show the Canaries of a cluster: phase, weight, failed checks, pods, last event."""
+    """Show the Canaries of a cluster: phase, weight or iteration, failed checks, age, pods, images, last event."""
     from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.cluster.get import get as run
 
+    if names and selector:
+        raise BadInput("canary get: found names and --selector, expected one of them")
     options = ClusterOptions(
-        namespace=namespace, all_namespaces=all_namespaces, context=context, kubeconfig=kubeconfig, provider=provider
+        namespace=namespace,
+        all_namespaces=all_namespaces,
+        selector=selector,
+        context=context,
+        kubeconfig=kubeconfig,
+        provider=provider,
     )
-    raise typer.Exit(run(options, name, watch=watch, as_json=as_json))
+    raise typer.Exit(run(options, tuple(names or ()), watch=watch, as_json=as_json))
 
 
 @app.command()

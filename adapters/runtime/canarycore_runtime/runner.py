@@ -205,13 +205,15 @@ class Runner:
 
     async def _list(self) -> None:
         """Begin new rollouts, and wake those that are gone for a last cycle, which forgets them."""
-        spread, failures = self._limits.spread, 0
+        spread, failures, logged = self._limits.spread, 0, ""
         while True:
             try:
                 keys = set(await call_port(self._limits.call, self._parts.store.keys))
             except WorldError as trouble:
                 failures += 1
-                _log.warning("the store did not list the rollouts: %s", trouble)
+                level = logging.DEBUG if str(trouble) == logged else logging.WARNING
+                _log.log(level, "the store did not list the rollouts: %s", trouble)
+                logged = str(trouble)
                 await asyncio.sleep(self._backoff(failures))
                 continue
             new, begin = keys - self._rollouts.keys(), self._now
@@ -220,7 +222,7 @@ class Runner:
                 self._begin(key, begin + width * (crc32(key.encode()) / 2**32))
             for key in self._rollouts.keys() - keys:
                 self.wake(key)
-            spread, failures = 0.0, 0
+            spread, failures, logged = 0.0, 0, ""
             await asyncio.sleep(self._limits.resync)
 
     async def _listen(self, source: Changes) -> None:

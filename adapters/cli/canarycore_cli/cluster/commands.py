@@ -308,6 +308,7 @@ def controller(
     ] = "10s",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
+    log_format: Annotated[str, typer.Option(help="Keys of a log line: canarycore or flagger.")] = "canarycore",
     port: Annotated[int, typer.Option(min=0, help="Port of /healthz, /readyz and /metrics.")] = 8080,
     listen: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "",
     observe: Annotated[
@@ -358,6 +359,7 @@ def controller(
         threadiness=threadiness,
         log_level=log_level,
         log_encoding=log_encoding,
+        log_format=log_format,
         port=port,
         listen=listen,
     )

@@ -42,6 +42,7 @@ from canarycore_kubernetes.api.budget import (
     read_within,
 )
 from canarycore_kubernetes.api.kinds import by_object
+from canarycore_runtime.http import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -252,6 +253,11 @@ class Client:
         other = copy(self)
         other._fence = fence  # noqa: SLF001 - an instance of this class
         return other
+
+    @property
+    def server(self) -> str:
+        """The address of the API server, without a path or credentials."""
+        return origin_of(str(self._api.configuration.host))
 
     # reading ----------------------------------------------------------------------------------------------------
 

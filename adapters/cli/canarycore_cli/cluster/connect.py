@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from kubernetes_asyncio import config
 
 from canarycore_cli.console import BadInput
 from canarycore_kubernetes.api.client import connect
@@ -82,6 +81,8 @@ class ClusterOptions:
     @property
     def _context_namespace(self) -> str:
         """The namespace of the context, or of the pod that runs this process."""
+        from kubernetes_asyncio import config  # after the client, which imports it lazily
+
         try:
             contexts, current = config.list_kube_config_contexts(self._file or None)
         except config.ConfigException:

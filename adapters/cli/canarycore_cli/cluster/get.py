@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
@@ -63,6 +62,8 @@ async def _watch(options: ClusterOptions, names: tuple[str, ...], *, as_json: bo
     if as_json or not console.is_terminal:
         await _follow(options, names, _ChangePrinter(as_json=as_json))
         return
+    from rich.live import Live
+
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
         await _follow(options, names, lambda canaries: live.update(_trees(canaries), refresh=True))
 

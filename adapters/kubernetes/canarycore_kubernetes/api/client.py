@@ -28,8 +28,6 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import stamina
 from attrs import frozen
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
 
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore.foreign import get_mapping
@@ -42,7 +40,12 @@ from canarycore_kubernetes.api.budget import (
     read_within,
 )
 from canarycore_kubernetes.api.kinds import by_object
+from canarycore_kubernetes.api.lazy_packages import KUBERNETES, lazy_packages
 from canarycore_runtime.http import origin_of
+
+with lazy_packages(KUBERNETES):
+    from kubernetes_asyncio import config
+    from kubernetes_asyncio.client import ApiClient, Configuration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping

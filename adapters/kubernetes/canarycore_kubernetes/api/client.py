@@ -40,7 +40,7 @@ from canarycore_kubernetes.api.budget import (
     read_within,
 )
 from canarycore_kubernetes.api.kinds import by_object
-from canarycore_kubernetes.api.lazy_packages import KUBERNETES, lazy_packages
+from canarycore_kubernetes.lazy_packages import KUBERNETES, lazy_packages
 from canarycore_runtime.http import origin_of
 
 with lazy_packages(KUBERNETES):

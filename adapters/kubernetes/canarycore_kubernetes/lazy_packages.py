@@ -4,7 +4,7 @@
         from kubernetes_asyncio.client import ApiClient
 
 An `import` of kubernetes_asyncio runs its `__init__` files, which import a class for each kind and group of the API.
-That takes a fifth of the time of `canary get`, and 25 MB. Here these files run when somebody needs a name that only
+They cost a fifth of the time of `canary get`, and 25 MB. Here these files run when somebody needs a name that only
 they have. Until then a package has its submodules, and the names in the table. So the package works for other users of
 the process too, as if it had been imported in the usual way.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def _refuse(builder: DecisionBuilder, command: Command, reason: str) -> Decision:
     builder.emit(NoticeKind.REFUSED, command.kind.value, reason)
-    return builder.change(Rule.REFUSED, handled=command.id)
+    return builder.change(Rule.REFUSED, handled=command.id, refusal=reason)
 
 
 def _command_promote(builder: DecisionBuilder, command: Command) -> Decision | None:

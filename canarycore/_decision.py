@@ -238,6 +238,8 @@ class DecisionBuilder:
         """Return a decision with a changed status. Without `wake` the next cycle is due at once, to converge."""
         before = self.status
         changes["outbox"] = ()
+        if "handled" in changes:
+            changes.setdefault("refusal", "")
         if self.has_analysed:
             changes["analysis"] = self._summarise_analysis()
         if changes.get("phase") in FINISHED:

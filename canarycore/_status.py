@@ -57,6 +57,9 @@ class Status:
     """Whether a command paused the rollout."""
     handled: str = field(default="", validator=FREE_TEXT)
     """The id of the last command that the rollout carried out or refused."""
+    refusal: str = field(default="", eq=False, validator=FREE_TEXT)
+    """Why the rollout refused that command; empty where it carried it out. No decision depends on it, so equality
+    ignores it."""
     pending: tuple[Pending, ...] = field(default=(), validator=items(instance(Pending)))
     """The work that an idle phase still owes."""
     outbox: tuple[Notice, ...] = field(default=(), validator=items(instance(Notice), STORED_ITEMS))

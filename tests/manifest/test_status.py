@@ -75,6 +75,7 @@ STATUSES = st.builds(
     drain_until=TIMES,
     paused=st.booleans(),
     handled=TEXTS,
+    refusal=TEXTS,
     pending=st.lists(st.sampled_from(Pending), max_size=2).map(tuple),
     outbox=st.lists(NOTICES, max_size=2).map(tuple),
     analysis=st.none() | ANALYSES,
@@ -100,14 +101,14 @@ AT = 1_600_000_000.0
 def test_a_status_survives_a_round_trip_through_json(rollout, status):
     restored = status_from_dict(rollout, json.loads(json.dumps(status_to_dict(rollout, status))))
     assert restored == status
-    assert (restored.analysis, restored.end) == (status.analysis, status.end)
+    assert (restored.analysis, restored.end, restored.refusal) == (status.analysis, status.end, status.refusal)
     assert [notice.detail for notice in restored.outbox] == [notice.detail for notice in status.outbox]
 
 
 def test_the_property_covers_every_field_of_a_status():
     assert {field.name for field in attrs.fields(Status) if field.init} == {
         *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
-        *("previous", "drain_until", "paused", "handled", "pending", "outbox", "analysis", "end"),
+        *("previous", "drain_until", "paused", "handled", "refusal", "pending", "outbox", "analysis", "end"),
     }
     assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args", "detail"}
 

@@ -3,6 +3,7 @@
 Its modules, in the order in which a reader needs them:
 
     main        the commands and their options; each command imports its module when it runs
+    kubectl     the plug-in of kubectl, which runs the same commands
     console     output, exit codes, errors
     manifests   files and folders to rollouts
     lint        canary lint: print the problems of manifests

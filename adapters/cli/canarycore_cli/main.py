@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from attrs import frozen
 
 from canarycore_cli.cluster import commands as cluster_commands
 from canarycore_cli.cluster.commands import (
@@ -42,6 +43,7 @@ Gates = Annotated[
     list[str] | None, typer.Option("--gate", metavar="NAME=approve|deny", help="Answer of a hook. Repeatable.")
 ]
 Name = Annotated[str, typer.Argument(metavar="[NAME]", help="NAME or NAMESPACE/NAME, if there are several.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Only write the command, and wait for no answer.")]
 StateDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the rehearsal's state. Default: a folder in the user's cache."),
@@ -337,39 +339,69 @@ def rehearse(
     raise typer.Exit(run(options))
 
 
-def _send_command(
-    kind: str, name: str, state_dir: Path | None, namespace: str, context: str, kubeconfig: str, weight: int = 0
-) -> None:
-    """Send a command to a Canary if an option names a cluster, otherwise to a rehearsal on this machine."""
-    if not (namespace or context or kubeconfig):
-        from canarycore_cli.rehearsal.operator import send_command
+ON_CLUSTER = "on a cluster"
+"""The object of an invocation whose commands are about a cluster without an option that names one."""
 
-        send_command(kind, name, state_dir, weight)
-        return
-    from canarycore_cli.cluster.connect import ClusterOptions
-    from canarycore_cli.cluster.operator import send_command as annotate
 
-    if not name:
-        raise BadInput(f"canary {kind} on a cluster: found no NAME, expected the name of a Canary")
-    annotate(kind, name, ClusterOptions(namespace=namespace, context=context, kubeconfig=kubeconfig), weight)
+@frozen
+class _Place:
+    """The place of a rollout: a cluster if an option names one or the invocation is about one, else this machine."""
+
+    invocation: typer.Context
+    name: str
+    state_dir: Path | None
+    namespace: str
+    context: str
+    kubeconfig: str
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the rollout is on a cluster."""
+        named = (self.namespace, self.context, self.kubeconfig)
+        return any(named) or (self.invocation.obj == ON_CLUSTER and self.state_dir is None)
+
+    def send(self, kind: str, weight: int = 0, *, is_awaited: bool) -> None:
+        """Send a command to the rollout."""
+        if not self.is_cluster:
+            from canarycore_cli.rehearsal.operator import send_command
+
+            send_command(kind, self.name, self.state_dir, weight, is_awaited=is_awaited)
+            return
+        from canarycore_cli.cluster.connect import ClusterOptions
+        from canarycore_cli.cluster.operator import send_command as annotate
+
+        if not self.name:
+            raise BadInput(f"canary {kind} on a cluster: found no NAME, expected the name of a Canary")
+        options = ClusterOptions(namespace=self.namespace, context=self.context, kubeconfig=self.kubeconfig)
+        annotate(kind, self.name, options, weight, is_awaited=is_awaited)
+
+
+_PLACES = (
+    "With -n, --context or --kubeconfig, and as kubectl canary: a Canary on a cluster. Otherwise: a rehearsal on this "
+    "machine. The command waits for at most 10 seconds until the rollout has handled it. Exit code 1: the rollout "
+    "refused it, with the reason, or has not handled it in time."
+)
 
 
 def _add_command(name: str, summary: str) -> None:
     """Add a command to a running rehearsal, or to a Canary on a cluster."""
 
     def send_command(
+        invocation: typer.Context,
         name_: Name = "",
         *,
+        no_wait: NoWait = False,
         state_dir: StateDir = None,
         namespace: Namespace = "",
         context: Context = "",
         kubeconfig: Kubeconfig = "",
     ) -> None:
-        _send_command(name, name_, state_dir, namespace, context, kubeconfig)
+        place = _Place(invocation, name_, state_dir, namespace, context, kubeconfig)
+        place.send(name, is_awaited=not no_wait)
 
     send_command.__doc__ = f"""{summary}
 
-    With -n, --context or --kubeconfig: a Canary on a cluster. Without: a rehearsal on this machine.
+    {_PLACES}
     """
     app.command(name)(reports_errors(send_command))
 
@@ -384,24 +416,24 @@ for _name, _summary in (
     _add_command(_name, _summary)
 
 
-@app.command("skip-to")
+@app.command("skip-to", help=f"Send this percentage of requests to the new version now.\n\n{_PLACES}")
 @reports_errors
 def skip_to(
+    invocation: typer.Context,
     weight: Annotated[
         int, typer.Argument(min=1, max=100, metavar="WEIGHT", help="Percent of requests to the new version.")
     ],
     name: Name = "",
     *,
+    no_wait: NoWait = False,
     state_dir: StateDir = None,
     namespace: Namespace = "",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
 ) -> None:
-    """Send this percentage of requests to the new version now.
-
-    With -n, --context or --kubeconfig: a Canary on a cluster. Without: a rehearsal on this machine.
-    """
-    _send_command("skip-to", name, state_dir, namespace, context, kubeconfig, weight)
+    """Send a weight to the rollout."""
+    place = _Place(invocation, name, state_dir, namespace, context, kubeconfig)
+    place.send("skip-to", weight, is_awaited=not no_wait)
 
 
 @app.command()
@@ -416,6 +448,7 @@ def status(name: Name = "", *, state_dir: StateDir = None, as_json: AsJson = Fal
 @app.command()
 @reports_errors
 def explain(
+    invocation: typer.Context,
     name: Name = "",
     *,
     last: Annotated[int, typer.Option(min=1, help="Number of decisions of a rehearsal.")] = 10,
@@ -427,10 +460,10 @@ def explain(
 ) -> None:
     """Show the last decisions of a rehearsal, running or not, and their reasons.
 
-    With -n, --context or --kubeconfig: the last analysis of a Canary on a cluster, and why its last rollout ended. The
-    status keeps both when the events are gone.
+    With -n, --context or --kubeconfig, and as kubectl canary: the last analysis of a Canary on a cluster, and why its
+    last rollout ended. The status keeps both when the events are gone.
     """
-    if namespace or context or kubeconfig:
+    if _Place(invocation, name, state_dir, namespace, context, kubeconfig).is_cluster:
         from canarycore_cli.cluster.connect import ClusterOptions
         from canarycore_cli.cluster.explain import explain as show
 

@@ -41,6 +41,7 @@ from canarycore_kubernetes.telemetry.prometheus import Exporter
 from canarycore_kubernetes.workloads.facts import ReadingOptions
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime import Adapters, Limits, Runner, load
+from canarycore_runtime.http import origin_of
 from canarycore_runtime.page.server import serve_page
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ RESYNC_INTERVAL = 300.0
 WAKE_STEP = 0.25
 """Time within which due cycles begin together, in seconds: with many Canaries a wake-up costs as much as its cycles."""
 
+LONGEST_LISTING = 10.0
+"""Longest time that the line about the resources watched waits for their lists, in seconds."""
+
 COUNT_INTERVAL = 15.0
 """Time between counts of the Canaries, in seconds."""
 
@@ -90,6 +94,7 @@ async def run_controller(
         listening: Called with the port of probes and metrics.
     """
     exporter = Exporter(version=version, provider=options.mesh_provider)
+    log_start(client, options, version=version, mesh=mesh)
     client = client.reporting(exporter.record_request)
     mesh = None if mesh is None else mesh.reporting(exporter.record_request)
 
@@ -147,7 +152,42 @@ async def run_controller(
         async with asyncio.TaskGroup() as group, leader or nullcontext():
             group.create_task(_count(canaries, exporter), name="counting canaries")
             group.create_task(_freeze(canaries, cluster), name="waiting for the caches")
+            group.create_task(_log_connection(canaries, cluster, parts, options), name="trying the servers")
             await _lead(leader, canaries, parts, options, exporter, watchers)
+
+
+def log_start(client: Client, options: Options, *, version: str, mesh: Client | None) -> None:
+    """Log the beginning of a controller, or of an observer."""
+    logs.log_start(
+        version=version,
+        provider=options.mesh_provider,
+        api_server=client.server,
+        mesh_api_server="" if mesh is None else mesh.server,
+        metrics_server=origin_of(options.metrics_server),
+        namespace=options.namespace,
+    )
+
+
+async def _log_connection(canaries: Canaries, cluster: Cluster, parts: Adapters, options: Options) -> None:
+    """Log the servers reached and the resources watched, once all Canaries are listed."""
+    keys = None
+    while keys is None:
+        try:
+            keys = await canaries.keys()
+        except WorldError:  # the cache logs it
+            await asyncio.sleep(COUNT_INTERVAL)
+    trouble = await parts.metrics.server_trouble() if isinstance(parts.metrics, TemplateSources) else ""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_LISTING):
+            while cluster.unsynced_kinds():  # noqa: ASYNC110 - a cycle may add kinds meanwhile
+                await asyncio.sleep(WAKE_STEP)
+    logs.log_connection(
+        api_server=cluster.client.server,
+        metrics_server=origin_of(options.metrics_server),
+        trouble=trouble,
+        canaries=len(keys),
+        kinds=cluster.watched_kinds(),
+    )
 
 
 async def _lead(

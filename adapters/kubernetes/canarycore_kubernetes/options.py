@@ -5,19 +5,19 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.validators import ge, in_
 
-from canarycore_kubernetes.telemetry.logs import LEVELS
+from canarycore_kubernetes.telemetry.logs import FORMATS, LEVELS
 from canarycore_runtime.http import AllowedHosts
 
 ENCODINGS = ("json", "console")
-"""Formats of the log."""
+"""Encodings of the log."""
 
 
 @frozen(kw_only=True)
 class Options:
     """The options of the controller. Options with a URL or a token contain secrets, so `repr` leaves them out.
 
-    The names and meanings are Flagger's, except for `listen`, `page_port`, `page_hosts`,
-    `shared_gateway_namespaces`, `allowed_hosts` and `identity`, which Flagger does not have.
+    The names and meanings are Flagger's, except for `listen`, `page_port`, `page_hosts`, `shared_gateway_namespaces`,
+    `allowed_hosts`, `log_format` and `identity`, which Flagger does not have.
     """
 
     kubeconfig: str = ""
@@ -41,7 +41,9 @@ class Options:
     log_level: str = field(default="info", validator=in_(LEVELS))
     """The lowest level in the log: debug, info, warning or error."""
     log_encoding: str = field(default="json", validator=in_(ENCODINGS))
-    """The format of the log: json or console."""
+    """The encoding of the log: json or console."""
+    log_format: str = field(default="canarycore", validator=in_(FORMATS))
+    """The keys of a log line: canarycore, or flagger for those of Flagger's log."""
     port: int = field(default=8080, validator=ge(0))
     """The port of /healthz, /readyz and /metrics; 0 for a free one."""
     page_port: int = field(default=0, validator=ge(0))

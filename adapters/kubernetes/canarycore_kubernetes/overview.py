@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -28,7 +28,7 @@ from canarycore_kubernetes.workloads.port import ClusterWorkloads
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from canarycore import Workload
+    from canarycore import Rollout, Workload
     from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.client import Client
     from canarycore_kubernetes.resources.canaries import InvalidCanary
@@ -65,6 +65,14 @@ class CanaryEvent:
     """The resource version, which orders the events of one second."""
 
 
+@runtime_checkable
+class ImageSource(Protocol):
+    """A WorkloadPort that knows the images of workloads."""
+
+    async def images(self, rollout: Rollout) -> tuple[str, str]:
+        """Return the images of the target and of the primary; an empty text for one without."""
+
+
 @frozen(kw_only=True)
 class PodCounts:
     """The pods of one Deployment, or of another workload."""
@@ -77,6 +85,9 @@ class PodCounts:
 
     desired: int
     """The number of desired pods."""
+
+    image: str = ""
+    """The image of their first container; empty where the workload has no pods of its own."""
 
 
 @frozen(kw_only=True)
@@ -98,11 +109,20 @@ class CanaryOverview:
     iteration: int = 0
     """The iteration of an A/B test or a blue/green rollout."""
 
+    iterations: int = 0
+    """The number of iterations of an A/B test or a blue/green rollout; 0 for a rollout by weights."""
+
     failed_checks: int = 0
     """The number of failed checks."""
 
     threshold: int = 0
     """The number of failed checks that rolls back; 0 for an invalid Canary."""
+
+    revision: str = ""
+    """The revision under test, or the last one; empty before the first decision."""
+
+    created_at: str = ""
+    """When the Canary was created (RFC 3339, whole seconds)."""
 
     paused: bool = False
     """Whether a command has paused the rollout."""
@@ -183,8 +203,11 @@ class ClusterOverview:
         trouble = canary.block_reason
         try:
             workloads = await self._workloads.observe(rollout)
-            primary_pods = _pods(f"{rollout.target.name}-primary", workloads.primary)
-            target_pods = _pods(rollout.target.name, workloads.target)
+            target_image = primary_image = ""
+            if isinstance(self._workloads, ImageSource):
+                target_image, primary_image = await self._workloads.images(rollout)
+            primary_pods = _pods(f"{rollout.target.name}-primary", workloads.primary, primary_image)
+            target_pods = _pods(rollout.target.name, workloads.target, target_image)
         except WorldError as error:
             trouble = trouble or str(error)
         return CanaryOverview(
@@ -193,6 +216,9 @@ class ClusterOverview:
             reason=status.reason.value,
             weight=status.rung.weight,
             iteration=status.rung.iteration,
+            iterations=rollout.ladder.iterations,
+            revision=status.applied,
+            created_at=canary.created_at,
             failed_checks=status.failed_checks,
             threshold=rollout.threshold,
             paused=status.paused,
@@ -207,24 +233,27 @@ class ClusterOverview:
 
 @asynccontextmanager
 async def open_overview(
-    client: Client, *, namespace: str = "", provider: str = "istio"
+    client: Client, *, namespace: str = "", selector: str = "", provider: str = "istio"
 ) -> AsyncGenerator[ClusterOverview, None]:
     """Watch the Canaries of a namespace (empty: all) while the context is open.
 
-    `provider` is the provider of Canaries that name none. Reads no ConfigMap and no Secret, so it needs no right to.
+    `selector` is a label selector (empty: all). `provider` is the provider of Canaries that name none. Reads no
+    ConfigMap and no Secret, so it needs no right to.
     """
     async with Cluster(client, namespace=namespace) as cluster:
-        canaries = Canaries(cluster, provider=provider)
+        canaries = Canaries(cluster, provider=provider, selector=selector)
         yield ClusterOverview(cluster, canaries, ClusterWorkloads(cluster, canaries, ReadingOptions(tracked=False)))
 
 
 def _invalid(key: str, canary: InvalidCanary, event: str) -> CanaryOverview:
     problems = "; ".join(str(problem) for problem in canary.problems if problem.severity == "error")
-    return CanaryOverview(key=key, phase=UNUSABLE, trouble=problems, event=event)
+    return CanaryOverview(key=key, phase=UNUSABLE, created_at=canary.created_at, trouble=problems, event=event)
 
 
-def _pods(name: str, workload: Workload | None) -> PodCounts | None:
-    return None if workload is None else PodCounts(name=name, ready=workload.ready, desired=workload.desired)
+def _pods(name: str, workload: Workload | None, image: str) -> PodCounts | None:
+    if workload is None:
+        return None
+    return PodCounts(name=name, ready=workload.ready, desired=workload.desired, image=image)
 
 
 def _read_event(body: Json, _: CanaryEvent | None) -> CanaryEvent:

@@ -50,6 +50,18 @@ def test_help_imports_no_heavy_module() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_get_imports_no_heavy_module() -> None:
+    """A user waits for each module before the first answer of the server."""
+    program = (
+        "import sys; import canarycore_cli.main, canarycore_cli.cluster.get\n"
+        "heavy = {'kubernetes_asyncio.client.models.v1_pod', 'canarycore.policy', 'canarycore_kubernetes.controller'}\n"
+        "heavy |= {'structlog', 'prometheus_client', 'numpy', 'hypothesis', 'transitions', 'canarycore.simulation'}\n"
+        "print(sorted(set(sys.modules) & heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.25, "0.2s"), (12.0, "12s"), (59.7, "1m00s"), (125, "2m05s"), (3720, "1h02m")]
 )

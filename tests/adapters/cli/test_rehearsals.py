@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from canarycore import Rollout, TargetRef
 from canarycore_cli.console import BadInput
 from canarycore_cli.rehearsal import folders
+from canarycore_local.store import STORE, SqliteStore
+from tests.adapters.cli.conftest import Canary
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +135,40 @@ def test_resume_takes_the_last_rehearsal(cache: Path) -> None:
         (folder / "script.json").write_text(json.dumps(name))
         os.utime(folder / "script.json", (1_000_000 - age, 1_000_000 - age))
     assert folders.latest_folder().name == "newest"
+
+
+def _handle_next_command(folder: Path, key: str, refusal: str) -> threading.Thread:
+    """Record the next command of a rehearsal as its process would."""
+
+    async def handle() -> None:
+        store = SqliteStore(folder / STORE)
+        async with asyncio.timeout(20):
+            while True:
+                stored = await store.load(key)
+                assert stored is not None
+                if stored.command is not None:
+                    break
+                await asyncio.sleep(0.02)
+        status = stored.status.but(handled=stored.command.id, refusal=refusal)
+        await store.commit(key, status, stored.version)
+
+    thread = threading.Thread(target=lambda: asyncio.run(handle()))
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "text"),
+    [("the rollout is not paused", 1, "resume was refused: the rollout is not paused"), ("", 0, "resume was handled")],
+)
+def test_a_refused_command_to_a_rehearsal_fails_and_says_why(
+    tmp_path: Path, canary: Canary, refusal: str, code: int, text: str
+) -> None:
+    rollout = Rollout(name="app", namespace="test", target=TargetRef(name="app"), skip_analysis=True)
+    key = asyncio.run(SqliteStore(tmp_path / STORE).put(rollout))
+    process = _start_rehearsal(key, tmp_path)
+    thread = _handle_next_command(tmp_path, key, refusal)
+    result = canary("resume", "app")
+    thread.join()
+    process.communicate("")
+    assert (result.exit_code, text in result.output) == (code, True), result.output

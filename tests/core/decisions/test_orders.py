@@ -42,6 +42,13 @@ def test_a_refusal_says_the_phase():
     ]
 
 
+def test_the_status_keeps_the_reason_of_a_refusal_until_the_next_command():
+    world = at(Phase.PROGRESSING).do(SendCommand(CommandKind.RESUME)).run(until=1.0)
+    assert world.status.refusal == "the rollout is not paused"
+    world.do(SendCommand(CommandKind.PAUSE)).run(until=1.0)
+    assert (world.status.paused, world.status.refusal) == (True, "")
+
+
 def test_a_revision_promoted_before_its_gate_opens_is_the_one_on_the_target():
     """In Waiting the status still names the promoted revision as the applied one."""
     world = at(Phase.WAITING).do(SendCommand(CommandKind.PROMOTE)).run()

@@ -158,24 +158,39 @@ def install(
 @app.command()
 @reports_errors
 def get(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of one Canary. Default: all.")] = "",
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names of Canaries. Default: all.")
+    ] = None,
     *,
     namespace: Namespace = "",
     all_namespaces: AllNamespaces = False,
+    selector: Annotated[
+        str,
+        typer.Option(
+            "--selector", "-l", metavar="LABELS", help="Labels of the Canaries, such as team=shop,tier!=test."
+        ),
+    ] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show changes too, until Ctrl-C.")] = False,
     provider: Provider = "istio",
     context: Context = "",
     kubeconfig: Kubeconfig = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show the Canaries of a cluster: phase, weight, failed checks, pods, last event."""
+    """Show the Canaries of a cluster: phase, weight or iteration, failed checks, age, pods, images, last event."""
     from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_cli.cluster.get import get as run
 
+    if names and selector:
+        raise BadInput("canary get: found names and --selector, expected one of them")
     options = ClusterOptions(
-        namespace=namespace, all_namespaces=all_namespaces, context=context, kubeconfig=kubeconfig, provider=provider
+        namespace=namespace,
+        all_namespaces=all_namespaces,
+        selector=selector,
+        context=context,
+        kubeconfig=kubeconfig,
+        provider=provider,
     )
-    raise typer.Exit(run(options, name, watch=watch, as_json=as_json))
+    raise typer.Exit(run(options, tuple(names or ()), watch=watch, as_json=as_json))
 
 
 @app.command()
@@ -318,6 +333,7 @@ def controller(
     ] = "10s",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
     log_encoding: Annotated[str, typer.Option("--log-encoding", "--zap-encoding", help="json or console.")] = "json",
+    log_format: Annotated[str, typer.Option(help="Keys of a log line: canarycore or flagger.")] = "canarycore",
     port: Annotated[int, typer.Option(min=0, help="Port of /healthz, /readyz and /metrics.")] = 8080,
     listen: Annotated[str, typer.Option(help="Address to listen on. Default: all addresses.")] = "",
     page_port: Annotated[int, typer.Option(min=0, help="Port of the web page; 0: no page.")] = 0,
@@ -374,6 +390,7 @@ def controller(
         threadiness=threadiness,
         log_level=log_level,
         log_encoding=log_encoding,
+        log_format=log_format,
         port=port,
         listen=listen,
         page_port=page_port,

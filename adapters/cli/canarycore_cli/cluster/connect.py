@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from kubernetes_asyncio import config
 
 from canarycore_cli.console import BadInput
 from canarycore_kubernetes.api.client import connect
@@ -34,6 +33,9 @@ class ClusterOptions:
     all_namespaces: bool = False
     """Whether the command is about all namespaces."""
 
+    selector: str = ""
+    """The label selector of the Canaries; empty for all."""
+
     context: str = ""
     """The kubeconfig's context; empty for the current one."""
 
@@ -54,7 +56,9 @@ class ClusterOptions:
         """Watch the selected Canaries while the context is open."""
         async with (
             self.client() as client,
-            open_overview(client, namespace=self.selected_namespace, provider=self.provider) as overview,
+            open_overview(
+                client, namespace=self.selected_namespace, selector=self.selector, provider=self.provider
+            ) as overview,
         ):
             yield overview
 
@@ -65,9 +69,10 @@ class ClusterOptions:
 
     @property
     def scope(self) -> str:
-        """The namespace or the cluster, as an adverbial of a sentence."""
+        """The labels, and the namespace or the cluster, as an adverbial of a sentence."""
         namespace = self.selected_namespace
-        return f"in the namespace {namespace}" if namespace else "on the cluster"
+        place = f"in the namespace {namespace}" if namespace else "on the cluster"
+        return f"with the labels {self.selector} {place}" if self.selector else place
 
     @property
     def _file(self) -> str:
@@ -76,6 +81,8 @@ class ClusterOptions:
     @property
     def _context_namespace(self) -> str:
         """The namespace of the context, or of the pod that runs this process."""
+        from kubernetes_asyncio import config  # after the client, which imports it lazily
+
         try:
             contexts, current = config.list_kube_config_contexts(self._file or None)
         except config.ConfigException:

@@ -31,7 +31,7 @@ thresholds the search for them takes a quarter of the time."""
 
 def run(options: Options, *, only_observe: bool = False) -> int:
     """Run the controller, or with `only_observe` the observer, until a signal ends it. Returns the exit code."""
-    logs.set_up(options.log_level, options.log_encoding)
+    logs.set_up(options.log_level, options.log_encoding, options.log_format)
     gc.set_threshold(*GC_THRESHOLDS)
     with suppress(asyncio.CancelledError):
         asyncio.run(_run_until_signal(options, observe if only_observe else run_controller))

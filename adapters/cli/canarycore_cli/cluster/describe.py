@@ -149,9 +149,11 @@ def _print(
 
 
 def describe_results(status: Status) -> list[tuple[str, list[str]]]:
-    """Return the last analysis and the end of the last rollout as titled lines; none for results that do not exist."""
+    """Return the refused command, the last analysis and the end of the last rollout as titled lines, if they exist."""
     analysis, end = status.analysis, status.end
     results: list[tuple[str, list[str]]] = []
+    if status.refusal:
+        results.append(("Refused command", [f"{status.handled}: {status.refusal}"]))
     if analysis is not None:
         results.append(("Last analysis", [str(analysis)]))
     if end is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import attrs
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
@@ -38,34 +39,38 @@ STYLES = {
 """The styles of phases; all others are yellow."""
 
 
-def get(options: ClusterOptions, name: str, *, watch: bool, as_json: bool) -> int:
-    """Print the Canaries, and with `watch` go on until interrupted. Empty `name`: all Canaries."""
+def get(options: ClusterOptions, names: tuple[str, ...], *, watch: bool, as_json: bool) -> int:
+    """Print the Canaries, and with `watch` go on until interrupted. Without `names`: all Canaries."""
     try:
-        asyncio.run(_watch(options, name, as_json=as_json) if watch else _print_once(options, name, as_json=as_json))
+        asyncio.run(_watch(options, names, as_json=as_json) if watch else _print_once(options, names, as_json=as_json))
     except KeyboardInterrupt:
         return OK
     return OK
 
 
-async def _print_once(options: ClusterOptions, name: str, *, as_json: bool) -> None:
+async def _print_once(options: ClusterOptions, names: tuple[str, ...], *, as_json: bool) -> None:
     async with options.overview() as overview:
-        canaries = await _read(overview, options, name)
+        canaries = await _read(overview, options, names)
     if as_json:
         print_json([attrs.asdict(canary) for canary in canaries])
         return
     out().print(_trees(canaries) if canaries else f"no Canary {options.scope}")
 
 
-async def _watch(options: ClusterOptions, name: str, *, as_json: bool) -> None:
+async def _watch(options: ClusterOptions, names: tuple[str, ...], *, as_json: bool) -> None:
     console = out()
     if as_json or not console.is_terminal:
-        await _follow(options, name, _ChangePrinter(as_json=as_json))
+        await _follow(options, names, _ChangePrinter(as_json=as_json))
         return
+    from rich.live import Live
+
     with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
-        await _follow(options, name, lambda canaries: live.update(_trees(canaries), refresh=True))
+        await _follow(options, names, lambda canaries: live.update(_trees(canaries), refresh=True))
 
 
-async def _follow(options: ClusterOptions, name: str, show: Callable[[list[CanaryOverview]], None]) -> None:
+async def _follow(
+    options: ClusterOptions, names: tuple[str, ...], show: Callable[[list[CanaryOverview]], None]
+) -> None:
     """Show the Canaries, and again whenever one of them, its pods or its events change."""
     async with options.overview() as overview, asyncio.TaskGroup() as group:
         changed = asyncio.Event()
@@ -78,20 +83,23 @@ async def _follow(options: ClusterOptions, name: str, show: Callable[[list[Canar
         await asyncio.sleep(0)  # so that it listens before the first read
         while True:
             changed.clear()
-            show(await _read(overview, options, name))
+            show(await _read(overview, options, names))
             await changed.wait()
             await asyncio.sleep(SETTLING)
 
 
-async def _read(overview: ClusterOverview, options: ClusterOptions, name: str) -> list[CanaryOverview]:
-    """Return the Canary called `name`, or all. Raises BadInput if there is none of that name."""
-    if not name:
+async def _read(overview: ClusterOverview, options: ClusterOptions, names: tuple[str, ...]) -> list[CanaryOverview]:
+    """Return the Canaries with these names, or all. Raises BadInput if there is none of a name."""
+    if not names:
         return await overview.read_all()
-    key = await find_key(overview.canaries, options, name)
-    canary = await overview.read(key)
-    if canary is None:
-        raise deleted(key)
-    return [canary]
+    keys = [await find_key(overview.canaries, options, name) for name in names]
+    canaries = []
+    for key in dict.fromkeys(keys):
+        canary = await overview.read(key)
+        if canary is None:
+            raise deleted(key)
+        canaries.append(canary)
+    return canaries
 
 
 class _ChangePrinter:
@@ -118,7 +126,7 @@ class _ChangePrinter:
 def format_line(canary: CanaryOverview) -> str:
     """Return one line about a Canary."""
     sides = (("primary", canary.primary), ("canary", canary.canary))
-    pods = "".join(f"; {side} {_ready(counts)}" for side, counts in sides if counts is not None)
+    pods = "".join(f"; {side} {_ready(counts)}{_in_brackets(counts.image)}" for side, counts in sides if counts)
     trouble = f"{canary.trouble}; " if canary.trouble else ""
     event = f"; {canary.event}" if canary.event and not canary.trouble else ""
     return f"{canary.key}: {trouble}{canary.describe()}{pods}{event}"
@@ -129,17 +137,20 @@ def _trees(canaries: Iterable[CanaryOverview]) -> Group:
 
 
 def _tree(canary: CanaryOverview) -> Tree:
-    bar = f"{weight_bar(canary.weight, BAR_WIDTH)} {canary.weight}%" if canary.threshold else ""
     checks = f"{canary.failed_checks}/{canary.threshold} failed checks" if canary.threshold else ""
     phase = describe_state(canary.phase or NEW, reason=canary.reason)
+    sides = [(side, counts) for side, counts in (("primary", canary.primary), ("canary ", canary.canary)) if counts]
+    has_image = any(counts.image for _, counts in sides)
     tree = Tree(
         Text("  ").join(
             Text(text, style)
             for text, style in (
                 (canary.key, "bold"),
                 (phase, STYLES.get(canary.phase, "yellow")),
-                (bar, ""),
+                (_progress(canary) if canary.threshold else "", ""),
                 (checks, "red" if canary.failed_checks else "dim"),
+                ("" if has_image or not canary.revision else f"revision {canary.revision}", ""),
+                (format_age(canary.created_at, time.time()), "dim"),
                 (" ".join(canary.flags), "yellow"),
             )
             if text
@@ -147,13 +158,37 @@ def _tree(canary: CanaryOverview) -> Tree:
     )
     if canary.trouble:
         tree.add(Text(canary.trouble, "red"))
-    for side, counts in (("primary", canary.primary), ("canary ", canary.canary)):
-        if counts is not None:
-            tree.add(Text(f"{side}  {_ready(counts)} ready  {counts.name}"))
+    for side, counts in sides:
+        tree.add(Text("  ").join(map(Text, filter(None, (side, f"{_ready(counts)} ready", counts.name, counts.image)))))
     if canary.event and not canary.trouble:  # the last event may say that all is well
         tree.add(Text(canary.event, "dim"))
     return tree
 
 
+def _progress(canary: CanaryOverview) -> str:
+    """Return a bar of the weight, or of the iterations of an A/B test or a blue/green rollout."""
+    if not canary.iterations:
+        return f"{weight_bar(canary.weight, BAR_WIDTH)} {canary.weight}%"
+    percent = min(100 * canary.iteration // canary.iterations, 100)
+    weight = f"  weight {canary.weight}%" if canary.weight else ""
+    return f"{weight_bar(percent, BAR_WIDTH)} iteration {canary.iteration}/{canary.iterations}{weight}"
+
+
+def format_age(created_at: str, now: float) -> str:
+    """Return the age of a Canary, such as `age 3d`; empty for a time that is unknown. `now` is seconds since 1970."""
+    try:
+        seconds = max(0.0, now - datetime.fromisoformat(created_at).timestamp())
+    except ValueError:
+        return ""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"age {int(seconds // length)}{unit}"
+    return f"age {int(seconds)}s"
+
+
 def _ready(counts: PodCounts) -> str:
     return f"{counts.ready}/{counts.desired}"
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""

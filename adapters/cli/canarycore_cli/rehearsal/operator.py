@@ -30,15 +30,24 @@ COMMAND_PATIENCE = 10.0
 _POLL = 0.05
 
 
-def send_command(kind: str, name: str, state_dir: Path | None, weight: int = 0) -> None:
-    """Send a command to a rehearsal, wait until it is handled, and print the new state."""
+def send_command(kind: str, name: str, state_dir: Path | None, weight: int = 0, *, is_awaited: bool = True) -> None:
+    """Send a command to a rehearsal, wait until it is handled, and print the new state.
+
+    A refused command ends with exit code 1 and the reason, as does one that the rehearsal has not handled in time.
+    Without `is_awaited` this only writes the command.
+    """
     rehearsal = folders.choose(name, state_dir)
+    if not is_awaited:
+        asyncio.run(SqliteStore(rehearsal.folder / STORE).send_command(rehearsal.key, CommandKind(kind), weight))
+        out().print(f"{rehearsal.key}: {kind} was written; canary explain shows what became of it", markup=False)
+        return
     stored = asyncio.run(_send(rehearsal, CommandKind(kind), weight))
     if stored is None:
         fail(f"{rehearsal.key}: the rehearsal has not handled {kind} within {COMMAND_PATIENCE:g} s", TROUBLE)
-    out().print(
-        f"{rehearsal.key}: {kind} was handled; the Canary is now {_describe(_state(rehearsal, stored))}", markup=False
-    )
+    state, refusal = _describe(_state(rehearsal, stored)), stored.status.refusal
+    if refusal:
+        fail(f"{rehearsal.key}: {kind} was refused: {refusal}; the Canary is still {state}", TROUBLE)
+    out().print(f"{rehearsal.key}: {kind} was handled; the Canary is now {state}", markup=False)
 
 
 def status(name: str, state_dir: Path | None, *, as_json: bool) -> None:

@@ -357,7 +357,8 @@ class Cache(Generic[T]):
         self._tried.set()
 
     def _is_lost(self, trouble: WorldError) -> None:
-        _log.warning("%s: %s", self.view.kind.plural, trouble)
+        is_repeated = str(trouble) == str(self._trouble)
+        _log.log(logging.DEBUG if is_repeated else logging.WARNING, "%s: %s", self.view.kind.plural, trouble)
         if self._trouble is None:
             self._lost_at = _now()
         self._trouble = trouble

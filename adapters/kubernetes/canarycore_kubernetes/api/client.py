@@ -28,8 +28,6 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import stamina
 from attrs import frozen
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
 
 from canarycore.errors import Conflict, Refused, WorldError
 from canarycore.foreign import get_mapping
@@ -42,6 +40,12 @@ from canarycore_kubernetes.api.budget import (
     read_within,
 )
 from canarycore_kubernetes.api.kinds import by_object
+from canarycore_kubernetes.lazy_packages import KUBERNETES, lazy_packages
+from canarycore_runtime.http import origin_of
+
+with lazy_packages(KUBERNETES):
+    from kubernetes_asyncio import config
+    from kubernetes_asyncio.client import ApiClient, Configuration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -283,6 +287,11 @@ class Client:
         other = copy(self)
         other._fence = fence  # noqa: SLF001 - an instance of this class
         return other
+
+    @property
+    def server(self) -> str:
+        """The address of the API server, without a path or credentials."""
+        return origin_of(str(self._api.configuration.host))
 
     def reporting(self, report: Callable[[RequestReport], None]) -> Client:
         """Return a copy that calls `report` after each attempt of a request, and after the beginning of a watch."""

@@ -91,6 +91,10 @@ class Cluster:
         """Return the kinds that the caches have not listed yet, as a text; empty if there are none."""
         return ", ".join(kind.plural for kind, cache in self._caches.items() if not cache.synced.is_set())
 
+    def watched_kinds(self) -> tuple[str, ...]:
+        """Return the plurals of the kinds that the caches watch."""
+        return tuple(kind.plural for kind in self._caches)
+
     # the port Changes -------------------------------------------------------------------------------------------
 
     def wake(self, key: str) -> None:

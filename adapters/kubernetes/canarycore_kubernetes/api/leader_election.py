@@ -89,7 +89,8 @@ class LeaderElection:
         self._times = times or LeaseTimes()
         self._now = clock or _uptime
         self._version = ""
-        self._others: tuple[object, float] = (None, 0.0)
+        self._others: tuple[tuple[object, ...], float] = ((None,), 0.0)
+        self._reported = ""
         self._until = 0.0
         self._elected = asyncio.Event()
         self._deposed = asyncio.Event()
@@ -146,15 +147,17 @@ class LeaderElection:
                     f" {self._namespace}/{self._name}, and to get and patch it: repeat the installation, or correct"
                     f" --namespace or --leader-election-namespace"
                 )
-                _log.warning("leader election: %s", self.obstacle)
+                self._report(logging.WARNING, self.obstacle)
             except (WorldError, TimeoutError) as error:
-                _log.warning("leader election: %s: %s", type(error).__name__, error)
+                self._report(logging.WARNING, f"{type(error).__name__}: {error}")
             else:
                 self.obstacle = ""
                 if leads:
                     self._win(began + times.duration - times.write)
                 else:
                     self._lose("another replica leads")
+                    holder = self._others[0][0] or "another replica"
+                    self._report(logging.INFO, f"{self.identity} stands by: {holder} leads")
             if self._now() >= self._until:
                 self._lose("the lease was not renewed in time")
             left = self._until - self._now() if self._elected.is_set() else times.retry
@@ -216,16 +219,23 @@ class LeaderElection:
             "renewTime": _micro_time(),
         }
 
+    def _report(self, level: int, text: str) -> None:
+        """Log the state of this candidate once, and its repeats at debug."""
+        _log.log(logging.DEBUG if text == self._reported else level, "leader election: %s", text)
+        self._reported = text
+
     def _win(self, until: float) -> None:
         self._until = until
-        if not self._elected.is_set():
-            _log.info("leader election: %s leads", self.identity)
+        if self._elected.is_set():
+            self._reported = ""  # the same trouble after a renewal is a new one
+        else:
+            self._report(logging.INFO, f"{self.identity} leads")
             self._deposed.clear()
             self._elected.set()
 
     def _lose(self, why: str) -> None:
         if self._elected.is_set():
-            _log.warning("leader election: %s no longer leads: %s", self.identity, why)
+            self._report(logging.WARNING, f"{self.identity} no longer leads: {why}")
             self._elected.clear()
             self._deposed.set()
 

@@ -93,7 +93,7 @@ VALUES: tuple[ChartValue, ...] = (
     _taken("msteams.proxyUrl", TEXT, "`MSTEAMS_PROXY_URL`, in the Secret."),
     _taken("eventWebhook", TEXT, "`EVENT_WEBHOOK_URL`, in the Secret."),
     # the process
-    _taken("logLevel", {"enum": ["debug", "info", "warning", "error", "", None]}, "`--log-level`."),
+    _taken("logLevel", {"enum": ["debug", "info", "warning", "warn", "error", "", None]}, "`--log-level`."),
     _taken("threadiness", NUMBER, "`--threadiness`."),
     _taken("kubeconfigQPS", NUMBER, "`--kubeconfig-qps`."),
     _taken("kubeconfigBurst", NUMBER, "`--kubeconfig-burst`."),

@@ -34,7 +34,7 @@ from canarycore.errors import Refused
 from canarycore.phases import ACTIVE, PROMOTED
 from canarycore.questions import describe_question
 from canarycore_kubernetes.api.cluster import Cluster
-from canarycore_kubernetes.controller import make_canaries, open_adapters
+from canarycore_kubernetes.controller import log_start, make_canaries, open_adapters
 from canarycore_kubernetes.observer.decisions import DecisionSearch
 from canarycore_kubernetes.observer.differences import Difference, position_of
 from canarycore_kubernetes.observer.followed_canary import FollowedCanary
@@ -71,6 +71,7 @@ async def observe(
 ) -> None:
     """Observe the cluster until cancelled, then log a summary. The arguments are those of `run_controller`."""
     report = ComparisonReport(version=version, provider=options.mesh_provider)
+    log_start(client, options, version=version, mesh=mesh)
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         cluster = await enter(read_only_cluster(client, options))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve, field, frozen
 
-from canarycore import CheckKind
+from canarycore import CheckKind, Rollout, TargetRef
 from canarycore.errors import CanaryError, WorldError
 from canarycore.questions import MetricAnswer
 from canarycore_kubernetes.api.secrets import Secrets, WithheldError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
     from types import TracebackType
 
-    from canarycore import Check, Reference, Rollout
+    from canarycore import Check, Reference
     from canarycore.manifest import Canary, MetricTemplate
     from canarycore.questions import MetricQuestion
     from canarycore_kubernetes.api.cluster import Cluster
@@ -173,6 +173,15 @@ class TemplateSources:
             except CanaryError as error:
                 return str(error)
         return ""
+
+    async def server_trouble(self) -> str:
+        """Return why the controller's own metrics server is out of reach; empty where it is within reach."""
+        nobody = Rollout(name="controller", target=TargetRef(name="controller"), skip_analysis=True)
+        try:
+            async with self._pool.lend(Provider(type=SERVER, address=self._server)) as source:
+                return await source.online(nobody)
+        except CanaryError as error:
+            return str(error)
 
     async def server(self, rollout: Rollout, check: Check) -> str:
         """Return the server that answers a check (see `ports.Addressed`)."""

@@ -142,6 +142,8 @@ class InvalidCanary:
     """Whether the status has a phase."""
     rollout_summary: str = ""
     """The phase and weight of the interrupted rollout, as a clause; empty if no rollout is active."""
+    created_at: str = ""
+    """The creation timestamp in the API server's format."""
 
 
 class Canaries:
@@ -154,6 +156,7 @@ class Canaries:
         shared_gateways: Namespaces whose gateways every Canary may use, even if `across` is false.
         allowed: The hosts that Canaries may name for hooks and metrics servers; None allows all.
         metrics_server: The address of the controller's own metrics server, which every Canary may name.
+        selector: A label selector of the Canaries; empty for all. Only readers may use it: claims need all Canaries.
     """
 
     def __init__(
@@ -165,6 +168,7 @@ class Canaries:
         shared_gateways: Iterable[str] = (),
         allowed: AllowedHosts | None = None,
         metrics_server: str = "",
+        selector: str = "",
     ) -> None:
         self._cluster = cluster
         self._provider = provider
@@ -172,7 +176,9 @@ class Canaries:
         self._shared_gateways = frozenset(shared_gateways)
         self._allowed = allowed or AllowedHosts()
         self._metrics_server = metrics_server
-        self._cache = cluster.cache(View(kind=CANARY, project=self._project, refuse=make_invalid_canary))
+        self._cache = cluster.cache(
+            View(kind=CANARY, project=self._project, refuse=make_invalid_canary, selector=selector)
+        )
         self._cache.subscribe(lambda namespace, name: cluster.wake(f"{namespace}/{name}"))
         self._resolved: dict[str, tuple[Rollout, tuple[object, ...], Rollout]] = {}
 
@@ -283,8 +289,9 @@ class Canaries:
         command_text, conditions = get_mapping(metadata, "annotations").get(COMMAND, ""), conditions_of(status) or ()
         command, handled_record = _command(command_text), get_annotation(body, HANDLED)
         seal = seal_of_status(status)
-        if command is not None and is_handled(handled_record, command, seal):
-            rollout_status = rollout_status.but(handled=command.id)
+        is_new = command is not None and rollout_status.handled != command.id
+        if command is not None and is_new and is_handled(handled_record, command, seal):
+            rollout_status = rollout_status.but(handled=command.id, refusal="")
         return ValidCanary(
             uid=get_text(metadata, "uid"),
             generation=generation,
@@ -352,6 +359,7 @@ def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:
         conditions=conditions_of(status) if _has_status(body) else None,
         has_phase="phase" in status,
         rollout_summary=_describe_status(status),
+        created_at=get_text(metadata, "creationTimestamp"),
     )
 
 

@@ -53,11 +53,12 @@ def refuse_old_command(rollout: Rollout, status: Status, command: Command | None
         reason = f"it is not surely newer than the phase {status.phase.value}, which another controller has written"
     else:
         return status
+    reason = f"{reason}: give it again if it still applies"
     refusal = Notice(
         NoticeKind.REFUSED,
         f"{status.applied}@{status.analysed_at}/{status.phase.value}/{NoticeKind.REFUSED.name}{command.id}",
         status.phase,
         rollout.names,
-        (command.kind.value, f"{reason}: give it again if it still applies"),
+        (command.kind.value, reason),
     )
-    return status.but(handled=command.id, outbox=(*status.outbox, refusal))
+    return status.but(handled=command.id, refusal=reason, outbox=(*status.outbox, refusal))

@@ -49,7 +49,9 @@ async def has_only_former_primary(workload: object, rollout: Rollout, primary: W
 
 def forget_former_target(status: Status, *, is_new: bool) -> Status:
     """Return the status; without all but its last command if the target is new and the status is about another one."""
-    return Status(handled=status.handled) if is_new and names_target(status) else status
+    if not is_new or not names_target(status):
+        return status
+    return Status(handled=status.handled, refusal=status.refusal)
 
 
 def names_target(status: Status) -> bool:

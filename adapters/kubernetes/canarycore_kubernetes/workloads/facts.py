@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from canarycore.bounds import LABEL
 from canarycore.foreign import get_integer, get_items, get_mapping, get_text, get_texts, get_time
-from canarycore.text import compose_name
+from canarycore.text import clip, compose_name
 from canarycore_kubernetes.api.budget import demand_small
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
@@ -104,6 +104,9 @@ class WrittenTemplate:
     ports: tuple[Port, ...]
     """The ports of all containers except the proxies of meshes."""
 
+    image: str = ""
+    """The image of the first container that is no proxy of a mesh, shortened to LONGEST_IMAGE."""
+
     written_at: float | None = None
     """When the owner last wrote the pod template, at the latest (seconds since the epoch); None if unknown."""
 
@@ -186,6 +189,7 @@ def _template(reading: ReadingOptions, body: Json) -> WrittenTemplate:
         selector=selector,
         labels=selector if labels_of_pods == selector else labels_of_pods,  # most are equal, and share their memory
         ports=tuple(_ports(template)),
+        image=_image(template),
         written_at=written_at(body, ("spec", "template"), but=OUR_MANAGERS),
     )
 
@@ -195,6 +199,15 @@ MOST_TEMPLATE_VALUES = 20_000
 
 PROXIES = ("istio-proxy", "envoy")
 """Containers that a mesh injects beside the owner's."""
+
+LONGEST_IMAGE = 255
+"""Most characters of an image."""
+
+
+def _image(template: Json) -> str:
+    containers = get_items(template, "spec", "containers")
+    images = (get_text(one, "image") for one in containers if get_text(one, "name") not in PROXIES)
+    return clip(next(images, ""), LONGEST_IMAGE)
 
 
 def _ports(template: Json) -> Iterator[Port]:

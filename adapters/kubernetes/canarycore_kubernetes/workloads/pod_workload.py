@@ -112,6 +112,11 @@ class PodTarget(WorkloadTarget):
             is_restored=self.is_restored,
         )
 
+    async def images(self) -> tuple[str, str]:
+        """Return the images of the target and of the primary; an empty text for a missing one."""
+        target, primary = ("" if side is None else side.template.image for side in await self._sides())
+        return target, primary
+
     async def _reachable(
         self, workload: Workload | None, selector: Mapping[str, str], *services: str
     ) -> Workload | None:

@@ -120,6 +120,11 @@ class ClusterWorkloads:
         target = self._target(rollout)
         return await target.tracked() if isinstance(target, PodTarget) else {}
 
+    async def images(self, rollout: Rollout) -> tuple[str, str]:
+        """Return the images of the target and of the primary; an empty text for a side without pods of its own."""
+        target = self._target(rollout)
+        return await target.images() if isinstance(target, PodTarget) else ("", "")
+
     async def has_former_primary(self, rollout: Rollout) -> bool:
         """Return whether the Canary owns the primary of another Deployment or DaemonSet than its target."""
         target = self._target(rollout)

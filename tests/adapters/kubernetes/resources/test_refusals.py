@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from canarycore_kubernetes.controller import run_controller
 from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.refusals import BLOCKED, BlockedRollouts
 from canarycore_kubernetes.telemetry import logs
-from canarycore_kubernetes.telemetry.logs import TROUBLE_INTERVAL, CycleLog
+from canarycore_kubernetes.telemetry.logs import CycleLog
 from canarycore_runtime import CycleReport
 from tests.cluster.controller.test_controller import canary, target
 from tests.cluster.patience import until
@@ -142,13 +143,16 @@ def test_a_block_of_an_earlier_process_lasts_until_a_cycle_without_it(is_noted):
     assert woken[-1:] == [KEY]
 
 
-def test_a_trouble_that_stays_the_same_is_logged_once_in_a_while(monkeypatch):
-    logger, now = CapturingLogger(), [0.0]
+def test_a_trouble_that_stays_the_same_is_logged_once_and_then_at_debug(monkeypatch):
+    logger = CapturingLogger()
     monkeypatch.setattr(logs, "_log", logger)
-    log = CycleLog(lambda: now[0])
-    for now[0] in (0.0, 1.0, TROUBLE_INTERVAL - 1, TROUBLE_INTERVAL):
-        log.write(turn(WorldError("taken")))
-    log.write(turn())
-    log.write(turn(WorldError("taken")))
-    log.write(turn(WorldError("away")))
-    assert [call.args for call in logger.calls] == [("trouble",)] * 4
+    log = CycleLog()
+    for error in ("taken", "taken", "", "taken", "away"):
+        log.write(turn(WorldError(error)) if error else turn())
+    assert [(call.method_name, *call.args) for call in logger.calls] == [
+        ("log", logging.WARNING, "trouble"),
+        ("log", logging.DEBUG, "trouble"),
+        ("info", "the trouble is over"),
+        ("log", logging.WARNING, "trouble"),
+        ("log", logging.WARNING, "trouble"),
+    ]

@@ -545,3 +545,12 @@ def loadtester(
 
 
 app.add_typer(cluster_commands.app)
+
+
+def run_kubectl_plugin() -> None:
+    """Run the command line as `kubectl canary`: kubectl runs the program `kubectl-canary` from the PATH.
+
+    All its commands are about a cluster: `kubectl canary abort podinfo` is about the namespace of the current context,
+    as other commands of kubectl are. With --state-dir a command is about a rehearsal.
+    """
+    app(prog_name="kubectl canary", obj=ON_CLUSTER)

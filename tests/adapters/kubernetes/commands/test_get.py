@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from canarycore import Phase, Rollout, Rung, Status, TargetRef
 from canarycore_cli.cluster import operator
 from canarycore_cli.cluster.get import format_age
-from canarycore_cli.kubectl import main
-from canarycore_cli.main import ON_CLUSTER, app
+from canarycore_cli.main import ON_CLUSTER, app, run_kubectl_plugin
 from canarycore_kubernetes.api.kinds import CANARY
 from canarycore_kubernetes.resources.canaries import COMMAND
 from canarycore_kubernetes.resources.status_codec import write_status
@@ -183,7 +182,7 @@ def test_kubectl_runs_the_plugin(shop, tmp_path):
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("found no kubectl on the PATH")
-    project = tomllib.loads((Path(__file__).parents[3] / "adapters" / "cli" / "pyproject.toml").read_text())
+    project = tomllib.loads((Path(__file__).parents[4] / "adapters" / "cli" / "pyproject.toml").read_text())
     module, _, function = project["project"]["scripts"]["kubectl-canary"].partition(":")
     program = tmp_path / "kubectl-canary"
     program.write_text(PLUGIN.format(python=sys.executable, module=module, function=function))
@@ -206,5 +205,5 @@ def test_commands_of_the_plugin_are_about_the_cluster_without_an_option(shop, mo
 def test_the_plugin_calls_itself_by_its_name(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["kubectl-canary", "--help"])
     with pytest.raises(SystemExit):
-        main()
+        run_kubectl_plugin()
     assert "kubectl canary" in capsys.readouterr().out

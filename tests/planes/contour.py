@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.controlplane.api import Json
 from tests.planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
-from tests.planes.programs import envoy, module, program
+from tests.planes.programs import PROGRAMS, envoy, module, program
 
 _XDS, _HTTP, _HEALTH, _DEBUG = 8001, 8003, 8004, 6060
 _API = "projectcontour.io/v1"
@@ -39,7 +39,7 @@ def _start(bench: Bench) -> None:
 
 
 def _definitions() -> list[Path]:
-    return [module("contour") / "examples" / "contour" / "01-crds.yaml"]
+    return [module(PROGRAMS["contour"].source) / "examples" / "contour" / "01-crds.yaml"]
 
 
 def _edge(app: App) -> list[Json]:

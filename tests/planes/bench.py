@@ -178,7 +178,7 @@ class App:
     """The host of its requests."""
     linger: float = 0.0
     """Seconds for which its pods accept requests after SIGTERM. 0: they end at once."""
-    seen: list[tuple[float, str, int]] = field(factory=list)
+    states: list[tuple[float, str, int]] = field(factory=list)
     """Each phase and weight of the Canary's status, with the time at which it was seen."""
 
     def __attrs_post_init__(self) -> None:
@@ -282,8 +282,8 @@ class App:
 
     def events(self) -> list[str]:
         """Return the texts of the Canary's events."""
-        found = self.bench.api.list(f"/api/v1/namespaces/{self.name}/events")
-        return [body["message"] for body in found if body["involvedObject"]["kind"] == "Canary"]
+        events = self.bench.api.list(f"/api/v1/namespaces/{self.name}/events")
+        return [body["message"] for body in events if body["involvedObject"]["kind"] == "Canary"]
 
     def delete(self) -> None:
         """Delete the Canary, and wait until it is gone."""
@@ -323,7 +323,7 @@ def _define(api: Api, data_plane: DataPlane) -> None:
         api.apply(deepcopy(body))
     for body in definitions:
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
-        api.eventually(path, lambda found: "Established" in str(found.get("status")))
+        api.eventually(path, lambda body: "Established" in str(body.get("status")))
 
 
 def _watch(running: Bench) -> None:
@@ -336,5 +336,5 @@ def _watch(running: Bench) -> None:
             app = by_name.get(event["object"]["metadata"]["namespace"])
             if app is not None and status.get("phase"):
                 state = str(status["phase"]), int(status.get("canaryWeight", 0))
-                if not app.seen or app.seen[-1][1:] != state:
-                    app.seen.append((time.time(), *state))
+                if not app.states or app.states[-1][1:] != state:
+                    app.states.append((time.time(), *state))

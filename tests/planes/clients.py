@@ -31,7 +31,7 @@ Cookies = tuple[tuple[str, str], ...]
 
 
 @frozen(kw_only=True)
-class Asked:
+class NotedRequest:
     """A request and its answer."""
 
     at: float
@@ -46,7 +46,7 @@ class Asked:
     """Why there was no answer."""
     user: int = 0
     """Who sent it."""
-    sent: Cookies = ()
+    cookies: Cookies = ()
     """The cookies that it carried."""
 
     def __str__(self) -> str:
@@ -58,28 +58,28 @@ class Asked:
 class Log:
     """All requests of one client, in the order of their answers."""
 
-    asked: list[Asked] = field(factory=list)
+    entries: list[NotedRequest] = field(factory=list)
 
     def between(self, begin: float, end: float = float("inf")) -> Log:
         """Return the requests sent in this time (seconds since the epoch)."""
-        return Log([one for one in self.asked if begin <= one.at < end])
+        return Log([entry for entry in self.entries if begin <= entry.at < end])
 
-    def lost(self) -> list[Asked]:
+    def lost(self) -> list[NotedRequest]:
         """Return the requests without a good answer."""
-        return [one for one in self.asked if one.status != _GOOD]
+        return [entry for entry in self.entries if entry.status != _GOOD]
 
-    def unanswered(self) -> list[Asked]:
+    def unanswered(self) -> list[NotedRequest]:
         """Return the requests that no pod answered: not even with an error of its own."""
-        return [one for one in self.asked if not one.version]
+        return [entry for entry in self.entries if not entry.version]
 
     def versions(self) -> Counter[str]:
         """Return the number of answers of each version."""
-        return Counter(one.version for one in self.asked if one.version)
+        return Counter(entry.version for entry in self.entries if entry.version)
 
     def share(self, version: str) -> float:
         """Return the percentage of the answers by this version; 0 without answers."""
-        found = self.versions()
-        return 100 * found[version] / (found.total() or 1)
+        versions = self.versions()
+        return 100 * versions[version] / (versions.total() or 1)
 
 
 @contextmanager
@@ -114,11 +114,11 @@ async def _send(session: aiohttp.ClientSession, url: str, rate: float, log: Log,
 
 
 async def _note(
-    session: aiohttp.ClientSession, url: str, log: Log, user: int = 0, sent: Cookies = ()
+    session: aiohttp.ClientSession, url: str, log: Log, user: int = 0, cookies: Cookies = ()
 ) -> aiohttp.ClientResponse | None:
     at, began = time.time(), time.monotonic()
     status, version, error, answer = 0, "", "", None
-    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in sent)} if sent else {}
+    headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies)} if cookies else {}
     try:
         async with session.get(url, headers=headers) as answer:
             await answer.read()
@@ -126,7 +126,9 @@ async def _note(
     except (aiohttp.ClientError, TimeoutError, OSError) as problem:
         error = repr(problem)
     took = time.monotonic() - began
-    log.asked.append(Asked(at=at, seconds=took, status=status, version=version, error=error, user=user, sent=sent))
+    log.entries.append(
+        NotedRequest(at=at, seconds=took, status=status, version=version, error=error, user=user, cookies=cookies)
+    )
     return answer
 
 
@@ -143,8 +145,8 @@ def users(url: str, host: str, count: int = 20, every: float = 0.5) -> Iterator[
         await asyncio.sleep(every * user / count)
         while not over.is_set():
             now = time.time()
-            sent = tuple((name, value) for name, (value, until) in jar.items() if until > now)
-            answer = await _note(session, url, log, user=user, sent=sent)
+            cookies = tuple((name, value) for name, (value, until) in jar.items() if until > now)
+            answer = await _note(session, url, log, user=user, cookies=cookies)
             for text in answer.headers.getall("Set-Cookie", []) if answer is not None else ():
                 for name, morsel in SimpleCookie(text).items():
                     jar[name] = morsel.value, now + float(morsel["max-age"] or 3600)

@@ -95,14 +95,14 @@ PROGRAMS = {
 
 def program(name: str) -> Path:
     """Return the path of a program in the cache; build it if it is not there. Raises Missing."""
-    wanted = PROGRAMS[name]
-    path = platformdirs.user_cache_path("canarycore") / "planes" / f"{name}-{wanted.version}"
+    recipe = PROGRAMS[name]
+    path = platformdirs.user_cache_path("canarycore") / "planes" / f"{name}-{recipe.version}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f"{path.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
-                _build(wanted, path)
+                _build(recipe, path)
     return path
 
 
@@ -117,39 +117,39 @@ def envoy() -> Path:
     return Path(sys.executable).with_name("envoy")
 
 
-def _build(wanted: GoProgram, path: Path) -> None:
+def _build(recipe: GoProgram, path: Path) -> None:
     """Build in a module that requires the program's: `go install` would ask the proxy for more than it has."""
-    sys.stderr.write(f"building {wanted.source} once, about {wanted.minutes} minutes\n")
+    sys.stderr.write(f"building {recipe.source} once, about {recipe.minutes} minutes\n")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as name:
         work = Path(name, "module")
-        if wanted.is_whole:
-            shutil.copytree(module(wanted.source), work, copy_function=shutil.copyfile)
+        if recipe.is_whole:
+            shutil.copytree(module(recipe.source), work, copy_function=shutil.copyfile)
             for folder in (work, *(each for each in work.rglob("*") if each.is_dir())):
                 folder.chmod(0o755)
             for own in ("go.work", "go.work.sum"):
                 (work / own).unlink(missing_ok=True)
         else:
             shutil.copytree(STAND_INS, work)
-            (work / "go.mod").write_text(_requirements(wanted))
-        built = Path(name, "program")
-        package = f"./{wanted.package}" if wanted.is_whole else f"{wanted.module}/{wanted.package}"
-        flags = ("-mod=mod", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {wanted.flags}".strip())
-        _go(work, "build", *flags, "-o", str(built), package)
-        built.rename(path)
+            (work / "go.mod").write_text(_requirements(recipe))
+        binary = Path(name, "program")
+        package = f"./{recipe.package}" if recipe.is_whole else f"{recipe.module}/{recipe.package}"
+        flags = ("-mod=mod", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {recipe.flags}".strip())
+        _go(work, "build", *flags, "-o", str(binary), package)
+        binary.rename(path)
 
 
-def _requirements(wanted: GoProgram) -> str:
-    lines = ["module planes", f"go {wanted.go}", f"require {wanted.module} {wanted.version}"]
-    lines += [f"replace {name} => {other}" for name, other in wanted.replaced.items()]
-    lines += [f"exclude {version}" for version in wanted.excluded]
+def _requirements(recipe: GoProgram) -> str:
+    lines = ["module planes", f"go {recipe.go}", f"require {recipe.module} {recipe.version}"]
+    lines += [f"replace {name} => {other}" for name, other in recipe.replaced.items()]
+    lines += [f"exclude {version}" for version in recipe.excluded]
     return "\n".join([*lines, ""])
 
 
 def _go(work: Path, *arguments: str) -> str:
     go = _on_path("go", "install Go to build the programs of the planes once")
     env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-    done = subprocess.run([go, *arguments], cwd=work, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        end = "\n".join(done.stderr.splitlines()[-20:])
-        raise Missing(f"`go {' '.join(arguments[:2])} …` ended with {done.returncode}:\n{end}")
-    return done.stdout
+    process = subprocess.run([go, *arguments], cwd=work, env=env, capture_output=True, text=True, check=False)
+    if process.returncode:
+        end = "\n".join(process.stderr.splitlines()[-20:])
+        raise Missing(f"`go {' '.join(arguments[:2])} …` ended with {process.returncode}:\n{end}")
+    return process.stdout

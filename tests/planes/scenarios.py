@@ -48,33 +48,35 @@ class Story:
 
     def at(self, weight: int) -> Log:
         """Return the requests while the canary was at this weight, without those of the changes."""
-        changes = [*self.app.seen, (time.time(), "", -1)]
+        changes = [*self.app.states, (time.time(), "", -1)]
         spans = [
             (begin, end)
-            for (begin, phase, seen), (end, *_) in pairwise(changes)
-            if seen == weight and phase == "Progressing"
+            for (begin, phase, shown), (end, *_) in pairwise(changes)
+            if shown == weight and phase == "Progressing"
         ]
-        return Log([one for begin, end in spans for one in self.log.between(begin + 2.0, end - 0.5).asked])
+        return Log([entry for begin, end in spans for entry in self.log.between(begin + 2.0, end - 0.5).entries])
 
     def losses(self) -> Counter[str]:
         """Return the lost requests, counted by what was answered."""
-        return Counter(f"{one.status} {one.version or 'by no pod'} {one.error}".strip() for one in self.log.lost())
+        return Counter(
+            f"{entry.status} {entry.version or 'by no pod'} {entry.error}".strip() for entry in self.log.lost()
+        )
 
 
 @contextmanager
-def story(app: App, **more: object) -> Iterator[Story]:
+def open_story(app: App, **more: object) -> Iterator[Story]:
     """Begin an app with its Canary, and send requests meanwhile."""
     app.begin(**more)
-    told = Story(app)
-    with requests(URL, app.host) as told.log:
+    story = Story(app)
+    with requests(URL, app.host) as story.log:
         time.sleep(SETTLED)
-        yield told
+        yield story
         time.sleep(SETTLED)
 
 
-def _finish(told: Story) -> None:
-    told.end = told.app.ends("Succeeded", "Failed")
-    told.mark("ended")
+def _finish(story: Story) -> None:
+    story.end = story.app.ends("Succeeded", "Failed")
+    story.mark("ended")
     time.sleep(DRAINED)
 
 
@@ -83,36 +85,36 @@ def _finish(told: Story) -> None:
 
 def promotion(bench: Bench) -> Story:
     """A good version."""
-    with story(bench.app("promotion")) as told:
-        told.app.deploy("v2")
-        _finish(told)
-    return told
+    with open_story(bench.app("promotion")) as story:
+        story.app.deploy("v2")
+        _finish(story)
+    return story
 
 
 def rollback(bench: Bench) -> Story:
     """A version with errors."""
-    with story(bench.app("rollback")) as told:
-        told.app.deploy("v2", ERRORS=50)
-        _finish(told)
-    return told
+    with open_story(bench.app("rollback")) as story:
+        story.app.deploy("v2", ERRORS=50)
+        _finish(story)
+    return story
 
 
 def another_name(bench: Bench) -> Story:
     """The Service has another name than the target."""
     app = bench.app("named")
     app.service = "backend"
-    with story(app, service={"name": app.service}) as told:
+    with open_story(app, service={"name": app.service}) as story:
         app.deploy("v2")
-        _finish(told)
-    return told
+        _finish(story)
+    return story
 
 
 def options(bench: Bench) -> Story:
     """All options of the Service that the data plane supports."""
-    with story(bench.app("options"), service=dict(bench.data_plane.options)) as told:
-        told.app.deploy("v2")
-        _finish(told)
-    return told
+    with open_story(bench.app("options"), service=dict(bench.data_plane.options)) as story:
+        story.app.deploy("v2")
+        _finish(story)
+    return story
 
 
 def in_use(bench: Bench) -> Story:
@@ -120,43 +122,43 @@ def in_use(bench: Bench) -> Story:
     app = bench.app("used")
     app.create(*bench.data_plane.used(app), app.deployment())
     app.is_reachable()
-    told = Story(app)
-    with requests(URL, app.host) as told.log:
+    story = Story(app)
+    with requests(URL, app.host) as story.log:
         time.sleep(SETTLED)
         app.create(app.canary(revertOnDeletion=True))
-        told.end = app.ends("Initialized")
+        story.end = app.ends("Initialized")
         time.sleep(DRAINED)
-        told.mark("deleted")
+        story.mark("deleted")
         app.delete()
         time.sleep(DRAINED)
-    return told
+    return story
 
 
 def crash_of_the_canary(bench: Bench) -> Story:
     """All pods of the canary crash in the middle of its analysis, and stay away."""
-    with story(bench.app("crash")) as told:
-        told.app.deploy("v2")
-        told.app.at_weight(20)
+    with open_story(bench.app("crash")) as story:
+        story.app.deploy("v2")
+        story.app.at_weight(20)
         time.sleep(SETTLED)
-        told.mark("crashed")
-        bench.pods.crash(told.app.name, "app:v2")
-        _finish(told)
-    return told
+        story.mark("crashed")
+        bench.pods.crash(story.app.name, "app:v2")
+        _finish(story)
+    return story
 
 
 def crash_of_the_primary(bench: Bench) -> Story:
     """All pods of the primary crash in the middle of an analysis, and come back."""
-    with story(bench.app("crashed")) as told:
-        told.app.deploy("v2")
-        told.app.at_weight(20)
+    with open_story(bench.app("crashed")) as story:
+        story.app.deploy("v2")
+        story.app.at_weight(20)
         time.sleep(SETTLED)
-        told.mark("crashed")
-        bench.pods.crash(told.app.name, "app:v1")
+        story.mark("crashed")
+        bench.pods.crash(story.app.name, "app:v1")
         time.sleep(OUTAGE)
-        bench.pods.heal(told.app.name)
-        told.mark("healed")
-        _finish(told)
-    return told
+        bench.pods.heal(story.app.name)
+        story.mark("healed")
+        _finish(story)
+    return story
 
 
 def busy(bench: Bench) -> Story:
@@ -171,16 +173,16 @@ def busy(bench: Bench) -> Story:
             for body in bench.data_plane.used(other):
                 bench.api.apply(body, other.name)
 
-    with story(bench.app("busy")) as told:
+    with open_story(bench.app("busy")) as story:
         changing = threading.Thread(target=change, daemon=True)
         changing.start()
         try:
-            told.app.deploy("v2")
-            _finish(told)
+            story.app.deploy("v2")
+            _finish(story)
         finally:
             over.set()
             changing.join()
-    return told
+    return story
 
 
 def insiders(bench: Bench) -> Story:
@@ -191,42 +193,42 @@ def insiders(bench: Bench) -> Story:
         "stepWeight": None,
         "match": [{"headers": {"x-canary": {"exact": "insider"}}}],
     }
-    with story(bench.app("ab"), analysis=analysis) as told, ExitStack() as stack:
-        told.others = stack.enter_context(requests(URL, told.app.host, **{"x-canary": "insider"}))
-        told.app.deploy("v2")
-        _finish(told)
-    return told
+    with open_story(bench.app("ab"), analysis=analysis) as story, ExitStack() as stack:
+        story.others = stack.enter_context(requests(URL, story.app.host, **{"x-canary": "insider"}))
+        story.app.deploy("v2")
+        _finish(story)
+    return story
 
 
 def copies(bench: Bench) -> Story:
     """The canary first gets copies of the requests."""
-    with story(bench.app("mirror"), analysis={"mirror": True, "mirrorWeight": 100}) as told:
-        told.app.deploy("v2")
-        _finish(told)
-    return told
+    with open_story(bench.app("mirror"), analysis={"mirror": True, "mirrorWeight": 100}) as story:
+        story.app.deploy("v2")
+        _finish(story)
+    return story
 
 
 def affinity(bench: Bench) -> Story:
     """Users who met the canary stay there."""
     more = {"analysis": {"sessionAffinity": {"cookieName": "sticky", "maxAge": 600}}}
-    with story(bench.app("affinity"), **more) as told, ExitStack() as stack:
-        told.others = stack.enter_context(users(URL, told.app.host))
-        told.app.deploy("v2")
-        _finish(told)
-    return told
+    with open_story(bench.app("affinity"), **more) as story, ExitStack() as stack:
+        story.others = stack.enter_context(users(URL, story.app.host))
+        story.app.deploy("v2")
+        _finish(story)
+    return story
 
 
 def killed_controller(bench: Bench) -> Story:
     """The controller is killed again and again during a promotion, and started 2 s later."""
-    with story(bench.app("killed")) as told:
-        told.app.deploy("v2")
-        while told.app.status().get("phase") not in {"Succeeded", "Failed"}:
+    with open_story(bench.app("killed")) as story:
+        story.app.deploy("v2")
+        while story.app.status().get("phase") not in {"Succeeded", "Failed"}:
             time.sleep(7)
             bench.kill("controller")
             time.sleep(2)
             bench.start_controller()
-        _finish(told)
-    return told
+        _finish(story)
+    return story
 
 
 Scenario = Callable[[Bench], Story]

@@ -44,15 +44,15 @@ def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         with own_network(), bench(data_plane, tmp_path_factory.mktemp(request.param) / "bench") as running:
             scenarios = (*SIDE_BY_SIDE, *(play for name, play in OPTIONAL.items() if name in data_plane.can))
             with ThreadPoolExecutor(AT_ONCE) as pool:
-                told = {play.__name__: pool.submit(play, running) for play in scenarios}
+                futures = {play.__name__: pool.submit(play, running) for play in scenarios}
             with ThreadPoolExecutor(1) as pool:
-                told |= {play.__name__: pool.submit(play, running) for play in ALONE}
-            yield told
+                futures |= {play.__name__: pool.submit(play, running) for play in ALONE}
+            yield futures
     except (Missing, NoNetworkError) as problem:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(problem))
 
 
-def story(stories: Stories, name: str) -> Story:
+def get_story(stories: Stories, name: str) -> Story:
     """Return a story that the data plane supports."""
     if name not in stories:
         pytest.skip(f"this data plane does not support {name}")
@@ -74,61 +74,61 @@ def story(stories: Stories, name: str) -> Story:
     ],
 )
 def test_no_request_is_lost(stories: Stories, name: str, end: str) -> None:
-    told = story(stories, name)
-    assert told.end == end, told.app.events()
-    assert len(told.log.asked) > 100
-    assert told.losses() == {}
+    story = get_story(stories, name)
+    assert story.end == end, story.app.events()
+    assert len(story.log.entries) > 100
+    assert story.losses() == {}
 
 
 def test_a_rollback_loses_no_request_but_those_that_the_bad_version_answers(stories: Stories) -> None:
-    told = story(stories, "rollback")
-    assert told.end == "Failed", told.app.events()
-    assert {one.version for one in told.log.lost()} == {"v2"}
-    assert told.log.between(told.marks["ended"] + REACTION).versions().keys() == {"v1"}
+    story = get_story(stories, "rollback")
+    assert story.end == "Failed", story.app.events()
+    assert {entry.version for entry in story.log.lost()} == {"v2"}
+    assert story.log.between(story.marks["ended"] + REACTION).versions().keys() == {"v1"}
 
 
 @pytest.mark.parametrize("weight", [20, 40, 60])
 def test_the_canary_answers_its_share(stories: Stories, weight: int) -> None:
-    asked = story(stories, "promotion").at(weight)
-    share, number = weight / 100, len(asked.asked)
+    requests = get_story(stories, "promotion").at(weight)
+    share, number = weight / 100, len(requests.entries)
     assert number > 50
-    assert abs(asked.share("v2") / 100 - share) < DEVIATIONS * sqrt(share * (1 - share) / number)
+    assert abs(requests.share("v2") / 100 - share) < DEVIATIONS * sqrt(share * (1 - share) / number)
 
 
 def test_a_promotion_leaves_the_new_version_alone(stories: Stories) -> None:
-    told = story(stories, "promotion")
-    assert told.log.between(told.marks["ended"] + REACTION).versions().keys() == {"v2"}
+    story = get_story(stories, "promotion")
+    assert story.log.between(story.marks["ended"] + REACTION).versions().keys() == {"v2"}
 
 
 def test_a_canary_that_crashes_costs_only_the_requests_at_its_crash(stories: Stories) -> None:
-    told = story(stories, "crash_of_the_canary")
-    assert told.end == "Failed", told.app.events()
-    crashed = told.marks["crashed"]
-    assert [one for one in told.log.lost() if not crashed - 1 < one.at < crashed + REACTION] == []
+    story = get_story(stories, "crash_of_the_canary")
+    assert story.end == "Failed", story.app.events()
+    crashed = story.marks["crashed"]
+    assert [entry for entry in story.log.lost() if not crashed - 1 < entry.at < crashed + REACTION] == []
 
 
 def test_a_primary_that_crashes_costs_only_the_requests_at_its_crash(stories: Stories) -> None:
-    told = story(stories, "crash_of_the_primary")
-    crashed = told.marks["crashed"]
-    assert [one for one in told.log.lost() if not crashed - 1 < one.at < crashed + REACTION] == []
+    story = get_story(stories, "crash_of_the_primary")
+    crashed = story.marks["crashed"]
+    assert [entry for entry in story.log.lost() if not crashed - 1 < entry.at < crashed + REACTION] == []
 
 
 def test_insiders_get_the_new_version_and_nobody_else(stories: Stories) -> None:
-    told = story(stories, "insiders")
-    phases = [(at, phase) for at, phase, _ in told.app.seen]
+    story = get_story(stories, "insiders")
+    phases = [(at, phase) for at, phase, _ in story.app.states]
     begin = next(at for at, phase in phases if phase == "Progressing")
     end = next(at for at, phase in phases if phase == "Promoting")
-    assert told.others.lost() == []
-    assert told.log.between(begin, end - 1).versions().keys() == {"v1"}
-    assert "v2" in told.others.between(begin, end).versions()
-    settled = told.others.between(begin + REACTION, end - 1).versions()
+    assert story.others.lost() == []
+    assert story.log.between(begin, end - 1).versions().keys() == {"v1"}
+    assert "v2" in story.others.between(begin, end).versions()
+    settled = story.others.between(begin + REACTION, end - 1).versions()
     assert settled.keys() <= {"v2"}
 
 
 def test_users_stay_where_they_were(stories: Stories) -> None:
-    told = story(stories, "affinity")
+    story = get_story(stories, "affinity")
     met: dict[int, str] = {}
-    for one in told.others.asked:
-        if met.get(one.user) == "v2" and one.sent:
-            assert one.version == "v2", one
-        met[one.user] = one.version
+    for entry in story.others.entries:
+        if met.get(entry.user) == "v2" and entry.cookies:
+            assert entry.version == "v2", str(entry)
+        met[entry.user] = entry.version

@@ -4,7 +4,6 @@
     VERSION        its name, in the body and in the header X-Version
     ERRORS         percent of the requests that it answers with 500
     LATENCY        seconds that each answer takes
-    LINGER         seconds for which it still accepts requests after SIGTERM, as with a preStop hook; 0 ends at once
 
 Paths: /readyz, /metrics (the series of podinfo) and every other. It needs the standard library only, and starts in a
 tenth of a second.
@@ -20,7 +19,6 @@ from collections import Counter
 VERSION = os.environ.get("VERSION", "v1")
 ERRORS = float(os.environ.get("ERRORS") or 0)
 LATENCY = float(os.environ.get("LATENCY") or 0)
-LINGER = float(os.environ.get("LINGER") or 0)
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 _answers: Counter[int] = Counter()
@@ -82,12 +80,11 @@ def metrics() -> str:
 
 
 async def main() -> None:
-    """Serve until SIGTERM, and as long after it as LINGER says."""
+    """Serve until SIGTERM, and end at once: the worst case for requests on their way."""
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     await asyncio.start_server(serve, os.environ["POD_IP"], int(os.environ["PORT"]), backlog=512)
     await over.wait()
-    await asyncio.sleep(LINGER)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ INTERVAL = 10
 """Seconds between two steps of an analysis: Flagger's least."""
 
 _CONTROLLERS = "controllers"
+_CANARIES = "/apis/flagger.app/v1beta1/canaries"
 _PATIENCE = 180.0
 _GRACE = 20.0
 _SCRAPE = {"scrape_interval": "2s", "scrape_timeout": "2s"}
@@ -71,6 +72,9 @@ class DataPlane:
     """Fields of the Canary's spec that this data plane needs."""
     metrics: str = "/metrics"
     """The path of the proxy's metrics."""
+    pre_stop: int = 0
+    """Seconds for which an ended pod must still answer, because the proxy learns so late of it. A Deployment that
+    replaces its pods under traffic loses requests otherwise, with and without a Canary."""
     can: frozenset[str] = frozenset()
     """What it supports beside weights: "ab", "mirror", "affinity"."""
     options: Mapping[str, Any] = field(factory=dict)
@@ -176,8 +180,8 @@ class App:
     """The name of its Service."""
     host: str = ""
     """The host of its requests."""
-    linger: float = 0.0
-    """Seconds for which its pods accept requests after SIGTERM. 0: they end at once."""
+    pre_stop: int = 0
+    """Seconds for which its pods sleep before they end. 0: they end at once."""
     states: list[tuple[float, str, int]] = field(factory=list)
     """Each phase and weight of the Canary's status, with the time at which it was seen."""
 
@@ -196,13 +200,14 @@ class App:
 
     def deployment(self, version: str = "v1", **settings: object) -> Json:
         """Return its Deployment at a version, with the settings of `app.py`."""
-        env = {"LINGER": self.linger, **settings}
-        container = {
+        container: Json = {
             "name": "app",
             "image": f"app:{version}",
             "ports": [{"name": "http", "containerPort": 9898}],
-            "env": [{"name": key, "value": str(value)} for key, value in env.items()],
+            "env": [{"name": key, "value": str(value)} for key, value in settings.items()],
         }
+        if self.pre_stop:
+            container["lifecycle"] = {"preStop": {"sleep": {"seconds": self.pre_stop}}}
         template = {
             "metadata": {"labels": {"app": TARGET}},
             "spec": {"terminationGracePeriodSeconds": 20, "containers": [container]},
@@ -324,13 +329,20 @@ def _define(api: Api, data_plane: DataPlane) -> None:
     for body in definitions:
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
         api.eventually(path, lambda body: "Established" in str(body.get("status")))
+    eventually(lambda: _is_served(api))
+
+
+def _is_served(api: Api) -> bool:
+    with suppress(ApiError):
+        return api.list(_CANARIES) == []
+    return False
 
 
 def _watch(running: Bench) -> None:
     """Note each phase and weight of the apps' Canaries, until the bench ends."""
     by_name = {}
     with suppress(ApiError, HTTPError, ValueError):
-        for event in running.api.watch("/apis/flagger.app/v1beta1/canaries"):
+        for event in running.api.watch(_CANARIES):
             by_name.update({app.name: app for app in running.apps})
             status = event["object"].get("status") or {}
             app = by_name.get(event["object"]["metadata"]["namespace"])

@@ -1,6 +1,7 @@
 """A kubelet whose pods are processes: each listens on an address of its own.
 
-A pod gets ready when its process answers. At its deletion the process gets SIGTERM, and SIGKILL after the grace period.
+A pod gets ready when its process answers. At its deletion it sleeps as its preStop hook says; then the process gets
+SIGTERM, and SIGKILL after the grace period.
 `app.py` is the program of every image; the image's tag is its version, and the container's `env` its settings.
 """
 
@@ -145,8 +146,11 @@ class ProcessKubelet(Kubelet):
         process = self._processes.get(uid)
         if process is None:
             return
+        body = self._bodies[uid]
+        (container,) = body["spec"]["containers"]
+        await asyncio.sleep(container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0))
         process.send_signal(signal.SIGTERM)
-        grace = self._bodies[uid]["metadata"].get("deletionGracePeriodSeconds", _GRACE)
+        grace = body["metadata"].get("deletionGracePeriodSeconds", _GRACE)
         end = time.monotonic() + grace
         while process.poll() is None and time.monotonic() < end:  # noqa: ASYNC110  a process has no event
             await asyncio.sleep(_ENDING)

@@ -64,8 +64,12 @@ class Story:
 
 
 @contextmanager
-def open_story(app: App, **more: object) -> Iterator[Story]:
-    """Begin an app with its Canary, and send requests meanwhile."""
+def open_story(app: App, *, pre_stop: int | None = None, **more: object) -> Iterator[Story]:
+    """Begin an app with its Canary, and send requests meanwhile.
+
+    pre_stop: seconds for which its pods sleep before they end; without it those that the data plane needs.
+    """
+    app.pre_stop = app.bench.data_plane.pre_stop if pre_stop is None else pre_stop
     app.begin(**more)
     story = Story(app)
     with requests(URL, app.host) as story.log:
@@ -91,9 +95,17 @@ def promotion(bench: Bench) -> Story:
     return story
 
 
+def whole_promotion(bench: Bench) -> Story:
+    """A good version that gets all traffic before the primary's pods, which end at once, are replaced."""
+    with open_story(bench.app("whole"), pre_stop=0, analysis={"stepWeight": 50, "maxWeight": 100}) as story:
+        story.app.deploy("v2")
+        _finish(story)
+    return story
+
+
 def rollback(bench: Bench) -> Story:
-    """A version with errors."""
-    with open_story(bench.app("rollback")) as story:
+    """A version with errors, whose pods end at once."""
+    with open_story(bench.app("rollback"), pre_stop=0) as story:
         story.app.deploy("v2", ERRORS=50)
         _finish(story)
     return story
@@ -136,7 +148,7 @@ def in_use(bench: Bench) -> Story:
 
 def crash_of_the_canary(bench: Bench) -> Story:
     """All pods of the canary crash in the middle of its analysis, and stay away."""
-    with open_story(bench.app("crash")) as story:
+    with open_story(bench.app("crash"), pre_stop=0) as story:
         story.app.deploy("v2")
         story.app.at_weight(20)
         time.sleep(SETTLED)
@@ -148,7 +160,7 @@ def crash_of_the_canary(bench: Bench) -> Story:
 
 def crash_of_the_primary(bench: Bench) -> Story:
     """All pods of the primary crash in the middle of an analysis, and come back."""
-    with open_story(bench.app("crashed")) as story:
+    with open_story(bench.app("crashed"), pre_stop=0) as story:
         story.app.deploy("v2")
         story.app.at_weight(20)
         time.sleep(SETTLED)
@@ -234,7 +246,8 @@ def killed_controller(bench: Bench) -> Story:
 Scenario = Callable[[Bench], Story]
 
 SIDE_BY_SIDE: tuple[Scenario, ...] = (
-    promotion, rollback, in_use, crash_of_the_canary, crash_of_the_primary, another_name, options, busy,
+    promotion, whole_promotion, rollback, in_use,
+    crash_of_the_canary, crash_of_the_primary, another_name, options, busy,
 )  # fmt: skip
 OPTIONAL: dict[str, Scenario] = {"ab": insiders, "mirror": copies, "affinity": affinity}
 ALONE: tuple[Scenario, ...] = (killed_controller,)

@@ -34,4 +34,4 @@ def ingress(app: App, **annotations: str) -> list[Json]:
 
 INGRESS_REF = {"ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": TARGET}}
 
-SKIPPER = DataPlane(provider="skipper", start=_start, edge=ingress, used=ingress, spec=INGRESS_REF)
+SKIPPER = DataPlane(provider="skipper", start=_start, edge=ingress, used=ingress, spec=INGRESS_REF, pre_stop=5)

@@ -63,6 +63,7 @@ def get_story(stories: Stories, name: str) -> Story:
     ("name", "end"),
     [
         ("promotion", "Succeeded"),
+        ("whole_promotion", "Succeeded"),
         ("another_name", "Succeeded"),
         ("options", "Succeeded"),
         ("busy", "Succeeded"),

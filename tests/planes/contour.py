@@ -6,14 +6,17 @@ import subprocess
 from pathlib import Path
 
 from tests.controlplane.api import Json
+from tests.planes import gateway_api
 from tests.planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
 from tests.planes.programs import PROGRAMS, envoy, module, program
 
 _XDS, _HTTP, _HEALTH, _DEBUG = 8001, 8003, 8004, 6060
 _API = "projectcontour.io/v1"
+_GATEWAY_API = "sigs.k8s.io/gateway-api@v1.3.0"
+"""The version of the Gateway API's definitions that this Contour reads."""
 
 
-def _start(bench: Bench) -> None:
+def _start(bench: Bench, *config: object) -> None:
     contour = program("contour")
     ports = {
         "xds": _XDS,
@@ -27,7 +30,7 @@ def _start(bench: Bench) -> None:
         f"--{name}-port={port}" for name, port in ports.items()
     ]
     bench.start("contour", contour, "serve", "--kubeconfig", bench.plane.kubeconfig(), "--insecure",
-                "--disable-leader-election", *places)  # fmt: skip
+                "--disable-leader-election", *places, *config)  # fmt: skip
     bootstrap = bench.folder / "envoy.json"
     subprocess.run(
         [contour, "bootstrap", bootstrap, "--admin-address", bench.folder / "admin.sock",
@@ -38,8 +41,18 @@ def _start(bench: Bench) -> None:
                 "--concurrency", "1", "-l", "warning")  # fmt: skip
 
 
+def _start_gateway(bench: Bench) -> None:
+    gateway_api.create_gateway(bench, "projectcontour.io/gateway-controller", 80)
+    reference = {"namespace": gateway_api.NAMESPACE, "name": gateway_api.GATEWAY}
+    _start(bench, "--config-path", bench.write("contour.yaml", {"gateway": {"gatewayRef": reference}}))
+
+
 def _definitions() -> list[Path]:
     return [module(PROGRAMS["contour"].source) / "examples" / "contour" / "01-crds.yaml"]
+
+
+def _gateway_definitions() -> list[Path]:
+    return [*_definitions(), *gateway_api.definitions(_GATEWAY_API)]
 
 
 def _edge(app: App) -> list[Json]:
@@ -71,4 +84,15 @@ CONTOUR = DataPlane(
         "timeout": "5s",
         "retries": {"attempts": 2, "perTryTimeout": "1s", "retryOn": "gateway-error,connect-failure"},
     },
+)
+
+CONTOUR_GATEWAY = DataPlane(
+    provider="gatewayapi:v1",
+    start=_start_gateway,
+    edge=gateway_api.edge,
+    used=gateway_api.used,
+    definitions=_gateway_definitions,
+    spec=gateway_api.SPEC,
+    metrics="/stats/prometheus",
+    can=frozenset({"ab", "mirror", "affinity"}),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.controlplane.api import Json
 from tests.planes.bench import TARGET, App, Bench
+from tests.planes.programs import module
 
 NAMESPACE, GATEWAY = "gateways", "edge"
 """The place of the bench's Gateway."""
@@ -54,6 +54,6 @@ def used(app: App) -> list[Json]:
     ]  # fmt: skip
 
 
-def definitions(folder: Callable[[], Path]) -> Callable[[], list[Path]]:
-    """Return how to find the definitions in the folder of a version of the API's module."""
-    return lambda: sorted((folder() / "config" / "crd" / "experimental").glob("gateway.networking.*.yaml"))
+def definitions(source: str) -> list[Path]:
+    """Return the files of the definitions in a version of the API's module."""
+    return sorted((module(source) / "config" / "crd" / "experimental").glob("gateway.networking.*.yaml"))

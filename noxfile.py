@@ -169,6 +169,12 @@ def hostile(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def planes(session: nox.Session) -> None:
+    """No request is lost on real data planes. The first run on a machine builds them: that takes minutes."""
+    _run(session, "pytest", "-m", "planes", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def fuzz(session: nox.Session) -> None:
     """Mutated objects, answers and manifests end as values or documented errors; `-- --minutes 30` for long."""
     _run(session, "python", "-m", "tests.fuzz", *session.posargs)

@@ -20,7 +20,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -82,10 +82,17 @@ class Plane:
 
 
 @contextmanager
-def plane(kinds: tuple[str, ...] = crds.ALL, *, pods: bool = True) -> Iterator[Plane]:
+def plane(
+    kinds: tuple[str, ...] = crds.ALL,
+    *,
+    pods: bool = True,
+    node: Callable[[Access], Kubelet] = Kubelet,
+    verdicts: bool = True,
+) -> Iterator[Plane]:
     """A control plane with the kinds of these files of ../shared/crds. Raises Missing, and Broken if a part ends.
 
-    pods: without them there is the API server alone, and nobody writes the status of a workload.
+    pods: without them there is the API server alone, and nobody writes the status of a workload. node: makes its
+    kubelet. verdicts: whether all routes are accepted; without them a gateway's controller has to accept them.
     """
     programs = binaries()
     with ExitStack() as stack:
@@ -97,11 +104,12 @@ def plane(kinds: tuple[str, ...] = crds.ALL, *, pods: bool = True) -> Iterator[P
         api = Api(access)
         crds.install(api, *kinds)
         manager = Access(access.server, tokens["system:kube-controller-manager"], access.authority)
-        kubelet = Kubelet(Access(access.server, tokens["kubelet"], access.authority))
+        kubelet = node(Access(access.server, tokens["kubelet"], access.authority))
         if pods:
             _start_manager(servers, programs, manager)
             stack.enter_context(kubelet.running())
-            stack.enter_context(RouteController(Api(kubelet.access)).running())
+            if verdicts:
+                stack.enter_context(RouteController(Api(kubelet.access)).running())
         yield Plane(folder=folder, api=api, audit=Audit(folder / "audit.jsonl", api), kubelet=kubelet)
 
 
@@ -195,7 +203,7 @@ class _Servers:
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
-                process_group=0, preexec_fn=_die_with_the_owner,  # noqa: PLW1509  it only calls the kernel
+                process_group=0, preexec_fn=die_with_the_owner,  # noqa: PLW1509  it only calls the kernel
             )  # fmt: skip
 
     def wait(self, name: str, url: str, authority: Path | None = None, token: str = "") -> None:
@@ -250,7 +258,9 @@ _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before any fork
 _owner = os.getpid()
 
 
-def _die_with_the_owner() -> None:
+def die_with_the_owner() -> None:
+    """Between fork and exec: let the kernel kill this process at the end of the thread that started it."""
+
     if _prctl is not None:
         _prctl(_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != _owner:  # the owner died before the call

@@ -1,0 +1,98 @@
+"""Contour with the Envoy that the tests' dependencies install."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.controlplane.api import Json
+from tests.planes import gateway_api
+from tests.planes.bench import METRICS, PORT, TARGET, App, Bench, DataPlane
+from tests.planes.programs import PROGRAMS, envoy, module, program
+
+_XDS, _HTTP, _HEALTH, _DEBUG = 8001, 8003, 8004, 6060
+_API = "projectcontour.io/v1"
+_GATEWAY_API = "sigs.k8s.io/gateway-api@v1.3.0"
+"""The version of the Gateway API's definitions that this Contour reads."""
+
+
+def _start(bench: Bench, *config: object) -> None:
+    contour = program("contour")
+    ports = {
+        "xds": _XDS,
+        "http": _HTTP,
+        "health": _HEALTH,
+        "debug-http": _DEBUG,
+        "envoy-service-http": PORT,
+        "stats": METRICS,
+    }
+    places = [f"--{name}-address=127.0.0.1" for name in ports] + [
+        f"--{name}-port={port}" for name, port in ports.items()
+    ]
+    bench.start("contour", contour, "serve", "--kubeconfig", bench.plane.kubeconfig(), "--insecure",
+                "--disable-leader-election", *places, *config)  # fmt: skip
+    bootstrap = bench.folder / "envoy.json"
+    subprocess.run(
+        [contour, "bootstrap", bootstrap, "--admin-address", bench.folder / "admin.sock",
+         "--xds-address=127.0.0.1", f"--xds-port={_XDS}", "--resources-dir", bench.folder / "resources"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    bench.start("envoy", envoy(), "-c", bootstrap, "--service-cluster", "projectcontour", "--service-node", "envoy",
+                "--concurrency", "1", "-l", "warning")  # fmt: skip
+
+
+def _start_gateway(bench: Bench) -> None:
+    gateway_api.create_gateway(bench, "projectcontour.io/gateway-controller", 80)
+    reference = {"namespace": gateway_api.NAMESPACE, "name": gateway_api.GATEWAY}
+    _start(bench, "--config-path", bench.write("contour.yaml", {"gateway": {"gatewayRef": reference}}))
+
+
+def _definitions() -> list[Path]:
+    return [module(PROGRAMS["contour"].source) / "examples" / "contour" / "01-crds.yaml"]
+
+
+def _gateway_definitions() -> list[Path]:
+    return [*_definitions(), *gateway_api.definitions(_GATEWAY_API)]
+
+
+def _edge(app: App) -> list[Json]:
+    include = {"name": app.service, "namespace": app.name, "conditions": [{"prefix": "/"}]}
+    spec = {"virtualhost": {"fqdn": app.host}, "includes": [include]}
+    return [{"apiVersion": _API, "kind": "HTTPProxy", "metadata": {"name": "edge"}, "spec": spec}]
+
+
+def _used(app: App) -> list[Json]:
+    ports = [{"name": "http", "port": 80, "targetPort": 9898}]
+    service = {"selector": {"app": TARGET}, "ports": ports}
+    route = {"conditions": [{"prefix": "/"}], "services": [{"name": app.service, "port": 80}]}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": app.service}, "spec": service},
+        {"apiVersion": _API, "kind": "HTTPProxy", "metadata": {"name": "edge"},
+         "spec": {"virtualhost": {"fqdn": app.host}, "routes": [route]}},
+    ]  # fmt: skip
+
+
+CONTOUR = DataPlane(
+    provider="contour",
+    start=_start,
+    edge=_edge,
+    used=_used,
+    definitions=_definitions,
+    metrics="/stats/prometheus",
+    can=frozenset({"ab"}),
+    options={
+        "timeout": "5s",
+        "retries": {"attempts": 2, "perTryTimeout": "1s", "retryOn": "gateway-error,connect-failure"},
+    },
+)
+
+CONTOUR_GATEWAY = DataPlane(
+    provider="gatewayapi:v1",
+    start=_start_gateway,
+    edge=gateway_api.edge,
+    used=gateway_api.used,
+    definitions=_gateway_definitions,
+    spec=gateway_api.SPEC,
+    metrics="/stats/prometheus",
+    can=frozenset({"ab", "mirror", "affinity"}),
+)

@@ -14,6 +14,17 @@ These functions read no files: the caller passes texts. YAML needs the extra `ca
 """
 
 from canarycore.errors import ManifestError, Problem
+from canarycore.manifest._alert_templates import (
+    LINKS_ANNOTATION,
+    TEXT_ANNOTATION,
+    AlertFacts,
+    InvalidAlertTemplate,
+    LinkTemplate,
+    check_links,
+    parse_links,
+    render_link,
+    render_text,
+)
 from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION, annotated_fields
 from canarycore.manifest._definition._dropped import (
     DEFINITION,
@@ -55,12 +66,14 @@ from canarycore.manifest._service import (
     UnmanagedMetadata,
 )
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
+from canarycore.manifest._subscriptions import SUBSCRIPTION_ANNOTATION, SUBSCRIPTION_RULE, find_subscribed_providers
 
 __all__ = [
     "ANALYSIS_ANNOTATION",
     "BUILT_IN_METRICS",
     "DEFINITION",
     "FLAGGERS_OMISSIONS",
+    "LINKS_ANNOTATION",
     "LONGEST_APEX",
     "LONGEST_INGRESS",
     "LONGEST_ROUTE",
@@ -68,6 +81,10 @@ __all__ = [
     "LONGEST_TARGET",
     "OWN_FIELDS",
     "PLACEHOLDER",
+    "SUBSCRIPTION_ANNOTATION",
+    "SUBSCRIPTION_RULE",
+    "TEXT_ANNOTATION",
+    "AlertFacts",
     "AlertProvider",
     "BackendReference",
     "Canary",
@@ -78,6 +95,8 @@ __all__ = [
     "FilesReport",
     "HeaderChanges",
     "HeaderOperations",
+    "InvalidAlertTemplate",
+    "LinkTemplate",
     "ManifestError",
     "MetricTemplate",
     "MirrorFilter",
@@ -89,18 +108,23 @@ __all__ = [
     "UnmanagedMetadata",
     "annotated_fields",
     "check_files",
+    "check_links",
     "check_namespaces",
     "documents",
     "dump",
     "find_dropped_fields",
     "find_excess",
     "find_omissions",
+    "find_subscribed_providers",
     "format_duration",
     "lint",
     "load",
     "parse",
     "parse_duration",
+    "parse_links",
     "problems",
+    "render_link",
+    "render_text",
     "resolve",
     "schema",
     "status_from_dict",

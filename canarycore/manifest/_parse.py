@@ -21,6 +21,7 @@ from canarycore.manifest._reader._fields import (
     write_object,
 )
 from canarycore.manifest._reader._size import find_excess
+from canarycore.manifest._subscriptions import read_subscriptions
 
 Parsed = Canary | MetricTemplate | AlertProvider
 
@@ -38,11 +39,12 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     cursor = Cursor(at, problems)
     kind = _kind(document, cursor)
     values = read_annotations(document, cursor) if kind is Canary else {}
+    subscriptions = read_subscriptions(document, cursor) if kind is Canary else ()
     resource = read_object(kind, document, cursor, known=("apiVersion", "kind")) if kind else None
     if resource is None:
         raise ManifestError(problems.listed())
     if isinstance(resource, Canary):
-        resource = with_annotations(resource, values)
+        resource = attrs.evolve(with_annotations(resource, values), subscriptions=subscriptions)
     return attrs.evolve(resource, warnings=problems.listed())
 
 

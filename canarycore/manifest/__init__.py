@@ -14,7 +14,12 @@ These functions read no files: the caller passes texts. YAML needs the extra `ca
 """
 
 from canarycore.errors import ManifestError, Problem
-from canarycore.manifest._alert_templates import (
+from canarycore.manifest._alerts._subscriptions import (
+    SUBSCRIPTION_ANNOTATION,
+    SUBSCRIPTION_RULE,
+    find_subscribed_providers,
+)
+from canarycore.manifest._alerts._templates import (
     LINKS_ANNOTATION,
     TEXT_ANNOTATION,
     AlertFacts,
@@ -66,7 +71,6 @@ from canarycore.manifest._service import (
     UnmanagedMetadata,
 )
 from canarycore.manifest._status_codec import status_from_dict, status_to_dict
-from canarycore.manifest._subscriptions import SUBSCRIPTION_ANNOTATION, SUBSCRIPTION_RULE, find_subscribed_providers
 
 __all__ = [
     "ANALYSIS_ANNOTATION",

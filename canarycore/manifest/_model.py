@@ -292,7 +292,7 @@ class Canary(Resource):
     spec: CanarySpec = wire(object_of(CanarySpec), required=True)
     status: Json | None = wire(section("status"))
     subscriptions: tuple[Alert, ...] = ()
-    """The alerts of its annotations (`_subscriptions`)."""
+    """The alerts of its annotations (`_alerts`)."""
 
     @property
     def analysis(self) -> Analysis | None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import frozen
 
 from canarycore.errors import Problem
+from canarycore.manifest._alerts._subscriptions import find_subscribed_providers
 from canarycore.manifest._model import Canary
-from canarycore.manifest._subscriptions import find_subscribed_providers
 from canarycore.text import LONGEST_SHOWN
 
 MESH = "mesh"

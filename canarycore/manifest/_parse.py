@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from canarycore.errors import ManifestError
+from canarycore.manifest._alerts._subscriptions import read_subscriptions
 from canarycore.manifest._definition._annotations import read_annotations, with_annotations
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._reader._fields import (
@@ -21,7 +22,6 @@ from canarycore.manifest._reader._fields import (
     write_object,
 )
 from canarycore.manifest._reader._size import find_excess
-from canarycore.manifest._subscriptions import read_subscriptions
 
 Parsed = Canary | MetricTemplate | AlertProvider
 

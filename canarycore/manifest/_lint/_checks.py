@@ -15,7 +15,8 @@ from canarycore.bounds import HOOK_TIMEOUT
 from canarycore.errors import Problem
 from canarycore.gotemplate import BUILT_IN_FUNCTIONS, KEYWORDS, TemplateError
 from canarycore.gotemplate import parse as parse_template
-from canarycore.manifest._alert_templates import (
+from canarycore.manifest._alerts._subscriptions import find_subscribed_providers
+from canarycore.manifest._alerts._templates import (
     LINKS_ANNOTATION,
     TEXT_ANNOTATION,
     AlertFacts,
@@ -29,7 +30,6 @@ from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, 
 from canarycore.manifest._reader._fields import nearest
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
-from canarycore.manifest._subscriptions import find_subscribed_providers
 from canarycore.text import enumerate_some
 
 METRIC_PROVIDERS = (

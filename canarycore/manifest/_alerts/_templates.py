@@ -45,7 +45,12 @@ _ADDRESS = re.compile(r"https?://[^\s<>|\"'\\^`{}/]++[^\s<>|\"'\\^`{}]*+")
 
 
 class InvalidAlertTemplate(CanaryError, ValueError):
-    """A template of an alert is not valid, or its result is not. The message has the part and the expected value."""
+    """A template of an alert is not valid, or its result is not."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(f"found {found}, expected {expected}")
+        self.found: str = found
+        self.expected: str = expected
 
 
 @frozen(kw_only=True)
@@ -92,7 +97,7 @@ def render_text(template: str, facts: AlertFacts) -> str:
     """Return the text of an alert. Raise InvalidAlertTemplate."""
     text = _render(template, facts).strip()
     if not text:
-        raise InvalidAlertTemplate("found an empty text, expected one")
+        raise InvalidAlertTemplate("an empty text", "a text")
     return text
 
 
@@ -100,19 +105,17 @@ def render_link(link: LinkTemplate, facts: AlertFacts) -> str:
     """Return the address of a link. Raise InvalidAlertTemplate."""
     address = _render(link.template, facts).strip()
     if not address.isprintable() or not _ADDRESS.fullmatch(address):
-        raise InvalidAlertTemplate(
-            "found another address, expected http:// or https:// and a host, without blanks: use urlquery for values"
-        )
+        raise InvalidAlertTemplate("another address", "http:// or https:// and a host, without blanks and quotes")
     return address
 
 
 def parse_links(text: str) -> tuple[LinkTemplate, ...]:
     """Return the links in the lines of a text. Raise InvalidAlertTemplate."""
     if len(text) > MOST_LINKS * (LONGEST_TEMPLATE + LONGEST_TITLE + 2):
-        raise InvalidAlertTemplate(f"found {len(text):,} characters, expected at most {MOST_LINKS} links")
+        raise InvalidAlertTemplate(f"{len(text):,} characters", f"at most {MOST_LINKS} links")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) > MOST_LINKS:
-        raise InvalidAlertTemplate(f"found {len(lines)} links, expected at most {MOST_LINKS}")
+        raise InvalidAlertTemplate(f"{len(lines)} links", f"at most {MOST_LINKS}")
     return tuple(map(_parse_link, lines))
 
 
@@ -120,18 +123,19 @@ def _parse_link(line: str) -> LinkTemplate:
     title, separator, template = (part.strip() for part in line.partition("="))
     if not separator or not template or not 0 < len(title) <= LONGEST_TITLE or not title.isprintable():
         raise InvalidAlertTemplate(
-            f"found a line without a title of 1 to {LONGEST_TITLE} characters and an address, expected TITLE=ADDRESS"
+            "a line without a title or an address", f"TITLE=ADDRESS, with a title of at most {LONGEST_TITLE} characters"
         )
     return LinkTemplate(title, template)
 
 
 def _render(template: str, facts: AlertFacts) -> str:
     if len(template) > LONGEST_TEMPLATE:
-        raise InvalidAlertTemplate(f"found {len(template):,} characters, expected at most {LONGEST_TEMPLATE:,}")
+        raise InvalidAlertTemplate(f"{len(template):,} characters", f"at most {LONGEST_TEMPLATE:,}")
     try:
         return parse(template).render(asdict(facts), steps=TEMPLATE_STEPS, longest=LONGEST_ALERT)
     except TemplateError as error:
-        raise InvalidAlertTemplate(str(error)) from None
+        found, _, expected = str(error).replace("found ", "", 1).partition(", expected ")
+        raise InvalidAlertTemplate(found, expected or "a part of Go's template language") from None
 
 
 # checks ---------------------------------------------------------------------------------------------------------------
@@ -147,13 +151,13 @@ def check_links(text: str) -> tuple[LinkTemplate, ...]:
     """Return the links of a text. Raise InvalidAlertTemplate where one has no title of its own, or no address."""
     links = parse_links(text)
     if len({link.title for link in links}) < len(links):
-        raise InvalidAlertTemplate("found a title twice, expected another one for each link")
+        raise InvalidAlertTemplate("a title twice", "another title for each link")
     for link in links:
         for facts in _examples(link.template):
             try:
                 render_link(link, facts)
             except InvalidAlertTemplate as error:
-                raise InvalidAlertTemplate(f"{link.title}: {error}") from None
+                raise InvalidAlertTemplate(f"{error.found} in the link {link.title}", error.expected) from None
     return links
 
 

@@ -322,7 +322,8 @@ def _wrong_annotation(provider: AlertProvider, name: str, check: Callable[[str],
     try:
         check(text)
     except InvalidAlertTemplate as error:
-        yield Finding(join("metadata.annotations", name), str(error), {"fields": _ALERT_FIELDS})
+        arguments = {"expected": error.expected, "fields": _ALERT_FIELDS}
+        yield Finding(join("metadata.annotations", name), error.found, arguments)
 
 
 _ALERT_FIELDS = enumerate_some((f".{field.name}" for field in attrs.fields(AlertFacts)), most=20)
@@ -471,15 +472,15 @@ ALERT_RULES: tuple[LintRule[AlertProvider], ...] = (
         "alert-text",
         "error",
         _wrong_text,
-        "a template of a text: with an error, alerts have Flagger's text",
+        "{expected}: until then alerts have Flagger's text",
         "Correct the template. The dot has {fields}.",
     ),
     LintRule(
         "alert-links",
         "error",
         _wrong_links,
-        "lines such as Dashboard=https://grafana.example.com/d/x?var-name={{{{ urlquery .name }}}}",
-        "Correct the links; alerts leave a wrong one out. The dot has {fields}.",
+        "{expected}: until then alerts have no such link",
+        "Write lines such as Logs=https://logs.example.com/?q={{{{ urlquery .name }}}}. The dot has {fields}.",
     ),
     LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_alert, *_PLACEHOLDER_TEXTS[1:]),
     LintRule("unknown-alert-provider", "warning", _unknown_alert_type, "one of {known}", "{hint}"),

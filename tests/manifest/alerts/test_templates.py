@@ -107,7 +107,7 @@ def test_only_an_address_of_the_web_is_a_link(template):
         ("https://page.test/", "expected TITLE=ADDRESS"),
         ("=https://page.test/", "expected TITLE=ADDRESS"),
         ("Page=", "expected TITLE=ADDRESS"),
-        (f"{'x' * 41}=https://page.test/", "1 to 40 characters"),
+        (f"{'x' * 41}=https://page.test/", "at most 40 characters"),
         ("\n".join(f"Page{number}=https://page.test/" for number in range(MOST_LINKS + 1)), "at most 5"),
         ("x" * 100_000, "found 100,000 characters"),
     ],
@@ -122,7 +122,7 @@ def test_wrong_lines_are_an_error(text, error):
     [
         ("alert__text", "{{ .reason }}", "an empty text"),
         ("alert__text", "{{ .labels.team }} {{ .nmae }}", "{{ .nmae }} without a value"),
-        ("alert__links", "Page=https://page.test/{{ .reason }}", "Page: found another address"),
+        ("alert__links", "Page=https://page.test/{{ .reason }}", "another address in the link Page"),
         ("alert__links", "Page=https://a.test/\nPage=https://b.test/", "a title twice"),
     ],
 )

@@ -60,7 +60,7 @@ def _read(key: str, text: str, cursor: Cursor) -> Iterator[Alert]:
     name = key.removeprefix(SUBSCRIPTION_ANNOTATION)
     severity, _, reference = name.partition(".")
     provider, dot, namespace = reference.partition(".")
-    if severity not in _SEVERITIES or not provider or (dot and not namespace):
+    if severity not in _SEVERITIES or not provider or (dot and not namespace) or "." in namespace:
         severities = ", ".join(_SEVERITIES)
         cursor.refuse(
             name,

@@ -155,6 +155,7 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("subscription", annotated(BASE, subscribe__errors__slack="dev")),
     ("subscription", annotated(BASE, subscribe__error="dev")),
     ("subscription", annotated(BASE, subscribe__error__Slack="dev")),
+    ("subscription", annotated(BASE, subscribe__error__slack__a__b="dev")),
     ("subscription", annotated(BASE, subscribe__error__slack="dev;;ops")),
 )
 """(what lint calls it, a manifest with that error alone)."""

@@ -59,6 +59,7 @@ def test_a_canary_with_a_subscription_survives_the_way_to_a_document_and_back():
         ("errors__slack", "dev", "canarycore/subscribe.SEVERITY.PROVIDER"),
         ("error", "dev", "canarycore/subscribe.SEVERITY.PROVIDER"),
         ("error__slack__", "dev", "canarycore/subscribe.SEVERITY.PROVIDER.NAMESPACE"),
+        ("error__slack__a__b", "dev", "canarycore/subscribe.SEVERITY.PROVIDER.NAMESPACE"),
         ("error__Slack", "dev", "a Kubernetes name"),
         ("error__slack__my_ops", "dev", "a Kubernetes name"),
         ("error__slack", "dev;;ops", "channels with semicolons between"),

@@ -31,7 +31,6 @@ CHANNELS = Bound(10, "channels", "the channels of one annotation", "More teams c
 SUBSCRIPTION_RULE = "subscription"
 """The rule of a wrong annotation."""
 
-_PLACE = "metadata.annotations"
 _SEVERITIES = {severity.value: severity for severity in Severity}
 _CHANNEL = Bound(100, "characters", "the name of a channel", "Slack takes 80.")
 _FORM = f"{SUBSCRIPTION_ANNOTATION}SEVERITY.PROVIDER or {SUBSCRIPTION_ANNOTATION}SEVERITY.PROVIDER.NAMESPACE"
@@ -82,7 +81,11 @@ def _read(key: str, text: str, cursor: Cursor) -> Iterator[Alert]:
             yield Alert(name=f"{name};{channel}", provider=target, severity=_SEVERITIES[severity], channel=channel)
 
 
+def find_annotation(alert: Alert) -> str:
+    """Return the path of the annotation that a subscription comes from."""
+    return join("metadata.annotations", f"{SUBSCRIPTION_ANNOTATION}{alert.name.partition(';')[0]}")
+
+
 def find_subscribed_providers(alerts: Iterable[Alert]) -> dict[str, Reference]:
     """Return the providers of subscriptions by the paths of their annotations."""
-    names = {alert.name.partition(";")[0]: alert.provider for alert in alerts}
-    return {join(_PLACE, f"{SUBSCRIPTION_ANNOTATION}{name}"): provider for name, provider in names.items()}
+    return {find_annotation(alert): alert.provider for alert in alerts}

@@ -15,7 +15,7 @@ from canarycore.bounds import HOOK_TIMEOUT
 from canarycore.errors import Problem
 from canarycore.gotemplate import BUILT_IN_FUNCTIONS, KEYWORDS, TemplateError
 from canarycore.gotemplate import parse as parse_template
-from canarycore.manifest._alerts._subscriptions import find_subscribed_providers
+from canarycore.manifest._alerts._subscriptions import find_annotation, find_subscribed_providers
 from canarycore.manifest._alerts._templates import (
     LINKS_ANNOTATION,
     TEXT_ANNOTATION,
@@ -189,12 +189,11 @@ def _missing_provider(context: LintContext) -> Iterator[Finding]:
 
 
 def _unused_channel(context: LintContext) -> Iterator[Finding]:
-    paths = {provider: path for path, provider in find_subscribed_providers(context.canary.subscriptions).items()}
     for alert in context.canary.subscriptions:
         reference = alert.provider
         room = context.around.providers.get((reference.namespace or context.canary.namespace, reference.name))
         if alert.channel and room is not None and room.spec.type in WITHOUT_CHANNELS:
-            yield Finding(paths[reference], f"the channel {alert.channel!r}", {"type": room.spec.type})
+            yield Finding(find_annotation(alert), f"the channel {alert.channel!r}", {"type": room.spec.type})
 
 
 def _duplicates(context: LintContext) -> Iterator[Finding]:

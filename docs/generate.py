@@ -100,7 +100,8 @@ def _troubles() -> str:
 def _alert_facts() -> str:
     """Return the table of the fields in a template of an alert: the literal under a field describes it."""
     source = Path(inspect.getsourcefile(AlertFacts) or "").read_text()
-    body = next(node.body for node in ast.parse(source).body if getattr(node, "name", "") == AlertFacts.__name__)
+    classes = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    body = next(node.body for node in classes if node.name == AlertFacts.__name__)
     fields = [ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)]
     texts = [ast.literal_eval(node.value) for node in body[1:] if isinstance(node, ast.Expr)]
     rows = [f"| `.{name}` | {_cell(text)} |" for name, text in zip(fields, texts, strict=True)]

@@ -201,6 +201,16 @@ CASES = [
     ("template-syntax", [template(query="{{ printf `%s` nmae }}")], [template(query="{{ `a` | print name }}")]),
     ("unknown-alert-provider", [alert_provider(type="slak")], [alert_provider(type="msteams")]),
     (
+        "unknown-annotation",
+        [annotated(canary(), **{"subscription__warn__on-call": "dev"}), alert_provider()],
+        [annotated(canary(), **{"subscribe__warn__on-call": "dev", "command": "abort 1"}), alert_provider()],
+    ),
+    (
+        "unknown-annotation",
+        [annotated(alert_provider(), alert__txt="{{ .name }}")],
+        [annotated(alert_provider(), alert__text="{{ .name }}")],
+    ),
+    (
         "alert-text",
         [annotated(alert_provider(), alert__text="{{ .nmae }}")],
         [annotated(alert_provider(), alert__text="{{ .name }}{{ with .reason }}: {{ . }}{{ end }}")],

@@ -15,7 +15,11 @@ from canarycore.bounds import HOOK_TIMEOUT
 from canarycore.errors import Problem
 from canarycore.gotemplate import BUILT_IN_FUNCTIONS, KEYWORDS, TemplateError
 from canarycore.gotemplate import parse as parse_template
-from canarycore.manifest._alerts._subscriptions import find_annotation, find_subscribed_providers
+from canarycore.manifest._alerts._subscriptions import (
+    SUBSCRIPTION_ANNOTATION,
+    find_annotation,
+    find_subscribed_providers,
+)
 from canarycore.manifest._alerts._templates import (
     LINKS_ANNOTATION,
     TEXT_ANNOTATION,
@@ -30,13 +34,16 @@ from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, 
 from canarycore.manifest._reader._fields import nearest
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
-from canarycore.text import enumerate_some
+from canarycore.text import enumerate_some, shorten
 
 METRIC_PROVIDERS = (
     *("prometheus", "datadog", "externalmetrics", "cloudwatch", "newrelic", "graphite", "stackdriver", "influxdb"),
     *("dynatrace", "keptn", "splunk"),
 )
 ALERT_PROVIDERS = ("slack", "msteams", "msteams-workflow", "discord", "rocket", "gchat")
+OWN_ANNOTATIONS = "canarycore/"
+"""Prefix of the annotations of canarycore."""
+
 WITHOUT_CHANNELS = ("msteams", "msteams-workflow", "discord", "gchat")
 """The types of chats whose address alone determines the channel."""
 
@@ -188,6 +195,26 @@ def _missing_provider(context: LintContext) -> Iterator[Finding]:
             yield Finding(path, f"the alert provider {key[1]}.{key[0]}", {"namespace": key[0]})
 
 
+def _misspelt_subscription(context: LintContext) -> Iterator[Finding]:
+    for name, _ in context.canary.metadata.annotations:
+        word = name.removeprefix(OWN_ANNOTATIONS).partition(".")[0]
+        if name.startswith(OWN_ANNOTATIONS) and not name.startswith(SUBSCRIPTION_ANNOTATION):
+            known = SUBSCRIPTION_ANNOTATION.removeprefix(OWN_ANNOTATIONS).rstrip(".")
+            if nearest(word, [known]):
+                yield _unknown_annotation(name, SUBSCRIPTION_ANNOTATION)
+
+
+def _misspelt_template(provider: AlertProvider) -> Iterator[Finding]:
+    known = (TEXT_ANNOTATION, LINKS_ANNOTATION)
+    for name, _ in provider.metadata.annotations:
+        if name.startswith(OWN_ANNOTATIONS) and name not in known:
+            yield _unknown_annotation(name, nearest(name, known) or " or ".join(known))
+
+
+def _unknown_annotation(name: str, known: str) -> Finding:
+    return Finding(join("metadata.annotations", name), f"the annotation {shorten(name)}", {"known": known})
+
+
 def _unused_channel(context: LintContext) -> Iterator[Finding]:
     for alert in context.canary.subscriptions:
         reference = alert.provider
@@ -326,6 +353,10 @@ def _wrong_annotation(provider: AlertProvider, name: str, check: Callable[[str],
 
 
 _ALERT_FIELDS = enumerate_some((f".{field.name}" for field in attrs.fields(AlertFacts)), most=20)
+_UNKNOWN_ANNOTATION_TEXTS = (
+    "an annotation that canarycore reads: this one has no effect",
+    "Did you mean {known}?",
+)
 _PLACEHOLDER_TEXTS = ("placeholder-address", "the real address", "Replace the placeholder.")
 
 RULES: tuple[LintRule[LintContext], ...] = (
@@ -401,6 +432,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "its AlertProvider in these files: without one in the cluster no alert arrives",
         "Pass its file too, or make sure that the namespace {namespace} has it.",
     ),
+    LintRule("unknown-annotation", "warning", _misspelt_subscription, *_UNKNOWN_ANNOTATION_TEXTS),
     LintRule(
         "unused-channel",
         "warning",
@@ -467,6 +499,7 @@ TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
 )
 
 ALERT_RULES: tuple[LintRule[AlertProvider], ...] = (
+    LintRule("unknown-annotation", "warning", _misspelt_template, *_UNKNOWN_ANNOTATION_TEXTS),
     LintRule(
         "alert-text",
         "error",

@@ -169,7 +169,7 @@ class Rollout:
     hooks: tuple[Hook, ...] = field(default=(), validator=items(instance(Hook), CHECKS))
     """The webhooks (`analysis.webhooks`)."""
     alerts: tuple[Alert, ...] = field(default=(), validator=items(instance(Alert), CHECKS))
-    """The receivers of alerts (`analysis.alerts`)."""
+    """The receivers of alerts (`analysis.alerts`, and the annotations `canarycore/subscribe.…`)."""
     match: tuple[Match, ...] = field(default=(), validator=items(instance(Match), CHECKS))
     """The requests of an A/B test: those that meet any of these conditions (`analysis.match`)."""
     affinity: Affinity | None = field(default=None, validator=optional(instance(Affinity)))

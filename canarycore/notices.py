@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from canarycore._enum import TextEnum
-from canarycore._fields import REQUIRED_TEXT, instance
+from canarycore._fields import OPTIONAL_TEXT, REQUIRED_TEXT, instance
 from canarycore._record import record
 from canarycore._reference import Reference
 
@@ -37,6 +37,8 @@ class Alert:
     """The AlertProvider that delivers the alerts."""
     severity: Severity = field(default=Severity.INFO, validator=instance(Severity))
     """The lowest severity that is delivered."""
+    channel: str = field(default="", validator=OPTIONAL_TEXT)
+    """The channel of the provider that gets the alerts; empty for the provider's own."""
 
 
 class Channel(TextEnum):

@@ -7,6 +7,7 @@ the text in between.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import runpy
 import sys
@@ -17,6 +18,7 @@ from typer.main import get_command
 
 from canarycore import bounds
 from canarycore.machine import mermaid
+from canarycore.manifest import AlertFacts
 from canarycore_kubernetes.telemetry.troubles import REASONS
 
 if TYPE_CHECKING:
@@ -95,6 +97,17 @@ def _troubles() -> str:
     return "\n".join(["", "| Reason | Trouble | Remedy |", "| --- | --- | --- |", *rows, "", ""])
 
 
+def _alert_facts() -> str:
+    """Return the table of the fields in a template of an alert: the literal under a field describes it."""
+    source = Path(inspect.getsourcefile(AlertFacts) or "").read_text()
+    classes = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    body = next(node.body for node in classes if node.name == AlertFacts.__name__)
+    fields = [ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)]
+    texts = [ast.literal_eval(node.value) for node in body[1:] if isinstance(node, ast.Expr)]
+    rows = [f"| `.{name}` | {_cell(text)} |" for name, text in zip(fields, texts, strict=True)]
+    return "\n".join(["", "| Field | Value |", "| --- | --- |", *rows, "", ""])
+
+
 def _series() -> str:
     from canarycore_kubernetes.telemetry.series import series_table
 
@@ -168,6 +181,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "bounds": _bounds,
     "troubles": _troubles,
+    "alert_facts": _alert_facts,
     "series": _series,
     "observer_series": _observer_series,
     "alerts": _alerts,

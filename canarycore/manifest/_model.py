@@ -44,7 +44,7 @@ from canarycore.manifest._reader._fields import (
     wire,
 )
 from canarycore.manifest._service import Pairs, Service
-from canarycore.notices import Severity
+from canarycore.notices import Alert, Severity
 from canarycore.traffic import Match
 
 GROUP = "flagger.app"
@@ -291,6 +291,8 @@ class Canary(Resource):
 
     spec: CanarySpec = wire(object_of(CanarySpec), required=True)
     status: Json | None = wire(section("status"))
+    subscriptions: tuple[Alert, ...] = ()
+    """The alerts of its annotations (`_alerts`)."""
 
     @property
     def analysis(self) -> Analysis | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import frozen
 
 from canarycore.errors import Problem
+from canarycore.manifest._alerts._subscriptions import find_subscribed_providers
 from canarycore.manifest._model import Canary
 from canarycore.text import LONGEST_SHOWN
 
@@ -100,6 +101,12 @@ def _alert_providers(canary: Canary) -> Iterator[NamespacedReference]:
             yield _object(path, "alert provider", alert.provider_ref.name, alert.provider_ref.namespace)
 
 
+def _subscriptions(canary: Canary) -> Iterator[NamespacedReference]:
+    for path, provider in find_subscribed_providers(canary.subscriptions).items():
+        text = f"{provider.name}.{provider.namespace}"
+        yield NamespacedReference(path=path, kind="alert provider", text=text, namespace=provider.namespace)
+
+
 def _gateway_refs(canary: Canary) -> Iterator[NamespacedReference]:
     """Find Gateway API parents. The route takes over the requests of a parent Service, so that is no shared gateway."""
     service = canary.spec.service
@@ -172,6 +179,7 @@ _FIELDS: tuple[Callable[[Canary], Iterator[NamespacedReference]], ...] = (
     _upstream,
     _templates,
     _alert_providers,
+    _subscriptions,
     _gateway_refs,
     _mirrors,
     _istio_gateways,

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from canarycore.errors import ManifestError
+from canarycore.manifest._alerts._subscriptions import read_subscriptions
 from canarycore.manifest._definition._annotations import read_annotations, with_annotations
 from canarycore.manifest._model import API_VERSION, GROUP, KINDS, AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._reader._fields import (
@@ -38,11 +39,12 @@ def parse(document: Mapping[str, Any], *, at: str = "") -> Parsed:
     cursor = Cursor(at, problems)
     kind = _kind(document, cursor)
     values = read_annotations(document, cursor) if kind is Canary else {}
+    subscriptions = read_subscriptions(document, cursor) if kind is Canary else ()
     resource = read_object(kind, document, cursor, known=("apiVersion", "kind")) if kind else None
     if resource is None:
         raise ManifestError(problems.listed())
     if isinstance(resource, Canary):
-        resource = with_annotations(resource, values)
+        resource = attrs.evolve(with_annotations(resource, values), subscriptions=subscriptions)
     return attrs.evolve(resource, warnings=problems.listed())
 
 

@@ -79,7 +79,7 @@ def resolve(
         threshold=max(analysis.threshold or 0, 1),
         checks=_checks(canary, templates),
         hooks=tuple(_hook(webhook) for webhook in analysis.webhooks),
-        alerts=tuple(_alert(alert) for alert in analysis.alerts),
+        alerts=(*map(_alert, analysis.alerts), *canary.subscriptions),
         match=() if chosen == UNROUTED else analysis.match,
         affinity=_affinity(analysis.session_affinity) if analysis.session_affinity and can.affinity else None,
         mirror_weight=analysis.mirror_weight or TOTAL_WEIGHT,

@@ -64,6 +64,12 @@ def alert_provider(**spec) -> dict:
     }
 
 
+def annotated(document: dict, **annotations: str) -> dict:
+    """Return a document with annotations below `canarycore/`, with `__` for a dot in their names."""
+    texts = {f"canarycore/{name.replace('__', '.')}": text for name, text in annotations.items()}
+    return {**document, "metadata": {**document["metadata"], "annotations": texts}}
+
+
 def shared(folder: str) -> Path:
     """Return a folder of ../shared. Without it, skip the test with the reason; in CI, fail."""
     path = SHARED / folder

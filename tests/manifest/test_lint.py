@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from canarycore.manifest import check_files, documents, lint, parse
 from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES
-from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, canary, metric, shared, template
+from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, annotated, canary, metric, shared, template
 
 KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}
 KEDA = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "podinfo"}
@@ -160,6 +160,16 @@ CASES = [
         [canary(analysis=alert("nobody")), alert_provider()],
         [canary(analysis=alert()), alert_provider()],
     ),
+    (
+        "missing-alert-provider",
+        [annotated(canary(), subscribe__warn__nobody="dev"), alert_provider()],
+        [annotated(canary(), **{"subscribe__warn__on-call": "dev"}), alert_provider()],
+    ),
+    (
+        "unused-channel",
+        [annotated(canary(), **{"subscribe__warn__on-call": "dev"}), alert_provider(type="msteams")],
+        [annotated(canary(), **{"subscribe__warn__on-call": ""}), alert_provider(type="msteams")],
+    ),
     ("duplicate-name", [canary(analysis={"metrics": metric()["metrics"] * 2})], [canary()]),
     ("duplicate-name", [canary(analysis={"webhooks": hook()["webhooks"] * 2})], [canary(analysis=hook())]),
     ("long-hook", [canary(analysis=hook(timeout="61s"))], [canary(analysis=hook(timeout="60s"))]),
@@ -190,6 +200,26 @@ CASES = [
     ("template-syntax", [template(query="{{ if name }}")], [template(query="{{ if name }}{{ name }}{{ end }}")]),
     ("template-syntax", [template(query="{{ printf `%s` nmae }}")], [template(query="{{ `a` | print name }}")]),
     ("unknown-alert-provider", [alert_provider(type="slak")], [alert_provider(type="msteams")]),
+    (
+        "unknown-annotation",
+        [annotated(canary(), **{"subscription__warn__on-call": "dev"}), alert_provider()],
+        [annotated(canary(), **{"subscribe__warn__on-call": "dev", "command": "abort 1"}), alert_provider()],
+    ),
+    (
+        "unknown-annotation",
+        [annotated(alert_provider(), alert__txt="{{ .name }}")],
+        [annotated(alert_provider(), alert__text="{{ .name }}")],
+    ),
+    (
+        "alert-text",
+        [annotated(alert_provider(), alert__text="{{ .nmae }}")],
+        [annotated(alert_provider(), alert__text="{{ .name }}{{ with .reason }}: {{ . }}{{ end }}")],
+    ),
+    (
+        "alert-links",
+        [annotated(alert_provider(), alert__links="https://page.test/{{ .name }}")],
+        [annotated(alert_provider(), alert__links="Page=https://page.test/{{ .name }}")],
+    ),
     ("no-address", [alert_provider(secretRef=None)], [alert_provider()]),
     (
         "address-and-secret",

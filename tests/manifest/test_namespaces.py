@@ -11,6 +11,7 @@ import pytest
 
 from canarycore.manifest import Canary, check_namespaces, parse, schema
 from canarycore.manifest._namespaces import references
+from tests.manifest.samples import annotated
 
 Json = dict[str, Any]
 
@@ -98,6 +99,13 @@ def test_the_deprecated_analysis_is_checked_too() -> None:
     body["spec"]["canaryAnalysis"] = body["spec"].pop("analysis")
     (problem,) = check_namespaces(read(body))
     assert problem.path == "spec.canaryAnalysis.alerts[0].providerRef.namespace"
+
+
+def test_a_subscription_names_no_provider_of_another_namespace() -> None:
+    body = annotated(canary(), subscribe__warn__room__ops="dev; sre", subscribe__warn__room__shop="dev")
+    (problem,) = check_namespaces(read(body))
+    assert problem.path == 'metadata.annotations["canarycore/subscribe.warn.room.ops"]'
+    assert problem.found == "alert provider room.ops"
 
 
 def test_every_field_of_the_definition_that_says_so_is_in_the_table() -> None:

@@ -454,6 +454,13 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     # -------------------------------------------------------------------------------------------------------- manifests
     _manifest(
+        "a link of an alert may be any text",
+        "_alerts/_templates.py",
+        " or not _ADDRESS.fullmatch(address)",
+        "",
+        "alerts/test_templates.py::test_only_an_address_of_the_web_is_a_link",
+    ),
+    _manifest(
         "flagger e: a policy without any step is taken",
         "_resolve.py",
         "    if not (analysis.step_weight or analysis.step_weights or analysis.iterations):\n",
@@ -605,10 +612,17 @@ DEFECTS: tuple[Defect, ...] = (
         "test_webhook.py::test_a_hook_passes_up_to_202_and_says_what_the_receiver_said",
     ),
     _hooks(
+        "a value of a cloud event enters its header as it is",
+        "webhook.py",
+        'quote(value, _PLAIN_IN_HEADERS, errors="replace")',
+        "value",
+        "test_webhook.py::test_no_attribute_of_a_cloud_event_breaks_its_header",
+    ),
+    _hooks(
         "a repeated call carries another key",
         "webhook.py",
-        'quote(key, safe="/@#:., ")',
-        'quote(f"{key}{time.monotonic()}", safe="/@#:., ")',
+        "headers=headers,",
+        'headers={**headers, "Idempotency-Key": str(time.monotonic())},',
         "test_webhook.py::test_a_temporary_failure_gets_another_attempt_under_the_same_key",
     ),
     _hooks(
@@ -704,6 +718,13 @@ DEFECTS: tuple[Defect, ...] = (
         "            raise WorldError(str(last)) from None\n",
         "            del last\n",
         "test_chat.py::test_a_lasting_failure_is_an_error_that_is_not_final",
+    ),
+    _notifiers(
+        "a workflow of Teams is known by any part of its host",
+        "msteams.py",
+        '(self.url.host or "").endswith(WORKFLOW_DOMAINS)',
+        "any(domain[1:] in str(self.url.host) for domain in WORKFLOW_DOMAINS)",
+        "test_chat.py::test_a_webhook_of_teams_gets_a_card_for_workflows_by_its_host",
     ),
     _notifiers(
         "an error repeats the token",

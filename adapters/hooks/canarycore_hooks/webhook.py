@@ -19,7 +19,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 from weakref import WeakValueDictionary
@@ -51,7 +54,7 @@ from canarycore_runtime.ports import HOOK_RETRIES, HOOK_TIMEOUT
 from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     import aiohttp
@@ -68,7 +71,16 @@ IDLE_SESSION = 120.0
 LOOKUPS = 128
 """Simultaneous look-ups of names per namespace, as many as its questions: a look-up that hangs outlives its call."""
 
+EVENT_TYPE_PREFIX = "canarycore."
+"""Prefix of the types of CloudEvents; the kind of the notice follows, such as `advanced-weight`."""
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+"""The headers of a call without further headers."""
+
 _log = logging.getLogger("canarycore.hooks")
+_ID_LENGTH = 32
+_PLAIN_IN_HEADERS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '%"')
+"""The characters that a CloudEvent's header has as they are; all others are percent-encoded."""
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 2.0
 _TEMPORARY_STATUSES = frozenset(HTTPStatus) & {*range(500, 600), 429} - {HTTPStatus.NOT_IMPLEMENTED}
@@ -125,11 +137,19 @@ class WebhookClient:
             return _INVALID_URL
         return ""
 
-    async def post(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str = "") -> HookAnswer:
-        """Send `payload` for a namespace. Each failure is an answer that did not pass.
+    async def post(
+        self,
+        hook: Hook,
+        payload: dict[str, Any],
+        key: str,
+        namespace: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> HookAnswer:
+        """Send `payload` for a namespace, with these headers too. Each failure is an answer that did not pass.
 
         The caller checks `refusal` first, unless the hook is the operator's.
         """
+        headers = {**headers, "Idempotency-Key": quote(key, safe="/@#:., ")}
         try:
             async for attempt in stamina.retry_context(
                 on=_Unsettled,
@@ -140,16 +160,18 @@ class WebhookClient:
                 wait_jitter=_FIRST_WAIT,
             ):
                 with attempt:
-                    return await self._attempt(hook, payload, key, namespace)
+                    return await self._attempt(hook, payload, headers, namespace)
         except _Unsettled as last:
             return last.answer
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _attempt(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> HookAnswer:
+    async def _attempt(
+        self, hook: Hook, payload: dict[str, Any], headers: Mapping[str, str], namespace: str
+    ) -> HookAnswer:
         if not self._is_open:
             raise RuntimeError("the client is not open: use it inside `async with`")
         try:
-            http_answer = await self._send(hook, payload, key, namespace)
+            http_answer = await self._send(hook, payload, headers, namespace)
         except (InvalidRequest, ValueError):
             return HookAnswer(passed=False, text=_INVALID_URL)
         except RefusedRedirect as error:
@@ -170,7 +192,9 @@ class WebhookClient:
             threads = self._threads[receiver.namespace] = Threads(LOOKUPS)
         return open_session(connector=open_connector(threads))
 
-    async def _send(self, hook: Hook, payload: dict[str, Any], key: str, namespace: str) -> HttpAnswer:
+    async def _send(
+        self, hook: Hook, payload: dict[str, Any], headers: Mapping[str, str], namespace: str
+    ) -> HttpAnswer:
         url = URL(hook.url)
         async with self._sessions.lend(_Receiver(namespace, url.origin())) as session:
             return await exchange(
@@ -180,7 +204,7 @@ class WebhookClient:
                 limit=SHORT_ANSWER_LIMIT,
                 timeout=min(hook.timeout, HOOK_TIMEOUT),
                 json=payload,
-                headers={"Idempotency-Key": quote(key, safe="/@#:., ")},
+                headers=headers,
                 ssl=not hook.disable_tls,
             )
 
@@ -188,13 +212,26 @@ class WebhookClient:
 class EventHook:
     """Sends events to webhooks of type event: the rollout's own, or the operator's where it has none.
 
+    An event may also be a CloudEvent 1.0 in the binary mode: its attributes are headers, and the body stays the same.
+
     A hook that fails gets further attempts at an event (`DELIVERY_ATTEMPTS`). Then the notifier gives the event up and
     logs it.
     """
 
-    def __init__(self, client: WebhookClient, default_receivers: str = "", clock: Clock = time.time) -> None:
-        """Call hooks by `client`. `default_receivers` is the URL of the operator's hook, at any host; empty: none."""
+    def __init__(
+        self,
+        client: WebhookClient,
+        default_receivers: str = "",
+        clock: Clock = time.time,
+        *,
+        event_source: Callable[[Rollout], str] | None = None,
+    ) -> None:
+        """Call hooks by `client`. `default_receivers` is the URL of the operator's hook, at any host; empty: none.
+
+        `event_source` returns the source of a rollout's CloudEvents, a URI reference; without it events are none.
+        """
         self._client = client
+        self._event_source = event_source
         self._default_hooks = (
             (Hook(name="event", type=HookType.EVENT, url=default_receivers),) if default_receivers else ()
         )
@@ -215,8 +252,12 @@ class EventHook:
             if own_hooks and (refusal := self._client.refusal(hook)):
                 give_up(hook, refusal)
                 return ""
-            payload = self._event_payload(rollout, notice, hook)
-            answer = await self._client.post(hook, payload, notice.key, rollout.namespace)
+            now = self._clock()
+            headers = {}
+            if self._event_source is not None:
+                headers = _cloud_event(notice, self._event_source(rollout), now)
+            payload = _event_payload(rollout, notice, hook, now)
+            answer = await self._client.post(hook, payload, notice.key, rollout.namespace, headers)
             return "" if answer.passed else f"event hook {hook.name} failed: {answer.text}"
 
         def give_up(hook: Hook, reason: str) -> None:
@@ -225,13 +266,25 @@ class EventHook:
 
         await deliveries.send_to_missing(hooks, send, give_up)
 
-    def _event_payload(self, rollout: Rollout, notice: Notice, hook: Hook) -> dict[str, Any]:
-        event = {
-            "eventMessage": notice.text,
-            "eventType": notice.type,
-            "timestamp": str(int(self._clock() * 1000)),
-        }
-        return _payload(rollout, notice.phase, _revision(notice), {**dict(hook.metadata), **event})
+
+def _event_payload(rollout: Rollout, notice: Notice, hook: Hook, now: float) -> dict[str, Any]:
+    event = {"eventMessage": notice.text, "eventType": notice.type, "timestamp": str(int(now * 1000))}
+    return _payload(rollout, notice.phase, _revision(notice), {**dict(hook.metadata), **event})
+
+
+def _cloud_event(notice: Notice, source: str, now: float) -> dict[str, str]:
+    """Return the headers of an event as a CloudEvent. A repeat of the event has the same source and id."""
+    attributes = {
+        "specversion": "1.0",
+        "id": hashlib.sha256(notice.key.encode(errors="replace")).hexdigest()[:_ID_LENGTH],
+        "source": source,
+        "type": f"{EVENT_TYPE_PREFIX}{notice.kind.name.lower().replace('_', '-')}",
+        "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "subject": _revision(notice),
+    }
+    return {
+        f"ce-{name}": quote(value, _PLAIN_IN_HEADERS, errors="replace") for name, value in attributes.items() if value
+    }
 
 
 def checksum(revision: str) -> str:

@@ -17,6 +17,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from canarycore.errors import WorldError
@@ -27,7 +28,7 @@ from canarycore_kubernetes.providers.alerts import Alerts, default_receiver
 from canarycore_kubernetes.providers.metrics import TemplateSources
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
-from canarycore_kubernetes.resources.events import EventNotifier, Events
+from canarycore_kubernetes.resources.events import EventNotifier, Events, event_source
 from canarycore_kubernetes.resources.flagger_status import AdoptingStore
 from canarycore_kubernetes.resources.new_targets import NewTargetStore
 from canarycore_kubernetes.resources.refusals import BlockedRollouts
@@ -354,6 +355,7 @@ async def open_adapters(
                 msteams_proxy_url=options.msteams_proxy_url,
             ),
             cluster_name=options.cluster_name,
+            links=options.alert_links,
             cross_namespace=across,
             allowed=options.allowed_hosts,
             warn=notifier.warn,
@@ -377,7 +379,11 @@ async def open_adapters(
             notifiers=(
                 notifier,
                 await stack.enter_async_context(alerts),
-                load("notifiers", "webhook")(hooks, options.event_webhook),
+                load("notifiers", "webhook")(
+                    hooks,
+                    options.event_webhook,
+                    event_source=partial(event_source, options.cluster_name) if options.cloud_events else None,
+                ),
             ),
             clock=clock,
             changes=(cluster,) if routes is None else (cluster, routes),

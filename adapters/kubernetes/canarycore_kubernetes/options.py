@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import field, frozen
 from attrs.validators import ge, in_
 
+from canarycore.manifest import LinkTemplate
 from canarycore_kubernetes.telemetry.logs import FORMATS, LEVELS
 from canarycore_runtime.http import AllowedHosts
 
@@ -16,8 +17,8 @@ ENCODINGS = ("json", "console")
 class Options:
     """The options of the controller. Options with a URL or a token contain secrets, so `repr` leaves them out.
 
-    The names and meanings are Flagger's, except for `listen`, `page_port`, `page_hosts`, `shared_gateway_namespaces`,
-    `allowed_hosts`, `log_format` and `identity`, which Flagger does not have.
+    The names and meanings are Flagger's, except for `listen`, `page_port`, `page_hosts`, `cloud_events`, `alert_links`,
+    `shared_gateway_namespaces`, `allowed_hosts`, `log_format` and `identity`, which Flagger does not have.
     """
 
     kubeconfig: str = ""
@@ -85,8 +86,12 @@ class Options:
     """The proxy for Microsoft Teams."""
     event_webhook: str = field(default="", repr=False)
     """The address that receives every event."""
+    cloud_events: bool = False
+    """Whether webhooks get events as CloudEvents 1.0 in the binary mode."""
+    alert_links: tuple[LinkTemplate, ...] = ()
+    """Links of alerts whose AlertProvider names none."""
     cluster_name: str = ""
-    """The name of the cluster in alerts."""
+    """The name of the cluster in alerts, and in the source of CloudEvents."""
     enable_leader_election: bool = False
     """Whether several replicas may run, of which one leads."""
     leader_election_namespace: str = "kube-system"

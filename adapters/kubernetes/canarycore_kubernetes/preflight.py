@@ -25,6 +25,7 @@ from canarycore.manifest import (
     check_files,
     check_namespaces,
     find_omissions,
+    find_subscribed_providers,
     parse,
     resolve,
     suggest_for_dropped,
@@ -180,6 +181,8 @@ def _references(canary: Canary) -> Iterator[NeededObject]:
             kind = by_object({"apiVersion": reference.api_version, "kind": reference.kind})
             namespace = getattr(reference, "namespace", "") or home
             yield NeededObject(path=path, kind=kind, namespace=namespace, name=reference.name)
+    for path, provider in find_subscribed_providers(canary.subscriptions).items():
+        yield NeededObject(path=path, kind=ALERT_PROVIDER, namespace=provider.namespace or home, name=provider.name)
     if canary.analysis is None:
         return
     analysis, at = canary.analysis, canary.analysis_path

@@ -39,9 +39,10 @@ from canarycore_runtime.http import (
     open_session,
     redact,
 )
+from canarycore_runtime.ports import AlertContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from types import TracebackType
 
     import aiohttp
@@ -62,10 +63,10 @@ _FIRST_WAIT = 0.2
 _LONGEST_WAIT = 1.0
 
 
-def no_fields(rollout: Rollout, notice: Notice) -> Iterable[tuple[str, str]]:
-    """Return no fields."""
-    del rollout, notice
-    return ()
+def describe_notice(rollout: Rollout, notice: Notice) -> AlertContent:
+    """Return the text of a notice, which is Flagger's, as the content of an alert."""
+    del rollout
+    return AlertContent(text=notice.text)
 
 
 class ChatNotifier(ABC):
@@ -88,14 +89,14 @@ class ChatNotifier(ABC):
         proxy: str = "",
         channel: str = "",
         username: str = "",
-        fields: Callable[[Rollout, Notice], Iterable[tuple[str, str]]] = no_fields,
+        content: Callable[[Rollout, Notice], AlertContent] = describe_notice,
         timeout: float = TIMEOUT,
     ) -> None:
         """Send to the webhook at `address`.
 
         `token` is a bearer token, for a chat that accepts one. `proxy` replaces the environment's proxy. `channel` and
-        `username` say where an alert appears and as whose, in a chat that has both. `fields` returns facts that an
-        alert shows below its text, as (title, value). `timeout` is the longest attempt in seconds.
+        `username` say where an alert appears and as whose, in a chat that has both. `content` returns the text, the
+        fields and the links of an alert. `timeout` is the longest attempt in seconds.
 
         Raises ValueError when the address, the proxy, the channel or the user name is not valid.
         """
@@ -107,7 +108,7 @@ class ChatNotifier(ABC):
         for setting, value in (("channel", channel), ("user name", username)):
             if self.has_rooms and not value:
                 raise ValueError(f"no {setting} for {self.name}: expected one")
-        self._fields = fields
+        self._content = content
         self._timeout = timeout
         self._secrets = (*extract_secrets(self.url), *extract_secrets(self.proxy), token)
         self._session: aiohttp.ClientSession | None = None
@@ -135,10 +136,12 @@ class ChatNotifier(ABC):
         """Send an alert. Raises WorldError after a temporary failure, and Refused when the room never takes it."""
         if notice.channel is not Channel.ALERT:
             return
+        content = self._content(rollout, notice)
         message = Message(
             about=rollout.full_name,
-            text=notice.text,
-            fields=tuple(self._fields(rollout, notice)),
+            text=content.text,
+            fields=content.fields,
+            links=content.links,
             is_error=notice.severity is Severity.ERROR,
         )
         try:

@@ -1,4 +1,7 @@
-"""Google Chat: a card, with one section for the text and one for each field. Its format has no colours."""
+"""Google Chat: a card, with one section for the text, one for each field and one with a button for each link.
+
+Its format has no colours.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,14 @@ class GoogleChatNotifier(ChatNotifier):
             *(f"{_escape_html(title)}<br>{_strong(value)}" for title, value in message.fields),
         ]
         header = {"title": TITLE, "subtitle": message.about, "imageUrl": IMAGE}
-        sections = [{"widgets": [{"textParagraph": {"text": text}}]} for text in texts]
+        sections: list[Json] = [{"widgets": [{"textParagraph": {"text": text}}]} for text in texts]
+        if message.links:
+            sections.append({"widgets": [{"buttons": [_button(title, address) for title, address in message.links]}]})
         return {"cards": [{"header": header, "sections": sections}]}
+
+
+def _button(title: str, address: str) -> Json:
+    return {"textButton": {"text": title, "onClick": {"openLink": {"url": address}}}}
 
 
 def _strong(text: str) -> str:

@@ -13,10 +13,13 @@ class Message:
     """The rollout, as `name.namespace`."""
 
     text: str
-    """The text of the notice."""
+    """The text of the alert."""
 
     fields: tuple[tuple[str, str], ...] = ()
     """Additional facts, as (title, value)."""
+
+    links: tuple[tuple[str, str], ...] = ()
+    """Links below the fields, as (title, address)."""
 
     is_error: bool = False
     """Whether the chat shows it as an error."""

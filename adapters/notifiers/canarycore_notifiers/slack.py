@@ -36,6 +36,10 @@ class SlackNotifier(ChatNotifier):
             "fields": [
                 {"title": self.escape_markup(title), "value": self.escape_markup(value), "short": False}
                 for title, value in message.fields
+            ]
+            + [
+                {"title": self.escape_markup(title), "value": self.format_link(address), "short": False}
+                for title, address in message.links
             ],
         }
         return {
@@ -50,6 +54,10 @@ class SlackNotifier(ChatNotifier):
         """Return the text without markup: `<!channel>`, `<@U1>` and `<https://…|text>` begin with `<`."""
         return _OPENING_BRACKET.sub("&lt;", text)
 
+    def format_link(self, address: str) -> str:
+        """Return an address that the chat shows as a link."""
+        return f"<{address}>"
+
     def complaint(self, answer: str) -> str:
         """Slack's Web API answers with status 200 and `{"ok": false, "error": "channel_not_found"}`."""
         document = _parse_object(answer)
@@ -62,6 +70,10 @@ class _AtSignNotifier(SlackNotifier):
     def escape_markup(self, text: str) -> str:
         """Return the text without markup: a zero-width space separates `@` and `<` from the next character."""
         return _MENTION.sub("\\g<0>\u200b", text)
+
+    def format_link(self, address: str) -> str:
+        """Return the address without a mention: the chat finds it in the text."""
+        return address.replace("@", "%40")
 
 
 class DiscordNotifier(_AtSignNotifier):

@@ -203,6 +203,20 @@ class Broadcaster(Notifier, Protocol):
         """
 
 
+@frozen(kw_only=True)
+class AlertContent:
+    """The content of an alert, which a notifier of chats gets from its caller."""
+
+    text: str
+    """The text."""
+
+    fields: tuple[tuple[str, str], ...] = ()
+    """Facts below the text, as (title, value)."""
+
+    links: tuple[tuple[str, str], ...] = ()
+    """Links below the facts, as (title, address)."""
+
+
 class Changes(Protocol):
     """Reports changes of rollouts: of the manifest, the status, a command, or the cluster."""
 

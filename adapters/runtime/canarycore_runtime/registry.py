@@ -123,6 +123,7 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
     ("notifiers", "discord"): "canarycore-notifiers",
     ("notifiers", "rocket"): "canarycore-notifiers",
     ("notifiers", "msteams"): "canarycore-notifiers",
+    ("notifiers", "msteams-workflow"): "canarycore-notifiers",
     ("notifiers", "gchat"): "canarycore-notifiers",
     **{("meshes", name): "canarycore-mesh" for name in _MESHES},
 }

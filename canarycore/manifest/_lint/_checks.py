@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import attrs
 
 from canarycore._ladder import Strategy
+from canarycore._reference import Reference
 from canarycore._spec import CheckKind, HookType
 from canarycore.bounds import HOOK_TIMEOUT
 from canarycore.errors import Problem
 from canarycore.gotemplate import BUILT_IN_FUNCTIONS, KEYWORDS, TemplateError
 from canarycore.gotemplate import parse as parse_template
+from canarycore.manifest._alerts._subscriptions import (
+    SUBSCRIPTION_ANNOTATION,
+    find_annotation,
+    find_subscribed_providers,
+)
+from canarycore.manifest._alerts._templates import (
+    LINKS_ANNOTATION,
+    TEXT_ANNOTATION,
+    AlertFacts,
+    InvalidAlertTemplate,
+    check_links,
+    check_text,
+)
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
 from canarycore.manifest._reader._fields import nearest
+from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
-from canarycore.text import enumerate_some
+from canarycore.text import enumerate_some, shorten
 
 METRIC_PROVIDERS = (
     *("prometheus", "datadog", "externalmetrics", "cloudwatch", "newrelic", "graphite", "stackdriver", "influxdb"),
     *("dynatrace", "keptn", "splunk"),
 )
-ALERT_PROVIDERS = ("slack", "msteams", "discord", "rocket", "gchat")
+ALERT_PROVIDERS = ("slack", "msteams", "msteams-workflow", "discord", "rocket", "gchat")
+OWN_ANNOTATIONS = "canarycore/"
+"""Prefix of the annotations of canarycore."""
+
+WITHOUT_CHANNELS = ("msteams", "msteams-workflow", "discord", "gchat")
+"""The types of chats whose address alone determines the channel."""
+
 TEMPLATE_VARIABLES = frozenset({"name", "namespace", "target", "service", "ingress", "route", "interval", "variables"})
 
 PLACEHOLDER = re.compile(r"<[^<>\s][^<>]*>|\bYOUR\b|\bYOUR[_-]|CHANGE_?ME|REPLACE_?ME|\bTODO\b|X{6,}|x{6,}")
@@ -134,10 +157,11 @@ def _templates(context: LintContext) -> Iterator[tuple[str, NamedReference]]:
             yield f"{path}.templateRef.name", metric.template_ref
 
 
-def _alerts(context: LintContext) -> Iterator[tuple[str, NamedReference]]:
+def _alerts(context: LintContext) -> Iterator[tuple[str, NamedReference | Reference]]:
     for index, alert in enumerate(context.analysis.alerts):
         if alert.provider_ref:
             yield context.at(f"alerts[{index}].providerRef.name"), alert.provider_ref
+    yield from find_subscribed_providers(context.canary.subscriptions).items()
 
 
 def _missing_template(context: LintContext) -> Iterator[Finding]:
@@ -169,6 +193,34 @@ def _missing_provider(context: LintContext) -> Iterator[Finding]:
         key = (reference.namespace or context.canary.namespace, reference.name)
         if key not in context.around.providers:
             yield Finding(path, f"the alert provider {key[1]}.{key[0]}", {"namespace": key[0]})
+
+
+def _misspelt_subscription(context: LintContext) -> Iterator[Finding]:
+    for name, _ in context.canary.metadata.annotations:
+        word = name.removeprefix(OWN_ANNOTATIONS).partition(".")[0]
+        if name.startswith(OWN_ANNOTATIONS) and not name.startswith(SUBSCRIPTION_ANNOTATION):
+            known = SUBSCRIPTION_ANNOTATION.removeprefix(OWN_ANNOTATIONS).rstrip(".")
+            if nearest(word, [known]):
+                yield _unknown_annotation(name, SUBSCRIPTION_ANNOTATION)
+
+
+def _misspelt_template(provider: AlertProvider) -> Iterator[Finding]:
+    known = (TEXT_ANNOTATION, LINKS_ANNOTATION)
+    for name, _ in provider.metadata.annotations:
+        if name.startswith(OWN_ANNOTATIONS) and name not in known:
+            yield _unknown_annotation(name, nearest(name, known) or " or ".join(known))
+
+
+def _unknown_annotation(name: str, known: str) -> Finding:
+    return Finding(join("metadata.annotations", name), f"the annotation {shorten(name)}", {"known": known})
+
+
+def _unused_channel(context: LintContext) -> Iterator[Finding]:
+    for alert in context.canary.subscriptions:
+        reference = alert.provider
+        room = context.around.providers.get((reference.namespace or context.canary.namespace, reference.name))
+        if alert.channel and room is not None and room.spec.type in WITHOUT_CHANNELS:
+            yield Finding(find_annotation(alert), f"the channel {alert.channel!r}", {"type": room.spec.type})
 
 
 def _duplicates(context: LintContext) -> Iterator[Finding]:
@@ -281,6 +333,30 @@ def _two_addresses(provider: AlertProvider) -> Iterator[Finding]:
         yield Finding("spec.address", "an address together with secretRef")
 
 
+def _wrong_text(provider: AlertProvider) -> Iterator[Finding]:
+    return _wrong_annotation(provider, TEXT_ANNOTATION, check_text)
+
+
+def _wrong_links(provider: AlertProvider) -> Iterator[Finding]:
+    return _wrong_annotation(provider, LINKS_ANNOTATION, check_links)
+
+
+def _wrong_annotation(provider: AlertProvider, name: str, check: Callable[[str], object]) -> Iterator[Finding]:
+    text = dict(provider.metadata.annotations).get(name)
+    if text is None:
+        return
+    try:
+        check(text)
+    except InvalidAlertTemplate as error:
+        arguments = {"expected": error.expected, "fields": _ALERT_FIELDS}
+        yield Finding(join("metadata.annotations", name), error.found, arguments)
+
+
+_ALERT_FIELDS = enumerate_some((f".{field.name}" for field in attrs.fields(AlertFacts)), most=20)
+_UNKNOWN_ANNOTATION_TEXTS = (
+    "an annotation that canarycore reads: this one has no effect",
+    "Did you mean {known}?",
+)
 _PLACEHOLDER_TEXTS = ("placeholder-address", "the real address", "Replace the placeholder.")
 
 RULES: tuple[LintRule[LintContext], ...] = (
@@ -356,6 +432,14 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "its AlertProvider in these files: without one in the cluster no alert arrives",
         "Pass its file too, or make sure that the namespace {namespace} has it.",
     ),
+    LintRule("unknown-annotation", "warning", _misspelt_subscription, *_UNKNOWN_ANNOTATION_TEXTS),
+    LintRule(
+        "unused-channel",
+        "warning",
+        _unused_channel,
+        "no channel: a provider of the type {type} sends to the channel of its address",
+        "Remove the channel, or subscribe to an AlertProvider with the address of that channel.",
+    ),
     LintRule("duplicate-name", "warning", _duplicates, "different names, to tell them apart", "Rename one of them."),
     LintRule(
         "long-hook",
@@ -415,6 +499,21 @@ TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
 )
 
 ALERT_RULES: tuple[LintRule[AlertProvider], ...] = (
+    LintRule("unknown-annotation", "warning", _misspelt_template, *_UNKNOWN_ANNOTATION_TEXTS),
+    LintRule(
+        "alert-text",
+        "error",
+        _wrong_text,
+        "{expected}: until then alerts have Flagger's text",
+        "Correct the template. The dot has {fields}.",
+    ),
+    LintRule(
+        "alert-links",
+        "error",
+        _wrong_links,
+        "{expected}: until then alerts have no such link",
+        "Write lines such as Logs=https://logs.example.com/?q={{{{ urlquery .name }}}}. The dot has {fields}.",
+    ),
     LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_alert, *_PLACEHOLDER_TEXTS[1:]),
     LintRule("unknown-alert-provider", "warning", _unknown_alert_type, "one of {known}", "{hint}"),
     LintRule(

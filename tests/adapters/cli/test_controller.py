@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from canarycore.manifest import parse_links
 from canarycore_cli.cluster import controller
 from canarycore_kubernetes.options import Options
 from canarycore_runtime.http import AllowedHosts, ForbiddenHost
@@ -57,4 +58,26 @@ def test_an_observer_serves_no_page_and_says_so(canary: Canary, started: list[Op
     result = canary("controller", "--observe", "--page-port=8081")
     assert result.exit_code == 2
     assert "canary ui" in result.output
+    assert not started
+
+
+def test_links_of_alerts_and_cloud_events_are_options(canary: Canary, started: list[Options]) -> None:
+    links = ("Page=https://page.test/{{ .name }}", "Logs=https://logs.test/?q={{ urlquery .name }}")
+    flags = [f"--alert-link={link}" for link in links]
+    assert canary("controller", "--cloud-events", *flags).exit_code == 0
+    assert started[0].cloud_events
+    assert started[0].alert_links == parse_links("\n".join(links))
+
+
+def test_calls_of_event_webhooks_are_flaggers_by_default(canary: Canary, started: list[Options]) -> None:
+    assert canary("controller").exit_code == 0
+    assert not started[0].cloud_events
+    assert started[0].alert_links == ()
+
+
+@pytest.mark.parametrize("link", ["https://page.test", "Page=page.test", "Page=https://page.test/{{ .nmae }}"])
+def test_a_wrong_link_of_alerts_ends_the_controller_at_once(canary: Canary, started: list[Options], link: str) -> None:
+    result = canary("controller", f"--alert-link={link}")
+    assert result.exit_code == 2
+    assert "--alert-link" in result.output
     assert not started

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import subprocess
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -308,6 +309,54 @@ async def test_an_event_has_its_text_type_and_time(client, receiver):
         "eventType": "Normal",
         "timestamp": "12345",
     }
+
+
+def cloud_event(headers):
+    """Return the attributes of a CloudEvent, as its binary mode has them in headers."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    return {name.removeprefix("ce-"): unquote(value) for name, value in lower.items() if name.startswith("ce-")}
+
+
+async def test_an_event_is_a_cloud_event_in_the_binary_mode_with_the_same_body(client, receiver):
+    hook = event_hook(receiver)
+    await EventHook(client, clock=lambda: 12.3456).publish(rollout(hook), notice())
+    events = EventHook(client, clock=lambda: 12.3456, event_source=lambda rollout: f"/canaries/{rollout.name}")
+    await events.publish(rollout(hook), notice())
+
+    (plain, body), (headers, same_body) = receiver.calls_received
+    assert cloud_event(plain) == {}
+    assert same_body == body
+    assert headers["Content-Type"].startswith("application/json")
+    attributes = cloud_event(headers)
+    assert len(attributes.pop("id")) == 32
+    assert attributes == {
+        "specversion": "1.0",
+        "source": "/canaries/podinfo",
+        "type": "canarycore.copying",
+        "time": "1970-01-01T00:00:12.345Z",
+        "subject": "rev",
+    }
+
+
+async def test_a_repeat_of_a_cloud_event_has_its_id_and_another_event_has_another(client, receiver):
+    events = EventHook(client, event_source=lambda _: "/x")
+    for told in (notice(), notice(), evolve(notice(), key="rev@2.0/Promoting/COPYING")):
+        await events.publish(rollout(event_hook(receiver)), told)
+    first, repeat, other = (cloud_event(headers)["id"] for headers, _ in receiver.calls_received)
+    assert first == repeat != other
+
+
+async def test_no_attribute_of_a_cloud_event_breaks_its_header(client, receiver):
+    events = EventHook(client, event_source=lambda _: '//über "blue"\r\nX-Evil: 1%')
+    await events.publish(rollout(event_hook(receiver)), notice())
+    headers, _ = receiver.calls_received[0]
+    assert "X-Evil" not in headers
+    assert headers["ce-source"] == "//%C3%BCber%20%22blue%22%0D%0AX-Evil:%201%25"
+
+
+async def test_a_hook_that_is_no_event_hook_gets_no_cloud_event(client, receiver):
+    await client.call(rollout(), question(receiver))
+    assert cloud_event(receiver.calls_received[0][0]) == {}
 
 
 async def test_an_alert_is_no_event(client, receiver):

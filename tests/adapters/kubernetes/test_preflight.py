@@ -1,4 +1,4 @@
-"""Fields of ours that the cluster's definition of Canaries drops."""
+"""Checks of a cluster: fields that its definition of Canaries drops, and alert providers that it lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from canarycore_kubernetes.deploy.objects import definitions
 from canarycore_kubernetes.preflight import check_cluster
 from canarycore_runtime.mesh import LAST_APPLIED
 from tests.adapters.mesh.meshes import manifest
-from tests.manifest.samples import shared
+from tests.manifest.samples import annotated, shared
 
 
 def flaggers():
@@ -51,3 +51,11 @@ async def test_our_own_definition_drops_nothing(client, api, namespace, is_defin
     if is_defined:
         api.create(definition_of(definitions()))
     assert await pruned(client, namespace) == []
+
+
+async def test_lint_finds_a_subscription_to_an_alert_provider_that_the_cluster_lacks(client, api, namespace):
+    api.create(annotated(manifest("istio", namespace=namespace), subscribe__error__nobody="dev"), namespace)
+    report = await check_cluster(client, namespace=namespace)
+    (problem,) = (problem for problem in report.problems if problem.rule == "missing-alert-provider")
+    assert problem.path == 'metadata.annotations["canarycore/subscribe.error.nobody"]'
+    assert problem.found == f"no AlertProvider nobody in the namespace {namespace}"

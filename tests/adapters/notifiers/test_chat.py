@@ -2,19 +2,21 @@
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from canarycore import Phase, Rollout, TargetRef
 from canarycore.errors import Refused, WorldError
 from canarycore.notices import Channel, Notice, NoticeKind
 from canarycore_notifiers.chat import CHAT_ATTEMPTS
 from canarycore_notifiers.gchat import GoogleChatNotifier
-from canarycore_notifiers.msteams import TeamsNotifier
+from canarycore_notifiers.msteams import CARD_TYPE, TeamsNotifier, TeamsWorkflowNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
+from canarycore_runtime.ports import AlertContent
 from canarycore_runtime.testing.contracts import NotifierContract
 from tests.adapters.notifiers.conftest import SECRET, TOKEN, self_signed
 
 ROLLOUT = Rollout(name="podinfo", namespace="test", target=TargetRef(name="podinfo"), skip_analysis=True)
-KINDS = (SlackNotifier, DiscordNotifier, RocketNotifier, TeamsNotifier, GoogleChatNotifier)
+KINDS = (SlackNotifier, DiscordNotifier, RocketNotifier, TeamsNotifier, TeamsWorkflowNotifier, GoogleChatNotifier)
 every = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
@@ -27,10 +29,11 @@ def slack(room, **options):
 
 
 async def test_an_alert_has_its_fields(room):
-    def fields(rollout, notice):
-        return [("Rollout", rollout.name), ("Details", str(notice.details))]
+    def describe(rollout, notice):
+        fields = (("Rollout", rollout.name), ("Details", str(notice.details)))
+        return AlertContent(text=notice.text, fields=fields)
 
-    async with slack(room, fields=fields) as notifier:
+    async with slack(room, content=describe) as notifier:
         await notifier.publish(ROLLOUT, alert())
 
     (attachment,) = room.payloads[0]["attachments"]
@@ -69,6 +72,59 @@ async def test_the_token_goes_to_slack_alone(room, kind):
     assert [authorization for _, _, authorization, _ in room.requests] == [
         f"Bearer {TOKEN}" if kind is SlackNotifier else None
     ]
+
+
+@every
+async def test_an_alert_has_its_text_and_links_from_the_caller(room, kind):
+    def describe(rollout, notice):
+        links = (("Dashboard", "https://grafana.test/d?var-name=podinfo&var-ns=test"),)
+        return AlertContent(text=f"own text of {rollout.name}: {notice.phase.value}", links=links)
+
+    async with kind(room.address, channel="dev", username="bot", content=describe) as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    sent = str(room.payloads[0])
+    assert "own text of podinfo: Progressing" in sent
+    assert alert().text not in sent
+    assert "Dashboard" in sent
+    assert "https://grafana.test/d?var-name=podinfo&var-ns=test" in sent
+
+
+@pytest.mark.parametrize(
+    ("host", "is_workflow"),
+    [
+        ("prod-11.westeurope.logic.azure.com", True),
+        ("default0a1b.2c.environment.api.powerplatform.com:80", True),
+        ("outlook.webhook.test", False),
+        ("logic.azure.com.evil.test", False),
+    ],
+)
+async def test_a_webhook_of_teams_gets_a_card_for_workflows_by_its_host(room, host, is_workflow):
+    """The room is the proxy, so that the real host of a workflow is in the request and nothing leaves the machine."""
+    query = "api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=a-b_c%2Bd"
+    options = {"proxy": f"http://127.0.0.1:{room.port}", "channel": "dev", "username": "bot"}
+    async with TeamsNotifier(f"http://{host}/workflows/7e2c/invoke?{query}", **options) as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    assert room.hosts == [host.removesuffix(":80")]
+    (payload,) = room.payloads
+    assert ("attachments" in payload, "@type" in payload) == (is_workflow, not is_workflow)
+    assert not is_workflow or payload["attachments"][0]["contentType"] == CARD_TYPE
+    received = URL(room.requests[0][1]).query
+    assert dict(received) == dict(URL(f"http://x/?{query}").query)
+
+
+async def test_the_signature_of_a_workflow_is_in_no_error(room):
+    room.answers = [(401, "The SAS token sig=s3cret-signature is invalid")]
+    async with TeamsWorkflowNotifier(f"{room.address}?sp=run&sig=s3cret-signature") as notifier:
+        with pytest.raises(Refused, match="msteams-workflow answered with status 401") as refused:
+            await notifier.publish(ROLLOUT, alert())
+    assert "s3cret" not in str(refused.value)
+
+
+async def test_a_workflow_that_accepts_an_alert_for_later_has_it(room):
+    room.answers = [(202, "")]
+    async with TeamsWorkflowNotifier(room.address) as notifier:
+        await notifier.publish(ROLLOUT, alert())
+    assert len(room.requests) == 1
 
 
 async def test_it_goes_through_the_proxy(room):

@@ -6,7 +6,7 @@ import pytest
 
 from canarycore_notifiers.gchat import GoogleChatNotifier
 from canarycore_notifiers.message import Message
-from canarycore_notifiers.msteams import TeamsNotifier
+from canarycore_notifiers.msteams import TeamsNotifier, TeamsWorkflowNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
 from tests.manifest.samples import shared
 
@@ -113,6 +113,83 @@ def test_a_text_from_outside_mentions_no_member_of_a_room(kind, call):
     sent = json.dumps(notifier(kind).payload(message), ensure_ascii=False)
     assert call not in sent or (kind in (SlackNotifier, GoogleChatNotifier) and call.startswith("@"))
     assert call.strip("<@!#&>|")[:3] in sent  # it is still read
+
+
+LINKED = Message(
+    about="podinfo.t21",
+    text="Failed checks threshold reached 1",
+    fields=(("Reason", "latency 700: fail (expected at most 500)"),),
+    links=(("Page", "https://page.test/@podinfo"),),
+    is_error=True,
+)
+
+
+def test_a_workflow_of_teams_gets_an_adaptive_card_without_markdown():
+    assert notifier(TeamsWorkflowNotifier).payload(LINKED) == {
+        "type": "message",
+        "attachments": [
+            {
+                "contentType": "application/vnd.microsoft.card.adaptive",
+                "contentUrl": None,
+                "content": {
+                    "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                    "type": "AdaptiveCard",
+                    "version": "1.4",
+                    "fallbackText": "podinfo.t21",
+                    "msteams": {"width": "Full"},
+                    "body": [
+                        {
+                            "type": "RichTextBlock",
+                            "inlines": [{"type": "TextRun", "text": "podinfo.t21", "isSubtle": True}],
+                        },
+                        {
+                            "type": "RichTextBlock",
+                            "inlines": [
+                                {"type": "TextRun", "text": LINKED.text, "weight": "bolder", "color": "attention"}
+                            ],
+                        },
+                        {
+                            "type": "RichTextBlock",
+                            "inlines": [
+                                {"type": "TextRun", "text": "Reason: ", "weight": "bolder"},
+                                {"type": "TextRun", "text": "latency 700: fail (expected at most 500)"},
+                            ],
+                        },
+                    ],
+                    "actions": [{"type": "Action.OpenUrl", "title": "Page", "url": "https://page.test/@podinfo"}],
+                },
+            }
+        ],
+    }
+
+
+def test_a_workflow_shows_markup_of_others_as_text():
+    card = notifier(TeamsWorkflowNotifier).payload(
+        Message(about="a", text="[x](https://evil.test) <at>all</at>", fields=())
+    )
+    blocks = card["attachments"][0]["content"]["body"]
+    assert {run["type"] for block in blocks for run in block["inlines"]} == {"TextRun"}
+    assert "entities" not in str(card)
+
+
+@pytest.mark.parametrize(
+    ("kind", "link"),
+    [
+        (SlackNotifier, {"title": "Page", "value": "<https://page.test/@podinfo>", "short": False}),
+        (RocketNotifier, {"title": "Page", "value": "https://page.test/%40podinfo", "short": False}),
+        (DiscordNotifier, {"title": "Page", "value": "https://page.test/%40podinfo", "short": False}),
+    ],
+)
+def test_the_format_of_slack_has_links_as_its_last_fields(kind, link):
+    assert notifier(kind).payload(LINKED)["attachments"][0]["fields"][1:] == [link]
+
+
+def test_old_connectors_and_google_chat_have_buttons():
+    target = {"os": "default", "uri": "https://page.test/@podinfo"}
+    card, space = (notifier(kind).payload(LINKED) for kind in (TeamsNotifier, GoogleChatNotifier))
+    assert card["potentialAction"] == [{"@type": "OpenUri", "name": "Page", "targets": [target]}]
+    button = {"textButton": {"text": "Page", "onClick": {"openLink": {"url": "https://page.test/@podinfo"}}}}
+    assert space["cards"][0]["sections"][-1] == {"widgets": [{"buttons": [button]}]}
 
 
 def test_a_comparison_stays_as_it_is():

@@ -19,6 +19,7 @@ from tests.controlplane.api import Api, ApiError, Json, eventually
 from tests.controlplane.real.plane import Plane
 from tests.controlplane.real.plane import plane as started
 from tests.manifest.bounded import BOUNDED
+from tests.manifest.samples import annotated
 
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared"
@@ -151,6 +152,11 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("long-name", spec(scaled(56, "ScaledObject"))),
     ("long-name", spec(NGINX, {"ingressRef": {"name": "a" * 247}})),
     ("long-name", spec(APISIX, {"routeRef": {"name": "a" * 243}})),
+    ("subscription", annotated(BASE, subscribe__errors__slack="dev")),
+    ("subscription", annotated(BASE, subscribe__error="dev")),
+    ("subscription", annotated(BASE, subscribe__error__Slack="dev")),
+    ("subscription", annotated(BASE, subscribe__error__slack__a__b="dev")),
+    ("subscription", annotated(BASE, subscribe__error__slack="dev;;ops")),
 )
 """(what lint calls it, a manifest with that error alone)."""
 
@@ -188,6 +194,7 @@ TAKEN: tuple[Json, ...] = (
     spec(NGINX, {"ingressRef": {"name": "a" * 246}}),
     spec(NGINX, {"provider": "istio", "ingressRef": {"name": "a" * 253}}),
     spec(APISIX, {"routeRef": {"name": "a" * 242}}),
+    annotated(BASE, subscribe__error__slack="", subscribe__info__chat__ops="#dev; ops", command="abort 1"),
 )
 
 
@@ -280,6 +287,17 @@ def test_a_canary_that_was_there_before_the_policy_can_be_commanded_and_ends(ins
     installed.delete(path)
     installed.patch(path, {"metadata": {"finalizers": None}})
     assert installed.get(path) is None
+
+
+def test_a_new_subscription_of_an_existing_canary_is_checked(installed: Api):
+    body = {**BASE, "metadata": {"name": "subscribed", "namespace": "default"}}
+    installed.create(body)
+    path = installed.path(body)
+    installed.patch(path, {"metadata": {"annotations": {"canarycore/subscribe.error.slack": "dev"}}})
+    with pytest.raises(ApiError, match="subscription"):
+        installed.patch(path, {"metadata": {"annotations": {"canarycore/subscribe.all.slack": "dev"}}})
+    installed.patch(path, {"metadata": {"annotations": {"canarycore/subscribe.error.slack": None}}})
+    installed.delete(path)
 
 
 # ---------------------------------------------------------------------------------------------------------- helpers

@@ -322,6 +322,13 @@ def controller(
     event_webhook: Annotated[
         str, typer.Option(metavar="URL", envvar="EVENT_WEBHOOK_URL", help="Webhook that gets every event.")
     ] = "",
+    cloud_events: Annotated[
+        bool, typer.Option("--cloud-events", help="Make the calls of event webhooks CloudEvents 1.0, in binary mode.")
+    ] = False,
+    alert_link: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TITLE=URL", help="Link in alerts, as a template with {{ .name }} and such. Repeatable."),
+    ] = None,
     cluster_name: Annotated[str, typer.Option(help="Name of the cluster in alerts.")] = "",
     enable_leader_election: Annotated[
         bool, typer.Option("--enable-leader-election", help="Elect a leader, so that several replicas may run.")
@@ -349,6 +356,7 @@ def controller(
 
     On SIGTERM or Ctrl-C the controller finishes its cycles under way and ends with exit code 0.
     """
+    from canarycore.manifest import check_links
     from canarycore_cli.cluster.controller import run
     from canarycore_kubernetes.options import Options
     from canarycore_runtime.http import AllowedHosts
@@ -359,6 +367,10 @@ def controller(
         allowed = AllowedHosts.parse(allowed_hosts)
     except ValueError as error:
         raise BadInput(str(error)) from None
+    try:
+        links = check_links("\n".join(alert_link or ()))
+    except ValueError as error:
+        raise BadInput(f"--alert-link: {error}") from None
     options = Options(
         kubeconfig=kubeconfig,
         master=master,
@@ -384,6 +396,8 @@ def controller(
         msteams_url=msteams_url,
         msteams_proxy_url=msteams_proxy_url,
         event_webhook=event_webhook,
+        cloud_events=cloud_events,
+        alert_links=links,
         cluster_name=cluster_name,
         enable_leader_election=enable_leader_election,
         leader_election_namespace=leader_election_namespace,

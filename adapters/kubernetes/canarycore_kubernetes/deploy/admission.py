@@ -4,12 +4,14 @@ Each row is named after its lint rule; a Canary passes when the expression is tr
 of provider capabilities, so the two cannot disagree. `canary lint` reports the errors that need other objects (a
 target, a template). The CustomResourceDefinition refuses wrong types, ranges and choices.
 
-The policy checks a new spec only: it never refuses a command, a finalizer or the end of an existing Canary.
+The policy checks a new spec and new subscriptions to alerts only: it never refuses a command, a finalizer or the end of
+an existing Canary.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from canarycore.manifest import (
@@ -20,8 +22,11 @@ from canarycore.manifest import (
     LONGEST_SCALED_OBJECT,
     LONGEST_TARGET,
     PLACEHOLDER,
+    SUBSCRIPTION_ANNOTATION,
+    SUBSCRIPTION_RULE,
 )
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES
+from canarycore.notices import Severity
 from canarycore_runtime.registry import installed
 
 if TYPE_CHECKING:
@@ -60,6 +65,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("webhooks", "variables.analysis.?webhooks.orValue([])"),
     ("affinity", "has(variables.analysis.sessionAffinity)"),
     ("cookies", "variables.analysis.?sessionAffinity.orValue({})"),
+    ("annotations", "object.metadata.?annotations.orValue({})"),
     ("routed", "variables.provider != 'kubernetes'"),
     ("weights", "variables.routed && variables.iterations == 0"),
     ("ab", "variables.routed && variables.iterations > 0 && size(variables.matches) > 0"),
@@ -85,6 +91,12 @@ def _headers(condition: str) -> str:
 def _needing(field: str) -> str:
     return _providers(lambda routing: routing.needs == field)
 
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SEVERITIES = "|".join(severity.value for severity in Severity)
+_SUBSCRIPTION = f"^{re.escape(SUBSCRIPTION_ANNOTATION)}({_SEVERITIES})[.]{_LABEL}([.]{_LABEL})?$"
+_SUBSCRIBED = f"key.startsWith('{SUBSCRIPTION_ANNOTATION}')"
+_CHANNELS = "^[ ]*$|^[^;]*[^; ][^;]*(;[^;]*[^; ][^;]*){0,9}$"
 
 _STEPS = "[has(variables.analysis.iterations), has(variables.analysis.stepWeight), size(variables.steps) > 0]"
 _DURATIONS = (
@@ -237,6 +249,17 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
     ),
     (
+        SUBSCRIPTION_RULE,
+        (
+            f"variables.annotations.all(key, !{_SUBSCRIBED} || (key.matches(r'{_SUBSCRIPTION}')"
+            f" && variables.annotations[key].matches(r'{_CHANNELS}')))"
+        ),
+        (
+            f"An annotation {SUBSCRIPTION_ANNOTATION}… is wrong: write {SUBSCRIPTION_ANNOTATION}SEVERITY.PROVIDER, with"
+            " info, warn or error, and as its value channels with semicolons between, or an empty text."
+        ),
+    ),
+    (
         "no-service",
         "has(object.spec.service) || variables.knative",
         "No traffic can be routed without spec.service: add it, with a port.",
@@ -301,7 +324,15 @@ RULES: tuple[tuple[str, str, str], ...] = (
 
 CONDITIONS: tuple[tuple[str, str], ...] = (
     ("not-deleted", "!has(object.metadata.deletionTimestamp)"),
-    ("another-spec", "oldObject == null || object.spec != oldObject.spec"),
+    (
+        "another-spec",
+        (
+            "oldObject == null || object.spec != oldObject.spec"
+            f" || object.metadata.?annotations.orValue({{}}).exists(key, {_SUBSCRIBED}"
+            " && (!(key in oldObject.metadata.?annotations.orValue({}))"
+            " || oldObject.metadata.annotations[key] != object.metadata.annotations[key]))"
+        ),
+    ),
 )
 """(name, CEL expression): conditions under which the policy applies."""
 

@@ -2,6 +2,9 @@
 
     rollout.alerts → AlertProvider, with its Secret → the chat's adapter
 
+Annotations of an AlertProvider give its alerts a text and links (`canarycore.manifest.AlertFacts`). Where a template
+fails, the alert has Flagger's text, leaves the link out, and shows the error as a field: its owner hears of both.
+
 A Canary with alerts of its own uses no other chat, even if none of them wants a notice of that severity. If a chat
 fails to take an alert, the notifier tries that chat again, a limited number of times: an old alert has no value. It
 gives up at once where no attempt can succeed: a missing provider, a Secret without an address, a chat that refuses the
@@ -16,9 +19,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from canarycore.errors import CanaryError, Refused, WorldError
+from canarycore.manifest import (
+    LINKS_ANNOTATION,
+    TEXT_ANNOTATION,
+    AlertFacts,
+    InvalidAlertTemplate,
+    parse_links,
+    render_link,
+    render_text,
+)
 from canarycore.notices import Channel, Severity
 from canarycore_kubernetes.api.secrets import Secrets
 from canarycore_kubernetes.resources.references import ALERT_PROVIDER_VIEW, find_reference
@@ -27,14 +39,15 @@ from canarycore_runtime import load
 from canarycore_runtime.deliveries import Deliveries
 from canarycore_runtime.http import AllowedHosts, ForbiddenHost, InvalidRequest
 from canarycore_runtime.pool import Pool
+from canarycore_runtime.ports import AlertContent
 from canarycore_runtime.registry import AdapterLoader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
     from types import TracebackType
 
     from canarycore import Rollout
-    from canarycore.manifest import Canary
+    from canarycore.manifest import Canary, LinkTemplate
     from canarycore.notices import Alert, Notice
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.telemetry.calls import ProviderReport
@@ -46,6 +59,9 @@ USERNAME = "flagger"
 
 CONTROLLER_CHAT = "the controller's own alert provider"
 """The name of the controller's chat in errors."""
+
+TEMPLATE_ERROR = "Template error"
+"""The title of the field with the error of a template."""
 
 TRAFFIC_ROUTING = "Traffic routing"
 """Flagger's title for the steps of a policy."""
@@ -69,6 +85,14 @@ class ChatSettings:
     proxy: str = field(default="", repr=False)
     channel: str = CHANNEL
     username: str = USERNAME
+    text: str = ""
+    """The template of its texts; empty for Flagger's texts."""
+
+    links: tuple[LinkTemplate, ...] = ()
+    """The links of its alerts."""
+
+    complaint: str = ""
+    """The error in the annotation with its links; empty if there is none."""
 
 
 def default_receiver(
@@ -104,10 +128,11 @@ class Alerts:
     """The notifier of alerts. It works while its context is open.
 
     canary: returns the manifest of a rollout; raises WorldError when the Canary is gone. default_receiver: the chat of
-    Canaries without alerts of their own. cluster_name: a field of each alert, unless it is empty. cross_namespace:
-    whether Canaries may use providers of other namespaces. allowed: the hosts that providers may name. warn: warns the
-    owner of a Canary of a forbidden host. given_up: gets the rollout of each alert that the notifier gives up. adapter:
-    returns the factory of a chat's adapter. report: gets the report of each alert.
+    Canaries without alerts of their own. cluster_name: a field of each alert, unless it is empty. links: the links of
+    alerts whose provider names none. cross_namespace: whether Canaries may use providers of other namespaces. allowed:
+    the hosts that providers may name. warn: warns the owner of a Canary of a forbidden host. given_up: gets the rollout
+    of each alert that the notifier gives up. adapter: returns the factory of a chat's adapter. report: gets the report
+    of each alert.
     """
 
     def __init__(
@@ -117,6 +142,7 @@ class Alerts:
         canary: Callable[[Rollout], Canary],
         default_receiver: ChatSettings | None = None,
         cluster_name: str = "",
+        links: tuple[LinkTemplate, ...] = (),
         cross_namespace: bool = True,
         allowed: AllowedHosts | None = None,
         warn: Callable[[Rollout, str], Awaitable[None]] = _warn_nobody,
@@ -126,7 +152,8 @@ class Alerts:
     ) -> None:
         self._cluster = cluster
         self._canary = canary
-        self._default_receiver = default_receiver
+        self._default_receiver = default_receiver and evolve(default_receiver, links=links)
+        self._default_links = links
         self._cluster_name = cluster_name
         self._cross_namespace = cross_namespace
         self._allowed = allowed or AllowedHosts()
@@ -216,7 +243,8 @@ class Alerts:
         namespace, name = _namespace(rollout, alert), alert.provider.name
         if namespace != rollout.namespace and not self._cross_namespace:
             raise Refused(f"can't access alert provider {name}.{namespace}, cross-namespace references are blocked")
-        spec = (await find_reference(self._cluster, ALERT_PROVIDER_VIEW, namespace, name)).spec
+        provider = await find_reference(self._cluster, ALERT_PROVIDER_VIEW, namespace, name)
+        spec, annotations = provider.spec, dict(provider.metadata.annotations)
         secret = None if spec.secret_ref is None else (namespace, spec.secret_ref.name)
         address, token = (spec.address, "") if secret is None else await self._read_secret(*secret)
         for url in (address, spec.proxy):
@@ -228,10 +256,12 @@ class Alerts:
             address=address,
             token=token,
             proxy=spec.proxy,
-            channel=spec.channel or CHANNEL,
+            channel=alert.channel or spec.channel or CHANNEL,
             username=spec.username or USERNAME,
+            text=annotations.get(TEXT_ANNOTATION, ""),
+            links=self._default_links,
         )
-        return chat, secret
+        return _with_links(chat, annotations), secret
 
     async def _read_secret(self, namespace: str, name: str) -> tuple[str, str]:
         """Return the address and the token in a Secret. Raise Refused where it has no address."""
@@ -249,9 +279,17 @@ class Alerts:
             proxy=chat.proxy,
             channel=chat.channel,
             username=chat.username,
-            fields=self._fields,
+            content=partial(self._compose, chat),
         ) as adapter:
             yield adapter
+
+    # messages ---------------------------------------------------------------------------------------------------
+
+    def _compose(self, chat: ChatSettings, rollout: Rollout, notice: Notice) -> AlertContent:
+        """Return the content of an alert in a chat."""
+        rendered = _render(chat, self._facts(rollout, notice))
+        fields = (*self._fields(rollout, notice), *rendered.fields)
+        return evolve(rendered, text=rendered.text or notice.text, fields=fields)
 
     def _fields(self, rollout: Rollout, notice: Notice) -> Iterator[tuple[str, str]]:
         """Yield the fields beside the text, as (title, value)."""
@@ -261,6 +299,51 @@ class Alerts:
             yield "Reason", notice.detail
         if notice.details:
             yield from policy(rollout, self._canary(rollout))
+
+    def _facts(self, rollout: Rollout, notice: Notice) -> AlertFacts:
+        """Return the facts of an alert for its templates."""
+        labels: Mapping[str, str] = {}
+        with suppress(WorldError):  # the Canary is gone
+            labels = dict(self._canary(rollout).metadata.labels)
+        return AlertFacts(
+            name=rollout.name,
+            namespace=rollout.namespace,
+            kind=rollout.target.kind,
+            target=rollout.target.name,
+            provider=rollout.provider,
+            cluster=self._cluster_name,
+            revision=notice.key.partition("@")[0],
+            phase=notice.phase.value,
+            severity=notice.severity.value if notice.severity else "",
+            text=notice.text,
+            reason=notice.detail,
+            labels=labels,
+        )
+
+
+def _with_links(chat: ChatSettings, annotations: Mapping[str, str]) -> ChatSettings:
+    """Return a chat with the links of its provider's annotation, where it has one."""
+    if LINKS_ANNOTATION not in annotations:
+        return chat
+    try:
+        return evolve(chat, links=parse_links(annotations[LINKS_ANNOTATION]))
+    except InvalidAlertTemplate as error:
+        return evolve(chat, complaint=f"{LINKS_ANNOTATION}: {error}")
+
+
+def _render(chat: ChatSettings, facts: AlertFacts) -> AlertContent:
+    """Return what a chat's templates make of an alert: an empty text without one, and a field for each error."""
+    text, errors, links = "", [chat.complaint] if chat.complaint else [], []
+    try:
+        text = render_text(chat.text, facts) if chat.text else ""
+    except InvalidAlertTemplate as error:
+        errors.append(f"{TEXT_ANNOTATION}: {error}")
+    for link in chat.links:
+        try:
+            links.append((link.title, render_link(link, facts)))
+        except InvalidAlertTemplate as error:
+            errors.append(f"link {link.title}: {error}")
+    return AlertContent(text=text, fields=tuple((TEMPLATE_ERROR, error) for error in errors), links=tuple(links))
 
 
 def policy(rollout: Rollout, canary: Canary) -> Iterator[tuple[str, str]]:

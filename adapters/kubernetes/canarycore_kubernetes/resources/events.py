@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from attrs import define, evolve, field, frozen
 
@@ -53,6 +54,12 @@ def _message(text: str) -> str:
     if len(encoded) <= LONGEST_MESSAGE:
         return shown
     return encoded[: LONGEST_MESSAGE - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def event_source(cluster_name: str, rollout: Rollout) -> str:
+    """Return the source of a rollout's CloudEvents: the path of its Canary in the API, below the cluster's name."""
+    authority = f"//{quote(cluster_name, safe='')}" if cluster_name else ""
+    return f"{authority}{CANARY.path(rollout.namespace, rollout.name)}"
 
 
 @frozen(kw_only=True)

@@ -1,25 +1,28 @@
 """The receivers of alerts: the chats that the Canary names, or the controller's own."""
 
 import json
+import re
 from contextlib import suppress
 from operator import itemgetter
 
 import pytest
 import structlog
+from aiohttp import web
 from attrs import evolve
 
 from canarycore import Phase
 from canarycore.errors import Refused, UnknownProvider, WorldError
+from canarycore.manifest import LinkTemplate
 from canarycore.notices import Channel, Notice, NoticeKind
 from canarycore_kubernetes.providers.alerts import Alerts, ChatSettings, default_receiver
 from canarycore_notifiers.gchat import GoogleChatNotifier
-from canarycore_notifiers.msteams import TeamsNotifier
+from canarycore_notifiers.msteams import TeamsNotifier, TeamsWorkflowNotifier
 from canarycore_notifiers.slack import DiscordNotifier, RocketNotifier, SlackNotifier
 from canarycore_runtime.deliveries import DELIVERY_ATTEMPTS, Deliveries
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.testing.contracts import NotifierContract
 from tests.adapters.kubernetes.small_cluster import Canaries, Objects, secret
-from tests.manifest.samples import shared
+from tests.manifest.samples import annotated, shared
 
 OWN = ChatSettings(type="slack", address="http://own", channel="all", username="us")
 KINDS = {
@@ -27,6 +30,7 @@ KINDS = {
     "discord": DiscordNotifier,
     "rocket": RocketNotifier,
     "msteams": TeamsNotifier,
+    "msteams-workflow": TeamsWorkflowNotifier,
     "gchat": GoogleChatNotifier,
 }
 
@@ -66,7 +70,7 @@ class Chats:
     """All chats. `heard`: each (address, text); `trouble`: the error that an address raises."""
 
     def __init__(self):
-        self.messages, self.adapters, self.fields, self.trouble = [], [], [], {}
+        self.messages, self.adapters, self.fields, self.links, self.trouble = [], [], [], [], {}
 
     def adapter(self, name):
         if name not in KINDS:
@@ -78,7 +82,7 @@ class _Chat:
     def __init__(self, chats, kind, address, options):
         if address == "wrong":
             raise ValueError("address is not a valid URL")
-        self.chats, self.address, self.fields = chats, address, options.pop("fields")
+        self.chats, self.address, self.content = chats, address, options.pop("content")
         chats.adapters.append((kind, address, options))
 
     async def __aenter__(self):
@@ -90,8 +94,10 @@ class _Chat:
     async def publish(self, rollout, notice):
         if self.address in self.chats.trouble:
             raise self.chats.trouble[self.address]
-        self.chats.messages.append((self.address, notice.text))
-        self.chats.fields.append(tuple(self.fields(rollout, notice)))
+        content = self.content(rollout, notice)
+        self.chats.messages.append((self.address, content.text))
+        self.chats.fields.append(content.fields)
+        self.chats.links.append(content.links)
 
 
 class ChatCluster:
@@ -190,6 +196,156 @@ async def test_a_provider_and_its_secret_may_be_in_another_namespace(cluster):
         provider("room", "ops", secretRef={"name": "hook"}), secret("hook", "ops", address="http://real")
     )
     assert await cluster.tell(canary(alert("room", namespace="ops"))) == ["http://real"]
+
+
+# subscriptions ------------------------------------------------------------------------------------------------------
+
+
+def subscribed(manifest, **annotations):
+    return annotated(manifest, **{f"subscribe__{name}": text for name, text in annotations.items()})
+
+
+async def test_a_subscription_sends_to_its_channels_of_the_provider(cluster):
+    cluster.objects.put(provider("room", channel="general", secretRef={"name": "hook"}))
+    cluster.objects.put(secret("hook", address="http://real", token="t"))
+    manifest = subscribed(canary(), info__room="dev; ops")
+    assert await cluster.tell(manifest, default_receiver=OWN) == ["http://real", "http://real"]
+    assert [options["channel"] for _, _, options in cluster.chats.adapters] == ["dev", "ops"]
+    assert {options["token"] for _, _, options in cluster.chats.adapters} == {"t"}
+
+
+async def test_a_subscription_without_a_channel_has_the_providers(cluster):
+    cluster.objects.put(provider("room", "ops", channel="on-call"))
+    assert await cluster.tell(subscribed(canary(), info__room__ops="")) == ["http://room"]
+    assert cluster.chats.adapters[0][2]["channel"] == "on-call"
+
+
+@pytest.mark.parametrize(("severity", "count"), [("info", 1), ("warn", 1), ("error", 0)])
+async def test_a_subscription_has_a_least_severity(cluster, severity, count):
+    cluster.objects.put(provider("room"))
+    manifest = subscribed(canary(), **{f"{severity}__room": "dev"})
+    assert len(await cluster.tell(manifest, NoticeKind.GATE_PROMOTION_ALERT)) == count
+
+
+async def test_without_cross_namespace_references_a_subscription_sends_to_no_other_namespace(cluster, logged):
+    cluster.objects.put(provider("room", "ops"))
+    assert await cluster.tell(subscribed(canary(), info__room__ops=""), cross_namespace=False) == []
+    assert "cross-namespace references are blocked" in logged[0]["error"]
+
+
+# texts and links ----------------------------------------------------------------------------------------------------
+
+CHECKS_FAILED = "latency 700: fail (expected at most 500, 1200 requests)"
+
+
+async def shown(cluster, room, manifest=None, **options):
+    """Return the text, the fields and the links of the alert of a rollback in a room."""
+    cluster.objects.put(room)
+    rollout = cluster.canaries.add(manifest or canary(alert("room")))
+    failed = evolve(notice(rollout, NoticeKind.ROLLING_BACK_CHECKS_ALERT, "rev@1.0/x"), detail=CHECKS_FAILED)
+    async with cluster.alerts(**options) as alerts:
+        await alerts.publish(rollout, failed)
+    ((_, text),) = cluster.chats.messages
+    return text, dict(cluster.chats.fields[0]), cluster.chats.links[0]
+
+
+async def test_an_alert_has_the_failed_checks_with_value_and_range(cluster):
+    text, fields, links = await shown(cluster, provider("room"))
+    assert text == "Failed checks threshold reached 5"
+    assert fields == {"Reason": CHECKS_FAILED}
+    assert links == ()
+
+
+async def test_a_provider_may_have_a_text_of_its_own(cluster):
+    template = "{{ .labels.team }}@{{ .cluster }}: {{ .name }} {{ .revision }} is {{ .phase }}: {{ .reason }}"
+    manifest = canary(alert("room"))
+    manifest["metadata"]["labels"] = {"team": "payments"}
+    room = annotated(provider("room"), alert__text=template)
+    text, _, _ = await shown(cluster, room, manifest, cluster_name="blue")
+    assert text == f"payments@blue: podinfo rev is Progressing: {CHECKS_FAILED}"
+
+
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [
+        ("{{ .nmae }}", "without a value"),
+        ("{{", "line 1"),
+        ("{{ range 1000000 }}{{ end }}", "step"),
+        ("{{ range 1000 }}{{ $.text }}{{ end }}", "step|character"),
+        ("{{ .labels.absent }}", "without a value"),
+    ],
+)
+async def test_an_alert_with_a_wrong_template_has_flaggers_text_and_the_error(cluster, template, error):
+    text, fields, _ = await shown(cluster, annotated(provider("room"), alert__text=template))
+    assert text == "Failed checks threshold reached 5"
+    assert fields["Reason"] == CHECKS_FAILED
+    assert re.search(error, fields["Template error"])
+    assert fields["Template error"].startswith("canarycore/alert.text: ")
+
+
+async def test_a_provider_may_have_links_and_a_wrong_one_is_left_out(cluster):
+    links = "Page=https://page.test/{{ .namespace }}/{{ .name }}\nLogs=javascript:{{ .name }}"
+    _, fields, shown_links = await shown(cluster, annotated(provider("room"), alert__links=links))
+    assert shown_links == (("Page", "https://page.test/default/podinfo"),)
+    assert fields["Template error"].startswith("link Logs: found another address")
+
+
+async def test_lines_that_are_no_links_are_reported_in_the_alert(cluster):
+    _, fields, links = await shown(cluster, annotated(provider("room"), alert__links="https://page.test"))
+    assert links == ()
+    assert fields["Template error"].startswith("canarycore/alert.links: found a line")
+
+
+async def test_the_links_of_the_controller_are_for_providers_without_links(cluster):
+    own = (LinkTemplate("Page", "https://page.test/{{ .name }}"),)
+    _, _, links = await shown(cluster, provider("room"), links=own)
+    assert links == (("Page", "https://page.test/podinfo"),)
+
+
+async def test_a_provider_with_an_empty_annotation_has_no_links(cluster):
+    own = (LinkTemplate("Page", "https://page.test/{{ .name }}"),)
+    _, _, links = await shown(cluster, annotated(provider("room"), alert__links=""), links=own)
+    assert links == ()
+
+
+async def test_the_controllers_own_chat_has_the_links_of_the_controller(cluster):
+    own = (LinkTemplate("Page", "https://page.test/{{ .name }}"),)
+    await cluster.tell(canary(), default_receiver=OWN, links=own)
+    assert cluster.chats.links == [(("Page", "https://page.test/podinfo"),)]
+
+
+async def test_a_workflow_of_teams_gets_an_alert_over_http_and_its_signature_goes_nowhere_else(cluster, logged):
+    """The whole way: annotation, AlertProvider, Secret, template, card, a real server."""
+    received = []
+
+    async def respond(request):
+        received.append((request.path_qs, await request.json()))
+        return web.Response(status=202)
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", respond)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    address = f"http://127.0.0.1:{runner.addresses[0][1]}/workflows/1?sp=run&sig=s3cret"
+    room = annotated(
+        provider("teams", type="msteams-workflow", address="", secretRef={"name": "hook"}),
+        alert__text="{{ .name }} failed: {{ .reason }}",
+        alert__links="Page=https://page.test/{{ .name }}",
+    )
+    cluster.objects.put(room, secret("hook", address=address))
+    rollout = cluster.canaries.add(subscribed(canary(), error__teams=""))
+    failed = evolve(notice(rollout, NoticeKind.ROLLING_BACK_CHECKS_ALERT), detail=CHECKS_FAILED)
+    async with cluster.alerts(adapter=KINDS.__getitem__) as alerts:
+        await alerts.publish(rollout, failed)
+    await runner.cleanup()
+
+    ((path, payload),) = received
+    assert path == "/workflows/1?sp=run&sig=s3cret"
+    card = payload["attachments"][0]["content"]
+    assert card["body"][1]["inlines"][0]["text"] == f"podinfo failed: {CHECKS_FAILED}"
+    assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Page", "url": "https://page.test/podinfo"}]
+    assert "s3cret" not in json.dumps(payload) + str(logged)
 
 
 # allowed hosts ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Annotations about alerts: subscriptions of Canaries, and texts and links of AlertProviders."""

@@ -173,8 +173,8 @@ def _steps(settings: FlaggerSettings, equivalent: EquivalentInstallation) -> Ite
 
 
 def _observer_arguments(equivalent: EquivalentInstallation) -> list[str]:
-    """Return the arguments of the observer: the providers, the scope and the metrics server."""
-    options = ("--provider", "--watched", "--metrics-server")
+    """Return the arguments of the observer: the place, the providers, the scope and the metrics server."""
+    options = ("--namespace", "--provider", "--watched", "--metrics-server")
     arguments = equivalent.install
     return [part for option, value in pairwise(arguments) if option in options for part in (option, value)]
 

@@ -16,6 +16,8 @@ from canarycore_kubernetes.migration.flags import FLAGS, parse_flags
 from canarycore_kubernetes.migration.plan import find_deployment, make_plan
 from canarycore_kubernetes.migration.settings import FlaggerSettings, is_flagger, read_deployment, read_values
 from canarycore_kubernetes.options import Options
+from tests.house.deploy.test_flagger_values import FLAGGER, Refused
+from tests.house.deploy.test_flagger_values import values_of as example_of
 
 TOKEN = "T0K3N"
 LABELS = {"app.kubernetes.io/name": "flagger"}
@@ -224,6 +226,21 @@ def test_a_refused_value_has_the_replacement_of_the_chart_and_no_place_in_the_va
         next(each.remedy for each in found.refused if each.name == "prometheus.install")
         == replacements["prometheus.install"]
     )
+
+
+@pytest.mark.parametrize("path", FLAGGER)
+def test_each_value_of_flaggers_chart_is_passed_on_withheld_or_refused(path):
+    values, effect = example_of(path), FLAGGER[path][1]
+    found = values_of(values)
+    if isinstance(effect, Refused):
+        assert path in {each.name for each in found.refused}
+    elif path == "image.tag":
+        assert [each.name for each in found.refused] == [path]  # Flagger's tag
+    elif path in found.withheld:
+        assert str(FLAGGER[path][0]) not in json.dumps(found.values)
+    else:
+        assert not found.refused
+        assert found.values == values
 
 
 @pytest.mark.parametrize("values", [{"colour": "red"}, {"slack": {"colour": "red"}}, {"replicaCount": 2}])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from io import StringIO
 
 import pytest
 from typer.testing import CliRunner
 
 from canarycore import Phase
+from canarycore_cli.cluster.connect import ClusterOptions
 from canarycore_cli.main import app
+from canarycore_cli.migration.hand_back import hand_back
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.api.kinds import CANARY, CONFIG_MAP, DEPLOYMENT
 from canarycore_kubernetes.api.metadata import CONTENTS, REVISION
@@ -21,6 +24,9 @@ from canarycore_kubernetes.migration.rejected_targets import (
     preview_returns,
 )
 from canarycore_kubernetes.options import Options
+from canarycore_kubernetes.selection.selectors import existing_selectors
+from canarycore_kubernetes.workloads.primary import Copying, primary_copy, returned_target
+from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO
 from canarycore_runtime.ports import observe_rollout
 from tests.cluster.controller.test_controller import canary, target
 from tests.cluster.patience import until
@@ -238,6 +244,52 @@ def test_the_tools_that_apply_again_are_known():
     assert find_gitops_key({"metadata": {"labels": {"app": "x"}}}) == ""
 
 
+# the template -------------------------------------------------------------------------------------------------------
+
+
+def spread(label, value):
+    selector = {"matchLabels": {label: value}}
+    term = {"labelSelector": selector, "topologyKey": "kubernetes.io/hostname"}
+    expression = {"matchExpressions": [{"key": label, "operator": "In", "values": [value]}]}
+    return {
+        "topologySpreadConstraints": [{"labelSelector": expression, "topologyKey": "zone"}],
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
+    }
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
+@pytest.mark.parametrize("value", ["podinfo", "w" * 63], ids=["short", "long"])
+def test_the_template_of_a_copy_leads_back_to_the_template_of_its_target(kind, value):
+    labels = {"app": value, "part": "web"}
+    body = workload("podinfo:1", reads_config=True, **spread("app", value))
+    body |= {"kind": kind, "spec": {"selector": {"matchLabels": labels}, "template": body["spec"]["template"]}}
+    metadata = body["spec"]["template"]["metadata"]
+    metadata |= {"labels": labels | {"team": "a"}, "annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}
+    copying = Copying(owner={}, revision="r", copies={("ConfigMap", "env"): "env-primary"})
+    primary = primary_copy(body, copying)
+    assert primary["spec"]["template"] != body["spec"]["template"]
+    rejected = body | {"spec": body["spec"] | {"template": workload("podinfo:2")["spec"]["template"]}}
+    pods = existing_selectors(labels, primary["spec"]["selector"]["matchLabels"], ("app",))
+    returned = returned_target(rejected, primary, pods, {("ConfigMap", "env-primary"): "env"})
+    assert returned == body
+
+
+def test_a_daemon_set_at_rest_stays_there_and_keys_of_gitops_tools_stay():
+    template = workload("podinfo:1")["spec"]["template"]
+    body = {"kind": "DaemonSet", "metadata": {"name": "podinfo", "namespace": NAMESPACE}, "apiVersion": "apps/v1"}
+    body["spec"] = {"selector": {"matchLabels": LABELS}, "template": template}
+    primary = primary_copy(body, Copying(owner={}, revision="r"))
+    rejected = workload("podinfo:2", nodeSelector={SCALED_TO_ZERO: "true"})["spec"]["template"]
+    rejected["metadata"]["annotations"] = {"reconcile.toolkit.fluxcd.io/x": "1"}
+    pods = existing_selectors(LABELS, primary["spec"]["selector"]["matchLabels"], ("app",))
+    returned = returned_target(body | {"spec": body["spec"] | {"template": rejected}}, primary, pods, {})["spec"][
+        "template"
+    ]
+    assert returned["spec"]["nodeSelector"] == {SCALED_TO_ZERO: "true"}
+    assert returned["metadata"]["annotations"] == {"reconcile.toolkit.fluxcd.io/x": "1"}
+    assert returned["spec"]["containers"] == template["spec"]["containers"]
+
+
 # the command --------------------------------------------------------------------------------------------------------
 
 
@@ -261,3 +313,18 @@ async def test_the_command_writes_only_with_yes(bench, api, kubeconfig):
     assert json.loads(done.stdout)["canaries"][0]["outcome"] == "returned"
     await bench.follow()
     assert await bench.revisions() == (promoted, promoted)
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("answer", "image"), [("y", "podinfo:1"), ("", "podinfo:2"), ("no", "podinfo:2")])
+async def test_on_a_terminal_the_command_asks(bench, api, kubeconfig, monkeypatch, answer, image):
+    await bench.reject(await bench.promote_first())
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    options = ClusterOptions(namespace=NAMESPACE, kubeconfig=str(kubeconfig))
+    assert await asyncio.to_thread(hand_back, options, yes=False, as_json=False) == 0
+    (container,) = api.get(TARGET)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image

@@ -36,7 +36,7 @@ def test_the_plan_of_an_installed_flagger_is_an_installation_that_the_server_tak
     api.create(flagger)
     plan = json.loads(run("migrate", "-n", namespace, "--json").stdout)
     assert plan["source"] == f"Deployment {namespace}/flagger"
-    assert plan["refused"] == []
+    assert plan["refusals"] == []
     installed = run("install", "--dry-run", "--skip-crds", *plan["install"])
     assert installed.exit_code == 0, installed.output
     assert f"Deployment {namespace}/canarycore: would be created" in installed.stdout

@@ -41,7 +41,7 @@ def migrate(options: ClusterOptions, *, deployment: str, values: str, as_json: b
         print_json(plan.to_json())
     else:
         _print(plan)
-    return TROUBLE if plan.equivalent.refused else OK
+    return TROUBLE if plan.equivalent.refusals else OK
 
 
 async def _plan_from_cluster(options: ClusterOptions) -> MigrationPlan:
@@ -79,8 +79,8 @@ def _print(plan: MigrationPlan) -> None:
                 console.print(f"  {line}", markup=False, highlight=False)
 
     section("Found", [plan.settings.source])
-    section("Refused", map(str, equivalent.refused))
-    section("Secret, and not printed", [f"{path}: give it as ${name}" for path, name in equivalent.withheld.items()])
+    section("Refused", map(str, equivalent.refusals))
+    section("Secret, and not printed", [f"{path}: give it as ${name}" for path, name in equivalent.secrets.items()])
     section(
         "Different",
         (

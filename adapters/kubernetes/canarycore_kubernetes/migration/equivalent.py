@@ -3,7 +3,7 @@
     equivalent = find_equivalent(read_deployment(body), providers=("nginx",))
     equivalent.values       the values of the chart
     equivalent.install      the arguments of `canary install`
-    equivalent.refused      the settings that have no equivalent, each with its remedy
+    equivalent.refusals     the settings that have no equivalent, each with its remedy
 
 The facts about each setting are those of `deploy.chart.VALUES` and `migration.flags.FLAGS`.
 """
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from canarycore.foreign import get_items
 from canarycore_kubernetes.deploy.chart import VALUES
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS, InstallOptions
 from canarycore_kubernetes.migration.flags import FLAGS, FLAGS_BY_NAME, FLAGS_BY_VALUE, UNKNOWN_FLAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from canarycore_kubernetes.migration.flags import FlaggerFlag
     from canarycore_kubernetes.migration.settings import FlaggerSettings
@@ -79,68 +80,68 @@ class EquivalentInstallation:
     """The arguments of `canary install`."""
     chart_only: tuple[str, ...] = ()
     """The settings that only the chart has, by the path of the value."""
-    withheld: Mapping[str, str]
+    secrets: Mapping[str, str]
     """The paths of the values that are secret, and so not repeated, with the name of a variable for each."""
     differences: tuple[SettingDifference, ...] = ()
     """The settings with another effect or another default."""
-    refused: tuple[RefusedSetting, ...] = ()
+    refusals: tuple[RefusedSetting, ...] = ()
     """The settings without an equivalent."""
 
 
 def find_equivalent(settings: FlaggerSettings, providers: Iterable[str] = ()) -> EquivalentInstallation:
     """Return the equivalent installation. providers: those that the Canaries of the cluster name."""
-    refused = tuple(_refused(settings))
-    names = {each.name for each in refused}
+    refusals = tuple(_find_refusals(settings))
+    names = {each.name for each in refusals}
     accepted = {path: value for path, value in settings.values.items() if path not in names}
-    withheld = {
+    secrets = {
         path: FLAGS_BY_VALUE[path].variable
         for path in accepted
         if path in FLAGS_BY_VALUE and FLAGS_BY_VALUE[path].variable
     }
-    taken = [flag for flag in FLAGS if flag.name in settings.flags and not flag.replacement]
-    withheld |= {f"-{flag.name}": flag.variable for flag in taken if flag.variable}
-    env, secret = _split_variables(accepted.get("env") or [])
-    withheld |= secret
-    shown = {path: value for path, value in accepted.items() if path not in (*withheld, "env")}
-    shown |= {"env": env} if env else {}
+    flags = [flag for flag in FLAGS if flag.name in settings.flags and not flag.replacement]
+    secrets |= {f"-{flag.name}": flag.variable for flag in flags if flag.variable}
+    env, secret_variables = _split_variables(get_items(accepted, "env"))
+    secrets |= secret_variables
+    open_values = {path: value for path, value in accepted.items() if path not in (*secrets, "env")}
+    open_values |= {"env": env} if env else {}
     default = str(accepted.get("meshProvider") or FLAGS_BY_NAME["mesh-provider"].default)
     further = [name for name in dict.fromkeys(providers) if name != default and name in ROUTING_RIGHTS]
     further_flags = [
-        _go_flag(flag, settings.flags[flag.name]) for flag in taken if not (flag.is_ignored or flag.variable)
+        _go_flag(flag, settings.flags[flag.name]) for flag in flags if not (flag.is_ignored or flag.variable)
     ]
     values = _nested(
         {
-            **shown,
+            **open_values,
             **({"providers": further} if further else {}),
             **({"flags": further_flags} if further_flags else {}),
         }
     )
     server = FLAGS_BY_NAME["metrics-server"]
-    arguments, chart_only = _arguments({server.value: server.default} | shown)
+    arguments, chart_only = _arguments({server.value: server.default} | open_values)
     home = ["--namespace", settings.namespace] if settings.namespace else []
     rights = [part for name in (default, *further) for part in ("--provider", name) if name in ROUTING_RIGHTS]
     return EquivalentInstallation(
         values=values,
         install=(*home, *rights, *arguments, *(f"--flag={text}" for text in further_flags)),
-        chart_only=(*chart_only, *withheld),
-        withheld=withheld,
+        chart_only=(*chart_only, *secrets),
+        secrets=secrets,
         differences=tuple(_differences(settings, accepted)),
-        refused=refused,
+        refusals=refusals,
     )
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
 
 
-def _refused(settings: FlaggerSettings) -> Iterator[RefusedSetting]:
+def _find_refusals(settings: FlaggerSettings) -> Iterator[RefusedSetting]:
     for path, value in settings.values.items():
         remedy = _remedy(path, value)
         if remedy:
             yield RefusedSetting(name=path, found=json.dumps(value), remedy=remedy)
     repository = settings.values.get("image.repository")
     if "image.tag" in settings.values and (repository is None or _remedy("image.repository", repository)):
-        found = json.dumps(settings.values["image.tag"])
-        yield RefusedSetting(name="image.tag", found=found, remedy=_VALUES["image.repository"].replacement)
+        value = json.dumps(settings.values["image.tag"])
+        yield RefusedSetting(name="image.tag", found=value, remedy=_VALUES["image.repository"].replacement)
     for name, text in settings.flags.items():
         flag = FLAGS_BY_NAME.get(name)
         remedy = UNKNOWN_FLAG if flag is None else flag.replacement
@@ -154,7 +155,7 @@ def _remedy(path: str, value: Any) -> str:
     known = _VALUES.get(path)
     if known is None:
         return UNKNOWN_VALUE
-    if path == "meshProvider" and value not in ROUTING_RIGHTS:
+    if path == "meshProvider" and str(value) not in ROUTING_RIGHTS:
         return f"choose one of {', '.join(ROUTING_RIGHTS)}"
     if not known.replacement or value is False:
         return ""
@@ -164,13 +165,13 @@ def _remedy(path: str, value: Any) -> str:
 # ------------------------------------------------------------------------------------------------------------ settings
 
 
-def _split_variables(variables: list[Json]) -> tuple[list[Json], dict[str, str]]:
+def _split_variables(variables: Sequence[Json]) -> tuple[list[Json], dict[str, str]]:
     """Return the environment variables without the secret ones that have their text in the open, and these."""
     paths = {flag.variable: flag.value or f"env.{flag.variable}" for flag in FLAGS if flag.variable}
-    open_texts = [each for each in variables if each.get("name") in paths and each.get("value")]
+    literals = [each for each in variables if each.get("name") in paths and each.get("value")]
     return (
-        [each for each in variables if each not in open_texts],
-        {paths[each["name"]]: each["name"] for each in open_texts},
+        [each for each in variables if each not in literals],
+        {paths[each["name"]]: each["name"] for each in literals},
     )
 
 

@@ -83,9 +83,9 @@ class MigrationPlan:
             "values": equivalent.values,
             "install": list(equivalent.install),
             "chart_only": list(equivalent.chart_only),
-            "withheld": list(equivalent.withheld),
+            "secrets": dict(equivalent.secrets),
             "differences": [asdict(each) for each in equivalent.differences],
-            "refused": [asdict(each) for each in equivalent.refused],
+            "refusals": [asdict(each) for each in equivalent.refusals],
             "canaries": dict(self.phases),
             "under_way": list(self.under_way),
             "steps": [asdict(step) for step in self.steps],
@@ -107,17 +107,17 @@ async def plan_migration(client: Client, *, namespace: str = "") -> MigrationPla
     Raise Refused where no Deployment runs Flagger, or several do.
     """
     async with aclosing(client.list(DEPLOYMENT, namespace)) as pages:
-        found = [body async for page in pages for body in page["items"] if is_flagger(body)]
+        deployments = [body async for page in pages for body in page["items"] if is_flagger(body)]
     where = f"the namespace {namespace}" if namespace else "any namespace"
-    if not found:
+    if not deployments:
         raise Refused(
             f"found no Deployment of Flagger in {where}, expected one with the image flagger: give its Deployment as a"
             " file, or the values of its chart by --values"
         )
-    if len(found) > 1:
-        names = ", ".join(sorted(_full_name(body) for body in found))
+    if len(deployments) > 1:
+        names = ", ".join(sorted(_full_name(body) for body in deployments))
         raise Refused(f"found several Deployments of Flagger ({names}), expected one: select it by --namespace")
-    (body,) = found
+    (body,) = deployments
     account = get_text(body, "spec", "template", "spec", "serviceAccountName") or "default"
     home = body["metadata"]["namespace"]
     settings = read_deployment(body, await client.get(SERVICE_ACCOUNT, home, account))
@@ -183,7 +183,7 @@ def _helm_command(home: str, equivalent: EquivalentInstallation) -> str:
     repository, _, tag = IMAGE.rpartition(":")
     secrets = [
         f'--set "{path}=${variable}"'
-        for path, variable in equivalent.withheld.items()
+        for path, variable in equivalent.secrets.items()
         if path[0] != "-" and "env." not in path
     ]
     image = f"--set image.repository={repository} --set image.tag={tag}"

@@ -86,7 +86,7 @@ def test_values_of_the_chart_are_read_without_a_cluster(canary: Canary, tmp_path
     assert result.exit_code == 1
     plan = json.loads(result.stdout)
     assert plan["values"] == {"meshProvider": "contour"}
-    assert plan["refused"][0]["name"] == "prometheus.install"
+    assert plan["refusals"][0]["name"] == "prometheus.install"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_the_flags_of_a_deployment_become_values_and_arguments():
         *("--namespace", "flagger-system", "--provider", "nginx"),
         *("--metrics-server", "http://prom", "--flag=--threadiness=4", "--watched", "shop"),
     )
-    assert not found.refused
+    assert not found.refusals
     assert not found.chart_only
 
 
@@ -162,7 +162,7 @@ def test_an_address_with_a_token_is_named_and_never_repeated(flag):
     body = deployment(f"-{flag.name}=https://{TOKEN}", container={"env": [{"name": flag.variable, "value": TOKEN}]})
     plan = make_plan(read_deployment(body))
     assert TOKEN not in json.dumps(plan.to_json())
-    assert flag.variable in plan.equivalent.withheld.values()
+    assert flag.variable in plan.equivalent.secrets.values()
 
 
 def test_a_variable_from_a_secret_is_passed_on():
@@ -173,15 +173,15 @@ def test_a_variable_from_a_secret_is_passed_on():
 @pytest.mark.parametrize("name", ["zap-replace-globals=true", "v=4", "version", "port=9090"])
 def test_a_flag_without_an_equivalent_is_refused_with_its_remedy(name):
     found = equivalent_of(f"-{name}")
-    (refused,) = found.refused
+    (refused,) = found.refusals
     assert refused.name == f"-{name.partition('=')[0]}"
     assert "leave it out" in refused.remedy
     assert not any(name in text for text in found.install)
 
 
 def test_the_namespace_of_the_lease_needs_no_flag_where_flagger_is():
-    assert not equivalent_of("-enable-leader-election", "-leader-election-namespace=flagger-system").refused
-    (refused,) = equivalent_of("-leader-election-namespace=kube-public").refused
+    assert not equivalent_of("-enable-leader-election", "-leader-election-namespace=flagger-system").refusals
+    (refused,) = equivalent_of("-leader-election-namespace=kube-public").refusals
     assert refused.remedy.startswith("install into the namespace of Flagger's Lease")
 
 
@@ -211,7 +211,7 @@ def test_values_are_those_of_the_chart_of_ours():
     }
     found = values_of(values)
     assert found.values == values
-    assert not found.refused
+    assert not found.refusals
     assert found.chart_only == ("podAnnotations", "rbac.create")
 
 
@@ -219,38 +219,44 @@ def test_a_refused_value_has_the_replacement_of_the_chart_and_no_place_in_the_va
     found = values_of(
         {"prometheus": {"install": True}, "image": {"repository": "ghcr.io/fluxcd/flagger", "tag": "1.44"}}
     )
-    assert {each.name for each in found.refused} == {"prometheus.install", "image.repository", "image.tag"}
+    assert {each.name for each in found.refusals} == {"prometheus.install", "image.repository", "image.tag"}
     assert found.values == {}
     replacements = {value.path: value.replacement for value in VALUES}
     assert (
-        next(each.remedy for each in found.refused if each.name == "prometheus.install")
+        next(each.remedy for each in found.refusals if each.name == "prometheus.install")
         == replacements["prometheus.install"]
     )
 
 
 @pytest.mark.parametrize("path", FLAGGER)
-def test_each_value_of_flaggers_chart_is_passed_on_withheld_or_refused(path):
+def test_each_value_of_flaggers_chart_is_passed_on_secret_or_refused(path):
     values, effect = example_of(path), FLAGGER[path][1]
     found = values_of(values)
     if isinstance(effect, Refused):
-        assert path in {each.name for each in found.refused}
+        assert path in {each.name for each in found.refusals}
     elif path == "image.tag":
-        assert [each.name for each in found.refused] == [path]  # Flagger's tag
-    elif path in found.withheld:
+        assert [each.name for each in found.refusals] == [path]  # Flagger's tag
+    elif path in found.secrets:
         assert str(FLAGGER[path][0]) not in json.dumps(found.values)
     else:
-        assert not found.refused
+        assert not found.refusals
         assert found.values == values
 
 
 @pytest.mark.parametrize("values", [{"colour": "red"}, {"slack": {"colour": "red"}}, {"replicaCount": 2}])
 def test_an_unknown_value_is_refused_by_name(values):
-    (refused,) = values_of(values).refused
+    (refused,) = values_of(values).refusals
     assert "colour" in refused.name or "leaderElection" in refused.remedy
 
 
+@pytest.mark.parametrize("value", [7, "x", True, ["x"], [{"name": 1}], {"a": {"b": []}}])
+def test_values_of_a_wrong_type_break_nothing(value):
+    for path in FLAGGER:
+        json.dumps(make_plan(read_values(example_of(path) | {path.partition(".")[0]: value}, "x")).to_json())
+
+
 def test_an_unknown_provider_is_refused_with_the_known_ones():
-    (refused,) = values_of({"meshProvider": "supergloo:istio"}).refused
+    (refused,) = values_of({"meshProvider": "supergloo:istio"}).refusals
     assert "gatewayapi:v1" in refused.remedy
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import sys
 from difflib import unified_diff
 from typing import TYPE_CHECKING
 
-from canarycore_cli.cluster.install import write
+from canarycore_cli.cluster.install import yaml_lines
 from canarycore_cli.console import OK, TROUBLE, err, out, print_json
 from canarycore_kubernetes.api.cluster import Cluster
 from canarycore_kubernetes.migration.plan import HAND_BACK_WARNING
@@ -82,14 +81,8 @@ def _print_results(returns: tuple[TargetReturn, ...]) -> None:
 
 
 def _difference(change: TargetChange) -> list[str]:
-    before, after = (_lines(body["spec"]["template"]) for body in (change.before, change.after))
+    before, after = (yaml_lines(body["spec"]["template"]) for body in (change.before, change.after))
     return list(unified_diff(before, after, "on the cluster", "promoted revision", n=1, lineterm=""))
-
-
-def _lines(template: dict[str, object]) -> list[str]:
-    text = io.StringIO()
-    write([template], text)
-    return text.getvalue().splitlines()[1:]
 
 
 def _to_json(each: TargetReturn) -> dict[str, object]:

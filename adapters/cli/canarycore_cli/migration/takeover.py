@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 from canarycore.errors import Refused
 from canarycore.manifest import documents
-from canarycore_cli.cluster.install import write
+from canarycore_cli.cluster.install import yaml_lines
 from canarycore_cli.console import OK, TROUBLE, BadInput, out, print_json
 from canarycore_cli.manifests import read_texts
 from canarycore_kubernetes.migration.plan import HAND_BACK_WARNING, find_deployment, make_plan, plan_migration
@@ -94,7 +93,8 @@ def _print(plan: MigrationPlan) -> None:
     section("Arguments of canary install", [shlex.join(equivalent.install)])
     section("Only the chart sets", equivalent.chart_only)
     console.print("Values of the chart", style="bold", markup=False)
-    write([equivalent.values], sys.stdout)
+    for line in yaml_lines(equivalent.values):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     section("Steps", _numbered(plan.steps))
     section("The way back", [*_numbered(plan.way_back), HAND_BACK_WARNING])
 

@@ -22,7 +22,7 @@ from canarycore.manifest import AlertFacts
 from canarycore_kubernetes.telemetry.troubles import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from typer.core import TyperCommand
 
@@ -138,6 +138,38 @@ def _flagger_values() -> str:
     return values_table(flagger_only=True)
 
 
+def _flagger_flags() -> str:
+    from canarycore_kubernetes.migration.flags import flags_table
+
+    return flags_table()
+
+
+SERIES = re.compile(r"(?P<name>\w+)\{(?P<labels>[^}]*)\}")
+"""A series with its labels, once the template's variables have other brackets."""
+
+LABEL = re.compile(r'\w+[=!]~?=?"[^"]*"')
+
+
+def _built_in_queries() -> str:
+    """Return a table of the series and labels that the built-in queries of each provider need."""
+    from canarycore_runtime.registry import installed, load_mesh
+
+    providers: dict[tuple[str, str], list[str]] = {}
+    for name in installed("meshes"):
+        texts = [re.sub(r"\{\{ *(\w+) *\}\}", r"<\1>", query) for query in load_mesh(name).queries.values()]
+        found = [match for text in texts for match in SERIES.finditer(text)]
+        labels = [label for match in found for label in LABEL.findall(match["labels"])]
+        row = (_codes(match["name"] for match in found), _codes(labels))
+        providers.setdefault(row, []).append(name)
+    rows = [f"| {_codes(names)} | {series} | {labels} |" for (series, labels), names in providers.items()]
+    return "\n".join(["", "| Provider | Series | Labels |", "| --- | --- | --- |", *sorted(rows), "", ""])
+
+
+def _codes(texts: Iterable[str]) -> str:
+    """Return each text once, as code."""
+    return ", ".join(f"`{_cell(text)}`" for text in dict.fromkeys(texts))
+
+
 # ------------------------------------------------------------------------------------------------------ command line
 
 
@@ -186,6 +218,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "observer_series": _observer_series,
     "alerts": _alerts,
     "flagger_values": _flagger_values,
+    "flagger_flags": _flagger_flags,
+    "built_in_queries": _built_in_queries,
 }
 
 if __name__ == "__main__":

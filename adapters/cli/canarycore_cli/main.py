@@ -22,6 +22,7 @@ from canarycore_cli.cluster.commands import (
 )
 from canarycore_cli.cluster.go_flags import GoFlags
 from canarycore_cli.console import OK, BadInput, SafeGroup, reports_errors, split_names
+from canarycore_cli.migration import commands as migration_commands
 
 app = typer.Typer(
     name="canary",
@@ -545,6 +546,7 @@ def loadtester(
 
 
 app.add_typer(cluster_commands.app)
+app.add_typer(migration_commands.app)
 
 
 def run_kubectl_plugin() -> None:

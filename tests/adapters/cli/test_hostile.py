@@ -80,6 +80,15 @@ class Stage:
         text = MANIFEST.replace("name: gate\n", f"name: {json.dumps(HOSTILE)}\n")
         return self.file(text)
 
+    def hostile_flagger(self) -> Path:
+        """Write a Deployment of Flagger with hostile flags."""
+        container = {
+            "name": "flagger",
+            "command": [f"-mesh-provider={HOSTILE}", f"-cluster-name={HOSTILE}", "-v", HOSTILE],
+        }
+        body = _object("apps/v1", "Deployment", HOSTILE, spec={"template": {"spec": {"containers": [container]}}})
+        return self.file(json.dumps(body), "flagger.yaml")
+
     def cluster(self, *command: str) -> Result:
         """Run a command on a cluster with a hostile Canary, hostile events and hostile conditions."""
         with faked(KINDS) as server:
@@ -204,6 +213,13 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
         lambda stage: stage.cluster("explain", HOSTILE),
     ],
     "install": [lambda stage: stage.canary("install", "--export", "--provider", HOSTILE)],
+    "migrate": [
+        lambda stage: stage.canary("migrate", HOSTILE),
+        lambda stage: stage.canary("migrate", stage.hostile_flagger()),
+        lambda stage: stage.canary("migrate", "--values", stage.file(json.dumps({HOSTILE: HOSTILE}))),
+        lambda stage: stage.canary("migrate", "--values", stage.file(json.dumps({"podLabels": {HOSTILE: HOSTILE}}))),
+        lambda stage: stage.canary("migrate", "--back", "--kubeconfig", stage.folder / NAME),
+    ],
     "get": [lambda stage: stage.cluster("get"), lambda stage: stage.cluster("get", HOSTILE)],
     "describe": [lambda stage: stage.cluster("describe", "app"), lambda stage: stage.cluster("describe", HOSTILE)],
     "wait": [

@@ -237,8 +237,15 @@ def _lines(body: Json | None) -> list[str]:
     if body is None:
         return []
     metadata = {name: value for name, value in body["metadata"].items() if name not in SERVER_FIELDS}
+    return yaml_lines(
+        _sorted({name: value for name, value in body.items() if name != "status"} | {"metadata": metadata})
+    )
+
+
+def yaml_lines(body: Json) -> list[str]:
+    """Return the lines of an object in YAML, without the separator of documents."""
     text = io.StringIO()
-    write([_sorted({name: value for name, value in body.items() if name != "status"} | {"metadata": metadata})], text)
+    write([body], text)
     return text.getvalue().splitlines()[1:]
 
 

@@ -48,6 +48,11 @@ class ChartValue:
     has_flagger: bool = True
     """Whether Flagger's chart 1.44 has the value."""
 
+    @property
+    def has_effect(self) -> bool:
+        """Whether the value changes the release."""
+        return self.effect != _WITHOUT_PROMETHEUS
+
 
 def _ours(path: str, form: Json, effect: str) -> ChartValue:
     return ChartValue(path=path, form=form, effect=effect, has_flagger=False)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore import Decision, Observation, Phase, Rollout, Status
-from canarycore.phases import ACTIVE, PROMOTION, Rule
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTION, Rule
 from canarycore.text import describe_state, describe_traffic
+from canarycore_kubernetes.api.metadata import is_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,18 @@ class Difference:
         return self.theirs is not None and self.theirs.phase in phases
 
 
+def _began_after_hand_back(difference: Difference) -> bool:
+    """Check whether they analyse a revision again because they do not know our name of it."""
+    after = difference.theirs
+    return (
+        after is not None
+        and after.phase in BEFORE_PROMOTION
+        and after.rung.is_initial
+        and is_revision(difference.before.applied)
+        and not is_revision(after.applied)
+    )
+
+
 def _past_the_threshold(difference: Difference) -> bool:
     return difference.moved_to(*ACTIVE) and difference.rule is Rule.ROLLED_BACK_CHECKS
 
@@ -113,6 +126,7 @@ def _routes_refused(difference: Difference) -> bool:
 
 
 _ROWS: tuple[tuple[str, Callable[[Difference], bool]], ...] = (
+    ("D156", _began_after_hand_back),
     ("D12", lambda difference: difference.is_early),
     ("D01", lambda difference: difference.rule is Rule.WITHDRAWN),
     ("D02", _past_the_threshold),

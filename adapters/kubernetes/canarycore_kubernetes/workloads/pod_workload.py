@@ -17,6 +17,7 @@ from canarycore.errors import Refused
 from canarycore.foreign import get_texts
 from canarycore.text import LONGEST_SHOWN, escape_controls
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT, SECRET, SERVICE
+from canarycore_kubernetes.api.merge_patch import lock_version, merge_patch
 from canarycore_kubernetes.api.metadata import (
     CONTENTS,
     KEPT_REVISIONS,
@@ -41,6 +42,7 @@ from canarycore_kubernetes.selection.selectors import (
     existing_selectors,
     selects,
     tells_apart,
+    workload_selector,
 )
 from canarycore_kubernetes.workloads.autoscalers import PAUSE, RESUME, SCALERS, ScalerFacts, primary_scaler, with_scale
 from canarycore_kubernetes.workloads.base import WorkloadTarget, read
@@ -63,7 +65,14 @@ from canarycore_kubernetes.workloads.history import (
     restore_configs,
     save_revision,
 )
-from canarycore_kubernetes.workloads.primary import Copying, marked_copy, primary_copy, promoted_copy, restored_copy
+from canarycore_kubernetes.workloads.primary import (
+    Copying,
+    marked_copy,
+    primary_copy,
+    promoted_copy,
+    restored_copy,
+    returned_target,
+)
 from canarycore_kubernetes.workloads.revision import SCALED_TO_ZERO, contents, copied_contents
 from canarycore_runtime.mesh import RenderContext
 from canarycore_runtime.ports import Workloads
@@ -82,6 +91,20 @@ _KINDS = {kind.kind: kind for kind in (DEPLOYMENT, DAEMON_SET)}
 _SCALE_UP: Json = {"spec": {"template": {"spec": {"nodeSelector": {SCALED_TO_ZERO: None}}}}}
 _SCALE_DOWN: Json = {"spec": {"template": {"spec": {"nodeSelector": {SCALED_TO_ZERO: "true"}}}}}
 """Merge patches that scale a DaemonSet: no node has this label."""
+
+
+HAND_BACK_MANAGER = "canarycore-migrate"
+"""The recorded writer of a target's return. It counts as the owner: the target gets a revision of the owner's."""
+
+
+@frozen(kw_only=True)
+class TargetChange:
+    """A change of a target."""
+
+    before: Json
+    """The target as the server has it."""
+    after: Json
+    """The target after the change."""
 
 
 @frozen(kw_only=True)
@@ -470,6 +493,56 @@ class PodTarget(WorkloadTarget):
         elif target is not None and target.desired != primary.desired:
             await self._merge(target, _replicas(primary.desired))
         self.mark_restored()
+
+    # the hand-back ----------------------------------------------------------------------------------------------
+
+    async def preview_return(self, promoted: str) -> TargetChange:
+        """Return the change that gives the target the primary's revision. It writes nothing.
+
+        promoted: the promoted revision; empty if unknown. Raise Refused where the result would be another revision.
+        """
+        await self._require_primary()
+        target, primary = await self.read(self.kind), await read(self.cluster, self.kind, self.namespace, self.primary)
+        facts = pod_facts(self.context.reading, primary)
+        copies = {use: await self._read_config(use) for use in facts.template.configs}
+        carried = facts.contents or copied_contents(facts.template.configs, copies, text=True)
+        originals = {
+            (use.kind.kind, use.name): content.partition(":")[0].partition("/")[2]
+            for use, content in zip(facts.template.configs, carried, strict=False)
+        }
+        selector = workload_selector(target)
+        if not tells_apart(selector, facts.template.selector):
+            raise SelectorMismatchError(self.kind.kind, self.name, self.namespace, selector, facts.template.selector)
+        pods = existing_selectors(selector, facts.template.selector, self.context.reading.labels)
+        change = TargetChange(before=target, after=returned_target(target, primary, pods, originals))
+        await self._require_promoted(change.after, facts, copies, promoted)
+        return change
+
+    async def _require_promoted(
+        self, target: Json, primary: PodFacts, copies: Mapping[ConfigUse, ConfigFacts | None], promoted: str
+    ) -> None:
+        """Raise Refused unless a target has the primary's revision, and that is the promoted one."""
+        name = f"{self.kind.kind.lower()} {self.name}.{self.namespace}"
+        if promoted and primary.revision not in ("", promoted):
+            raise Refused(f"{name}: the primary carries {primary.revision}, not the promoted {promoted}: wait for it")
+        facts = pod_facts(self.context.reading, target)
+        configs = {use: await self._read_config(use) for use in facts.template.configs}
+        self._require_configs(configs)
+        current, carried = revisions(facts, primary, configs, copies)
+        if current == carried:
+            return
+        if facts.template.shape == primary.template.shape:
+            names = ", ".join(map(str, facts.template.configs))
+            raise Refused(
+                f"{name}: found other contents of {names} than the promoted revision has. Apply their former contents,"
+                f" which the copies of {self.primary} have, and repeat."
+            )
+        raise Refused(f"{name}: found no way to rebuild the promoted revision: apply its manifest again")
+
+    async def return_target(self, change: TargetChange) -> None:
+        """Change the target. Raise Conflict if it has changed since the preview."""
+        patch = lock_version(merge_patch(change.before, change.after), change.before)
+        await self.cluster.client.merge(self.kind, self.namespace, self.name, patch, manager=HAND_BACK_MANAGER)
 
     # the autoscaler ---------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import evolve
 
-from canarycore.errors import WorldError
+from canarycore.errors import Refused, WorldError
 from canarycore_kubernetes.api.cache import UnreadableError
 from canarycore_kubernetes.api.ownership import ForeignObjectError, NameConflictError
 from canarycore_kubernetes.resources.refusals import PODS
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
+    from canarycore_kubernetes.workloads.pod_workload import TargetChange
     from canarycore_runtime.ports import Workloads
 
 Target = PodTarget | ServiceTarget | KnativeTarget
@@ -174,6 +175,28 @@ class ClusterWorkloads:
             target.mark_restored()
         else:
             await target.restore()
+
+    # the hand-back ----------------------------------------------------------------------------------------------
+
+    async def preview_return(self, rollout: Rollout, promoted: str) -> TargetChange:
+        """Return the change that gives the target its promoted revision again. It writes nothing.
+
+        promoted: the promoted revision; empty if unknown. Raise Refused where that is impossible.
+        """
+        return await (await self._claim_pods(rollout)).preview_return(promoted)
+
+    async def return_target(self, rollout: Rollout, change: TargetChange) -> None:
+        """Change the target as previewed. Raise Conflict if it has changed since."""
+        await (await self._claim_pods(rollout)).return_target(change)
+
+    async def _claim_pods(self, rollout: Rollout) -> PodTarget:
+        target = await self._claim_target(rollout)
+        if not isinstance(target, PodTarget):
+            raise Refused(
+                f"{rollout.target.kind.lower()} {rollout.target.name}.{rollout.namespace}: found a target without a pod"
+                " template of its own: apply the promoted revision again"
+            )
+        return target
 
     # other Canaries ---------------------------------------------------------------------------------------------
 

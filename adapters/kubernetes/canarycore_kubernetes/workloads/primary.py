@@ -3,6 +3,7 @@
     primary_copy(target, copying)                        the new primary of an initialised rollout
     promoted_copy(primary, target, copying, names)       the primary with the target's revision
     restored_copy(primary, template, ...)                the primary with a saved revision
+    returned_target(target, primary, pods, originals)    the target with the primary's revision
 
 A copy differs from its target in its name and owner, the value of the selector label (`podinfo-primary`), also in the
 selectors by which its pods join or avoid each other, and the configs that it reads. One annotation names its revision.
@@ -19,7 +20,7 @@ from uuid import NAMESPACE_URL, uuid5
 from attrs import field, frozen
 
 from canarycore.errors import Refused
-from canarycore.foreign import get_mapping
+from canarycore.foreign import get_mapping, get_texts
 from canarycore_kubernetes.api.kinds import DAEMON_SET, DEPLOYMENT
 from canarycore_kubernetes.api.metadata import (
     CONTENTS,
@@ -27,6 +28,7 @@ from canarycore_kubernetes.api.metadata import (
     REVISION,
     drop_gitops_keys,
     has_prefix,
+    is_gitops_key,
     primary_name,
     select_by_prefix,
 )
@@ -172,6 +174,30 @@ def restored_copy(
     template = deepcopy(template)
     use_copies(get_mapping(template, "spec"), copies)
     return marked_copy(primary, revision, contents) | {"spec": primary["spec"] | {"template": template}}
+
+
+def returned_target(target: Json, primary: Json, pods: PodSelectors, originals: Mapping[tuple[str, str], str]) -> Json:
+    """Return the target with the pod template of its primary, whose differences are undone.
+
+    originals: the name of the config for each copy that the primary reads, by the kind and the name of the copy.
+    """
+    template, own = deepcopy(primary["spec"]["template"]), target["spec"]["template"]
+    metadata, spec, name = template.setdefault("metadata", {}), template["spec"], target["metadata"]["name"]
+    annotations = {key: text for key, text in get_texts(metadata, "annotations").items() if key != FLAGGER_ID}
+    metadata["labels"] = get_texts(metadata, "labels") | dict(pods.canary) | _gitops_keys(own, "labels")
+    metadata["annotations"] = annotations | _gitops_keys(own, "annotations")
+    use_copies(spec, originals)
+    for selector in pod_selectors(spec, target["metadata"]["namespace"]):
+        for label in differing_labels(pods.canary, pods.primary):
+            rename_in_selector(selector, label, pods.primary[label], pods.canary[label])
+            rename_in_selector(selector, label, primary_name(name), name)  # as Flagger's copies have it
+    if SCALED_TO_ZERO in get_mapping(own, "spec", "nodeSelector"):
+        spec["nodeSelector"] = get_mapping(spec, "nodeSelector") | {SCALED_TO_ZERO: "true"}
+    return target | {"spec": target["spec"] | {"template": template}}
+
+
+def _gitops_keys(template: Json, part: str) -> dict[str, str]:
+    return {key: text for key, text in get_texts(template, "metadata", part).items() if is_gitops_key(key)}
 
 
 def marked_copy(primary: Json, revision: str, contents: Iterable[str]) -> Json:

@@ -1,0 +1,1 @@
+"""canary migrate: from Flagger to this controller, and back."""

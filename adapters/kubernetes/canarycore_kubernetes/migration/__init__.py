@@ -1,0 +1,1 @@
+"""The way from Flagger to this controller, and back."""

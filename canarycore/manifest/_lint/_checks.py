@@ -15,9 +15,8 @@ from canarycore.gotemplate import parse as parse_template
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
-from canarycore.manifest._reader._fields import nearest
 from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
-from canarycore.text import enumerate_some
+from canarycore.text import enumerate_some, nearest
 
 METRIC_PROVIDERS = (
     *("prometheus", "datadog", "externalmetrics", "cloudwatch", "newrelic", "graphite", "stackdriver", "influxdb"),

@@ -38,11 +38,13 @@ def _walk(random: Random, n: int, p: float) -> int:
     """Draw the number of successes by the geometric gaps between them."""
     if n <= 0 or p <= 0.0:
         return 0
-    draw, scale, position, hits = random.random, log1p(-p), 0, -1
-    while position <= n:
-        position += int(log(1.0 - draw()) / scale) + 1
+    draw, scale, position, hits = random.random, log1p(-p), 0, 0
+    while True:
+        gap = log(1.0 - draw()) / scale  # infinite where `p` is near the least float
+        if gap >= n - position:
+            return hits
+        position += int(gap) + 1
         hits += 1
-    return hits
 
 
 def percentile(random: Random, n: int, share: float) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import wraps
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
 
 from canarycore._fields import FLAG, FieldRule, fault, instance, mapping, number, optional, refuse
 from canarycore._spec import HookType
@@ -29,6 +30,28 @@ def _find_delay(value: Any) -> Problem | None:
 _DELAY = number(0, unit="seconds")
 
 
+T = TypeVar("T")
+
+
+def _name_typos(kind: type[T]) -> type[T]:
+    """Make a class refuse an unknown keyword argument with the nearest field."""
+    made_by_attrs: Any = kind
+    build, known = made_by_attrs.__init__, [each.name for each in fields(made_by_attrs)]
+
+    @wraps(build)
+    def init(self: object, /, *arguments: Any, **values: Any) -> None:
+        unknown = next((name for name in values if name not in known), None)
+        if unknown is not None:
+            near = nearest(unknown, known)
+            remedy = f"Did you mean {near!r}?" if near else f"Remove it; the fields are {', '.join(known)}."
+            refuse(self, unknown, fault(shorten(unknown), f"a field of {kind.__name__}", remedy))
+        build(self, *arguments, **values)
+
+    made_by_attrs.__init__ = init
+    return kind
+
+
+@_name_typos
 @frozen(kw_only=True)
 class Behaviour:
     """The behaviour of one version of the service. Raises FieldError if a value does not fit its field."""
@@ -39,6 +62,7 @@ class Behaviour:
     """99th percentile of the response times (milliseconds); None: in the range of every check."""
 
 
+@_name_typos
 @frozen(kw_only=True)
 class Scenario:
     """The assumptions of a simulation.

@@ -177,6 +177,20 @@ def test_a_scenario_refuses_a_value_that_does_not_fit(changes: dict[str, object]
         Scenario(**changes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "near"),
+    [
+        (Scenario, "rsp", "Did you mean 'rps'"),
+        (Scenario, "failure", "Did you mean 'failures'"),
+        (Scenario, "zzz", "the fields are old, new"),
+        (Behaviour, "eror_rate", "Did you mean 'error_rate'"),
+    ],
+)
+def test_an_unknown_field_of_a_scenario_is_refused_with_the_nearest(kind: type, name: str, near: str):
+    with pytest.raises(TypeError, match=rf"{kind.__name__}\.{name}: found '{name}'.*{near}"):
+        kind(**{name: 0.1})
+
+
 def test_an_unknown_engine_is_refused_with_the_nearest():
     with pytest.raises(WrongValue, match=r"found 'vecter', expected one of auto, core, vector, exact.*'vector'"):
         evaluate(POLICY, SCENARIO, "vecter")

@@ -184,7 +184,7 @@ def quantile(values: Sequence[float], share: float) -> Estimate:
     value = values[below] + (last * share - below) * (values[above] - values[below])
     low, high = _ranks(len(values), share)
     least, most = values[low - 1] if low else -inf, values[high - 1] if high <= len(values) else inf
-    return Estimate(value, min(least, value), max(most, value))  # of a few values, the interpolated one is below
+    return Estimate(value, min(least, value), max(most, value))  # the interpolated value of a small sample may be below
 
 
 @lru_cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, isfinite, nextafter
+from math import inf, isfinite, log1p, nextafter
 from random import Random
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from canarycore import Check, CheckKind, Hook, HookType, Ladder, Rollout, Strategy, TargetRef
 from canarycore.policy import Behaviour, Engine, Scenario, evaluate
-from canarycore.simulation.chance import binomial
+from canarycore.simulation.chance import binomial, percentile
 
 CHECKS = (
     Check(name="success", kind=CheckKind.SUCCESS_RATE, minimum=99.0),
@@ -75,6 +75,14 @@ def test_every_share_of_users_and_every_small_rate_has_figures(engine: Engine, s
 @example(n=1, p=DENORMAL, seed=0)
 def test_a_binomial_draw_stays_within_its_trials(n: int, p: float, seed: int):
     assert 0 <= binomial(Random(seed), n, p) <= n
+
+
+def test_a_quantile_that_rounds_to_the_end_of_the_range_is_below_it():
+    class Rounding(Random):
+        def betavariate(self, *_: float) -> float:
+            return 1.0
+
+    assert isfinite(log1p(-percentile(Rounding(), 1, 0.99)))
 
 
 @pytest.mark.parametrize("value", [-LEAST, nextafter(1.0, inf), float("nan"), "0.1", True])

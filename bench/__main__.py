@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from bench import _cases
 from bench._engines import ENGINES
 from bench.loadtester import load_median, load_rate, load_tail
+from bench.sweep import sweep_of_600
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LOADS = {"load": load_rate, "load-50%": load_median, "load-90%": load_tail}
 """The load generator beside wrk, if that is installed."""
 
-CASES = {**_cases.CASES, **ENGINES, **LOADS}
+CASES = {**_cases.CASES, **ENGINES, "sweep": sweep_of_600, **LOADS}
 CLUSTERS = {"cluster": "cluster", "cluster-10000": "cluster_10000"}
 """The cases of many Canaries: the module and its function."""
 

@@ -25,6 +25,7 @@ from canarycore.simulation.chance import binomial
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from canarycore import Rollout
     from canarycore.policy import Run
 
 SCENARIO = Scenario(old=Behaviour(error_rate=0.001), new=Behaviour(error_rate=0.005, p99=400.0), rps=100.0)
@@ -103,29 +104,31 @@ _random = Random(0)  # noqa: S311  a seeded generator makes runs repeatable
 class _Rollout:
     """The model of a rollout that both peers use."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Rollout = POLICY, weights: tuple[int, ...] = WEIGHTS) -> None:
+        self.policy, self.weights = policy, weights
+        self.minimum = policy.checks[0].minimum or 0.0
         self.place = self.failed = self.canary_requests = self.bad = 0
 
     def passes(self) -> bool:
-        """Draw a minute's traffic; return whether both checks pass."""
-        weight = WEIGHTS[self.place]
+        """Draw an interval's traffic; return whether both checks pass."""
+        weight, seconds = self.weights[self.place], self.policy.interval
         if not weight:
             return True
-        requests = round(SCENARIO.rps * 60 * weight / 100)
+        requests = round(SCENARIO.rps * seconds * weight / 100)
         bad = binomial(_random, requests, SCENARIO.new.error_rate)
         self.canary_requests += requests
-        self.bad += bad + binomial(_random, round(SCENARIO.rps * 60) - requests, SCENARIO.old.error_rate)
+        self.bad += bad + binomial(_random, round(SCENARIO.rps * seconds) - requests, SCENARIO.old.error_rate)
         rank = -(-requests * 99 // 100)
         p99 = 400.0 * _random.betavariate(rank, requests + 1 - rank) / 0.99
-        return 100.0 * (requests - bad) / requests >= 99.0 and p99 <= 500.0
+        return 100.0 * (requests - bad) / requests >= self.minimum and p99 <= 500.0
 
     @property
     def is_at_the_top(self) -> bool:
-        return self.place + 1 == len(WEIGHTS)
+        return self.place + 1 == len(self.weights)
 
     @property
     def is_failing(self) -> bool:
-        return self.failed + 1 >= POLICY.threshold
+        return self.failed + 1 >= self.policy.threshold
 
     def climb(self) -> None:
         self.place += 1
@@ -135,22 +138,33 @@ class _Rollout:
 
 
 def _simpy_rollout() -> None:
+    _run_by_simpy(_Rollout())
+
+
+def simpy_rollouts(policy: Rollout, runs: int) -> None:
+    """Simulate so many rollouts of a policy by SimPy."""
+    weights = tuple(rung.weight for rung in policy.ladder.rungs)
+    for _ in range(runs):
+        _run_by_simpy(_Rollout(policy, weights))
+
+
+def _run_by_simpy(rollout: _Rollout) -> None:
     environment = simpy.Environment()
-    environment.process(_analyse(environment, _Rollout()))
+    environment.process(_analyse(environment, rollout))
     environment.run()
 
 
 def _analyse(environment: simpy.Environment, rollout: _Rollout) -> Generator[simpy.Event, object, None]:
     while True:
-        yield environment.timeout(POLICY.interval)
+        yield environment.timeout(rollout.policy.interval)
         if rollout.passes():
             if rollout.is_at_the_top:
-                yield environment.timeout(2 * POLICY.interval)
+                yield environment.timeout(2 * rollout.policy.interval)
                 return
             rollout.climb()
         else:
             rollout.halt()
-            if rollout.failed >= POLICY.threshold:
+            if rollout.failed >= rollout.policy.threshold:
                 return
 
 

@@ -66,17 +66,19 @@ def throughput(
     )
 
 
-def duration(name: str, unit: str, ours: Callable[[], float], peer: str, theirs: Callable[[], float]) -> Row:
+def duration(
+    name: str, unit: str, ours: Callable[[], float], peer: str, theirs: Callable[[], float], *, rounds: int = ROUNDS
+) -> Row:
     """Return how long `ours` takes, beside `theirs`. Both measure and return their seconds."""
-    seconds, peer_seconds = _in_turns([ours, theirs])
+    seconds, peer_seconds = _in_turns([ours, theirs], rounds)
     return Row(
         name=name, unit=unit, seconds=seconds, peer=peer, peer_seconds=peer_seconds, ratio=peer_seconds / seconds
     )
 
 
-def _in_turns(timers: list[Callable[[], float]]) -> list[float]:
-    rounds = [[timer() for timer in timers] for _ in range(ROUNDS)]
-    return [median(column) for column in zip(*rounds, strict=True)]
+def _in_turns(timers: list[Callable[[], float]], rounds: int = ROUNDS) -> list[float]:
+    rows = [[timer() for timer in timers] for _ in range(rounds)]
+    return [median(column) for column in zip(*rows, strict=True)]
 
 
 def _per_call(work: Callable[[], object]) -> Callable[[], float]:

@@ -12,6 +12,7 @@ attrs runs validators last. A class that computes fields from others calls `attr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +23,7 @@ from canarycore.errors import Problem, WrongType, WrongValue
 from canarycore.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from attrs import Attribute
 
@@ -202,6 +203,22 @@ def pairs(name: FieldRule, value: FieldRule) -> FieldRule:
         return next(_problems_of_items(pair, (name, value)), None)
 
     return items(FieldRule(find))
+
+
+def mapping(rule: FieldRule) -> FieldRule:
+    """Return the rule of a mapping from names to values with a rule."""
+    expected = "a mapping from names to values"
+
+    def find(value: Any) -> Problem | None:
+        if not isinstance(value, Mapping):
+            return fault(describe_value(value), expected, 'Write a dict: {"name": value}.')
+        for name, item in value.items():
+            problem = OPTIONAL_TEXT.find(name) or rule.find(item)
+            if problem is not None:
+                return evolve(problem, path=f"[{shorten(name)}]{problem.path}")
+        return None
+
+    return FieldRule(find)
 
 
 def _problems_of_items(values: tuple[Any, ...], rules: tuple[FieldRule, ...]) -> Iterator[Problem]:

@@ -104,6 +104,14 @@ _MARK = 8
 """Characters of the hash in a shortened name."""
 
 
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return the known name that is most similar to `name`, or "" where none is."""
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=1) if len(name) <= LONGEST_SHOWN else []
+    return near[0] if near else ""
+
+
 def enumerate_some(texts: Iterable[str], separator: str = ", ", most: int = 10, longest: int = LONGEST_SHOWN) -> str:
     """Return the first `most` texts, each cut after `longest` characters, and how many more there are."""
     every = list(texts)

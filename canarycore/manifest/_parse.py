@@ -17,11 +17,11 @@ from canarycore.manifest._reader._fields import (
     Problems,
     Schema,
     fields_of,
-    nearest,
     read_object,
     write_object,
 )
 from canarycore.manifest._reader._size import find_excess
+from canarycore.text import nearest
 
 Parsed = Canary | MetricTemplate | AlertProvider
 

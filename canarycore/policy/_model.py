@@ -27,7 +27,7 @@ from canarycore._record import record
 from canarycore._spec import CheckKind, HookType, NoData
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.errors import CanaryError
-from canarycore.policy._scenario import Scenario, inside, outside
+from canarycore.policy._scenario import Scenario, demand_known_names, inside, outside
 from canarycore.questions import MetricAnswer
 
 if TYPE_CHECKING:
@@ -195,7 +195,8 @@ def _intervals(rollout: Rollout) -> int:
 
 
 def model(rollout: Rollout, scenario: Scenario) -> PolicyModel:
-    """Return a policy in a scenario as numbers."""
+    """Return a policy in a scenario as numbers. Raise WrongValue where the scenario names an unknown hook or check."""
+    demand_known_names(rollout, scenario)
     ready, interval, deadline = scenario.ready_after, rollout.interval, rollout.progress_deadline
     in_time = ready <= deadline
     first = max(interval, ready) if in_time else inf

@@ -2,57 +2,115 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import wraps
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import field, frozen
-from attrs.validators import and_, deep_mapping, ge, instance_of, le, optional
+from attrs import evolve, field, fields, frozen
 
+from canarycore._fields import FLAG, FieldRule, fault, instance, mapping, number, optional, refuse
 from canarycore._spec import HookType
+from canarycore.text import enumerate_some, nearest, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from canarycore._spec import Check, Hook, Rollout
+    from canarycore.errors import Problem
 
-    from canarycore._spec import Check, Hook
+_SHARE = number(0, 1)
+_RATE = number(0, 1e9, unit="requests a second")
+_MILLISECONDS = number(0, 1e9, unit="milliseconds")
 
-_share = and_(ge(0.0), le(1.0))
+
+def _find_delay(value: Any) -> Problem | None:
+    problem = None if value.__class__ is float and value == inf else _DELAY.find(value)
+    return problem and evolve(problem, expected=f"{problem.expected}, or infinity")
 
 
+_DELAY = number(0, unit="seconds")
+
+
+T = TypeVar("T")
+
+
+def _name_typos(kind: type[T]) -> type[T]:
+    """Make a class refuse an unknown keyword argument with the nearest field."""
+    made_by_attrs: Any = kind
+    build, known = made_by_attrs.__init__, [each.name for each in fields(made_by_attrs)]
+
+    @wraps(build)
+    def init(self: object, /, *arguments: Any, **values: Any) -> None:
+        unknown = next((name for name in values if name not in known), None)
+        if unknown is not None:
+            near = nearest(unknown, known)
+            remedy = f"Did you mean {near!r}?" if near else f"Remove it; the fields are {', '.join(known)}."
+            refuse(self, unknown, fault(shorten(unknown), f"a field of {kind.__name__}", remedy))
+        build(self, *arguments, **values)
+
+    made_by_attrs.__init__ = init
+    return kind
+
+
+@_name_typos
 @frozen(kw_only=True)
 class Behaviour:
-    """The behaviour of one version of the service."""
+    """The behaviour of one version of the service. Raises FieldError if a value does not fit its field."""
 
-    error_rate: float = field(default=0.0, validator=_share)
+    error_rate: float = field(default=0.0, validator=_SHARE)
     """Share of failing requests, 0 to 1."""
-    p99: float | None = field(default=None, validator=optional(ge(0.0)))
+    p99: float | None = field(default=None, validator=optional(_MILLISECONDS))
     """99th percentile of the response times (milliseconds); None: in the range of every check."""
 
 
+@_name_typos
 @frozen(kw_only=True)
 class Scenario:
-    """The assumptions of a simulation."""
+    """The assumptions of a simulation.
 
-    old: Behaviour = Behaviour()
+    Raises FieldError if a value does not fit its field. Each simulation refuses names in `gates` and `failures` that
+    its policy lacks: an answer that nobody asks for would change nothing, in silence.
+    """
+
+    old: Behaviour = field(default=Behaviour(), validator=instance(Behaviour))
     """The behaviour of the promoted version."""
-    new: Behaviour = Behaviour()
+    new: Behaviour = field(default=Behaviour(), validator=instance(Behaviour))
     """The behaviour of the new version."""
-    rps: float = field(default=100.0, validator=ge(0.0))
+    rps: float = field(default=100.0, validator=_RATE)
     """Users' requests a second, evenly spread."""
-    test_rps: float = field(default=0.0, validator=ge(0.0))
+    test_rps: float = field(default=0.0, validator=_RATE)
     """Requests a second that load tests send straight to the canary; users do not see their failures."""
-    ready_after: float = field(default=0.0, validator=ge(0.0))
+    ready_after: float = field(default=0.0, validator=FieldRule(_find_delay))
     """Seconds until started pods of the new version are ready; infinite: never."""
-    match_share: float = field(default=0.1, validator=_share)
+    match_share: float = field(default=0.1, validator=_SHARE)
     """Share of users that the match conditions of an A/B test select, 0 to 1."""
-    gates: Mapping[str, bool] = {}
+    gates: Mapping[str, bool] = field(default={}, validator=mapping(FLAG))
     """Answers of hooks by name; by default rollback hooks do not ask for a rollback, and all other hooks pass."""
-    failures: Mapping[str, float] = field(
-        default={}, validator=deep_mapping(key_validator=instance_of(str), value_validator=_share)
-    )
+    failures: Mapping[str, float] = field(default={}, validator=mapping(_SHARE))
     """Probability by which a check or hook fails at each question, by name; 0 for others."""
 
     def passes(self, hook: Hook) -> bool:
         """Return the answer of a hook that does not fail by chance."""
         return self.gates.get(hook.name, hook.type is not HookType.ROLLBACK)
+
+
+def demand_known_names(rollout: Rollout, scenario: Scenario) -> None:
+    """Raise WrongValue where the scenario answers for a hook or check that the policy lacks."""
+    if not scenario.gates and not scenario.failures:
+        return
+    hooks = {hook.name for hook in rollout.hooks}
+    checks = {check.name for check in rollout.checks}
+    _demand_known(scenario, "gates", hooks, f"the name of a hook of {rollout.full_name}")
+    _demand_known(scenario, "failures", hooks | checks, f"the name of a hook or check of {rollout.full_name}")
+
+
+def _demand_known(scenario: Scenario, name: str, known: set[str], expected: str) -> None:
+    unknown = next((key for key in getattr(scenario, name) if key not in known), None)
+    if unknown is not None:
+        near = nearest(unknown, known)
+        names = enumerate_some(sorted(known)) or "none"
+        remedy = f"Did you mean {near!r}?" if near else f"Remove it; the policy has {names}."
+        found = shorten(unknown)
+        refuse(scenario, name, fault(found, expected, remedy, "unknown-name", part=f"[{found}]"))
 
 
 def inside(check: Check) -> float:

@@ -1,7 +1,10 @@
-"""Four curves of a policy, as one picture.
+"""Four curves of a policy, as one picture, and lines over the cells of a sweep.
 
     figure = draw(rollout, scenario)
     save(figure, Path("policy.png"))        or .html: a page without other files
+    figure = draw_sweep(cells, "new.error_rate", "p_rollback", by="threshold")
+
+The four curves of `draw`:
 
     the share of users on the new version over time      the failed checks over time
     the probability of a rollback by the error rate      users' bad requests by the traffic
@@ -22,9 +25,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 
 from canarycore._spec import CheckKind
+from canarycore.errors import Problem, WrongValue
 from canarycore.policy import exact
 from canarycore.policy._summary import Outcome
 from canarycore.policy.sampled import simulate, sweep
+from canarycore.text import nearest, shorten
 
 try:
     import matplotlib as mpl
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from canarycore._spec import Rollout
+    from canarycore.policy._evaluation._sweep import Sweep
     from canarycore.policy._scenario import Scenario
     from canarycore.policy.sampled import RunEvent
 
@@ -59,11 +65,12 @@ _RUNS, _FEW_RUNS = 4000, 300
 _NEW, _BAD, _REST = "#0072b2", "#d55e00", "#5f6368"
 
 
+_STYLE: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
+
+
 def draw(rollout: Rollout, scenario: Scenario, *, seed: int = 0, title: str = "") -> Figure:
     """Draw a policy in a scenario; the same arguments give the same picture."""
-    with mpl.rc_context(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
-    ):
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(12.8, 8.4), layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1))
         figure.suptitle(title or rollout.full_name, fontsize=13)
         (over_time, failed), (characteristic, harm) = figure.subplots(2, 2)
@@ -76,6 +83,60 @@ def draw(rollout: Rollout, scenario: Scenario, *, seed: int = 0, title: str = ""
             axes.grid(visible=True, color="#e4e6e8", linewidth=0.8)
             axes.set_axisbelow(True)
     return figure
+
+
+def draw_sweep(cells: Sweep, across: str, column: str, *, by: str = "", title: str = "") -> Figure:
+    """Draw a column of a sweep over the values of a path, with its intervals as bands.
+
+    Args:
+        cells: The cells. All paths but `across` and `by` have one value in them.
+        across: The path whose values are the horizontal axis.
+        column: A figure of `Evaluation.to_row`, such as "p_rollback" or "p95_minutes".
+        by: The path with a line for each value; "" for one line.
+        title: The title of the picture.
+
+    Raises WrongValue for an unknown name, and where several cells share a point of a line.
+    """
+    lines = _lines(cells, across, column, by)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.6), layout=ConstrainedLayoutEngine(h_pad=0.14, w_pad=0.1))
+        figure.suptitle(title or column, fontsize=13)
+        axes = figure.subplots()
+        for value, points in lines.items():
+            places, heights, lows, highs = zip(*points, strict=True)
+            (line,) = axes.plot(places, heights, marker="o", label=f"{by} {value}" if by else None)
+            low, high = (np.where(np.isfinite(bound), bound, heights) for bound in (np.array(lows), np.array(highs)))
+            axes.fill_between(places, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set(xlabel=across, ylabel=column)
+        axes.grid(visible=True, color="#e4e6e8", linewidth=0.8)
+        axes.set_axisbelow(True)
+        if by:
+            axes.legend(framealpha=0.85, edgecolor="none")
+    return figure
+
+
+def _lines(cells: Sweep, across: str, column: str, by: str) -> dict[str, list[tuple[Any, float, float, float]]]:
+    """Return the points of each line: its place, the value, and the ends of its interval."""
+    paths, columns = list(cells.cells[0].point), list(cells.cells[0].evaluation.to_row())
+    columns = [name for name in columns if f"{name}_low" in columns]
+    for argument, name, known in (("across", across, paths), ("column", column, columns), ("by", by, ["", *paths])):
+        if name not in known:
+            near = nearest(name, known)
+            remedy = f"Did you mean {near!r}?" if near else f"The names are {', '.join(filter(None, known))}."
+            raise WrongValue(_problem(argument, shorten(name), "a name of the sweep", remedy))
+    lines: dict[str, list[tuple[Any, float, float, float]]] = {}
+    for row in cells.to_rows():
+        place = row[across] if isinstance(row[across], int | float) else str(row[across])
+        points = lines.setdefault(str(row[by]) if by else "", [])
+        if any(place == other for other, *_ in points):
+            remedy = "Draw a Sweep of the cells with one value of each other path."
+            raise WrongValue(_problem("cells", f"two cells at {across} {place}", "one cell at each point", remedy))
+        points.append((place, row[column], row[f"{column}_low"], row[f"{column}_high"]))
+    return lines
+
+
+def _problem(path: str, found: str, expected: str, remedy: str) -> Problem:
+    return Problem(path=path, found=found, expected=expected, remedy=remedy, rule="picture")
 
 
 def save(figure: Figure, path: Path) -> None:

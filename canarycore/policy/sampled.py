@@ -23,7 +23,8 @@ that it drew.
 
 from __future__ import annotations
 
-from itertools import chain, repeat
+from functools import partial
+from itertools import chain
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Ob
 from canarycore.errors import CannotHappen
 from canarycore.phases import IDLE, Phase, Reason
 from canarycore.policy._model import NotCovered, excess, grain, time_limit
-from canarycore.policy._scenario import Scenario, outside
+from canarycore.policy._scenario import Scenario, demand_known_names, outside
 from canarycore.policy._summary import Outcome, Run
 from canarycore.policy._traffic import NEW, OLD, Flow, RequestFlows, flow, share
 from canarycore.questions import (
@@ -90,11 +91,12 @@ class RunEvent:
 def simulate(
     rollout: Rollout, scenario: Scenario, seed: int | str = 0, *, on_event: Callable[[RunEvent], None] | None = None
 ) -> Run:
-    """Simulate one run; the same arguments give the same run. Raise NotCovered where the policy takes too long.
+    """Simulate one run; the same arguments give the same run.
 
-    on_event: a function that gets every decision and notice.
+    on_event: a function that gets every decision and notice. Raise NotCovered where the policy takes too long, and
+    WrongValue where the scenario names a hook or check that the policy lacks.
     """
-    _refuse_excess(rollout)
+    _refuse(rollout, scenario)
     return _Table(rollout, scenario, _keep_answer).run(seed, on_event)
 
 
@@ -103,15 +105,17 @@ def sweep(
 ) -> Iterator[Run]:
     """Simulate many runs, in order; run `i` of a seed is always the same.
 
-    executor: workers that share the runs; None: this process. Raise NotCovered where the policy takes too long.
+    executor: workers that share the runs; None: this process. Raise NotCovered where the policy takes too long, and
+    WrongValue where the scenario names a hook or check that the policy lacks.
     """
-    _refuse_excess(rollout)
-    shares = (range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH))
+    _refuse(rollout, scenario)
+    shares = [range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH)]
     do = map if executor is None else executor.map
-    return chain.from_iterable(do(_batch, repeat(_Table(rollout, scenario, _keep_verdict)), repeat(seed), shares))
+    return chain.from_iterable(do(partial(_batch, _Table(rollout, scenario, _keep_verdict), seed), shares))
 
 
-def _refuse_excess(rollout: Rollout) -> None:
+def _refuse(rollout: Rollout, scenario: Scenario) -> None:
+    demand_known_names(rollout, scenario)
     reason = excess(rollout)
     if reason:
         raise NotCovered(f"this policy cannot be simulated: {reason}")

@@ -13,6 +13,7 @@ cheap. With windows longer than the interval each run carries the requests of th
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ except ModuleNotFoundError as _missing:  # pragma: no cover - only without the e
     ) from _missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -131,17 +133,22 @@ def find_gap(rollout: Rollout, scenario: Scenario) -> str:
     return common_gaps(rollout) or _find_gap(model(rollout, scenario))
 
 
-def simulate(rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0) -> Runs:
+def simulate(
+    rollout: Rollout, scenario: Scenario, *, runs: int, seed: int = 0, executor: Executor | None = None
+) -> Runs:
     """Simulate so many runs; the same arguments give the same runs.
 
-    Raise NotCovered where `find_gap` has a reason, and ValueError for fewer than one run.
+    executor: workers that share the batches of runs; None: this process. Raise NotCovered where `find_gap` has a
+    reason, and ValueError for fewer than one run.
     """
     if runs < 1:
         raise ValueError(f"runs: found {runs}, expected at least 1")
     reason = find_gap(rollout, scenario)
     if reason:
         raise NotCovered(f"the vectorised engine does not cover this: {reason}")
-    return _gathered(_batches(model(rollout, scenario), runs, seed))
+    sizes = [min(BATCH, runs - start) for start in range(0, runs, BATCH)]
+    do = map if executor is None else executor.map
+    return _gathered(do(partial(_batch, model(rollout, scenario), seed), range(len(sizes)), sizes))
 
 
 def _find_gap(policy: PolicyModel) -> str:
@@ -151,15 +158,15 @@ def _find_gap(policy: PolicyModel) -> str:
     return ""
 
 
-def _batches(policy: PolicyModel, runs: int, seed: int) -> Iterator[Runs]:
-    random = np.random.default_rng([abs(seed), int(seed < 0)])
-    for start in range(0, runs, BATCH):
-        batch = _Batch(policy, random)
-        batch.run(min(BATCH, runs - start))
-        yield from batch.ended
+def _batch(policy: PolicyModel, seed: int, number: int, size: int) -> Runs:
+    """Simulate one batch; the seed and the number of the batch decide its draws."""
+    key = [abs(seed), int(seed < 0)]
+    batch = _Batch(policy, np.random.default_rng([*key, number] if number else key))
+    batch.run(size)
+    return _gathered(batch.ended)
 
 
-def _gathered(parts: Iterator[Runs]) -> Runs:
+def _gathered(parts: Iterable[Runs]) -> Runs:
     listed = [
         (p.outcome, p.reason, p.seconds, p.requests, p.canary_requests, p.bad_requests, p.excess_bad_requests)
         for p in parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, log, log1p
+from math import ceil, log, log1p, nextafter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 _FEW = 16.0
 """Expected number of successes up to which walking from one to the next is faster."""
+
+
+_BELOW_1 = nextafter(1.0, 0.0)
 
 
 def binomial(random: Random, n: int, p: float) -> int:
@@ -38,14 +41,19 @@ def _walk(random: Random, n: int, p: float) -> int:
     """Draw the number of successes by the geometric gaps between them."""
     if n <= 0 or p <= 0.0:
         return 0
-    draw, scale, position, hits = random.random, log1p(-p), 0, -1
-    while position <= n:
-        position += int(log(1.0 - draw()) / scale) + 1
+    draw, scale, position, hits = random.random, log1p(-p), 0, 0
+    while True:
+        gap = log(1.0 - draw()) / scale  # infinite where `p` is near the least float
+        if gap >= n - position:
+            return hits
+        position += int(gap) + 1
         hits += 1
-    return hits
 
 
 def percentile(random: Random, n: int, share: float) -> float:
-    """Draw the sample quantile `share` of `n` > 0 uniform draws: that order statistic is Beta-distributed."""
+    """Draw the sample quantile `share` of `n` > 0 uniform draws: that order statistic is Beta-distributed.
+
+    The result is below 1, as each uniform draw is: a response time of 1 would be infinite.
+    """
     rank = max(ceil(share * n), 1)
-    return random.betavariate(rank, n + 1 - rank)
+    return min(random.betavariate(rank, n + 1 - rank), _BELOW_1)

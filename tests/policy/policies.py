@@ -94,7 +94,7 @@ def cases(draw: st.DrawFn, *, long: bool = True) -> tuple[Rollout, Scenario]:
     )
     names = [check.name for check in rollout.checks] + [hook.name for hook in rollout.hooks]
     failing = draw(st.sets(st.sampled_from(names))) if names else set()
-    denied = draw(st.sampled_from([None] * 4 + names)) if names else None
+    denied = draw(st.sampled_from([None] * 4 + [hook.name for hook in rollout.hooks]))
     scenario = Scenario(
         old=Behaviour(error_rate=draw(st.sampled_from([0.0, 0.002, 0.05]))),
         new=Behaviour(

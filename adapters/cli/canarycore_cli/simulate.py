@@ -24,7 +24,7 @@ from canarycore.policy import (
     Summary,
     choose_engine,
     describe_policy,
-    estimate,
+    evaluate,
     summarise,
     time_limit,
 )
@@ -126,15 +126,15 @@ def _show_estimate(rollout: Rollout, scenario: Scenario, notes: list[str], optio
     except NotCovered as error:
         raise BadInput(f"--engine {options.engine.value}: {error}; try --engine auto") from None
     with _executor(options.jobs) as executor:
-        result = estimate(
+        result = evaluate(
             rollout,
             scenario,
+            choice.engine,
             runs=options.runs,
             seed=options.seed,
-            engine=choice.engine,
             executor=executor,
             watch=lambda runs: _show_progress(runs, options.runs),
-        ).result
+        ).details
     seed: Json = {"seed": options.seed} if isinstance(result, Summary) else {}
     notes = [*notes, *([choice.note] if choice.note else [])]
     if options.as_json:

@@ -31,10 +31,9 @@ from canarycore.manifest._alerts._templates import (
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
-from canarycore.manifest._reader._fields import nearest
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
-from canarycore.text import enumerate_some, shorten
+from canarycore.text import enumerate_some, nearest, shorten
 
 METRIC_PROVIDERS = (
     *("prometheus", "datadog", "externalmetrics", "cloudwatch", "newrelic", "graphite", "stackdriver", "influxdb"),

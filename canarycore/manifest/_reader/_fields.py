@@ -7,7 +7,6 @@ all mistakes at once. After a mistake its result is unused, as a document with a
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sized
@@ -22,7 +21,7 @@ from canarycore import bounds
 from canarycore.errors import Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._reader._path import join
-from canarycore.text import LONGEST_SHOWN, shorten
+from canarycore.text import nearest, shorten
 
 if TYPE_CHECKING:
     from canarycore.bounds import Bound
@@ -181,12 +180,6 @@ def show(value: object) -> str:
             return "a mapping"
         case _:
             return "a list"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the known name that is most similar to `name`, or "" where none is."""
-    near = difflib.get_close_matches(name, names, n=1) if len(name) <= LONGEST_SHOWN else []
-    return near[0] if near else ""
 
 
 @frozen

@@ -87,6 +87,7 @@ def read_rollout(path: str, name: str = "") -> Rollout:
     `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput.
     """
     from canarycore.manifest import load, resolve
+    from canarycore_runtime.plugins import find_installed_providers
     from canarycore_runtime.registry import find_proxy_delay
 
     report = load(read_texts([path]))
@@ -94,7 +95,12 @@ def read_rollout(path: str, name: str = "") -> Rollout:
     matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
     if len(matching) == 1:
         try:
-            return resolve(matching[0], templates=report.templates, proxy_delay=find_proxy_delay)
+            return resolve(
+                matching[0],
+                templates=report.templates,
+                proxy_delay=find_proxy_delay,
+                installed=find_installed_providers(),
+            )
         except ManifestError as error:
             piece = next(piece for piece in report.documents if piece.resource is matching[0])
             raise ManifestError(tuple(map(piece.locate, error.problems))) from None

@@ -6,6 +6,9 @@ from canarycore import Check, CheckKind, Hook, HookType, Ladder, Phase, Rollout,
 from canarycore.notices import Notice, NoticeKind
 from canarycore.traffic import Match, StringMatch
 
+OTHER_SHAPES: tuple[object, ...] = (None, True, 7, -0.5, "text", [], ["text"], [None], [{}], {}, {"text": []})
+"""JSON of other shapes than an adapter expects."""
+
 
 def rollout(name: str = "podinfo") -> Rollout:
     """Return a rollout by weights, with a check and a hook."""

@@ -54,7 +54,7 @@ def environment(tmp_path_factory) -> Environment:
 
 
 def test_the_installed_plugins_roll_out_a_good_version_and_roll_back_a_bad_one(environment):
-    result = json.loads(environment.run(str(ROOT / "tests" / "house" / "plugin_rollout.py")).splitlines()[-1])
+    result = json.loads(environment.run(str(ROOT / "tests" / "house" / "plugin" / "rollout.py")).splitlines()[-1])
     assert result["weights"][-1] == 0
     assert 50 in result["weights"]
     assert any("Canary analysis completed" in text for text in result["alerts"])

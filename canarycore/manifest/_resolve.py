@@ -29,7 +29,7 @@ from canarycore.manifest._model import (
 )
 from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
-from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, ProviderCapabilities
+from canarycore.manifest.routing import ANYTHING, NO_PLUGINS, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore.notices import Alert, Severity
 from canarycore.traffic import Affinity
 
@@ -54,20 +54,22 @@ def resolve(
     templates: Iterable[MetricTemplate] = (),
     provider: str = "istio",
     proxy_delay: Callable[[str], float] = lambda _: DRAIN,
+    installed: InstalledProviders = NO_PLUGINS,
 ) -> Rollout:
     """Return the rollout of a Canary.
 
     templates: MetricTemplates with the queries of metrics; a metric whose template is missing has an empty query and
     keeps its reference. provider: the controller's default, for a Canary without a provider. proxy_delay: the seconds
-    until a provider's proxies follow new routes, at the latest: the drain of a Canary that gives none. Raise
-    ManifestError where the analysis could never advance, or where a composed name would be too long.
+    until a provider's proxies follow new routes, at the latest: the drain of a Canary that gives none. installed: the
+    providers of plug-ins. Raise ManifestError where the analysis could never advance, or where a composed name would be
+    too long.
     """
     problems = (*check_steps(canary, provider), *check_ranges(canary), *check_names(canary, provider))
     if problems:
         raise ManifestError(problems)
     spec, analysis = canary.spec, canary.analysis or Analysis()
     chosen = spec.provider or provider
-    can = _capabilities(canary, chosen)
+    can = _capabilities(canary, installed.capabilities(chosen) or ANYTHING, chosen)
     deadline = spec.progress_deadline_seconds
     return Rollout(
         name=canary.name,
@@ -98,15 +100,14 @@ def resolve(
     )
 
 
-def _capabilities(canary: Canary, provider: str) -> ProviderCapabilities:
-    """Return the capabilities for a Canary: without unsupported parts, whose rung the rollout would await for ever.
+def _capabilities(canary: Canary, can: ProviderCapabilities, provider: str) -> ProviderCapabilities:
+    """Return the capabilities of a provider for a Canary: without parts whose rung the rollout would await for ever.
 
     A TCP connection has no requests to copy and no cookies. Match conditions replace session cookies.
     """
     service, analysis = canary.spec.service, canary.analysis
     if provider == "istio" and service is not None and service.app_protocol.lower() == "tcp":
         return SPLIT_ONLY
-    can = PROVIDER_CAPABILITIES.get(provider, ProviderCapabilities(mirror=True, affinity=True))
     return evolve(can, affinity=False) if analysis is not None and analysis.match else can
 
 

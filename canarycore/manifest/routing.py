@@ -5,7 +5,9 @@ The linter, `resolve` and the admission policy read this table. An adapter does 
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import Factory, frozen
 
 EXACT_PREFIX_REGEX = ("exact", "prefix", "regex")
 EXACT_REGEX = ("exact", "regex")
@@ -66,6 +68,36 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "kubernetes": ProviderCapabilities(weights=False),
 }
 """The capabilities of each provider, by its name in `spec.provider`."""
+
+ANYTHING = ProviderCapabilities(mirror=True, affinity=True)
+"""The capabilities of an unknown provider: its adapter refuses the routes that it cannot set."""
+
+
+@frozen(kw_only=True)
+class InstalledProviders:
+    """The providers that plug-ins add to Flagger's, each by its name in manifests."""
+
+    meshes: Mapping[str, ProviderCapabilities] = Factory(dict)
+    """The capabilities of meshes and ingresses, by their name in `spec.provider`."""
+    metrics: frozenset[str] = frozenset()
+    """Types of a MetricTemplate's provider."""
+    notifiers: frozenset[str] = frozenset()
+    """Types of an AlertProvider."""
+    hooks: frozenset[str] = frozenset()
+    """Schemes of a webhook's URL, besides http and https."""
+
+    def capabilities(self, provider: str) -> ProviderCapabilities | None:
+        """Return the capabilities of a mesh or ingress, Flagger's or a plug-in's; None for an unknown one."""
+        return PROVIDER_CAPABILITIES.get(provider) or self.meshes.get(provider)
+
+    def all_capabilities(self) -> dict[str, ProviderCapabilities]:
+        """Return the capabilities of all meshes and ingresses by name, Flagger's first."""
+        further = {name: can for name, can in self.meshes.items() if name not in PROVIDER_CAPABILITIES}
+        return {**PROVIDER_CAPABILITIES, **further}
+
+
+NO_PLUGINS = InstalledProviders()
+"""Flagger's providers and no others."""
 
 
 def copies_ingress(provider: str) -> bool:

@@ -4,12 +4,13 @@ import json
 import re
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canarycore.manifest import check_files, documents, lint, parse
-from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES
-from canarycore.manifest.routing import PROVIDER_CAPABILITIES
+from canarycore.manifest import check_files, documents, lint, parse, resolve
+from canarycore.manifest._lint import ALERT_RULES, CANARY_RULES, TEMPLATE_RULES, TYPE_RULES
+from canarycore.manifest.routing import PROVIDER_CAPABILITIES, SPLIT_ONLY, InstalledProviders
 from tests.manifest.samples import AB, BASE, BLUE_GREEN, alert_provider, annotated, canary, metric, shared, template
 
 KNATIVE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}
@@ -399,7 +400,7 @@ CASES = [
     ("long-name", [behind("nginx", ingress="a" * 247)], [behind("nginx", ingress="a" * 246)]),
 ]
 IDS = [f"{rule}-{index}" for index, (rule, _, _) in enumerate(CASES)]
-RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RULES)}
+RULES = {rule.name: rule for rule in (*CANARY_RULES, *TEMPLATE_RULES, *ALERT_RULES, *TYPE_RULES)}
 
 
 @pytest.mark.parametrize(("rule", "caught", "spared"), CASES, ids=IDS)
@@ -472,7 +473,33 @@ def test_the_routing_table_has_flaggers_providers_and_no_other():
 def test_an_installed_mesh_is_known():
     manifest = canary(provider="acme")
     assert {problem.rule for problem in lint([manifest])} == {"unknown-provider"}
-    assert lint([manifest], meshes=["acme"]) == ()
+    assert lint([manifest], installed=InstalledProviders(meshes={"acme": SPLIT_ONLY})) == ()
+
+
+def test_the_capabilities_of_an_installed_mesh_count():
+    manifest = canary(provider="acme", analysis={"mirror": True})
+    plain, mirroring = SPLIT_ONLY, evolve(SPLIT_ONLY, mirror=True)
+    assert [problem.rule for problem in lint([manifest], installed=_with_mesh(plain))] == ["no-mirror"]
+    assert lint([manifest], installed=_with_mesh(mirroring)) == ()
+    assert not resolve(parse(manifest), installed=_with_mesh(plain)).ladder.mirror
+    assert resolve(parse(manifest), installed=_with_mesh(mirroring)).ladder.mirror
+
+
+def _with_mesh(capabilities):
+    return InstalledProviders(meshes={"acme": capabilities})
+
+
+def test_installed_providers_of_metrics_and_alerts_are_known():
+    documents_ = [template(type="acme"), alert_provider(type="acme")]
+    installed = InstalledProviders(metrics=frozenset({"acme"}), notifiers=frozenset({"acme"}))
+    assert {problem.rule for problem in lint(documents_)} == {"unknown-metric-provider", "unknown-alert-provider"}
+    assert lint(documents_, installed=installed) == ()
+
+
+def test_the_scheme_of_an_installed_hook_is_known():
+    manifest = canary(analysis=hook(url="acme://gates/smoke"))
+    assert {problem.rule for problem in lint([manifest])} == {"bad-url"}
+    assert lint([manifest], installed=InstalledProviders(hooks=frozenset({"acme"}))) == ()
 
 
 def test_a_policy_whose_only_webhook_rolls_back_checks_nothing():

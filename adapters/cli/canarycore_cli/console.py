@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from canarycore.errors import Problem
+    from canarycore_runtime.plugins import Plugin
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -199,6 +200,18 @@ def parse_pairs(texts: Iterable[str], option: str, meaning: str, read: Callable[
         if not name:
             raise BadInput(f"{option} {text}: expected {meaning}")
     return pairs
+
+
+def print_plugins(plugins: Iterable[Plugin], console: Console) -> None:
+    """Print installed plug-ins, a line each, and the problem of one that cannot be used below its line."""
+    rows = [("kind", "name", "distribution", "version", "source", "")]
+    rows += [(each.kind, each.name, each.distribution, each.version, each.source, each.problem) for each in plugins]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for *columns, source, problem in rows:
+        padded = (text.ljust(width) for text, width in zip(columns, widths, strict=True))
+        console.print("  ".join((*padded, source)), markup=False, highlight=False, soft_wrap=True)
+        if problem:
+            console.print(f"  {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from attrs import evolve
 from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
 from canarycore_cli.manifests import read_files
-from canarycore_runtime.registry import installed
+from canarycore_runtime.plugins import find_installed_providers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -42,7 +42,7 @@ def lint(
             on a line of its own above it, does the same there.
     """
     files = read_files(paths)
-    report = check_files(files.texts, provider=provider, meshes=installed("meshes"))
+    report = check_files(files.texts, provider=provider, installed=find_installed_providers())
     problems = [*files.problems, *report.problems]
     if shared_gateways is not None:
         problems += _cross_namespace_problems(report, tuple(shared_gateways))

@@ -159,6 +159,25 @@ def lint(
 
 @app.command()
 @reports_errors
+def plugins(*, as_json: AsJson = False) -> None:
+    """List the installed plug-ins: kind, name, distribution, version, and the source of each.
+
+    A plug-in is a mesh, a metric provider, a notifier, a hook, a workload, a router or a store. The list includes those
+    of canarycore. Exit code 0: each plug-in of another author can be used, 1: one of them cannot.
+    """
+    from canarycore_cli.console import TROUBLE, out, print_json, print_plugins
+    from canarycore_runtime.plugins import list_plugins
+
+    found = list_plugins()
+    if as_json:
+        print_json({"plugins": [plugin.to_json() for plugin in found]})
+    else:
+        print_plugins(found, out())
+    raise typer.Exit(TROUBLE if any(plugin.problem for plugin in found) else OK)
+
+
+@app.command()
+@reports_errors
 def simulate(
     manifest: Manifest,
     *,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from canarycore import Rollout
+    from canarycore.manifest import MetricTemplate
 
 STDIN = "-"
 _SUFFIXES = (".yaml", ".yml")
@@ -82,11 +83,17 @@ def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def read_rollout(path: str, name: str = "") -> Rollout:
-    """Return the Canary of a manifest, resolved with the MetricTemplates beside it.
+    """Return the Canary of a manifest, as `read_rollout_and_templates` does."""
+    return read_rollout_and_templates(path, name)[0]
+
+
+def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tuple[MetricTemplate, ...]]:
+    """Return the Canary of a manifest, resolved with the MetricTemplates beside it, and these.
 
     `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput.
     """
     from canarycore.manifest import load, resolve
+    from canarycore_runtime.plugins import find_installed_providers
     from canarycore_runtime.registry import find_proxy_delay
 
     report = load(read_texts([path]))
@@ -94,10 +101,16 @@ def read_rollout(path: str, name: str = "") -> Rollout:
     matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
     if len(matching) == 1:
         try:
-            return resolve(matching[0], templates=report.templates, proxy_delay=find_proxy_delay)
+            rollout = resolve(
+                matching[0],
+                templates=report.templates,
+                proxy_delay=find_proxy_delay,
+                installed=find_installed_providers(),
+            )
         except ManifestError as error:
             piece = next(piece for piece in report.documents if piece.resource is matching[0])
             raise ManifestError(tuple(map(piece.locate, error.problems))) from None
+        return rollout, report.templates
     if not canaries:
         raise BadInput(f"{path}: found no Canary, expected a manifest with apiVersion flagger.app/v1beta1, kind Canary")
     names = ", ".join(canaries)

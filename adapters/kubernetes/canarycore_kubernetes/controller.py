@@ -44,6 +44,7 @@ from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime import Adapters, Limits, Runner, load
 from canarycore_runtime.http import origin_of
 from canarycore_runtime.page.server import serve_page
+from canarycore_runtime.plugins import SchemeHooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -375,7 +376,9 @@ async def open_adapters(
             workload=workload,
             router=router,
             metrics=await stack.enter_async_context(metrics),
-            hooks=MeasuredHooks(hooks, report, "http"),
+            hooks=await stack.enter_async_context(
+                SchemeHooks(hooks, options.allowed_hosts, wrap=lambda scheme, port: MeasuredHooks(port, report, scheme))
+            ),
             notifiers=(
                 notifier,
                 await stack.enter_async_context(alerts),

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from canarycore.errors import CanaryError, ManifestError, Problem
+from canarycore.errors import CanaryError, ManifestError, Problem, UnknownProvider
 from canarycore.manifest import (
     DEFINITION,
     OWN_FIELDS,
@@ -38,7 +39,7 @@ from canarycore_kubernetes.api.kinds import (
     METRIC_TEMPLATE,
     by_object,
 )
-from canarycore_kubernetes.deploy.objects import NAME, ROUTING_RIGHTS, rules
+from canarycore_kubernetes.deploy.objects import NAME, routing_rights, rules
 from canarycore_kubernetes.routing.features import (
     EXPECTED,
     EXPECTED_LIST,
@@ -51,7 +52,8 @@ from canarycore_kubernetes.routing.features import (
 )
 from canarycore_kubernetes.telemetry.dropped_fields import find_lost_fields
 from canarycore_runtime.mesh import Kind, RenderContext
-from canarycore_runtime.registry import installed, load_mesh
+from canarycore_runtime.plugins import find_installed_providers
+from canarycore_runtime.registry import BrokenAdapter, load_mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -121,7 +123,7 @@ async def check_cluster(
     ]
     problems = [
         evolve(problem, line=None)
-        for problem in check_files(files, provider=provider, meshes=installed("meshes")).problems
+        for problem in check_files(files, provider=provider, installed=find_installed_providers()).problems
         if problem.rule not in FILE_RULES
     ]
     problems += (
@@ -229,7 +231,7 @@ def _missing_object(canary: str, reference: NeededObject) -> Problem:
 async def _missing_features(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
     """Report the fields that need a feature which a gateway of the Canary lacks."""
     try:
-        rollout = resolve(canary, provider=provider)
+        rollout = resolve(canary, provider=provider, installed=find_installed_providers())
         mesh = load_mesh(rollout.provider)
         context = RenderContext(canary=canary, rollout=rollout)
         needed = new_features(mesh, context, routes_of_rungs(rollout), {})
@@ -292,8 +294,8 @@ async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem
 async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
     """Report the kinds that these providers route with and that the cluster does not define."""
     problems = []
-    for provider in sorted(providers & ROUTING_RIGHTS.keys()):
-        for group, resource in ROUTING_RIGHTS[provider]:
+    for provider in _known(providers):
+        for group, resource in routing_rights(provider):
             if group in BUILT_IN_GROUPS:
                 continue
             try:
@@ -313,6 +315,16 @@ async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
     return problems
 
 
+def _known(providers: Iterable[str]) -> list[str]:
+    """Return the providers whose rights are known; the linter reports the others."""
+    known = []
+    for provider in sorted(providers):
+        with suppress(UnknownProvider, BrokenAdapter):
+            routing_rights(provider)
+            known.append(provider)
+    return known
+
+
 async def _missing_rights(client: Client, account: str, providers: set[str], namespace: str) -> list[Problem]:
     """Report the rights that the controller needs and its account lacks."""
     home, _, name = account.partition("/")
@@ -330,7 +342,7 @@ async def _missing_rights(client: Client, account: str, providers: set[str], nam
             ]
         rights = [
             (rule["apiGroups"][0], rule["resources"][0], verb)
-            for rule in rules(provider for provider in sorted(providers) if provider in ROUTING_RIGHTS)
+            for rule in rules(_known(providers))
             for verb in rule["verbs"]
             if rule["apiGroups"][0] not in OPTIONAL_GROUPS
         ]

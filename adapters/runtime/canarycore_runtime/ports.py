@@ -8,7 +8,8 @@ twice. An adapter raises
     Refused       when an effect would be wrong
     Unanswered    when it could not ask a question
 
-Any other error is a fault of the adapter (`AdapterFault`), and so is an answer of another type. An error of a question
+`ALLOWED_ERRORS` has them, and the contract suites accept no others. Any other error is a fault of the adapter
+(`AdapterFault`), and so is an answer of another type. An error of a question
 is no answer: the runner holds the rollout and asks again, so no check fails. A provider that is out of reach, or
 answers badly, is an answer: return it as `MetricAnswer.error`, `HookAnswer(passed=False)` or the text of `online`.
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from attrs import frozen
 
 from canarycore import Observation, RouteRefusal, Routes, bounds
+from canarycore.errors import WorldError
 from canarycore_runtime._calls import Limits, call_port, check_type
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
     from canarycore.notices import Notice
     from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion
     from canarycore_runtime.deliveries import Deliveries
+
+
+ALLOWED_ERRORS: tuple[type[Exception], ...] = (WorldError, OSError)
+"""The errors that an adapter may raise, with their subclasses: Conflict, Refused and Unanswered, TimeoutError and
+ConnectionError."""
 
 
 @frozen(kw_only=True)
@@ -46,10 +53,11 @@ class StoredRollout:
     """The version of the status. It is opaque and changes with every commit."""
 
     command: Command | None = None
-    """The newest command of an operator."""
+    """The newest command of an operator, with an id of its own. It may stay after it was handled: the status has the id
+    of the last handled command."""
 
     deleted: bool = False
-    """Whether the owner deleted the rollout."""
+    """Whether the owner deleted the rollout. The rollout ends in Terminated then."""
 
 
 @frozen(kw_only=True)
@@ -73,7 +81,13 @@ class Workloads:
 
 
 class StatusStore(Protocol):
-    """Stores rollouts and their statuses under an optimistic lock. The key of a rollout is `namespace/name`."""
+    """Stores rollouts and their statuses under an optimistic lock. The key of a rollout is `namespace/name`.
+
+    Operators and owners write to the store too, and `load` returns what they wrote: the newest command with an id of
+    its own, and the owner's wish to delete the rollout. Neither changes the status. The store keeps a deleted rollout
+    with `revert_on_deletion` until a commit has the phase Terminated. It reports each of these writes by `Changes`, or
+    their writer calls `Runner.wake`; otherwise the runner notices them at the rollout's next cycle.
+    """
 
     async def keys(self) -> tuple[str, ...]:
         """Return the keys of all rollouts."""
@@ -84,7 +98,8 @@ class StatusStore(Protocol):
     async def commit(self, key: str, status: Status, version: str) -> str:
         """Store `status` durably if the stored version is still `version`, and return the new version.
 
-        Raises Conflict when the stored version is another one, and writes nothing then.
+        Raises Conflict when the stored version is another one, and WorldError when the rollout is gone. It writes
+        nothing then.
         """
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from canarycore import DRAIN
 from canarycore.errors import CanaryError, UnknownProvider
+from canarycore.text import LONGEST_TEXT, escape_controls
 from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -52,11 +53,18 @@ def load(port: Port, name: str) -> Callable[..., Any]:
         )
     try:
         factory: Callable[..., Any] = entries[0].load()
-    except (ImportError, AttributeError) as error:
-        raise BrokenAdapter(
-            f"{port} {name!r} of {_origin(entries[0])} cannot be loaded: {error}. Install the missing package."
-        ) from error
+    except Exception as error:  # a module may raise anything while it is imported
+        origin = f"{port} {name!r} of {_origin(entries[0])}"
+        if isinstance(error, ImportError | AttributeError):
+            raise BrokenAdapter(f"{origin} cannot be loaded: {error}. Install the missing package.") from error
+        fault = escape_controls(f"{type(error).__name__}: {error}", LONGEST_TEXT)
+        raise BrokenAdapter(f"{origin} cannot be loaded: {fault}. Report it to the author.") from error
     return factory
+
+
+def is_ours(port: Port, name: str) -> bool:
+    """Check whether an adapter of this name belongs to canarycore."""
+    return (port, name) in _DISTRIBUTIONS
 
 
 def load_mesh(provider: str) -> Mesh:

@@ -17,6 +17,7 @@ from canarycore.manifest._lint import _checks, _definition, _objects, _routing, 
 from canarycore.manifest._lint._rule import LintContext, LintFiles, LintRule
 from canarycore.manifest._model import AlertProvider, Canary, MetricTemplate
 from canarycore.manifest._reader._yaml import Document
+from canarycore.manifest.routing import NO_PLUGINS, InstalledProviders
 
 CANARY_RULES: tuple[LintRule[LintContext], ...] = (
     *_steps.RULES,
@@ -27,35 +28,39 @@ CANARY_RULES: tuple[LintRule[LintContext], ...] = (
 )
 TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = _checks.TEMPLATE_RULES
 ALERT_RULES: tuple[LintRule[AlertProvider], ...] = _checks.ALERT_RULES
+TYPE_RULES: tuple[LintRule[_checks.ProviderType], ...] = (_checks.METRIC_TYPE_RULE, _checks.ALERT_TYPE_RULE)
 
 
 def check_files(
-    files: Iterable[tuple[str, str]], *, provider: str = "istio", meshes: Iterable[str] = ()
+    files: Iterable[tuple[str, str]], *, provider: str = "istio", installed: InstalledProviders = NO_PLUGINS
 ) -> FilesReport:
     """Return all problems of some (name, text) pairs, without an exception.
 
     provider: the controller's default, for Canaries without a provider.
-    meshes: mesh providers that are installed beside Flagger's.
+    installed: the providers of plug-ins.
     """
-    return _lint(read(files), provider, meshes)
+    return _lint(read(files), provider, installed)
 
 
 def lint(
-    documents: Iterable[Document | Mapping[str, Any]], *, provider: str = "istio", meshes: Iterable[str] = ()
+    documents: Iterable[Document | Mapping[str, Any]],
+    *,
+    provider: str = "istio",
+    installed: InstalledProviders = NO_PLUGINS,
 ) -> tuple[Problem, ...]:
-    """Return all problems of some documents. `provider` and `meshes`: as in `check_files`."""
+    """Return all problems of some documents. `provider` and `installed`: as in `check_files`."""
     pieces = (piece if isinstance(piece, Document) else Document(piece, {}) for piece in documents)
-    return _lint(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider, meshes).problems
+    return _lint(examine(ParsedDocument(file="", document=piece) for piece in pieces), provider, installed).problems
 
 
-def _lint(report: FilesReport, provider: str, meshes: Iterable[str]) -> FilesReport:
+def _lint(report: FilesReport, provider: str, installed: InstalledProviders) -> FilesReport:
     around = LintFiles(
         canaries=report.canaries,
         templates={(template.namespace, template.name): template for template in report.templates},
         providers={(provider.namespace, provider.name): provider for provider in report.providers},
         others=report.others,
         provider=provider,
-        meshes=frozenset(meshes),
+        installed=installed,
     )
     problems = tuple(
         piece.locate(problem) for piece in report.documents for problem in _problems(piece.resource, around, provider)
@@ -72,6 +77,8 @@ def _problems(resource: object, around: LintFiles, provider: str) -> Iterator[Pr
         case MetricTemplate():
             for template_rule in TEMPLATE_RULES:
                 yield from template_rule.problems(resource)
+            yield from _checks.METRIC_TYPE_RULE.problems(_checks.metric_type(resource, around.installed))
         case AlertProvider():
             for alert_rule in ALERT_RULES:
                 yield from alert_rule.problems(resource)
+            yield from _checks.ALERT_TYPE_RULE.problems(_checks.alert_type(resource, around.installed))

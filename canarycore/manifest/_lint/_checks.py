@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import attrs
+from attrs import frozen
 
 from canarycore._ladder import Strategy
 from canarycore._reference import Reference
@@ -33,6 +34,7 @@ from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._model import SHORTEST_TIMEOUT, AlertProvider, Metric, MetricTemplate, NamedReference
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import BUILT_IN_METRICS, METRIC_INTERVAL, check_ranges, hook_timeout
+from canarycore.manifest.routing import InstalledProviders
 from canarycore.text import enumerate_some, nearest, shorten
 
 METRIC_PROVIDERS = (
@@ -260,7 +262,8 @@ def _clipped_timeout(context: LintContext) -> Iterator[Finding]:
 
 def _bad_url(context: LintContext) -> Iterator[Finding]:
     for index, hook in enumerate(context.analysis.webhooks):
-        if not _WEB.match(hook.url):
+        scheme = hook.url.partition("://")[0]
+        if not _WEB.match(hook.url) and scheme not in context.around.installed.hooks:
             yield Finding(context.at(f"webhooks[{index}].url"), "an address that is not shown")
 
 
@@ -283,19 +286,34 @@ def _placeholders(*places: tuple[str, str]) -> Iterator[Finding]:
             yield Finding(path, f"{left[0]!r} in the address")
 
 
-def _unknown_metric_type(template: MetricTemplate) -> Iterator[Finding]:
-    return _unknown_type("spec.provider.type", template.spec.provider.type, METRIC_PROVIDERS)
+@frozen(kw_only=True)
+class ProviderType:
+    """The type of a provider in a template or an alert provider."""
+
+    path: str
+    name: str
+    known: tuple[str, ...]
+    """The types with an adapter."""
 
 
-def _unknown_alert_type(provider: AlertProvider) -> Iterator[Finding]:
-    return _unknown_type("spec.type", provider.spec.type, ALERT_PROVIDERS)
+def metric_type(template: MetricTemplate, installed: InstalledProviders) -> ProviderType:
+    """Return the type of a template's provider."""
+    known = (*METRIC_PROVIDERS, *sorted(installed.metrics))
+    return ProviderType(path="spec.provider.type", name=template.spec.provider.type, known=known)
 
 
-def _unknown_type(path: str, found: str, known: tuple[str, ...]) -> Iterator[Finding]:
-    if found not in known:
-        near = nearest(found, known)
+def alert_type(provider: AlertProvider, installed: InstalledProviders) -> ProviderType:
+    """Return the type of an alert provider."""
+    return ProviderType(
+        path="spec.type", name=provider.spec.type, known=(*ALERT_PROVIDERS, *sorted(installed.notifiers))
+    )
+
+
+def _unknown_type(provider: ProviderType) -> Iterator[Finding]:
+    if provider.name not in provider.known:
+        near = nearest(provider.name, provider.known)
         hint = f"Did you mean {near!r}?" if near else "Install the adapter of that name."
-        yield Finding(path, repr(found), {"known": ", ".join(known), "hint": hint})
+        yield Finding(provider.path, repr(provider.name), {"known": ", ".join(provider.known), "hint": hint})
 
 
 def _unknown_variable(template: MetricTemplate) -> Iterator[Finding]:
@@ -465,15 +483,19 @@ RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_url, *_PLACEHOLDER_TEXTS[1:]),
 )
 
+METRIC_TYPE_RULE: LintRule[ProviderType] = LintRule(
+    "unknown-metric-provider",
+    "warning",
+    _unknown_type,
+    "one of {known}: Flagger takes any other for prometheus",
+    "{hint}",
+)
+ALERT_TYPE_RULE: LintRule[ProviderType] = LintRule(
+    "unknown-alert-provider", "warning", _unknown_type, "one of {known}", "{hint}"
+)
+
 TEMPLATE_RULES: tuple[LintRule[MetricTemplate], ...] = (
     LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_template, *_PLACEHOLDER_TEXTS[1:]),
-    LintRule(
-        "unknown-metric-provider",
-        "warning",
-        _unknown_metric_type,
-        "one of {known}: Flagger takes any other for prometheus",
-        "{hint}",
-    ),
     LintRule(
         "template-word",
         "error",
@@ -514,7 +536,6 @@ ALERT_RULES: tuple[LintRule[AlertProvider], ...] = (
         "Write lines such as Logs=https://logs.example.com/?q={{{{ urlquery .name }}}}. The dot has {fields}.",
     ),
     LintRule(_PLACEHOLDER_TEXTS[0], "error", _placeholder_in_alert, *_PLACEHOLDER_TEXTS[1:]),
-    LintRule("unknown-alert-provider", "warning", _unknown_alert_type, "one of {known}", "{hint}"),
     LintRule(
         "no-address",
         "error",

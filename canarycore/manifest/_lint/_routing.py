@@ -34,12 +34,11 @@ def _ab(context: LintContext) -> ProviderCapabilities | None:
 
 
 def _unknown_provider(context: LintContext) -> Iterator[Finding]:
-    if context.routing is None and context.provider not in context.around.meshes:
-        near = nearest(context.provider, PROVIDER_CAPABILITIES)
+    if context.routing is None:
+        known = context.around.installed.all_capabilities()
+        near = nearest(context.provider, known)
         hint = f"Did you mean {near!r}?" if near else "Use one of them, or install the adapter of that name."
-        yield Finding(
-            "spec.provider", repr(context.provider), {"known": ", ".join(PROVIDER_CAPABILITIES), "hint": hint}
-        )
+        yield Finding("spec.provider", repr(context.provider), {"known": ", ".join(known), "hint": hint})
 
 
 def _no_match(context: LintContext) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from canarycore.foreign import get_text
 from canarycore.manifest._definition._dropped import DEFINITION, FLAGGERS_OMISSIONS, find_omissions
 from canarycore.manifest._model import AlertProvider, Analysis, Canary, MetricTemplate
 from canarycore.manifest._resolve import interval_seconds, ladder, strategy
-from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
+from canarycore.manifest.routing import NO_PLUGINS, InstalledProviders, ProviderCapabilities
 from canarycore.text import clip
 
 Subject = TypeVar("Subject")
@@ -37,8 +37,8 @@ class LintFiles:
     """Documents of kinds that are not Flagger's."""
     provider: str = "istio"
     """The default for Canaries without a provider."""
-    meshes: frozenset[str] = frozenset()
-    """The mesh providers that are installed beside Flagger's."""
+    installed: InstalledProviders = NO_PLUGINS
+    """The providers of plug-ins."""
 
     omissions: Collection[str] = field(init=False, eq=False, repr=False)
     """The fields that the definition of Canaries lacks: the one in the files, or else Flagger's."""
@@ -151,7 +151,7 @@ class LintContext:
 
     @routing.default
     def _routing(self) -> ProviderCapabilities | None:
-        return PROVIDER_CAPABILITIES.get(self.provider)
+        return self.around.installed.capabilities(self.provider)
 
     @strategy.default
     def _strategy(self) -> Strategy:

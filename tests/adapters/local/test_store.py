@@ -32,6 +32,12 @@ class Bench:
         with closing(sqlite3.connect(self.path)) as database, database:
             database.execute("DELETE FROM rollouts WHERE key = ?", (key,))
 
+    async def send_command(self, key, kind, weight=0):
+        await SqliteStore(self.path).send_command(key, kind, weight)
+
+    async def delete(self, key):
+        await SqliteStore(self.path).delete(key)
+
 
 class TestTheStoreContract(StatusStoreContract):
     @pytest.fixture

@@ -5,9 +5,17 @@ from contextlib import suppress
 
 import pytest
 
-from canarycore.errors import Conflict, WorldError
+from canarycore.errors import Conflict, Refused, Unanswered, WorldError
 from canarycore.text import LONGEST_TEXT
-from canarycore_runtime._calls import CANCELLATION_GRACE, call_port, call_port_detached, describe, finish_write
+from canarycore_runtime._calls import (
+    CANCELLATION_GRACE,
+    AdapterFault,
+    call_port,
+    call_port_detached,
+    describe,
+    finish_write,
+)
+from canarycore_runtime.ports import ALLOWED_ERRORS
 from canarycore_runtime.testing import Deadlock, simulated
 
 
@@ -167,3 +175,23 @@ def test_simulated_time_tells_a_deadlock():
 
     with pytest.raises(Deadlock):
         wait()
+
+
+class OwnError(Exception):
+    """An error of an adapter's library."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(WorldError, Conflict, Refused, Unanswered, OSError, TimeoutError, ConnectionResetError),
+        *(OwnError, KeyError, TypeError, ValueError, RuntimeError, AssertionError, MemoryError, StopAsyncIteration),
+    ],
+)
+async def test_only_the_errors_that_the_ports_allow_are_no_fault(error):
+    async def observe():
+        raise error("status 500")
+
+    with pytest.raises(WorldError) as caught:
+        await call_port(7, observe)
+    assert isinstance(caught.value, AdapterFault) is not issubclass(error, ALLOWED_ERRORS)

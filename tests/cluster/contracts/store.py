@@ -106,10 +106,18 @@ class Bench:
         assert {hook.type for hook in rollout.hooks} <= set(HookType)
         body = canary(rollout.namespace, rollout.name)
         body["spec"]["analysis"]["webhooks"] = hooks
+        body["spec"]["revertOnDeletion"] = rollout.revert_on_deletion
         self._api.create(body)
         return f"{rollout.namespace}/{rollout.name}"
 
     async def remove(self, key):
+        self._api.delete(path(*key.split("/")))
+
+    async def send_command(self, key, kind, weight=0):
+        client = await self._stack.enter_async_context(connect(str(self._kubeconfig)))
+        await send_command(client, *key.split("/"), kind, weight)
+
+    async def delete(self, key):
         self._api.delete(path(*key.split("/")))
 
 
@@ -183,6 +191,9 @@ class CanaryStoreContract(StoreFixtures, StatusStoreContract):
         async with AsyncExitStack() as stack:
             yield Bench(kubeconfig, api, stack)
         for found in api.list(CANARY.path("default")):
+            api.patch(path("default", found["metadata"]["name"]), {"metadata": {"finalizers": None}})
+            if "deletionTimestamp" in found["metadata"]:
+                continue  # it went with its last finalizer
             api.delete(path("default", found["metadata"]["name"]))
 
 

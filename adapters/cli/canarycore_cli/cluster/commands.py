@@ -108,6 +108,14 @@ def install(
     flag: Annotated[
         list[str] | None, typer.Option(metavar="--NAME=VALUE", help="Further flag of the controller. Repeatable.")
     ] = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND/NAME",
+            help="Installed plug-in, such as metric/acme, whose rights the controller gets; a mesh is a provider."
+            " Repeatable.",
+        ),
+    ] = None,
     observe: Annotated[
         bool, typer.Option("--observe", help="Install only an observer, which writes nothing, beside Flagger.")
     ] = False,
@@ -126,6 +134,7 @@ def install(
         apply,
         parse_destinations,
         parse_networks,
+        parse_plugins,
         parse_providers,
     )
     from canarycore_cli.cluster.install import export as run
@@ -134,6 +143,7 @@ def install(
         raise BadInput("found --export and --dry-run, expected one: --export contacts no cluster to compare with")
     changes = {
         "providers": parse_providers(provider) if provider else None,
+        "plugins": None if plugin is None else parse_plugins(filter(None, plugin)),
         "watched": watched,
         "metrics_server": metrics_server,
         "image": image,

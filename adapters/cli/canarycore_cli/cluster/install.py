@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, frozen
 from ruamel.yaml import YAML
 
+from canarycore.errors import UnknownProvider
 from canarycore_cli.console import BAD_INPUT, OK, BadInput, err, fail, out
 from canarycore_kubernetes.api.client import NotFound
 from canarycore_kubernetes.api.kinds import DEPLOYMENT, by_object
@@ -29,7 +30,10 @@ from canarycore_kubernetes.deploy.objects import (
     InstallOptions,
     objects,
     objects_with_settings,
+    routing_rights,
 )
+from canarycore_runtime.plugins import find_installed_providers, load_declaration, parse_plugin_name
+from canarycore_runtime.registry import BrokenAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,9 +63,25 @@ def parse_providers(names: Iterable[str]) -> tuple[str, ...]:
     """Return the names of mesh providers. Raises BadInput for an unknown one."""
     providers = tuple(names)
     for name in providers:
-        if name not in ROUTING_RIGHTS:
-            raise BadInput(f"--provider {name}: found no such provider, expected one of {', '.join(ROUTING_RIGHTS)}")
+        try:
+            routing_rights(name)
+        except UnknownProvider:
+            known = dict.fromkeys((*ROUTING_RIGHTS, *find_installed_providers().meshes))
+            raise BadInput(f"--provider {name}: found no such provider, expected one of {', '.join(known)}") from None
+        except BrokenAdapter as error:
+            raise BadInput(f"--provider {name}: {error}") from None
     return providers
+
+
+def parse_plugins(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of plug-ins, as KIND/NAME. Raises BadInput for one that is not installed or cannot be loaded."""
+    plugins = tuple(texts)
+    for text in plugins:
+        try:
+            load_declaration(*parse_plugin_name(text))
+        except (ValueError, UnknownProvider, BrokenAdapter) as error:
+            raise BadInput(f"--plugin {text}: {error}") from None
+    return plugins
 
 
 def parse_destinations(texts: Iterable[str]) -> tuple[Destination, ...]:

@@ -35,6 +35,7 @@ from canarycore_cli.console import (
 from canarycore_cli.rehearsal import folders
 from canarycore_cli.rehearsal.live import LiveView
 from canarycore_cli.rehearsal.plain import PlainPrinter
+from canarycore_cli.rehearsal.plugin_metrics import find_places, find_plugin_templates, open_plugin_metrics, place_of
 from canarycore_cli.rehearsal.story import Story, Trace
 from canarycore_cli.signals import cancel_on_signals
 from canarycore_local import rehearsal as local
@@ -87,13 +88,13 @@ class RehearsalOptions:
     resume: bool
     as_json: bool
     has_page: bool
+    templates: Sequence[Json] = ()
+    """The MetricTemplates that plug-ins answer, as documents."""
 
 
 def run(options: RehearsalOptions) -> int:
     """Rehearse, and return the exit code. All processes have ended when this returns."""
-    script, folder = _script_to_resume(options) if options.resume else _new_script(options)
-    if options.resume:
-        options = _restore_options(options, folder)
+    script, folder, options = _script_to_resume(options) if options.resume else _new_script(options)
     rollout = script.rollout
     constants = parse_pairs(options.metrics, "--metric", "NAME=VALUE with a number, such as orders=3", float)
     _demand_measured(rollout, constants, options)
@@ -172,7 +173,7 @@ async def _serve(page: RehearsalPage, rehearsal: local.Rehearsal) -> AsyncIterat
 
 
 async def _add_providers(stage: local.Stage, options: RehearsalOptions, around: AsyncExitStack) -> local.Stage:
-    """Return the stage with real webhooks and a real metrics server, as the options say."""
+    """Return the stage with real webhooks, a real metrics server and the providers of plug-ins, as the options say."""
     if options.hooks == "live":
         from canarycore_hooks.webhook import EventHook, WebhookClient
 
@@ -184,6 +185,9 @@ async def _add_providers(stage: local.Stage, options: RehearsalOptions, around: 
         from canarycore_metrics.prometheus import PrometheusSource
 
         stage = evolve(stage, fallback=await around.enter_async_context(PrometheusSource(options.metrics_server)))
+    if options.templates:
+        opened = open_plugin_metrics(options.templates, stage.fallback)
+        stage = evolve(stage, fallback=await around.enter_async_context(opened))
     return stage
 
 
@@ -237,10 +241,10 @@ def _describe_version(version: Version) -> str:
 # ------------------------------------------------------------------------------------------------------------- options
 
 
-def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path]:
+def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path, RehearsalOptions]:
     if not options.manifest:
         raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --resume)")
-    rollout = manifests.read_rollout(options.manifest, options.canary)
+    rollout, templates = manifests.read_rollout_and_templates(options.manifest, options.canary)
     if rollout.suspend:
         raise BadInput(
             f"{options.manifest}: found spec.suspend: true, expected false: a suspended rollout does nothing"
@@ -248,18 +252,19 @@ def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path]:
     script = local.Script(
         rollout=rollout, versions=_versions(options), traffic=_traffic(rollout, options), speed=options.speed
     )
-    return script, options.state_dir or folders.default_folder(rollout)
+    folder = options.state_dir or folders.default_folder(rollout)
+    return script, folder, evolve(options, templates=find_plugin_templates(rollout, templates))
 
 
-def _script_to_resume(options: RehearsalOptions) -> tuple[local.Script, Path]:
-    """Return the rehearsal to resume: of a folder, of a manifest, or the last one."""
+def _script_to_resume(options: RehearsalOptions) -> tuple[local.Script, Path, RehearsalOptions]:
+    """Return the rehearsal to resume, with its options: of a folder, of a manifest, or the last one."""
     if options.state_dir is not None:
         folder = options.state_dir
     elif options.manifest:
         folder = folders.default_folder(manifests.read_rollout(options.manifest, options.canary))
     else:
         folder = folders.latest_folder()
-    return folders.read_script(folder), folder
+    return folders.read_script(folder), folder, _restore_options(options, folder)
 
 
 def _save_options(options: RehearsalOptions, folder: Path) -> None:
@@ -275,7 +280,7 @@ def _restore_options(options: RehearsalOptions, folder: Path) -> RehearsalOption
     return evolve(options, **{**saved, "gates": gates, "metrics": metrics})
 
 
-_SAVED_OPTIONS = ("hooks", "gates", "metrics", "metrics_server")
+_SAVED_OPTIONS = ("hooks", "gates", "metrics", "metrics_server", "templates")
 
 
 def _versions(options: RehearsalOptions) -> tuple[Version, ...]:
@@ -319,8 +324,9 @@ def _traffic(rollout: Rollout, options: RehearsalOptions) -> TrafficPlan:
 
 def _demand_measured(rollout: Rollout, constants: Mapping[str, float], options: RehearsalOptions) -> None:
     """Raise BadInput for a metric without a source on this machine: its check could only fail."""
-    own = [check.name for check in rollout.checks if check.kind in (CheckKind.TEMPLATE, CheckKind.QUERY)]
-    missing = [name for name in own if name not in constants]
+    own = [check for check in rollout.checks if check.kind in (CheckKind.TEMPLATE, CheckKind.QUERY)]
+    answered = find_places(options.templates)
+    missing = [check.name for check in own if check.name not in constants and place_of(rollout, check) not in answered]
     if missing and not options.metrics_server:
         raise BadInput(
             f"found no source of the metric {missing[0]} on this machine: set it by --metric {missing[0]}=VALUE, "

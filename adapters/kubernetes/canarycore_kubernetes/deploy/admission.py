@@ -25,22 +25,18 @@ from canarycore.manifest import (
     SUBSCRIPTION_ANNOTATION,
     SUBSCRIPTION_RULE,
 )
-from canarycore.manifest.routing import PROVIDER_CAPABILITIES
+from canarycore.manifest.routing import NO_PLUGINS
 from canarycore.notices import Severity
-from canarycore_runtime.registry import installed
+from canarycore_runtime.plugins import find_installed_providers
+from canarycore_runtime.registry import installed as list_adapters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from canarycore.manifest.routing import ProviderCapabilities
+    from canarycore.manifest.routing import InstalledProviders, ProviderCapabilities
     from canarycore_runtime.mesh import Json
 
 NAME = "canaries.canarycore"
-
-
-def _providers(which: Callable[[ProviderCapabilities], bool]) -> str:
-    """Return the providers with a property, as a list in CEL."""
-    return _cel([name for name, routing in PROVIDER_CAPABILITIES.items() if which(routing)])
 
 
 def _cel(value: object) -> str:
@@ -72,7 +68,6 @@ VARIABLES: tuple[tuple[str, str], ...] = (
 )
 """Variables of the expressions: (name, CEL expression). `provider` and `meshes` precede them."""
 
-_KINDS = _cel({name: list(routing.matches) for name, routing in PROVIDER_CAPABILITIES.items() if routing.matches})
 _CONDITIONS = (
     *(f"size(m.?{name}.orValue({{}})) > 0" for name in ("headers", "withoutHeaders", "queryParams", "sourceLabels")),
     *(f"has(m.{name})" for name in ("uri", "method", "scheme", "authority")),
@@ -88,10 +83,6 @@ def _headers(condition: str) -> str:
     return f"variables.matches.all(m, {' && '.join(each)})"
 
 
-def _needing(field: str) -> str:
-    return _providers(lambda routing: routing.needs == field)
-
-
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SEVERITIES = "|".join(severity.value for severity in Severity)
 _SUBSCRIPTION = f"^{re.escape(SUBSCRIPTION_ANNOTATION)}({_SEVERITIES})[.]{_LABEL}([.]{_LABEL})?$"
@@ -104,223 +95,254 @@ _DURATIONS = (
     " + variables.webhooks.map(w, w.?timeout.orValue(''))"
 )
 
-RULES: tuple[tuple[str, str, str], ...] = (
-    (
-        "no-analysis",
-        "variables.analysed",
-        "spec.analysis is missing: add it, and set spec.skipAnalysis beside it if you want no checks.",
-    ),
-    (
-        "no-interval",
-        "!variables.analysed || variables.analysis.?interval.orValue('') != ''",
-        "spec.analysis.interval is missing: set the time between two checks, such as 1m.",
-    ),
-    (
-        "no-threshold",
-        "!variables.analysed || has(variables.analysis.threshold)",
-        "spec.analysis.threshold is missing: set the number of failed checks that roll back.",
-    ),
-    (
-        "odd-duration",
-        f"({_DURATIONS}).all(text, text == '' || text.matches('^[0-9]+(m|s)'))",
-        "A duration of spec.analysis does not begin with whole minutes or seconds: write 60m for an hour.",
-    ),
-    (
-        "unknown-provider",
-        "variables.provider in variables.meshes",
-        "No mesh or ingress of that name is known: correct spec.provider, or repeat the installation with its adapter.",
-    ),
-    (
-        "no-step",
+
+def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, str, str], ...]:
+    """Return the rules: (lint rule, CEL expression that must be true, message to the owner).
+
+    Args:
+        installed: The providers of plug-ins.
+    """
+    table = installed.all_capabilities()
+    kinds = _cel({name: list(routing.matches) for name, routing in table.items() if routing.matches})
+    address = "|".join((r"^https?://[^/\s]", *(f"^{re.escape(scheme)}://" for scheme in sorted(installed.hooks))))
+
+    def having(which: Callable[[ProviderCapabilities], bool]) -> str:
+        """Return the providers with a property, as a list in CEL."""
+        return _cel([name for name, routing in table.items() if which(routing)])
+
+    def needing(field: str) -> str:
+        return having(lambda routing: routing.needs == field)
+
+    return (
         (
-            "!variables.analysed || !variables.routed"
-            " || object.spec.?skipAnalysis.orValue(false)"
-            " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
+            "no-analysis",
+            "variables.analysed",
+            "spec.analysis is missing: add it, and set spec.skipAnalysis beside it if you want no checks.",
         ),
         (
-            "spec.analysis has no step and would never advance:"
-            " give stepWeight (and maxWeight), stepWeights, or iterations, or set spec.skipAnalysis."
-        ),
-    ),
-    (
-        "step-fields",
-        f"!variables.analysed || {_STEPS}.exists_one(given, given)",
-        "spec.analysis needs exactly one of iterations, stepWeight and stepWeights: keep one of them.",
-    ),
-    (
-        "max-below-step",
-        (
-            "!variables.weights || variables.analysis.?maxWeight.orValue(0) == 0"
-            " || variables.analysis.maxWeight >= variables.step"
-        ),
-        "spec.analysis.maxWeight is below stepWeight: lower stepWeight or raise maxWeight.",
-    ),
-    (
-        "rising",
-        "variables.steps.isSorted() && variables.steps.all(w, variables.steps.exists_one(v, v == w))",
-        "spec.analysis.stepWeights do not rise: list them in strictly rising order.",
-    ),
-    (
-        "no-range",
-        (
-            "variables.metrics.all(m, has(m.thresholdRange)"
-            " ? has(m.thresholdRange.min) || has(m.thresholdRange.max) : has(m.threshold))"
-        ),
-        "A metric of spec.analysis has no range, so any value or none would pass: add thresholdRange with min or max.",
-    ),
-    (
-        "empty-range",
-        (
-            "variables.metrics.all(m, !has(m.thresholdRange) || !has(m.thresholdRange.min)"
-            " || !has(m.thresholdRange.max) || m.thresholdRange.min <= m.thresholdRange.max)"
-        ),
-        "A thresholdRange of spec.analysis has min above max, which no value passes: swap or correct them.",
-    ),
-    (
-        "no-query",
-        (
-            f"variables.metrics.all(m, m.name in {_cel(list(BUILT_IN_METRICS))} || m.?query.orValue('') != ''"
-            " || has(m.templateRef))"
-        ),
-        f"A metric of spec.analysis cannot be measured: add templateRef, or use one of {', '.join(BUILT_IN_METRICS)}.",
-    ),
-    (
-        "bad-url",
-        r"variables.webhooks.all(w, w.url.matches(r'^https?://[^/\s]'))",
-        "A webhook's url is no http:// or https:// address: write the whole address.",
-    ),
-    (
-        "placeholder-address",
-        f"({_ADDRESSES}).all(address, !address.matches(r'{PLACEHOLDER.pattern}'))",
-        "An address in spec still has a placeholder: write the real one.",
-    ),
-    (
-        "no-ab-routing",
-        f"!variables.ab || !(variables.provider in {_providers(lambda routing: not routing.matches)})",
-        "This provider cannot match headers, so spec.analysis.match is no A/B test on it: use weights.",
-    ),
-    (
-        "match-kind",
-        (
-            f"!variables.ab || !(variables.provider in {_KINDS})"
-            f" || {_headers('match.all(kind, kind in ' + _KINDS + '[variables.provider])')}"
-        ),
-        "This provider does not know a kind of match in spec.analysis.match: write the condition in another way.",
-    ),
-    (
-        "nginx-cookie",
-        "!variables.ab || variables.provider != 'nginx' || " + _headers("h != 'cookie' || has(match.exact)"),
-        "nginx looks at a cookie's value itself: write exact, followed by the name of the cookie.",
-    ),
-    (
-        "match-everything",
-        f"!variables.ab || variables.matches.all(m, {' || '.join(_CONDITIONS)})",
-        "An entry of spec.analysis.match has no condition and would send all to the canary: add headers or remove it.",
-    ),
-    (
-        "no-mirror",
-        (
-            "!variables.analysis.?mirror.orValue(false)"
-            f" || !(variables.provider in {_providers(lambda routing: not routing.mirror)})"
-        ),
-        "This provider cannot copy requests: remove spec.analysis.mirror.",
-    ),
-    (
-        "no-affinity",
-        (f"!variables.affinity || !(variables.provider in {_providers(lambda routing: not routing.affinity)})"),
-        "This provider cannot set session cookies: remove spec.analysis.sessionAffinity.",
-    ),
-    (
-        "same-cookie",
-        (
-            "!variables.affinity"
-            " || variables.cookies.?primaryCookieName.orValue('') != variables.cookies.?cookieName.orValue('')"
-        ),
-        "Both cookies of spec.analysis.sessionAffinity have the same name: rename one of them.",
-    ),
-    (
-        "missing-reference",
-        (
-            f"(!(variables.provider in {_needing('spec.ingressRef')}) || has(object.spec.ingressRef))"
-            f" && (!(variables.provider in {_needing('spec.routeRef')}) || has(object.spec.routeRef))"
-            f" && (!(variables.provider in {_needing('spec.service.gatewayRefs')})"
-            " || size(variables.service.?gatewayRefs.orValue([])) > 0)"
-        ),
-        "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
-    ),
-    (
-        SUBSCRIPTION_RULE,
-        (
-            f"variables.annotations.all(key, !{_SUBSCRIBED} || (key.matches(r'{_SUBSCRIPTION}')"
-            f" && variables.annotations[key].matches(r'{_CHANNELS}')))"
+            "no-interval",
+            "!variables.analysed || variables.analysis.?interval.orValue('') != ''",
+            "spec.analysis.interval is missing: set the time between two checks, such as 1m.",
         ),
         (
-            f"An annotation {SUBSCRIPTION_ANNOTATION}… is wrong: write {SUBSCRIPTION_ANNOTATION}SEVERITY.PROVIDER, with"
-            " info, warn or error, and as its value channels with semicolons between, or an empty text."
-        ),
-    ),
-    (
-        "no-service",
-        "has(object.spec.service) || variables.knative",
-        "No traffic can be routed without spec.service: add it, with a port.",
-    ),
-    (
-        "knative",
-        "variables.knative == (variables.provider == 'knative')",
-        "A Knative Service needs the provider knative, and that provider a Knative Service: correct one.",
-    ),
-    (
-        "knative-autoscaler",
-        "!variables.knative || !has(object.spec.autoscalerRef)",
-        "Knative scales by itself: remove spec.autoscalerRef.",
-    ),
-    (
-        "scaler-limits",
-        (
-            "object.spec.?autoscalerRef.?primaryScalerReplicas.?minReplicas.orValue(0) <="
-            " object.spec.?autoscalerRef.?primaryScalerReplicas.?maxReplicas.orValue(2147483647)"
-        ),
-        "spec.autoscalerRef.primaryScalerReplicas has minReplicas above maxReplicas: swap or correct them.",
-    ),
-    (
-        "long-name",
-        (
-            "variables.knative || (variables.target.kind == 'Service'"
-            f" ? size(variables.target.name) <= {LONGEST_APEX}"
-            f" : size(variables.apex) <= {LONGEST_APEX} && !variables.apex.contains('.')"
-            f" && size(variables.target.name) <= {LONGEST_TARGET})"
+            "no-threshold",
+            "!variables.analysed || has(variables.analysis.threshold)",
+            "spec.analysis.threshold is missing: set the number of failed checks that roll back.",
         ),
         (
-            f"The Service's name may have {LONGEST_APEX} characters and no dot, as NAME-primary and NAME-canary are"
-            f" Services too; the target's may have {LONGEST_TARGET}: set spec.service.name, or rename the target."
-        ),
-    ),
-    (
-        "long-name",
-        (
-            "variables.knative || size(object.spec.?autoscalerRef.?name.orValue('')) <="
-            f" (variables.scaler == 'ScaledObject' ? {LONGEST_SCALED_OBJECT} : {LONGEST_TARGET})"
+            "odd-duration",
+            f"({_DURATIONS}).all(text, text == '' || text.matches('^[0-9]+(m|s)'))",
+            "A duration of spec.analysis does not begin with whole minutes or seconds: write 60m for an hour.",
         ),
         (
-            f"A HorizontalPodAutoscaler's name may have {LONGEST_TARGET} characters and a ScaledObject's"
-            f" {LONGEST_SCALED_OBJECT}, as the primary's copy is NAME-primary: rename the autoscaler."
-        ),
-    ),
-    (
-        "long-name",
-        (
-            f"(!(variables.provider in {_needing('spec.ingressRef')})"
-            f" || size(object.spec.?ingressRef.?name.orValue('')) <= {LONGEST_INGRESS})"
-            f" && (!(variables.provider in {_needing('spec.routeRef')})"
-            f" || size(object.spec.?routeRef.?name.orValue('')) + size(variables.apex) <= {LONGEST_ROUTE})"
+            "unknown-provider",
+            "variables.provider in variables.meshes",
+            (
+                "No mesh or ingress of that name is known: correct spec.provider,"
+                " or repeat the installation with its adapter."
+            ),
         ),
         (
-            f"An Ingress's name may have {LONGEST_INGRESS} characters, as its copy is NAME-canary; an ApisixRoute's and"
-            f" the Service's may have {LONGEST_ROUTE} together, as the copy is NAME-SERVICE-canary: rename one of them."
+            "no-step",
+            (
+                "!variables.analysed || !variables.routed"
+                " || object.spec.?skipAnalysis.orValue(false)"
+                " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
+            ),
+            (
+                "spec.analysis has no step and would never advance:"
+                " give stepWeight (and maxWeight), stepWeights, or iterations, or set spec.skipAnalysis."
+            ),
         ),
-    ),
-)
-"""(lint rule, CEL expression that must be true, message to the owner)."""
+        (
+            "step-fields",
+            f"!variables.analysed || {_STEPS}.exists_one(given, given)",
+            "spec.analysis needs exactly one of iterations, stepWeight and stepWeights: keep one of them.",
+        ),
+        (
+            "max-below-step",
+            (
+                "!variables.weights || variables.analysis.?maxWeight.orValue(0) == 0"
+                " || variables.analysis.maxWeight >= variables.step"
+            ),
+            "spec.analysis.maxWeight is below stepWeight: lower stepWeight or raise maxWeight.",
+        ),
+        (
+            "rising",
+            "variables.steps.isSorted() && variables.steps.all(w, variables.steps.exists_one(v, v == w))",
+            "spec.analysis.stepWeights do not rise: list them in strictly rising order.",
+        ),
+        (
+            "no-range",
+            (
+                "variables.metrics.all(m, has(m.thresholdRange)"
+                " ? has(m.thresholdRange.min) || has(m.thresholdRange.max) : has(m.threshold))"
+            ),
+            (
+                "A metric of spec.analysis has no range, so any value or none would pass:"
+                " add thresholdRange with min or max."
+            ),
+        ),
+        (
+            "empty-range",
+            (
+                "variables.metrics.all(m, !has(m.thresholdRange) || !has(m.thresholdRange.min)"
+                " || !has(m.thresholdRange.max) || m.thresholdRange.min <= m.thresholdRange.max)"
+            ),
+            "A thresholdRange of spec.analysis has min above max, which no value passes: swap or correct them.",
+        ),
+        (
+            "no-query",
+            (
+                f"variables.metrics.all(m, m.name in {_cel(list(BUILT_IN_METRICS))} || m.?query.orValue('') != ''"
+                " || has(m.templateRef))"
+            ),
+            (
+                "A metric of spec.analysis cannot be measured:"
+                f" add templateRef, or use one of {', '.join(BUILT_IN_METRICS)}."
+            ),
+        ),
+        (
+            "bad-url",
+            f"variables.webhooks.all(w, w.url.matches(r'{address}'))",
+            "A webhook's url is no http:// or https:// address: write the whole address.",
+        ),
+        (
+            "placeholder-address",
+            f"({_ADDRESSES}).all(address, !address.matches(r'{PLACEHOLDER.pattern}'))",
+            "An address in spec still has a placeholder: write the real one.",
+        ),
+        (
+            "no-ab-routing",
+            f"!variables.ab || !(variables.provider in {having(lambda routing: not routing.matches)})",
+            "This provider cannot match headers, so spec.analysis.match is no A/B test on it: use weights.",
+        ),
+        (
+            "match-kind",
+            (
+                f"!variables.ab || !(variables.provider in {kinds})"
+                f" || {_headers('match.all(kind, kind in ' + kinds + '[variables.provider])')}"
+            ),
+            "This provider does not know a kind of match in spec.analysis.match: write the condition in another way.",
+        ),
+        (
+            "nginx-cookie",
+            "!variables.ab || variables.provider != 'nginx' || " + _headers("h != 'cookie' || has(match.exact)"),
+            "nginx looks at a cookie's value itself: write exact, followed by the name of the cookie.",
+        ),
+        (
+            "match-everything",
+            f"!variables.ab || variables.matches.all(m, {' || '.join(_CONDITIONS)})",
+            (
+                "An entry of spec.analysis.match has no condition and would send all to the canary:"
+                " add headers or remove it."
+            ),
+        ),
+        (
+            "no-mirror",
+            (
+                "!variables.analysis.?mirror.orValue(false)"
+                f" || !(variables.provider in {having(lambda routing: not routing.mirror)})"
+            ),
+            "This provider cannot copy requests: remove spec.analysis.mirror.",
+        ),
+        (
+            "no-affinity",
+            (f"!variables.affinity || !(variables.provider in {having(lambda routing: not routing.affinity)})"),
+            "This provider cannot set session cookies: remove spec.analysis.sessionAffinity.",
+        ),
+        (
+            "same-cookie",
+            (
+                "!variables.affinity"
+                " || variables.cookies.?primaryCookieName.orValue('') != variables.cookies.?cookieName.orValue('')"
+            ),
+            "Both cookies of spec.analysis.sessionAffinity have the same name: rename one of them.",
+        ),
+        (
+            "missing-reference",
+            (
+                f"(!(variables.provider in {needing('spec.ingressRef')}) || has(object.spec.ingressRef))"
+                f" && (!(variables.provider in {needing('spec.routeRef')}) || has(object.spec.routeRef))"
+                f" && (!(variables.provider in {needing('spec.service.gatewayRefs')})"
+                " || size(variables.service.?gatewayRefs.orValue([])) > 0)"
+            ),
+            "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
+        ),
+        (
+            SUBSCRIPTION_RULE,
+            (
+                f"variables.annotations.all(key, !{_SUBSCRIBED} || (key.matches(r'{_SUBSCRIPTION}')"
+                f" && variables.annotations[key].matches(r'{_CHANNELS}')))"
+            ),
+            (
+                f"An annotation {SUBSCRIPTION_ANNOTATION}… is wrong: write {SUBSCRIPTION_ANNOTATION}SEVERITY.PROVIDER,"
+                " with info, warn or error, and as its value channels with semicolons between, or an empty text."
+            ),
+        ),
+        (
+            "no-service",
+            "has(object.spec.service) || variables.knative",
+            "No traffic can be routed without spec.service: add it, with a port.",
+        ),
+        (
+            "knative",
+            "variables.knative == (variables.provider == 'knative')",
+            "A Knative Service needs the provider knative, and that provider a Knative Service: correct one.",
+        ),
+        (
+            "knative-autoscaler",
+            "!variables.knative || !has(object.spec.autoscalerRef)",
+            "Knative scales by itself: remove spec.autoscalerRef.",
+        ),
+        (
+            "scaler-limits",
+            (
+                "object.spec.?autoscalerRef.?primaryScalerReplicas.?minReplicas.orValue(0) <="
+                " object.spec.?autoscalerRef.?primaryScalerReplicas.?maxReplicas.orValue(2147483647)"
+            ),
+            "spec.autoscalerRef.primaryScalerReplicas has minReplicas above maxReplicas: swap or correct them.",
+        ),
+        (
+            "long-name",
+            (
+                "variables.knative || (variables.target.kind == 'Service'"
+                f" ? size(variables.target.name) <= {LONGEST_APEX}"
+                f" : size(variables.apex) <= {LONGEST_APEX} && !variables.apex.contains('.')"
+                f" && size(variables.target.name) <= {LONGEST_TARGET})"
+            ),
+            (
+                f"The Service's name may have {LONGEST_APEX} characters and no dot, as NAME-primary and NAME-canary are"
+                f" Services too; the target's may have {LONGEST_TARGET}: set spec.service.name, or rename the target."
+            ),
+        ),
+        (
+            "long-name",
+            (
+                "variables.knative || size(object.spec.?autoscalerRef.?name.orValue('')) <="
+                f" (variables.scaler == 'ScaledObject' ? {LONGEST_SCALED_OBJECT} : {LONGEST_TARGET})"
+            ),
+            (
+                f"A HorizontalPodAutoscaler's name may have {LONGEST_TARGET} characters and a ScaledObject's"
+                f" {LONGEST_SCALED_OBJECT}, as the primary's copy is NAME-primary: rename the autoscaler."
+            ),
+        ),
+        (
+            "long-name",
+            (
+                f"(!(variables.provider in {needing('spec.ingressRef')})"
+                f" || size(object.spec.?ingressRef.?name.orValue('')) <= {LONGEST_INGRESS})"
+                f" && (!(variables.provider in {needing('spec.routeRef')})"
+                f" || size(object.spec.?routeRef.?name.orValue('')) + size(variables.apex) <= {LONGEST_ROUTE})"
+            ),
+            (
+                f"An Ingress's name may have {LONGEST_INGRESS} characters, as its copy is NAME-canary;"
+                f" an ApisixRoute's and the Service's may have {LONGEST_ROUTE} together,"
+                " as the copy is NAME-SERVICE-canary: rename one of them."
+            ),
+        ),
+    )
+
 
 CONDITIONS: tuple[tuple[str, str], ...] = (
     ("not-deleted", "!has(object.metadata.deletionTimestamp)"),
@@ -346,7 +368,8 @@ def admission(provider: str, *, watched: str = "") -> Iterator[Json]:
     """
     name = f"{NAME}.{watched}" if watched else NAME
     scope = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": watched}}} if watched else {}
-    meshes = dict.fromkeys((*PROVIDER_CAPABILITIES, *installed("meshes")))
+    installed = find_installed_providers()
+    meshes = dict.fromkeys((*installed.all_capabilities(), *list_adapters("meshes")))
     own = f"object.spec.?provider.orValue('') != '' ? object.spec.provider : {_cel(provider)}"
     yield {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -367,7 +390,9 @@ def admission(provider: str, *, watched: str = "") -> Iterator[Json]:
             },
             "matchConditions": _named(CONDITIONS),
             "variables": _named((("provider", own), ("meshes", _cel(list(meshes))), *VARIABLES)),
-            "validations": [{"expression": rule, "message": f"{message} [{name}]"} for name, rule, message in RULES],
+            "validations": [
+                {"expression": rule, "message": f"{message} [{name}]"} for name, rule, message in find_rules(installed)
+            ],
         },
     }
     yield {

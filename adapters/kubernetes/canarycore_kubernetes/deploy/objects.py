@@ -16,11 +16,13 @@ from attrs import asdict, fields, frozen
 from canarycore.manifest import schema
 from canarycore_kubernetes.deploy.admission import admission
 from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination, destinations_of, policy_spec
+from canarycore_runtime.plugins import load_declaration, parse_plugin_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from canarycore_runtime.mesh import Json
+    from canarycore_runtime.plugins import PluginDeclaration
 
 GROUP = "flagger.app"
 NAME = "canarycore"
@@ -140,6 +142,8 @@ class InstallOptions:
     """The only namespace that the controller observes and has rights in; empty for all."""
     image: str = f"{NAME}:0.1.0"
     """The container image."""
+    plugins: tuple[str, ...] = ()
+    """Plug-ins as KIND/NAME, such as `metric/acme`, whose rights the controller gets. Those of meshes are providers."""
     replicas: int = 2
     """The number of replicas; an observer has one."""
     metrics_server: str = "http://prometheus.monitoring:9090"
@@ -185,7 +189,7 @@ class InstallOptions:
 def objects(install: InstallOptions) -> tuple[Json, ...]:
     """Return all objects, in the order in which to apply them."""
     return (
-        *(() if install.observe else (*definitions(), *admission(install.providers[0], watched=install.watched))),
+        *(() if install.observe else _definitions_and_admission(install)),
         _object("v1", "Namespace", install.namespace),
         _object("v1", "ServiceAccount", install.name, install.namespace, app=install.name),
         *_rights(install),
@@ -194,6 +198,13 @@ def objects(install: InstallOptions) -> tuple[Json, ...]:
         *([_monitor(install)] if install.monitored else []),
         *([_isolation(install)] if install.isolated else []),
     )
+
+
+def _definitions_and_admission(install: InstallOptions) -> Iterator[Json]:
+    yield from definitions()
+    for declaration in find_declarations(install.providers, install.plugins):
+        yield from declaration.definitions
+    yield from admission(install.providers[0], watched=install.watched)
 
 
 def objects_with_settings(install: InstallOptions) -> Iterator[Json]:
@@ -318,18 +329,42 @@ def definitions() -> Iterator[Json]:
 # rights -------------------------------------------------------------------------------------------------------------
 
 
-def rules(providers: Iterable[str]) -> list[Json]:
-    """Return the rules of the controller's role for these mesh providers."""
+def routing_rights(provider: str) -> tuple[tuple[str, str], ...]:
+    """Return the API group and resource of each of a provider's routing objects.
+
+    Raise UnknownProvider or BrokenAdapter for a provider that is neither Flagger's nor an installed plug-in's.
+    """
+    if provider in ROUTING_RIGHTS:
+        return ROUTING_RIGHTS[provider]
+    return tuple((right.group, right.resource) for right in load_declaration("meshes", provider).rights)
+
+
+def find_declarations(providers: Iterable[str], plugins: Iterable[str] = ()) -> tuple[PluginDeclaration, ...]:
+    """Return the declarations of the plug-ins among some providers, and of further ones as KIND/NAME.
+
+    Raise UnknownProvider for one that is not installed, and BrokenAdapter for one that cannot be loaded.
+    """
+    meshes = (load_declaration("meshes", name) for name in providers if name not in ROUTING_RIGHTS)
+    return (*meshes, *(load_declaration(*parse_plugin_name(plugin)) for plugin in plugins))
+
+
+def rules(providers: Iterable[str], plugins: Iterable[str] = ()) -> list[Json]:
+    """Return the rules of the controller's role for these mesh providers and further plug-ins."""
     providers = tuple(providers)
     read = dict.fromkeys(place for provider in providers for place in READ_RIGHTS.get(provider, ()))
-    routing = dict.fromkeys(place for provider in providers for place in ROUTING_RIGHTS[provider])
-    rights = (*RIGHTS, *((*place, TARGET_VERBS.get(place, ROUTING_VERBS)) for place in routing))
+    routing = dict.fromkeys(place for provider in providers for place in ROUTING_RIGHTS.get(provider, ()))
+    declared = dict.fromkeys(
+        (right.group, right.resource, right.verbs)
+        for declaration in find_declarations(providers, plugins)
+        for right in declaration.rights
+    )
+    rights = (*RIGHTS, *((*place, TARGET_VERBS.get(place, ROUTING_VERBS)) for place in routing), *declared)
     return [_rule(*right) for right in (*rights, *((*place, ("get",)) for place in read))]
 
 
-def observer_rules(providers: Iterable[str]) -> list[Json]:
+def observer_rules(providers: Iterable[str], plugins: Iterable[str] = ()) -> list[Json]:
     """Return the rules of an observer's role: it reads all objects that the controller reads, except Secrets."""
-    granted = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers)]
+    granted = [(rule["apiGroups"][0], rule["resources"][0], rule["verbs"]) for rule in rules(providers, plugins)]
     places = [(group, resource) for group, resource, verbs in granted if set(WATCH) <= set(verbs)]
     return [_rule(*place, WATCH) for place in places if place != ("", "secrets")]
 
@@ -340,7 +375,8 @@ def _rule(group: str, resource: str, verbs: tuple[str, ...]) -> Json:
 
 def _rights(install: InstallOptions) -> Iterator[Json]:
     kind = "Role" if install.watched else "ClusterRole"
-    granted = observer_rules(install.providers) if install.observe else rules(install.providers)
+    choose = observer_rules if install.observe else rules
+    granted = choose(install.providers, install.plugins)
     yield from _role_and_binding(install, kind, install.name, install.watched, granted)
     if not install.observe:
         home = install.watched or install.namespace  # the Lease is there, as Flagger's is

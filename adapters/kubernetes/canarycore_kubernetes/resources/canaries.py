@@ -37,6 +37,7 @@ from canarycore_kubernetes.resources.status_codec import (
 from canarycore_kubernetes.telemetry.dropped_fields import DROPPED, find_lost_fields, is_server_side
 from canarycore_runtime.http import AllowedHosts
 from canarycore_runtime.mesh import LAST_APPLIED
+from canarycore_runtime.plugins import find_installed_providers
 from canarycore_runtime.ports import StoredRollout
 from canarycore_runtime.registry import find_proxy_delay
 
@@ -176,6 +177,7 @@ class Canaries:
         self._shared_gateways = frozenset(shared_gateways)
         self._allowed = allowed or AllowedHosts()
         self._metrics_server = metrics_server
+        self._installed = find_installed_providers()
         self._cache = cluster.cache(
             View(kind=CANARY, project=self._project, refuse=make_invalid_canary, selector=selector)
         )
@@ -346,7 +348,13 @@ class Canaries:
         return find_lost_fields(body)
 
     def _resolve(self, canary: Canary, templates: Iterable[MetricTemplate] = ()) -> Rollout:
-        return resolve(canary, templates=templates, provider=self._provider, proxy_delay=find_proxy_delay)
+        return resolve(
+            canary,
+            templates=templates,
+            provider=self._provider,
+            proxy_delay=find_proxy_delay,
+            installed=self._installed,
+        )
 
 
 def make_invalid_canary(body: Json, error: Exception) -> InvalidCanary:

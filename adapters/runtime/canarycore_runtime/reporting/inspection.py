@@ -54,6 +54,16 @@ def check_adapters(parts: Adapters) -> None:
         raise InvalidAdapters(problems)
 
 
+def check_port(port: str, adapter: object) -> None:
+    """Raise InvalidAdapters unless an adapter has the methods of its port: a field of Adapters, or `notifiers`."""
+    if port == "notifiers":
+        problems = tuple(_check_all(port, (adapter,), Notifier))
+    else:
+        problems = tuple(_check_adapter(port, adapter, SINGLE_PORTS[port]))
+    if problems:
+        raise InvalidAdapters(problems)
+
+
 def check_settings(limits: object, refuse: object, on_cycle: object, jitter: object) -> None:
     """Raise InvalidAdapters if a setting of a runner has another type than its parameter."""
     problems = []

@@ -8,7 +8,7 @@ import pytest
 from canarycore import Rollout
 from canarycore.notices import Notice
 from canarycore.questions import HookAnswer, MetricAnswer
-from canarycore.simulation import AnswerHook, Constant, Deploy, SetMetrics, SetScaler, SetSources
+from canarycore.simulation import AnswerHook, Constant, Delete, Deploy, SendCommand, SetMetrics, SetScaler, SetSources
 from canarycore.simulation import Scaler as Autoscaler
 from canarycore_runtime.testing import SimulatedClusters, key_of
 from canarycore_runtime.testing.clusters import (
@@ -55,6 +55,12 @@ class StoreBench:
 
     async def remove(self, key: str) -> None:
         self.clusters.remove(key)
+
+    async def send_command(self, key, kind, weight=0) -> None:
+        self.clusters.do(key, SendCommand(kind, weight))
+
+    async def delete(self, key: str) -> None:
+        self.clusters.do(key, Delete())
 
 
 class TestSimulatedStore(StatusStoreContract):

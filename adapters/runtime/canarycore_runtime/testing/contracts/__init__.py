@@ -12,13 +12,19 @@ needs `pip install canarycore-runtime[testing]`.
 
 import pytest
 
-for _port in ("store", "workload", "router", "metrics", "hooks", "notifiers", "simulation_fidelity", "hostile"):
-    pytest.register_assert_rewrite(f"{__name__}.{_port}")
+_SUITES = (
+    *("store", "workload", "router", "metrics", "hooks", "notifiers", "mesh", "plugins"),
+    *("simulation_fidelity", "hostile"),
+)
+for _suite in _SUITES:
+    pytest.register_assert_rewrite(f"{__name__}.{_suite}")
 
 from canarycore_runtime.testing.contracts.hooks import Call, HookBench, HookContract  # noqa: E402
 from canarycore_runtime.testing.contracts.hostile import HostileReply, HostileServer, hostile_server  # noqa: E402
+from canarycore_runtime.testing.contracts.mesh import MeshBench, MeshContract  # noqa: E402
 from canarycore_runtime.testing.contracts.metrics import MetricBench, MetricSourceContract, Reply, WebMetricBench  # noqa: E402
 from canarycore_runtime.testing.contracts.notifiers import NotifierBench, NotifierContract  # noqa: E402
+from canarycore_runtime.testing.contracts.plugins import PluginContract  # noqa: E402
 from canarycore_runtime.testing.contracts.router import RouterBench, RouterContract  # noqa: E402
 from canarycore_runtime.testing.contracts.simulation_fidelity import (  # noqa: E402 - after the rewrite
     RealWorld,
@@ -34,10 +40,13 @@ __all__ = [
     "HookContract",
     "HostileReply",
     "HostileServer",
+    "MeshBench",
+    "MeshContract",
     "MetricBench",
     "MetricSourceContract",
     "NotifierBench",
     "NotifierContract",
+    "PluginContract",
     "RealWorld",
     "Reply",
     "RouterBench",

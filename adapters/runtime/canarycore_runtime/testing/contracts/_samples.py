@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 from canarycore import Check, CheckKind, Hook, HookType, Ladder, Phase, Rollout, Strategy, TargetRef
 from canarycore.notices import Notice, NoticeKind
 from canarycore.traffic import Match, StringMatch
+
+OTHER_SHAPES: tuple[object, ...] = (None, True, 7, -0.5, "text", [], ["text"], [None], [{}], {}, {"text": []})
+"""JSON of other shapes than an adapter expects."""
+
+OTHER_BODIES = tuple(map(json.dumps, OTHER_SHAPES))
+"""The same as texts."""
 
 
 def rollout(name: str = "podinfo") -> Rollout:

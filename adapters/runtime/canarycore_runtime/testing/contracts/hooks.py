@@ -14,7 +14,7 @@ from attrs import frozen
 
 from canarycore import Hook, HookType, Phase
 from canarycore.questions import HookAnswer, HookQuestion
-from canarycore_runtime.testing.contracts._samples import rollout
+from canarycore_runtime.testing.contracts._samples import OTHER_BODIES, rollout
 from canarycore_runtime.testing.contracts.hostile import (
     BOMBS,
     PATIENCE,
@@ -136,6 +136,14 @@ class HookContract:
         await _call(bench)
         (call,) = await bench.calls()
         assert (call.name, call.namespace, call.phase) == ("podinfo", "default", "Progressing")
+
+    @pytest.mark.parametrize("body", OTHER_BODIES)
+    async def test_json_of_any_shape_is_an_answer(self, bench: HookBench, body: str) -> None:
+        for status in (200, 500):
+            await bench.will_answer(status, body=body)
+            answer = await _call(bench)
+            assert answer.passed is (status == 200)
+            assert type(answer.text) is str
 
     @pytest.mark.parametrize("reply", HostileReply)
     async def test_a_hostile_reply_ends_as_an_answer_of_one_short_line(

@@ -9,8 +9,10 @@ credential reaches another origin.
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from enum import Enum
+from types import NoneType
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from canarycore import Rollout, Verdict, judge
 from canarycore.errors import CanaryError
 from canarycore.questions import MetricQuestion
-from canarycore_runtime.testing.contracts._samples import rollout, success_rate
+from canarycore_runtime.testing.contracts._samples import OTHER_BODIES, rollout, success_rate
 from canarycore_runtime.testing.contracts.hostile import (
     BOMBS,
     PATIENCE,
@@ -115,6 +117,12 @@ class MetricSourceContract:
     async def test_a_value_has_the_unit_of_the_check(self, bench: MetricBench) -> None:
         assert (await _ask(bench, Reply.GOOD)).value == pytest.approx(99.5)
 
+    @pytest.mark.parametrize("reply", Reply)
+    async def test_the_fields_of_an_answer_have_their_types(self, bench: MetricBench, reply: Reply) -> None:
+        answer = await _ask(bench, reply)
+        assert type(answer.value) in (float, int, NoneType)
+        assert type(answer.error) is str
+
     @pytest.mark.parametrize("reply", [Reply.SERVER_ERROR, Reply.BAD_JSON, Reply.HANG, Reply.UNREACHABLE])
     async def test_an_error_says_what_happened(self, bench: MetricBench, reply: Reply) -> None:
         assert (await _ask(bench, reply)).error
@@ -179,6 +187,21 @@ class MetricSourceContract:
         async with _attacked(bench, _web(bench).body(number)) as (source, _):
             answer = await source.query(rollout(), _QUESTION)
         assert judge(success_rate(), answer).verdict in {Verdict.ERROR, Verdict.NO_DATA}
+
+    @pytest.mark.parametrize("body", OTHER_BODIES)
+    async def test_json_of_another_shape_is_an_error_or_no_data(self, bench: MetricBench, body: str) -> None:
+        """First the whole answer has another shape, then the place of the number.
+
+        A number may be a value, and a provider's series may go on without a number.
+        """
+        web = _web(bench)
+        for text in (body, web.body(body)):
+            async with _attacked(bench, text) as (source, _):
+                answer = await source.query(rollout(), _QUESTION)
+                reason = await source.online(rollout())
+            assert type(reason) is str
+            if text is body or type(json.loads(body)) in (bool, str, list, dict):
+                assert judge(success_rate(), answer).verdict in {Verdict.ERROR, Verdict.NO_DATA}
 
     @pytest.mark.parametrize("address", [url for url in UNUSABLE_ADDRESSES if url])
     async def test_an_unusable_address_is_refused_or_an_error(self, bench: MetricBench, address: str) -> None:

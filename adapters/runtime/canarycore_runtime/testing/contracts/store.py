@@ -1,14 +1,21 @@
-"""The contract of a StatusStore: a stale commit never wins, and a commit is durable when it returns."""
+"""The contract of a StatusStore.
+
+A stale commit never wins, and a commit is durable when it returns. Commands of operators and deletions by owners reach
+every process, and no commit loses them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from attrs import evolve
 
-from canarycore import Phase, Reason, Rollout, Rung, Status
-from canarycore.errors import Conflict, WorldError
+from canarycore import CommandKind, Phase, Reason, Rollout, Rung, Status
+from canarycore.errors import Conflict
+from canarycore_runtime.ports import ALLOWED_ERRORS
 from canarycore_runtime.testing.contracts._samples import notice, rollout
 
 if TYPE_CHECKING:
@@ -41,6 +48,12 @@ class StoreBench(Protocol):
 
     async def remove(self, key: str) -> None:
         """Remove a rollout at once and for good."""
+
+    async def send_command(self, key: str, kind: CommandKind, weight: int = 0) -> None:
+        """Send a command to a rollout, as an operator does. weight: percent, for SKIP_TO."""
+
+    async def delete(self, key: str) -> None:
+        """Delete a rollout with `revert_on_deletion`, as its owner does."""
 
 
 @pytest.mark.asyncio
@@ -123,10 +136,131 @@ class StatusStoreContract:
         store = await bench.handle()
         version = (await _load(store, key)).version
         await bench.remove(key)
-        with pytest.raises(WorldError):
+        with pytest.raises(ALLOWED_ERRORS):
             await store.commit(key, STATUS, version)
         assert await store.load(key) is None
         assert key not in await store.keys()
+
+    async def test_versions_and_keys_are_texts(self, bench: StoreBench) -> None:
+        """A number would be another version than its text after a restart."""
+        key = await bench.put(rollout("podinfo"))
+        store = await bench.handle()
+        loaded = (await _load(store, key)).version
+        committed = await store.commit(key, STATUS, loaded)
+        assert [type(text) for text in (key, *await store.keys(), loaded, committed)] == [str] * 4
+        assert type((await _load(store, key)).version) is str
+
+    async def test_a_version_of_another_rollout_or_of_nothing_is_a_conflict(self, bench: StoreBench) -> None:
+        key = await bench.put(rollout("podinfo"))
+        store = await bench.handle()
+        stale = (await _load(store, key)).version
+        await store.commit(key, STATUS, stale)
+        for version in (stale, f"{stale}0"):
+            with pytest.raises(Conflict):
+                await store.commit(key, Status(), version)
+        assert (await _load(store, key)).status == STATUS
+
+    # commands ---------------------------------------------------------------------------------------------------
+
+    async def test_without_a_command_there_is_none(self, bench: StoreBench) -> None:
+        key = await bench.put(rollout("podinfo"))
+        assert (await _load(await bench.handle(), key)).command is None
+
+    @pytest.mark.parametrize("kind", CommandKind)
+    async def test_a_command_reaches_another_process(self, bench: StoreBench, kind: CommandKind) -> None:
+        key = await bench.put(rollout("podinfo"))
+        store = await bench.handle()
+        await _load(store, key)
+        weight = 40 if kind is CommandKind.SKIP_TO else 0
+        await bench.send_command(key, kind, weight)
+        command = (await _load(store, key)).command
+        assert command is not None
+        assert (command.kind, command.weight) == (kind, weight)
+
+    async def test_the_newest_command_counts(self, bench: StoreBench) -> None:
+        key = await bench.put(rollout("podinfo"))
+        await bench.send_command(key, CommandKind.PAUSE)
+        await bench.send_command(key, CommandKind.ABORT)
+        command = (await _load(await bench.handle(), key)).command
+        assert command is not None
+        assert command.kind is CommandKind.ABORT
+
+    async def test_each_command_has_an_id_of_its_own_that_stays(self, bench: StoreBench) -> None:
+        """A rollout handles each id once, so a second pause with the first one's id would do nothing."""
+        key = await bench.put(rollout("podinfo"))
+        ids = []
+        for _ in range(2):
+            await bench.send_command(key, CommandKind.PAUSE)
+            for _ in range(2):
+                command = (await _load(await bench.handle(), key)).command
+                assert command is not None
+                ids.append(command.id)
+        assert ids[0] == ids[1]
+        assert ids[2] == ids[3]
+        assert ids[0] != ids[2]
+
+    async def test_a_command_is_for_its_rollout_only(self, bench: StoreBench) -> None:
+        ours, others = await bench.put(rollout("podinfo")), await bench.put(rollout("backend"))
+        await bench.send_command(ours, CommandKind.PAUSE)
+        assert (await _load(await bench.handle(), others)).command is None
+
+    async def test_a_command_during_a_cycle_is_not_lost(self, bench: StoreBench) -> None:
+        """It arrives between a load and the commit: the commit conflicts, or leaves the command alone."""
+        key = await bench.put(rollout("podinfo"))
+        store = await bench.handle()
+        version = (await _load(store, key)).version
+        await bench.send_command(key, CommandKind.ABORT)
+        with suppress(Conflict):
+            await store.commit(key, STATUS, version)
+        command = (await _load(store, key)).command
+        assert command is not None
+        assert command.kind is CommandKind.ABORT
+
+    async def test_a_handled_command_is_recorded(self, bench: StoreBench) -> None:
+        key = await bench.put(rollout("podinfo"))
+        await bench.send_command(key, CommandKind.PAUSE)
+        store = await bench.handle()
+        stored = await _load(store, key)
+        assert stored.command is not None
+        await store.commit(key, STATUS.but(handled=stored.command.id), stored.version)
+        after = await _load(await bench.handle(), key)
+        assert after.status.handled == stored.command.id
+        assert after.command is None or after.command.id == stored.command.id
+
+    # deletion ---------------------------------------------------------------------------------------------------
+
+    async def test_a_deletion_reaches_another_process_with_the_status(self, bench: StoreBench) -> None:
+        key, store = await _begun(bench)
+        await bench.delete(key)
+        stored = await _load(store, key)
+        assert stored.deleted
+        assert stored.status == STATUS
+        assert key in await store.keys()
+
+    async def test_a_deleted_rollout_takes_commits_until_its_end(self, bench: StoreBench) -> None:
+        key, store = await _begun(bench)
+        await bench.delete(key)
+        ending = STATUS.but(phase=Phase.TERMINATING)
+        await store.commit(key, ending, (await _load(store, key)).version)
+        stored = await _load(store, key)
+        assert stored.deleted
+        assert stored.status == ending
+
+    async def test_a_deletion_during_a_cycle_is_not_lost(self, bench: StoreBench) -> None:
+        key, store = await _begun(bench)
+        stored = await _load(store, key)
+        await bench.delete(key)
+        with suppress(Conflict):
+            await store.commit(key, STATUS.but(holds=1), stored.version)
+        assert (await _load(store, key)).deleted
+
+
+async def _begun(bench: StoreBench) -> tuple[str, StatusStore]:
+    """Return the key of a rollout with a status and `revert_on_deletion`, and its store."""
+    key = await bench.put(evolve(rollout("podinfo"), revert_on_deletion=True))
+    store = await bench.handle()
+    await store.commit(key, STATUS, (await _load(store, key)).version)
+    return key, store
 
 
 async def _load(store: StatusStore, key: str) -> StoredRollout:

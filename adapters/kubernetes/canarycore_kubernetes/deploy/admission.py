@@ -54,6 +54,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
     ("step", "variables.analysis.?stepWeight.orValue(0)"),
     ("steps", "variables.analysis.?stepWeights.orValue([])"),
+    ("stays", "size(variables.analysis.?steps.orValue([])) > 0"),
     ("iterations", "variables.analysis.?iterations.orValue(0)"),
     ("matches", "variables.analysis.?match.orValue([])"),
     ("metrics", "variables.analysis.?metrics.orValue([])"),
@@ -123,7 +124,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
         (
             "!variables.analysed || !variables.routed"
             " || object.spec.?skipAnalysis.orValue(false)"
-            " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
+            " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0 || variables.stays"
         ),
         (
             "spec.analysis has no step and would never advance:"
@@ -132,8 +133,8 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "step-fields",
-        f"!variables.analysed || {_STEPS}.exists_one(given, given)",
-        "spec.analysis needs exactly one of iterations, stepWeight and stepWeights: keep one of them.",
+        (f"!variables.analysed || (variables.stays ? variables.iterations == 0 : {_STEPS}.exists_one(given, given))"),
+        "spec.analysis needs exactly one of iterations, stepWeight and stepWeights, or steps: keep one of them.",
     ),
     (
         "max-below-step",

@@ -207,8 +207,11 @@ class Rollout:
             expected = "a rung above the initial one: without it each revision is promoted without an analysis"
             remedy = "Set ladder=Ladder(step=10, top=50) or Ladder(steps=(5, 25, 50)), or set skip_analysis=True."
             refuse(self, "ladder", fault("no rungs", expected, remedy, "no-step"))
-        known = {check.name for check in self.checks}
-        unknown = sorted({name for step in ladder.stays.values() for name in step.metrics} - known)
+
+    @checks.validator
+    def _check_steps(self, _: Attribute[tuple[Check, ...]], checks: tuple[Check, ...]) -> None:
+        known = {check.name for check in checks}
+        unknown = sorted({name for step in self.ladder.stays.values() for name in step.metrics} - known)
         if unknown:
             expected = f"names of checks: {', '.join(sorted(known)) or 'there are none'}"
             problem = fault(shorten(unknown[0]), expected, "Correct the name in the step.", "unknown-metric")

@@ -34,7 +34,7 @@ from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, hook, idle, is
 ALIVE_IN_ORDER = [phase for phase in Phase if phase in ALIVE]
 UNDER_WAY_IN_ORDER = [phase for phase in Phase if phase in UNDER_WAY]
 HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
-APPROVED = evolve(GATED, ladder=Ladder(steps=(20, Step(weight=60, approval=True))))
+APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
 STORIES = [
@@ -63,13 +63,13 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (Edit(ROLLBACK),)),
     (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, skip_analysis=True)),)),
     (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, replace_down_primary=True)), SetPace("primary/v1", NEVER))),
-    (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
-    (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
-    (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.SKIP_TO, 60), SendCommand(CommandKind.APPROVE))),
     (Phase.PROMOTING, (SetPace("primary/v2", NEVER), RouteByHand(None))),
     (Phase.PROMOTING, (SetPace("primary/v2", after(0)), RouteByHand(Routes(weight=5)))),
     (Phase.FINALISING, (SetPace("primary", stuck(5)),)),
     (Phase.FINALISING, (RouteByHand(Routes(weight=5)),)),
+    (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
+    (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
+    (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
 ]
 
 

@@ -14,7 +14,7 @@ Public modules below it hold the rest of the vocabulary: `canarycore.driver`, `e
 from canarycore._decide import decide
 from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
-from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Strategy
+from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Step, Strategy
 from canarycore._observation import Command, CommandKind, Observation, RouteRefusal, Routes, Workload
 from canarycore._reference import Reference
 from canarycore._spec import (
@@ -56,6 +56,7 @@ __all__ = [
     "Routes",
     "Rung",
     "Status",
+    "Step",
     "Strategy",
     "TargetRef",
     "Verdict",

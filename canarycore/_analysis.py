@@ -1,8 +1,8 @@
 """An analysis that is due: hooks in the manifest's order, all metrics at once, gates after a pass, the next rung.
 
 The initial rung runs the pre-rollout hooks and asks no metric. Every later rung runs the rollout hooks and the metrics;
-a rollout leaves it only when all of them pass. Otherwise a failed check counts, or the analysis holds if the owner
-wants to wait for data.
+a rollout leaves it only when all of them pass, and stays while the hold of a step lasts or its approval is missing.
+Otherwise a failed check counts, or the analysis holds if the owner wants to wait for data.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
 from canarycore._ladder import Rung, Strategy
+from canarycore._observation import EPSILON
 from canarycore._spec import HookType, NoData
-from canarycore._transitions import count_analysis, fail, promote
+from canarycore._transitions import climb, count_analysis, fail, promote
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.notices import NoticeKind
-from canarycore.phases import Phase, Reason, Rule
+from canarycore.phases import Approval, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, MetricQuestion
+from canarycore.text import format_timespan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +32,12 @@ def analyse(builder: DecisionBuilder) -> Deliberation:
         builder.emit(NoticeKind.STARTING)
     outcome = (yield from _call_hooks(builder, kind)) if rollout.hooks_by_type[kind] else None
     if outcome is None and is_on_ladder and rollout.checks_by_place:
+        checks = rollout.checks_at(builder.status.rung)
         stem, revision = builder.key("metric", ""), builder.status.applied
-        questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in rollout.checks_by_place])
+        questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in checks])
         outcome = _judge_metrics(builder, questions, (yield Ask(questions)))
+    if outcome is None and rollout.ladder.stays:
+        outcome = _stay(builder)
     if outcome is None and rollout.has_gates:
         outcome = yield from _gates(builder)
     return outcome or _advance_rung(builder)
@@ -80,6 +85,25 @@ def _hold_or_halt(builder: DecisionBuilder) -> Decision:
     first = next((judgement for judgement in bad if judgement.verdict is Verdict.FAIL), bad[0]) if hold else bad[0]
     builder.emit(NoticeKind.CHECK_FAILED, first.text(rollout))
     return _halt_advancement(builder)
+
+
+def _stay(builder: DecisionBuilder) -> Decision | None:
+    """Stay on the step until its hold is over and it is approved; return None then."""
+    status, now = builder.status, builder.observation.now
+    step = builder.rollout.ladder.stays.get(status.rung)
+    if step is None:
+        return None
+    left = 0.0 if status.reached_at is None else status.reached_at + step.hold - now
+    if left > EPSILON:
+        builder.detail = f"{format_timespan(left)} of its hold are left"
+        return count_analysis(builder, Rule.STAYED)
+    if not step.approval or status.approval is Approval.GIVEN:
+        return None
+    builder.detail = "it waits for the command approve"
+    if status.approval is Approval.NONE:
+        builder.emit(NoticeKind.APPROVAL_ASKED, str(step.weight))
+        builder.emit(NoticeKind.APPROVAL_ALERT, str(step.weight))
+    return count_analysis(builder, Rule.STAYED, approval=Approval.ASKED)
 
 
 def _halt_advancement(builder: DecisionBuilder) -> Decision:
@@ -172,4 +196,4 @@ def _advance(builder: DecisionBuilder, rung: Rung) -> Decision:
         builder.emit(NoticeKind.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
     else:
         builder.emit(NoticeKind.ADVANCED_WEIGHT, str(rung.weight))
-    return count_analysis(builder, Rule.ADVANCED, rung=rung)
+    return climb(builder, Rule.ADVANCED, rung)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import Rung, Strategy
 from canarycore._observation import Command, CommandKind
-from canarycore._transitions import can_restore_primary, count_analysis, fail, promote, start
+from canarycore._transitions import can_restore_primary, climb, fail, promote, start
 from canarycore.notices import NoticeKind
-from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Phase, Reason, Rule
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval, Phase, Reason, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,22 @@ def _command_skip_to(builder: DecisionBuilder, command: Command) -> Decision | N
     if target is None or target.revision != status.applied:
         return _refuse(builder, command, "the target has another revision than the one under analysis")
     builder.emit(NoticeKind.SKIPPED_TO, str(command.weight), command.id)
-    return count_analysis(builder, Rule.SKIPPED_TO, rung=Rung(weight=command.weight), handled=command.id)
+    return climb(builder, Rule.SKIPPED_TO, Rung(weight=command.weight), handled=command.id)
+
+
+def _command_approve(builder: DecisionBuilder, command: Command) -> Decision | None:
+    status, target = builder.status, builder.observation.target
+    if status.phase not in ACTIVE:
+        return _refuse(builder, command, f"no analysis is under way in phase {status.phase.value}")
+    step = builder.rollout.ladder.stays.get(status.rung)
+    if step is None or not step.approval:
+        return _refuse(builder, command, f"the step at {status.rung} waits for no approval")
+    if status.approval is Approval.GIVEN:
+        return _refuse(builder, command, "the step is approved already")
+    if target is None or target.revision != status.applied:
+        return _refuse(builder, command, "the target has another revision than the one under analysis")
+    builder.emit(NoticeKind.APPROVED, str(step.weight), command.id)
+    return builder.change(Rule.APPROVED, approval=Approval.GIVEN, handled=command.id)
 
 
 COMMANDS: dict[CommandKind, Callable[[DecisionBuilder, Command], Decision | None]] = {
@@ -98,5 +113,6 @@ COMMANDS: dict[CommandKind, Callable[[DecisionBuilder, Command], Decision | None
     CommandKind.PAUSE: _command_pause,
     CommandKind.RESUME: _command_resume,
     CommandKind.RETRY: _command_retry,
+    CommandKind.APPROVE: _command_approve,
     CommandKind.SKIP_TO: _command_skip_to,
 }

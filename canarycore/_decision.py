@@ -21,7 +21,7 @@ from canarycore._status import Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import FINISHED, Phase, Reason, Rule
+from canarycore.phases import FINISHED, Approval, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
 
@@ -252,8 +252,10 @@ class DecisionBuilder:
         return Decision(after, notices, self.observation.now if wake is None else wake, explanation)
 
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
-        """Return a decision with a changed status in another phase."""
-        now = self.observation.now
+        """Return a decision with a changed status in another phase, in which no step holds."""
+        now, status = self.observation.now, self.status
+        if status.reached_at is not None or status.approval is not Approval.NONE:
+            changes |= {"reached_at": None, "approval": Approval.NONE}
         return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
 
     # results ----------------------------------------------------------------------------------------------------

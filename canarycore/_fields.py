@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import evolve
 
-from canarycore.bounds import CHECKS, COUNT, FILE, ITEMS, NAME, TEXT, WAIT, WEIGHTS, Bound
+from canarycore.bounds import CHECKS, COUNT, FILE, ITEMS, NAME, TEXT, WAIT, Bound
 from canarycore.errors import Problem, WrongType, WrongValue
 from canarycore.text import shorten
 
@@ -228,17 +228,18 @@ def _problems_of_items(values: tuple[Any, ...], rules: tuple[FieldRule, ...]) ->
             yield evolve(problem, path=f"[{place}]{problem.path}")
 
 
-def rising(rule: FieldRule, bound: Bound) -> FieldRule:
-    """Return the rule of a tuple of numbers, each greater than the one before."""
+def rising(rule: FieldRule, bound: Bound, number_of: Callable[[Any], float] = float) -> FieldRule:
+    """Return the rule of a tuple whose numbers rise; `number_of` returns the number of an item."""
     listed = items(rule, bound)
 
     def find(value: Any) -> Problem | None:
         problem = listed.find(value)
         if problem is not None:
             return problem
-        for place in range(1, len(value)):
-            if value[place] <= value[place - 1]:
-                expected, remedy = f"more than {value[place - 1]}", "Sort the numbers and remove repeats."
+        numbers = [number_of(item) for item in value]
+        for place in range(1, len(numbers)):
+            if numbers[place] <= numbers[place - 1]:
+                expected, remedy = f"more than {numbers[place - 1]:g}", "Sort the numbers and remove repeats."
                 return fault(describe_value(value[place]), expected, remedy, "rising", part=f"[{place}]")
         return None
 
@@ -249,7 +250,7 @@ def rising(rule: FieldRule, bound: Bound) -> FieldRule:
 
 FLAG = FieldRule(_find_flag)
 PERCENT = whole(0, 100)
-WEIGHTS_OF_RUNGS = rising(whole(1, 100), WEIGHTS)
+WEIGHT = whole(1, 100)
 INTEGER = whole(-(2**63), 2**63 - 1)
 LONG_COUNT = whole(0, 2**63 - 1)
 COUNT_FROM_0 = whole(0, COUNT.most)

@@ -15,6 +15,7 @@ most 102 others, as weights are whole percent.
     weights      stepWeight, maxWeight                10 20 30 ... (Flagger's arithmetic: the top may pass maxWeight)
     weights      stepWeights                          as listed
     weights      + mirror                             one mirrored rung at weight 0 first
+    weights      steps (not Flagger's)                as listed, each with a hold, an approval and checks of its own
     ab           match + iterations                   `iterations` rungs that route by header or cookie
     bluegreen    iterations (+ mirror)                `iterations` rungs at weight 0, then one at weight 100
 """
@@ -24,15 +25,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
-from attrs import field, frozen, validate
+from attrs import evolve, field, frozen, validate
 
 from canarycore._enum import TextEnum
-from canarycore._fields import FLAG, LONG_COUNT, PERCENT, WEIGHTS_OF_RUNGS, fault, instance, refuse, whole
+from canarycore._fields import (
+    FLAG,
+    LONG_COUNT,
+    PERCENT,
+    REQUIRED_TEXT,
+    SECONDS,
+    WEIGHT,
+    FieldRule,
+    fault,
+    instance,
+    items,
+    refuse,
+    rising,
+    whole,
+)
 from canarycore._observation import Routes
+from canarycore.bounds import CHECKS, WEIGHTS
 from canarycore.text import describe_traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from canarycore.errors import Problem
 
 TOTAL_WEIGHT = 100
 """The sum of the weights of canary and primary, in percent of all requests."""
@@ -121,6 +139,34 @@ class _Rungs(Sequence[Rung]):
         return f"<{len(self)} rungs, {self[0]} to {self[-1]}>" if self else "<no rungs>"
 
 
+@frozen(kw_only=True)
+class Step:
+    """A step that a passing analysis alone does not leave (`analysis.steps[]`, which Flagger does not have).
+
+    Raises FieldError if a value does not fit its field.
+    """
+
+    weight: int = field(validator=WEIGHT)
+    """The share of requests to the canary, in percent."""
+    hold: float = field(default=0.0, validator=SECONDS)
+    """The least time on this step, in seconds. Its analyses go on meanwhile, and may roll back."""
+    approval: bool = field(default=False, validator=FLAG)
+    """Whether the rollout then stays until the command `approve`."""
+    metrics: tuple[str, ...] = field(default=(), validator=items(REQUIRED_TEXT, CHECKS))
+    """The names of the checks of this step; empty for all."""
+
+
+def _find_step(value: object) -> Problem | None:
+    if isinstance(value, Step):
+        return None
+    problem = WEIGHT.find(value)
+    return problem and evolve(problem, expected=f"{problem.expected}, or an object of Step")
+
+
+def _weight_of(step: int | Step) -> int:
+    return step.weight if isinstance(step, Step) else step
+
+
 class Strategy(TextEnum):
     """A deployment strategy of Flagger (`Canary.DeploymentStrategy`)."""
 
@@ -140,8 +186,8 @@ class Ladder:
     """The deployment strategy, which decides the kind of rungs."""
     step: int = field(default=0, validator=PERCENT)
     """Percent that each rung adds to the weight (`stepWeight`); 0 uses the weights of `steps`."""
-    steps: tuple[int, ...] = field(default=(), validator=WEIGHTS_OF_RUNGS)
-    """The weights of the rungs in percent, rising (`stepWeights`)."""
+    steps: tuple[int | Step, ...] = field(default=(), validator=rising(FieldRule(_find_step), WEIGHTS, _weight_of))
+    """The rungs, rising: each a weight in percent (`stepWeights`), or a `Step` (`steps`)."""
     top: int = field(default=TOTAL_WEIGHT, validator=whole(1, TOTAL_WEIGHT))
     """The weight at which rungs by `step` end, in percent (`maxWeight`)."""
     iterations: int = field(default=0, validator=_ITERATIONS)
@@ -154,6 +200,8 @@ class Ladder:
     """Whether the provider can route by weight. Without it (`kubernetes`), the last blue/green rung has weight 0."""
     rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
     """All rungs from the initial one to the top; a lazy sequence if they count iterations."""
+    stays: dict[Rung, Step] = field(init=False, eq=False, repr=False)
+    """The steps that a passing analysis alone does not leave, by their rung."""
     _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
 
     @rungs.default
@@ -164,6 +212,10 @@ class Ladder:
             return tuple(self._rungs_by_weight())
         last = self.iterations + (self.strategy is Strategy.BLUE_GREEN)
         return _Rungs(self._at_count, range(last + 1))
+
+    @stays.default
+    def _index_steps(self) -> dict[Rung, Step]:
+        return {_WEIGHTS[step.weight]: step for step in self.steps if isinstance(step, Step)}
 
     @_next.default
     def _index_rungs(self) -> dict[Rung, Rung | None]:
@@ -210,13 +262,18 @@ class Ladder:
             return Rung(mirrored=True)
         if self.step > 0:
             return _WEIGHTS[min(rung.weight + self.step, TOTAL_WEIGHT)] if rung.weight < self.top else None
-        above = next((weight for weight in self.steps if weight > rung.weight), None)
+        above = next((weight for weight in map(_weight_of, self.steps) if weight > rung.weight), None)
         return None if above is None else _WEIGHTS[above]
 
     @property
     def heaviest(self) -> int:
         """The greatest weight of any rung, in percent: weights never fall along the ladder."""
         return self.rungs[-1].weight
+
+    @property
+    def longest_hold(self) -> float:
+        """The longest hold of a step, in seconds."""
+        return max((step.hold for step in self.stays.values()), default=0.0)
 
     @property
     def last_confirmed(self) -> Rung:

@@ -132,6 +132,7 @@ class CommandKind(TextEnum):
     ABORT = "abort"
     PAUSE = "pause"
     RESUME = "resume"
+    APPROVE = "approve"
     RETRY = "retry"
     SKIP_TO = "skip-to"
 

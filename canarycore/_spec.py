@@ -7,7 +7,7 @@ illegal combinations in the owner's terms.
 
 from __future__ import annotations
 
-from attrs import Attribute, field, frozen, validate
+from attrs import Attribute, evolve, field, frozen, validate
 
 from canarycore._enum import TextEnum
 from canarycore._fields import (
@@ -33,7 +33,7 @@ from canarycore._fields import (
     refuse,
     whole,
 )
-from canarycore._ladder import Ladder
+from canarycore._ladder import Ladder, Rung
 from canarycore._reference import Reference
 from canarycore.bounds import CHECKS, RETRIES
 from canarycore.notices import Alert
@@ -208,6 +208,15 @@ class Rollout:
             remedy = "Set ladder=Ladder(step=10, top=50) or Ladder(steps=(5, 25, 50)), or set skip_analysis=True."
             refuse(self, "ladder", fault("no rungs", expected, remedy, "no-step"))
 
+    @checks.validator
+    def _check_steps(self, _: Attribute[tuple[Check, ...]], checks: tuple[Check, ...]) -> None:
+        known = {check.name for check in checks}
+        unknown = sorted({name for step in self.ladder.stays.values() for name in step.metrics} - known)
+        if unknown:
+            expected = f"names of checks: {', '.join(sorted(known)) or 'there are none'}"
+            problem = fault(shorten(unknown[0]), expected, "Correct the name in the step.", "unknown-metric")
+            refuse(self, "ladder", evolve(problem, path=".steps"))
+
     hooks_by_type: dict[HookType, tuple[Hook, ...]] = field(init=False, eq=False, repr=False)
     """The hooks of each type, in the manifest's order."""
     has_gates: bool = field(init=False, eq=False, repr=False)
@@ -248,6 +257,14 @@ class Rollout:
     def _identify_checks(self) -> tuple[tuple[str, Check], ...]:
         """Names need not be unique: a built-in metric may have a query of its own under the same name."""
         return tuple((f"{place}/{check.name}", check) for place, check in enumerate(self.checks_in_order))
+
+    def checks_at(self, rung: Rung) -> tuple[tuple[str, Check], ...]:
+        """Return the checks of a rung, as `checks_by_place`: those that its step names, or all."""
+        stays = self.ladder.stays
+        step = stays.get(rung) if stays else None
+        if step is None or not step.metrics:
+            return self.checks_by_place
+        return tuple([each for each in self.checks_by_place if each[1].name in step.metrics])
 
     @property
     def full_name(self) -> str:

@@ -15,7 +15,7 @@ from canarycore._fields import FINITE, FLAG, FREE_TEXT, LONG_COUNT, instance, in
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore.bounds import STORED_ITEMS
 from canarycore.notices import Notice
-from canarycore.phases import Pending, Phase, Reason
+from canarycore.phases import Approval, Pending, Phase, Reason
 
 if TYPE_CHECKING:
     from canarycore.results import AnalysisResult, RolloutEnd
@@ -41,6 +41,10 @@ class Status:
     """When the last analysis counted, or when the phase began, in seconds. The interval starts here."""
     rung: Rung = field(default=INITIAL_RUNG, validator=instance(Rung))
     """The rung of the ladder, by value."""
+    reached_at: float | None = field(default=None, validator=optional(FINITE))
+    """When the rollout reached its rung, in seconds; None where no step of the ladder holds."""
+    approval: Approval = field(default=Approval.NONE, validator=instance(Approval))
+    """The approval of the step."""
     failed_checks: int = field(default=0, validator=LONG_COUNT)
     """The number of failed checks in this analysis (Flagger: `failedChecks`)."""
     holds: int = field(default=0, validator=LONG_COUNT)
@@ -78,6 +82,14 @@ class Status:
         values.update(self.__dict__)
         values.update(changes)
         return new
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What holds the rollout where it is, beside its checks: `paused`, `waiting for approval`."""
+        return (
+            *(("paused",) if self.paused else ()),
+            *(("waiting for approval",) if self.approval is Approval.ASKED else ()),
+        )
 
     @property
     def is_settled(self) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from canarycore._decision import Decision, DecisionBuilder
-from canarycore._ladder import INITIAL_RUNG
+from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._spec import HookType, Rollout
 from canarycore.notices import NoticeKind
-from canarycore.phases import BEFORE_ANALYSIS, Pending, Phase, Reason, Rule
+from canarycore.phases import BEFORE_ANALYSIS, Approval, Pending, Phase, Reason, Rule
+from canarycore.text import format_timespan
 
 
 def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
@@ -93,6 +94,17 @@ def count_analysis(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Deci
     """Change the status and begin a new interval."""
     now = builder.observation.now
     return builder.change(rule, now + builder.rollout.interval, analysed_at=now, **changes)
+
+
+def climb(builder: DecisionBuilder, rule: Rule, rung: Rung, **changes: Any) -> Decision:
+    """Go to a rung, where the hold of its step begins."""
+    status, stays = builder.status, builder.rollout.ladder.stays
+    if stays or status.reached_at is not None:
+        changes |= {"reached_at": builder.observation.now if stays else None, "approval": Approval.NONE}
+    step = stays.get(rung) if stays else None
+    if step is not None and step.hold:
+        builder.emit(NoticeKind.HOLDING, str(rung.weight), format_timespan(step.hold))
+    return count_analysis(builder, rule, rung=rung, **changes)
 
 
 def can_restore_primary(builder: DecisionBuilder) -> bool:

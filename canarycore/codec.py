@@ -230,6 +230,12 @@ def _has_origin(*origins: object) -> Callable[[Any], bool]:
     return lambda kind: get_origin(kind) in origins
 
 
+def _read_step(value: object, _: object) -> int | _ladder.Step:
+    """Read a step of a ladder: a weight, or an object."""
+    return _CONVERTER.structure(value, _ladder.Step) if isinstance(value, Mapping) else _read_int(value, int)
+
+
+_CONVERTER.register_structure_hook_func(lambda kind: kind == int | _ladder.Step, _read_step)
 for _kind, _read in ((float, _read_float), (int, _read_int), (bool, _read_bool), (str, _read_text)):
     _CONVERTER.register_structure_hook(_kind, _read)
 _CONVERTER.register_structure_hook(notices.NoticeKind, _read_kind)

@@ -77,6 +77,14 @@ class Pending(TextEnum):
     SETTLE = "settle"
 
 
+class Approval(TextEnum):
+    """The approval of a step."""
+
+    NONE = ""
+    ASKED = "asked"
+    GIVEN = "given"
+
+
 class Reason(TextEnum):
     """The reason for the phase. The status carries it along for the texts at the end of a rollout."""
 
@@ -126,9 +134,11 @@ class Rule(TextEnum):
     STEPPED_BACK = "one promotion step returned traffic to the primary"
     HALTED = "a check or hook failed"
     HELD = "the analysis is inconclusive"
+    STAYED = "the rung passed, but its step is not over"
     NOTED = "the target has another revision, which starts no rollout"
     PAUSED = "the command pause"
     RESUMED = "the command resume"
+    APPROVED = "the command approve"
     SKIPPED_TO = "the command skip-to"
     REFUSED = "the command does not apply in this phase"
     HOOKS_CALLED = "the post-rollout hooks were called"
@@ -212,9 +222,11 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.STEPPED_BACK, Phase.PROMOTING),
     _row(Rule.HALTED, ACTIVE),
     _row(Rule.HELD, ACTIVE),
+    _row(Rule.STAYED, ACTIVE),
     _row(Rule.NOTED, frozenset({Phase.INITIALIZING, Phase.FAILED})),
     _row(Rule.PAUSED, UNDER_WAY),
     _row(Rule.RESUMED, UNDER_WAY),
+    _row(Rule.APPROVED, ACTIVE),
     _row(Rule.SKIPPED_TO, Phase.PROGRESSING),
     _row(Rule.REFUSED, ALIVE),
     _row(Rule.HOOKS_CALLED, FINISHED),

@@ -214,6 +214,21 @@ class SessionAffinity:
 
 
 @frozen(kw_only=True)
+class AnalysisStep:
+    """A step of the rollout: its weight in percent, and when it is over."""
+
+    weight: int | None = wire(integer(1, 100), required=True)
+    hold: str = wire(WAIT)
+    approval: bool = wire(BOOLEAN)
+    metrics: tuple[str, ...] = wire(list_of(TEXT, bounds.CHECKS))
+
+
+def _weight_of(step: AnalysisStep | None) -> int | None:
+    """Return the weight of a step, or None for a step that was refused."""
+    return None if step is None else step.weight
+
+
+@frozen(kw_only=True)
 class Analysis:
     """The analysis section. Weights and ready thresholds are percent."""
 
@@ -234,6 +249,9 @@ class Analysis:
     webhooks: tuple[Webhook, ...] = wire(list_of(object_of(Webhook), bounds.CHECKS))
     session_affinity: SessionAffinity | None = wire(object_of(SessionAffinity))
     # our own: OWN_FIELDS
+    steps: tuple[AnalysisStep, ...] = wire(
+        rising(object_of(AnalysisStep), bounds.WEIGHTS, lambda step: step and step.weight)
+    )
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
@@ -241,7 +259,7 @@ class Analysis:
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
-OWN_FIELDS = ("noData", "minSamples", "inconclusive", "replaceDownPrimary", "drain")
+OWN_FIELDS = ("steps", "noData", "minSamples", "inconclusive", "replaceDownPrimary", "drain")
 """The fields of an analysis that Flagger does not have."""
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from attrs import evolve
 
-from canarycore._ladder import TOTAL_WEIGHT, Ladder, Strategy
+from canarycore._ladder import TOTAL_WEIGHT, Ladder, Step, Strategy
 from canarycore._reference import Reference
 from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
@@ -19,6 +19,7 @@ from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     SHORTEST_TIMEOUT,
     Analysis,
+    AnalysisStep,
     Canary,
     CanaryAlert,
     Metric,
@@ -31,6 +32,7 @@ from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import ANYTHING, NO_PLUGINS, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore.notices import Alert, Severity
+from canarycore.text import enumerate_some, shorten
 from canarycore.traffic import Affinity
 
 INTERVAL = 60.0
@@ -64,7 +66,12 @@ def resolve(
     providers of plug-ins. Raise ManifestError where the analysis could never advance, or where a composed name would be
     too long.
     """
-    problems = (*check_steps(canary, provider), *check_ranges(canary), *check_names(canary, provider))
+    problems = (
+        *check_steps(canary, provider),
+        *check_own_steps(canary),
+        *check_ranges(canary),
+        *check_names(canary, provider),
+    )
     if problems:
         raise ManifestError(problems)
     spec, analysis = canary.spec, canary.analysis or Analysis()
@@ -116,7 +123,7 @@ def check_steps(canary: Canary, provider: str) -> Iterator[Problem]:
     analysis, chosen = canary.analysis, canary.spec.provider or provider
     if analysis is None or canary.spec.skip_analysis or chosen == UNROUTED:
         return
-    if not (analysis.step_weight or analysis.step_weights or analysis.iterations):
+    if not (analysis.step_weight or analysis.step_weights or analysis.iterations or analysis.steps):
         yield Problem(
             path=f"{canary.analysis_path}.stepWeight",
             found="neither stepWeight nor stepWeights nor iterations",
@@ -124,6 +131,32 @@ def check_steps(canary: Canary, provider: str) -> Iterator[Problem]:
             remedy="Set stepWeight (and maxWeight), stepWeights or iterations, or set spec.skipAnalysis.",
             rule="no-step",
         )
+
+
+def check_own_steps(canary: Canary) -> Iterator[Problem]:
+    """Return the problems of `steps` beside iterations, and with metrics that the analysis does not have."""
+    analysis = canary.analysis
+    if analysis is None or not analysis.steps:
+        return
+    if analysis.iterations:
+        yield Problem(
+            path=f"{canary.analysis_path}.iterations",
+            found="iterations together with steps",
+            expected="one of them: a test that counts iterations has no steps by weight",
+            remedy="Remove iterations, or steps.",
+            rule="step-fields",
+        )
+    known = {metric.name for metric in analysis.metrics}
+    for index, step in enumerate(analysis.steps):
+        for place, name in enumerate(step.metrics):
+            if name not in known:
+                yield Problem(
+                    path=f"{canary.analysis_path}.steps[{index}].metrics[{place}]",
+                    found=shorten(name),
+                    expected=f"a name of analysis.metrics: {enumerate_some(sorted(known)) or 'there are none'}",
+                    remedy="Correct the name, or add the metric to analysis.metrics.",
+                    rule="unknown-metric",
+                )
 
 
 def check_ranges(canary: Canary) -> Iterator[Problem]:
@@ -162,6 +195,9 @@ def strategy(analysis: Analysis, provider: str) -> Strategy:
 def ladder(analysis: Analysis, provider: str) -> Ladder:
     """Return the ladder of an analysis on a provider."""
     kind, routed = strategy(analysis, provider), provider != UNROUTED
+    if kind is Strategy.WEIGHTS and analysis.steps:
+        back = analysis.step_weight_promotion or 0
+        return _ladder(strategy=kind, steps=tuple(map(_step, analysis.steps)), mirror=analysis.mirror, step_back=back)
     if kind is Strategy.WEIGHTS:
         top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL_WEIGHT
         return _ladder(
@@ -179,6 +215,14 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
         step_back=(analysis.step_weight_promotion or 0) if routed and kind is Strategy.BLUE_GREEN else 0,
         routed=routed,
     )
+
+
+def _step(step: AnalysisStep) -> int | Step:
+    """Return a step; one that only a passing analysis has to leave is its weight."""
+    weight, hold = step.weight or 0, parse_duration(step.hold) if step.hold else 0.0
+    if not (hold or step.approval or step.metrics):
+        return weight
+    return Step(weight=weight, hold=hold, approval=step.approval, metrics=step.metrics)
 
 
 _ladder = lru_cache(maxsize=256)(Ladder)

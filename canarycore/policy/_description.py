@@ -26,6 +26,18 @@ def _describe_ladder(ladder: Ladder) -> str:
     if ladder.strategy is Strategy.WEIGHTS:
         weights = [rung.weight for rung in ladder.rungs if rung.weight]
         steps = f"{len(weights)} step" + ("s" if len(weights) > 1 else "")
-        return f"weights {weights[0]} to {weights[-1]} in {steps}{mirrored}" if weights else "no step"
+        return (
+            f"weights {weights[0]} to {weights[-1]} in {steps}{mirrored}{_describe_stays(ladder)}"
+            if weights
+            else "no step"
+        )
     kind = "A/B test" if ladder.strategy is Strategy.AB else "blue/green"
     return f"{kind} of {ladder.iterations} iterations{mirrored}"
+
+
+def _describe_stays(ladder: Ladder) -> str:
+    steps = ladder.stays.values()
+    hold, approvals = sum(step.hold for step in steps), sum(step.approval for step in steps)
+    parts = [f"holds of {format_timespan(hold)}"] if hold else []
+    parts += [f"{approvals} approval" + ("s" if approvals > 1 else "")] if approvals else []
+    return f", {' and '.join(parts)}" if parts else ""

@@ -8,14 +8,16 @@ all three engines. The model repeats its behaviour phase by phase:
     a place       every interval: rollback hooks, hooks in order, all checks, gates; only a pass leads on
     promotion     the weights of the promotion, an interval each, then the drain, an interval at least
 
-A **place** is a rung as numbers. The last rung may have two places: after a closed confirm-promotion gate has moved the
-rollout to WaitingPromotion, the rollout asks gates for an increase of traffic no more.
+A **place** is a rung as numbers. A rung may have several places: one for each analysis during the hold of its step, one
+for the approval of the step, and two for the last rung, as the rollout asks gates for an increase of traffic no more
+after a closed confirm-promotion gate has moved it to WaitingPromotion.
 
 An analysis ends as a pass, a halt (a failed check) or a hold. The core's own `judge` classifies each check.
 """
 
 from __future__ import annotations
 
+from itertools import repeat
 from math import ceil, gcd, inf
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,7 @@ from canarycore.questions import MetricAnswer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from canarycore._ladder import Rung
+    from canarycore._ladder import Rung, Step
     from canarycore._spec import Check, Hook, Rollout
 
 _HAIR = 1e-6
@@ -104,6 +106,8 @@ class RungModel:
     """Probability that all gates for the promotion are open."""
     gated: bool = False
     """Whether a closed gate for the promotion leads to a place of its own."""
+    held: bool = False
+    """Whether any analysis leads on, as only the time of a hold passes here."""
 
 
 @record(kw_only=True)
@@ -165,6 +169,8 @@ def common_gaps(rollout: Rollout) -> str:
     """Return why neither engine covers this policy, or "" where both may."""
     if rollout.suspend:
         return "the Canary is suspended"
+    if any(step.metrics for step in rollout.ladder.stays.values()):
+        return "a step has checks of its own"
     same = len(set(rollout.hooks)) < len(rollout.hooks)
     return "two hooks are the same, and so are their answers" if same else excess(rollout)
 
@@ -191,7 +197,13 @@ def _intervals(rollout: Rollout) -> int:
     """Return the most intervals of a rollout that only checks delay, and of its promotion."""
     ladder = rollout.ladder
     back = 100 // ladder.step_back if ladder.step_back else 1
-    return len(ladder.rungs) + rollout.threshold + back + 2
+    stays = sum(_holds(rollout, step) + step.approval for step in ladder.stays.values())
+    return len(ladder.rungs) + stays + rollout.threshold + back + 2
+
+
+def _holds(rollout: Rollout, step: Step) -> int:
+    """Return the number of analyses during the hold of a step; the one after them may leave it."""
+    return max(ceil(step.hold / rollout.interval - _HAIR) - 1, 0)
 
 
 def model(rollout: Rollout, scenario: Scenario) -> PolicyModel:
@@ -263,6 +275,11 @@ def _rung_models(rollout: Rollout, scenario: Scenario) -> Iterator[RungModel]:
     top = None
     for rung in rollout.ladder.rungs:
         top = _rung_model(rollout, scenario, rung, passing)
+        step = rollout.ladder.stays.get(rung)
+        if step is not None:
+            without_gates = evolve(top, increase=1.0, promotion=1.0, gated=False)
+            yield from repeat(evolve(without_gates, held=True), _holds(rollout, step))
+            yield from repeat(without_gates, step.approval)
         yield top
     if top is not None and top.gated:
         yield evolve(top, increase=1.0, gated=False)

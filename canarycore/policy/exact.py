@@ -181,7 +181,7 @@ class _Chain:
         """Carry out all analyses at a place."""
         ((spare, cells),) = here.items() if len(here) == 1 else ((None, []),)
         step = None if spare is None else _step(self.model, place, spare)
-        if step is None or not step.is_plain or step.spare != spare:
+        if step is None or not step.is_plain or step.spare != spare or place.held:
             visits = self._walk(place, here, beyond, gated)
         else:
             beyond[step.spare] = onward = self._cells()
@@ -206,7 +206,11 @@ class _Chain:
         return visits
 
     def _walk(self, place: RungModel, here: _Cells, beyond: _Cells, gated: _Cells) -> float:
-        """Return the visits of a place. Failed checks and holds only rise, so one walk through the cells suffices."""
+        """Return the visits of a place. Failed checks and holds only rise, so one walk through the cells suffices.
+
+        While a step holds, every analysis that does not roll back leads on.
+        """
+        after = beyond if place.held else here
         holds, visits, states = _held_states(self.model), 0.0, range(len(self._cells()))
         steps: dict[_Spare, _Step] = {}
         for state in states:
@@ -217,20 +221,21 @@ class _Chain:
                 step = steps.get(spare)
                 if step is None:
                     step = steps[spare] = _step(self.model, place, spare)
-                if step.stay >= 1.0:
+                stay = 0.0 if place.held else step.stay
+                if stay >= 1.0:
                     self.undecided += mass
                     continue
-                seen, left = mass / (1.0 - step.stay), step.spare
+                seen, left = mass / (1.0 - stay), step.spare
                 visits += seen
-                self._put(beyond, left, state, seen * step.on)
+                self._put(beyond, left, state, seen * (step.on + step.stay - stay))
                 self._put(gated, left, state, seen * step.gated)
                 if state + holds in states:
-                    self._put(here, left, state + holds, seen * step.halt)
+                    self._put(after, left, state + holds, seen * step.halt)
                 else:
                     self._roll_back(place, seen * step.halt)
                 self._roll_back(place, seen * step.undone)
                 if (state + 1) % holds:
-                    self._put(here, left, state + 1, seen * step.hold)
+                    self._put(after, left, state + 1, seen * step.hold)
                 else:
                     self._roll_back(place, seen * step.hold)
         return visits

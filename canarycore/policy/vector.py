@@ -276,7 +276,7 @@ class _Batch:
             over = halt & (cohort["failed"] >= rollout.threshold)
             stuck = hold & (cohort["held"] >= rollout.inconclusive_limit) & (rollout.inconclusive_limit > 0)
             asked = ~(halt | hold | undone) & self._chance(place.increase, size)
-            passed = asked & self._chance(place.promotion, size)
+            passed = ~(over | stuck | undone) if place.held else asked & self._chance(place.promotion, size)
             if policy.depth > 1:
                 _remember(cohort, past_seen=seen, past_bad=bad)
             if passed.all():

@@ -30,7 +30,20 @@ from canarycore._status import Status
 from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
 from canarycore.errors import CanaryError
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import ACTIVE, ALIVE, IDLE, OVER, PROMOTED, PROMOTION, TRANSITIONS, WAITS, Pending, Phase, Rule
+from canarycore.phases import (
+    ACTIVE,
+    ALIVE,
+    IDLE,
+    OVER,
+    PROMOTED,
+    PROMOTION,
+    TRANSITIONS,
+    WAITS,
+    Approval,
+    Pending,
+    Phase,
+    Rule,
+)
 from canarycore.questions import HookQuestion, MetricAnswer, MetricQuestion
 from canarycore.simulation.driver import measure
 from canarycore.simulation.state import State, observe
@@ -318,8 +331,25 @@ def a_rung_is_left_by_a_pass(context: WriteContext, history: Sequence[CycleRecor
         for question, answer in context.answers
         if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and _passes(question, answer)
     }
-    missing = [check.name for check in context.before.rollout.checks if check.name not in passed]
+    rollout = context.before.rollout
+    missing = [check.name for _, check in rollout.checks_at(status.rung) if check.name not in passed]
     return f"it advanced without a pass of {', '.join(missing)}" if missing else None
+
+
+def a_step_is_over_when_it_is_left(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I3: an analysis leaves a step only after its hold, and with the approval that it needs."""
+    del history
+    if not context.write.is_commit or context.decision.explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
+        return None
+    status = context.before.status
+    step = context.before.rollout.ladder.stays.get(status.rung)
+    if step is None:
+        return None
+    end = context.write.time if status.reached_at is None else status.reached_at + step.hold
+    if context.write.time < end - _SLACK:
+        return f"it left {status.rung} at {context.write.time:g}, the step holds until {end:g}"
+    is_approved = not step.approval or status.approval is Approval.GIVEN
+    return None if is_approved else f"it left {status.rung} without its approval"
 
 
 def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -385,6 +415,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("table", "every commit is a row of the transition table", a_commit_is_on_the_table),
     WriteInvariant("I2", "rungs follow the ladder", rungs_follow_the_ladder),
     WriteInvariant("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
+    WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
     WriteInvariant("I15", "an existing primary is adopted", a_new_status_keeps_an_existing_primary),
@@ -511,6 +542,7 @@ def fingerprint(state: State) -> tuple[object, ...]:
         status.phase,
         status.reason,
         status.rung,
+        status.approval,
         status.failed_checks,
         status.applied,
         status.promoted,

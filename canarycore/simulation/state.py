@@ -374,6 +374,8 @@ class State:
         """Return the state with every time moved by `seconds`, except the times in keys of notices."""
         status = self.status
         times = {} if status.since is None else {"since": status.since + seconds}
+        if status.reached_at is not None:
+            times["reached_at"] = status.reached_at + seconds
         return self.but(
             now=self.now + seconds,
             status=status.but(

@@ -26,6 +26,7 @@ from typing import ClassVar
 
 from attrs import evolve
 
+from canarycore._ladder import Step
 from canarycore._observation import CommandKind, Routes
 from canarycore._spec import HookType, Rollout
 from canarycore.driver import cycle
@@ -268,12 +269,18 @@ def _repairs(state: State) -> Iterator[Action]:
     rollout = state.rollout
     yield from (SetPace(key, AT_ONCE) for key, _ in state.paces)
     yield from (AnswerHook(hook.name, (hook.type is not HookType.ROLLBACK,)) for hook in rollout.hooks)
-    yield from (SetMetrics(ByRevision()), SetSources(""), Edit(evolve(rollout, suspend=False)))
+    approved = evolve(rollout.ladder, steps=tuple(map(_approve, rollout.ladder.steps)))
+    yield from (SetMetrics(ByRevision()), SetSources(""), Edit(evolve(rollout, suspend=False, ladder=approved)))
     if state.target is None:
         yield Deploy(state.status.applied or FIRST)
     if state.primary is not None and not state.primary.desired:
         yield ScalePrimary(1)
     yield from (AttachPods("target"), AttachPods("primary"))
+
+
+def _approve(step: int | Step) -> int | Step:
+    """Return the step without the need of an approval."""
+    return evolve(step, approval=False) if isinstance(step, Step) else step
 
 
 def _not_promoted(state: State) -> str | None:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Strategy
+from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
 from canarycore._status import Status
-from canarycore.phases import FINISHED, Pending, Phase, Reason
+from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
 from canarycore.questions import (
     Answer,
     HookAnswer,
@@ -107,7 +107,7 @@ def ladders() -> SearchStrategy[Ladder]:
         mirror=mirror,
         step_back=back,
     )
-    by_steps = st.builds(Ladder, steps=rising, mirror=mirror, step_back=back)
+    by_steps = st.builds(Ladder, steps=rising | rising.flatmap(_steps), mirror=mirror, step_back=back)
     ab = st.builds(Ladder, strategy=st.just(Strategy.AB), iterations=st.integers(1, 5))
     blue_green = st.builds(
         Ladder,
@@ -117,6 +117,17 @@ def ladders() -> SearchStrategy[Ladder]:
         routed=routed,
     )
     return st.one_of(by_step, by_steps, ab, blue_green)
+
+
+def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
+    """Draw steps with these weights: some with a hold or an approval, some without."""
+    holds = st.sampled_from([0.0, 1.0, 15.0, 60.0])
+    return st.tuples(
+        *(
+            st.just(weight) | st.builds(Step, weight=st.just(weight), hold=holds, approval=st.booleans())
+            for weight in weights
+        )
+    )
 
 
 def checks() -> SearchStrategy[Check]:
@@ -200,6 +211,8 @@ def statuses() -> SearchStrategy[Status]:
         promoted=st.sampled_from(["", *REVISIONS]),
         previous=st.sampled_from(["", *REVISIONS]),
         drain_until=times,
+        reached_at=st.none() | times,
+        approval=st.sampled_from(Approval),
         paused=st.booleans(),
         handled=st.sampled_from(["", "c1", "c2"]),
         pending=st.sampled_from([(), (Pending.SETTLE,), (Pending.HOOKS, Pending.SETTLE)]),

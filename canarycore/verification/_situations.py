@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from attrs import evolve, field, frozen
 
-from canarycore._ladder import Ladder, Strategy
+from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._observation import CommandKind, Routes
 from canarycore._spec import Check, CheckKind, Hook, HookType, Rollout, TargetRef
 from canarycore.simulation.actions import (
@@ -118,6 +118,8 @@ def _actions_of_others(rollout: Rollout, scaler: Scaler | None) -> list[ActorAct
         ActorAction(SendCommand(CommandKind.RETRY, id="retry"), other),
         ActorAction(SendCommand(CommandKind.SKIP_TO, weight=50, id="skip-to"), other),
     ]
+    if rollout.ladder.stays:
+        actions.append(ActorAction(SendCommand(CommandKind.APPROVE, id="approve"), other))
     if scaler is not None:
         actions += [ActorAction(SetScaler(change), other | size) for change in (evolve(scaler, paused=True), None)]
     return actions
@@ -155,6 +157,9 @@ _POLICY = Rollout(
 STRATEGIES: dict[str, Rollout] = {
     "canary": _POLICY,
     "canary, promoted by steps": evolve(_POLICY, ladder=Ladder(step=40, top=80, step_back=50)),
+    "canary with holds": evolve(
+        _POLICY, ladder=Ladder(steps=(Step(weight=20, hold=15.0), Step(weight=60, approval=True)))
+    ),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
     "canary with affinity": evolve(_POLICY, affinity=Affinity(cookie_name="canary")),
     "a/b": evolve(_POLICY, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=_HEADER),
@@ -221,6 +226,9 @@ def trial(rollout: Rollout) -> Trial:
         if value != getattr(rollout, name)
     )
     ladder = rollout.ladder
+    if ladder.longest_hold > longest:
+        reduced += (f"holds of at most {longest:g} instead of {ladder.longest_hold:g}",)
+        ladder = evolve(ladder, steps=tuple(_shorten(step, longest) for step in ladder.steps))
     if ladder.iterations > MOST_ITERATIONS:
         reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
         ladder = evolve(ladder, iterations=MOST_ITERATIONS)
@@ -231,3 +239,7 @@ def trial(rollout: Rollout) -> Trial:
         scaler=Scaler(minimum=2) if rollout.autoscaled else None,
         reduced=reduced,
     )
+
+
+def _shorten(step: int | Step, longest: float) -> int | Step:
+    return evolve(step, hold=min(step.hold, longest)) if isinstance(step, Step) else step

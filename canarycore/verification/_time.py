@@ -8,6 +8,7 @@ gate that the controller polls for ever then is a cycle of a few states.
     now - analysed_at           interval, interval + progress deadline      that, in whole intervals
     now - since                 progress deadline                           that and two intervals (the longest jump)
     now - drain_until           0                                           two intervals
+    now - reached_at            holds of steps                              the longest, and two intervals
     now - pods' last change     their pace, progress deadline               as `since`, once nothing more will change
 """
 
@@ -132,11 +133,12 @@ def _moved(state: State, seconds: float, status: Status) -> State:
 
 
 def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Status:
-    since, drained = status.since, status.drain_until
+    since, drained, reached = status.since, status.drain_until, status.reached_at
     return status.but(
         since=None if since is None else since + seconds,
         analysed_at=status.analysed_at + seconds,
         drain_until=drained if drained == LONG_AGO else drained + seconds,
+        reached_at=reached if reached is None or reached == LONG_AGO else reached + seconds,
         outbox=tuple(
             [
                 Notice(notice.kind, _renamed(notice.key, names), notice.phase, notice.names, notice.args, notice.detail)
@@ -199,6 +201,8 @@ def _cut(state: State, rollout: Rollout) -> State:
     times: dict[str, float] = {}
     if LONG_AGO != status.drain_until < now - jump:
         times["drain_until"] = LONG_AGO
+    if status.reached_at is not None and LONG_AGO != status.reached_at < now - jump - rollout.ladder.longest_hold:
+        times["reached_at"] = LONG_AGO
     if status.since is not None and status.since < now - jump:
         steady = all(pods is not None and pods.changed == LONG_AGO for pods in (target, primary))
         oldest = now - (jump if steady and status.phase is not Phase.TERMINATING else long)

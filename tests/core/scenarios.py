@@ -19,6 +19,7 @@ from canarycore import (
     Phase,
     Rollout,
     Routes,
+    Step,
     Strategy,
     TargetRef,
 )
@@ -77,6 +78,9 @@ POLICIES: dict[str, Rollout] = {
     "weights": policy(),
     "weights by step": policy(ladder=Ladder(step=40, top=80), checks=(SUCCESS_RATE, DURATION)),
     "weights and promotion steps": policy(ladder=Ladder(steps=(20, 60), step_back=30)),
+    "weights with holds": policy(
+        ladder=Ladder(steps=(Step(weight=20, hold=25.0), Step(weight=60, metrics=(SUCCESS_RATE.name,))))
+    ),
     "weights after a mirror": policy(ladder=Ladder(steps=(50,), mirror=True)),
     "weights with affinity": policy(affinity=Affinity(cookie_name="canary")),
     "a/b": policy(ladder=Ladder(strategy=Strategy.AB, iterations=2), match=HEADER),

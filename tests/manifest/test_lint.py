@@ -65,6 +65,8 @@ def old_analysis() -> dict:
     return document
 
 
+STEPS = [{"weight": 5, "hold": "10m"}, {"weight": 50}]
+
 CASES = [
     # rule, what it catches (documents), what it leaves alone
     ("pruned-field", [canary(analysis={"drain": "9s"})], [canary()]),
@@ -89,6 +91,22 @@ CASES = [
     ("step-fields", [canary(analysis={"stepWeight": None}, skipAnalysis=True)], [canary(skipAnalysis=True)]),
     ("max-ignored", [canary(analysis=BLUE_GREEN | {"maxWeight": 50})], [canary(analysis=BLUE_GREEN)]),
     ("max-ignored", [canary(analysis={"stepWeights": [10, 50], "stepWeight": None})], [canary()]),
+    ("step-fields", [canary(analysis=BLUE_GREEN | {"steps": STEPS})], [canary(analysis={"steps": STEPS})]),
+    (
+        "unknown-metric",
+        [canary(analysis={"steps": [{"weight": 5, "metrics": ["p99"]}]})],
+        [canary(analysis={"steps": [{"weight": 5, "metrics": ["request-success-rate"]}]})],
+    ),
+    (
+        "unrouted-steps",
+        [canary(analysis={"steps": STEPS}, provider="kubernetes")],
+        [canary(analysis={"steps": STEPS}), canary(analysis=BLUE_GREEN, provider="kubernetes")],
+    ),
+    (
+        "short-hold",
+        [canary(analysis={"steps": [{"weight": 5, "hold": "30s"}]})],
+        [canary(analysis={"steps": STEPS}), canary(analysis={"steps": [{"weight": 5}]})],
+    ),
     ("no-interval", [canary(analysis={"interval": None})], [canary()]),
     ("no-threshold", [canary(analysis={"threshold": None})], [canary(analysis={"threshold": 0})]),
     ("match-ignored", [canary(analysis={"match": AB["match"]})], [canary(analysis=AB)]),

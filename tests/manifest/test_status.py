@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef, Verdict
 from canarycore.manifest import ManifestError, parse, resolve, status_from_dict, status_to_dict
 from canarycore.notices import Notice, NoticeKind
-from canarycore.phases import Pending
+from canarycore.phases import Approval, Pending
 from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
 from canarycore.traffic import Affinity
 from tests.manifest.samples import AB, BLUE_GREEN, canary, shared
@@ -76,6 +76,8 @@ STATUSES = st.builds(
     paused=st.booleans(),
     handled=TEXTS,
     refusal=TEXTS,
+    reached_at=st.none() | TIMES,
+    approval=st.sampled_from(Approval),
     pending=st.lists(st.sampled_from(Pending), max_size=2).map(tuple),
     outbox=st.lists(NOTICES, max_size=2).map(tuple),
     analysis=st.none() | ANALYSES,
@@ -108,7 +110,19 @@ def test_a_status_survives_a_round_trip_through_json(rollout, status):
 def test_the_property_covers_every_field_of_a_status():
     assert {field.name for field in attrs.fields(Status) if field.init} == {
         *("phase", "reason", "since", "analysed_at", "rung", "failed_checks", "holds", "applied", "promoted"),
-        *("previous", "drain_until", "paused", "handled", "refusal", "pending", "outbox", "analysis", "end"),
+        *(
+            "previous",
+            "drain_until",
+            "paused",
+            "handled",
+            "refusal",
+            "reached_at",
+            "approval",
+            "pending",
+            "outbox",
+            "analysis",
+            "end",
+        ),
     }
     assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args", "detail"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from canarycore import Check, CheckKind, Hook, HookType, Ladder, NoData, Rollout, Strategy, TargetRef
+from canarycore import Check, CheckKind, Hook, HookType, Ladder, NoData, Rollout, Step, Strategy, TargetRef
 from canarycore.policy import Behaviour, Scenario
 
 INTERVALS = (30.0, 60.0)
@@ -23,6 +23,13 @@ ladders = st.one_of(
         Ladder,
         steps=st.sets(st.sampled_from([1, 3, 7, 20, 45, 100]), min_size=1, max_size=4).map(lambda s: tuple(sorted(s))),
         step_back=st.sampled_from([0, 40]),
+    ),
+    st.builds(
+        Ladder,
+        steps=st.tuples(
+            st.builds(Step, weight=st.just(5), hold=st.sampled_from([0.0, 20.0, 60.0, 100.0, 180.0])),
+            st.builds(Step, weight=st.just(40), approval=st.booleans(), hold=st.sampled_from([0.0, 90.0])),
+        ),
     ),
     st.builds(Ladder, strategy=st.just(Strategy.AB), iterations=st.integers(1, 4)),
     st.builds(

@@ -431,6 +431,7 @@ for _name, _summary in (
     ("abort", "Roll the new version back now."),
     ("pause", "Pause a rollout at its present weight."),
     ("resume", "Resume a paused rollout."),
+    ("approve", "Approve the step of a rollout that waits for it."),
     ("retry", "Retry the revision that was rolled back."),
 ):
     _add_command(_name, _summary)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from attrs import frozen
 
 from canarycore.errors import WorldError
-from canarycore.phases import MAY_DRAIN
+from canarycore.phases import MAY_DRAIN, Approval
 from canarycore.text import describe_state, describe_traffic
 from canarycore_kubernetes.api.cache import View
 from canarycore_kubernetes.api.cluster import Cluster
@@ -127,6 +127,9 @@ class CanaryOverview:
     paused: bool = False
     """Whether a command has paused the rollout."""
 
+    waiting_for_approval: bool = False
+    """Whether the step waits for the command approve."""
+
     suspended: bool = False
     """Whether `spec.suspend` is set."""
 
@@ -147,8 +150,9 @@ class CanaryOverview:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """`paused`, `suspended` and `draining`, where they hold."""
-        return tuple(name for name in ("paused", "suspended", "draining") if getattr(self, name))
+        """`paused`, `waiting for approval`, `suspended` and `draining`, where they hold."""
+        names = ("paused", "waiting_for_approval", "suspended", "draining")
+        return tuple(name.replace("_", " ") for name in names if getattr(self, name))
 
     def describe(self) -> str:
         """Return the state in words, such as `Progressing, weight 30, 1 of 5 checks failed, paused`."""
@@ -222,6 +226,7 @@ class ClusterOverview:
             failed_checks=status.failed_checks,
             threshold=rollout.threshold,
             paused=status.paused,
+            waiting_for_approval=status.approval is Approval.ASKED,
             suspended=rollout.suspend,
             draining=status.phase in MAY_DRAIN and time.time() < status.drain_until,
             primary=primary_pods,

@@ -11,6 +11,7 @@ codec of the field reads it, so it has the same bounds and errors.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -92,11 +93,16 @@ def _read_field(text: str, name: str, cursor: Cursor, written: Mapping[str, Any]
 
 
 def _scalar(text: str, codec: Codec) -> object:
-    """Return the JSON value of a text, where the codec reads numbers or truth values."""
+    """Return the JSON value of a text, where the codec reads no text."""
     match codec.describe().get("type"):
         case "integer" if _WHOLE_NUMBER.fullmatch(text):
             return int(text)
         case "boolean":
             return _TRUTH.get(text, text)
+        case "array":
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError):
+                return text
         case _:
             return text

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
-from canarycore._ladder import TOTAL_WEIGHT, Ladder, Strategy
+from canarycore._ladder import TOTAL_WEIGHT, Ladder, Step, Strategy
 from canarycore._spec import Check, CheckKind, Hook, Rollout
 from canarycore.errors import Problem
 from canarycore.manifest._duration import format_duration
@@ -23,6 +23,7 @@ from canarycore.manifest._lint import _checks, _routing, _steps
 from canarycore.manifest._lint._rule import LintContext, LintRule
 from canarycore.manifest._model import (
     Analysis,
+    AnalysisStep,
     Canary,
     CanaryAlert,
     CanarySpec,
@@ -36,7 +37,7 @@ from canarycore.manifest._model import (
 )
 
 ROLLOUT_RULES = (
-    *("max-below-step", "overshoot", "step-fields", "short-deadline"),
+    *("max-below-step", "overshoot", "step-fields", "short-hold", "short-deadline"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
     *("merged-match", "header-case", "match-everything", "match-ignored", "no-mirror", "mirror-ignored"),
@@ -103,6 +104,13 @@ class _RolloutContext(LintContext):
         return self.rollout.interval
 
 
+def _step(step: int | Step) -> AnalysisStep:
+    if not isinstance(step, Step):
+        return AnalysisStep(weight=step)
+    hold = format_duration(step.hold) if step.hold else ""
+    return AnalysisStep(weight=step.weight, hold=hold, approval=step.approval, metrics=step.metrics)
+
+
 def _canary(rollout: Rollout) -> Canary:
     """Return the Canary that would resolve to a rollout, as far as the rules read it."""
     ladder, affinity = rollout.ladder, rollout.affinity
@@ -113,7 +121,8 @@ def _canary(rollout: Rollout) -> Canary:
         iterations=ladder.iterations if counts else None,
         max_weight=ladder.top if ladder.step and ladder.top < TOTAL_WEIGHT else None,
         step_weight=ladder.step or None,
-        step_weights=ladder.steps,
+        step_weights=tuple(step for step in ladder.steps if isinstance(step, int)) if not ladder.stays else (),
+        steps=tuple(map(_step, ladder.steps)) if ladder.stays else (),
         step_weight_promotion=ladder.step_back or None,
         mirror=ladder.mirror,
         mirror_weight=rollout.mirror_weight if rollout.mirror_weight < TOTAL_WEIGHT else None,

@@ -8,7 +8,13 @@ from canarycore._ladder import Strategy
 from canarycore.manifest._duration import format_duration, parse_duration
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._fields import is_duration
-from canarycore.manifest._resolve import PROGRESS_DEADLINE, SHORTEST_INTERVAL, UNROUTED, check_steps
+from canarycore.manifest._resolve import (
+    PROGRESS_DEADLINE,
+    SHORTEST_INTERVAL,
+    UNROUTED,
+    check_own_steps,
+    check_steps,
+)
 
 
 def _no_analysis(context: LintContext) -> Iterator[Finding]:
@@ -55,9 +61,29 @@ def _step_fields(context: LintContext) -> Iterator[Finding]:
         "stepWeights": bool(analysis.step_weights),
     }
     given = [name for name, is_given in fields.items() if is_given]
+    if analysis.steps:
+        given = [*given, "steps"] if analysis.iterations else ["steps"]
     if len(given) != 1:
         place = context.at(given[-1]) if given else context.canary.analysis_path
         yield Finding(place, " together with ".join(given) or f"none of {', '.join(fields)}")
+
+
+def _unknown_metric(context: LintContext) -> Iterator[Finding]:
+    for problem in check_own_steps(context.canary):
+        if problem.rule == "unknown-metric":
+            yield Finding(problem.path, problem.found)
+
+
+def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
+    if context.analysis.steps and context.provider == UNROUTED:
+        yield Finding(context.at("steps"), f"steps with the provider {UNROUTED}")
+
+
+def _short_hold(context: LintContext) -> Iterator[Finding]:
+    for index, step in enumerate(context.analysis.steps):
+        if step.hold and 0 < parse_duration(step.hold) < context.interval:
+            arguments = {"interval": format_duration(context.interval)}
+            yield Finding(context.at(f"steps[{index}].hold"), repr(step.hold), arguments)
 
 
 def _max_ignored(context: LintContext) -> Iterator[Finding]:
@@ -237,5 +263,26 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _short_deadline,
         "at least one interval ({interval}): a shorter deadline rolls slow pods back at the first check",
         "Raise progressDeadlineSeconds.",
+    ),
+    LintRule(
+        "unknown-metric",
+        "error",
+        _unknown_metric,
+        "a name of analysis.metrics",
+        "Correct the name, or add the metric to analysis.metrics.",
+    ),
+    LintRule(
+        "unrouted-steps",
+        "warning",
+        _unrouted_steps,
+        "no steps: this provider cannot split requests, so the analysis counts iterations",
+        "Remove steps, or set spec.provider.",
+    ),
+    LintRule(
+        "short-hold",
+        "warning",
+        _short_hold,
+        "a hold of at least the interval {interval}: the rollout leaves a step only at an analysis",
+        "Remove the hold, or write a longer one.",
     ),
 )

@@ -446,18 +446,19 @@ def list_of(item: Codec, bound: Bound = bounds.ITEMS) -> Codec:
     return Codec(read, lambda value: [item.write(element) for element in value], (), schema)
 
 
-def rising(item: Codec, bound: Bound) -> Codec:
-    """Return the codec of a list of strictly rising numbers."""
+def rising(item: Codec, bound: Bound, number_of: Callable[[Any], int | None] = lambda number: number) -> Codec:
+    """Return the codec of a list whose numbers strictly rise; `number_of` returns the number of an item."""
     listed = list_of(item, bound)
 
-    def read(value: object, cursor: Cursor) -> tuple[int, ...]:
-        numbers: tuple[int, ...] = listed.read(value, cursor)
+    def read(value: object, cursor: Cursor) -> tuple[Any, ...]:
+        items: tuple[Any, ...] = listed.read(value, cursor)
+        numbers = [number_of(item) for item in items]
         for index, (before, after) in enumerate(pairwise(numbers), start=1):
-            if after <= before:
+            if before is not None and after is not None and after <= before:
                 cursor.at(index).refuse(
                     after, f"more than the {before} before it", "List the weights in strictly rising order.", "rising"
                 )
-        return numbers
+        return items
 
     return Codec(read, listed.write, (), listed.schema)
 

@@ -29,9 +29,13 @@ ACCEPTING_PHASES = {
     CommandKind.PAUSE: UNDER_WAY,
     CommandKind.RESUME: set(),
     CommandKind.RETRY: {Phase.FAILED},
+    CommandKind.APPROVE: set(),
     CommandKind.SKIP_TO: {Phase.PROGRESSING},
 }
-"""The phases that carry a command out. Resume needs a pause; abort waits for the end of Initializing."""
+"""The phases that carry a command out.
+
+Resume needs a pause, approve a step that waits; abort waits for the end of Initializing.
+"""
 
 RULES = {
     CommandKind.PROMOTE: Rule.PROMOTED_BY_COMMAND,

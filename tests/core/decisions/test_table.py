@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from attrs import evolve
 
-from canarycore import CommandKind, HookType, NoData, Phase, Routes
+from canarycore import CommandKind, HookType, Ladder, NoData, Phase, Routes, Step
 from canarycore.driver import Observed, detect_takeover
 from canarycore.phases import ALIVE, IDLE, ROWS, TRANSITIONS, UNDER_WAY, WAITS, Rule
 from canarycore.simulation import (
@@ -34,6 +34,7 @@ from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, hook, idle, is
 ALIVE_IN_ORDER = [phase for phase in Phase if phase in ALIVE]
 UNDER_WAY_IN_ORDER = [phase for phase in Phase if phase in UNDER_WAY]
 HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
+APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
 STORIES = [
@@ -66,6 +67,9 @@ STORIES = [
     (Phase.PROMOTING, (SetPace("primary/v2", after(0)), RouteByHand(Routes(weight=5)))),
     (Phase.FINALISING, (SetPace("primary", stuck(5)),)),
     (Phase.FINALISING, (RouteByHand(Routes(weight=5)),)),
+    (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
+    (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
+    (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
 ]
 
 

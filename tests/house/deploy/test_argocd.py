@@ -21,7 +21,7 @@ from canarycore_kubernetes.resources.canaries import COMMAND
 from canarycore_kubernetes.resources.status_codec import write_status
 
 FILE = Path(__file__).parents[3] / "deploy" / "argocd" / "actions.yaml"
-ACTIONS = ("promote", "abort", "pause", "resume", "retry")
+ACTIONS = ("promote", "abort", "pause", "resume", "approve", "retry")
 INTERPRETER = next((path for name in ("glua", "lua", "lua5.4", "luajit") if (path := shutil.which(name))), None)
 ROLLOUT = Rollout(name="podinfo", target=TargetRef(name="podinfo"), skip_analysis=True)
 

@@ -11,6 +11,7 @@ from canarycore.manifest import ANALYSIS_ANNOTATION, OWN_FIELDS, dump, lint, par
 from tests.manifest.samples import canary
 
 VALUES = {
+    "steps": ([{"weight": 5, "hold": "10m"}, {"weight": 50}], '[{"weight": 5, "hold": "10m"}, {"weight": 50}]'),
     "noData": ("hold", "hold"),
     "minSamples": (100, "100"),
     "inconclusive": (3, "3"),
@@ -19,7 +20,14 @@ VALUES = {
 }
 """A value of each field, and its text."""
 
-WRONG = {"noData": "pass", "minSamples": "-1", "inconclusive": "2.5", "replaceDownPrimary": "yes", "drain": "30"}
+WRONG = {
+    "steps": "5, 20",
+    "noData": "pass",
+    "minSamples": "-1",
+    "inconclusive": "2.5",
+    "replaceDownPrimary": "yes",
+    "drain": "30",
+}
 
 
 def annotated(analysis=None, **annotations):
@@ -78,7 +86,7 @@ def test_every_value_of_a_field_has_a_bound_in_an_annotation(name):
 def test_an_annotation_and_a_field_agree_or_are_refused(name):
     value, text = VALUES[name]
     assert parse(annotated({name: value}, **{name: text})).analysis == parse(canary(analysis={name: value})).analysis
-    other = {"noData": "fail", "drain": "9s", "replaceDownPrimary": False}.get(name, 77)
+    other = {"noData": "fail", "drain": "9s", "replaceDownPrimary": False, "steps": [{"weight": 7}]}.get(name, 77)
     (problem,) = problems_of(annotated({name: other}, **{name: text}))
     assert (problem.path, problem.rule) == (at(name), "contradiction")
     assert f"spec.analysis.{name}" in problem.remedy

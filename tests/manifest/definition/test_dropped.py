@@ -63,7 +63,15 @@ def test_a_dropped_field_has_its_path_in_lists_and_maps():
 
 
 def test_lint_names_the_annotation_of_each_field_that_flaggers_definition_drops():
-    values = {"noData": "hold", "minSamples": 9, "inconclusive": 2, "replaceDownPrimary": True, "drain": "9s"}
+    steps = [{"weight": 5}]
+    values = {
+        "steps": steps,
+        "noData": "hold",
+        "minSamples": 9,
+        "inconclusive": 2,
+        "replaceDownPrimary": True,
+        "drain": "9s",
+    }
     found = dropped(canary(analysis=values))
     assert found.keys() == {f"spec.analysis.{name}" for name in OWN_FIELDS}
     assert all(f"{ANALYSIS_ANNOTATION}{path.rpartition('.')[2]}" in remedy for path, remedy in found.items())

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from canarycore import CommandKind, Judgement, Verdict
+from canarycore.phases import Approval
 from canarycore.text import describe_traffic, format_timespan
 from canarycore_cli.console import out, weight_bar
 from canarycore_cli.rehearsal.story import UNANSWERED, version_labels
@@ -103,6 +104,8 @@ class LiveView:
                 name, revision = self._waiting.popitem()
                 self._opened.add((name, revision))
                 self.console.print(f"gate {name} opened", style="bold", markup=False)
+            elif key == "y" and self._is_unapproved:
+                self._send(CommandKind.APPROVE)
             elif key in _COMMANDS:
                 self._send(_COMMANDS[key])
             elif key == " ":
@@ -120,6 +123,11 @@ class LiveView:
     def _is_paused(self) -> bool:
         return self._report is not None and self._report.observed is not None and self._report.observed.status.paused
 
+    @property
+    def _is_unapproved(self) -> bool:
+        report = self._report
+        return report is not None and report.observed is not None and report.observed.status.approval is Approval.ASKED
+
     # the panel --------------------------------------------------------------------------------------------------
 
     def _panel(self) -> RenderableType:
@@ -128,13 +136,15 @@ class LiveView:
             return Panel(Text("starting Envoy and the old version ..."), title=Text(self._name), title_align="left")
         decision = report.result.decision
         status = decision.status if decision is not None else report.observed.status
-        paused = "  paused" if status.paused else ""
-        title = f"{self._name}  {status.phase.value}  {rehearsal.version.label}{paused}"
+        flags = "".join(f"  {flag}" for flag in status.flags)
+        title = f"{self._name}  {status.phase.value}  {rehearsal.version.label}{flags}"
         parts: list[RenderableType] = [self._traffic_line(rehearsal), self._version_table(rehearsal)]
         if self._judgements:
             parts.append(self._check_line())
         failed = f"failed checks {status.failed_checks} of {self._script.rollout.threshold}"
         parts.append(Text(f"{failed}   next look {self._countdown(report)}"))
+        if status.approval is Approval.ASKED:
+            parts.append(Text(f"weight {status.rung.weight} waits for an approval: y approves it", style="bold yellow"))
         parts += [Text(f"gate {name} is closed: y opens it", style="bold yellow") for name in self._waiting]
         keys = Text("p promote   a abort   space pause/resume   q quit", style="dim")
         return Panel(Group(*parts, keys), title=Text(title), title_align="left")

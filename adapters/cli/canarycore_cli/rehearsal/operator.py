@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from canarycore import CommandKind
+from canarycore.phases import Approval
 from canarycore.text import describe_state, describe_traffic
 from canarycore_cli.console import TROUBLE, BadInput, fail, out, print_json
 from canarycore_cli.rehearsal import folders
@@ -108,6 +109,7 @@ def _state(rehearsal: RunningRehearsal, stored: StoredRollout) -> Json:
         "failed_checks": status.failed_checks,
         "threshold": stored.rollout.threshold,
         "paused": status.paused,
+        "waiting_for_approval": status.approval is Approval.ASKED,
         "folder": str(rehearsal.folder),
         "pid": rehearsal.pid,
     }
@@ -119,7 +121,7 @@ def _describe(state: Json) -> str:
         describe_traffic(state["weight"], iteration=state["iteration"]),
         reason=state["reason"],
         checks=(state["failed_checks"], state["threshold"]),
-        flags=["paused"] if state["paused"] else [],
+        flags=[name.replace("_", " ") for name in ("paused", "waiting_for_approval") if state[name]],
     )
 
 

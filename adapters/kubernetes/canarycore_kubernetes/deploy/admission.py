@@ -55,6 +55,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
     ("step", "variables.analysis.?stepWeight.orValue(0)"),
     ("steps", "variables.analysis.?stepWeights.orValue([])"),
+    ("stays", "size(variables.analysis.?steps.orValue([])) > 0"),
     ("iterations", "variables.analysis.?iterations.orValue(0)"),
     ("matches", "variables.analysis.?match.orValue([])"),
     ("metrics", "variables.analysis.?metrics.orValue([])"),
@@ -147,7 +148,7 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             (
                 "!variables.analysed || !variables.routed"
                 " || object.spec.?skipAnalysis.orValue(false)"
-                " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0"
+                " || variables.step > 0 || size(variables.steps) > 0 || variables.iterations > 0 || variables.stays"
             ),
             (
                 "spec.analysis has no step and would never advance:"
@@ -156,8 +157,8 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
         ),
         (
             "step-fields",
-            f"!variables.analysed || {_STEPS}.exists_one(given, given)",
-            "spec.analysis needs exactly one of iterations, stepWeight and stepWeights: keep one of them.",
+            f"!variables.analysed || (variables.stays ? variables.iterations == 0 : {_STEPS}.exists_one(given, given))",
+            "spec.analysis needs exactly one of iterations, stepWeight and stepWeights, or steps: keep one of them.",
         ),
         (
             "max-below-step",

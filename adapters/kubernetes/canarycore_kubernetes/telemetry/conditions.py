@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore import Phase
-from canarycore.phases import FINISHED, OVER, PROMOTED
+from canarycore.phases import FINISHED, OVER, PROMOTED, Approval
 from canarycore.text import describe_state, describe_traffic, escape_controls
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ READINESS_TYPES = frozenset({READY, RECONCILING, STALLED})
 LONGEST_CONDITION = 2048
 """Most characters of a message."""
 
-REFUSED, PAUSED = "Refused", "Paused"
+REFUSED, PAUSED, UNAPPROVED = "Refused", "Paused", "WaitingForApproval"
 """Reasons beside the phases and the reasons of a rollout."""
 
 
@@ -39,7 +39,9 @@ def make_readiness_conditions(status: Status, trouble: str = "") -> tuple[Json, 
     `trouble` is why the rollout waits until a user changes an object, or empty.
     """
     phase = status.phase
-    reason = PAUSED if status.paused else status.reason.value or phase.value
+    reason = status.reason.value or phase.value
+    if status.paused or status.approval is Approval.ASKED:
+        reason = PAUSED if status.paused else UNAPPROVED
     message = describe_progress(status)
     if trouble:
         return make_stalled_conditions(REFUSED, f"{trouble}; {message}")
@@ -66,7 +68,7 @@ def describe_progress(status: Status) -> str:
         "" if is_finished or status.phase in PROMOTED | OVER else _traffic(status),
         reason=status.reason.value,
         revision=status.applied,
-        flags=("paused",) if status.paused else (),
+        flags=status.flags,
     )
     failures = "" if status.analysis is None else status.analysis.failures
     return f"{state}; last analysis: {failures}" if failures else state

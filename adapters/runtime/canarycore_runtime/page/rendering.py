@@ -47,6 +47,7 @@ _BUTTONS = {
     CommandKind.ABORT: "Abort",
     CommandKind.PAUSE: "Pause",
     CommandKind.RESUME: "Resume",
+    CommandKind.APPROVE: "Approve",
     CommandKind.RETRY: "Retry",
 }
 PAGE_COMMANDS = tuple(_BUTTONS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from canarycore import CommandKind, Phase, Status
-from canarycore.phases import BEFORE_PROMOTION, PROMOTED, UNDER_WAY
+from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval
 from canarycore.results import AnalysisResult, RolloutEnd, format_time
 from canarycore.text import describe_state, describe_traffic
 
@@ -154,7 +154,7 @@ def make_row(rollout: Rollout, status: Status, *, trouble: str = "", weights: Se
             describe_traffic(rung.weight, iteration=rung.iteration, mirrored=rung.mirrored, matched=rung.matched),
             reason=status.reason.value,
             checks=(status.failed_checks, rollout.threshold),
-            flags=[name for name, holds in (("paused", status.paused), ("suspended", rollout.suspend)) if holds],
+            flags=[*status.flags, *(["suspended"] if rollout.suspend else [])],
         ),
         weight=rung.weight,
         trouble=trouble,
@@ -212,6 +212,7 @@ def find_commands(status: Status) -> tuple[CommandKind, ...]:
         CommandKind.ABORT: phase in UNDER_WAY,
         CommandKind.PAUSE: phase in UNDER_WAY and not status.paused,
         CommandKind.RESUME: phase in UNDER_WAY and status.paused,
+        CommandKind.APPROVE: phase in ACTIVE and status.approval is Approval.ASKED,
         CommandKind.RETRY: phase is Phase.FAILED,
     }
     return tuple(kind for kind, is_useful in useful.items() if is_useful)

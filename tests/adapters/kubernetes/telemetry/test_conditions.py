@@ -10,6 +10,7 @@ import pytest
 from attrs import evolve, frozen
 
 from canarycore import Phase, Reason, Rollout, Rung, Status, TargetRef, Verdict
+from canarycore.phases import Approval
 from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
 from canarycore_kubernetes.resources.status_codec import write_status
 from canarycore_kubernetes.telemetry.conditions import (
@@ -177,6 +178,12 @@ def test_a_paused_rollout_says_so():
     ready, reconciling = make_readiness_conditions(status_in(Phase.PROGRESSING).but(paused=True))
     assert (ready["reason"], reconciling["reason"]) == ("Paused", "Paused")
     assert ready["message"].endswith(", paused")
+
+
+def test_a_rollout_that_waits_for_an_approval_says_so():
+    ready, reconciling = make_readiness_conditions(status_in(Phase.PROGRESSING).but(approval=Approval.ASKED))
+    assert (ready["reason"], reconciling["reason"]) == ("WaitingForApproval", "WaitingForApproval")
+    assert ready["message"].endswith(", waiting for approval")
 
 
 def test_a_text_from_outside_is_escaped_and_bounded():

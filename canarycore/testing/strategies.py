@@ -381,7 +381,7 @@ def clusters(
     return cluster.do(Deploy("v1")).run()
 
 
-_SIDES = st.sampled_from(["primary", "target"])
+_LADDERS, _SIDES = ladders(), st.sampled_from(["primary", "target"])
 _ACTIONS: dict[type, SearchStrategy[Action]] = {
     Deploy: st.builds(Deploy, revisions),
     Configure: st.builds(Configure, revisions),
@@ -418,9 +418,6 @@ def actions(rollout: Rollout, *, without: Collection[type] = ()) -> SearchStrate
     }
     left_out = _known(without, by_type)
     return st.one_of([strategy for kind, strategy in by_type.items() if kind not in left_out])
-
-
-_LADDERS = ladders()
 
 
 def _known(without: Collection[T], known: Iterable[T]) -> Collection[T]:

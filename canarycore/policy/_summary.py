@@ -43,6 +43,8 @@ class Run:
     """Users' requests that failed."""
     excess_bad_requests: float
     """Failed requests of the new version, minus the expected failures of the old one at the same requests."""
+    broken: tuple[str, ...] = ()
+    """Names of the promises that the run breaks, in order of time."""
 
 
 @frozen

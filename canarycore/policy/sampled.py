@@ -23,6 +23,7 @@ that it drew.
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from itertools import chain
 from math import inf
@@ -48,10 +49,11 @@ from canarycore.questions import (
     MetricQuestion,
     SourcesAnswer,
 )
+from canarycore.simulation.promises import RolloutView
 from canarycore.simulation.state import Pace, SimulatedPods, State, apply, next_change, observation_of, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
     from concurrent.futures import Executor
 
     from canarycore._decision import Explanation
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from canarycore.driver import Request
     from canarycore.notices import Notice
     from canarycore.questions import Answer, Question
+    from canarycore.simulation.promises import Promise
 
 BATCH = 200
 """Runs that a worker of `sweep` does at a time."""
@@ -89,29 +92,43 @@ class RunEvent:
 
 
 def simulate(
-    rollout: Rollout, scenario: Scenario, seed: int | str = 0, *, on_event: Callable[[RunEvent], None] | None = None
+    rollout: Rollout,
+    scenario: Scenario,
+    seed: int | str = 0,
+    *,
+    promises: Iterable[Promise] = (),
+    on_event: Callable[[RunEvent], None] | None = None,
 ) -> Run:
     """Simulate one run; the same arguments give the same run.
 
-    on_event: a function that gets every decision and notice. Raise NotCovered where the policy takes too long, and
-    WrongValue where the scenario names a hook or check that the policy lacks.
+    promises: invariants of your own; `Run.broken` names those that this run breaks. on_event: a function that gets
+    every decision and notice. Raise NotCovered where the policy takes too long, and WrongValue where the scenario names
+    a hook or check that the policy lacks.
     """
     _refuse(rollout, scenario)
-    return _Table(rollout, scenario, _keep_answer).run(seed, on_event)
+    return _Table(rollout, scenario, _keep_answer, tuple(promises)).run(seed, on_event)
 
 
 def sweep(
-    rollout: Rollout, scenario: Scenario, *, runs: int, seed: int | str = 0, executor: Executor | None = None
+    rollout: Rollout,
+    scenario: Scenario,
+    *,
+    runs: int,
+    seed: int | str = 0,
+    promises: Iterable[Promise] = (),
+    executor: Executor | None = None,
 ) -> Iterator[Run]:
     """Simulate many runs, in order; run `i` of a seed is always the same.
 
-    executor: workers that share the runs; None: this process. Raise NotCovered where the policy takes too long, and
-    WrongValue where the scenario names a hook or check that the policy lacks.
+    promises: as in `simulate`; for other processes their functions must be importable, which a lambda is not. executor:
+    workers that share the runs; None: this process. Raise NotCovered where the policy takes too long, and WrongValue
+    where the scenario names a hook or check that the policy lacks.
     """
     _refuse(rollout, scenario)
     shares = [range(start, min(start + BATCH, runs)) for start in range(0, runs, BATCH)]
     do = map if executor is None else executor.map
-    return chain.from_iterable(do(partial(_batch, _Table(rollout, scenario, _keep_verdict), seed), shares))
+    table = _Table(rollout, scenario, _keep_verdict, tuple(promises))
+    return chain.from_iterable(do(partial(_batch, table, seed), shares))
 
 
 def _refuse(rollout: Rollout, scenario: Scenario) -> None:
@@ -138,6 +155,8 @@ class _Table:
     """The assumptions."""
     equivalence: Callable[[Rollout, Question, Answer], Hashable]
     """A function that returns equal values for equivalent answers."""
+    promises: tuple[Promise, ...]
+    """The promises to check."""
     start: _Stretch | None = None
     """The first stretch."""
     forks: dict[Hashable, _Fork] = field(factory=dict)
@@ -148,19 +167,33 @@ class _Table:
     def run(self, seed: int | str, on_event: Callable[[RunEvent], None] | None = None) -> Run:
         """Simulate one run from its start to its end."""
         chance = _Chance(self.rollout, self.scenario, Random(f"{seed}"))
-        stretch, at_once = self._start(), 0
+        stretch, at_once, broken = self._start(), 0, dict[str, None]()
         while True:
-            for traffic in stretch.flows:
-                chance.traffic.add(traffic)
+            if self.promises:
+                self._watch(stretch, chance.traffic, broken)
+            else:
+                for traffic in stretch.flows:
+                    chance.traffic.add(traffic)
             if on_event is not None:
                 for state, cause in stretch.events:
                     on_event(_run_event(state, cause, self.scenario))
             if stretch.fork is None:
-                return _run(stretch.end, chance.traffic, self.scenario)
+                return _run(stretch.end, chance.traffic, self.scenario, tuple(broken))
             at_once = 0 if stretch.flows else at_once + 1
             if at_once > _MOST_AT_ONCE:
                 raise CannotHappen(f"a rollout in {stretch.end.status.phase.value} asks without end")
             stretch = self._beyond(stretch.fork, chance)
+
+    def _watch(self, stretch: _Stretch, traffic: RequestFlows, broken: dict[str, None]) -> None:
+        """Add the traffic of a stretch, and note the promises that do not hold at an event or at the end."""
+        flows, states = deque(stretch.flows), [state for state, _ in stretch.events]
+        for state in (*states, stretch.end):
+            while flows and flows[0].until <= state.now:
+                traffic.add(flows.popleft())
+            if state.status.phase in IDLE and state.status.applied != NEW:
+                continue  # it has not begun
+            view = _view(state, traffic, self.scenario)
+            broken |= {promise.name: None for promise in self.promises if not promise.is_kept(view)}
 
     def _start(self) -> _Stretch:
         if self.start is None or len(self.forks) >= _MOST_FORKS:
@@ -239,7 +272,24 @@ def _check_of(question: Question) -> Check | None:
     return question.check if isinstance(question, MetricQuestion) else None
 
 
-def _run(end: State, traffic: RequestFlows, scenario: Scenario) -> Run:
+def _view(state: State, traffic: RequestFlows, scenario: Scenario) -> RolloutView:
+    """Return the run as a promise sees it."""
+    status = state.status
+    ended = status.since if status.phase in IDLE and status.applied == NEW else None
+    return RolloutView(
+        rollout=state.rollout,
+        scenario=scenario,
+        status=status,
+        revision=NEW,
+        share=share(state, scenario),
+        seconds=state.now if ended is None else ended,
+        requests=traffic.requests,
+        canary_requests=traffic.new_requests,
+        bad_requests=traffic.bad,
+    )
+
+
+def _run(end: State, traffic: RequestFlows, scenario: Scenario, broken: tuple[str, ...]) -> Run:
     """Return the facts of a run from its end."""
     status = end.status
     outcome = _OUTCOMES.get(status.phase, Outcome.UNDECIDED) if status.applied == NEW else Outcome.UNDECIDED
@@ -252,6 +302,7 @@ def _run(end: State, traffic: RequestFlows, scenario: Scenario) -> Run:
         canary_requests=traffic.new_requests,
         bad_requests=traffic.bad,
         excess_bad_requests=traffic.new_bad - traffic.new_requests * scenario.old.error_rate,
+        broken=broken,
     )
 
 

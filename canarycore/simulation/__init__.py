@@ -3,7 +3,8 @@
     from canarycore.simulation import Deploy, SimulatedCluster
 
 The driver runs on a `SimulatedCluster`. `State` is the cluster as one value, the actions are what others do to it, and
-`Fault` is a failure of a write or an observation. Hypothesis strategies are in `canarycore.testing.strategies`.
+`Fault` is a failure of a write or an observation. A `Promise` is an invariant of your own. Hypothesis strategies are in
+`canarycore.testing.strategies`.
 """
 
 from canarycore.simulation.actions import (
@@ -41,11 +42,13 @@ from canarycore.simulation.metrics import (
     Constant,
     MetricRequest,
     Metrics,
+    ScenarioMetrics,
     Scripted,
     healthy,
     scripted,
     sick,
 )
+from canarycore.simulation.promises import Promise, PromiseFault, RolloutView
 from canarycore.simulation.state import (
     AT_ONCE,
     NEVER,
@@ -90,15 +93,19 @@ __all__ = [
     "Metrics",
     "Pace",
     "Platform",
+    "Promise",
+    "PromiseFault",
     "Recreate",
     "ReleaseRoute",
     "RemoveTarget",
     "RenameRoutes",
     "ReplaceTarget",
+    "RolloutView",
     "RouteByHand",
     "ScalePrimary",
     "ScaleTarget",
     "Scaler",
+    "ScenarioMetrics",
     "Scripted",
     "SendCommand",
     "SetClock",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+from collections.abc import Iterable
 from enum import Enum, Flag
 from importlib import import_module
 from math import isfinite
@@ -10,31 +12,47 @@ from typing import Any
 
 import attrs
 
+from canarycore.simulation.promises import Promise
+
 _MODULES = (
     "canarycore",
     *(f"canarycore.{name}" for name in ("driver", "effects", "notices", "phases", "questions", "traffic")),
     "canarycore.simulation",
     "canarycore.verification",
+    "canarycore.policy",
 )
 """Modules whose names a program may use."""
 
 
-def with_imports(program: str) -> str:
-    """Put an import before `program` for each name that it uses from a public module."""
-    used = {node.id for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Name)}
-    lines = []
+def with_imports(program: str, promises: Iterable[Promise] = ()) -> str:
+    """Put an import before `program` for each promise, and for each name that it uses from a public module."""
+    names = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Name)]
+    used = {node.id for node in names} - {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    homes: dict[str, list[str]] = {}
+    for promise in promises:
+        name = _name_of(promise)
+        if name is not None:
+            homes.setdefault(promise.holds.__module__, []).append(name)
+            used.discard(name)
     for module in _MODULES:
-        names = sorted(used & set(vars(import_module(module))))
-        used -= set(names)
-        lines += [f"from {module} import {', '.join(names)}"] if names else []
+        imported = used & set(vars(import_module(module)))
+        used -= imported
+        homes[module] = [*homes.get(module, ()), *imported]
+    lines = [
+        f"from {module} import {', '.join(sorted(imported))}"
+        for module, imported in homes.items()
+        if imported and module != "__main__"
+    ]
     return "\n".join([*lines, "", program])
 
 
 def source(value: object) -> str:
     """Return `value` as an expression over the names of the public modules, without default arguments.
 
-    A lambda becomes `...`, as its source is unknown.
+    A lambda becomes `...`, as its source is unknown. A promise becomes its name in the module of its function.
     """
+    if isinstance(value, Promise):
+        return _name_of(value) or f"Promise({value.name!r}, {source(value.holds)})"
     if isinstance(value, Flag) and value:
         return " | ".join(f"{type(value).__name__}.{part.name}" for part in value)
     if isinstance(value, Enum):
@@ -52,6 +70,12 @@ def source(value: object) -> str:
         return f"{type(value).__name__}({', '.join(_arguments(value))})"
     name = getattr(value, "__name__", None)
     return repr(value) if name is None else "..." if name == "<lambda>" else name
+
+
+def _name_of(promise: Promise) -> str | None:
+    """Return the name of a promise in the module of its function, or None."""
+    module = sys.modules.get(promise.holds.__module__)
+    return next((name for name, value in vars(module).items() if value is promise), None) if module else None
 
 
 def _arguments(value: Any) -> list[str]:

@@ -9,7 +9,8 @@
 `SimulatedCluster` is a thin wrapper around a `State`, one frozen value that a caller may store, compare and put back.
 `step` runs one `canarycore.cycle` at the present time; `run` steps and sleeps until a condition holds. Every write (a
 commit, an effect, a notice, a call of a hook) has a number, and a `Fault` refers to a write by its number. The cluster
-checks the invariants after every write; a violation prints the schedule as a program.
+checks the invariants after every write, and the promises after every cycle and whenever time passes; a violation prints
+the schedule as a program. `repr(cluster)` is the same program, which builds the cluster again.
 
 A crash clears the memory of the process (`CycleMemory`) and nothing else: the next step is a new process.
 """
@@ -22,15 +23,18 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from canarycore._fields import instance, items
 from canarycore.driver import CycleMemory, cycle
 from canarycore.errors import CanaryError, Conflict
 from canarycore.phases import Phase
 from canarycore.questions import HookQuestion
 from canarycore.simulation._program import source, with_imports
-from canarycore.simulation.actions import Action, act
+from canarycore.simulation.actions import Action, AnswerHook, act
 from canarycore.simulation.driver import ClusterRun, CycleRecord, Driver, Platform, SimulatedCycle, Write, WriteContext
 from canarycore.simulation.invariants import EACH_CYCLE, EACH_WRITE, InvariantError
-from canarycore.simulation.state import READS, Fault, FaultKind, State, next_change, observe, scaled
+from canarycore.simulation.metrics import ScenarioMetrics
+from canarycore.simulation.promises import Promise, RolloutTally, find_broken
+from canarycore.simulation.state import READS, Fault, FaultKind, State, after, next_change, observe, scaled
 
 if TYPE_CHECKING:
     from canarycore._observation import Observation
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from canarycore._status import Status
     from canarycore.effects import Effect
     from canarycore.notices import Notice
+    from canarycore.policy._scenario import Scenario
+    from canarycore.simulation.promises import RolloutView
 
 RETRY = 1.0
 """Seconds that the simulated driver waits after an error other than a conflict."""
@@ -61,7 +67,11 @@ def _sort_by_time(pairs: Iterable[tuple[float, Action]]) -> list[tuple[float, Ac
     return sorted(pairs, key=lambda pair: pair[0])
 
 
-@define
+def _tuple_of(promises: Iterable[Promise]) -> tuple[Promise, ...]:
+    return tuple(promises)
+
+
+@define(repr=False)
 class SimulatedCluster:
     """A simulated cluster with a driver."""
 
@@ -78,15 +88,25 @@ class SimulatedCluster:
     platform: Platform = field(factory=Platform, kw_only=True)
     """The part that shows the state and carries out effects."""
     check: bool = field(default=True, kw_only=True)
-    """Whether to check the invariants."""
+    """Whether to check the invariants and the promises."""
+    scenario: Scenario | None = field(default=None, kw_only=True)
+    """The behaviour of both versions, the traffic and the answers of hooks, all without chance; None: no request fails,
+    and the metrics and hooks answer as the state says."""
+    promises: tuple[Promise, ...] = field(
+        default=(), kw_only=True, converter=_tuple_of, validator=items(instance(Promise))
+    )
+    """Invariants of your own."""
     memory: CycleMemory = field(factory=CycleMemory, init=False)
     """The memory of the present process."""
-    _run: ClusterRun = field(init=False, repr=False)
-    _planned: tuple[tuple[float, Action], ...] = field(default=(), init=False, repr=False)
-    _log: list[tuple[str, tuple[object, ...]]] = field(factory=list, init=False, repr=False)
+    _run: ClusterRun = field(init=False)
+    _planned: tuple[tuple[float, Action], ...] = field(default=(), init=False)
+    _log: list[tuple[str, tuple[object, ...]]] = field(factory=list, init=False)
+    _tally: RolloutTally = field(factory=RolloutTally, init=False)
 
     def __attrs_post_init__(self) -> None:
         start = self._start or State(rollout=self.rollout)
+        if self.scenario is not None:
+            start = _in_scenario(start, self.scenario)
         self._planned = tuple(self.schedule)
         self._run = ClusterRun(start.but(faults=(*start.faults, *self.faults)), self.driver, self.platform)
         self._run.watch = self._watch if self.check else None
@@ -154,14 +174,29 @@ class SimulatedCluster:
         questions = (question for record in self.history for question, _ in record.answers)
         return [question for question in questions if isinstance(question, HookQuestion)]
 
+    @property
+    def view(self) -> RolloutView | None:
+        """The last rollout as a promise sees it; None before the first one."""
+        return self._tally.view(self.state, self._assumptions)
+
     def program(self) -> str:
         """Return the life of this cluster so far as a Python script."""
-        options: dict[str, object] = {"state": self._start, "faults": self.faults, "schedule": self._planned}
+        options: dict[str, object] = {
+            "state": self._start,
+            "faults": self.faults,
+            "schedule": self._planned,
+            "scenario": self.scenario,
+            "promises": self.promises,
+        }
         if self.driver is not cycle:
             options["driver"] = self.driver
         arguments = [source(self.rollout), *(f"{name}={source(part)}" for name, part in options.items() if part)]
         lines = (line.format(", ".join(map(source, parts))) for line, parts in self._log)
-        return with_imports("\n".join([f"cluster = SimulatedCluster({', '.join(arguments)})", *lines]))
+        program = "\n".join([f"cluster = SimulatedCluster({', '.join(arguments)})", *lines])
+        return with_imports(program, self.promises)
+
+    def __repr__(self) -> str:
+        return self.program()
 
     # actions of others ----------------------------------------------------------------------------------------------
 
@@ -211,7 +246,7 @@ class SimulatedCluster:
         happens any more without an action. Raise WaitError where the condition cannot come true any more, or has not
         after `limit` simulated seconds or `max_cycles` cycles. Raise BusyLoopError where the driver never rests.
         """
-        self._log.append(("cluster.run(until={})", (until,)))
+        self._log.append(("cluster.run()", ()) if until is None else ("cluster.run(until={})", (until,)))
         timed = isinstance(until, int | float)
         end = self.now + (until if isinstance(until, int | float) else limit)
         holds = _condition(until)
@@ -244,6 +279,8 @@ class SimulatedCluster:
         if self.check:
             for invariant in EACH_CYCLE:
                 self._demand(invariant.name, invariant.text, invariant.broken(record, self.history))
+        self._tally = self._tally.at(self.state)
+        self._check_promises()
         return record
 
     def _start_process(self) -> None:
@@ -264,8 +301,29 @@ class SimulatedCluster:
         """Let time pass up to `time`, and carry out the scheduled actions on the way."""
         while self.schedule and self.schedule[0][0] <= time:
             due, action = self.schedule.pop(0)
-            self._run.state = act(self.state.but(now=max(due, self.now)), action)
-        self._run.state = scaled(self.state.but(now=max(time, self.now)))
+            self._wait(due)
+            self._run.state = act(self.state, action)
+        self._wait(time)
+        self._run.state = scaled(self.state)
+
+    def _wait(self, time: float) -> None:
+        """Let time pass up to `time`, while nothing else happens."""
+        if time > self.now:
+            self._tally = self._tally.after(time - self.now, self.state, self._assumptions)
+            self._run.state = self.state.but(now=time)
+            self._check_promises()
+
+    def _check_promises(self) -> None:
+        view = self.view if self.check and self.promises else None
+        broken = None if view is None else find_broken(self.promises, view)
+        if broken is not None:
+            self._demand("promise", broken.name, str(view))
+
+    @property
+    def _assumptions(self) -> Scenario:
+        from canarycore.policy._scenario import Scenario  # the package stands on this one
+
+        return self.scenario or Scenario()
 
     def _watch(self, context: WriteContext) -> None:
         for invariant in EACH_WRITE:
@@ -275,6 +333,15 @@ class SimulatedCluster:
         if broken is not None:
             last = "\n".join(map(str, self.history[-3:]))
             raise InvariantError(name, text, broken, last, self.program())
+
+
+def _in_scenario(state: State, scenario: Scenario) -> State:
+    """Return the state with the metrics, the hooks and the pace of pods of a scenario."""
+    paces = dict(state.paces) | dict.fromkeys(("primary", "target"), after(scenario.ready_after))
+    state = state.but(metrics=ScenarioMetrics(scenario), paces=tuple(sorted(paces.items())))
+    for hook in state.rollout.hooks:
+        state = act(state, AnswerHook(hook.name, (scenario.passes(hook),)))
+    return state
 
 
 def _condition(until: Until) -> Callable[[SimulatedCluster], bool]:

@@ -59,13 +59,13 @@ _SLACK = 1e-3
 
 
 class InvariantError(CanaryError, AssertionError):
-    """A write breaks an invariant."""
+    """A write breaks an invariant, or a rollout breaks a promise."""
 
     def __init__(self, name: str, text: str, found: str, last: str, script: str) -> None:
         self.name: str = name
-        """I1 to I17 or "table"."""
+        """I1 to I17, "table" or "promise"."""
         self.found: str = found
-        """The way in which the write breaks the invariant."""
+        """The way in which the invariant or the promise is broken."""
         self.script: str = script
         """A program that repeats the schedule."""
         super().__init__(f"{name} ({text}): {found}\n\nThe last cycles:\n{last}\n\nThe schedule:\n{script}")

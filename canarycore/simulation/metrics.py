@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from canarycore._spec import CheckKind
 from canarycore.questions import MetricAnswer
@@ -18,7 +18,8 @@ from canarycore.simulation.chance import binomial
 
 if TYPE_CHECKING:
     from canarycore._observation import Routes
-    from canarycore._spec import Rollout
+    from canarycore._spec import Check, Rollout
+    from canarycore.policy._scenario import Scenario
     from canarycore.questions import MetricQuestion
 
 
@@ -158,3 +159,27 @@ class Binomial:
         rate = dict(self.error_rates).get(request.revision, 0.0)
         failed = binomial(Random(f"{self.seed}/{request.question.key}"), requests, rate)
         return MetricAnswer(value=100.0 * (requests - failed) / requests, samples=requests)
+
+
+@frozen
+class ScenarioMetrics:
+    """Metrics of a scenario without chance: the canary has exactly the error rate and the P99 of the new version."""
+
+    scenario: Scenario = field(hash=False)  # it has mappings
+    """The assumptions. Probabilities of failures do not count."""
+
+    def __call__(self, request: MetricRequest) -> MetricAnswer:
+        check, routes = request.question.check, request.routes
+        share = self.scenario.match_share if routes is not None and routes.matched else request.share
+        samples = int((self.scenario.rps * share + self.scenario.test_rps) * check.window)
+        value = scenario_value(check, self.scenario)
+        if value is None:
+            return healthy(request)
+        return MetricAnswer(value=value, samples=samples) if samples else MetricAnswer(samples=0)
+
+
+def scenario_value(check: Check, scenario: Scenario) -> float | None:
+    """Return the value that a scenario gives a check, or None where the scenario says nothing about it."""
+    if check.kind is CheckKind.SUCCESS_RATE:
+        return round(100.0 * (1.0 - scenario.new.error_rate), 9)
+    return scenario.new.p99 if check.kind is CheckKind.DURATION else None

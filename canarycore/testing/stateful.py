@@ -5,13 +5,16 @@
     class Mine(RolloutMachine):
         policies = {"mine": MY_POLICY}       # default: every strategy in every situation of `verify`
         driver = staticmethod(my_loop)       # default: canarycore.cycle
+        promises = (AT_MOST_200,)            # default: none; `canarycore.simulation.Promise`
+        scenario = Scenario(...)             # default: none, so that no request fails
+        without = ("command", "edit")        # default: no rule is left out
 
     TestMine = Mine.TestCase                 # pytest and unittest run it
 
 Each rule is one event. The driver runs while time passes, and at each tick. The cluster checks the invariants
 (`canarycore.simulation.invariants`) after every write. At the end of a series the faults are over, and pods, providers
 and gates are healthy. Then the rollout must come to rest within a bounded number of cycles, with all notices published
-and no revision lost (I8, I10, I14). After that the next revision must be promoted (I7).
+and no revision lost (I8, I10, I14). After that the next revision must be promoted (I7). The end checks no promise.
 
 A failure prints the shortest series of rules that Hypothesis found, and a program for a `SimulatedCluster`. To set the
 number and length of the series, assign `Mine.TestCase.settings = settings(...)`. Needs `pip install
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import evolve
 
@@ -71,7 +74,11 @@ from canarycore.verification._situations import other_steps
 # import Hypothesis last: where it is missing, the import of our strategies raises the error that names the extra
 # isort: split
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RULE_MARKER, RuleBasedStateMachine, initialize, rule
+
+if TYPE_CHECKING:
+    from canarycore.policy import Scenario
+    from canarycore.simulation.promises import Promise
 
 FIRST, LAST = REVISIONS[0], "the last"
 """The first revision of a series, and the one that must be promoted at its end."""
@@ -112,9 +119,23 @@ class RolloutMachine(RuleBasedStateMachine):
     """Policies to draw from, by name; a failure shows the name."""
     driver: ClassVar[Driver] = staticmethod(cycle)
     """The loop under test."""
+    promises: ClassVar[tuple[Promise, ...]] = ()
+    """Invariants of your own."""
+    scenario: ClassVar[Scenario | None] = None
+    """The behaviour of versions that the promises see. The rule `metrics` replaces its answers, so leave it out."""
+    without: ClassVar[tuple[str, ...]] = ()
+    """Names of rules to leave out."""
 
     cluster: SimulatedCluster
     """The cluster of the present series."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        rules = [name for name, value in vars(RolloutMachine).items() if hasattr(value, RULE_MARKER)]
+        for name in cls.without:
+            if name not in rules:
+                raise ValueError(f"{cls.__name__}.without: found {name!r}, expected some of {', '.join(rules)}")
+            setattr(cls, name, None)
 
     def platform(self) -> Platform:
         """Return the part that shows the state and carries out effects; a subclass may return its own."""
@@ -125,7 +146,14 @@ class RolloutMachine(RuleBasedStateMachine):
         """Deploy a first revision; if `idle`, wait until it is promoted."""
         rollout = self.policies[policy]
         state = State(rollout=rollout, scaler=Scaler(minimum=2) if rollout.autoscaled else None)
-        self.cluster = SimulatedCluster(rollout, state=state, driver=type(self).driver, platform=self.platform())
+        self.cluster = SimulatedCluster(
+            rollout,
+            state=state,
+            driver=type(self).driver,
+            platform=self.platform(),
+            scenario=self.scenario,
+            promises=self.promises,
+        )
         self.cluster.do(Deploy(FIRST))
         if idle:
             self.cluster.run(until=Phase.INITIALIZED).run(max_cycles=MOST_CYCLES)
@@ -254,6 +282,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """End all faults, and check that the rollout comes to rest and the next revision is promoted."""
         if sys.exception() is None:  # a failure here would hide the failure of a rule
+            self.cluster.promises = ()
             self.cluster.calm().do(*_repairs(self.cluster.state)).run(max_cycles=MOST_CYCLES)
             self._demand(check_at_rest(self.cluster.state, self.cluster.history))
             again = [Recreate()] if self.cluster.state.deleted else []

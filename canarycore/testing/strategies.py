@@ -7,22 +7,27 @@
     def test_my_policy_store_keeps_a_rollout(rollout): ...
 
 `rollouts` cover every ladder. `statuses`, `observations` and answers include combinations that no cluster has, as
-`decide` must handle them too. `clusters` are simulated clusters in which a first revision is promoted. `schedules` are
-actions of others on such a cluster, and `faults` its failures, as plain data.
+`decide` must handle them too. `scenarios` are behaviours of an old and a new version. `clusters` are simulated clusters
+in which a first revision is promoted. `schedules` are actions of others on such a cluster, and `faults` its failures,
+as plain data.
+
+Parameters narrow the draws: a strategy for a field of the policy, `without=` for types of actions or kinds of faults.
 """
 
 from __future__ import annotations
 
 from math import inf, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
+from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
 from canarycore._status import Status
 from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
+from canarycore.policy import Behaviour, Scenario
 from canarycore.questions import (
     Answer,
     HookAnswer,
@@ -60,7 +65,6 @@ from canarycore.simulation.metrics import ByRevision, Constant, Metrics
 from canarycore.simulation.state import (
     AT_ONCE,
     NEVER,
-    READS,
     Fault,
     FaultKind,
     Pace,
@@ -79,7 +83,13 @@ except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(message, name=_missing.name) from _missing
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from canarycore.simulation.promises import Promise
+
+T = TypeVar("T")
 
 REVISIONS = ("v1", "v2", "v3")
 """A few revisions, so that draws often repeat one."""
@@ -152,35 +162,40 @@ def hooks() -> SearchStrategy[tuple[Hook, ...]]:
     )
 
 
+_FIELDS: dict[str, SearchStrategy[Any]] = {
+    "target": st.builds(TargetRef, name=st.just("podinfo"), kind=st.sampled_from(["Deployment", "DaemonSet"])),
+    "ladder": ladders(),
+    "interval": st.sampled_from([10.0, 30.0]),
+    "threshold": st.integers(1, 3),
+    "checks": st.lists(checks(), max_size=3, unique_by=lambda check: check.name).map(tuple),
+    "hooks": hooks(),
+    "affinity": st.sampled_from([None, None, Affinity(cookie_name="canary")]),
+    "no_data": st.sampled_from(NoData),
+    "min_samples": st.sampled_from([0, 0, 100]),
+    "inconclusive_limit": st.sampled_from([0, 2]),
+    "replace_down_primary": st.booleans(),
+    "progress_deadline": st.sampled_from([20.0, 60.0, 600.0]),
+    "primary_ready": st.sampled_from([100, 50]),
+    "canary_ready": st.sampled_from([100, 50]),
+    "skip_analysis": st.sampled_from([False, False, False, True]),
+    "suspend": st.sampled_from([False, False, False, False, True]),
+    "revert_on_deletion": st.booleans(),
+    "drain": st.sampled_from([0.0, 1.0]),
+}
+"""The usual strategies for the fields of a rollout. Strategies that live as long as the module draw faster."""
+
+_HEADER = (Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),)
+
+
 @st.composite
-def rollouts(draw: DrawFn) -> Rollout:
-    """Draw policies of every kind, with small numbers."""
-    ladder = draw(ladders())
-    matched = ladder.strategy is Strategy.AB
-    drawn_checks = draw(st.lists(checks(), max_size=3, unique_by=lambda check: check.name))
-    return Rollout(
-        name="podinfo",
-        namespace="test",
-        target=TargetRef(name="podinfo", kind=draw(st.sampled_from(["Deployment", "DaemonSet"]))),
-        ladder=ladder,
-        interval=draw(st.sampled_from([10.0, 30.0])),
-        threshold=draw(st.integers(1, 3)),
-        checks=tuple(drawn_checks),
-        hooks=draw(hooks()),
-        match=(Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),) if matched else (),
-        affinity=draw(st.sampled_from([None, None, Affinity(cookie_name="canary")])),
-        no_data=draw(st.sampled_from(NoData)),
-        min_samples=draw(st.sampled_from([0, 0, 100])),
-        inconclusive_limit=draw(st.sampled_from([0, 2])),
-        replace_down_primary=draw(st.booleans()),
-        progress_deadline=draw(st.sampled_from([20.0, 60.0, 600.0])),
-        primary_ready=draw(st.sampled_from([100, 50])),
-        canary_ready=draw(st.sampled_from([100, 50])),
-        skip_analysis=draw(st.sampled_from([False, False, False, True])),
-        suspend=draw(st.sampled_from([False, False, False, False, True])),
-        revert_on_deletion=draw(st.booleans()),
-        drain=draw(st.sampled_from([0.0, 1.0])),
-    )
+def rollouts(draw: DrawFn, /, **fields: SearchStrategy[Any]) -> Rollout:
+    """Draw policies of every kind, with small numbers.
+
+    fields: strategies for fields of the rollout, by name, in place of the usual ones.
+    """
+    drawn = {name: draw(strategy) for name, strategy in {**_FIELDS, **fields}.items()}
+    match = _HEADER if drawn["ladder"].strategy is Strategy.AB else ()
+    return Rollout(**{"name": "podinfo", "namespace": "test", "match": match, **drawn})
 
 
 # ------------------------------------------------------------------------------------------------ inputs of decide
@@ -327,59 +342,119 @@ def paces() -> SearchStrategy[Pace]:
 
 
 @st.composite
-def clusters(draw: DrawFn, of: SearchStrategy[Rollout] | None = None) -> SimulatedCluster:
-    """Draw clusters in which v1 is promoted and idle.
+def scenarios(
+    draw: DrawFn,
+    /,
+    *,
+    error_rates: SearchStrategy[float] | None = None,
+    old_error_rates: SearchStrategy[float] | None = None,
+    rps: SearchStrategy[float] | None = None,
+    **fields: SearchStrategy[Any],
+) -> Scenario:
+    """Draw scenarios: the behaviour of an old and a new version, and the traffic.
 
-    of: the rollouts; None: `rollouts()`, none of them suspended.
+    error_rates: shares of failing requests of the new version, 0 to 1; None: from none to all of them. old_error_rates:
+    those of the old version; None: none. rps: users' requests a second; None: 1 to 1000. fields: strategies for other
+    fields of the scenario, by name.
     """
-    rollout = draw(rollouts().map(lambda drawn: evolve(drawn, suspend=False)) if of is None else of)
-    scaler = draw(st.sampled_from([None, None, Scaler(minimum=1, maximum=4), Scaler(minimum=3, maximum=4)]))
-    cluster = SimulatedCluster(rollout, state=State(rollout=rollout, replicas=draw(st.integers(1, 3)), scaler=scaler))
-    return cluster.do(Deploy("v1")).run(until=_is_initialized)
-
-
-def _is_initialized(cluster: SimulatedCluster) -> bool:
-    return cluster.phase is Phase.INITIALIZED and cluster.status.is_settled
-
-
-def actions(rollout: Rollout) -> SearchStrategy[Action]:
-    """Draw actions of others during a rollout, except a deletion without a new creation."""
-    names = [hook.name for hook in rollout.hooks] or ["no such hook"]
-    sides = st.sampled_from(["primary", "target"])
-    some_routes = st.none() | st.builds(Routes, weight=st.sampled_from([0, 5, 50, 100]))
-    return st.one_of(
-        st.builds(Deploy, revisions),
-        st.builds(Deploy, revisions),
-        st.builds(Configure, revisions),
-        st.builds(ScaleTarget, st.integers(0, 3)),
-        st.builds(ScalePrimary, st.integers(0, 3)),
-        st.builds(DetachPods, sides),
-        st.builds(AttachPods, sides),
-        st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
-        st.builds(RouteByHand, some_routes),
-        st.builds(SendCommand, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
-        st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(ANSWERS)),
-        st.builds(SetMetrics, st.sampled_from(list(METRICS.values()))),
-        st.builds(SetSources, st.sampled_from(["", "offline"])),
-        st.builds(Edit, ladders().map(lambda ladder: evolve(rollout, ladder=ladder))),
-        st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
-        st.sampled_from([RemoveTarget(), ReplaceTarget(), Recreate(), RenameRoutes(), ClaimRoute(), ReleaseRoute()]),
+    new = draw(st.sampled_from([0.0, 0.001, 0.02, 0.3, 1.0]) if error_rates is None else error_rates)
+    old = draw(st.just(0.0) if old_error_rates is None else old_error_rates)
+    p99 = draw(st.sampled_from([None, 100.0, 5000.0]))
+    return Scenario(
+        old=Behaviour(error_rate=old),
+        new=Behaviour(error_rate=new, p99=p99),
+        rps=draw(st.sampled_from([100.0, 1.0, 1000.0]) if rps is None else rps),
+        **{name: draw(strategy) for name, strategy in fields.items()},
     )
 
 
-def faults(highest: int = 60) -> SearchStrategy[Fault]:
-    """Draw faults at one of the first `highest` writes or observations."""
+@st.composite
+def clusters(
+    draw: DrawFn,
+    of: SearchStrategy[Rollout] | None = None,
+    *,
+    scenario: SearchStrategy[Scenario] | None = None,
+    promises: Iterable[Promise] = (),
+) -> SimulatedCluster:
+    """Draw clusters in which v1 is promoted and idle.
+
+    of: the rollouts; None: `rollouts()`, none of them suspended. scenario: the behaviour of versions; None: none, so
+    that no request fails. promises: invariants of your own, which the cluster checks.
+    """
+    rollout = draw(rollouts(suspend=st.just(False)) if of is None else of)
+    scaler = draw(st.sampled_from([None, None, Scaler(minimum=1, maximum=4), Scaler(minimum=3, maximum=4)]))
+    replicas = draw(st.integers(1, 3))
+    plain = scaler is None and replicas == State(rollout=rollout).replicas
+    cluster = SimulatedCluster(
+        rollout,
+        state=None if plain else State(rollout=rollout, replicas=replicas, scaler=scaler),
+        scenario=None if scenario is None else draw(scenario),
+        promises=tuple(promises),
+    )
+    return cluster.do(Deploy("v1")).run()
+
+
+_LADDERS, _SIDES = ladders(), st.sampled_from(["primary", "target"])
+_ACTIONS: dict[type, SearchStrategy[Action]] = {
+    Deploy: st.builds(Deploy, revisions),
+    Configure: st.builds(Configure, revisions),
+    ScaleTarget: st.builds(ScaleTarget, st.integers(0, 3)),
+    ScalePrimary: st.builds(ScalePrimary, st.integers(0, 3)),
+    DetachPods: st.builds(DetachPods, _SIDES),
+    AttachPods: st.builds(AttachPods, _SIDES),
+    SetPace: st.builds(SetPace, st.sampled_from(["primary", "target", *REVISIONS]), paces()),
+    RouteByHand: st.builds(RouteByHand, st.none() | st.builds(Routes, weight=st.sampled_from([0, 5, 50, 100]))),
+    SendCommand: st.builds(SendCommand, st.sampled_from(CommandKind), st.sampled_from([1, 50, 100])),
+    SetMetrics: st.builds(SetMetrics, st.sampled_from(list(METRICS.values()))),
+    SetSources: st.builds(SetSources, st.sampled_from(["", "offline"])),
+    SetClock: st.builds(SetClock, st.sampled_from([-20.0, 20.0])),
+    RemoveTarget: st.just(RemoveTarget()),
+    ReplaceTarget: st.just(ReplaceTarget()),
+    Recreate: st.just(Recreate()),
+    RenameRoutes: st.just(RenameRoutes()),
+    ClaimRoute: st.just(ClaimRoute()),
+    ReleaseRoute: st.just(ReleaseRoute()),
+}
+"""Strategies for the actions that do not depend on the rollout."""
+
+
+def actions(rollout: Rollout, *, without: Collection[type] = ()) -> SearchStrategy[Action]:
+    """Draw actions of others during a rollout, except a deletion without a new creation.
+
+    without: types of actions to leave out, such as `SendCommand`. Raise ValueError for one that is never drawn.
+    """
+    names = [hook.name for hook in rollout.hooks] or ["no such hook"]
+    by_type = {
+        **_ACTIONS,
+        AnswerHook: st.builds(AnswerHook, st.sampled_from(names), st.sampled_from(ANSWERS)),
+        Edit: st.builds(Edit, _LADDERS.map(lambda ladder: evolve(rollout, ladder=ladder))),
+    }
+    left_out = _known(without, by_type)
+    return st.one_of([strategy for kind, strategy in by_type.items() if kind not in left_out])
+
+
+def _known(without: Collection[T], known: Iterable[T]) -> Collection[T]:
+    """Return what to leave out. Raise ValueError for something that is never drawn."""
+    names = {part: getattr(part, "__name__", str(part)) for part in known}
+    for part in without:
+        if part not in names:
+            raise ValueError(f"without: found {describe_value(part)}, expected some of {', '.join(names.values())}")
+    return without
+
+
+def faults(highest: int = 60, *, without: Collection[FaultKind] = ()) -> SearchStrategy[Fault]:
+    """Draw faults at one of the first `highest` writes or observations; `without`: kinds to leave out."""
     times_in_a_row = st.just(1) | st.integers(1, MOST_IN_A_ROW)
-    return st.builds(Fault, st.sampled_from(FaultKind), st.integers(0, highest), times_in_a_row)
+    kinds = [kind for kind in FaultKind if kind not in _known(without, FaultKind)]
+    return st.builds(Fault, st.sampled_from(kinds), st.integers(0, highest), times_in_a_row)
 
 
-def write_faults(highest: int = 60) -> SearchStrategy[Fault]:
-    """Draw faults of writes: crashes, conflicts, timeouts and a rival process."""
-    kinds = st.sampled_from([kind for kind in FaultKind if kind not in READS])
-    return st.builds(Fault, kinds, st.integers(0, highest))
+def schedules(
+    rollout: Rollout, most: int = 6, *, without: Collection[type] = ()
+) -> SearchStrategy[list[tuple[float, Action]]]:
+    """Draw up to `most` actions with their times, in the first minutes after now (seconds).
 
-
-def schedules(rollout: Rollout, most: int = 6) -> SearchStrategy[list[tuple[float, Action]]]:
-    """Draw up to `most` actions with their times, in the first minutes after now (seconds)."""
+    without: types of actions to leave out, as for `actions`.
+    """
     moments = st.sampled_from([0.0, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0, 90.0])
-    return st.lists(st.tuples(moments, actions(rollout)), max_size=most)
+    return st.lists(st.tuples(moments, actions(rollout, without=without)), max_size=most)

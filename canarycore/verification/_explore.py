@@ -17,9 +17,7 @@ from canarycore.verification._model import BrokenInvariant, Node, TrialModel
 from canarycore.verification._steps import Excuse, Step
 
 if TYPE_CHECKING:
-    from canarycore.simulation.driver import Driver
     from canarycore.verification._fingerprints import Fingerprint
-    from canarycore.verification._situations import Trial
 
 _EXCUSES = 4
 _ONE_LEFT, _EXCUSE_MASK = 1 << _EXCUSES, (1 << _EXCUSES) - 1
@@ -68,9 +66,9 @@ Watch = Callable[[int], None]
 """A function that gets the number of vertices so far, after and then."""
 
 
-def explore(trial: Trial, faults: int, driver: Driver, watch: Watch = lambda _: None) -> Graph:
-    """Return the graph of all schedules of a trial with at most so many faults. Report progress to `watch`."""
-    graph = Graph(TrialModel(trial, driver), faults)
+def explore(model: TrialModel, faults: int, watch: Watch = lambda _: None) -> Graph:
+    """Return the graph of all schedules of a model with at most so many faults. Report progress to `watch`."""
+    graph = Graph(model, faults)
     numbers: dict[int, int] = {}
     flags = faults << _EXCUSES
     ahead = [(_add(graph, numbers, key(node.fingerprint, flags), flags), node) for node in graph.model.starts()]

@@ -6,6 +6,8 @@ cluster changed since the observation of the cycle (`moved`), and whether anothe
 
 Others act before an observation, a commit and an effect. The model tries no action before a question or a notice: these
 change nothing that others see, so an action after them leads to the same nodes.
+
+`PromiseModel` also checks promises. Its nodes carry the time and the requests of the rollout (`RolloutTally`).
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from collections.abc import Iterator
 from math import inf, nan
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from canarycore._record import record
 from canarycore._spec import HookType, Rollout, TargetRef
+from canarycore._verdicts import Verdict, judge
 from canarycore.driver import Apply, Commit, Fetch, Publish
 from canarycore.errors import Conflict, WorldError
 from canarycore.phases import WAITS, Rule
@@ -25,7 +28,8 @@ from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQ
 from canarycore.simulation.actions import act
 from canarycore.simulation.driver import CycleRecord, Driver, Write, WriteContext
 from canarycore.simulation.invariants import EACH_COMMIT, EACH_EFFECT
-from canarycore.simulation.metrics import MetricRequest, healthy, sick
+from canarycore.simulation.metrics import MetricRequest, healthy, scenario_value, sick
+from canarycore.simulation.promises import Promise, RolloutTally, find_broken
 from canarycore.simulation.state import apply, next_change, scaled
 from canarycore.verification._fingerprints import Fingerprint, InternTable
 from canarycore.verification._memory import ProcessMemory, QuestionsAndAnswers
@@ -51,6 +55,7 @@ from canarycore.verification._steps import (
 from canarycore.verification._time import JUMP, RestState, rebased, recent
 
 if TYPE_CHECKING:
+    from canarycore.policy._scenario import Scenario
     from canarycore.questions import Answer, Question
     from canarycore.simulation.state import State
     from canarycore.verification._situations import Trial
@@ -70,9 +75,9 @@ class BrokenInvariant:
     """An invariant that a write or an end breaks."""
 
     name: str
-    """I1 to I17 or "table"."""
+    """I1 to I17, "table" or "promise"."""
     text: str
-    """The invariant as a sentence."""
+    """The invariant or the promise as a sentence."""
     found: str
     """The way in which it is broken."""
 
@@ -136,8 +141,18 @@ class TrialModel:
     """The trial."""
     driver: Driver
     """The loop under test."""
-    _table: InternTable = field(factory=InternTable)
-    _points: dict[Fingerprint, CyclePoint] = field(factory=dict)
+    without: frozenset[type] = field(default=frozenset(), kw_only=True)
+    """Types of steps and of actions to leave out."""
+    actions: tuple[ActorAction, ...] = field(init=False)
+    """Actions of others, without those to leave out."""
+    _table: InternTable = field(factory=InternTable, init=False)
+    _points: dict[Fingerprint, CyclePoint] = field(factory=dict, init=False)
+
+    @actions.default
+    def _select_actions(self) -> tuple[ActorAction, ...]:
+        if ActorAction in self.without:
+            return ()
+        return tuple(step for step in self.trial.actions if type(step.action) not in self.without)
 
     def starts(self) -> list[Node]:
         """Return the first nodes."""
@@ -150,6 +165,8 @@ class TrialModel:
     def faults(self, node: Node) -> Iterator[Move]:
         """Return the moves by a fault."""
         moves = self._faults_at_rest(node) if node.point is None else self._faults_at(node, node.point)
+        if self.without:
+            moves = (move for move in moves if type(move.step) not in self.without)
         return (move for move in moves if move.to.fingerprint != node.fingerprint)
 
     # between two cycles -----------------------------------------------------------------------------------------
@@ -195,7 +212,7 @@ class TrialModel:
         for sign in (1, -1):
             jump = ClockJump(sign * JUMP * interval)
             yield Move(jump, self._jumped(node, jump.seconds))
-        for action in self.trial.actions:
+        for action in self.actions:
             changed = self._changed(state, action)
             if changed is not None:
                 to = self._rest(
@@ -217,14 +234,24 @@ class TrialModel:
     def _respond(self, node: Node, point: CyclePoint) -> Iterator[Move]:
         request = point.request
         if isinstance(request, Fetch):
-            passing, *others = _answers(request.questions)
-            yield Move(_GO, self._respond_with(node, point, passing))
+            passing, *others = self._answers(request.questions)
+            yield Move(self._first_step(passing), self._respond_with(node, point, passing))
             for answers in others:
                 yield Move(Answers(_only(answers), _excuse(answers)), self._respond_with(node, point, answers))
         elif isinstance(request, Commit) and node.overtaken:
             yield Move(_GO, self._respond_with(node, point, Conflict("overtaken")))
         else:
             yield self._write(node, point, _GO)
+
+    def _answers(self, questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
+        return _answers(questions)
+
+    def _first_step(self, answers: QuestionsAndAnswers) -> Step:
+        del answers
+        return _GO
+
+    def _unmeasured(self, questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
+        return _unmeasured(questions)
 
     def _write(self, node: Node, point: CyclePoint, step: Step, response: WorldError | None = None) -> Move:
         """Carry out a write, and check its invariants."""
@@ -284,7 +311,7 @@ class TrialModel:
         if isinstance(request, Commit):
             yield Move(CommitConflict(), self._respond_with(node, point, Conflict("somebody else was first")))
         if isinstance(request, Fetch):
-            for answers in _unmeasured(request.questions):
+            for answers in self._unmeasured(request.questions):
                 yield Move(AnswersWithoutNumber(_only(answers)), self._respond_with(node, point, answers))
         else:
             timeout = WorldError("timed out")
@@ -294,7 +321,7 @@ class TrialModel:
         yield from self._stale(node, point)
         if not isinstance(request, Commit | Apply):
             return
-        for action in self.trial.actions:
+        for action in self.actions:
             changed = self._changed(state, action)
             if changed is not None:
                 overtaken = node.overtaken or changed.status is not state.status
@@ -325,7 +352,7 @@ class TrialModel:
     ) -> tuple[State, frozenset[str], object]:
         """Return the state after a successful request, with the response to it."""
         if isinstance(point.request, Fetch):
-            return state, published, _answers(point.request.questions)[0]
+            return state, published, self._answers(point.request.questions)[0]
         return self._carry_out(state, published, point)
 
     def _crashed(self, state: State, published: frozenset[str]) -> Node:
@@ -397,6 +424,134 @@ class TrialModel:
 
 _MOST_POINTS = 4096
 """Most cycles whose points stay stored."""
+
+
+# ------------------------------------------------------------------------------------------------------- promises
+
+
+@define(eq=False)
+class WatchedNode(Node):
+    """A node with the time and the requests of its rollout."""
+
+    tally: RolloutTally = RolloutTally()
+    """The time and the expected requests of the rollout so far."""
+    broken: frozenset[str] = frozenset()
+    """Names of the promises that are broken already."""
+    rest: Fingerprint = 0
+    """Fingerprint of the last node at rest, without its tally; 0 after a fault."""
+
+
+@define
+class PromiseModel(TrialModel):
+    """The model of a trial in a scenario, with promises.
+
+    The tally grows with time, so a rollout that waits for ever would have no end of nodes. But a wait that comes back
+    to the same node at rest without a fault can go on for as long as one likes: its counts become infinite at once, and
+    so are those of a rollout that rests for good before its end. Past `horizon` seconds nothing counts any more, and
+    the time is infinite.
+    """
+
+    scenario: Scenario = field(kw_only=True)
+    """The behaviour of both versions, and the traffic. It fixes the answers of checks that measure them."""
+    promises: tuple[Promise, ...] = field(kw_only=True)
+    """The promises to check."""
+    horizon: float = field(kw_only=True)
+    """The longest time of a rollout to count (seconds)."""
+
+    def starts(self) -> list[Node]:
+        """Return the first nodes."""
+        return [self._watched(node, RolloutTally().at(node.state), frozenset(), 0) for node in super().starts()]
+
+    def free(self, node: Node) -> tuple[Move, ...]:
+        """Return the moves without a fault, success first; none where the rollout rests for good."""
+        assert isinstance(node, WatchedNode)
+        return tuple([self._follow(node, move, node.rest) for move in super().free(node)])
+
+    def faults(self, node: Node) -> Iterator[Move]:
+        """Return the moves by a fault."""
+        assert isinstance(node, WatchedNode)
+        moves = (self._follow(node, move, 0) for move in super().faults(node))
+        return (move for move in moves if move.to.fingerprint != node.fingerprint)
+
+    def _follow(self, node: WatchedNode, move: Move, rest: Fingerprint) -> Move:
+        """Return the move with the tally after it, and with the promise that it breaks.
+
+        rest: the last node at rest from which no fault leads here; 0: there is none.
+        """
+        to, tally, broken, found = move.to, node.tally, node.broken, move.found
+        if len(broken) == len(self.promises):
+            return Move(move.step, self._watched(to, tally, broken, 0), found)
+        tally = self._counted(node, move.step).at(to.state)
+        if to.point is None and (to.fingerprint == rest or self.due(to) == inf):
+            tally = tally.for_ever(to.state, self.scenario)
+        view = tally.view(to.state, self.scenario)
+        unbroken = [promise for promise in self.promises if promise.name not in broken]
+        promise = None if view is None or found is not None else find_broken(unbroken, view)
+        if promise is not None:
+            broken |= {promise.name}
+            found = BrokenInvariant("promise", promise.name, str(view))
+        return Move(move.step, self._watched(to, tally, broken, to.fingerprint if to.point is None else rest), found)
+
+    def _counted(self, node: WatchedNode, step: Step) -> RolloutTally:
+        """Return the tally after the time of a step."""
+        tally = node.tally
+        if tally.counted > self.horizon:
+            return tally
+        tally = tally.after(self._duration(node, step), node.state, self.scenario)
+        return evolve(tally, seconds=inf) if tally.counted > self.horizon else tally
+
+    def _duration(self, node: Node, step: Step) -> float:
+        """Return the seconds of a step."""
+        if node.point is not None:
+            return step.seconds if isinstance(step, Takeover) else 0.0
+        if isinstance(step, LateTimer):
+            return self.due(node) - node.state.now + step.seconds
+        return self.due(node) - node.state.now if isinstance(step, Proceed) else 0.0
+
+    def _watched(self, node: Node, tally: RolloutTally, broken: frozenset[str], rest: Fingerprint) -> WatchedNode:
+        table = self._table
+        tally, broken = table.intern(tally), table.intern(broken)
+        return WatchedNode(
+            hash((node.fingerprint, id(tally), id(broken), rest)),
+            node.state,
+            node.published,
+            node.point,
+            node.wake,
+            node.stale,
+            node.blind,
+            node.memory,
+            node.rule,
+            node.moved,
+            node.overtaken,
+            tally,
+            broken,
+            rest,
+        )
+
+    # answers ----------------------------------------------------------------------------------------------------
+
+    def _answers(self, questions: tuple[Question, ...]) -> list[QuestionsAndAnswers]:
+        variants = [self._measured(answers) for answers in super()._answers(questions)]
+        return [answers for number, answers in enumerate(variants) if answers not in variants[:number]]
+
+    def _first_step(self, answers: QuestionsAndAnswers) -> Step:
+        """Return the step of the best answers; those of a bad version excuse a rollback."""
+        fails = any(
+            judge(question.check, answer, 0).verdict is not Verdict.PASS
+            for question, answer in answers
+            if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer)
+        )
+        return Answers(_only(answers), Excuse.FAIL) if fails else _GO
+
+    def _measured(self, answers: QuestionsAndAnswers) -> QuestionsAndAnswers:
+        """Return the answers with the values of the scenario."""
+        return tuple([(question, self._value(question) or answer) for question, answer in answers])
+
+    def _value(self, question: Question) -> MetricAnswer | None:
+        if not isinstance(question, MetricQuestion):
+            return None
+        value = scenario_value(question.check, self.scenario)
+        return None if value is None else MetricAnswer(value=value, samples=1_000_000)
 
 
 # -------------------------------------------------------------------------------------------------------- helpers

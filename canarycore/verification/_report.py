@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from attrs import field, frozen
 
+from canarycore._fields import describe_value
 from canarycore.driver import Apply, Commit, Fetch, Publish, cycle
 from canarycore.errors import CanaryError
+from canarycore.policy import Scenario
 from canarycore.simulation._program import source, with_imports
+from canarycore.simulation.actions import Action
 from canarycore.text import describe_state
 from canarycore.verification._ends import check_end, collect_good_ends, find_bad_ends
 from canarycore.verification._explore import MOST_FAULTS, explore
-from canarycore.verification._model import BrokenInvariant, Move, Node, TrialModel
+from canarycore.verification._model import BrokenInvariant, Move, Node, PromiseModel, TrialModel
 from canarycore.verification._paths import ShortestPaths, count_schedules
-from canarycore.verification._situations import Trial, trial
+from canarycore.verification._situations import Trial, trial, trial_as_written
 from canarycore.verification._steps import FREE, Excuse, Proceed, Step
 
 if TYPE_CHECKING:
     from canarycore._spec import Rollout
     from canarycore.simulation.driver import Driver
+    from canarycore.simulation.promises import Promise
     from canarycore.verification._explore import Watch
 
 Path = list[tuple[Node, Step]]
 
+HORIZON = 3600.0
+"""The longest time of a rollout that promises see by default (seconds)."""
+
+LEAVABLE: frozenset[type] = frozenset({*get_args(Step), *get_args(Action)}) - frozenset(FREE)
+"""Types of faults and of actions of others that `without` may name."""
+
 
 @frozen
 class Violation:
-    """A shortest schedule that breaks an invariant."""
+    """A shortest schedule that breaks an invariant or a promise."""
 
     name: str
-    """I1 to I17 or "table"."""
+    """I1 to I17, "table" or "promise"."""
     text: str
-    """The invariant as a sentence."""
+    """The invariant or the promise as a sentence."""
     found: str
     """The way in which it is broken."""
     faults: tuple[Step, ...]
@@ -87,20 +97,31 @@ def verify(
     faults: int = 1,
     *,
     driver: Driver = cycle,
+    promises: Iterable[Promise] = (),
+    scenario: Scenario | None = None,
+    without: Iterable[type] = (),
+    horizon: float = HORIZON,
     watch: Watch = lambda _: None,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> VerificationReport:
     """Explore all schedules of a policy with at most so many faults (0 to 3), and check the invariants.
 
-    driver: the loop under test. watch: a function that gets the number of states so far, now and then. clock: a
-    function that returns seconds, for the report. Raise ValueError for another number of faults.
+    driver: the loop under test. promises: invariants of your own; with them a rollout keeps its waits and counts as
+    written. scenario: the error rates and the traffic that the promises see; a success rate, or a response time with a
+    P99 in the scenario, then has its value in each answer. without: types of faults (`Crash`) and of actions of others
+    (`SendCommand`) to leave out. horizon: the longest time of a rollout that promises see (seconds); a longer one
+    counts as infinite. watch: a function that gets the number of states so far, now and then. clock: a function that
+    returns seconds, for the report. Raise ValueError for another number of faults, and for a type of `without` that no
+    schedule has.
     """
     if not 0 <= faults <= MOST_FAULTS:
         raise ValueError(f"faults: found {faults}, expected 0 to {MOST_FAULTS}")
-    chosen = rollout if isinstance(rollout, Trial) else trial(rollout)
+    promises = tuple(promises)
+    chosen = rollout if isinstance(rollout, Trial) else (trial_as_written if promises else trial)(rollout)
+    model = make_model(chosen, driver, promises, scenario, without, horizon)
     began = clock()
     with _garbage_collector_disabled():
-        graph = explore(chosen, faults, driver, watch)
+        graph = explore(model, faults, watch)
         violations = tuple(_violations(ShortestPaths(graph)))
         count = count_schedules(graph)
     return VerificationReport(
@@ -111,6 +132,30 @@ def verify(
         violations=violations,
         schedules=count,
         seconds=clock() - began,
+    )
+
+
+def make_model(
+    about: Trial,
+    driver: Driver,
+    promises: Iterable[Promise] = (),
+    scenario: Scenario | None = None,
+    without: Iterable[type] = (),
+    horizon: float = HORIZON,
+) -> TrialModel:
+    """Return the model of a trial; only one with promises or a scenario counts time and requests.
+
+    Raise ValueError for a type of `without` that no schedule has.
+    """
+    types = frozenset(without)
+    for unknown in types - LEAVABLE:
+        names = ", ".join(sorted(kind.__name__ for kind in LEAVABLE))
+        raise ValueError(f"without: found {describe_value(unknown)}, expected types among {names}")
+    promises = tuple(promises)
+    if not promises and scenario is None:
+        return TrialModel(about, driver, without=types)
+    return PromiseModel(
+        about, driver, without=types, scenario=scenario or Scenario(), promises=promises, horizon=horizon
     )
 
 
@@ -135,28 +180,37 @@ def _violations(paths: ShortestPaths) -> Iterator[Violation]:
     broken += [(number, None, found) for number, found in find_bad_ends(paths)]
     known: dict[tuple[str, str], list[set[type[Step]]]] = {}
     for number, last, found in sorted(broken, key=lambda entry: (-graph.left(entry[0]), paths.depths[entry[0]])):
+        others = known.setdefault((found.name, found.text), [])
+        if set() in others:
+            continue
         steps = paths.path_to(number)
         path = [(paths.node(vertex), step) for vertex, step in steps]
         if last is not None:
             path.append((paths.node(number), last))
         faults = tuple(step for _, step in path if not isinstance(step, FREE))
-        kinds, others = set(map(type, faults)), known.setdefault((found.name, found.text), [])
+        kinds = set(map(type, faults))
         if not any(other <= kinds for other in others):
             others.append(kinds)
             start = steps[0][0] if steps else number
-            yield Violation(found.name, found.text, found.found, faults, _script(graph.model.trial, start, path))
+            yield Violation(found.name, found.text, found.found, faults, _script(graph.model, start, path))
 
 
 # ------------------------------------------------------------------------------------------------------ the program
 
 
-def _script(about: Trial, start: int, path: Path) -> str:
+def _script(model: TrialModel, start: int, path: Path) -> str:
     """Return the schedule as a program: each step but `Proceed` by its number, with its node in a comment."""
-    lines = ["replay(", f"    {source(about)},", f"    start={start},", "    schedule={"]
+    lines = ["replay(", f"    {source(model.trial)},", f"    start={start},"]
+    promises: tuple[Promise, ...] = ()
+    if isinstance(model, PromiseModel):
+        promises = model.promises
+        lines += [f"    promises={source(promises)},", f"    scenario={source(model.scenario)},"]
+        lines += [f"    horizon={model.horizon!r},"] if model.horizon != HORIZON else []
+    lines.append("    schedule={")
     for number, (node, step) in enumerate(path):
         if not isinstance(step, Proceed):
             lines += [f"        # {describe_node(node)}", f"        {number}: {source(step)},"]
-    return with_imports("\n".join([*lines, "    },", ")"]))
+    return with_imports("\n".join([*lines, "    },", ")"]), promises)
 
 
 def describe_node(node: Node) -> str:
@@ -190,7 +244,7 @@ def _about_to(node: Node) -> str:
 
 
 class ViolationError(CanaryError, AssertionError):
-    """A replayed schedule breaks an invariant."""
+    """A replayed schedule breaks an invariant or a promise."""
 
     def __init__(self, found: BrokenInvariant) -> None:
         self.found = found
@@ -203,16 +257,19 @@ def replay(
     start: int = 1,
     schedule: dict[int, Step] | None = None,
     driver: Driver = cycle,
+    promises: Iterable[Promise] = (),
+    scenario: Scenario | None = None,
+    horizon: float = HORIZON,
     report: Callable[[str], None] = print,
 ) -> None:
     """Replay one schedule step by step, and report each step.
 
     start: 0 is an empty cluster, 1 a cluster in which v1 is promoted and idle and v2 has just arrived. schedule: steps
-    other than `Proceed` by their numbers. report: a function that gets the description of each step. Raise
-    ViolationError where a write or the end breaks an invariant.
+    other than `Proceed` by their numbers. promises, scenario, horizon: as in `verify`. report: a function that gets the
+    description of each step. Raise ViolationError where a write or the end breaks an invariant, or a step a promise.
     """
     left, passed = dict(schedule or {}), list[Node]()
-    model, excuse, number = TrialModel(about, driver), Excuse.NONE, 0
+    model, excuse, number = make_model(about, driver, promises, scenario, horizon=horizon), Excuse.NONE, 0
     node = model.starts()[start]
     while model.free(node) and node not in passed:
         if not left:
@@ -228,14 +285,19 @@ def replay(
     report(f"{number:4} {describe_node(node)}")
     loop = passed[passed.index(node) :] if node in passed else []
     rest = next((resting for resting in loop if resting.point is None), node)
-    found = check_end(model, rest, loop, excuse, collect_good_ends(ShortestPaths(explore(about, 0, driver))))
+    found = check_end(model, rest, loop, excuse, collect_good_ends(ShortestPaths(explore(model, 0))))
     if found is not None:
         raise ViolationError(found)
 
 
 def _move(model: TrialModel, node: Node, step: Step, number: int) -> Move:
-    """Return the move by this step. Compare steps by their source text, as NaN does not equal itself."""
+    """Return the move by this step. Compare steps by their source text, as NaN does not equal itself.
+
+    Where a scenario gives bad answers only, the first of them stands for `Proceed`.
+    """
     moves = tuple(model.free(node) if isinstance(step, FREE) else model.faults(node))
+    if isinstance(step, Proceed):
+        return moves[0]
     for move in moves:
         if source(move.step) == source(step):
             return move

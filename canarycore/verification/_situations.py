@@ -232,10 +232,15 @@ def trial(rollout: Rollout) -> Trial:
     if ladder.iterations > MOST_ITERATIONS:
         reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
         ladder = evolve(ladder, iterations=MOST_ITERATIONS)
+    return trial_as_written(evolve(rollout, ladder=ladder, **shorter), reduced)  # type: ignore[arg-type]
+
+
+def trial_as_written(rollout: Rollout, reduced: tuple[str, ...] = ()) -> Trial:
+    """Return the trial of any policy with its own waits and counts, as a promise about times needs it."""
     return Trial(
         strategy=rollout.full_name,
         situation="as written",
-        rollout=evolve(rollout, ladder=ladder, **shorter),  # type: ignore[arg-type]
+        rollout=rollout,
         scaler=Scaler(minimum=2) if rollout.autoscaled else None,
         reduced=reduced,
     )

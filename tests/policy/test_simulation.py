@@ -27,6 +27,7 @@ from canarycore.notices import Notice
 from canarycore.policy import Behaviour, Outcome, Scenario, Share, summarise
 from canarycore.policy import sampled as simulation
 from canarycore.policy.sampled import RunEvent, simulate, sweep
+from canarycore.simulation import Promise, RolloutView
 from canarycore.simulation.chance import binomial, percentile
 from tests.policy.policies import cases
 
@@ -248,6 +249,33 @@ def test_a_run_reports_its_phases_and_weights_in_order() -> None:
         (Phase.FINALISING, 0),
         (Phase.SUCCEEDED, 0),
     ]
+
+
+# promises -----------------------------------------------------------------------------------------------------------
+
+
+FEW_BAD = Promise("at most 50 bad requests", lambda rollout: rollout.bad_requests <= 50)
+NOT_PROMOTED = Promise("never promoted", lambda rollout: not rollout.is_promoted)
+
+
+def test_a_run_names_the_promises_that_it_breaks() -> None:
+    bad, good = (simulate(_rollout(), _bad(rate), promises=[FEW_BAD, NOT_PROMOTED]) for rate in (0.5, 0.0))
+    assert (bad.outcome, bad.broken) == (Outcome.ROLLED_BACK, (FEW_BAD.name,))
+    assert (good.outcome, good.broken) == (Outcome.PROMOTED, (NOT_PROMOTED.name,))
+
+
+def test_promises_change_no_run() -> None:
+    plain, watched = (list(sweep(_rollout(), _bad(0.02), runs=50, promises=some)) for some in ((), [FEW_BAD]))
+    assert [evolve(run, broken=()) for run in watched] == plain
+
+
+def test_a_promise_about_the_end_agrees_with_the_run() -> None:
+    never = Promise("exactly", lambda rollout: not rollout.is_over or rollout.bad_requests == -1)
+    views: list[RolloutView] = []
+    run = simulate(_rollout(), _bad(0.5), promises=[Promise("watch", lambda view: views.append(view) is None), never])
+    end = views[-1]
+    assert (end.seconds, end.requests, end.bad_requests) == (run.seconds, run.requests, run.bad_requests)
+    assert run.broken == ("exactly",)
 
 
 # draws --------------------------------------------------------------------------------------------------------------

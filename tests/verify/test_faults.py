@@ -23,6 +23,7 @@ from canarycore.simulation import (
 from canarycore.testing.strategies import MOST_IN_A_ROW
 from canarycore.verification import STRATEGIES, CommitConflict, Trial
 from canarycore.verification._explore import explore
+from canarycore.verification._model import TrialModel
 from canarycore.verification._paths import ShortestPaths
 from tests.core.scenarios import POLICIES, play, promoted
 
@@ -32,7 +33,7 @@ STEPS = {AnswerHook, SetMetrics, SetSources, SetClock}
 
 @pytest.fixture(scope="module")
 def paths():
-    return ShortestPaths(explore(Trial(strategy="canary", rollout=STRATEGIES["canary"]), 1, cycle))
+    return ShortestPaths(explore(TrialModel(Trial(strategy="canary", rollout=STRATEGIES["canary"]), cycle), 1))
 
 
 def after_conflicts(model, node, times):

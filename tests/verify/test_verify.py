@@ -34,6 +34,7 @@ from canarycore.verification import (
 from canarycore.verification._ends import collect_good_ends
 from canarycore.verification._explore import explore
 from canarycore.verification._fingerprints import InternTable
+from canarycore.verification._model import TrialModel
 from canarycore.verification._paths import ShortestPaths
 from tests.verify import drivers
 
@@ -43,7 +44,7 @@ SKIPPED = SITUATIONS["skipAnalysis"]("canary", STRATEGIES["canary"])
 
 @pytest.fixture(scope="module")
 def plain():
-    return ShortestPaths(explore(PLAIN, 1, cycle))
+    return ShortestPaths(explore(TrialModel(PLAIN, cycle), 1))
 
 
 def nodes_of(paths) -> list:
@@ -190,13 +191,13 @@ def test_the_search_takes_every_kind_of_step(plain):
 
 
 def test_without_faults_a_rollout_is_promoted_or_rolled_back_or_still_idle():
-    ends = collect_good_ends(ShortestPaths(explore(PLAIN, 0, cycle)))
+    ends = collect_good_ends(ShortestPaths(explore(TrialModel(PLAIN, cycle), 0)))
     assert {traits[1][0] for traits in ends} == {Phase.INITIALIZED, Phase.SUCCEEDED}
 
 
 def test_a_gate_that_stays_closed_is_a_loop_of_few_states():
     gated = SITUATIONS["gates"]("canary", STRATEGIES["canary"])
-    assert len(explore(gated, 0, cycle).keys) < 10_000
+    assert len(explore(TrialModel(gated, cycle), 0).keys) < 10_000
 
 
 def test_no_path_to_a_state_is_shorter_than_the_shortest_path(plain):

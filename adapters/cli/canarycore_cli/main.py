@@ -258,6 +258,19 @@ def verify(
         str, typer.Option(metavar="NAME", help="Without a manifest: the only situation to verify.")
     ] = "",
     faults: Annotated[int, typer.Option(min=0, max=3, help="Greatest number of faults in one schedule.")] = 1,
+    promise: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.py", help="Python file with promises of your own about the manifest. The command runs it."
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Fault (Crash), action of others (SendCommand) or situation (gates) to leave out. Repeatable.",
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per CPU.")] = 0,
     canary: CanaryName = "",
     as_json: AsJson = False,
@@ -266,7 +279,10 @@ def verify(
 
     The faults are crashes, conflicts, timeouts, stale caches, a second leader, clock jumps, and changes that others
     make to the cluster. Without a manifest the command verifies every strategy in every situation. It prints the
-    shortest schedule of each violation as a Python program. Exit code 0: no violation, 4: violations.
+    shortest schedule of each violation as a Python program. With --promise it also checks the objects of
+    canarycore.simulation.Promise in a Python file, in the canarycore.policy.Scenario of that file. It runs the file as
+    Python code with your rights, so name only files that you trust. Exit code 0: no violation, 1: broken promises, 4:
+    broken invariants.
     """
     from canarycore_cli.verify import run
 
@@ -275,7 +291,17 @@ def verify(
         from canarycore_cli.manifests import read_rollout
 
         rollout = read_rollout(manifest, canary)
-    raise typer.Exit(run(rollout, strategy=strategy, situation=situation, faults=faults, jobs=jobs, as_json=as_json))
+    code = run(
+        rollout,
+        strategy=strategy,
+        situation=situation,
+        faults=faults,
+        jobs=jobs,
+        as_json=as_json,
+        promise_file=promise,
+        without=without or (),
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

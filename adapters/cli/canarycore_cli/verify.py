@@ -1,33 +1,49 @@
 """canary verify: explore a policy with every fault at every step, and print the broken invariants.
 
 The command verifies the user's own policy, or a table of strategies and situations. It prints each violation as a
-program: the shortest schedule that leads to it.
+program: the shortest schedule that leads to it. Promises of the user come from a Python file, which it runs.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import groupby
 from multiprocessing import get_context
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from canarycore.policy import describe_policy
-from canarycore.verification import SITUATIONS, STRATEGIES, Trial, VerificationReport, verify
+from attrs import frozen
+
+from canarycore.policy import Scenario, describe_policy
+from canarycore.simulation import Promise
+from canarycore.verification import (
+    LEAVABLE,
+    SITUATIONS,
+    STRATEGIES,
+    Trial,
+    VerificationReport,
+    trial_as_written,
+    verify,
+)
 from canarycore.verification import trial as trial_of
 from canarycore.verification import trials as all_trials
-from canarycore_cli.console import OK, BadInput, Json, err, out, print_json
+from canarycore_cli.console import OK, TROUBLE, BadInput, Json, err, out, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.queues import Queue
+    from pathlib import Path
 
     from rich.console import Console
 
     from canarycore import Rollout
+
+    Search = Callable[..., VerificationReport]
 
 VIOLATED = 4
 """The exit code when an invariant does not hold."""
@@ -36,7 +52,27 @@ _POLL = 0.1
 """Seconds between reads of the workers' progress."""
 
 
-def run(rollout: Rollout | None, *, strategy: str, situation: str, faults: int, jobs: int, as_json: bool) -> int:
+@frozen(kw_only=True)
+class PromiseFile:
+    """The promises of a Python file."""
+
+    promises: tuple[Promise, ...] = ()
+    """The promises, in the order of the file."""
+    scenario: Scenario | None = None
+    """The scenario of the file; None where it has none."""
+
+
+def run(
+    rollout: Rollout | None,
+    *,
+    strategy: str,
+    situation: str,
+    faults: int,
+    jobs: int,
+    as_json: bool,
+    promise_file: Path | None = None,
+    without: Sequence[str] = (),
+) -> int:
     """Verify a policy, print the result, and return the exit code.
 
     Args:
@@ -46,21 +82,37 @@ def run(rollout: Rollout | None, *, strategy: str, situation: str, faults: int, 
         faults: The greatest number of faults in one schedule.
         jobs: The number of processes; 0: one per core.
         as_json: Whether to print JSON.
+        promise_file: The Python file with promises to check, or None.
+        without: Names of faults, of actions of others, and of situations to leave out.
     """
-    trials = _select(strategy, situation) if rollout is None else [trial_of(rollout)]
+    if promise_file is not None and rollout is None:
+        raise BadInput("--promise: found no MANIFEST, expected one whose policy keeps the promises")
+    types, situations = _left_out(without)
+    own = PromiseFile() if promise_file is None else load_promises(promise_file)
+    if rollout is None:
+        trials = [trial for trial in _select(strategy, situation) if trial.situation not in situations]
+    else:
+        trials = [trial_as_written(rollout) if own.promises else trial_of(rollout)]
+    if not trials:
+        raise BadInput("--without: found all situations, expected to leave one")
+    search = partial(
+        verify, faults=faults, promises=own.promises, scenario=own.scenario, without=types, clock=time.perf_counter
+    )
     console = out()
     if rollout is not None and not as_json:
         console.print(describe_policy(rollout), style="bold", markup=False)
     started = time.monotonic()
-    reports = list(_verify_all(trials, faults, jobs or os.cpu_count() or 1, print_json if as_json else None))
+    reports = list(_verify_all(trials, search, jobs or os.cpu_count() or 1, print_json if as_json else None))
     seconds = time.monotonic() - started
-    violations = sum(len(report.violations) for report in reports)
     if as_json:
         print_json(_totals(reports, faults, seconds))
     else:
         _print_table(console, reports, seconds)
         _print_violations(console, reports)
-    return VIOLATED if violations else OK
+    names = {violation.name for report in reports for violation in report.violations}
+    if names == {"promise"}:
+        return TROUBLE
+    return VIOLATED if names else OK
 
 
 def _select(strategy: str, situation: str) -> list[Trial]:
@@ -70,11 +122,44 @@ def _select(strategy: str, situation: str) -> list[Trial]:
     return [trial for trial in all_trials() if strategy in {"", trial.strategy} and situation in {"", trial.situation}]
 
 
+def _left_out(names: Sequence[str]) -> tuple[tuple[type, ...], frozenset[str]]:
+    """Return the types and the situations of these names. Raises BadInput for another name."""
+    types = {kind.__name__: kind for kind in LEAVABLE}
+    for name in names:
+        if name not in types and name not in SITUATIONS:
+            raise BadInput(f"--without {name}: expected one of {', '.join([*sorted(types), *SITUATIONS])}")
+    return tuple(types[name] for name in names if name in types), frozenset(names) & frozenset(SITUATIONS)
+
+
+def load_promises(path: Path) -> PromiseFile:
+    """Run a Python file, and return its promises. Raises BadInput where it cannot be run, or has none."""
+    name, option = path.stem, f"--promise {path}"
+    spec = spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise BadInput(f"{option}: found no such file, expected a Python file that ends in .py")
+    if name in sys.modules:
+        raise BadInput(f"{option}: found the name of a module in use, expected another one, such as my_promises.py")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise BadInput(f"{option}: it raised {type(error).__name__}: {error}") from error
+    values = list(vars(module).values())
+    promises = tuple(value for value in values if isinstance(value, Promise))
+    scenarios = [value for value in values if isinstance(value, Scenario)]
+    if not promises:
+        raise BadInput(f"{option}: found no promise, expected one such as NAME = Promise('at most ...', function)")
+    if len(scenarios) > 1:
+        raise BadInput(f"{option}: found {len(scenarios)} scenarios, expected at most one")
+    return PromiseFile(promises=promises, scenario=scenarios[0] if scenarios else None)
+
+
 # ------------------------------------------------------------------------------------------------------ running
 
 
 def _verify_all(
-    trials: Sequence[Trial], faults: int, jobs: int, report_json: Callable[[Json], None] | None
+    trials: Sequence[Trial], search: Search, jobs: int, report_json: Callable[[Json], None] | None
 ) -> Iterator[VerificationReport]:
     """Yield the reports in the order of the trials, and show the progress on a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -95,7 +180,7 @@ def _verify_all(
             states_by_trial[number] = states
             bar.update(task, states=sum(states_by_trial.values()))
 
-        with _reports(trials, faults, jobs, watch) as reports:
+        with _reports(trials, search, jobs, watch) as reports:
             for report in reports:
                 bar.advance(task)
                 if report_json is not None:
@@ -105,19 +190,16 @@ def _verify_all(
 
 @contextmanager
 def _reports(
-    trials: Sequence[Trial], faults: int, jobs: int, watch: Callable[[int, int], None]
+    trials: Sequence[Trial], search: Search, jobs: int, watch: Callable[[int, int], None]
 ) -> Iterator[Iterator[VerificationReport]]:
     """Verify the trials in this process or in workers, and yield an iterator of their reports."""
     if jobs == 1 or len(trials) == 1:
-        yield (
-            verify(trial, faults, watch=partial(watch, number), clock=time.perf_counter)
-            for number, trial in enumerate(trials)
-        )
+        yield (search(trial, watch=partial(watch, number)) for number, trial in enumerate(trials))
         return
     context = get_context()
     progress: Queue[tuple[int, int]] = context.Queue()
     with context.Pool(min(jobs, len(trials)), _set_progress_queue, (progress,)) as pool:
-        results = pool.imap(_verify, [(number, trial, faults) for number, trial in enumerate(trials)])
+        results = pool.imap(_verify, [(number, trial, search) for number, trial in enumerate(trials)])
         yield _poll(results, progress, watch)
 
 
@@ -150,14 +232,14 @@ def _set_progress_queue(progress: Queue[tuple[int, int]]) -> None:
     _progress = progress
 
 
-def _verify(job: tuple[int, Trial, int]) -> VerificationReport:
-    number, trial, faults = job
+def _verify(job: tuple[int, Trial, Search]) -> VerificationReport:
+    number, trial, search = job
 
     def watch(states: int) -> None:
         if _progress is not None:
             _progress.put((number, states))
 
-    return verify(trial, faults, watch=watch, clock=time.perf_counter)
+    return search(trial, watch=watch)
 
 
 # ------------------------------------------------------------------------------------------------------ printing

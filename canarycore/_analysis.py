@@ -99,10 +99,11 @@ def _stay(builder: DecisionBuilder) -> Decision | None:
         return count_analysis(builder, Rule.STAYED)
     if not step.approval or status.approval is Approval.GIVEN:
         return None
+    if status.approval is Approval.ASKED:
+        return builder.wait(Rule.UNAPPROVED, builder.next_poll)
     builder.detail = "it waits for the command approve"
-    if status.approval is Approval.NONE:
-        builder.emit(NoticeKind.APPROVAL_ASKED, str(step.weight))
-        builder.emit(NoticeKind.APPROVAL_ALERT, str(step.weight))
+    builder.emit(NoticeKind.APPROVAL_ASKED, str(step.weight))
+    builder.emit(NoticeKind.APPROVAL_ALERT, str(step.weight))
     return count_analysis(builder, Rule.STAYED, approval=Approval.ASKED)
 
 

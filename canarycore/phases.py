@@ -151,6 +151,7 @@ class Rule(TextEnum):
     CONVERGING = "the cluster does not match the status yet"
     UNREADY = "pods are not ready"
     GATE_CLOSED = "a gate is closed"
+    UNAPPROVED = "the rung passed, but its step is not approved"
     NOT_DUE = "the interval has not passed"
     DRAINING = "routes are draining"
     ON_HOLD = "the rollout is paused"
@@ -166,6 +167,7 @@ WAITS = frozenset(
         Rule.CONVERGING,
         Rule.UNREADY,
         Rule.GATE_CLOSED,
+        Rule.UNAPPROVED,
         Rule.NOT_DUE,
         Rule.DRAINING,
         Rule.ON_HOLD,
@@ -238,6 +240,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.CONVERGING, ALIVE - {Phase.INITIALIZING}),
     _row(Rule.UNREADY, ACTIVE | PROMOTION),
     _row(Rule.GATE_CLOSED, BEFORE_PROMOTION),
+    _row(Rule.UNAPPROVED, ACTIVE),
     _row(Rule.NOT_DUE, BEFORE_PROMOTION | {Phase.PROMOTING}),
     _row(Rule.DRAINING, MAY_DRAIN),
     _row(Rule.ON_HOLD, UNDER_WAY),

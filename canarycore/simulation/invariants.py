@@ -478,6 +478,7 @@ NAMED_WAITS = frozenset(
         Rule.CONVERGING,
         Rule.UNREADY,
         Rule.GATE_CLOSED,
+        Rule.UNAPPROVED,
         Rule.ON_HOLD,
         Rule.SUSPENDED,
         Rule.RESTORING,

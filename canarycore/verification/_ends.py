@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from canarycore.driver import Apply, Commit
-from canarycore.phases import ALIVE, IDLE, Phase
+from canarycore.phases import ALIVE, IDLE, Phase, Rule
 from canarycore.simulation.invariants import NAMED_WAITS, fingerprint
 from canarycore.simulation.state import observe, resized
 from canarycore.text import describe_state
@@ -132,7 +132,7 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
     if status.phase not in ALIVE:
         return None if status.phase is Phase.TERMINATED else ("I8", f"it stays in {status.phase.value}")
     if rule in NAMED_WAITS:
-        waits = excuse & Excuse.WAIT or state.rollout.suspend
+        waits = excuse & Excuse.WAIT or state.rollout.suspend or rule is Rule.UNAPPROVED
         return None if waits else ("I8", f"it waits for ever in {status.phase.value}: {rule.value}")
     if status.phase not in IDLE or not status.is_settled:
         return "I8", f"it rests in {status.phase.value}, pending {status.pending}, by {rule}"

@@ -70,5 +70,5 @@ def test_a_trial_has_every_action_of_others():
 
 
 def test_a_trial_has_every_command():
-    actions = [step.action for step in Trial(strategy="canary", rollout=STRATEGIES["canary"]).actions]
+    actions = [step.action for step in Trial(strategy="held", rollout=STRATEGIES["canary with holds"]).actions]
     assert {action.kind for action in actions if isinstance(action, SendCommand)} == set(CommandKind)

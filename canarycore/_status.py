@@ -85,7 +85,7 @@ class Status:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What holds the rollout where it is, beside its checks: `paused`, `waiting for approval`."""
+        """The reasons beside its checks why the rollout stays: `paused`, `waiting for approval`."""
         return (
             *(("paused",) if self.paused else ()),
             *(("waiting for approval",) if self.approval is Approval.ASKED else ()),

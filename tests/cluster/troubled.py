@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from canarycore_cli.main import app
@@ -88,8 +89,9 @@ class TroubledCanary:
             mesh_provider=provider,
         )
         async with asyncio.TaskGroup() as group:
-            running = group.create_task(run_controller(client, options, version="0"))
-            yield
+            with capture_logs():  # they would be in the output of the commands
+                running = group.create_task(run_controller(client, options, version="0"))
+                yield
             running.cancel()
 
     async def says(self, client, reason, parts, provider="kubernetes"):

@@ -29,6 +29,7 @@ USES = ("match", "fullmatch", "search", "findall", "finditer", "sub", "subn", "s
 COMPUTED = {
     "adapters/cli/canarycore_cli/loadtester.py": "the operator's own --namespace-regexp",
     "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
+    "adapters/kubernetes/canarycore_kubernetes/migration/equivalent.py": "expressions from a table of the source",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
     "canarycore/manifest/_lint/_rollouts.py": "names of fields from a table, escaped, one of them at a time",
 }

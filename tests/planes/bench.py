@@ -76,7 +76,7 @@ class DataPlane:
     """Seconds for which an ended pod must still answer, because the proxy learns so late of it. A Deployment that
     replaces its pods under traffic loses requests otherwise, with and without a Canary."""
     can: frozenset[str] = frozenset()
-    """What it supports beside weights: "ab", "mirror", "affinity"."""
+    """The routes that it supports beside weights: "ab", "mirror", "affinity"."""
     options: Mapping[str, Any] = field(factory=dict)
     """All options of `spec.service` that it supports."""
 

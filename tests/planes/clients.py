@@ -45,7 +45,7 @@ class NotedRequest:
     error: str = ""
     """Why there was no answer."""
     user: int = 0
-    """Who sent it."""
+    """The number of its user."""
     cookies: Cookies = ()
     """The cookies that it carried."""
 

@@ -1,4 +1,4 @@
-"""What the owner of an app writes for the Gateway API, and the files of its definitions."""
+"""The Gateway API: the objects of an app's owner, and the files of its definitions."""
 
 from __future__ import annotations
 

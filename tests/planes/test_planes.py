@@ -1,4 +1,4 @@
-"""What a rollout does to the requests of a real proxy: nothing. README.md says how to run this.
+"""A rollout does nothing to the requests of a real proxy. README.md says how to run this.
 
 The stories of a data plane are played once, side by side, and each test makes a claim about one of them.
 """

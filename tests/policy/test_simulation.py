@@ -213,7 +213,7 @@ def test_a_seed_gives_the_same_runs_with_any_executor() -> None:
 @given(cases())
 def test_runs_with_shared_stretches_decide_alike(case: tuple[Rollout, Scenario]) -> None:
     """A run on stretches of other runs differs only by the values in its texts."""
-    table = simulation._Table(*case, simulation._keep_verdict)
+    table = simulation._Table(*case, simulation._keep_verdict, ())
     for number in range(12):
         alone: list[RunEvent] = []
         together: list[RunEvent] = []

@@ -205,7 +205,10 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
         lambda stage: stage.canary("rehearse", stage.hostile_manifest(), "--new", HOSTILE),
         lambda stage: stage.canary("rehearse", "--resume", "--state-dir", stage.folder / NAME),
     ],
-    **{name: [_name_of_a_rehearsal(name)] for name in ("promote", "abort", "pause", "resume", "retry", "status")},
+    **{
+        name: [_name_of_a_rehearsal(name)]
+        for name in ("promote", "abort", "pause", "resume", "approve", "retry", "status")
+    },
     "skip-to": [_name_of_a_rehearsal("skip-to", "50")],
     "explain": [
         _explain,
@@ -213,6 +216,7 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
         lambda stage: stage.cluster("explain", HOSTILE),
     ],
     "install": [lambda stage: stage.canary("install", "--export", "--provider", HOSTILE)],
+    "plugins": [lambda stage: stage.canary("plugins", HOSTILE)],
     "migrate": [
         lambda stage: stage.canary("migrate", HOSTILE),
         lambda stage: stage.canary("migrate", stage.hostile_flagger()),

@@ -70,6 +70,7 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
     (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
     (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
+    (Phase.PROGRESSING, (Edit(APPROVED),)),
 ]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from canarycore.notices import Notice
     from canarycore_runtime.http import AllowedHosts
     from canarycore_runtime.mesh import Mesh
-    from canarycore_runtime.ports import HookPort, MetricSource, Notifier
+    from canarycore_runtime.ports import AlertContent, HookPort, MetricSource, Notifier
     from canarycore_runtime.registry import Port
 
 
@@ -65,7 +65,7 @@ class NotifierFactory(Protocol):
         proxy: str,
         channel: str,
         username: str,
-        fields: Callable[[Rollout, Notice], Iterable[tuple[str, str]]],
+        content: Callable[[Rollout, Notice], AlertContent],
     ) -> AbstractAsyncContextManager[Notifier]:
         """Return a context with a notifier for an alert provider.
 
@@ -75,7 +75,7 @@ class NotifierFactory(Protocol):
             proxy: Its proxy.
             channel: Its channel.
             username: The sender of its messages.
-            fields: Returns further facts of a notice, as (title, value).
+            content: Returns the text, the fields and the links of a notice.
         """
 
 

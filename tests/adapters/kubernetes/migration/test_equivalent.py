@@ -55,6 +55,7 @@ def test_the_table_has_each_flag_once_and_values_that_the_chart_has():
 
 def test_each_option_of_ours_with_a_flag_of_flagger_is_in_the_table():
     own = {"listen", "page_port", "page_hosts", "shared_gateway_namespaces", "allowed_hosts", "identity"}
+    own |= {"alert_links", "cloud_events", "log_format"}
     named = {flag.name.replace("-", "_") for flag in FLAGS} | {"log_encoding"}
     assert {option.name for option in fields(Options)} - own <= named
 

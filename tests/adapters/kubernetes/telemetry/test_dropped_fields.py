@@ -38,7 +38,7 @@ def as_applied(body, **analysis):
     return {**body, "metadata": body["metadata"] | {"annotations": annotations}}
 
 
-TEXTS = {"drain": "9s", "noData": "hold", "replaceDownPrimary": "true"}
+TEXTS = {"steps": '[{"weight": 5}, {"weight": 50}]', "drain": "9s", "noData": "hold", "replaceDownPrimary": "true"}
 
 
 def annotated(body, *names):
@@ -114,7 +114,7 @@ async def test_the_condition_goes_with_the_annotation(client, api):
         (as_applied(stored(), drain="9s"), None),
         (as_applied(stored()), definition_of(flaggers())),
         (stored(), definition_of(definitions())),
-        (annotated(stored(), *OWN_FIELDS), definition_of(flaggers())),
+        (annotated(stored(iterations=None, stepWeight=10), *OWN_FIELDS), definition_of(flaggers())),
         (as_applied(annotated(stored()), drain="9s"), definition_of(flaggers())),
     ],
     ids=[

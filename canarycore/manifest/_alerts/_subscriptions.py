@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from attrs import evolve
+
 from canarycore import bounds
 from canarycore._reference import Reference
 from canarycore.bounds import Bound
 from canarycore.foreign import get_items, get_value
-from canarycore.manifest._reader._fields import NAME, Cursor
+from canarycore.manifest._reader._fields import NAME, Cursor, Problems
 from canarycore.manifest._reader._path import join
 from canarycore.notices import Alert, Severity
 
@@ -68,7 +70,10 @@ def _read(key: str, text: str, cursor: Cursor) -> Iterator[Alert]:
             SUBSCRIPTION_RULE,
         )
         return
-    names = NAME.read(provider, cursor), NAME.read(namespace, cursor) if namespace else ""
+    problems = Problems()
+    names = [NAME.read(part, Cursor(cursor.path, problems)) if part else "" for part in (provider, namespace)]
+    for problem in problems.listed():
+        cursor.problems.add(evolve(problem, rule=SUBSCRIPTION_RULE))
     channels = [channel.strip() for channel in text.split(";")] if text.strip() else [""]
     if not cursor.holds(channels, CHANNELS) or not all(cursor.holds(channel, _CHANNEL) for channel in channels):
         return

@@ -167,7 +167,7 @@ def test_a_canary_is_shown_with_its_pods_and_last_event(run: Run, promoted_once:
     stand = eventually(shown)
     assert stand["key"] == "shop/app"
     assert stand["phase"] == "Initialized"
-    assert stand["primary"] == {"name": "app-primary", "ready": 2, "desired": 2}
+    assert stand["primary"] == {"name": "app-primary", "ready": 2, "desired": 2, "image": "app:1"}
     assert stand["event"] == "Initialization done! app.shop"
     told = run("get", "app", "-A").stdout
     assert "shop/app  Initialized" in told

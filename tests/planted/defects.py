@@ -278,8 +278,8 @@ DEFECTS: tuple[Defect, ...] = (
         "flagger c: an off-list weight jumps to 100",
         "_ladder.py",
         "next((weight for weight in map(_weight_of, self.steps) if weight > rung.weight), None)",
-        "next((b for a, b in zip((0, *self.steps), self.steps, strict=False) if a == rung.weight), "
-        "None if rung.weight in {*self.steps[-1:], TOTAL_WEIGHT} else TOTAL_WEIGHT)",
+        "next((b for w in [[*map(_weight_of, self.steps)]] for a, b in zip((0, *w), w, strict=False)"
+        " if a == rung.weight), None if rung.weight in {*map(_weight_of, self.steps[-1:]), TOTAL_WEIGHT} else 100)",
         "decisions/test_defects.py::test_defect_c_an_off_list_weight_goes_to_the_next_of_the_list",
     ),
     _core(

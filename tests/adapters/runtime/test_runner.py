@@ -252,6 +252,7 @@ async def test_an_answer_of_the_wrong_kind_holds_the_rollout_and_is_no_busy_loop
     status = clusters.state(KEY).status
     assert (status.phase, status.failed_checks) == (Phase.PROGRESSING, 0)
     assert len(reports) < 30
+    assert any("expected MetricAnswer" in str(error) for report in reports for error in report.result.errors)
 
 
 @pytest.mark.parametrize("value", ["high", True, [1], 1j, 10**400, Fraction(1, 3)])

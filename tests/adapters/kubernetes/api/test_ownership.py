@@ -36,6 +36,7 @@ from canarycore_kubernetes.api.ownership import (
 from canarycore_kubernetes.resources.canaries import Canaries
 from canarycore_kubernetes.resources.claims import Claims
 from canarycore_kubernetes.routing.router import MeshRouter
+from canarycore_kubernetes.workloads.configs import MissingConfigError
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, render_context, sources
 from tests.cluster.patience import until
@@ -134,8 +135,11 @@ class Rollout:
         return self
 
     async def carried(self, before):
-        """The target's revision, as soon as it is another one."""
-        seen = await self.workload.observe(self.rollout)
+        """The target's revision, as soon as it is another one; the caches may not have its configs yet."""
+        try:
+            seen = await self.workload.observe(self.rollout)
+        except MissingConfigError:
+            return None
         return seen.target and seen.target.revision != before and seen.target.revision
 
     async def run(self):

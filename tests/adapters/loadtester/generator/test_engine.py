@@ -34,8 +34,8 @@ async def test_a_slow_server_does_not_slow_the_schedule_down(service: Service):
     service.delay = 0.3
     result = await run_load(plan(service.address, connections=50))
     assert result.answers == 50
-    assert 0.3 < result.latencies.quantile(0.5) < 0.9
-    assert result.seconds < 3
+    assert result.latencies.least > 0.3
+    assert result.seconds < 50 * service.delay / 2, "one after another they would take 15 s"
 
 
 async def test_a_request_that_waits_for_a_connection_counts_its_wait(service: Service):

@@ -7,12 +7,11 @@ from math import inf
 
 import pytest
 from attrs import evolve
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
-from canarycore import Hook, HookType, Ladder
-from canarycore import Phase as RolloutPhase
+from canarycore import Hook, HookType, Ladder, Phase
 from canarycore.errors import FieldError
 from canarycore.policy import Behaviour, Scenario
 from canarycore.simulation import (
@@ -31,18 +30,10 @@ from canarycore.simulation.promises import RolloutTally
 from canarycore.testing import strategies as some
 from canarycore.testing.stateful import RolloutMachine
 from tests.core.scenarios import SUCCESS_RATE, policy
+from tests.same_series import SAME_SERIES
 
 BAD = Scenario(new=Behaviour(error_rate=0.3))
-ALWAYS_THE_SAME = settings(
-    max_examples=1000,
-    stateful_step_count=15,
-    report_multiple_bugs=False,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
+ALWAYS_THE_SAME = settings(SAME_SERIES, max_examples=1000)
 
 
 def _has_few_bad_requests(rollout: RolloutView) -> bool:
@@ -73,7 +64,7 @@ def rolled_out(cluster: SimulatedCluster) -> RolloutView:
 
 def test_a_view_counts_the_expected_requests_of_a_rollout():
     view = rolled_out(on(policy(drain=0.0)))
-    assert (view.revision, view.phase, view.is_over, view.is_promoted) == ("v2", RolloutPhase.FAILED, True, False)
+    assert (view.revision, view.phase, view.is_over, view.is_promoted) == ("v2", Phase.FAILED, True, False)
     assert (view.seconds, view.requests, view.canary_requests, view.bad_requests) == (30.0, 3000.0, 400.0, 120.0)
 
 
@@ -90,9 +81,9 @@ def test_the_counts_begin_anew_with_each_rollout():
 
 
 def test_a_withdrawn_version_is_not_promoted():
-    cluster = on(policy(), scenario=Scenario()).do(Deploy("v2")).run(until=RolloutPhase.PROGRESSING)
+    cluster = on(policy(), scenario=Scenario()).do(Deploy("v2")).run(until=Phase.PROGRESSING)
     view = cluster.do(Deploy("v1")).run().view
-    assert (view.phase, view.revision, view.is_promoted) == (RolloutPhase.SUCCEEDED, "v2", False)
+    assert (view.phase, view.revision, view.is_promoted) == (Phase.SUCCEEDED, "v2", False)
 
 
 def test_a_rollout_behind_a_gate_counts_its_wait():
@@ -100,19 +91,19 @@ def test_a_rollout_behind_a_gate_counts_its_wait():
     cluster = on(policy(hooks=(gate,)), WITHIN_A_MINUTE, scenario=Scenario(gates={"gate": False}))
     with pytest.raises(InvariantError, match="ended within a minute"):
         cluster.do(Deploy("v2")).run(until=90.0)
-    assert cluster.view.phase is RolloutPhase.WAITING
+    assert cluster.view.phase is Phase.WAITING
 
 
 def test_a_rejected_version_counts_as_long_as_it_has_users():
-    cluster = on(policy(), faults=()).do(Deploy("v2")).run(until=RolloutPhase.PROGRESSING)
+    cluster = on(policy(), faults=()).do(Deploy("v2")).run(until=Phase.PROGRESSING)
     cluster.run(until=lambda cluster: cluster.state.status.failed_checks == 1)
     before = cluster.view.bad_requests
-    cluster.fault(FaultKind.LOST, after=2, times=5).run(until=RolloutPhase.FAILED).run()
+    cluster.fault(FaultKind.LOST, after=2, times=5).run(until=Phase.FAILED).run()
     assert cluster.view.bad_requests > before
 
 
 def test_an_endless_wait_makes_infinite_what_grows():
-    cluster = on(policy()).do(Deploy("v2")).run(until=RolloutPhase.PROGRESSING)
+    cluster = on(policy()).do(Deploy("v2")).run(until=Phase.PROGRESSING)
     tally = RolloutTally().at(cluster.state).for_ever(cluster.state, BAD)
     assert (tally.seconds, tally.requests, tally.bad_requests) == (inf, inf, 0.0)
 

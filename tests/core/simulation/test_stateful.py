@@ -6,23 +6,15 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from canarycore.testing.stateful import RolloutMachine
 from canarycore.verification import STRATEGIES
+from tests.same_series import SAME_SERIES
 from tests.verify import drivers
 
-ALWAYS_THE_SAME = settings(
-    max_examples=10_000,
-    stateful_step_count=15,
-    report_multiple_bugs=False,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
+ALWAYS_THE_SAME = settings(SAME_SERIES, max_examples=10_000)
 
 
 class TestAnyLife(RolloutMachine.TestCase):

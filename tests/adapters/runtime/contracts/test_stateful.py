@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from canarycore import Routes
 from canarycore.verification import STRATEGIES
 from canarycore_runtime.testing.stateful import RouterMachine
+from tests.same_series import SAME_SERIES
 
-ALWAYS_THE_SAME = settings(
-    max_examples=300,
-    stateful_step_count=15,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    report_multiple_bugs=False,
-    phases=(Phase.generate,),
-    suppress_health_check=list(HealthCheck),
-)
+ALWAYS_THE_SAME = settings(SAME_SERIES, max_examples=300, phases=(Phase.generate,))
 
 
 class Proxy:

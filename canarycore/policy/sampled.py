@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
-from canarycore._observation import Command, CommandKind, Observation, Routes
+from canarycore._observation import Observation, Routes
 from canarycore._status import Status
 from canarycore._verdicts import judge
 from canarycore.driver import Apply, Commit, CycleMemory, CycleResult, Fetch, Observe, Observed, Publish, cycle
 from canarycore.errors import CannotHappen
-from canarycore.phases import IDLE, Approval, Phase, Reason
+from canarycore.phases import IDLE, Phase, Reason
 from canarycore.policy._model import NotCovered, excess, grain, time_limit
 from canarycore.policy._scenario import Scenario, demand_known_names, outside
 from canarycore.policy._summary import Outcome, Run
@@ -50,7 +50,16 @@ from canarycore.questions import (
     SourcesAnswer,
 )
 from canarycore.simulation.promises import RolloutView
-from canarycore.simulation.state import Pace, SimulatedPods, State, apply, next_change, observation_of, observe
+from canarycore.simulation.state import (
+    Pace,
+    SimulatedPods,
+    State,
+    apply,
+    approved,
+    next_change,
+    observation_of,
+    observe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -427,10 +436,7 @@ class _Stage:
             case Observe():
                 return Observed(self.state.rollout, self.state.status, self._observe())
             case Commit(status):
-                self.state = self.state.but(status=status)
-                if status.approval is Approval.ASKED:
-                    command = Command(id=f"approve {status.rung.weight}", kind=CommandKind.APPROVE)
-                    self.state = self.state.but(command=command)
+                self.state = approved(self.state.but(status=status))
             case Apply(effect):
                 self.state = apply(self.state, effect)
             case Publish(notice):

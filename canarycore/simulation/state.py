@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore._enum import TextEnum
-from canarycore._observation import Command, Observation, RouteRefusal, Routes, Workload
+from canarycore._observation import Command, CommandKind, Observation, RouteRefusal, Routes, Workload
 from canarycore._record import record
 from canarycore._status import Status
 from canarycore.effects import (
@@ -32,6 +32,7 @@ from canarycore.effects import (
     SetRoutes,
 )
 from canarycore.errors import Refused
+from canarycore.phases import Approval
 from canarycore.questions import HookAnswer
 from canarycore.simulation.metrics import ByRevision, Metrics
 
@@ -388,6 +389,14 @@ class State:
 
 
 _blank = object.__new__
+
+
+def approved(state: State) -> State:
+    """Return the state after a user has approved the step, if the rollout asks for that."""
+    status = state.status
+    if status.approval is not Approval.ASKED:
+        return state
+    return state.but(command=Command(id=f"approve {status.rung.weight} of {status.applied}", kind=CommandKind.APPROVE))
 
 
 # ------------------------------------------------------------------------------------------------------ observing

@@ -18,20 +18,19 @@ from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
-from canarycore._observation import Command, CommandKind
 from canarycore._record import record
 from canarycore._spec import HookType, Rollout, TargetRef
 from canarycore._verdicts import Verdict, judge
 from canarycore.driver import Apply, Commit, Fetch, Publish
 from canarycore.errors import Conflict, WorldError
-from canarycore.phases import WAITS, Approval, Rule
+from canarycore.phases import WAITS, Rule
 from canarycore.questions import HookAnswer, HookQuestion, MetricAnswer, MetricQuestion, SourcesAnswer, SourcesQuestion
 from canarycore.simulation.actions import act
 from canarycore.simulation.driver import CycleRecord, Driver, Write, WriteContext
 from canarycore.simulation.invariants import EACH_COMMIT, EACH_EFFECT
 from canarycore.simulation.metrics import MetricRequest, healthy, scenario_value, sick
 from canarycore.simulation.promises import Promise, RolloutTally, find_broken
-from canarycore.simulation.state import apply, next_change, scaled
+from canarycore.simulation.state import apply, approved, next_change, scaled
 from canarycore.verification._fingerprints import Fingerprint, InternTable
 from canarycore.verification._memory import ProcessMemory, QuestionsAndAnswers
 from canarycore.verification._process import CyclePoint, after, begin
@@ -268,7 +267,7 @@ class TrialModel:
             key = request.notice.key
             return state, published if _POLLED in key else published | {key}, None
         if isinstance(request, Commit):
-            return _approve(state.but(status=self._table.intern(request.status))), published, None
+            return approved(state.but(status=self._table.intern(request.status))), published, None
         assert isinstance(request, Apply)
         try:
             return self._table.intern_state(scaled(apply(state, request.effect))), published, None
@@ -556,14 +555,6 @@ class PromiseModel(TrialModel):
 
 
 # -------------------------------------------------------------------------------------------------------- helpers
-
-
-def _approve(state: State) -> State:
-    """Return the state with the command that its step asks for: a user approves each step at once."""
-    status = state.status
-    if status.approval is not Approval.ASKED:
-        return state
-    return state.but(command=Command(id=f"approve {status.rung.weight} of {status.applied}", kind=CommandKind.APPROVE))
 
 
 def _wake(point: CyclePoint, now: float) -> float:

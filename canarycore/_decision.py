@@ -253,10 +253,9 @@ class DecisionBuilder:
 
     def enter(self, rule: Rule, phase: Phase, reason: Reason = Reason.NONE, **changes: Any) -> Decision:
         """Return a decision with a changed status in another phase, in which no step holds."""
-        now, status = self.observation.now, self.status
-        if status.reached_at is not None or status.approval is not Approval.NONE:
-            changes |= {"reached_at": None, "approval": Approval.NONE}
-        return self.change(rule, phase=phase, reason=reason, since=now, analysed_at=now, **changes)
+        now = self.observation.now
+        changes |= {"phase": phase, "reason": reason, "since": now, "analysed_at": now}
+        return self.change(rule, reached_at=None, approval=Approval.NONE, **changes)
 
     # results ----------------------------------------------------------------------------------------------------
 

@@ -98,13 +98,12 @@ def count_analysis(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Deci
 
 def climb(builder: DecisionBuilder, rule: Rule, rung: Rung, **changes: Any) -> Decision:
     """Go to a rung, where the hold of its step begins."""
-    status, stays = builder.status, builder.rollout.ladder.stays
-    if stays or status.reached_at is not None:
-        changes |= {"reached_at": builder.observation.now if stays else None, "approval": Approval.NONE}
-    step = stays.get(rung) if stays else None
+    stays = builder.rollout.ladder.stays
+    step = stays.get(rung)
     if step is not None and step.hold:
         builder.emit(NoticeKind.HOLDING, str(rung.weight), format_timespan(step.hold))
-    return count_analysis(builder, rule, rung=rung, **changes)
+    reached_at = builder.observation.now if stays else None
+    return count_analysis(builder, rule, rung=rung, reached_at=reached_at, approval=Approval.NONE, **changes)
 
 
 def can_restore_primary(builder: DecisionBuilder) -> bool:

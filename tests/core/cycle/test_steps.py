@@ -137,6 +137,12 @@ def test_a_hold_that_an_edit_adds_counts_from_the_next_step_on():
     assert world.state.now - begin == 10.0
 
 
+def test_an_approval_that_an_edit_asked_for_ends_with_its_step():
+    world = idle(policy()).do(Deploy("v2")).run(until=at_weight(20)).do(Edit(APPROVED)).run(until=is_asked)
+    world.do(Edit(policy())).run(until=at_weight(60))
+    assert world.status.approval is Approval.NONE
+
+
 @pytest.mark.parametrize(
     ("make", "parts"),
     [

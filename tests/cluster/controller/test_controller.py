@@ -24,8 +24,11 @@ ANALYSIS = {
         {"name": "request-duration", "interval": "30s", "thresholdRange": {"max": 500}},
     ],
 }
-MOST = 45
-"""Requests that a whole rollout may cost after the start; Flagger takes 245."""
+AT_START = ("selfsubjectaccessreviews.authorization.k8s.io", "customresourcedefinitions.apiextensions.k8s.io")
+"""What a controller asks about once, in its first seconds: its rights to the kinds of every mesh."""
+REPORTS = ("events", "canaries.flagger.app/status")
+MOST_REPORTS, MOST_OTHERS = 40, 20
+"""Requests that a whole rollout may cost after the start, 245 with Flagger: a slow machine reports more waits."""
 
 
 def target(namespace, image="podinfo:6.0.0"):
@@ -88,8 +91,14 @@ def test_a_rollout_is_promoted_for_few_requests_and_idleness_costs_none(plane, a
     after = plane.audit.mark()
     time.sleep(21)  # two intervals
 
-    rollout = {key: count for key, count in asked.items() if key[0] not in ("list", "watch")}
-    assert sum(rollout.values()) <= MOST, rollout
+    rollout = {
+        (verb, resource): count
+        for (verb, resource), count in asked.items()
+        if verb not in ("list", "watch") and resource not in AT_START
+    }
+    reports = sum(count for (_, resource), count in rollout.items() if resource in REPORTS)
+    assert reports <= MOST_REPORTS, rollout
+    assert sum(rollout.values()) - reports <= MOST_OTHERS, rollout
     assert not plane.audit.since(after, user=user)
     metrics = scraped(port)
     assert f'flagger_canary_status{{name="podinfo",namespace="{namespace}"}} 1.0' in metrics

@@ -126,12 +126,11 @@ class Shop:
         conditions = self.status(name).get("conditions", ())
         return next((one["message"] for one in conditions if one["type"] == BLOCKED), "")
 
-    def comes_to_be_blocked(self, name):
-        """Return the message, which an event has too."""
-        assert eventually(lambda: self.blocked(name)), self.status(name)
+    def comes_to_be_blocked(self, name, why):
+        """Wait for a message with these words in the status and in an event: another reason may stand there before."""
+        assert eventually(lambda: why in self.blocked(name)), self.status(name)
         message = self.blocked(name)
         assert eventually(lambda: message in {body["message"] for body in self.api.list(EVENT.path(self.namespace))})
-        return message
 
     def selector(self, service):
         return self.get(SERVICE, service)["spec"]["selector"]
@@ -180,7 +179,7 @@ def test_a_target_under_other_labels_is_refused_and_can_be_migrated(shop):
     primary = shop.get(DEPLOYMENT, "relabelled-primary")
     shop.delete(DEPLOYMENT, "relabelled")
     shop.create(workload("relabelled", SECOND, labels={RECOMMENDED: "relabelled"}))
-    assert "migrate" in shop.comes_to_be_blocked("relabelled")
+    shop.comes_to_be_blocked("relabelled", "migrate")
     assert shop.selector("relabelled") == shop.selector("relabelled-primary") == {"app": "relabelled-primary"}
     assert shop.get(DEPLOYMENT, "relabelled-primary")["metadata"]["generation"] == primary["metadata"]["generation"]
 
@@ -251,7 +250,7 @@ def test_a_second_canary_of_one_ingress_is_refused(shop):
     copy, original = shop.get(INGRESS, "front-canary"), shop.get(INGRESS, "front")
     shop.create(workload("ingress-b"))
     shop.canary("ingress-b", "nginx", ingressRef=front)
-    assert "the Canary ingress-a has the Ingress front" in shop.comes_to_be_blocked("ingress-b")
+    shop.comes_to_be_blocked("ingress-b", "the Canary ingress-a has the Ingress front")
     assert shop.get(INGRESS, "front-canary") == copy
     assert shop.get(INGRESS, "front") == original
     shop.assert_no_outage("ingress-a")
@@ -279,7 +278,7 @@ def test_a_foreign_object_with_a_composed_name_stops_the_rollout_and_stays(shop,
     before = shop.get(kind, f"{name}-primary")
     shop.create(workload(name, pod_spec=pod_spec))
     shop.canary(name)
-    assert f"{name}-primary" in shop.comes_to_be_blocked(name)
+    shop.comes_to_be_blocked(name, f"{name}-primary")
     assert shop.get(kind, f"{name}-primary")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
 
 

@@ -25,7 +25,7 @@ ANALYSIS = {
     ],
 }
 AT_START = ("selfsubjectaccessreviews.authorization.k8s.io", "customresourcedefinitions.apiextensions.k8s.io")
-"""What a controller asks about once, in its first seconds: its rights to the kinds of every mesh."""
+"""A controller reads these once, in its first seconds: its rights to the kinds of every mesh."""
 REPORTS = ("events", "canaries.flagger.app/status")
 MOST_REPORTS, MOST_OTHERS = 40, 20
 """Requests that a whole rollout may cost after the start, 245 with Flagger: a slow machine reports more waits."""

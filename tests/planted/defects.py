@@ -547,6 +547,13 @@ DEFECTS: tuple[Defect, ...] = (
         "test_runner.py::test_questions_that_hang_in_one_namespace_delay_no_other",
     ),
     _runtime(
+        "one namespace may have all cycles",
+        "_slots.py",
+        "FairSlots(limits.cycles, limits.cycles - limits.cycles // 3, 1 + limits.cycles // 16)",
+        "FairSlots(limits.cycles, limits.cycles)",
+        "test_runner.py::test_slow_cycles_in_one_namespace_make_no_cycle_of_another_late",
+    ),
+    _runtime(
         "a question that waits for its turn counts as a failure",
         "_driver.py",
         "            return unanswered\n",

@@ -44,7 +44,8 @@ class Limits:
     """The bounds of a runner: simultaneous work, waits and pauses. Times are in seconds."""
 
     cycles: int = field(default=64, validator=ge(1))
-    """Cycles under way at the same time. A cycle that waits for an answer does not count."""
+    """Cycles under way at the same time. A cycle that waits for an answer does not count. One namespace has at most
+    two thirds of them: its slow cycles leave room for those of others that are due at the same moment."""
 
     lane: int = field(default=32, validator=ge(1))
     """Questions of one namespace that one server has at the same time. For notices, each notifier is a server."""

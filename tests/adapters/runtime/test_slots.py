@@ -196,3 +196,15 @@ def test_a_bound_is_at_least_one(field):
 def test_the_capacity_follows_the_limits():
     capacity = RunnerCapacity.under(Limits(cycles=1, slot_wait=7, publish=3))
     assert (capacity.questions._wait, capacity.notices._wait) == (7, 3)
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3, 8, 64])
+@simulated
+async def test_one_namespace_leaves_a_third_of_the_cycles_to_the_others(cycles):
+    slots = RunnerCapacity.under(Limits(cycles=cycles)).cycles
+    holders = Holders(slots.slot)
+    for name in ("evil", "good"):
+        for number in range(2 * cycles):
+            await holders.come(f"{name} {number}", name)
+    assert slots.taken("evil") == max(1, cycles - cycles // 3)
+    assert slots.taken("good") >= max(1, cycles // 3)

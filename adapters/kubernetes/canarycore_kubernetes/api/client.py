@@ -68,6 +68,9 @@ UNUSED_VERSION = "1"
 REQUEST_TIMEOUT = 10.0
 """Longest time for one request, in seconds."""
 
+CONNECTIONS = 512
+"""Open connections at most. Each watch has one, and the runner bounds the cycles: no cycle waits for another's."""
+
 READ_AHEAD = 2**18
 """Bytes of an answer that the transport buffers."""
 
@@ -217,6 +220,7 @@ async def connect(
         ) from error
     if server:
         configuration.host = server.rstrip("/")
+    configuration.connection_pool_maxsize = CONNECTIONS
     configuration.proxy = configuration.proxy or _proxy_of_environment(str(configuration.host))
     async with ApiClient(configuration) as api:
         _ignore_environment(api)

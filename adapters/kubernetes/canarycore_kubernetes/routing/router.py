@@ -425,12 +425,18 @@ class MeshRouter:
         Those that a Canary still needs are no leftovers: each view takes its own out.
         """
         views, self._views = self._views, {}
-        kinds = {ref.kind for view in views.values() for ref in needed_refs(view)} | {SERVICE, *SCALERS.values()}
-        kinds |= {kind for name in installed("meshes") for kind in self._kinds_of(name, views)} | {*WORKLOADS.values()}
+        kinds = {SERVICE, *SCALERS.values(), *WORKLOADS.values()}
+        for name in installed("meshes"):
+            await asyncio.sleep(0)  # many Canaries take their time: probes are answered meanwhile
+            kinds.update(self._kinds_of(name, views))
+        for view in views.values():
+            await asyncio.sleep(0)
+            kinds.update(ref.kind for ref in needed_refs(view))
         for kind in sorted(kinds, key=str):
             with suppress(WorldError):  # the server lacks the kind: none of ours is there
                 await self._list_owned(kind)
         for view in views.values():
+            await asyncio.sleep(0)
             self._view(view.context.rollout, view.context.canary, view.context.pods)
 
     def _kinds_of(self, provider: str, views: Mapping[str, RouteView]) -> Iterator[Kind]:

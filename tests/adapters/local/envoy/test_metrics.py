@@ -102,6 +102,16 @@ async def test_requests_to_an_earlier_revision_do_not_count(envoy, target):
         assert await source.query(ROLLOUT, question(revision="v1")) == MetricAnswer()
 
 
+async def test_the_first_requests_of_a_revision_count(metrics, envoy, target):
+    """The counters are read when the revision comes, and not only a second later."""
+    target[0] = "v3"
+    await asyncio.sleep(0.6)
+    envoy.answer(good=10)
+    await asyncio.sleep(1)
+
+    assert (await metrics.query(ROLLOUT, question(revision="v3"))).samples == 10
+
+
 async def test_requests_before_the_window_do_not_count(envoy, target):
     window = 0.5
     rollout = Rollout(

@@ -33,6 +33,9 @@ AT_ONCE = 2
 PATIENCE = 120.0
 """Seconds after which a run counts as failed: a defect may well make a rollout go round in circles."""
 
+PATIENCE_FOR_ALL = 800.0
+"""Seconds for the tests of all defects: more than a minute on two quiet cores, and much more beside other sessions."""
+
 
 @frozen(kw_only=True)
 class Outcome:
@@ -56,7 +59,8 @@ def plant(defect: Defect) -> Outcome:
 def failure_without_any() -> str:
     """The first test of the list that fails although nothing is planted; there should be none."""
     with tempfile.TemporaryDirectory() as folder:
-        return _first_failure(_copied(Path(folder)), sorted({defect.caught_by for defect in DEFECTS}))
+        tests = sorted({defect.caught_by for defect in DEFECTS})
+        return _first_failure(_copied(Path(folder)), tests, PATIENCE_FOR_ALL)
 
 
 def changed(text: str, defect: Defect) -> str:
@@ -83,7 +87,7 @@ def _copied(folder: Path) -> Path:
     return tree
 
 
-def _first_failure(tree: Path, tests: Iterable[str]) -> str:
+def _first_failure(tree: Path, tests: Iterable[str], patience: float = PATIENCE) -> str:
     """The first of the tests that fails in the copy, or how the run broke off; empty when all pass.
 
     The copy's packages go before those that are installed. A test that is not there is a failure of the list, and no
@@ -94,7 +98,7 @@ def _first_failure(tree: Path, tests: Iterable[str]) -> str:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
     try:
         run = subprocess.run(
-            [*command, *tests], cwd=tree, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE
+            [*command, *tests], cwd=tree, env=env, capture_output=True, text=True, check=False, timeout=patience
         )
     except subprocess.TimeoutExpired:
         return "it never ended"

@@ -22,6 +22,7 @@ class Service:
     def __init__(self) -> None:
         self.address = ""
         self.status, self.delay = 200, 0.0
+        self.stall = 0.0  # a further delay, of the next request alone
         self.requests: list[web.Request] = []
         self.bodies: list[bytes] = []
         self.times: list[float] = []
@@ -32,7 +33,8 @@ class Service:
         self.requests.append(request)
         self.connections.add(request.transport)
         self.bodies.append(await request.read())
-        await asyncio.sleep(self.delay)
+        delay, self.stall = self.delay + self.stall, 0.0
+        await asyncio.sleep(delay)
         return web.Response(status=self.status, text="hello")
 
 

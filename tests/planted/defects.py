@@ -549,8 +549,8 @@ DEFECTS: tuple[Defect, ...] = (
     _runtime(
         "one namespace may have all cycles",
         "_slots.py",
-        "FairSlots(limits.cycles, limits.cycles - limits.cycles // 3, 1 + limits.cycles // 16)",
-        "FairSlots(limits.cycles, limits.cycles)",
+        "share=limits.cycles - limits.cycles // 3, reserve=1 + limits.cycles // 16)",
+        "share=limits.cycles)",
         "test_runner.py::test_slow_cycles_in_one_namespace_make_no_cycle_of_another_late",
     ),
     _runtime(

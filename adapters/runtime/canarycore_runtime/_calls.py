@@ -45,7 +45,8 @@ class Limits:
 
     cycles: int = field(default=64, validator=ge(1))
     """Cycles under way at the same time. A cycle that waits for an answer does not count. One namespace has at most
-    two thirds of them: its slow cycles leave room for those of others that are due at the same moment."""
+    two thirds of them: its slow cycles leave room for those of others that are due at the same moment. Even when all
+    are taken, a namespace with few may begin one more, up to a sixteenth of them and one."""
 
     lane: int = field(default=32, validator=ge(1))
     """Questions of one namespace that one server has at the same time. For notices, each notifier is a server."""

@@ -191,7 +191,7 @@ class RunnerCapacity:
             "total": limits.questions,
         }
         return cls(
-            cycles=FairSlots(limits.cycles, limits.cycles - limits.cycles // 3, 1 + limits.cycles // 16),
+            cycles=FairSlots(limits.cycles, share=limits.cycles - limits.cycles // 3, reserve=1 + limits.cycles // 16),
             questions=ServerLanes(**bounds, wait=limits.slot_wait),
             notices=ServerLanes(**bounds, wait=limits.publish),
         )

@@ -411,30 +411,16 @@ async def test_questions_that_hang_in_one_namespace_delay_no_other(what):
 @simulated
 async def test_slow_cycles_in_one_namespace_make_no_cycle_of_another_late():
     """A server that takes ten seconds for each object of one team takes half a second for those of the other."""
-    late = []
-
-    def taking(seconds):
-        async def take_time(method, *args):
-            await asyncio.sleep(seconds)
-            return await method(*args)
-
-        return take_time
-
-    good = [evolve(one, name=f"good-{number}") for number, one in enumerate(named(20, namespace="good"))]
-    clusters = deployed(*good, *named(100, namespace="evil"))
-    parts = clusters.parts()
+    clusters = deployed(*named(20, namespace="good"), *named(100, namespace="evil"))
+    good = {key for key in clusters.keys if key.startswith("good/")}
+    parts, reports = clusters.parts(), []
     for key in clusters.keys:
-        parts = instead(parts, "router", key, taking(0.5 if key.startswith("good/") else 10), only="set_routes")
-
-    def note(report):
-        if report.key.startswith("good/"):
-            late.append(report.lateness)
-
-    async with Runner(parts, Limits(), on_cycle=note):
+        parts = instead(parts, "router", key, slowly(0.5 if key in good else 10), only="set_routes")
+    async with Runner(parts, Limits(), on_cycle=reports.append):
         await release(clusters)
         await passes(120)
-    assert {clusters.phase(key) for key in clusters.keys if key.startswith("good/")} == {Phase.SUCCEEDED}
-    assert max(late) < 1
+    assert {clusters.phase(key) for key in good} == {Phase.SUCCEEDED}
+    assert max(report.lateness for report in reports if report.key in good) < 1
 
 
 @simulated
@@ -893,17 +879,13 @@ async def test_the_lateness_of_an_analysis_counts_though_it_has_to_wait_for_answ
     clusters = deployed(rollout())
     parts = evolve(instead(clusters.parts(), "metrics", KEY, slowly(3), only="query"), changes=())
     reports = []
-    async with Runner(parts, on_cycle=reports.append) as runner:
+    async with Runner(parts, Limits(cycles=1), on_cycle=reports.append) as runner:
         await passes(30)
         clusters.do(KEY, Deploy("v2"))
         runner.wake(KEY)
         await passes(15)
-        share = Limits().cycles - Limits().cycles // 3
-        for _ in range(share):
-            await runner._capacity.cycles.acquire("default")
-        await passes(7)
-        for _ in range(share):
-            runner._capacity.cycles.release("default")
+        async with runner._capacity.cycles.slot("default"):
+            await passes(7)
         await passes(10)
     assert max(report.lateness for report in reports) == 2
 

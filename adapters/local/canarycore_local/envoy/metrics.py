@@ -142,7 +142,7 @@ class EnvoyMetrics:
     async def _wait_for_revision(self, seconds: float) -> None:
         """Wait until the target has another revision, at most for `seconds`."""
         revision, end = self._revision(), time.monotonic() + seconds
-        while self._revision() == revision and (left := end - time.monotonic()) > 0:  # noqa: ASYNC110 - nobody tells
+        while self._revision() == revision and (left := end - time.monotonic()) > 0:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(min(left, _SHORTEST_GAP))
 
     async def _read(self) -> EnvoyReading:

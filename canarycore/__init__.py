@@ -24,6 +24,7 @@ from canarycore._spec import (
     Hook,
     HookType,
     NoData,
+    OnFailure,
     Rollout,
     TargetRef,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Ladder",
     "NoData",
     "Observation",
+    "OnFailure",
     "Phase",
     "Reason",
     "Reference",

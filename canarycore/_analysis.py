@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
 from canarycore._ladder import Rung, Strategy
 from canarycore._observation import EPSILON
-from canarycore._spec import HookType, NoData
-from canarycore._transitions import climb, count_analysis, fail, promote
+from canarycore._spec import HookType, NoData, OnFailure
+from canarycore._transitions import climb, count_analysis, fail, freeze, promote
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.notices import NoticeKind
 from canarycore.phases import Approval, Phase, Reason, Rule
@@ -119,6 +119,8 @@ def _hold_analysis(builder: DecisionBuilder, judgement: Judgement) -> Decision:
     rollout, holds = builder.rollout, builder.status.holds + 1
     builder.emit(NoticeKind.HELD, judgement.text(rollout))
     if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
+        if rollout.on_failure is OnFailure.FREEZE:
+            return freeze(builder, Reason.INCONCLUSIVE, f"inconclusive analyses reached {holds}", holds=holds)
         builder.emit(NoticeKind.ROLLING_BACK_INCONCLUSIVE, str(holds))
         builder.emit(NoticeKind.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
         return fail(builder, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
@@ -126,6 +128,9 @@ def _hold_analysis(builder: DecisionBuilder, judgement: Judgement) -> Decision:
 
 
 def roll_back_checks(builder: DecisionBuilder, failed: int) -> Decision:
+    """Roll back by failed checks, or freeze the rollout if the policy says so."""
+    if builder.rollout.on_failure is OnFailure.FREEZE:
+        return freeze(builder, Reason.CHECKS, f"failed checks threshold reached {failed}", failed_checks=failed)
     builder.emit(NoticeKind.ROLLING_BACK_CHECKS, str(failed))
     builder.emit(NoticeKind.ROLLING_BACK_CHECKS_ALERT, str(failed))
     return fail(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)

@@ -5,7 +5,7 @@ A handler returns None to leave the command for later. The status stores the id 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import Rung, Strategy
@@ -65,7 +65,10 @@ def _command_resume(builder: DecisionBuilder, command: Command) -> Decision | No
     if builder.status.phase not in UNDER_WAY or not builder.status.paused:
         return _refuse(builder, command, "the rollout is not paused")
     builder.emit(NoticeKind.RESUMED, command.id)
-    return builder.change(Rule.RESUMED, paused=False, handled=command.id, analysed_at=builder.observation.now)
+    changes: dict[str, Any] = {"paused": False, "handled": command.id, "analysed_at": builder.observation.now}
+    if builder.status.is_frozen:
+        changes |= {"reason": Reason.NONE, "failed_checks": 0, "holds": 0}
+    return builder.change(Rule.RESUMED, **changes)
 
 
 def _command_retry(builder: DecisionBuilder, command: Command) -> Decision | None:

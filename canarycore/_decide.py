@@ -29,13 +29,14 @@ from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs
 from canarycore._goal import converge, explain_unready, goal, is_in_step
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore._observation import EPSILON, Observation, Workload
-from canarycore._spec import HookType, Rollout
+from canarycore._spec import HookType, OnFailure, Rollout
 from canarycore._status import Status
 from canarycore._transitions import (
     can_restore_primary,
     count_analysis,
     drain_end,
     fail,
+    freeze,
     has_rejected_primary,
     pending_work,
     promote,
@@ -332,7 +333,7 @@ def _under_analysis(builder: DecisionBuilder, target: Workload) -> Decision | De
         if outcome is not None:
             return outcome
     if status.paused:
-        return builder.wait(Rule.ON_HOLD, None)
+        return _on_hold(builder)
     if not builder.poll:
         return builder.wait(Rule.NOT_DUE, builder.next_poll)
     if rollout.skip_analysis:
@@ -448,7 +449,19 @@ def _unready_since(builder: DecisionBuilder, side: Workload, *, is_primary: bool
     return builder.missing_since(side) if is_due or side.unready_since is not None else None
 
 
+def _on_hold(builder: DecisionBuilder) -> Decision:
+    """Wait for a command."""
+    if builder.status.is_frozen:
+        builder.detail = f"frozen by {builder.status.reason.value}"
+    return builder.wait(Rule.ON_HOLD, None)
+
+
 def _roll_back_late(builder: DecisionBuilder, why: str) -> Decision:
+    """Roll back past the progress deadline, or freeze the rollout if the policy says so."""
+    if builder.status.is_frozen:
+        return _on_hold(builder)
+    if builder.rollout.on_failure is OnFailure.FREEZE:
+        return freeze(builder, Reason.DEADLINE, f"progress deadline exceeded {why}")
     builder.emit(NoticeKind.ROLLING_BACK_DEADLINE, why)
     builder.emit(NoticeKind.ROLLING_BACK_DEADLINE_ALERT, why)
     return fail(builder, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE)

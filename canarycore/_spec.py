@@ -73,6 +73,13 @@ class NoData(TextEnum):
     HOLD = "hold"
 
 
+class OnFailure(TextEnum):
+    """The end of an analysis that fails (`analysis.onFailure`): a rollback, or a stop that waits for a command."""
+
+    ROLLBACK = "rollback"
+    FREEZE = "freeze"
+
+
 @frozen(kw_only=True)
 class TargetRef:
     """The workload under rollout (Flagger: `spec.targetRef`)."""
@@ -182,6 +189,8 @@ class Rollout:
     """The number of requests that a value needs to count as data; 0 accepts any (`analysis.minSamples`)."""
     inconclusive_limit: int = field(default=0, validator=COUNT_FROM_0)
     """The number of holds that rolls back; 0 never does (`analysis.inconclusive`)."""
+    on_failure: OnFailure = field(default=OnFailure.ROLLBACK, validator=instance(OnFailure))
+    """What failed or inconclusive checks and an exceeded progress deadline lead to."""
     progress_deadline: float = field(default=600.0, validator=LONG_SECONDS)
     """Seconds that pods may fail to get ready (`spec.progressDeadlineSeconds`)."""
     primary_ready: int = field(default=100, validator=PERCENT)

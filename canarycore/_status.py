@@ -15,7 +15,7 @@ from canarycore._fields import FINITE, FLAG, FREE_TEXT, LONG_COUNT, instance, in
 from canarycore._ladder import INITIAL_RUNG, Rung
 from canarycore.bounds import STORED_ITEMS
 from canarycore.notices import Notice
-from canarycore.phases import Approval, Pending, Phase, Reason
+from canarycore.phases import ACTIVE, Approval, Pending, Phase, Reason
 
 if TYPE_CHECKING:
     from canarycore.results import AnalysisResult, RolloutEnd
@@ -84,10 +84,15 @@ class Status:
         return new
 
     @property
+    def is_frozen(self) -> bool:
+        """Whether a failed analysis froze the rollout (`Rollout.on_failure`): it is paused, and `reason` says why."""
+        return self.paused and self.phase in ACTIVE and self.reason is not Reason.NONE
+
+    @property
     def flags(self) -> tuple[str, ...]:
-        """The reasons beside its checks why the rollout stays: `paused`, `waiting for approval`."""
+        """The reasons beside its checks why the rollout stays: `paused` or `frozen`, `waiting for approval`."""
         return (
-            *(("paused",) if self.paused else ()),
+            *(("frozen" if self.is_frozen else "paused",) if self.paused else ()),
             *(("waiting for approval",) if self.approval is Approval.ASKED else ()),
         )
 

@@ -25,7 +25,8 @@ def start(builder: DecisionBuilder, rule: Rule, **changes: Any) -> Decision:
 def restart(builder: DecisionBuilder) -> Decision:
     """Start the analysis anew, as the target has another revision."""
     builder.emit(NoticeKind.RESTARTED)
-    return builder.enter(Rule.RESTARTED, Phase.PROGRESSING, **reset_analysis(builder))
+    paused = builder.status.paused and not builder.status.is_frozen
+    return builder.enter(Rule.RESTARTED, Phase.PROGRESSING, **reset_analysis(builder), paused=paused)
 
 
 def reset_analysis(builder: DecisionBuilder) -> dict[str, Any]:
@@ -75,6 +76,14 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
         drain_until=drain_end(builder),
         pending=pending_work(builder.rollout),
     )
+
+
+def freeze(builder: DecisionBuilder, reason: Reason, why: str, **changes: Any) -> Decision:
+    """Stop an analysis that failed where it is, until a command or another revision comes."""
+    weight = str(builder.status.rung.weight)
+    builder.emit(NoticeKind.FROZEN, weight, why)
+    builder.emit(NoticeKind.FROZEN_ALERT, weight, why)
+    return count_analysis(builder, Rule.FROZEN, paused=True, reason=reason, **changes)
 
 
 def drain_end(builder: DecisionBuilder, least: float = 0.0) -> float:

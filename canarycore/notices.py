@@ -137,6 +137,8 @@ class NoticeKind(TextEnum):
     HELD = _warning("Holding {name}: the analysis is inconclusive ({0})")
     ROLLING_BACK_INCONCLUSIVE = _warning("Rolling back {name} inconclusive analyses reached {0}")
     ROLLING_BACK_INCONCLUSIVE_ALERT = _alert(Severity.ERROR, "Inconclusive analyses reached {0}")
+    FROZEN = _warning("Freezing {name} at canary weight {0} {1}")
+    FROZEN_ALERT = _alert(Severity.ERROR, "Rollout frozen at canary weight {0} {1}")
     WITHDRAWN = _event("Rollout of {target} withdrawn: the target is back at the promoted revision")
     WITHDRAWN_ALERT = _alert(Severity.INFO, "Rollout withdrawn, the target is back at the promoted revision.")
     PROMOTING_BY_COMMAND = _event("Promoting {target} by command {0}")

@@ -135,6 +135,7 @@ class Rule(TextEnum):
     HALTED = "a check or hook failed"
     HELD = "the analysis is inconclusive"
     STAYED = "the rung passed, but its step is not over"
+    FROZEN = "the analysis failed, and the policy freezes the rollout"
     NOTED = "the target has another revision, which starts no rollout"
     PAUSED = "the command pause"
     RESUMED = "the command resume"
@@ -225,6 +226,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.HALTED, ACTIVE),
     _row(Rule.HELD, ACTIVE),
     _row(Rule.STAYED, ACTIVE),
+    _row(Rule.FROZEN, ACTIVE),
     _row(Rule.NOTED, frozenset({Phase.INITIALIZING, Phase.FAILED})),
     _row(Rule.PAUSED, UNDER_WAY),
     _row(Rule.RESUMED, UNDER_WAY),

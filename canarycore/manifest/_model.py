@@ -15,7 +15,7 @@ from typing import Any
 from attrs import field, frozen
 
 from canarycore import bounds
-from canarycore._spec import HookType, NoData
+from canarycore._spec import HookType, NoData, OnFailure
 from canarycore.errors import Problem
 from canarycore.manifest._match import ANALYSIS_MATCH
 from canarycore.manifest._reader._fields import (
@@ -255,11 +255,12 @@ class Analysis:
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
+    on_failure: str = wire(one_of(*(choice.value for choice in OnFailure)))
     replace_down_primary: bool = wire(BOOLEAN)
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
-OWN_FIELDS = ("steps", "noData", "minSamples", "inconclusive", "replaceDownPrimary", "drain")
+OWN_FIELDS = ("steps", "noData", "minSamples", "inconclusive", "onFailure", "replaceDownPrimary", "drain")
 """The fields of an analysis that Flagger does not have."""
 
 

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from canarycore._ladder import TOTAL_WEIGHT, Ladder, Step, Strategy
 from canarycore._reference import Reference
-from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
+from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
@@ -95,6 +95,7 @@ def resolve(
         no_data=NoData(analysis.no_data or NoData.FAIL.value),
         min_samples=analysis.min_samples or 0,
         inconclusive_limit=analysis.inconclusive or 0,
+        on_failure=OnFailure(analysis.on_failure or OnFailure.ROLLBACK.value),
         replace_down_primary=analysis.replace_down_primary,
         progress_deadline=float(PROGRESS_DEADLINE if deadline is None else deadline),
         primary_ready=_default(analysis.primary_ready_threshold, READY),

@@ -58,6 +58,12 @@ MESSAGES: dict[tuple[Phase, Reason], str] = {
     (Phase.FAILED, Reason.INCONCLUSIVE): "Canary analysis inconclusive, {kind} scaled to zero.",
     (Phase.FAILED, Reason.ABORTED): "Rollout aborted, {kind} scaled to zero.",
     (Phase.FAILED, Reason.PROMOTION): "Promotion failed, the primary did not get ready.",
+    (Phase.PROGRESSING, Reason.CHECKS): "Canary analysis failed, the rollout is frozen.",
+    (Phase.PROGRESSING, Reason.INCONCLUSIVE): "Canary analysis inconclusive, the rollout is frozen.",
+    (Phase.PROGRESSING, Reason.DEADLINE): "Progress deadline exceeded, the rollout is frozen.",
+    (Phase.WAITING_PROMOTION, Reason.CHECKS): "Canary analysis failed, the rollout is frozen.",
+    (Phase.WAITING_PROMOTION, Reason.INCONCLUSIVE): "Canary analysis inconclusive, the rollout is frozen.",
+    (Phase.WAITING_PROMOTION, Reason.DEADLINE): "Progress deadline exceeded, the rollout is frozen.",
     (Phase.TERMINATING, Reason.NONE): "Canary deleted, restoring {kind}.",
     (Phase.TERMINATED, Reason.NONE): "Canary deleted.",
 }

@@ -55,7 +55,7 @@ from canarycore.simulation.state import (
     SimulatedPods,
     State,
     apply,
-    approved,
+    attended,
     next_change,
     observation_of,
     observe,
@@ -436,7 +436,7 @@ class _Stage:
             case Observe():
                 return Observed(self.state.rollout, self.state.status, self._observe())
             case Commit(status):
-                self.state = approved(self.state.but(status=status))
+                self.state = attended(self.state.but(status=status))
             case Apply(effect):
                 self.state = apply(self.state, effect)
             case Publish(notice):

@@ -352,6 +352,29 @@ def a_step_is_over_when_it_is_left(context: WriteContext, history: Sequence[Cycl
     return None if is_approved else f"it left {status.rung} without its approval"
 
 
+def a_frozen_rollout_moves_nothing(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I3: a frozen rollout stays on its rung until a command or another revision comes."""
+    del history
+    before, after = context.before.status, context.after.status
+    rule = context.decision.explanation.rule
+    if not (context.write.is_commit and before.is_frozen) or rule in _THAW:
+        return None
+    return None if (after.rung, after.phase) == (before.rung, before.phase) else f"{rule.name} moved it to {after.rung}"
+
+
+_THAW = frozenset(
+    {
+        Rule.RESTARTED,
+        Rule.WITHDRAWN,
+        Rule.ABORTED,
+        Rule.PROMOTED_BY_COMMAND,
+        Rule.SKIPPED_TO,
+        Rule.DELETED,
+    }
+)
+"""The rules that move a frozen rollout: a command, another revision or the owner's deletion."""
+
+
 def a_rejected_revision_does_not_succeed(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
     """Check I5: a rejected revision is promoted only after another analysis or a command."""
     del history
@@ -370,7 +393,13 @@ def failed_checks_count_once_and_never_fall(context: WriteContext, history: Sequ
     if not context.write.is_commit or not {before.phase, after.phase} <= ACTIVE or before.applied != after.applied:
         return None
     rule = context.decision.explanation.rule
-    if after.failed_checks != before.failed_checks + (rule is Rule.HALTED):
+    if rule is Rule.RESUMED and before.is_frozen:
+        allowed = {0}
+    elif rule is Rule.FROZEN:  # no check counts if the owner lowered the threshold
+        allowed = {before.failed_checks, before.failed_checks + 1}
+    else:
+        allowed = {before.failed_checks + (rule is Rule.HALTED)}
+    if after.failed_checks not in allowed:
         return f"failed checks went from {before.failed_checks} to {after.failed_checks} by {rule.name}"
     early = context.write.time - before.analysed_at < context.before.rollout.interval - _SLACK
     return "a check counted before the interval had passed" if early and rule is Rule.HALTED else None
@@ -416,6 +445,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("I2", "rungs follow the ladder", rungs_follow_the_ladder),
     WriteInvariant("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
     WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
+    WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
     WriteInvariant("I9", "failed checks count once and never fall", failed_checks_count_once_and_never_fall),
     WriteInvariant("I15", "an existing primary is adopted", a_new_status_keeps_an_existing_primary),

@@ -391,6 +391,14 @@ class State:
 _blank = object.__new__
 
 
+def attended(state: State) -> State:
+    """Return the state after a user has done what the rollout waits for: approved the step, or aborted it if frozen."""
+    status = state.status
+    if status.is_frozen:
+        return state.but(command=Command(id=f"abort {status.applied} at {status.analysed_at}", kind=CommandKind.ABORT))
+    return approved(state)
+
+
 def approved(state: State) -> State:
     """Return the state after a user has approved the step, if the rollout asks for that."""
     status = state.status

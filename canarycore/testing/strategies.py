@@ -24,7 +24,7 @@ from attrs import evolve
 from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
-from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, Rollout, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore._status import Status
 from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
 from canarycore.policy import Behaviour, Scenario
@@ -173,6 +173,7 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "no_data": st.sampled_from(NoData),
     "min_samples": st.sampled_from([0, 0, 100]),
     "inconclusive_limit": st.sampled_from([0, 2]),
+    "on_failure": st.sampled_from(OnFailure),
     "replace_down_primary": st.booleans(),
     "progress_deadline": st.sampled_from([20.0, 60.0, 600.0]),
     "primary_ready": st.sampled_from([100, 50]),

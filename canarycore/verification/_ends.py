@@ -132,7 +132,8 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
     if status.phase not in ALIVE:
         return None if status.phase is Phase.TERMINATED else ("I8", f"it stays in {status.phase.value}")
     if rule in NAMED_WAITS:
-        waits = excuse & Excuse.WAIT or state.rollout.suspend or rule is Rule.UNAPPROVED
+        is_for_a_human = state.rollout.suspend or rule is Rule.UNAPPROVED or status.is_frozen
+        waits = excuse & Excuse.WAIT or is_for_a_human
         return None if waits else ("I8", f"it waits for ever in {status.phase.value}: {rule.value}")
     if status.phase not in IDLE or not status.is_settled:
         return "I8", f"it rests in {status.phase.value}, pending {status.pending}, by {rule}"

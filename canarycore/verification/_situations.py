@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._observation import CommandKind, Routes
-from canarycore._spec import Check, CheckKind, Hook, HookType, Rollout, TargetRef
+from canarycore._spec import Check, CheckKind, Hook, HookType, OnFailure, Rollout, TargetRef
 from canarycore.simulation.actions import (
     AttachPods,
     ClaimRoute,
@@ -160,6 +160,7 @@ STRATEGIES: dict[str, Rollout] = {
     "canary with holds": evolve(
         _POLICY, ladder=Ladder(steps=(Step(weight=20, hold=15.0), Step(weight=60, approval=True)))
     ),
+    "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
     "canary with affinity": evolve(_POLICY, affinity=Affinity(cookie_name="canary")),
     "a/b": evolve(_POLICY, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=_HEADER),

@@ -297,6 +297,13 @@ DEFECTS: tuple[Defect, ...] = (
         "cycle/test_steps.py::test_an_approval_is_asked_for_once_and_lasts_without_end",
     ),
     _core(
+        "another revision does not free a frozen rollout",
+        "_transitions.py",
+        "    paused = builder.status.paused and not builder.status.is_frozen\n",
+        "    paused = builder.status.paused\n",
+        "cycle/test_freeze.py::test_another_revision_frees_a_frozen_rollout",
+    ),
+    _core(
         "flagger b: rollback hooks are asked only when all is ready",
         "_decide.py",
         "    if builder.poll and not status.paused and rollout.hooks_by_type[HookType.ROLLBACK]:\n",

@@ -127,6 +127,9 @@ class CanaryOverview:
     paused: bool = False
     """Whether a command has paused the rollout."""
 
+    frozen: bool = False
+    """Whether a failed analysis has frozen it."""
+
     waiting_for_approval: bool = False
     """Whether the step waits for the command approve."""
 
@@ -150,8 +153,8 @@ class CanaryOverview:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """`paused`, `waiting for approval`, `suspended` and `draining`, where they hold."""
-        names = ("paused", "waiting_for_approval", "suspended", "draining")
+        """`paused`, `frozen`, `waiting for approval`, `suspended` and `draining`, where they hold."""
+        names = ("paused", "frozen", "waiting_for_approval", "suspended", "draining")
         return tuple(name.replace("_", " ") for name in names if getattr(self, name))
 
     def describe(self) -> str:
@@ -225,7 +228,8 @@ class ClusterOverview:
             created_at=canary.created_at,
             failed_checks=status.failed_checks,
             threshold=rollout.threshold,
-            paused=status.paused,
+            paused=status.paused and not status.is_frozen,
+            frozen=status.is_frozen,
             waiting_for_approval=status.approval is Approval.ASKED,
             suspended=rollout.suspend,
             draining=status.phase in MAY_DRAIN and time.time() < status.drain_until,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from attrs import evolve
 
-from canarycore import CommandKind, HookType, Ladder, NoData, Phase, Routes, Step
+from canarycore import CommandKind, HookType, Ladder, NoData, OnFailure, Phase, Routes, Step
 from canarycore.driver import Observed, detect_takeover
 from canarycore.phases import ALIVE, IDLE, ROWS, TRANSITIONS, UNDER_WAY, WAITS, Rule
 from canarycore.simulation import (
@@ -34,6 +34,7 @@ from tests.core.scenarios import GATED, POLICIES, SITUATIONS, at, hook, idle, is
 ALIVE_IN_ORDER = [phase for phase in Phase if phase in ALIVE]
 UNDER_WAY_IN_ORDER = [phase for phase in Phase if phase in UNDER_WAY]
 HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
+FREEZES = evolve(GATED, on_failure=OnFailure.FREEZE)
 APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
@@ -60,6 +61,8 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (SetMetrics(ByRevision(bad=("v2",))),)),
     (Phase.WAITING_PROMOTION, (Edit(HELD), SetMetrics(Constant(None)))),
     (Phase.WAITING_PROMOTION, (SetPace("v2", stuck(5)),)),
+    (Phase.WAITING_PROMOTION, (Edit(FREEZES), SetMetrics(ByRevision(bad=("v2",))))),
+    (Phase.PROGRESSING, (Edit(FREEZES), SetMetrics(ByRevision(bad=("v2",))))),
     (Phase.WAITING_PROMOTION, (Edit(ROLLBACK),)),
     (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, skip_analysis=True)),)),
     (Phase.WAITING_PROMOTION, (Edit(evolve(GATED, replace_down_primary=True)), SetPace("primary/v1", NEVER))),

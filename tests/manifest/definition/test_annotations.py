@@ -15,6 +15,7 @@ VALUES = {
     "noData": ("hold", "hold"),
     "minSamples": (100, "100"),
     "inconclusive": (3, "3"),
+    "onFailure": ("freeze", "freeze"),
     "replaceDownPrimary": (True, "true"),
     "drain": ("1m30s", "1m30s"),
 }
@@ -25,6 +26,7 @@ WRONG = {
     "noData": "pass",
     "minSamples": "-1",
     "inconclusive": "2.5",
+    "onFailure": "ignore",
     "replaceDownPrimary": "yes",
     "drain": "30",
 }
@@ -86,7 +88,8 @@ def test_every_value_of_a_field_has_a_bound_in_an_annotation(name):
 def test_an_annotation_and_a_field_agree_or_are_refused(name):
     value, text = VALUES[name]
     assert parse(annotated({name: value}, **{name: text})).analysis == parse(canary(analysis={name: value})).analysis
-    other = {"noData": "fail", "drain": "9s", "replaceDownPrimary": False, "steps": [{"weight": 7}]}.get(name, 77)
+    others = {"noData": "fail", "onFailure": "rollback", "drain": "9s", "replaceDownPrimary": False}
+    other = {"steps": [{"weight": 7}], **others}.get(name, 77)
     (problem,) = problems_of(annotated({name: other}, **{name: text}))
     assert (problem.path, problem.rule) == (at(name), "contradiction")
     assert f"spec.analysis.{name}" in problem.remedy

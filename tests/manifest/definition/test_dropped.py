@@ -69,6 +69,7 @@ def test_lint_names_the_annotation_of_each_field_that_flaggers_definition_drops(
         "noData": "hold",
         "minSamples": 9,
         "inconclusive": 2,
+        "onFailure": "freeze",
         "replaceDownPrimary": True,
         "drain": "9s",
     }

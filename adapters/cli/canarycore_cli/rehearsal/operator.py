@@ -108,7 +108,8 @@ def _state(rehearsal: RunningRehearsal, stored: StoredRollout) -> Json:
         "iteration": status.rung.iteration,
         "failed_checks": status.failed_checks,
         "threshold": stored.rollout.threshold,
-        "paused": status.paused,
+        "paused": status.paused and not status.is_frozen,
+        "frozen": status.is_frozen,
         "waiting_for_approval": status.approval is Approval.ASKED,
         "folder": str(rehearsal.folder),
         "pid": rehearsal.pid,
@@ -121,7 +122,7 @@ def _describe(state: Json) -> str:
         describe_traffic(state["weight"], iteration=state["iteration"]),
         reason=state["reason"],
         checks=(state["failed_checks"], state["threshold"]),
-        flags=[name.replace("_", " ") for name in ("paused", "waiting_for_approval") if state[name]],
+        flags=[name.replace("_", " ") for name in ("paused", "frozen", "waiting_for_approval") if state[name]],
     )
 
 

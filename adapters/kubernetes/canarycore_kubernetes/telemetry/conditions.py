@@ -40,12 +40,12 @@ def make_readiness_conditions(status: Status, trouble: str = "") -> tuple[Json, 
     """
     phase = status.phase
     reason = status.reason.value or phase.value
-    if status.paused or status.approval is Approval.ASKED:
+    if not status.is_frozen and (status.paused or status.approval is Approval.ASKED):
         reason = PAUSED if status.paused else UNAPPROVED
     message = describe_progress(status)
     if trouble:
         return make_stalled_conditions(REFUSED, f"{trouble}; {message}")
-    if phase is Phase.FAILED:
+    if phase is Phase.FAILED or status.is_frozen:
         return make_stalled_conditions(reason, message)
     if phase in PROMOTED:
         return (_condition(READY, "True", reason, message),)

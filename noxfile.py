@@ -20,6 +20,7 @@ import hashlib
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,17 @@ LIBRARIES = [
     *("canarycore_mesh", "canarycore_notifiers", "canarycore_loadtester", "canarycore_kubernetes"),
 ]
 PROCESSES = "tests/adapters/local"
+FOLDERS = {
+    "e2e": ("tests/e2e", "tests/house", "tests/adapters/kubernetes/deploy", "tests/adapters/metrics", "tests/adapters/local"),
+    "cluster": ("tests/cluster", "tests/conformance"),
+    "sweep": ("tests/cluster",),
+    "hostile": ("tests/cluster/controller",),
+    "planes": ("tests/planes",),
+    "browser": ("tests/browser",),
+    "planted": ("tests/planted",),
+}
+"""The folders of a session's tests, by its mark: to collect all 14,000 tests takes half a minute."""
+
 USING_DEPENDENCIES = ("tests/core", "tests/manifest", "tests/policy", "tests/adapters")  # others add no use of one
 LOWEST = ("-c", "constraints/lowest.txt")
 EXTRAS = "canarycore[yaml,testing,simulation]"
@@ -89,9 +101,11 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """mypy --strict on everything; pyright on what users import."""
-    _run(session, "mypy", *SOURCES, "bench", "examples", "noxfile.py")
-    for package in LIBRARIES:
-        _run(session, "pyright", "--verifytypes", package, "--ignoreexternal", silent=True)
+    _share(session)
+    everything = ("mypy", *SOURCES, "bench", "examples", "noxfile.py")
+    public = [("pyright", "--verifytypes", package, "--ignoreexternal") for package in LIBRARIES]
+    with ThreadPoolExecutor(2) as cores:  # each checker uses one
+        list(cores.map(lambda command: _run(session, *command, silent=True), [everything, *public]))
 
 
 @nox.session
@@ -141,37 +155,37 @@ def wheel(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def e2e(session: nox.Session) -> None:
     """A real Envoy and real processes, one after the other: they share two cores."""
-    _run(session, "pytest", "-m", "e2e", "--timeout=900", *session.posargs)
+    _marked(session, "e2e", "--timeout=900")
 
 
 @nox.session(venv_backend="none")
 def cluster(session: nox.Session) -> None:
     """A real API server. The first run on a machine builds it: that takes minutes, and counts as part of a test."""
-    _run(session, "pytest", "-m", "cluster and not sweep and not hostile", "--timeout=1800", *session.posargs)
+    _marked(session, "cluster", "--timeout=1800", but=("sweep", "hostile"))
 
 
 @nox.session(venv_backend="none")
 def browser(session: nox.Session) -> None:
     """The web page in a real Chromium, which the machine has: light, dark, a phone, the keyboard alone."""
-    _run(session, "pytest", "-m", "browser", "tests/browser", *session.posargs)
+    _marked(session, "browser")
 
 
 @nox.session(venv_backend="none")
 def sweep(session: nox.Session) -> None:
     """The other half of the writes at which a controller is killed."""
-    _run(session, "pytest", "-m", "sweep", "--timeout=1800", *session.posargs)
+    _marked(session, "sweep", "--timeout=1800")
 
 
 @nox.session(venv_backend="none")
 def hostile(session: nox.Session) -> None:
     """300 hostile Canaries of one namespace do not harm the 20 honest ones of another (4 minutes)."""
-    _run(session, "pytest", "-m", "hostile", "--timeout=1800", *session.posargs)
+    _marked(session, "hostile", "--timeout=1800")
 
 
 @nox.session(venv_backend="none")
 def planes(session: nox.Session) -> None:
     """No request is lost on real data planes. The first run on a machine builds them: that takes minutes."""
-    _run(session, "pytest", "-m", "planes", *session.posargs)
+    _marked(session, "planes")
 
 
 @nox.session(venv_backend="none")
@@ -183,7 +197,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def planted(session: nox.Session) -> None:
     """Each planted defect makes a test fail."""
-    _run(session, "pytest", "-n2", "-m", "planted", *session.posargs)
+    _marked(session, "planted", "-n2")
 
 
 @nox.session(venv_backend="none")
@@ -308,6 +322,12 @@ def _pytest(
     else:
         run("pytest", "-n2", f"--ignore={PROCESSES}", *options, *folders, env=env)
         run("pytest", *options, PROCESSES, env=env)
+
+
+def _marked(session: nox.Session, mark: str, *options: str, but: tuple[str, ...] = ()) -> None:
+    """Run the tests with this mark and none of the others, or those of them that the command line names."""
+    marks = " and not ".join((mark, *but))
+    _run(session, "pytest", "-m", marks, *options, *(session.posargs or FOLDERS[mark]))
 
 
 def _without_sources(session: nox.Session) -> Path:

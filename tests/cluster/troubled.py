@@ -19,7 +19,7 @@ from tests.cluster.controller.test_controller import target
 from tests.cluster.patience import until
 
 DEADLINE = 10.0
-"""Seconds within which the owner reads a refusal."""
+"""Seconds within which the owner reads a refusal, on a machine that serves one API server."""
 
 PLAIN = {"iterations": 3, "interval": "10s"}
 
@@ -31,8 +31,8 @@ TEMPLATE_CHECK = {"name": "rate", "interval": "1m", "templateRef": {"name": "abs
 class TroubledCanary:
     """One Canary `podinfo`, with its target and its controller."""
 
-    def __init__(self, api, kubeconfig, namespace):
-        self.api, self.kubeconfig, self.namespace = api, kubeconfig, namespace
+    def __init__(self, api, kubeconfig, namespace, deadline=DEADLINE):
+        self.api, self.kubeconfig, self.namespace, self.deadline = api, kubeconfig, namespace, deadline
 
     def create(self, *, provider="kubernetes", labels=None, pod=None, metrics=(), is_absent=False, name="", **spec):
         """Create the target and the Canary.
@@ -100,9 +100,9 @@ class TroubledCanary:
         provider: the controller's default.
         """
         async with self.controlled(client, provider):
-            text = (await until(lambda: self._condition_with(reason), DEADLINE))["message"]
+            text = (await until(lambda: self._condition_with(reason), self.deadline))["message"]
             assert [part for part in parts if part not in text] == [], text
-            (event,) = await until(lambda: self.events_about(text), DEADLINE)
+            (event,) = await until(lambda: self.events_about(text), self.deadline)
             assert event["type"] == "Warning"
             await asyncio.sleep(1.0)
             assert [one["count"] for one in self.events_about(text)] == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter, defaultdict
 
 import pytest
@@ -65,3 +67,14 @@ def test_no_two_public_classes_have_the_same_name():
         for name in module.public_classes:
             homes[name].append(module.name)
     assert {name: home for name, home in homes.items() if len(home) > 1} == {}
+
+
+def test_a_session_looks_for_its_tests_in_every_folder_that_has_some():
+    (folders,) = re.findall(r"^FOLDERS = (\{.*?^\})", (ROOT / "noxfile.py").read_text(), re.MULTILINE | re.DOTALL)
+    missed = [
+        (mark, shown(path))
+        for mark, searched in ast.literal_eval(folders).items()
+        for path in (ROOT / "tests").rglob("*.py")
+        if re.search(rf"\bmark\.{mark}\b", path.read_text()) and not shown(path).startswith(searched)
+    ]
+    assert missed == []

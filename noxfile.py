@@ -51,7 +51,13 @@ LIBRARIES = [
 ]
 PROCESSES = "tests/adapters/local"
 FOLDERS = {
-    "e2e": ("tests/e2e", "tests/house", "tests/adapters/kubernetes/deploy", "tests/adapters/metrics", "tests/adapters/local"),
+    "e2e": (
+        "tests/e2e",
+        "tests/house",
+        "tests/adapters/kubernetes/deploy",
+        "tests/adapters/metrics",
+        "tests/adapters/local",
+    ),
     "cluster": ("tests/cluster", "tests/conformance"),
     "sweep": ("tests/cluster",),
     "hostile": ("tests/cluster/controller",),

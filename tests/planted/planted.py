@@ -26,7 +26,9 @@ from tests.planted.defects import DEFECTS, Defect
 ROOT = Path(__file__).parents[2]
 ADAPTERS = sorted(path.parent.name for path in ROOT.glob("adapters/*/pyproject.toml"))
 PARTS = ("canarycore", "adapters", "tests", "pyproject.toml")
-SKIPPED = shutil.ignore_patterns("__pycache__", ".hypothesis")
+SKIPPED = shutil.ignore_patterns(".hypothesis")
+"""Compiled files are copied too: they are valid but for the file with the defect, and halve the time of a run."""
+
 AT_ONCE = 2
 """Copies under test at the same time: one per core of a small machine."""
 

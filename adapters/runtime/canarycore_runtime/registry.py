@@ -10,8 +10,10 @@ and `load("notifiers", "slack")` returns that class. An unknown name is an error
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from canarycore import DRAIN
@@ -20,8 +22,8 @@ from canarycore.text import LONGEST_TEXT, escape_controls
 from canarycore_runtime.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from importlib.metadata import EntryPoint
+    from collections.abc import Callable, Mapping
+    from importlib.metadata import Distribution, EntryPoint
 
     from canarycore_runtime.mesh import Mesh
 
@@ -35,7 +37,7 @@ class BrokenAdapter(CanaryError):
 
 def installed(port: Port) -> tuple[str, ...]:
     """Return the names of installed adapters, sorted."""
-    return tuple(sorted({entry.name for entry in _entries(port)}))
+    return tuple(sorted({entry.name for entry in find_entry_points(port)}))
 
 
 def load(port: Port, name: str) -> Callable[..., Any]:
@@ -43,7 +45,7 @@ def load(port: Port, name: str) -> Callable[..., Any]:
 
     Raises UnknownProvider when no distribution provides it, and BrokenAdapter when two do or the import fails.
     """
-    entries = [entry for entry in _entries(port) if entry.name == name]
+    entries = [entry for entry in find_entry_points(port) if entry.name == name]
     if not entries:
         raise UnknownProvider(port, name, installed(port), _DISTRIBUTIONS.get((port, name), ""))
     if len({entry.value for entry in entries}) > 1:
@@ -138,8 +140,35 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
 """The distribution of each of our adapters, for the hint where it is not installed."""
 
 
-def _entries(port: Port) -> list[EntryPoint]:
-    return list(entry_points(group=f"canarycore.{port}"))
+def find_entry_points(port: Port) -> tuple[EntryPoint, ...]:
+    """Return the entry points of all installed adapters of a port."""
+    state = tuple((folder, _last_change(folder)) for folder in sys.path)
+    return _read_entry_points(state).get(f"{_PREFIX}{port}", ())
+
+
+_PREFIX = "canarycore."
+
+
+def _last_change(folder: str) -> int:
+    """Return when the contents of a folder changed, in nanoseconds; 0 for one that is not there."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=4)
+def _read_entry_points(state: tuple[tuple[str, int], ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Return the entry points of all distributions on the path by group, read once until a folder changes."""
+    of_names: dict[str, Distribution] = {}
+    for distribution in distributions(path=[folder for folder, _ in state]):
+        if _PREFIX in (distribution.read_text("entry_points.txt") or ""):
+            of_names.setdefault(distribution.name, distribution)  # the first on the path hides the others
+    groups: dict[str, list[EntryPoint]] = {}
+    for distribution in of_names.values():
+        for entry in distribution.entry_points:
+            groups.setdefault(entry.group, []).append(entry)
+    return {group: tuple(entries) for group, entries in groups.items()}
 
 
 def _origin(entry: EntryPoint) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import tomllib
-from importlib.metadata import Distribution, EntryPoint
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
@@ -20,21 +20,17 @@ class Installed(Distribution):
 
     def __init__(self, name, *entries):
         self._name = name
-        self._entries = [EntryPoint(name, value, group)._for(self) for group, name, value in entries]
+        self._text = "\n".join(f"[{group}]\n{name} = {value}" for group, name, value in entries)
 
     @property
     def metadata(self):
         return {"Name": self._name}
 
     def read_text(self, filename):
-        return None
+        return self._text if filename == "entry_points.txt" else None
 
     def locate_file(self, path):
         raise NotImplementedError
-
-    @property
-    def entry_points(self):
-        return self._entries
 
 
 @pytest.fixture
@@ -42,12 +38,11 @@ def machine(monkeypatch):
     """Says which distributions are installed."""
 
     def has(*distributions):
-        def entry_points(group):
-            return [entry for one in distributions for entry in one.entry_points if entry.group == group]
+        monkeypatch.setattr(registry, "distributions", lambda path: distributions)
+        registry._read_entry_points.cache_clear()
 
-        monkeypatch.setattr(registry, "entry_points", entry_points)
-
-    return has
+    yield has
+    registry._read_entry_points.cache_clear()
 
 
 RUNNER = ("canarycore.routers", "fancy", "canarycore_runtime.runner:Runner")
@@ -103,6 +98,16 @@ def test_the_hints_are_what_our_distributions_declare():
             declared |= {(group.removeprefix("canarycore."), name): project["name"] for name in entries}
     assert declared == registry._DISTRIBUTIONS
     assert {port for port, _ in declared} <= set(registry.PORTS)
+
+
+def test_the_distributions_are_read_once_until_a_folder_of_the_path_changes(machine, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    machine(Installed("one", RUNNER))
+    assert installed("routers") == ("fancy",)
+    monkeypatch.setattr(registry, "distributions", lambda path: [])
+    assert installed("routers") == ("fancy",)
+    (tmp_path / "another.dist-info").mkdir()
+    assert installed("routers") == ()
 
 
 async def test_an_adapter_is_loaded_once_and_the_loop_goes_on_meanwhile():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
@@ -11,7 +10,7 @@ from attrs.validators import and_, deep_iterable, instance_of, min_len
 
 from canarycore.manifest.routing import ANYTHING, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore_runtime.plugins.factories import check_factory
-from canarycore_runtime.registry import PORTS, BrokenAdapter, installed, is_ours, load
+from canarycore_runtime.registry import PORTS, BrokenAdapter, find_entry_points, installed, is_ours, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +109,7 @@ def list_plugins() -> tuple[Plugin, ...]:
 
 
 def _plugins_of(port: Port) -> Iterator[Plugin]:
-    unique = {(entry.name, entry.value): entry for entry in entry_points(group=f"canarycore.{port}")}
+    unique = {(entry.name, entry.value): entry for entry in find_entry_points(port)}
     names = Counter(name for name, _ in unique)
     for entry in unique.values():
         is_known = is_ours(port, entry.name) and names[entry.name] == 1

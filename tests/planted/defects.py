@@ -263,7 +263,7 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a pause is not kept",
         "_decide.py",
-        "    if status.paused:\n        return builder.wait(Rule.ON_HOLD, None)\n    if not builder.poll:\n",
+        "    if status.paused:\n        return _on_hold(builder)\n    if not builder.poll:\n",
         "    if not builder.poll:\n",
         "decisions/test_commands.py::test_a_paused_rollout_does_not_advance_before_a_resume",
     ),

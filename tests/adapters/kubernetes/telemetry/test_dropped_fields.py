@@ -38,7 +38,13 @@ def as_applied(body, **analysis):
     return {**body, "metadata": body["metadata"] | {"annotations": annotations}}
 
 
-TEXTS = {"steps": '[{"weight": 5}, {"weight": 50}]', "drain": "9s", "noData": "hold", "replaceDownPrimary": "true"}
+TEXTS = {
+    "steps": '[{"weight": 5}, {"weight": 50}]',
+    "drain": "9s",
+    "noData": "hold",
+    "onFailure": "freeze",
+    "replaceDownPrimary": "true",
+}
 
 
 def annotated(body, *names):

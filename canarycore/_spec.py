@@ -190,7 +190,7 @@ class Rollout:
     inconclusive_limit: int = field(default=0, validator=COUNT_FROM_0)
     """The number of holds that rolls back; 0 never does (`analysis.inconclusive`)."""
     on_failure: OnFailure = field(default=OnFailure.ROLLBACK, validator=instance(OnFailure))
-    """The end of an analysis with failed or inconclusive checks, or past the progress deadline (`analysis.onFailure`)."""
+    """The end of an analysis that fails, is inconclusive too often, or exceeds its deadline (`analysis.onFailure`)."""
     progress_deadline: float = field(default=600.0, validator=LONG_SECONDS)
     """Seconds that pods may fail to get ready (`spec.progressDeadlineSeconds`)."""
     primary_ready: int = field(default=100, validator=PERCENT)

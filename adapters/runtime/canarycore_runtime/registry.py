@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from importlib.metadata import distributions
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from canarycore import DRAIN
@@ -141,27 +140,21 @@ _DISTRIBUTIONS: dict[tuple[Port, str], str] = {
 
 
 def find_entry_points(port: Port) -> tuple[EntryPoint, ...]:
-    """Return the entry points of all installed adapters of a port."""
-    state = tuple((folder, _last_change(folder)) for folder in sys.path)
-    return _read_entry_points(state).get(f"{_PREFIX}{port}", ())
+    """Return the entry points of the adapters of a port that were installed when this process first asked.
+
+    It asks again when `sys.path` changes.
+    """
+    return _read_entry_points(tuple(sys.path)).get(f"{_PREFIX}{port}", ())
 
 
 _PREFIX = "canarycore."
 
 
-def _last_change(folder: str) -> int:
-    """Return when the contents of a folder changed, in nanoseconds; 0 for one that is not there."""
-    try:
-        return Path(folder).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
 @lru_cache(maxsize=4)
-def _read_entry_points(state: tuple[tuple[str, int], ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
-    """Return the entry points of all distributions on the path by group, read once until a folder changes."""
+def _read_entry_points(path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Return the entry points of all adapters on a path by group: this reads the files of every distribution."""
     of_names: dict[str, Distribution] = {}
-    for distribution in distributions(path=[folder for folder, _ in state]):
+    for distribution in distributions(path=list(path)):
         if _PREFIX in (distribution.read_text("entry_points.txt") or ""):
             of_names.setdefault(distribution.name, distribution)  # the first on the path hides the others
     groups: dict[str, list[EntryPoint]] = {}

@@ -100,13 +100,12 @@ def test_the_hints_are_what_our_distributions_declare():
     assert {port for port, _ in declared} <= set(registry.PORTS)
 
 
-def test_the_distributions_are_read_once_until_a_folder_of_the_path_changes(machine, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(tmp_path)
+def test_the_distributions_are_read_once_until_the_path_changes(machine, monkeypatch, tmp_path):
     machine(Installed("one", RUNNER))
     assert installed("routers") == ("fancy",)
     monkeypatch.setattr(registry, "distributions", lambda path: [])
     assert installed("routers") == ("fancy",)
-    (tmp_path / "another.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     assert installed("routers") == ()
 
 

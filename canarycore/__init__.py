@@ -14,8 +14,16 @@ Public modules below it hold the rest of the vocabulary: `canarycore.driver`, `e
 from canarycore._decide import decide
 from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
-from canarycore._ladder import TOTAL_WEIGHT, Ladder, Rung, Step, Strategy
-from canarycore._observation import Command, CommandKind, Observation, RouteRefusal, Routes, Workload
+from canarycore._ladder import Ladder, Rung, Step, Strategy
+from canarycore._observation import (
+    TOTAL_WEIGHT,
+    Command,
+    CommandKind,
+    Observation,
+    RouteRefusal,
+    Routes,
+    Workload,
+)
 from canarycore._reference import Reference
 from canarycore._spec import (
     DRAIN,

@@ -102,8 +102,9 @@ def _stay(builder: DecisionBuilder) -> Decision | None:
     if status.approval is Approval.ASKED:
         return builder.wait(Rule.UNAPPROVED, builder.next_poll)
     builder.detail = "it waits for the command approve"
-    builder.emit(NoticeKind.APPROVAL_ASKED, str(step.weight))
-    builder.emit(NoticeKind.APPROVAL_ALERT, str(step.weight))
+    weight = f"{status.rung.percent:g}"
+    builder.emit(NoticeKind.APPROVAL_ASKED, weight)
+    builder.emit(NoticeKind.APPROVAL_ALERT, weight)
     return count_analysis(builder, Rule.STAYED, approval=Approval.ASKED)
 
 
@@ -201,5 +202,5 @@ def _advance(builder: DecisionBuilder, rung: Rung) -> Decision:
     elif rung.iteration:
         builder.emit(NoticeKind.ADVANCED_ITERATION, str(rung.iteration), str(ladder.iterations))
     else:
-        builder.emit(NoticeKind.ADVANCED_WEIGHT, str(rung.weight))
+        builder.emit(NoticeKind.ADVANCED_WEIGHT, f"{rung.percent:g}")
     return climb(builder, Rule.ADVANCED, rung)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from canarycore._decision import Decision, DecisionBuilder
-from canarycore._ladder import Rung, Strategy
+from canarycore._ladder import Strategy
 from canarycore._observation import Command, CommandKind
 from canarycore._transitions import can_restore_primary, climb, fail, promote, start
 from canarycore.notices import NoticeKind
@@ -87,12 +87,13 @@ def _command_skip_to(builder: DecisionBuilder, command: Command) -> Decision | N
     status, ladder, target = builder.status, builder.rollout.ladder, builder.observation.target
     if status.phase is not Phase.PROGRESSING or ladder.strategy is not Strategy.WEIGHTS:
         return _refuse(builder, command, "only an analysis by weights can skip to a weight")
-    if not 0 < command.weight <= 100:
-        return _refuse(builder, command, f"the weight is {command.weight}, expected 1 to 100")
+    if not 0 < command.weight <= ladder.total:
+        return _refuse(builder, command, f"the weight is {command.weight}, expected 1 to {ladder.total}")
     if target is None or target.revision != status.applied:
         return _refuse(builder, command, "the target has another revision than the one under analysis")
-    builder.emit(NoticeKind.SKIPPED_TO, str(command.weight), command.id)
-    return climb(builder, Rule.SKIPPED_TO, Rung(weight=command.weight), handled=command.id)
+    rung = ladder.at_weight(command.weight)
+    builder.emit(NoticeKind.SKIPPED_TO, f"{rung.percent:g}", command.id)
+    return climb(builder, Rule.SKIPPED_TO, rung, handled=command.id)
 
 
 def _command_approve(builder: DecisionBuilder, command: Command) -> Decision | None:
@@ -106,7 +107,7 @@ def _command_approve(builder: DecisionBuilder, command: Command) -> Decision | N
         return _refuse(builder, command, "the step is approved already")
     if target is None or target.revision != status.applied:
         return _refuse(builder, command, "the target has another revision than the one under analysis")
-    builder.emit(NoticeKind.APPROVED, str(step.weight), command.id)
+    builder.emit(NoticeKind.APPROVED, f"{status.rung.percent:g}", command.id)
     return builder.change(Rule.APPROVED, approval=Approval.GIVEN, handled=command.id)
 
 

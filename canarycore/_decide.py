@@ -27,7 +27,7 @@ from canarycore._analysis import analyse, roll_back_checks
 from canarycore._commands import COMMANDS
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs, Inquiry, Outcome
 from canarycore._goal import converge, explain_unready, goal, is_in_step
-from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._ladder import INITIAL_RUNG
 from canarycore._observation import EPSILON, Observation, Workload
 from canarycore._spec import HookType, OnFailure, Rollout
 from canarycore._status import Status
@@ -48,6 +48,7 @@ from canarycore.effects import Plan, SetRoutes
 from canarycore.notices import NoticeKind
 from canarycore.phases import OVER, Pending, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, SourcesAnswer, SourcesQuestion
+from canarycore.text import format_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -247,7 +248,7 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
         return builder.wait(Rule.CONVERGING, builder.next_poll)
     if status.pending:
         return builder.change(Rule.SETTLED, pending=())
-    if target is not None and target.desired > 0:
+    if target is not None and target.desired > 0 and target.has_replicas:
         builder.emit_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
     return builder.wait(Rule.IDLE, None)
 
@@ -479,7 +480,7 @@ def _promoting(builder: DecisionBuilder) -> Decision:
     outcome = _wait_for_primary(builder)
     if outcome is not None:
         return outcome
-    if builder.poll < 1 and status.rung.is_exposed:
+    if builder.poll < 1 and status.rung.is_exposed and not builder.rollout.ladder.in_place:
         return builder.wait(Rule.NOT_DUE, builder.next_poll)
     return _step_back(builder)
 
@@ -520,17 +521,17 @@ def _wait_for_primary(builder: DecisionBuilder) -> Decision | None:
 
 
 def _step_back(builder: DecisionBuilder) -> Decision:
-    """Take one step of the way back, or enter Finalising."""
+    """Take one step of the way back, or enter Finalising. In place, the stable version has the traffic already."""
     rollout, status = builder.rollout, builder.status
     ladder, rung = rollout.ladder, status.rung
-    weight = ladder.back(rung.weight)
     if ladder.step_back and rung.is_exposed:
-        builder.emit(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))
-        if weight > 0:
-            return count_analysis(builder, Rule.STEPPED_BACK, rung=Rung(weight=weight, iteration=rung.iteration))
-    elif (rung.is_exposed and ladder.routed) or (rung.iteration and ladder.routed):
+        after = ladder.back(rung)
+        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))
+        if after.weight > 0:
+            return count_analysis(builder, Rule.STEPPED_BACK, rung=after)
+    elif ladder.routed and not ladder.in_place and (rung.is_exposed or rung.iteration):
         builder.emit(NoticeKind.ALL_TO_PRIMARY)
-    drained = drain_end(builder, least=rollout.interval)
+    drained = drain_end(builder, least=0.0 if ladder.in_place else rollout.interval)
     return builder.enter(Rule.FINALISED, Phase.FINALISING, status.reason, rung=INITIAL_RUNG, drain_until=drained)
 
 

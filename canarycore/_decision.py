@@ -20,7 +20,7 @@ from canarycore._spec import Hook, HookType, Rollout
 from canarycore._status import Status
 from canarycore._verdicts import Judgement
 from canarycore.effects import Plan
-from canarycore.notices import Notice, NoticeKind
+from canarycore.notices import Notice, NoticeKind, format_notice
 from canarycore.phases import FINISHED, Approval, Phase, Reason, Rule
 from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
@@ -184,7 +184,7 @@ class DecisionBuilder:
 
         `cause` is the detail of alerts.
         """
-        status, names = self.status, self.rollout.names
+        status, names, templates = self.status, self.rollout.names, self.rollout.templates
         before = status.phase
         stem = f"{status.applied}@{status.analysed_at}/{before._value_}/"
         return tuple(
@@ -196,6 +196,7 @@ class DecisionBuilder:
                     names,
                     args,
                     cause if kind.value.severity is not None else "",
+                    templates.get(kind, "") if templates else "",
                 )
                 for kind, args, repeats in self.notices
             ]
@@ -287,13 +288,14 @@ class DecisionBuilder:
             revision=status.applied,
             weight=rung.weight,
             iteration=rung.iteration,
+            tenths=rung.tenths,
         )
 
     def _summarise_end(self, phase: Phase, reason: Reason, **changes: Any) -> RolloutEnd:
         """Return the end of the rollout. A success is about the revision that the status names before it."""
         before = self.status
         announcements = [
-            kind.value.template.format(*args, **dict(self.rollout.names))
+            format_notice(self.rollout.templates.get(kind) or kind.value.template, args, self.rollout.names)
             for kind, args, _ in self.notices
             if kind in _ANNOUNCEMENTS
         ]

@@ -66,6 +66,22 @@ class FieldRule:
             refuse(instance, attribute.name.lstrip("_"), problem)
 
 
+class ScaledRule(FieldRule):
+    """The rule of a weight: in percent, or in tenths of a percent where the object has `tenths`."""
+
+    __slots__ = ("find_tenths",)
+
+    def __init__(self, percent: FieldRule, tenths: FieldRule) -> None:
+        super().__init__(percent.find)
+        self.find_tenths = tenths.find
+
+    def __call__(self, instance: object, attribute: Attribute[Any], value: object) -> None:
+        is_fine = getattr(instance, "tenths", False) is True
+        problem = (self.find_tenths if is_fine else self.find)(value)
+        if problem is not None:
+            refuse(instance, attribute.name, problem)
+
+
 def check_fields(instance: object, rules: Mapping[str, FieldRule]) -> None:
     """Raise WrongType or WrongValue for the first field that breaks its rule.
 
@@ -251,6 +267,9 @@ def rising(rule: FieldRule, bound: Bound, number_of: Callable[[Any], float] = fl
 FLAG = FieldRule(_find_flag)
 PERCENT = whole(0, 100)
 WEIGHT = whole(1, 100)
+TENTHS = whole(0, 1000)
+WEIGHT_IN_TENTHS = whole(1, 1000)
+SHARE = ScaledRule(PERCENT, TENTHS)
 INTEGER = whole(-(2**63), 2**63 - 1)
 LONG_COUNT = whole(0, 2**63 - 1)
 COUNT_FROM_0 = whole(0, COUNT.most)

@@ -34,6 +34,7 @@ from canarycore.effects import (
 )
 from canarycore.notices import NoticeKind
 from canarycore.phases import FINISHED, Phase
+from canarycore.text import format_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +218,8 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     effects: list[Effect] = []
     sound = not goal.needs_sound_primary or (primary is not None and _sound(goal, primary))
     done = sound
-    if canary is Scale.UP and target is not None and (target.desired == 0 or observation.scaler_paused):
+    is_down = target is not None and target.desired == 0 and target.has_replicas
+    if canary is Scale.UP and target is not None and (is_down or observation.scaler_paused):
         done = False
         effects.extend(_scale_up(observation))
     if primary is None and goal.replacement:
@@ -238,7 +240,8 @@ def converge(goal: Goal, observation: Observation) -> Plan:
         done = done and routes == desired == observation.routes
         if routes is not None and routes != observation.written_routes:
             effects.append(SetRoutes(routes))
-    if canary is Scale.DOWN and target is not None and (target.desired > 0 or observation.scaler_paused is False):
+    is_up = target is not None and target.desired > 0 and target.has_replicas
+    if canary is Scale.DOWN and target is not None and (is_up or observation.scaler_paused is False):
         done = False
         if sound:
             effects.extend(_scale_down(goal, observation))
@@ -250,7 +253,8 @@ _DONE = Plan((), True)
 
 def _scale_up(observation: Observation) -> list[Effect]:
     effects: list[Effect] = [ResumeScaler()] if observation.scaler_paused else []
-    if observation.target is not None and observation.target.desired == 0:
+    target = observation.target
+    if target is not None and target.desired == 0 and target.has_replicas:
         effects.append(ScaleUp())
     return effects
 
@@ -313,7 +317,7 @@ def _without_canary(routes: Routes) -> Routes:
 
 def _without_primary(routes: Routes) -> Routes:
     """Return the routes while the primary has no available pods and the canary stands in."""
-    return evolve(routes, weight=100, mirrored=False, matched=False)
+    return evolve(routes, weight=routes.total, mirrored=False, matched=False)
 
 
 def _sound(goal: Goal, primary: Workload) -> bool:
@@ -327,8 +331,12 @@ def _sound(goal: Goal, primary: Workload) -> bool:
 
 
 def _describe(routes: Routes) -> str:
-    weights = f"{routes.primary}/{routes.weight}"
-    return weights + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
+    return describe_split(routes) + (" mirrored" if routes.mirrored else "") + (" matched" if routes.matched else "")
+
+
+def describe_split(routes: Routes) -> str:
+    """Return the weights of primary and canary in percent, such as `99.5/0.5`."""
+    return "/".join(format_weight(weight, tenths=routes.tenths) for weight in (routes.primary, routes.weight))
 
 
 def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
@@ -336,7 +344,8 @@ def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
     if routes is None or routes.is_exposed or is_draining or primary is None or not primary.has_capacity:
         return []
     effects: list[Effect] = [PauseScaler()] if observation.scaler_paused is False else []
-    if observation.target is not None and observation.target.desired > 0:
+    target = observation.target
+    if target is not None and target.desired > 0 and target.has_replicas:
         effects.append(ScaleDown())
     return effects
 

@@ -9,7 +9,7 @@ The status stores the rung by value, never by index, and `Ladder.after` works fr
 the steps during a rollout no weight moves by itself: the next rung follows from the current one.
 
 A ladder costs the same for any number of iterations, as it computes rungs that count iterations on demand. It has at
-most 102 others, as weights are whole percent.
+most 102 others, as weights are whole percent, or 1002 where they are `tenths` of a percent.
 
     strategy     fields of spec.analysis              rungs after INITIAL_RUNG
     weights      stepWeight, maxWeight                10 20 30 ... (Flagger's arithmetic: the top may pass maxWeight)
@@ -18,11 +18,15 @@ most 102 others, as weights are whole percent.
     weights      steps (not Flagger's)                as listed, each with a hold, an approval and checks of its own
     ab           match + iterations                   `iterations` rungs that route by header or cookie
     bluegreen    iterations (+ mirror)                `iterations` rungs at weight 0, then one at weight 100
+
+A rollout **in place** has no second copy of the new version: the version that gets all requests becomes the stable one.
+So its ladder by weights ends with a rung at full weight, and no way back follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, overload
 
 from attrs import evolve, field, frozen, validate
@@ -31,11 +35,13 @@ from canarycore._enum import TextEnum
 from canarycore._fields import (
     FLAG,
     LONG_COUNT,
-    PERCENT,
     REQUIRED_TEXT,
     SECONDS,
+    SHARE,
     WEIGHT,
+    WEIGHT_IN_TENTHS,
     FieldRule,
+    ScaledRule,
     fault,
     instance,
     items,
@@ -43,7 +49,14 @@ from canarycore._fields import (
     rising,
     whole,
 )
-from canarycore._observation import Routes
+from canarycore._observation import (
+    MOST_PERMILLE,
+    TOTAL_WEIGHT,
+    Routes,
+    percent_of,
+    scale_weight,
+    total_weight,
+)
 from canarycore.bounds import CHECKS, WEIGHTS
 from canarycore.text import describe_traffic
 
@@ -51,9 +64,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from canarycore.errors import Problem
-
-TOTAL_WEIGHT = 100
-"""The sum of the weights of canary and primary, in percent of all requests."""
 
 MOST_ITERATIONS = 2**53 - 1
 """The greatest whole number that every JSON reader reads exactly."""
@@ -68,14 +78,18 @@ _LONGEST_INDEX = 50
 class Rung:
     """Where traffic is."""
 
-    weight: int = field(default=0, validator=PERCENT)
-    """The share of requests to the canary, in percent."""
+    weight: int = field(default=0, eq=False, validator=SHARE)
+    """The share of requests to the canary, in percent, or in `tenths` of a percent."""
     mirrored: bool = field(default=False, validator=FLAG)
     """Whether the mesh copies live requests to the canary."""
     matched: bool = field(default=False, validator=FLAG)
     """Whether requests that match a header or cookie go to the canary."""
     iteration: int = field(default=0, validator=LONG_COUNT)
     """The count of the check on this rung, from 1; 0 on rungs by weight."""
+    tenths: bool = field(default=False, eq=False, validator=FLAG)
+    """Whether `weight` is in tenths of a percent."""
+    permille: int = field(init=False, repr=False)
+    """The share of requests to the canary in tenths of a percent, 0 to 1000. Rungs with the same one are equal."""
     routes: Routes = field(init=False, eq=False, repr=False)
     """The routes of this rung, without a session cookie."""
     is_exposed: bool = field(init=False, eq=False, repr=False)
@@ -84,9 +98,13 @@ class Rung:
     """Whether this is rung 0, on which the canary receives nothing."""
     _text: str = field(init=False, eq=False, repr=False)
 
+    @permille.default
+    def _scale_weight(self) -> int:
+        return scale_weight(self.weight, tenths=self.tenths)
+
     @routes.default
     def _make_routes(self) -> Routes:
-        return Routes(weight=self.weight, mirrored=self.mirrored, matched=self.matched)
+        return Routes(weight=self.weight, mirrored=self.mirrored, matched=self.matched, tenths=self.tenths)
 
     @is_exposed.default
     def _has_exposure(self) -> bool:
@@ -98,7 +116,18 @@ class Rung:
 
     @_text.default
     def _describe(self) -> str:
-        return describe_traffic(self.weight, iteration=self.iteration, mirrored=self.mirrored, matched=self.matched)
+        return describe_traffic(
+            self.weight,
+            iteration=self.iteration,
+            mirrored=self.mirrored,
+            matched=self.matched,
+            tenths=self.tenths,
+        )
+
+    @property
+    def percent(self) -> float:
+        """The share of requests to the canary, in percent."""
+        return percent_of(self.weight, tenths=self.tenths)
 
     def __str__(self) -> str:
         return self._text
@@ -107,8 +136,12 @@ class Rung:
 INITIAL_RUNG = Rung()
 """Rung 0: the canary runs and receives nothing."""
 
-_WEIGHTS = (INITIAL_RUNG, *(Rung(weight=weight) for weight in range(1, TOTAL_WEIGHT + 1)))
-"""Every rung that only shifts weight, by its weight. Ladders share them."""
+
+@cache
+def _rungs_of_weights(*, tenths: bool) -> tuple[Rung, ...]:
+    """Return every rung that only shifts weight, by its weight. Ladders share them."""
+    weights = range(1, total_weight(tenths=tenths) + 1)
+    return (INITIAL_RUNG, *(Rung(weight=weight, tenths=tenths) for weight in weights))
 
 
 @frozen(repr=False)
@@ -146,8 +179,8 @@ class Step:
     Raises FieldError if a value does not fit its field.
     """
 
-    weight: int = field(validator=WEIGHT)
-    """The share of requests to the canary, in percent."""
+    weight: int = field(validator=WEIGHT_IN_TENTHS)
+    """The share of requests to the canary in the ladder's unit: percent, or tenths of a percent."""
     hold: float = field(default=0.0, validator=SECONDS)
     """The least time on this step, in seconds. Its analyses go on meanwhile, and may roll back."""
     approval: bool = field(default=False, validator=FLAG)
@@ -156,11 +189,17 @@ class Step:
     """The names of the checks of this step; empty for all."""
 
 
-def _find_step(value: object) -> Problem | None:
-    if isinstance(value, Step):
-        return None
-    problem = WEIGHT.find(value)
-    return problem and evolve(problem, expected=f"{problem.expected}, or an object of Step")
+def _step_rule(weights: FieldRule) -> FieldRule:
+    """Return the rule of a step whose weight has that rule."""
+
+    def find(value: object) -> Problem | None:
+        if isinstance(value, Step):
+            problem = weights.find(value.weight)
+            return problem and evolve(problem, path=".weight")
+        problem = weights.find(value)
+        return problem and evolve(problem, expected=f"{problem.expected}, or an object of Step")
+
+    return rising(FieldRule(find), WEIGHTS, _weight_of)
 
 
 def _weight_of(step: int | Step) -> int:
@@ -184,18 +223,26 @@ class Ladder:
 
     strategy: Strategy = field(default=Strategy.WEIGHTS, validator=instance(Strategy))
     """The deployment strategy, which decides the kind of rungs."""
-    step: int = field(default=0, validator=PERCENT)
+    tenths: bool = field(default=False, validator=FLAG)
+    """Whether all weights of the ladder are tenths of a percent instead of percent: `step=5` is 0.5 percent. The router
+    has to support it."""
+    step: int = field(default=0, validator=SHARE)
     """Percent that each rung adds to the weight (`stepWeight`); 0 uses the weights of `steps`."""
-    steps: tuple[int | Step, ...] = field(default=(), validator=rising(FieldRule(_find_step), WEIGHTS, _weight_of))
+    steps: tuple[int | Step, ...] = field(
+        default=(), validator=ScaledRule(_step_rule(WEIGHT), _step_rule(WEIGHT_IN_TENTHS))
+    )
     """The rungs, rising: each a weight in percent (`stepWeights`), or a `Step` (`steps`)."""
-    top: int = field(default=TOTAL_WEIGHT, validator=whole(1, TOTAL_WEIGHT))
-    """The weight at which rungs by `step` end, in percent (`maxWeight`)."""
+    top: int = field(validator=ScaledRule(WEIGHT, WEIGHT_IN_TENTHS))
+    """The weight at which rungs by `step` end, in percent (`maxWeight`); by default all requests."""
     iterations: int = field(default=0, validator=_ITERATIONS)
     """The number of analyses of an A/B test or a blue/green rollout (`iterations`)."""
     mirror: bool = field(default=False, validator=FLAG)
     """Whether the mesh copies live requests to the canary: on a first rung of its own, or on each iteration."""
-    step_back: int = field(default=0, validator=PERCENT)
+    step_back: int = field(default=0, validator=SHARE)
     """Percent in each interval of the promotion's way back (`stepWeightPromotion`); 0 moves everything at once."""
+    in_place: bool = field(default=False, validator=FLAG)
+    """Whether the rollout ends at full weight, and the promotion only declares the new version the stable one. Use it
+    where the stable side is a pointer and no second copy of the new version."""
     routed: bool = field(default=True, validator=FLAG)
     """Whether the provider can route by weight. Without it (`kubernetes`), the last blue/green rung has weight 0."""
     rungs: Sequence[Rung] = field(init=False, eq=False, repr=False)
@@ -204,10 +251,15 @@ class Ladder:
     """The steps that a passing analysis alone does not leave, by their rung."""
     _next: dict[Rung, Rung | None] = field(init=False, eq=False, repr=False)
 
+    @top.default
+    def _everything(self) -> int:
+        return total_weight(tenths=self.tenths)
+
     @rungs.default
     def _make_rungs(self) -> Sequence[Rung]:
         validate(self)  # attrs runs validators after defaults: too late for an endless ladder
         _check_iterations(self)
+        _check_in_place(self)
         if self.strategy is Strategy.WEIGHTS:
             return tuple(self._rungs_by_weight())
         last = self.iterations + (self.strategy is Strategy.BLUE_GREEN)
@@ -215,7 +267,7 @@ class Ladder:
 
     @stays.default
     def _index_steps(self) -> dict[Rung, Step]:
-        return {_WEIGHTS[step.weight]: step for step in self.steps if isinstance(step, Step)}
+        return {self.at_weight(step.weight): step for step in self.steps if isinstance(step, Step)}
 
     @_next.default
     def _index_rungs(self) -> dict[Rung, Rung | None]:
@@ -260,14 +312,32 @@ class Ladder:
     def _heavier(self, rung: Rung) -> Rung | None:
         if rung.weight == 0 and self.mirror and not rung.mirrored:
             return Rung(mirrored=True)
+        above = self._next_weight(rung.permille * self.total / MOST_PERMILLE)
+        if above is None and self.in_place and rung.permille < MOST_PERMILLE:
+            above = self.total
+        return None if above is None else self.at_weight(above)
+
+    def _next_weight(self, weight: float) -> int | None:
+        """Return the first weight above `weight` by `step` or in `steps`; None where the top is reached.
+
+        `weight` is no whole number if the owner changed the unit during a rollout.
+        """
         if self.step > 0:
-            return _WEIGHTS[min(rung.weight + self.step, TOTAL_WEIGHT)] if rung.weight < self.top else None
-        above = next((weight for weight in map(_weight_of, self.steps) if weight > rung.weight), None)
-        return None if above is None else _WEIGHTS[above]
+            return min(int(weight) + self.step, self.total) if weight < self.top else None
+        return next((each for each in map(_weight_of, self.steps) if each > weight), None)
+
+    def at_weight(self, weight: int) -> Rung:
+        """Return the rung that only shifts weight, for a weight from 0 to `total`."""
+        return _rungs_of_weights(tenths=self.tenths)[weight]
+
+    @property
+    def total(self) -> int:
+        """The weight of all requests in the ladder's unit: 100 percent, or 1000 tenths of a percent."""
+        return total_weight(tenths=self.tenths)
 
     @property
     def heaviest(self) -> int:
-        """The greatest weight of any rung, in percent: weights never fall along the ladder."""
+        """The greatest weight of any rung, in percent or `tenths`: weights never fall along the ladder."""
         return self.rungs[-1].weight
 
     @property
@@ -294,9 +364,11 @@ class Ladder:
             return rung.iteration >= self.iterations
         return self.after(rung) is None
 
-    def back(self, weight: int) -> int:
-        """Return the canary's weight after one step of the promotion's way back from `weight`, both in percent."""
-        return max(weight - self.step_back, 0) if self.step_back > 0 else 0
+    def back(self, rung: Rung) -> Rung:
+        """Return the rung after one step of the promotion's way back from `rung`."""
+        weight = rung.permille * self.total // MOST_PERMILLE
+        weight = max(weight - self.step_back, 0) if self.step_back > 0 else 0
+        return Rung(weight=weight, iteration=rung.iteration, tenths=self.tenths)
 
 
 def _check_iterations(ladder: Ladder) -> None:
@@ -318,3 +390,15 @@ def _check_iterations(ladder: Ladder) -> None:
             f"{name} with iterations", f"none: {ladder.strategy} ignores it", f"Remove {name}.", "step-fields"
         )
         refuse(ladder, name, problem)
+
+
+def _check_in_place(ladder: Ladder) -> None:
+    """Raise WrongValue for fields that contradict a rollout in place."""
+    if not ladder.in_place:
+        return
+    if ladder.strategy is not Strategy.WEIGHTS:
+        expected = f"False: {ladder.strategy} does not end by weights"
+        refuse(ladder, "in_place", fault("True", expected, "Set strategy=Strategy.WEIGHTS.", "step-fields"))
+    if ladder.step_back:
+        expected = "0: a rollout in place ends at full weight, so it has no way back"
+        refuse(ladder, "step_back", fault(str(ladder.step_back), expected, "Remove step_back.", "step-fields"))

@@ -16,8 +16,8 @@ from canarycore._fields import (
     FLAG,
     FREE_TEXT,
     INTEGER,
-    PERCENT,
     REQUIRED_TEXT,
+    SHARE,
     check_fields,
     instance,
     optional,
@@ -43,6 +43,8 @@ class Workload:
     """Since when too few replicas are available, in seconds; None if enough are."""
     stuck: str = ""
     """The platform's reason for giving up on the workload, or empty."""
+    has_replicas: bool = True
+    """Whether it has replicas to scale. Nothing scales a workload without them, such as a feature flag."""
     revised_at: float | None = field(default=None, eq=False, repr=False)
     """When its owner last wrote the revision, at the latest, in seconds; None if unknown."""
     is_whole: bool = field(init=False, eq=False, repr=False)
@@ -54,6 +56,7 @@ class Workload:
             self.revision.__class__ is self.stuck.__class__ is str
             and self.desired.__class__ is self.updated.__class__ is self.ready.__class__ is self.total.__class__ is int
             and (self.unready_since is None or self.unready_since.__class__ is float)
+            and self.has_replicas.__class__ is bool
         ):
             check_fields(self, _WORKLOAD_RULES)
         return 0 < self.desired == self.updated == self.total <= self.ready and not self.stuck
@@ -72,15 +75,41 @@ _WORKLOAD_RULES = {
     "total": INTEGER,
     "unready_since": optional(FINITE),
     "stuck": FREE_TEXT,
+    "has_replicas": FLAG,
 }
+
+
+TOTAL_WEIGHT = 100
+"""The sum of the weights of canary and primary, in percent of all requests."""
+
+MOST_PERMILLE = 10 * TOTAL_WEIGHT
+"""The same sum in tenths of a percent."""
+
+
+def total_weight(*, tenths: bool) -> int:
+    """Return the sum of the weights of canary and primary in their unit: percent, or tenths of a percent."""
+    return MOST_PERMILLE if tenths else TOTAL_WEIGHT
+
+
+def scale_weight(weight: int, *, tenths: bool) -> int:
+    """Return a weight in tenths of a percent; 0 for a value that its validator has yet to refuse."""
+    if weight.__class__ is not int:
+        return 0
+    return weight if tenths else 10 * weight
+
+
+def percent_of(weight: int, *, tenths: bool) -> float:
+    """Return a weight in percent: a whole number if it is in percent already."""
+    return weight / 10 if tenths else weight
 
 
 @frozen(kw_only=True)
 class Routes:
     """Where requests go. Raises FieldError if a value does not fit its field."""
 
-    weight: int = field(default=0, validator=PERCENT)
-    """The share of requests to the canary, 0 to 100 percent; the primary gets the rest."""
+    weight: int = field(default=0, eq=False, validator=SHARE)
+    """The share of requests to the canary, 0 to 100 percent; the primary gets the rest. With `tenths`, 0 to 1000 tenths
+    of a percent."""
     mirrored: bool = field(default=False, validator=FLAG)
     """Whether the mesh copies requests to the canary."""
     matched: bool = field(default=False, validator=FLAG)
@@ -89,6 +118,14 @@ class Routes:
     """The value of the session cookie that keeps a user on the canary, or empty."""
     expired: str = field(default="", validator=FREE_TEXT)
     """The value of the session cookie that the routes expire, or empty."""
+    tenths: bool = field(default=False, eq=False, validator=FLAG)
+    """Whether `weight` is in tenths of a percent."""
+    permille: int = field(init=False, repr=False)
+    """The share of requests to the canary in tenths of a percent, 0 to 1000. Routes with the same one are equal."""
+
+    @permille.default
+    def _scale_weight(self) -> int:
+        return scale_weight(self.weight, tenths=self.tenths)
 
     @property
     def is_exposed(self) -> bool:
@@ -96,9 +133,19 @@ class Routes:
         return self.weight > 0 or self.mirrored or self.matched
 
     @property
+    def total(self) -> int:
+        """The sum of both weights: 100, or 1000 with `tenths`."""
+        return total_weight(tenths=self.tenths)
+
+    @property
     def primary(self) -> int:
-        """The share of requests to the primary, in percent."""
-        return 100 - self.weight
+        """The share of requests to the primary, in percent or `tenths` of a percent."""
+        return self.total - self.weight
+
+    @property
+    def percent(self) -> float:
+        """The share of requests to the canary, in percent."""
+        return percent_of(self.weight, tenths=self.tenths)
 
 
 EPSILON = 1e-6
@@ -146,7 +193,7 @@ class Command:
     kind: CommandKind = field(validator=instance(CommandKind))
     """The kind of command."""
     weight: int = field(default=0, validator=INTEGER)
-    """The weight for SKIP_TO, 1 to 100 percent."""
+    """The weight for SKIP_TO in the ladder's unit: 1 to 100 percent, or 1 to 1000 tenths of a percent."""
 
 
 @record(kw_only=True)

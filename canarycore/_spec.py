@@ -7,6 +7,8 @@ illegal combinations in the owner's terms.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import Attribute, evolve, field, frozen, validate
 
 from canarycore._enum import TextEnum
@@ -36,12 +38,20 @@ from canarycore._fields import (
 from canarycore._ladder import Ladder, Rung
 from canarycore._reference import Reference
 from canarycore.bounds import CHECKS, RETRIES
-from canarycore.notices import Alert
+from canarycore.notices import NAMES, TEXTS, Alert, NoticeKind
 from canarycore.text import shorten
 from canarycore.traffic import Affinity, Match
 
 DRAIN = 5.0
 """The shortest default drain in seconds: proxies follow new routes late, and a few seconds are common."""
+
+
+Texts = tuple[tuple[NoticeKind, str], ...]
+"""The texts of an embedder by the kind of notice, as a rollout stores them."""
+
+
+def _list_texts(texts: Mapping[NoticeKind, str] | Texts) -> Texts:
+    return tuple(texts.items()) if isinstance(texts, Mapping) else texts
 
 
 class HookType(TextEnum):
@@ -209,6 +219,10 @@ class Rollout:
     """Whether the target has an autoscaler (`spec.autoscalerRef`)."""
     drain: float = field(default=DRAIN, validator=SECONDS)
     """Seconds that pods keep running after their traffic is taken away, for proxies that follow late."""
+    texts: Texts = field(default=(), converter=_list_texts, validator=TEXTS)
+    """The embedder's own texts of notices, as a dict `{NoticeKind.SUCCEEDED: "{name} is live"}`; other kinds keep
+    Flagger's. A text may have the placeholders of its kind: {name}, {target}, {primary}, {kind}, {kind_lower}, and the
+    numbers of Flagger's text."""
 
     @ladder.validator
     def _check_rungs(self, _: Attribute[Ladder], ladder: Ladder) -> None:
@@ -247,16 +261,18 @@ class Rollout:
 
     names: tuple[tuple[str, str], ...] = field(init=False, eq=False, repr=False)
     """The values for the placeholders of notices."""
+    templates: dict[NoticeKind, str] = field(init=False, eq=False, repr=False)
+    """The texts of the embedder, by the kind of notice."""
 
     @names.default
     def _name_everything(self) -> tuple[tuple[str, str], ...]:
-        return (
-            ("name", self.full_name),
-            ("target", self.target_name),
-            ("primary", self.primary_name),
-            ("kind", self.target.kind),
-            ("kind_lower", self.target.kind.lower()),
-        )
+        kind = self.target.kind
+        values = (self.full_name, self.target_name, self.primary_name, kind, kind.lower())
+        return tuple(zip(NAMES, values, strict=True))
+
+    @templates.default
+    def _index_texts(self) -> dict[NoticeKind, str]:
+        return dict(self.texts)
 
     @checks_in_order.default
     def _sort_checks(self) -> tuple[Check, ...]:

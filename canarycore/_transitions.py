@@ -80,7 +80,7 @@ def fail(builder: DecisionBuilder, rule: Rule, reason: Reason, **changes: Any) -
 
 def freeze(builder: DecisionBuilder, reason: Reason, why: str, **changes: Any) -> Decision:
     """Stop an analysis that failed where it is, until a command or another revision comes."""
-    weight = str(builder.status.rung.weight)
+    weight = f"{builder.status.rung.percent:g}"
     builder.emit(NoticeKind.FROZEN, weight, why)
     builder.emit(NoticeKind.FROZEN_ALERT, weight, why)
     return count_analysis(builder, Rule.FROZEN, paused=True, reason=reason, **changes)
@@ -110,7 +110,7 @@ def climb(builder: DecisionBuilder, rule: Rule, rung: Rung, **changes: Any) -> D
     stays = builder.rollout.ladder.stays
     step = stays.get(rung)
     if step is not None and step.hold:
-        builder.emit(NoticeKind.HOLDING, str(rung.weight), format_timespan(step.hold))
+        builder.emit(NoticeKind.HOLDING, f"{rung.percent:g}", format_timespan(step.hold))
     reached_at = builder.observation.now if stays else None
     return count_analysis(builder, rule, rung=rung, reached_at=reached_at, approval=Approval.NONE, **changes)
 

@@ -2,20 +2,24 @@
 
 A notice is past tense and has a stable key, so a receiver recognises a repeat. Texts, types and severities are Flagger
 1.44's where Flagger has one; the rows below the line in the table are our own. A notice formats its text on demand.
+`Rollout.texts` replaces texts of the table by the embedder's own, for things that are no Deployments.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from string import Formatter
+from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from canarycore._enum import TextEnum
-from canarycore._fields import OPTIONAL_TEXT, REQUIRED_TEXT, instance
+from canarycore._fields import OPTIONAL_TEXT, REQUIRED_TEXT, FieldRule, describe_value, fault, instance
 from canarycore._record import record
 from canarycore._reference import Reference
+from canarycore.text import enumerate_some, shorten
 
 if TYPE_CHECKING:
+    from canarycore.errors import Problem
     from canarycore.phases import Phase
 
 
@@ -183,6 +187,8 @@ class Notice:
     """The values for the numbered placeholders."""
     detail: str = field(default="", eq=False)
     """Why a rollout failed, for receivers of an alert: the checks with their values and ranges. Empty otherwise."""
+    template: str = field(default="", eq=False, repr=False)
+    """The embedder's own text with its placeholders (`Rollout.texts`); empty for the text of the table."""
 
     @property
     def channel(self) -> Channel:
@@ -204,4 +210,62 @@ class Notice:
 
     @property
     def text(self) -> str:
-        return self.kind.value.template.format(*self.args, **dict(self.names))
+        return format_notice(self.template or self.kind.value.template, self.args, self.names)
+
+
+def format_notice(template: str, args: tuple[str, ...], names: tuple[tuple[str, str], ...]) -> str:
+    """Return a text with its numbered placeholders filled from `args`, and its named ones from `names`."""
+    return template.format(*args, **dict(names))
+
+
+# texts of an embedder -----------------------------------------------------------------------------------------------
+
+NAMES = ("name", "target", "primary", "kind", "kind_lower")
+"""The named placeholders of every text; `Rollout.names` has their values."""
+
+
+def placeholders(kind: NoticeKind) -> tuple[str, ...]:
+    """Return the placeholders that a text of this kind may have: those of every text, and the numbers of its own."""
+    numbers = {field for _, field, _, _ in Formatter().parse(kind.value.template) if field and field.isdecimal()}
+    return (*NAMES, *sorted(numbers))
+
+
+def _find_texts(value: Any) -> Problem | None:
+    if not isinstance(value, tuple):
+        return fault(describe_value(value), "a mapping from members of NoticeKind to texts", "Write a dict.")
+    kinds = set()
+    for pair in value:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], NoticeKind)):
+            kind = pair[0] if isinstance(pair, tuple) and pair else pair
+            return fault(describe_value(kind), "a member of NoticeKind", "Write {NoticeKind.SUCCEEDED: ...}.")
+        kind, template = pair
+        problem = _find_template(kind, template)
+        if kind in kinds:
+            problem = fault("two texts", "one text for each kind", "Remove one of them.", "repeated")
+        if problem is not None:
+            return evolve(problem, path=f"[{kind.name}]{problem.path}")
+        kinds.add(kind)
+    return None
+
+
+def _find_template(kind: NoticeKind, template: object) -> Problem | None:
+    problem = REQUIRED_TEXT.find(template)
+    if problem is not None:
+        return problem
+    assert isinstance(template, str)
+    known = placeholders(kind)
+    expected = f"a text with the placeholders {enumerate_some(f'{{{name}}}' for name in known)}"
+    remedy = "Use these only; write {{ and }} for braces."
+    try:
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError as error:
+        return fault(f"{shorten(template)} ({error})", expected, remedy, "placeholder")
+    for _, name, format_spec, conversion in parts:
+        if name not in known or format_spec or conversion:
+            written = f"{name}{'!' + conversion if conversion else ''}{':' + format_spec if format_spec else ''}"
+            return fault(shorten(f"{{{written}}}"), expected, remedy, "placeholder")
+    return None
+
+
+TEXTS = FieldRule(_find_texts)
+"""The rule of an embedder's texts: pairs of a NoticeKind and a template with the placeholders of its kind."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from canarycore._record import record
 from canarycore._verdicts import Verdict
 from canarycore.phases import Reason
-from canarycore.text import clip, escape_controls
+from canarycore.text import clip, describe_traffic, escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ class AnalysisResult:
     revision: str
     """The revision under test."""
     weight: int = 0
-    """Percent of requests to the revision during the analysis."""
+    """Percent of requests to the revision during the analysis, or `tenths` of a percent."""
     iteration: int = 0
     """The iteration of an A/B test or a blue/green rollout."""
     checks: tuple[CheckResult, ...] = ()
@@ -91,6 +91,8 @@ class AnalysisResult:
     """The hook that failed; empty if none did. The metrics are then not asked."""
     answer: str = ""
     """The answer of that hook."""
+    tenths: bool = False
+    """Whether `weight` is in tenths of a percent."""
 
     @property
     def failures(self) -> str:
@@ -100,7 +102,7 @@ class AnalysisResult:
         return "; ".join([*(hook if self.hook else ()), *checks])
 
     def __str__(self) -> str:
-        place = f"iteration {self.iteration}" if self.iteration else f"weight {self.weight}"
+        place = f"iteration {self.iteration}" if self.iteration else describe_traffic(self.weight, tenths=self.tenths)
         passed = [str(check) for check in self.checks if check.verdict is Verdict.PASS]
         more = [f"{self.omitted} more checks"] if self.omitted else []
         parts = "; ".join([*([self.failures] if self.failures else []), *passed, *more])
@@ -151,10 +153,11 @@ def summarise_analysis(
     revision: str,
     weight: int,
     iteration: int,
+    tenths: bool = False,
 ) -> AnalysisResult:
     """Return the result of an analysis with these answers of hooks and judgements.
 
-    `at` is the observation's time, `weight` and `iteration` are the rung's.
+    `at` is the observation's time; `weight`, `iteration` and `tenths` are the rung's.
     """
     failed = next(((hook.name, answer.text) for hook, answer in answers if not answer.passed), ("", ""))
     ordered = sorted(judgements, key=lambda judgement: judgement.verdict is Verdict.PASS)
@@ -167,6 +170,7 @@ def summarise_analysis(
         max(0, len(ordered) - MOST_RESULTS),
         _short(failed[0], LONGEST_NAME),
         _short(failed[1], LONGEST_DETAIL),
+        tenths,
     )
 
 

@@ -128,9 +128,19 @@ def format_timespan(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
-def describe_traffic(weight: int, *, iteration: int = 0, mirrored: bool = False, matched: bool = False) -> str:
-    """Return where requests go, such as `weight 30, mirrored`. `weight` is percent of requests to the canary."""
-    parts = [f"weight {weight}"]
+def format_weight(weight: int, *, tenths: bool = False) -> str:
+    """Return a weight in percent: `30`, or `0.5` for a weight of 5 `tenths` of a percent."""
+    return f"{weight / 10:g}" if tenths else str(weight)
+
+
+def describe_traffic(
+    weight: int, *, iteration: int = 0, mirrored: bool = False, matched: bool = False, tenths: bool = False
+) -> str:
+    """Return where requests go, such as `weight 30, mirrored`.
+
+    `weight` is percent of requests to the canary, or `tenths` of a percent; the text is in percent.
+    """
+    parts = [f"weight {format_weight(weight, tenths=tenths)}"]
     if iteration:
         parts.append(f"iteration {iteration}")
     if mirrored:

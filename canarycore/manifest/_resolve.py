@@ -11,7 +11,8 @@ from functools import lru_cache
 
 from attrs import evolve
 
-from canarycore._ladder import TOTAL_WEIGHT, Ladder, Step, Strategy
+from canarycore._ladder import Ladder, Step, Strategy
+from canarycore._observation import TOTAL_WEIGHT
 from canarycore._reference import Reference
 from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem

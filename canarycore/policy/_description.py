@@ -24,10 +24,10 @@ def describe_policy(rollout: Rollout) -> str:
 def _describe_ladder(ladder: Ladder) -> str:
     mirrored = ", mirrored first" if ladder.mirror else ""
     if ladder.strategy is Strategy.WEIGHTS:
-        weights = [rung.weight for rung in ladder.rungs if rung.weight]
+        weights = [rung.percent for rung in ladder.rungs if rung.weight]
         steps = f"{len(weights)} step" + ("s" if len(weights) > 1 else "")
         return (
-            f"weights {weights[0]} to {weights[-1]} in {steps}{mirrored}{_describe_stays(ladder)}"
+            f"weights {weights[0]:g} to {weights[-1]:g} in {steps}{mirrored}{_describe_stays(ladder)}"
             if weights
             else "no step"
         )

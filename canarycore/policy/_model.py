@@ -308,7 +308,7 @@ def _rung_model(rollout: Rollout, scenario: Scenario, rung: Rung, passing: Mappi
 
 def _share(scenario: Scenario, rung: Rung) -> float:
     """Return the share of users on the canary."""
-    return scenario.match_share if rung.matched else rung.weight / 100
+    return scenario.match_share if rung.matched else rung.percent / 100
 
 
 def _promotion_model(rollout: Rollout, scenario: Scenario) -> PromotionModel:
@@ -324,9 +324,11 @@ def _back(rollout: Rollout, rung: Rung, ready: float) -> float:
     ladder, interval = rollout.ladder, rollout.interval
     if not rung.is_exposed:
         return ready
-    seconds, weight = max(interval, ready), ladder.back(rung.weight)
-    while ladder.step_back and weight > 0:
-        seconds, weight = seconds + interval, ladder.back(weight)
+    if ladder.in_place:
+        return ready + rollout.drain
+    seconds, rung = max(interval, ready), ladder.back(rung)
+    while ladder.step_back and rung.weight > 0:
+        seconds, rung = seconds + interval, ladder.back(rung)
     return seconds + max(interval, rollout.drain)
 
 

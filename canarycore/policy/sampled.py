@@ -90,7 +90,7 @@ class RunEvent:
     """Seconds since the start of the run."""
     phase: Phase
     """The phase after the event."""
-    weight: int
+    weight: float
     """Percent of traffic to the canary."""
     cause: Notice | Explanation
     """The notice, or the explanation of the decision."""
@@ -256,7 +256,7 @@ def _run_event(state: State, cause: Notice | Explanation, scenario: Scenario) ->
     return RunEvent(
         seconds=state.now,
         phase=status.phase,
-        weight=state.routes.weight if state.routes is not None else 0,
+        weight=state.routes.percent if state.routes is not None else 0,
         cause=cause,
         share=share(state, scenario),
         failed=state.rollout.threshold if status.reason is Reason.CHECKS else status.failed_checks,

@@ -85,13 +85,15 @@ def _arguments(value: Any) -> list[str]:
 def _fields(value: Any) -> list[tuple[attrs.Attribute[object], object]]:
     """Return the fields to print: keyword-only ones without defaults, positional ones up to the last non-default."""
     fields = [(field, getattr(value, field.name)) for field in value.__attrs_attrs__ if field.init]
-    named = [(field, part) for field, part in fields if field.kw_only and part != _default(field)]
+    named = [(field, part) for field, part in fields if field.kw_only and part != _default(field, value)]
     positional = [(field, part) for field, part in fields if not field.kw_only]
-    while positional and positional[-1][1] == _default(positional[-1][0]):
+    while positional and positional[-1][1] == _default(positional[-1][0], value):
         positional.pop()
     return positional + named
 
 
-def _default(field: attrs.Attribute[object]) -> object:
-    default = field.default
-    return default.factory() if isinstance(default, attrs.Factory) and not default.takes_self else default  # type: ignore[arg-type, attr-defined]
+def _default(field: attrs.Attribute[object], value: object) -> object:
+    default: Any = field.default
+    if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return default
+    return default.factory(value) if default.takes_self else default.factory()

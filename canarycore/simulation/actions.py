@@ -245,7 +245,7 @@ def _replace_target(state: State, action: ReplaceTarget) -> State:
 
 
 def _scale_target(state: State, action: ScaleTarget) -> State:
-    if action.desired:
+    if action.desired and state.has_replicas:
         state = state.but(replicas=action.desired)
     return resized(state, "target", action.desired)
 

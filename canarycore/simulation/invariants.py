@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from canarycore._goal import converge, goal
-from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._ladder import INITIAL_RUNG
+from canarycore._observation import MOST_PERMILLE
 from canarycore._spec import HookType, NoData
 from canarycore._status import Status
 from canarycore.effects import Initialise, Promote, Restore, RestorePrimary, ResumeScaler, ScaleDown, ScaleUp, SetRoutes
@@ -107,7 +108,7 @@ def traffic_moves_to_ready_pods_only(context: WriteContext, history: Sequence[Cy
     before = context.before.routes
     if _exposes_more(before, after) and not _has_pods(context, "target"):
         return f"routes went from {before} to {after} while the canary has no available pods"
-    if after.weight < (100 if before is None else before.weight) and not _has_pods(context, "primary"):
+    if after.permille < (MOST_PERMILLE if before is None else before.permille) and not _has_pods(context, "primary"):
         return f"routes went from {before} to {after} while the primary has no available pods"
     return None
 
@@ -117,6 +118,8 @@ def capacity_goes_after_its_traffic(context: WriteContext, history: Sequence[Cyc
     del history
     if context.stale or not isinstance(context.write.of, ScaleDown):
         return None
+    if not context.before.has_replicas:
+        return "the canary was scaled down although it has no replicas"
     routes, drained = context.before.routes, context.before.status.drain_until
     if routes is None or routes.is_exposed:
         return f"the canary was scaled down while routes are {routes}"
@@ -131,22 +134,22 @@ def capacity_goes_after_its_traffic(context: WriteContext, history: Sequence[Cyc
 
 
 def routes_are_those_of_the_status(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """Check I2: we write the weight of the status's rung, 0 while the canary cannot serve, or 100 on failover."""
+    """Check I2: we write the weight of the status's rung, 0 while the canary cannot serve, or all on failover."""
     del history
     after = _new_routes(context)
     if after is None:
         return None
     status = context.before.status
     rung = status.rung if status.phase in ACTIVE | PROMOTION else INITIAL_RUNG
-    if after.weight + after.primary != 100:
-        return f"{after} does not add up to 100"
-    if not after.is_exposed or (after.weight, after.mirrored, after.matched) == (
-        rung.weight,
+    if after.weight + after.primary != after.total:
+        return f"{after} does not add up to {after.total}"
+    if not after.is_exposed or (after.permille, after.mirrored, after.matched) == (
+        rung.permille,
         rung.mirrored,
         rung.matched,
     ):
         return None
-    if after.weight == 100 and not after.mirrored and not after.matched and _primary_failed(context):
+    if after.permille == MOST_PERMILLE and not after.mirrored and not after.matched and _primary_failed(context):
         return None
     return f"routes became {after} in phase {status.phase.value} at rung {rung}"
 
@@ -249,7 +252,7 @@ def no_rollback_onto_the_rejected_revision(context: WriteContext, history: Seque
     """Check I6: in Failed, traffic goes back only to a primary that wholly carries the promoted revision."""
     del history
     before, after, status = context.before.routes, _new_routes(context), context.before.status
-    if after is None or before is None or status.phase is not Phase.FAILED or after.weight >= before.weight:
+    if after is None or before is None or status.phase is not Phase.FAILED or after.permille >= before.permille:
         return None
     primary = observe(context.before).primary
     if primary is None or primary.revision != status.promoted:
@@ -307,10 +310,10 @@ def rungs_follow_the_ladder(context: WriteContext, history: Sequence[CycleRecord
     if rule is Rule.ADVANCED:
         allowed = {ladder.after(before) or before}
     elif rule is Rule.STEPPED_BACK:
-        allowed = {Rung(weight=ladder.back(before.weight), iteration=before.iteration)}
+        allowed = {ladder.back(before)}
     elif rule is Rule.SKIPPED_TO:
         command = context.observation.command
-        allowed = {Rung(weight=0 if command is None else command.weight)}
+        allowed = {ladder.at_weight(0 if command is None else command.weight)}
     return None if after in allowed else f"{rule.name} led from {before} to {after}"
 
 
@@ -334,6 +337,17 @@ def a_rung_is_left_by_a_pass(context: WriteContext, history: Sequence[CycleRecor
     rollout = context.before.rollout
     missing = [check.name for _, check in rollout.checks_at(status.rung) if check.name not in passed]
     return f"it advanced without a pass of {', '.join(missing)}" if missing else None
+
+
+def a_rollout_in_place_ends_at_full_weight(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
+    """Check I3: in place, a pass promotes only the version that has all requests, on which nothing moves later."""
+    del history
+    rollout, rung = context.before.rollout, context.before.status.rung
+    if not (context.write.is_commit and rollout.ladder.in_place):
+        return None
+    if context.decision.explanation.rule is not Rule.PROMOTED or rung.permille == MOST_PERMILLE:
+        return None
+    return f"it promoted {context.before.status.applied} in place at {rung}"
 
 
 def a_step_is_over_when_it_is_left(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
@@ -444,6 +458,7 @@ EACH_COMMIT: tuple[WriteInvariant, ...] = (
     WriteInvariant("table", "every commit is a row of the transition table", a_commit_is_on_the_table),
     WriteInvariant("I2", "rungs follow the ladder", rungs_follow_the_ladder),
     WriteInvariant("I3", "a rung is left by a pass", a_rung_is_left_by_a_pass),
+    WriteInvariant("I3", "a rollout in place ends at full weight", a_rollout_in_place_ends_at_full_weight),
     WriteInvariant("I3", "a step is over when it is left", a_step_is_over_when_it_is_left),
     WriteInvariant("I3", "a frozen rollout moves nothing", a_frozen_rollout_moves_nothing),
     WriteInvariant("I5", "a rejected revision does not succeed", a_rejected_revision_does_not_succeed),
@@ -606,7 +621,7 @@ def _new_routes(context: WriteContext) -> Routes | None:
 def _exposes_more(before: Routes | None, after: Routes) -> bool:
     if before is None:
         return after.is_exposed
-    more_weight = after.weight > before.weight
+    more_weight = after.permille > before.permille
     return more_weight or (after.mirrored and not before.mirrored) or (after.matched and not before.matched)
 
 

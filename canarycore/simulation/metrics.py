@@ -41,9 +41,9 @@ class MetricRequest:
     """Number of earlier questions about this check."""
 
     @property
-    def weight(self) -> int:
+    def weight(self) -> float:
         """Percent of live traffic to the canary."""
-        return 0 if self.routes is None else self.routes.weight
+        return 0 if self.routes is None else self.routes.percent
 
     @property
     def share(self) -> float:
@@ -52,7 +52,7 @@ class MetricRequest:
         if routes is None:
             return 0.0
         mirrored = self.rollout.mirror_weight / 100 if routes.mirrored else 0.0
-        return max(routes.weight / 100, mirrored, 0.1 if routes.matched else 0.0)
+        return max(routes.percent / 100, mirrored, 0.1 if routes.matched else 0.0)
 
 
 Metrics = Callable[[MetricRequest], MetricAnswer]

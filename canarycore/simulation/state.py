@@ -307,6 +307,8 @@ class State:
     """The primary; None while it is missing."""
     replicas: int = 2
     """Number of pods that the target's owner wants."""
+    has_replicas: bool = True
+    """Whether target and primary have pods to scale; without them nobody changes their size."""
     routes: Routes | None = None
     """The routes; None while there are none."""
     former: FormerRoutes | None = None
@@ -404,7 +406,9 @@ def approved(state: State) -> State:
     status = state.status
     if status.approval is not Approval.ASKED:
         return state
-    return state.but(command=Command(id=f"approve {status.rung.weight} of {status.applied}", kind=CommandKind.APPROVE))
+    return state.but(
+        command=Command(id=f"approve {status.rung.percent:g} of {status.applied}", kind=CommandKind.APPROVE)
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ observing
@@ -445,7 +449,8 @@ def observe_workload(state: State, workload: str) -> Workload | None:
     if pods is None:
         return None
     pace = state.pace(workload, pods.revision)
-    return pods.look(state.now, pace, "" if pace.stuck is None else _stuck_message(state.rollout.target, workload))
+    view = pods.look(state.now, pace, "" if pace.stuck is None else _stuck_message(state.rollout.target, workload))
+    return view if state.has_replicas else evolve(view, has_replicas=False)
 
 
 def _stuck_message(target: TargetRef, workload: str) -> str:
@@ -477,8 +482,8 @@ def apply(state: State, effect: Effect) -> State:
 
 
 def resized(state: State, workload: str, desired: int) -> State:
-    """Return the state with the workload "target" or "primary" at another size."""
-    return _become(state, workload, desired=desired)
+    """Return the state with the workload "target" or "primary" at another size, if it has replicas."""
+    return _become(state, workload, desired=desired) if state.has_replicas else state
 
 
 def _become(state: State, workload: str, *, revision: str | None = None, desired: int | None = None) -> State:

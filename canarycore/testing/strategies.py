@@ -26,6 +26,7 @@ from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore._status import Status
+from canarycore.notices import NoticeKind
 from canarycore.phases import FINISHED, Approval, Pending, Phase, Reason
 from canarycore.policy import Behaviour, Scenario
 from canarycore.questions import (
@@ -126,7 +127,20 @@ def ladders() -> SearchStrategy[Ladder]:
         mirror=mirror,
         routed=routed,
     )
-    return st.one_of(by_step, by_steps, ab, blue_green)
+    permille = st.lists(st.integers(1, 1000), min_size=1, max_size=5, unique=True).map(
+        lambda steps: tuple(sorted(steps))
+    )
+    fine = st.builds(
+        Ladder,
+        tenths=st.just(True),
+        steps=permille | permille.flatmap(_steps),
+        mirror=mirror,
+        step_back=st.sampled_from([0, 5, 300, 1000]),
+    )
+    in_place = st.builds(Ladder, steps=rising, mirror=mirror, in_place=st.just(True)) | st.builds(
+        Ladder, steps=permille, tenths=st.just(True), in_place=st.just(True)
+    )
+    return st.one_of(by_step, by_steps, ab, blue_green, fine, in_place)
 
 
 def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
@@ -182,6 +196,7 @@ _FIELDS: dict[str, SearchStrategy[Any]] = {
     "suspend": st.sampled_from([False, False, False, False, True]),
     "revert_on_deletion": st.booleans(),
     "drain": st.sampled_from([0.0, 1.0]),
+    "texts": st.sampled_from([{}, {}, {NoticeKind.SUCCEEDED: "{name} is live", NoticeKind.ADVANCED_WEIGHT: "{0}%"}]),
 }
 """The usual strategies for the fields of a rollout. Strategies that live as long as the module draw faster."""
 
@@ -205,7 +220,12 @@ def rollouts(draw: DrawFn, /, **fields: SearchStrategy[Any]) -> Rollout:
 def rungs() -> SearchStrategy[Rung]:
     """Draw rungs, on some ladder or on none."""
     return st.builds(
-        Rung, weight=weights, mirrored=st.booleans(), matched=st.booleans(), iteration=st.integers(0, 6)
+        Rung,
+        weight=weights,
+        mirrored=st.booleans(),
+        matched=st.booleans(),
+        iteration=st.integers(0, 6),
+        tenths=st.booleans(),
     ) | st.just(INITIAL_RUNG)
 
 
@@ -251,6 +271,7 @@ def workloads() -> SearchStrategy[Workload]:
         total=few,
         unready_since=st.none() | times,
         stuck=st.sampled_from(["", "", "", 'deployment "podinfo" exceeded its progress deadline']),
+        has_replicas=st.sampled_from([True, True, True, False]),
     ) | st.builds(_ready, revisions, st.integers(0, 3))
 
 
@@ -267,6 +288,7 @@ def routes() -> SearchStrategy[Routes]:
         matched=st.booleans(),
         cookie=st.sampled_from(["", *REVISIONS]),
         expired=st.sampled_from(["", *REVISIONS]),
+        tenths=st.booleans(),
     ) | st.just(Routes())
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from attrs import field, frozen
 
 from canarycore._fields import describe_value
+from canarycore._goal import describe_split
 from canarycore.driver import Apply, Commit, Fetch, Publish, cycle
 from canarycore.errors import CanaryError
 from canarycore.policy import Scenario
@@ -221,7 +222,7 @@ def describe_node(node: Node) -> str:
         for name, pods in (("target", state.target), ("primary", state.primary))
         if pods is not None
     ]
-    routes = "no routes" if state.routes is None else f"routes {state.routes.primary}/{state.routes.weight}"
+    routes = "no routes" if state.routes is None else f"routes {describe_split(state.routes)}"
     position = describe_state(status.phase.value, str(status.rung), revision=status.applied or "nothing")
     return f"t={state.now:g} {position}; {', '.join([*sides, routes])}; {_about_to(node)}"
 

@@ -52,6 +52,8 @@ class Trial:
     """The policy."""
     scaler: Scaler | None = None
     """The target's autoscaler; None where there is none."""
+    has_replicas: bool = True
+    """Whether target and primary have pods to scale."""
     reduced: tuple[str, ...] = ()
     """Sentences about times and counts of the policy that the trial shortens."""
     starts: tuple[State, ...] = field(init=False, eq=False, repr=False)
@@ -62,7 +64,8 @@ class Trial:
     @starts.default
     def _from_nothing_and_from_idle(self) -> tuple[State, ...]:
         pace = after(self.rollout.interval / 4)
-        empty = State(rollout=self.rollout, scaler=self.scaler, paces=(("primary", pace), ("target", pace)))
+        paces = (("primary", pace), ("target", pace))
+        empty = State(rollout=self.rollout, scaler=self.scaler, has_replicas=self.has_replicas, paces=paces)
         return redeployed(empty, OLD), self._with_new_revision(empty)
 
     def _with_new_revision(self, empty: State) -> State:
@@ -128,7 +131,7 @@ def _actions_of_others(rollout: Rollout, scaler: Scaler | None) -> list[ActorAct
 def other_steps(ladder: Ladder) -> Ladder:
     """Return a ladder of the same strategy with other steps."""
     if ladder.strategy is Strategy.WEIGHTS:
-        return evolve(ladder, step=0, steps=(15, 70), top=100)
+        return evolve(ladder, step=0, steps=(15, 70), top=ladder.total)
     return evolve(ladder, iterations=ladder.iterations + 1)
 
 
@@ -162,6 +165,8 @@ STRATEGIES: dict[str, Rollout] = {
     ),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
+    "canary in place": evolve(_POLICY, ladder=Ladder(steps=(20,), in_place=True)),
+    "canary in tenths": evolve(_POLICY, ladder=Ladder(steps=(5, 600), tenths=True)),
     "canary with affinity": evolve(_POLICY, affinity=Affinity(cookie_name="canary")),
     "a/b": evolve(_POLICY, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=_HEADER),
     "blue/green": evolve(_POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2)),
@@ -182,6 +187,9 @@ SITUATIONS: dict[str, Situation] = {
     ),
     "revertOnDeletion": lambda name, rollout: Trial(
         strategy=name, situation="revertOnDeletion", rollout=evolve(rollout, revert_on_deletion=True)
+    ),
+    "without replicas": lambda name, rollout: Trial(
+        strategy=name, situation="without replicas", rollout=rollout, has_replicas=False
     ),
     "skipAnalysis": lambda name, rollout: Trial(
         strategy=name, situation="skipAnalysis", rollout=evolve(rollout, skip_analysis=True)

@@ -1043,6 +1043,28 @@ DEFECTS: tuple[Defect, ...] = (
         'status!~"5.."',
         "test_queries.py::test_a_query_asks_by_names_that_the_proxy_exports[traefik-CheckKind.SUCCESS_RATE]",
     ),
+    # ----------------------------------------------------------------------------- rollouts that are not Deployments
+    _core(
+        "a rollout in place is promoted before it has all requests",
+        "_ladder.py",
+        "        if above is None and self.in_place and rung.permille < MOST_PERMILLE:\n",
+        "        if above is None and self.in_place and rung.permille > MOST_PERMILLE:\n",
+        "cycle/test_in_place.py::test_a_rollout_in_place_promotes_the_version_that_has_all_requests",
+    ),
+    _core(
+        "a weight in tenths counts as percent",
+        "_observation.py",
+        "    return weight if tenths else 10 * weight\n",
+        "    return 10 * weight\n",
+        "data/test_ladder.py::test_the_same_share_is_the_same_rung_in_either_unit",
+    ),
+    _runtime(
+        "a candidate that changed is promoted under its former name",
+        "instant.py",
+        "            return\n        await self._check_candidate(rollout, revision)\n        await self.set_stable",
+        "            return\n        await self.set_stable",
+        "test_instant.py::test_a_candidate_that_changes_is_not_promoted_under_its_former_name",
+    ),
     # ------------------------------------------------------------------------------------------------------ one machine
     _local(
         "a stale commit wins",

@@ -6,11 +6,13 @@
 
 from canarycore_runtime._calls import AdapterFault, Limits
 from canarycore_runtime._driver import UndeliveredError
+from canarycore_runtime.instant import InstantWorkload
 from canarycore_runtime.ports import (
     Adapters,
     Broadcaster,
     Changes,
     Clock,
+    FineRouter,
     HookPort,
     MetricSource,
     Notifier,
@@ -33,7 +35,9 @@ __all__ = [
     "Changes",
     "Clock",
     "CycleReport",
+    "FineRouter",
     "HookPort",
+    "InstantWorkload",
     "InvalidAdapters",
     "Limits",
     "MetricSource",

@@ -236,7 +236,12 @@ class Driver:
         return self.observed
 
     def _check_policy(self, rollout: Rollout) -> None:
-        """Raise Refused for a rollout with a finding of the refused severity. A rollout is checked once."""
+        """Raise Refused for a rollout that the router cannot route, or with a finding of the refused severity."""
+        if rollout.ladder.tenths and not getattr(self.parts.router, "takes_tenths", False):
+            raise Refused(
+                "Rollout.ladder.tenths: found True, expected False: the router takes whole percent. Remove tenths, "
+                "or use a router with takes_tenths (canarycore_runtime.FineRouter)."
+            )
         if self.refuse is None or rollout == self._accepted:
             return
         severities = {"error"} if self.refuse == "error" else {"error", "warning"}

@@ -153,6 +153,16 @@ class Router(Protocol):
         """Restore the routing objects that the router took over, and delete those that it created."""
 
 
+@runtime_checkable
+class FineRouter(Protocol):
+    """A router that splits requests by tenths of a percent (`Routes.tenths`). Others take whole percent only.
+
+    The runner refuses a rollout with `Ladder.tenths` where the router does not say that it takes them.
+    """
+
+    takes_tenths: bool
+
+
 class MetricSource(Protocol):
     """Answers metric questions.
 

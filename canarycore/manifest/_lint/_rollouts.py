@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
-from canarycore._ladder import TOTAL_WEIGHT, Ladder, Step, Strategy
+from canarycore._ladder import Ladder, Step, Strategy
+from canarycore._observation import TOTAL_WEIGHT
 from canarycore._spec import Check, CheckKind, Hook, Rollout
 from canarycore.errors import Problem
 from canarycore.manifest._duration import format_duration

@@ -25,13 +25,14 @@ from canarycore import (
     Routes,
     Rung,
     Status,
+    Step,
     Strategy,
     TargetRef,
     Workload,
 )
 from canarycore.codec import from_data, to_data
 from canarycore.errors import CanaryError, FieldError, WrongType, WrongValue
-from canarycore.notices import Alert, Severity
+from canarycore.notices import Alert, NoticeKind, Severity
 from canarycore.traffic import Affinity, Match, StringMatch
 
 LADDER = Ladder(step=10, top=50)
@@ -83,6 +84,15 @@ WRONG: list[tuple[type, dict[str, object], str, str]] = [
     (Ladder, {"strategy": Strategy.AB, "iterations": -1}, "iterations", "found -1"),
     (Ladder, {"strategy": Strategy.AB, "iterations": 2**53}, "iterations", "found 9007199254740992"),
     (Ladder, {"strategy": Strategy.AB, "iterations": 10**5000}, "iterations", "found a number of more than 38 digits"),
+    (Ladder, {"step": 1001, "tenths": True}, "step", "found 1001, expected a whole number from 0 to 1000"),
+    (Ladder, {"steps": (5, 1001), "tenths": True}, "steps[1]", "found 1001, expected a whole number from 1 to 1000"),
+    (Ladder, {"step": 10, "top": 1001, "tenths": True}, "top", "found 1001, expected a whole number from 1 to 1000"),
+    (Ladder, {"steps": (Step(weight=500),)}, "steps[0].weight", "found 500, expected a whole number from 1 to 100"),
+    (Step, {"weight": 1001}, "weight", "found 1001, expected a whole number from 1 to 1000"),
+    (Ladder, {"step": 10, "tenths": 1}, "tenths", "found 1, expected True or False"),
+    (Ladder, {"step": 10, "in_place": 1}, "in_place", "found 1, expected True or False"),
+    (Ladder, {"step": 10, "step_back": 5, "in_place": True}, "step_back", "found 5, expected 0: a rollout in place"),
+    (Ladder, {"strategy": Strategy.AB, "iterations": 2, "in_place": True}, "in_place", "found True, expected False"),
     (Ladder, {"step": 10, "mirror": "yes"}, "mirror", "found 'yes', expected True or False"),
     (Ladder, {"step": 10, "routed": 1}, "routed", "found 1, expected True or False"),
     (Rung, {"iteration": -1}, "iteration", "found -1"),
@@ -150,6 +160,18 @@ WRONG: list[tuple[type, dict[str, object], str, str]] = [
     (Rollout, {"progress_deadline": inf}, "progress_deadline", "found inf"),
     (Rollout, {"drain": -5.0}, "drain", "found -5.0"),
     (Rollout, {"drain": nan}, "drain", "found nan"),
+    (Rollout, {"texts": "live"}, "texts", "found 'live', expected a mapping from members of NoticeKind to texts"),
+    (Rollout, {"texts": {"SUCCEEDED": "live"}}, "texts", "found 'SUCCEEDED', expected a member of NoticeKind"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: ""}}, "texts[SUCCEEDED]", "found an empty text"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: 5}}, "texts[SUCCEEDED]", "found 5, expected a nonempty text"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{flag}"}}, "texts[SUCCEEDED]", "found '{flag}', expected a text with"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{0}"}}, "texts[SUCCEEDED]", "found '{0}'"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{}"}}, "texts[SUCCEEDED]", "found '{}'"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{name"}}, "texts[SUCCEEDED]", "found '{name'"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{name.upper}"}}, "texts[SUCCEEDED]", "found '{name.upper}'"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{name:>99999999}"}}, "texts[SUCCEEDED]", "found '{name:>99999999}'"),
+    (Rollout, {"texts": {NoticeKind.SUCCEEDED: "{name!r}"}}, "texts[SUCCEEDED]", "found '{name!r}'"),
+    (Rollout, {"texts": ((NoticeKind.FAILED, "a"), (NoticeKind.FAILED, "b"))}, "texts[FAILED]", "found two texts"),
     (Rollout, {"mirror_weight": 101}, "mirror_weight", "found 101"),
     (Rollout, {"canary_ready": 0.5}, "canary_ready", "found 0.5"),
     (Rollout, {"min_samples": -1}, "min_samples", "found -1"),
@@ -174,6 +196,8 @@ WRONG: list[tuple[type, dict[str, object], str, str]] = [
     (Status, {"rung": 20}, "rung", "found 20, expected an object of Rung"),
     (Status, {"pending": ("settle",)}, "pending[0]", "found 'settle', expected a member of Pending"),
     (Routes, {"weight": 101}, "weight", "found 101"),
+    (Routes, {"weight": 1001, "tenths": True}, "weight", "found 1001, expected a whole number from 0 to 1000"),
+    (Routes, {"weight": None}, "weight", "found None"),
     (Routes, {"weight": 0.5}, "weight", "found 0.5"),
     (Command, {"kind": "pause"}, "kind", "found 'pause', expected a member of CommandKind"),
     (Command, {"id": ""}, "id", "found an empty text"),

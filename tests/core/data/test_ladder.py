@@ -123,15 +123,59 @@ def test_a_ladder_ends_from_any_rung(ladder, rung):
         rung = ladder.after(rung)
         if rung is None:
             return
-        assert 0 <= rung.weight <= 100
+        assert 0 <= rung.permille <= 1000
     raise AssertionError("the climb goes on and on")
 
 
-@given(some.ladders(), some.weights)
-def test_the_way_back_reaches_the_primary(ladder, weight):
-    while weight > 0:
-        assert ladder.back(weight) < weight
-        weight = ladder.back(weight)
+@given(some.ladders(), some.rungs())
+def test_the_way_back_reaches_the_primary(ladder, rung):
+    while rung.weight > 0:
+        assert ladder.back(rung).permille < rung.permille
+        rung = ladder.back(rung)
+
+
+def test_weights_in_tenths_are_shares_finer_than_a_percent():
+    ladder = Ladder(steps=(1, 5, 1000), tenths=True)
+    assert [str(rung) for rung in ladder.rungs] == ["weight 0", "weight 0.1", "weight 0.5", "weight 100"]
+    assert [rung.routes.primary for rung in ladder.rungs[1:]] == [999, 995, 0]
+    assert (ladder.top, ladder.total, ladder.heaviest) == (1000, 1000, 1000)
+
+
+def test_steps_in_tenths_end_at_the_top():
+    weights = [rung.weight for rung in Ladder(step=4, top=10, tenths=True).rungs]
+    assert weights == [0, 4, 8, 12]
+
+
+def test_the_same_share_is_the_same_rung_in_either_unit():
+    fine, coarse = Rung(weight=50, tenths=True), Rung(weight=5)
+    assert (fine, hash(fine), fine.routes) == (coarse, hash(coarse), coarse.routes)
+    assert Rung(tenths=True) == INITIAL_RUNG
+
+
+@pytest.mark.parametrize(
+    ("ladder", "rung", "expected"),
+    [
+        (Ladder(steps=(1, 2, 50)), Rung(weight=15, tenths=True), "weight 2"),
+        (Ladder(step=10, top=50), Rung(weight=15, tenths=True), "weight 11"),
+        (Ladder(steps=(5, 25, 500), tenths=True), Rung(weight=2), "weight 2.5"),
+        (Ladder(step=1, tenths=True), Rung(weight=2), "weight 2.1"),
+    ],
+)
+def test_a_rollout_goes_on_after_its_owner_changes_the_unit(ladder, rung, expected):
+    assert str(ladder.after(rung)) == expected
+
+
+def test_a_ladder_in_place_ends_at_full_weight():
+    assert [rung.weight for rung in Ladder(step=20, top=40, in_place=True).rungs] == [0, 20, 40, 100]
+    assert [rung.weight for rung in Ladder(steps=(5, 100), in_place=True).rungs] == [0, 5, 100]
+    assert [rung.weight for rung in Ladder(steps=(5,), in_place=True, tenths=True).rungs] == [0, 5, 1000]
+    assert [rung.weight for rung in Ladder(in_place=True).rungs] == [0, 100]
+
+
+@given(some.ladders().filter(lambda ladder: ladder.in_place))
+def test_every_ladder_in_place_ends_at_full_weight(ladder):
+    assert ladder.rungs[-1].permille == 1000
+    assert ladder.has_promotion_gate(ladder.rungs[-1])
 
 
 @pytest.mark.parametrize(

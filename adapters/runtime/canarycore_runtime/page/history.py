@@ -37,7 +37,7 @@ class RolloutHistory:
         """Record a status that a rollout has since `at`, in seconds. A first one adds the analyses that it keeps."""
         for analysis in _analyses(status):
             self._record_analysis(key, analysis)
-        self._record_weight(key, WeightPoint(at, status.rung.weight))
+        self._record_weight(key, WeightPoint(at, round(status.rung.percent)))
 
     def forget(self, key: str) -> None:
         """Forget a rollout."""

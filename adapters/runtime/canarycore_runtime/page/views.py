@@ -16,7 +16,7 @@ from attrs import frozen
 from canarycore import CommandKind, Phase, Status
 from canarycore.phases import ACTIVE, BEFORE_PROMOTION, PROMOTED, UNDER_WAY, Approval
 from canarycore.results import AnalysisResult, RolloutEnd, format_time
-from canarycore.text import describe_state, describe_traffic
+from canarycore.text import describe_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -151,12 +151,12 @@ def make_row(rollout: Rollout, status: Status, *, trouble: str = "", weights: Se
         tone=_tone(status.phase, trouble),
         state=describe_state(
             phase,
-            describe_traffic(rung.weight, iteration=rung.iteration, mirrored=rung.mirrored, matched=rung.matched),
+            str(rung),
             reason=status.reason.value,
             checks=(status.failed_checks, rollout.threshold),
             flags=[*status.flags, *(["suspended"] if rollout.suspend else [])],
         ),
-        weight=rung.weight,
+        weight=round(rung.percent),
         trouble=trouble,
         cause=_cause(status),
         weights=tuple(weights),

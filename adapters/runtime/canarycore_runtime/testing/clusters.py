@@ -240,6 +240,8 @@ class SimulatedWorkload:
 class SimulatedRouter:
     """The port Router."""
 
+    takes_tenths = True
+
     def __init__(self, clusters: SimulatedClusters) -> None:
         self._clusters = clusters
 

@@ -115,6 +115,8 @@ class WorkloadContract:
     async def test_scaling_down_stops_the_target_and_scaling_up_brings_it_back(self, bench: WorkloadBench) -> None:
         await _initialised(bench)
         before = _existing((await bench.adapter.observe(bench.rollout)).target)
+        if not before.has_replicas:
+            pytest.skip("this workload has no replicas to scale")
         await bench.adapter.scale_down(bench.rollout)
         await bench.settle()
         down = _existing((await bench.adapter.observe(bench.rollout)).target)
@@ -123,6 +125,15 @@ class WorkloadContract:
         await bench.settle()
         up = _existing((await bench.adapter.observe(bench.rollout)).target)
         assert (up.desired, up.ready) == (before.desired, before.ready)
+
+    async def test_nothing_scales_a_workload_without_replicas(self, bench: WorkloadBench) -> None:
+        await _initialised(bench)
+        before = await bench.adapter.observe(bench.rollout)
+        if _existing(before.target).has_replicas:
+            pytest.skip("this workload has replicas to scale")
+        await bench.adapter.scale_down(bench.rollout)
+        await bench.settle()
+        assert await bench.adapter.observe(bench.rollout) == before
 
     async def test_the_primary_runs_on_while_the_target_is_scaled(self, bench: WorkloadBench) -> None:
         await _initialised(bench)

@@ -1060,10 +1060,10 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     _runtime(
         "a candidate that changed is promoted under its former name",
-        "instant.py",
+        "workloads/instant.py",
         "            return\n        await self._check_candidate(rollout, revision)\n        await self.set_stable",
         "            return\n        await self.set_stable",
-        "test_instant.py::test_a_candidate_that_changes_is_not_promoted_under_its_former_name",
+        "contracts/test_instant.py::test_a_candidate_that_changes_is_not_promoted_under_its_former_name",
     ),
     # ------------------------------------------------------------------------------------------------------ one machine
     _local(

@@ -6,7 +6,6 @@
 
 from canarycore_runtime._calls import AdapterFault, Limits
 from canarycore_runtime._driver import UndeliveredError
-from canarycore_runtime.instant import InstantWorkload
 from canarycore_runtime.ports import (
     Adapters,
     Broadcaster,
@@ -26,6 +25,7 @@ from canarycore_runtime.ports import (
 from canarycore_runtime.registry import BrokenAdapter, Port, installed, load
 from canarycore_runtime.reporting.inspection import InvalidAdapters
 from canarycore_runtime.runner import CycleReport, Runner, Stats
+from canarycore_runtime.workloads.instant import InstantWorkload
 
 __all__ = [
     "AdapterFault",

@@ -1,0 +1,1 @@
+"""Bases for workloads that are no pods."""

@@ -26,6 +26,7 @@ NOTICES = st.builds(
     names=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
     args=st.lists(TEXTS, max_size=2).map(tuple),
     detail=TEXTS,
+    template=TEXTS,
 )
 CHECK_RESULTS = st.builds(
     CheckResult,
@@ -104,7 +105,9 @@ def test_a_status_survives_a_round_trip_through_json(rollout, status):
     restored = status_from_dict(rollout, json.loads(json.dumps(status_to_dict(rollout, status))))
     assert restored == status
     assert (restored.analysis, restored.end, restored.refusal) == (status.analysis, status.end, status.refusal)
-    assert [notice.detail for notice in restored.outbox] == [notice.detail for notice in status.outbox]
+    assert [(notice.detail, notice.template) for notice in restored.outbox] == [
+        (notice.detail, notice.template) for notice in status.outbox
+    ]
 
 
 def test_the_property_covers_every_field_of_a_status():
@@ -124,7 +127,8 @@ def test_the_property_covers_every_field_of_a_status():
             "end",
         ),
     }
-    assert {field.name for field in attrs.fields(Notice)} == {"kind", "key", "phase", "names", "args", "detail"}
+    names = {field.name for field in attrs.fields(Notice)}
+    assert names == {"kind", "key", "phase", "names", "args", "detail", "template"}
 
 
 def test_flaggers_fields_have_flaggers_values():

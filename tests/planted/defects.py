@@ -153,11 +153,13 @@ DEFECTS: tuple[Defect, ...] = (
         "flagger d: the promotion steps never end",
         "_decide.py",
         "    if ladder.step_back and rung.is_exposed:\n"
-        "        builder.emit(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))\n"
-        "        if weight > 0:\n",
+        "        after = ladder.back(rung)\n"
+        "        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))\n"
+        "        if after.weight > 0:\n",
         "    if ladder.step_back:\n"
-        "        builder.emit(NoticeKind.PRIMARY_WEIGHT, str(100 - weight))\n"
-        "        if weight >= 0:\n",
+        "        after = ladder.back(rung)\n"
+        "        builder.emit(NoticeKind.PRIMARY_WEIGHT, format_weight(after.routes.primary, tenths=after.tenths))\n"
+        "        if after.weight >= 0:\n",
         "decisions/test_defects.py::test_defect_d_promotion_steps_end_although_the_canary_has_no_weight",
     ),
     # --------------------------------------------------------------------------------------------------- what a pass is
@@ -277,9 +279,9 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "flagger c: an off-list weight jumps to 100",
         "_ladder.py",
-        "next((weight for weight in map(_weight_of, self.steps) if weight > rung.weight), None)",
+        "next((each for each in map(_weight_of, self.steps) if each > weight), None)",
         "next((b for w in [[*map(_weight_of, self.steps)]] for a, b in zip((0, *w), w, strict=False)"
-        " if a == rung.weight), None if rung.weight in {*map(_weight_of, self.steps[-1:]), TOTAL_WEIGHT} else 100)",
+        " if a == weight), None if weight in {*map(_weight_of, self.steps[-1:]), self.total} else 100)",
         "decisions/test_defects.py::test_defect_c_an_off_list_weight_goes_to_the_next_of_the_list",
     ),
     _core(

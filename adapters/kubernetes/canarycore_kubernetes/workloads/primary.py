@@ -186,6 +186,8 @@ def returned_target(target: Json, primary: Json, pods: PodSelectors, originals: 
     annotations = {key: text for key, text in get_texts(metadata, "annotations").items() if key != FLAGGER_ID}
     metadata["labels"] = get_texts(metadata, "labels") | dict(pods.canary) | _gitops_keys(own, "labels")
     metadata["annotations"] = annotations | _gitops_keys(own, "annotations")
+    if not metadata["annotations"]:
+        del metadata["annotations"]  # the preview would show them as a change
     use_copies(spec, originals)
     for selector in pod_selectors(spec, target["metadata"]["namespace"]):
         for label in differing_labels(pods.canary, pods.primary):

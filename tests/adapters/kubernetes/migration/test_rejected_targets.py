@@ -259,12 +259,15 @@ def spread(label, value):
 
 @pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
 @pytest.mark.parametrize("value", ["podinfo", "w" * 63], ids=["short", "long"])
-def test_the_template_of_a_copy_leads_back_to_the_template_of_its_target(kind, value):
+@pytest.mark.parametrize(
+    "annotations", [{}, {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}], ids=["bare", "annotated"]
+)
+def test_the_template_of_a_copy_leads_back_to_the_template_of_its_target(kind, value, annotations):
     labels = {"app": value, "part": "web"}
     body = workload("podinfo:1", reads_config=True, **spread("app", value))
     body |= {"kind": kind, "spec": {"selector": {"matchLabels": labels}, "template": body["spec"]["template"]}}
     metadata = body["spec"]["template"]["metadata"]
-    metadata |= {"labels": labels | {"team": "a"}, "annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}
+    metadata |= {"labels": labels | {"team": "a"}, **annotations}
     copying = Copying(owner={}, revision="r", copies={("ConfigMap", "env"): "env-primary"})
     primary = primary_copy(body, copying)
     assert primary["spec"]["template"] != body["spec"]["template"]

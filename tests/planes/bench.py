@@ -51,6 +51,7 @@ _CONTROLLERS = "controllers"
 _CANARIES = "/apis/flagger.app/v1beta1/canaries"
 _PATIENCE = 180.0
 _GRACE = 20.0
+_PAUSE = 0.1
 _SCRAPE = {"scrape_interval": "2s", "scrape_timeout": "2s"}
 
 
@@ -114,11 +115,11 @@ class Bench:
                 preexec_fn=die_with_the_owner,  # noqa: PLW1509  it only calls the kernel
             )  # fmt: skip
 
-    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """End a process."""
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """End a process, and return its exit code."""
         process = self._processes.pop(name)
         process.send_signal(number)
-        process.wait(timeout=_GRACE)
+        return process.wait(timeout=_GRACE)
 
     def stop(self) -> None:
         """End all processes, the newest first."""
@@ -184,6 +185,8 @@ class App:
     """Seconds for which its pods sleep before they end. 0: they end at once."""
     states: list[tuple[float, str, int]] = field(factory=list)
     """Each phase and weight of the Canary's status, with the time at which it was seen."""
+    statuses: list[Json] = field(factory=list)
+    """Each status of the Canary."""
 
     def __attrs_post_init__(self) -> None:
         self.host = self.host or f"{self.name}.test"
@@ -297,8 +300,11 @@ class App:
 
 
 @contextmanager
-def bench(data_plane: DataPlane, folder: Path) -> Iterator[Bench]:
-    """Start a bench. Raises Missing, and Broken if a server ends."""
+def bench(data_plane: DataPlane, folder: Path, *, has_controller: bool = True) -> Iterator[Bench]:
+    """Start a bench. Raises Missing, and Broken if a server ends.
+
+    has_controller: whether `canary controller` starts, with the Prometheus that it asks.
+    """
     (folder / "pods").mkdir(parents=True)
     with ExitStack() as stack:
         node = partial(ProcessKubelet, folder=folder / "pods")
@@ -309,9 +315,12 @@ def bench(data_plane: DataPlane, folder: Path) -> Iterator[Bench]:
         control.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _CONTROLLERS}})
         _define(control.api, data_plane)
         data_plane.start(running)
-        running.start_prometheus()
-        running.start_controller()
-        watching = threading.Thread(target=_watch, args=(running,), daemon=True)
+        if has_controller:
+            running.start_prometheus()
+            running.start_controller()
+        over = threading.Event()
+        stack.callback(over.set)
+        watching = threading.Thread(target=_watch, args=(running, over), daemon=True)
         watching.start()
         yield running
 
@@ -338,15 +347,19 @@ def _is_served(api: Api) -> bool:
     return False
 
 
-def _watch(running: Bench) -> None:
-    """Note each phase and weight of the apps' Canaries, until the bench ends."""
-    by_name = {}
-    with suppress(ApiError, HTTPError, ValueError):
-        for event in running.api.watch(_CANARIES):
-            by_name.update({app.name: app for app in running.apps})
-            status = event["object"].get("status") or {}
-            app = by_name.get(event["object"]["metadata"]["namespace"])
-            if app is not None and status.get("phase"):
-                state = str(status["phase"]), int(status.get("canaryWeight", 0))
-                if not app.states or app.states[-1][1:] != state:
-                    app.states.append((time.time(), *state))
+def _watch(running: Bench, over: threading.Event) -> None:
+    """Note each phase and weight of the apps' Canaries, until the bench ends. A new definition ends a watch."""
+    while not over.wait(_PAUSE):
+        with suppress(ApiError, HTTPError, ValueError):
+            for event in running.api.watch(_CANARIES):
+                _note(running, event["object"])
+
+
+def _note(running: Bench, body: Json) -> None:
+    status = body.get("status") or {}
+    app = next((app for app in running.apps if app.name == body["metadata"].get("namespace")), None)
+    if app is not None and status.get("phase"):
+        app.statuses.append(status)
+        state = str(status["phase"]), int(status.get("canaryWeight", 0))
+        if not app.states or app.states[-1][1:] != state:
+            app.states.append((time.time(), *state))

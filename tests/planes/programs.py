@@ -59,6 +59,9 @@ PROGRAMS = {
     "contour": GoProgram(
         module="github.com/projectcontour/contour", version="v1.33.8", package="cmd/contour", minutes=8
     ),
+    "flagger": GoProgram(
+        module="github.com/fluxcd/flagger", version="v1.44.0", package="cmd/flagger", minutes=2, go="1.26.0"
+    ),
     "skipper": GoProgram(module="github.com/zalando/skipper", version="v0.21.0", package="cmd/skipper", minutes=2),
     "envoy-gateway": GoProgram(
         module="github.com/envoyproxy/gateway", version="v1.9.1", package="cmd/envoy-gateway", minutes=5

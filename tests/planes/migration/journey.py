@@ -17,7 +17,7 @@ from canarycore_kubernetes.api.metadata import is_revision
 from tests.controlplane.api import Json, eventually
 from tests.planes.bench import INTERVAL, TARGET, URL, Bench
 from tests.planes.clients import Log, requests
-from tests.planes.flagger import NAME, PATIENCE, CommandResult, MetricsServer, Site
+from tests.planes.migration.flagger import NAME, PATIENCE, CommandResult, MetricsServer, Site
 
 RATE = 10.0
 """Requests a second to each app."""
@@ -80,7 +80,7 @@ class Migration:
     @property
     def adopted(self) -> Json:
         """The first status of the controller: it stores Flagger's in its own terms before its first decision."""
-        return next(status for status in self.site.app.statuses if is_revision(status["lastAppliedSpec"]))
+        return next(status for status in self.site.app.statuses if is_revision(status.get("lastAppliedSpec", "")))
 
     def states(self, begin: str, end: str = "") -> list[tuple[str, int]]:
         """Return the phases and weights between two moments."""

@@ -1,4 +1,4 @@
-"""A migration from a real Flagger and back costs no request. README.md says how to run this.
+"""A migration from a real Flagger and back costs no request. tests/planes/README.md says how to run this.
 
 Each state is played once, side by side with the others, and each test makes a claim about one of them.
 """
@@ -13,8 +13,8 @@ import pytest
 
 from tests.controlplane.real.binaries import Missing
 from tests.planes.bench import bench
-from tests.planes.flagger import for_flagger, metrics_server
-from tests.planes.migration import STATES, Migration, migrate
+from tests.planes.migration.flagger import for_flagger, metrics_server
+from tests.planes.migration.journey import STATES, Migration, migrate
 from tests.planes.network import NoNetworkError, own_network
 from tests.planes.programs import program
 from tests.planes.skipper import SKIPPER

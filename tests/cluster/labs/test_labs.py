@@ -16,6 +16,7 @@ from tests.cluster.labs import pages
 from tests.cluster.labs.conftest import Reader
 from tests.conformance import test_seeds
 from tests.controlplane.api import Json, eventually
+from tests.controlplane.real.kubelet import Rule
 
 
 def deployed(reader: Reader, namespace: str) -> set[str]:
@@ -92,8 +93,23 @@ def test_the_guide(reader: Reader):
     assert reader.is_done
 
 
+def test_the_configmap_lab(reader: Reader):
+    reader.open("configmap.md")
+    assert "account-primary" in reader.follow("Deploy")
+    reader.plane.kubelet.rules(Rule(namespace="shop", name="account", mode="crash"))
+    output = reader.follow("Change the ConfigMap")
+    reader.plane.kubelet.rules()
+    assert "//mariadb-shop:" in output, "the copy of the primary has the right name"
+    reader.follow("Fail by a strict threshold")
+    reader.follow("Lower the threshold", good={"rate": 99.6, "duration": 0.1})
+    assert_chat_has(reader, INITIALIZED, DETECTED, LATE, DETECTED, FAILED, DETECTED, PROMOTED)
+    reader.follow("Clean up")
+    assert reader.is_done
+
+
 SEEDS = {
     "guide.md": ("flagger-appmesh-guide", ("podinfo.test canary weight 45", "success rate 69.17%", "iteration 10/10")),
+    "configmap.md": ("eks-appmesh-korean", ("success rate 99.74%", "5m54s (x3 over 68m)")),
 }
 """The guide behind each page, and a text in each log that the guide shows."""
 

@@ -107,9 +107,20 @@ def test_the_configmap_lab(reader: Reader):
     assert reader.is_done
 
 
+def test_the_user_agent_lab(reader: Reader):
+    reader.open("useragent.md")
+    assert versions(reader.follow("Deploy")) == ["5.0.0"]
+    assert versions(reader.follow("Release in steps")) == ["5.0.1"]
+    assert versions(reader.follow("Test with Firefox and curl")) == ["5.0.2", "5.0.1", "5.0.1"]
+    assert "/status/500" in reader.bench.requests["podinfo-canary.apps:9898"]
+    reader.follow("Clean up")
+    assert reader.is_done
+
+
 SEEDS = {
     "guide.md": ("flagger-appmesh-guide", ("podinfo.test canary weight 45", "success rate 69.17%", "iteration 10/10")),
     "configmap.md": ("eks-appmesh-korean", ("success rate 99.74%", "5m54s (x3 over 68m)")),
+    "useragent.md": ("eks-gitops-appmesh", ("Copying podinfo.apps template spec", "success rate 98.82%")),
 }
 """The guide behind each page, and a text in each log that the guide shows."""
 

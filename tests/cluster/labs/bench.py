@@ -28,8 +28,11 @@ BAD = (
 )
 """The texts of failed checks, which of two figures they are about, and its factor."""
 
+LOAD = ("hey", "canarycore-loadtester")
+"""How the user agents of a load test begin."""
+
 FAULTS_WITHIN = 120.0
-"""Seconds that an answer waits for the faults."""
+"""Seconds that an answer waits for the faults, or for a user."""
 
 
 @define
@@ -42,6 +45,8 @@ class Figures:
     asked: set[str] = field(factory=set)
     """The figures that the present analysis has asked for."""
     turn: int = 0
+    visit: asyncio.Event | None = None
+    """The visit of a user at the Gateway that each answer waits for, if it does."""
 
     def next(self, name: str) -> dict[str, float]:
         """Return the figures of the analysis that asks for this one: a repeated question begins the next analysis."""
@@ -83,6 +88,10 @@ class Bench:
         turns = [good] * len(advances) + [good | _failed(line) for line in halts] or [good]
         self._figures[namespace] = Figures(good=good, turns=turns)
 
+    def hold(self, namespace: str) -> None:
+        """Answer no more before a user has visited the Gateway: a page shows who gets which version meanwhile."""
+        self._figures.setdefault(namespace, Figures()).visit = asyncio.Event()
+
     # ----------------------------------------------------------------------------------------------- in its thread
 
     @asynccontextmanager
@@ -119,6 +128,8 @@ class Bench:
     async def _figure(self, namespace: str, name: str) -> float:
         figures = self._figures.setdefault(namespace, Figures())
         turn = figures.next(name)
+        if figures.visit is not None:
+            await asyncio.wait_for(figures.visit.wait(), FAULTS_WITHIN)
         if turn is not figures.good:
             await asyncio.wait_for(figures.faults.wait(), FAULTS_WITHIN)
         return turn[name]
@@ -158,7 +169,11 @@ class Bench:
         rules = [rule for rule in mine[0]["spec"]["rules"] if _matches(rule, request)]
         rule = max(rules, key=_conditions)
         backend = max(rule["backendRefs"], key=lambda each: each.get("weight", 1))
-        host = f"{backend['name']}.{mine[0]['metadata']['namespace']}:{backend['port']}"
+        namespace = mine[0]["metadata"]["namespace"]
+        host = f"{backend['name']}.{namespace}:{backend['port']}"
+        visit = self._figures.setdefault(namespace, Figures()).visit
+        if visit is not None and not request.headers.get("User-Agent", "").startswith(LOAD):
+            visit.set()
         return await self._serve_app(request, host, request.match_info["path"])
 
 

@@ -31,7 +31,7 @@ from tests.conformance.story import POLLING
 from tests.controlplane import crds
 from tests.controlplane.api import Access, Api, Json, eventually
 from tests.controlplane.real.binaries import Missing, binaries
-from tests.controlplane.real.plane import Plane
+from tests.controlplane.real.plane import Plane, die_with_the_owner
 from tests.controlplane.real.plane import plane as started
 
 FUNCTIONS = """
@@ -45,6 +45,9 @@ kubectl() {
 }
 """.replace("PYTHON", shlex.quote(sys.executable))
 """The commands of a reader. No container is there for exec: its command runs beside the load tester."""
+
+VISIT = re.compile(r"^kubectl -n (\w+) wait .*iterations}'=1 .*\ncurl ", re.MULTILINE)
+"""A look at the versions in the first iteration, which for a slow machine must not be over too soon."""
 
 GATEWAY = "/apis/gateway.networking.k8s.io/v1/namespaces/gateways/gateways/public"
 DEPLOYMENT = "/apis/apps/v1/namespaces/canarycore/deployments/canarycore"
@@ -98,7 +101,10 @@ class InstalledController:
         where = [f"--kubeconfig={self._kubeconfig()}", "--port=0", "--listen=127.0.0.1"]
         command = [sys.executable, "-m", "tests.cluster.labs.quick", *changed, *where]
         with (self.folder / "controller.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=pages.ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, cwd=pages.ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_the_owner,  # noqa: PLW1509  it only calls the kernel
+            )  # fmt: skip
 
     def stop(self) -> None:
         if self._process is not None:
@@ -156,6 +162,8 @@ class Reader:
         return re.sub(r"https?://(?!127\.|\$)([\w.:-]+)", rf"{self.bench.url}/\1", script)
 
     def _run(self, block: str) -> str:
+        if visit := VISIT.search(block):
+            self.bench.hold(visit[1])
         keep = self.folder / "environment"
         before = f". {keep}\n" if keep.exists() else ""
         script = f"{FUNCTIONS}{before}{self.at_hand(block)}\ndeclare -p DEMO GATEWAY >{keep} 2>/dev/null || true\n"
@@ -209,7 +217,10 @@ def loadtester(lab_folder: Path) -> Iterator[str]:
     options = [f"--port={port}", f"--state-file={lab_folder / 'gates.json'}"]
     command = [sys.executable, "-m", "canarycore_cli", "loadtester", *options]
     with (lab_folder / "loadtester.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            preexec_fn=die_with_the_owner,  # noqa: PLW1509  it only calls the kernel
+        )  # fmt: skip
     try:
         eventually(lambda: _answers(f"http://127.0.0.1:{port}/healthz"))
         yield f"http://127.0.0.1:{port}"

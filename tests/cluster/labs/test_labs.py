@@ -117,10 +117,25 @@ def test_the_user_agent_lab(reader: Reader):
     assert reader.is_done
 
 
+def test_the_overlays_lab(reader: Reader):
+    reader.open("overlays.md")
+    reader.follow("Deploy the base")
+    reader.follow("Release by an overlay")
+    reader.follow("Roll back")
+    output = reader.follow("Add an A/B test")
+    assert output.startswith("refused")
+    assert versions(output) == ["3.1.3", "3.1.1"]
+    reader.follow("Add acceptance tests")
+    assert {"/token", "/headers"} <= {*reader.bench.requests["podinfo-canary.demo:9898"]}
+    reader.follow("Clean up")
+    assert reader.is_done
+
+
 SEEDS = {
     "guide.md": ("flagger-appmesh-guide", ("podinfo.test canary weight 45", "success rate 69.17%", "iteration 10/10")),
     "configmap.md": ("eks-appmesh-korean", ("success rate 99.74%", "5m54s (x3 over 68m)")),
     "useragent.md": ("eks-gitops-appmesh", ("Copying podinfo.apps template spec", "success rate 98.82%")),
+    "overlays.md": ("appmesh-kustomize", ("Pre-rollout check acceptance-test-token passed",)),
 }
 """The guide behind each page, and a text in each log that the guide shows."""
 

@@ -73,11 +73,12 @@ def test_the_guide(reader: Reader):
     reader.open("guide.md")
     reader.follow("Deploy")
     assert versions(reader.follow("Initialise")) == ["3.1.0"]
-    assert deployed(reader, "test") == {
+    objects = {
         "deployments/podinfo", "deployments/podinfo-primary",
         "horizontalpodautoscalers/podinfo", "horizontalpodautoscalers/podinfo-primary",
         "services/podinfo", "services/podinfo-canary", "services/podinfo-primary", "httproutes/podinfo",
     }  # fmt: skip
+    eventually(lambda: deployed(reader, "test") == objects, 20)
     assert "Succeeded" in reader.follow("Release a version")
     calls = reader.bench.requests["podinfo-canary.test:9898"]
     assert {"/token", "/"} <= {*calls}, "the acceptance test and the load test reach the new pods"

@@ -58,7 +58,7 @@ class FieldRule:
     __slots__ = ("find",)
 
     def __init__(self, find: Callable[[Any], Problem | None]) -> None:
-        self.find = find
+        self.find: Callable[[Any], Problem | None] = find
 
     def __call__(self, instance: object, attribute: Attribute[Any], value: object) -> None:
         problem = self.find(value)

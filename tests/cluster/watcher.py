@@ -44,7 +44,7 @@ import aiohttp
 from attrs import define, evolve, field, frozen
 
 from canarycore import Phase, Rollout, Status
-from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._ladder import INITIAL_RUNG
 from canarycore.manifest import Canary, parse, resolve
 from canarycore.notices import Channel
 from canarycore.phases import ACTIVE, IDLE, PROMOTED, PROMOTION, TRANSITIONS
@@ -278,7 +278,7 @@ def _rungs_follow_the_ladder(step: Step, _: Sequence[Answered]) -> str | None:
     before, after, rollout = step.before.status.rung, step.after.status.rung, step.before.rollout
     if not step.commits or rollout is None:
         return None
-    back = Rung(weight=rollout.ladder.back(before.weight), iteration=before.iteration)
+    back = rollout.ladder.back(before)
     allowed = {before, INITIAL_RUNG, rollout.ladder.after(before), back}
     return None if after in allowed else f"from rung {before.weight}% to {after.weight}%"
 

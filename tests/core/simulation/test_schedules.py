@@ -34,7 +34,7 @@ def patience(rollout: Rollout, schedule: list[tuple[float, Action]]) -> float:
     the time for pods to come, of the canary and of the new primary.
     """
     ladders = [rollout.ladder, *(action.rollout.ladder for _, action in schedule if isinstance(action, Edit))]
-    steps = max(len(ladder.rungs) + 100 // (ladder.step_back or 100) for ladder in ladders)
+    steps = max(len(ladder.rungs) + ladder.total // (ladder.step_back or ladder.total) for ladder in ladders)
     intervals = 2 * (steps + rollout.threshold + rollout.inconclusive_limit + 5)
     return intervals * rollout.interval + 2 * (rollout.progress_deadline + SLOWEST)
 

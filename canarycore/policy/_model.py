@@ -196,7 +196,7 @@ def excess(rollout: Rollout) -> str:
 def _intervals(rollout: Rollout) -> int:
     """Return the most intervals of a rollout that only checks delay, and of its promotion."""
     ladder = rollout.ladder
-    back = 100 // ladder.step_back if ladder.step_back else 1
+    back = ladder.total // ladder.step_back if ladder.step_back else 1
     stays = sum(_holds(rollout, step) + step.approval for step in ladder.stays.values())
     return len(ladder.rungs) + stays + rollout.threshold + back + 2
 

@@ -248,7 +248,7 @@ def _idle(builder: DecisionBuilder) -> Decision | Deliberation:
         return builder.wait(Rule.CONVERGING, builder.next_poll)
     if status.pending:
         return builder.change(Rule.SETTLED, pending=())
-    if target is not None and target.desired > 0 and target.has_replicas:
+    if target is not None and target.is_scaled_up:
         builder.emit_once(NoticeKind.SCALED_BY_HAND, str(target.desired))
     return builder.wait(Rule.IDLE, None)
 

@@ -218,8 +218,7 @@ def converge(goal: Goal, observation: Observation) -> Plan:
     effects: list[Effect] = []
     sound = not goal.needs_sound_primary or (primary is not None and _sound(goal, primary))
     done = sound
-    is_down = target is not None and target.desired == 0 and target.has_replicas
-    if canary is Scale.UP and target is not None and (is_down or observation.scaler_paused):
+    if canary is Scale.UP and target is not None and (target.is_scaled_down or observation.scaler_paused):
         done = False
         effects.extend(_scale_up(observation))
     if primary is None and goal.replacement:
@@ -240,8 +239,7 @@ def converge(goal: Goal, observation: Observation) -> Plan:
         done = done and routes == desired == observation.routes
         if routes is not None and routes != observation.written_routes:
             effects.append(SetRoutes(routes))
-    is_up = target is not None and target.desired > 0 and target.has_replicas
-    if canary is Scale.DOWN and target is not None and (is_up or observation.scaler_paused is False):
+    if canary is Scale.DOWN and target is not None and (target.is_scaled_up or observation.scaler_paused is False):
         done = False
         if sound:
             effects.extend(_scale_down(goal, observation))
@@ -253,8 +251,7 @@ _DONE = Plan((), True)
 
 def _scale_up(observation: Observation) -> list[Effect]:
     effects: list[Effect] = [ResumeScaler()] if observation.scaler_paused else []
-    target = observation.target
-    if target is not None and target.desired == 0 and target.has_replicas:
+    if observation.target is not None and observation.target.is_scaled_down:
         effects.append(ScaleUp())
     return effects
 
@@ -344,8 +341,7 @@ def _scale_down(goal: Goal, observation: Observation) -> list[Effect]:
     if routes is None or routes.is_exposed or is_draining or primary is None or not primary.has_capacity:
         return []
     effects: list[Effect] = [PauseScaler()] if observation.scaler_paused is False else []
-    target = observation.target
-    if target is not None and target.desired > 0 and target.has_replicas:
+    if observation.target is not None and observation.target.is_scaled_up:
         effects.append(ScaleDown())
     return effects
 

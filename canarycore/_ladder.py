@@ -53,7 +53,6 @@ from canarycore._observation import (
     MOST_PERMILLE,
     TOTAL_WEIGHT,
     Routes,
-    percent_of,
     scale_weight,
     total_weight,
 )
@@ -127,7 +126,7 @@ class Rung:
     @property
     def percent(self) -> float:
         """The share of requests to the canary, in percent."""
-        return percent_of(self.weight, tenths=self.tenths)
+        return self.routes.percent
 
     def __str__(self) -> str:
         return self._text

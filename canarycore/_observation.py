@@ -66,6 +66,16 @@ class Workload:
         """Whether a request to this workload reaches an available pod."""
         return self.ready > 0
 
+    @property
+    def is_scaled_up(self) -> bool:
+        """Whether it has replicas to scale, and its owner or the rollout wants some."""
+        return self.has_replicas and self.desired > 0
+
+    @property
+    def is_scaled_down(self) -> bool:
+        """Whether it has replicas to scale, and nobody wants any."""
+        return self.has_replicas and self.desired == 0
+
 
 _WORKLOAD_RULES = {
     "revision": FREE_TEXT,
@@ -96,11 +106,6 @@ def scale_weight(weight: int, *, tenths: bool) -> int:
     if weight.__class__ is not int:
         return 0
     return weight if tenths else 10 * weight
-
-
-def percent_of(weight: int, *, tenths: bool) -> float:
-    """Return a weight in percent: a whole number if it is in percent already."""
-    return weight / 10 if tenths else weight
 
 
 @frozen(kw_only=True)
@@ -144,8 +149,8 @@ class Routes:
 
     @property
     def percent(self) -> float:
-        """The share of requests to the canary, in percent."""
-        return percent_of(self.weight, tenths=self.tenths)
+        """The share of requests to the canary, in percent: a whole number if the weight is in percent."""
+        return self.weight / 10 if self.tenths else self.weight
 
 
 EPSILON = 1e-6

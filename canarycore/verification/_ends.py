@@ -152,7 +152,7 @@ def _check_soundness(node: Node, excuse: Excuse) -> tuple[str, str] | None:
         return "I1", f"routes stay at {view.routes} in {status.phase.value}"
     if state.former is not None:
         return "I16", f"the former routes {state.former.routes} are never taken back in {status.phase.value}"
-    is_up = target is not None and target.has_replicas and target.desired
+    is_up = target is not None and target.is_scaled_up
     if is_up and not excuse & (Excuse.SIZE | Excuse.OTHER | Excuse.WAIT):
         return "I12", f"the target keeps running in {status.phase.value}"
     return None

@@ -17,9 +17,10 @@ from canarycore_kubernetes.api.cluster import Cluster
 from tests.controlplane import crds, rights
 from tests.controlplane.api import Access, Api, Json
 from tests.controlplane.proxy import Proxy, proxied
-from tests.controlplane.real.binaries import Missing, binaries
+from tests.controlplane.real.binaries import binaries
 from tests.controlplane.real.plane import Plane
 from tests.controlplane.real.plane import plane as started
+from tests.go_programs import Missing
 
 LAST = "test_role.py"
 """Looks back on what the others did."""

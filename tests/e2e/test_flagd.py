@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from math import sqrt
 from pathlib import Path
@@ -16,13 +15,12 @@ import pytest
 
 from canarycore import Phase, Routes
 from canarycore.errors import Refused, WorldError
-from tests.controlplane.real.binaries import Missing
-from tests.go_programs import build
-from tests.house.projects import ROOT
+from tests.e2e.examples import load_example
+from tests.go_programs import Missing, build
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first run builds flagd
 
-EXAMPLES, FLAG = ROOT / "examples", "checkout"
+FLAG = "checkout"
 FLAGS = {
     "flags": {
         FLAG: {
@@ -47,12 +45,7 @@ def flagd() -> Path:
 
 @pytest.fixture(scope="module")
 def example():
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import feature_flag
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    return feature_flag
+    return load_example("feature_flag")
 
 
 @pytest.fixture

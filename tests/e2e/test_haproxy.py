@@ -12,21 +12,14 @@ import pytest
 from canarycore import Routes
 from canarycore.errors import Refused
 from canarycore_runtime.testing.contracts import WorkloadContract
-from tests.house.projects import ROOT
+from tests.e2e.examples import EXAMPLES, load_example
 
 pytestmark = pytest.mark.e2e
-
-EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="module")
 def example():
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import behind_haproxy
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    return behind_haproxy
+    return load_example("behind_haproxy")
 
 
 @pytest.fixture

@@ -9,20 +9,16 @@ that the program does not need on a bench; `go/` has stand-ins for those.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import platformdirs
 from attrs import field, frozen
 
-from tests.controlplane.real.binaries import Missing, _on_path
+from tests.go_programs import cached, run_go
 
 STAND_INS = Path(__file__).with_name("go")
 """The folder of the stand-ins: a folder for each module, with its module path in `go.mod`."""
@@ -99,20 +95,13 @@ PROGRAMS = {
 def program(name: str) -> Path:
     """Return the path of a program in the cache; build it if it is not there. Raises Missing."""
     recipe = PROGRAMS[name]
-    path = platformdirs.user_cache_path("canarycore") / "planes" / f"{name}-{recipe.version}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(f"{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
-                _build(recipe, path)
-    return path
+    return cached(f"planes/{name}-{recipe.version}", lambda path: _build(recipe, path))
 
 
 def module(source: str) -> Path:
     """Return the folder with the files of a module, such as "example.org/module@v1.0.0". Raises Missing."""
     with tempfile.TemporaryDirectory() as work:
-        return Path(json.loads(_go(Path(work), "mod", "download", "-json", source))["Dir"])
+        return Path(json.loads(run_go(Path(work), "mod", "download", "-json", source))["Dir"])
 
 
 def envoy() -> Path:
@@ -137,7 +126,7 @@ def _build(recipe: GoProgram, path: Path) -> None:
         binary = Path(name, "program")
         package = f"./{recipe.package}" if recipe.is_whole else f"{recipe.module}/{recipe.package}"
         flags = ("-mod=mod", "-p", "2", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {recipe.flags}".strip())
-        _go(work, "build", *flags, "-o", str(binary), package)
+        run_go(work, "build", *flags, "-o", str(binary), package)
         binary.rename(path)
 
 
@@ -146,13 +135,3 @@ def _requirements(recipe: GoProgram) -> str:
     lines += [f"replace {name} => {other}" for name, other in recipe.replaced.items()]
     lines += [f"exclude {version}" for version in recipe.excluded]
     return "\n".join([*lines, ""])
-
-
-def _go(work: Path, *arguments: str) -> str:
-    go = _on_path("go", "install Go to build the programs of the planes once")
-    env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-    process = subprocess.run([go, *arguments], cwd=work, env=env, capture_output=True, text=True, check=False)
-    if process.returncode:
-        end = "\n".join(process.stderr.splitlines()[-20:])
-        raise Missing(f"`go {' '.join(arguments[:2])} …` ended with {process.returncode}:\n{end}")
-    return process.stdout

@@ -12,7 +12,7 @@ from math import sqrt
 
 import pytest
 
-from tests.controlplane.real.binaries import Missing
+from tests.go_programs import Missing
 from tests.planes.bench import DataPlane, bench
 from tests.planes.contour import CONTOUR
 from tests.planes.network import NoNetworkError, own_network

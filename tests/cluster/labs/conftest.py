@@ -30,9 +30,11 @@ from tests.cluster.labs.bench import Bench
 from tests.conformance.story import POLLING
 from tests.controlplane import crds
 from tests.controlplane.api import Access, Api, Json, eventually
-from tests.controlplane.real.binaries import Missing, binaries
+from tests.controlplane.background import in_thread
+from tests.controlplane.real.binaries import binaries
 from tests.controlplane.real.plane import Plane, die_with_the_owner
 from tests.controlplane.real.plane import plane as started
+from tests.go_programs import Missing
 
 FUNCTIONS = """
 set -e
@@ -256,21 +258,15 @@ def reader(prepared: Reader) -> Iterator[Reader]:
 @contextmanager
 def _gateway_of(api: Api) -> Iterator[None]:
     """The implementation of the Gateway API: it gives the Gateway its address."""
-    over = threading.Event()
 
-    def give() -> None:
+    def give(over: threading.Event) -> None:
         while not over.wait(0.2):
             if api.get(GATEWAY) is not None:
                 api.patch(f"{GATEWAY}/status", {"status": {"addresses": [{"type": "IPAddress", "value": "127.0.0.1"}]}})
                 return
 
-    thread = threading.Thread(target=give, daemon=True)
-    thread.start()
-    try:
+    with in_thread(give):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _answers(url: str) -> bool:

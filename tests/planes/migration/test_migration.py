@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.controlplane.real.binaries import Missing
+from tests.go_programs import Missing
 from tests.planes.bench import bench
 from tests.planes.migration.flagger import for_flagger, metrics_server
 from tests.planes.migration.journey import STATES, Migration, migrate

@@ -37,6 +37,7 @@ from tests.controlplane.api import Access, Api, Json
 from tests.controlplane.background import in_background
 from tests.controlplane.proxy import Proxy
 from tests.controlplane.real.plane import Plane
+from tests.servers import read_query, serving, vector
 
 LABELS = {"app": NAME}
 FIRST = "podinfo:1"
@@ -129,24 +130,16 @@ class Measured:
     async def _serve(self) -> AsyncIterator[None]:
         app = web.Application()
         app.router.add_route("*", "/api/v1/query", self._answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with serving(app) as self.url:
             yield
-        finally:
-            await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        query = str((await request.post()).get("query") or request.query.get("query", ""))
-        about = re.search(r'namespace="([^"]+)"', query)
+        about = re.search(r'namespace="([^"]+)"', await read_query(request))
         value: float | None = 1.0
         if about is not None:
             value = self.values.get(about[1], GOOD)
             self.answers.setdefault(about[1], []).append(Answered(at=time.time(), value=value))
-        found = [] if value is None else [{"metric": {}, "value": [time.time(), str(value)]}]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": found}})
+        return vector(value)
 
 
 @contextmanager

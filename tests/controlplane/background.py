@@ -1,4 +1,4 @@
-"""An event loop in a thread, for services that run while a test waits."""
+"""Work in a thread while a test goes on or waits: an event loop with a service, or a function."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ def in_background(serve: Serve) -> Iterator[asyncio.AbstractEventLoop]:
         yield loop
     finally:
         loop.call_soon_threadsafe(over.set)
+        thread.join()
+
+
+@contextmanager
+def in_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `work(over)` in a thread until the end of the block: `over` is set then, and the work has to end."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
         thread.join()
 
 

@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from canarycore.foreign import get_items, get_value
 from tests.controlplane.api import Api, ApiError, Json
+from tests.controlplane.background import in_thread
 
 _TIME = "2026-01-01T00:00:00Z"
 _PAUSE = 0.2
@@ -69,14 +70,8 @@ class RouteController:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run in a thread of its own."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._run, args=(over,), daemon=True)
-        thread.start()
-        try:
+        with in_thread(self._run):
             yield
-        finally:
-            over.set()
-            thread.join()
 
     def _run(self, over: threading.Event) -> None:
         while not over.wait(_PAUSE):

@@ -41,6 +41,7 @@ from canarycore.phases import FINISHED
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from tests.controlplane import rights
 from tests.controlplane.api import Api, ApiError
+from tests.controlplane.background import in_thread
 from tests.controlplane.real.plane import Plane
 from tests.hostile.honest import (
     GOOGLE_TOKEN,
@@ -392,22 +393,16 @@ def _unrest(api: Api, tenant: Tenant) -> Iterator[None]:
     """Meanwhile the tenant goes on to change its Canaries, one after the other."""
     root = f"/apis/flagger.app/v1beta1/namespaces/{tenant.namespace}/canaries"
     paths = [f"{root}/{body['metadata']['name']}" for body in api.list(root)]
-    over = threading.Event()
 
-    def change() -> None:
+    def change(over: threading.Event) -> None:
         for number, path in enumerate(cycle(paths)):
             if over.wait(UNREST):
                 return
             with suppress(ApiError):
                 api.patch(path, {"metadata": {"annotations": {"unrest": str(number)}}})
 
-    thread = threading.Thread(target=change, daemon=True)
-    thread.start()
-    try:
+    with in_thread(change):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _bring_all(api: Api, tenant: Tenant, image: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
 from aiohttp import web
 
 from tests.controlplane.background import in_background
+from tests.servers import read_query, serving, vector
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +18,8 @@ def metrics_server():
     """Return the address of a metrics server on which every check passes."""
 
     async def answer(request):
-        query = (await request.post()).get("query") or request.query.get("query", "")
-        value = "1" if query == "vector(1)" else "0.1" if "bucket" in query else "100"
-        result = [{"metric": {}, "value": [time.time(), value]}]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+        query = await read_query(request)
+        return vector(1 if query == "vector(1)" else 0.1 if "bucket" in query else 100)
 
     address = []
 
@@ -29,14 +27,9 @@ def metrics_server():
     async def served():
         app = web.Application()
         app.router.add_route("*", "/api/v1/query", answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        try:
+        async with serving(app) as url:
+            address.append(url)
             yield
-        finally:
-            await runner.cleanup()
 
     with in_background(served):
         yield address[0]

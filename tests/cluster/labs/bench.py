@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
@@ -18,6 +17,7 @@ from attrs import define, field
 
 from tests.controlplane.api import Api, Json
 from tests.controlplane.background import in_background
+from tests.servers import read_query, serving, vector
 
 GOOD: dict[str, float] = {"rate": 100.0, "duration": 0.1}
 BAD = (
@@ -98,14 +98,8 @@ class Bench:
     async def _serve(self) -> AsyncIterator[None]:
         app = web.Application()
         app.router.add_route("*", "/{host}/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with serving(app) as self.url:
             yield
-        finally:
-            await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         host, path = request.match_info["host"], request.match_info["path"]
@@ -119,11 +113,11 @@ class Bench:
         return await self._serve_app(request, host, path)
 
     async def _measure(self, request: web.Request) -> web.Response:
-        query = str((await request.post()).get("query") or request.query.get("query", ""))
+        query = await read_query(request)
         about = re.search(r'namespace="([^"]+)"', query)
-        value = 1.0 if about is None else await self._figure(about[1], "duration" if "bucket" in query else "rate")
-        found = [{"metric": {}, "value": [time.time(), str(value)]}]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": found}})
+        return vector(
+            1.0 if about is None else await self._figure(about[1], "duration" if "bucket" in query else "rate")
+        )
 
     async def _figure(self, namespace: str, name: str) -> float:
         figures = self._figures.setdefault(namespace, Figures())

@@ -49,6 +49,7 @@ from tests.controlplane import endpoints
 from tests.controlplane.api import ApiError, eventually
 from tests.controlplane.real.kubelet import Rule
 from tests.controlplane.rights import installed
+from tests.servers import read_query, serving, vector
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -402,16 +403,12 @@ class Stage:
         app = web.Application()
         app.router.add_route("*", "/{server}/{namespace}/{rest:.*}", self._answer)
         app.router.add_route("*", "/{server}/{namespace}", self._answer)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        self._servers.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self._fakes = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._fakes = await self._servers.enter_async_context(serving(app))
 
     async def _answer(self, request: web.Request) -> web.Response:
         server, rest = request.match_info["server"], unquote(request.match_info.get("rest", ""))
         if server == "prom":
-            return self._query((await request.post()).get("query") or request.query.get("query", ""))
+            return self._query(await read_query(request))
         payload = await request.json()
         if server == "alert":
             self.steps.append(alerted({"to": rest, "payload": payload}))
@@ -432,9 +429,7 @@ class Stage:
             answer = 1
         if isinstance(answer, dict):
             return web.Response(status=status_of(answer), text=str(answer.get("body", "")))
-        samples = [] if answer is None or answer == "empty" else [{"metric": {}, "value": [time.time(), str(answer)]}]
-        data = {"resultType": "vector", "result": samples}
-        return web.json_response({"status": "success", "data": data})
+        return vector(None if answer == "empty" else answer)
 
     def _hook(self, name: str, payload: Json) -> web.Response:
         turn = self.hooks._turns.get(name, 0)

@@ -30,6 +30,7 @@ from tests.controlplane.api import Json, eventually
 from tests.controlplane.background import in_background
 from tests.planes.bench import App, DataPlane
 from tests.planes.programs import PROGRAMS, module, program
+from tests.servers import read_query, serving, vector
 
 NAME = "flagger"
 
@@ -229,21 +230,12 @@ class MetricsServer:
     async def _serve(self) -> AsyncIterator[None]:
         server = web.Application()
         server.router.add_route("*", "/api/v1/query", self._answer)
-        runner = web.AppRunner(server, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with serving(server) as self.url:
             yield
-        finally:
-            await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        query = str((await request.post()).get("query") or request.query.get("query", ""))
-        app = _APP.search(query)
-        value = "1" if app is None else "50" if app[1] in self.bad else "100"
-        result = [{"metric": {}, "value": [time.time(), value]}]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+        app = _APP.search(await read_query(request))
+        return vector(1 if app is None else 50 if app[1] in self.bad else 100)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from canarycore_kubernetes.options import Options
 from canarycore_kubernetes.resources.canaries import Canaries
 from tests.cluster.controller.test_controller import canary, target
 from tests.manifest.samples import annotated
+from tests.servers import serving
 
 NAMESPACE = "shop"
 REASON = "request-success-rate 92.5: fail (expected at least 99, 40 requests)"
@@ -33,11 +34,8 @@ async def receiver():
 
     app = web.Application()
     app.router.add_post("/{path:.*}", respond)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}", calls
-    await runner.cleanup()
+    async with serving(app) as url:
+        yield url, calls
 
 
 async def publish(kubeconfig, options, *kinds):

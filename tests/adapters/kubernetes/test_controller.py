@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -131,12 +132,13 @@ async def run_for_a_moment(work, is_done):
     await asyncio.wait([task])
 
 
-async def test_a_standby_says_once_that_it_stands_by(client, namespace, caplog):
+async def test_a_standby_says_that_it_stands_by_and_does_not_repeat_itself(client, namespace, caplog):
     times = LeaseTimes(duration=4, retry=0.1, write=1.0)
     caplog.set_level(logging.INFO)
     async with LeaderElection(client, namespace=namespace, identity="first", times=times) as leader:
         await leader.elected()
         async with LeaderElection(client, namespace=namespace, identity="second", times=times) as standby:
             await asyncio.sleep(1.0)
-    lines = [record.message for record in caplog.records if "stands by" in record.message]
-    assert lines == [f"leader election: {standby.identity} stands by: {leader.identity} leads"]
+    lines = [record.message for record in caplog.records if not record.message.startswith("leader election: first_")]
+    assert f"leader election: {standby.identity} stands by: {leader.identity} leads" in lines
+    assert not [line for line, following in pairwise(lines) if line == following]  # a slow machine has timeouts between

@@ -309,7 +309,9 @@ def _share(session: nox.Session) -> None:
     wanted = [*_sources(), *nox.project.dependency_groups(PROJECT, *SHARED_GROUPS)]
     session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
     with session.chdir(ROOT):  # the sources are named from there
-        session.run(str(SHARED / "bin" / "python"), "-m", "pip", "install", "-q", *wanted, external=True)
+        session.run(
+            str(SHARED / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile", *wanted, external=True
+        )
     stamp.write_text(digest)
 
 

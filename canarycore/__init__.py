@@ -15,6 +15,7 @@ from canarycore._decide import decide
 from canarycore._decision import Decision, Explanation, Inputs
 from canarycore._goal import converge, goal
 from canarycore._ladder import Ladder, Rung, Step, Strategy
+from canarycore._limits import CheckLimits
 from canarycore._observation import (
     TOTAL_WEIGHT,
     Command,
@@ -46,6 +47,7 @@ __all__ = [
     "TOTAL_WEIGHT",
     "Check",
     "CheckKind",
+    "CheckLimits",
     "Command",
     "CommandKind",
     "Decision",

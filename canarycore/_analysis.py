@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquiry
 from canarycore._ladder import Rung, Strategy
+from canarycore._measurements import count_answers, describe_excess, exceeds, find_due, find_open
 from canarycore._observation import EPSILON
 from canarycore._spec import HookType, NoData, OnFailure
 from canarycore._transitions import climb, count_analysis, fail, freeze, promote
@@ -32,10 +33,12 @@ def analyse(builder: DecisionBuilder) -> Deliberation:
         builder.emit(NoticeKind.STARTING)
     outcome = (yield from _call_hooks(builder, kind)) if rollout.hooks_by_type[kind] else None
     if outcome is None and is_on_ladder and rollout.checks_by_place:
-        checks = rollout.checks_at(builder.status.rung)
+        checks = find_due(rollout, builder.status, builder.observation.now)
         stem, revision = builder.key("metric", ""), builder.status.applied
         questions = tuple([MetricQuestion(stem + place, check, revision) for place, check in checks])
-        outcome = _judge_metrics(builder, questions, (yield Ask(questions)))
+        answers = (yield Ask(questions)) if questions else {}
+        places = tuple([place for place, _ in checks])
+        outcome = _judge_metrics(builder, places, questions, answers)
     if outcome is None and rollout.ladder.stays:
         outcome = _stay(builder)
     if outcome is None and rollout.has_gates:
@@ -63,22 +66,64 @@ def _call_hooks(builder: DecisionBuilder, kind: HookType) -> Inquiry:
 
 
 def _judge_metrics(
-    builder: DecisionBuilder, questions: tuple[MetricQuestion, ...], answers: Mapping[str, Answer]
+    builder: DecisionBuilder,
+    places: tuple[str, ...],
+    questions: tuple[MetricQuestion, ...],
+    answers: Mapping[str, Answer],
 ) -> Decision | None:
     """Return None if all checks pass. The notice is about the first that does not, in Flagger's order."""
     min_samples = builder.rollout.min_samples
     judgements = [judge(question.check, answers[question.key], min_samples) for question in questions]  # type: ignore[arg-type]
     builder.judgements, passed = tuple(judgements), Verdict.PASS
+    if builder.rollout.has_limits:
+        return _judge_by_limits(builder, places)
     for judgement in judgements:
         if judgement.verdict is not passed:
-            return _hold_or_halt(builder)
+            return _hold_or_halt(builder, [each for each in judgements if each.verdict is not passed])
     return None
 
 
-def _hold_or_halt(builder: DecisionBuilder) -> Decision:
+def _judge_by_limits(builder: DecisionBuilder, places: tuple[str, ...]) -> Decision | None:
+    """Return None if all checks pass, and those with limits of their own are concluded.
+
+    A limit that is exceeded comes first, then the bad answers that the policy's threshold counts.
+    """
+    placed = tuple(zip(places, builder.judgements, strict=True))
+    tallies, builder.tallies = count_answers(builder.status, placed, builder.observation.now)
+    bad = [(place, each) for place, each in placed if each.verdict is not Verdict.PASS and not each.check.dry_run]
+    excess = {
+        place: exceeds(each.check.limits, tallies[place], each.verdict) for place, each in bad if place in tallies
+    }
+    for place, judgement in bad:
+        if excess.get(place):
+            return _end_by_limit(builder, judgement, describe_excess(judgement, tallies[place]))
+    counted = [judgement for place, judgement in bad if excess.get(place) is None]
+    if counted:
+        return _hold_or_halt(builder, counted)
+    for _, judgement in bad[:1]:
+        builder.emit(NoticeKind.CHECK_FAILED, judgement.text(builder.rollout))
+    unfinished = find_open(builder.rollout, builder.status, tallies)
+    if not unfinished:
+        return None
+    builder.detail = f"check {unfinished} needs further measurements"
+    return count_analysis(builder, Rule.MEASURED)
+
+
+def _end_by_limit(builder: DecisionBuilder, judgement: Judgement, why: str) -> Decision:
+    """Freeze the rollout for want of data, as only a human can judge it; roll back or freeze it for bad values."""
+    builder.emit(NoticeKind.CHECK_FAILED, judgement.text(builder.rollout))
+    if judgement.verdict is Verdict.NO_DATA:
+        return freeze(builder, Reason.INCONCLUSIVE, why)
+    if builder.rollout.on_failure is OnFailure.FREEZE:
+        return freeze(builder, Reason.CHECKS, why)
+    builder.emit(NoticeKind.ROLLING_BACK_LIMIT, why)
+    builder.emit(NoticeKind.ROLLING_BACK_LIMIT_ALERT, why)
+    return fail(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
+
+
+def _hold_or_halt(builder: DecisionBuilder, bad: list[Judgement]) -> Decision:
     """Hold if only data is missing and the owner wants to wait for it; else count a failed check."""
     rollout = builder.rollout
-    bad = [judgement for judgement in builder.judgements if judgement.verdict is not Verdict.PASS]
     hold = rollout.no_data is NoData.HOLD
     if all(judgement.is_thin or (hold and judgement.verdict is not Verdict.FAIL) for judgement in bad):
         return _hold_analysis(builder, bad[0])

@@ -67,7 +67,7 @@ def _command_resume(builder: DecisionBuilder, command: Command) -> Decision | No
     builder.emit(NoticeKind.RESUMED, command.id)
     changes: dict[str, Any] = {"paused": False, "handled": command.id, "analysed_at": builder.observation.now}
     if builder.status.is_frozen:
-        changes |= {"reason": Reason.NONE, "failed_checks": 0, "holds": 0}
+        changes |= {"reason": Reason.NONE, "failed_checks": 0, "holds": 0, "tallies": ()}
     return builder.change(Rule.RESUMED, **changes)
 
 

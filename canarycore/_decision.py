@@ -26,6 +26,7 @@ from canarycore.questions import Answer, Ask, HookAnswer, HookQuestion, Question
 from canarycore.results import summarise_analysis, summarise_end
 
 if TYPE_CHECKING:
+    from canarycore._limits import CheckTally
     from canarycore.results import AnalysisResult, RolloutEnd
 
 
@@ -117,12 +118,15 @@ class DecisionBuilder:
     notices: list[tuple[NoticeKind, tuple[str, ...], bool]]
     """Kind, arguments, and whether each poll repeats the notice while the decision writes nothing."""
     detail: str
+    tallies: tuple[CheckTally, ...]
+    """The tallies after the answers so far."""
 
     def __init__(self, rollout: Rollout, status: Status, observation: Observation) -> None:
         self.rollout, self.status, self.observation = rollout, status, observation
         age = observation.now - status.analysed_at + EPSILON
         self.poll = int(age // rollout.interval) if age > 0 else 0
         self.answers, self.judgements, self.notices, self.detail = (), (), [], ""
+        self.tallies = status.tallies
 
     # time -------------------------------------------------------------------------------------------------------
 
@@ -239,6 +243,8 @@ class DecisionBuilder:
         """Return a decision with a changed status. Without `wake` the next cycle is due at once, to converge."""
         before = self.status
         changes["outbox"] = ()
+        if self.tallies or before.tallies:  # those of a rung end with it
+            changes.setdefault("tallies", () if changes.get("rung", before.rung) != before.rung else self.tallies)
         if "handled" in changes:
             changes.setdefault("refusal", "")
         if self.has_analysed:
@@ -315,6 +321,7 @@ _HOOKS_OF_ANALYSIS = frozenset({HookType.PRE_ROLLOUT, HookType.ROLLOUT})
 _ANNOUNCEMENTS = frozenset(
     {
         NoticeKind.ROLLING_BACK_CHECKS,
+        NoticeKind.ROLLING_BACK_LIMIT,
         NoticeKind.ROLLING_BACK_INCONCLUSIVE,
         NoticeKind.ROLLING_BACK_DEADLINE,
         NoticeKind.ROLLBACK_HOOK_PASSED,

@@ -36,6 +36,7 @@ from canarycore._fields import (
     whole,
 )
 from canarycore._ladder import Ladder, Rung
+from canarycore._limits import PLAIN, CheckLimits
 from canarycore._reference import Reference
 from canarycore.bounds import CHECKS, RETRIES
 from canarycore.notices import NAMES, TEXTS, Alert, NoticeKind
@@ -125,6 +126,10 @@ class Check:
     """The query in the manifest, or empty."""
     variables: tuple[tuple[str, str], ...] = field(default=(), validator=LABELS)
     """Names and values for the query (`templateVariables`)."""
+    limits: CheckLimits = field(default=PLAIN, validator=instance(CheckLimits))
+    """The measurements that the check takes on each rung, and the bad ones that it may have."""
+    dry_run: bool = field(default=False, validator=FLAG)
+    """Whether the answers are recorded only, and decide nothing (`metrics[].dryRun`)."""
 
     @maximum.validator
     def _check_range(self, _: Attribute[float | None], maximum: float | None) -> None:
@@ -244,6 +249,8 @@ class Rollout:
     """The hooks of each type, in the manifest's order."""
     has_gates: bool = field(init=False, eq=False, repr=False)
     """Whether any gate comes between two rungs."""
+    has_limits: bool = field(init=False, eq=False, repr=False)
+    """Whether a check has limits of its own, or decides nothing."""
     checks_in_order: tuple[Check, ...] = field(init=False, eq=False, repr=False)
     """The checks in Flagger's order: templates last."""
     checks_by_place: tuple[tuple[str, Check], ...] = field(init=False, eq=False, repr=False)
@@ -258,6 +265,15 @@ class Rollout:
     def _has_gates(self) -> bool:
         gates = self.hooks_by_type[HookType.CONFIRM_TRAFFIC_INCREASE], self.hooks_by_type[HookType.CONFIRM_PROMOTION]
         return any(gates)
+
+    @property
+    def longest_pause(self) -> float:
+        """The longest pause between two measurements of a check, in seconds."""
+        return max((check.limits.every for check in self.checks), default=0.0)
+
+    @has_limits.default
+    def _has_limits(self) -> bool:
+        return any(check.limits != PLAIN or check.dry_run for check in self.checks)
 
     names: tuple[tuple[str, str], ...] = field(init=False, eq=False, repr=False)
     """The values for the placeholders of notices."""

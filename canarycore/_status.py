@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from canarycore._fields import FINITE, FLAG, FREE_TEXT, LONG_COUNT, instance, instance_named, items, optional
+from canarycore._fields import (
+    CHECKS_OF_METRICS,
+    FINITE,
+    FLAG,
+    FREE_TEXT,
+    LONG_COUNT,
+    instance,
+    instance_named,
+    items,
+    optional,
+)
 from canarycore._ladder import INITIAL_RUNG, Rung
+from canarycore._limits import CheckTally
 from canarycore.bounds import STORED_ITEMS
 from canarycore.notices import Notice
 from canarycore.phases import ACTIVE, Approval, Pending, Phase, Reason
@@ -49,6 +60,8 @@ class Status:
     """The number of failed checks in this analysis (Flagger: `failedChecks`)."""
     holds: int = field(default=0, validator=LONG_COUNT)
     """The number of holds in this analysis."""
+    tallies: tuple[CheckTally, ...] = field(default=(), validator=items(instance(CheckTally), CHECKS_OF_METRICS))
+    """The measurements on this rung of the checks with limits of their own, sorted by check."""
     applied: str = field(default="", validator=FREE_TEXT)
     """The revision under test (Flagger: `lastAppliedSpec`)."""
     promoted: str = field(default="", validator=FREE_TEXT)

@@ -141,6 +141,8 @@ class NoticeKind(TextEnum):
     HELD = _warning("Holding {name}: the analysis is inconclusive ({0})")
     ROLLING_BACK_INCONCLUSIVE = _warning("Rolling back {name} inconclusive analyses reached {0}")
     ROLLING_BACK_INCONCLUSIVE_ALERT = _alert(Severity.ERROR, "Inconclusive analyses reached {0}")
+    ROLLING_BACK_LIMIT = _warning("Rolling back {name} {0}")
+    ROLLING_BACK_LIMIT_ALERT = _alert(Severity.ERROR, "Rolling back: {0}")
     FROZEN = _warning("Freezing {name} at canary weight {0} {1}")
     FROZEN_ALERT = _alert(Severity.ERROR, "Rollout frozen at canary weight {0} {1}")
     WITHDRAWN = _event("Rollout of {target} withdrawn: the target is back at the promoted revision")

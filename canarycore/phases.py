@@ -134,6 +134,7 @@ class Rule(TextEnum):
     STEPPED_BACK = "one promotion step returned traffic to the primary"
     HALTED = "a check or hook failed"
     HELD = "the analysis is inconclusive"
+    MEASURED = "the checks passed, but one needs further measurements"
     STAYED = "the rung passed, but its step is not over"
     FROZEN = "the analysis failed, and the policy freezes the rollout"
     NOTED = "the target has another revision, which starts no rollout"
@@ -225,6 +226,7 @@ ROWS: tuple[Row, ...] = (
     _row(Rule.STEPPED_BACK, Phase.PROMOTING),
     _row(Rule.HALTED, ACTIVE),
     _row(Rule.HELD, ACTIVE),
+    _row(Rule.MEASURED, ACTIVE),
     _row(Rule.STAYED, ACTIVE),
     _row(Rule.FROZEN, ACTIVE),
     _row(Rule.NOTED, frozenset({Phase.INITIALIZING, Phase.FAILED})),

@@ -162,6 +162,15 @@ class Metric:
     query: str = wire(FREE)
     template_ref: NamedReference | None = wire(object_of(NamedReference))
     template_variables: Pairs = wire(LABELS)
+    # our own: OWN_FIELDS_OF_METRICS
+    initial_delay: str = wire(duration(zero=True, longest=bounds.WAIT))
+    every: str = wire(duration(zero=True, longest=bounds.WAIT))
+    count: int | None = wire(count(1))
+    failure_limit: int | None = wire(COUNT)
+    inconclusive_limit: int | None = wire(COUNT)
+    consecutive_error_limit: int | None = wire(COUNT)
+    consecutive_success_limit: int | None = wire(COUNT)
+    dry_run: bool = wire(BOOLEAN)
 
 
 @frozen(kw_only=True)
@@ -262,6 +271,12 @@ class Analysis:
 
 OWN_FIELDS = ("steps", "noData", "minSamples", "inconclusive", "onFailure", "replaceDownPrimary", "drain")
 """The fields of an analysis that Flagger does not have."""
+
+OWN_FIELDS_OF_METRICS = (
+    *("initialDelay", "every", "count", "failureLimit", "inconclusiveLimit"),
+    *("consecutiveErrorLimit", "consecutiveSuccessLimit", "dryRun"),
+)
+"""The fields of a metric that Flagger does not have. Their names but `every` are those of Argo Rollouts."""
 
 
 # the resources ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from functools import lru_cache
 from attrs import evolve
 
 from canarycore._ladder import Ladder, Step, Strategy
+from canarycore._limits import PLAIN, CheckLimits
 from canarycore._observation import TOTAL_WEIGHT
 from canarycore._reference import Reference
 from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
@@ -272,7 +273,22 @@ def _check(metric: Metric, kind: CheckKind, *, query: str = "", template: Refere
         template=template,
         query=query,
         variables=metric.template_variables,
+        limits=_check_limits(metric),
+        dry_run=metric.dry_run,
     )
+
+
+def _check_limits(metric: Metric) -> CheckLimits:
+    given = CheckLimits(
+        initial_delay=parse_duration(metric.initial_delay) if metric.initial_delay else 0.0,
+        every=parse_duration(metric.every) if metric.every else 0.0,
+        count=metric.count or 1,
+        success_limit=metric.consecutive_success_limit or 0,
+        failure_limit=metric.failure_limit,
+        inconclusive_limit=metric.inconclusive_limit,
+        error_limit=metric.consecutive_error_limit,
+    )
+    return PLAIN if given == PLAIN else given
 
 
 def _limits(metric: Metric, kind: CheckKind) -> tuple[float | None, float | None]:

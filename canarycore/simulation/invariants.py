@@ -18,13 +18,14 @@ commits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import isfinite, isinf, isnan
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
 from canarycore._goal import converge, goal
 from canarycore._ladder import INITIAL_RUNG
+from canarycore._limits import PLAIN
 from canarycore._observation import MOST_PERMILLE
 from canarycore._spec import HookType, NoData
 from canarycore._status import Status
@@ -335,7 +336,13 @@ def a_rung_is_left_by_a_pass(context: WriteContext, history: Sequence[CycleRecor
         if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and _passes(question, answer)
     }
     rollout = context.before.rollout
-    missing = [check.name for _, check in rollout.checks_at(status.rung) if check.name not in passed]
+    measured = {tally.check for tally in status.tallies if tally.measured}
+    measured |= {_place(question) for question, _ in context.answers if isinstance(question, MetricQuestion)}
+    missing = [
+        check.name
+        for place, check in rollout.checks_at(status.rung)
+        if not (check.name in passed or check.dry_run or (check.limits != PLAIN and place in measured))
+    ]
     return f"it advanced without a pass of {', '.join(missing)}" if missing else None
 
 
@@ -443,13 +450,15 @@ def pending_hooks_were_called(context: WriteContext, history: Sequence[CycleReco
 
 
 def no_data_is_no_pass(context: WriteContext, history: Sequence[CycleRecord]) -> str | None:
-    """Check I11: a metric without a finite value in its range never lets a rung pass."""
+    """Check I11: a metric without a finite value in its range never lets a rung pass, but within limits of its own."""
     del history
     explanation = context.decision.explanation
     if not context.write.is_commit or explanation.rule not in {Rule.ADVANCED, Rule.PROMOTED}:
         return None
     for question, answer in context.answers:
-        if isinstance(question, MetricQuestion) and isinstance(answer, MetricAnswer) and not _passes(question, answer):
+        if not isinstance(question, MetricQuestion) or not isinstance(answer, MetricAnswer):
+            continue
+        if not (_passes(question, answer) or _is_tolerated(context.before.status, question, answer)):
             return f"{explanation.rule.name} with {question.check.name} at {answer}"
     return None
 
@@ -634,6 +643,25 @@ def _primary_failed(context: WriteContext) -> bool:
     """Return whether the primary has no available pods, now or at this cycle's observation (before a promotion)."""
     observed = context.observation.primary
     return observed is None or not observed.ready or not _has_pods(context, "primary")
+
+
+def _place(question: MetricQuestion) -> str:
+    return question.key.rpartition("/metric/")[2]
+
+
+def _is_tolerated(status: Status, question: MetricQuestion, answer: MetricAnswer) -> bool:
+    """Whether a check with limits of its own may have this bad answer after those of its tally."""
+    limits, value = question.check.limits, answer.value
+    tally = next((each for each in status.tallies if each.check == _place(question)), None)
+    if question.check.dry_run:
+        return True
+    if answer.error or (value is not None and isinf(value)):
+        return False  # an error is no measurement
+    if value is None or isnan(value):
+        limit, before = limits.inconclusive_limit, tally.inconclusive if tally else 0
+    else:
+        limit, before = limits.failure_limit, tally.failed if tally else 0
+    return limit is not None and before < limit
 
 
 def _passes(question: MetricQuestion, answer: MetricAnswer) -> bool:

@@ -11,7 +11,7 @@ All times are seconds on the simulated clock. `State.shifted` moves them togethe
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
@@ -376,9 +376,11 @@ class State:
     def shifted(self, seconds: float) -> State:
         """Return the state with every time moved by `seconds`, except the times in keys of notices."""
         status = self.status
-        times = {} if status.since is None else {"since": status.since + seconds}
+        times: dict[str, Any] = {} if status.since is None else {"since": status.since + seconds}
         if status.reached_at is not None:
             times["reached_at"] = status.reached_at + seconds
+        if status.tallies:
+            times["tallies"] = tuple(tally.shifted(seconds) for tally in status.tallies)
         return self.but(
             now=self.now + seconds,
             status=status.but(

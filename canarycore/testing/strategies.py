@@ -23,6 +23,7 @@ from attrs import evolve
 
 from canarycore._fields import describe_value
 from canarycore._ladder import INITIAL_RUNG, Ladder, Rung, Step, Strategy
+from canarycore._limits import PLAIN, CheckLimits, CheckTally
 from canarycore._observation import Command, CommandKind, Observation, Routes, Workload
 from canarycore._spec import Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore._status import Status
@@ -155,7 +156,29 @@ def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
 
 
 def checks() -> SearchStrategy[Check]:
-    """Draw checks of each kind."""
+    """Draw checks of each kind, some with limits of their own or without effect."""
+    return st.builds(evolve, _kinds_of_checks(), limits=st.just(PLAIN) | limits(), dry_run=st.sampled_from(_RARELY))
+
+
+_RARELY = [False, False, False, True]
+
+
+def limits() -> SearchStrategy[CheckLimits]:
+    """Draw the limits of a check, with small numbers."""
+    few = st.none() | st.integers(0, 2)
+    return st.builds(
+        CheckLimits,
+        initial_delay=st.sampled_from([0.0, 0.0, 15.0]),
+        every=st.sampled_from([0.0, 0.0, 25.0]),
+        count=st.integers(1, 3),
+        success_limit=st.integers(0, 2),
+        failure_limit=few,
+        inconclusive_limit=few,
+        error_limit=few,
+    )
+
+
+def _kinds_of_checks() -> SearchStrategy[Check]:
     return st.one_of(
         st.just(Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)),
         st.just(Check(name="request-duration", kind=CheckKind.DURATION, maximum=500.0)),
@@ -243,6 +266,7 @@ def statuses() -> SearchStrategy[Status]:
         rung=rungs(),
         failed_checks=st.integers(0, 4),
         holds=st.integers(0, 3),
+        tallies=st.just(()) | st.lists(tallies(times), max_size=2, unique_by=lambda tally: tally.check).map(tuple),
         applied=st.sampled_from(["", *REVISIONS]),
         promoted=st.sampled_from(["", *REVISIONS]),
         previous=st.sampled_from(["", *REVISIONS]),
@@ -253,6 +277,15 @@ def statuses() -> SearchStrategy[Status]:
         handled=st.sampled_from(["", "c1", "c2"]),
         pending=st.sampled_from([(), (Pending.SETTLE,), (Pending.HOOKS, Pending.SETTLE)]),
     ).map(_without_early_hooks)
+
+
+def tallies(times: SearchStrategy[float]) -> SearchStrategy[CheckTally]:
+    """Draw tallies of the usual checks, with these times."""
+    few = st.integers(0, 3)
+    names = st.sampled_from(["0/request-success-rate", "1/request-duration"])
+    return st.builds(
+        CheckTally, check=names, at=times, measured=few, failed=few, inconclusive=few, errors=few, passes=few
+    )
 
 
 def _without_early_hooks(status: Status) -> Status:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from attrs import evolve, field, frozen
 
 from canarycore._ladder import Ladder, Step, Strategy
+from canarycore._limits import CheckLimits
 from canarycore._observation import CommandKind, Routes
 from canarycore._spec import Check, CheckKind, Hook, HookType, OnFailure, Rollout, TargetRef
 from canarycore.simulation.actions import (
@@ -146,6 +147,9 @@ _GATES = (HookType.CONFIRM_ROLLOUT, HookType.CONFIRM_TRAFFIC_INCREASE, HookType.
 _CALLS = (HookType.PRE_ROLLOUT, HookType.ROLLOUT, HookType.POST_ROLLOUT, HookType.ROLLBACK)
 _HEADER = (Match(headers=(("x-canary", StringMatch(kind="exact", value="always")),)),)
 
+_CHECK = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
+_LIMITS = CheckLimits(initial_delay=15.0, count=2, failure_limit=1, inconclusive_limit=0, error_limit=1)
+
 _POLICY = Rollout(
     name="podinfo",
     namespace="test",
@@ -153,7 +157,7 @@ _POLICY = Rollout(
     ladder=Ladder(steps=(20, 60)),
     interval=10.0,
     threshold=2,
-    checks=(Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0),),
+    checks=(_CHECK,),
     progress_deadline=20.0,
 )
 
@@ -164,6 +168,7 @@ STRATEGIES: dict[str, Rollout] = {
         _POLICY, ladder=Ladder(steps=(Step(weight=20, hold=15.0), Step(weight=60, approval=True)))
     ),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
+    "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
     "canary in place": evolve(_POLICY, ladder=Ladder(steps=(20,), in_place=True)),
     "canary in tenths": evolve(_POLICY, ladder=Ladder(steps=(5, 600), tenths=True)),

@@ -9,6 +9,7 @@ gate that the controller polls for ever then is a cycle of a few states.
     now - since                 progress deadline                           that and two intervals (the longest jump)
     now - drain_until           0                                           two intervals
     now - reached_at            holds of steps                              the longest, and two intervals
+    now - a tally's time        pauses between measurements                 the longest, and two intervals
     now - pods' last change     their pace, progress deadline               as `since`, once nothing more will change
 """
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import ceil, inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -139,6 +140,7 @@ def _moved_status(status: Status, seconds: float, names: dict[str, str]) -> Stat
         analysed_at=status.analysed_at + seconds,
         drain_until=drained if drained == LONG_AGO else drained + seconds,
         reached_at=reached if reached is None or reached == LONG_AGO else reached + seconds,
+        tallies=tuple([tally if tally.at == LONG_AGO else tally.shifted(seconds) for tally in status.tallies]),
         outbox=tuple(
             [
                 Notice(notice.kind, _renamed(notice.key, names), notice.phase, notice.names, notice.args, notice.detail)
@@ -198,11 +200,14 @@ def _cut(state: State, rollout: Rollout) -> State:
     now, status = state.now, state.status
     long, jump = rollout.progress_deadline + (1 + JUMP) * rollout.interval, JUMP * rollout.interval
     target, primary = _cut_pods(state, state.target, "target", long), _cut_pods(state, state.primary, "primary", long)
-    times: dict[str, float] = {}
+    times: dict[str, Any] = {}
     if LONG_AGO != status.drain_until < now - jump:
         times["drain_until"] = LONG_AGO
     if status.reached_at is not None and LONG_AGO != status.reached_at < now - jump - rollout.ladder.longest_hold:
         times["reached_at"] = LONG_AGO
+    oldest = now - jump - rollout.longest_pause if status.tallies else LONG_AGO
+    if any(LONG_AGO != tally.at < oldest for tally in status.tallies):
+        times["tallies"] = tuple([evolve(each, at=LONG_AGO) if each.at < oldest else each for each in status.tallies])
     if status.since is not None and status.since < now - jump:
         steady = all(pods is not None and pods.changed == LONG_AGO for pods in (target, primary))
         oldest = now - (jump if steady and status.phase is not Phase.TERMINATING else long)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import canarycore
 
 NAMES = """
-Check CheckKind Command CommandKind DRAIN Decision Explanation Hook HookType Inputs
+Check CheckKind CheckLimits Command CommandKind DRAIN Decision Explanation Hook HookType Inputs
 Judgement Ladder NoData Observation OnFailure Phase Reason Reference Rollout RouteRefusal Routes Rung Status Step
 Strategy TOTAL_WEIGHT TargetRef Verdict Workload converge cycle decide goal judge
 """

@@ -12,6 +12,7 @@ from canarycore.manifest import ManifestError, parse, resolve, status_from_dict,
 from canarycore.notices import Notice, NoticeKind
 from canarycore.phases import Approval, Pending
 from canarycore.results import AnalysisResult, CheckResult, RolloutEnd
+from canarycore.testing.strategies import tallies
 from canarycore.traffic import Affinity
 from tests.manifest.samples import AB, BLUE_GREEN, canary, shared
 
@@ -70,6 +71,7 @@ STATUSES = st.builds(
     rung=RUNGS,
     failed_checks=st.integers(0, 50),
     holds=st.integers(0, 50),
+    tallies=st.lists(tallies(TIMES), max_size=2).map(tuple),
     applied=TEXTS,
     promoted=TEXTS,
     previous=TEXTS,
@@ -122,6 +124,7 @@ def test_the_property_covers_every_field_of_a_status():
             "reached_at",
             "approval",
             "pending",
+            "tallies",
             "outbox",
             "analysis",
             "end",

@@ -270,6 +270,20 @@ DEFECTS: tuple[Defect, ...] = (
         "decisions/test_commands.py::test_a_paused_rollout_does_not_advance_before_a_resume",
     ),
     _core(
+        "a bad answer beyond no limit concludes a check",
+        "_measurements.py",
+        "    counts = verdict is Verdict.PASS or exceeds(limits, tally, verdict) is not None\n",
+        "    counts = True\n",
+        "analyses/test_limits.py::test_a_bad_answer_that_the_policy_counts_concludes_nothing",
+    ),
+    _core(
+        "a resumed rollout keeps its tallies",
+        "_commands.py",
+        '"holds": 0, "tallies": ()}',
+        '"holds": 0}',
+        "analyses/test_limits.py::test_a_resumed_rollout_counts_anew",
+    ),
+    _core(
         "a command is handled twice",
         "_commands.py",
         "paused=True, handled=command.id",

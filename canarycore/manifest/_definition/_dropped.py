@@ -15,7 +15,7 @@ from attrs import frozen
 
 from canarycore.foreign import get_items, get_mapping, get_text
 from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION
-from canarycore.manifest._model import GROUP, OWN_FIELDS, VERSION
+from canarycore.manifest._model import GROUP, OWN_FIELDS, OWN_FIELDS_OF_METRICS, VERSION
 from canarycore.manifest._parse import schema
 from canarycore.manifest._reader._fields import Schema
 from canarycore.manifest._reader._path import join
@@ -38,6 +38,7 @@ FLAGGERS_OMISSIONS = frozenset(
         *(f"service.match[].{text}.suffix" for text in _TEXTS),
         *(f"analysis.match[].{name}" for name in _CONDITIONS),
         *(f"analysis.{name}" for name in OWN_FIELDS),
+        *(f"analysis.metrics[].{name}" for name in OWN_FIELDS_OF_METRICS),
     }
 )
 """The fields that canarycore reads and Flagger's definition lacks."""

@@ -76,10 +76,12 @@ def _metrics(context: LintContext) -> Iterator[tuple[str, Metric]]:
 def _no_checks(context: LintContext) -> Iterator[Finding]:
     analysis = context.analysis
     checking = [hook for hook in analysis.webhooks if hook.type not in _NO_CHECKS]
-    if context.canary.analysis and not context.canary.spec.skip_analysis and not analysis.metrics and not checking:
+    judged = [metric for metric in analysis.metrics if not metric.dry_run]
+    if context.canary.analysis and not context.canary.spec.skip_analysis and not judged and not checking:
         others = enumerate_some(dict.fromkeys(hook.type for hook in analysis.webhooks))
-        found = f"no metrics, and only webhooks of the type {others}" if others else "neither metrics nor webhooks"
-        yield Finding(context.canary.analysis_path, found)
+        metrics = "only metrics that run dry" if analysis.metrics else "no metrics"
+        webhooks = f"only webhooks of the type {others}" if others else "no webhooks"
+        yield Finding(context.canary.analysis_path, f"{metrics}, and {webhooks}")
 
 
 def _no_range(context: LintContext) -> Iterator[Finding]:

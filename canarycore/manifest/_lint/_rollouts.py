@@ -157,6 +157,7 @@ def _metric(check: Check) -> Metric:
         name=check.kind.value if is_built_in else check.name,
         interval=format_duration(check.window),
         threshold_range=ThresholdRange(min=check.minimum, max=check.maximum),
+        dry_run=check.dry_run,
     )
 
 

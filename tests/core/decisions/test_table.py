@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from attrs import evolve
 
-from canarycore import CommandKind, HookType, Ladder, NoData, OnFailure, Phase, Routes, Step
+from canarycore import CheckLimits, CommandKind, HookType, Ladder, NoData, OnFailure, Phase, Routes, Step
 from canarycore.driver import Observed, detect_takeover
 from canarycore.phases import ALIVE, IDLE, ROWS, TRANSITIONS, UNDER_WAY, WAITS, Rule
 from canarycore.simulation import (
@@ -35,6 +35,7 @@ ALIVE_IN_ORDER = [phase for phase in Phase if phase in ALIVE]
 UNDER_WAY_IN_ORDER = [phase for phase in Phase if phase in UNDER_WAY]
 HELD = evolve(GATED, no_data=NoData.HOLD, inconclusive_limit=2)
 FREEZES = evolve(GATED, on_failure=OnFailure.FREEZE)
+MEASURES = evolve(GATED, checks=tuple(evolve(check, limits=CheckLimits(count=3)) for check in GATED.checks))
 APPROVED = evolve(GATED, ladder=Ladder(steps=(Step(weight=20, approval=True), Step(weight=60, approval=True))))
 ROLLBACK = evolve(GATED, hooks=(*GATED.hooks, hook(HookType.ROLLBACK)))
 
@@ -73,6 +74,8 @@ STORIES = [
     (Phase.WAITING_PROMOTION, (Edit(APPROVED),)),
     (Phase.WAITING_PROMOTION, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
     (Phase.PROGRESSING, (Edit(APPROVED), SendCommand(CommandKind.APPROVE))),
+    (Phase.WAITING_PROMOTION, (Edit(MEASURES),)),
+    (Phase.PROGRESSING, (Edit(MEASURES),)),
     (Phase.PROGRESSING, (Edit(APPROVED),)),
 ]
 

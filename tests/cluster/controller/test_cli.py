@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 
 from canarycore_cli.main import app
 from tests.controlplane.api import Access, Api, Json, eventually
+from tests.controlplane.real.binaries import binaries
 from tests.controlplane.real.plane import Plane
 from tests.controlplane.real.plane import plane as started
 
@@ -238,14 +238,13 @@ def test_what_changes_is_told_line_by_line_where_nobody_draws(own: Plane, progre
 
 def test_a_new_user_gets_a_promoted_canary_by_the_commands_of_the_page_alone(own: Plane, controlled: Api):
     """The image is not run here: a controller is at work already, and pods are ready by themselves."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("found no kubectl on the PATH: the commands of the page are not tried")
     page = (ROOT / "docs" / "kubernetes.md").read_text()
     script = "".join(re.findall(r"^<!-- tried: first -->\n```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
     for place in ("namespace ", "namespace: ", "-n "):  # one of its own
         script = script.replace(f"{place}{SHOP}", f"{place}first")
     shell = f'set -e\ncanary() {{ "{sys.executable}" -m canarycore_cli "$@"; }}\n{script}'
-    environment = {**os.environ, "KUBECONFIG": str(own.kubeconfig()), "NO_COLOR": "1"}
+    path = os.pathsep.join([str(binaries().kubectl.parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(own.kubeconfig()), "NO_COLOR": "1"}
     done = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "New revision detected!" in done.stdout

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -169,7 +168,14 @@ class Reader:
         keep = self.folder / "environment"
         before = f". {keep}\n" if keep.exists() else ""
         script = f"{FUNCTIONS}{before}{self.at_hand(block)}\ndeclare -p DEMO GATEWAY >{keep} 2>/dev/null || true\n"
-        environment = {**os.environ, "KUBECONFIG": str(self.plane.kubeconfig()), "NO_COLOR": "1", "COLUMNS": "160"}
+        path = os.pathsep.join([str(binaries().kubectl.parent), os.environ["PATH"]])
+        environment = {
+            **os.environ,
+            "PATH": path,
+            "KUBECONFIG": str(self.plane.kubeconfig()),
+            "NO_COLOR": "1",
+            "COLUMNS": "160",
+        }
         process = subprocess.run(
             ["bash", "-c", script],
             cwd=pages.ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
@@ -194,11 +200,9 @@ def lab_plane() -> Iterator[Plane]:
         binaries()
     except Missing as error:
         (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
-    if shutil.which("kubectl") is None:
-        pytest.skip("found no kubectl on the PATH: the commands of the labs are not tried")
     with started(kinds=()) as running:
         files = [f"--filename={crds.FOLDER / name}.yaml" for name in ("gateway-api", "appmesh")]
-        command = ["kubectl", f"--kubeconfig={running.kubeconfig()}", "apply", "--server-side", *files]
+        command = [str(binaries().kubectl), f"--kubeconfig={running.kubeconfig()}", "apply", "--server-side", *files]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         yield running
 

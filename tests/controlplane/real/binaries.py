@@ -1,12 +1,13 @@
-"""The programs etcd, kube-apiserver and kube-controller-manager, found or built.
+"""The programs etcd, kube-apiserver, kube-controller-manager and kubectl, found or built.
 
-etcd is searched in $KUBEBUILDER_ASSETS and on the PATH (Debian: `etcd-server`). The other two come from
+etcd is searched in $KUBEBUILDER_ASSETS and on the PATH (Debian: `etcd-server`). The others come from
 $KUBEBUILDER_ASSETS, or from a build of the Kubernetes Go modules (see main.go; minutes on two cores), which stays in
 the user's cache folder.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from attrs import frozen
 from tests.go_programs import cached, on_path, run_go
 
 VERSION = "1.34.4"
-SERVERS = ("kube-apiserver", "kube-controller-manager")
+PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kubectl")
 
 _SOURCE = Path(__file__).with_name("main.go")
 _STAGING = re.compile(r"^\s*(\S+) => \./staging/", re.MULTILINE)
@@ -33,14 +34,17 @@ class Binaries:
     etcd: Path
     apiserver: Path
     manager: Path
+    kubectl: Path
 
 
 def binaries() -> Binaries:
     """Return all programs; build them first if necessary. Raise Missing if a part is not available."""
     or_given = "or set KUBEBUILDER_ASSETS to a folder that has it"
     etcd = _given("etcd") or on_path("etcd", f"install etcd (Debian: apt-get install etcd-server), {or_given}")
-    apiserver, manager = (_given(name) or cached(f"controlplane-{VERSION}", _build) / name for name in SERVERS)
-    return Binaries(etcd, apiserver, manager)
+    digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:8]
+    folder = f"controlplane-{VERSION}-{digest}"
+    apiserver, manager, kubectl = (_given(name) or cached(folder, _build) / name for name in PROGRAMS)
+    return Binaries(etcd, apiserver, manager, kubectl)
 
 
 def _given(name: str) -> Path | None:
@@ -50,7 +54,7 @@ def _given(name: str) -> Path | None:
 
 
 def _build(folder: Path) -> None:
-    """Build both servers as one program under two names; the folder appears when it is complete."""
+    """Build all as one program under several names; the folder appears when it is complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="build-") as name:
         work = Path(name)
         shutil.copy(_SOURCE, work)
@@ -68,10 +72,11 @@ def _build(folder: Path) -> None:
             "-ldflags",
             flags,
             "-o",
-            f"bin/{SERVERS[0]}",
+            f"bin/{PROGRAMS[0]}",
             ".",
         )
-        (work / "bin" / SERVERS[1]).symlink_to(SERVERS[0])
+        for program in PROGRAMS[1:]:
+            (work / "bin" / program).symlink_to(PROGRAMS[0])
         (work / "bin").rename(folder)
 
 

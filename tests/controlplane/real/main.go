@@ -1,4 +1,4 @@
-// The control plane's two servers in one program: its name says which one it is.
+// The control plane's two servers and kubectl in one program: its name says which one it is.
 package main
 
 import (
@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
+	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	manager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 )
@@ -15,6 +16,7 @@ func main() {
 	commands := map[string]func() *cobra.Command{
 		"kube-apiserver":          apiserver.NewAPIServerCommand,
 		"kube-controller-manager": manager.NewControllerManagerCommand,
+		"kubectl":                 kubectl.NewDefaultKubectlCommand,
 	}
 	os.Exit(cli.Run(commands[filepath.Base(os.Args[0])]()))
 }

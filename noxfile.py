@@ -20,6 +20,7 @@ import hashlib
 import os
 import shutil
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,14 @@ FOLDERS = {
 }
 """The folders of a session's tests, by its mark: to collect all 14,000 tests takes half a minute."""
 
-USING_DEPENDENCIES = ("tests/core", "tests/manifest", "tests/policy", "tests/adapters")  # others add no use of one
+USING_DEPENDENCIES = (
+    *("tests/core/data", "tests/core/cycle", "tests/core/simulation", "tests/manifest", "tests/policy"),
+    *(f"tests/adapters/{name}" for name in ("cli", "hooks", "loadtester", "mesh", "notifiers", "page")),
+    *(f"tests/adapters/runtime/{name}" for name in ("contracts", "test_http.py", "test_calls.py")),
+    *(f"tests/adapters/metrics/{name}" for name in ("test_prometheus.py", "test_clouds.py")),
+    *(f"tests/adapters/kubernetes/{name}" for name in ("api", "test_controller.py")),
+)
+"""The tests that use each dependency. The session `tests` runs all, on files that `wheel` finds to be the same."""
 LOWEST = ("-c", "constraints/lowest.txt")
 EXTRAS = "canarycore[yaml,testing,simulation]"
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
@@ -148,6 +156,9 @@ def wheel(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--wheel", "--outdir", str(wheels), folder, silent=True)
     from_wheels = ("--find-links", str(wheels), "--only-binary", ",".join(DISTRIBUTIONS))
     session.install(*LOWEST, *from_wheels, EXTRAS, *list(DISTRIBUTIONS)[1:], *TESTS)
+    for name, folder in DISTRIBUTIONS.items():
+        (built,) = wheels.glob(f"{PACKAGES[name]}-*.whl")
+        _compare(session, built, ROOT / folder / PACKAGES[name])
     with session.chdir(_without_sources(session)):
         _pytest(session.run, session.posargs, env={"HYPOTHESIS_PROFILE": "smoke"}, folders=USING_DEPENDENCIES)
     for distribution in DISTRIBUTIONS:
@@ -336,6 +347,17 @@ def _marked(session: nox.Session, mark: str, *options: str, but: tuple[str, ...]
     """Run the tests with this mark and none of the others, or those of them that the command line names."""
     marks = " and not ".join((mark, *but))
     _run(session, "pytest", "-m", marks, *options, *(session.posargs or FOLDERS[mark]))
+
+
+def _compare(session: nox.Session, wheel: Path, package: Path) -> None:
+    """Fail unless a wheel has each file of its package as it is in the sources."""
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    sources = {str(path.relative_to(package.parent)): path.read_bytes() for path in files}
+    with zipfile.ZipFile(wheel) as archive:
+        built = {name: archive.read(name) for name in archive.namelist() if name.startswith(f"{package.name}/")}
+    different = sorted(name for name in sources | built if sources.get(name) != built.get(name))
+    if different:
+        session.error(f"{wheel.name}: found files that differ from the sources, expected the same: {different}")
 
 
 def _without_sources(session: nox.Session) -> Path:

@@ -209,7 +209,7 @@ def _is_slow(run: Callable[[str], object], attack: tuple[str, str, str]) -> bool
 
     for length, most in ((TINY, 0.05), (SHORT, 0.05), (LONG, 0.002)):
         if seconds(work(length), repeats=1) > most and seconds(work(length)) > most:
-            return length < LONG or not is_linear(work, LONG // 4)
+            return length < LONG or not is_linear(work, LONG // 2)  # quadratic work is well above is_linear's floor
     return False
 
 

@@ -69,7 +69,7 @@ FOLDERS = {
 """The folders of a session's tests, by its mark: to collect all 14,000 tests takes half a minute."""
 
 USING_DEPENDENCIES = (
-    *("tests/core/data", "tests/core/cycle", "tests/core/simulation", "tests/manifest", "tests/policy"),
+    *("tests/core/data/test_codec.py", "tests/core/cycle", "tests/core/simulation", "tests/manifest", "tests/policy"),
     *(f"tests/adapters/{name}" for name in ("cli", "hooks", "loadtester", "mesh", "notifiers", "page")),
     *(f"tests/adapters/runtime/{name}" for name in ("contracts", "test_http.py", "test_calls.py")),
     *(f"tests/adapters/metrics/{name}" for name in ("test_prometheus.py", "test_clouds.py")),

@@ -60,7 +60,9 @@ class Process:
 class Processes:
     """The connection to a warden. While it is open, the warden keeps all processes running."""
 
-    def __init__(self, folder: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, folder: Path, warden: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.warden = warden
+        """The process id of the warden."""
         self._folder = folder
         self._reader = reader
         self._writer = writer
@@ -139,7 +141,7 @@ async def find_processes(folder: Path) -> Processes | None:
         reader, writer = await asyncio.open_unix_connection(record["socket"])
     except (FileNotFoundError, ConnectionError):
         return None
-    processes = Processes(folder, reader, writer)
+    processes = Processes(folder, record["pid"], reader, writer)
     try:
         await processes.all()
     except _WardenGoneError:
@@ -179,6 +181,12 @@ def _start_warden(folder: Path, patience: float) -> subprocess.Popen[bytes]:
         )
 
 
+async def _end_late_warden(starter: subprocess.Popen[bytes]) -> None:
+    """End a warden that was not needed: if it still starts, it would serve nobody once the other one has ended."""
+    starter.terminate()
+    await asyncio.to_thread(starter.wait)
+
+
 async def _connect(folder: Path, patience: float) -> tuple[Processes, subprocess.Popen[bytes] | None]:
     """Return a connection to a warden, and the warden's process if it was started for it."""
     starter = None
@@ -191,5 +199,8 @@ async def _connect(folder: Path, patience: float) -> tuple[Processes, subprocess
                     break
                 await asyncio.sleep(_POLL)
             else:
-                return processes, starter
+                if starter is None or starter.pid == processes.warden:
+                    return processes, starter
+                await _end_late_warden(starter)
+                return processes, None
     raise WorldError(f"the warden of the processes did not start: see {folder / LOG}")

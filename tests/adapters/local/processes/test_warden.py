@@ -4,12 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 from canarycore.errors import WorldError
+from canarycore_local.processes import supervisor
 from canarycore_local.processes.supervisor import find_processes, own_processes, stop_processes
+from canarycore_local.processes.warden import RECORD
 from tests.adapters.local.conftest import marked
 
 pytestmark = pytest.mark.e2e
@@ -114,6 +118,29 @@ async def test_two_owners_that_start_at_once_share_one_warden(tmp_path, clean):
 
     assert first == second
     assert await stop_processes(tmp_path)
+
+
+async def test_a_warden_that_starts_too_late_serves_nobody(tmp_path, clean, monkeypatch):
+    """Its owner has found another warden meanwhile; when that one ends, the folder's lock is free."""
+    start_warden = supervisor._start_warden
+
+    def start_late(folder, patience):
+        first = start_warden(folder, patience)
+        while not (folder / RECORD).exists():
+            time.sleep(0.02)
+        command = "sleep 1; exec %s -m canarycore_local.processes.warden %s"
+        late = subprocess.Popen(["sh", "-c", command % (sys.executable, folder)], stdin=subprocess.DEVNULL)
+        started.extend((first, late))
+        return late
+
+    started: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(supervisor, "_start_warden", start_late)
+    async with own_processes(tmp_path) as processes:
+        first, late = started
+        assert processes.warden == first.pid
+        assert late.poll() is not None
+        await processes.end()
+    await asyncio.to_thread(first.wait)
 
 
 async def test_a_stubborn_process_is_killed_after_its_grace_and_frees_its_name(tmp_path, clean):

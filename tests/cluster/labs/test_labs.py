@@ -132,11 +132,26 @@ def test_the_overlays_lab(reader: Reader):
     assert reader.is_done
 
 
+def test_the_metrics_lab(reader: Reader):
+    reader.open("metrics.md")
+    reader.follow("Give the controller a chat")
+    reader.follow("Deploy")
+    output = reader.follow("Test with Firefox or a cookie")
+    assert versions(output) == ["3.1.1", "3.1.1", "3.1.0"]
+    assert re.search(r"prod +frontend +Progressing +0 ", output)
+    reader.follow("Write the metrics", good={"rate": 0.0, "duration": 1.0})
+    reader.follow("Roll back by your metrics", good={"rate": 0.0, "duration": 1.0})
+    assert_chat_has(reader, INITIALIZED, DETECTED, PROMOTED, DETECTED, FAILED)
+    reader.follow("Clean up")
+    assert reader.is_done
+
+
 SEEDS = {
     "guide.md": ("flagger-appmesh-guide", ("podinfo.test canary weight 45", "success rate 69.17%", "iteration 10/10")),
     "configmap.md": ("eks-appmesh-korean", ("success rate 99.74%", "5m54s (x3 over 68m)")),
     "useragent.md": ("eks-gitops-appmesh", ("Copying podinfo.apps template spec", "success rate 98.82%")),
     "overlays.md": ("appmesh-kustomize", ("Pre-rollout check acceptance-test-token passed",)),
+    "metrics.md": ("gitops-istio", ("canary iteration 10/10", "error-rate 31 > 1")),
 }
 """The guide behind each page, and a text in each log that the guide shows."""
 

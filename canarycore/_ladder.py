@@ -18,7 +18,9 @@ most 102 others, as weights are whole percent, or 1002 where they are `tenths` o
     weights      steps (not Flagger's)                as listed, each with a hold, an approval and checks of its own
     ab           match + iterations                   `iterations` rungs that route by header or cookie
     bluegreen    iterations (+ mirror)                `iterations` rungs at weight 0, then one at weight 100
+    each         + bake (not Flagger's)               a last rung at weight 100 that the rollout holds
 
+While a rollout bakes the primary still runs the old version, so that one write of the routes is the whole way back.
 A rollout **in place** has no second copy of the new version: the version that gets all requests becomes the stable one.
 So its ladder by weights ends with a rung at full weight, and no way back follows.
 """
@@ -239,6 +241,9 @@ class Ladder:
     """Whether the mesh copies live requests to the canary: on a first rung of its own, or on each iteration."""
     step_back: int = field(default=0, validator=SHARE)
     """Percent in each interval of the promotion's way back (`stepWeightPromotion`); 0 moves everything at once."""
+    bake: float = field(default=0.0, validator=SECONDS)
+    """The seconds for which the canary keeps all requests before the promotion (`analysis.bake`, which Flagger does not
+    have); the primary is warm meanwhile. The analyses go on, and may roll back."""
     in_place: bool = field(default=False, validator=FLAG)
     """Whether the rollout ends at full weight, and the promotion only declares the new version the stable one. Use it
     where the stable side is a pointer and no second copy of the new version."""
@@ -259,14 +264,15 @@ class Ladder:
         validate(self)  # attrs runs validators after defaults: too late for an endless ladder
         _check_iterations(self)
         _check_in_place(self)
+        _check_bake(self)
         if self.strategy is Strategy.WEIGHTS:
             return tuple(self._rungs_by_weight())
-        last = self.iterations + (self.strategy is Strategy.BLUE_GREEN)
-        return _Rungs(self._at_count, range(last + 1))
+        return _Rungs(self._at_count, range(self._last_count + 1))
 
     @stays.default
     def _index_steps(self) -> dict[Rung, Step]:
-        return {self.at_weight(step.weight): step for step in self.steps if isinstance(step, Step)}
+        stays = {self.at_weight(step.weight): step for step in self.steps if isinstance(step, Step)}
+        return {**stays, self.rungs[-1]: Step(weight=self.total, hold=self.bake)} if self.bake else stays
 
     @_next.default
     def _index_rungs(self) -> dict[Rung, Rung | None]:
@@ -290,14 +296,10 @@ class Ladder:
     def _after(self, rung: Rung) -> Rung | None:
         if self.strategy is Strategy.WEIGHTS:
             return self._heavier(rung)
-        if rung.iteration < self.iterations or (
-            self.strategy is Strategy.BLUE_GREEN and rung.iteration == self.iterations
-        ):
-            return self._at_count(rung.iteration + 1)
-        return None
+        return self._at_count(rung.iteration + 1) if rung.iteration < self._last_count else None
 
     def _at_count(self, iteration: int) -> Rung:
-        """Return the rung with this count: 0 is the initial rung, and blue/green has one past the last."""
+        """Return the rung with this count: 0 is the initial rung, one past the last iteration has all traffic."""
         if iteration == 0:
             return INITIAL_RUNG
         if iteration > self.iterations:
@@ -308,11 +310,16 @@ class Ladder:
             mirrored=self.strategy is Strategy.BLUE_GREEN and self.mirror and self.routed,
         )
 
+    @property
+    def _last_count(self) -> int:
+        """The count of the last rung of a ladder by iterations."""
+        return self.iterations + (self.strategy is Strategy.BLUE_GREEN or self.bake > 0)
+
     def _heavier(self, rung: Rung) -> Rung | None:
         if rung.weight == 0 and self.mirror and not rung.mirrored:
             return Rung(mirrored=True)
         above = self._next_weight(rung.permille * self.total / MOST_PERMILLE)
-        if above is None and self.in_place and rung.permille < MOST_PERMILLE:
+        if above is None and (self.in_place or self.bake) and rung.permille < MOST_PERMILLE:
             above = self.total
         return None if above is None else self.at_weight(above)
 
@@ -347,7 +354,9 @@ class Ladder:
     @property
     def last_confirmed(self) -> Rung:
         """The first rung with confirm-promotion gates after it (see `has_promotion_gate`)."""
-        return self.rungs[self.iterations if self.strategy is Strategy.BLUE_GREEN else -1]
+        if self.strategy is Strategy.BLUE_GREEN:
+            return self.rungs[self.iterations]
+        return self.rungs[-2 if self.bake else -1]
 
     def at_iteration(self, iteration: int) -> Rung:
         """Return the rung with this count of the check, or the initial rung if no rung has it."""
@@ -357,11 +366,12 @@ class Ladder:
     def has_promotion_gate(self, rung: Rung) -> bool:
         """Whether confirm-promotion gates come after this rung.
 
-        They come before the promotion, and for blue/green also before all traffic goes to the canary.
+        They come before the promotion, and for blue/green and a bake also before all traffic goes to the canary.
         """
         if self.strategy is Strategy.BLUE_GREEN:
             return rung.iteration >= self.iterations
-        return self.after(rung) is None
+        after = self.after(rung)
+        return after is None or (self.bake > 0 and self.after(after) is None)
 
     def back(self, rung: Rung) -> Rung:
         """Return the rung after one step of the promotion's way back from `rung`."""
@@ -401,3 +411,17 @@ def _check_in_place(ladder: Ladder) -> None:
     if ladder.step_back:
         expected = "0: a rollout in place ends at full weight, so it has no way back"
         refuse(ladder, "step_back", fault(str(ladder.step_back), expected, "Remove step_back.", "step-fields"))
+
+
+def _check_bake(ladder: Ladder) -> None:
+    """Raise WrongValue for a bake without a rung of its own at full weight."""
+    if not ladder.bake:
+        return
+    found = f"{ladder.bake:g}"
+    if not ladder.routed:
+        expected = "0: the provider moves no traffic to the canary, so it has none to keep there"
+        refuse(ladder, "bake", fault(found, expected, "Choose one that routes, or remove bake.", "no-bake"))
+    last = ladder.steps[-1] if ladder.steps else None
+    if isinstance(last, Step) and last.weight == ladder.total:
+        expected = "0: the last step has all traffic, and a hold of its own"
+        refuse(ladder, "bake", fault(found, expected, "Set the hold of the last step, or remove bake.", "no-bake"))

@@ -261,6 +261,7 @@ class Analysis:
     steps: tuple[AnalysisStep, ...] = wire(
         rising(object_of(AnalysisStep), bounds.WEIGHTS, lambda step: step and step.weight)
     )
+    bake: str = wire(WAIT)
     no_data: str = wire(one_of(*(choice.value for choice in NoData)))
     min_samples: int | None = wire(COUNT)
     inconclusive: int | None = wire(COUNT)
@@ -269,7 +270,7 @@ class Analysis:
     drain: str = wire(duration(zero=True, longest=bounds.WAIT))
 
 
-OWN_FIELDS = ("steps", "noData", "minSamples", "inconclusive", "onFailure", "replaceDownPrimary", "drain")
+OWN_FIELDS = ("steps", "bake", "noData", "minSamples", "inconclusive", "onFailure", "replaceDownPrimary", "drain")
 """The fields of an analysis that Flagger does not have."""
 
 OWN_FIELDS_OF_METRICS = (

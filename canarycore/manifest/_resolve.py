@@ -71,6 +71,7 @@ def resolve(
     problems = (
         *check_steps(canary, provider),
         *check_own_steps(canary),
+        *check_bake(canary, provider),
         *check_ranges(canary),
         *check_names(canary, provider),
     )
@@ -136,6 +137,29 @@ def check_steps(canary: Canary, provider: str) -> Iterator[Problem]:
         )
 
 
+def check_bake(canary: Canary, provider: str) -> Iterator[Problem]:
+    """Return the problem of a bake that has no traffic to keep on the canary, or no step of its own."""
+    analysis = canary.analysis
+    if analysis is None or not analysis.bake:
+        return
+    if (canary.spec.provider or provider) == UNROUTED:
+        yield Problem(
+            path=f"{canary.analysis_path}.bake",
+            found=f"a bake with the provider {UNROUTED}",
+            expected="none: this provider moves no traffic to the canary, so there is none to keep there",
+            remedy="Remove bake, or set spec.provider.",
+            rule="no-bake",
+        )
+    if _holds_all_traffic(analysis):
+        yield Problem(
+            path=f"{canary.analysis_path}.bake",
+            found=f"a bake after a step with weight {TOTAL_WEIGHT} and conditions of its own",
+            expected="one of them: that step has all traffic already",
+            remedy="Set the hold of that step and remove bake, or remove the step's other fields.",
+            rule="no-bake",
+        )
+
+
 def check_own_steps(canary: Canary) -> Iterator[Problem]:
     """Return the problems of `steps` beside iterations, and with metrics that the analysis does not have."""
     analysis = canary.analysis
@@ -198,9 +222,12 @@ def strategy(analysis: Analysis, provider: str) -> Strategy:
 def ladder(analysis: Analysis, provider: str) -> Ladder:
     """Return the ladder of an analysis on a provider."""
     kind, routed = strategy(analysis, provider), provider != UNROUTED
+    bakes = analysis.bake and routed and not _holds_all_traffic(analysis)
+    bake = parse_duration(analysis.bake) if bakes else 0.0
     if kind is Strategy.WEIGHTS and analysis.steps:
         back = analysis.step_weight_promotion or 0
-        return _ladder(strategy=kind, steps=tuple(map(_step, analysis.steps)), mirror=analysis.mirror, step_back=back)
+        steps = tuple(map(_step, analysis.steps))
+        return _ladder(strategy=kind, steps=steps, mirror=analysis.mirror, step_back=back, bake=bake)
     if kind is Strategy.WEIGHTS:
         top = analysis.step_weights[-1] if analysis.step_weights else analysis.max_weight or TOTAL_WEIGHT
         return _ladder(
@@ -210,6 +237,7 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
             top=top,
             mirror=analysis.mirror,
             step_back=analysis.step_weight_promotion or 0,
+            bake=bake,
         )
     return _ladder(
         strategy=kind,
@@ -217,7 +245,14 @@ def ladder(analysis: Analysis, provider: str) -> Ladder:
         mirror=analysis.mirror and routed and kind is Strategy.BLUE_GREEN,
         step_back=(analysis.step_weight_promotion or 0) if routed and kind is Strategy.BLUE_GREEN else 0,
         routed=routed,
+        bake=bake,
     )
+
+
+def _holds_all_traffic(analysis: Analysis) -> bool:
+    """Whether the last step has all traffic and conditions of its own."""
+    last = analysis.steps[-1] if analysis.steps else None
+    return last is not None and last.weight == TOTAL_WEIGHT and isinstance(_step(last), Step)
 
 
 def _step(step: AnalysisStep) -> int | Step:

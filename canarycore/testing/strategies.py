@@ -141,7 +141,15 @@ def ladders() -> SearchStrategy[Ladder]:
     in_place = st.builds(Ladder, steps=rising, mirror=mirror, in_place=st.just(True)) | st.builds(
         Ladder, steps=permille, tenths=st.just(True), in_place=st.just(True)
     )
-    return st.one_of(by_step, by_steps, ab, blue_green, fine, in_place)
+    return st.one_of(by_step, by_steps, ab, blue_green, fine, in_place).flatmap(_bakes)
+
+
+def _bakes(ladder: Ladder) -> SearchStrategy[Ladder]:
+    """Draw a ladder that bakes, where it can, and more often as it is."""
+    last = ladder.steps[-1] if ladder.steps else None
+    if not ladder.routed or (isinstance(last, Step) and last.weight == ladder.total):
+        return st.just(ladder)
+    return st.sampled_from([0.0, 0.0, 0.0, 15.0, 60.0]).map(lambda bake: evolve(ladder, bake=bake))
 
 
 def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:

@@ -167,6 +167,7 @@ STRATEGIES: dict[str, Rollout] = {
     "canary with holds": evolve(
         _POLICY, ladder=Ladder(steps=(Step(weight=20, hold=15.0), Step(weight=60, approval=True)))
     ),
+    "canary that bakes": evolve(_POLICY, ladder=Ladder(steps=(50,), bake=15.0)),
     "canary that freezes": evolve(_POLICY, on_failure=OnFailure.FREEZE),
     "canary with limits": evolve(_POLICY, checks=(evolve(_CHECK, limits=_LIMITS),)),
     "canary after a mirror": evolve(_POLICY, ladder=Ladder(steps=(50,), mirror=True)),
@@ -174,6 +175,7 @@ STRATEGIES: dict[str, Rollout] = {
     "canary in tenths": evolve(_POLICY, ladder=Ladder(steps=(5, 600), tenths=True)),
     "canary with affinity": evolve(_POLICY, affinity=Affinity(cookie_name="canary")),
     "a/b": evolve(_POLICY, ladder=Ladder(strategy=Strategy.AB, iterations=2), match=_HEADER),
+    "a/b that bakes": evolve(_POLICY, ladder=Ladder(strategy=Strategy.AB, iterations=1, bake=15.0), match=_HEADER),
     "blue/green": evolve(_POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2)),
     "blue/green with a mirror": evolve(_POLICY, ladder=Ladder(strategy=Strategy.BLUE_GREEN, iterations=2, mirror=True)),
     "blue/green without routes": evolve(
@@ -242,7 +244,8 @@ def trial(rollout: Rollout) -> Trial:
     ladder = rollout.ladder
     if ladder.longest_hold > longest:
         reduced += (f"holds of at most {longest:g} instead of {ladder.longest_hold:g}",)
-        ladder = evolve(ladder, steps=tuple(_shorten(step, longest) for step in ladder.steps))
+        steps = tuple(_shorten(step, longest) for step in ladder.steps)
+        ladder = evolve(ladder, steps=steps, bake=min(ladder.bake, longest))
     if ladder.iterations > MOST_ITERATIONS:
         reduced += (f"iterations {MOST_ITERATIONS} instead of {ladder.iterations}",)
         ladder = evolve(ladder, iterations=MOST_ITERATIONS)

@@ -103,6 +103,12 @@ CASES = [
         [canary(analysis={"steps": STEPS}), canary(analysis=BLUE_GREEN, provider="kubernetes")],
     ),
     (
+        "no-bake",
+        [canary(analysis=BLUE_GREEN | {"bake": "30m"}, provider="kubernetes")],
+        [canary(analysis=BLUE_GREEN | {"bake": "30m"})],
+    ),
+    ("short-hold", [canary(analysis={"bake": "30s"})], [canary(analysis={"bake": "30m"})]),
+    (
         "short-hold",
         [canary(analysis={"steps": [{"weight": 5, "hold": "30s"}]})],
         [canary(analysis={"steps": STEPS}), canary(analysis={"steps": [{"weight": 5}]})],

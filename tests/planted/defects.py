@@ -277,6 +277,20 @@ DEFECTS: tuple[Defect, ...] = (
         "analyses/test_limits.py::test_a_bad_answer_that_the_policy_counts_concludes_nothing",
     ),
     _core(
+        "a bake ends with its first analysis",
+        "_ladder.py",
+        "Step(weight=self.total, hold=self.bake)",
+        "Step(weight=self.total)",
+        "analyses/test_bake.py::test_the_primary_is_replaced_only_after_the_bake",
+    ),
+    _core(
+        "a gate comes after all traffic has moved",
+        "_ladder.py",
+        "return after is None or (self.bake > 0 and self.after(after) is None)",
+        "return after is None",
+        "analyses/test_bake.py::test_a_closed_gate_comes_before_all_traffic_moves",
+    ),
+    _core(
         "a resumed rollout keeps its tallies",
         "_commands.py",
         '"holds": 0, "tallies": ()}',
@@ -1063,8 +1077,8 @@ DEFECTS: tuple[Defect, ...] = (
     _core(
         "a rollout in place is promoted before it has all requests",
         "_ladder.py",
-        "        if above is None and self.in_place and rung.permille < MOST_PERMILLE:\n",
-        "        if above is None and self.in_place and rung.permille > MOST_PERMILLE:\n",
+        "        if above is None and (self.in_place or self.bake) and rung.permille < MOST_PERMILLE:\n",
+        "        if above is None and (self.in_place or self.bake) and rung.permille > MOST_PERMILLE:\n",
         "cycle/test_in_place.py::test_a_rollout_in_place_promotes_the_version_that_has_all_requests",
     ),
     _core(

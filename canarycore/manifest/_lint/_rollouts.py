@@ -116,14 +116,16 @@ def _canary(rollout: Rollout) -> Canary:
     """Return the Canary that would resolve to a rollout, as far as the rules read it."""
     ladder, affinity = rollout.ladder, rollout.affinity
     counts = ladder.strategy is not Strategy.WEIGHTS
+    has_steps = any(isinstance(step, Step) for step in ladder.steps)
     analysis = Analysis(
         interval=format_duration(rollout.interval),
         threshold=rollout.threshold,
         iterations=ladder.iterations if counts else None,
         max_weight=ladder.top if ladder.step and ladder.top < TOTAL_WEIGHT else None,
         step_weight=ladder.step or None,
-        step_weights=tuple(step for step in ladder.steps if isinstance(step, int)) if not ladder.stays else (),
-        steps=tuple(map(_step, ladder.steps)) if ladder.stays else (),
+        step_weights=() if has_steps else tuple(step for step in ladder.steps if isinstance(step, int)),
+        steps=tuple(map(_step, ladder.steps)) if has_steps else (),
+        bake=format_duration(ladder.bake) if ladder.bake else "",
         step_weight_promotion=ladder.step_back or None,
         mirror=ladder.mirror,
         mirror_weight=rollout.mirror_weight if rollout.mirror_weight < TOTAL_WEIGHT else None,

@@ -12,6 +12,7 @@ from canarycore.manifest._resolve import (
     PROGRESS_DEADLINE,
     SHORTEST_INTERVAL,
     UNROUTED,
+    check_bake,
     check_own_steps,
     check_steps,
 )
@@ -45,9 +46,10 @@ def _max_below_step(context: LintContext) -> Iterator[Finding]:
 
 def _overshoot(context: LintContext) -> Iterator[Finding]:
     step, top = context.analysis.step_weight or 0, context.ladder.top
-    if context.strategy is Strategy.WEIGHTS and 0 < step <= top and top % step and context.heaviest > top:
+    heaviest = min(top - top % step + step, context.ladder.total) if step else 0
+    if context.strategy is Strategy.WEIGHTS and 0 < step <= top and top % step and heaviest > top:
         place = "stepWeights" if context.analysis.step_weights else "maxWeight"
-        arguments = {"step": step, "top": top, "heaviest": context.heaviest, "lower": top - top % step}
+        arguments = {"step": step, "top": top, "heaviest": heaviest, "lower": top - top % step}
         yield Finding(context.at(place), f"a top of {top} with steps of {step}", arguments)
 
 
@@ -79,11 +81,17 @@ def _unrouted_steps(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.at("steps"), f"steps with the provider {UNROUTED}")
 
 
+def _no_bake(context: LintContext) -> Iterator[Finding]:
+    for problem in check_bake(context.canary, context.provider):
+        yield Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
+
+
 def _short_hold(context: LintContext) -> Iterator[Finding]:
-    for index, step in enumerate(context.analysis.steps):
-        if step.hold and 0 < parse_duration(step.hold) < context.interval:
+    holds = {f"steps[{index}].hold": step.hold for index, step in enumerate(context.analysis.steps)}
+    for place, hold in (holds | {"bake": context.analysis.bake}).items():
+        if hold and 0 < parse_duration(hold) < context.interval:
             arguments = {"interval": format_duration(context.interval)}
-            yield Finding(context.at(f"steps[{index}].hold"), repr(step.hold), arguments)
+            yield Finding(context.at(place), repr(hold), arguments)
 
 
 def _max_ignored(context: LintContext) -> Iterator[Finding]:
@@ -277,6 +285,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _unrouted_steps,
         "no steps: this provider cannot split requests, so the analysis counts iterations",
         "Remove steps, or set spec.provider.",
+    ),
+    LintRule(
+        "no-bake",
+        "error",
+        _no_bake,
+        "{expected}",
+        "{remedy}",
     ),
     LintRule(
         "short-hold",

@@ -36,6 +36,15 @@ CLIMBS = {
     "blue/green": (BLUE_GREEN, [(0, "", 1), (0, "", 2), (100, "", 3)]),
     "blue/green mirrors": (evolve(BLUE_GREEN, mirror=True), [(0, "m", 1), (0, "m", 2), (100, "", 3)]),
     "blue/green without routes": (evolve(BLUE_GREEN, routed=False), [(0, "", 1), (0, "", 2), (0, "", 3)]),
+    "weights bake at 100": (Ladder(steps=(50,), bake=60.0), [(50, "", 0), (100, "", 0)]),
+    "a/b bakes at 100": (
+        Ladder(strategy=Strategy.AB, iterations=1, bake=60.0),
+        [(0, "a", 1), (100, "", 2)],
+    ),
+    "blue/green bakes where it has all traffic anyway": (
+        evolve(BLUE_GREEN, bake=60.0),
+        [(0, "", 1), (0, "", 2), (100, "", 3)],
+    ),
     "without routes nothing is mirrored": (
         evolve(BLUE_GREEN, routed=False, mirror=True),
         [(0, "", 1), (0, "", 2), (0, "", 3)],

@@ -12,6 +12,7 @@ from tests.manifest.samples import canary
 
 VALUES = {
     "steps": ([{"weight": 5, "hold": "10m"}, {"weight": 50}], '[{"weight": 5, "hold": "10m"}, {"weight": 50}]'),
+    "bake": ("30m", "30m"),
     "noData": ("hold", "hold"),
     "minSamples": (100, "100"),
     "inconclusive": (3, "3"),
@@ -23,6 +24,7 @@ VALUES = {
 
 WRONG = {
     "steps": "5, 20",
+    "bake": "30",
     "noData": "pass",
     "minSamples": "-1",
     "inconclusive": "2.5",
@@ -88,7 +90,7 @@ def test_every_value_of_a_field_has_a_bound_in_an_annotation(name):
 def test_an_annotation_and_a_field_agree_or_are_refused(name):
     value, text = VALUES[name]
     assert parse(annotated({name: value}, **{name: text})).analysis == parse(canary(analysis={name: value})).analysis
-    others = {"noData": "fail", "onFailure": "rollback", "drain": "9s", "replaceDownPrimary": False}
+    others = {"noData": "fail", "onFailure": "rollback", "drain": "9s", "replaceDownPrimary": False, "bake": "9m"}
     other = {"steps": [{"weight": 7}], **others}.get(name, 77)
     (problem,) = problems_of(annotated({name: other}, **{name: text}))
     assert (problem.path, problem.rule) == (at(name), "contradiction")

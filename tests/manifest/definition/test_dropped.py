@@ -66,6 +66,7 @@ def test_lint_names_the_annotation_of_each_field_that_flaggers_definition_drops(
     steps = [{"weight": 5}]
     values = {
         "steps": steps,
+        "bake": "30m",
         "noData": "hold",
         "minSamples": 9,
         "inconclusive": 2,

@@ -41,6 +41,7 @@ def as_applied(body, **analysis):
 TEXTS = {
     "steps": '[{"weight": 5}, {"weight": 50}]',
     "drain": "9s",
+    "bake": "30m",
     "noData": "hold",
     "onFailure": "freeze",
     "replaceDownPrimary": "true",

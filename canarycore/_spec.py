@@ -28,6 +28,7 @@ from canarycore._fields import (
     SECONDS,
     SECONDS_ABOVE_0,
     SECRET_TEXT,
+    SHARE,
     fault,
     instance,
     items,
@@ -126,6 +127,8 @@ class Check:
     """The query in the manifest, or empty."""
     variables: tuple[tuple[str, str], ...] = field(default=(), validator=LABELS)
     """Names and values for the query (`templateVariables`)."""
+    from_weight: int = field(default=0, validator=SHARE)
+    """Percent of requests on the canary from which on the check is measured (`metrics[].fromWeight`)."""
     limits: CheckLimits = field(default=PLAIN, validator=instance(CheckLimits))
     """The measurements that the check takes on each rung, and the bad ones that it may have."""
     dry_run: bool = field(default=False, validator=FLAG)
@@ -275,6 +278,13 @@ class Rollout:
     def _has_limits(self) -> bool:
         return any(check.limits != PLAIN or check.dry_run for check in self.checks)
 
+    has_late_checks: bool = field(init=False, eq=False, repr=False)
+    """Whether a check is not measured from the first rung on."""
+
+    @has_late_checks.default
+    def _has_late_checks(self) -> bool:
+        return any(check.from_weight for check in self.checks)
+
     names: tuple[tuple[str, str], ...] = field(init=False, eq=False, repr=False)
     """The values for the placeholders of notices."""
     templates: dict[NoticeKind, str] = field(init=False, eq=False, repr=False)
@@ -300,12 +310,14 @@ class Rollout:
         return tuple((f"{place}/{check.name}", check) for place, check in enumerate(self.checks_in_order))
 
     def checks_at(self, rung: Rung) -> tuple[tuple[str, Check], ...]:
-        """Return the checks of a rung, as `checks_by_place`: those that its step names, or all."""
-        stays = self.ladder.stays
+        """Return the checks of a rung, as `checks_by_place`: those that its step names, or all; without later ones."""
+        stays, checks = self.ladder.stays, self.checks_by_place
         step = stays.get(rung) if stays else None
-        if step is None or not step.metrics:
-            return self.checks_by_place
-        return tuple([each for each in self.checks_by_place if each[1].name in step.metrics])
+        if step is not None and step.metrics:
+            checks = tuple([each for each in checks if each[1].name in step.metrics])
+        if self.has_late_checks:
+            checks = tuple([each for each in checks if each[1].from_weight <= rung.percent])
+        return checks
 
     @property
     def full_name(self) -> str:

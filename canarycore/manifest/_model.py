@@ -163,6 +163,7 @@ class Metric:
     template_ref: NamedReference | None = wire(object_of(NamedReference))
     template_variables: Pairs = wire(LABELS)
     # our own: OWN_FIELDS_OF_METRICS
+    from_weight: int | None = wire(PERCENT)
     initial_delay: str = wire(duration(zero=True, longest=bounds.WAIT))
     every: str = wire(duration(zero=True, longest=bounds.WAIT))
     count: int | None = wire(count(1))
@@ -274,10 +275,10 @@ OWN_FIELDS = ("steps", "bake", "noData", "minSamples", "inconclusive", "onFailur
 """The fields of an analysis that Flagger does not have."""
 
 OWN_FIELDS_OF_METRICS = (
-    *("initialDelay", "every", "count", "failureLimit", "inconclusiveLimit"),
+    *("fromWeight", "initialDelay", "every", "count", "failureLimit", "inconclusiveLimit"),
     *("consecutiveErrorLimit", "consecutiveSuccessLimit", "dryRun"),
 )
-"""The fields of a metric that Flagger does not have. Their names but `every` are those of Argo Rollouts."""
+"""The fields of a metric that Flagger does not have. Most names are those of Argo Rollouts."""
 
 
 # the resources ------------------------------------------------------------------------------------------------------

@@ -308,6 +308,7 @@ def _check(metric: Metric, kind: CheckKind, *, query: str = "", template: Refere
         template=template,
         query=query,
         variables=metric.template_variables,
+        from_weight=metric.from_weight or 0,
         limits=_check_limits(metric),
         dry_run=metric.dry_run,
     )

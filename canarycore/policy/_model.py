@@ -171,6 +171,8 @@ def common_gaps(rollout: Rollout) -> str:
         return "the Canary is suspended"
     if any(step.metrics for step in rollout.ladder.stays.values()):
         return "a step has checks of its own"
+    if rollout.has_late_checks:
+        return "a check begins at a later weight"
     if rollout.has_limits:
         return "a check has limits of its own"
     same = len(set(rollout.hooks)) < len(rollout.hooks)

@@ -165,7 +165,13 @@ def _steps(weights: tuple[int, ...]) -> SearchStrategy[tuple[int | Step, ...]]:
 
 def checks() -> SearchStrategy[Check]:
     """Draw checks of each kind, some with limits of their own or without effect."""
-    return st.builds(evolve, _kinds_of_checks(), limits=st.just(PLAIN) | limits(), dry_run=st.sampled_from(_RARELY))
+    return st.builds(
+        evolve,
+        _kinds_of_checks(),
+        from_weight=st.sampled_from([0, 0, 0, 50]),
+        limits=st.just(PLAIN) | limits(),
+        dry_run=st.sampled_from(_RARELY),
+    )
 
 
 _RARELY = [False, False, False, True]

@@ -103,6 +103,11 @@ CASES = [
         [canary(analysis={"steps": STEPS}), canary(analysis=BLUE_GREEN, provider="kubernetes")],
     ),
     (
+        "late-check",
+        [canary(analysis={"metrics": [{"name": "request-success-rate", "interval": "1m", "fromWeight": 100}]})],
+        [canary(analysis={"metrics": [{"name": "request-success-rate", "interval": "1m", "fromWeight": 50}]})],
+    ),
+    (
         "no-bake",
         [canary(analysis=BLUE_GREEN | {"bake": "30m"}, provider="kubernetes")],
         [canary(analysis=BLUE_GREEN | {"bake": "30m"})],

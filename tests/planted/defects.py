@@ -284,6 +284,13 @@ DEFECTS: tuple[Defect, ...] = (
         "analyses/test_bake.py::test_the_primary_is_replaced_only_after_the_bake",
     ),
     _core(
+        "a late check is measured on each rung",
+        "_spec.py",
+        "if each[1].from_weight <= rung.percent",
+        "if each[1].from_weight >= 0",
+        "analyses/test_late_checks.py::test_a_check_is_measured_from_its_weight_on",
+    ),
+    _core(
         "a gate comes after all traffic has moved",
         "_ladder.py",
         "return after is None or (self.bake > 0 and self.after(after) is None)",

@@ -84,6 +84,13 @@ def _no_checks(context: LintContext) -> Iterator[Finding]:
         yield Finding(context.canary.analysis_path, f"{metrics}, and {webhooks}")
 
 
+def _late_check(context: LintContext) -> Iterator[Finding]:
+    heaviest = context.ladder.rungs[-1].percent
+    for path, metric in _metrics(context):
+        if (metric.from_weight or 0) > heaviest:
+            yield Finding(f"{path}.fromWeight", str(metric.from_weight), {"heaviest": f"{heaviest:g}"})
+
+
 def _no_range(context: LintContext) -> Iterator[Finding]:
     for path, metric in _metrics(context):
         limits = metric.threshold_range
@@ -385,6 +392,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _no_checks,
         "metrics or a webhook: without them the analysis passes for every new revision",
         "Add metrics, or a webhook that tests the canary.",
+    ),
+    LintRule(
+        "late-check",
+        "error",
+        _late_check,
+        "at most {heaviest}, the last weight: the check is never measured",
+        "Lower fromWeight, raise the last weight, or add bake.",
     ),
     LintRule(
         "no-range",

@@ -39,6 +39,7 @@ from canarycore.manifest._model import (
 
 ROLLOUT_RULES = (
     *("max-below-step", "overshoot", "step-fields", "short-hold", "short-deadline"),
+    *("no-bake", "late-check"),
     *("no-checks", "unit", "long-window", "short-window", "duplicate-name", "long-hook", "endless-hook", "bad-url"),
     *("placeholder-address", "no-ab-routing", "unrouted-match", "match-kind", "nginx-cookie", "nginx-headers"),
     *("merged-match", "header-case", "match-everything", "match-ignored", "no-mirror", "mirror-ignored"),
@@ -159,6 +160,7 @@ def _metric(check: Check) -> Metric:
         name=check.kind.value if is_built_in else check.name,
         interval=format_duration(check.window),
         threshold_range=ThresholdRange(min=check.minimum, max=check.maximum),
+        from_weight=check.from_weight or None,
         dry_run=check.dry_run,
     )
 

@@ -43,6 +43,21 @@ def test_a_metric_of_flagger_has_none():
     rollout = resolve(parse(with_metric()))
     assert rollout.checks[0].limits == CheckLimits()
     assert not rollout.has_limits
+    assert not rollout.has_late_checks
+
+
+def test_a_check_may_begin_at_a_weight():
+    (check,) = resolve(parse(with_metric(fromWeight=20))).checks
+    assert check.from_weight == 20
+
+
+def test_a_check_that_begins_beyond_the_last_weight_is_a_finding():
+    late = canary(analysis={"stepWeight": 10, "maxWeight": 30, "metrics": [{**RATE, "fromWeight": 31}]})
+    (finding,) = [problem for problem in lint([late]) if problem.rule == "late-check"]
+    assert finding.path == "spec.analysis.metrics[0].fromWeight"
+    for changes in ({"bake": "30m"}, {"maxWeight": 40}):
+        analysis = late["spec"]["analysis"] | changes
+        assert "late-check" not in {problem.rule for problem in lint([canary(analysis=analysis)])}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +69,8 @@ def test_a_metric_of_flagger_has_none():
         ("initialDelay", "soon"),
         ("every", "9" * 40 + "h"),
         ("dryRun", "perhaps"),
+        ("fromWeight", 101),
+        ("fromWeight", -1),
     ],
 )
 def test_a_wrong_value_is_one_problem_with_its_path(field, value):

@@ -65,6 +65,7 @@ def old_analysis() -> dict:
     return document
 
 
+RATE = {"name": "request-success-rate", "interval": "1m", "thresholdRange": {"min": 99}}
 STEPS = [{"weight": 5, "hold": "10m"}, {"weight": 50}]
 
 CASES = [
@@ -103,9 +104,22 @@ CASES = [
         [canary(analysis={"steps": STEPS}), canary(analysis=BLUE_GREEN, provider="kubernetes")],
     ),
     (
+        "long-analysis",
+        [canary(analysis={"steps": [{"weight": 5, "hold": "2m"}], "metrics": [RATE | {"count": 4}]})],
+        [
+            canary(analysis={"steps": [{"weight": 5, "hold": "3m"}], "metrics": [RATE | {"count": 4}]}),
+            canary(analysis={"steps": [{"weight": 5}], "metrics": [RATE | {"count": 4}]}),
+        ],
+    ),
+    (
+        "tolerant-check",
+        [canary(analysis={"metrics": [RATE | {"count": 3, "failureLimit": 3}]})],
+        [canary(analysis={"metrics": [RATE | {"count": 3, "failureLimit": 2}]})],
+    ),
+    (
         "late-check",
-        [canary(analysis={"metrics": [{"name": "request-success-rate", "interval": "1m", "fromWeight": 100}]})],
-        [canary(analysis={"metrics": [{"name": "request-success-rate", "interval": "1m", "fromWeight": 50}]})],
+        [canary(analysis={"metrics": [RATE | {"fromWeight": 100}]})],
+        [canary(analysis={"metrics": [RATE | {"fromWeight": 50}]})],
     ),
     (
         "no-bake",

@@ -53,6 +53,7 @@ _FIELDS = {
     "stepWeight": "ladder.step",
     "maxWeight": "ladder.top",
     "iterations": "ladder.iterations",
+    "fromWeight": "from_weight",
     "mirrorWeight": "mirror_weight",
     "mirror": "ladder.mirror",
     "metrics": "checks",
@@ -187,6 +188,7 @@ def _rename(name: re.Match[str]) -> str:
 def _translate_path(problem: Problem) -> Problem:
     path = problem.path.removeprefix("spec.").removeprefix("analysis").removeprefix(".")
     path = re.sub(r"^(metrics\[\d+\])\.interval$", r"\1.window", path)
+    path = re.sub(r"^(steps\[\d+\]|bake\b)", r"ladder.\1", path)
     return evolve(problem, path=_translate(path) or "rollout", found=_CAMEL.sub(_rename, problem.found))
 
 

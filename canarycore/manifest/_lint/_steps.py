@@ -16,6 +16,7 @@ from canarycore.manifest._resolve import (
     check_own_steps,
     check_steps,
 )
+from canarycore.text import shorten
 
 
 def _no_analysis(context: LintContext) -> Iterator[Finding]:
@@ -92,6 +93,24 @@ def _short_hold(context: LintContext) -> Iterator[Finding]:
         if hold and 0 < parse_duration(hold) < context.interval:
             arguments = {"interval": format_duration(context.interval)}
             yield Finding(context.at(place), repr(hold), arguments)
+
+
+def _long_analysis(context: LintContext) -> Iterator[Finding]:
+    for index, step in enumerate(context.analysis.steps):
+        hold = parse_duration(step.hold) if step.hold else 0.0
+        for metric in context.analysis.metrics:
+            every = parse_duration(metric.every) if metric.every else 0.0
+            takes = ((metric.count or 1) - 1) * max(every, context.interval)
+            if 0 < hold < takes and (not step.metrics or metric.name in step.metrics):
+                arguments = {"name": shorten(metric.name), "takes": format_duration(takes)}
+                yield Finding(context.at(f"steps[{index}].hold"), repr(step.hold), arguments)
+
+
+def _tolerant_check(context: LintContext) -> Iterator[Finding]:
+    for index, metric in enumerate(context.analysis.metrics):
+        if metric.failure_limit is not None and metric.failure_limit >= (metric.count or 1):
+            arguments = {"count": metric.count or 1}
+            yield Finding(context.at(f"metrics[{index}].failureLimit"), str(metric.failure_limit), arguments)
 
 
 def _max_ignored(context: LintContext) -> Iterator[Finding]:
@@ -292,6 +311,20 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _no_bake,
         "{expected}",
         "{remedy}",
+    ),
+    LintRule(
+        "long-analysis",
+        "warning",
+        _long_analysis,
+        "at least {takes}: the check {name} takes as long on the step, and the rollout waits for it",
+        "Write a longer hold, or lower count or every.",
+    ),
+    LintRule(
+        "tolerant-check",
+        "warning",
+        _tolerant_check,
+        "less than the count of {count}: a rung ends after as many values, so no number of bad ones fails the check",
+        "Lower failureLimit, or raise count.",
     ),
     LintRule(
         "short-hold",

@@ -63,4 +63,4 @@ def test_a_rollout_that_bakes_has_the_findings_of_its_manifest():
     rollout = resolve(parse(canary()))
     short = evolve(rollout, ladder=evolve(rollout.ladder, bake=1.0))
     (finding,) = [problem for problem in problems(short) if problem.rule == "short-hold"]
-    assert "bake" in finding.path
+    assert finding.path == "ladder.bake"

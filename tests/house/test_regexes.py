@@ -31,6 +31,7 @@ COMPUTED = {
     "adapters/kubernetes/canarycore_kubernetes/workloads/autoscalers.py": "a target's name, escaped, with a suffix",
     "adapters/kubernetes/canarycore_kubernetes/migration/equivalent.py": "expressions from a table of the source",
     "adapters/local/canarycore_local/requests/matching.py": "a condition of the user's own manifest",
+    "canarycore/argo/_conditions.py": "a condition of at most 1,000 characters, in parts that begin differently",
     "canarycore/manifest/_lint/_rollouts.py": "names of fields from a table, escaped, one of them at a time",
 }
 """Files that compute an expression, with the reason why it is linear or no attack."""

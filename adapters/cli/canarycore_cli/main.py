@@ -142,7 +142,7 @@ def lint(
             provider=provider,
         )
         raise typer.Exit(check(options, account, strict=strict, as_json=as_json, shared_gateways=shared))
-    from canarycore_cli.lint import lint as run
+    from canarycore_cli.manifests.lint import lint as run
 
     ignored = tuple(ignore or ())
     raise typer.Exit(
@@ -227,7 +227,7 @@ def simulate(
     The code of the controller decides, as in production; requests and their failures are random.
     """
     from canarycore.policy import Engine
-    from canarycore_cli.manifests import read_rollout
+    from canarycore_cli.manifests.read import read_rollout
     from canarycore_cli.simulate import Assumptions, SimulationOptions, show
 
     assumptions = Assumptions(
@@ -288,7 +288,7 @@ def verify(
 
     rollout = None
     if manifest:
-        from canarycore_cli.manifests import read_rollout
+        from canarycore_cli.manifests.read import read_rollout
 
         rollout = read_rollout(manifest, canary)
     code = run(
@@ -302,6 +302,25 @@ def verify(
         without=without or (),
     )
     raise typer.Exit(code)
+
+
+@app.command()
+@reports_errors
+def convert(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|DIR...", help="Files with Argo's Rollouts and AnalysisTemplates; - is stdin."),
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Convert Argo's Rollouts into Deployments, Canaries and MetricTemplates.
+
+    The documents go to stdout. All parts without an equivalent go to stderr, each with its place and the remedy.
+    """
+    from canarycore_cli.manifests.convert import convert as convert_paths
+
+    raise typer.Exit(convert_paths(paths, as_json=as_json))
 
 
 @app.command()

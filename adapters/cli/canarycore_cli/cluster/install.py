@@ -15,10 +15,10 @@ from difflib import unified_diff
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
-from ruamel.yaml import YAML
 
 from canarycore.errors import UnknownProvider
 from canarycore_cli.console import BAD_INPUT, OK, BadInput, err, fail, out
+from canarycore_cli.manifests.write import write_yaml
 from canarycore_kubernetes.api.client import NotFound
 from canarycore_kubernetes.api.kinds import DEPLOYMENT, by_object
 from canarycore_kubernetes.deploy.network_policy import EVERYWHERE, Destination, demand_no_metadata
@@ -37,7 +37,6 @@ from canarycore_runtime.registry import BrokenAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import TextIO
 
     from canarycore_cli.cluster.connect import ClusterOptions
     from canarycore_kubernetes.api.client import Client
@@ -140,19 +139,8 @@ class InstallRequest:
 
 def export(request: InstallRequest) -> int:
     """Print all objects as YAML."""
-    write(request.objects(request.options({}, request.namespace or NAME)), sys.stdout)
+    write_yaml(request.objects(request.options({}, request.namespace or NAME)), sys.stdout)
     return OK
-
-
-def write(bodies: Iterable[Json], file: TextIO) -> None:
-    """Write objects as a stream of YAML documents."""
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.explicit_start = True
-    yaml.width = 120
-    yaml.representer.ignore_aliases = lambda *_: True
-    for body in bodies:
-        yaml.dump(body, file)
 
 
 def apply(request: InstallRequest, options: ClusterOptions) -> int:
@@ -265,7 +253,7 @@ def _lines(body: Json | None) -> list[str]:
 def yaml_lines(body: Json) -> list[str]:
     """Return the lines of an object in YAML, without the separator of documents."""
     text = io.StringIO()
-    write([body], text)
+    write_yaml([body], text)
     return text.getvalue().splitlines()[1:]
 
 

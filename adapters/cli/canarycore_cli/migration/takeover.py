@@ -10,7 +10,7 @@ from canarycore.errors import Refused
 from canarycore.manifest import documents
 from canarycore_cli.cluster.install import yaml_lines
 from canarycore_cli.console import OK, TROUBLE, BadInput, out, print_json
-from canarycore_cli.manifests import read_texts
+from canarycore_cli.manifests.read import read_texts
 from canarycore_kubernetes.migration.plan import HAND_BACK_WARNING, find_deployment, make_plan, plan_migration
 from canarycore_kubernetes.migration.settings import read_deployment, read_values
 

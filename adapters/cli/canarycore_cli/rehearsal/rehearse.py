@@ -18,7 +18,6 @@ from attrs import evolve, frozen
 
 from canarycore import CheckKind, HookType, Strategy
 from canarycore.policy import describe_policy
-from canarycore_cli import manifests
 from canarycore_cli.console import (
     OK,
     ROLLED_BACK,
@@ -32,6 +31,7 @@ from canarycore_cli.console import (
     parse_fraction,
     parse_pairs,
 )
+from canarycore_cli.manifests import read
 from canarycore_cli.rehearsal import folders
 from canarycore_cli.rehearsal.live import LiveView
 from canarycore_cli.rehearsal.plain import PlainPrinter
@@ -244,7 +244,7 @@ def _describe_version(version: Version) -> str:
 def _new_script(options: RehearsalOptions) -> tuple[local.Script, Path, RehearsalOptions]:
     if not options.manifest:
         raise BadInput("found no MANIFEST, expected the file with the Canary to rehearse (or --resume)")
-    rollout, templates = manifests.read_rollout_and_templates(options.manifest, options.canary)
+    rollout, templates = read.read_rollout_and_templates(options.manifest, options.canary)
     if rollout.suspend:
         raise BadInput(
             f"{options.manifest}: found spec.suspend: true, expected false: a suspended rollout does nothing"
@@ -261,7 +261,7 @@ def _script_to_resume(options: RehearsalOptions) -> tuple[local.Script, Path, Re
     if options.state_dir is not None:
         folder = options.state_dir
     elif options.manifest:
-        folder = folders.default_folder(manifests.read_rollout(options.manifest, options.canary))
+        folder = folders.default_folder(read.read_rollout(options.manifest, options.canary))
     else:
         folder = folders.latest_folder()
     return folders.read_script(folder), folder, _restore_options(options, folder)

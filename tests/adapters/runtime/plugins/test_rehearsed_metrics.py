@@ -12,7 +12,7 @@ from attrs import evolve
 from canarycore.manifest import load, resolve
 from canarycore.questions import MetricAnswer, MetricQuestion
 from canarycore_cli.console import BadInput
-from canarycore_cli.manifests import read_rollout_and_templates
+from canarycore_cli.manifests.read import read_rollout_and_templates
 from canarycore_cli.rehearsal.plugin_metrics import find_places, find_plugin_templates, open_plugin_metrics
 from tests.adapters.runtime.plugins.acme import installed_acme
 from tests.manifest.samples import canary, template

@@ -1,7 +1,7 @@
 """Manifests from files, folders and stdin.
 
-A folder may be a whole repository. A YAML file of a folder counts if it names Flagger's API group and is a manifest as
-it stands: no patch of a kustomization, and no template of a chart.
+A folder may be a whole repository. A YAML file of a folder counts if it names Flagger's or Argo's API group and is a
+manifest as it stands: no patch of a kustomization, and no template of a chart.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import frozen
 
 from canarycore.bounds import FILE
 from canarycore.errors import ManifestError, Problem
-from canarycore_cli.console import BadInput
+from canarycore_cli.console import BadInput, err
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ _READ = FILE.most + 1
 """The number of characters to read of a file: one more than the parser accepts, so that it reports a larger file."""
 
 
-_GROUP = "flagger.app/"
+_GROUPS = ("flagger.app/", "argoproj.io/v1alpha1")
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _PATCHES = {"patches", "patchesStrategicMerge", "patchesJson6902"}
 """The fields of a kustomization that list patches."""
@@ -92,11 +92,16 @@ def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tupl
 
     `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput.
     """
+    from canarycore.argo import convert_files
     from canarycore.manifest import load, resolve
     from canarycore_runtime.plugins import find_installed_providers
     from canarycore_runtime.registry import find_proxy_delay
 
-    report = load(read_texts([path]))
+    converted = convert_files(read_texts([path]))
+    if converted.gaps:
+        count = f"{len(converted.gaps)} part{'s' if len(converted.gaps) > 1 else ''} without an equivalent"
+        err().print(f"{count} here: canary convert {path} lists them", markup=False)
+    report = load(converted.texts)
     canaries = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
     matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
     if len(matching) == 1:
@@ -156,7 +161,11 @@ def _read_folder(path: str) -> Iterator[tuple[str, str] | Problem]:
         except _UnreadableError as error:
             yield error.problem
             continue
-        if _GROUP in text and file.name not in _KUSTOMIZATIONS and file.resolve() not in patches:
+        if (
+            any(group in text for group in _GROUPS)
+            and file.name not in _KUSTOMIZATIONS
+            and file.resolve() not in patches
+        ):
             yield _template_of_a_chart(file, text) or (str(file), text)
 
 

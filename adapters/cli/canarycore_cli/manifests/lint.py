@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from canarycore.argo import convert_files
 from canarycore.manifest import Canary, check_files, check_namespaces
 from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
-from canarycore_cli.manifests import read_files
+from canarycore_cli.manifests.read import read_files
 from canarycore_runtime.plugins import find_installed_providers
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def lint(
             on a line of its own above it, does the same there.
     """
     files = read_files(paths)
-    report = check_files(files.texts, provider=provider, installed=find_installed_providers())
-    problems = [*files.problems, *report.problems]
+    converted = convert_files(files.texts)
+    report = check_files(converted.texts, provider=provider, installed=find_installed_providers())
+    problems = [*files.problems, *converted.gaps, *report.problems]
     if shared_gateways is not None:
         problems += _cross_namespace_problems(report, tuple(shared_gateways))
     ignorance = Ignorance(files.texts, ignored)

@@ -1,0 +1,1 @@
+"""Commands that read manifests: lint, convert, and the reading itself."""

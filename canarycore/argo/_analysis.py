@@ -1,0 +1,249 @@
+"""AnalysisTemplates as MetricTemplates, and their metrics as checks of a Canary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from canarycore.argo._conditions import Range, is_gap, read_conditions
+from canarycore.argo._document import Json, Node
+from canarycore.argo._gaps import Gaps
+from canarycore.text import shorten
+
+CONSECUTIVE_ERROR_LIMIT = 4
+"""Argo's default of `consecutiveErrorLimit`."""
+
+MOST_TEMPLATES = 100
+"""Most AnalysisTemplates that one analysis refers to, directly or by other templates."""
+
+Templates = Mapping[tuple[bool, str], tuple[Node, Gaps]]
+"""The spec and the gaps of each template, by whether it belongs to the cluster, and its name."""
+
+_ARGUMENT = re.compile(r"\{\{\s*args\.([\w.-]+)\s*\}\}")
+_NO_NAME = re.compile(r"[^a-z0-9]+")
+
+
+@frozen(kw_only=True)
+class AnalysisUse:
+    """The place of a Rollout that names templates, and the weight from which on they are measured."""
+
+    node: Node
+    from_weight: int = 0
+    is_background: bool = False
+
+
+@frozen
+class _Metric:
+    """A metric of a template, the values of its arguments, and the gaps of the template."""
+
+    node: Node
+    arguments: Mapping[str, str]
+    gaps: Gaps
+
+    def text(self, name: str) -> str:
+        """Return a text with its arguments replaced."""
+        return self.fill(self.node.text(name))
+
+    def fill(self, text: str) -> str:
+        return _ARGUMENT.sub(lambda found: self.arguments.get(found[1], found[0]), text)
+
+    def query(self) -> tuple[Json, str] | None:
+        """Return the provider and the query; None if there is no equivalent."""
+        node = self.node.at("provider")
+        names = list(map(str, node.value)) if isinstance(node.value, Mapping) else []
+        read = _PROVIDERS.get(names[0]) if len(names) == 1 else None
+        if read is None:
+            found = f"the provider {shorten(', '.join(names))}"
+            remedy = "Write a MetricTemplate, or a webhook that calls your own check."
+            self._omit(node, found, f"one of {', '.join(_PROVIDERS)}", remedy)
+            return None
+        provider, query = read(node.at(names[0]))
+        provider, query = provider | {"address": self.fill(provider.get("address", ""))}, self.fill(query)
+        missing = _ARGUMENT.findall(provider["address"] + query)
+        if missing:
+            found = f"arguments without a value: {shorten(', '.join(sorted(set(missing))))}"
+            remedy = "Write the value into the query, or a variable such as {{ target }} or {{ namespace }}."
+            self._omit(node, found, "values that the files give", remedy)
+            return None
+        return {name: value for name, value in provider.items() if value}, query
+
+    def range(self) -> Range | None:
+        """Return the range that passes; None if the conditions are none."""
+        success, failure = self.text("successCondition"), self.text("failureCondition")
+        limits = read_conditions(success, failure)
+        if limits is None:
+            found = f"the condition {shorten(success or failure)}" if success or failure else "no condition"
+            remedy = "Write a query whose result is one number, and a thresholdRange."
+            self._omit(self.node, found, "comparisons of the result with numbers, joined by &&", remedy)
+            return None
+        if is_gap(success, failure):
+            remedy = "Values that meet neither condition are inconclusive in Argo; here they fail."
+            where = self.node.at("failureCondition")
+            self.gaps.report(where, shorten(failure), "the opposite of successCondition", remedy)
+        return limits
+
+    def limits(self, *, is_background: bool) -> Json:
+        """Return the fields of the measurements."""
+        times = {"initialDelay": self.text("initialDelay"), "every": self.text("interval")}
+        fields: Json = {name: text for name, text in times.items() if text}
+        for name, default in _LIMITS.items():
+            node = self.node.at(name)
+            value = node.take()
+            number = Node(self.fill(value) if isinstance(value, str) else value).number()
+            if number is not None and number >= 0:
+                fields[name] = number
+            elif value is not None:
+                self.gaps.report(node, shorten(str(value)), "a whole number, at least 0", "Write the number.")
+            elif default is not None:
+                fields[name] = default
+        if is_background or not fields.get("count"):
+            fields.pop("count", None)
+        return fields
+
+    def _omit(self, node: Node, found: str, expected: str, remedy: str) -> None:
+        """Report the metric as one gap."""
+        self.gaps.report(node, found, expected, remedy)
+        self.node.take()
+
+
+@define
+class ChecksOfAnalyses:
+    """The checks that the analyses of one Rollout add to its Canary."""
+
+    rollout: str
+    namespace: str
+    templates: Templates
+    gaps: Gaps
+    metrics: list[Json] = field(factory=list)
+    documents: list[Json] = field(factory=list)
+
+    def add(self, use: AnalysisUse) -> list[str]:
+        """Add the metrics of an analysis; return their names."""
+        given, dry = _arguments(use.node), _dry_runs(use.node)
+        names: list[str] = []
+        for template, spec, gaps in self._find(use.node.items("templates")):
+            arguments, runs_dry = _arguments(spec) | given, [*dry, *_dry_runs(spec)]
+            for node in spec.items("metrics"):
+                name = self._add_metric(template, _Metric(node, arguments, gaps), use, runs_dry)
+                names += [name] if name else []
+        return names
+
+    def _find(self, references: Iterable[Node]) -> Iterator[tuple[str, Node, Gaps]]:
+        """Yield the name, the spec and the gaps of the templates of some references, and of those below them."""
+        waiting = list(references)
+        seen: set[tuple[bool, str]] = set()
+        while waiting and len(seen) < MOST_TEMPLATES:
+            reference = waiting.pop(0)
+            key = bool(reference.take("clusterScope")), reference.text("templateName")
+            if key in self.templates and key not in seen:
+                spec, gaps = self.templates[key]
+                yield key[1], spec, gaps
+                waiting += spec.items("templates")
+            elif key not in seen:
+                found = f"the template {shorten(key[1])}, which is not among the files"
+                self.gaps.report(reference, found, "a template of the files", "Add its file, and convert again.")
+            seen.add(key)
+
+    def _add_metric(self, template: str, metric: _Metric, use: AnalysisUse, runs_dry: list[str]) -> str:
+        """Add a metric; return its name, which is empty for one without an equivalent."""
+        name = metric.node.text("name")
+        query = metric.query()
+        limits = None if query is None else metric.range()
+        if query is None or limits is None:
+            return ""
+        if name in {each["name"] for each in self.metrics}:
+            name = f"{template}-{name}"
+        reference = _NO_NAME.sub("-", f"{self.rollout}-{name}".lower()).strip("-")
+        ends = {"min": limits.minimum, "max": limits.maximum}
+        entry: Json = {"name": name, "templateRef": {"name": reference}, "interval": "1m"}
+        entry["thresholdRange"] = {end: value for end, value in ends.items() if value is not None}
+        entry |= {"fromWeight": use.from_weight} if use.from_weight else {}
+        entry |= metric.limits(is_background=use.is_background)
+        entry |= {"dryRun": True} if any(pattern in {name, "*", ".*"} for pattern in runs_dry) else {}
+        self.metrics.append(entry)
+        metadata = {"name": reference} | ({"namespace": self.namespace} if self.namespace else {})
+        spec = {"provider": query[0], "query": query[1]}
+        self.documents.append(
+            {"apiVersion": "flagger.app/v1beta1", "kind": "MetricTemplate", "metadata": metadata, "spec": spec}
+        )
+        return name
+
+
+_LIMITS = {
+    "count": None,
+    "failureLimit": 0,
+    "inconclusiveLimit": 0,
+    "consecutiveErrorLimit": CONSECUTIVE_ERROR_LIMIT,
+    "consecutiveSuccessLimit": None,
+}
+"""The counts of a metric, with Argo's defaults."""
+
+
+def _arguments(node: Node) -> dict[str, str]:
+    """Return the arguments that have a value. One without a value is a gap where a query needs it."""
+    items = node.items("args")
+    found = {item.text("name"): item.take("value") for item in items}
+    node.take("args")
+    return {name: str(value) for name, value in found.items() if isinstance(value, str | int | float)}
+
+
+def _dry_runs(node: Node) -> list[str]:
+    return [item.text("metricName") for item in node.items("dryRun")]
+
+
+# providers --------------------------------------------------------------------------------------------------------
+
+
+def _read_prometheus(node: Node) -> tuple[Json, str]:
+    provider: Json = {"type": "prometheus", "address": node.text("address")}
+    headers = {item.text("key"): [item.text("value")] for item in node.items("headers")}
+    if headers:
+        provider["headers"] = headers
+    if node.take("insecure") is True:
+        provider["insecureSkipVerify"] = True
+    return provider, node.text("query")
+
+
+def _read_datadog(node: Node) -> tuple[Json, str]:
+    return {"type": "datadog", "secretRef": {"name": "datadog"}}, node.text("query")
+
+
+def _read_newrelic(node: Node) -> tuple[Json, str]:
+    return {"type": "newrelic", "secretRef": {"name": node.text("profile", default="newrelic")}}, node.text("query")
+
+
+def _read_influxdb(node: Node) -> tuple[Json, str]:
+    return {"type": "influxdb", "secretRef": {"name": node.text("profile", default="influxdb")}}, node.text("query")
+
+
+def _read_graphite(node: Node) -> tuple[Json, str]:
+    target = node.text("query")
+    for letter, code in (("%", "%25"), ("&", "%26"), ("+", "%2B"), (";", "%3B")):
+        target = target.replace(letter, code)
+    return {"type": "graphite", "address": node.text("address")}, f"target={target}"
+
+
+def _read_cloudwatch(node: Node) -> tuple[Json, str]:
+    from json import dumps
+
+    return {"type": "cloudwatch"}, dumps(_capitalised(node.take("metricDataQueries")))
+
+
+def _capitalised(value: Any) -> Any:
+    """Return a value whose field names begin with a capital, as Flagger writes CloudWatch's."""
+    if isinstance(value, Mapping):
+        return {f"{str(name)[:1].upper()}{str(name)[1:]}": _capitalised(inner) for name, inner in value.items()}
+    return [_capitalised(inner) for inner in value] if isinstance(value, list) else value
+
+
+_PROVIDERS: dict[str, Callable[[Node], tuple[Json, str]]] = {
+    "prometheus": _read_prometheus,
+    "datadog": _read_datadog,
+    "newRelic": _read_newrelic,
+    "cloudWatch": _read_cloudwatch,
+    "graphite": _read_graphite,
+    "influxdb": _read_influxdb,
+}

@@ -1,0 +1,81 @@
+"""A document whose fields are counted as they are read: what nobody has read has no equivalent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+Json = dict[str, Any]
+
+
+@frozen
+class Node:
+    """A value of a document, with its path. All nodes of a document share the paths that were read."""
+
+    value: Any
+    path: str = ""
+    _read: set[str] = field(factory=set, repr=False)
+
+    def take(self, *names: str) -> Any:
+        """Return the value below these fields, or None. It counts as read, with everything in it."""
+        node = self.at(*names)
+        node._read.add(node.path)  # noqa: SLF001  the same class
+        return node.value
+
+    def at(self, *names: str) -> Node:
+        """Return the node below these fields; its value is None where a field is absent."""
+        node = self
+        for name in names:
+            inner = node.value.get(name) if isinstance(node.value, Mapping) else None
+            node = Node(inner, f"{node.path}.{name}" if node.path else name, self._read)
+        return node
+
+    def text(self, *names: str, default: str = "") -> str:
+        """Return the text below these fields; `default` where there is another value, or none."""
+        value = self.take(*names)
+        return value if isinstance(value, str) else default
+
+    def number(self, *names: str) -> int | None:
+        """Return the whole number below these fields, also from a text; None where there is none."""
+        value = self.take(*names)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _LONGEST_NUMBER:
+            return int(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def items(self, *names: str) -> list[Node]:
+        """Return the nodes of a list; none where there is no list."""
+        node = self.at(*names)
+        inner = node.value if isinstance(node.value, list) else []
+        return [Node(value, f"{node.path}[{index}]", self._read) for index, value in enumerate(inner)]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether any part of the document was read."""
+        return bool(self._read)
+
+    def unread(self) -> Iterator[Node]:
+        """Yield the greatest parts that were not read at all, and hold something."""
+        if self.path in self._read or self.value in _NOTHING:
+            return
+        inner = self._inner()
+        begins = (f"{self.path}.", f"{self.path}[") if self.path else ("",)
+        if not inner or not any(path.startswith(begins) for path in self._read):
+            yield self
+            return
+        for node in inner:
+            yield from node.unread()
+
+    def _inner(self) -> list[Node]:
+        if isinstance(self.value, Mapping):
+            return [self.at(str(name)) for name in self.value]
+        return self.items()
+
+    def __bool__(self) -> bool:
+        return self.value not in _NOTHING
+
+
+_NOTHING: tuple[Any, ...] = (None, {}, [], "")
+_LONGEST_NUMBER = 12
+"""Characters of the longest number."""

@@ -1,0 +1,76 @@
+"""What has no equivalent: one problem for each part of a document that the conversion could not take over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import define, field
+
+from canarycore.argo._document import Node
+from canarycore.errors import Problem
+from canarycore.text import shorten
+
+_KNOWN = (
+    ("ambassador", "another provider", "Choose a provider that canarycore has, and set spec.provider."),
+    ("plugins", "another provider", "Choose a provider that canarycore has, and set spec.provider."),
+    ("managedRoutes", "nothing", "The controller makes its routes itself: remove them."),
+    ("maxTrafficWeight", "nothing: weights are percent", "Write the weights in percent."),
+    ("antiAffinity", "nothing", "Write an anti-affinity between the two versions into the pod template."),
+    ("canaryMetadata", "nothing", "The Deployment NAME has the pods of the canary: write the labels there."),
+    ("stableMetadata", "nothing", "The Deployment NAME-primary has the stable pods; it is a copy."),
+    ("activeMetadata", "nothing", "The Deployment NAME-primary has the stable pods; it is a copy."),
+    ("previewMetadata", "nothing", "The Deployment NAME has the pods of the canary: write the labels there."),
+    ("abortScaleDownDelaySeconds", "nothing", "Set analysis.drain, the time between traffic and pods."),
+    ("scaleDownDelaySeconds", "nothing", "Set analysis.drain, or analysis.bake for a fast way back."),
+    ("scaleDownDelayRevisionLimit", "nothing", "One old version is kept: that of the primary."),
+    ("dynamicStableScale", "nothing", "The primary keeps its size, so that it can take all traffic back."),
+    ("previewReplicaCount", "nothing", "The canary has the replicas of the target."),
+    ("minPodsPerReplicaSet", "nothing", "Set replicas, or minReplicas of an autoscaler."),
+    ("replicaProgressThreshold", "nothing", "Set analysis.canaryReadyThreshold."),
+    ("pingPong", "nothing", "The Services keep their sides: remove it."),
+    ("autoPromotionEnabled", "nothing", "Add a webhook of type confirm-promotion, or a step with approval."),
+    ("setCanaryScale", "nothing", "The canary has the replicas of the target on every step."),
+    ("setHeaderRoute", "nothing beside weights", "Use analysis.match with iterations: an A/B test."),
+    ("setMirrorRoute", "a mirror before the first weight, of all requests", "Set analysis.mirror and mirrorWeight."),
+    ("experiment", "nothing", "Run the test by a webhook of type pre-rollout."),
+    ("plugin", "nothing", "Call your own service by a webhook."),
+    ("restartAt", "nothing", "Use kubectl rollout restart."),
+    ("rollbackWindow", "nothing", "A return to an earlier version takes the same steps as another version."),
+    ("successfulRunHistoryLimit", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
+    ("unsuccessfulRunHistoryLimit", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
+    ("measurementRetention", "nothing", "There are no AnalysisRuns: the status keeps the last analysis."),
+    ("authentication", "a Secret", "Name a Secret in the provider's secretRef."),
+    ("rangeQuery", "an instant query", "Write a query whose result is one number."),
+)
+"""The name of a field, the value that the Canary takes there, and the remedy."""
+
+
+@define
+class Gaps:
+    """The gaps of one conversion, in the order of their discovery."""
+
+    problems: list[Problem] = field(factory=list)
+
+    def report(self, node: Node, found: str, expected: str, remedy: str) -> None:
+        """Add a part without an equivalent, once: several Rollouts may refer to one template."""
+        problem = Problem(
+            path=node.path, found=found, expected=expected, remedy=remedy, rule="no-equivalent", severity="warning"
+        )
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def report_unread(self, document: Node) -> None:
+        """Add all parts of a document that nobody has read."""
+        for node in document.unread():
+            for part in _split(node):
+                fields = part.path.replace("[", ".[").split(".")
+                known = next((each for each in _KNOWN if each[0] in fields), None)
+                _, expected, remedy = known or ("", "nothing: a Canary has no such field", "Remove it.")
+                self.report(part, shorten(str(part.value)), expected, remedy)
+
+
+def _split(node: Node) -> list[Node]:
+    """Return the fields of a part if one of them is known, else the part."""
+    if isinstance(node.value, Mapping) and any(name in node.value for name, _, _ in _KNOWN):
+        return [inner for inner in map(node.at, map(str, node.value)) if inner]
+    return [node]

@@ -1,0 +1,167 @@
+"""The strategy of a Rollout as the analysis of a Canary: its steps, holds, approvals and checks."""
+
+from __future__ import annotations
+
+import re
+from math import ceil
+
+from attrs import define, field
+
+from canarycore.argo._analysis import AnalysisUse, ChecksOfAnalyses
+from canarycore.argo._document import Json, Node
+from canarycore.argo._gaps import Gaps
+from canarycore.text import shorten
+
+INTERVAL = 10
+"""Seconds between two analyses: the shortest interval, as a Rollout goes on as soon as it can."""
+
+SCALE_DOWN_DELAY = 30
+"""Argo's default of `scaleDownDelaySeconds`: the time for which the old version stays after a switch."""
+
+_DURATION = re.compile(r"(?:\d{1,9}h)?(?:\d{1,9}m)?(?:\d{1,9}s)?")
+_PART = re.compile(r"(\d+)([hms])")
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+@define
+class _Step:
+    weight: int
+    hold: int = 0
+    approval: bool = False
+    metrics: list[str] = field(factory=list)
+
+    @property
+    def body(self) -> Json:
+        fields: Json = {"weight": self.weight}
+        if self.hold:
+            fields["hold"] = f"{self.hold}s"
+        if self.approval:
+            fields["approval"] = True
+        if self.metrics:
+            fields["metrics"] = self.metrics
+        return fields
+
+
+def convert_canary(strategy: Node, checks: ChecksOfAnalyses, gaps: Gaps) -> Json:
+    """Return the analysis of a Rollout by steps."""
+    nodes = strategy.items("steps")
+    analysis: Json = {"interval": f"{INTERVAL}s", "threshold": 1}
+    weights = _weights_at(nodes)
+    background = strategy.at("analysis")
+    everywhere: list[str] = []
+    if background:
+        starting = background.number("startingStep") or 0
+        begin = weights[min(starting, len(weights) - 1)] if weights else 0
+        everywhere = checks.add(AnalysisUse(node=background, from_weight=begin, is_background=True))
+    steps = _read_steps(nodes, analysis, checks, gaps)
+    if not steps:
+        return analysis | {"iterations": 1} if everywhere else {}
+    for step in steps:
+        if step.metrics:
+            step.metrics = [*everywhere, *step.metrics]
+        elif len(everywhere) < len(checks.metrics):
+            step.metrics = list(everywhere)
+    analysed = next((index for index, step in enumerate(steps) if len(step.metrics) > len(everywhere)), len(steps))
+    if any(not step.metrics for step in steps[analysed:]):
+        gaps.report(
+            strategy.at("steps"),
+            "an analysis of one step",
+            "an analysis from its step on",
+            "The checks go on in the steps above it.",
+        )
+    rich = any(step.hold or step.approval or step.metrics for step in steps)
+    if rich:
+        return analysis | {"steps": [step.body for step in steps]}
+    return analysis | {"stepWeights": [step.weight for step in steps]}
+
+
+def convert_blue_green(strategy: Node, checks: ChecksOfAnalyses) -> Json:
+    """Return the analysis of a blue/green Rollout."""
+    wait = strategy.number("autoPromotionSeconds") or 0
+    if strategy.at("autoPromotionEnabled").value is True:
+        strategy.take("autoPromotionEnabled")
+    analysis: Json = {"interval": f"{INTERVAL}s", "threshold": 1, "iterations": max(ceil(wait / INTERVAL), 1)}
+    before, after = strategy.at("prePromotionAnalysis"), strategy.at("postPromotionAnalysis")
+    if before:
+        checks.add(AnalysisUse(node=before))
+    if after:
+        delay = strategy.number("scaleDownDelaySeconds")
+        checks.add(AnalysisUse(node=after, from_weight=100))
+        analysis["bake"] = f"{SCALE_DOWN_DELAY if delay is None else max(delay, INTERVAL)}s"
+    return analysis
+
+
+def _weights_at(nodes: list[Node]) -> list[int]:
+    """Return the weight in force at each step."""
+    weights, weight = [], 0
+    for node in nodes:
+        given = node.at("setWeight").value
+        weight = given if isinstance(given, int) else weight
+        weights.append(weight)
+    return weights
+
+
+def _read_steps(nodes: list[Node], analysis: Json, checks: ChecksOfAnalyses, gaps: Gaps) -> list[_Step]:
+    steps: list[_Step] = []
+    for node in nodes:
+        if node.at("setWeight").value is not None:
+            _add_weight(node, steps, gaps)
+        if isinstance(node.value, dict) and "pause" in node.value:
+            _add_pause(node.at("pause"), steps, gaps)
+        if node.at("analysis"):
+            names = checks.add(AnalysisUse(node=node.at("analysis"), from_weight=steps[-1].weight if steps else 0))
+            if steps:
+                steps[-1].metrics += names
+        mirror = node.at("setMirrorRoute")
+        if mirror and not mirror.at("match") and not steps:
+            mirror.take("name")
+            share = mirror.number("percentage")
+            analysis |= {"mirror": True} | ({} if share is None else {"mirrorWeight": share})
+    return steps
+
+
+def _add_weight(node: Node, steps: list[_Step], gaps: Gaps) -> None:
+    weight = node.number("setWeight")
+    reached = steps[-1].weight if steps else 0
+    if weight is None or not 0 <= weight <= 100:
+        gaps.report(
+            node.at("setWeight"), shorten(str(node.value)), "a weight in percent", "Write a weight from 1 to 100."
+        )
+    elif weight > reached:
+        steps.append(_Step(weight))
+    elif weight < reached:
+        gaps.report(
+            node.at("setWeight"), str(weight), f"a weight above {reached}: weights never fall", "Remove the step."
+        )
+
+
+def _add_pause(pause: Node, steps: list[_Step], gaps: Gaps) -> None:
+    duration = pause.take("duration")
+    pause.take()
+    seconds = read_duration(duration)
+    if seconds is None:
+        gaps.report(pause, shorten(str(duration)), "seconds, or a duration such as 10m", "Write the duration.")
+    elif not steps:
+        gaps.report(
+            pause,
+            "a pause at weight 0",
+            "a pause after a weight",
+            "Add a webhook of type confirm-rollout: it holds the rollout before its first step.",
+        )
+    elif seconds:
+        steps[-1].hold += seconds
+    else:
+        steps[-1].approval = True
+
+
+def read_duration(value: object) -> int | None:
+    """Return the seconds of a pause; 0 for one without end, None for a value that is none."""
+    if value is None:
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(value, 0)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return int(value)
+    if isinstance(value, str) and value and _DURATION.fullmatch(value):
+        return sum(int(count) * _SECONDS[unit] for count, unit in _PART.findall(value))
+    return None

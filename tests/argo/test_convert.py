@@ -1,0 +1,259 @@
+"""Rollouts of Argo become Canaries of the same meaning, and nothing gets lost without a word."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canarycore import Ladder, Step, Strategy
+from canarycore.argo import convert, convert_files, is_argos
+from canarycore.manifest import lint, load, parse, resolve
+from canarycore.verification import verify
+from tests.argo.rollouts import EXAMPLES, PAUSE, SERVICE, blue_green, canary, metric, rollout, template, use
+
+
+def converted(*documents):
+    """Return the Canary, the rollout and the gaps of some documents."""
+    conversion = convert([*documents, SERVICE])
+    (body,) = [each for each in conversion.documents if each["kind"] == "Canary"]
+    templates = tuple(parse(each) for each in conversion.documents if each["kind"] == "MetricTemplate")
+    return body, resolve(parse(body), templates=templates), conversion.gaps
+
+
+def gaps_of(*documents):
+    return [(gap.path.partition(": ")[2], gap.found) for gap in converted(*documents)[2]]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_becomes_a_canary_without_an_error(name):
+    conversion = convert([*EXAMPLES[name], SERVICE])
+    assert not any(map(is_argos, conversion.documents))
+    assert [problem for problem in lint(conversion.documents) if problem.severity == "error"] == []
+    assert conversion.gaps == ()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_single_fault_breaks_the_rollout_of_an_example(name):
+    _, policy, _ = converted(*EXAMPLES[name])
+    assert verify(policy, faults=0).violations == ()
+
+
+def test_weights_and_pauses_become_steps():
+    steps = ({"setWeight": 20}, PAUSE, {"setWeight": 40}, {"pause": {"duration": "1h"}}, {"setWeight": 60})
+    _, policy, gaps = converted(canary(*steps))
+    assert policy.ladder.steps == (Step(weight=20, approval=True), Step(weight=40, hold=3600.0), 60)
+    assert gaps == ()
+
+
+def test_pauses_of_one_step_add_up():
+    _, policy, _ = converted(
+        canary({"setWeight": 20}, {"pause": {"duration": 30}}, {"pause": {"duration": "2m"}}, PAUSE)
+    )
+    assert policy.ladder.steps == (Step(weight=20, hold=150.0, approval=True),)
+
+
+def test_an_analysis_of_a_step_measures_from_there_as_often_as_it_says():
+    steps = ({"setWeight": 20}, {"setWeight": 50}, {"analysis": use()})
+    _, policy, gaps = converted(canary(*steps), template(metric(count=3, failureLimit=1, initialDelay="30s")))
+    (check,) = policy.checks
+    assert (check.from_weight, check.minimum, check.maximum) == (50, 0.95, None)
+    limits = check.limits
+    assert (limits.count, limits.every, limits.initial_delay) == (3, 60.0, 30.0)
+    assert (limits.failure_limit, limits.inconclusive_limit, limits.error_limit) == (1, 0, 4)
+    assert check.query == "sum(rate(requests[1m]))"
+    assert gaps == ()
+
+
+def test_an_analysis_in_the_background_begins_at_its_step_and_has_no_count():
+    analysis = use(startingStep=2)
+    _, policy, _ = converted(canary({"setWeight": 10}, PAUSE, {"setWeight": 50}, analysis=analysis), template(metric()))
+    (check,) = policy.checks
+    assert (check.from_weight, check.limits.count) == (50, 1)
+
+
+def test_steps_after_an_analysis_keep_the_checks_of_the_background():
+    step = {"analysis": use("step")}
+    templates = template(metric("errors"), name="quality"), template(metric("latency"), name="step")
+    _, policy, _ = converted(canary({"setWeight": 10}, step, {"setWeight": 50}, analysis=use()), *templates)
+    assert [(step.weight, step.metrics) for step in policy.ladder.steps] == [
+        (10, ("errors", "latency")),
+        (50, ("errors",)),
+    ]
+
+
+def test_an_analysis_after_the_switch_becomes_a_bake():
+    strategy = blue_green(postPromotionAnalysis=use(), scaleDownDelaySeconds=600)
+    (body,) = [each for each in convert([strategy, template(metric())]).documents if each["kind"] == "Canary"]
+    assert body["spec"]["analysis"]["bake"] == "600s"
+    assert body["spec"]["analysis"]["metrics"][0]["fromWeight"] == 100
+
+
+def test_the_deployment_has_what_the_rollout_had():
+    deployment = convert([canary({"setWeight": 5}, maxSurge="25%", maxUnavailable=0)]).documents[0]
+    assert deployment["kind"] == "Deployment"
+    assert deployment["spec"]["replicas"] == 3
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": 0}
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
+
+
+def test_clients_keep_their_service():
+    body, _, _ = converted(canary({"setWeight": 5}))
+    assert body["spec"]["service"] == {"name": "shop", "port": 80, "targetPort": 8080, "portName": "http"}
+    assert body["spec"]["ingressRef"]["name"] == "shop"
+
+
+CONDITIONS = {
+    "result[0] >= 0.95": (0.95, None),
+    "result >= 0.95 && result <= 2": (0.95, 2.0),
+    "0.5 <= result[0]": (0.5, None),
+    "result[0] < 5": (None, 4.999999999999999),
+    "default(result, 0) <= 5": (None, 5.0),
+    "asFloat(result) == 1": (1.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_condition_becomes_the_range_that_passes(condition):
+    _, policy, gaps = converted(
+        canary({"setWeight": 5}, {"analysis": use()}), template(metric(successCondition=condition))
+    )
+    assert (policy.checks[0].minimum, policy.checks[0].maximum) == CONDITIONS[condition]
+    assert gaps == ()
+
+
+def test_a_condition_of_failure_becomes_the_range_that_does_not_meet_it():
+    failing = metric(successCondition=None, failureCondition="result[0] < 0.9 || result[0] > 2")
+    _, policy, _ = converted(canary({"setWeight": 5}, {"analysis": use()}), template(failing))
+    assert (policy.checks[0].minimum, policy.checks[0].maximum) == (0.9, 2.0)
+
+
+NOT_NUMBERS = (
+    "result == 'ok'",
+    "all(result, # < 5)",
+    "result.successful > 0.9",
+    "len(result) == 0",
+    "(" * 900,
+    "result " * 400,
+)
+
+
+@pytest.mark.parametrize("condition", NOT_NUMBERS)
+def test_a_condition_that_is_no_range_is_a_gap_and_no_check_that_always_passes(condition):
+    documents = canary({"setWeight": 5}, {"analysis": use()}), template(metric(successCondition=condition))
+    body, policy, gaps = converted(*documents)
+    assert policy.checks == ()
+    assert [gap.path for gap in gaps] == ["AnalysisTemplate/quality: spec.metrics[0]"]
+    assert "metrics" not in body["spec"]["analysis"]
+
+
+GAPS = {
+    "a header route": (
+        canary({"setHeaderRoute": {"name": "beta"}}, {"setWeight": 5}),
+        "spec.strategy.canary.steps[0].setHeaderRoute",
+    ),
+    "an experiment": (
+        canary({"setWeight": 5}, {"experiment": {"templates": [{"name": "a"}]}}),
+        "spec.strategy.canary.steps[1].experiment",
+    ),
+    "an analysis that ends with its step": (
+        canary({"setWeight": 5}, {"analysis": use()}, {"setWeight": 50}),
+        "spec.strategy.canary.steps",
+    ),
+    "a size": (
+        canary({"setCanaryScale": {"replicas": 1}}, {"setWeight": 5}),
+        "spec.strategy.canary.steps[0].setCanaryScale",
+    ),
+    "a plug-in": (canary({"setWeight": 5}, {"plugin": {"name": "x"}}), "spec.strategy.canary.steps[1].plugin"),
+    "a pause at no weight": (canary(PAUSE, {"setWeight": 5}), "spec.strategy.canary.steps[0].pause"),
+    "a weight that falls": (canary({"setWeight": 50}, {"setWeight": 5}), "spec.strategy.canary.steps[1].setWeight"),
+    "a weight that is none": (canary({"setWeight": 500}, {"setWeight": 5}), "spec.strategy.canary.steps[0].setWeight"),
+    "a pause that is none": (
+        canary({"setWeight": 5}, {"pause": {"duration": "soon"}}),
+        "spec.strategy.canary.steps[1].pause",
+    ),
+    "a field of the strategy": (
+        canary({"setWeight": 5}, antiAffinity={"required": {}}),
+        "spec.strategy.canary.antiAffinity",
+    ),
+    "a field of the Rollout": (rollout({"blueGreen": {"activeService": "shop"}}, restartAt="now"), "spec.restartAt"),
+    "an unknown field": (canary({"setWeight": 5}, novelty={"deep": [1]}), "spec.strategy.canary.novelty"),
+    "an unknown provider": (
+        canary({"setWeight": 5}, routing={"ambassador": {"mappings": ["a"]}}),
+        "spec.strategy.canary.trafficRouting.ambassador",
+    ),
+    "a manual promotion": (blue_green(autoPromotionEnabled=False), "spec.strategy.blueGreen.autoPromotionEnabled"),
+    "a template that is not there": (
+        canary({"setWeight": 5}, {"analysis": use("absent")}),
+        "spec.strategy.canary.steps[1].analysis.templates[0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+def test_a_part_without_an_equivalent_is_named_once(name):
+    document, path = GAPS[name]
+    assert [gap for gap, _ in gaps_of(document, template(metric()))].count(path) == 1
+
+
+WRONG_METRICS = {
+    "a provider that is not there": metric(provider={"web": {"url": "http://shop"}}),
+    "two providers": metric(provider={"web": {}, "prometheus": {}}),
+    "an argument without a value": metric(provider={"prometheus": {"address": "http://p", "query": "{{args.secret}}"}}),
+    "no condition": metric(successCondition=None),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_METRICS)
+def test_a_metric_without_an_equivalent_is_one_gap(name):
+    documents = canary({"setWeight": 5}, {"analysis": use()}), template(WRONG_METRICS[name])
+    _, policy, gaps = converted(*documents)
+    assert policy.checks == ()
+    assert len(gaps) == 1
+    assert gaps[0].path.startswith("AnalysisTemplate/quality: spec.metrics[0]")
+
+
+def test_values_that_meet_neither_condition_are_named():
+    both = metric(successCondition="result[0] >= 0.95", failureCondition="result[0] < 0.8")
+    ((path, _),) = gaps_of(canary({"setWeight": 5}, {"analysis": use()}), template(both))
+    assert path == "spec.metrics[0].failureCondition"
+
+
+def test_the_gaps_of_files_have_a_file_and_a_line():
+    text = json.dumps(canary({"setWeight": 5}, novelty=1), indent=1)
+    files = convert_files([("shop.yaml", text), ("service.yaml", json.dumps(SERVICE))])
+    (gap,) = files.gaps
+    assert (gap.file, text.splitlines()[gap.line - 1].strip()) == ("shop.yaml", '"novelty": 1')
+    assert [canary.name for canary in load(files.texts).canaries] == ["shop"]
+
+
+def test_files_without_argos_documents_stay_as_they_are():
+    files = [("a.yaml", "a: ["), ("b.yaml", "kind: ConfigMap\napiVersion: v1\n")]
+    assert convert_files(files).texts == tuple(files)
+
+
+def test_the_strategy_of_blue_green_counts_its_wait():
+    _, policy, _ = converted(blue_green(autoPromotionSeconds=65))
+    assert policy.ladder == Ladder(strategy=Strategy.BLUE_GREEN, iterations=7, routed=False)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["steps", "setWeight", "pause", "duration", "analysis", "templates", "templateName", "args", "name", "canary",
+         "blueGreen", "trafficRouting", "istio", "virtualService", "metrics", "provider", "x"]), inner, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(spec=JSON, other=JSON)
+def test_any_document_converts_or_is_a_gap(spec, other):
+    documents = [
+        {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "shop"}, "spec": spec},
+        {"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisTemplate", "metadata": other, "spec": spec},
+    ]
+    conversion = convert(documents)
+    assert [body["kind"] for body in conversion.documents if body["kind"] == "Canary"] == ["Canary"]
+    json.dumps(conversion.documents)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from canarycore_cli.cluster.install import write
+from canarycore_cli.manifests.write import write_yaml
 from canarycore_kubernetes.deploy.admission import admission
 from canarycore_kubernetes.deploy.alert_rules import rule_groups
 from canarycore_kubernetes.deploy.chart import refusals, values_schema, values_table
@@ -173,7 +173,7 @@ def _readme() -> str:
 
 def _yaml(*bodies: Any) -> str:
     text = io.StringIO()
-    write(bodies, text)
+    write_yaml(bodies, text)
     return text.getvalue()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from canarycore.argo._analysis import Templates
-from canarycore.argo._document import Json, Node
+from canarycore.argo._document import DocumentPart, Json
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._rollout import Objects, convert_rollout, index_objects
 from canarycore.errors import ManifestError, Problem
@@ -90,7 +90,7 @@ def convert_files(files: Iterable[tuple[str, str]]) -> ConvertedFiles:
 def _convert_each(bodies: list[Json]) -> list[Conversion]:
     """Return what becomes of each document. Templates become part of the Rollouts that refer to them."""
     objects = index_objects(body for body in bodies if not is_argos(body))
-    nodes, gaps = [Node(body) for body in bodies], [Gaps() for _ in bodies]
+    nodes, gaps = [DocumentPart(body) for body in bodies], [Gaps() for _ in bodies]
     pairs = list(zip(nodes, gaps, strict=True))
     templates = {
         (_TEMPLATES[node.value["kind"]], str(get_value(node.value, "metadata", "name"))): (node.at("spec"), own)
@@ -108,11 +108,11 @@ def _convert_each(bodies: list[Json]) -> list[Conversion]:
     ]
 
 
-def _is_template(node: Node) -> bool:
+def _is_template(node: DocumentPart) -> bool:
     return is_argos(node.value) and node.value["kind"] in _TEMPLATES
 
 
-def _convert_one(node: Node, templates: Templates, objects: Objects, gaps: Gaps) -> list[Json]:
+def _convert_one(node: DocumentPart, templates: Templates, objects: Objects, gaps: Gaps) -> list[Json]:
     if not is_argos(node.value):
         return [node.value]
     return convert_rollout(node, templates, objects, gaps) if node.value["kind"] == "Rollout" else []

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from canarycore.argo._conditions import Range, is_gap, read_conditions
-from canarycore.argo._document import Json, Node
+from canarycore.argo._document import DocumentPart, Json
 from canarycore.argo._gaps import Gaps
 from canarycore.text import shorten
 
@@ -19,7 +19,7 @@ CONSECUTIVE_ERROR_LIMIT = 4
 MOST_TEMPLATES = 100
 """Most AnalysisTemplates that one analysis refers to, directly or by other templates."""
 
-Templates = Mapping[tuple[bool, str], tuple[Node, Gaps]]
+Templates = Mapping[tuple[bool, str], tuple[DocumentPart, Gaps]]
 """The spec and the gaps of each template, by whether it belongs to the cluster, and its name."""
 
 _ARGUMENT = re.compile(r"\{\{\s*args\.([\w.-]+)\s*\}\}")
@@ -30,7 +30,7 @@ _NO_NAME = re.compile(r"[^a-z0-9]+")
 class AnalysisUse:
     """The place of a Rollout that names templates, and the weight from which on they are measured."""
 
-    node: Node
+    node: DocumentPart
     from_weight: int = 0
     is_background: bool = False
 
@@ -39,7 +39,7 @@ class AnalysisUse:
 class _Metric:
     """A metric of a template, the values of its arguments, and the gaps of the template."""
 
-    node: Node
+    node: DocumentPart
     arguments: Mapping[str, str]
     gaps: Gaps
 
@@ -92,7 +92,7 @@ class _Metric:
         for name, default in _LIMITS.items():
             node = self.node.at(name)
             value = node.take()
-            number = Node(self.fill(value) if isinstance(value, str) else value).number()
+            number = DocumentPart(self.fill(value) if isinstance(value, str) else value).number()
             if number is not None and number >= 0:
                 fields[name] = number
             elif value is not None:
@@ -103,7 +103,7 @@ class _Metric:
             fields.pop("count", None)
         return fields
 
-    def _omit(self, node: Node, found: str, expected: str, remedy: str) -> None:
+    def _omit(self, node: DocumentPart, found: str, expected: str, remedy: str) -> None:
         """Report the metric as one gap."""
         self.gaps.report(node, found, expected, remedy)
         self.node.take()
@@ -131,7 +131,7 @@ class ChecksOfAnalyses:
                 names += [name] if name else []
         return names
 
-    def _find(self, references: Iterable[Node]) -> Iterator[tuple[str, Node, Gaps]]:
+    def _find(self, references: Iterable[DocumentPart]) -> Iterator[tuple[str, DocumentPart, Gaps]]:
         """Yield the name, the spec and the gaps of the templates of some references, and of those below them."""
         waiting = list(references)
         seen: set[tuple[bool, str]] = set()
@@ -182,7 +182,7 @@ _LIMITS = {
 """The counts of a metric, with Argo's defaults."""
 
 
-def _arguments(node: Node) -> dict[str, str]:
+def _arguments(node: DocumentPart) -> dict[str, str]:
     """Return the arguments that have a value. One without a value is a gap where a query needs it."""
     items = node.items("args")
     found = {item.text("name"): item.take("value") for item in items}
@@ -190,14 +190,14 @@ def _arguments(node: Node) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if isinstance(value, str | int | float)}
 
 
-def _dry_runs(node: Node) -> list[str]:
+def _dry_runs(node: DocumentPart) -> list[str]:
     return [item.text("metricName") for item in node.items("dryRun")]
 
 
 # providers --------------------------------------------------------------------------------------------------------
 
 
-def _read_prometheus(node: Node) -> tuple[Json, str]:
+def _read_prometheus(node: DocumentPart) -> tuple[Json, str]:
     provider: Json = {"type": "prometheus", "address": node.text("address")}
     headers = {item.text("key"): [item.text("value")] for item in node.items("headers")}
     if headers:
@@ -207,26 +207,26 @@ def _read_prometheus(node: Node) -> tuple[Json, str]:
     return provider, node.text("query")
 
 
-def _read_datadog(node: Node) -> tuple[Json, str]:
+def _read_datadog(node: DocumentPart) -> tuple[Json, str]:
     return {"type": "datadog", "secretRef": {"name": "datadog"}}, node.text("query")
 
 
-def _read_newrelic(node: Node) -> tuple[Json, str]:
+def _read_newrelic(node: DocumentPart) -> tuple[Json, str]:
     return {"type": "newrelic", "secretRef": {"name": node.text("profile", default="newrelic")}}, node.text("query")
 
 
-def _read_influxdb(node: Node) -> tuple[Json, str]:
+def _read_influxdb(node: DocumentPart) -> tuple[Json, str]:
     return {"type": "influxdb", "secretRef": {"name": node.text("profile", default="influxdb")}}, node.text("query")
 
 
-def _read_graphite(node: Node) -> tuple[Json, str]:
+def _read_graphite(node: DocumentPart) -> tuple[Json, str]:
     target = node.text("query")
     for letter, code in (("%", "%25"), ("&", "%26"), ("+", "%2B"), (";", "%3B")):
         target = target.replace(letter, code)
     return {"type": "graphite", "address": node.text("address")}, f"target={target}"
 
 
-def _read_cloudwatch(node: Node) -> tuple[Json, str]:
+def _read_cloudwatch(node: DocumentPart) -> tuple[Json, str]:
     from json import dumps
 
     return {"type": "cloudwatch"}, dumps(_capitalised(node.take("metricDataQueries")))
@@ -239,7 +239,7 @@ def _capitalised(value: Any) -> Any:
     return [_capitalised(inner) for inner in value] if isinstance(value, list) else value
 
 
-_PROVIDERS: dict[str, Callable[[Node], tuple[Json, str]]] = {
+_PROVIDERS: dict[str, Callable[[DocumentPart], tuple[Json, str]]] = {
     "prometheus": _read_prometheus,
     "datadog": _read_datadog,
     "newRelic": _read_newrelic,

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 @frozen
-class Node:
+class DocumentPart:
     """A value of a document, with its path. All nodes of a document share the paths that were read."""
 
     value: Any
@@ -24,12 +24,12 @@ class Node:
         node._read.add(node.path)  # noqa: SLF001  the same class
         return node.value
 
-    def at(self, *names: str) -> Node:
+    def at(self, *names: str) -> DocumentPart:
         """Return the node below these fields; its value is None where a field is absent."""
         node = self
         for name in names:
             inner = node.value.get(name) if isinstance(node.value, Mapping) else None
-            node = Node(inner, f"{node.path}.{name}" if node.path else name, self._read)
+            node = DocumentPart(inner, f"{node.path}.{name}" if node.path else name, self._read)
         return node
 
     def text(self, *names: str, default: str = "") -> str:
@@ -44,18 +44,18 @@ class Node:
             return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
-    def items(self, *names: str) -> list[Node]:
+    def items(self, *names: str) -> list[DocumentPart]:
         """Return the nodes of a list; none where there is no list."""
         node = self.at(*names)
         inner = node.value if isinstance(node.value, list) else []
-        return [Node(value, f"{node.path}[{index}]", self._read) for index, value in enumerate(inner)]
+        return [DocumentPart(value, f"{node.path}[{index}]", self._read) for index, value in enumerate(inner)]
 
     @property
     def is_read(self) -> bool:
         """Whether any part of the document was read."""
         return bool(self._read)
 
-    def unread(self) -> Iterator[Node]:
+    def unread(self) -> Iterator[DocumentPart]:
         """Yield the greatest parts that were not read at all, and hold something."""
         if self.path in self._read or self.value in _NOTHING:
             return
@@ -67,7 +67,7 @@ class Node:
         for node in inner:
             yield from node.unread()
 
-    def _inner(self) -> list[Node]:
+    def _inner(self) -> list[DocumentPart]:
         if isinstance(self.value, Mapping):
             return [self.at(str(name)) for name in self.value]
         return self.items()

@@ -1,4 +1,4 @@
-"""What has no equivalent: one problem for each part of a document that the conversion could not take over."""
+"""Parts of documents without an equivalent: one problem for each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from canarycore.argo._document import Node
+from canarycore.argo._document import DocumentPart
 from canarycore.errors import Problem
 from canarycore.text import shorten
 
@@ -51,7 +51,7 @@ class Gaps:
 
     problems: list[Problem] = field(factory=list)
 
-    def report(self, node: Node, found: str, expected: str, remedy: str) -> None:
+    def report(self, node: DocumentPart, found: str, expected: str, remedy: str) -> None:
         """Add a part without an equivalent, once: several Rollouts may refer to one template."""
         problem = Problem(
             path=node.path, found=found, expected=expected, remedy=remedy, rule="no-equivalent", severity="warning"
@@ -59,7 +59,7 @@ class Gaps:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def report_unread(self, document: Node) -> None:
+    def report_unread(self, document: DocumentPart) -> None:
         """Add all parts of a document that nobody has read."""
         for node in document.unread():
             for part in _split(node):
@@ -69,7 +69,7 @@ class Gaps:
                 self.report(part, shorten(str(part.value)), expected, remedy)
 
 
-def _split(node: Node) -> list[Node]:
+def _split(node: DocumentPart) -> list[DocumentPart]:
     """Return the fields of a part if one of them is known, else the part."""
     if isinstance(node.value, Mapping) and any(name in node.value for name, _, _ in _KNOWN):
         return [inner for inner in map(node.at, map(str, node.value)) if inner]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from canarycore.argo._analysis import ChecksOfAnalyses, Templates
-from canarycore.argo._document import Json, Node
+from canarycore.argo._document import DocumentPart, Json
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._strategy import INTERVAL, convert_blue_green, convert_canary
 from canarycore.foreign import get_value
@@ -23,7 +23,7 @@ Objects = Mapping[tuple[str, str], Json]
 """The other objects of the files, by kind and name."""
 
 
-def convert_rollout(rollout: Node, templates: Templates, objects: Objects, gaps: Gaps) -> list[Json]:
+def convert_rollout(rollout: DocumentPart, templates: Templates, objects: Objects, gaps: Gaps) -> list[Json]:
     """Return the Deployment, the Canary and the MetricTemplates of a Rollout. Report what has no equivalent."""
     rollout.take("apiVersion"), rollout.take("kind"), rollout.take("metadata"), rollout.take("status")
     spec, metadata = rollout.at("spec"), dict(rollout.at("metadata").value or {})
@@ -57,7 +57,7 @@ def convert_rollout(rollout: Node, templates: Templates, objects: Objects, gaps:
     return [*([deployment] if deployment else []), canary_body, *checks.documents]
 
 
-def _target(spec: Node, metadata: Json, canary: Node, gaps: Gaps) -> tuple[Json, Json]:
+def _target(spec: DocumentPart, metadata: Json, canary: DocumentPart, gaps: Gaps) -> tuple[Json, Json]:
     """Return the reference to the target, and the Deployment that a Rollout has inside."""
     reference = spec.at("workloadRef")
     if reference:
@@ -84,7 +84,7 @@ def _present(fields: Json) -> Json:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _service(strategy: Node, deployment: Mapping[str, Any], objects: Objects) -> Json:
+def _service(strategy: DocumentPart, deployment: Mapping[str, Any], objects: Objects) -> Json:
     """Return the section `service`: the Service that clients call, and its ports."""
     routing = strategy.at("trafficRouting")
     roots = [routing.at(mesh).text("rootService") for mesh in ("alb", "smi") if routing.at(mesh)]
@@ -130,7 +130,7 @@ def _container_port(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
 # providers --------------------------------------------------------------------------------------------------------
 
 
-def _provider(canary: Node, service: Json, objects: Objects, gaps: Gaps, *, is_blue_green: bool) -> Json:
+def _provider(canary: DocumentPart, service: Json, objects: Objects, gaps: Gaps, *, is_blue_green: bool) -> Json:
     """Return the provider, and the reference to the route that it changes. `service` gets the provider's fields."""
     routing = canary.at("trafficRouting")
     names = [name for name in _PROVIDERS if routing.at(name)]
@@ -150,7 +150,7 @@ def _provider(canary: Node, service: Json, objects: Objects, gaps: Gaps, *, is_b
     return {"provider": REPLICAS} if REPLICAS else {}
 
 
-def _read_istio(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_istio(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     virtual = node.at("virtualService") or next(iter(node.items("virtualServices")), node.at("virtualService"))
     name = virtual.text("name")
     virtual.take("routes")
@@ -170,7 +170,7 @@ def _read_istio(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json
     return {"provider": "istio"}
 
 
-def _read_nginx(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_nginx(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
     return {
         "provider": "nginx",
@@ -178,7 +178,7 @@ def _read_nginx(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json
     }
 
 
-def _read_alb(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_alb(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del objects
     port = node.number("servicePort")
     if port:
@@ -189,20 +189,20 @@ def _read_alb(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
     return {"provider": "alb", "ingressRef": _reference("networking.k8s.io/v1", "Ingress", node.text("ingress"))}
 
 
-def _read_apisix(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_apisix(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
     name = node.at("route").text("name")
     node.at("route").take("rules")
     return {"provider": "apisix", "routeRef": _reference("apisix.apache.org/v2", "ApisixRoute", name)}
 
 
-def _read_smi(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_smi(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
     node.take("trafficSplitName")
     return {"provider": "smi:v1alpha1"}
 
 
-def _read_traefik(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_traefik(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del objects
     name = node.text("weightedTraefikServiceName")
     if name and name != service.get("name"):
@@ -215,7 +215,7 @@ def _read_traefik(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Js
     return {"provider": "traefik"}
 
 
-def _read_appmesh(node: Node, service: Json, objects: Objects, gaps: Gaps) -> Json:
+def _read_appmesh(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
     node.take("virtualService"), node.take("virtualNodeGroup")
     return {"provider": "appmesh:v1beta2"}
@@ -225,7 +225,7 @@ def _reference(api_version: str, kind: str, name: str) -> Json:
     return {"apiVersion": api_version, "kind": kind, "name": name}
 
 
-_PROVIDERS: dict[str, Callable[[Node, Json, Objects, Gaps], Json]] = {
+_PROVIDERS: dict[str, Callable[[DocumentPart, Json, Objects, Gaps], Json]] = {
     "istio": _read_istio,
     "nginx": _read_nginx,
     "alb": _read_alb,

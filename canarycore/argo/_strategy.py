@@ -8,7 +8,7 @@ from math import ceil
 from attrs import define, field
 
 from canarycore.argo._analysis import AnalysisUse, ChecksOfAnalyses
-from canarycore.argo._document import Json, Node
+from canarycore.argo._document import DocumentPart, Json
 from canarycore.argo._gaps import Gaps
 from canarycore.text import shorten
 
@@ -19,7 +19,7 @@ SCALE_DOWN_DELAY = 30
 """Argo's default of `scaleDownDelaySeconds`: the time for which the old version stays after a switch."""
 
 _DURATION = re.compile(r"(?:\d{1,9}h)?(?:\d{1,9}m)?(?:\d{1,9}s)?")
-_PART = re.compile(r"(\d+)([hms])")
+_PART = re.compile(r"(\d{1,9})([hms])")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -42,7 +42,7 @@ class _Step:
         return fields
 
 
-def convert_canary(strategy: Node, checks: ChecksOfAnalyses, gaps: Gaps) -> Json:
+def convert_canary(strategy: DocumentPart, checks: ChecksOfAnalyses, gaps: Gaps) -> Json:
     """Return the analysis of a Rollout by steps."""
     nodes = strategy.items("steps")
     analysis: Json = {"interval": f"{INTERVAL}s", "threshold": 1}
@@ -75,7 +75,7 @@ def convert_canary(strategy: Node, checks: ChecksOfAnalyses, gaps: Gaps) -> Json
     return analysis | {"stepWeights": [step.weight for step in steps]}
 
 
-def convert_blue_green(strategy: Node, checks: ChecksOfAnalyses) -> Json:
+def convert_blue_green(strategy: DocumentPart, checks: ChecksOfAnalyses) -> Json:
     """Return the analysis of a blue/green Rollout."""
     wait = strategy.number("autoPromotionSeconds") or 0
     if strategy.at("autoPromotionEnabled").value is True:
@@ -91,7 +91,7 @@ def convert_blue_green(strategy: Node, checks: ChecksOfAnalyses) -> Json:
     return analysis
 
 
-def _weights_at(nodes: list[Node]) -> list[int]:
+def _weights_at(nodes: list[DocumentPart]) -> list[int]:
     """Return the weight in force at each step."""
     weights, weight = [], 0
     for node in nodes:
@@ -101,7 +101,7 @@ def _weights_at(nodes: list[Node]) -> list[int]:
     return weights
 
 
-def _read_steps(nodes: list[Node], analysis: Json, checks: ChecksOfAnalyses, gaps: Gaps) -> list[_Step]:
+def _read_steps(nodes: list[DocumentPart], analysis: Json, checks: ChecksOfAnalyses, gaps: Gaps) -> list[_Step]:
     steps: list[_Step] = []
     for node in nodes:
         if node.at("setWeight").value is not None:
@@ -120,7 +120,7 @@ def _read_steps(nodes: list[Node], analysis: Json, checks: ChecksOfAnalyses, gap
     return steps
 
 
-def _add_weight(node: Node, steps: list[_Step], gaps: Gaps) -> None:
+def _add_weight(node: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
     weight = node.number("setWeight")
     reached = steps[-1].weight if steps else 0
     if weight is None or not 0 <= weight <= 100:
@@ -135,7 +135,7 @@ def _add_weight(node: Node, steps: list[_Step], gaps: Gaps) -> None:
         )
 
 
-def _add_pause(pause: Node, steps: list[_Step], gaps: Gaps) -> None:
+def _add_pause(pause: DocumentPart, steps: list[_Step], gaps: Gaps) -> None:
     duration = pause.take("duration")
     pause.take()
     seconds = read_duration(duration)

@@ -80,6 +80,13 @@ class Stage:
         text = MANIFEST.replace("name: gate\n", f"name: {json.dumps(HOSTILE)}\n")
         return self.file(text)
 
+    def hostile_rollout(self) -> Path:
+        """Write a Rollout of Argo with hostile names, templates and fields."""
+        step = {"analysis": {"templates": [{"templateName": HOSTILE}]}, HOSTILE: HOSTILE}
+        strategy = {"canary": {"steps": [{"setWeight": 5}, step], HOSTILE: HOSTILE}}
+        body = _object("argoproj.io/v1alpha1", "Rollout", HOSTILE, spec={"strategy": strategy})
+        return self.file(json.dumps(body), "rollout.yaml")
+
     def hostile_flagger(self) -> Path:
         """Write a Deployment of Flagger with hostile flags."""
         container = {
@@ -188,6 +195,11 @@ CASES: dict[str, list[Callable[[Stage], Result]]] = {
         lambda stage: stage.canary("lint", HOSTILE),
         lambda stage: stage.cluster("lint", "--cluster"),
         lambda stage: stage.cluster("lint", "--cluster", "--account", f"a/{HOSTILE}"),
+    ],
+    "convert": [
+        lambda stage: stage.canary("convert", stage.hostile_rollout()),
+        lambda stage: stage.canary("convert", stage.hostile_rollout(), "--json"),
+        lambda stage: stage.canary("convert", HOSTILE),
     ],
     "simulate": [
         lambda stage: stage.canary("simulate", stage.hostile_manifest()),
@@ -370,6 +382,7 @@ def test_all_output_passes_through_the_console() -> None:
     }
     assert outputs == {
         "cluster/install.py: sys.stdout",  # YAML, which ruamel escapes
+        "manifests/convert.py: sys.stdout",  # the same
         "console.py: sys.stdout",  # JSON, and whether it is a terminal
         "console.py: sys.stderr",
         "main.py: typer.echo",  # our version

@@ -31,6 +31,12 @@ def stored(**analysis):
     return body
 
 
+def routed(**analysis):
+    """Return a Canary of a provider that moves traffic, as a bake needs one."""
+    body = stored(**analysis)
+    return {**body, "spec": body["spec"] | {"provider": "istio"}}
+
+
 def as_applied(body, **analysis):
     """Return a Canary that lacks fields of the text that its owner applied."""
     applied = {**body, "spec": {**body["spec"], "analysis": body["spec"]["analysis"] | analysis}}
@@ -121,7 +127,7 @@ async def test_the_condition_goes_with_the_annotation(client, api):
         (as_applied(stored(), drain="9s"), None),
         (as_applied(stored()), definition_of(flaggers())),
         (stored(), definition_of(definitions())),
-        (annotated(stored(iterations=None, stepWeight=10), *OWN_FIELDS), definition_of(flaggers())),
+        (annotated(routed(iterations=None, stepWeight=10), *OWN_FIELDS), definition_of(flaggers())),
         (as_applied(annotated(stored()), drain="9s"), definition_of(flaggers())),
     ],
     ids=[

@@ -13,8 +13,8 @@ from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inquir
 from canarycore._ladder import Rung, Strategy
 from canarycore._measurements import count_answers, describe_excess, exceeds, find_due, find_open
 from canarycore._observation import EPSILON
-from canarycore._spec import HookType, NoData, OnFailure
-from canarycore._transitions import climb, count_analysis, fail, freeze, promote
+from canarycore._spec import HookType, NoData
+from canarycore._transitions import climb, count_analysis, fail_or_freeze, freeze, promote
 from canarycore._verdicts import Judgement, Verdict, judge
 from canarycore.notices import NoticeKind
 from canarycore.phases import Approval, Phase, Reason, Rule
@@ -114,11 +114,8 @@ def _end_by_limit(builder: DecisionBuilder, judgement: Judgement, why: str) -> D
     builder.emit(NoticeKind.CHECK_FAILED, judgement.text(builder.rollout))
     if judgement.verdict is Verdict.NO_DATA:
         return freeze(builder, Reason.INCONCLUSIVE, why)
-    if builder.rollout.on_failure is OnFailure.FREEZE:
-        return freeze(builder, Reason.CHECKS, why)
-    builder.emit(NoticeKind.ROLLING_BACK_LIMIT, why)
-    builder.emit(NoticeKind.ROLLING_BACK_LIMIT_ALERT, why)
-    return fail(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
+    notices = NoticeKind.ROLLING_BACK_LIMIT, NoticeKind.ROLLING_BACK_LIMIT_ALERT
+    return fail_or_freeze(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS, notices, argument=why, why=why)
 
 
 def _hold_or_halt(builder: DecisionBuilder, bad: list[Judgement]) -> Decision:
@@ -165,21 +162,32 @@ def _hold_analysis(builder: DecisionBuilder, judgement: Judgement) -> Decision:
     rollout, holds = builder.rollout, builder.status.holds + 1
     builder.emit(NoticeKind.HELD, judgement.text(rollout))
     if rollout.inconclusive_limit and holds >= rollout.inconclusive_limit:
-        if rollout.on_failure is OnFailure.FREEZE:
-            return freeze(builder, Reason.INCONCLUSIVE, f"inconclusive analyses reached {holds}", holds=holds)
-        builder.emit(NoticeKind.ROLLING_BACK_INCONCLUSIVE, str(holds))
-        builder.emit(NoticeKind.ROLLING_BACK_INCONCLUSIVE_ALERT, str(holds))
-        return fail(builder, Rule.ROLLED_BACK_INCONCLUSIVE, Reason.INCONCLUSIVE)
+        notices = NoticeKind.ROLLING_BACK_INCONCLUSIVE, NoticeKind.ROLLING_BACK_INCONCLUSIVE_ALERT
+        return fail_or_freeze(
+            builder,
+            Rule.ROLLED_BACK_INCONCLUSIVE,
+            Reason.INCONCLUSIVE,
+            notices,
+            argument=str(holds),
+            why=f"inconclusive analyses reached {holds}",
+            holds=holds,
+        )
     return count_analysis(builder, Rule.HELD, holds=holds)
 
 
 def roll_back_checks(builder: DecisionBuilder, failed: int) -> Decision:
     """Roll back by failed checks, or freeze the rollout if the policy says so."""
-    if builder.rollout.on_failure is OnFailure.FREEZE:
-        return freeze(builder, Reason.CHECKS, f"failed checks threshold reached {failed}", failed_checks=failed)
-    builder.emit(NoticeKind.ROLLING_BACK_CHECKS, str(failed))
-    builder.emit(NoticeKind.ROLLING_BACK_CHECKS_ALERT, str(failed))
-    return fail(builder, Rule.ROLLED_BACK_CHECKS, Reason.CHECKS)
+    notices = NoticeKind.ROLLING_BACK_CHECKS, NoticeKind.ROLLING_BACK_CHECKS_ALERT
+    why = f"failed checks threshold reached {failed}"
+    return fail_or_freeze(
+        builder,
+        Rule.ROLLED_BACK_CHECKS,
+        Reason.CHECKS,
+        notices,
+        argument=str(failed),
+        why=why,
+        failed_checks=failed,
+    )
 
 
 def _gates(builder: DecisionBuilder) -> Inquiry:

@@ -29,14 +29,14 @@ from canarycore._decision import Decision, DecisionBuilder, Deliberation, Inputs
 from canarycore._goal import converge, explain_unready, goal, is_in_step
 from canarycore._ladder import INITIAL_RUNG
 from canarycore._observation import EPSILON, Observation, Workload
-from canarycore._spec import HookType, OnFailure, Rollout
+from canarycore._spec import HookType, Rollout
 from canarycore._status import Status
 from canarycore._transitions import (
     can_restore_primary,
     count_analysis,
     drain_end,
     fail,
-    freeze,
+    fail_or_freeze,
     has_rejected_primary,
     pending_work,
     promote,
@@ -461,11 +461,9 @@ def _roll_back_late(builder: DecisionBuilder, why: str) -> Decision:
     """Roll back past the progress deadline, or freeze the rollout if the policy says so."""
     if builder.status.is_frozen:
         return _on_hold(builder)
-    if builder.rollout.on_failure is OnFailure.FREEZE:
-        return freeze(builder, Reason.DEADLINE, f"progress deadline exceeded {why}")
-    builder.emit(NoticeKind.ROLLING_BACK_DEADLINE, why)
-    builder.emit(NoticeKind.ROLLING_BACK_DEADLINE_ALERT, why)
-    return fail(builder, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE)
+    notices = NoticeKind.ROLLING_BACK_DEADLINE, NoticeKind.ROLLING_BACK_DEADLINE_ALERT
+    frozen_by = f"progress deadline exceeded {why}"
+    return fail_or_freeze(builder, Rule.ROLLED_BACK_DEADLINE, Reason.DEADLINE, notices, argument=why, why=frozen_by)
 
 
 def _promoting(builder: DecisionBuilder) -> Decision:

@@ -51,24 +51,27 @@ def find_open(rollout: Rollout, status: Status, tallies: Mapping[str, CheckTally
 
 def exceeds(limits: CheckLimits, tally: CheckTally, verdict: Verdict) -> bool | None:
     """Whether the last answer, of this kind, exceeds its limit; None if the check has no limit for it."""
-    limit, found = {
-        Verdict.PASS: (None, 0),
-        Verdict.FAIL: (limits.failure_limit, tally.failed),
-        Verdict.NO_DATA: (limits.inconclusive_limit, tally.inconclusive),
-        Verdict.ERROR: (limits.error_limit, tally.errors),
-    }[verdict]
+    found, limit = _count_and_limit(limits, tally, verdict)
     return None if limit is None else found > limit
 
 
 def describe_excess(judgement: Judgement, tally: CheckTally) -> str:
     """Return the limit that a check exceeded, such as `check latency: 3 failures, at most 2 allowed`."""
-    limits = judgement.check.limits
-    found, limit = {
-        Verdict.FAIL: (f"{tally.failed} failures", limits.failure_limit),
-        Verdict.NO_DATA: (f"{tally.inconclusive} times no data", limits.inconclusive_limit),
-        Verdict.ERROR: (f"{tally.errors} errors in a row", limits.error_limit),
-    }[judgement.verdict]
-    return f"check {judgement.check.name}: {found}, at most {limit} allowed"
+    found, limit = _count_and_limit(judgement.check.limits, tally, judgement.verdict)
+    return f"check {judgement.check.name}: {found} {_WORDS[judgement.verdict]}, at most {limit} allowed"
+
+
+_WORDS = {Verdict.FAIL: "failures", Verdict.NO_DATA: "times no data", Verdict.ERROR: "errors in a row"}
+
+
+def _count_and_limit(limits: CheckLimits, tally: CheckTally, verdict: Verdict) -> tuple[int, int | None]:
+    """Return the number of answers of this kind, and its limit; None for no limit."""
+    return {
+        Verdict.PASS: (0, None),
+        Verdict.FAIL: (tally.failed, limits.failure_limit),
+        Verdict.NO_DATA: (tally.inconclusive, limits.inconclusive_limit),
+        Verdict.ERROR: (tally.errors, limits.error_limit),
+    }[verdict]
 
 
 def _by_check(tallies: Iterable[CheckTally]) -> dict[str, CheckTally]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from canarycore._decision import Decision, DecisionBuilder
 from canarycore._ladder import INITIAL_RUNG, Rung
-from canarycore._spec import HookType, Rollout
+from canarycore._spec import HookType, OnFailure, Rollout
 from canarycore.notices import NoticeKind
 from canarycore.phases import BEFORE_ANALYSIS, Approval, Pending, Phase, Reason, Rule
 from canarycore.text import format_timespan
@@ -84,6 +84,28 @@ def freeze(builder: DecisionBuilder, reason: Reason, why: str, **changes: Any) -
     builder.emit(NoticeKind.FROZEN, weight, why)
     builder.emit(NoticeKind.FROZEN_ALERT, weight, why)
     return count_analysis(builder, Rule.FROZEN, paused=True, reason=reason, **changes)
+
+
+def fail_or_freeze(
+    builder: DecisionBuilder,
+    rule: Rule,
+    reason: Reason,
+    notices: tuple[NoticeKind, NoticeKind],
+    *,
+    argument: str,
+    why: str,
+    **frozen: Any,
+) -> Decision:
+    """Roll back by this rule, or freeze the rollout if the policy says so.
+
+    notices: the event and the alert of a rollback, with their argument. why: the reason in the notices of a freeze.
+    frozen: changes of the status that freezes.
+    """
+    if builder.rollout.on_failure is OnFailure.FREEZE:
+        return freeze(builder, reason, why, **frozen)
+    for kind in notices:
+        builder.emit(kind, argument)
+    return fail(builder, rule, reason)
 
 
 def drain_end(builder: DecisionBuilder, least: float = 0.0) -> float:

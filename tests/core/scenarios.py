@@ -23,6 +23,7 @@ from canarycore import (
     Strategy,
     TargetRef,
 )
+from canarycore.notices import NoticeKind
 from canarycore.simulation import (
     NEVER,
     AnswerHook,
@@ -361,6 +362,11 @@ def play(
     world = idle(rollout, faults, scaler=Scaler())
     situation(world)
     return world
+
+
+def kinds(world: SimulatedCluster) -> list[NoticeKind]:
+    """Return the kinds of all notices so far, in order."""
+    return [notice.kind for record in world.history for notice in record.notices]
 
 
 # ---------------------------------------------------------------------------------------------- a world in a phase

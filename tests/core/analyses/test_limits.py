@@ -14,7 +14,7 @@ from canarycore.notices import NoticeKind
 from canarycore.phases import Rule
 from canarycore.questions import MetricAnswer
 from canarycore.simulation import ByRevision, Constant, Deploy, SendCommand, SetMetrics
-from tests.core.scenarios import idle, policy
+from tests.core.scenarios import idle, kinds, policy
 
 CHECK = Check(name="request-success-rate", kind=CheckKind.SUCCESS_RATE, minimum=99.0)
 ERROR = MetricAnswer(error="connection refused")
@@ -31,10 +31,6 @@ def on_first_rung(rollout):
 
 def rules(world):
     return [record.decision.explanation.rule for record in world.history]
-
-
-def kinds(world):
-    return [notice.kind for record in world.history for notice in record.notices]
 
 
 def ended(world):

@@ -8,7 +8,7 @@ from canarycore import CommandKind, NoData, OnFailure, Phase, Reason
 from canarycore.notices import NoticeKind
 from canarycore.phases import Rule
 from canarycore.simulation import ByRevision, Constant, Deploy, Edit, SendCommand, SetMetrics, SetPace, stuck
-from tests.core.scenarios import idle, policy
+from tests.core.scenarios import idle, kinds, policy
 
 FREEZES = policy(on_failure=OnFailure.FREEZE)
 HOLDS = policy(on_failure=OnFailure.FREEZE, no_data=NoData.HOLD, inconclusive_limit=2)
@@ -26,10 +26,6 @@ def frozen(rollout=FREEZES):
     """Return a cluster whose rollout froze at its first weight, as its checks fail."""
     world = idle(rollout).do(Deploy("v2")).run(until=at_weight)
     return world.do(SetMetrics(ByRevision(bad=("v2",)))).run(until=is_frozen)
-
-
-def kinds(world):
-    return [notice.kind for record in world.history for notice in record.notices]
 
 
 def test_failed_checks_freeze_instead_of_rolling_back():

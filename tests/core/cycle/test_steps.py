@@ -10,7 +10,7 @@ from canarycore.errors import FieldError
 from canarycore.notices import NoticeKind
 from canarycore.phases import Approval, Rule
 from canarycore.simulation import ByRevision, Deploy, Edit, SendCommand, SetMetrics
-from tests.core.scenarios import DURATION, SUCCESS_RATE, idle, policy
+from tests.core.scenarios import DURATION, SUCCESS_RATE, idle, kinds, policy
 
 HELD = policy(ladder=Ladder(steps=(Step(weight=20, hold=45.0), 60)))
 APPROVED = policy(ladder=Ladder(steps=(Step(weight=20, approval=True), 60)))
@@ -23,11 +23,6 @@ def at_weight(weight):
 
 def is_asked(world):
     return world.status.approval is Approval.ASKED
-
-
-def kinds(world):
-    """Return the kinds of all notices so far, in order."""
-    return [notice.kind for record in world.history for notice in record.notices]
 
 
 def test_a_step_is_left_by_the_first_pass_after_its_hold():

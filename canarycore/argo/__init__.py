@@ -61,8 +61,8 @@ def convert(documents: Iterable[Mapping[str, Any]]) -> Conversion:
     bodies = [dict(document) for document in documents]
     pieces = _convert_each(bodies)
     results = (body for piece in pieces for body in piece.documents)
-    gaps = (evolve(gap, path=f"{_name(body)}: {gap.path}") for body, piece in zip(bodies, pieces, strict=True)
-            for gap in piece.gaps)  # fmt: skip
+    pairs = zip(bodies, pieces, strict=True)
+    gaps = (evolve(gap, path=f"{_name(body)}: {gap.path}") for body, piece in pairs for gap in piece.gaps)
     return Conversion(documents=tuple(results), gaps=tuple(gaps))
 
 

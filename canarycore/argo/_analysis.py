@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from json import dumps
 from typing import Any
 
 from attrs import define, field, frozen
 
 from canarycore.argo._conditions import Range, is_gap, read_conditions
-from canarycore.argo._document import DocumentPart, Json
+from canarycore.argo._document import DocumentPart, Json, drop_none, make_resource
 from canarycore.argo._gaps import Gaps
 from canarycore.text import shorten
 
@@ -157,18 +158,14 @@ class ChecksOfAnalyses:
         if name in {each["name"] for each in self.metrics}:
             name = f"{template}-{name}"
         reference = _NO_NAME.sub("-", f"{self.rollout}-{name}".lower()).strip("-")
-        ends = {"min": limits.minimum, "max": limits.maximum}
         entry: Json = {"name": name, "templateRef": {"name": reference}, "interval": "1m"}
-        entry["thresholdRange"] = {end: value for end, value in ends.items() if value is not None}
+        entry["thresholdRange"] = drop_none({"min": limits.minimum, "max": limits.maximum})
         entry |= {"fromWeight": use.from_weight} if use.from_weight else {}
         entry |= metric.limits(is_background=use.is_background)
         entry |= {"dryRun": True} if any(pattern in {name, "*", ".*"} for pattern in runs_dry) else {}
         self.metrics.append(entry)
-        metadata = {"name": reference} | ({"namespace": self.namespace} if self.namespace else {})
         spec = {"provider": query[0], "query": query[1]}
-        self.documents.append(
-            {"apiVersion": "flagger.app/v1beta1", "kind": "MetricTemplate", "metadata": metadata, "spec": spec}
-        )
+        self.documents.append(make_resource("MetricTemplate", reference, self.namespace, spec))
         return name
 
 
@@ -227,8 +224,6 @@ def _read_graphite(node: DocumentPart) -> tuple[Json, str]:
 
 
 def _read_cloudwatch(node: DocumentPart) -> tuple[Json, str]:
-    from json import dumps
-
     return {"type": "cloudwatch"}, dumps(_capitalised(node.take("metricDataQueries")))
 
 

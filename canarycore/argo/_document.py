@@ -10,6 +10,17 @@ from attrs import field, frozen
 Json = dict[str, Any]
 
 
+def make_resource(kind: str, name: str, namespace: str, spec: Json) -> Json:
+    """Return a resource of Flagger; without a namespace where that is empty."""
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": "flagger.app/v1beta1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def drop_none(fields: Json) -> Json:
+    """Return the fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 @frozen
 class DocumentPart:
     """A value of a document, with its path. All nodes of a document share the paths that were read."""

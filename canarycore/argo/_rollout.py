@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from canarycore.argo._analysis import ChecksOfAnalyses, Templates
-from canarycore.argo._document import DocumentPart, Json
+from canarycore.argo._document import DocumentPart, Json, drop_none, make_resource
 from canarycore.argo._gaps import Gaps
 from canarycore.argo._strategy import INTERVAL, convert_blue_green, convert_canary
 from canarycore.foreign import get_value
@@ -52,9 +52,8 @@ def convert_rollout(rollout: DocumentPart, templates: Templates, objects: Object
         body["suspend"] = True
     body |= {"analysis": analysis} if analysis else {"skipAnalysis": True, "analysis": NO_ANALYSIS}
     gaps.report_unread(rollout)
-    own = {key: value for key, value in (("name", name), ("namespace", namespace)) if value}
-    canary_body: Json = {"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "metadata": own, "spec": body}
-    return [*([deployment] if deployment else []), canary_body, *checks.documents]
+    resource = make_resource("Canary", name, namespace, body)
+    return [*([deployment] if deployment else []), resource, *checks.documents]
 
 
 def _target(spec: DocumentPart, metadata: Json, canary: DocumentPart, gaps: Gaps) -> tuple[Json, Json]:
@@ -72,16 +71,12 @@ def _target(spec: DocumentPart, metadata: Json, canary: DocumentPart, gaps: Gaps
             )
         return target, {}
     names = ("replicas", "selector", "template", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
-    inner = _present({name: spec.take(name) for name in names})
-    update = _present({name: canary.take(name) for name in ("maxSurge", "maxUnavailable")})
+    inner = drop_none({name: spec.take(name) for name in names})
+    update = drop_none({name: canary.take(name) for name in ("maxSurge", "maxUnavailable")})
     if update:
         inner["strategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": str(metadata.get("name") or "rollout")}
     return target, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": inner}
-
-
-def _present(fields: Json) -> Json:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _service(strategy: DocumentPart, deployment: Mapping[str, Any], objects: Objects) -> Json:
@@ -160,22 +155,13 @@ def _read_istio(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps)
         values = spec.get(field) if isinstance(spec, Mapping) else None
         if isinstance(values, list) and values:
             service[field] = list(values)
-    if name and name != service.get("name"):
-        gaps.report(
-            virtual,
-            f"the VirtualService {shorten(name)}",
-            "the VirtualService of the controller",
-            "The controller makes one with the name of the Service: delete yours after the rollout has begun.",
-        )
+    _report_other_name(virtual, "VirtualService", name, service, gaps, "delete yours after the rollout has begun")
     return {"provider": "istio"}
 
 
 def _read_nginx(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
-    return {
-        "provider": "nginx",
-        "ingressRef": _reference("networking.k8s.io/v1", "Ingress", node.text("stableIngress")),
-    }
+    return {"provider": "nginx", "ingressRef": _ingress(node.text("stableIngress"))}
 
 
 def _read_alb(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
@@ -186,14 +172,15 @@ def _read_alb(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -
     if "alb" not in PROVIDER_CAPABILITIES:
         gaps.report(node, "the provider alb", f"one of {', '.join(PROVIDER_CAPABILITIES)}", "Choose another provider.")
         return {}
-    return {"provider": "alb", "ingressRef": _reference("networking.k8s.io/v1", "Ingress", node.text("ingress"))}
+    return {"provider": "alb", "ingressRef": _ingress(node.text("ingress"))}
 
 
 def _read_apisix(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del service, objects, gaps
     name = node.at("route").text("name")
     node.at("route").take("rules")
-    return {"provider": "apisix", "routeRef": _reference("apisix.apache.org/v2", "ApisixRoute", name)}
+    reference = {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "name": name}
+    return {"provider": "apisix", "routeRef": reference}
 
 
 def _read_smi(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
@@ -205,13 +192,7 @@ def _read_smi(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -
 def _read_traefik(node: DocumentPart, service: Json, objects: Objects, gaps: Gaps) -> Json:
     del objects
     name = node.text("weightedTraefikServiceName")
-    if name and name != service.get("name"):
-        gaps.report(
-            node,
-            f"the TraefikService {shorten(name)}",
-            "the TraefikService of the controller",
-            "The controller makes one with the name of the Service: refer to it in your IngressRoute.",
-        )
+    _report_other_name(node, "TraefikService", name, service, gaps, "refer to it in your IngressRoute")
     return {"provider": "traefik"}
 
 
@@ -221,8 +202,15 @@ def _read_appmesh(node: DocumentPart, service: Json, objects: Objects, gaps: Gap
     return {"provider": "appmesh:v1beta2"}
 
 
-def _reference(api_version: str, kind: str, name: str) -> Json:
-    return {"apiVersion": api_version, "kind": kind, "name": name}
+def _ingress(name: str) -> Json:
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": name}
+
+
+def _report_other_name(node: DocumentPart, kind: str, name: str, service: Json, gaps: Gaps, remedy: str) -> None:
+    """Report a routing object whose name is not the Service's, which is the name of the controller's own."""
+    if name and name != service.get("name"):
+        remedy = f"The controller makes one with the name of the Service: {remedy}."
+        gaps.report(node, f"the {kind} {shorten(name)}", f"the {kind} of the controller", remedy)
 
 
 _PROVIDERS: dict[str, Callable[[DocumentPart, Json, Objects, Gaps], Json]] = {

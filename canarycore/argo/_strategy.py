@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from math import ceil
 
 from attrs import define, field
@@ -10,6 +11,7 @@ from attrs import define, field
 from canarycore.argo._analysis import AnalysisUse, ChecksOfAnalyses
 from canarycore.argo._document import DocumentPart, Json
 from canarycore.argo._gaps import Gaps
+from canarycore.manifest import parse_duration
 from canarycore.text import shorten
 
 INTERVAL = 10
@@ -19,8 +21,6 @@ SCALE_DOWN_DELAY = 30
 """Argo's default of `scaleDownDelaySeconds`: the time for which the old version stays after a switch."""
 
 _DURATION = re.compile(r"(?:\d{1,9}h)?(?:\d{1,9}m)?(?:\d{1,9}s)?")
-_PART = re.compile(r"(\d{1,9})([hms])")
-_SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
 @define
@@ -163,5 +163,6 @@ def read_duration(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     if isinstance(value, str) and value and _DURATION.fullmatch(value):
-        return sum(int(count) * _SECONDS[unit] for count, unit in _PART.findall(value))
+        with suppress(ValueError):  # longer than the 292 years of a Go duration
+            return int(parse_duration(value))
     return None

@@ -174,6 +174,10 @@ GAPS = {
         canary({"setWeight": 5}, {"pause": {"duration": "soon"}}),
         "spec.strategy.canary.steps[1].pause",
     ),
+    "a pause of 300 years": (
+        canary({"setWeight": 5}, {"pause": {"duration": "2628000h"}}),
+        "spec.strategy.canary.steps[1].pause",
+    ),
     "a field of the strategy": (
         canary({"setWeight": 5}, antiAffinity={"required": {}}),
         "spec.strategy.canary.antiAffinity",

@@ -74,6 +74,11 @@ def err() -> Console:
     return SafeConsole(stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
+def count_of(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun, such as `1 file` or `2 files`."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
 def print_json(data: object) -> None:
     """Print one line of JSON on stdout, and flush it: programs read along."""
     sys.stdout.write(json.dumps(data, allow_nan=False) + "\n")

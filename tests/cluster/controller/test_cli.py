@@ -243,8 +243,7 @@ def test_a_new_user_gets_a_promoted_canary_by_the_commands_of_the_page_alone(own
     for place in ("namespace ", "namespace: ", "-n "):  # one of its own
         script = script.replace(f"{place}{SHOP}", f"{place}first")
     shell = f'set -e\ncanary() {{ "{sys.executable}" -m canarycore_cli "$@"; }}\n{script}'
-    path = os.pathsep.join([str(binaries().kubectl.parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "KUBECONFIG": str(own.kubeconfig()), "NO_COLOR": "1"}
+    environment = {**os.environ, "PATH": binaries().path, "KUBECONFIG": str(own.kubeconfig()), "NO_COLOR": "1"}
     done = subprocess.run(["bash", "-c", shell], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "New revision detected!" in done.stdout

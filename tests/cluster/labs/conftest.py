@@ -168,10 +168,9 @@ class Reader:
         keep = self.folder / "environment"
         before = f". {keep}\n" if keep.exists() else ""
         script = f"{FUNCTIONS}{before}{self.at_hand(block)}\ndeclare -p DEMO GATEWAY >{keep} 2>/dev/null || true\n"
-        path = os.pathsep.join([str(binaries().kubectl.parent), os.environ["PATH"]])
         environment = {
             **os.environ,
-            "PATH": path,
+            "PATH": binaries().path,
             "KUBECONFIG": str(self.plane.kubeconfig()),
             "NO_COLOR": "1",
             "COLUMNS": "160",

@@ -36,6 +36,11 @@ class Binaries:
     manager: Path
     kubectl: Path
 
+    @property
+    def path(self) -> str:
+        """A PATH on which this kubectl is the first."""
+        return os.pathsep.join([str(self.kubectl.parent), os.environ["PATH"]])
+
 
 def binaries() -> Binaries:
     """Return all programs; build them first if necessary. Raise Missing if a part is not available."""

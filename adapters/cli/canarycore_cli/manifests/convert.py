@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from attrs import asdict
 
 from canarycore.argo import convert_files
-from canarycore_cli.console import OK, BadInput, err, print_json, print_problems
+from canarycore.manifest import load
+from canarycore_cli.console import OK, BadInput, count_of, err, print_json, print_problems
 from canarycore_cli.manifests.read import read_texts
+from canarycore_cli.manifests.write import write_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,19 +25,15 @@ def convert(paths: Iterable[str], *, as_json: bool) -> int:
     texts = read_texts(paths)
     converted = convert_files(texts)
     if not any(body.get("kind") == "Canary" for body in converted.documents):
-        from canarycore.manifest import load
-
         load(texts)  # raises the error of a file that cannot be read
         raise BadInput("found no Rollout, expected a document with apiVersion argoproj.io/v1alpha1, kind Rollout")
     if as_json:
         print_json({"documents": converted.documents, "gaps": [asdict(gap) for gap in converted.gaps]})
         return OK
-    from canarycore_cli.manifests.write import write_yaml
-
     write_yaml(converted.documents, sys.stdout)
     sys.stdout.flush()
     console = err()
     print_problems(converted.gaps, console)
-    parts = "part has" if len(converted.gaps) == 1 else "parts have"
-    console.print(f"{len(converted.gaps)} {parts} no equivalent", style="bold", markup=False)
+    parts = count_of(len(converted.gaps), "part has", "parts have")
+    console.print(f"{parts} no equivalent", style="bold", markup=False)
     return OK

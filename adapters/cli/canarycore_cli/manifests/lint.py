@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore.argo import convert_files
 from canarycore.manifest import Canary, check_files, check_namespaces
-from canarycore_cli.console import BAD_INPUT, OK, out, print_json, print_problems
-from canarycore_cli.manifests.read import read_files
+from canarycore_cli.console import BAD_INPUT, OK, count_of, out, print_json, print_problems
+from canarycore_cli.manifests.read import convert_argo, read_files
 from canarycore_runtime.plugins import find_installed_providers
 
 if TYPE_CHECKING:
@@ -43,9 +42,9 @@ def lint(
             on a line of its own above it, does the same there.
     """
     files = read_files(paths)
-    converted = convert_files(files.texts)
-    report = check_files(converted.texts, provider=provider, installed=find_installed_providers())
-    problems = [*files.problems, *converted.gaps, *report.problems]
+    texts, gaps = convert_argo(files.texts)
+    report = check_files(texts, provider=provider, installed=find_installed_providers())
+    problems = [*files.problems, *gaps, *report.problems]
     if shared_gateways is not None:
         problems += _cross_namespace_problems(report, tuple(shared_gateways))
     ignorance = Ignorance(files.texts, ignored)
@@ -96,10 +95,6 @@ def _print(report: FilesReport, files: int) -> None:
     print_problems(report.problems, console)
     errors = len(report.errors)
     warnings = len(report.problems) - errors
-    scope = f"{_count(files, 'file')} with {_count(len(report.canaries), 'usable Canary', 'usable Canaries')}"
-    verdict = "clean" if not report.problems else f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    scope = f"{count_of(files, 'file')} with {count_of(len(report.canaries), 'usable Canary', 'usable Canaries')}"
+    verdict = "clean" if not report.problems else f"{count_of(errors, 'error')}, {count_of(warnings, 'warning')}"
     console.print(f"{verdict} in {scope}", style="bold", markup=False)
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from canarycore.bounds import FILE
 from canarycore.errors import ManifestError, Problem
-from canarycore_cli.console import BadInput, err
+from canarycore_cli.console import BadInput, count_of, err
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,8 @@ _READ = FILE.most + 1
 """The number of characters to read of a file: one more than the parser accepts, so that it reports a larger file."""
 
 
-_GROUPS = ("flagger.app/", "argoproj.io/v1alpha1")
+_ARGO = "argoproj.io/"
+_GROUPS = ("flagger.app/", f"{_ARGO}v1alpha1")
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _PATCHES = {"patches", "patchesStrategicMerge", "patchesJson6902"}
 """The fields of a kustomization that list patches."""
@@ -82,6 +83,17 @@ def read_texts(paths: Iterable[str]) -> list[tuple[str, str]]:
     return list(files.texts)
 
 
+def convert_argo(texts: Iterable[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], tuple[Problem, ...]]:
+    """Return the texts with Argo's Rollouts as Canaries, and all parts of them without an equivalent."""
+    pairs = tuple(texts)
+    if not any(_ARGO in text for _, text in pairs):
+        return pairs, ()
+    from canarycore.argo import convert_files  # only here: Flagger's users do not wait for it
+
+    converted = convert_files(pairs)
+    return converted.texts, converted.gaps
+
+
 def read_rollout(path: str, name: str = "") -> Rollout:
     """Return the Canary of a manifest, as `read_rollout_and_templates` does."""
     return read_rollout_and_templates(path, name)[0]
@@ -92,16 +104,15 @@ def read_rollout_and_templates(path: str, name: str = "") -> tuple[Rollout, tupl
 
     `name` (NAME or NAME.NAMESPACE) selects one of several Canaries. Raises ManifestError and BadInput.
     """
-    from canarycore.argo import convert_files
     from canarycore.manifest import load, resolve
     from canarycore_runtime.plugins import find_installed_providers
     from canarycore_runtime.registry import find_proxy_delay
 
-    converted = convert_files(read_texts([path]))
-    if converted.gaps:
-        count = f"{len(converted.gaps)} part{'s' if len(converted.gaps) > 1 else ''} without an equivalent"
-        err().print(f"{count} here: canary convert {path} lists them", markup=False)
-    report = load(converted.texts)
+    texts, gaps = convert_argo(read_texts([path]))
+    if gaps:
+        parts = count_of(len(gaps), "part")
+        err().print(f"{parts} without an equivalent here: canary convert {path} lists them", markup=False)
+    report = load(texts)
     canaries = {f"{canary.name}.{canary.namespace}": canary for canary in report.canaries}
     matching = [canary for full_name, canary in canaries.items() if name in ("", full_name, canary.name)]
     if len(matching) == 1:

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from attrs import evolve
 
+from canarycore._fields import fault
 from canarycore._ladder import Ladder, Step, Strategy
 from canarycore._limits import PLAIN, CheckLimits
 from canarycore._observation import TOTAL_WEIGHT
@@ -142,22 +143,15 @@ def check_bake(canary: Canary, provider: str) -> Iterator[Problem]:
     analysis = canary.analysis
     if analysis is None or not analysis.bake:
         return
+    path = f"{canary.analysis_path}.bake"
     if (canary.spec.provider or provider) == UNROUTED:
-        yield Problem(
-            path=f"{canary.analysis_path}.bake",
-            found=f"a bake with the provider {UNROUTED}",
-            expected="none: this provider moves no traffic to the canary, so there is none to keep there",
-            remedy="Remove bake, or set spec.provider.",
-            rule="no-bake",
-        )
+        found = f"a bake with the provider {UNROUTED}"
+        expected = "none: this provider moves no traffic to the canary, so there is none to keep there"
+        yield fault(found, expected, "Remove bake, or set spec.provider.", "no-bake", part=path)
     if _holds_all_traffic(analysis):
-        yield Problem(
-            path=f"{canary.analysis_path}.bake",
-            found=f"a bake after a step with weight {TOTAL_WEIGHT} and conditions of its own",
-            expected="one of them: that step has all traffic already",
-            remedy="Set the hold of that step and remove bake, or remove the step's other fields.",
-            rule="no-bake",
-        )
+        found = f"a bake after a step with weight {TOTAL_WEIGHT} and conditions of its own"
+        remedy = "Set the hold of that step and remove bake, or remove the step's other fields."
+        yield fault(found, "one of them: that step has all traffic already", remedy, "no-bake", part=path)
 
 
 def check_own_steps(canary: Canary) -> Iterator[Problem]:

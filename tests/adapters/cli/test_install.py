@@ -172,3 +172,7 @@ def test_the_settings_of_every_option_are_read_again():
         expected = evolve(install, observe=observe)
         settings = json.loads(json.dumps(expected.settings()))
         assert InstallOptions.from_settings(settings, namespace="delivery", observe=observe) == expected
+
+
+def test_an_export_shows_letters_as_they_are(canary: Canary) -> None:
+    assert "canarycore/subscribe.…" in canary("install", "--export").stdout

@@ -30,7 +30,7 @@ from canarycore.manifest._alerts._templates import (
     render_link,
     render_text,
 )
-from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION, annotated_fields
+from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION, CARRIED_FIELDS, annotated_fields
 from canarycore.manifest._definition._dropped import (
     DEFINITION,
     FLAGGERS_OMISSIONS,
@@ -75,6 +75,7 @@ from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 __all__ = [
     "ANALYSIS_ANNOTATION",
     "BUILT_IN_METRICS",
+    "CARRIED_FIELDS",
     "DEFINITION",
     "FLAGGERS_OMISSIONS",
     "LINKS_ANNOTATION",

@@ -22,6 +22,12 @@ def hook(**fields) -> dict:
     return {"webhooks": [{"name": "load", "url": "http://loadtester.test/"} | fields]}
 
 
+def at_gateway(kind: str, analysis: dict | None = None, **service) -> dict:
+    """Return a Canary with a route of that kind."""
+    service = {"port": 80, "gatewayRefs": [{"name": "gateway"}], "routeKind": kind, **service}
+    return canary(provider="gatewayapi:v1", service=service, analysis=analysis)
+
+
 def alert(name: str = "on-call") -> dict:
     return {"alerts": [{"name": "dev", "providerRef": {"name": name}}]}
 
@@ -325,6 +331,21 @@ CASES = [
         "missing-reference",
         [canary(provider="nginx")],
         [canary(provider="nginx", ingressRef={"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "a"})],
+    ),
+    (
+        "route-kind",
+        [at_gateway("TCPRoute", timeout="5s")],
+        [at_gateway("HTTPRoute", timeout="5s"), at_gateway("TCPRoute"), at_gateway("GRPCRoute", analysis=AB)],
+    ),
+    (
+        "route-kind",
+        [at_gateway("TLSRoute")],
+        [at_gateway("TLSRoute", hosts=["app.example.com"])],
+    ),
+    (
+        "route-kind",
+        [at_gateway("GRPCRoute", match=[{"queryParams": {"a": {"exact": "b"}}}])],
+        [at_gateway("GRPCRoute", match=[{"uri": {"prefix": "/shop.v1.Cart/"}}])],
     ),
     ("no-service", [canary(service=None)], [canary(service=None, provider="knative", targetRef=KNATIVE)]),
     ("knative", [canary(targetRef=KNATIVE)], [canary(targetRef=KNATIVE, provider="knative")]),

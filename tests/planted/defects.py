@@ -735,6 +735,20 @@ DEFECTS: tuple[Defect, ...] = (
         "test_meshes.py::test_a_mesh_reads_cookies",
     ),
     _mesh(
+        "a route of connections sends all to the canary in place of matching requests",
+        "gatewayapi.py",
+        "    if routes.mirrored or routes.matched or context.match:\n",
+        "    if routes.mirrored:\n",
+        "test_route_kinds.py::test_a_route_of_connections_refuses_routes_of_requests",
+    ),
+    _manifest(
+        "a field that the kind of route cannot express is left out without a word",
+        "_resolve.py",
+        "        *check_route_kind(canary, provider),\n",
+        "",
+        "definition/test_route_kind.py::test_a_field_that_the_kind_cannot_express_is_refused",
+    ),
+    _mesh(
         "a mesh ignores a condition that it does not support",
         "_objects.py",
         "            if header.kind not in kinds:\n",

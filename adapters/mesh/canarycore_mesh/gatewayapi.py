@@ -1,4 +1,7 @@
-"""The Kubernetes Gateway API: one HTTPRoute, whose rules split between Services.
+"""The Kubernetes Gateway API: one route, whose rules split between Services.
+
+`spec.service.routeKind` chooses the kind of the route: HTTPRoute, GRPCRoute, TCPRoute or TLSRoute. The last two see
+connections, not requests: they have one rule, which splits.
 
 The rules. A gateway takes the one with the most specific match:
 
@@ -18,7 +21,9 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
+from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE
 from canarycore.text import escape_controls
+from canarycore.traffic import find_grpc_method
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
@@ -63,6 +68,19 @@ GATEWAY = {"group": GROUP, "kind": "Gateway"}
 GATEWAY_KIND = Kind(GROUP, "v1", "Gateway", "gateways")
 SERVICE = {"group": "", "kind": "Service"}
 
+_STABLE: dict[str, Kind] = {
+    kind: Kind(GROUP, "v1", kind, f"{kind.lower()}s") for kind in (HTTP_ROUTE, GRPC_ROUTE, TCP_ROUTE, TLS_ROUTE)
+}
+"""The kinds of routes in their stable versions. Gateway API 1.5 brought that of TLSRoute, 1.6 that of TCPRoute."""
+
+_EARLIER: dict[str, Kind] = {
+    HTTP_ROUTE: Kind(GROUP, "v1beta1", HTTP_ROUTE, "httproutes"),
+    GRPC_ROUTE: _STABLE[GRPC_ROUTE],
+    TCP_ROUTE: Kind(GROUP, "v1alpha2", TCP_ROUTE, "tcproutes"),
+    TLS_ROUTE: Kind(GROUP, "v1alpha2", TLS_ROUTE, "tlsroutes"),
+}
+"""The kinds of routes in the versions before. No server has an earlier version of GRPCRoute alone."""
+
 _ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
 _PATH_TYPES = {"regex": "RegularExpression", "exact": "Exact", "prefix": "PathPrefix"}
 _VALUE_TYPES = {"exact": "Exact", "regex": "RegularExpression"}
@@ -81,13 +99,17 @@ class GatewayApi(Mesh):
     proxy_delay: float = 10.0
     """Any gateway's: the longest known one, Istio's."""
 
-    kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
-    statuses: frozenset[Kind] = frozenset({kind})
+    kinds: Mapping[str, Kind] = _STABLE
+    """The kinds of routes, by `spec.service.routeKind`."""
+    statuses: frozenset[Kind] = frozenset(_STABLE.values())
     is_v1 = True
-    """Whether the route has timeouts, CORS and the primary's cookie."""
+    """Whether an HTTPRoute has timeouts, CORS and the primary's cookie."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
-        return (make_ref(self.kind, context, context.apex),)
+        return (self._ref(context),)
+
+    def _ref(self, context: RenderContext) -> Ref:
+        return make_ref(self.kinds[_kind(context)], context, context.apex)
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         del objects
@@ -99,10 +121,10 @@ class GatewayApi(Mesh):
             **omit_unset(hostnames=list(service.hosts)),
             "rules": self._rules(context, routes),
         }
-        return (make_object(context, self.kind, context.apex, spec, apex_metadata(context)),)
+        return (make_object(context, self.kinds[_kind(context)], context.apex, spec, apex_metadata(context)),)
 
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
-        route = objects.get(make_ref(self.kind, context, context.apex), {})
+        route = objects.get(self._ref(context), {})
         verdicts = ((parent, _judge_parent(route, status)) for parent, status in _statuses(route))
         return tuple(
             f"{_name_parent(parent)} sends this route no requests: {verdict.reason}. Correct "
@@ -112,7 +134,7 @@ class GatewayApi(Mesh):
         )
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
-        route = objects.get(make_ref(self.kind, context, context.apex))
+        route = objects.get(self._ref(context))
         rules = get_items(route, "spec", "rules")
         splits = (read_split(get_list(rule, "backendRefs"), "name", default=1) for rule in rules)
         routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
@@ -124,7 +146,7 @@ class GatewayApi(Mesh):
         A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent
         that has yet to process this generation may still route as before.
         """
-        route = objects.get(make_ref(self.kind, context, context.apex))
+        route = objects.get(self._ref(context))
         if route is None:
             return None
         verdicts = [_judge_parent(route, status) for _, status in _statuses(route)]
@@ -135,8 +157,13 @@ class GatewayApi(Mesh):
         return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
 
     def features(self, context: RenderContext, body: Json) -> Mapping[str, str]:
-        """Return the features of the route's filters and matches, beyond the API's core."""
+        """Return the features of an HTTPRoute's filters and matches, beyond the API's core.
+
+        The API names no features of the other kinds' rules.
+        """
         fields: dict[str, str] = {}
+        if get_text(body, "kind") != HTTP_ROUTE:
+            return fields
         for rule in get_items(body, "spec", "rules"):
             for item in get_items(rule, "filters"):
                 fields |= _features_of_filter(context, item)
@@ -156,13 +183,15 @@ class GatewayApi(Mesh):
         )
 
     def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
+        if not ROUTE_KINDS[_kind(context)].has_requests:
+            return [_connections(context, routes)]
         weighted = self._rule(context, _split(context, matching_weight(routes)))
         if routes.mirrored:
             backend = {**SERVICE, "name": context.canary_service, "port": context.port}
             weighted["filters"] = [*weighted.get("filters", []), _mirror(backend)]
         if context.match:
-            matches = _matches(context, context.match, context.match_path)
-            weighted["matches"] = combine_conditions(matches, weighted["matches"])
+            matches = _matches_of_analysis(context)
+            weighted["matches"] = combine_conditions(matches, weighted.get("matches", []))
             return [weighted, self._rule(context, _default_backends(context, routes))]
         affinity = context.rollout.affinity
         return [weighted] if affinity is None else [*self._cookie_rules(context, routes, affinity, weighted), weighted]
@@ -172,8 +201,8 @@ class GatewayApi(Mesh):
         service = context.service
         timeouts = omit_unset(request=service.timeout, backendRequest=service.backend_timeout)
         return {
-            "matches": _matches(context, service.match, "spec.service.match") or [_ALL_PATHS],
             **omit_unset(
+                matches=_matches(context, service.match, "spec.service.match") or _MATCH_ALL[_kind(context)],
                 filters=list(self._filters(service)),
                 timeouts=(timeouts or None) if self.is_v1 else None,
             ),
@@ -219,11 +248,16 @@ class GatewayApi(Mesh):
 
 
 class GatewayApiV1Beta1(GatewayApi):
-    """Provider `gatewayapi:v1beta1`."""
+    """Provider `gatewayapi:v1beta1`: the versions before the stable ones."""
 
-    kind: Kind = Kind(GROUP, "v1beta1", "HTTPRoute", "httproutes")
-    statuses: frozenset[Kind] = frozenset({kind})
+    kinds: Mapping[str, Kind] = _EARLIER
+    statuses: frozenset[Kind] = frozenset(_EARLIER.values())
     is_v1 = False
+
+
+def _kind(context: RenderContext) -> str:
+    """Return the kind of the Canary's route."""
+    return context.service.route_kind or HTTP_ROUTE
 
 
 # references ---------------------------------------------------------------------------------------------------------
@@ -263,13 +297,56 @@ def _backend(context: RenderContext, name: str, weight: int) -> Json:
     return {**SERVICE, "name": name, "port": context.port, "weight": weight}
 
 
+def _connections(context: RenderContext, routes: Routes) -> Json:
+    """Return the rule of a route that sees no requests."""
+    if routes.mirrored or routes.matched or context.match:
+        kind = _kind(context)
+        refuse(
+            context,
+            f"requests to match or to mirror on a {kind}",
+            f"weights: {ROUTE_KINDS[kind].reason}",
+            f"{context.canary.analysis_path}",
+            "Use weights.",
+        )
+    return {"backendRefs": _split(context, routes.weight)}
+
+
 # matches ------------------------------------------------------------------------------------------------------------
+
+_MATCH_ALL: dict[str, list[Json]] = {HTTP_ROUTE: [_ALL_PATHS], GRPC_ROUTE: []}
+"""The matches of a rule for all requests. The server adds that of an HTTPRoute, and none to a GRPCRoute."""
 
 
 def _matches(context: RenderContext, conditions: Iterable[Match], path: str) -> list[Json]:
-    """Return the conditions as HTTPRouteMatches. path: the manifest's field that gives them."""
+    """Return the conditions as the route's matches. path: the manifest's field that gives them."""
+    if _kind(context) == GRPC_ROUTE:
+        return [_grpc_match(context, condition, path) for condition in conditions]
     matches = (_match(context, condition, path) for condition in conditions)
     return [match for match in matches if match]
+
+
+def _matches_of_analysis(context: RenderContext) -> list[Json]:
+    """Return the matches of the analysis. Raise Refused for an entry that would match all requests."""
+    matches = _matches(context, context.match, context.match_path)
+    if {} in matches or not matches:
+        found = "an entry without a condition that a route has"
+        expected = f"conditions that a {_kind(context)} has: without one, all requests would go to the canary"
+        refuse(context, found, expected, context.match_path, "Write the condition with headers.")
+    return matches
+
+
+def _grpc_match(context: RenderContext, condition: Match, path: str) -> Json:
+    match: Json = {}
+    if condition.uri and not condition.uri.is_presence:
+        selected = find_grpc_method(condition.uri)
+        if selected is None:
+            found, expected = f"a match by {condition.uri.kind}", "a uri of a gRPC service and method"
+            refuse(context, found, expected, f"{path}[].uri", "Write prefix: /package.Service/.")
+        service, method = selected
+        if service:
+            match["method"] = {"type": "Exact", **omit_unset(service=service, method=method)}
+    headers = _values(context, condition.headers, f"{path}[].headers")
+    return match | omit_unset(headers=headers)
 
 
 def _match(context: RenderContext, condition: Match, path: str) -> Json:

@@ -8,6 +8,7 @@ from canarycore._ladder import Strategy
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import UNROUTED
+from canarycore.manifest._routes import check_route_kind
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 from canarycore.text import nearest
 from canarycore.traffic import StringMatch
@@ -158,6 +159,12 @@ def _missing_reference(context: LintContext) -> Iterator[Finding]:
         yield Finding(needs, "nothing", {"provider": context.provider, "needs": needs})
 
 
+def _route_kind(context: LintContext) -> Iterator[Finding]:
+    for problem in check_route_kind(context.canary, context.provider):
+        arguments = {"expected": problem.expected, "remedy": problem.remedy}
+        yield Finding(problem.path, problem.found, arguments)
+
+
 RULES: tuple[LintRule[LintContext], ...] = (
     LintRule(
         "unknown-provider",
@@ -263,4 +270,5 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "{needs}: without it the provider {provider} has no route to change",
         "Add the field.",
     ),
+    LintRule("route-kind", "error", _route_kind, "{expected}", "{remedy}"),
 )

@@ -24,8 +24,9 @@ from canarycore.manifest import (
     PLACEHOLDER,
     SUBSCRIPTION_ANNOTATION,
     SUBSCRIPTION_RULE,
+    schema,
 )
-from canarycore.manifest.routing import NO_PLUGINS
+from canarycore.manifest.routing import NO_PLUGINS, PROVIDER_CAPABILITIES, ROUTE_KINDS, has_route_kinds
 from canarycore.notices import Severity
 from canarycore_runtime.plugins import find_installed_providers
 from canarycore_runtime.registry import installed as list_adapters
@@ -50,6 +51,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("service", "object.spec.?service.orValue({})"),
     ("target", "object.spec.targetRef"),
     ("knative", "variables.target.kind == 'Service' && variables.target.apiVersion.startsWith('serving.knative.dev/')"),
+    ("kind", "variables.service.?routeKind.orValue('')"),
     ("named", "variables.service.?name.orValue('')"),
     ("apex", "variables.named != '' ? variables.named : variables.target.name"),
     ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
@@ -271,6 +273,14 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
         ),
         (
+            "route-kind",
+            " && ".join(_route_kind_conditions()),
+            (
+                "spec.service.routeKind chooses a kind of route that cannot express a field of this Canary:"
+                " canary lint names it and the reason."
+            ),
+        ),
+        (
             SUBSCRIPTION_RULE,
             (
                 f"variables.annotations.all(key, !{_SUBSCRIBED} || (key.matches(r'{_SUBSCRIPTION}')"
@@ -343,6 +353,33 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             ),
         ),
     )
+
+
+def _route_kind_conditions() -> Iterator[str]:
+    """Yield conditions under which the route of a Canary can express its fields."""
+    others = _cel([name for name in PROVIDER_CAPABILITIES if not has_route_kinds(name)])
+    yield f"(variables.kind == '' || !(variables.provider in {others}))"
+    for name, kind in ROUTE_KINDS.items():
+        absent = [_is_unset(field) for field in kind.lacks]
+        hosts = ["size(variables.service.?hosts.orValue([])) > 0"] if kind.needs_hosts else []
+        if absent or hosts:
+            yield f"(variables.kind != '{name}' || ({' && '.join((*absent, *hosts))}))"
+
+
+_UNSET = {
+    "string": "{section}.?{name}.orValue('') == ''",
+    "array": "size({section}.?{name}.orValue([])) == 0",
+    "boolean": "!{section}.?{name}.orValue(false)",
+    "object": "!has({section}.{name})",
+}
+"""Conditions that a section lacks a field, by the field's type."""
+
+
+def _is_unset(field: str) -> str:
+    """Return a condition that a Canary lacks a field, such as `service.timeout`."""
+    section, _, name = field.partition(".")
+    kind = schema("Canary")["properties"][section]["properties"][name]["type"]
+    return _UNSET[kind].format(section=f"variables.{section}", name=name)
 
 
 CONDITIONS: tuple[tuple[str, str], ...] = (

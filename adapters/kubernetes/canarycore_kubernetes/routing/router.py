@@ -440,10 +440,11 @@ class MeshRouter:
             self._view(view.context.rollout, view.context.canary, view.context.pods)
 
     def _kinds_of(self, provider: str, views: Mapping[str, RouteView]) -> Iterator[Kind]:
-        """Yield the kinds of a mesh's objects, by the example of any Canary."""
+        """Yield the kinds of a mesh's objects, by the example of any Canary, and those whose status it reads."""
         for view in views.values():
             with suppress(Refused, WorldError):
                 mesh, rollout = self.mesh(provider), evolve(view.context.rollout, provider=provider)
+                yield from mesh.statuses
                 yield from (ref.kind for ref in mesh.refs(evolve(view.context, rollout=rollout)))
                 return
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from canarycore import TOTAL_WEIGHT
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
 from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE
 from canarycore.text import escape_controls
@@ -188,7 +189,9 @@ class GatewayApi(Mesh):
         weighted = self._rule(context, _split(context, matching_weight(routes)))
         if routes.mirrored:
             backend = {**SERVICE, "name": context.canary_service, "port": context.port}
-            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend)]
+            share = context.rollout.mirror_weight
+            percent = {"percent": share} if share < TOTAL_WEIGHT else {}
+            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend, **percent)]
         if context.match:
             matches = _matches_of_analysis(context)
             weighted["matches"] = combine_conditions(matches, weighted.get("matches", []))
@@ -406,8 +409,9 @@ def _rewrite(rewrite: Rewrite) -> Json:
     return omit_unset(hostname=rewrite.authority, path=path if rewrite.uri else None)
 
 
-def _mirror(backend: Json) -> Json:
-    return {"type": _MIRROR, "requestMirror": {"backendRef": backend}}
+def _mirror(backend: Json, **share: int) -> Json:
+    """Return the filter that copies requests to a backend. share: `percent`, if it does not copy all."""
+    return {"type": _MIRROR, "requestMirror": {"backendRef": backend, **share}}
 
 
 def _cors(policy: CorsPolicy) -> Json:
@@ -441,9 +445,10 @@ def _features_of_filter(context: RenderContext, item: Json) -> dict[str, str]:
         }
     if kind == _MIRROR:
         is_ours = get_text(item, "requestMirror", "backendRef", "name") == context.canary_service
-        return {
-            "HTTPRouteRequestMirror": f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
-        }
+        path = f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
+        has_share = "percent" in get_mapping(item, "requestMirror")
+        share = {"HTTPRouteRequestPercentageMirror": f"{context.canary.analysis_path}.mirrorWeight"}
+        return {"HTTPRouteRequestMirror": path, **(share if has_share else {})}
     return _FEATURES.get(kind, {})
 
 

@@ -52,11 +52,11 @@ class Bench:
         await self.router.observe(self.rollout)
         await self.router.find_leftovers()
 
-    async def begin(self, provider, *others, **spec):
+    async def begin(self, provider, *others, analysis=NO_DRAIN, **spec):
         await self.start()
         for body in (pods("Deployment", "podinfo:6.0.0"), *others, *sources(provider, self.namespace)):
             self.api.create(deepcopy(body), self.namespace)
-        self.body = manifest(provider, namespace=self.namespace, analysis=NO_DRAIN, **spec)
+        self.body = manifest(provider, namespace=self.namespace, analysis={**NO_DRAIN, **analysis}, **spec)
         self.api.create(self.body)
         await self.load(lambda rollout: True)
         revision = (await until(self.target)).revision

@@ -32,7 +32,7 @@ from canarycore.manifest._model import (
 )
 from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
-from canarycore.manifest._routes import check_route_kind
+from canarycore.manifest._routes import check_route_kind, check_route_refs
 from canarycore.manifest.routing import ANYTHING, NO_PLUGINS, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore.notices import Alert, Severity
 from canarycore.text import enumerate_some, shorten
@@ -75,6 +75,7 @@ def resolve(
         *check_ranges(canary),
         *check_names(canary, provider),
         *check_route_kind(canary, provider),
+        *check_route_refs(canary, provider),
     )
     if problems:
         raise ManifestError(problems)

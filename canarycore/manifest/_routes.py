@@ -1,4 +1,4 @@
-"""The kind of a Canary's route on the Gateway API, and the fields that a route of this kind cannot express.
+"""The routes of a Canary on the Gateway API, and the fields that they cannot express.
 
 Each such field is an error: a route without it would send other requests to the canary than the owner wants.
 """
@@ -15,7 +15,7 @@ from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, has
 from canarycore.text import shorten
 from canarycore.traffic import Match, find_grpc_method
 
-_RULE = "route-kind"
+_RULE, _REFERENCES = "route-kind", "route-refs"
 
 
 def check_route_kind(canary: Canary, provider: str) -> Iterator[Problem]:
@@ -49,6 +49,36 @@ def check_route_kind(canary: Canary, provider: str) -> Iterator[Problem]:
                 yield from _check_grpc_condition(f"{path}[{index}]", condition)
 
 
+def check_route_refs(canary: Canary, provider: str) -> Iterator[Problem]:
+    """Yield the problems of `service.routeRefs`. provider: as in `check_route_kind`."""
+    service, chosen, at = canary.spec.service, canary.spec.provider or provider, "spec.service.routeRefs"
+    if service is None or not service.route_refs:
+        return
+    if not has_route_kinds(chosen):
+        expected = f"none: the provider {chosen} writes no routes of the Gateway API"
+        remedy = "Remove the field, or use the provider gatewayapi:v1."
+        yield _problem(at, "references to routes", expected, remedy, _REFERENCES)
+        return
+    analysis = canary.analysis or Analysis()
+    given = {
+        "match": analysis.match,
+        "sessionAffinity": analysis.session_affinity,
+        "mirror": analysis.mirror and not service.gateway_refs,
+    }
+    for name in (name for name, value in given.items() if value):
+        expected = "none: the routes of service.routeRefs get weights only, for all their requests"
+        remedy = "Remove the field, or routeRefs."
+        yield _problem(f"{canary.analysis_path}.{name}", f"{name} beside routeRefs", expected, remedy, _REFERENCES)
+    own = (service.route_kind or HTTP_ROUTE, service.name or canary.spec.target_ref.name)
+    known = {own} if service.gateway_refs else set()
+    for index, reference in enumerate(service.route_refs):
+        place = (reference.kind or HTTP_ROUTE, reference.name)
+        if place in known:
+            found = f"the {place[0]} {place[1]} {'of the Canary itself' if place == own else 'twice'}"
+            yield _problem(f"{at}[{index}]", found, "another route", "Remove the reference.", _REFERENCES)
+        known.add(place)
+
+
 def _is_set(canary: Canary, service: Service, name: str) -> bool:
     section, _, field = name.partition(".")
     source = service if section == "service" else canary.analysis or Analysis()
@@ -67,5 +97,5 @@ def _check_grpc_condition(path: str, condition: Match) -> Iterator[Problem]:
         yield _problem(f"{path}.uri", f"a match by {uri.kind}: {shorten(uri.value)}", expected, remedy)
 
 
-def _problem(path: str, found: str, expected: str, remedy: str) -> Problem:
-    return Problem(path=path, found=found, expected=expected, remedy=remedy, rule=_RULE)
+def _problem(path: str, found: str, expected: str, remedy: str, rule: str = _RULE) -> Problem:
+    return Problem(path=path, found=found, expected=expected, remedy=remedy, rule=rule)

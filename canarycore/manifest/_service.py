@@ -125,6 +125,15 @@ class ParentReference(BackendReference):
 
 
 @frozen(kw_only=True)
+class RouteReference:
+    """A route of the Gateway API in the Canary's namespace."""
+
+    kind: str = wire(one_of("", *ROUTE_KINDS))
+    """Its kind; empty means HTTPRoute."""
+    name: str = wire(NAME, required=True)
+
+
+@frozen(kw_only=True)
 class MirrorFilter:
     """The Gateway API's HTTPRequestMirrorFilter."""
 
@@ -187,6 +196,8 @@ class Service:
     """Gateways of the Gateway API."""
     route_kind: str = wire(one_of("", *ROUTE_KINDS))
     """The kind of the route of the Gateway API; empty means HTTPRoute. Flagger has only that."""
+    route_refs: tuple[RouteReference, ...] = wire(list_of(object_of(RouteReference), bounds.ROUTES))
+    """Routes of the owner that lead to the apex Service: they get the same weights. Flagger has none."""
     hosts: tuple[str, ...] = wire(TEXTS)
     """The hosts that clients call."""
     delegation: bool = wire(BOOLEAN)
@@ -215,5 +226,5 @@ class Service:
     """Labels and annotations whose present values the controller keeps."""
 
 
-OWN_FIELDS_OF_SERVICES = ("routeKind",)
+OWN_FIELDS_OF_SERVICES = ("routeKind", "routeRefs")
 """The fields of a service that Flagger does not have."""

@@ -347,7 +347,7 @@ def _rendered(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     """Return our own objects, written over those of the owner."""
     mesh = meshes.mesh_of(provider)
     service = {name: value for name, value in POLICY["spec"]["service"].items() if name not in {"gateways", "hosts"}}
-    if provider in meshes.VARIANTS:
+    if provider in {*meshes.VARIANTS, *meshes.REFERENCES}:
         service = {"apex": service["apex"]}
     for analysis in _ANALYSES:
         try:

@@ -324,6 +324,11 @@ CASES = [
     ),
     (
         "missing-reference",
+        [canary(provider="gatewayapi:v1", service={"port": 80, "routeRefs": []})],
+        [canary(provider="gatewayapi:v1", service={"port": 80, "routeRefs": [{"name": "web"}]})],
+    ),
+    (
+        "missing-reference",
         [canary(provider="gatewayapi:v1")],
         [canary(provider="gatewayapi:v1", service={"port": 80, "gatewayRefs": [{"name": "gateway"}]})],
     ),
@@ -346,6 +351,16 @@ CASES = [
         "route-kind",
         [at_gateway("GRPCRoute", match=[{"queryParams": {"a": {"exact": "b"}}}])],
         [at_gateway("GRPCRoute", match=[{"uri": {"prefix": "/shop.v1.Cart/"}}])],
+    ),
+    (
+        "route-refs",
+        [at_gateway("", routeRefs=[{"name": "podinfo"}])],
+        [at_gateway("", routeRefs=[{"name": "internal"}]), at_gateway("GRPCRoute", routeRefs=[{"name": "podinfo"}])],
+    ),
+    (
+        "route-refs",
+        [at_gateway("", routeRefs=[{"name": "internal"}], analysis=AB)],
+        [at_gateway("", routeRefs=[{"name": "internal"}], analysis=BLUE_GREEN)],
     ),
     ("no-service", [canary(service=None)], [canary(service=None, provider="knative", targetRef=KNATIVE)]),
     ("knative", [canary(targetRef=KNATIVE)], [canary(targetRef=KNATIVE, provider="knative")]),

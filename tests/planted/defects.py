@@ -741,6 +741,27 @@ DEFECTS: tuple[Defect, ...] = (
         "    if routes.mirrored:\n",
         "test_route_kinds.py::test_a_route_of_connections_refuses_routes_of_requests",
     ),
+    _mesh(
+        "a route of the owner that is gone keeps the others on the canary",
+        "gatewayapi.py",
+        "        for ref, path in self._further(context).items() if routes.weight else ():\n",
+        "        for ref, path in self._further(context).items():\n",
+        "test_further_routes.py::test_a_route_that_cannot_be_split_gets_no_weight_and_keeps_no_traffic",
+    ),
+    _mesh(
+        "a split changes the share of the other backends of its rule",
+        "_further_routes.py",
+        '            result.append({**backend, "weight": total})\n',
+        '            result.append({**backend, "weight": _weight(backend)})\n',
+        "test_further_routes.py::test_each_backend_that_is_the_apex_is_split_and_all_else_stays",
+    ),
+    _kubernetes(
+        "a route that is the owner's again stays split",
+        "routing/router.py",
+        "            yield from self._return_of(objects, ref) if ref not in refs else ()\n",
+        "            yield from ()\n",
+        "routing/test_further_routes.py::test_a_named_route_follows_the_weights_and_is_the_owners_again_at_the_end",
+    ),
     _manifest(
         "a field that the kind of route cannot express is left out without a word",
         "_resolve.py",

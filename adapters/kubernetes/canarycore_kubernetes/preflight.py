@@ -32,6 +32,7 @@ from canarycore.manifest import (
     resolve,
     suggest_for_dropped,
 )
+from canarycore.manifest.routing import HTTP_ROUTE
 from canarycore.text import enumerate_some
 from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import (
@@ -138,6 +139,7 @@ async def check_cluster(
         problems += _cross_namespace_problems(valid, tuple(shared_gateways))
     for name, canary in valid.items():
         problems += await _missing_features(client, name, canary, provider)
+        problems += await _missing_routes(client, name, canary, provider)
     problems += await _pruned_fields(client, bodies)
     providers = {canary.spec.provider or provider for canary in valid.values()}
     kinds = frozenset(_further_kinds(valid.values(), provider))
@@ -258,6 +260,24 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
             )
             for path, found in unlisted.items()
         ),
+    ]
+
+
+async def _missing_routes(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
+    """Report the routes of the owner that a Canary names and that the cluster lacks."""
+    references = canary.spec.service.route_refs if canary.spec.service else ()
+    try:
+        mesh, context = _load(canary, provider)
+    except CanaryError:  # the linter reports what is wrong with the manifest
+        return []
+    refs = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(context)}
+    needed = (
+        NeededObject(path=f"spec.service.routeRefs[{index}]", kind=ref.kind, namespace=ref.namespace, name=ref.name)
+        for index, reference in enumerate(references)
+        if (ref := refs.get((reference.kind or HTTP_ROUTE, reference.name))) is not None
+    )
+    return [
+        _missing_object(name, each) for each in needed if await client.get(each.kind, each.namespace, each.name) is None
     ]
 
 

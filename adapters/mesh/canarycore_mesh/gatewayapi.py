@@ -11,6 +11,9 @@ The rules. A gateway takes the one with the most specific match:
     matching          the analysis's conditions                     -> canary, or by weight
     default           all requests                                  -> by weight, or primary
 
+The routes of `spec.service.routeRefs` are the owner's. They get the same weights (`_further_routes`), and without
+`gatewayRefs` they are the only routes.
+
 The route has all defaults that the API server would add, so that none of them looks like a foreign change.
 """
 
@@ -20,11 +23,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from canarycore import TOTAL_WEIGHT
+from canarycore import TOTAL_WEIGHT, Routes
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
 from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE
 from canarycore.text import escape_controls
 from canarycore.traffic import find_grpc_method
+from canarycore_mesh._further_routes import join_rules, read_share, split_rules
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
@@ -45,14 +49,15 @@ from canarycore_mesh._objects import (
     read_routes,
     read_split,
     refuse,
+    require,
 )
 from canarycore_mesh.kubernetes import APP_QUERIES, SECONDS
-from canarycore_runtime.mesh import Kind, Mesh, Ref
+from canarycore_runtime.mesh import GITOPS_OPT_OUT, Kind, Mesh, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from canarycore import RouteRefusal, Routes
+    from canarycore import RouteRefusal
     from canarycore.manifest import (
         BackendReference,
         CorsPolicy,
@@ -82,6 +87,8 @@ _EARLIER: dict[str, Kind] = {
 }
 """The kinds of routes in the versions before. No server has an earlier version of GRPCRoute alone."""
 
+_GATEWAY_REFS = "spec.service.gatewayRefs"
+
 _ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
 _PATH_TYPES = {"regex": "RegularExpression", "exact": "Exact", "prefix": "PathPrefix"}
 _VALUE_TYPES = {"exact": "Exact", "regex": "RegularExpression"}
@@ -107,55 +114,104 @@ class GatewayApi(Mesh):
     """Whether an HTTPRoute has timeouts, CORS and the primary's cookie."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
-        return (self._ref(context),)
+        own = (make_ref(self.kinds[_kind(context)], context, context.apex),) if _has_own(context) else ()
+        return (*own, *self._further(context))
 
-    def _ref(self, context: RenderContext) -> Ref:
-        return make_ref(self.kinds[_kind(context)], context, context.apex)
+    def is_route(self, context: RenderContext, ref: Ref) -> bool:
+        return ref.name == context.apex or ref in self._further(context)
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
-        del objects
+        further = self._render_further(context, routes, objects)
+        return (self._render_own(context, routes), *further) if _has_own(context) else further
+
+    def original(self, context: RenderContext, ref: Ref, body: Json) -> Json | None:
+        if ref not in self._further(context):
+            return None
+        rules = join_rules(context, get_items(body, "spec", "rules"))
+        return None if rules is None else _further_route(context, ref, rules)
+
+    def _further(self, context: RenderContext) -> dict[Ref, str]:
+        """Return the owner's routes, each with the field that names it."""
+        return {
+            make_ref(self.kinds[reference.kind or HTTP_ROUTE], context, reference.name): (
+                f"spec.service.routeRefs[{index}]"
+            )
+            for index, reference in enumerate(context.service.route_refs)
+        }
+
+    def _render_further(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        """Return the owner's routes with the canary's weight; none at weight 0, where they are the owner's alone.
+
+        So no missing or unfit route keeps traffic on the canary.
+        """
+        bodies = []
+        for ref, path in self._further(context).items() if routes.weight else ():
+            rules = get_items(require(context, objects, ref, path), "spec", "rules")
+            bodies.append(_further_route(context, ref, split_rules(context, rules, routes.weight, path)))
+        return tuple(bodies)
+
+    def _render_own(self, context: RenderContext, routes: Routes) -> Json:
         service = context.service
         if not service.gateway_refs:
-            refuse(context, "nothing", "the gateways of the route", "spec.service.gatewayRefs", "Add them.")
+            refuse(context, "nothing", "the gateways of the route", _GATEWAY_REFS, "Add them.")
         spec = {
             "parentRefs": [{**GATEWAY, **_parent(gateway)} for gateway in service.gateway_refs],
             **omit_unset(hostnames=list(service.hosts)),
             "rules": self._rules(context, routes),
         }
-        return (make_object(context, self.kinds[_kind(context)], context.apex, spec, apex_metadata(context)),)
+        return make_object(context, self.kinds[_kind(context)], context.apex, spec, apex_metadata(context))
 
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
-        route = objects.get(self._ref(context), {})
-        verdicts = ((parent, _judge_parent(route, status)) for parent, status in _statuses(route))
-        return tuple(
-            f"{_name_parent(parent)} sends this route no requests: {verdict.reason}. Correct "
-            "spec.service.gatewayRefs, or let the parent accept the route."
-            for parent, verdict in verdicts
-            if verdict is not None and not verdict.is_pending
-        )
+        texts = []
+        for ref in self.refs(context):
+            route = objects.get(ref, {})
+            if self._is_owners(context, ref, route):
+                continue
+            path = f"the parents of {ref.kind.kind} {ref.name}" if ref in self._further(context) else _GATEWAY_REFS
+            verdicts = ((parent, _judge_parent(route, status)) for parent, status in _statuses(route))
+            texts += [
+                f"{_name_parent(parent)} sends this route no requests: {verdict.reason}. Correct "
+                f"{path}, or let the parent accept the route."
+                for parent, verdict in verdicts
+                if verdict is not None and not verdict.is_pending
+            ]
+        return tuple(texts)
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
-        route = objects.get(self._ref(context))
-        rules = get_items(route, "spec", "rules")
+        own, *_ = self.refs(context)
+        if not _has_own(context):
+            return self._further_routes(context, objects)
+        rules = get_items(objects.get(own), "spec", "rules")
         splits = (read_split(get_list(rule, "backendRefs"), "name", default=1) for rule in rules)
         routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
         return routes and evolve(routes, mirrored=any(_is_mirrored(context, rule) for rule in rules))
 
-    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
-        """Return the gateways' verdict on the route as it is now.
+    def _further_routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes:
+        """Return the routes where all are the owner's: those of the first that leads to the apex."""
+        rules = (get_items(objects.get(ref), "spec", "rules") for ref in self._further(context))
+        shares = (read_share(context, each) for each in rules)
+        return Routes(weight=next((share for share in shares if share is not None), 0))
 
-        A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent
-        that has yet to process this generation may still route as before.
-        """
-        route = objects.get(self._ref(context))
-        if route is None:
-            return None
-        verdicts = [_judge_parent(route, status) for _, status in _statuses(route)]
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return the gateways' verdict on the routes as they are now."""
+        verdicts = (self._judge(context, ref, objects[ref]) for ref in self.refs(context) if ref in objects)
         refusals = [verdict for verdict in verdicts if verdict is not None]
-        pending = [refusal for refusal in refusals if refusal.is_pending]
-        if not verdicts:
-            return await_verdict(route)
-        return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
+        pending = (refusal for refusal in refusals if refusal.is_pending)
+        return next(pending, next(iter(refusals), None))
+
+    def _judge(self, context: RenderContext, ref: Ref, body: Json) -> RouteRefusal | None:
+        """Return the gateways' verdict on one route.
+
+        A route that is wholly the owner's sends the canary nothing, whatever its verdict, once a gateway that has
+        judged it before knows this generation.
+        """
+        verdict = _judge_route(body)
+        is_old = verdict is not None and verdict.is_pending and any(_statuses(body))
+        return None if self._is_owners(context, ref, body) and not is_old else verdict
+
+    def _is_owners(self, context: RenderContext, ref: Ref, body: Json) -> bool:
+        """Check whether a route is wholly the owner's: it sends the canary nothing."""
+        return ref in self._further(context) and self.original(context, ref, body) is None
 
     def features(self, context: RenderContext, body: Json) -> Mapping[str, str]:
         """Return the features of an HTTPRoute's filters and matches, beyond the API's core.
@@ -256,6 +312,16 @@ class GatewayApiV1Beta1(GatewayApi):
     kinds: Mapping[str, Kind] = _EARLIER
     statuses: frozenset[Kind] = frozenset(_EARLIER.values())
     is_v1 = False
+
+
+def _has_own(context: RenderContext) -> bool:
+    """Return whether the Canary has a route of its own. Without gateways, that is an error unless others are named."""
+    return bool(context.service.gateway_refs) or not context.service.route_refs
+
+
+def _further_route(context: RenderContext, ref: Ref, rules: list[Json]) -> Json:
+    """Return a route of the owner with these rules, and with annotations that keep GitOps tools from reverting them."""
+    return make_object(context, ref.kind, ref.name, {"rules": rules}, {"annotations": GITOPS_OPT_OUT})
 
 
 def _kind(context: RenderContext) -> str:
@@ -473,6 +539,20 @@ def _statuses(route: Json) -> Iterator[tuple[Json, Json]]:
 
 _CONDITIONS = ("Accepted", "ResolvedRefs")
 """The conditions under which a gateway answers the requests of a route itself, with errors."""
+
+
+def _judge_route(route: Json) -> RouteRefusal | None:
+    """Return the gateways' verdict on a route as it is now.
+
+    A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent
+    that has yet to process this generation may still route as before.
+    """
+    verdicts = [_judge_parent(route, status) for _, status in _statuses(route)]
+    refusals = [verdict for verdict in verdicts if verdict is not None]
+    pending = [refusal for refusal in refusals if refusal.is_pending]
+    if not verdicts:
+        return await_verdict(route)
+    return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
 
 
 def _judge_parent(route: Json, status: Json) -> RouteRefusal | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
+from canarycore.errors import Problem
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import UNROUTED
-from canarycore.manifest._routes import check_route_kind
+from canarycore.manifest._routes import check_route_kind, check_route_refs
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 from canarycore.text import nearest
 from canarycore.traffic import StringMatch
@@ -153,16 +154,22 @@ def _missing_reference(context: LintContext) -> Iterator[Finding]:
     present = {
         "spec.ingressRef": spec.ingress_ref,
         "spec.routeRef": spec.route_ref,
-        "spec.service.gatewayRefs": spec.service and spec.service.gateway_refs,
+        "spec.service.gatewayRefs": spec.service and (spec.service.gateway_refs or spec.service.route_refs),
     }
     if needs and not present[needs]:
         yield Finding(needs, "nothing", {"provider": context.provider, "needs": needs})
 
 
 def _route_kind(context: LintContext) -> Iterator[Finding]:
-    for problem in check_route_kind(context.canary, context.provider):
-        arguments = {"expected": problem.expected, "remedy": problem.remedy}
-        yield Finding(problem.path, problem.found, arguments)
+    return map(_finding, check_route_kind(context.canary, context.provider))
+
+
+def _route_refs(context: LintContext) -> Iterator[Finding]:
+    return map(_finding, check_route_refs(context.canary, context.provider))
+
+
+def _finding(problem: Problem) -> Finding:
+    return Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
 
 
 RULES: tuple[LintRule[LintContext], ...] = (
@@ -271,4 +278,5 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "Add the field.",
     ),
     LintRule("route-kind", "error", _route_kind, "{expected}", "{remedy}"),
+    LintRule("route-refs", "error", _route_refs, "{expected}", "{remedy}"),
 )

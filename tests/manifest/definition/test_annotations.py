@@ -167,3 +167,10 @@ def test_an_annotation_without_a_service_is_a_warning():
     del document["spec"]["service"]
     (problem,) = parse(document).warnings
     assert problem.rule == "no-service"
+
+
+def test_an_annotation_carries_the_routes_of_the_owner():
+    document = with_kind("GRPCRoute")
+    document["metadata"]["annotations"]["canarycore/service.routeRefs"] = '[{"kind": "TCPRoute", "name": "internal"}]'
+    (reference,) = parse(document).spec.service.route_refs
+    assert (reference.kind, reference.name) == ("TCPRoute", "internal")

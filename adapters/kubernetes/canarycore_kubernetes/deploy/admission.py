@@ -26,7 +26,7 @@ from canarycore.manifest import (
     SUBSCRIPTION_RULE,
     schema,
 )
-from canarycore.manifest.routing import NO_PLUGINS, PROVIDER_CAPABILITIES, ROUTE_KINDS, has_route_kinds
+from canarycore.manifest.routing import HTTP_ROUTE, NO_PLUGINS, PROVIDER_CAPABILITIES, ROUTE_KINDS, has_route_kinds
 from canarycore.notices import Severity
 from canarycore_runtime.plugins import find_installed_providers
 from canarycore_runtime.registry import installed as list_adapters
@@ -52,8 +52,16 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("target", "object.spec.targetRef"),
     ("knative", "variables.target.kind == 'Service' && variables.target.apiVersion.startsWith('serving.knative.dev/')"),
     ("kind", "variables.service.?routeKind.orValue('')"),
+    (
+        "places",
+        (
+            "variables.service.?routeRefs.orValue([])"
+            f".map(r, (r.?kind.orValue('') != '' ? r.kind : '{HTTP_ROUTE}') + ' ' + r.name)"
+        ),
+    ),
     ("named", "variables.service.?name.orValue('')"),
     ("apex", "variables.named != '' ? variables.named : variables.target.name"),
+    ("own", f"(variables.kind != '' ? variables.kind : '{HTTP_ROUTE}') + ' ' + variables.apex"),
     ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
     ("step", "variables.analysis.?stepWeight.orValue(0)"),
     ("steps", "variables.analysis.?stepWeights.orValue([])"),
@@ -268,7 +276,7 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
                 f"(!(variables.provider in {needing('spec.ingressRef')}) || has(object.spec.ingressRef))"
                 f" && (!(variables.provider in {needing('spec.routeRef')}) || has(object.spec.routeRef))"
                 f" && (!(variables.provider in {needing('spec.service.gatewayRefs')})"
-                " || size(variables.service.?gatewayRefs.orValue([])) > 0)"
+                " || size(variables.service.?gatewayRefs.orValue([])) > 0 || size(variables.places) > 0)"
             ),
             "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
         ),
@@ -278,6 +286,20 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             (
                 "spec.service.routeKind chooses a kind of route that cannot express a field of this Canary:"
                 " canary lint names it and the reason."
+            ),
+        ),
+        (
+            "route-refs",
+            (
+                f"size(variables.places) == 0 || (!(variables.provider in {_without_routes()})"
+                " && size(variables.matches) == 0 && !variables.affinity"
+                " && (size(variables.service.?gatewayRefs.orValue([])) > 0 ? !(variables.own in variables.places)"
+                " : !variables.analysis.?mirror.orValue(false))"
+                " && variables.places.all(p, variables.places.exists_one(other, p == other)))"
+            ),
+            (
+                "spec.service.routeRefs names other routes of the Gateway API, each once, which get weights only:"
+                " remove match, sessionAffinity or the reference; canary lint names the reason."
             ),
         ),
         (
@@ -355,10 +377,14 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
     )
 
 
+def _without_routes() -> str:
+    """Return the providers that write no routes of the Gateway API, as a list in CEL."""
+    return _cel([name for name in PROVIDER_CAPABILITIES if not has_route_kinds(name)])
+
+
 def _route_kind_conditions() -> Iterator[str]:
     """Yield conditions under which the route of a Canary can express its fields."""
-    others = _cel([name for name in PROVIDER_CAPABILITIES if not has_route_kinds(name)])
-    yield f"(variables.kind == '' || !(variables.provider in {others}))"
+    yield f"(variables.kind == '' || !(variables.provider in {_without_routes()}))"
     for name, kind in ROUTE_KINDS.items():
         absent = [_is_unset(field) for field in kind.lacks]
         hosts = ["size(variables.service.?hosts.orValue([])) > 0"] if kind.needs_hosts else []

@@ -45,6 +45,7 @@ TEXTS = {
     "onFailure": "freeze",
     "replaceDownPrimary": "true",
     "routeKind": "",
+    "routeRefs": "[]",
 }
 
 

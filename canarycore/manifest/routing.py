@@ -34,6 +34,8 @@ class ProviderCapabilities:
     """Whether the provider can set session cookies."""
     needs: str = ""
     """Path of the field without which the provider has no route to change; empty where there is none."""
+    ended: str = ""
+    """When and how the provider ended, as a clause; empty while it is there."""
 
 
 SPLIT_ONLY = ProviderCapabilities()
@@ -42,7 +44,7 @@ SPLIT_ONLY = ProviderCapabilities()
 _GATEWAY_API = ProviderCapabilities(
     matches=EXACT_REGEX, alternatives=True, mirror=True, affinity=True, needs="spec.service.gatewayRefs"
 )
-_APP_MESH = ProviderCapabilities(matches=ALL_KINDS)
+_APP_MESH = ProviderCapabilities(matches=ALL_KINDS, ended="AWS switched App Mesh off on 2026-09-30")
 _GATEWAYS = "gatewayapi:"
 
 PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {

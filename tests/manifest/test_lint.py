@@ -337,6 +337,7 @@ CASES = [
         [canary(provider="nginx")],
         [canary(provider="nginx", ingressRef={"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "a"})],
     ),
+    ("ended-provider", [canary(provider="appmesh:v1beta2")], [at_gateway("")]),
     (
         "route-kind",
         [at_gateway("TCPRoute", timeout="5s")],
@@ -571,7 +572,7 @@ def test_lint_reports_two_failures_of_flaggers_traces():
         told[name] = {problem.rule for problem in lint(objects, provider=provider)} - {"long-window"}
     assert told == {
         "25-istio-service-target": {"cluster-ip-target"},
-        "27-appmesh-ab": {"merged-match"},
+        "27-appmesh-ab": {"merged-match", "ended-provider"},
         "01-istio-canary-promote": set(),
     }
 

@@ -43,6 +43,11 @@ def _unknown_provider(context: LintContext) -> Iterator[Finding]:
         yield Finding("spec.provider", repr(context.provider), {"known": ", ".join(known), "hint": hint})
 
 
+def _ended_provider(context: LintContext) -> Iterator[Finding]:
+    if context.routing is not None and context.routing.ended:
+        yield Finding("spec.provider", repr(context.provider), {"ended": context.routing.ended})
+
+
 def _no_match(context: LintContext) -> Iterator[Finding]:
     routing = _ab(context)
     if routing and not routing.matches:
@@ -179,6 +184,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _unknown_provider,
         "one of {known}: Flagger's Canary definition refuses others",
         "{hint}",
+    ),
+    LintRule(
+        "ended-provider",
+        "warning",
+        _ended_provider,
+        "a provider that is still there: {ended}",
+        "Use the Gateway API: provider gatewayapi:v1 with service.gatewayRefs and without meshName and backends.",
     ),
     LintRule("no-ab-routing", "error", _no_match, "a provider that can match headers: {can}", "Use weights instead."),
     LintRule(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from canarycore import TOTAL_WEIGHT, Routes
+from canarycore.errors import Refused
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
 from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE
 from canarycore.text import escape_controls
@@ -142,12 +143,16 @@ class GatewayApi(Mesh):
     def _render_further(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         """Return the owner's routes with the canary's weight; none at weight 0, where they are the owner's alone.
 
-        So no missing or unfit route keeps traffic on the canary.
+        A missing or unfit route stops a share of the requests, but neither a rollback nor a failover of all of them.
         """
         bodies = []
         for ref, path in self._further(context).items() if routes.weight else ():
-            rules = get_items(require(context, objects, ref, path), "spec", "rules")
-            bodies.append(_further_route(context, ref, split_rules(context, rules, routes.weight, path)))
+            try:
+                rules = get_items(require(context, objects, ref, path), "spec", "rules")
+                bodies.append(_further_route(context, ref, split_rules(context, rules, routes.weight, path)))
+            except Refused:
+                if routes.weight < TOTAL_WEIGHT:
+                    raise
         return tuple(bodies)
 
     def _render_own(self, context: RenderContext, routes: Routes) -> Json:

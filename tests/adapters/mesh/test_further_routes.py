@@ -170,8 +170,9 @@ def test_a_route_that_cannot_be_split_gets_no_weight_and_keeps_no_traffic(body, 
     present = objects if body else {}
     with pytest.raises(Refused, match=rf"spec\.service\.routeRefs\[0\]: {found}"):
         mesh.render(context, Routes(weight=10), present)
-    (own,) = mesh.render(context, Routes(), present)
-    assert own["metadata"]["name"] == "podinfo", "a rollback must go through"
+    for weight in (0, 100):
+        (own,) = mesh.render(context, Routes(weight=weight), present)
+        assert own["metadata"]["name"] == "podinfo", "a rollback and a failover must go through"
 
 
 def test_with_port_discovery_a_route_may_lead_to_another_port():

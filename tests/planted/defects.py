@@ -1076,8 +1076,8 @@ DEFECTS: tuple[Defect, ...] = (
     _manifest(
         "an annotation that carries a field is ignored",
         "_definition/_annotations.py",
-        "    analysis = evolve(canary.analysis, **values)\n",
-        "    analysis = canary.analysis\n",
+        "        changed = evolve(canary.analysis, **analysis)\n",
+        "        changed = canary.analysis\n",
         "definition/test_annotations.py::test_an_annotation_does_what_the_field_does[drain]",
     ),
     _manifest(

@@ -17,6 +17,8 @@ from canarycore._observation import TOTAL_WEIGHT
 from canarycore._reference import Reference
 from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
+from canarycore.manifest._checks._names import check_names
+from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     SHORTEST_TIMEOUT,
@@ -30,9 +32,7 @@ from canarycore.manifest._model import (
     SessionAffinity,
     Webhook,
 )
-from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
-from canarycore.manifest._routes import check_route_kind, check_route_refs
 from canarycore.manifest.routing import ANYTHING, NO_PLUGINS, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore.notices import Alert, Severity
 from canarycore.text import enumerate_some, shorten

@@ -12,8 +12,8 @@ from canarycore import Routes
 from canarycore.manifest import Canary, load, resolve
 from canarycore_cli.lint import lint
 from canarycore_runtime.mesh import PodSelectors, RenderContext
+from tests.adapters.mesh.gateway_api.schemas import faults_of
 from tests.adapters.mesh.meshes import mesh_of
-from tests.adapters.mesh.schemas import faults_of
 from tests.house.projects import ROOT
 
 MANIFESTS = ROOT / "examples" / "manifests"

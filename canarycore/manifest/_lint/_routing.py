@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
 from canarycore.errors import Problem
+from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import UNROUTED
-from canarycore.manifest._routes import check_route_kind, check_route_refs
 from canarycore.manifest.routing import PROVIDER_CAPABILITIES, ProviderCapabilities
 from canarycore.text import nearest
 from canarycore.traffic import StringMatch

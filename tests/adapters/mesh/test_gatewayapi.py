@@ -7,8 +7,8 @@ import pytest
 from canarycore import Routes
 from canarycore.errors import Refused
 from canarycore_runtime.mesh import Ref
+from tests.adapters.mesh.gateway_api.schemas import faults_of
 from tests.adapters.mesh.meshes import AB, mesh_of, render_context
-from tests.adapters.mesh.schemas import faults_of
 
 PRIMARY_ONLY = Routes()
 V1, V1BETA1 = "gatewayapi:v1", "gatewayapi:v1beta1"

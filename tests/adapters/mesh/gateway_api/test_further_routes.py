@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from canarycore import Routes
 from canarycore.errors import ManifestError, Refused
 from canarycore_runtime.mesh import GITOPS_OPT_OUT
+from tests.adapters.mesh.gateway_api.schemas import faults_of
 from tests.adapters.mesh.meshes import AB, mesh_of, render_context
-from tests.adapters.mesh.schemas import faults_of
 
 V1 = "gatewayapi:v1"
 APEX = {"group": "", "kind": "Service", "name": "podinfo", "port": 9898, "weight": 1}

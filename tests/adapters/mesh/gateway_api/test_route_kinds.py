@@ -8,8 +8,8 @@ from canarycore import Routes
 from canarycore.errors import ManifestError, Refused
 from canarycore.manifest import Canary, parse, resolve
 from canarycore_runtime.mesh import PodSelectors, RenderContext
+from tests.adapters.mesh.gateway_api.schemas import faults_of
 from tests.adapters.mesh.meshes import AB, VARIANTS, manifest, mesh_of, provider_of, render_context
-from tests.adapters.mesh.schemas import faults_of
 
 GRPC, TCP, TLS = (f"gatewayapi:v1 {kind}" for kind in ("GRPCRoute", "TCPRoute", "TLSRoute"))
 PRIMARY_ONLY = Routes()

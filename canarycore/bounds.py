@@ -82,6 +82,7 @@ ITEMS = Bound(
 )
 METADATA = Bound(4096, "items", "labels and annotations of an object", "More do not fit into 256 KiB.")
 WEIGHTS = Bound(100, "items", "stepWeights", "There are 100 weights.")
+ROUTES = Bound(16, "items", "service.routeRefs", "Each is a write for each new weight.")
 
 # numbers ------------------------------------------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ FINDINGS = Bound(20, "findings", "the findings of a lint rule about one object",
 ALL: tuple[Bound, ...] = (
     *(FILE, FILE_VALUES, TEXTS, VALUES, DEPTH),
     *(NAME, LABEL, KEY, TEXT, QUERY, RENDERED_QUERY, ANNOTATION, DURATION),
-    *(CHECKS, ITEMS, METADATA, WEIGHTS),
+    *(CHECKS, ITEMS, METADATA, WEIGHTS, ROUTES),
     *(DIGITS, COUNT, ITERATIONS, RETRIES, WAIT),
     *(STORED_ITEMS, PROBLEMS, UNKNOWN_FIELDS, FINDINGS),
 )

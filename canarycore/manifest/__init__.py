@@ -30,7 +30,14 @@ from canarycore.manifest._alerts._templates import (
     render_link,
     render_text,
 )
-from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION, annotated_fields
+from canarycore.manifest._checks._names import (
+    LONGEST_APEX,
+    LONGEST_INGRESS,
+    LONGEST_ROUTE,
+    LONGEST_SCALED_OBJECT,
+    LONGEST_TARGET,
+)
+from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION, CARRIED_FIELDS, annotated_fields
 from canarycore.manifest._definition._dropped import (
     DEFINITION,
     FLAGGERS_OMISSIONS,
@@ -45,13 +52,6 @@ from canarycore.manifest._lint import check_files, lint
 from canarycore.manifest._lint._checks import PLACEHOLDER
 from canarycore.manifest._lint._rollouts import problems
 from canarycore.manifest._model import OWN_FIELDS, AlertProvider, Canary, MetricTemplate
-from canarycore.manifest._names import (
-    LONGEST_APEX,
-    LONGEST_INGRESS,
-    LONGEST_ROUTE,
-    LONGEST_SCALED_OBJECT,
-    LONGEST_TARGET,
-)
 from canarycore.manifest._namespaces import check_namespaces
 from canarycore.manifest._parse import dump, parse, schema
 from canarycore.manifest._reader._size import find_excess
@@ -75,6 +75,7 @@ from canarycore.manifest._status_codec import status_from_dict, status_to_dict
 __all__ = [
     "ANALYSIS_ANNOTATION",
     "BUILT_IN_METRICS",
+    "CARRIED_FIELDS",
     "DEFINITION",
     "FLAGGERS_OMISSIONS",
     "LINKS_ANNOTATION",

@@ -18,6 +18,8 @@ from canarycore._observation import TOTAL_WEIGHT
 from canarycore._reference import Reference
 from canarycore._spec import DRAIN, Check, CheckKind, Hook, HookType, NoData, OnFailure, Rollout, TargetRef
 from canarycore.errors import ManifestError, Problem
+from canarycore.manifest._checks._names import check_names
+from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._duration import parse_duration
 from canarycore.manifest._model import (
     SHORTEST_TIMEOUT,
@@ -31,7 +33,6 @@ from canarycore.manifest._model import (
     SessionAffinity,
     Webhook,
 )
-from canarycore.manifest._names import check_names
 from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import ANYTHING, NO_PLUGINS, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore.notices import Alert, Severity
@@ -75,6 +76,8 @@ def resolve(
         *check_bake(canary, provider),
         *check_ranges(canary),
         *check_names(canary, provider),
+        *check_route_kind(canary, provider),
+        *check_route_refs(canary, provider),
     )
     if problems:
         raise ManifestError(problems)

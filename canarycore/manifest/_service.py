@@ -33,6 +33,7 @@ from canarycore.manifest._reader._fields import (
     section,
     wire,
 )
+from canarycore.manifest.routing import ROUTE_KINDS
 from canarycore.traffic import Match, StringMatch
 
 Pairs = tuple[tuple[str, str], ...]
@@ -124,6 +125,15 @@ class ParentReference(BackendReference):
 
 
 @frozen(kw_only=True)
+class RouteReference:
+    """A route of the Gateway API in the Canary's namespace."""
+
+    kind: str = wire(one_of("", *ROUTE_KINDS))
+    """Its kind; empty means HTTPRoute."""
+    name: str = wire(NAME, required=True)
+
+
+@frozen(kw_only=True)
 class MirrorFilter:
     """The Gateway API's HTTPRequestMirrorFilter."""
 
@@ -184,6 +194,10 @@ class Service:
     """Istio gateways: `namespace/name`, or `mesh` for the sidecars."""
     gateway_refs: tuple[ParentReference, ...] = wire(list_of(object_of(ParentReference)))
     """Gateways of the Gateway API."""
+    route_kind: str = wire(one_of("", *ROUTE_KINDS))
+    """The kind of the route of the Gateway API; empty means HTTPRoute. Flagger has only that."""
+    route_refs: tuple[RouteReference, ...] = wire(list_of(object_of(RouteReference), bounds.ROUTES))
+    """Routes of the owner that lead to the apex Service: they get the same weights. Flagger has none."""
     hosts: tuple[str, ...] = wire(TEXTS)
     """The hosts that clients call."""
     delegation: bool = wire(BOOLEAN)
@@ -210,3 +224,7 @@ class Service:
     """Metadata of the canary's Service."""
     unmanaged_metadata: UnmanagedMetadata | None = wire(object_of(UnmanagedMetadata))
     """Labels and annotations whose present values the controller keeps."""
+
+
+OWN_FIELDS_OF_SERVICES = ("routeKind", "routeRefs")
+"""The fields of a service that Flagger does not have."""

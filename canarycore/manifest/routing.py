@@ -34,6 +34,8 @@ class ProviderCapabilities:
     """Whether the provider can set session cookies."""
     needs: str = ""
     """Path of the field without which the provider has no route to change; empty where there is none."""
+    ended: str = ""
+    """When and how the provider ended, as a clause; empty while it is there."""
 
 
 SPLIT_ONLY = ProviderCapabilities()
@@ -42,7 +44,8 @@ SPLIT_ONLY = ProviderCapabilities()
 _GATEWAY_API = ProviderCapabilities(
     matches=EXACT_REGEX, alternatives=True, mirror=True, affinity=True, needs="spec.service.gatewayRefs"
 )
-_APP_MESH = ProviderCapabilities(matches=ALL_KINDS)
+_APP_MESH = ProviderCapabilities(matches=ALL_KINDS, ended="AWS switched App Mesh off on 2026-09-30")
+_GATEWAYS = "gatewayapi:"
 
 PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "istio": ProviderCapabilities(
@@ -68,6 +71,57 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "kubernetes": ProviderCapabilities(weights=False),
 }
 """The capabilities of each provider, by its name in `spec.provider`."""
+
+HTTP_ROUTE, GRPC_ROUTE, TCP_ROUTE, TLS_ROUTE = "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"
+
+
+@frozen(kw_only=True)
+class RouteKind:
+    """The limits of one kind of route of the Gateway API (`spec.service.routeKind`)."""
+
+    lacks: tuple[str, ...] = ()
+    """Fields of a Canary that such a route cannot express, without `spec.`."""
+    reason: str = ""
+    """Why it cannot express them."""
+    needs_hosts: bool = False
+    """Whether such a route must name hosts."""
+    has_requests: bool = True
+    """Whether such a route sees requests; if not, it splits connections by weight and does nothing else."""
+
+
+_LACKED_BY_GRPC = (
+    *("service.rewrite", "service.retries", "service.timeout", "service.backendTimeout", "service.corsPolicy"),
+    "analysis.sessionAffinity",
+)
+_LACKED_BY_TLS = (
+    *("service.match", "service.headers", "service.mirror", *_LACKED_BY_GRPC),
+    *("analysis.match", "analysis.mirror"),
+)
+
+ROUTE_KINDS: dict[str, RouteKind] = {
+    HTTP_ROUTE: RouteKind(),
+    GRPC_ROUTE: RouteKind(
+        lacks=_LACKED_BY_GRPC, reason="a GRPCRoute has only matches, changes of headers, mirrors and weights"
+    ),
+    TCP_ROUTE: RouteKind(
+        lacks=("service.hosts", *_LACKED_BY_TLS),
+        reason="a TCPRoute splits connections by weight and sees no requests",
+        has_requests=False,
+    ),
+    TLS_ROUTE: RouteKind(
+        lacks=_LACKED_BY_TLS,
+        reason="a TLSRoute splits connections by weight and sees no requests",
+        needs_hosts=True,
+        has_requests=False,
+    ),
+}
+"""The limits of each kind of route of the Gateway API, by its name in `spec.service.routeKind`."""
+
+
+def has_route_kinds(provider: str) -> bool:
+    """Return whether a provider may write routes of the Gateway API. An unknown one may."""
+    return provider.startswith(_GATEWAYS) or provider not in PROVIDER_CAPABILITIES
+
 
 ANYTHING = ProviderCapabilities(mirror=True, affinity=True)
 """The capabilities of an unknown provider: its adapter refuses the routes that it cannot set."""

@@ -21,7 +21,7 @@ _PAUSE = 0.2
 
 
 def accept_route(body: Json, status: str = "True", message: str = "Accepted") -> Json:
-    """Return the status of an HTTPRoute under the verdict of each of its parents."""
+    """Return the status of a route of the Gateway API under the verdict of each of its parents."""
     conditions = [
         {
             "type": name,
@@ -53,7 +53,10 @@ def accept_proxy(body: Json) -> Json:
 
 
 VERDICTS = {
-    ("gateway.networking.k8s.io", "httproutes"): accept_route,
+    **{
+        ("gateway.networking.k8s.io", kind): accept_route
+        for kind in ("httproutes", "grpcroutes", "tcproutes", "tlsroutes")
+    },
     ("projectcontour.io", "httpproxies"): accept_proxy,
 }
 """The status of each kind of route."""

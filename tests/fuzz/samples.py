@@ -347,8 +347,13 @@ def _rendered(provider: str) -> Iterator[tuple[RenderContext, ObjectsByRef]]:
     """Return our own objects, written over those of the owner."""
     mesh = meshes.mesh_of(provider)
     service = {name: value for name, value in POLICY["spec"]["service"].items() if name not in {"gateways", "hosts"}}
+    if provider in {*meshes.VARIANTS, *meshes.REFERENCES}:
+        service = {"apex": service["apex"]}
     for analysis in _ANALYSES:
-        context = meshes.render_context(provider, service=service, analysis=analysis)
+        try:
+            context = meshes.render_context(provider, service=service, analysis=analysis)
+        except CanaryError:  # a kind of route without such conditions
+            continue
         for routes in _ROUTES:
             found: dict[Any, Json] = {}
             for body in meshes.sources(provider):

@@ -77,7 +77,7 @@ def functions() -> Iterator[Target]:
     yield from _manifests()
     yield from _projections()
     yield from _copies()
-    yield from map(_mesh, meshes.ENTRIES)
+    yield from map(_mesh, (*meshes.ENTRIES, *meshes.VARIANTS, *meshes.REFERENCES))
 
 
 # ------------------------------------------------------------------------------------------------------------ the codec

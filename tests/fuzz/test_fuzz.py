@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from canarycore_runtime.registry import installed
-from tests.adapters.mesh.meshes import ENTRIES
+from tests.adapters.mesh.meshes import ENTRIES, REFERENCES, VARIANTS
 from tests.fuzz.everything import opened
 from tests.fuzz.findings import STUCK, judge, load, reduce, run, save
 from tests.fuzz.mutation import expand, is_recipe, to_text
@@ -37,7 +37,7 @@ def test_a_past_finding_is_fixed(targets, path):
 def test_each_mesh_and_each_installed_provider_is_a_target(targets):
     metrics = {f"metrics {name}" for name in installed("metrics") if name != "local"}
     chats = {f"chat {name}" for name in installed("notifiers") if name != "webhook"}
-    assert {f"mesh {provider}" for provider in ENTRIES} | metrics | chats <= targets.keys()
+    assert {f"mesh {provider}" for provider in (*ENTRIES, *VARIANTS, *REFERENCES)} | metrics | chats <= targets.keys()
 
 
 def test_no_sample_is_a_finding(targets):

@@ -75,6 +75,13 @@ BOUNDED = {
     "spec.service.hosts": (bounds.ITEMS, in_service("hosts", lambda size: ["a.example.com"] * size)),
     "spec.service.gateways": (bounds.ITEMS, in_service("gateways", lambda size: ["mesh"] * size)),
     "spec.service.gatewayRefs": (bounds.ITEMS, in_service("gatewayRefs", lambda size: [{"name": "a"}] * size)),
+    "spec.service.routeRefs": (
+        bounds.ROUTES,
+        lambda size: canary(
+            provider="gatewayapi:v1",
+            service={"port": 80, "routeRefs": [{"name": f"a{number}"} for number in range(size)]},
+        ),
+    ),
     "spec.service.match": (bounds.ITEMS, in_service("match", lambda size: [{}] * size)),
     "spec.service.corsPolicy.allowMethods": (
         bounds.ITEMS,

@@ -22,6 +22,12 @@ def hook(**fields) -> dict:
     return {"webhooks": [{"name": "load", "url": "http://loadtester.test/"} | fields]}
 
 
+def at_gateway(kind: str, analysis: dict | None = None, **service) -> dict:
+    """Return a Canary with a route of that kind."""
+    service = {"port": 80, "gatewayRefs": [{"name": "gateway"}], "routeKind": kind, **service}
+    return canary(provider="gatewayapi:v1", service=service, analysis=analysis)
+
+
 def alert(name: str = "on-call") -> dict:
     return {"alerts": [{"name": "dev", "providerRef": {"name": name}}]}
 
@@ -343,6 +349,11 @@ CASES = [
     ),
     (
         "missing-reference",
+        [canary(provider="gatewayapi:v1", service={"port": 80, "routeRefs": []})],
+        [canary(provider="gatewayapi:v1", service={"port": 80, "routeRefs": [{"name": "web"}]})],
+    ),
+    (
+        "missing-reference",
         [canary(provider="gatewayapi:v1")],
         [canary(provider="gatewayapi:v1", service={"port": 80, "gatewayRefs": [{"name": "gateway"}]})],
     ),
@@ -350,6 +361,32 @@ CASES = [
         "missing-reference",
         [canary(provider="nginx")],
         [canary(provider="nginx", ingressRef={"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "a"})],
+    ),
+    ("ended-provider", [canary(provider="appmesh:v1beta2")], [at_gateway("")]),
+    (
+        "route-kind",
+        [at_gateway("TCPRoute", timeout="5s")],
+        [at_gateway("HTTPRoute", timeout="5s"), at_gateway("TCPRoute"), at_gateway("GRPCRoute", analysis=AB)],
+    ),
+    (
+        "route-kind",
+        [at_gateway("TLSRoute")],
+        [at_gateway("TLSRoute", hosts=["app.example.com"])],
+    ),
+    (
+        "route-kind",
+        [at_gateway("GRPCRoute", match=[{"queryParams": {"a": {"exact": "b"}}}])],
+        [at_gateway("GRPCRoute", match=[{"uri": {"prefix": "/shop.v1.Cart/"}}])],
+    ),
+    (
+        "route-refs",
+        [at_gateway("", routeRefs=[{"name": "podinfo"}])],
+        [at_gateway("", routeRefs=[{"name": "internal"}]), at_gateway("GRPCRoute", routeRefs=[{"name": "podinfo"}])],
+    ),
+    (
+        "route-refs",
+        [at_gateway("", routeRefs=[{"name": "internal"}], analysis=AB)],
+        [at_gateway("", routeRefs=[{"name": "internal"}], analysis=BLUE_GREEN)],
     ),
     ("no-service", [canary(service=None)], [canary(service=None, provider="knative", targetRef=KNATIVE)]),
     ("knative", [canary(targetRef=KNATIVE)], [canary(targetRef=KNATIVE, provider="knative")]),
@@ -560,7 +597,7 @@ def test_lint_reports_two_failures_of_flaggers_traces():
         told[name] = {problem.rule for problem in lint(objects, provider=provider)} - {"long-window"}
     assert told == {
         "25-istio-service-target": {"cluster-ip-target"},
-        "27-appmesh-ab": {"merged-match"},
+        "27-appmesh-ab": {"merged-match", "ended-provider"},
         "01-istio-canary-promote": set(),
     }
 

@@ -271,7 +271,7 @@ def test_an_example_parses_lints_without_errors_resolves_and_says_what_it_is(pat
 def test_the_examples_lint_without_errors_as_a_whole():
     report = check_files([(path.name, path.read_text()) for path in EXAMPLE_FILES])
     assert report.errors == ()
-    assert len(report.canaries) == 13
+    assert len(report.canaries) == 24
 
 
 def test_the_base_of_these_tests_is_beyond_reproach():

@@ -756,6 +756,41 @@ DEFECTS: tuple[Defect, ...] = (
         "test_meshes.py::test_a_mesh_reads_cookies",
     ),
     _mesh(
+        "a route of connections sends all to the canary in place of matching requests",
+        "gatewayapi.py",
+        "    if routes.mirrored or routes.matched or context.match:\n",
+        "    if routes.mirrored:\n",
+        "gateway_api/test_route_kinds.py::test_a_route_of_connections_refuses_routes_of_requests",
+    ),
+    _mesh(
+        "a route of the owner that is gone keeps the others from a failover",
+        "gatewayapi.py",
+        "                if routes.weight < TOTAL_WEIGHT:\n                    raise\n",
+        "                raise\n",
+        "gateway_api/test_further_routes.py::test_a_route_that_cannot_be_split_gets_no_weight_and_keeps_no_traffic",
+    ),
+    _mesh(
+        "a split changes the share of the other backends of its rule",
+        "_further_routes.py",
+        '            result.append({**backend, "weight": total})\n',
+        '            result.append({**backend, "weight": _weight(backend)})\n',
+        "gateway_api/test_further_routes.py::test_each_backend_that_is_the_apex_is_split_and_all_else_stays",
+    ),
+    _kubernetes(
+        "a route that is the owner's again stays split",
+        "routing/router.py",
+        "            yield from self._return_of(objects, ref) if ref not in refs else ()\n",
+        "            yield from ()\n",
+        "routing/test_further_routes.py::test_a_named_route_follows_the_weights_and_is_the_owners_again_at_the_end",
+    ),
+    _manifest(
+        "a field that the kind of route cannot express is left out without a word",
+        "_resolve.py",
+        "        *check_route_kind(canary, provider),\n",
+        "",
+        "definition/test_route_kind.py::test_a_field_that_the_kind_cannot_express_is_refused",
+    ),
+    _mesh(
         "a mesh ignores a condition that it does not support",
         "_objects.py",
         "            if header.kind not in kinds:\n",
@@ -1062,8 +1097,8 @@ DEFECTS: tuple[Defect, ...] = (
     _manifest(
         "an annotation that carries a field is ignored",
         "_definition/_annotations.py",
-        "    analysis = evolve(canary.analysis, **values)\n",
-        "    analysis = canary.analysis\n",
+        "        changed = evolve(canary.analysis, **analysis)\n",
+        "        changed = canary.analysis\n",
         "definition/test_annotations.py::test_an_annotation_does_what_the_field_does[drain]",
     ),
     _manifest(

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from canarycore.errors import CanaryError, ManifestError, Problem, UnknownProvider
+from canarycore.foreign import get_items, get_text
 from canarycore.manifest import (
+    CARRIED_FIELDS,
     DEFINITION,
-    OWN_FIELDS,
     Canary,
     DroppedField,
     check_files,
@@ -31,6 +32,8 @@ from canarycore.manifest import (
     resolve,
     suggest_for_dropped,
 )
+from canarycore.manifest.routing import HTTP_ROUTE
+from canarycore.text import enumerate_some
 from canarycore_kubernetes.api.client import NotFound, Rejected
 from canarycore_kubernetes.api.kinds import (
     ALERT_PROVIDER,
@@ -39,7 +42,7 @@ from canarycore_kubernetes.api.kinds import (
     METRIC_TEMPLATE,
     by_object,
 )
-from canarycore_kubernetes.deploy.objects import NAME, routing_rights, rules
+from canarycore_kubernetes.deploy.objects import FURTHER_ROUTING_RIGHTS, NAME, routing_rights, rules
 from canarycore_kubernetes.routing.features import (
     EXPECTED,
     EXPECTED_LIST,
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from canarycore_kubernetes.api.client import Client
-    from canarycore_runtime.mesh import Json
+    from canarycore_runtime.mesh import Json, Mesh
 
 ACCOUNT = f"{NAME}/{NAME}"
 """The controller's service account, as `canary install` names it."""
@@ -136,10 +139,12 @@ async def check_cluster(
         problems += _cross_namespace_problems(valid, tuple(shared_gateways))
     for name, canary in valid.items():
         problems += await _missing_features(client, name, canary, provider)
+        problems += await _missing_routes(client, name, canary, provider)
     problems += await _pruned_fields(client, bodies)
     providers = {canary.spec.provider or provider for canary in valid.values()}
-    problems += await _missing_kinds(client, providers)
-    problems += await _missing_rights(client, account, providers, namespace)
+    kinds = frozenset(_further_kinds(valid.values(), provider))
+    problems += await _missing_kinds(client, providers, kinds)
+    problems += await _missing_rights(client, account, providers, namespace, kinds)
     return PreflightReport(canaries=tuple(sorted(canaries)), problems=tuple(problems))
 
 
@@ -231,10 +236,8 @@ def _missing_object(canary: str, reference: NeededObject) -> Problem:
 async def _missing_features(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
     """Report the fields that need a feature which a gateway of the Canary lacks."""
     try:
-        rollout = resolve(canary, provider=provider, installed=find_installed_providers())
-        mesh = load_mesh(rollout.provider)
-        context = RenderContext(canary=canary, rollout=rollout)
-        needed = new_features(mesh, context, routes_of_rungs(rollout), {})
+        mesh, context = _load(canary, provider)
+        needed = new_features(mesh, context, routes_of_rungs(context.rollout), {})
     except CanaryError:  # the linter reports what is wrong with the manifest
         return []
     file = f"Canary {name}"
@@ -260,6 +263,39 @@ async def _missing_features(client: Client, name: str, canary: Canary, provider:
     ]
 
 
+async def _missing_routes(client: Client, name: str, canary: Canary, provider: str) -> list[Problem]:
+    """Report the routes of the owner that a Canary names and that the cluster lacks."""
+    references = canary.spec.service.route_refs if canary.spec.service else ()
+    try:
+        mesh, context = _load(canary, provider)
+    except CanaryError:  # the linter reports what is wrong with the manifest
+        return []
+    refs = {(ref.kind.kind, ref.name): ref for ref in mesh.refs(context)}
+    needed = (
+        NeededObject(path=f"spec.service.routeRefs[{index}]", kind=ref.kind, namespace=ref.namespace, name=ref.name)
+        for index, reference in enumerate(references)
+        if (ref := refs.get((reference.kind or HTTP_ROUTE, reference.name))) is not None
+    )
+    return [
+        _missing_object(name, each) for each in needed if await client.get(each.kind, each.namespace, each.name) is None
+    ]
+
+
+def _load(canary: Canary, provider: str) -> tuple[Mesh, RenderContext]:
+    """Return the mesh of a Canary and its input. Raise CanaryError for a manifest that is wrong."""
+    rollout = resolve(canary, provider=provider, installed=find_installed_providers())
+    return load_mesh(rollout.provider), RenderContext(canary=canary, rollout=rollout)
+
+
+def _further_kinds(canaries: Iterable[Canary], provider: str) -> Iterator[Kind]:
+    """Yield the kinds of routes that Canaries choose and that not each Canary of their provider needs."""
+    further = {place for places in FURTHER_ROUTING_RIGHTS.values() for place in places}
+    for canary in canaries:
+        with suppress(CanaryError):  # the linter reports what is wrong with the manifest
+            mesh, context = _load(canary, provider)
+            yield from (ref.kind for ref in mesh.refs(context) if (ref.kind.group, ref.kind.plural) in further)
+
+
 async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem]:
     """Report the fields of ours that the cluster's definition drops, and the Canaries that were applied with them."""
     try:
@@ -279,7 +315,7 @@ async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem
         for body in bodies
         for dropped in find_lost_fields(body, omissions) or ()
     ]
-    own = [DroppedField(f"spec.analysis.{name}", f"analysis.{name}") for name in OWN_FIELDS]
+    own = [DroppedField(f"spec.{field}", field) for field in CARRIED_FIELDS]
     missing = [field for field in own if field.field in omissions]
     if problems or not missing:
         return problems
@@ -291,8 +327,11 @@ async def _pruned_fields(client: Client, bodies: Iterable[Json]) -> list[Problem
 # kinds and rights ----------------------------------------------------------------------------------------------------
 
 
-async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
-    """Report the kinds that these providers route with and that the cluster does not define."""
+async def _missing_kinds(client: Client, providers: set[str], kinds: Iterable[Kind]) -> list[Problem]:
+    """Report the kinds that these providers route with and that the cluster does not define.
+
+    kinds: further kinds of routes, which Canaries choose.
+    """
     problems = []
     for provider in _known(providers):
         for group, resource in routing_rights(provider):
@@ -312,6 +351,28 @@ async def _missing_kinds(client: Client, providers: set[str]) -> list[Problem]:
                         rule="missing-kind",
                     )
                 )
+    for kind in sorted(kinds, key=str):
+        try:
+            definition = await client.get(CUSTOM_RESOURCE_DEFINITION, "", f"{kind.plural}.{kind.group}")
+        except Rejected:
+            return [_unchecked("the kinds of the cluster", "get customresourcedefinitions")]
+        versions = [
+            get_text(version, "name")
+            for version in get_items(definition, "spec", "versions")
+            if version.get("served") is True
+        ]
+        if kind.version not in versions:
+            known = f", but of {enumerate_some(versions)}" if versions else ""
+            problems.append(
+                Problem(
+                    path="spec.service.routeKind",
+                    found=f"no kind {kind.kind} of {kind.api_version}{known}",
+                    expected="a kind that the cluster defines",
+                    remedy="Install the Gateway API with this version, or use the other provider: gatewayapi:v1 writes "
+                    "stable versions, gatewayapi:v1beta1 those before.",
+                    rule="missing-kind",
+                )
+            )
     return problems
 
 
@@ -325,9 +386,13 @@ def _known(providers: Iterable[str]) -> list[str]:
     return known
 
 
-async def _missing_rights(client: Client, account: str, providers: set[str], namespace: str) -> list[Problem]:
+async def _missing_rights(
+    client: Client, account: str, providers: set[str], namespace: str, kinds: Iterable[Kind]
+) -> list[Problem]:
     """Report the rights that the controller needs and its account lacks."""
     home, _, name = account.partition("/")
+    further = {place for places in FURTHER_ROUTING_RIGHTS.values() for place in places}
+    unused = further - {(kind.group, kind.plural) for kind in kinds}
     try:
         if await client.get(SERVICE_ACCOUNT, home, name) is None:
             return [
@@ -345,6 +410,7 @@ async def _missing_rights(client: Client, account: str, providers: set[str], nam
             for rule in rules(_known(providers))
             for verb in rule["verbs"]
             if rule["apiGroups"][0] not in OPTIONAL_GROUPS
+            and (rule["apiGroups"][0], rule["resources"][0]) not in unused
         ]
         slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
 

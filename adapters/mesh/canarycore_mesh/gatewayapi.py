@@ -1,4 +1,7 @@
-"""The Kubernetes Gateway API: one HTTPRoute, whose rules split between Services.
+"""The Kubernetes Gateway API: one route, whose rules split between Services.
+
+`spec.service.routeKind` chooses the kind of the route: HTTPRoute, GRPCRoute, TCPRoute or TLSRoute. The last two see
+connections, not requests: they have one rule, which splits.
 
 The rules. A gateway takes the one with the most specific match:
 
@@ -7,6 +10,9 @@ The rules. A gateway takes the one with the most specific match:
     expired           the cookie of a finished rollout              -> by weight, and the browser deletes the cookie
     matching          the analysis's conditions                     -> canary, or by weight
     default           all requests                                  -> by weight, or primary
+
+The routes of `spec.service.routeRefs` are the owner's. They get the same weights (`_further_routes`), and without
+`gatewayRefs` they are the only routes.
 
 The route has all defaults that the API server would add, so that none of them looks like a foreign change.
 """
@@ -17,8 +23,13 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from canarycore import TOTAL_WEIGHT, Routes
+from canarycore.errors import Refused
 from canarycore.foreign import get_integer, get_items, get_list, get_mapping, get_text
+from canarycore.manifest.routing import GRPC_ROUTE, HTTP_ROUTE, ROUTE_KINDS, TCP_ROUTE, TLS_ROUTE
 from canarycore.text import escape_controls
+from canarycore.traffic import find_grpc_method
+from canarycore_mesh._further_routes import join_rules, read_share, split_rules
 from canarycore_mesh._objects import (
     COOKIE,
     SET_COOKIE,
@@ -39,14 +50,15 @@ from canarycore_mesh._objects import (
     read_routes,
     read_split,
     refuse,
+    require,
 )
 from canarycore_mesh.kubernetes import APP_QUERIES, SECONDS
-from canarycore_runtime.mesh import Kind, Mesh, Ref
+from canarycore_runtime.mesh import GITOPS_OPT_OUT, Kind, Mesh, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from canarycore import RouteRefusal, Routes
+    from canarycore import RouteRefusal
     from canarycore.manifest import (
         BackendReference,
         CorsPolicy,
@@ -62,6 +74,21 @@ GROUP = "gateway.networking.k8s.io"
 GATEWAY = {"group": GROUP, "kind": "Gateway"}
 GATEWAY_KIND = Kind(GROUP, "v1", "Gateway", "gateways")
 SERVICE = {"group": "", "kind": "Service"}
+
+_STABLE: dict[str, Kind] = {
+    kind: Kind(GROUP, "v1", kind, f"{kind.lower()}s") for kind in (HTTP_ROUTE, GRPC_ROUTE, TCP_ROUTE, TLS_ROUTE)
+}
+"""The kinds of routes in their stable versions. Gateway API 1.5 brought that of TLSRoute, 1.6 that of TCPRoute."""
+
+_EARLIER: dict[str, Kind] = {
+    HTTP_ROUTE: Kind(GROUP, "v1beta1", HTTP_ROUTE, "httproutes"),
+    GRPC_ROUTE: _STABLE[GRPC_ROUTE],
+    TCP_ROUTE: Kind(GROUP, "v1alpha2", TCP_ROUTE, "tcproutes"),
+    TLS_ROUTE: Kind(GROUP, "v1alpha2", TLS_ROUTE, "tlsroutes"),
+}
+"""The kinds of routes in the versions before. No server has an earlier version of GRPCRoute alone."""
+
+_GATEWAY_REFS = "spec.service.gatewayRefs"
 
 _ALL_PATHS = {"path": {"type": "PathPrefix", "value": "/"}}
 _PATH_TYPES = {"regex": "RegularExpression", "exact": "Exact", "prefix": "PathPrefix"}
@@ -81,62 +108,124 @@ class GatewayApi(Mesh):
     proxy_delay: float = 10.0
     """Any gateway's: the longest known one, Istio's."""
 
-    kind: Kind = Kind(GROUP, "v1", "HTTPRoute", "httproutes")
-    statuses: frozenset[Kind] = frozenset({kind})
+    kinds: Mapping[str, Kind] = _STABLE
+    """The kinds of routes, by `spec.service.routeKind`."""
+    statuses: frozenset[Kind] = frozenset(_STABLE.values())
     is_v1 = True
-    """Whether the route has timeouts, CORS and the primary's cookie."""
+    """Whether an HTTPRoute has timeouts, CORS and the primary's cookie."""
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
-        return (make_ref(self.kind, context, context.apex),)
+        own = (make_ref(self.kinds[_kind(context)], context, context.apex),) if _has_own(context) else ()
+        return (*own, *self._further(context))
+
+    def is_route(self, context: RenderContext, ref: Ref) -> bool:
+        return ref.name == context.apex or ref in self._further(context)
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
-        del objects
+        further = self._render_further(context, routes, objects)
+        return (self._render_own(context, routes), *further) if _has_own(context) else further
+
+    def original(self, context: RenderContext, ref: Ref, body: Json) -> Json | None:
+        if ref not in self._further(context):
+            return None
+        rules = join_rules(context, get_items(body, "spec", "rules"))
+        return None if rules is None else _further_route(context, ref, rules)
+
+    def _further(self, context: RenderContext) -> dict[Ref, str]:
+        """Return the owner's routes, each with the field that names it."""
+        return {
+            make_ref(self.kinds[reference.kind or HTTP_ROUTE], context, reference.name): (
+                f"spec.service.routeRefs[{index}]"
+            )
+            for index, reference in enumerate(context.service.route_refs)
+        }
+
+    def _render_further(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
+        """Return the owner's routes with the canary's weight; none at weight 0, where they are the owner's alone.
+
+        A missing or unfit route stops a share of the requests, but neither a rollback nor a failover of all of them.
+        """
+        bodies = []
+        for ref, path in self._further(context).items() if routes.weight else ():
+            try:
+                rules = get_items(require(context, objects, ref, path), "spec", "rules")
+                bodies.append(_further_route(context, ref, split_rules(context, rules, routes.weight, path)))
+            except Refused:
+                if routes.weight < TOTAL_WEIGHT:
+                    raise
+        return tuple(bodies)
+
+    def _render_own(self, context: RenderContext, routes: Routes) -> Json:
         service = context.service
         if not service.gateway_refs:
-            refuse(context, "nothing", "the gateways of the route", "spec.service.gatewayRefs", "Add them.")
+            refuse(context, "nothing", "the gateways of the route", _GATEWAY_REFS, "Add them.")
         spec = {
             "parentRefs": [{**GATEWAY, **_parent(gateway)} for gateway in service.gateway_refs],
             **omit_unset(hostnames=list(service.hosts)),
             "rules": self._rules(context, routes),
         }
-        return (make_object(context, self.kind, context.apex, spec, apex_metadata(context)),)
+        return make_object(context, self.kinds[_kind(context)], context.apex, spec, apex_metadata(context))
 
     def refusals(self, context: RenderContext, objects: ObjectsByRef) -> tuple[str, ...]:
-        route = objects.get(make_ref(self.kind, context, context.apex), {})
-        verdicts = ((parent, _judge_parent(route, status)) for parent, status in _statuses(route))
-        return tuple(
-            f"{_name_parent(parent)} sends this route no requests: {verdict.reason}. Correct "
-            "spec.service.gatewayRefs, or let the parent accept the route."
-            for parent, verdict in verdicts
-            if verdict is not None and not verdict.is_pending
-        )
+        texts = []
+        for ref in self.refs(context):
+            route = objects.get(ref, {})
+            if self._is_owners(context, ref, route):
+                continue
+            path = f"the parents of {ref.kind.kind} {ref.name}" if ref in self._further(context) else _GATEWAY_REFS
+            verdicts = ((parent, _judge_parent(route, status)) for parent, status in _statuses(route))
+            texts += [
+                f"{_name_parent(parent)} sends this route no requests: {verdict.reason}. Correct "
+                f"{path}, or let the parent accept the route."
+                for parent, verdict in verdicts
+                if verdict is not None and not verdict.is_pending
+            ]
+        return tuple(texts)
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
-        route = objects.get(make_ref(self.kind, context, context.apex))
-        rules = get_items(route, "spec", "rules")
+        own, *_ = self.refs(context)
+        if not _has_own(context):
+            return self._further_routes(context, objects)
+        rules = get_items(objects.get(own), "spec", "rules")
         splits = (read_split(get_list(rule, "backendRefs"), "name", default=1) for rule in rules)
         routes = add_cookies(context, read_routes(context, splits), _cookies(rules))
         return routes and evolve(routes, mirrored=any(_is_mirrored(context, rule) for rule in rules))
 
-    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
-        """Return the gateways' verdict on the route as it is now.
+    def _further_routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes:
+        """Return the routes where all are the owner's: those of the first that leads to the apex."""
+        rules = (get_items(objects.get(ref), "spec", "rules") for ref in self._further(context))
+        shares = (read_share(context, each) for each in rules)
+        return Routes(weight=next((share for share in shares if share is not None), 0))
 
-        A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent
-        that has yet to process this generation may still route as before.
-        """
-        route = objects.get(make_ref(self.kind, context, context.apex))
-        if route is None:
-            return None
-        verdicts = [_judge_parent(route, status) for _, status in _statuses(route)]
+    def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
+        """Return the gateways' verdict on the routes as they are now."""
+        verdicts = (self._judge(context, ref, objects[ref]) for ref in self.refs(context) if ref in objects)
         refusals = [verdict for verdict in verdicts if verdict is not None]
-        pending = [refusal for refusal in refusals if refusal.is_pending]
-        if not verdicts:
-            return await_verdict(route)
-        return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
+        pending = (refusal for refusal in refusals if refusal.is_pending)
+        return next(pending, next(iter(refusals), None))
+
+    def _judge(self, context: RenderContext, ref: Ref, body: Json) -> RouteRefusal | None:
+        """Return the gateways' verdict on one route.
+
+        A route that is wholly the owner's sends the canary nothing, whatever its verdict, once a gateway that has
+        judged it before knows this generation.
+        """
+        verdict = _judge_route(body)
+        is_old = verdict is not None and verdict.is_pending and any(_statuses(body))
+        return None if self._is_owners(context, ref, body) and not is_old else verdict
+
+    def _is_owners(self, context: RenderContext, ref: Ref, body: Json) -> bool:
+        """Check whether a route is wholly the owner's: it sends the canary nothing."""
+        return ref in self._further(context) and self.original(context, ref, body) is None
 
     def features(self, context: RenderContext, body: Json) -> Mapping[str, str]:
-        """Return the features of the route's filters and matches, beyond the API's core."""
+        """Return the features of an HTTPRoute's filters and matches, beyond the API's core.
+
+        The API names no features of the other kinds' rules.
+        """
         fields: dict[str, str] = {}
+        if get_text(body, "kind") != HTTP_ROUTE:
+            return fields
         for rule in get_items(body, "spec", "rules"):
             for item in get_items(rule, "filters"):
                 fields |= _features_of_filter(context, item)
@@ -156,13 +245,17 @@ class GatewayApi(Mesh):
         )
 
     def _rules(self, context: RenderContext, routes: Routes) -> list[Json]:
+        if not ROUTE_KINDS[_kind(context)].has_requests:
+            return [_connections(context, routes)]
         weighted = self._rule(context, _split(context, matching_weight(routes)))
         if routes.mirrored:
             backend = {**SERVICE, "name": context.canary_service, "port": context.port}
-            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend)]
+            share = context.rollout.mirror_weight
+            percent = {"percent": share} if share < TOTAL_WEIGHT else {}
+            weighted["filters"] = [*weighted.get("filters", []), _mirror(backend, **percent)]
         if context.match:
-            matches = _matches(context, context.match, context.match_path)
-            weighted["matches"] = combine_conditions(matches, weighted["matches"])
+            matches = _matches_of_analysis(context)
+            weighted["matches"] = combine_conditions(matches, weighted.get("matches", []))
             return [weighted, self._rule(context, _default_backends(context, routes))]
         affinity = context.rollout.affinity
         return [weighted] if affinity is None else [*self._cookie_rules(context, routes, affinity, weighted), weighted]
@@ -172,8 +265,8 @@ class GatewayApi(Mesh):
         service = context.service
         timeouts = omit_unset(request=service.timeout, backendRequest=service.backend_timeout)
         return {
-            "matches": _matches(context, service.match, "spec.service.match") or [_ALL_PATHS],
             **omit_unset(
+                matches=_matches(context, service.match, "spec.service.match") or _MATCH_ALL[_kind(context)],
                 filters=list(self._filters(service)),
                 timeouts=(timeouts or None) if self.is_v1 else None,
             ),
@@ -219,11 +312,26 @@ class GatewayApi(Mesh):
 
 
 class GatewayApiV1Beta1(GatewayApi):
-    """Provider `gatewayapi:v1beta1`."""
+    """Provider `gatewayapi:v1beta1`: the versions before the stable ones."""
 
-    kind: Kind = Kind(GROUP, "v1beta1", "HTTPRoute", "httproutes")
-    statuses: frozenset[Kind] = frozenset({kind})
+    kinds: Mapping[str, Kind] = _EARLIER
+    statuses: frozenset[Kind] = frozenset(_EARLIER.values())
     is_v1 = False
+
+
+def _has_own(context: RenderContext) -> bool:
+    """Return whether the Canary has a route of its own. Without gateways, that is an error unless others are named."""
+    return bool(context.service.gateway_refs) or not context.service.route_refs
+
+
+def _further_route(context: RenderContext, ref: Ref, rules: list[Json]) -> Json:
+    """Return a route of the owner with these rules, and with annotations that keep GitOps tools from reverting them."""
+    return make_object(context, ref.kind, ref.name, {"rules": rules}, {"annotations": GITOPS_OPT_OUT})
+
+
+def _kind(context: RenderContext) -> str:
+    """Return the kind of the Canary's route."""
+    return context.service.route_kind or HTTP_ROUTE
 
 
 # references ---------------------------------------------------------------------------------------------------------
@@ -263,13 +371,56 @@ def _backend(context: RenderContext, name: str, weight: int) -> Json:
     return {**SERVICE, "name": name, "port": context.port, "weight": weight}
 
 
+def _connections(context: RenderContext, routes: Routes) -> Json:
+    """Return the rule of a route that sees no requests."""
+    if routes.mirrored or routes.matched or context.match:
+        kind = _kind(context)
+        refuse(
+            context,
+            f"requests to match or to mirror on a {kind}",
+            f"weights: {ROUTE_KINDS[kind].reason}",
+            f"{context.canary.analysis_path}",
+            "Use weights.",
+        )
+    return {"backendRefs": _split(context, routes.weight)}
+
+
 # matches ------------------------------------------------------------------------------------------------------------
+
+_MATCH_ALL: dict[str, list[Json]] = {HTTP_ROUTE: [_ALL_PATHS], GRPC_ROUTE: []}
+"""The matches of a rule for all requests. The server adds that of an HTTPRoute, and none to a GRPCRoute."""
 
 
 def _matches(context: RenderContext, conditions: Iterable[Match], path: str) -> list[Json]:
-    """Return the conditions as HTTPRouteMatches. path: the manifest's field that gives them."""
+    """Return the conditions as the route's matches. path: the manifest's field that gives them."""
+    if _kind(context) == GRPC_ROUTE:
+        return [_grpc_match(context, condition, path) for condition in conditions]
     matches = (_match(context, condition, path) for condition in conditions)
     return [match for match in matches if match]
+
+
+def _matches_of_analysis(context: RenderContext) -> list[Json]:
+    """Return the matches of the analysis. Raise Refused for an entry that would match all requests."""
+    matches = _matches(context, context.match, context.match_path)
+    if {} in matches or not matches:
+        found = "an entry without a condition that a route has"
+        expected = f"conditions that a {_kind(context)} has: without one, all requests would go to the canary"
+        refuse(context, found, expected, context.match_path, "Write the condition with headers.")
+    return matches
+
+
+def _grpc_match(context: RenderContext, condition: Match, path: str) -> Json:
+    match: Json = {}
+    if condition.uri and not condition.uri.is_presence:
+        selected = find_grpc_method(condition.uri)
+        if selected is None:
+            found, expected = f"a match by {condition.uri.kind}", "a uri of a gRPC service and method"
+            refuse(context, found, expected, f"{path}[].uri", "Write prefix: /package.Service/.")
+        service, method = selected
+        if service:
+            match["method"] = {"type": "Exact", **omit_unset(service=service, method=method)}
+    headers = _values(context, condition.headers, f"{path}[].headers")
+    return match | omit_unset(headers=headers)
 
 
 def _match(context: RenderContext, condition: Match, path: str) -> Json:
@@ -329,8 +480,9 @@ def _rewrite(rewrite: Rewrite) -> Json:
     return omit_unset(hostname=rewrite.authority, path=path if rewrite.uri else None)
 
 
-def _mirror(backend: Json) -> Json:
-    return {"type": _MIRROR, "requestMirror": {"backendRef": backend}}
+def _mirror(backend: Json, **share: int) -> Json:
+    """Return the filter that copies requests to a backend. share: `percent`, if it does not copy all."""
+    return {"type": _MIRROR, "requestMirror": {"backendRef": backend, **share}}
 
 
 def _cors(policy: CorsPolicy) -> Json:
@@ -364,9 +516,10 @@ def _features_of_filter(context: RenderContext, item: Json) -> dict[str, str]:
         }
     if kind == _MIRROR:
         is_ours = get_text(item, "requestMirror", "backendRef", "name") == context.canary_service
-        return {
-            "HTTPRouteRequestMirror": f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
-        }
+        path = f"{context.canary.analysis_path}.mirror" if is_ours else "spec.service.mirror"
+        has_share = "percent" in get_mapping(item, "requestMirror")
+        share = {"HTTPRouteRequestPercentageMirror": f"{context.canary.analysis_path}.mirrorWeight"}
+        return {"HTTPRouteRequestMirror": path, **(share if has_share else {})}
     return _FEATURES.get(kind, {})
 
 
@@ -391,6 +544,20 @@ def _statuses(route: Json) -> Iterator[tuple[Json, Json]]:
 
 _CONDITIONS = ("Accepted", "ResolvedRefs")
 """The conditions under which a gateway answers the requests of a route itself, with errors."""
+
+
+def _judge_route(route: Json) -> RouteRefusal | None:
+    """Return the gateways' verdict on a route as it is now.
+
+    A parent that refuses the route gets no requests for it, so it does not count beside one that accepts. A parent
+    that has yet to process this generation may still route as before.
+    """
+    verdicts = [_judge_parent(route, status) for _, status in _statuses(route)]
+    refusals = [verdict for verdict in verdicts if verdict is not None]
+    pending = [refusal for refusal in refusals if refusal.is_pending]
+    if not verdicts:
+        return await_verdict(route)
+    return None if len(refusals) < len(verdicts) and not pending else (pending or refusals)[0]
 
 
 def _judge_parent(route: Json, status: Json) -> RouteRefusal | None:

@@ -233,6 +233,15 @@ class Mesh(Protocol):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         """Return the present routes, or None where an object is missing or does not split."""
 
+    def original(self, context: RenderContext, ref: Ref, body: Json) -> Json | None:
+        """Return an object of the owner as it was before the takeover, in the form of `render`.
+
+        A mesh that can tell it from the object itself may leave the object out of some renderings: then the writer
+        gives it back. None where the object has nothing of ours, or where only a note of the writer tells the original.
+        """
+        del context, ref, body
+        return None
+
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
         """Return why the controller of the routing objects does not route by them as they are now; None if it does.
 
@@ -291,6 +300,10 @@ class GuardedMesh(Mesh):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         with _name_objects(context, objects):
             return self._mesh.routes(context, objects)
+
+    def original(self, context: RenderContext, ref: Ref, body: Json) -> Json | None:
+        with _name_objects(context, (ref,)):
+            return self._mesh.original(context, ref, body)
 
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
         with _name_objects(context, objects):

@@ -14,8 +14,8 @@ from typing import Any
 from attrs import frozen
 
 from canarycore.foreign import get_items, get_mapping, get_text
-from canarycore.manifest._definition._annotations import ANALYSIS_ANNOTATION
-from canarycore.manifest._model import GROUP, OWN_FIELDS, OWN_FIELDS_OF_METRICS, VERSION
+from canarycore.manifest._definition._annotations import CARRIED_FIELDS, FIELD_ANNOTATION
+from canarycore.manifest._model import GROUP, OWN_FIELDS_OF_METRICS, VERSION
 from canarycore.manifest._parse import schema
 from canarycore.manifest._reader._fields import Schema
 from canarycore.manifest._reader._path import join
@@ -37,7 +37,7 @@ FLAGGERS_OMISSIONS = frozenset(
         "analysis.match[].queryParams{}.suffix",
         *(f"service.match[].{text}.suffix" for text in _TEXTS),
         *(f"analysis.match[].{name}" for name in _CONDITIONS),
-        *(f"analysis.{name}" for name in OWN_FIELDS),
+        *CARRIED_FIELDS,
         *(f"analysis.metrics[].{name}" for name in OWN_FIELDS_OF_METRICS),
     }
 )
@@ -68,8 +68,8 @@ def find_dropped_fields(spec: object, omissions: Collection[str] = FLAGGERS_OMIS
 
 def suggest_for_dropped(fields: Iterable[DroppedField]) -> str:
     """Return how to keep the values of dropped fields: by annotations where there are such."""
-    names = [field.field.removeprefix("analysis.") for field in fields]
-    annotations = enumerate_some(f"{ANALYSIS_ANNOTATION}{name}" for name in names if name in OWN_FIELDS)
+    names = [field.field for field in fields]
+    annotations = enumerate_some(f"{FIELD_ANNOTATION}{name}" for name in names if name in CARRIED_FIELDS)
     apply = "pply the definitions of canary install --export; they accept Flagger's manifests too."
     return f"Write annotations instead ({annotations}), or a{apply}" if annotations else f"A{apply}"
 

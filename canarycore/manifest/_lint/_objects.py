@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canarycore.foreign import get_list, get_value
+from canarycore.manifest._checks._names import check_names
 from canarycore.manifest._lint._rule import Finding, Json, LintContext, LintRule
-from canarycore.manifest._names import check_names
 from canarycore.manifest.routing import copies_ingress
 from canarycore.text import enumerate_some
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canarycore._ladder import Strategy
+from canarycore.errors import Problem
+from canarycore.manifest._checks._routes import check_route_kind, check_route_refs
 from canarycore.manifest._lint._rule import Finding, LintContext, LintRule
 from canarycore.manifest._reader._path import join
 from canarycore.manifest._resolve import UNROUTED
@@ -39,6 +41,11 @@ def _unknown_provider(context: LintContext) -> Iterator[Finding]:
         near = nearest(context.provider, known)
         hint = f"Did you mean {near!r}?" if near else "Use one of them, or install the adapter of that name."
         yield Finding("spec.provider", repr(context.provider), {"known": ", ".join(known), "hint": hint})
+
+
+def _ended_provider(context: LintContext) -> Iterator[Finding]:
+    if context.routing is not None and context.routing.ended:
+        yield Finding("spec.provider", repr(context.provider), {"ended": context.routing.ended})
 
 
 def _no_match(context: LintContext) -> Iterator[Finding]:
@@ -152,10 +159,22 @@ def _missing_reference(context: LintContext) -> Iterator[Finding]:
     present = {
         "spec.ingressRef": spec.ingress_ref,
         "spec.routeRef": spec.route_ref,
-        "spec.service.gatewayRefs": spec.service and spec.service.gateway_refs,
+        "spec.service.gatewayRefs": spec.service and (spec.service.gateway_refs or spec.service.route_refs),
     }
     if needs and not present[needs]:
         yield Finding(needs, "nothing", {"provider": context.provider, "needs": needs})
+
+
+def _route_kind(context: LintContext) -> Iterator[Finding]:
+    return map(_finding, check_route_kind(context.canary, context.provider))
+
+
+def _route_refs(context: LintContext) -> Iterator[Finding]:
+    return map(_finding, check_route_refs(context.canary, context.provider))
+
+
+def _finding(problem: Problem) -> Finding:
+    return Finding(problem.path, problem.found, {"expected": problem.expected, "remedy": problem.remedy})
 
 
 RULES: tuple[LintRule[LintContext], ...] = (
@@ -165,6 +184,13 @@ RULES: tuple[LintRule[LintContext], ...] = (
         _unknown_provider,
         "one of {known}: Flagger's Canary definition refuses others",
         "{hint}",
+    ),
+    LintRule(
+        "ended-provider",
+        "warning",
+        _ended_provider,
+        "a provider that is still there: {ended}",
+        "Use the Gateway API: provider gatewayapi:v1 with service.gatewayRefs and without meshName and backends.",
     ),
     LintRule("no-ab-routing", "error", _no_match, "a provider that can match headers: {can}", "Use weights instead."),
     LintRule(
@@ -263,4 +289,6 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "{needs}: without it the provider {provider} has no route to change",
         "Add the field.",
     ),
+    LintRule("route-kind", "error", _route_kind, "{expected}", "{remedy}"),
+    LintRule("route-refs", "error", _route_refs, "{expected}", "{remedy}"),
 )

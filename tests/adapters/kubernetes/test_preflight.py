@@ -59,3 +59,49 @@ async def test_lint_finds_a_subscription_to_an_alert_provider_that_the_cluster_l
     (problem,) = (problem for problem in report.problems if problem.rule == "missing-alert-provider")
     assert problem.path == 'metadata.annotations["canarycore/subscribe.error.nobody"]'
     assert problem.found == f"no AlertProvider nobody in the namespace {namespace}"
+
+
+def definition(kind, *versions):
+    plural, group = f"{kind.lower()}s", "gateway.networking.k8s.io"
+    names = {"kind": kind, "plural": plural}
+    served = [{"name": version, "served": True, "storage": version == versions[0]} for version in versions]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": served},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "provider", "versions", "found"),
+    [
+        (
+            "TCPRoute",
+            "gatewayapi:v1",
+            ("v1alpha2",),
+            "no kind TCPRoute of gateway.networking.k8s.io/v1, but of v1alpha2",
+        ),
+        ("TCPRoute", "gatewayapi:v1beta1", ("v1alpha2",), ""),
+        ("TCPRoute", "gatewayapi:v1", ("v1", "v1alpha2"), ""),
+        ("GRPCRoute", "gatewayapi:v1", (), "no kind GRPCRoute of gateway.networking.k8s.io/v1"),
+    ],
+)
+async def test_lint_finds_a_kind_of_route_that_the_cluster_lacks(
+    client, api, namespace, kind, provider, versions, found
+):
+    api.create(definition("HTTPRoute", "v1"))
+    if versions:
+        api.create(definition(kind, *versions))
+    api.create(manifest(f"{provider} {kind}", namespace=namespace), namespace)
+    report = await check_cluster(client, namespace=namespace)
+    problems = [problem for problem in report.problems if problem.rule == "missing-kind"]
+    assert [problem.found for problem in problems] == ([found] if found else [])
+    assert all(problem.path == "spec.service.routeKind" for problem in problems)
+
+
+async def test_a_cluster_needs_the_kind_of_its_routes_only(client, api, namespace):
+    api.create(definition("HTTPRoute", "v1"))
+    api.create(manifest("gatewayapi:v1", namespace=namespace), namespace)
+    report = await check_cluster(client, namespace=namespace)
+    assert "missing-kind" not in {problem.rule for problem in report.problems}

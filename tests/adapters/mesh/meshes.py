@@ -16,9 +16,34 @@ ENTRIES: dict[str, str] = Project(ROOT / "adapters" / "mesh").table["entry-point
 """The module and class of each provider's mesh, by the provider's name."""
 
 
+VARIANTS: dict[str, Json] = {
+    **{
+        f"{provider} {kind}": {"routeKind": kind}
+        for provider in ("gatewayapi:v1", "gatewayapi:v1beta1")
+        for kind in ("GRPCRoute", "TCPRoute")
+    },
+    **{
+        f"{provider} TLSRoute": {"routeKind": "TLSRoute", "hosts": ["app.example.com"]}
+        for provider in ("gatewayapi:v1", "gatewayapi:v1beta1")
+    },
+}
+"""Further kinds of routes of a provider: its name and a word, and the fields of the service that choose the kind."""
+
+
+REFERENCES: dict[str, Json] = {
+    "gatewayapi:v1 routeRefs": {"routeRefs": [{"name": "internal"}, {"kind": "TCPRoute", "name": "raw"}]}
+}
+"""A provider with routes of the owner beside the Canary's own, as a variant."""
+
+
+def provider_of(name: str) -> str:
+    """Return the provider of a name, which may be that of a variant."""
+    return name.partition(" ")[0]
+
+
 @cache
 def mesh_of(provider: str) -> Mesh:
-    module, _, name = ENTRIES[provider].partition(":")
+    module, _, name = ENTRIES[provider_of(provider)].partition(":")
     mesh: Mesh = getattr(import_module(module), name)()
     return mesh
 
@@ -26,8 +51,9 @@ def mesh_of(provider: str) -> Mesh:
 def manifest(
     provider: str, *, service: Json | None = None, analysis: Json | None = None, namespace: str = "test", **spec: Any
 ) -> Json:
-    """Return a Canary `podinfo` on that provider, with the fields that the provider needs."""
-    annotations = spec.pop("annotations", {})
+    """Return a Canary `podinfo` on that provider or variant, with the fields that it needs."""
+    annotations, chosen = spec.pop("annotations", {}), {**VARIANTS, **REFERENCES}.get(provider, {})
+    provider = provider_of(provider)
     return {
         "apiVersion": "flagger.app/v1beta1",
         "kind": "Canary",
@@ -35,7 +61,7 @@ def manifest(
         "spec": {
             "provider": provider,
             "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "podinfo"},
-            "service": {"port": 9898, **_SERVICE_FIELDS.get(provider, {}), **(service or {})},
+            "service": {"port": 9898, **_SERVICE_FIELDS.get(provider, {}), **chosen, **(service or {})},
             "analysis": {"interval": "30s", "threshold": 3, "stepWeight": 20, "maxWeight": 60, **(analysis or {})},
             **_SPEC_FIELDS.get(provider, {}),
             **spec,
@@ -73,8 +99,21 @@ _SPEC_FIELDS: dict[str, Json] = {
 
 def sources(provider: str, namespace: str = "test") -> list[Json]:
     """Return the owner's objects for that provider: those that it copies, or the target."""
-    source = _SOURCES.get(provider)
+    if provider in REFERENCES:
+        return [_owners(**reference, namespace=namespace) for reference in REFERENCES[provider]["routeRefs"]]
+    source = _SOURCES.get(provider_of(provider))
     return [] if source is None else [{**source, "metadata": {**source["metadata"], "namespace": namespace}}]
+
+
+def _owners(name: str, kind: str = "HTTPRoute", *, namespace: str) -> Json:
+    """Return a route of the owner that leads to the apex."""
+    backend = {"group": "", "kind": "Service", "name": "podinfo", "port": 9898, "weight": 1}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"parentRefs": [{"name": "mine"}], "rules": [{"backendRefs": [backend]}]},
+    }
 
 
 _PATHS = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "podinfo", "port": {"number": 9898}}}}]

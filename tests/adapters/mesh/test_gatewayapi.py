@@ -7,6 +7,7 @@ import pytest
 from canarycore import Routes
 from canarycore.errors import Refused
 from canarycore_runtime.mesh import Ref
+from tests.adapters.mesh.gateway_api.schemas import faults_of
 from tests.adapters.mesh.meshes import AB, mesh_of, render_context
 
 PRIMARY_ONLY = Routes()
@@ -145,6 +146,19 @@ def test_the_owners_mirrors_come_before_the_canarys():
         {"group": "", "kind": "Service", "name": "shadow", "port": 80},
         {"group": "", "kind": "Service", "name": "podinfo-canary", "port": 9898},
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "share"), [({}, {}), ({"mirrorWeight": 10}, {"percent": 10}), ({"mirrorWeight": 100}, {})], ids=str
+)
+@pytest.mark.parametrize("provider", [V1, V1BETA1, f"{V1} GRPCRoute"])
+def test_the_mirror_copies_the_share_of_requests_that_the_owner_wants(provider, fields, share):
+    context = render_context(provider, analysis={"mirror": True, **fields})
+    (route,) = mesh_of(provider).render(context, Routes(mirrored=True), {})
+    assert faults_of(route) == []
+    (item,) = route["spec"]["rules"][0]["filters"]
+    backend = {"group": "", "kind": "Service", "name": "podinfo-canary", "port": 9898}
+    assert item["requestMirror"] == {"backendRef": backend, **share}
 
 
 def test_only_v1_has_timeouts():

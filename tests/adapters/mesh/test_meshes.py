@@ -14,13 +14,13 @@ from canarycore.manifest import parse, resolve
 from canarycore_metrics.template import render
 from canarycore_runtime.mesh import PodSelectors, RenderContext
 from canarycore_runtime.registry import find_proxy_delay
-from tests.adapters.mesh.meshes import AB, ENTRIES, manifest, mesh_of, render_context, sources
+from tests.adapters.mesh.meshes import AB, ENTRIES, REFERENCES, VARIANTS, manifest, mesh_of, render_context, sources
 from tests.manifest.samples import shared
 
-SPLITTING = sorted(set(ENTRIES) - {"kubernetes"})
-MATCHING = ("appmesh", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1", "gloo", "istio", "nginx")
-MIRRORING = ("gatewayapi:v1", "gatewayapi:v1beta1", "istio")
-STICKY = MIRRORING
+SPLITTING = sorted((set(ENTRIES) - {"kubernetes"}) | VARIANTS.keys() | REFERENCES.keys())
+STICKY = ("gatewayapi:v1", "gatewayapi:v1beta1", "istio")
+MIRRORING = (*STICKY, "gatewayapi:v1 GRPCRoute")
+MATCHING = (*MIRRORING, "appmesh", "appmesh:v1beta2", "contour", "gloo", "nginx")
 AFFINITY = {"sessionAffinity": {"cookieName": "session"}}
 
 

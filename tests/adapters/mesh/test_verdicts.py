@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from canarycore import Routes
-from tests.adapters.mesh.meshes import ENTRIES, mesh_of, render_context, sources
+from tests.adapters.mesh.meshes import ENTRIES, VARIANTS, mesh_of, render_context, sources
 
 MESSAGE = "the route has an unsupported filter"
 AT = {"lastTransitionTime": "2026-01-01T00:00:00Z"}
@@ -42,15 +42,14 @@ STATUSES = {
     "appmesh": of_object("VirtualServiceActive"),
     "appmesh:v1beta2": of_status("VirtualRouterActive"),
     "contour": of_object("Valid"),
-    "gatewayapi:v1": of_parent,
-    "gatewayapi:v1beta1": of_parent,
+    **dict.fromkeys(("gatewayapi:v1", "gatewayapi:v1beta1", *VARIANTS), of_parent),
     "gloo": of_gloo,
     "istio": of_object("Reconciled"),
     "knative": of_status("RoutesReady"),
 }
 """How the controller of each mesh writes its verdict."""
 
-ALWAYS_JUDGED = {"contour", "gatewayapi:v1", "gatewayapi:v1beta1"}
+ALWAYS_JUDGED = {"contour", "gatewayapi:v1", "gatewayapi:v1beta1", *VARIANTS}
 
 
 def refusal_of(provider, status):

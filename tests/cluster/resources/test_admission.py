@@ -47,6 +47,11 @@ APISIX = {
 }
 
 
+def routed(kind: str, **service: object) -> Json:
+    """A change to a route of that kind."""
+    return {"provider": "gatewayapi:v1", "service": {"gatewayRefs": [{"name": "a"}], "routeKind": kind, **service}}
+
+
 def named(length: int) -> Json:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a" * length}
 
@@ -138,6 +143,19 @@ REFUSED: tuple[tuple[str, Json], ...] = (
     ("missing-reference", spec({"provider": "skipper"})),
     ("missing-reference", spec({"provider": "apisix"})),
     ("missing-reference", spec({"provider": "gatewayapi:v1"})),
+    ("route-kind", spec({"service": {"routeKind": "HTTPRoute"}})),
+    ("route-kind", spec(routed("GRPCRoute", timeout="5s"))),
+    ("route-kind", spec(routed("GRPCRoute", rewrite={"uri": "/"}))),
+    ("route-kind", spec(routed("GRPCRoute"), analysis(sessionAffinity=COOKIE))),
+    ("route-kind", spec(routed("TCPRoute", hosts=["a.example.com"]))),
+    ("route-kind", spec(routed("TCPRoute"), analysis(mirror=True))),
+    ("route-kind", spec(routed("TLSRoute"))),
+    ("route-refs", spec({"service": {"routeRefs": [{"name": "a"}]}})),
+    ("route-refs", spec(routed("", routeRefs=[{"name": "app"}]))),
+    ("route-refs", spec(routed("", routeRefs=[{"name": "a"}, {"kind": "HTTPRoute", "name": "a"}]))),
+    ("route-refs", spec(routed("", routeRefs=[{"name": "a"}]), AB, BY_INSIDER)),
+    ("route-refs", spec(routed("", routeRefs=[{"name": "a"}]), analysis(sessionAffinity=COOKIE))),
+    ("route-refs", spec(routed("", gatewayRefs=[], routeRefs=[{"name": "a"}]), analysis(mirror=True))),
     ("no-service", spec({"service": None})),
     ("knative", spec(KNATIVE)),
     ("knative", spec({"provider": "knative"})),
@@ -183,6 +201,11 @@ TAKEN: tuple[Json, ...] = (
     spec(AB, analysis(match=[{"uri": {"prefix": "/new"}}])),
     spec(AB, analysis(match=[{"sourceNamespace": "test"}])),
     spec(analysis(mirror=True)),
+    spec(routed("GRPCRoute", headers={"request": {"set": {"a": "b"}}}), analysis(mirror=True)),
+    spec(routed("TCPRoute", timeout="", hosts=[]), analysis(mirror=False)),
+    spec(routed("TLSRoute", hosts=["a.example.com"])),
+    spec(routed("", routeRefs=[{"name": "a"}, {"kind": "GRPCRoute", "name": "app"}]), analysis(mirror=True)),
+    spec(routed("", gatewayRefs=[], routeRefs=[{"name": "app"}])),
     spec(analysis(sessionAffinity=COOKIE)),
     spec(KNATIVE, {"provider": "knative", "service": None}),
     spec(scaler(2, 2)),

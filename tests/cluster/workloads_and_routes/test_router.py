@@ -23,7 +23,7 @@ from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.deploy.objects import ROUTING_RIGHTS
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.routing.takeover import NOTE
-from canarycore_runtime.mesh import PodSelectors, Ref, RenderContext
+from canarycore_runtime.mesh import GITOPS_OPT_OUT, PodSelectors, Ref, RenderContext
 from canarycore_runtime.testing.contracts import RouterContract
 from tests.adapters.mesh.meshes import AB, manifest, mesh_of, sources
 from tests.controlplane import crds
@@ -714,3 +714,50 @@ async def test_a_filter_that_the_gateways_class_lacks_is_refused(namespace, clus
             await bench.set_routes(None, Routes(), service=cors)
     finally:
         api.delete(where)
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
+async def test_a_route_of_the_owner_gets_the_weights_and_goes_back_without_a_trace(kind, namespace, cluster, api):
+    """The annotations for GitOps tools go too: the server tells who has written them."""
+    put("gatewayapi:v1", namespace, api)
+    apex = {"name": "podinfo", "port": 9898}
+    filters = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "a", "value": "b"}]}}]
+    body = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": "internal", "namespace": namespace, "annotations": {"example.com/theirs": "1"}},
+        "spec": {"parentRefs": [{"name": "mine"}], "rules": [{"filters": filters, "backendRefs": [apex]}]},
+    }
+    before = api.create(body)
+    bench = Bench(f"gatewayapi:v1 {kind}" if kind == "GRPCRoute" else "gatewayapi:v1", namespace, cluster, api)
+    service = {"routeRefs": [{"kind": kind, "name": "internal"}]}
+
+    async def set_weight(weight):
+        """Set it as a controller does: again, if the verdict of the gateway came in between."""
+        for _ in range(200):
+            with suppress(Conflict):
+                return await bench.set_routes(None, Routes(weight=weight), service=service)
+            await asyncio.sleep(0.05)
+        return await bench.set_routes(None, Routes(weight=weight), service=service)
+
+    for weight in (20, 50):
+        await set_weight(weight)
+        assert await bench.observe(service=service) == Routes(weight=weight)
+        split = api.get(api.path(body))
+        (rule,) = split["spec"]["rules"]
+        assert {part["name"]: part["weight"] for part in rule["backendRefs"]} == {
+            "podinfo-primary": 100 - weight,
+            "podinfo-canary": weight,
+        }
+        assert rule["filters"] == filters
+        assert GITOPS_OPT_OUT.items() <= split["metadata"]["annotations"].items()
+    await set_weight(0)
+    assert await bench.observe(service=service) == Routes()
+    assert _content(api.get(api.path(body))) == _content(before)
+    await set_weight(20)
+    await bench.restore(service=service)
+    assert _content(api.get(api.path(body))) == _content(before)
+
+
+def _content(body):
+    return body["spec"], body["metadata"]["annotations"], body["metadata"].get("ownerReferences")

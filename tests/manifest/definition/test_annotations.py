@@ -132,3 +132,47 @@ def test_no_annotation_raises_anything_but_a_manifest_error(annotations, analysi
     with suppress(ManifestError):
         parse(document)
     assert all(problem.path for problem in lint([document]))
+
+
+# fields of the service ----------------------------------------------------------------------------------------------
+
+
+def with_kind(text, **service):
+    document = canary(provider="gatewayapi:v1", service={"port": 80, "gatewayRefs": [{"name": "gateway"}], **service})
+    annotations = {} if text is None else {"canarycore/service.routeKind": text}
+    return {**document, "metadata": {**document["metadata"], "annotations": annotations}}
+
+
+def test_an_annotation_carries_the_kind_of_the_route():
+    by_annotation, by_field = parse(with_kind("GRPCRoute")), parse(with_kind(None, routeKind="GRPCRoute"))
+    assert by_annotation.spec == by_field.spec
+    assert parse(dump(by_annotation)) == by_annotation
+
+
+def test_an_annotation_of_the_service_is_refused_as_the_field_is():
+    (problem,) = problems_of(with_kind("GrpcRoute"))
+    assert problem.path == 'metadata.annotations["canarycore/service.routeKind"]'
+    assert "GRPCRoute" in problem.expected
+    (problem,) = problems_of(with_kind("GRPCRoute", routeKind="TCPRoute"))
+    assert (problem.rule, "spec.service.routeKind" in problem.remedy) == ("contradiction", True)
+
+
+def test_lint_suggests_the_annotation_for_a_kind_that_flaggers_definition_drops():
+    (problem,) = lint([with_kind(None, routeKind="GRPCRoute")])
+    assert problem.rule == "pruned-field"
+    assert "canarycore/service.routeKind" in problem.remedy
+    assert lint([with_kind("GRPCRoute")]) == ()
+
+
+def test_an_annotation_without_a_service_is_a_warning():
+    document = with_kind("GRPCRoute")
+    del document["spec"]["service"]
+    (problem,) = parse(document).warnings
+    assert problem.rule == "no-service"
+
+
+def test_an_annotation_carries_the_routes_of_the_owner():
+    document = with_kind("GRPCRoute")
+    document["metadata"]["annotations"]["canarycore/service.routeRefs"] = '[{"kind": "TCPRoute", "name": "internal"}]'
+    (reference,) = parse(document).spec.service.route_refs
+    assert (reference.kind, reference.name) == ("TCPRoute", "internal")

@@ -79,7 +79,8 @@ APEX_SERVICE = Role(
 ROUTE = Role(
     noun="the route that users call",
     kinds=(
-        "VirtualService, HTTPRoute, TrafficSplit, HTTPProxy, RouteTable, TraefikService, "
+        "VirtualService, HTTPRoute, GRPCRoute, TCPRoute, TLSRoute, TrafficSplit, HTTPProxy, RouteTable, "
+        "TraefikService, "
         "App Mesh objects of the apex name, a Knative Service that is the target, a TrafficRoute (cluster-scoped) "
         "that splits between this Canary's sides"
     ),

@@ -24,8 +24,9 @@ from canarycore.manifest import (
     PLACEHOLDER,
     SUBSCRIPTION_ANNOTATION,
     SUBSCRIPTION_RULE,
+    schema,
 )
-from canarycore.manifest.routing import NO_PLUGINS
+from canarycore.manifest.routing import HTTP_ROUTE, NO_PLUGINS, PROVIDER_CAPABILITIES, ROUTE_KINDS, has_route_kinds
 from canarycore.notices import Severity
 from canarycore_runtime.plugins import find_installed_providers
 from canarycore_runtime.registry import installed as list_adapters
@@ -50,8 +51,17 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("service", "object.spec.?service.orValue({})"),
     ("target", "object.spec.targetRef"),
     ("knative", "variables.target.kind == 'Service' && variables.target.apiVersion.startsWith('serving.knative.dev/')"),
+    ("kind", "variables.service.?routeKind.orValue('')"),
+    (
+        "places",
+        (
+            "variables.service.?routeRefs.orValue([])"
+            f".map(r, (r.?kind.orValue('') != '' ? r.kind : '{HTTP_ROUTE}') + ' ' + r.name)"
+        ),
+    ),
     ("named", "variables.service.?name.orValue('')"),
     ("apex", "variables.named != '' ? variables.named : variables.target.name"),
+    ("own", f"(variables.kind != '' ? variables.kind : '{HTTP_ROUTE}') + ' ' + variables.apex"),
     ("scaler", "object.spec.?autoscalerRef.?kind.orValue('')"),
     ("step", "variables.analysis.?stepWeight.orValue(0)"),
     ("steps", "variables.analysis.?stepWeights.orValue([])"),
@@ -266,9 +276,31 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
                 f"(!(variables.provider in {needing('spec.ingressRef')}) || has(object.spec.ingressRef))"
                 f" && (!(variables.provider in {needing('spec.routeRef')}) || has(object.spec.routeRef))"
                 f" && (!(variables.provider in {needing('spec.service.gatewayRefs')})"
-                " || size(variables.service.?gatewayRefs.orValue([])) > 0)"
+                " || size(variables.service.?gatewayRefs.orValue([])) > 0 || size(variables.places) > 0)"
             ),
             "This provider needs to be told its route: add spec.ingressRef, spec.routeRef or spec.service.gatewayRefs.",
+        ),
+        (
+            "route-kind",
+            " && ".join(_route_kind_conditions()),
+            (
+                "spec.service.routeKind chooses a kind of route that cannot express a field of this Canary:"
+                " canary lint names it and the reason."
+            ),
+        ),
+        (
+            "route-refs",
+            (
+                f"size(variables.places) == 0 || (!(variables.provider in {_without_routes()})"
+                " && size(variables.matches) == 0 && !variables.affinity"
+                " && (size(variables.service.?gatewayRefs.orValue([])) > 0 ? !(variables.own in variables.places)"
+                " : !variables.analysis.?mirror.orValue(false))"
+                " && variables.places.all(p, variables.places.exists_one(other, p == other)))"
+            ),
+            (
+                "spec.service.routeRefs names other routes of the Gateway API, each once, which get weights only:"
+                " remove match, sessionAffinity or the reference; canary lint names the reason."
+            ),
         ),
         (
             SUBSCRIPTION_RULE,
@@ -343,6 +375,37 @@ def find_rules(installed: InstalledProviders = NO_PLUGINS) -> tuple[tuple[str, s
             ),
         ),
     )
+
+
+def _without_routes() -> str:
+    """Return the providers that write no routes of the Gateway API, as a list in CEL."""
+    return _cel([name for name in PROVIDER_CAPABILITIES if not has_route_kinds(name)])
+
+
+def _route_kind_conditions() -> Iterator[str]:
+    """Yield conditions under which the route of a Canary can express its fields."""
+    yield f"(variables.kind == '' || !(variables.provider in {_without_routes()}))"
+    for name, kind in ROUTE_KINDS.items():
+        absent = [_is_unset(field) for field in kind.lacks]
+        hosts = ["size(variables.service.?hosts.orValue([])) > 0"] if kind.needs_hosts else []
+        if absent or hosts:
+            yield f"(variables.kind != '{name}' || ({' && '.join((*absent, *hosts))}))"
+
+
+_UNSET = {
+    "string": "{section}.?{name}.orValue('') == ''",
+    "array": "size({section}.?{name}.orValue([])) == 0",
+    "boolean": "!{section}.?{name}.orValue(false)",
+    "object": "!has({section}.{name})",
+}
+"""Conditions that a section lacks a field, by the field's type."""
+
+
+def _is_unset(field: str) -> str:
+    """Return a condition that a Canary lacks a field, such as `service.timeout`."""
+    section, _, name = field.partition(".")
+    kind = schema("Canary")["properties"][section]["properties"][name]["type"]
+    return _UNSET[kind].format(section=f"variables.{section}", name=name)
 
 
 CONDITIONS: tuple[tuple[str, str], ...] = (

@@ -86,6 +86,13 @@ ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """The routing objects of each provider."""
 
+_FURTHER_ROUTES = tuple(("gateway.networking.k8s.io", kind) for kind in ("grpcroutes", "tcproutes", "tlsroutes"))
+FURTHER_ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "gatewayapi:v1": _FURTHER_ROUTES,
+    "gatewayapi:v1beta1": _FURTHER_ROUTES,
+}
+"""Routing objects that only some Canaries of a provider need. A cluster may lack their kinds."""
+
 _GATEWAYS = (("gateway.networking.k8s.io", "gateways"), ("gateway.networking.k8s.io", "gatewayclasses"))
 READ_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "gatewayapi:v1": _GATEWAYS,
@@ -352,7 +359,12 @@ def rules(providers: Iterable[str], plugins: Iterable[str] = ()) -> list[Json]:
     """Return the rules of the controller's role for these mesh providers and further plug-ins."""
     providers = tuple(providers)
     read = dict.fromkeys(place for provider in providers for place in READ_RIGHTS.get(provider, ()))
-    routing = dict.fromkeys(place for provider in providers for place in ROUTING_RIGHTS.get(provider, ()))
+    routing = dict.fromkeys(
+        place
+        for provider in providers
+        for table in (ROUTING_RIGHTS, FURTHER_ROUTING_RIGHTS)
+        for place in table.get(provider, ())
+    )
     declared = dict.fromkeys(
         (right.group, right.resource, right.verbs)
         for declaration in find_declarations(providers, plugins)

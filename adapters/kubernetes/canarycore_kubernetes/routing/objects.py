@@ -89,6 +89,11 @@ class RouteObjects:
         """Check whether both are the same state of the same view."""
         return self.view is other.view and self.snapshots == other.snapshots and self.ports == other.ports
 
+    def original(self, ref: Ref) -> Json | None:
+        """Return an object as it was before the takeover, if the mesh can tell it from the object itself."""
+        snapshot = self.by_ref.get(ref)
+        return None if snapshot is None else self.mesh.original(self.context, ref, snapshot.body)
+
     def ref_of(self, body: Json) -> Ref:
         """Return the place of an object that the mesh has rendered."""
         refs = {(ref.kind.kind, ref.name): ref for ref in self.mesh.refs(self.context)}

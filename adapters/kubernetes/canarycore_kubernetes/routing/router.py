@@ -253,7 +253,9 @@ class MeshRouter:
             snapshot = by_ref[ref]
             if self._find_foreign(objects, ref, snapshot):
                 continue
-            if is_made(snapshot, self._owner(objects, ref)):
+            if objects.original(ref) is not None:
+                await self._give_back(objects, ref)
+            elif is_made(snapshot, self._owner(objects, ref)):
                 await self._delete(objects, ref, snapshot)
             elif _is_taken_over(snapshot, splits=splits):
                 await self._give_back(objects, ref)
@@ -440,10 +442,11 @@ class MeshRouter:
             self._view(view.context.rollout, view.context.canary, view.context.pods)
 
     def _kinds_of(self, provider: str, views: Mapping[str, RouteView]) -> Iterator[Kind]:
-        """Yield the kinds of a mesh's objects, by the example of any Canary."""
+        """Yield the kinds of a mesh's objects, by the example of any Canary, and those whose status it reads."""
         for view in views.values():
             with suppress(Refused, WorldError):
                 mesh, rollout = self.mesh(provider), evolve(view.context.rollout, provider=provider)
+                yield from mesh.statuses
                 yield from (ref.kind for ref in mesh.refs(evolve(view.context, rollout=rollout)))
                 return
 
@@ -527,7 +530,10 @@ class MeshRouter:
         snapshots = [(await cache.ready()).get(place.namespace, place.name) for place, cache in view.places]
         former = evolve(objects, view=view, snapshots=tuple(snapshots))
         snapshot = former.by_ref.get(ref)
-        if snapshot is None or not _is_taken_over(snapshot, splits=former.read_routes() is not None):
+        if snapshot is None:
+            return True
+        splits = former.read_routes() is not None
+        if former.original(ref) is None and not _is_taken_over(snapshot, splits=splits):
             return True
         try:
             await self._give_back(former, ref)
@@ -619,9 +625,26 @@ class MeshRouter:
         bodies = objects.mesh_objects
         rendered = objects.mesh.render(objects.context, routes, bodies)
         is_taken_over = objects.mesh.routes(objects.context, bodies) is not None
-        for body in rendered:
-            ref = objects.ref_of(body)
-            yield from self._change(objects, ref, by_ref.get(ref), body, is_taken_over=is_taken_over)
+        refs = [objects.ref_of(body) for body in rendered]
+        for ref, body in zip(refs, rendered, strict=True):
+            tells_original = objects.mesh.original(objects.context, ref, body) is not None  # it needs no note
+            before = by_ref.get(ref)
+            yield from self._change(objects, ref, before, body, is_taken_over=is_taken_over or tells_original)
+        for ref in bodies:
+            yield from self._return_of(objects, ref) if ref not in refs else ()
+
+    def _return_of(self, objects: RouteObjects, ref: Ref) -> Iterator[ObjectChange]:
+        """Yield the change that gives an object back that these routes leave to its owner; nothing if it has none."""
+        original = objects.original(ref)
+        if original is None:
+            return
+        before, owner = objects.by_ref[ref], self._owner(objects, ref)
+        if self._find_foreign(objects, ref, before):
+            return
+        patch = merge_patch(before.body, give_back(before, original, original["spec"]))
+        if patch:
+            rendered = {"metadata": {}, "spec": original["spec"]}
+            yield ObjectChange(ref=ref, owner=owner, before=before, rendered=rendered, patch=patch)
 
     def _service_changes(
         self, objects: RouteObjects, by_ref: Mapping[Ref, Snapshot], *, is_early: bool
@@ -745,6 +768,10 @@ class MeshRouter:
     async def _give_back(self, objects: RouteObjects, ref: Ref) -> None:
         """Give back an object that we took over. One that the mesh only reads has no field of ours."""
         before = objects.by_ref[ref]
+        if objects.original(ref) is not None:
+            for change in self._return_of(objects, ref):
+                await self._merge(objects, ref, before, change.patch)
+            return
         for body in objects.mesh.render(objects.context, Routes(), objects.mesh_objects):
             if (body["kind"], body["metadata"]["name"]) == (ref.kind.kind, ref.name):
                 patch = merge_patch(before.body, give_back(before, body))

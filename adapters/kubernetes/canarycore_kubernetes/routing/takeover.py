@@ -62,13 +62,13 @@ def merge_owned(snapshot: Snapshot | None, rendered: Json, owner: Owner, *, is_t
     return result
 
 
-def give_back(snapshot: Snapshot, rendered: Json) -> Json:
+def give_back(snapshot: Snapshot, rendered: Json, original: Json | None = None) -> Json:
     """Return the object without our fields, and with those that they replaced.
 
-    rendered: our fields, for any routes.
+    rendered: our fields, for any routes. original: the spec before the takeover; by default that of its annotations.
     """
     body = snapshot.body
-    original = original_spec(body)
+    original = original_spec(body) if original is None else original
     ours = [path for path in snapshot.owned_fields if _covers(rendered, path)]
     result = _without(body, [*ours, ("metadata", "annotations", NOTE)])
     replaced = {name: value for name, value in original.items() if name in rendered["spec"]}

@@ -20,9 +20,9 @@ from canarycore.bounds import FINDINGS
 from canarycore.errors import WorldError
 from canarycore.foreign import get_items, get_mapping, get_text, get_texts, parse_json
 from canarycore.manifest import (
+    CARRIED_FIELDS,
     DEFINITION,
     FLAGGERS_OMISSIONS,
-    OWN_FIELDS,
     DroppedField,
     annotated_fields,
     find_dropped_fields,
@@ -140,7 +140,7 @@ class DroppedFields:
             return self._omissions
 
 
-_OWN = tuple(DroppedField(f"spec.analysis.{name}", f"analysis.{name}") for name in OWN_FIELDS)
+_OWN = tuple(DroppedField(f"spec.{field}", field) for field in CARRIED_FIELDS)
 
 
 def _describe(dropped: list[DroppedField], *, is_certain: bool) -> str:

@@ -91,6 +91,27 @@ async def test_a_mirrored_rung_is_refused_and_the_rollback_is_not(bench):
     await bench.converge(Routes())
 
 
+SHARE = {"mirror": True, "mirrorWeight": 10}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_share_of_copies_needs_a_feature_of_its_own(bench, client, is_known):
+    """A gateway that ignores the share would copy all requests."""
+    share = ("HTTPRouteRequestPercentageMirror",) if is_known else ()
+    put(bench, "HTTPRouteRequestMirror", *share)
+    if not is_known:
+        with pytest.raises(BlockedError, match=r"analysis\.mirrorWeight: .* without HTTPRouteRequestPercentageMirror"):
+            await bench.begin(V1, analysis=SHARE)
+        report = await check_cluster(client, namespace=bench.namespace)
+        assert [problem.path for problem in report.problems if problem.rule == "missing-feature"] == [
+            "spec.analysis.mirrorWeight"
+        ]
+        return
+    await bench.begin(V1, analysis=SHARE)
+    await bench.converge(Routes(mirrored=True))
+    await bench.converge(Routes(weight=20))
+
+
 async def test_a_route_that_has_the_filter_already_can_be_written(bench):
     """The features of a class may change in a rollout, and a rollback must go through."""
     await bench.begin(V1, service=CORS)

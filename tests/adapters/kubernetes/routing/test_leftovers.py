@@ -16,7 +16,7 @@ from canarycore_kubernetes.resources.new_targets import NewTargetStore
 from canarycore_kubernetes.routing.router import MeshRouter
 from canarycore_kubernetes.workloads.port import ClusterWorkloads
 from canarycore_runtime.ports import StoredRollout
-from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, render_context, sources
+from tests.adapters.mesh.meshes import ENTRIES, VARIANTS, manifest, mesh_of, render_context, sources
 from tests.cluster.patience import until
 from tests.cluster.workloads import BY_HPA, BY_KEDA, HPA_BODY, KEDA_BODY, pods
 from tests.controlplane.in_memory.server import faked
@@ -27,7 +27,8 @@ NO_DRAIN = {"drain": "0s"}
 
 @pytest.fixture
 def server():
-    routed = (ref.kind for name in ENTRIES for ref in mesh_of(name).refs(render_context(name)))
+    names = (*ENTRIES, *VARIANTS)
+    routed = (ref.kind for name in names for ref in mesh_of(name).refs(render_context(name)))
     with faked(dict.fromkeys((*KINDS, *routed)), bookmark=0.5) as running:
         yield running
 
@@ -51,11 +52,11 @@ class Bench:
         await self.router.observe(self.rollout)
         await self.router.find_leftovers()
 
-    async def begin(self, provider, *others, **spec):
+    async def begin(self, provider, *others, analysis=NO_DRAIN, **spec):
         await self.start()
         for body in (pods("Deployment", "podinfo:6.0.0"), *others, *sources(provider, self.namespace)):
             self.api.create(deepcopy(body), self.namespace)
-        self.body = manifest(provider, namespace=self.namespace, analysis=NO_DRAIN, **spec)
+        self.body = manifest(provider, namespace=self.namespace, analysis={**NO_DRAIN, **analysis}, **spec)
         self.api.create(self.body)
         await self.load(lambda rollout: True)
         revision = (await until(self.target)).revision
@@ -169,6 +170,23 @@ async def test_a_route_that_both_providers_have_stays(bench, before, after):
     await bench.edit(provider=after)
     await bench.converge(Routes(weight=20))
     assert {"HTTPRoute podinfo", "Ingress web-canary"} & bench.objects()
+
+
+@pytest.mark.parametrize("is_new_process", [False, True])
+@pytest.mark.parametrize(("before", "after"), [("HTTPRoute", "GRPCRoute"), ("GRPCRoute", "HTTPRoute")])
+async def test_a_route_of_another_kind_goes_when_the_new_one_is_in_place(bench, before, after, is_new_process):
+    await bench.begin("gatewayapi:v1", service={"routeKind": before})
+    await bench.converge(Routes(weight=20))
+    await bench.edit(service={**bench.body["spec"]["service"], "routeKind": after})
+    if is_new_process:
+        await bench.restart()
+    both = {f"{before} podinfo", f"{after} podinfo"}
+
+    def watch():
+        assert both & bench.objects()
+
+    await bench.converge(Routes(weight=20), watch)
+    assert both & bench.objects() == {f"{after} podinfo"}
 
 
 @pytest.mark.parametrize(("reference", "scaler"), [(BY_HPA, HPA_BODY), (BY_KEDA, KEDA_BODY)])

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from canarycore.manifest import ANALYSIS_ANNOTATION, DEFINITION, OWN_FIELDS, parse, resolve
+from canarycore.manifest import ANALYSIS_ANNOTATION, CARRIED_FIELDS, DEFINITION, parse, resolve
 from canarycore_kubernetes import controller
 from canarycore_kubernetes.api.kinds import CANARY, CUSTOM_RESOURCE_DEFINITION, EVENT
 from canarycore_kubernetes.controller import run_controller
@@ -51,11 +51,14 @@ TEXTS = {
     "noData": "hold",
     "onFailure": "freeze",
     "replaceDownPrimary": "true",
+    "routeKind": "",
+    "routeRefs": "[]",
 }
 
 
 def annotated(body, *names):
-    annotations = {f"{ANALYSIS_ANNOTATION}{name}": TEXTS.get(name, "3") for name in names or ("drain",)}
+    fields = names or ("analysis.drain",)
+    annotations = {f"canarycore/{field}": TEXTS.get(field.partition(".")[2], "3") for field in fields}
     return {**body, "metadata": body["metadata"] | {"annotations": annotations}}
 
 
@@ -127,7 +130,7 @@ async def test_the_condition_goes_with_the_annotation(client, api):
         (as_applied(stored(), drain="9s"), None),
         (as_applied(stored()), definition_of(flaggers())),
         (stored(), definition_of(definitions())),
-        (annotated(routed(iterations=None, stepWeight=10), *OWN_FIELDS), definition_of(flaggers())),
+        (annotated(routed(iterations=None, stepWeight=10), *CARRIED_FIELDS), definition_of(flaggers())),
         (as_applied(annotated(stored()), drain="9s"), definition_of(flaggers())),
     ],
     ids=[

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from canarycore_runtime.testing.contracts import MeshContract
-from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, sources
+from tests.adapters.mesh.meshes import ENTRIES, REFERENCES, VARIANTS, manifest, mesh_of, sources
 
-SPLITTING = sorted(set(ENTRIES) - {"kubernetes", "knative"})
+SPLITTING = sorted((set(ENTRIES) - {"kubernetes", "knative"}) | VARIANTS.keys() | REFERENCES.keys())
 """The meshes with routing objects of their own."""
 
 

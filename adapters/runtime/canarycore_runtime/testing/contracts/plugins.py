@@ -32,6 +32,8 @@ def _no_facts(_: Rollout, __: Notice) -> Iterable[tuple[str, str]]:
 
 _ADDRESS = "http://127.0.0.1:9"
 
+_MESH_METHODS = ("refs", "is_route", "render", "original", "routes", "refusal", "refusals", "features", "gateways")
+
 
 def _arguments(port: Port) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Return the arguments that the controller passes to a factory; None where it calls none of this port."""
@@ -89,7 +91,7 @@ class PluginContract:
         factory: Callable[..., Any] = load(self.port, self.name)
         opened = factory(*arguments, **options)
         if self.port == "meshes":
-            for method in ("refs", "is_route", "render", "routes", "refusal", "refusals", "features", "gateways"):
+            for method in _MESH_METHODS:
                 assert callable(getattr(opened, method)), f"the mesh has no method {method}: derive from Mesh"
             return
         assert isinstance(opened, AbstractAsyncContextManager), "the result has no __aenter__ and __aexit__"

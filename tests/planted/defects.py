@@ -1059,6 +1059,13 @@ DEFECTS: tuple[Defect, ...] = (
         'status!~"5.."',
         "test_queries.py::test_a_query_asks_by_names_that_the_proxy_exports[traefik-CheckKind.SUCCESS_RATE]",
     ),
+    _mesh(
+        "an action is written into an Ingress that does not follow it",
+        "alb.py",
+        '    return is_backend(path, name) and get_text(path, "backend", "service", "port", "name") == _BY_ANNOTATION\n',
+        "    return is_backend(path, name)\n",
+        "test_alb.py::test_an_ingress_whose_path_leads_to_the_port_of_the_service_is_refused",
+    ),
     # ----------------------------------------------------------------------------- rollouts that are not Deployments
     _core(
         "a rollout in place is promoted before it has all requests",

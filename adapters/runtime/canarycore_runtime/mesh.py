@@ -208,6 +208,10 @@ class Mesh(Protocol):
     statuses: frozenset[Kind] = frozenset()
     """Kinds whose status the mesh reads. The objects of all other kinds come without a status."""
 
+    shared: frozenset[Kind] = frozenset()
+    """Kinds whose objects are their owner's, with some fields of ours, even where the owner wrote a value before. The
+    writer records no replaced value: `release` says what stays when the Canary goes."""
+
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         """Return the objects that the mesh renders or reads."""
 
@@ -232,6 +236,11 @@ class Mesh(Protocol):
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         """Return the present routes, or None where an object is missing or does not split."""
+
+    def release(self, context: RenderContext, body: Json) -> Json:
+        """Return an object of a `shared` kind as it stays without this Canary, whose apex leads to the target again."""
+        del context
+        return body
 
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
         """Return why the controller of the routing objects does not route by them as they are now; None if it does.
@@ -275,6 +284,7 @@ class GuardedMesh(Mesh):
         self.proxy_delay: float = mesh.proxy_delay
         self.before_pods: frozenset[Kind] = mesh.before_pods
         self.statuses: frozenset[Kind] = mesh.statuses
+        self.shared: frozenset[Kind] = mesh.shared
 
     def refs(self, context: RenderContext) -> tuple[Ref, ...]:
         with _name_objects(context, ()):
@@ -291,6 +301,10 @@ class GuardedMesh(Mesh):
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
         with _name_objects(context, objects):
             return self._mesh.routes(context, objects)
+
+    def release(self, context: RenderContext, body: Json) -> Json:
+        with _name_objects(context, ()):
+            return self._mesh.release(context, body)
 
     def refusal(self, context: RenderContext, objects: ObjectsByRef) -> RouteRefusal | None:
         with _name_objects(context, objects):

@@ -163,7 +163,7 @@ RULES: tuple[LintRule[LintContext], ...] = (
         "unknown-provider",
         "error",
         _unknown_provider,
-        "one of {known}: Flagger's Canary definition refuses others",
+        "one of {known}",
         "{hint}",
     ),
     LintRule("no-ab-routing", "error", _no_match, "a provider that can match headers: {can}", "Use weights instead."),

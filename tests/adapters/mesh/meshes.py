@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -66,6 +67,7 @@ _INGRESS: Json = {"ingressRef": {"apiVersion": "networking.k8s.io/v1", "kind": "
 _SPEC_FIELDS: dict[str, Json] = {
     "nginx": _INGRESS,
     "skipper": _INGRESS,
+    "alb": _INGRESS,
     "apisix": {"routeRef": {"apiVersion": "apisix.apache.org/v2", "kind": "ApisixRoute", "name": "web"}},
     "knative": {"targetRef": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "podinfo"}},
 }
@@ -78,15 +80,32 @@ def sources(provider: str, namespace: str = "test") -> list[Json]:
 
 
 _PATHS = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "podinfo", "port": {"number": 9898}}}}]
+_BY_ANNOTATION = {**_PATHS[0], "backend": {"service": {"name": "podinfo", "port": {"name": "use-annotation"}}}}
 _WEB = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "Ingress",
     "metadata": {"name": "web", "labels": {"team": "web"}, "annotations": {"example.com/kept": "yes"}},
     "spec": {"rules": [{"host": "app.example.com", "http": {"paths": _PATHS}}]},
 }
+_ACTION = {
+    "type": "forward",
+    "forwardConfig": {"targetGroups": [{"serviceName": "podinfo", "servicePort": 9898, "weight": 100}]},
+}
 _SOURCES: dict[str, Json] = {
     "nginx": _WEB,
     "skipper": _WEB,
+    "alb": {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": "web",
+            "annotations": {
+                "example.com/kept": "yes",
+                "alb.ingress.kubernetes.io/actions.podinfo": json.dumps(_ACTION),
+            },
+        },
+        "spec": {"rules": [{"host": "app.example.com", "http": {"paths": [_BY_ANNOTATION]}}]},
+    },
     "apisix": {
         "apiVersion": "apisix.apache.org/v2",
         "kind": "ApisixRoute",

@@ -18,7 +18,17 @@ from tests.adapters.mesh.meshes import AB, ENTRIES, manifest, mesh_of, render_co
 from tests.manifest.samples import shared
 
 SPLITTING = sorted(set(ENTRIES) - {"kubernetes"})
-MATCHING = ("appmesh", "appmesh:v1beta2", "contour", "gatewayapi:v1", "gatewayapi:v1beta1", "gloo", "istio", "nginx")
+MATCHING = (
+    "alb",
+    "appmesh",
+    "appmesh:v1beta2",
+    "contour",
+    "gatewayapi:v1",
+    "gatewayapi:v1beta1",
+    "gloo",
+    "istio",
+    "nginx",
+)
 MIRRORING = ("gatewayapi:v1", "gatewayapi:v1beta1", "istio")
 STICKY = MIRRORING
 AFFINITY = {"sessionAffinity": {"cookieName": "session"}}
@@ -161,7 +171,7 @@ def test_an_invalid_weight_is_not_read(provider):
     assert mesh.routes(context, broken) is None
 
 
-@pytest.mark.parametrize("provider", ["apisix", "gloo", "knative", "nginx", "skipper"])
+@pytest.mark.parametrize("provider", ["alb", "apisix", "gloo", "knative", "nginx", "skipper"])
 def test_a_missing_object_of_the_owner_is_refused_by_name(provider):
     references = {"gloo": {"upstreamRef": {"apiVersion": "gloo.solo.io/v1", "kind": "Upstream", "name": "web"}}}
     context = render_context(provider, **references.get(provider, {}))

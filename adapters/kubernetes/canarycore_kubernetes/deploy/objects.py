@@ -74,6 +74,7 @@ ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "gatewayapi:v1beta1": (("gateway.networking.k8s.io", "httproutes"),),
     "nginx": (("networking.k8s.io", "ingresses"),),
     "skipper": (("networking.k8s.io", "ingresses"),),
+    "alb": (("networking.k8s.io", "ingresses"),),
     "traefik": (("traefik.io", "traefikservices"),),
     "contour": (("projectcontour.io", "httpproxies"),),
     "gloo": (("gateway.solo.io", "routetables"), ("gloo.solo.io", "upstreams")),

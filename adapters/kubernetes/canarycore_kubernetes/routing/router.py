@@ -46,7 +46,7 @@ from canarycore_kubernetes.routing.features import find_unsupported, format_refu
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
 from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
-from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec
+from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec, release
 from canarycore_kubernetes.selection.selectors import existing_selectors, tells_apart
 from canarycore_kubernetes.telemetry.troubles import ROUTES_REFUSED, classify
 from canarycore_kubernetes.workloads.autoscalers import PAUSED, RESUME, primary_scaler
@@ -255,7 +255,7 @@ class MeshRouter:
                 continue
             if is_made(snapshot, self._owner(objects, ref)):
                 await self._delete(objects, ref, snapshot)
-            elif _is_taken_over(snapshot, splits=splits):
+            elif _is_taken_over(objects, ref, splits=splits):
                 await self._give_back(objects, ref)
         for ref in self._leftovers.of(_key(rollout)):
             await self._remove_leftover(objects, ref)
@@ -527,7 +527,7 @@ class MeshRouter:
         snapshots = [(await cache.ready()).get(place.namespace, place.name) for place, cache in view.places]
         former = evolve(objects, view=view, snapshots=tuple(snapshots))
         snapshot = former.by_ref.get(ref)
-        if snapshot is None or not _is_taken_over(snapshot, splits=former.read_routes() is not None):
+        if snapshot is None or not _is_taken_over(former, ref, splits=former.read_routes() is not None):
             return True
         try:
             await self._give_back(former, ref)
@@ -677,7 +677,8 @@ class MeshRouter:
             raise ForeignObjectError(owner, foreign)
         if before is not None and self._altered_by_server.get(ref) == (rendered, before):
             return
-        after = merge_owned(before, rendered, owner, is_taken_over=is_taken_over)
+        is_shared = ref.kind in objects.mesh.shared
+        after = merge_owned(before, rendered, owner, is_taken_over=is_taken_over, is_shared=is_shared)
         patch = after if before is None else merge_patch(before.body, after)
         if patch:
             yield ObjectChange(ref=ref, owner=owner, before=before, rendered=rendered, patch=patch)
@@ -695,7 +696,9 @@ class MeshRouter:
         written = self._cache(objects.mesh, ref).get(ref.namespace, ref.name)
         if written is None:
             return None
-        rest = merge_patch(written.body, merge_owned(written, change.rendered, change.owner, is_taken_over=True))
+        is_shared = ref.kind in objects.mesh.shared
+        after = merge_owned(written, change.rendered, change.owner, is_taken_over=True, is_shared=is_shared)
+        rest = merge_patch(written.body, after)
         if rest:
             self._altered_by_server[ref] = (change.rendered, written)
             self._observed.pop(_key(objects.context.rollout), None)  # its objects may be equal, but are now accepted
@@ -745,6 +748,10 @@ class MeshRouter:
     async def _give_back(self, objects: RouteObjects, ref: Ref) -> None:
         """Give back an object that we took over. One that the mesh only reads has no field of ours."""
         before = objects.by_ref[ref]
+        if ref.kind in objects.mesh.shared:
+            released = release(before, objects.mesh.release(objects.context, before.body))
+            await self._merge(objects, ref, before, merge_patch(before.body, released))
+            return
         for body in objects.mesh.render(objects.context, Routes(), objects.mesh_objects):
             if (body["kind"], body["metadata"]["name"]) == (ref.kind.kind, ref.name):
                 patch = merge_patch(before.body, give_back(before, body))
@@ -772,8 +779,11 @@ _WORKLOAD_GROUPS = ("", "networking.k8s.io", "serving.knative.dev")
 """The API groups of objects beside the workloads: Services, Ingresses, and the Services of Knative."""
 
 
-def _is_taken_over(snapshot: Snapshot, *, splits: bool) -> bool:
+def _is_taken_over(objects: RouteObjects, ref: Ref, *, splits: bool) -> bool:
     """Check whether an object of somebody else's has fields of ours. splits: whether the objects are routes."""
+    if ref.kind in objects.mesh.shared:
+        return splits
+    snapshot = objects.by_ref[ref]
     return NOTE in (snapshot.body["metadata"].get("annotations") or {}) or (splits and bool(snapshot.owned_fields))
 
 

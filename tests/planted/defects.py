@@ -1062,8 +1062,8 @@ DEFECTS: tuple[Defect, ...] = (
     _mesh(
         "an action is written into an Ingress that does not follow it",
         "alb.py",
-        '    return is_backend(path, name) and get_text(path, "backend", "service", "port", "name") == _BY_ANNOTATION\n',
-        "    return is_backend(path, name)\n",
+        'get_text(path, "backend", "service", "port", "name") == _BY_ANNOTATION',
+        "True",
         "test_alb.py::test_an_ingress_whose_path_leads_to_the_port_of_the_service_is_refused",
     ),
     # ----------------------------------------------------------------------------- rollouts that are not Deployments

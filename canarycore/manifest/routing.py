@@ -35,6 +35,8 @@ class ProviderCapabilities:
     """Whether the provider can set session cookies."""
     needs: str = ""
     """Path of the field without which the provider has no route to change; empty where there is none."""
+    by_pods: bool = False
+    """Whether the provider splits by the numbers of both sides' pods, which it scales."""
     in_place: bool = False
     """Whether the provider writes into the object of `needs` itself, beside other Canaries, and copies nothing."""
 
@@ -70,10 +72,11 @@ PROVIDER_CAPABILITIES: dict[str, ProviderCapabilities] = {
     "knative": ProviderCapabilities(blue_green=False),
     "kubernetes": ProviderCapabilities(weights=False),
     "alb": ProviderCapabilities(matches=EXACT_PREFIX_SUFFIX, needs="spec.ingressRef", in_place=True),
+    "replicas": ProviderCapabilities(by_pods=True),
 }
 """The capabilities of each provider, by its name in `spec.provider`: Flagger's, and then `OWN_PROVIDERS`."""
 
-OWN_PROVIDERS = frozenset({"alb"})
+OWN_PROVIDERS = frozenset({"alb", "replicas"})
 """Providers that Flagger does not have."""
 
 ANYTHING = ProviderCapabilities(mirror=True, affinity=True)
@@ -111,3 +114,9 @@ def copies_ingress(provider: str) -> bool:
     """Return whether a provider may copy the Ingress of `spec.ingressRef`. An unknown provider may."""
     capabilities = PROVIDER_CAPABILITIES.get(provider)
     return capabilities is None or (capabilities.needs == "spec.ingressRef" and not capabilities.in_place)
+
+
+def splits_by_pods(provider: str) -> bool:
+    """Return whether a provider splits by the numbers of both sides' pods."""
+    capabilities = PROVIDER_CAPABILITIES.get(provider)
+    return capabilities is not None and capabilities.by_pods

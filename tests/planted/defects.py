@@ -950,15 +950,15 @@ DEFECTS: tuple[Defect, ...] = (
     _kubernetes(
         "a promotion sets the replicas that an autoscaler sets",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.is_autoscaled:\n',
+        '    if target["spec"].get("replicas") and not copying.keeps_replicas:\n',
         '    if target["spec"].get("replicas"):\n',
         "workloads/test_primary.py::test_replicas_are_promoted_unless_an_autoscaler_sets_them",
     ),
     _kubernetes(
         "a target at zero takes its primary there",
         "workloads/primary.py",
-        '    if target["spec"].get("replicas") and not copying.is_autoscaled:\n',
-        "    if not copying.is_autoscaled:\n",
+        '    if target["spec"].get("replicas") and not copying.keeps_replicas:\n',
+        "    if not copying.keeps_replicas:\n",
         "workloads/test_primary.py::test_a_target_at_zero_leaves_its_primarys_replicas",
     ),
     _kubernetes(

@@ -223,6 +223,19 @@ class Mesh(Protocol):
         """
         return ref.name == context.apex
 
+    def has_services(self, context: RenderContext) -> bool:
+        """Check whether the writer makes the Services of the target's pods; users call the apex."""
+        del context
+        return True
+
+    def apex_pods(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> Mapping[str, str]:
+        """Return the labels of the pods that the apex Service selects, for `routes`. It is written before the objects.
+
+        By default it selects the primary's pods for all routes, and the objects split.
+        """
+        del routes, objects
+        return context.pods.primary
+
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         """Return the objects that must exist for `routes`, in the order in which to write them.
 
@@ -293,6 +306,14 @@ class GuardedMesh(Mesh):
     def is_route(self, context: RenderContext, ref: Ref) -> bool:
         with _name_objects(context, (ref,)):
             return self._mesh.is_route(context, ref)
+
+    def has_services(self, context: RenderContext) -> bool:
+        with _name_objects(context, ()):
+            return self._mesh.has_services(context)
+
+    def apex_pods(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> Mapping[str, str]:
+        with _name_objects(context, objects):
+            return self._mesh.apex_pods(context, routes, objects)
 
     def render(self, context: RenderContext, routes: Routes, objects: ObjectsByRef) -> tuple[Json, ...]:
         with _name_objects(context, objects):

@@ -63,6 +63,7 @@ RIGHTS: tuple[Right, ...] = (
 
 ROUTING_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "kubernetes": (),
+    "replicas": (),
     "istio": (("networking.istio.io", "virtualservices"), ("networking.istio.io", "destinationrules")),
     "appmesh": (("appmesh.k8s.aws", "virtualnodes"), ("appmesh.k8s.aws", "virtualservices")),
     "appmesh:v1beta2": (

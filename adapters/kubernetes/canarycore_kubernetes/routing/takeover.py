@@ -50,18 +50,18 @@ def merge_owned(
     """Return the object in its required state.
 
     is_taken_over: whether we or Flagger took it over before; then it needs no new note. is_shared: whether our fields
-    replace those of the owner of an object that we did not make, without a note.
+    replace those of others in an object that is not the mesh's own, without a note.
     """
     if snapshot is None:
         return owner.mark(rendered)
     body = snapshot.body
+    if is_shared:
+        shared: Json = _overlay(body, rendered)
+        return shared
     if is_made(snapshot, owner):
         stale = [path for path in snapshot.owned_fields if _is_ours(path) and not _covers(rendered, path)]
         made: Json = _overlay(_without(deepcopy(body), stale), rendered)
         return made if made == body or owner.reference is not None else _overlay(made, owner.mark(rendered))
-    if is_shared:
-        shared: Json = _overlay(body, rendered)
-        return shared
     result: Json = _overlay(body, _without_owner_metadata(rendered, body))
     note = "" if is_taken_over else _note(body, rendered)
     if note:

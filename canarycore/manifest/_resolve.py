@@ -31,6 +31,7 @@ from canarycore.manifest._model import (
     Webhook,
 )
 from canarycore.manifest._names import check_names
+from canarycore.manifest._pods import check_pods
 from canarycore.manifest._reader._fields import is_duration
 from canarycore.manifest.routing import ANYTHING, NO_PLUGINS, SPLIT_ONLY, InstalledProviders, ProviderCapabilities
 from canarycore.notices import Alert, Severity
@@ -72,6 +73,7 @@ def resolve(
         *check_steps(canary, provider),
         *check_own_steps(canary),
         *check_ranges(canary),
+        *check_pods(canary, provider),
         *check_names(canary, provider),
     )
     if problems:

@@ -34,6 +34,10 @@ def other(kind: str, **spec) -> dict:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "podinfo", "namespace": "test"}, "spec": spec}
 
 
+BY_PODS = canary(provider="replicas", analysis={"match": None})
+"""A Canary that splits by numbers of pods."""
+
+
 def app(length: int) -> dict:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a" * length}
 
@@ -405,6 +409,9 @@ CASES = [
         [behind("skipper"), named("other", behind("nginx", target="other"))],
         [behind("skipper"), named("other", behind("istio", target="other"))],
     ),
+    ("pods-target", [canary(provider="replicas", targetRef=app(3) | {"kind": "DaemonSet"})], [BY_PODS]),
+    ("pods-autoscaler", [canary(provider="replicas", autoscalerRef=SCALER)], [BY_PODS]),
+    ("pods-match", [canary(provider="replicas", analysis={"match": AB["match"]})], [BY_PODS]),
     ("long-name", [canary(targetRef=app(56))], [canary(targetRef=app(55))]),
     ("long-name", [canary(targetRef=app(60))], [canary(targetRef=app(60), service={"port": 80, "name": "short"})]),
     ("long-name", [canary(targetRef=app(246), service={"port": 80, "name": "short"})], [canary()]),

@@ -86,17 +86,15 @@ class Replicas(Mesh):
         return tuple(rendered)
 
     def routes(self, context: RenderContext, objects: ObjectsByRef) -> Routes | None:
-        """Return the routes once no step is left, and the pods that went no longer count."""
+        """Return the routes once both sides have their pods, and those that went no longer count."""
         split = _Split.read(context, objects)
         record = split.record
         if split.primary_body is None or not split.is_recorded:
             return None
         if not record.weight:
             return None if record.replicas else Routes()
-        apex = self.apex_pods(context, Routes(weight=record.weight), objects) if self.has_services(context) else None
-        counts, _ = split.step(record.weight, context, apex)
-        is_there = counts == PodCounts(primary=split.primary.desired, canary=split.canary.desired)
         sides = (split.primary, split.canary)
+        is_there = split.has_counts(count_pods(split.replicas, record.weight))
         return Routes(weight=record.weight) if is_there and all(side.total <= side.desired for side in sides) else None
 
     def release(self, context: RenderContext, body: Json) -> Json:
@@ -154,6 +152,10 @@ class _Split:
     def has_taken_over(self) -> bool:
         """Whether the canary can serve everything, or has to."""
         return self.canary.serving >= self.replicas or (self.primary.ready == 0 < self.canary.ready)
+
+    def has_counts(self, goal: PodCounts) -> bool:
+        """Whether both sides have these replicas; a primary at zero is its owner's decision."""
+        return self.canary.desired == goal.canary and self.primary.desired in (0, goal.primary)
 
     def has_joined(self, weight: int) -> bool:
         """Whether the canary has no more pods than its share, so that requests may reach it."""

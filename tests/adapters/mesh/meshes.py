@@ -75,8 +75,9 @@ _SPEC_FIELDS: dict[str, Json] = {
 
 def sources(provider: str, namespace: str = "test") -> list[Json]:
     """Return the owner's objects for that provider: those that it copies, or the target."""
-    source = _SOURCES.get(provider)
-    return [] if source is None else [{**source, "metadata": {**source["metadata"], "namespace": namespace}}]
+    of_provider = _SOURCES.get(provider, ())
+    owned = (of_provider,) if isinstance(of_provider, dict) else of_provider
+    return [{**source, "metadata": {**source["metadata"], "namespace": namespace}} for source in owned]
 
 
 _PATHS = [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "podinfo", "port": {"number": 9898}}}}]
@@ -91,7 +92,20 @@ _ACTION = {
     "type": "forward",
     "forwardConfig": {"targetGroups": [{"serviceName": "podinfo", "servicePort": 9898, "weight": 100}]},
 }
-_SOURCES: dict[str, Json] = {
+
+
+def _deployment(name: str, replicas: int) -> Json:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "annotations": {"canarycore/split": "weight=20,replicas=5"}},
+        "spec": {"replicas": replicas, "template": {"metadata": {"labels": {"app": name, "team": "web"}}}},
+        "status": {"replicas": replicas, "availableReplicas": replicas},
+    }
+
+
+_SOURCES: dict[str, Json | tuple[Json, ...]] = {
+    "replicas": (_deployment("podinfo", 1), _deployment("podinfo-primary", 4)),
     "nginx": _WEB,
     "skipper": _WEB,
     "alb": {

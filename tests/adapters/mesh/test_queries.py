@@ -96,7 +96,8 @@ SERIES = {
     "traefik": of_traefik,
     **dict.fromkeys((name for name in ENTRIES if name.startswith("smi:")), _ISTIO),
     **dict.fromkeys(
-        (name for name in ENTRIES if name.startswith(("alb", "appmesh", "gatewayapi", "kubernetes"))), of_pods
+        (name for name in ENTRIES if name.startswith(("alb", "appmesh", "gatewayapi", "kubernetes", "replicas"))),
+        of_pods,
     ),
 }
 """The labels of the canary's series as each mesh writes them for the objects that it reads."""

@@ -44,7 +44,14 @@ from canarycore_kubernetes.api.snapshots import snapshot_view
 from canarycore_kubernetes.resources.refusals import ROUTES
 from canarycore_kubernetes.routing.features import find_unsupported, format_refusal, new_features, routes_of_rungs
 from canarycore_kubernetes.routing.leftovers import LAST_STAGE, SCALERS, WORKLOADS, Leftovers, needed_refs, stage_of
-from canarycore_kubernetes.routing.objects import ObjectChange, RouteObjects, RouteView, service_ref, service_refs
+from canarycore_kubernetes.routing.objects import (
+    ObjectChange,
+    RouteObjects,
+    RouteView,
+    WorkloadSnapshots,
+    service_ref,
+    service_refs,
+)
 from canarycore_kubernetes.routing.services import fit_to_service, only_selector, services
 from canarycore_kubernetes.routing.takeover import NOTE, give_back, is_made, merge_owned, original_spec, release
 from canarycore_kubernetes.selection.selectors import existing_selectors, selects, tells_apart
@@ -60,13 +67,13 @@ if TYPE_CHECKING:
 
     from canarycore import Rollout
     from canarycore.manifest import Canary
-    from canarycore_kubernetes.api.cache import Cache
     from canarycore_kubernetes.api.cluster import Cluster
     from canarycore_kubernetes.api.snapshots import Snapshot
     from canarycore_kubernetes.resources.canaries import Canaries, ValidCanary
     from canarycore_kubernetes.resources.claims import Claims
     from canarycore_kubernetes.resources.events import EventNotifier
     from canarycore_kubernetes.resources.refusals import BlockedRollouts
+    from canarycore_kubernetes.routing.objects import RouteCache
     from canarycore_kubernetes.telemetry.troubles import TroubleReason
     from canarycore_kubernetes.workloads.facts import Port, WrittenTemplate
     from canarycore_runtime.mesh import Json, Kind, Mesh
@@ -436,7 +443,9 @@ class MeshRouter:
             return False
         return True
 
-    def _cache(self, mesh: Mesh, ref: Ref) -> Cache[Snapshot]:
+    def _cache(self, mesh: Mesh, ref: Ref) -> RouteCache:
+        if ref.kind in WORKLOADS.values():
+            return WorkloadSnapshots(ref.kind, self._cluster.cache(self._pod_views[ref.kind.kind]))
         return self._cluster_of(ref).cache(snapshot_view(ref.kind, status=ref.kind in mesh.statuses))
 
     def _cluster_of(self, ref: Ref) -> Cluster:
@@ -695,7 +704,9 @@ class MeshRouter:
         else:
             rendered = fit_to_service(service, body, context)
         # a selector that follows from the target needs no note
-        is_known = body["spec"].get("selector") in (service["spec"]["selector"], dict(context.pods.canary))
+        selector = body["spec"].get("selector")
+        follows = selector in (service["spec"]["selector"], dict(context.pods.canary))
+        is_known = follows or (ref.name == context.apex and selector in self._apex_selectors(objects))
         yield from self._change(objects, ref, before, rendered, is_taken_over=is_known)
 
     def _change(

@@ -136,13 +136,13 @@ class PodFacts:
     refused_pods: str = ""
     """Why the cluster refuses to create pods, without their names; empty if it does not."""
     ownership: Ownership = UNOWNED
-    undivided: int = 0
-    """The replicas of the app while a split by numbers of pods has fewer here; 0 otherwise."""
+    split: PodSplit | None = None
+    """The split by numbers of pods that the annotation of a primary records."""
 
     @property
     def whole(self) -> int:
         """The replicas of the app, all of which a primary has outside of a split by numbers of pods."""
-        return max(self.undivided, self.desired)
+        return self.desired if self.split is None else max(self.split.replicas, self.desired)
 
 
 @cache
@@ -163,17 +163,12 @@ def pod_facts(reading: ReadingOptions, body: Json, before: PodFacts | None = Non
         contents=get_annotation_list(body, CONTENTS),
         saved_revisions=get_annotation_list(body, KEPT_REVISIONS),
         ownership=ownership_of(body),
-        undivided=_undivided(body),
+        split=PodSplit.parse(get_annotation(body, ANNOTATION)),
         **_COUNTS[body["kind"]](body),
     )
     if body["kind"] == DAEMON_SET.kind and facts.desired:
         return evolve(facts, unready_since=_unready_since(facts, before, reading.clock))
     return facts
-
-
-def _undivided(body: Json) -> int:
-    split = PodSplit.parse(get_annotation(body, ANNOTATION))
-    return 0 if split is None else split.replicas
 
 
 # ------------------------------------------------------------------------------------------------ the owner's template

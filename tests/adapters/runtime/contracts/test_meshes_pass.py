@@ -7,7 +7,7 @@ import pytest
 from canarycore_runtime.testing.contracts import MeshContract
 from tests.adapters.mesh.meshes import ENTRIES, manifest, mesh_of, sources
 
-SPLITTING = sorted(set(ENTRIES) - {"kubernetes", "knative"})
+SPLITTING = sorted(set(ENTRIES) - {"kubernetes", "knative", "replicas"})
 """The meshes with routing objects of their own."""
 
 

@@ -1066,6 +1066,27 @@ DEFECTS: tuple[Defect, ...] = (
         "True",
         "test_alb.py::test_an_ingress_whose_path_leads_to_the_port_of_the_service_is_refused",
     ),
+    _mesh(
+        "requests leave the canary before the primary is full again",
+        "replicas.py",
+        "        return self.primary.serving >= self.replicas\n",
+        "        return self.primary.desired >= self.replicas\n",
+        "test_replicas.py::test_a_return_fills_the_primary_before_it_takes_the_requests_away",
+    ),
+    Defect(
+        "a split by pods scales down before the other side is ready",
+        "adapters/runtime/canarycore_runtime/pod_split.py",
+        "replicas - min(canary.serving, goal.canary)",
+        "goal.primary",
+        "tests/adapters/mesh/test_replicas.py::test_a_split_scales_up_before_it_scales_down",
+    ),
+    _manifest(
+        "the error about a StatefulSet proposes a DaemonSet",
+        "_model.py",
+        '"Service", refused=UNSOUND_TARGETS)',
+        '"Service")',
+        "test_parse.py::test_a_stateful_set_is_refused_with_the_reason_and_no_similar_name",
+    ),
     # ----------------------------------------------------------------------------- rollouts that are not Deployments
     _core(
         "a rollout in place is promoted before it has all requests",

@@ -168,6 +168,7 @@ async def test_workers_that_no_service_leads_to_share_their_work(client, api, se
         await app.until(lambda: app.replicas() == (REPLICAS, 0))
     assert app.body(SERVICE) is None
     assert {("podinfo", 1), ("podinfo-primary", 4), ("podinfo", 3), ("podinfo-primary", 2)} <= set(app.scaled)
+    assert ("podinfo", REPLICAS) not in app.scaled, "the first pods are the first share"
 
 
 async def test_pods_of_another_workload_are_not_led_to(client, api, server, namespace):
